@@ -19,9 +19,8 @@ from sqlalchemy import text
 from crm_api.domain.consent import linking
 from crm_api.domain.consent.linking import ChainVerification
 from crm_api.domain.inbound.webhook_setup.keyring import NO_QUEUE
-from crm_api.domain.monitoring.key_rotation import resealing
-from crm_api.domain.monitoring.key_rotation.resealing import SealedRows
-from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
+from crm_api.domain.monitoring import key_rotation
+from crm_api.domain.monitoring.key_rotation import SealedRows, with_secret
 from crm_api.domain.monitoring.scheduled_jobs import heartbeats
 from crm_api.domain.monitoring.scheduled_jobs.schemas import WorkerState
 from crm_api.platform import clock, database_roles, schema_revisions
@@ -189,7 +188,7 @@ async def check_secrets(settings: Settings) -> list[Check]:
         open_engine(settings.require_database_url(), pool_size=1) as engine,
         session_factory(engine)() as session,
     ):
-        return judge_secrets(await resealing.count_sealed_rows(session, secret=secret))
+        return judge_secrets(await key_rotation.count_sealed_rows(session, secret=secret))
 
 
 def judge_secrets(found: list[SealedRows]) -> list[Check]:

@@ -17,7 +17,7 @@ import sys
 from crm_api.cli import run_reporting
 from crm_api.domain.consent.legal_rules.rules import load_rules
 from crm_api.domain.inbound.webhook_setup.keyring import require_signing_key
-from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
+from crm_api.domain.monitoring.key_rotation import with_secret
 from crm_api.domain.monitoring.sandbox_control.clock_moves import refuse_moved_time
 from crm_api.platform import logs, migration_runner
 from crm_api.platform.postgres import require_direct

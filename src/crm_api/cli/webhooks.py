@@ -16,7 +16,7 @@ from crm_api.domain.inbound.webhook_setup.comparing import NEEDED, Fault, OurWeb
 from crm_api.domain.inbound.webhook_setup.keyring import NO_QUEUE
 from crm_api.domain.inbound.webhook_setup.registering import Registrar
 from crm_api.domain.inbound.webhook_setup.sampling import receive_sample
-from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
+from crm_api.domain.monitoring.key_rotation import with_secret
 from crm_api.domain.provider.openphone.client import open_provider
 from crm_api.domain.provider.openphone.signature import SignatureScheme
 from crm_api.platform import clock, logs

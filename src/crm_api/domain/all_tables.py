@@ -31,7 +31,7 @@ from crm_api.domain.messaging.models import (
     sends,
     timeline,
 )
-from crm_api.domain.monitoring.key_rotation import root_secret as key_rotation
+from crm_api.domain.monitoring import key_rotation
 from crm_api.domain.monitoring.sandbox_control import clock_moves as sandbox_control
 from crm_api.domain.monitoring.scheduled_jobs import models as scheduled_jobs
 from crm_api.domain.monitoring.watchdog import findings as watchdog

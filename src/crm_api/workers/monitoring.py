@@ -21,13 +21,14 @@ from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.monitoring.daily_digest import digest, digest_mail
 from crm_api.domain.monitoring.retention import months
-from crm_api.domain.monitoring.retention.archive import ArchiveFailedError, archive_month
-from crm_api.domain.monitoring.retention.tables import (
+from crm_api.domain.monitoring.retention.archive import (
     ACTIVITY,
     TABLES,
     WEBHOOK_EVENT,
+    ArchiveFailedError,
     Month,
     MonthlyTable,
+    archive_month,
 )
 from crm_api.domain.monitoring.scheduled_jobs import daily_runs
 from crm_api.domain.monitoring.scheduled_jobs.daily_runs import DailyRun

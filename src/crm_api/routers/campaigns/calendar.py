@@ -4,8 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from crm_api.domain.campaigns.calendar.schemas import CampaignCalendar
-from crm_api.domain.campaigns.calendar.service import Period, read_calendar
+from crm_api.domain.campaigns.calendar import CampaignCalendar, Period, read_calendar
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform import clock

@@ -3,11 +3,12 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.fields import Line200, PhoneNumber
 from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.messaging.models.conversations import ConversationState
 from crm_api.domain.office.inbox import changes, listing, presence, tallies
 from crm_api.domain.office.inbox.rows import read_row
 from crm_api.domain.office.inbox.schemas import (
@@ -18,12 +19,57 @@ from crm_api.domain.office.inbox.schemas import (
     ReadUntil,
 )
 from crm_api.domain.office.inbox.searching import search_conversations
-from crm_api.domain.office.inbox.selection import InboxFilter, InboxSort
+from crm_api.domain.office.inbox.selection import (
+    NOBODY,
+    InboxAssignee,
+    InboxFilter,
+    InboxSort,
+    read_states,
+)
 from crm_api.domain.office.message_search.terms import parse_terms
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Caller, ListUow, Paging, Uow, require
 from crm_api.routers.http.route_notes import fails_with
-from crm_api.routers.office.inbox_parameters import AssigneeParameter, States, assignee_of
+
+LONGEST_STATES = 100
+
+
+async def _states(
+    state: Annotated[
+        str | None,
+        Query(
+            max_length=LONGEST_STATES,
+            description="Only conversations in this state: `waiting`, `open`, `snoozed` or `done`. "
+            "Several states are separated by commas.",
+            examples=["waiting,open"],
+        ),
+    ] = None,
+) -> tuple[ConversationState, ...]:
+    return read_states(state, pointer="/state")
+
+
+States = Annotated[tuple[ConversationState, ...], Depends(_states)]
+
+
+AssigneeParameter = Annotated[
+    InboxAssignee | UUID | None,
+    Query(
+        description="Who is responsible for the conversations: `me` for you, `none` for nobody, or "
+        "the id of a user."
+    ),
+]
+
+
+def assignee_of(value: InboxAssignee | UUID | None, caller: Caller) -> UUID | str | None:
+    """Convert the query parameter to the id of a user, ``NOBODY``, or None (no filter).
+
+    Raises:
+        UserNeededError: The value is `me` and the caller is an API key.
+    """
+    if value == InboxAssignee.ME:
+        return caller.user_id
+    return NOBODY if value == InboxAssignee.NONE else value
+
 
 router = APIRouter(prefix="/v1/conversations", tags=["conversations"])
 Reader = Annotated[Caller, require(Scope.MESSAGES_READ)]

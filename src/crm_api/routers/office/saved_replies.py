@@ -10,8 +10,7 @@ from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.messaging.conversations.schemas import MessageRead
 from crm_api.domain.office.saved_replies import service as saved_replies
-from crm_api.domain.office.saved_replies.applying import apply_saved_reply
-from crm_api.domain.office.saved_replies.rendering import preview_saved_reply
+from crm_api.domain.office.saved_replies.applying import apply_saved_reply, preview_saved_reply
 from crm_api.domain.office.saved_replies.schemas import (
     SavedReplyCreate,
     SavedReplyPreview,

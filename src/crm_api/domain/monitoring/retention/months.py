@@ -19,8 +19,13 @@ from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.insight.measures.settle_answers import forget_answers_of_month
 from crm_api.domain.kit.audit_log import note_decision
-from crm_api.domain.monitoring.retention.archive import Archived
-from crm_api.domain.monitoring.retention.tables import ACTIVITY, Month, MonthlyTable, month_of
+from crm_api.domain.monitoring.retention.archive import (
+    ACTIVITY,
+    Archived,
+    Month,
+    MonthlyTable,
+    month_of,
+)
 from crm_api.platform.database import UnitOfWork
 
 AHEAD = 2
