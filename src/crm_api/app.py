@@ -220,9 +220,9 @@ def _paths() -> Paths:
 class CrmApi(FastAPI):
     """The FastAPI application; it handles the provider's webhooks without the middlewares.
 
-    A ``QuickReceiver`` stores each valid webhook and responds, which is faster. All other requests
-    pass through the middlewares. ``routers/http/openapi`` completes the OpenAPI document of the
-    application.
+    A ``QuickReceiver`` stores each valid webhook and responds. This is faster than a way through
+    the middlewares. All other requests pass through the middlewares. ``routers/http/openapi``
+    completes the OpenAPI document of the application.
     """
 
     def __init__(self, *, is_secure: bool, **options: Any) -> None:  # noqa: ANN401 - FastAPI's own

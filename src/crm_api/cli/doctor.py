@@ -173,7 +173,10 @@ async def check_webhooks(settings: Settings) -> list[Check]:
 
 
 def judge_webhooks(settings: Settings, found: Registration) -> list[Check]:
-    """Return the report's lines about webhooks. A line about a fault says how to repair it."""
+    """Return the lines about webhooks in the report of `crm-api doctor`.
+
+    A line about a fault says how to repair the fault.
+    """
     checks = [
         Check("webhooks", State.BROKEN, f"{one.sentence} Run `{one.repair}`.")
         for one in found.findings
@@ -194,7 +197,10 @@ def judge_webhooks(settings: Settings, found: Registration) -> list[Check]:
 
 
 def read_numbers(settings: Settings, answer: httpx.Response) -> Check:
-    """Return the report's line about the provider, from a response of the provider.
+    """Return the line about the provider in the report of `crm-api doctor`.
+
+    The line says whether the provider accepts the API key, and how many phone numbers the account
+    has.
 
     Args:
         settings: The settings.

@@ -47,12 +47,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the report.
+    """One line of the report of `crm-api doctor`.
 
     Attributes:
         part: What was checked, such as ``database``.
         state: The result.
-        advice: What was found and, if it is wrong, what to do.
+        advice: What was found and, if something is wrong, what to do.
     """
 
     part: str
@@ -61,7 +61,7 @@ class Check:
 
 
 def show(checks: list[Check]) -> None:
-    """Print the checks as a table, in the given order."""
+    """Print the results of the checks as a table, in the given order."""
     table = Table(show_edge=False, pad_edge=False)
     for heading in ("check", "state", "what was found, what to fix"):
         table.add_column(heading, overflow="fold")
@@ -158,7 +158,11 @@ async def check_consent(settings: Settings) -> list[Check]:
 
 
 def judge_chain(found: ChainVerification) -> list[Check]:
-    """Return the report's lines about the consent history, from the result of its verification."""
+    """Return the lines about the consent history in the report of `crm-api doctor`.
+
+    Args:
+        found: The result of verifying the hash chain of the consent history.
+    """
     checks = [Check("consent", State.BROKEN, finding) for finding in found.findings]
     if found.faults > len(found.findings):
         advice = f"there are {found.faults - len(found.findings)} more faults of the history"
@@ -192,7 +196,12 @@ async def check_secrets(settings: Settings) -> list[Check]:
 
 
 def judge_secrets(found: list[SealedRows]) -> list[Check]:
-    """Return the lines of the report about stored secrets, from the number of secrets per table."""
+    """Return the lines about stored secrets in the report of `crm-api doctor`.
+
+    Args:
+        found: For each table, how many secrets the current key, another key or no known key
+            decrypts.
+    """
     checks = [
         Check(
             "secrets",
@@ -217,7 +226,7 @@ LOOKS = 3
 
 
 async def check_workers(settings: Settings) -> list[Check]:
-    """Check that this release has a function for every scheduled job, and that a worker is running.
+    """Check that a worker is running, and that this release has a function for every scheduled job.
 
     Raises:
         SettingsError: CRM_DATABASE_URL or CRM_REDIS_URL is not set.
@@ -253,7 +262,7 @@ async def _is_consumed(redis_url: str) -> bool:
 
 
 def judge_workers(alive: int, *, is_consumed: bool) -> Check:
-    """Return the result of the check of the workers, which is one line of the report.
+    """Return the line about the workers in the report of `crm-api doctor`.
 
     Args:
         alive: The number of workers that have recently stored a heartbeat in the database.

@@ -75,7 +75,11 @@ def export_examples(examples: Iterable[ReadExample], path: Path) -> None:
 
 
 def write_report(examples: Sequence[ReadExample]) -> Iterable[str]:
-    """Yield the lines of a report as text: rates by language, then the misread replies."""
+    """Yield the report of `crm-api opt-out evaluate` as lines of text.
+
+    The report has a table with the precision and other rates of the model, one row per language.
+    Then it lists the replies that the model misreads.
+    """
     if not examples:
         yield NONE_YET
         return
@@ -107,7 +111,11 @@ def write_report(examples: Sequence[ReadExample]) -> Iterable[str]:
 
 
 def shape_report(examples: Sequence[ReadExample]) -> dict[str, Any]:
-    """Return the report as JSON values: rates by language, and the misread replies."""
+    """Return the report of `crm-api opt-out evaluate` as JSON values.
+
+    The report has the precision and other rates of the model by language, and the replies that the
+    model misreads.
+    """
     model = current_model()
     return {
         "model": model.facts["data_sha256"][:12],
@@ -175,7 +183,7 @@ _MEANING = {
 
 @cli.callback()
 def opt_out() -> None:
-    """Show whether the service takes a reply as an opt-out, and measure how often it is right."""
+    """Show whether a reply counts as an opt-out, and how often this decision is correct."""
 
 
 @cli.command("read")

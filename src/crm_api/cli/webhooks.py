@@ -54,7 +54,7 @@ def register(data_dir: DataDir = None, legacy: Legacy = False) -> None:  # noqa:
 
 @cli.command("list")
 def list_webhooks(data_dir: DataDir = None) -> None:
-    """List all webhooks of the account at the provider, with faults of this service's webhooks."""
+    """List all webhooks at the provider, and the faults of the webhooks of this service."""
 
     async def act(registrar: Registrar) -> list[str]:
         found = await registrar.look()
@@ -67,7 +67,7 @@ def list_webhooks(data_dir: DataDir = None) -> None:
 
 @cli.command()
 def rotate(data_dir: DataDir = None) -> None:
-    """Replace the signing keys of our webhooks. The old keys are accepted for 28 more hours."""
+    """Replace the signing keys of this service's webhooks. Old keys are accepted for 28 hours."""
     _run(lambda registrar: registrar.rotate(), data_dir)
 
 

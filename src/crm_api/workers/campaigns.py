@@ -33,7 +33,10 @@ from crm_api.workers.deps import Deps, TimeLimit, deps_of
 
 
 async def draft_occurrences(ctx: dict[str, Any]) -> Mapping[str, int]:
-    """For each repeated campaign, draft the occurrences whose start is in the next two weeks."""
+    """For each repeated campaign, create drafts of its occurrences in the next two weeks.
+
+    An occurrence is a campaign with the same content that starts at one of the repeated times.
+    """
     deps = deps_of(ctx)
     drafted = 0
     if not await guards.clock_agrees(deps):
@@ -62,7 +65,7 @@ TICK_SECONDS = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class DrainResult:
-    """The result of sending what may be sent now.
+    """The result of one call of ``drain_campaigns``, which sends what may be sent now.
 
     Attributes:
         is_done: True if nothing more may be sent now; False if the time limit was reached first.
@@ -152,11 +155,11 @@ async def _restore_unheld(deps: Deps) -> None:
 
 
 async def check_running_campaigns(deps: Deps, *, now: Callable[[], datetime]) -> None:
-    """Check the figures of running campaigns; stop variants and pause campaigns if necessary.
+    """Check the replies, opt-outs and failed messages of running campaigns.
 
-    A variant is stopped if the A/B test shows that people opt out more often after this variant, or
-    that another variant gets more replies. A campaign is paused if its share of failed messages or
-    of opt-outs is above a limit.
+    A variant is stopped if the A/B test shows that people opt out more often after this variant
+    than after another one, or that another variant gets more replies. A campaign is paused if its
+    share of failed messages or of opt-outs is above a limit.
     """
     while True:
         async with deps.new_uow() as uow:

@@ -96,7 +96,8 @@ def outcome_work(
 async def settle_contacts(new_uow: UnitOfWorkFactory, import_id: UUID) -> None:
     """Make search and lists fast again after an import or its undo.
 
-    Clean the indexes of the search. After many changes, also refresh the statistics of the tables.
+    Move pending words into the indexes of the search. After many changes, also refresh the
+    statistics that PostgreSQL keeps about the tables.
     """
     async with new_uow() as uow:
         row = await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
@@ -204,8 +205,10 @@ async def run_imports(ctx: dict[str, Any]) -> None:
     """Run imports and undos until none waits or the job's time limit is near.
 
     Two runs at once are harmless, because only one worker at a time can work on an import. The job
-    also deletes uploaded files that are too old to be used. When no import waits, it merges the
-    stored counts of contact lists, because each chunk of an import adds rows to these counts.
+    also deletes uploaded files that are too old to be used.
+
+    Each chunk of an import adds rows to ``contact_list_tally``, which stores the number of contacts
+    on each list. When no import waits, the job merges these rows.
     """
     deps = deps_of(ctx)
     readings = deps.import_readings

@@ -78,7 +78,7 @@ async def run_daily_tasks(ctx: dict[str, Any]) -> None:
 
 
 async def run_daily(deps: Deps, *, now: Now) -> None:
-    """Do the work of ``run_daily_tasks``, with the time from the clock ``now``."""
+    """Do the work of ``run_daily_tasks``; ``now`` returns the current time."""
     async with deps.new_uow() as uow:
         today = await daily_runs.make_daily_run(uow, now=now())
     if not today.is_cleaned and not await _clean_up(deps, today, now=now):
@@ -288,7 +288,7 @@ async def run_watchdog(ctx: dict[str, Any]) -> None:
 
 
 async def check_everything(deps: Deps, *, now: Callable[[], datetime]) -> None:
-    """Do the work of ``run_watchdog``, with the time from the clock ``now``."""
+    """Do the work of ``run_watchdog``; ``now`` returns the current time."""
     measured = await asyncio.to_thread(disks.measure_disks, disks.folders_of(deps.settings))
     async with deps.new_uow() as uow:
         await system.check_disks(uow, measured, now=now())

@@ -14,8 +14,8 @@ async def wake_conversations(ctx: dict[str, Any]) -> dict[str, object] | None:
     """Wake the conversations whose snooze has ended, and clean up data of the inbox.
 
     The clean-up deletes old presence events, which say who views a conversation or writes in it. It
-    also merges the stored counts of conversations. When the time limit is near, the job requests
-    its next run.
+    also merges the rows of ``conversation_tally``, which stores the counts of conversations. When
+    the time limit is near, the job requests its next run.
 
     Returns:
         The number of conversations that were woken, for the log; None if there was none.

@@ -109,7 +109,7 @@ def _cron(name: JobName, function: JobFunction) -> CronJob:
 
 
 def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT; then finish the running requests, and store their results."""
+    """Run the worker until SIGTERM or SIGINT; then let running jobs end, within a time limit."""
     lifetimes.tune_garbage_collection()
     uvloop.run(_run(settings))
 

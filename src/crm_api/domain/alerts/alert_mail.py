@@ -52,12 +52,14 @@ class NoticePolicy:
     """The rules by which a channel reports news about alerts.
 
     Attributes:
-        quiet: After a report, the same alert is not reported again for this time.
+        quiet: For this time after a report, the channel does not report that the same problem
+            happened again. Other changes of the alert, such as its end, are reported without this
+            wait.
         escalate_after: An alert that has been open for this long and was not acknowledged is
             reported once more.
-        quiet_after_over: The quiet time after the report that an alert was resolved, if it is
-            shorter than ``quiet``. If the same alert opens again, it is reported only after this
-            time.
+        quiet_after_over: For this time after the report that an alert was resolved, the channel
+            does not report that the alert was opened again. If ``quiet`` is shorter, ``quiet`` is
+            used.
         gap: The shortest time between two reports of the channel. News that comes in this time is
             reported together.
         leaves_out: The kinds of alerts that this channel never reports. The mail channel, for
@@ -96,7 +98,7 @@ class AlertNews:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedNews:
-    """The news that one process has claimed for a channel, in the order in which alerts opened.
+    """The news that one process has claimed for a channel, sorted by when the alerts were opened.
 
     Attributes:
         until: When the claim expires. This instant also identifies the claim.
@@ -197,8 +199,8 @@ SETTLE = text("""
 async def settle_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
     """Record that the claimed news was reported, and end the claim.
 
-    For each alert, the count of the claim is stored, not the present count. So if the problem
-    happened again after the claim, a later report includes this.
+    The ``count`` that an alert had at the time of the claim is stored as reported. So if the
+    problem happened again after the claim, a later report includes this.
     """
     await uow.session.execute(
         SETTLE,

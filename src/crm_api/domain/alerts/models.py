@@ -84,7 +84,7 @@ If a repetition is reported, the stored kind does not change.
 
 
 class AlertNotice(Base):
-    """The last report about an alert that one channel, such as mail, has sent."""
+    """What one channel, such as mail, last reported about one alert."""
 
     __tablename__ = "alert_notice"
     __table_args__ = (

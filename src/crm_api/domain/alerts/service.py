@@ -100,7 +100,10 @@ async def raise_alert(
 
 
 async def resolve_alert(uow: UnitOfWork, *, kind: AlertKind, subject: str, now: datetime) -> None:
-    """Mark an alert as resolved and request its report; do nothing if it is not open."""
+    """Mark an alert as resolved, and request the job that reports alerts.
+
+    Nothing happens if no alert of this kind and subject is open.
+    """
     resolved = await uow.session.scalar(
         update(Alert)
         .where(*_open(kind), Alert.subject == subject)

@@ -32,8 +32,8 @@ class CalendarCampaign(ReadModel):
         name: The name of the campaign.
         line_id: The id of the line that sends the messages.
         status: The status of the campaign.
-        starts_at: When the campaign begins or began: its ``start_at``, or when it was started if
-            that is later.
+        starts_at: When the campaign begins or began. This is its ``start_at``, or the instant at
+            which a user started it; if both exist, the later one.
         ends_at: When the campaign was completed or cancelled; before that, its ``end_at``; null if
             neither is known.
         series_id: The repeated campaign that created this occurrence; null for other campaigns.
@@ -110,7 +110,8 @@ class CampaignCalendar(ReadModel):
     Attributes:
         starts_at: The beginning of the period.
         ends_at: The end of the period (exclusive).
-        timezone: The time zone of the dates in the request: a date means midnight in this zone.
+        timezone: The time zone of the dates in the request. A date such as ``2026-12-01`` means the
+            midnight at which this day begins in this time zone.
         campaigns: The campaigns that begin in the period or are in progress in it, ordered by their
             start.
         occurrences: The occurrences of repeated campaigns, ordered by their instant. The start of a
@@ -151,7 +152,8 @@ class Period:
     Attributes:
         starts_at: The beginning of the period.
         ends_at: The end of the period (exclusive).
-        zone: The time zone of the dates in the request: a date means midnight in this zone.
+        zone: The time zone of the dates in the request. A date such as ``2026-12-01`` means the
+            midnight at which this day begins in this time zone.
     """
 
     starts_at: datetime

@@ -289,9 +289,10 @@ def next_occurrence(campaign: Campaign, *, after: datetime) -> datetime | None:
 
 
 def occurrence_columns(campaign: Campaign, at: datetime) -> dict[str, Any]:
-    """Return the columns of an occurrence at ``at`` that are not copied from the first campaign.
+    """Return the columns that are set for an occurrence of a series, such as its name and start.
 
-    The first campaign of the series is ``campaign``. Its other content is copied without a change.
+    The occurrence begins at ``at``. Its other content is copied without a change from ``campaign``,
+    the first campaign of the series.
     """
     local = at.astimezone(_zone(campaign))
     first, end_at = begins_at(campaign), campaign.end_at

@@ -1,4 +1,4 @@
-"""When a campaign may send: its days and its daily window, in one or several time zones.
+"""Compute when a campaign may send, from its days, its daily window and its time zones.
 
 The functions read no database and no clock. They take timezone-aware instants and return UTC.
 Windows are times of the local clock, so they follow changes to and from daylight-saving time.

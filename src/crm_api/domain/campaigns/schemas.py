@@ -54,8 +54,9 @@ EVERY_DAY: list[Day] = list(DAYS)  # type: ignore[arg-type]  # DAYS has these va
 class MessageBody(RequestModel):
     """A message body. A request sets either ``body``, or ``template_id`` to copy a template.
 
-    Exception: If a body was copied from a template, a response of the API contains ``body``,
-    ``template_id`` and ``template_version``. A client may send these three fields back unchanged.
+    If a body was copied from a template, responses contain ``body``, ``template_id`` and
+    ``template_version``. A request may also contain these three fields together. So a client may
+    send them back unchanged.
     """
 
     body: Body = Field(default="", description="The message body, in Liquid.")

@@ -59,10 +59,11 @@ _NUMBERS_OF_PERSON = text("""
 
 
 async def numbers_of_person(session: AsyncSession, *, phone: str) -> set[str]:
-    """Return every phone number of the person whose contact has ``phone``.
+    """Return every phone number of the person to whom ``phone`` belongs.
 
-    These are the contact's own number and the numbers of the duplicates that were merged into the
-    contact. The set is empty if no contact has the number.
+    These are the number of the person's contact, and the numbers of the duplicates that were merged
+    into this contact. ``phone`` may be any of these numbers. The result is empty if no contact has
+    ``phone``.
     """
     return set(await session.scalars(_NUMBERS_OF_PERSON, {"phone": phone}))
 
@@ -109,7 +110,10 @@ _SHARED_NUMBERS = text("""
 
 
 async def find_shared_numbers(session: AsyncSession, *, phones: Sequence[str]) -> set[str]:
-    """Return the given numbers that belong to a person with several numbers."""
+    """Return those of the given numbers whose person has more than one phone number.
+
+    A person has several phone numbers if contacts were merged.
+    """
     return set(await session.scalars(_SHARED_NUMBERS, {"phones": list(phones)}))
 
 

@@ -27,7 +27,8 @@ from crm_api.platform.database import Base, UnitOfWork
 class AuditEntry(Base):
     """One action of a caller or of the service.
 
-    A trigger refuses every change of an entry, and the deletion of an entry younger than a year.
+    A database trigger refuses to change an entry. It also refuses to delete an entry that is
+    younger than a year.
     """
 
     __tablename__ = "audit_log"

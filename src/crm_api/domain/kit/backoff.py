@@ -42,8 +42,8 @@ def read_retry_after(
 
     Args:
         header: Seconds, or an HTTP date.
-        now: The present time, to compute the wait until a date. If possible, this is the time of
-            the clock of the service that sent the header. None if no time is known.
+        now: The present time, if possible by the clock of the service that sent the header. It is
+            needed only for a date. If it is None, a date asks for no wait.
         longest: The limit of the wait, in seconds.
 
     Source: RFC 9110, section 10.2.3, read 2026-11-28.
@@ -94,7 +94,7 @@ class Backoff:
     factor: int = 2
 
     def wait(self, attempt: int) -> timedelta:
-        """Return the wait after an attempt; the first attempt is 1."""
+        """Return how long to wait after attempt number ``attempt``; the first attempt is 1."""
         growth: int = self.factor ** min(attempt - 1, _MOST_STEPS)
         return min(self.longest, self.first * growth)
 

@@ -188,8 +188,8 @@ def read_form(
     """Validate the fields of a form or of a JSON object. A blank text counts as a missing field.
 
     Raises:
-        InvalidError: Some fields are not valid. The exception is an instance of ``error``, a
-            subclass of ``InvalidError``.
+        InvalidError: Some fields are not valid. The class ``error``, which is a subclass of
+            ``InvalidError``, is raised.
     """
     given = {
         name: value

@@ -71,10 +71,10 @@ Python code emits the types without a file. It also emits some events of the oth
 class Event(Base):
     """One event, written in the transaction of the change that it reports.
 
-    Ids are assigned before the commit, so an event may be committed later than an event with a
-    higher id. A reader that only follows the ids would miss such an event. Therefore readers follow
-    the order of the transactions, and read only events of transactions that are older than every
-    running transaction. So no event can appear later at a position that was already read.
+    An event gets its id before the commit. So the event with the id 7 may be committed after the
+    event with the id 8. A reader that continues after the highest id it knows would miss the event
+    7. Therefore readers follow the order of the transaction ids. They read the events of a
+    transaction only if every transaction that still runs is newer.
     """
 
     __tablename__ = "event"
@@ -101,7 +101,10 @@ class Event(Base):
 
 
 class EventHorizon(Base):
-    """The position of the last deleted event. A reader at an earlier position has missed events."""
+    """The position of the last event that was deleted from the log.
+
+    A reader that wants to continue at an earlier position has missed events.
+    """
 
     __tablename__ = "event_horizon"
 

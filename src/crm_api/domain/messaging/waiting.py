@@ -23,7 +23,7 @@ an import of the history would fill the inbox with conversations that ended long
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """The sender of a received message, and the provider's id of its conversation, if known."""
+    """Facts of a received message: the contact who sent it, and the provider's conversation id."""
 
     contact_id: UUID | None
     openphone_id: str | None
@@ -107,13 +107,11 @@ NOTE_ASKED = text(f"""
 async def note_asked(session: AsyncSession, asked: Sequence[Asked], *, now: datetime) -> None:
     """Mark the conversations of new messages and calls as waiting for an answer.
 
-    The state of each conversation becomes ``waiting``, even if it was ``done`` or ``snoozed``. A
-    message or call does not have this effect in three cases:
-
-    - It needs no answer.
-    - The sender is blocked.
-    - A later answer was given outside of this service. Then a conversation in the state ``done``
-      becomes ``open``, and other states do not change.
+    A conversation gets the state ``waiting``, even if it was ``done`` or ``snoozed``. This does not
+    happen for a message or call that needs no answer, or whose sender is blocked. It does not
+    happen either if a user already gave a later answer outside of this service, for example in the
+    provider's app. After such an answer, a conversation in the state ``done`` becomes ``open``;
+    other states do not change.
 
     The function also stores the times, contacts and provider ids of received messages in their
     conversations. The caller must lock the conversations.
@@ -195,10 +193,10 @@ DERIVE = text(f"""
 async def derive_waiting(
     session: AsyncSession, conversation_ids: Collection[UUID], *, now: datetime
 ) -> None:
-    """Derive ``waiting_since`` and ``state`` of conversations from their messages and calls.
+    """Compute ``waiting_since`` and ``state`` of conversations from their messages and calls.
 
-    A snoozed conversation stays snoozed. If the person no longer waits, a waiting conversation
-    becomes open.
+    If the person now waits, an open or done conversation gets the state ``waiting``. If the person
+    no longer waits, a waiting conversation becomes open. A snoozed conversation stays snoozed.
     """
     if not conversation_ids:
         return
@@ -220,7 +218,11 @@ OF_ATTEMPTS = text("""
 async def derive_waiting_of_attempts(
     session: AsyncSession, attempt_ids: Collection[UUID], *, now: datetime
 ) -> None:
-    """Derive who waits for an answer, after the results of these attempts were written."""
+    """Compute again whether the people in the conversations of these attempts wait for an answer.
+
+    The caller has stored the results of the attempts. For example, if the attempt to send an answer
+    failed, the person still waits.
+    """
     if attempt_ids:
         found = await session.scalars(OF_ATTEMPTS, {"ids": list(attempt_ids)})
         await derive_waiting(session, list(found), now=now)
@@ -236,7 +238,11 @@ OF_MESSAGES = text("""
 async def derive_waiting_of_messages(
     session: AsyncSession, activity_ids: Collection[UUID], *, now: datetime
 ) -> None:
-    """Derive who waits for an answer, after these messages were withdrawn or failed."""
+    """Compute again whether the people in the conversations of these messages wait for an answer.
+
+    The caller has withdrawn the messages or stored that they failed, so they are not answers any
+    more.
+    """
     if activity_ids:
         found = await session.scalars(OF_MESSAGES, {"ids": list(activity_ids)})
         await derive_waiting(session, list(found), now=now)

@@ -53,13 +53,13 @@ reason: the machine may have suspended the process until after the deadline."""
 async def with_secret(
     settings: Settings, *, patience: float = PATIENCE_SECONDS, adopts: bool = True
 ) -> Settings:
-    """Return the settings with the secret of the service; wait while the database is unavailable.
+    """Return the settings with the root secret in them; wait while the database is unavailable.
 
     Args:
         settings: The settings, which name the database and the secret keys.
         patience: The longest wait for the database, in seconds.
-        adopts: Whether to store the secret key as the root secret if the database has none. False
-            for commands that only read.
+        adopts: What to do if the database has no root secret. True: store the secret key as the
+            root secret. False, for commands that only read: store nothing.
 
     Raises:
         StartError: The database cannot be reached.
@@ -113,17 +113,18 @@ _ADD_ROOT = text("""
 async def open_root_secret(
     session: AsyncSession, *, keys: tuple[bytes, ...], now: datetime, adopts: bool
 ) -> Secret:
-    """Decrypt the root secret, and return the secret of the service.
+    """Return the decrypted root secret, together with the known secret keys.
 
     Args:
         session: The session of a transaction that the caller commits.
         keys: The current secret key, then other known keys.
         now: The current time.
-        adopts: Whether to store the current secret key as the root secret if the database has none.
+        adopts: What to do if the database has no root secret. True: store the current secret key as
+            the root secret. False: store nothing, and return the current secret key instead.
 
     Raises:
-        UnsealError: No key decrypts the root secret. Or the database has no root secret, and there
-            are several keys, so it is unclear which key to store.
+        UnsealError: No key decrypts the root secret. Or a key must be stored as the root secret,
+            and it is unclear which one, because there are several keys.
     """
     sealed: bytes | None = await session.scalar(_READ_ROOT, {"name": _NAME})
     if sealed is None:
@@ -146,7 +147,7 @@ class SealedColumn:
     """A column with encrypted values.
 
     Attributes:
-        about: The SQL expression of a text that is the associated data of the encryption: a value
+        about: An SQL expression for the associated data of the encryption. This is a text. A value
             can be decrypted only with the text with which it was encrypted. In most columns, the
             text contains an id of the row, so a value cannot be moved to another row.
     """

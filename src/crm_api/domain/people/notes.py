@@ -42,7 +42,7 @@ class NoteCreate(RequestModel):
 
     Attributes:
         body: The text of the note.
-        pinned: True: mark the note as important, so that it can be listed separately.
+        pinned: Whether the note is marked as important. Important notes can be listed separately.
     """
 
     model_config = example(body="Works nights: call after four.", pinned=True)
@@ -56,7 +56,7 @@ class NoteUpdate(RequestModel):
 
     Attributes:
         body: The text of the note.
-        pinned: True: mark the note as important, so that it can be listed separately.
+        pinned: Whether the note is marked as important. Important notes can be listed separately.
     """
 
     model_config = example(pinned=False)

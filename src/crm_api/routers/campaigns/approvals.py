@@ -1,4 +1,4 @@
-"""Route of the approval of a campaign."""
+"""The route that approves the draft of a campaign."""
 
 from typing import Annotated
 from uuid import UUID

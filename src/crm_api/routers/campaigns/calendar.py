@@ -1,4 +1,4 @@
-"""Route of the calendar of campaigns."""
+"""The route that shows campaigns and their planned messages in a calendar."""
 
 from typing import Annotated
 

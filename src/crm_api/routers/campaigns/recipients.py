@@ -1,4 +1,7 @@
-"""Routes that list, review and explain a campaign's recipients, and settle unknown outcomes."""
+"""Routes that list, review and explain a campaign's recipients, and settle unclear messages.
+
+A message is unclear if the service could not find out whether it was sent.
+"""
 
 from typing import Annotated
 from uuid import UUID
@@ -223,7 +226,7 @@ async def explain_recipient(
 async def settle_recipient(
     campaign_id: UUID, contact_id: UUID, body: SettleRequest, uow: Uow, caller: Sender
 ) -> RecipientRead:
-    """Decide whether a message to this recipient was sent, if the service could not find out.
+    """Record whether a message to this recipient was sent, if the service could not find out.
 
     Set `outcome` to `sent` if the message was sent. Set it to `failed` if the message was not sent
     and must not be sent again, or to `resend` if it was not sent and must be sent again.

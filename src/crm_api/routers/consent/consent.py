@@ -1,4 +1,4 @@
-"""Routes that return the consent proof of one phone number."""
+"""Routes that return the consent decisions about a number, and proof that none was changed."""
 
 from datetime import datetime
 from typing import Annotated

@@ -114,7 +114,10 @@ class Exchange:
         return read
 
     async def settle(self, answer: Answer) -> None:
-        """Store the response and an audit entry, and commit; for an error response, roll back."""
+        """Write the audit entry and commit; with an idempotency key, also store the response.
+
+        For an error response, roll back instead; then nothing is stored.
+        """
         if self._uow is None or not self._uow.is_open:
             return  # the route opened no transaction, or an exception has already rolled it back
         if answer.status >= 400:  # noqa: PLR2004 - the lowest status of an error

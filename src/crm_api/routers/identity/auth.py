@@ -43,7 +43,7 @@ COOKIE_PATH = "/v1/auth"
 
 
 def as_form(schema: str) -> dict[str, Any]:
-    """Return the addition to an operation of the OpenAPI document that allows a form as its body.
+    """Return the part of an OpenAPI operation that allows a form as the request body.
 
     Args:
         schema: The name of the schema that describes the form, in ``components/schemas``.

@@ -76,7 +76,7 @@ async def change_password(
 
 @router.get("/password-reset")
 async def check_password_reset(state: State) -> PasswordResetWay:
-    """Show whether this service mails the link to reset a password."""
+    """Show whether this service can send the link to reset a password by mail."""
     return PasswordResetWay(by_mail=state.settings.smtp_url is not None)
 
 

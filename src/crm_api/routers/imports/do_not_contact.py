@@ -138,7 +138,10 @@ async def list_uploads(uow: Uow, page: Paging, _caller: Reader) -> PageRead[Uplo
 
 @router.get("/{upload_id}")
 async def get_upload(upload_id: UUID, uow: Uow, _caller: Reader) -> UploadRead:
-    """Return a do-not-contact upload with its report. The counts grow until the upload ends."""
+    """Return a do-not-contact upload with its report.
+
+    The counts in the report grow while a background job works on the upload.
+    """
     async with uow:
         row = await runs.get_import(uow, DO_NOT_CONTACT_UPLOADS, import_id=upload_id)
     return UploadRead.model_validate(row)

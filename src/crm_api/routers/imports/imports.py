@@ -179,8 +179,8 @@ _FORM: dict[str, Any] = {
 async def create_import(request: Request, state: State, uow: Uow, caller: Writer) -> ImportDetail:
     """Upload a CSV file or a workbook. A background job imports its contacts or outcomes.
 
-    A JSON body ``{"source": "openphone"}`` imports the contacts from OpenPhone instead. It can have
-    the same options.
+    A JSON body ``{"source": "openphone"}`` imports the contacts from OpenPhone instead. The JSON
+    body can have the same options as the upload.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
@@ -287,7 +287,7 @@ async def get_import_errors(
     "/{import_id}/cancel", openapi_extra=fails_with("import_finished") | shows(status="cancelled")
 )
 async def cancel_import(import_id: UUID, state: State, uow: Uow, _caller: Writer) -> ImportRead:
-    """Cancel an import. What it has created or changed stays until the import is undone."""
+    """Cancel an import. The changes that it has made stay until you undo the import."""
     async with uow:
         now = await uow.database_now()
         row = await runs.cancel(uow, CONTACT_IMPORTS, import_id=import_id, now=now)
@@ -369,7 +369,8 @@ async def undo_import(
 
     A contact that the import created is removed, unless the contact is in use: after the import, it
     got a message, a phone call, a flag, a note, a task or a sales record (appointment, quote,
-    invoice, outcome). An outcome that the import recorded stays, and a reversal of it is added.
+    invoice, outcome). An outcome that the import recorded is not removed. It is reversed: its
+    reversal is added to the outcomes.
     """
     wanted = body or UndoRequest()
 

@@ -32,9 +32,10 @@ Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 async def order_check(
     uow: Uow, state: State, caller: Operator, body: WebhookHealthCheckCreate | None = None
 ) -> WebhookHealthCheckRead:
-    """Start a webhook health check. If a check of this kind is still waiting, return that check.
+    """Start a webhook health check, or return the check of the same kind that has no result yet.
 
-    A check with a test message takes at most two minutes. Read the check until it has a result.
+    A check that sends a test message takes at most two minutes. Read the check until it has a
+    result.
     """
     side = body.side if body is not None else WebhookHealthSide.TEST_TEXT
     asked_by, now = caller.name, clock.now()

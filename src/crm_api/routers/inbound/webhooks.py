@@ -1,4 +1,7 @@
-"""Document the receiver of the provider's events; list and replay received events."""
+"""Routes that list and replay the provider's events, and the description of their receiver.
+
+``receiver.py`` receives the events. This module describes it for the OpenAPI document.
+"""
 
 from http import HTTPStatus
 from typing import Annotated, Any

@@ -183,7 +183,7 @@ async def read_message(message_id: UUID, uow: Uow, _caller: Reader) -> MessageRe
 async def settle_message(
     message_id: UUID, body: SettleRequest, uow: Uow, caller: Sender
 ) -> MessageRead:
-    """Decide whether a message was sent, if the service could not find out.
+    """Record whether a message was sent, if the service could not find out.
 
     An alert names the message. Check in OpenPhone whether the message was sent, then set `outcome`.
     `sent`: the message was sent. `failed`: the message was not sent and must not be sent again.

@@ -87,10 +87,11 @@ async def get_line(line_id: UUID, uow: Uow, state: State, _caller: Reader) -> Li
 async def update_line(
     line_id: UUID, body: LineUpdate, uow: Uow, state: State, caller: Writer
 ) -> LineRead:
-    """Change a line's name, daily limit, ramp plan, time zone or `resend_unclear`.
+    """Change a line's name, time zone, daily limit, ramp plan or `resend_unclear`.
 
-    `resend_unclear` applies if it is unclear whether a message was sent, and OpenPhone does not
-    list the message. If true, the message is sent again. If false, a user decides.
+    A ramp plan has the daily limits of the first days of a new number. `resend_unclear` applies if
+    it is unclear whether a message was sent, and OpenPhone does not list the message. If true, the
+    message is sent again. If false, a user decides.
     """
     async with uow:
         line = await lines.update_line(

@@ -53,7 +53,7 @@ FILE: dict[int | str, dict[str, Any]] = {
 
 
 class Conditions(BaseModel):
-    """The request headers that ask for a part of a file, or for the file only if it has changed."""
+    """Request headers of a download: the wanted bytes, and the version that the client has."""
 
     range: str | None = Field(
         default=None,
@@ -81,7 +81,7 @@ class Conditions(BaseModel):
     def range_for(self, etag: str) -> str | None:
         """Return the header ``Range`` if it applies to the current version of the file.
 
-        None if ``Range`` is missing, or if ``If-Range`` names another version.
+        The result is None if ``Range`` is missing, or if ``If-Range`` names another version.
         """
         return self.range if self.if_range in {None, etag} else None
 
@@ -244,9 +244,10 @@ async def list_fetches(
 async def retry_fetches(
     uow: Uow, _caller: Operator, body: MediaFetchRetry | None = None
 ) -> MediaFetchesRetried:
-    """Restart all fetches that have a given status. The default status is `dead`.
+    """Restart all fetches that have a given status.
 
-    With `error_code`, only fetches that also have this error code are restarted.
+    The default status is `dead`: all attempts to download the file have failed. With `error_code`,
+    only fetches that also have this error code are restarted.
     """
     wanted = body or MediaFetchRetry()
     async with uow:

@@ -42,7 +42,8 @@ async def list_provider_stops(
 
     Each refused number has an entry in this list. When the provider refuses a number, this service
     opts the number out too. Later, the number may be opted in again in this service, while the
-    provider still refuses it. The default status, `open`, lists only such numbers.
+    provider still refuses it. By default, only the entries of numbers in this situation are listed
+    (status `open`).
     """
     async with uow:
         found = await stops.list_provider_stops(

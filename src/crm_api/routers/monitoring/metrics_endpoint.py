@@ -61,11 +61,11 @@ async def read_metrics(
 ) -> Response:
     """Return the metrics of the service in the format of Prometheus.
 
-    Metrics about backlogs and failures are read from the database, so every web process returns
-    them for the whole service. Metrics with the label `process` describe only this process, or the
-    worker that `crm-api up` runs beside it. If the database is unavailable or too busy,
+    Metrics about backlogs and failures are read from the database and describe the whole service.
+    Metrics with the label `process` describe only one process: this web process, or the worker that
+    `crm-api up` runs on the same machine. If the database is unavailable or too busy,
     `crm_database_up` is 0 and the metrics from the database are left out. No API key is needed,
-    because the metrics contain only counts and times, no personal data.
+    because the metrics contain no personal data.
     """
     figures = await _read(uow, state)
     room = await asyncio.to_thread(metrics_export.disk_metrics, state.settings.data_dir)

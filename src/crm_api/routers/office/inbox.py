@@ -61,7 +61,7 @@ AssigneeParameter = Annotated[
 
 
 def assignee_of(value: InboxAssignee | UUID | None, caller: Caller) -> UUID | str | None:
-    """Convert the query parameter to the id of a user, ``NOBODY``, or None (no filter).
+    """Convert the parameter ``assignee`` to the id of a user, ``NOBODY``, or None (no filter).
 
     Raises:
         UserNeededError: The value is `me` and the caller is an API key.
@@ -137,9 +137,9 @@ async def list_conversations(
 ) -> PageRead[ConversationRead]:
     """List the conversations that match all given filters, by default the latest activity first.
 
-    With the filter `unread=true` or `assignee` but without `state`, only conversations in the
-    states `waiting` and `open` are listed. With `sort=waiting_longest`, conversations whose person
-    does not wait come last.
+    If you give `unread=true` or `assignee`, and no `state`, only conversations in the states
+    `waiting` and `open` are listed. With `sort=waiting_longest`, conversations in which nobody
+    waits for an answer come last.
     """
     wanted = InboxFilter(
         states=states,

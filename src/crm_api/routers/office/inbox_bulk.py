@@ -39,10 +39,10 @@ async def change_conversations(
 ) -> ConversationsChanged:
     """Change state, assignee or tags of many conversations, selected by `ids` or by a filter.
 
-    Make a dry run first. The real request needs the `token` of the dry run. The real request is
-    refused with 409 `dry_run_changed` in two cases: it selects other conversations than the dry run
-    did, or one of them has changed since then. A change is another state, another time since which
-    the person waits, or a new message from the person.
+    Make a dry run first. Then send the request again, with the `token` of the dry run. This second
+    request is refused with 409 `dry_run_changed` if it selects other conversations than the dry run
+    did. It is also refused if one of the conversations has changed: it has another state, the
+    person waits since another time, or a new message from the person has arrived.
     """
     if not body.dry_run and body.token is None:
         raise DryRunNeededError

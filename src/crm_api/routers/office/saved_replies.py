@@ -35,7 +35,7 @@ ContactReader = Annotated[Caller, require(Scope.CONTACTS_READ)]
     openapi_extra=fails_with("invalid_template", "saved_reply_exists"),
 )
 async def create_saved_reply(body: SavedReplyCreate, uow: Uow, _caller: Sender) -> SavedReplyRead:
-    """Create a saved reply: a message that users send often, with the effects of using it."""
+    """Create a saved reply: a message that users send often, and what happens when they use it."""
     async with uow:
         made = await saved_replies.create_saved_reply(uow, body, now=clock.now())
     return SavedReplyRead.of(made)

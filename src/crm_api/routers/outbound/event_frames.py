@@ -35,8 +35,8 @@ class StreamMarks:
 
     Attributes:
         hello: Formats the start of a stream.
-        reset: Formats the message after which the caller must load its data again, because events
-            were missed.
+        reset: Formats the sign that events were missed. The client must then load all its data
+            again.
         heartbeat: Formats a heartbeat.
     """
 
@@ -208,7 +208,10 @@ class EventStreamResponse(EventSourceResponse):
         self._slow_seconds = slow_seconds
 
     async def stream_response(self, send: Send) -> None:
-        """Send chunks until they end or the caller loses its access; then close the generator."""
+        """Send chunks until they end, the caller is too slow, or the caller loses its access.
+
+        Then close the iterator that yields the chunks.
+        """
         await send(
             {
                 "type": "http.response.start",

@@ -35,11 +35,11 @@ async def read_push_key(state: State, _caller: SignedIn) -> PushKeyRead:
 async def create_push_subscription(
     body: PushSubscriptionCreate, uow: Uow, state: State, caller: SignedIn
 ) -> PushSubscriptionRead:
-    """Show your notices on a device.
+    """Show your notices, such as mentions and due tasks, on a device.
 
     The field `endpoint` identifies the device. If the device is already stored, its keys are
-    replaced. If you have more than 20 devices, the oldest one is removed. The field `notices`
-    of your preferences contains what you are notified of.
+    replaced. If you have more than 20 devices, the oldest one is removed. The field `notices` of
+    your preferences says which notices you get.
     """
     async with uow:
         stored = await web_push.subscribe(

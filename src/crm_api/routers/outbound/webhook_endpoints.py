@@ -171,10 +171,10 @@ async def rotate_webhook_secret(
     caller: Writer,
     body: WebhookSecretRotate | None = None,
 ) -> WebhookSecretRotated:
-    """Replace the signing secret. The old secret also signs for a grace period.
+    """Replace the signing secret of an endpoint. The old secret stays in use for a grace period.
 
-    The period is one day by default. During the period, each delivery has two signatures, so a
-    receiver accepts the delivery with the old or the new secret.
+    The period is one day by default. During the period, each delivery has two signatures: one with
+    the old secret and one with the new secret. So a receiver needs only one of the two secrets.
     """
     wanted = body or WebhookSecretRotate()
     async with uow:

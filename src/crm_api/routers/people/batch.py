@@ -51,7 +51,7 @@ class ItemResult(DocumentedModel):
 
     @classmethod
     def of(cls, index: int, outcome: Outcome, *, path: str) -> Self:
-        """Make the result of one item."""
+        """Build the result of the item at the position ``index`` in the request."""
         if outcome.error is not None:
             problem = problems.document(outcome.error, path=path)
             return cls(index=index, status=problem["status"], contact=None, problem=problem)
@@ -82,7 +82,7 @@ class BatchResult(DryRunRead):
 
     @classmethod
     def of(cls, outcomes: Sequence[Outcome], *, path: str) -> Self:
-        """Make the response from the results of the items, in the order of the request."""
+        """Build the response to a batch: one result for each item, in the order of the request."""
         results = [
             ItemResult.of(index, outcome, path=path) for index, outcome in enumerate(outcomes)
         ]

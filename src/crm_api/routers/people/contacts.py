@@ -229,10 +229,10 @@ async def delete_contact(contact_id: UUID, uow: Uow, _caller: Writer) -> None:
 async def get_timeline(
     contact_id: UUID, uow: Uow, state: State, page: Paging, caller: Reader
 ) -> PageRead[TimelineItem]:
-    """List messages, calls, opt-outs, campaign steps and notes of a contact, newest first.
+    """List messages, calls, consent decisions, campaign steps and notes of a contact, newest first.
 
-    With the scope `sales:read`, the list also has quotes, invoices, and appointments (at their
-    start times). With `insight:read`, the list also has outcomes.
+    With the scope `sales:read`, the list also has quotes, invoices and appointments. The time of an
+    appointment is its start. With `insight:read`, the list also has outcomes.
     """
     shows = TimelineParts(
         sales=caller.may(Scope.SALES_READ), outcomes=caller.may(Scope.INSIGHT_READ)

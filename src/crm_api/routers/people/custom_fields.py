@@ -102,6 +102,9 @@ async def update_custom_field(
 
 @router.delete("/{field_id}", status_code=204)
 async def archive_custom_field(field_id: UUID, uow: Uow, _caller: Writer) -> None:
-    """Archive a custom field. Contacts keep their values, and new values are not checked."""
+    """Archive a custom field. Contacts keep their values.
+
+    New values under the name of the field are then accepted without a check of their type.
+    """
     async with uow:
         await custom_fields.archive(uow, field_id=field_id, now=clock.now())

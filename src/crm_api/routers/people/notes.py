@@ -56,7 +56,7 @@ async def list_notes(
 async def update_note(
     contact_id: UUID, note_id: UUID, body: NoteUpdate, uow: Uow, _caller: Writer
 ) -> NoteRead:
-    """Change the text of a note, or pin or unpin it. Its author does not change."""
+    """Change the text of a note, or pin or unpin the note. The note keeps its author."""
     async with uow:
         note = await notes.update_note(
             uow, body, contact_id=contact_id, note_id=note_id, now=clock.now()

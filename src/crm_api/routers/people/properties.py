@@ -63,7 +63,7 @@ async def list_properties(
         ),
     ] = "",
 ) -> PageRead[PropertyRead]:
-    """List properties, newest first. With `q`, they are ordered by address."""
+    """List properties, newest first. If you search with `q`, the list is ordered by address."""
     async with uow:
         found = await properties.list_properties(uow, q=q, cursor=page.cursor, limit=page.limit)
     return _page(found)

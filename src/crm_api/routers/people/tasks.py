@@ -1,4 +1,4 @@
-"""Routes of tasks: what the office must do, and until when."""
+"""Routes of tasks. A task says what the office must do, and when it is due."""
 
 from enum import StrEnum
 from typing import Annotated

@@ -79,7 +79,7 @@ class AppointmentAssignee(StrEnum):
 
     Attributes:
         ME: The calling user.
-        NONE: Nobody.
+        NONE: No assignee.
     """
 
     ME = "me"
@@ -176,7 +176,7 @@ async def list_appointments(
 ) -> PageRead[AppointmentRead] | Response:
     """List the appointments that take place in a period, the earliest start first.
 
-    A CSV response contains all of these appointments.
+    A JSON response is one page. A CSV response contains all appointments that match.
     """
     wanted = listing.AppointmentFilter(
         starting=start_of(begin, zone),
@@ -234,13 +234,14 @@ async def find_free_times(
         ),
     ] = None,
 ) -> FreeTimesRead:
-    """Find the periods in the working hours in which a user, or every user, is free.
+    """Find the periods in the working hours in which one user is free, or all users are free.
 
-    Holidays are left out.
+    If you give none of `day_start`, `day_end` and `day`, the working hours are the office hours
+    from the company's settings. If the settings have no office hours, the working hours are Monday
+    to Friday from 09:00 to 18:00. Holidays are left out.
 
-    Without `day_start`, `day_end` and `day`, the working hours are the office hours of the
-    settings. If the settings have none, they are Monday to Friday from 09:00 to 18:00. Without
-    `from`, the search begins now. Without `to`, it ends 14 days after its start.
+    By default, the search begins now and covers 14 days. Give `from` for another start, and `to`
+    for another end.
     """
     days = list(Weekday)
     first: datetime = start_of(begin, zone) or clock.now()

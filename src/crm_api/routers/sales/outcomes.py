@@ -1,4 +1,4 @@
-"""Routes of the ledger of outcomes."""
+"""Routes that record, list and reverse outcomes, such as a paid invoice."""
 
 from typing import Annotated
 from uuid import UUID
@@ -83,7 +83,7 @@ def _read(found: queries.FoundOutcome, caller: Caller) -> OutcomeRead:
 async def record_outcome(
     body: OutcomeCreate, uow: Uow, state: State, response: Response, caller: Writer
 ) -> OutcomeRead:
-    """Record a result of the work with a person: an appointment, a quote, a job, a payment.
+    """Record a result of the work with a person, such as a booked appointment or a paid invoice.
 
     If the same source has already recorded the same `external_id` with the same values, nothing is
     recorded. The response is then 200 with the first outcome.

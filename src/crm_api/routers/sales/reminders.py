@@ -82,7 +82,10 @@ async def delete_reminder_rule(rule_id: UUID, uow: Uow, _caller: Sender) -> None
 async def list_appointment_reminders(
     appointment_id: UUID, uow: Uow, _caller: Reader
 ) -> RemindersRead:
-    """List the reminders of an appointment, each with its status and the reason for it."""
+    """List the reminders of an appointment, each with its status.
+
+    If a reminder waits or is not sent, its field `reason` says why.
+    """
     async with uow:
         await listing.read_appointment(uow, appointment_id=appointment_id)
         found = await rules.list_reminders(uow, appointment_id=appointment_id)

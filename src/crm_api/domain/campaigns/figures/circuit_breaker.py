@@ -266,7 +266,10 @@ RATE_SUMS = text(f"""
 
 
 async def read_rate_counts(uow: UnitOfWork, *, campaign_id: UUID) -> RateCounts:
-    """Return the counts of all steps of a campaign, since its start."""
+    """Return how many messages a campaign has sent since its start, and how many failed.
+
+    The messages of all steps are counted. The people who opted out are counted too.
+    """
     row = (await uow.session.execute(RATE_SUMS, {"campaign_id": campaign_id})).one()
     return typed_row(RateCounts, row)
 

@@ -86,7 +86,7 @@ class AffectedContact(ReadModel):
 
 
 class AffectedPlace(ReadModel):
-    """A zone key (states and time zones) that is affected by a legal rule that begins or ends."""
+    """How many contacts with one zone key are affected by a legal rule that begins or ends."""
 
     model_config = example(zone_key="MA/America/New_York", contacts=211)
 
@@ -185,7 +185,7 @@ async def list_changes(
 
 
 async def find_places(session: AsyncSession) -> list[str]:
-    """Return the distinct zone keys of all contacts, ascending."""
+    """Return the zone keys that contacts have, in ascending order and without duplicates."""
     return list(await session.scalars(_PLACES))
 
 

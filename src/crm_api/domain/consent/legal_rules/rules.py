@@ -61,9 +61,9 @@ class RuleBook:
         return [rule for rule in self.rules if rule.is_in_force(on)]
 
     def open_until(self, zone_key: str, now: datetime) -> datetime | None:
-        """Return when the allowed hours that contain ``now`` end for a zone key.
+        """Return the end of the present allowed hours, for numbers with this zone key.
 
-        Return None if no message may be sent now to numbers with this zone key.
+        Return None if messages to these numbers are not allowed at ``now``.
         """
         if not self.rules:
             return FOREVER

@@ -33,7 +33,9 @@ LOCK_FIRST_OWNER = text("SELECT pg_advisory_xact_lock(hashtextextended('first ow
 
 
 def require_first_owner_token(token: str, expected: Iterable[str]) -> None:
-    """Check the token of the link, before the password is hashed.
+    """Check the token of the link that creates the first owner.
+
+    The caller does this before it hashes the password, because hashing is expensive.
 
     Args:
         token: The token from the link.

@@ -1,7 +1,8 @@
 """Recognise the columns of a contact file by their names and by their values.
 
-A known name is written without spaces, punctuation and capital letters, unless its constant says
-otherwise. Values are rated by how well they fit the field of a column.
+A known name is written in small letters, without spaces and punctuation: ``firstname`` is the name
+of a column ``First Name``. The description of a constant says so if its names are written
+differently. Values are rated by how well they fit the field of a column.
 """
 
 import dataclasses
@@ -163,7 +164,7 @@ def rate_column(
 
 
 def share(filled: Sequence[str], test: Callable[[str], bool]) -> float:
-    """Return the share of the values that pass the test, from 0 to 1; 0 without values."""
+    """Return the share of values for which ``test`` returns True, from 0 to 1; 0 without values."""
     return sum(1 for value in filled if test(value)) / len(filled) if filled else 0.0
 
 
@@ -245,7 +246,10 @@ def map_by_value(
 
 
 def share_at(sample: Sequence[Sequence[str]], position: int, test: Callable[[str], bool]) -> float:
-    """Return the share of a column's values that pass the test, from 0 to 1; skip blank values."""
+    """Return the share of a column's values for which ``test`` returns True, from 0 to 1.
+
+    Blank values do not count. The result is 0 if all values are blank.
+    """
     values = [row[position].strip() for row in sample if position < len(row)]
     return share([value for value in values if value], test)
 

@@ -1,4 +1,7 @@
-"""The tables, job and errors of contact imports, and the event that reports their progress."""
+"""Define how contact imports differ from other imports: their tables, job, errors and event.
+
+The event reports the progress of an import.
+"""
 
 from crm_api.domain.imports.contacts.errors import ImportFinishedError, ImportNotFoundError
 from crm_api.domain.imports.contacts.models import ContactImport, ContactImportError

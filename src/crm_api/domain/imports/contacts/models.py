@@ -22,7 +22,12 @@ class ImportSourceKind(StrEnum):
 
 
 class ImportContent(StrEnum):
-    """What each row of an import describes: a contact; or an outcome, a quote or an invoice."""
+    """What each row of an import describes.
+
+    Attributes:
+        CONTACTS: A contact.
+        OUTCOMES: An outcome, a quote or an invoice.
+    """
 
     CONTACTS = "contacts"
     OUTCOMES = "outcomes"

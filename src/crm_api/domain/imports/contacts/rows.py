@@ -92,10 +92,10 @@ class RowProblem:
 
 @dataclass(slots=True)  # not frozen, because that takes three times as long for each row
 class RowResult:
-    """The content of a row.
+    """The people, problems and opt-outs that were read from a row.
 
-    A row without a phone number is normally a problem. But if the file has columns for two people,
-    such a row is skipped: it has neither people nor problems.
+    A row without a phone number has a problem. Exception: if the file has columns for two people, a
+    row without a phone number is skipped without a problem.
     """
 
     people: list[PersonRow]

@@ -287,10 +287,10 @@ class UndoRequest(DryRunRequest):
 class UndoneImportRead(ImportRead, DryRunRead):
     """The import that is being undone. ``undo`` is the progress of the undo.
 
-    ``counts`` is in the response to a dry run of the undo, and in the response to a request with
-    the ``token`` of this dry run. It contains five numbers: ``removed``, ``restored`` and
-    ``memberships_removed`` count the contacts and list memberships that the undo reverts.
-    ``left_edited`` and ``left_in_use`` count the contacts that the undo does not change.
+    ``counts`` is only in the response to a dry run of the undo. It contains five numbers:
+    ``removed``, ``restored`` and ``memberships_removed`` count the contacts and list memberships
+    that the undo would revert. ``left_edited`` and ``left_in_use`` count the contacts that the undo
+    would not change.
 
     Attributes:
         dry_run: True if the request only counted what the undo would do, and changed nothing.

@@ -312,6 +312,7 @@ def convert_attributes(
     A value that cannot be converted is left out.
 
     Args:
+        records: The people of a chunk, one record for each person.
         mapping: The field of each column of the file. It is used to find the column of a value that
             is left out.
 

@@ -62,7 +62,7 @@ async def apply_facts(
     events that happened before the erasure are skipped.
 
     Args:
-        events: The events. ``bound_event`` must have replaced their times that are later than the
+        events: The events, as ``bound_event`` returns them: without times that are later than the
             receipt of the event.
         now: The database's time of this transaction.
 

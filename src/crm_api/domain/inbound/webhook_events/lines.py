@@ -60,8 +60,8 @@ async def apply_decision_on_unknown_line(
 ) -> bool:
     """Opt a number out, or put it on hold, after a message on an unknown line; raise an alert.
 
-    The call may be repeated: one message adds at most one entry to the consent history. Events that
-    happened before the person was erased are skipped.
+    This function may be called several times for one message: the consent history gets at most one
+    entry. Events that happened before the person was erased are skipped.
 
     Args:
         event: An event that could not be applied because its line is unknown.
@@ -96,8 +96,9 @@ async def decided_before(
         senders: Maps the provider's id of each message to the sender's phone number.
 
     Returns:
-        By message id: True if the decision set a flag (opt-out or hold) of the phone number, False
-        if the number already had this flag. A message without an earlier decision is missing.
+        One value for each message that is found, by the provider's id of the message: True if the
+        decision set a flag (opt-out or hold) of the phone number, False if the number already had
+        this flag.
     """
     hashes = {name: hash_phone(phone, reception.secret) for name, phone in senders.items()}
     found = await queries.evidence_of_messages(uow.session, hashes)

@@ -60,9 +60,10 @@ class NewReply:
 
 
 def without_effect(replies: Sequence[NewReply]) -> list[UnattendedMessage]:
-    """Return the messages that neither concern consent nor ask for HELP.
+    """Return the messages that have no effect, so that an away reply may answer them.
 
-    Messages that are only a reaction, such as a "liked", are left out too.
+    A message has an effect if it concerns consent or asks for help. A reaction, such as "liked", is
+    left out too, because it needs no answer.
     """
     return [
         UnattendedMessage(

@@ -72,7 +72,7 @@ class ErrorClass:
 
 @dataclass(frozen=True, kw_only=True)
 class EventSelection:
-    """Conditions that a selected event meets; without any condition, all events are selected."""
+    """Conditions for events. An event is selected if it meets all conditions that are given."""
 
     status: WebhookEventStatus | None = None
     type: str | None = None
@@ -205,7 +205,10 @@ READ_ERRORS = text("""
 
 
 async def list_errors(uow: UnitOfWork) -> Sequence[ErrorClass]:
-    """Return the errors of events that are not applied, grouped by code, newest error first."""
+    """Return the events that are not applied, grouped by error code.
+
+    The group whose newest event was received last is the first one.
+    """
     return typed_rows(ErrorClass, await uow.session.execute(READ_ERRORS))
 
 

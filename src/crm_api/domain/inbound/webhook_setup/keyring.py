@@ -162,10 +162,10 @@ class _NoQueue:
     """A job queue that discards every job, for units of work that request no jobs."""
 
     async def push(self, job: Job) -> None:
-        """Discard the job."""
+        """Discard the job: this queue is only for units of work that request no jobs."""
 
     async def ping(self) -> bool:
-        """Return False, because there is no queue."""
+        """Return False: no job queue can be reached."""
         return False
 
 

@@ -1,9 +1,9 @@
 """Register our webhooks, adopt or repair existing ones, and rotate their keys.
 
 After an interruption at any step, ``crm-api webhooks register`` can be run again. If the provider
-already has a webhook with our address, the command uses this webhook. If the key of the webhook was
-lost, a rotation creates a new key. If possible, a new key is saved before the provider signs events
-with this key.
+already has a webhook with our address, the command uses this webhook. If the key of this webhook is
+not saved here, the command creates a new key. A new webhook of API version 2026-03-30 is enabled
+only after its key is saved.
 
 There are four legacy webhooks, one per family of event types. The provider cannot change a legacy
 webhook. So a change creates a new webhook and deletes the old one.
@@ -127,7 +127,7 @@ class Registrar(WebhookAddress):
 
         Raises:
             AddressNotPublicError: The real provider could not reach the address.
-            WebhookMissingError: The provider has only legacy webhooks.
+            WebhookMissingError: The provider supports only legacy webhooks.
             KeyNotShownError: The provider did not return the new key.
             OpenPhoneBusyError: The provider is unavailable; run the command again.
             OpenPhoneRefusedError: The provider refuses the request.

@@ -39,7 +39,7 @@ LINE_IDS = text("SELECT phone_number_id FROM line ORDER BY phone_number_id")
 
 @dataclass(frozen=True, kw_only=True)
 class WebhookAddress:
-    """Our address for events, with access to the provider's webhooks and to the database.
+    """Reads and changes the webhooks at the provider that send events to our address.
 
     Attributes:
         url: The address at which events are received.
@@ -112,7 +112,7 @@ class WebhookAddress:
             )
 
     async def audit(self, action: str, webhook_id: str, **detail: object) -> None:
-        """Write a change of a webhook to the audit log, without keys."""
+        """Write a change of a webhook to the audit log; ``detail`` must contain no keys."""
         async with self.new_uow() as uow:
             await note_decision(
                 uow,

@@ -63,10 +63,12 @@ of a person. For these fields, the audit log records only that they changed."""
 
 @dataclass(frozen=True, kw_only=True)
 class Business:
-    """The name of the sender in messages, and the contact: a phone number or an address.
+    """How messages identify the company that sends them.
 
-    If ``name`` is None, messages use the name of the line. If ``contact`` is None, messages use the
-    number of the line.
+    Attributes:
+        name: The name of the company. If None, messages use the name of the line.
+        contact: How people reach the company: a phone number or an address. If None, messages use
+            the number of the line.
     """
 
     name: str | None
@@ -128,11 +130,11 @@ async def update_settings(
 ) -> SettingsRead:
     """Change the company's settings and write an entry to the audit log.
 
-    The job that processes the campaign queue is requested, because a higher carrier budget may
-    allow more messages immediately.
+    After a change, the job that processes the campaign queue is requested, because a higher carrier
+    budget may allow more messages immediately.
 
     Args:
-        configured: Values from the environment. They cannot be changed.
+        configured: Name and contact from the environment. A request cannot change these values.
 
     Raises:
         SettingLockedError: The environment sets one of the fields to another value.

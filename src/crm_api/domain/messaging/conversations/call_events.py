@@ -49,9 +49,10 @@ class RecordedCall:
     """A call after its events were stored.
 
     Attributes:
-        phone: The person's number if the person called or answered; None otherwise.
-        began_at: When the call began; if unknown, when its first event happened, or else when the
-            call was stored.
+        phone: The person's number if the person called the company or answered its call; None
+            otherwise.
+        began_at: When the call began. If this is unknown: when its first event happened. If this is
+            unknown too: when the call was stored.
     """
 
     phone: str | None

@@ -97,12 +97,13 @@ async def settle_message(
     actor: str,
     now: datetime,
 ) -> Activity:
-    """Store a user's decision whether an unclear message was sent; return the changed message.
+    """Settle an unclear message as a user decided; return the changed message.
+
+    The decision is, for example, that the message was sent, or that it was not.
 
     Raises:
         MessageNotFoundError: No message has this id.
-        NotParkedError: The message has no parked attempt, that is, no unclear attempt that waits
-            for a user's decision.
+        NotParkedError: No attempt to send this message waits for a user's decision.
     """
     await get_message(uow, message_id)
     await settle.settle_message(uow, message_id=message_id, outcome=outcome, actor=actor, now=now)

@@ -57,8 +57,8 @@ class Departure:
 
     Attributes:
         send_after: The message is not sent before this instant.
-        scheduled_for: The instant that the user chose, or the next legal instant after it; None for
-            as soon as possible.
+        scheduled_for: The instant that the user chose, or the next legal instant after it. None if
+            the user chose no instant: then the message is sent as soon as possible.
     """
 
     send_after: datetime
@@ -74,8 +74,8 @@ async def choose_departure(
     message counts as a reply to the person.
 
     Raises:
-        OutsideWindowError: The message has no ``send_at``, and its ``undo_seconds`` end outside
-            legal hours.
+        OutsideWindowError: The message has no ``send_at``, and the end of its ``undo_seconds`` is
+            outside legal hours.
         SendAtOutOfRangeError: ``send_at`` is in the past, or more than a year away.
         SendAtOutsideWindowError: ``send_at`` is outside legal hours, and the message could not be
             moved to the next legal time: ``reply.move`` is False, or no time within two weeks is
@@ -336,7 +336,7 @@ async def queue_user_message(
 
 
 async def require_sendable(uow: UnitOfWork, *, kind: SendKind, phone: str, now: datetime) -> None:
-    """Raise an error if the number may not get a message of this kind now.
+    """Raise an error if the number may not get a message of this ``kind`` now.
 
     Raises:
         RecipientOptedOutError: The number is opted out.

@@ -167,10 +167,11 @@ RETRY_FETCH = text("""
 
 
 async def retry_fetch(uow: UnitOfWork, *, fetch_id: UUID, now: datetime) -> MediaFetch:
-    """Start one fetch again from its first attempt, in any state except ``stored``.
+    """Start one fetch again from its first attempt; its file must not be stored yet.
 
-    The job that fetches files is requested. If the fetch was dead and no other dead fetch has the
-    same error code, the alert of this code is resolved.
+    The job that fetches files is requested. There is one alert for each error code of dead fetches
+    (all their attempts failed). If this was the last dead fetch with its error code, the alert is
+    resolved.
 
     Raises:
         MediaFetchNotFoundError: No fetch has this id.
@@ -206,8 +207,8 @@ async def retry_fetches(
 ) -> int:
     """Start all fetches with this status again from their first attempt; return how many.
 
-    The job that fetches files is requested. If no dead fetch with a certain error code is left, the
-    alert of this code is resolved.
+    The job that fetches files is requested. There is one alert for each error code of dead fetches
+    (all their attempts failed). If an error code has no dead fetch any more, its alert is resolved.
 
     Args:
         status: Only fetches with this status. If it is ``stored``, nothing happens.

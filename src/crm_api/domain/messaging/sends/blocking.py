@@ -208,9 +208,9 @@ BUSY_LINES = text("""
 
 
 async def lock_trials(uow: UnitOfWork, line_ids: Sequence[UUID]) -> Trials:
-    """Lock the lines in ``line_ids`` that are on trial, and return them.
+    """Lock the lines in ``line_ids`` that are on trial, and find which have an open attempt.
 
-    The open attempts are read in a statement after the lock (Sending, rule 1).
+    The open attempts are read by a second statement, after the lock (Sending, rule 1).
     """
     if not line_ids:
         return Trials(lines=frozenset(), busy=frozenset())

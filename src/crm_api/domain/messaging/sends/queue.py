@@ -59,11 +59,12 @@ class NewMessage:
     Attributes:
         sender: Who sends the message; None if the service itself does.
         send_after: The message is not sent before this instant; None for as soon as possible.
-        scheduled_for: The instant that the sender chose; None if the sender chose none.
+        scheduled_for: The instant that the sender chose, or the next legal instant after it; None
+            if the sender chose none.
         media: The files of the message, as ``uploads.describe_uploads`` returns them.
-        is_answer: True if the person no longer waits for an answer as soon as the message is
-            queued. False for a message of the service itself. Also False if the sender chose a
-            later time: such a message ends the waiting when it is sent.
+        is_answer: True if a user wrote the message and chose no later time for it. As soon as such
+            a message is queued, the person no longer waits for an answer. A message for a later
+            time ends the waiting only when it is sent.
     """
 
     line_id: UUID

@@ -188,7 +188,8 @@ async def write_outcomes(
     number, the failure is stored for evaluation.
 
     Args:
-        retry_at: When a message is due again if it was certainly not sent; None for ``now``.
+        retry_at: When a message is due again if it was certainly not sent. If None, a message
+            outside campaigns is due now, and the time of a campaign recipient does not change.
         back_off: If True, each message that was certainly not sent becomes due after its own random
             delay, but not before ``retry_at``. The delay grows with every attempt. There is no
             delay if the provider refused the account: the message is due as soon as the line or
@@ -310,11 +311,11 @@ async def record_and_correct_matches(
 
 
 async def record_without_ids(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
-    """Record responses with message ids that other messages already got; raise alerts.
+    """Record responses whose message ids already belong to other messages; raise alerts.
 
     The provider gave one id to two messages, and a later report could be about either message. So
-    the second attempt is recorded as accepted without an id. The message is not sent again. A
-    user decides whether it was sent.
+    the attempt of the second message is recorded as accepted without an id. The second message is
+    not sent again. A user decides whether it was sent.
     """
     for item in batch:
         await alerts.raise_alert(
@@ -345,9 +346,9 @@ def _without_id(item: Answered) -> Answered:
 async def record_without_text(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
     """Record responses without their text, because the database cannot store the text.
 
-    If the provider accepted the message, the result is recorded as unclear, with the mark that the
-    provider accepted the message without an id. Other responses keep their kind, such as refused.
-    In both cases the error code becomes ``not_storable``.
+    The error code of each response becomes ``not_storable``. If the provider accepted the message,
+    the attempt is recorded as unclear, and ``has_no_id`` becomes True: the id of the message is
+    lost. A response of another kind, such as a refusal, keeps its kind.
     """
     await record_answers(uow, [_without_text(item) for item in batch], now=now)
 

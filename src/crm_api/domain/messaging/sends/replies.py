@@ -118,11 +118,14 @@ async def end_all_follow_ups(
 ) -> None:
     """End the follow-ups of several people who replied or called; see ``end_follow_ups``.
 
-    The function has three steps. (1) Lock the recipients. Another transaction may record a message
-    as sent and so create the recipient's next step. Because of the lock, the later of the two
-    transactions sees the changes of the earlier one. (2) End the follow-ups. (3) Release the claims
-    of these recipients. This is the last step: the lock waits for claims that are not committed
-    yet, so only a later step finds them (Sending, rule 10).
+    The three steps have this order:
+
+    1. Lock the recipients. Another transaction may create the next step of a recipient, because it
+       records a message as sent. The lock makes one of the two transactions wait for the other, and
+       so the later one sees the changes of the earlier one.
+    2. End the follow-ups.
+    3. Release the claims of the recipients. If this were done before step 1, a claim that commits
+       during the wait for the lock would not be released (Sending, rule 10).
 
     Args:
         heard: When each person last replied or called, by the person's phone number.
@@ -161,7 +164,7 @@ between the clocks of this service and the provider, in seconds.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepliedTo:
-    """The campaign message to which a person replied; ``contact_id`` is its recipient."""
+    """The campaign message to which a person replied: its campaign, recipient and step."""
 
     campaign_id: UUID
     contact_id: UUID

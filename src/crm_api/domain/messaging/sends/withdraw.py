@@ -112,10 +112,11 @@ WITHDRAW_NUMBERS = text(f"""
 async def withdraw_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
     """Withdraw waiting and claimed messages if a rule about their number stops them now.
 
-    The caller has already written the flag. The steps have a fixed order: flags, waiting messages,
-    claims (Sending, rule 10). In the reverse order, a claim that is not committed yet would not be
-    released. A withdrawn message outside campaigns gets the status ``failed``, and its error code
-    names the rule. If the message was an answer to a person, the person waits for an answer again.
+    The caller has already written the flag that stops the messages. This function first withdraws
+    waiting messages, and then releases claims (Sending, rule 10). In the reverse order, a claim
+    that is not committed yet would not be released. A withdrawn message outside campaigns gets the
+    status ``failed``, and its error code names the rule. If the message was an answer to a person,
+    the person waits for an answer again.
     """
     await _derive_members(uow, phones=phones, statuses=["pending", "review", "held"], now=now)
     await uow.session.execute(LOCK_WAITING_TEXTS, {"phones": list(phones)})
@@ -185,11 +186,11 @@ HELD_WITHOUT_HOLD = text(f"""
 
 
 async def restore_recipients_without_hold(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
-    """Let held recipients continue if their number is not on hold; return how many did.
+    """Let up to ``limit`` held recipients continue if their number is not on hold; return how many.
 
-    When the hold of a number is released, the recipients with this number that are already stored
-    continue. But at the same moment, another transaction may store a further recipient as held.
-    This function finds such recipients.
+    Usually, the release of a hold lets all held recipients with the number continue. But if another
+    transaction stores a recipient as held at the same moment, the release does not find this
+    recipient. This function finds it.
     """
     found = await uow.session.execute(HELD_WITHOUT_HOLD, {"limit": limit, "now": now})
     members = list(found.scalars())

@@ -179,10 +179,10 @@ class _Cipher:
             self.raise_its_own()
 
     def raise_its_own(self) -> None:
-        """Wait for the cipher thread; if the thread has failed, raise a ``BackupError``.
+        """Wait for the thread that encrypts or decrypts; if it has failed, raise a ``BackupError``.
 
         If the thread fails, the code that reads or writes the archive gets an error too. But only
-        the error of the thread says the reason.
+        the error of the thread contains the reason.
         """
         self._thread.join()
         failure = self._failure

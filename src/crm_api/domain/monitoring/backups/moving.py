@@ -1,9 +1,11 @@
 """Move a service from the embedded servers to other servers, and check that nothing was lost.
 
-No process of the service runs during the move, so the database has every message that was sent.
-Therefore a moved service may send immediately, unlike a restored service. The old copy never sends
-again: before the new database can be used, the data directory records that its database has moved
-(``data_dir.mark_moved``).
+No process of the service may run during the move. So the new database contains every message that
+was sent, and the moved service may send immediately. (A restored service may not, because messages
+that were sent after the backup are missing.)
+
+The old copy never sends again: before the new database can be used, the data directory records that
+its database has moved (``data_dir.mark_moved``).
 """
 
 import io
@@ -166,7 +168,7 @@ async def _compare(source: AsyncEngine, target: AsyncEngine) -> Moved:
 
 
 async def digests(connection: AsyncConnection) -> Digests:
-    """Return a digest of every table and sequence.
+    """Return a digest of the content of every table, and the value of every sequence, by name.
 
     The digest of a table does not depend on the order of the rows.
     """

@@ -21,13 +21,13 @@ DAYS = 7
 
 @dataclass(frozen=True, kw_only=True)
 class WeekFigures:
-    """Figures of the seven days before the mail, as ``GET /v1/insight`` returns them.
+    """The results of the seven days before the mail, as ``GET /v1/insight`` returns them.
 
     Attributes:
         since: The midnight at which the first day begins.
         until: The midnight at which the last day ends.
-        revenue_attributed: The revenue that campaigns have earned. None until the service has
-            computed which revenue came from campaigns.
+        revenue_attributed: The part of the revenue that is attributed to campaigns. None if the
+            service has not computed this part yet.
     """
 
     since: datetime
@@ -136,7 +136,7 @@ class Digest:
         overdue: The number of tasks that are overdue.
         dead: The number of received events that could not be applied and are not tried again.
         alerts: The number of alerts of each kind that nobody has acknowledged.
-        week: The figures of the last seven days.
+        week: The results of the last seven days, such as the reply rate and the revenue.
     """
 
     since: datetime

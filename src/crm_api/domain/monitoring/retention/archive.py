@@ -35,15 +35,16 @@ from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 @dataclass(frozen=True, kw_only=True)
 class MonthlyTable:
-    """A table with one partition per month. The time in the id of a row decides its month.
+    """A table with one partition per month. The time in the id of a row decides its partition.
 
     Attributes:
         name: The name of the table.
-        key: The name of a second table, which keeps the provider's ids unique over all months.
-        key_id: The column of the second table that has the id of the row.
+        key: The name of a second table, which has no partitions. It contains the provider's ids of
+            the rows of all months, and keeps these ids unique.
+        key_id: The column of the second table that contains the id of the row.
         provider_id: The column with the provider's id; it has this name in both tables.
-        waits: The SQL condition of rows with unfinished work. A month with such a row is not
-            dropped.
+        waits: An SQL condition that is true for rows with unfinished work. A month with such a row
+            is not dropped.
         archived: The columns of an archive. Columns that an erasure clears are left out, so
             archives have nothing that must be erased.
     """

@@ -32,8 +32,8 @@ from crm_api.platform.settings import Settings, SettingsError
 class SandboxClock(Base):
     """The sandbox clock and its current or last move; no row exists if the clock was never moved.
 
-    ``from_at`` and ``to_at`` are sandbox times. ``held_until`` is a time of the machine's clock:
-    until then, only the job run ``holder`` makes the steps of the move.
+    ``from_at`` and ``to_at`` are sandbox times. ``held_until`` is a real time, by the machine's
+    clock. Until then, only the job run with the id ``holder`` may make the steps of the move.
     """
 
     __tablename__ = "sandbox_clock"
@@ -71,7 +71,8 @@ class TakenMove:
         holder: The id of this run.
         from_at: The sandbox time before the move.
         to_at: The sandbox time after the move.
-        version: The version of the clock that every process must know before the first step.
+        version: The version of the clock, a number that grows with each change. Every process must
+            know this version before the first step.
     """
 
     holder: UUID
@@ -154,8 +155,8 @@ async def step_clock(
         skipped: How much time this step skips.
 
     Returns:
-        The version of the clock that every process must know before work begins at the new time.
-        None if another worker now owns the move.
+        The new version of the clock. Every process must know it before work begins at the new
+        time. None if another worker now owns the move.
     """
     values = {"holder": move.holder, "ahead": ahead, "lease": LEASE}
     version: int | None = await uow.session.scalar(_STEP, values)
@@ -203,7 +204,10 @@ _IS_FOLLOWED = text(f"""
 
 
 async def is_clock_followed(uow: UnitOfWork, *, version: int) -> bool:
-    """Return whether every connected process knows this version of the clock."""
+    """Return whether all processes that are connected to the database know this clock version.
+
+    The version grows with each change of the sandbox clock.
+    """
     return bool(await uow.session.scalar(_IS_FOLLOWED, {"known": f"{FOLLOWER} {version}"}))
 
 

@@ -81,15 +81,15 @@ async def settle_alerts(
     among: str = "",
     now: datetime,
 ) -> None:
-    """Raise and resolve the alerts of one kind, so that they agree with the findings of a check.
+    """Raise and resolve the alerts of one kind, so that each problem that lasts has an open alert.
 
     Args:
         kind: The kind of the alerts.
         found: The problems that the check has found now.
         patience: How long a problem must last before its alert is raised. A problem lasts while
             every check finds it.
-        among: The check covers only alerts whose subject has this prefix. Other alerts do not
-            change.
+        among: The prefix of the subjects that the check covers; empty: all subjects. Alerts with
+            other subjects do not change.
     """
     subjects = sorted(one.subject for one in found)
     values = {"kind": kind.value, "subjects": subjects}

@@ -38,11 +38,11 @@ class InboxSelection(RequestModel):
     An empty filter selects all conversations.
 
     Attributes:
-        state: Only conversations in these states, separated by commas.
-        assignee: Only conversations for which this user is responsible: `me` for you, `none` for
-            nobody, or the id of a user.
-        unread: True: only conversations with messages that you have not read. False: only the
-            others.
+        state: Only conversations in these states. Separate several states with commas.
+        assignee: Only conversations for which this user is responsible. Give the id of a user, `me`
+            for yourself, or `none` for the conversations for which nobody is responsible.
+        unread: True: only conversations with messages that you have not read. False: only
+            conversations without such messages.
         line_id: Only conversations of this phone line.
         campaign_id: Only conversations whose last reply belongs to this campaign.
         contact_id: Only conversations with this contact.
@@ -62,7 +62,7 @@ class InboxSelection(RequestModel):
     flag: Line200 | None = None
 
     def wanted(self, user_id: UUID | None) -> InboxFilter:
-        """Convert the request's filter to the filter with which the database is searched.
+        """Convert this filter of a request to an ``InboxFilter`` for the database query.
 
         Args:
             user_id: The user whom ``me`` means; None for an API key.
@@ -92,8 +92,9 @@ class BulkChange(RequestModel):
     """What to change in each conversation. A field that is left out keeps its value.
 
     Attributes:
-        state: The new state, as in a change of one conversation.
-        snoozed_until: When the conversations come back. It is required for the state `snoozed`.
+        state: The new state, as in `PATCH /v1/conversations/{conversation_id}`.
+        snoozed_until: When the conversations come back to the inbox. It is required for the state
+            `snoozed`.
         assignee_id: The id of the user who is responsible; null if nobody is.
         add_tag: A tag that the contacts of the conversations get. It needs the scope
             `contacts:write`.
@@ -169,10 +170,11 @@ class Selected:
 
     Attributes:
         count: The number of conversations.
-        digest: A hash of each conversation's id, its state, the time since which the person waits,
-            and the time of the last message from the person. A request that is not a dry run is
-            refused if its digest differs from the digest of its dry run. Then, for example, a new
-            message has arrived that the user has not seen.
+        digest: A hash that changes when the selected conversations change. It is computed from the
+            id and state of each conversation, the time since which its person waits, and the time
+            of the last message from the person. A request is refused if its digest differs from the
+            digest of the dry run before it: for example, a new message has arrived that the user
+            has not seen.
     """
 
     count: int

@@ -94,10 +94,10 @@ class WantedState:
     """The state that a request sets.
 
     Attributes:
-        state: The new state; None if the request names no state.
+        state: The new state; None if the request sets no state.
         snoozed_until: When a snoozed conversation comes back; None for the other states.
-        is_awake: True if the request ends a snooze and sets no state: it contains ``snoozed_until``
-            with the value null, and no ``state``.
+        is_awake: True if the request has ``snoozed_until`` with the value null, and no ``state``.
+            If the conversation is snoozed, its snooze then ends.
     """
 
     state: ConversationState | None
@@ -235,8 +235,9 @@ def state_values(
         wanted: The state that the request sets.
         state: The present state of the conversation.
         waiting_since: Since when the person waits for an answer; None if the person does not wait.
-        heard: The locked conversation. If ``waiting_since`` is None, the new state ``waiting``
-            counts from the last message that the person sent.
+        heard: The locked conversation. It is needed if the new state is ``waiting`` and
+            ``waiting_since`` is None. The person then waits since the last message in ``heard``, or
+            since ``now`` if there is no message.
         now: The present instant.
     """
     if wanted.state is ConversationState.SNOOZED:

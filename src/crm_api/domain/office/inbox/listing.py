@@ -36,9 +36,9 @@ def page_of(wanted: InboxFilter, order: Order, *, is_first: bool, limit: int) ->
     """Return the query for one page of conversations, with the columns ``id`` and ``place``.
 
     ``place`` is the place of the conversation in the page, from 1. The limit is a number in the SQL
-    text, not a parameter. With a parameter, PostgreSQL would, after some executions, use one plan
-    for all limits. That plan sorts all conversations. With the number, PostgreSQL reads only a few
-    conversations, in the order of an index.
+    text, so that PostgreSQL reads only a few conversations, in the order of an index. If the limit
+    were a parameter, PostgreSQL might use the same plan for all limits, and this plan sorts all
+    conversations.
     """
     page = _Page(wanted, order, is_first=is_first, limit=limit)
     rows, numbers = page.in_order(), ""
@@ -88,10 +88,11 @@ class _Page:
         return f"SELECT r.id, r.key FROM line l CROSS JOIN LATERAL ({rows}) r{lines}"
 
     def by_numbers(self) -> str:
-        """Return the query that looks up the conversations of the phone numbers in ``flagged``.
+        """Return the query that finds the conversations of the phone numbers with the wanted flag.
 
-        The subquery ends with ``OFFSET 0``, so that PostgreSQL runs it separately for each phone
-        number and line. Otherwise PostgreSQL would read all conversations.
+        The query reads these numbers from ``flagged``, which ``page_of`` defines. The subquery ends
+        with ``OFFSET 0``, so that PostgreSQL runs it separately for each phone number and line.
+        Otherwise PostgreSQL would read all conversations.
         """
         met = [_ARE_FEW, *in_states(self._states), *self._conditions]
         if self._wanted.line_id is not None:
@@ -175,7 +176,11 @@ async def read_conversations(
     limit: int,
     now: datetime,
 ) -> list[InboxRow]:
-    """Return up to ``limit`` conversations after a position, in the order ``sort``."""
+    """Return up to ``limit`` conversations in the order ``sort``.
+
+    ``after`` is the position of the last conversation of the previous page; None for the first
+    page.
+    """
     reading = _Reading(uow, wanted, caller_id=caller_id, now=now)
     if sort is InboxSort.NEWEST:
         return await reading.page(NEWEST_FIRST, after=after, limit=limit)

@@ -43,7 +43,9 @@ async def report_presence(
     activity: PresenceActivity,
     now: datetime,
 ) -> None:
-    """Emit an event that the caller views a conversation or writes in it, valid for ``LIVES_FOR``.
+    """Emit an event: the caller views a conversation, or writes a message in it.
+
+    The event is valid for ``LIVES_FOR``.
 
     Raises:
         ConversationNotFoundError: No conversation has this id.

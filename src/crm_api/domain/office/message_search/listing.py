@@ -38,9 +38,10 @@ class MessagePosition:
     """Where a page ended.
 
     Attributes:
-        is_similar: True if the last message of the page has only similar words.
-        after: The last message of the page. If the search for matches ended before the page was
-            full, this is the last message that was read, even if it does not match.
+        is_similar: True if the last message of the page does not contain all search words, but
+            words that are similar to them.
+        after: The position of the last message of the page. If the search ended before the page was
+            full, the position of the last message that was checked, even if it does not match.
     """
 
     is_similar: bool
@@ -164,10 +165,11 @@ async def newest_with_all_words(
 ) -> list[Row]:
     """Return up to ``limit`` messages with all terms, newest first.
 
-    First, a few of the newest messages are read; they show how frequent the terms are. If the terms
-    are frequent, more messages are read in order, enough to find ``limit`` matches. If they are
-    rare, all matches are looked up in an index. To look up one match in the index costs as much as
-    to read three messages in order.
+    1. Read some of the newest messages. The matches show how frequent the terms are.
+    2. If the terms are frequent, read more messages, enough to find ``limit`` matches.
+    3. If there are still too few matches, look up all matches in an index.
+
+    The index is used last: looking up one match in it costs as much as reading three messages.
 
     Args:
         selection: The selection with the terms.

@@ -97,7 +97,7 @@ class TermPeople:
 
     Attributes:
         ids: The ids of at most ``MOST_PEOPLE`` contacts.
-        is_complete: Whether these are all such people.
+        is_complete: True if ``ids`` contains all these people; False if there are more.
     """
 
     ids: tuple[UUID, ...]

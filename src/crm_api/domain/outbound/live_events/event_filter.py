@@ -21,10 +21,10 @@ from crm_api.domain.outbound.live_events.payloads import PAYLOADS, SCOPE_OF
 class WebhookEventType(StrEnum):
     """The types of events that can be sent to a webhook endpoint.
 
-    These are all types of the event log except two that matter only to screens.
-    ``campaign.counters`` occurs a few times per second while a campaign sends, and contains only
-    the information that the counters of the campaign changed. Read the statistics of the campaign
-    instead. ``conversation.presence`` is valid only for some seconds.
+    These are all event types except two, which are meant only for the screens of a client.
+    ``campaign.counters`` occurs a few times per second while a campaign sends. It only says that
+    the counters of the campaign have changed. Read the statistics of the campaign instead.
+    ``conversation.presence`` is valid only for some seconds.
     """
 
     MESSAGE_RECEIVED = EventType.MESSAGE_RECEIVED.value
@@ -55,8 +55,8 @@ def is_for_endpoints(event: LoggedEvent) -> bool:
 def facts_of(event: LoggedEvent) -> dict[str, Any]:
     """Return the ``data`` of an event in the form in which endpoints get it.
 
-    The form is the schema of the event type. The first field of the schema gets the id of the
-    event's subject. A field without a value becomes null.
+    The form is the schema of the event type. The first field of each schema is the id of the
+    subject, that is, of what the event is about. A field without a value becomes null.
     """
     shape = cast("type[ReadModel]", PAYLOADS[event.type].model_fields["data"].annotation)
     subject = next(iter(shape.model_fields))
@@ -83,9 +83,9 @@ class EventFilter:
     An event is serialised only once for all listeners with equal filters.
 
     Attributes:
-        types: The event types that the caller gets for events that do not belong to a campaign.
-        campaign_types: The event types that the caller gets for events that belong to a campaign.
-            These can be more, because the scope ``campaigns:read`` allows them.
+        types: If an event belongs to no campaign, it passes only if it has one of these types.
+        campaign_types: If an event belongs to a campaign, it passes only if it has one of these
+            types. With the scope ``campaigns:read``, they are all types that the caller asks for.
         campaign_id: Only events of this campaign pass; None means that any event can pass.
         reads_messages: True if events about received messages get phone number, contact and first
             words.

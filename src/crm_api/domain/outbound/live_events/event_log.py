@@ -96,8 +96,8 @@ class LoggedEvent:
 
     Attributes:
         position: Its position in the log, which is also its public id; None if it is not stored.
-        type: An ``EventType``, or a type that only a newer version knows. In this version, an event
-            of such a type passes no filter.
+        type: An ``EventType``, or the name of a type that a newer release has added. In this
+            release, an event of such a type passes no filter.
         subject_id: The id of what the event is about, such as a message, a contact or an alert.
     """
 
@@ -160,8 +160,8 @@ class StoredEnds:
     """The two ends of the readable part of the log, as the database returns them.
 
     Attributes:
-        final: The oldest transaction that may still write events. Earlier transactions have ended,
-            so they write no more events.
+        final: The number of the oldest transaction that may still be running. All transactions with
+            lower numbers have ended, so they write no more events.
         transaction_id: The transaction of the newest deleted event; None if no event was deleted.
         id: The id of the newest deleted event; None if no event was deleted.
     """
@@ -286,9 +286,9 @@ async def forget_old_events(
 ) -> int:
     """Delete the oldest events that are older than ``KEPT_FOR``; return how many were deleted.
 
-    A position contains a transaction number of the database server. If the database was copied from
-    another server, it may contain events with higher numbers than this server has used so far. They
-    are deleted too, but they are not counted.
+    If the database was copied from another server, it may contain events with transaction numbers
+    that this server has not reached yet. These events are deleted too, but they are not in the
+    returned number.
     """
     await uow.session.execute(FORGET_FOREIGN)
     values = {"before": now - KEPT_FOR, "limit": limit}

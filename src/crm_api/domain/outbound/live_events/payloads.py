@@ -90,7 +90,7 @@ class CampaignStatusEvent(EventPayload):
 
 
 class ImportProgressEvent(EventPayload):
-    """An import, or the undo of an import, stored a part of its rows or ended."""
+    """An import, or the undo of an import, has stored some of its rows or has ended."""
 
     scope = Scope.CONTACTS_READ
 

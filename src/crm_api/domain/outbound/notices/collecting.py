@@ -1,8 +1,8 @@
 """Find waiting conversations, mentions and due tasks, and store a notice about each of them.
 
-Queries find what is waiting now; no event creates a notice. So receiving a message needs no work
-for notices. A message that the reconciliation adds later also causes notices, and no notice is lost
-at a restart.
+Each run looks in the database for what is waiting now. No notice depends on an event. So a received
+message causes no extra work, a message that the reconciliation adds later also causes notices, and
+a restart loses no notice.
 """
 
 from collections.abc import Sequence

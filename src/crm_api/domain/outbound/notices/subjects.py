@@ -113,9 +113,9 @@ async def read_items(
     user_id: UUID,
     now: datetime,
 ) -> list[NoticeItem]:
-    """Return only the subjects about which the user must still be notified.
+    """Return an item for each of these subjects about which the user must still be notified.
 
-    The order is: conversations with a reply, notes with a mention, tasks.
+    Conversations come first, then notes, then tasks.
 
     Args:
         subjects: The ids of conversations, notes and tasks, by kind of notice.

@@ -72,7 +72,11 @@ class EndpointAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class NextState:
-    """State of a delivery after an attempt; only ``pending`` uses ``next_attempt_at``."""
+    """The state of a delivery after an attempt.
+
+    Attributes:
+        next_attempt_at: When the next attempt is due; not used unless ``status`` is ``pending``.
+    """
 
     status: DeliveryStatus
     next_attempt_at: datetime

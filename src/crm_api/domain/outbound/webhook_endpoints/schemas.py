@@ -55,7 +55,8 @@ class WebhookEndpointCreate(RequestModel):
 class WebhookEndpointUpdate(RequestModel):
     """The fields to change. A field that is left out keeps its value.
 
-    If the address or the event types are given, the endpoint gets the scopes of the caller.
+    If the address or the event types are given, the endpoint gets the scopes of the caller
+    instead of its previous scopes.
 
     Attributes:
         description: A text for people, for example the name of the receiving system.

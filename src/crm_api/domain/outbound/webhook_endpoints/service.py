@@ -106,7 +106,7 @@ async def create_endpoint(
 async def get_endpoint(
     uow: UnitOfWork, endpoint_id: UUID, *, is_locked: bool = False
 ) -> WebhookEndpoint:
-    """Read one endpoint from the database, even if the session has loaded it before.
+    """Return one endpoint as it is in the database now, not as the session has cached it.
 
     Args:
         endpoint_id: The id of the endpoint.

@@ -247,10 +247,10 @@ async def free_alias(session: AsyncSession, *, phone: str, heir_id: UUID) -> UUI
 
 
 async def delete_contact(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> None:
-    """Delete a contact: remove it from lists and properties, skip its waiting campaign messages.
+    """Delete a contact, and remove it from lists and properties.
 
-    The personal fields are cleared. The phone number, its flags and its consent history stay
-    stored, so that an opt-out still applies.
+    Its personal fields are cleared. Its waiting campaign messages are skipped. The phone number,
+    the flags of the number and the consent history stay stored, so that an opt-out still applies.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.

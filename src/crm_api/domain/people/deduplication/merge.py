@@ -42,7 +42,7 @@ REASON = "merged with a contact that has this flag"
 
 
 async def lock_consent(uow: UnitOfWork, phones: Sequence[str]) -> None:
-    """Take the consent locks of these phone numbers until the transaction ends."""
+    """Lock the consent decisions about these phone numbers until the transaction ends."""
     await consent.lock_decisions(uow, phones=phones)
 
 
@@ -58,10 +58,9 @@ async def share_consent(
 ) -> None:
     """If one of the contacts has a flag that stops messages, set this flag on all of ``phones``.
 
-    Only the flags of the contacts' own numbers are copied. ``phones`` may also contain numbers of
-    duplicates that were merged into the contacts earlier; the flags of these numbers are not
-    copied. The reason: if a contact opted in again after the earlier merge, the duplicate's number
-    may still be opted out, but the contact must stay opted in.
+    ``phones`` may also contain numbers of duplicates that were merged into the contacts earlier.
+    The flags of these numbers are not copied, because they may be out of date. Example: after the
+    earlier merge, the contact has opted in again, but the duplicate's number is still opted out.
     """
     flags = await flags_of(uow.session, phones, now=now)
     wanted = {flag for one in people for flag in flags[one.phone] if flag in SUPPRESSING_FLAGS}

@@ -24,7 +24,10 @@ OUTCOME_UNKNOWN = (
 
 
 class ErasureBlockedError(ConflictError):
-    """It is not known yet if messages to the person were sent; ``texts`` counts these messages."""
+    """Nothing was erased, because it is not known yet if messages to the person were sent.
+
+    ``texts`` is the number of these messages.
+    """
 
     code = "text_under_way"
     title = "A message is in progress"

@@ -57,12 +57,13 @@ def compile_filter(
 
     Args:
         node: The tree.
-        now: The end of periods such as "the last 30 days". Flags that have expired do not count.
+        now: The end of periods such as "the last 30 days". Flags that expired before this instant
+            are ignored.
         prefix: Beginning of the names of the bind values; different for each condition of a
             statement.
-        is_negated: True: match the contacts that the tree does not match.
-        by_person: True: query other tables once per contact. Use this in a statement that reads a
-            page of contacts. Otherwise PostgreSQL may join the tables.
+        is_negated: Whether the condition matches the contacts that the tree does not match.
+        by_person: Whether other tables are queried once per contact; otherwise PostgreSQL may join
+            them. Use True in a statement that reads a page of contacts.
     """
     builder = ConditionBuilder(now=now, prefix=prefix, by_person=by_person)
     sql = _node(builder, node, is_negated=is_negated)
@@ -121,9 +122,9 @@ async def conditions(
         segment_ids: Ids of segments; each must exist.
         now: The end of periods such as "the last 30 days".
         prefix: Beginning of the names of the bind values.
-        is_negated: True: match the contacts that are not in the segment, to exclude a segment.
-        by_person: True: query other tables once per contact. Use this in a statement that reads a
-            page of contacts.
+        is_negated: Whether the conditions match the contacts that are not in the segments.
+        by_person: Whether other tables are queried once per contact; otherwise PostgreSQL may join
+            them. Use True in a statement that reads a page of contacts.
 
     Raises:
         SegmentNotFoundError: One of the segments does not exist.
@@ -153,7 +154,7 @@ async def faults_of(uow: UnitOfWork, named: Mapping[str, UUID]) -> list[FieldPro
     The segments are locked against changes until the transaction ends.
 
     Args:
-        named: The ids of the segments. Each key is the JSON pointer of the id in the request.
+        named: Maps a JSON pointer in the request to the id of a segment at this place.
     """
     if not named:
         return []

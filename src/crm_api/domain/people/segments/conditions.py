@@ -32,7 +32,8 @@ _SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "eq": "="}
 def attribute_condition(builder: ConditionBuilder, rule: Rule) -> str:
     """Return the SQL condition of a rule on an attribute.
 
-    The condition is NULL for contacts without the attribute.
+    For contacts without the attribute, the condition is NULL, except with the operator
+    ``is_empty``.
     """
     name = builder.bind(rule.attribute, "text")
     stored, text = f"(c.attributes -> {name})", f"(c.attributes ->> {name})"
@@ -75,7 +76,8 @@ def number_condition(builder: ConditionBuilder, rule: Rule, number: str) -> str:
     Args:
         builder: Collects the bind values.
         rule: The rule.
-        number: The SQL expression of the contact's number, which is compared with the rule's value.
+        number: The SQL expression that is compared with the rule's value, for example the
+            expression of a contact's attribute.
     """
     values = rule.value if isinstance(rule.value, tuple) else (rule.value,)
     if rule.op == "in":
@@ -100,7 +102,7 @@ def _date(builder: ConditionBuilder, rule: Rule, stored: str, text: str) -> str:
 
 
 def dates_of(builder: ConditionBuilder, rule: Rule) -> tuple[date, date]:
-    """Return the first and the last date (UTC) that match a rule about a range of dates."""
+    """Return the first and the last date (UTC) of the range in a rule; both dates match."""
     if isinstance(rule.value, tuple):
         first, last = cast("tuple[date, date]", rule.value)
         return first, last
@@ -254,7 +256,8 @@ def membership_condition(builder: ConditionBuilder, wanted: Membership) -> str:
 
     Args:
         builder: Collects the bind values.
-        wanted: The campaign and the step. The fields ``status`` and ``replied`` are not used here.
+        wanted: The campaign and the step. The caller must add conditions for the fields
+            ``statuses`` and ``has_replied``, if it needs them.
     """
     return (
         f"m.campaign_id = {builder.bind(wanted.campaign_id, 'uuid')}"

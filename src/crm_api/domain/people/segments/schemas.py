@@ -184,8 +184,8 @@ class SegmentFieldsRead(ReadModel):
     """The fields that a rule may name.
 
     Attributes:
-        data: The built-in fields, then the custom fields by name. A rule may also name attributes
-            without a custom field, which are not listed.
+        data: The built-in fields, then the custom fields by name. A rule may also name an attribute
+            for which no custom field is defined; such attributes are not listed.
     """
 
     data: list[SegmentFieldRead]

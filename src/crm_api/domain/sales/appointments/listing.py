@@ -28,9 +28,9 @@ class AppointmentFilter:
     """Which appointments a list contains. A field that is None does not filter.
 
     Attributes:
-        starting: The start of a period. Only appointments that end after it match.
-        ending: The end of the period. Only appointments that begin before it match. With both
-            values, exactly the appointments that overlap the period match.
+        starting: The start of a period. Only appointments that overlap the period match. None: the
+            period has no start.
+        ending: The end of this period. None: the period has no end.
         assignee: The id of a user, or ``NOBODY``.
     """
 
@@ -83,7 +83,10 @@ async def list_appointments(
 def appointments_statement(
     wanted: AppointmentFilter, *, after: tuple[datetime, UUID] | None, limit: int | None
 ) -> Select[Appointment, str, str]:
-    """Return the statement for a page of appointments. If ``limit`` is None, it reads all."""
+    """Return the statement that reads a page of appointments.
+
+    If ``limit`` is None, the statement has no limit.
+    """
     statement = _appointments().where(*_conditions(wanted))
     if after is not None:
         statement = statement.where(tuple_(Appointment.starts_at, Appointment.id) > after)

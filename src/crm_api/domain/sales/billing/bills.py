@@ -82,7 +82,7 @@ _RECORDED = frozenset({"contact_id", "property_id", "amount_cents"})
 
 @dataclass(frozen=True, kw_only=True)
 class BillKind(Generic[Bill]):
-    """What differs between quotes and invoices.
+    """The table, the errors and the outcomes of quotes, or those of invoices.
 
     Attributes:
         name: ``quote`` or ``invoice``. The external ids of the outcomes begin with this name.
@@ -170,8 +170,8 @@ async def change_bill(
 ) -> Bill:
     """Change a quote or an invoice.
 
-    If the status is new, record its outcome. If a value changes that the recorded outcomes contain,
-    correct these outcomes.
+    A new status is recorded as an outcome. If a value changes that is also stored in the recorded
+    outcomes, such as the amount, these outcomes are corrected.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -308,7 +308,10 @@ def bills_statement(
     after: tuple[datetime, UUID] | None,
     limit: int | None,
 ) -> Select[Bill]:
-    """Return the statement for a page of quotes or invoices. If ``limit`` is None, it reads all."""
+    """Return the statement that reads a page of quotes or invoices.
+
+    If ``limit`` is None, the statement has no limit.
+    """
     table = kind.table
     conditions: list[ColumnElement[bool]] = []
     if wanted.status is not None:

@@ -1,4 +1,7 @@
-"""Find waiting money: approved quotes without an appointment, and unpaid invoices."""
+"""Find waiting money: approved quotes without an appointment, and unpaid invoices.
+
+Quotes that were approved more than 365 days ago are left out.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,8 +55,8 @@ class WaitingMoney:
     Attributes:
         sums: One sum per kind and currency, in the order of the currencies. Empty if there is no
             waiting money.
-        quotes: The quotes that have waited longest, in the order of their approval.
-        invoices: The oldest unpaid invoices, the oldest first.
+        quotes: Some of these quotes, the earliest approval first.
+        invoices: Some of these invoices, the oldest first.
     """
 
     sums: Sequence[WaitingSum]

@@ -95,7 +95,7 @@ def deleted_hrefs(changes: Changes, known: dict[str, KnownEvent]) -> set[str]:
 def parse_events(
     resources: Sequence[Resource], *, timezone: str, now: datetime
 ) -> list[tuple[Resource, RemoteEvent | None]]:
-    """Parse events, in the order of their paths. A resource that cannot be read has None.
+    """Parse the event of each resource, in the order of paths; None for an unreadable event.
 
     The occurrences of recurring events are computed slowly, so call this function in a thread.
     """

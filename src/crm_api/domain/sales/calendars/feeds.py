@@ -296,7 +296,7 @@ def feed_statement(*, assignee_id: UUID | None, now: datetime) -> Select[*tuple[
 
 
 def write_feed(feed: CalendarFeed, entries: list[CalendarEntry]) -> bytes:
-    """Return the iCalendar text of a feed. It stays the same until an appointment changes."""
+    """Return the iCalendar text of a feed; the text stays the same until an appointment changes."""
     return write_calendar(entries, name=feed.name, busy_only=feed.busy_only)
 
 

@@ -256,7 +256,7 @@ async def count_undo(uow: UnitOfWork, row: ContactImport) -> dict[str, int]:
 
     Returns:
         ``removed`` is the number of outcomes that would be reversed. ``left_edited`` is the number
-        of outcomes that are already reversed. The other keys of ``COUNTS`` are 0.
+        of outcomes that are already reversed. The other counts are 0.
     """
     found = (await uow.session.execute(_COUNT, {"import_id": row.id})).mappings().one()
     return dict.fromkeys(COUNTS, 0) | dict(found)
