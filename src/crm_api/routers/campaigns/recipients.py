@@ -6,7 +6,7 @@ A message is unclear if the service could not find out whether it was sent.
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 
 from crm_api.domain.campaigns.explain import service as explaining
 from crm_api.domain.campaigns.explain.explanation import ExplanationRead
@@ -38,9 +38,10 @@ from crm_api.routers.http.deps import (
     require,
 )
 from crm_api.routers.http.dry_run_calls import ThisCall
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/campaigns/{campaign_id}/recipients", tags=["campaigns"])
+router = ResourceRouter(prefix="/v1/campaigns/{campaign_id}/recipients", tags=["campaigns"])
 Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
 Sender = Annotated[Caller, require(Scope.CAMPAIGNS_SEND)]
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit import audit_log
@@ -12,8 +12,9 @@ from crm_api.domain.kit.fields import Line200
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.routers.http.deps import Caller, ListUow, Paging, require
 from crm_api.routers.http.query_parameters import After, Before, QueryZone, start_of
+from crm_api.routers.http.resource_router import ResourceRouter
 
-router = APIRouter(prefix="/v1/audit-log", tags=["access"])
+router = ResourceRouter(prefix="/v1/audit-log", tags=["access"])
 
 
 async def read_filter(

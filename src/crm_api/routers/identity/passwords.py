@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from crm_api.domain.alerts import outgoing_mail as mailbox
 from crm_api.domain.identity.users import (
@@ -28,9 +28,10 @@ from crm_api.domain.identity.users.schemas import (
 from crm_api.platform import clock
 from crm_api.routers.http.credentials import client_address
 from crm_api.routers.http.deps import SignedIn, State, Uow, mail_sender
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/auth", tags=["auth"])
+router = ResourceRouter(prefix="/v1/auth", tags=["auth"])
 
 NOTHING: dict[int | str, dict[str, Any]] = {
     HTTPStatus.ACCEPTED: {"content": {"application/json": {"schema": {"type": "null"}}}}

@@ -5,7 +5,7 @@ import contextlib
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import StreamingResponse
 
 from crm_api.domain.identity.api_keys.models import Scope
@@ -36,11 +36,12 @@ from crm_api.platform.ids import new_id
 from crm_api.routers.http.csv_answers import CSV_OF_ERRORS
 from crm_api.routers.http.deps import Caller, Needs, Paging, State, Uow, require
 from crm_api.routers.http.dry_run_calls import ThisCall
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with, shows
 from crm_api.routers.http.uploads import check_file, read_json_object, receive
 from crm_api.routers.imports.error_files import answer_with_errors
 
-router = APIRouter(prefix="/v1/imports", tags=["imports"])
+router = ResourceRouter(prefix="/v1/imports", tags=["imports"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 

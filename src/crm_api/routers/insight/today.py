@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from crm_api.domain.insight.today.schemas import TodayRead
 from crm_api.domain.insight.today.service import Viewer, read_today
@@ -11,8 +11,9 @@ from crm_api.domain.kit.fields import TimeZoneName
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform import clock
 from crm_api.routers.http.deps import AnyCaller, State, Uow
+from crm_api.routers.http.resource_router import ResourceRouter
 
-router = APIRouter(prefix="/v1", tags=["insight"])
+router = ResourceRouter(prefix="/v1", tags=["insight"])
 
 
 @router.get("/today")

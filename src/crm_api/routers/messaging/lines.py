@@ -3,8 +3,6 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.messaging.lines import provider_lines
@@ -13,9 +11,10 @@ from crm_api.domain.messaging.lines.schemas import LineCreate, LineRead, LineUpd
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/lines", tags=["lines"])
+router = ResourceRouter(prefix="/v1/lines", tags=["lines"])
 Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
 Writer = Annotated[Caller, require(Scope.CAMPAIGNS_WRITE)]
 

@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import Depends, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, Field
 
@@ -26,9 +26,10 @@ from crm_api.platform import clock
 from crm_api.routers.http import problems
 from crm_api.routers.http.deps import IN_STATUS, Caller, Paging, State, Uow, authenticate, require
 from crm_api.routers.http.preconditions import UnsatisfiableRangeError, wanted_range
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1", tags=["media"])
+router = ResourceRouter(prefix="/v1", tags=["media"])
 Reader = Annotated[Caller, require(Scope.MESSAGES_READ)]
 Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.examples import NOW
@@ -13,9 +13,10 @@ from crm_api.domain.messaging.models.number_failures import ProviderStopStatus
 from crm_api.domain.messaging.provider_stops import service as stops
 from crm_api.domain.messaging.provider_stops.schemas import ProviderStopRead, ProviderStopResolve
 from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import shows
 
-router = APIRouter(prefix="/v1/provider-stops", tags=["consent"])
+router = ResourceRouter(prefix="/v1/provider-stops", tags=["consent"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 

@@ -4,7 +4,7 @@ import asyncio
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Header, Response
+from fastapi import Header, Response
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
@@ -16,10 +16,11 @@ from crm_api.platform import clock, metrics_export
 from crm_api.platform.database import UnitOfWork
 from crm_api.routers.http.deps import AppState, State, Uow
 from crm_api.routers.http.problems import database_is_away
+from crm_api.routers.http.resource_router import ResourceRouter
 
 log = structlog.get_logger()
 
-router = APIRouter(tags=["health"])
+router = ResourceRouter(tags=["health"])
 
 SCRAPE_SECONDS = 5.0
 """The longest time for reading the metrics from the database, including the wait for a connection.

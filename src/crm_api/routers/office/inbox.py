@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.fields import Line200, PhoneNumber
@@ -29,6 +29,7 @@ from crm_api.domain.office.inbox.selection import (
 from crm_api.domain.office.message_search.terms import parse_terms
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Caller, ListUow, Paging, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
 LONGEST_STATES = 100
@@ -71,7 +72,7 @@ def assignee_of(value: InboxAssignee | UUID | None, caller: Caller) -> UUID | st
     return NOBODY if value == InboxAssignee.NONE else value
 
 
-router = APIRouter(prefix="/v1/conversations", tags=["conversations"])
+router = ResourceRouter(prefix="/v1/conversations", tags=["conversations"])
 Reader = Annotated[Caller, require(Scope.MESSAGES_READ)]
 Writer = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 

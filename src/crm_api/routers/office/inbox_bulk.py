@@ -3,8 +3,6 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from crm_api.domain.identity.api_keys.errors import MissingScopeError
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.dry_runs import make_call
@@ -14,9 +12,10 @@ from crm_api.domain.office.inbox.errors import DryRunNeededError, TooManyConvers
 from crm_api.domain.office.inbox.selection import InboxAssignee, InboxFilter
 from crm_api.routers.http.deps import Caller, Uow, require
 from crm_api.routers.http.dry_run_calls import ThisCall
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/conversations", tags=["conversations"])
+router = ResourceRouter(prefix="/v1/conversations", tags=["conversations"])
 Writer = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 
 

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from crm_api.domain.consent.models import ConsentSource
 from crm_api.domain.identity.api_keys.models import Scope
@@ -21,9 +21,10 @@ from crm_api.domain.office.saved_replies.schemas import (
 )
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Caller, Paging, State, Uow, business_of, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1", tags=["conversations"])
+router = ResourceRouter(prefix="/v1", tags=["conversations"])
 Reader = Annotated[Caller, require(Scope.MESSAGES_READ)]
 Sender = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 ContactReader = Annotated[Caller, require(Scope.CONTACTS_READ)]

@@ -3,8 +3,6 @@
 from http import HTTPStatus
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from crm_api.domain.kit.addresses import AddressPolicy
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.outbound.web_push import service as web_push
@@ -16,9 +14,10 @@ from crm_api.domain.outbound.web_push.schemas import (
 )
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Paging, SignedIn, State, Uow
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1", tags=["preferences"])
+router = ResourceRouter(prefix="/v1", tags=["preferences"])
 
 
 @router.get("/push-key", openapi_extra=fails_with("user_needed"))

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter
-
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.dry_runs import DryRunRead, make_call
 from crm_api.domain.kit.examples import example
@@ -17,9 +15,10 @@ from crm_api.domain.people.contacts.schemas import ContactRead
 from crm_api.routers.http import problems
 from crm_api.routers.http.deps import Caller, State, Uow, require
 from crm_api.routers.http.dry_run_calls import ThisCall
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/contacts", tags=["contacts"])
+router = ResourceRouter(prefix="/v1/contacts", tags=["contacts"])
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 
 PATH = f"{router.prefix}/batch"

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import Depends, Path, Query, Response
 
 from crm_api.domain.consent.schemas import ConsentDecision, ConsentEntryRead, FlagRead
 from crm_api.domain.identity.api_keys.models import Scope
@@ -30,9 +30,10 @@ from crm_api.platform import clock
 from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
 from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
 from crm_api.routers.http.query_parameters import After, Before, QueryZone, start_of
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with, shows
 
-router = APIRouter(prefix="/v1/contacts", tags=["contacts"])
+router = ResourceRouter(prefix="/v1/contacts", tags=["contacts"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
@@ -11,8 +11,9 @@ from crm_api.domain.people import notes
 from crm_api.domain.people.notes import NoteCreate, NoteRead, NoteUpdate
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 
-router = APIRouter(prefix="/v1/contacts/{contact_id}/notes", tags=["notes"])
+router = ResourceRouter(prefix="/v1/contacts/{contact_id}/notes", tags=["notes"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 

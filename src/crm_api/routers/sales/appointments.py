@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from fastapi.responses import Response
 
 from crm_api.domain.identity.api_keys.models import Scope
@@ -29,10 +29,11 @@ from crm_api.platform import clock
 from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
 from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
 from crm_api.routers.http.query_parameters import QueryTime, QueryZone, start_of
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 from crm_api.routers.sales.recorders import recorder_of
 
-router = APIRouter(prefix="/v1/appointments", tags=["appointments"])
+router = ResourceRouter(prefix="/v1/appointments", tags=["appointments"])
 Reader = Annotated[Caller, require(Scope.SALES_READ)]
 Writer = Annotated[Caller, require(Scope.SALES_WRITE)]
 CALENDAR = "text/calendar"

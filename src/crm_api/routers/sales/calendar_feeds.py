@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Path
+from fastapi import Header, Path
 from fastapi.responses import Response
 
 from crm_api.domain.identity.api_keys.models import Scope
@@ -20,10 +20,11 @@ from crm_api.domain.sales.calendars.feeds import (
 )
 from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
 from crm_api.routers.http.preconditions import etag, matches_etag
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 from crm_api.routers.sales.appointments import CALENDAR, CALENDAR_FILE
 
-router = APIRouter(tags=["calendars"])
+router = ResourceRouter(tags=["calendars"])
 Reader = Annotated[Caller, require(Scope.SALES_READ)]
 Writer = Annotated[Caller, require(Scope.SALES_WRITE)]
 MAX_AGE = "private, max-age=300"

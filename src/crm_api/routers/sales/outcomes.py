@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.examples import CONTACT, example_id
@@ -17,9 +17,10 @@ from crm_api.domain.sales.outcomes.schemas import OutcomeCreate, OutcomeRead
 from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
 from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
 from crm_api.routers.http.query_parameters import QueryTime, QueryZone, start_of
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/outcomes", tags=["outcomes"])
+router = ResourceRouter(prefix="/v1/outcomes", tags=["outcomes"])
 Reader = Annotated[Caller, require(Scope.INSIGHT_READ)]
 Writer = Annotated[Caller, require(Scope.INSIGHT_WRITE)]
 

@@ -3,8 +3,6 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.sales.appointments import listing
@@ -18,9 +16,10 @@ from crm_api.domain.sales.reminders.schemas import (
     RemindersRead,
 )
 from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1", tags=["reminders"])
+router = ResourceRouter(prefix="/v1", tags=["reminders"])
 Reader = Annotated[Caller, require(Scope.SALES_READ)]
 Sender = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 
