@@ -52,7 +52,7 @@ class Base(DeclarativeBase):
 TypedRow = TypeVar("TypedRow")
 
 
-def typed_rows(kind: type[TypedRow], rows: Iterable[Row[Any]]) -> list[TypedRow]:
+def typed_rows(kind: type[TypedRow], rows: Iterable[Row[tuple[object, ...]]]) -> list[TypedRow]:
     """Turn the rows of a result into objects of a dataclass, in the same order.
 
     Args:
@@ -65,10 +65,10 @@ def typed_rows(kind: type[TypedRow], rows: Iterable[Row[Any]]) -> list[TypedRow]
 
 
 @overload
-def typed_row(kind: type[TypedRow], row: Row[Any]) -> TypedRow: ...
+def typed_row(kind: type[TypedRow], row: Row[tuple[object, ...]]) -> TypedRow: ...
 @overload
-def typed_row(kind: type[TypedRow], row: Row[Any] | None) -> TypedRow | None: ...
-def typed_row(kind: type[TypedRow], row: Row[Any] | None) -> TypedRow | None:
+def typed_row(kind: type[TypedRow], row: Row[tuple[object, ...]] | None) -> TypedRow | None: ...
+def typed_row(kind: type[TypedRow], row: Row[tuple[object, ...]] | None) -> TypedRow | None:
     """Turn one row into an object of the dataclass ``kind``; return None if ``row`` is None."""
     return None if row is None else kind(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
 
