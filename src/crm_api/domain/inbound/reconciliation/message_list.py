@@ -48,8 +48,8 @@ async def read(reading: Reading, position: Position, *, after: Position) -> bool
     """Read pages of the message list until the list ends or the time is up.
 
     Args:
-        after: The start of the next stage. Its values are copied to ``position`` after the last
-            page.
+        after: The position at which the next stage of the run starts. When the last page is read,
+            its values are copied to ``position``.
 
     Returns:
         True at the end of the list; False if the time was up first; None if the provider does not

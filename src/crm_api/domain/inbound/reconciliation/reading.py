@@ -143,5 +143,5 @@ class Reading:
 
 
 def read_time(written: str | None) -> datetime | None:
-    """Parse a time from a stored position; return None for None."""
+    """Parse a time that is stored in the progress of a run; return None for None."""
     return None if written is None else datetime.fromisoformat(written)

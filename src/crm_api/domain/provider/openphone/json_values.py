@@ -110,7 +110,10 @@ def _instant(value: object) -> datetime | None:
 
 
 def identifier(value: object) -> str | None:
-    """Return a phone number without spaces, or another identifier; None if empty or too long."""
+    """Return an identifier, such as an id or a phone number; None if it is empty or too long.
+
+    Spaces inside a phone number are removed.
+    """
     found = text(value)
     if found is None:
         return None

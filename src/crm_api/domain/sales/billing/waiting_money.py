@@ -84,7 +84,11 @@ FIRST_INVOICES = select(Invoice).from_statement(
 
 
 async def read_waiting_money(uow: UnitOfWork, *, most: int, now: datetime) -> WaitingMoney:
-    """Return the sums of the waiting money, with up to ``most`` quotes and ``most`` invoices."""
+    """Return the sums of quotes and invoices for which the company waits, and some of each.
+
+    Waiting quotes are approved and have no appointment. Waiting invoices are unpaid. Up to ``most``
+    quotes and ``most`` invoices are returned.
+    """
     approved = {"before": now, "since": now - NOT_OLDER}
     return WaitingMoney(
         sums=typed_rows(WaitingSum, await uow.session.execute(SUMS, approved)),

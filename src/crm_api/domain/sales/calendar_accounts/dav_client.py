@@ -365,9 +365,9 @@ def _etag(node: ET.Element) -> str | None:
 def _refused(what: str, status: int) -> CalendarServerError:
     if status in {401, 403}:
         return CalendarServerError(
-            f"The calendar server refused to {what} (status {status}). Check user name and "
-            "password, and whether the account may write to this calendar; then create the "
-            "account again."
+            f"The calendar server refused to {what} (status {status}). Check the user name "
+            "and the password, and whether this user may write to the calendar. Then create the "
+            "calendar account again."
         )
     if 300 <= status < 400:  # noqa: PLR2004 - the redirects of HTTP
         return CalendarServerError(
