@@ -21,7 +21,7 @@ from benchmarks.stage import stage
 from crm_api.domain.consent import linking
 from crm_api.domain.consent.linking import ChainVerification
 from crm_api.domain.consent.queries import CANONICAL_WORDING
-from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
+from crm_api.domain.inbound.webhook_setup.keyring import NO_QUEUE
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory, open_engine, session_factory
 

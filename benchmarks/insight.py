@@ -27,7 +27,7 @@ from benchmarks.figures import Figure, medians, show
 from benchmarks.stage import postgres_cpu, say
 from benchmarks.web import ADMIN_KEY, cpu_seconds, environment_of, free_port, listening
 from crm_api.dev.embedded_servers import servers
-from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
+from crm_api.domain.inbound.webhook_setup.keyring import NO_QUEUE
 from crm_api.domain.insight.measures.registry import MEASURES
 from crm_api.domain.insight.measures.update_sums import MOST_MERGED, merge_hour_sums
 from crm_api.platform.database import UnitOfWork, open_engine, session_factory

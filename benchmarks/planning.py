@@ -25,7 +25,7 @@ from benchmarks.sender import open_deps
 from benchmarks.stage import Stage, say, stage
 from benchmarks.statements import StatementCounter
 from crm_api.domain.campaigns.planning import plan as planning
-from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.consent.legal_rules.rules import load_rules
 from crm_api.platform.database import open_engine
 from crm_api.platform.settings import Settings
 from crm_api.workers.campaigns import process_campaign_queue

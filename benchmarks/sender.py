@@ -25,7 +25,7 @@ from benchmarks import population
 from benchmarks.statements import StatementCounter
 from crm_api.dev.sandbox.app import create_sandbox, server_config
 from crm_api.dev.sandbox.config import SandboxConfig
-from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.consent.legal_rules.rules import load_rules
 from crm_api.domain.messaging.sends.limiter import Limiter
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.provider.openphone.client import KEEPALIVE_SECONDS, SANDBOX_KEY, open_provider

@@ -22,7 +22,7 @@ from crm_api.dev.embedded_servers import ServerUrls, servers
 from crm_api.dev.sandbox.app import Sandbox, create_sandbox
 from crm_api.dev.sandbox.config import SandboxConfig
 from crm_api.domain.all_tables import metadata
-from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.consent.legal_rules.rules import load_rules
 from crm_api.domain.identity.api_keys import service as access
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.provider.openphone.client import OpenPhoneClient, open_provider

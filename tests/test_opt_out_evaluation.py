@@ -14,7 +14,7 @@ from tests.conftest import NOW
 from tests.opt_out import comparison
 from typer.testing import CliRunner, Result
 
-from crm_api.cli import opt_out_evaluation
+from crm_api.cli import opt_out
 from crm_api.cli.opt_out import cli
 from crm_api.domain.consent.models import ReplyExample
 from crm_api.platform.database import open_engine
@@ -74,7 +74,7 @@ def evaluate(committed_db: AsyncEngine, database_url: str, tmp_path: Path) -> Co
 
 
 def test_without_examples_it_says_how_they_come(evaluate: Command) -> None:
-    assert evaluate().strip() == opt_out_evaluation.NONE_YET
+    assert evaluate().strip() == opt_out.NONE_YET
     assert json.loads(evaluate("--json"))["examples"] == 0
 
 
@@ -128,6 +128,6 @@ def test_export_is_private_and_is_compared_with_a_new_model(
 
 @pytest.mark.usefixtures("committed_db")
 async def test_evaluation_cannot_write(database_url: str) -> None:
-    async with opt_out_evaluation.connect_read_only(database_url) as connection:
+    async with opt_out.connect_read_only(database_url) as connection:
         with pytest.raises(DBAPIError, match="read-only transaction"):
             await connection.execute(text("DELETE FROM reply_example"))

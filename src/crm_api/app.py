@@ -16,11 +16,10 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from crm_api.domain.alerts.mail import open_mailer
-from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.consent.legal_rules.rules import RuleBook
+from crm_api.domain.consent.legal_rules.rules import RuleBook, load_rules
 from crm_api.domain.identity.api_keys import service as access
 from crm_api.domain.identity.api_keys.key_usage import KeyUsage
-from crm_api.domain.inbound.webhook_setup.signing import open_key_ring
+from crm_api.domain.inbound.webhook_setup.keyring import open_key_ring
 from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.domain.provider.openphone.client import open_provider
 from crm_api.platform import clock, metrics_export
@@ -60,15 +59,7 @@ from crm_api.routers.inbound.event_intake import EventIntake
 from crm_api.routers.inbound.receiver import RECEIVER_PATH, QuickReceiver
 from crm_api.routers.inbound.receiver_watch import ReceiverWatch
 from crm_api.routers.inbound.refusal_alerts import RefusalAlerts
-from crm_api.routers.insight import (
-    attribution,
-    costs,
-    engagement,
-    funnel,
-    holdouts,
-    insight,
-    today,
-)
+from crm_api.routers.insight import attribution, costs, engagement, funnel, holdouts, insight, today
 from crm_api.routers.messaging import (
     company_settings,
     conversations,
@@ -229,9 +220,9 @@ def _paths() -> Paths:
 class CrmApi(FastAPI):
     """The FastAPI application; it handles the provider's webhooks without the middlewares.
 
-    A ``QuickReceiver`` stores each valid webhook and responds, which is faster. All other requests
-    pass through the middlewares. ``routers/http/openapi`` completes the OpenAPI document of the
-    application.
+    A ``QuickReceiver`` stores each valid webhook and responds. This is faster than a way through
+    the middlewares. All other requests pass through the middlewares. ``routers/http/openapi``
+    completes the OpenAPI document of the application.
     """
 
     def __init__(self, *, is_secure: bool, **options: Any) -> None:  # noqa: ANN401 - FastAPI's own

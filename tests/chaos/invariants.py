@@ -18,8 +18,7 @@ from tests.chaos.ledger import Step, Subject, read_steps
 from tests.chaos.stage import LINE_CAP, Stage
 from tests.crash.verdict import Verdict
 
-from crm_api.cli.doctor_database import check_consent
-from crm_api.cli.findings import State
+from crm_api.cli.doctor_checks import State, check_consent
 
 SAME_CLOCK = timedelta(milliseconds=2)
 """The provider's times have milliseconds."""

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from tests.chaos.stage import Stage
 
 from crm_api.domain.alerts.alert_kinds import AlertKind
-from crm_api.domain.kit.retry_after import LONGEST_SECONDS
+from crm_api.domain.kit.backoff import LONGEST_SECONDS
 from crm_api.platform import clock
 
 YEAR_SECONDS = 31_536_000

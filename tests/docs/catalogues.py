@@ -17,7 +17,7 @@ from tests.conftest import NOW
 from tests.docs.pages import DOCS
 
 import crm_api
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.kit.vocabulary import meanings
 from crm_api.domain.messaging.models.timeline import MessageStatus
 from crm_api.domain.messaging.sends.vocabulary import PauseReason, SkipReason, StopRule
@@ -25,7 +25,7 @@ from crm_api.domain.monitoring.system_metrics.families import collect
 from crm_api.domain.monitoring.system_metrics.figures import Figures
 from crm_api.domain.outbound.live_events.payloads import PAYLOADS, SCOPE_OF
 from crm_api.platform import instruments, metrics_export
-from crm_api.routers.http.openapi.catalogue import ProblemKind, catalogue
+from crm_api.routers.http.openapi.failures import ProblemKind, catalogue
 
 _NOTHING = Figures(
     at=NOW,

@@ -24,8 +24,8 @@ from tests.machines.servers import (
     redis_with_tls,
 )
 
-from crm_api.cli import doctor, doctor_database
-from crm_api.cli.findings import Check, State
+from crm_api.cli import doctor, doctor_checks
+from crm_api.cli.doctor_checks import Check, State
 from crm_api.domain.consent.legal_rules.rules import NO_RULES
 from crm_api.domain.messaging.sends.limiter import Limiter
 from crm_api.domain.messaging.sends.times import SendTimes
@@ -110,7 +110,7 @@ def settings(**values: str) -> Settings:
 
 async def judge(part: str, found: Settings) -> Check:
     """Return doctor's one line on a part."""
-    check = {"database": doctor_database.check_database, "redis": doctor.check_redis}[part]
+    check = {"database": doctor_checks.check_database, "redis": doctor.check_redis}[part]
     return (await doctor._guarded(part, found, check))[0]
 
 

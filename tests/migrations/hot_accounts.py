@@ -7,7 +7,7 @@ from tests.conftest import NOW
 from tests.migrations.filling import made_id
 from tests.migrations.hot import PLACE, Hot, hot_read, use_case
 
-from crm_api.domain.alerts.outgoing_mail import service as mailbox
+from crm_api.domain.alerts import outgoing_mail as mailbox
 from crm_api.domain.identity.users import mailed_links, service, sessions
 from crm_api.domain.identity.users.models import TicketPurpose
 

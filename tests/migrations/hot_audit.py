@@ -7,8 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.migrations.hot import PLACE, Hot
 
-from crm_api.domain.kit.audit_log import recording
-from crm_api.domain.kit.audit_log.schemas import AuditFilter
+from crm_api.domain.kit import audit_log
+from crm_api.domain.kit.audit_log import AuditFilter
 
 FORGET = text("SELECT prosrc FROM pg_proc WHERE proname = 'forget_audit_entries'")
 
@@ -24,7 +24,7 @@ def _page(name: str, index: str, wanted: AuditFilter) -> Hot:
     return Hot(
         f"the audit log by {name}",
         {f"idx_audit_log_{index}"},
-        lambda s: recording.fetch_entries(s, wanted, after=(PLACE[0], 5), limit=51),
+        lambda s: audit_log.fetch_entries(s, wanted, after=(PLACE[0], 5), limit=51),
     )
 
 

@@ -10,7 +10,7 @@ from tests.migrations.filling import FINISHED, LINE, LIST, OTHER_LIST, RUNNING, 
 from tests.migrations.hot import CONTACT, PLACE, Hot, hot_read, sql, use_case
 from tests.migrations.support import Call
 
-from crm_api.domain.alerts import notices
+from crm_api.domain.alerts import alert_mail
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.alerts.models import AlertStatus
@@ -402,7 +402,7 @@ OPERATIONS = [
         "when mail was sent last, for the next one",
         {"idx_alert_notice_told"},
         sql(
-            notices.CLAIM,
+            alert_mail.CLAIM,
             channel="mail",
             quiet=3600.0,
             quiet_after_over=600.0,

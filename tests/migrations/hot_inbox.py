@@ -7,10 +7,10 @@ from tests.migrations.filling import made_id
 from tests.migrations.hot import PLACE, Hot, sql, use_case
 
 from crm_api.domain.kit.paging import Cursors
+from crm_api.domain.messaging import waiting
 from crm_api.domain.messaging.conversations import participants
 from crm_api.domain.messaging.models.conversations import ConversationState
-from crm_api.domain.messaging.waiting import asked, derive
-from crm_api.domain.office.inbox import listing, presence, snoozes, tallies
+from crm_api.domain.office.inbox import changes, listing, presence, tallies
 from crm_api.domain.office.inbox.selection import NOBODY, InboxFilter, InboxSort
 from crm_api.domain.people.erasure.removal import FORGET_READING
 
@@ -87,13 +87,13 @@ INBOX = [
     Hot(
         "snoozed conversations that are due",
         {"idx_conversation_snoozed"},
-        use_case(lambda uow: snoozes.wake_conversations(uow, limit=500, now=NOW)),
+        use_case(lambda uow: changes.wake_conversations(uow, limit=500, now=NOW)),
     ),
     Hot(
         "who waits after new messages",
         {"pk_conversation"},
         sql(
-            asked.NOTE_ASKED,
+            waiting.NOTE_ASKED,
             conversation_ids=[TALK],
             ats=[NOW],
             asks=[False],
@@ -124,7 +124,7 @@ INBOX = [
     Hot(
         "who waits after everything in a conversation",
         {"pk_conversation", "idx_activity_conversation"},
-        sql(derive.DERIVE, ids=[TALK], now=NOW),
+        sql(waiting.DERIVE, ids=[TALK], now=NOW),
         is_generic=True,
     ),
     Hot(

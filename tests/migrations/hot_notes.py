@@ -9,10 +9,9 @@ from tests.migrations.hot import CONTACT, PLACE, Hot, sql
 from crm_api.domain.identity.preferences.service import saved_views_statement
 from crm_api.domain.messaging.conversations.notes import notes_statement
 from crm_api.domain.outbound.notices import collecting, mailing, pushing
-from crm_api.domain.outbound.web_push.models import PushSubscription
-from crm_api.domain.outbound.web_push.service import subscriptions_statement
+from crm_api.domain.outbound.web_push.service import PushSubscription, subscriptions_statement
+from crm_api.domain.people import notes
 from crm_api.domain.people.models.tasks import TaskStatus
-from crm_api.domain.people.notes import service
 from crm_api.domain.people.tasks.service import (
     TaskFilter,
     count_due_statement,
@@ -24,7 +23,7 @@ NOTES = [
     Hot(
         "notes on a person, newest first",
         {"idx_contact_note_contact"},
-        lambda s: service.fetch_notes(s, contact_id=CONTACT, is_pinned=None, after=PLACE, limit=51),
+        lambda s: notes.fetch_notes(s, contact_id=CONTACT, is_pinned=None, after=PLACE, limit=51),
         is_generic=True,
     ),
 ]

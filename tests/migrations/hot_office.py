@@ -12,9 +12,8 @@ from tests.migrations.support import Call
 from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass
 from crm_api.domain.messaging.models.timeline import Direction
 from crm_api.domain.office.message_search.conversations import named_conversations
-from crm_api.domain.office.message_search.people import TermPeople, find_people
 from crm_api.domain.office.message_search.selection import MessageFilter, MessageSelection
-from crm_api.domain.office.message_search.terms import parse_terms
+from crm_api.domain.office.message_search.terms import TermPeople, find_people, parse_terms
 from crm_api.domain.office.saved_replies import applying
 from crm_api.domain.office.saved_replies.service import saved_replies_statement
 from crm_api.platform.ids import smallest_id_at

@@ -18,7 +18,7 @@ from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
 from crm_api.domain.imports.contacts.models import OnDuplicate
 from crm_api.domain.imports.contacts.rows import PersonRow, as_record
 from crm_api.domain.imports.files import runs
-from crm_api.domain.kit.idempotency import service
+from crm_api.domain.kit import idempotency
 from crm_api.domain.messaging.consent_decisions import flags
 from crm_api.domain.people.batch import opt_outs as batch_opt_outs
 from crm_api.domain.people.batch import service as batch
@@ -284,11 +284,11 @@ REQUESTS = [
     Hot(
         "the answer to a request that came before",
         {"pk_idempotency_key"},
-        lambda s: service.find_key(s, caller="key1", key="request1"),
+        lambda s: idempotency.find_key(s, caller="key1", key="request1"),
     ),
     Hot(
         "answers that nobody may ask for any more",
         {"idx_idempotency_key_created"},
-        use_case(lambda uow: service.clean_up(uow, now=NOW - timedelta(days=4))),
+        use_case(lambda uow: idempotency.clean_up(uow, now=NOW - timedelta(days=4))),
     ),
 ]

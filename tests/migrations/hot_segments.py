@@ -11,7 +11,7 @@ from tests.migrations.support import Call
 
 from crm_api.domain.campaigns.audience import storage
 from crm_api.domain.campaigns.models import Campaign
-from crm_api.domain.people.segments import audience, people, service
+from crm_api.domain.people.segments import compiler, people, service
 from crm_api.domain.people.segments.compiler import compile_filter
 from crm_api.domain.people.segments.parser import read_filter
 
@@ -83,7 +83,7 @@ SEGMENTS = [
     Hot(
         "segments that a campaign names",
         {"pk_segment"},
-        lambda s: audience.lock_segments(s, segment_ids=[made_id("segment", 7)]),
+        lambda s: compiler.lock_segments(s, segment_ids=[made_id("segment", 7)]),
     ),
     Hot(
         "people with a tag who were not contacted lately",

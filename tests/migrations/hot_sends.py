@@ -6,30 +6,25 @@ from tests.conftest import NOW
 from tests.migrations.filling import LINE, NOON, RUNNING, made_id, phone_of
 from tests.migrations.hot import CONTACT, PHONE, Hot, sql
 
-from crm_api.domain.messaging.conversations import collisions
+from crm_api.domain.messaging.conversations import user_messages
 from crm_api.domain.messaging.sends import (
     attempt_insertion,
     attempts,
     carrier_budgets,
     claim,
     derive,
-    follow_ups,
     gate,
     held_message_ids,
-    leases,
     ledger,
-    look_ups,
     matching,
     queue,
     queued_claim,
     replies,
     reply_hours,
     report,
-    scheduled,
-    settle_by_hand,
+    settle,
     usage,
     withdraw,
-    withdraw_by_hand,
 )
 from crm_api.domain.messaging.sends.claim_order import PlannedAttempt
 
@@ -195,13 +190,13 @@ SENDS = [
     Hot(
         "claims whose lease is over",
         {"idx_send_attempt_open|uq_send_attempt_open_phone"},
-        sql(leases.EXPIRE_CLAIMS, limit=100, now=NOW),
+        sql(settle.EXPIRE_CLAIMS, limit=100, now=NOW),
         is_generic=True,
     ),
     Hot(
         "calls whose lease is over",
         {"idx_send_attempt_open|uq_send_attempt_open_phone"},
-        sql(leases.EXPIRE_CALLS, limit=100, now=NOW),
+        sql(settle.EXPIRE_CALLS, limit=100, now=NOW),
         is_generic=True,
     ),
     Hot(
@@ -243,7 +238,7 @@ SENDS = [
     Hot(
         "the newest text that the list must show",
         {"idx_send_attempt_accepted"},
-        sql(look_ups.CANARY, line_id=LINE, age=150.0, now=NOW),
+        sql(settle.CANARY, line_id=LINE, age=150.0, now=NOW),
         is_generic=True,
     ),
     Hot(
@@ -283,7 +278,7 @@ SENDS = [
     Hot(
         "follow-ups of a person who was heard",
         {"idx_campaign_membership_phone"},
-        sql(follow_ups.LOCK_HEARD, phones=[PHONE], ats=[NOW]),
+        sql(replies.LOCK_HEARD, phones=[PHONE], ats=[NOW]),
         is_generic=True,
     ),
     Hot(
@@ -293,7 +288,7 @@ SENDS = [
             "uq_campaign_membership_campaign_id_step_contact_id",
             "idx_send_attempt_membership",
         },
-        sql(follow_ups.END, phones=[PHONE], ats=[NOW], why="replied", skew=2.0, now=NOW),
+        sql(replies.END, phones=[PHONE], ats=[NOW], why="replied", skew=2.0, now=NOW),
         is_generic=True,
     ),
     Hot(
@@ -331,7 +326,7 @@ SENDS = [
             "uq_campaign_membership_campaign_id_step_contact_id|idx_campaign_membership_campaign",
             "idx_send_attempt_membership",
         },
-        sql(settle_by_hand.LOCK_PARKED_OF_RECIPIENT, campaign_id=RUNNING, contact_id=CONTACT),
+        sql(settle.LOCK_PARKED_OF_RECIPIENT, campaign_id=RUNNING, contact_id=CONTACT),
     ),
     Hot(
         "texts outside campaigns that wait",
@@ -342,19 +337,19 @@ SENDS = [
     Hot(
         "the next message for later",
         {"idx_activity_queued|idx_activity_queue"},
-        sql(scheduled.NEXT_SCHEDULED, until=NOW + timedelta(minutes=1), now=NOW),
+        sql(queue.NEXT_SCHEDULED, until=NOW + timedelta(minutes=1), now=NOW),
         is_generic=True,
     ),
     Hot(
         "a waiting message, withdrawn",
         {"pk_activity"},
-        sql(withdraw_by_hand.WITHDRAW, message_id=made_id("activity", 7), now=NOW),
+        sql(withdraw.WITHDRAW, message_id=made_id("activity", 7), now=NOW),
     ),
     Hot(
         "the answer that somebody else has just sent",
         {"uq_conversation_line_id_phone", "idx_activity_conversation"},
         sql(
-            collisions.FIND_OTHER_ANSWER,
+            user_messages.FIND_OTHER_ANSWER,
             line_id=LINE,
             phone=PHONE,
             sender_id=made_id("any", 1),

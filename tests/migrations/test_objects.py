@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from crm_api.domain.kit.event_log.event_types import EMITTED_BY, EventType
+from crm_api.domain.kit.event_log import EMITTED_BY, EventType
 
 OBJECTS = Path(__file__).parents[2] / "migrations" / "objects"
 EMITTED_BY_CODE = {EventType.CONVERSATION_PRESENCE, EventType.IMPORT_PROGRESS}

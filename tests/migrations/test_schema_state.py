@@ -15,7 +15,7 @@ from tests.dev.test_up import command
 from tests.migrations.support import connected_engine, own_database
 
 from crm_api.dev.embedded_servers import ServerUrls
-from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
+from crm_api.domain.monitoring.key_rotation import with_secret
 from crm_api.domain.monitoring.sandbox_control.clock_moves import refuse_moved_time
 from crm_api.platform import migration_runner, schema_revisions
 from crm_api.platform.database import open_engine

@@ -16,7 +16,7 @@ from tests.fakes import RecordingQueue
 from tests.properties.facts import MovedClock
 
 from crm_api.domain.all_tables import metadata
-from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.consent.legal_rules.rules import load_rules
 from crm_api.domain.imports.contacts import service as contact_imports
 from crm_api.domain.imports.contacts.schemas import ImportOptions
 from crm_api.domain.imports.contacts.source import examine_file, sha256_of

@@ -35,7 +35,7 @@ from tests.workers.monitoring.test_daily import (  # noqa: F401 - as above
 )
 
 from crm_api.domain.campaigns.audience import storage
-from crm_api.domain.kit.audit_log import recording
+from crm_api.domain.kit import audit_log
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.database_time import date_events
 
@@ -60,7 +60,7 @@ async def test_old_audit_entries_go_though_the_role_may_delete_none(
         )
 
     async with new_uow() as uow:
-        removed = await recording.clean_up(uow, kept_for=timedelta(0), now=NOW)
+        removed = await audit_log.clean_up(uow, kept_for=timedelta(0), now=NOW)
 
     assert removed == 1
 

@@ -5,8 +5,7 @@ from typing import cast
 
 import pytest
 
-from crm_api.cli.doctor_workers import judge_workers
-from crm_api.cli.findings import State
+from crm_api.cli.doctor_checks import State, judge_workers
 from crm_api.platform.jobs import JobName
 from crm_api.platform.processes import StartError
 from crm_api.platform.settings import Settings

@@ -16,8 +16,8 @@ from tests.fakes import RecordingQueue
 from tests.workers.drain import make_deps, open_ledger, shifted
 from tests.workers.mailbox import mail_server
 
+from crm_api.domain.alerts import outgoing_mail as mailbox
 from crm_api.domain.alerts.mail import Mailer, parse_server
-from crm_api.domain.alerts.outgoing_mail import service as mailbox
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends.queue import queue_message
 from crm_api.domain.provider.openphone.client import OpenPhoneClient

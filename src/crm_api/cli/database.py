@@ -5,10 +5,9 @@ import asyncio
 import typer
 
 from crm_api.cli.options import DataDir, load_settings
-from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
-from crm_api.domain.monitoring.key_rotation import resealing
-from crm_api.domain.monitoring.key_rotation.resealing import SealedRows
-from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
+from crm_api.domain.inbound.webhook_setup.keyring import NO_QUEUE
+from crm_api.domain.monitoring import key_rotation
+from crm_api.domain.monitoring.key_rotation import SealedRows, with_secret
 from crm_api.platform import logs, migration_runner
 from crm_api.platform.database import UnitOfWork, open_engine, session_factory
 from crm_api.platform.database_roles import Roles
@@ -79,10 +78,10 @@ async def _reseal(settings: Settings) -> list[SealedRows]:
     async with open_engine(settings.require_database_url(), pool_size=2) as engine:
         sessions = session_factory(engine)
         totals: dict[str, int] = {}
-        async for table, count in resealing.reseal_all(
+        async for table, count in key_rotation.reseal_all(
             lambda: UnitOfWork(sessions, NO_QUEUE), secret=secret
         ):
             totals[table] = totals.get(table, 0) + count
             typer.echo(f"{table}: {totals[table]} rows encrypted with the current key")
         async with sessions() as session:
-            return await resealing.count_sealed_rows(session, secret=secret)
+            return await key_rotation.count_sealed_rows(session, secret=secret)

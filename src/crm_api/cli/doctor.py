@@ -10,18 +10,20 @@ import typer
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from crm_api.cli.doctor_database import (
+from crm_api.cli.doctor_checks import (
+    Check,
+    State,
     check_consent,
     check_database,
     check_pooler,
     check_secrets,
+    check_workers,
+    show,
 )
-from crm_api.cli.doctor_workers import check_workers
-from crm_api.cli.findings import Check, State, show
 from crm_api.cli.options import DataDir, load_settings
 from crm_api.cli.webhooks import open_registrar
 from crm_api.domain.alerts.mail import MailNotSentError, open_mailer
-from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.consent.legal_rules.rules import load_rules
 from crm_api.domain.inbound.webhook_health.message_check import OwnLines
 from crm_api.domain.inbound.webhook_health.service import MESSAGE_OFF_BECAUSE
 from crm_api.domain.inbound.webhook_setup.comparing import Registration
@@ -171,7 +173,10 @@ async def check_webhooks(settings: Settings) -> list[Check]:
 
 
 def judge_webhooks(settings: Settings, found: Registration) -> list[Check]:
-    """Return the report's lines about webhooks. A line about a fault says how to repair it."""
+    """Return the lines about webhooks in the report of `crm-api doctor`.
+
+    A line about a fault says how to repair the fault.
+    """
     checks = [
         Check("webhooks", State.BROKEN, f"{one.sentence} Run `{one.repair}`.")
         for one in found.findings
@@ -192,7 +197,10 @@ def judge_webhooks(settings: Settings, found: Registration) -> list[Check]:
 
 
 def read_numbers(settings: Settings, answer: httpx.Response) -> Check:
-    """Return the report's line about the provider, from a response of the provider.
+    """Return the line about the provider in the report of `crm-api doctor`.
+
+    The line says whether the provider accepts the API key, and how many phone numbers the account
+    has.
 
     Args:
         settings: The settings.

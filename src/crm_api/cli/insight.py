@@ -10,7 +10,7 @@ import typer
 import typer.core
 
 from crm_api.cli.options import DataDir, load_settings
-from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
+from crm_api.domain.inbound.webhook_setup.keyring import NO_QUEUE
 from crm_api.domain.insight.attribution import runs
 from crm_api.domain.insight.attribution.errors import RulesNotFoundError
 from crm_api.domain.insight.attribution.models import AttributionRun

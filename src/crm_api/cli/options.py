@@ -1,4 +1,7 @@
-"""Options that commands share, and the settings from options, environment and ``.env``."""
+"""Define the options that commands share, and read the settings of a command.
+
+The settings come from the options, the environment and the file ``.env``.
+"""
 
 import os
 from collections.abc import Mapping
@@ -20,7 +23,8 @@ def variables(
 ) -> dict[str, str]:
     """Return the ``CRM_*`` variables from the options, the environment and ``.env``.
 
-    If several of them set the same variable, an option has priority, then the environment.
+    If a variable is set in several places, an option overrides the environment, and the environment
+    overrides ``.env``.
     """
     given = {"CRM_PORT": port, "CRM_HOST": host, "CRM_DATA_DIR": data_dir}
     named = _ours({**read_env_file(Path(".env")), **_ours(os.environ)})
@@ -30,8 +34,9 @@ def variables(
 def load_settings(*, data_dir: Path | None = None) -> Settings:
     """Read the settings of a command.
 
-    If the URL of the database or of Redis is not set, and a process of `crm-api up` uses the data
-    directory, take the variables that are not set from the settings of this process.
+    The settings come from the options, the environment and ``.env``. If the URL of the database or
+    of Redis is missing, this function looks for a running `crm-api up` that uses the same data
+    directory. It then takes all missing variables from the settings of that process.
 
     Raises:
         SettingsError: A setting is wrong. The message is one sentence with the name of the setting.

@@ -1,12 +1,12 @@
 """Prepare the database for `crm-api up`: migrate it, create its login, check the stored data.
 
 `crm-api up` runs this module in a separate process, which ends before the service starts. So the
-process of `crm-api up` itself imports neither SQLAlchemy nor the application. It needs 42 MB of
+main process of `crm-api up` imports neither SQLAlchemy nor the application, and needs 42 MB of
 memory instead of 105 MB.
 
-The separate process is started before the servers, so that it imports its modules while the servers
-start. Then it waits until it can read the URLs of the servers from standard input: a JSON object of
-variables.
+The separate process imports its modules while the servers of PostgreSQL and Redis start. Then it
+reads the URL of the database from standard input, as a JSON object:
+``{"CRM_DATABASE_URL": "postgresql://…"}``.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ import os
 import sys
 
 from crm_api.cli import run_reporting
-from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.inbound.webhook_setup.signing import require_signing_key
-from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
+from crm_api.domain.consent.legal_rules.rules import load_rules
+from crm_api.domain.inbound.webhook_setup.keyring import require_signing_key
+from crm_api.domain.monitoring.key_rotation import with_secret
 from crm_api.domain.monitoring.sandbox_control.clock_moves import refuse_moved_time
 from crm_api.platform import logs, migration_runner
 from crm_api.platform.postgres import require_direct

@@ -14,9 +14,9 @@ from crm_api.app import create_app
 from crm_api.cli.options import load_settings
 from crm_api.cli.server import OneWriteProtocol, Server
 from crm_api.dev.supervisor import require_free_port
-from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.inbound.webhook_setup.signing import require_signing_key
-from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
+from crm_api.domain.consent.legal_rules.rules import load_rules
+from crm_api.domain.inbound.webhook_setup.keyring import require_signing_key
+from crm_api.domain.monitoring.key_rotation import with_secret
 from crm_api.domain.monitoring.sandbox_control.clock_moves import refuse_moved_time
 from crm_api.platform import lifetimes, logs, tracing
 from crm_api.platform.postgres import require_direct

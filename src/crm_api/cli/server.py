@@ -1,4 +1,4 @@
-"""The uvicorn server that the API and the sandbox use, and the API's HTTP protocol."""
+"""Define the uvicorn server of the API and the sandbox, and the HTTP protocol of the API."""
 
 import asyncio
 import signal
@@ -13,7 +13,10 @@ from crm_api.platform import tracing
 
 
 class Server(uvicorn.Server):
-    """uvicorn server that sends the remaining traces at its end. SIGTERM gives exit status 0."""
+    """uvicorn server that sends its last OpenTelemetry traces before it ends.
+
+    After SIGTERM, the exit status is 0.
+    """
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Shut down after the running requests have ended. Hide SIGTERM from uvicorn.
@@ -27,7 +30,7 @@ class Server(uvicorn.Server):
             super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Wait for running requests, then send the remaining traces."""
+        """Wait until the running requests have ended, then send the last OpenTelemetry traces."""
         await super().shutdown(sockets)
         # The traces are sent here, because after a signal other than SIGTERM, uvicorn itself ends
         # the process.
@@ -74,7 +77,7 @@ class _JoinedHead:
         self._head: bytes | None = None
 
     def write(self, data: bytes) -> None:
-        """Send data of a response. A head waits for the next data; both are sent together."""
+        """Send data of a response. The head is kept, and is sent together with the next data."""
         cycle = self._cycle
         if cycle is not None:
             if self._head is not None:

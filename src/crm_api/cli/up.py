@@ -68,7 +68,7 @@ def up(
         found.setdefault("CRM_LOG_LEVEL", "warning")
         settings = Settings.from_env(found)
     if settings.rules_name not in BUILT_IN_RULES:
-        from crm_api.domain.consent.legal_rules.loader import load_rules  # noqa: PLC0415 - 3 MB, only for an own file
+        from crm_api.domain.consent.legal_rules.rules import load_rules  # noqa: PLC0415 - 3 MB, only for an own file
 
         load_rules(settings.rules_name)
     _require_place_for_keys(settings)

@@ -13,10 +13,10 @@ from rich.table import Table
 from crm_api.cli.options import DataDir, load_settings
 from crm_api.dev.embedded_servers import EmbeddedServers
 from crm_api.domain.inbound.webhook_setup.comparing import NEEDED, Fault, OurWebhook, Registration
+from crm_api.domain.inbound.webhook_setup.keyring import NO_QUEUE
 from crm_api.domain.inbound.webhook_setup.registering import Registrar
 from crm_api.domain.inbound.webhook_setup.sampling import receive_sample
-from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
-from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
+from crm_api.domain.monitoring.key_rotation import with_secret
 from crm_api.domain.provider.openphone.client import open_provider
 from crm_api.domain.provider.openphone.signature import SignatureScheme
 from crm_api.platform import clock, logs
@@ -54,7 +54,7 @@ def register(data_dir: DataDir = None, legacy: Legacy = False) -> None:  # noqa:
 
 @cli.command("list")
 def list_webhooks(data_dir: DataDir = None) -> None:
-    """List all webhooks of the account at the provider, with faults of this service's webhooks."""
+    """List all webhooks at the provider, and the faults of the webhooks of this service."""
 
     async def act(registrar: Registrar) -> list[str]:
         found = await registrar.look()
@@ -67,7 +67,7 @@ def list_webhooks(data_dir: DataDir = None) -> None:
 
 @cli.command()
 def rotate(data_dir: DataDir = None) -> None:
-    """Replace the signing keys of our webhooks. The old keys are accepted for 28 more hours."""
+    """Replace the signing keys of this service's webhooks. Old keys are accepted for 28 hours."""
     _run(lambda registrar: registrar.rotate(), data_dir)
 
 

@@ -5,8 +5,8 @@ import asyncio
 import typer
 
 from crm_api.cli.options import load_settings
-from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
+from crm_api.domain.consent.legal_rules.rules import load_rules
+from crm_api.domain.monitoring.key_rotation import with_secret
 from crm_api.domain.monitoring.sandbox_control.clock_moves import refuse_moved_time
 from crm_api.platform import logs, tracing
 from crm_api.platform.schema_revisions import require_matching_schema

@@ -64,7 +64,7 @@ class EmbeddedServers:
 
     @property
     def has_postgres(self) -> bool:
-        """True if this run starts the database itself."""
+        """True if ``start`` starts PostgreSQL."""
         return self._wants_postgres
 
     @property
@@ -155,7 +155,7 @@ def servers(
         is_moving: True to start a database even if it was moved to another server.
 
     Raises:
-        StartError: Another run uses the directory, or a server cannot start; the message is one
+        StartError: Another process uses the directory, or a server cannot start; the message is one
             line that says why.
     """
     with claim(data_dir) as held:

@@ -112,7 +112,7 @@ class _Watched:
     endings: int = 0
 
     def tend(self, now: float) -> None:
-        """If the child has ended, plan its restart; if its restart is due, start it."""
+        """If the program or server has ended, plan its restart; if the restart is due, start it."""
         if self.start_at is not None:
             if now >= self.start_at:
                 self._start_again(now)
@@ -243,8 +243,8 @@ def require_free_port(host: str, port: int, *, takes: str) -> None:
     Args:
         host: The address to listen on.
         port: The port.
-        takes: The end of the error message. It says which process uses the port, and which setting
-            changes the port.
+        takes: Text for the error message: which process needs the port, and which setting changes
+            it.
 
     Raises:
         StartError: The port is in use or not allowed, or the host is not an address of this

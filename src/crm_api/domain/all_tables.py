@@ -1,7 +1,7 @@
 """Import the modules of all tables, so that ``metadata`` is complete for migrations and tests."""
 
 from crm_api.domain.alerts import models as alerts
-from crm_api.domain.alerts.outgoing_mail import models as outgoing_mail
+from crm_api.domain.alerts import outgoing_mail
 from crm_api.domain.campaigns import models as campaigns
 from crm_api.domain.campaigns.templates import models as templates
 from crm_api.domain.consent import models as consent
@@ -13,31 +13,27 @@ from crm_api.domain.imports.do_not_contact import models as do_not_contact
 from crm_api.domain.inbound.reconciliation import models as reconciliation
 from crm_api.domain.inbound.webhook_events import models as webhook_events
 from crm_api.domain.inbound.webhook_health import models as webhook_health
-from crm_api.domain.inbound.webhook_setup import models as webhook_setup
+from crm_api.domain.inbound.webhook_setup import keys as webhook_setup
 from crm_api.domain.insight import costs
 from crm_api.domain.insight.attribution import models as attribution
 from crm_api.domain.insight.measures import models as measures
-from crm_api.domain.kit.audit_log import models as audit_log
-from crm_api.domain.kit.event_log import models as event_log
-from crm_api.domain.kit.idempotency import models as idempotency
+from crm_api.domain.kit import audit_log, event_log, idempotency
 from crm_api.domain.messaging.models import (
-    company,
     conversations,
     holdouts,
     lines,
     media,
     number_failures,
-    provider_stops,
     sends,
     timeline,
 )
-from crm_api.domain.monitoring.key_rotation import models as key_rotation
-from crm_api.domain.monitoring.sandbox_control import models as sandbox_control
+from crm_api.domain.monitoring import key_rotation
+from crm_api.domain.monitoring.sandbox_control import clock_moves as sandbox_control
 from crm_api.domain.monitoring.scheduled_jobs import models as scheduled_jobs
-from crm_api.domain.monitoring.watchdog import models as watchdog
+from crm_api.domain.monitoring.watchdog import findings as watchdog
 from crm_api.domain.office.saved_replies import models as saved_replies
 from crm_api.domain.outbound.notices import models as user_notices
-from crm_api.domain.outbound.web_push import models as web_push
+from crm_api.domain.outbound.web_push import service as web_push
 from crm_api.domain.outbound.webhook_deliveries import models as webhook_deliveries
 from crm_api.domain.outbound.webhook_endpoints import models as webhook_endpoints
 from crm_api.domain.people.models import (
@@ -46,17 +42,15 @@ from crm_api.domain.people.models import (
     deduplication,
     erasure,
     lists,
-    notes,
     phone_validation,
     properties,
-    segments,
     tags,
     tasks,
 )
 from crm_api.domain.sales.appointments import models as appointments
 from crm_api.domain.sales.billing import models as billing
 from crm_api.domain.sales.calendar_accounts import models as calendar_accounts
-from crm_api.domain.sales.calendars import feed_models as calendar_feeds
+from crm_api.domain.sales.calendars import feeds as calendar_feeds
 from crm_api.domain.sales.outcomes import models as outcomes
 from crm_api.domain.sales.reminders import models as reminders
 from crm_api.platform.database import Base
@@ -71,7 +65,6 @@ MODULES = (
     calendar_accounts,
     calendar_feeds,
     campaigns,
-    company,
     consent,
     contact_imports,
     contacts,
@@ -89,20 +82,17 @@ MODULES = (
     lists,
     measures,
     media,
-    notes,
     number_failures,
     outcomes,
     outgoing_mail,
     phone_validation,
     preferences,
     properties,
-    provider_stops,
     reconciliation,
     reminders,
     sandbox_control,
     saved_replies,
     scheduled_jobs,
-    segments,
     sends,
     timeline,
     tags,

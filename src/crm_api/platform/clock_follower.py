@@ -110,8 +110,9 @@ async def follow_clock(
 ) -> AsyncIterator[None]:
     """Make ``clock.now()`` return the sandbox's time until the block ends.
 
-    With a real API key of the provider, do nothing. If the database has no sandbox clock yet, start
-    the clock at ``CRM_SANDBOX_CLOCK``, if this setting is given.
+    With a real API key of the provider, do nothing. The setting ``CRM_SANDBOX_CLOCK`` is the
+    time at which the sandbox's clock starts. The setting has no effect if the clock was set before,
+    or if the time is in the past.
     """
     if not settings.uses_sandbox:
         yield

@@ -1,4 +1,4 @@
-"""The data directory: its lock, secret files, and settings of a running `crm-api up` process."""
+"""Lock the data directory, and store secrets and the settings of `crm-api up` in it."""
 
 import errno
 import fcntl
@@ -74,7 +74,7 @@ def claim(path: Path) -> Iterator[Claim]:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Replace an OSError that the ``with`` block raises by a StartError with a message of one line.
+    """If the ``with`` block raises an OSError, raise a StartError that says what to do instead.
 
     Raises:
         StartError: The disk is full, or the directory cannot be read or written.

@@ -52,7 +52,7 @@ class Base(DeclarativeBase):
 TypedRow = TypeVar("TypedRow")
 
 
-def typed_rows(kind: type[TypedRow], rows: Iterable[Row[Any]]) -> list[TypedRow]:
+def typed_rows(kind: type[TypedRow], rows: Iterable[Row[tuple[object, ...]]]) -> list[TypedRow]:
     """Turn the rows of a result into objects of a dataclass, in the same order.
 
     Args:
@@ -65,10 +65,10 @@ def typed_rows(kind: type[TypedRow], rows: Iterable[Row[Any]]) -> list[TypedRow]
 
 
 @overload
-def typed_row(kind: type[TypedRow], row: Row[Any]) -> TypedRow: ...
+def typed_row(kind: type[TypedRow], row: Row[tuple[object, ...]]) -> TypedRow: ...
 @overload
-def typed_row(kind: type[TypedRow], row: Row[Any] | None) -> TypedRow | None: ...
-def typed_row(kind: type[TypedRow], row: Row[Any] | None) -> TypedRow | None:
+def typed_row(kind: type[TypedRow], row: Row[tuple[object, ...]] | None) -> TypedRow | None: ...
+def typed_row(kind: type[TypedRow], row: Row[tuple[object, ...]] | None) -> TypedRow | None:
     """Turn one row into an object of the dataclass ``kind``; return None if ``row`` is None."""
     return None if row is None else kind(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
 
@@ -183,7 +183,7 @@ class UnitOfWork:
             self.is_audited = True
 
     def nudging(self, queue: JobQueue) -> "UnitOfWork":
-        """Return a new unit of work on the same database; ``queue`` gets its job requests."""
+        """Return a new unit of work on the same database; its job requests go to ``queue``."""
         return UnitOfWork(self._sessions, queue)
 
     def held(self, begin: Callable[["UnitOfWork"], Awaitable[None]]) -> "HeldUnitOfWork":
@@ -276,9 +276,9 @@ def create_engine(
         pool_size: The largest number of connections in the pool.
         application: Application name in ``pg_stat_activity``.
         statement_seconds: Seconds after which the server ends a statement; None sets no timeout. If
-            no response has arrived two seconds later, the connection is probably lost. This process
-            then raises TimeoutError and closes the connection.
-        ping: True tests a pooled connection each time before it is used.
+            the server does not respond within two more seconds, TimeoutError is raised and the
+            connection is closed, because it is probably lost.
+        ping: Whether a pooled connection is tested each time before it is used.
     """
     engine = create_async_engine(
         database_url,
@@ -313,7 +313,7 @@ def _give_up(context: ExceptionContext) -> None:
 
 
 def session_factory(engine: AsyncEngine) -> SessionFactory:
-    """Return a factory of sessions; their objects can still be read after the commit."""
+    """Return a factory of sessions; an object of a session can still be read after the commit."""
     return async_sessionmaker(engine, expire_on_commit=False)
 
 

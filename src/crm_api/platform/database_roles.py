@@ -126,8 +126,8 @@ async def renew(connection: AsyncConnection) -> bool:
 async def is_limited(connection: AsyncConnection) -> bool:
     """Return True if the service cannot change the append-only tables.
 
-    This is true in two cases. First, the role of this connection does not own the tables. Second,
-    both group roles exist, so the service can log in with a limited role, although the role of this
+    This is true if the role of this connection does not own the tables. It is also true if both
+    group roles exist: the service can then log in with a limited role, even if the role of this
     connection owns the tables.
     """
     roles, known, is_owner = await _look(connection)

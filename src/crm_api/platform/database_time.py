@@ -1,16 +1,15 @@
 """Read the time of the database's clock. Decisions use this time, not that of the host's clock.
 
 The clocks of web hosts, workers and the provider may be wrong by hours, but all processes use one
-database. With the sandbox, time can be moved forward. The table ``sandbox_clock`` has at most one
-row, which stores how far the sandbox's time is ahead of the machine's clock. Until the first move
-of time, the table is empty.
+database. With the sandbox, which simulates the provider, time can be moved forward. The table
+``sandbox_clock`` has at most one row, which stores how far the sandbox's time is ahead of the
+machine's clock. The table is empty until the sandbox's clock is set or moved for the first time.
 
 - SQL statements use ``DATABASE_NOW``: the database's clock plus the value in the row.
 - Python code calls ``clock.now()``; ``clock_follower`` updates it when the row changes.
-- ``workers/sandbox_time.py`` changes the row in steps. The program that simulates the provider (the
-  provider's sandbox) has a clock too. After each step, the worker also moves this clock.
-- When its clock is moved, the provider's sandbox runs the events that become due, in the order of
-  their times (``dev/sandbox/timeline.py``).
+- ``workers/sandbox_time.py`` changes the row in steps. The sandbox is another program with a clock
+  of its own. After each step, the worker moves the sandbox's clock too. The sandbox then runs the
+  events that have become due, in the order of their times (``dev/sandbox/timeline.py``).
 """
 
 from datetime import datetime

@@ -22,10 +22,11 @@ class UnsealError(Exception):
 
 
 class Secret(bytes):
-    """The root secret of the service (the bytes), and the secret keys that encrypt stored values.
+    """The root secret of the service, with the secret keys that encrypt stored values.
 
-    The operator can replace the secret key (``CRM_SECRET_KEY``), but the root secret then stays the
-    same: stored hashes were computed with the root secret and cannot be computed again.
+    The object itself contains the bytes of the root secret. The operator can replace the secret key
+    (``CRM_SECRET_KEY``). The root secret then stays the same, because stored hashes were computed
+    with it and cannot be computed again.
 
     Attributes:
         seals: The secret keys. The first one is the current key, which encrypts and decrypts. The

@@ -11,7 +11,7 @@ from typing import Protocol
 
 
 class JobName(StrEnum):
-    """The name of each background function, as the worker registers it in arq."""
+    """The names of the background jobs, under which the worker registers functions in arq."""
 
     APPLY_CUSTOM_FIELDS = "apply_custom_fields"
     COMPUTE_CREDITS = "compute_credits"

@@ -33,7 +33,7 @@ LOOK_SECONDS = 1.0
 
 
 class MergedMetrics(Collector):
-    """Collector that joins the metric families of several processes."""
+    """Joins the metric families of several processes, so that they are exported together."""
 
     def __init__(self, families: Sequence[Metric]) -> None:
         self._families = families
@@ -96,7 +96,10 @@ def disk_metrics(data_dir: Path) -> list[Metric]:
 
 
 async def read_worker_metrics(socket: Path) -> list[Metric]:
-    """Return the metrics of the worker that listens on the socket; empty without a response."""
+    """Return the metrics of the worker that listens on the socket.
+
+    The result is empty if the worker does not respond.
+    """
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             reader, writer = await asyncio.open_unix_connection(socket)
@@ -167,7 +170,7 @@ async def _on_socket(process: str, socket: Path) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def measure_loop_lag() -> AsyncIterator[None]:
-    """Until the block ends, measure once a second how late the event loop runs a timer."""
+    """Measure once a second how late the event loop runs a timer, until the block ends."""
 
     async def look() -> None:
         loop = asyncio.get_running_loop()

@@ -46,17 +46,20 @@ list does not contain asyncpg's error for wrong data, which a raw ``COPY`` can r
 
 
 class PooledConnection(asyncpg.Connection):
-    """Connection through a pooler that refuses session settings when a connection is opened.
+    """Connection through a pooler; sends the session settings with each transaction.
 
-    This class sets them in each transaction instead. It sends the SET LOCAL statements together
-    with BEGIN, so they cost no extra round trip.
+    The pooler refuses session settings while a connection is opened. Therefore this class appends
+    SET LOCAL statements to each BEGIN. This costs no extra round trip.
     """
 
     for_a_transaction = ""
     """The SET LOCAL statements to append to each BEGIN; assigned after the connection is open."""
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:  # noqa: ASYNC109 - asyncpg's own signature
-        """Run a statement; asyncpg also calls this with the BEGIN of each transaction."""
+        """Run a statement; if it begins a transaction, append the SET LOCAL statements.
+
+        asyncpg calls this method for the BEGIN of each transaction too.
+        """
         if not args and query.startswith("BEGIN"):
             query = query.rstrip(";") + self.for_a_transaction
         return await super().execute(query, *args, timeout=timeout)
@@ -97,12 +100,14 @@ async def connect(
 
 
 class Connector:
-    """Opens the connections of one pool, directly or through a pooler.
+    """Opens the connections of one connection pool, directly or through a pooler like PgBouncer.
 
-    If the first connection is refused because of its session settings, there is a pooler. From then
-    on, this class sends the settings with each transaction. Some poolers are configured to ignore
-    the settings (``ignore_startup_parameters``) and do not refuse the connection. Then the defaults
-    of the server apply.
+    A connection is first opened with session settings. If a pooler refuses the settings, the
+    connection is opened again without them. From then on, the settings are sent with each
+    transaction.
+
+    Some poolers are configured to ignore the settings (``ignore_startup_parameters``). With such a
+    pooler, the defaults of the database server apply.
     """
 
     def __init__(
@@ -147,8 +152,9 @@ class Connector:
 async def is_pooled(connection: Connection) -> bool:
     """Return True if the connection goes through a pooler.
 
-    This is recognised by two ids that differ: ``pg_backend_pid()`` returns the id of the server
-    process, and a pooler sends another id when it opens the connection.
+    The function compares two ids of the server process: the id that ``pg_backend_pid()`` returns,
+    and the id that asyncpg got when it opened the connection. On a direct connection, they are
+    equal. Through a pooler, they differ, because the pooler sends asyncpg an id of its own.
     """
     return bool(await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid())
 
@@ -166,7 +172,7 @@ async def renames_statements(connection: Connection) -> bool:
 
 
 def unreachable_sentence(error: BaseException) -> str:
-    """Return one line for the operator: why the database cannot be reached, and what to do."""
+    """Return a sentence that says why the database cannot be reached, and what to do."""
     cause = getattr(error, "orig", None) or error
     why = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
     return (

@@ -33,8 +33,9 @@ class Account:
     """User and group of a child process.
 
     Attributes:
-        kind: ``same`` uses the parent's user. ``switch`` changes to another user, which only root
-            can do. ``namespace`` uses the parent's user with another id in a user namespace.
+        kind: ``same``: the child runs as the parent's user. ``switch``: the child runs as another
+            user, which only root can arrange. ``namespace``: the child runs as the parent's user in
+            a user namespace, where this user has another id.
         uid: The user id of the child, as the child itself sees it.
         gid: The group id of the child, as the child itself sees it.
     """
@@ -45,7 +46,7 @@ class Account:
 
     @property
     def file_owner(self) -> tuple[int, int]:
-        """User id and group id that this process sees on files that the child creates."""
+        """User id and group id of the files that the child creates, as this process sees them."""
         if self.kind == "switch":
             return self.uid, self.gid
         return os.geteuid(), os.getegid()

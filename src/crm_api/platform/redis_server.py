@@ -41,8 +41,8 @@ class RedisServer:
     def from_url(cls, url: str) -> Self:
         """Return the connection parameters in the URL of a Redis server.
 
-        The client libraries do not parse the URL, because their parsers treat %-escapes and the
-        checks of certificates differently.
+        The URL is parsed here, not by the two client libraries. The libraries differ from each
+        other in how they decode %-escapes and in how they check certificates.
 
         Raises:
             ValueError: The URL is wrong; the message is one line that says what is accepted.

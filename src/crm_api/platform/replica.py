@@ -37,9 +37,10 @@ _REPLAYED = text("SELECT CAST(pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0') A
 
 
 class Replica:
-    """A replica of the database. Decides whether units of work read from it or from the primary.
+    """A replica of the database. Units of work read from it while its lag is within the limit.
 
-    The application's lifespan calls ``start()`` and ``close()``.
+    While the lag is larger or cannot be measured, units of work read from the primary. The
+    application's lifespan calls ``start()`` and ``close()``.
     """
 
     def __init__(
@@ -140,7 +141,8 @@ def open_replica(settings: Settings, primary: SessionFactory, queue: JobQueue) -
 class ReadingUnitOfWork(UnitOfWork):
     """Unit of work that reads from the replica.
 
-    If the replica is unreachable when the transaction begins, it reads from the primary.
+    If the replica is unreachable when the transaction begins, the unit of work reads from the
+    primary.
     """
 
     def __init__(self, sessions: SessionFactory, queue: JobQueue, *, replica: Replica) -> None:
@@ -160,4 +162,7 @@ class ReadingUnitOfWork(UnitOfWork):
         return self
 
     async def commit_each(self) -> None:
-        """Do nothing, because ``__aenter__`` has already begun the transaction."""
+        """Do nothing: statements cannot be committed separately after the transaction has begun.
+
+        ``__aenter__`` has already begun the transaction.
+        """

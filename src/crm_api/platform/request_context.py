@@ -41,9 +41,9 @@ _STEP = "traceparent"
 
 
 def current_cause() -> dict[str, str]:
-    """Return the ids of the current request and span (the cause of later jobs).
+    """Return the ids of the current request and span, to store with the jobs that they cause.
 
-    The result is empty if there are none.
+    The result is empty if there is no current request or span.
     """
     bound = structlog.contextvars.get_contextvars()
     ids = {name: bound[name] for name in _CARRIED if name in bound}

@@ -89,11 +89,11 @@ def releases() -> list[Release]:
 
 
 def serves_since() -> str:
-    """Return the revision of the oldest release whose code still runs on this code's schema.
+    """Return the revision of the oldest release whose code can run on the schema of this code.
 
-    This is the last release with another schema. The migrations since then only add to the schema
-    of that release, so its code still runs. If there is no such release, return the newest
-    revision.
+    This is the last release before the schema got its newest revision. Later migrations only add to
+    the schema of that release, so its code still runs. If there is no such release, return the
+    newest revision.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]

@@ -138,9 +138,10 @@ class SettingFields(BaseModel):
 
     @property
     def grace_seconds(self) -> float:
-        """Minimum seconds from a send attempt until its message can count as not sent.
+        """Seconds to wait after a send attempt until look-ups can show that nothing was sent.
 
-        The message then counts as not sent if the provider does not list it.
+        Until then, the provider's list may still lack a message that was sent. A message that the
+        list lacks after this time counts as not sent.
         """
         if self.settle_grace_seconds is not None:
             return float(self.settle_grace_seconds)
@@ -171,7 +172,11 @@ class SettingFields(BaseModel):
 
     @property
     def alert_sender(self) -> str:
-        """Sender address of alert mail; by default ``crm-api@`` and the host of the public URL."""
+        """Sender address of alert mail.
+
+        The default is ``crm-api@`` and the host of the public URL, such as
+        ``crm-api@crm.example.com``.
+        """
         host = urlsplit(self.public_base_url).hostname or "localhost"
         return self.alert_from or f"crm-api@{host}"
 
@@ -187,7 +192,10 @@ class SettingFields(BaseModel):
 
     @property
     def webhook_retry_means(self) -> tuple[timedelta, ...]:
-        """Average waits between the tries to deliver an event to an endpoint, in their order."""
+        """Average waits before an event is sent to a webhook endpoint again.
+
+        The first value is the wait after the first failed try, the second after the second.
+        """
         return tuple(timedelta(minutes=wait) for wait in self.webhook_retry_minutes)
 
     @property

@@ -135,15 +135,18 @@ class Settings(SettingFields):
         return self.redis_url
 
     def knowing(self, secret: bytes) -> Self:
-        """Return a copy of the settings that contains the root secret from the database."""
+        """Return a copy of the settings that contains ``secret`` as the root secret.
+
+        The caller has read the root secret from the database.
+        """
         made = self.model_copy()
         made._secret = secret  # noqa: SLF001 - its own class, and the object is not shared yet
         return made
 
     def require_secret_key(self) -> bytes:
-        """Return the root secret, or the current secret key if the root secret was not read yet.
+        """Return the root secret if it is known, else the current secret key.
 
-        The root secret is known only in settings that ``knowing`` returned. The result is then a
+        The root secret is known only in settings that ``knowing`` returned. It is returned as a
         ``Secret``, which also contains the secret keys. The root secret equals the current secret
         key, unless the operator has replaced ``CRM_SECRET_KEY`` since the root secret was stored.
 
@@ -175,8 +178,8 @@ class Settings(SettingFields):
     def webhook_secrets(self) -> tuple[str, ...]:
         """Return the signing keys in ``CRM_OPENPHONE_WEBHOOK_SECRETS``.
 
-        If this setting is empty, return the sandbox's key, or no key if a real API key is set. The
-        database can store further keys.
+        If this setting is empty and the sandbox is used, return the sandbox's key. If this setting
+        is empty and a real API key is set, return no key. The database can store further keys.
 
         Raises:
             SettingsError: The sandbox's key cannot be derived, because there is no secret key.
@@ -186,7 +189,9 @@ class Settings(SettingFields):
         return (self.sandbox_signing_key(),) if self.uses_sandbox else ()
 
     def refuse_without_signing_key(self) -> NoReturn:
-        """Raise an error: a real API key is set, but there is no signing key for webhooks.
+        """Raise the error for a service that has a real API key but no signing key for webhooks.
+
+        This function checks nothing; the caller has checked both keys.
 
         Raises:
             SettingsError: Always; the message says how to get a signing key.
@@ -198,7 +203,7 @@ class Settings(SettingFields):
         )
 
     def sandbox_signing_key(self) -> str:
-        """Return the key with which the sandbox signs webhooks, in base64.
+        """Return, as base64 text, the key with which the sandbox signs webhooks.
 
         The key is derived from the secret key, so the service and the sandbox compute the same key.
         """

@@ -8,10 +8,10 @@ from uuid import UUID
 import structlog
 
 from crm_api.domain.alerts import circuits
+from crm_api.domain.alerts import outgoing_mail as mailbox
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.alerts.mail import MailNotSentError
-from crm_api.domain.alerts.outgoing_mail import service as mailbox
 from crm_api.domain.inbound.webhook_events.reply_effects import DOUBTFUL_TEXT
 from crm_api.domain.inbound.webhook_events.stored_events import resolve_recovered_alerts
 from crm_api.domain.kit.errors import CrmError
@@ -40,7 +40,7 @@ async def send_alerts(ctx: dict[str, Any]) -> None:
 
 
 async def report_alerts(deps: Deps, *, now: Now) -> None:
-    """Do the work of ``send_alerts``, with the time from the clock ``now``."""
+    """Do the work of ``send_alerts``; ``now`` returns the current time."""
     async with deps.new_uow() as uow:
         await alerts.resolve_silent_alerts(uow, now=now())
         await resolve_recovered_alerts(uow, now=now())
@@ -82,7 +82,7 @@ async def try_provider(ctx: dict[str, Any]) -> None:
 
 
 async def try_again(deps: Deps, *, now: Now) -> None:
-    """Do the work of ``try_provider``, with the time from the clock ``now``."""
+    """Do the work of ``try_provider``; ``now`` returns the current time."""
     circuit = circuits.PROVIDER
     async with deps.new_uow() as uow:
         await circuits.end_trial_without_answer(uow, circuit, now=now())
@@ -126,7 +126,7 @@ async def send_mail(ctx: dict[str, Any]) -> None:
 
 
 async def send_due_mail(deps: Deps, *, now: Callable[[], datetime]) -> None:
-    """Do the work of ``send_mail``, with the time from the clock ``now``."""
+    """Do the work of ``send_mail``; ``now`` returns the current time."""
     if deps.mailer is None:
         return
     limit = TimeLimit(deps)

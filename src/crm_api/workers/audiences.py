@@ -63,7 +63,7 @@ async def store_first_chunks(
 
 
 async def write_audiences(ctx: dict[str, Any], *, size: int = CHUNK_PEOPLE) -> None:
-    """Store the remaining chunks of all audiences: two chunks of one, then two of the next.
+    """Store the remaining chunks of all audiences, in rounds: up to two chunks of each per round.
 
     The job ends when all audiences are completely stored, or its time limit is reached. Any number
     of workers can run the job at the same time, because the campaign's row stores the progress, and

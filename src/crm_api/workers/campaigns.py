@@ -1,4 +1,4 @@
-"""Jobs of campaigns: send the messages of running campaigns.
+"""Jobs of campaigns: send the messages of running campaigns, and draft repeated campaigns.
 
 The sending job also stores the first chunk of a new audience, which is the whole audience in most
 campaigns. The job in ``audiences.py`` stores the other chunks.
@@ -6,7 +6,7 @@ campaigns. The job in ``audiences.py`` stores the other chunks.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from crm_api.domain.campaigns.drafts.occurrences import draft_due_occurrences
 from crm_api.domain.campaigns.figures.circuit_breaker import check_figures
 from crm_api.domain.campaigns.figures.live_counts import compact_tallies
 from crm_api.domain.campaigns.lifecycle import begin_due_campaigns, complete_finished_campaigns
@@ -30,6 +31,26 @@ from crm_api.workers import guards
 from crm_api.workers.audiences import store_first_chunks
 from crm_api.workers.deps import Deps, TimeLimit, deps_of
 
+
+async def draft_occurrences(ctx: dict[str, Any]) -> Mapping[str, int]:
+    """For each repeated campaign, create drafts of its occurrences in the next two weeks.
+
+    An occurrence is a campaign with the same content that starts at one of the repeated times.
+    """
+    deps = deps_of(ctx)
+    drafted = 0
+    if not await guards.clock_agrees(deps):
+        return {"drafted": drafted}
+    limit = TimeLimit(deps)
+    while not limit.is_over():
+        async with deps.new_uow() as uow:
+            done = await draft_due_occurrences(uow, now=clock.now())
+        drafted += done.drafted
+        if done.series == 0:
+            break
+    return {"drafted": drafted}
+
+
 log = structlog.get_logger()
 
 CHECK_EVERY = timedelta(seconds=1)
@@ -44,7 +65,7 @@ TICK_SECONDS = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class DrainResult:
-    """The result of sending what may be sent now.
+    """The result of one call of ``drain_campaigns``, which sends what may be sent now.
 
     Attributes:
         is_done: True if nothing more may be sent now; False if the time limit was reached first.
@@ -134,11 +155,11 @@ async def _restore_unheld(deps: Deps) -> None:
 
 
 async def check_running_campaigns(deps: Deps, *, now: Callable[[], datetime]) -> None:
-    """Check the figures of running campaigns; stop variants and pause campaigns if necessary.
+    """Check the replies, opt-outs and failed messages of running campaigns.
 
-    A variant is stopped if the A/B test shows that people opt out more often after this variant, or
-    that another variant gets more replies. A campaign is paused if its share of failed messages or
-    of opt-outs is above a limit.
+    A variant is stopped if the A/B test shows that people opt out more often after this variant
+    than after another one, or that another variant gets more replies. A campaign is paused if its
+    share of failed messages or of opt-outs is above a limit.
     """
     while True:
         async with deps.new_uow() as uow:

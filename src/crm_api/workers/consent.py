@@ -1,4 +1,4 @@
-"""Jobs of consent: add new entries to the hash chain, and learn from failed messages."""
+"""Jobs of consent: add new consent entries to the hash chain, and evaluate failed messages."""
 
 from typing import Any
 

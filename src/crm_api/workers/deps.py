@@ -25,13 +25,13 @@ from crm_api.platform.settings import Settings
 
 @dataclass(kw_only=True)
 class JobSlot:
-    """State of one job in this process, so that it has only one run at a time.
+    """State of one job in this process; ensures that only one run of the job works at a time.
 
     Attributes:
         lock: Locked while a run is working.
         is_asked: True if another run was requested since the current run began.
-        cause: What caused the requested run: the request id and trace ids of the first request for
-            it; None if there are no such ids.
+        cause: The request id and trace ids of the request that first asked for the next run; None
+            if there are no such ids.
     """
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -1,31 +1,201 @@
-"""Jobs that run imports, their undos, and do-not-contact uploads, chunk by chunk."""
+"""Jobs that run imports, their undos, and do-not-contact uploads, chunk by chunk.
+
+Each kind of import (contacts, outcomes, do-not-contact uploads) has its own function.
+"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from crm_api.domain.imports.contacts import fetch, undo
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.imports.contacts import fetch, undo, write
 from crm_api.domain.imports.contacts import service as contact_imports
+from crm_api.domain.imports.contacts.chunk_reader import open_chunk_reader
 from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
 from crm_api.domain.imports.contacts.models import ContactImport, ImportContent
+from crm_api.domain.imports.contacts.source import ContactChunk, sha256_of
 from crm_api.domain.imports.do_not_contact import service as do_not_contact
+from crm_api.domain.imports.do_not_contact.models import DoNotContactUpload
 from crm_api.domain.imports.do_not_contact.service import DO_NOT_CONTACT_UPLOADS
+from crm_api.domain.imports.do_not_contact.source import CHUNK_ROWS, NumberChunk, NumberSource
 from crm_api.domain.imports.files import runs
+from crm_api.domain.imports.files.chunk_reader import ChunkReader, ChunkT, ThreadChunkReader
+from crm_api.domain.imports.files.errors import UploadChangedError
 from crm_api.domain.inbound.reconciliation.pace import RequestPace
 from crm_api.domain.kit.errors import CrmError
 from crm_api.domain.people.lists import service as lists
 from crm_api.domain.provider.openphone.errors import OpenPhoneBusyError
-from crm_api.domain.sales.outcome_imports import undo as outcome_undo
+from crm_api.domain.sales.outcome_imports import write as outcome_undo
+from crm_api.domain.sales.outcome_imports import write as outcome_write
+from crm_api.domain.sales.outcome_imports.source import CHUNK_ROWS as OUTCOME_ROWS
+from crm_api.domain.sales.outcome_imports.source import OutcomeChunk, OutcomeSourceFile
 from crm_api.platform import clock
-from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 from crm_api.platform.jobs import Job, JobName
+from crm_api.platform.postgres import DATABASE_UNREACHABLE
 from crm_api.workers.deps import Deps, TimeLimit, deps_of
 from crm_api.workers.guards import provider_read
-from crm_api.workers.import_kinds import UPLOAD_WORK, contact_work, outcome_work, settle_contacts
-from crm_api.workers.import_runs import discard_rows, fail_import, write_import
+from crm_api.workers.import_runs import ImportWork, discard_rows, fail_import, write_import
+
+log = structlog.get_logger()
+
+
+def contact_work(
+    new_uow: UnitOfWorkFactory, *, secret: bytes
+) -> ImportWork[ContactImport, ContactChunk]:
+    """Return the functions that run contact imports."""
+
+    async def apply_chunk(uow: UnitOfWork, import_id: UUID, chunk: ContactChunk) -> bool:
+        now = await uow.database_now()
+        return await write.apply_chunk(
+            uow, import_id=import_id, chunk=chunk, now=now, secret=secret
+        )
+
+    async def clean_after(chunk: ContactChunk) -> None:
+        if len(chunk.records) >= write.MANY_PEOPLE:
+            await _try_to(write.clean_search, new_uow)
+
+    return ImportWork(
+        kind=CONTACT_IMPORTS,
+        open_rows=partial(_open_contacts, new_uow),
+        apply_chunk=apply_chunk,
+        needs_rows=lambda uow, import_id: contact_imports.needs_rows(uow, import_id=import_id),
+        stays="The rows that are counted as processed are not undone.",
+        clean_after=clean_after,
+        settle=partial(settle_contacts, new_uow),
+    )
+
+
+def outcome_work(
+    new_uow: UnitOfWorkFactory, *, secret: bytes
+) -> ImportWork[ContactImport, OutcomeChunk]:
+    """Return the functions that run imports of outcomes."""
+
+    async def apply_chunk(uow: UnitOfWork, import_id: UUID, chunk: OutcomeChunk) -> bool:
+        now = await uow.database_now()
+        return await outcome_write.apply_chunk(
+            uow, import_id=import_id, chunk=chunk, now=now, secret=secret
+        )
+
+    return ImportWork(
+        kind=CONTACT_IMPORTS,
+        open_rows=partial(_open_outcomes, new_uow),
+        apply_chunk=apply_chunk,
+        needs_rows=lambda uow, import_id: contact_imports.needs_rows(uow, import_id=import_id),
+        stays="The outcomes that are counted as created are not reversed. Undo the import.",
+    )
+
+
+async def settle_contacts(new_uow: UnitOfWorkFactory, import_id: UUID) -> None:
+    """Make search and lists fast again after an import or its undo.
+
+    Move pending words into the indexes of the search. After many changes, also refresh the
+    statistics that PostgreSQL keeps about the tables.
+    """
+    async with new_uow() as uow:
+        row = await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
+        changed = 0 if row.dry_run else row.created + row.updated
+    if changed:
+        await _try_to(write.clean_search, new_uow)
+    if changed >= write.ANALYZE_FROM:
+        await _try_to(write.refresh_statistics, new_uow)
+
+
+async def _try_to(
+    settle: Callable[[AsyncSession], Awaitable[None]], new_uow: UnitOfWorkFactory
+) -> None:
+    """Run a clean-up step. Only log its failure, because the contacts are already stored."""
+    try:
+        async with new_uow() as uow:
+            await settle(uow.session)
+    except (DBAPIError, *DATABASE_UNREACHABLE):
+        log.warning("clean-up after an import failed", step=settle.__name__, exc_info=True)
+
+
+async def _open_contacts(
+    new_uow: UnitOfWorkFactory, row: ContactImport, path: Path
+) -> ChunkReader[ContactChunk]:
+    """Open the file, and skip the rows that are already processed.
+
+    Raises:
+        UploadChangedError: The import applies the result of a dry run, but the file differs from
+            the file that the dry run has read.
+    """
+    await _check_file(row, path)
+    source = await open_chunk_reader(path, row.mapping, start=row.rows_processed)
+    return await _counted(new_uow, row, source)
+
+
+async def _open_outcomes(
+    new_uow: UnitOfWorkFactory, row: ContactImport, path: Path
+) -> ChunkReader[OutcomeChunk]:
+    """Open a file of outcomes, in the same way as ``_open_contacts`` opens a file of contacts."""
+    await _check_file(row, path)
+    source = await asyncio.to_thread(OutcomeSourceFile, path, row.mapping)
+    rows_total = None if row.rows_total is not None else await asyncio.to_thread(source.count_rows)
+    await asyncio.to_thread(source.skip_to, row.rows_processed)
+    reader = ThreadChunkReader(source, chunk_rows=OUTCOME_ROWS, rows_total=rows_total)
+    return await _counted(new_uow, row, reader)
+
+
+async def _check_file(row: ContactImport, path: Path) -> None:
+    if row.dry_run_id is not None:
+        digest = await asyncio.to_thread(sha256_of, path)
+        if digest != row.rows_sha256:
+            raise UploadChangedError(
+                "The stored file differs from the file of the dry run. Upload the file again."
+            )
+
+
+async def _counted(
+    new_uow: UnitOfWorkFactory, row: ContactImport, source: ChunkReader[ChunkT]
+) -> ChunkReader[ChunkT]:
+    """Store the number of rows in the file, if this number is not stored yet; return ``source``.
+
+    If the number cannot be stored, the file is closed, and the error is raised.
+    """
+    if row.rows_total is None:
+        try:
+            async with new_uow() as uow:
+                await contact_imports.store_row_count(
+                    uow,
+                    import_id=row.id,
+                    rows_total=source.rows_total,
+                    now=await uow.database_now(),
+                )
+        except BaseException:
+            await source.close()
+            raise
+    return source
+
+
+async def _open_numbers(row: DoNotContactUpload, path: Path) -> ChunkReader[NumberChunk]:
+    source = await asyncio.to_thread(NumberSource, path, row.columns)
+    await asyncio.to_thread(source.skip_to, row.rows_processed)
+    return ThreadChunkReader(source, chunk_rows=CHUNK_ROWS)
+
+
+async def _apply_chunk(uow: UnitOfWork, upload_id: UUID, chunk: NumberChunk) -> bool:
+    now = await uow.database_now()
+    return await do_not_contact.apply_chunk(uow, upload_id=upload_id, chunk=chunk, now=now)
+
+
+UPLOAD_WORK = ImportWork(
+    kind=DO_NOT_CONTACT_UPLOADS,
+    open_rows=_open_numbers,
+    apply_chunk=_apply_chunk,
+    needs_rows=lambda uow, upload_id: do_not_contact.needs_rows(uow, upload_id=upload_id),
+    stays="Flags that were already set are kept.",
+)
+"""The functions that run do-not-contact uploads."""
+
 
 PROVIDER_RETRY_SECONDS = 30.0
 """If a request to the provider fails, the import waits at least this long before it tries again."""
@@ -35,8 +205,10 @@ async def run_imports(ctx: dict[str, Any]) -> None:
     """Run imports and undos until none waits or the job's time limit is near.
 
     Two runs at once are harmless, because only one worker at a time can work on an import. The job
-    also deletes uploaded files that are too old to be used. When no import waits, it merges the
-    stored counts of contact lists, because each chunk of an import adds rows to these counts.
+    also deletes uploaded files that are too old to be used.
+
+    Each chunk of an import adds rows to ``contact_list_tally``, which stores the number of contacts
+    on each list. When no import waits, the job merges these rows.
     """
     deps = deps_of(ctx)
     readings = deps.import_readings

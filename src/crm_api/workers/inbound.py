@@ -138,7 +138,7 @@ async def _conclude_provider_check(deps: Deps, *, now: Now) -> None:
 
 
 def registrar_of(deps: Deps, *, now: Now) -> Registrar:
-    """Create a ``Registrar`` from the objects of a worker."""
+    """Create the ``Registrar``, which sets up the webhooks at the provider, for a worker."""
     settings = deps.settings
     return Registrar(
         new_uow=deps.new_uow,

@@ -12,18 +12,19 @@ from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.campaigns.lifecycle import complete_finished_campaigns
 from crm_api.domain.kit.errors import CrmError
-from crm_api.domain.messaging.media import fetching, links
+from crm_api.domain.messaging.media import fetching
+from crm_api.domain.messaging.media import service as links
 from crm_api.domain.messaging.media.download import Downloader
 from crm_api.domain.messaging.media.fetching import ClaimedFetch, FetchResult
 from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.domain.messaging.models.sends import AttemptStatus
-from crm_api.domain.messaging.sends import leases, look_ups, matching, queued_claim, scheduled
+from crm_api.domain.messaging.sends import matching, queue, queued_claim, settle
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.messaging.sends.dispatcher import Dispatcher
-from crm_api.domain.messaging.sends.look_ups import ListedMessage, LookUp
 from crm_api.domain.messaging.sends.matching import UnknownAttempt
 from crm_api.domain.messaging.sends.queued_claim import MediaLink
-from crm_api.domain.messaging.waiting.derive import derive_waiting_of_attempts
+from crm_api.domain.messaging.sends.settle import ListedMessage, LookUp
+from crm_api.domain.messaging.waiting import derive_waiting_of_attempts
 from crm_api.domain.provider.openphone.answers import AnswerKind
 from crm_api.domain.provider.openphone.errors import OpenPhoneDownError
 from crm_api.domain.provider.openphone.facts import MessageFacts
@@ -61,7 +62,7 @@ async def resolve_unknown_sends(ctx: dict[str, Any]) -> None:
     limit = TimeLimit(deps)
     while True:
         async with deps.new_uow() as uow:
-            swept = await leases.expire_leases(uow, limit=SWEEP, now=clock.now())
+            swept = await settle.expire_leases(uow, limit=SWEEP, now=clock.now())
             await failpoints.reach("settle.leases_open")
         if swept < SWEEP or limit.is_over():
             break
@@ -85,7 +86,7 @@ async def resolve_unknown_sends(ctx: dict[str, Any]) -> None:
 async def _come_back_for_leases(deps: Deps) -> None:
     """Request a run for the end of the next lease, because the lease's worker may be dead."""
     async with deps.new_uow() as uow:
-        ends_at = await leases.next_lease_end(uow)
+        ends_at = await settle.next_lease_end(uow)
     if ends_at is not None:
         delay = max(0.0, (ends_at - clock.now()).total_seconds()) + 0.5
         await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))
@@ -114,12 +115,12 @@ async def _settle_all(
                 error=error.code,
             )
             async with deps.new_uow() as uow:
-                await look_ups.postpone_look_up(uow, attempt, now=clock.now())
+                await settle.postpone_look_up(uow, attempt, now=clock.now())
             results.add(AttemptStatus.UNKNOWN)
             continue
         await failpoints.reach("settle.looked_up")
         async with deps.new_uow() as uow:
-            status = await look_ups.conclude_look_up(
+            status = await settle.conclude_look_up(
                 uow, attempt, look, times=deps.times, now=clock.now()
             )
             await failpoints.reach("settle.open")
@@ -162,7 +163,7 @@ async def _list_lags(deps: Deps, attempt: UnknownAttempt) -> bool:
         OpenPhoneDownError: The circuit breaker is open, so the list is not read.
     """
     async with deps.new_uow() as uow:
-        canary = await look_ups.find_canary(
+        canary = await settle.find_canary(
             uow, line_id=attempt.line_id, times=deps.times, now=clock.now()
         )
     if canary is None:
@@ -305,7 +306,7 @@ def _media_link(deps: Deps) -> MediaLink:
 
 async def _come_back_for_scheduled(deps: Deps) -> None:
     async with deps.new_uow() as uow:
-        due = await scheduled.next_scheduled(uow, within=SCHEDULED_WITHIN, now=clock.now())
+        due = await queue.next_scheduled(uow, within=SCHEDULED_WITHIN, now=clock.now())
     if due is not None:
         delay = max(0.0, (due - clock.now()).total_seconds())
         await deps.queue.push(Job(name=JobName.SEND_MESSAGES, delay_seconds=delay))

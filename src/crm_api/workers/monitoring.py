@@ -13,8 +13,7 @@ from crm_api.domain.alerts import circuits
 from crm_api.domain.alerts.mail import Mailer, MailNotSentError
 from crm_api.domain.identity.users import sessions
 from crm_api.domain.imports.contacts import service as contact_imports
-from crm_api.domain.kit.audit_log import recording
-from crm_api.domain.kit.idempotency import service as idempotency
+from crm_api.domain.kit import audit_log, idempotency
 from crm_api.domain.messaging.consent_decisions.flags import expire_flags
 from crm_api.domain.messaging.media import uploads
 from crm_api.domain.messaging.media.errors import MediaStoreUnavailableError
@@ -22,13 +21,14 @@ from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.monitoring.daily_digest import digest, digest_mail
 from crm_api.domain.monitoring.retention import months
-from crm_api.domain.monitoring.retention.archive import ArchiveFailedError, archive_month
-from crm_api.domain.monitoring.retention.tables import (
+from crm_api.domain.monitoring.retention.archive import (
     ACTIVITY,
     TABLES,
     WEBHOOK_EVENT,
+    ArchiveFailedError,
     Month,
     MonthlyTable,
+    archive_month,
 )
 from crm_api.domain.monitoring.scheduled_jobs import daily_runs
 from crm_api.domain.monitoring.scheduled_jobs.daily_runs import DailyRun
@@ -78,7 +78,7 @@ async def run_daily_tasks(ctx: dict[str, Any]) -> None:
 
 
 async def run_daily(deps: Deps, *, now: Now) -> None:
-    """Do the work of ``run_daily_tasks``, with the time from the clock ``now``."""
+    """Do the work of ``run_daily_tasks``; ``now`` returns the current time."""
     async with deps.new_uow() as uow:
         today = await daily_runs.make_daily_run(uow, now=now())
     if not today.is_cleaned and not await _clean_up(deps, today, now=now):
@@ -98,7 +98,7 @@ async def _clean_up(deps: Deps, today: DailyRun, *, now: Now) -> bool:
     """
     limit = TimeLimit(deps)
     kept_for = timedelta(days=deps.settings.audit_log_days)
-    steps = CLEAN_UPS | {"audit log entries": partial(recording.clean_up, kept_for=kept_for)}
+    steps = CLEAN_UPS | {"audit log entries": partial(audit_log.clean_up, kept_for=kept_for)}
     for what, step in steps.items():
         total = 0
         count = 1
@@ -288,7 +288,7 @@ async def run_watchdog(ctx: dict[str, Any]) -> None:
 
 
 async def check_everything(deps: Deps, *, now: Callable[[], datetime]) -> None:
-    """Do the work of ``run_watchdog``, with the time from the clock ``now``."""
+    """Do the work of ``run_watchdog``; ``now`` returns the current time."""
     measured = await asyncio.to_thread(disks.measure_disks, disks.folders_of(deps.settings))
     async with deps.new_uow() as uow:
         await system.check_disks(uow, measured, now=now())

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from crm_api.domain.office.inbox import presence, snoozes, tallies
+from crm_api.domain.office.inbox import changes, presence, tallies
 from crm_api.platform.jobs import Job, JobName
 from crm_api.workers.deps import TimeLimit, deps_of
 
@@ -14,8 +14,8 @@ async def wake_conversations(ctx: dict[str, Any]) -> dict[str, object] | None:
     """Wake the conversations whose snooze has ended, and clean up data of the inbox.
 
     The clean-up deletes old presence events, which say who views a conversation or writes in it. It
-    also merges the stored counts of conversations. When the time limit is near, the job requests
-    its next run.
+    also merges the rows of ``conversation_tally``, which stores the counts of conversations. When
+    the time limit is near, the job requests its next run.
 
     Returns:
         The number of conversations that were woken, for the log; None if there was none.
@@ -30,7 +30,7 @@ async def wake_conversations(ctx: dict[str, Any]) -> dict[str, object] | None:
     while not limit.is_over():
         async with deps.new_uow() as uow:
             now = await uow.database_now()
-            found = await snoozes.wake_conversations(uow, limit=AT_ONCE, now=now)
+            found = await changes.wake_conversations(uow, limit=AT_ONCE, now=now)
         woken += found
         if found < AT_ONCE:
             return {"conversations": woken} if woken else None

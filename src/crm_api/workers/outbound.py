@@ -80,13 +80,13 @@ def _terms(deps: Deps) -> DispatchTerms:
 async def send_notices(ctx: dict[str, Any]) -> dict[str, int]:
     """Send users notices about work that they must do, by mail and web push.
 
-    If no notice is due, the job sends nothing. A run is cheap while no user wants notices.
+    The preferences of a user say which notices the user gets, how and when.
     """
     return await send_due_notices(deps_of(ctx), now=clock.now)
 
 
 async def send_due_notices(deps: Deps, *, now: Callable[[], datetime]) -> dict[str, int]:
-    """Do the work of ``send_notices``, with the time from the clock ``now``.
+    """Do the work of ``send_notices``; ``now`` returns the current time.
 
     Returns:
         ``mailed`` is the number of notices that were mailed. ``pushed`` is the number of pushes

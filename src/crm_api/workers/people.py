@@ -82,7 +82,10 @@ async def validate_phones(ctx: dict[str, Any]) -> None:
 
 @asynccontextmanager
 async def open_validator(deps: Deps) -> AsyncIterator[Validator | None]:
-    """Open the paid look-up service that the settings name; yield None if they name no service."""
+    """Open the paid service that looks up line types; yield None if it is not set up.
+
+    The service is set up if its URL and its API key are in the settings.
+    """
     url, key = deps.settings.phone_lookup_url, deps.settings.phone_lookup_api_key
     if url is None or key is None:
         yield None

@@ -106,9 +106,9 @@ async def try_redis(url: str) -> dict[str, Any]:
 def messaging(name: str, job_id: str, *, operation: str, kind: str) -> dict[str, str]:
     """Return the trace attributes of a nudge, or of the run that the nudge causes.
 
-    A nudge is a request in Redis to run a job soon. The attribute for the destination of the nudge
-    is the name of the job, although all nudges are in one list in Redis. The reason is that the
-    jobs do not wait for each other, so a trace shows each job as a separate queue.
+    A nudge is a request in Redis to run a job soon. Redis stores all nudges in one list. But a
+    trace shows a separate queue for each job, with the name of the job, because jobs do not wait
+    for each other.
 
     Args:
         name: Name of the job.
@@ -136,11 +136,13 @@ class ArqJobQueue:
     async def push(self, job: Job) -> None:
         """Send a nudge: request a run of the job.
 
-        All nudges of a job that are due in the same step of ``NUDGE_STEP_SECONDS`` have the same id
-        in arq, so they cause only one run. The run starts at the end of the step, so it sees the
-        rows that belong to all these nudges. The run gets the request id of the first nudge. If
-        Redis fails, a warning is logged and no error is raised, because the schedule runs the job
-        within a minute anyway.
+        Time is divided into steps of ``NUDGE_STEP_SECONDS``. All nudges of a job that are due in
+        one step cause only one run, because they have the same id in arq. The run starts at the end
+        of the step, so it sees the rows that belong to all these nudges. The run gets the request
+        id of the first nudge.
+
+        If Redis fails, a warning is logged and no error is raised, because the schedule runs the
+        job within a minute anyway.
         """
         try:
             pool = await self._connect()

@@ -58,7 +58,10 @@ async def sync_calendars(ctx: dict[str, Any]) -> Mapping[str, int]:
     """Synchronise all calendars that are due; safe to run twice.
 
     Returns:
-        The number of synchronised calendars, and the numbers of changes.
+        ``calendars`` is the number of synchronised calendars. ``pulled`` is the number of
+        appointments that were changed because of the calendars. ``pushed`` is the number of events
+        that were written or deleted in the calendars. ``stale`` is the number of events that were
+        not written, because they were changed in the calendar meanwhile.
     """
     deps = deps_of(ctx)
     limit = TimeLimit(deps)

@@ -1,8 +1,8 @@
 """Move the sandbox's time forward in steps: do all due work, then jump to the next due time.
 
 During a move, all workers pause their other jobs, so that no request to the provider is running
-while the clock jumps. Otherwise a message with an unknown result would look old and would be sent
-again.
+while the clock jumps. Otherwise, after the jump, such a request would seem to have no response for
+a long time, and its message would be sent again.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from crm_api.domain.campaigns.planning.next_send import find_next_send
 from crm_api.domain.inbound.webhook_health import service as webhook_health
 from crm_api.domain.inbound.webhook_health.message_check import OwnLines
 from crm_api.domain.kit.errors import CrmError
-from crm_api.domain.messaging.sends import leases, matching
+from crm_api.domain.messaging.sends import matching, settle
 from crm_api.domain.messaging.sends.limiter import Limiter
 from crm_api.domain.messaging.sends.pacing import CATCH_UP
 from crm_api.domain.monitoring.sandbox_control.clock_moves import (
@@ -216,7 +216,7 @@ class MoveRun:
         """Wait, at most ``CALLS_END_SECONDS``, until no message is reserved or being sent."""
 
         async def none_is_open(uow: UnitOfWork) -> bool:
-            return await leases.next_lease_end(uow) is None
+            return await settle.next_lease_end(uow) is None
 
         await self._until(none_is_open, CALLS_END_SECONDS, poll_seconds=POLL_SECONDS * 50)
 
@@ -323,8 +323,11 @@ class MovedSchedule:
     async def run_due(self, asked: set[JobName], *, every_job: bool) -> None:
         """Run the jobs that are due, and the jobs in ``ANSWERING``, in a fixed order.
 
+        The jobs in ``ANSWERING`` run in every step: they process people's replies and send
+        automatic replies.
+
         Args:
-            asked: Jobs to run in addition, because they have work now.
+            asked: Further jobs to run, because they have work now.
             every_job: True runs all jobs.
         """
         ctx: dict[str, Any] = {"deps": self.deps}
@@ -339,10 +342,10 @@ class MovedSchedule:
         await outbound.deliver_webhooks(ctx, for_seconds=DELIVERING_SECONDS, stays=False)
 
     async def next_due(self, *, now: datetime) -> datetime:
-        """Return when the next job is due. The sending times of campaigns are not considered.
+        """Return when the next job is due, without the times at which campaigns send.
 
-        Work that was due at ``now`` or earlier is not considered either, because its job has
-        already tried to do this work and could not finish. The job tries again in the next step.
+        Work that was due at ``now`` or earlier does not count. Its job has already tried to do this
+        work and could not finish. The job tries again in the next step.
         """
         async with self.deps.new_uow() as uow:
             checked_at = await webhook_health.next_check_at(

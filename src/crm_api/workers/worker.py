@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from crm_api.domain.alerts import circuits
 from crm_api.domain.alerts.mail import open_mailer
-from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.consent.legal_rules.rules import load_rules
 from crm_api.domain.kit.backoff import Backoff
 from crm_api.domain.messaging.sends.limiter import Limiter
 from crm_api.domain.messaging.sends.times import SendTimes
@@ -36,20 +36,10 @@ from crm_api.platform.jobs import JobName
 from crm_api.platform.lifetimes import Lifetime
 from crm_api.platform.postgres import WORK_SECONDS
 from crm_api.platform.settings import Settings
-from crm_api.workers import (
-    guards,
-    sandbox_time,
-    schedule,
-)
+from crm_api.workers import guards, sandbox_time, schedule
 from crm_api.workers.deps import Deps
 from crm_api.workers.job_runs import JobFunction, one_at_a_time
-from crm_api.workers.queue import (
-    QUEUE_NAME,
-    deserialize,
-    open_queue,
-    redis_settings,
-    serialize,
-)
+from crm_api.workers.queue import QUEUE_NAME, deserialize, open_queue, redis_settings, serialize
 from crm_api.workers.schedule import CRON, FUNCTIONS, JOB_TIMEOUT_SECONDS, timeout_of
 
 log = structlog.get_logger()
@@ -119,7 +109,7 @@ def _cron(name: JobName, function: JobFunction) -> CronJob:
 
 
 def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT; then finish the running requests, and store their results."""
+    """Run the worker until SIGTERM or SIGINT; then let running jobs end, within a time limit."""
     lifetimes.tune_garbage_collection()
     uvloop.run(_run(settings))
 

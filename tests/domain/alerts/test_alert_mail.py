@@ -5,9 +5,8 @@ from datetime import timedelta
 
 from tests.conftest import NOW
 
-from crm_api.domain.alerts.alert_mail import write_alert_mail
+from crm_api.domain.alerts.alert_mail import AlertNews, write_alert_mail
 from crm_api.domain.alerts.models import News
-from crm_api.domain.alerts.notices import AlertNews
 from crm_api.platform.ids import new_id
 
 ONE = AlertNews(

@@ -17,7 +17,7 @@ from crm_api.domain.alerts.models import Alert
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.lifecycle import begin_due_campaigns, complete_finished_campaigns
 from crm_api.domain.campaigns.models import Campaign, CampaignMembership
-from crm_api.domain.kit.audit_log.models import AuditEntry
+from crm_api.domain.kit.audit_log import AuditEntry
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.provider.openphone.answers import AnswerKind
 

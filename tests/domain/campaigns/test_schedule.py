@@ -8,13 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crm_api.domain.campaigns.schedule import (
-    first_opening,
-    next_open,
-    open_until,
-    resolve_zones,
-)
-from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.campaigns.schedule import first_opening, next_open, open_until, resolve_zones
+from crm_api.domain.consent.legal_rules.rules import load_rules
 from crm_api.domain.kit.windows import DAYS, Window
 
 NEW_YORK = "America/New_York"

@@ -26,11 +26,10 @@ from crm_api.domain.campaigns.errors import (
 from crm_api.domain.campaigns.models import Campaign, CampaignMembership
 from crm_api.domain.campaigns.recipients import service as recipients
 from crm_api.domain.campaigns.service import allowed_actions
-from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.consent.legal_rules.rules import RuleBook
+from crm_api.domain.consent.legal_rules.rules import RuleBook, load_rules
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.messaging.models.sends import SendAttempt
-from crm_api.domain.messaging.sends.settle_by_hand import NotParkedError
+from crm_api.domain.messaging.sends.settle import NotParkedError
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.platform.database import UnitOfWork

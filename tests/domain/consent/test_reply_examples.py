@@ -28,7 +28,7 @@ from crm_api.domain.consent.reply_reader.analysis import Context
 from crm_api.domain.consent.reply_reader.classifier import current_model
 from crm_api.domain.consent.reply_reader.reader import read_reply
 from crm_api.domain.consent.schemas import ConsentDecision
-from crm_api.domain.inbound.webhook_events import unknown_line
+from crm_api.domain.inbound.webhook_events import lines
 from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.people.contacts import decisions
 from crm_api.domain.people.erasure import erase as erasure
@@ -326,7 +326,7 @@ async def test_hold_over_an_unknown_line_is_stored_when_the_message_is_there(
     unknown = incoming(DOUBTFUL, message_id="AC9")
     async with office.new_uow() as uow:
         event = parse_event(unknown)
-        await unknown_line.apply_decision_on_unknown_line(uow, event, now=NOW, reception=RECEPTION)
+        await lines.apply_decision_on_unknown_line(uow, event, now=NOW, reception=RECEPTION)
     await office.hears(DOUBTFUL, message_id="AC9")
 
     await office.decides("opt_out")

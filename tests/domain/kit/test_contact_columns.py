@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 
-from crm_api.domain.imports.contacts.column_names import BY_NAME
+from crm_api.domain.imports.contacts.columns import BY_NAME
 from crm_api.domain.imports.contacts.rows import PERSON, PersonRow
 from crm_api.domain.kit.contact_columns import (
     ADDRESS_COLUMNS,

@@ -4,12 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from crm_api.domain.kit.retry_after import (
-    LONGEST_SECONDS,
-    RetryAfter,
-    read_http_date,
-    read_retry_after,
-)
+from crm_api.domain.kit.backoff import LONGEST_SECONDS, RetryAfter, read_http_date, read_retry_after
 
 NOW = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)
 

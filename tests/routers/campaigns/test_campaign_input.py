@@ -15,7 +15,7 @@ from tests.fakes import RecordingQueue
 from tests.workers.drain import far_from_midnight, make_deps
 
 from crm_api.dev.sandbox.app import Sandbox
-from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.consent.legal_rules.rules import load_rules
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.provider.openphone.client import OpenPhoneClient
 from crm_api.platform import clock

@@ -14,8 +14,7 @@ from tests.conftest import NOW
 from tests.factories import make_contact, make_line
 
 from crm_api.app import create_app
-from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.consent.legal_rules.rules import RuleBook
+from crm_api.domain.consent.legal_rules.rules import RuleBook, load_rules
 from crm_api.domain.consent.legal_rules.schemas import ComplianceRule
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.platform.settings import Settings, SettingsError

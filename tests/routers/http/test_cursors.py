@@ -15,7 +15,7 @@ from tests.routers.identity.test_auth import active, bearer, signed_in
 from crm_api.domain.kit.paging import Cursors
 from crm_api.domain.messaging.models.conversations import Conversation
 from crm_api.domain.outbound.webhook_endpoints.models import WebhookEndpoint
-from crm_api.domain.people.models.segments import Segment
+from crm_api.domain.people.models.lists import Segment
 from crm_api.platform.ids import new_id
 
 FOREIGN = Cursors("a list that there is not").write(NOW, new_id())

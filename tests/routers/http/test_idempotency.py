@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.fakes import RecordingQueue
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.kit.idempotency import service as idempotency
-from crm_api.domain.kit.idempotency.models import IdempotencyKey
+from crm_api.domain.kit import idempotency
+from crm_api.domain.kit.idempotency import IdempotencyKey
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork

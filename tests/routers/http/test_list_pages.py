@@ -11,14 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.conftest import NOW
 from tests.domain.inbound.webhook_events.support import store
 from tests.domain.outbound.web_push.push_service import Browser
-from tests.factories import (
-    make_campaign,
-    make_contact,
-    make_line,
-    make_list,
-    make_member,
-    number,
-)
+from tests.factories import make_campaign, make_contact, make_line, make_list, make_member, number
 from tests.routers.conftest import CountingStream
 from tests.routers.http.test_cursors import list_paths
 from tests.routers.identity.test_auth import active, bearer, signed_in
@@ -28,7 +21,7 @@ from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.inbound.webhook_health.models import WebhookHealthCheck
 from crm_api.domain.messaging.models.conversations import Conversation
 from crm_api.domain.messaging.models.media import MediaFetch
-from crm_api.domain.messaging.models.provider_stops import ProviderStop
+from crm_api.domain.messaging.models.number_failures import ProviderStop
 from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.monitoring.scheduled_jobs.models import WorkerHeartbeat
 from crm_api.domain.outbound.webhook_deliveries.models import WebhookDelivery

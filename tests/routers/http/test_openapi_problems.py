@@ -8,8 +8,8 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from crm_api.routers.http.document_walk import operations
-from crm_api.routers.http.openapi.catalogue import ProblemKind, catalogue
 from crm_api.routers.http.openapi.document import enrich
+from crm_api.routers.http.openapi.failures import ProblemKind, catalogue
 from crm_api.routers.http.route_notes import fails_with, shows
 
 OF_WORKERS_AND_COMMANDS = {

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.kit.audit_log.models import AuditEntry
+from crm_api.domain.kit.audit_log import AuditEntry
 from crm_api.platform.settings import Settings, SettingsError
 
 PROXIES = "10.0.0.5, 10.1.0.0/16"

@@ -17,7 +17,7 @@ from tests.conftest import NOW
 
 from crm_api.app import ROUTERS
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.kit.audit_log import recording
+from crm_api.domain.kit import audit_log
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
 from crm_api.routers.http import deps
@@ -268,7 +268,7 @@ async def test_old_entries_are_deleted_after_the_configured_time(
         await _write(session, age=timedelta(days=days))
 
     async with new_uow() as uow:
-        removed = await recording.clean_up(uow, kept_for=timedelta(days=kept), now=NOW)
+        removed = await audit_log.clean_up(uow, kept_for=timedelta(days=kept), now=NOW)
 
     found = await session.scalar(text("SELECT count(*) FROM audit_log"))
     assert (removed, found) == (3 - left, left)

@@ -11,9 +11,9 @@ from fastapi import FastAPI
 from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm_api.domain.alerts import outgoing_mail as mailbox
 from crm_api.domain.alerts.models import Alert
-from crm_api.domain.alerts.outgoing_mail import service as mailbox
-from crm_api.domain.alerts.outgoing_mail.models import OutgoingMail
+from crm_api.domain.alerts.outgoing_mail import OutgoingMail
 from crm_api.domain.identity.users.credentials import PasswordHasher
 from crm_api.domain.identity.users.models import RefreshToken, UserSession
 from crm_api.platform import clock

@@ -20,8 +20,8 @@ from tests.routers.identity.test_auth import (
     signed_in,
 )
 
-from crm_api.domain.alerts.outgoing_mail import service as mailbox
-from crm_api.domain.alerts.outgoing_mail.models import OutgoingMail
+from crm_api.domain.alerts import outgoing_mail as mailbox
+from crm_api.domain.alerts.outgoing_mail import OutgoingMail
 from crm_api.domain.identity.users import sessions
 from crm_api.domain.identity.users.credentials import PasswordHasher
 from crm_api.domain.identity.users.models import SignInAddress, SignInThrottle

@@ -20,7 +20,7 @@ from tests.routers.identity.test_auth import (
     signed_in,
 )
 
-from crm_api.domain.alerts.outgoing_mail.models import OutgoingMail
+from crm_api.domain.alerts.outgoing_mail import OutgoingMail
 from crm_api.domain.identity.api_keys.models import Scope
 
 KeyWith = Callable[..., Awaitable[dict[str, str]]]

@@ -14,7 +14,7 @@ from tests.factories import make_campaign, make_line, make_member
 from tests.workers.imports.test_imports import Storage, WorkerDeps
 
 from crm_api.domain.imports.contacts import service as contact_imports
-from crm_api.domain.imports.contacts import settling, undo
+from crm_api.domain.imports.contacts import undo, write
 from crm_api.domain.imports.contacts.chunk_reader import THREAD_BYTES
 from crm_api.domain.imports.contacts.source import CHUNK_ROWS
 from crm_api.domain.people.models.contacts import Contact
@@ -42,7 +42,7 @@ FILE = (
 @pytest.fixture(autouse=True)
 def no_cleaning_beside_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """These tests share one connection, so nothing can run beside the next chunk."""
-    monkeypatch.setattr(settling, "MANY_PEOPLE", 100_000)
+    monkeypatch.setattr(write, "MANY_PEOPLE", 100_000)
 
 
 class Importer:

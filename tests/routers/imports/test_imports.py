@@ -24,8 +24,8 @@ from crm_api.platform.jobs import JobName
 from crm_api.platform.settings import Settings
 from crm_api.routers.http.uploads import receive
 from crm_api.routers.imports.imports import MAX_FILE_BYTES
-from crm_api.workers.import_kinds import contact_work
 from crm_api.workers.import_runs import write_import
+from crm_api.workers.imports import contact_work
 
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 NewUow = Callable[[], UnitOfWork]

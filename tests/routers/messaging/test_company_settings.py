@@ -14,7 +14,7 @@ from tests.conftest import NOW
 from tests.database_time import set_database_time
 from tests.factories import make_campaign, make_contact, make_line, number
 
-from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.consent.legal_rules.rules import load_rules
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.routers.http.deps import AppState

@@ -24,7 +24,7 @@ from tests.domain.messaging.media.support import (
 from tests.fakes import RecordingQueue
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.messaging.media import links
+from crm_api.domain.messaging.media import service as links
 from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.domain.messaging.models.media import Media
 from crm_api.platform import clock

@@ -18,9 +18,9 @@ from tests.factories import number
 from tests.routers.identity.test_auth import active, bearer, signed_in
 from tests.routers.office.conftest import Office
 
-from crm_api.domain.messaging.waiting.derive import derive_waiting
+from crm_api.domain.messaging.waiting import derive_waiting
 from crm_api.domain.office.inbox import tallies
-from crm_api.domain.office.inbox.snoozes import wake_conversations
+from crm_api.domain.office.inbox.changes import wake_conversations
 from crm_api.platform import clock
 
 SEED = int(os.environ.get("WAITING_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)

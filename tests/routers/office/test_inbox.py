@@ -22,11 +22,10 @@ from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.messaging.models.conversations import Conversation, ConversationState
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.office.inbox import changes
+from crm_api.domain.office.inbox.changes import mark_read, wake_conversations
 from crm_api.domain.office.inbox.errors import ConversationTakenError
 from crm_api.domain.office.inbox.presence import forget_presence
-from crm_api.domain.office.inbox.reading import mark_read
 from crm_api.domain.office.inbox.schemas import ConversationUpdate
-from crm_api.domain.office.inbox.snoozes import wake_conversations
 from crm_api.domain.office.inbox.tallies import count_conversations
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWorkFactory

@@ -10,7 +10,7 @@ from tests.routers.office.conftest import Office
 from crm_api.domain.consent.legal_rules.rules import NO_RULES
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.messaging.sends.queued_claim import claim_queued
-from crm_api.domain.messaging.waiting.derive import derive_waiting_of_attempts
+from crm_api.domain.messaging.waiting import derive_waiting_of_attempts
 from crm_api.platform import clock
 
 PASS = text("""

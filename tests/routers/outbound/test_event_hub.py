@@ -14,14 +14,13 @@ from tests.domain.outbound.live_events.test_log import happens, head
 from tests.factories import make_contact, number
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.outbound.live_events.event_filter import EventFilter
 from crm_api.domain.outbound.live_events.event_log import LoggedEvent, LogPosition
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
-from crm_api.routers.outbound.event_following import StreamMarks, stream_events
-from crm_api.routers.outbound.event_frames import EventStreamResponse
+from crm_api.routers.outbound.event_frames import EventStreamResponse, StreamMarks, stream_events
 from crm_api.routers.outbound.event_hub import MOST_CHUNKS, EventHub
 from crm_api.routers.outbound.event_streams import AccessChecks
 

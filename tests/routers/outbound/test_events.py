@@ -19,8 +19,8 @@ from tests.routers.live import Stream, following, serving
 
 from crm_api.domain.identity.api_keys import service as access
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.kit.event_log import recording as event_recording
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit import event_log as event_recording
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.outbound.live_events import event_log as events
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork

@@ -13,7 +13,7 @@ from tests.conftest import NOW
 from tests.factories import make_contact
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.people.models.notes import ContactNote
+from crm_api.domain.people.models.contacts import ContactNote
 
 NOBODY = "/v1/contacts/00000000-0000-7000-8000-000000000000/notes"
 KeyWith = Callable[..., Awaitable[dict[str, str]]]

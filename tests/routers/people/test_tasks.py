@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.factories import make_contact, make_line
 from tests.routers.identity.test_auth import active, bearer, signed_in
 
-from crm_api.domain.kit.event_log.models import Event
+from crm_api.domain.kit.event_log import Event
 from crm_api.domain.messaging.models.conversations import Conversation
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.tasks import Task

@@ -16,7 +16,7 @@ from tests.factories import make_contact, number
 from tests.routers.identity.test_auth import active, bearer, signed_in
 
 from crm_api.domain.identity.users.models import User
-from crm_api.domain.kit.event_log.models import Event
+from crm_api.domain.kit.event_log import Event
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.properties import Property
 from crm_api.domain.sales.appointments import booking

@@ -17,7 +17,7 @@ from tests.factories import make_contact, number
 from crm_api.domain.monitoring.watchdog import sales
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.sales.billing import bills
-from crm_api.domain.sales.billing.errors import QuoteExistsError
+from crm_api.domain.sales.billing.bills import QuoteExistsError
 from crm_api.domain.sales.billing.schemas import QuoteCreate
 from crm_api.domain.sales.outcomes.models import OutcomeSource
 from crm_api.domain.sales.outcomes.state_outcomes import Recorder

@@ -19,8 +19,8 @@ from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.settings import Settings
 from crm_api.routers.imports import imports as routes
-from crm_api.workers.import_kinds import outcome_work
 from crm_api.workers.import_runs import write_import
+from crm_api.workers.imports import outcome_work
 
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 NewUow = Callable[[], UnitOfWork]

@@ -11,9 +11,9 @@ from tests.fakes import RecordingQueue
 from tests.workers.drain import make_deps
 from tests.workers.mailbox import Mailbox, mail_server
 
+from crm_api.domain.alerts import outgoing_mail as mailbox
 from crm_api.domain.alerts.mail import Mailer, parse_server
-from crm_api.domain.alerts.outgoing_mail import service as mailbox
-from crm_api.domain.alerts.outgoing_mail.models import OutgoingMail
+from crm_api.domain.alerts.outgoing_mail import OutgoingMail
 from crm_api.domain.provider.openphone.client import OpenPhoneClient
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName

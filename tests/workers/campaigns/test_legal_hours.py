@@ -7,8 +7,7 @@ from tests.factories import number
 from tests.workers.drain import open_ledger
 
 from crm_api.dev.sandbox.app import Sandbox
-from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
+from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook, load_rules
 from crm_api.domain.consent.legal_rules.schemas import ComplianceRuleKind
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends.queue import queue_message

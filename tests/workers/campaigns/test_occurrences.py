@@ -8,7 +8,7 @@ from tests.factories import make_campaign, make_line
 
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWorkFactory
-from crm_api.workers.occurrences import draft_occurrences
+from crm_api.workers.campaigns import draft_occurrences
 
 
 @pytest.mark.parametrize("ends_after", [3, 30])

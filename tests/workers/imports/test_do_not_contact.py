@@ -27,9 +27,8 @@ from crm_api.domain.people.models.contacts import Contact
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
-from crm_api.workers.import_kinds import UPLOAD_WORK
 from crm_api.workers.import_runs import write_import
-from crm_api.workers.imports import run_do_not_contact
+from crm_api.workers.imports import UPLOAD_WORK, run_do_not_contact
 
 NewUow = Callable[[], UnitOfWork]
 COUNTS = (

@@ -36,9 +36,8 @@ from crm_api.domain.people.models.lists import ContactList, ContactListMember
 from crm_api.platform import clock, failpoints
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
-from crm_api.workers.import_kinds import contact_work
 from crm_api.workers.import_runs import write_import
-from crm_api.workers.imports import run_imports
+from crm_api.workers.imports import contact_work, run_imports
 
 NewUow = Callable[[], UnitOfWork]
 MESSY = (

@@ -9,8 +9,8 @@ from sqlalchemy import TextClause, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.workers.imports.test_imports import Importer
 
-from crm_api.domain.imports.contacts import settling, undo_request
-from crm_api.domain.imports.contacts.settling import MANY_PEOPLE
+from crm_api.domain.imports.contacts import undo_request, write
+from crm_api.domain.imports.contacts.write import MANY_PEOPLE
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
 
@@ -65,7 +65,7 @@ async def test_no_words_are_pending_after_an_import_or_its_undo(
 async def test_statistics_follow_a_large_import(
     importer: Importer, committed_uow: NewUow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settling, "ANALYZE_FROM", 50)
+    monkeypatch.setattr(write, "ANALYZE_FROM", 50)
 
     await importer.take(people(49))
     before = await number(committed_uow, ROWS_SEEN)

@@ -22,8 +22,7 @@ from crm_api.domain.consent.legal_rules.rules import NO_RULES
 from crm_api.domain.inbound.webhook_events import service as webhooks
 from crm_api.domain.inbound.webhook_events.envelope import read_event
 from crm_api.domain.inbound.webhook_events.reception import Reception
-from crm_api.domain.inbound.webhook_setup.keyring import KeyRing
-from crm_api.domain.inbound.webhook_setup.signing import open_key_ring
+from crm_api.domain.inbound.webhook_setup.keyring import KeyRing, open_key_ring
 from crm_api.domain.messaging.sends import queued_claim
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.messaging.sends.dispatcher import Dispatcher

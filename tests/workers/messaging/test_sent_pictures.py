@@ -13,7 +13,8 @@ from tests.workers.drain import open_ledger
 
 from crm_api.dev.sandbox.app import Sandbox
 from crm_api.dev.sandbox.faults import Fault, FaultScope
-from crm_api.domain.messaging.media import links, uploads
+from crm_api.domain.messaging.media import service as links
+from crm_api.domain.messaging.media import uploads
 from crm_api.domain.messaging.media.fetching import StoredFile
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends.queue import NewMessage, queue_messages

@@ -23,8 +23,8 @@ from crm_api.domain.alerts import service as operations
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.alerts.mail import Mailer, parse_server
 from crm_api.domain.consent.models import ContactFlag
-from crm_api.domain.kit.event_log import recording as event_recording
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit import event_log as event_recording
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.monitoring import readiness
 from crm_api.domain.monitoring.scheduled_jobs import daily_runs
 from crm_api.domain.people.models.tasks import Task

@@ -25,8 +25,13 @@ from crm_api.domain.insight.measures.models import InsightAnswer
 from crm_api.domain.messaging.media.store import path_of
 from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.monitoring.retention import archive, months
-from crm_api.domain.monitoring.retention.archive import ArchiveFailedError
-from crm_api.domain.monitoring.retention.tables import ACTIVITY, WEBHOOK_EVENT, Month, month_of
+from crm_api.domain.monitoring.retention.archive import (
+    ACTIVITY,
+    WEBHOOK_EVENT,
+    ArchiveFailedError,
+    Month,
+    month_of,
+)
 from crm_api.domain.provider.openphone.client import OpenPhoneClient
 from crm_api.platform.database import UnitOfWork, session_factory
 from crm_api.platform.migration_runner import upgrade

@@ -312,7 +312,10 @@ class _Watch:
         self._moved_at = time.monotonic()
 
     def update(self, *state: object) -> None:
-        """Compare ``state``, such as the number of processed rows, with the previous call's.
+        """Compare ``state`` with the state of the previous call, to find out if there is progress.
+
+        Args:
+            *state: Values that change when there is progress, such as the number of processed rows.
 
         Raises:
             DemoError: The state has not changed for ``STALL_SECONDS``.

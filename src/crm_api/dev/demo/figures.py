@@ -1,6 +1,7 @@
-"""Compare the figures of the campaign from three sources.
+"""Compare figures (counts) of the demo's campaign from three sources.
 
-The sources are the API's ``stats``, the list of recipients, and the sandbox's messages.
+The sources are the API's ``stats``, the list of recipients, and the sandbox's messages. For
+example, the number of delivered messages must be the same in all three.
 """
 
 from collections import Counter
@@ -65,7 +66,7 @@ class FigureCheck:
 
     @property
     def agrees(self) -> bool:
-        """True if all values are equal."""
+        """True if ``counted`` equals ``rows``, and ``recorded`` is None or equals ``counted``."""
         return self.counted == self.rows and self.recorded in {None, int(self.counted)}
 
 
@@ -133,7 +134,7 @@ def waiting(stats: JSON) -> int:
 
 
 def was_sent(stats: JSON) -> int:
-    """Return the number of recipients whose message was sent, even if it failed afterwards."""
+    """Count, in ``stats``, the recipients whose message was sent, even if it failed afterwards."""
     return _sum(stats["by_status"], (*REACHED, "failed"))
 
 

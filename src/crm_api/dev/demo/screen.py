@@ -83,7 +83,13 @@ class Screen:
             yield bars
 
     def result(self, rows: Sequence[tuple[str, str]], checks: Sequence[Check]) -> None:
-        """Print two tables: the outcome, and each figure from its three sources."""
+        """Print two tables: the numbers in ``rows``, and each figure with its three counts.
+
+        Args:
+            rows: The results of the demo, as pairs of a name and a value.
+            checks: The figures, each with its counts from ``stats``, the list of recipients and the
+                sandbox.
+        """
         outcome = Table(title="Outcome", title_justify="left", show_header=False)
         outcome.add_column(no_wrap=True)
         outcome.add_column(justify="right")

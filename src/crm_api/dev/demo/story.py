@@ -33,8 +33,8 @@ class Story:
 
     Attributes:
         people: How many people were interested.
-        counts: The number of outcomes, by the name of the measure. For ``revenue_attributed``, it
-            is the sum in cents.
+        counts: The number of recorded results, by the name of the measure, such as ``quotes``. The
+            value of ``revenue_attributed`` is a sum in cents.
     """
 
     people: int
@@ -42,12 +42,12 @@ class Story:
 
 
 def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
-    """Record the results of the campaign.
+    """Record results of the campaign, for the people whose replies show interest.
 
-    Half of the people with an interested reply are visited immediately and get a quote. The other
-    half book an appointment in a free hour, until no hour is free. Half of the quotes are approved.
-    For half of the approved quotes, the job is done and the invoice is paid. The first person goes
-    through all steps of a visit: quote, approval, job and invoice.
+    Every second person is visited at once and gets a quote. The other people book an appointment in
+    a free hour, until no hour is free. Every second quote is approved. After every second approval,
+    the job is done and the invoice is paid. So the first person goes through all steps: visit,
+    quote, approval, job and invoice.
 
     Args:
         api: The client.
@@ -74,10 +74,10 @@ def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
 
 
 def compare_figures(api: Api, story: Story, *, campaign_id: str, replied: int) -> list[FigureCheck]:
-    """Return the figures of the campaign, each with two counts to compare.
+    """Return the figures of the campaign, each with two counts to compare it with.
 
-    One count is made from the records that the API lists for the figure. The other is the number
-    that the demo recorded itself; for the reply rate, it is ``replied``.
+    One count is made from the records that the API lists for the figure. The other count is the
+    number that the demo recorded itself. For the reply rate, the other count is ``replied``.
 
     Args:
         api: The client.

@@ -69,12 +69,12 @@ class SandboxConfig:
     """Configuration of a sandbox; every field has a default.
 
     Attributes:
-        webhook_url: URL that gets all events; None for no such URL. Requests to
-            ``POST /v1/webhooks/…`` add further URLs.
+        webhook_url: URL that gets all events; None if there is none. Requests to
+            ``POST /v1/webhooks/…`` register further URLs.
         signing_key: Signing key for ``webhook_url`` in base64, for both formats.
-        own_keys: True gives each registered webhook a key of its own, as the provider does. False
-            gives it ``signing_key``, for receivers that accept only this key. A rotated key is
-            always new.
+        own_keys: If True, each registered webhook gets a signing key of its own, as at the
+            provider. If False, each registered webhook gets ``signing_key``, for receivers that
+            accept only this key. A rotation always creates a new key.
         scheme: Format and signature of the events to ``webhook_url``.
         people: What a person does if no script is set for the person's phone number: the share of
             people for each action, or ``silent`` if all people do nothing.

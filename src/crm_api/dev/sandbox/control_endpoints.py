@@ -102,16 +102,16 @@ async def list_messages(workspace: Workspace, request: Request) -> dict[str, Any
 
 
 async def show_stats(workspace: Workspace, request: Request) -> dict[str, Any]:  # noqa: ARG001
-    """Return the counts of accepted messages, their statuses, replies and webhooks."""
+    """Return the numbers of accepted messages, by status, of replies and of webhooks."""
     return workspace.stats()
 
 
 async def set_script(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Set what a person does after a message.
+    """Set the script of a person, that is, what the person does after a message.
 
-    The request body is ``{number, script: [{do, after, …}]}``. ``number`` is the person's phone
-    number. A value such as ``+1617*`` sets the script for all phone numbers that begin with
-    ``+1617``.
+    The request body is ``{number, script: [{do, after, …}]}``. ``people.Step`` describes the fields
+    of an item of ``script``. ``number`` is the person's phone number. A value such as ``+1617*``
+    sets the script for all phone numbers that begin with ``+1617``.
     """
     body = await read_json(request)
     steps = read_script(body["script"])

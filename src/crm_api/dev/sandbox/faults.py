@@ -42,9 +42,8 @@ class Fault:
     def is_after(self) -> bool:
         """True if the fault happens after the sandbox has accepted the message.
 
-        Then only the response to the request goes wrong.
-
-        Such a fault has no effect on requests that read.
+        The message is then stored, and only the response to the request goes wrong. Such a fault
+        has no effect on requests that read.
         """
         return self.kind in _AFTER
 
@@ -68,7 +67,13 @@ class Faults:
         self._random = random.Random(seed)  # noqa: S311 - repeatable tests, no secret
 
     def take(self, scope: FaultScope, numbers: tuple[str, ...]) -> Fault | None:
-        """Return the first fault that applies to a request, or None; reduce the fault's count."""
+        """Return the first fault that applies to a request or to the delivery of an event.
+
+        If the fault has a ``count``, the count is reduced by 1. At 0, the fault is deleted.
+
+        Returns:
+            None if no fault applies.
+        """
         for fault in self.active:
             if fault.on != scope or (fault.number is not None and fault.number not in numbers):
                 continue

@@ -46,11 +46,11 @@ class StoredMessage:
 
 @dataclass(slots=True)
 class Conversation:
-    """A conversation, that is, the messages and calls between a phone line and people.
+    """A conversation: the messages and calls between a phone line and one or more people.
 
-    The messages and calls of all conversations are numbered in the order in which they are added.
-    ``seq`` is the number of the conversation's newest message or call. The list of conversations is
-    sorted by ``seq``.
+    The sandbox numbers the messages and calls of all conversations together, in the order in which
+    they are added. ``seq`` is the number of this conversation's newest message or call. The list of
+    conversations is sorted by ``seq``.
     """
 
     seq: int
@@ -111,7 +111,7 @@ class MessageStore:
     def update(
         self, message: StoredMessage, *, status: str, at: datetime, error_code: str | None = None
     ) -> None:
-        """Set the status, the time of the change and the error code of a message."""
+        """Set the status and the error code of a message. ``at`` is the time of this change."""
         message.status, message.updated_at, message.error_code = status, at, error_code
         self._write({"id": message.id, "set": status, "at": at.timestamp(), "code": error_code})
 

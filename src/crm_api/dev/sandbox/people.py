@@ -40,11 +40,11 @@ class Step:
         after: Seconds from the acceptance of the message to this step.
         text: The text of a reply.
         error_code: The error code of a failed message.
-        times: For a status: how many times its event is sent. The real provider sometimes repeats
-            events.
+        times: If the step is a status, the number of times that its event is sent. The real
+            provider sometimes repeats events.
         on_text: If it is 1, the step happens only after the first message to the phone number; if
             it is 2, only after the second, and so on. None means after every message.
-        answered: For a call: True if it is answered.
+        answered: If the step is a call: True if the company answers the call.
     """
 
     do: Act
@@ -75,7 +75,7 @@ class People:
         self._texts: Counter[str] = Counter()
 
     def reset(self) -> None:
-        """Delete all scripts, all blocks of phone numbers, and the records of who has replied."""
+        """Delete all scripts, unblock all phone numbers, and forget which people have replied."""
         self.scripts.clear()
         self.blocked.clear()
         self._answered.clear()
@@ -108,10 +108,10 @@ class People:
             self.blocked.discard(number)
 
     def steps_for(self, number: str, config: SandboxConfig) -> tuple[Step, ...]:
-        """Return what happens after a message to this phone number.
+        """Return the steps that happen after a message to this phone number.
 
-        Without a script, a person replies only to the first message. Otherwise the service and the
-        sandbox could reply to each other without end.
+        Without a script, a person replies only to the first message. If the person replied to every
+        message, the service and the sandbox could reply to each other without end.
         """
         script = self.script_of(number) if self.scripts else None
         if script is not None:

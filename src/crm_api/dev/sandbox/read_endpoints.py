@@ -107,7 +107,7 @@ def _is_listed(workspace: Workspace, message: StoredMessage) -> bool:
 
 
 async def list_conversations(workspace: Workspace, request: Request) -> Response:
-    """``GET /v1/conversations``: list conversations, the newest activity first."""
+    """``GET /v1/conversations``: list conversations, the one with the newest activity first."""
     query = request.query_params
     limit, position = read_limit(query.get("maxResults"), PAGE), read_token(query.get("pageToken"))
     after, before = read_instant(query, "updatedAfter"), read_instant(query, "updatedBefore")

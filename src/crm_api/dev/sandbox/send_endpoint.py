@@ -1,7 +1,8 @@
-"""``POST /v1/messages``, and the checks and simulated faults of requests to the provider's API.
+"""Handle ``POST /v1/messages``, and check all requests to the simulated API of the provider.
 
-Requests to ``POST /v1/messages`` do not go through the router, because benchmarks need a fast
-sandbox.
+A request is refused if its API key is wrong, if it exceeds the rate limit, or if a simulated fault
+applies. Requests to ``POST /v1/messages`` do not go through the router, because benchmarks need a
+fast sandbox.
 """
 
 import asyncio
@@ -145,7 +146,7 @@ async def _accept(workspace: Workspace, body: bytes) -> ASGIApp:
 
 
 def refusal_of_read(workspace: Workspace, request: Request) -> ASGIApp | None:
-    """Return the error response to a request that does not send a message; None if it is accepted.
+    """Return the error response to a request that does not send a message; else None.
 
     The request is refused if its API version or its key is wrong, if the rate limit is exceeded, or
     if a simulated fault applies.

@@ -1,4 +1,4 @@
-"""Registered webhooks, and the delivery of signed events to them with the provider's retries."""
+"""Deliver signed events to the registered webhooks, with the same retries as the provider."""
 
 import asyncio
 import logging
@@ -47,7 +47,10 @@ class Hook:
         return self.scheme is not SigningScheme.LEGACY
 
     def wants(self, event: SandboxEvent) -> bool:
-        """Return True if the event must be sent to this webhook."""
+        """Return True if the webhook is enabled and subscribes to the event.
+
+        A legacy webhook cannot get an event that the legacy format does not have.
+        """
         return (
             self.status == "enabled"
             and (self.events is None or event.type in self.events)

@@ -52,6 +52,10 @@ async def read_json(request: Request) -> dict[str, Any]:
 def read_limit(text: str | None, most: int) -> int:
     """Return the page size from a query parameter.
 
+    Args:
+        text: The value of the parameter; None if the parameter is missing.
+        most: The largest page size.
+
     Raises:
         BadRequestError: The parameter is missing or not a number from 1 to ``most``.
     """

@@ -72,7 +72,7 @@ class Workspace:
         self.store.close()
 
     def line(self, name: str) -> OwnLine | None:
-        """Return the phone line whose id or phone number is ``name``; None if there is none."""
+        """Return the phone line with the id or the phone number ``name``; None if there is none."""
         for line in self.config.lines:
             if name in (line.id, line.number):
                 return line
@@ -154,7 +154,7 @@ class Workspace:
         self.config = replace(self.config, **changes)
 
     def stats(self) -> dict[str, Any]:
-        """Return the counts of accepted messages, their statuses, replies and webhooks."""
+        """Return the numbers of accepted messages, by status, of replies and of webhooks."""
         outgoing = [m for m in self.store.ordered if m.direction == "outgoing"]
         pairs = Counter((number, m.text) for m in outgoing for number in m.to)
         status = Counter(m.status for m in outgoing)

@@ -1,11 +1,238 @@
-"""Write the mail that reports alerts: what happened, how often, and what to do."""
+"""Report alerts by mail and outgoing webhooks: what happened, how often, and what to do.
+
+A channel is a way to report, such as mail. A process claims (reserves) the news of a channel,
+reports it outside of any transaction, and then ends the claim with ``settle_news``. If the process
+dies before it ends the claim, the claim expires, and another process reports the news. So all news
+is reported at least once.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
 
 from crm_api.domain.alerts.models import News
-from crm_api.domain.alerts.notices import AlertNews
+from crm_api.platform.database import UnitOfWork
+
+# - An alert that was resolved before its first report is not reported.
+# - An alert that was reported as open is also reported as resolved.
+# - During the quiet period after a report the alert is not reported again, even if the problem
+#   happens again. After the report that it was resolved, the quiet period is shorter.
+_REPORTED = "(n.told_as IS NOT NULL AND n.told_as <> 'resolved' AND n.told_at >= a.opened_at)"
+
+_QUIET_IS_OVER = """(n.told_at IS NULL
+    OR n.told_at <= CAST(:now AS timestamptz) - make_interval(
+        secs => CASE WHEN n.told_as = 'resolved'
+            THEN least(CAST(:quiet AS float8), CAST(:quiet_after_over AS float8))
+            ELSE CAST(:quiet AS float8) END))"""
+
+_NEWS = f"""CASE
+    WHEN a.resolved_at IS NOT NULL THEN
+        CASE WHEN n.told_as IN ('opened', 'escalated') THEN 'resolved' END
+    WHEN a.acknowledged_at IS NOT NULL THEN NULL
+    WHEN NOT coalesce({_REPORTED}, false) THEN CASE WHEN {_QUIET_IS_OVER} THEN 'opened' END
+    WHEN n.told_as = 'opened'
+        AND a.opened_at <= CAST(:now AS timestamptz) - make_interval(secs => :escalate_after)
+        THEN 'escalated'
+    WHEN a.count > n.told_count AND {_QUIET_IS_OVER} THEN 'repeated'
+    END"""
+
+
+MOST_AT_ONCE = 1_000
+CLAIM_SECONDS = 120
+"""How long a claim lasts. Every report takes less time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoticePolicy:
+    """The rules by which a channel reports news about alerts.
+
+    Attributes:
+        quiet: For this time after a report, the channel does not report that the same problem
+            happened again. Other changes of the alert, such as its end, are reported without this
+            wait.
+        escalate_after: An alert that has been open for this long and was not acknowledged is
+            reported once more.
+        quiet_after_over: For this time after the report that an alert was resolved, the channel
+            does not report that the alert was opened again. If ``quiet`` is shorter, ``quiet`` is
+            used.
+        gap: The shortest time between two reports of the channel. News that comes in this time is
+            reported together.
+        leaves_out: The kinds of alerts that this channel never reports. The mail channel, for
+            example, does not report that the mail server is down.
+    """
+
+    quiet: timedelta
+    escalate_after: timedelta
+    quiet_after_over: timedelta = timedelta(minutes=10)
+    gap: timedelta = timedelta(seconds=55)
+    leaves_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertNews:
+    """One alert and what has changed about it.
+
+    Attributes:
+        count: How often the problem has happened in total.
+        new: How often the problem has happened since the last report.
+    """
+
+    alert_id: UUID
+    news: News
+    kind: str
+    subject: str
+    detail: str
+    context: dict[str, Any]
+    count: int
+    new: int
+    first_seen_at: datetime
+    last_seen_at: datetime
+    opened_at: datetime
+    resolved_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimedNews:
+    """The news that one process has claimed for a channel, sorted by when the alerts were opened.
+
+    Attributes:
+        until: When the claim expires. This instant also identifies the claim.
+    """
+
+    channel: str
+    claimed_at: datetime
+    until: datetime
+    news: Sequence[AlertNews]
+
+
+# The lock allows one claim at a time for each channel. CLAIM is a separate, later statement, so
+# its snapshot includes the claim before it.
+LOCK_CHANNEL = text("SELECT pg_advisory_xact_lock(hashtextextended('alert news ' || :channel, 0))")
+
+CLAIM = text(f"""
+    WITH candidate AS (
+        SELECT a.id, {_NEWS} AS news, coalesce(n.told_count, 0) AS told_count
+        FROM alert a
+        LEFT JOIN alert_notice n ON n.alert_id = a.id AND n.channel = :channel
+        WHERE (a.resolved_at IS NULL OR n.told_as IN ('opened', 'escalated'))
+          AND a.kind <> ALL(CAST(:leaves_out AS text[]))
+          AND (n.claimed_until IS NULL OR n.claimed_until <= :now)
+          AND NOT EXISTS (
+              SELECT 1 FROM alert_notice l
+              WHERE l.channel = :channel
+                AND l.told_at > CAST(:now AS timestamptz) - make_interval(secs => :gap))
+    ), due AS (
+        SELECT id, news, told_count FROM candidate WHERE news IS NOT NULL LIMIT :limit
+    ), claimed AS (
+        INSERT INTO alert_notice AS n (alert_id, channel, claimed_until)
+        SELECT id, :channel, CAST(:until AS timestamptz) FROM due
+        ON CONFLICT (alert_id, channel) DO UPDATE SET claimed_until = excluded.claimed_until
+    )
+    SELECT a.id, a.kind, a.subject, a.detail, a.context, a.count AS happened,
+           a.first_seen_at, a.last_seen_at, a.opened_at, a.resolved_at, d.news, d.told_count
+    FROM due d JOIN alert a ON a.id = d.id
+    ORDER BY a.opened_at, a.id
+""")
+
+
+async def claim_news(
+    uow: UnitOfWork, *, channel: str, policy: NoticePolicy, now: datetime
+) -> ClaimedNews:
+    """Claim (reserve) the news that the channel has not reported yet.
+
+    For ``CLAIM_SECONDS`` seconds, no other process gets the same news, unless the claim is
+    released. Nothing is claimed if the last report of the channel is more recent than the ``gap``
+    of ``policy``.
+    """
+    until = now + timedelta(seconds=CLAIM_SECONDS)
+    await uow.session.execute(LOCK_CHANNEL, {"channel": channel})
+    rows = await uow.session.execute(
+        CLAIM,
+        {
+            "channel": channel,
+            "quiet": policy.quiet.total_seconds(),
+            "quiet_after_over": policy.quiet_after_over.total_seconds(),
+            "escalate_after": policy.escalate_after.total_seconds(),
+            "gap": policy.gap.total_seconds(),
+            "leaves_out": list(policy.leaves_out),
+            "limit": MOST_AT_ONCE,
+            "until": until,
+            "now": now,
+        },
+    )
+    news = [
+        AlertNews(
+            alert_id=row.id,
+            news=News(row.news),
+            kind=row.kind,
+            subject=row.subject,
+            detail=row.detail,
+            context=row.context,
+            count=row.happened,
+            new=row.happened - row.told_count,
+            first_seen_at=row.first_seen_at,
+            last_seen_at=row.last_seen_at,
+            opened_at=row.opened_at,
+            resolved_at=row.resolved_at,
+        )
+        for row in rows
+    ]
+    return ClaimedNews(channel=channel, claimed_at=now, until=until, news=news)
+
+
+# `claimed_until` identifies the claim, so a row that another process has claimed is not changed.
+SETTLE = text("""
+    UPDATE alert_notice n
+    SET told_as = CASE WHEN x.news = 'repeated' THEN n.told_as ELSE x.news END,
+        told_at = :told_at, told_count = x.count, claimed_until = NULL
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:news AS text[]), CAST(:counts AS integer[]))
+        AS x (id, news, count)
+    WHERE n.alert_id = x.id AND n.channel = :channel AND n.claimed_until = :until
+""")
+
+
+async def settle_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
+    """Record that the claimed news was reported, and end the claim.
+
+    The ``count`` that an alert had at the time of the claim is stored as reported. So if the
+    problem happened again after the claim, a later report includes this.
+    """
+    await uow.session.execute(
+        SETTLE,
+        {
+            "channel": claimed.channel,
+            "ids": [one.alert_id for one in claimed.news],
+            "news": [one.news.value for one in claimed.news],
+            "counts": [one.count for one in claimed.news],
+            "told_at": claimed.claimed_at,
+            "until": claimed.until,
+        },
+    )
+
+
+RELEASE = text("""
+    UPDATE alert_notice n SET claimed_until = NULL
+    WHERE n.alert_id = ANY(CAST(:ids AS uuid[])) AND n.channel = :channel
+      AND n.claimed_until = :until
+""")
+
+
+async def release_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
+    """End a claim whose news was not reported; the news can be claimed again at once."""
+    await uow.session.execute(
+        RELEASE,
+        {
+            "channel": claimed.channel,
+            "ids": [one.alert_id for one in claimed.news],
+            "until": claimed.until,
+        },
+    )
+
 
 MOST_OF_A_KIND = 5
 """The mail describes at most this many alerts of one kind. For the others, it states the number."""

@@ -38,12 +38,12 @@ class Circuit:
     Attributes:
         name: The name of the circuit's database row, and the subject of the circuit's alert.
         alert: The kind of alert that is raised when the circuit opens.
-        down: The text of that alert; the last error is appended to it.
+        down: The text of this alert, to which the last error is appended.
         opens_after: The number of failures in a row that open the circuit.
-        waits: The times to wait before a test call. Each time the circuit opens again, the wait is
-            longer.
-        forgets_after: If more time than this passes between two failures, counting begins again at
-            the second failure.
+        waits: How long to wait before a test call. The wait grows each time the circuit opens
+            again.
+        forgets_after: If the last failure is longer ago than this, the next failure is counted as
+            the first one.
         job: The job that makes the test call.
     """
 
@@ -123,7 +123,8 @@ def after_failures(
 def opened(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitState:
     """Return the state of an open circuit, with the time of the next test call.
 
-    Each time the circuit opens again before it has closed, the wait until the test call grows.
+    The wait until the test call grows with each opening and each failed test call. It starts again
+    from the shortest wait after the circuit has closed.
     """
     wait = circuit.waits.wait(state.opens + 1)
     return replace(
@@ -132,10 +133,11 @@ def opened(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitSt
 
 
 def on_trial(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitState:
-    """Return the state of the circuit on trial: one more failure opens it again.
+    """Return the state of a circuit on trial, that is, after its test call was answered.
 
-    The stored number of failures is one less than ``opens_after``, but never 0. With 0 failures,
-    ``record_answer`` would not close the circuit.
+    The stored number of failures is one less than ``opens_after``, so that one more failure opens
+    the circuit again. The number is at least 1, because ``record_answer`` closes only a circuit
+    whose number of failures is above 0.
     """
     failures = max(1, circuit.opens_after - 1)
     return replace(state, failures=failures, opened_at=None, trial_at=now, last_failed_at=now)
@@ -184,12 +186,14 @@ CLOSE = text("""
 async def record_answer(
     uow: UnitOfWork, circuit: Circuit, *, now: datetime, is_proof: bool = True
 ) -> None:
-    """Record that a call was answered: close the circuit and resolve its alert.
+    """Record that a call was answered, and close the circuit if the call is a proof.
+
+    If the circuit was open or on trial, its alert is then resolved.
 
     Args:
-        is_proof: True if the call proves that the system works again. False if it does not, such as
-            a request that only reads. With False, the number of failures of a closed circuit is
-            reset to 0, but a circuit that is open or on trial is not closed.
+        is_proof: True if the call proves that the system works again. A request that only reads,
+            for example, is not a proof: it sets the number of failures of a closed circuit to 0,
+            but does not close a circuit that is open or on trial.
     """
     values = {"name": circuit.name, "is_proof": is_proof}
     closed = (await uow.session.execute(CLOSE, values)).one_or_none()
@@ -238,7 +242,10 @@ async def end_trial(
 
 
 async def end_trial_without_answer(uow: UnitOfWork, circuit: Circuit, *, now: datetime) -> None:
-    """Close a circuit that is still on trial after ``TRIAL_LASTS``, because no call decided it."""
+    """Close a circuit that has been on trial for ``TRIAL_LASTS``.
+
+    In this time, no call has closed the circuit or opened it again.
+    """
     state = await read_circuit(uow, circuit)
     passed_at = state.trial_at
     if state.is_open or passed_at is None or now - passed_at < TRIAL_LASTS:

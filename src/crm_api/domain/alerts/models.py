@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, UniqueConstr
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.alerts.alert_kinds import AlertKind
-from crm_api.domain.kit.checks import one_of
+from crm_api.domain.kit.vocabulary import one_of
 from crm_api.platform.database import Base
 from crm_api.platform.ids import new_id
 
@@ -84,7 +84,7 @@ If a repetition is reported, the stored kind does not change.
 
 
 class AlertNotice(Base):
-    """The last report about an alert that one channel, such as mail, has sent."""
+    """What one channel, such as mail, last reported about one alert."""
 
     __tablename__ = "alert_notice"
     __table_args__ = (

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.alerts.models import Alert, AlertStatus
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.errors import NotFoundError
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.platform.database import UnitOfWork
@@ -100,7 +100,10 @@ async def raise_alert(
 
 
 async def resolve_alert(uow: UnitOfWork, *, kind: AlertKind, subject: str, now: datetime) -> None:
-    """Mark an alert as resolved and request its report; do nothing if it is not open."""
+    """Mark an alert as resolved, and request the job that reports alerts.
+
+    Nothing happens if no alert of this kind and subject is open.
+    """
     resolved = await uow.session.scalar(
         update(Alert)
         .where(*_open(kind), Alert.subject == subject)

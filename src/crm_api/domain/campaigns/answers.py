@@ -377,7 +377,7 @@ class CampaignItem(CampaignRead):
 
     Attributes:
         counts: The counts of the recipients by what happened to the first message. The statistics
-            of step 0 show the same numbers.
+            of the campaign show the same numbers for step 0.
     """
 
     model_config = example(CampaignRead)

@@ -32,7 +32,9 @@ async def read_campaign(uow: UnitOfWork, *, campaign_id: UUID) -> CampaignDetail
 
 
 async def require_campaign(session: AsyncSession, *, campaign_id: UUID) -> Campaign:
-    """Read a campaign from the database, even if the session already has it, and return it.
+    """Return a campaign with the values that the database has now.
+
+    If the session already has the campaign, its values are read again.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
@@ -45,7 +47,7 @@ async def require_campaign(session: AsyncSession, *, campaign_id: UUID) -> Campa
 
 
 async def load_detail(uow: UnitOfWork, campaign: Campaign) -> CampaignDetail:
-    """Return a campaign with its variants and its line."""
+    """Read the variants and the line of a campaign, and return them with the campaign."""
     return (await load_details(uow, [campaign]))[0]
 
 

@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, Select, func, select, text, tuple_
 
 from crm_api.domain.campaigns.campaign_detail import CampaignDetail, load_details
 from crm_api.domain.campaigns.models import Campaign
-from crm_api.domain.kit.checks import one_of
 from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.vocabulary import one_of
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
 from crm_api.platform.database import UnitOfWork, typed_rows
 

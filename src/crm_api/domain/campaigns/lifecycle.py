@@ -17,7 +17,7 @@ from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.campaigns.audience.storage import CHUNK_PEOPLE
 from crm_api.domain.campaigns.models import Campaign
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus, PauseReason
 from crm_api.platform.database import UnitOfWork, typed_rows

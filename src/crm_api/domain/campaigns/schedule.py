@@ -1,4 +1,4 @@
-"""When a campaign may send: its days and its daily window, in one or several time zones.
+"""Compute when a campaign may send, from its days, its daily window and its time zones.
 
 The functions read no database and no clock. They take timezone-aware instants and return UTC.
 Windows are times of the local clock, so they follow changes to and from daylight-saving time.
@@ -10,10 +10,25 @@ from datetime import datetime, time, timedelta
 from functools import partial
 from typing import Protocol
 
+from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.consent.legal_rules.rules import RuleBook
 from crm_api.domain.kit import windows
-from crm_api.domain.kit.windows import Window, day_span
+from crm_api.domain.kit.windows import DAYS, Window, day_span
 from crm_api.domain.kit.zones import parse_zone_key
+
+_LAST_MINUTE = time(23, 59)
+
+
+def describe_hours(campaign: Campaign, *, line_timezone: str) -> str:
+    """Return the days and hours, such as "on Mon, Tue, 09:00 to 18:00 (America/New_York)"."""
+    chosen = [day.title() for day in DAYS if day in campaign.days]
+    days = "on all days" if len(chosen) == len(DAYS) else f"on {', '.join(chosen)}"
+    end = campaign.window_end
+    last = "24:00" if end.replace(second=0, microsecond=0) == _LAST_MINUTE else f"{end:%H:%M}"
+    zone = campaign.timezone or line_timezone
+    clock = "by the clock of each person" if zone == "recipient" else zone
+    return f"{days}, {campaign.window_start:%H:%M} to {last} ({clock})"
+
 
 RECIPIENT = "recipient"
 """The value of a campaign's ``timezone`` that means the time zone of each recipient."""

@@ -9,18 +9,12 @@ from decimal import Decimal
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    StrictBool,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, StrictBool, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from crm_api.domain.campaigns.audience.schemas import Audience
 from crm_api.domain.campaigns.models import CampaignKind, PacingMode, PreviouslyContacted
-from crm_api.domain.campaigns.recurrence.schemas import Recurrence
+from crm_api.domain.campaigns.recurrence import Recurrence
 from crm_api.domain.campaigns.schedule import RECIPIENT
 from crm_api.domain.campaigns.templates.schemas import Body
 from crm_api.domain.campaigns.templates.template_text import remove_unsendable
@@ -60,8 +54,9 @@ EVERY_DAY: list[Day] = list(DAYS)  # type: ignore[arg-type]  # DAYS has these va
 class MessageBody(RequestModel):
     """A message body. A request sets either ``body``, or ``template_id`` to copy a template.
 
-    Exception: If a body was copied from a template, a response of the API contains ``body``,
-    ``template_id`` and ``template_version``. A client may send these three fields back unchanged.
+    If a body was copied from a template, responses contain ``body``, ``template_id`` and
+    ``template_version``. A request may also contain these three fields together. So a client may
+    send them back unchanged.
     """
 
     body: Body = Field(default="", description="The message body, in Liquid.")

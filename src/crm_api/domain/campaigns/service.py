@@ -72,16 +72,16 @@ async def start_campaign(
     rules: RuleBook = NO_RULES,
     now: datetime,
 ) -> CampaignDetail:
-    """Schedule a draft, and request the worker's job that stores its audience as recipients.
+    """Schedule a draft campaign, and request the job that stores the campaign's recipients.
 
     If two requests start the same draft at the same time, a row lock lets only one succeed.
 
     Args:
         uow: The unit of work.
-        campaign_id: The draft.
+        campaign_id: The id of the draft.
         sender: The business that the first message must name. The message must also say how to opt
             out. If this is None, neither the name nor the opt-out is checked.
-        rules: The legal hours. They must overlap the hours of the campaign.
+        rules: The legal rules. The hours that they allow must overlap the hours of the campaign.
         now: The present instant.
 
     Raises:
@@ -91,8 +91,8 @@ async def start_campaign(
         EmptyAudienceError: No contact of the audience may get a message.
         InvalidCampaignError: ``start_at`` or ``end_at`` is in the past; or a list, a segment or a
             campaign that the audience names was deleted; or the campaign could never send.
-        MissingIdentificationError: A first message does not name the sender, or does not say how
-            to opt out.
+        MissingIdentificationError: A first message does not name the sender, or does not say how to
+            opt out.
     """
     campaign = await _change_status(
         uow,

@@ -5,8 +5,8 @@ the digest of the previous link, and the entry itself. The key is derived from `
 person who can only write to the database cannot change, remove, insert or reorder an entry without
 breaking a link.
 
-The words of an entry (number, reason, note, text, evidence) can be erased. So the chain covers only
-a digest of these words. The digest is a column of the entry.
+The words of an entry (phone number, reason, note, text, evidence) can be erased. So the chain does
+not cover the words. It covers a digest of the words, which is a column of the entry.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ _FORMAT_WITH_CLAIM = "consent entry 2"
 
 
 class ChainedEntry(NamedTuple):
-    """All columns of a consent entry; the digest of its link covers each of them."""
+    """A consent entry. The digest of the entry's link in the hash chain covers every field."""
 
     id: int
     phone_hash: bytes
@@ -43,8 +43,8 @@ class ChainedEntry(NamedTuple):
     def canonical(self) -> bytes:
         """Return the bytes that are hashed: the columns of the entry as JSON, in UTF-8.
 
-        The JSON is an array without spaces. Digests and hashes are written in hexadecimal. Times
-        are in UTC, with microseconds and ``+00:00``.
+        The JSON is an array without spaces. ``phone_hash`` and ``wording_digest`` are written in
+        hexadecimal. Times are in UTC, with microseconds and ``+00:00``.
         """
         if self.claimed_at is None:
             return self.canonical_without_claim()

@@ -19,7 +19,7 @@ class ConsentDoesNotExpireError(InvalidError):
 
 
 class NotAReplyError(InvalidError):
-    """The ``message_id`` of a consent decision is not a message that this person sent."""
+    """The ``message_id`` is not a message from the person whom the consent decision concerns."""
 
     code = "not_a_reply"
     title = "Message not from this person"

@@ -53,7 +53,7 @@ FIRST = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True, kw_only=True)
 class ReadExample:
-    """A reply with a person's label, the reading at its arrival, and the current reader's reading.
+    """A labelled reply, the reader's result when it arrived, and the current reader's result.
 
     Attributes:
         previous: Our last message before the reply; None if there was none.
@@ -61,9 +61,10 @@ class ReadExample:
             as one about a sale.
         label: Whether the reply asked for no more messages, as a person decided.
         decision: What this person decided about the phone number, a ``ConsentAction``.
-        read_as: The reader's result when the reply arrived, a ``ReplyKind``.
-        model: The model that was used when the reply arrived; None if this was not stored.
-        reading: The result of the current reader.
+        read_as: What the reply meant for consent, as the reader decided when the reply arrived; a
+            ``ReplyKind``.
+        model: The model that the reader used when the reply arrived; None if this was not stored.
+        reading: What the reply means, as the current reader decides.
     """
 
     body: str
@@ -134,7 +135,7 @@ class ExampleFigures:
 
     @classmethod
     def of(cls, examples: Sequence[ReadExample]) -> "ExampleFigures":
-        """Compute the rates from the readings and the labels of these examples."""
+        """Compute the shares for these examples: compare the reader's results with the labels."""
         stops = [one for one in examples if one.is_stop]
         others = [one for one in examples if not one.is_stop]
         out = [one for one in examples if one.reading.kind is ReplyKind.OPT_OUT]
@@ -154,7 +155,10 @@ def _rate(whole: Sequence[ReadExample], part: Callable[[ReadExample], bool]) -> 
 
 
 async def read_examples(connection: AsyncConnection) -> list[ReadExample]:
-    """Load all examples, ordered by message id, and read each with the current reader."""
+    """Load all stored reply examples, and read each reply with the current reader.
+
+    The examples are ordered by message id.
+    """
     found: list[ReadExample] = []
     after: object = FIRST
     while True:

@@ -151,8 +151,8 @@ class ChainVerification:
         position: The position of the last verified link.
         head: The digest of the last verified link. A person who stores this digest outside of the
             database can prove later that no entry up to this link was removed.
-        findings: A sentence for each of the first ``SHOWN_FINDINGS`` faults.
-        faults: The number of all faults.
+        findings: One sentence for each fault, but at most ``SHOWN_FINDINGS`` sentences.
+        faults: The number of all faults, including those without a sentence.
         other_keys: The number of links that were made with another secret key. They cannot be
             verified.
         erased: The number of entries whose words were erased, which is allowed.
@@ -166,14 +166,16 @@ class ChainVerification:
     erased: int = 0
 
     def add(self, finding: str) -> None:
-        """Count a fault; store its sentence if there are fewer than ``SHOWN_FINDINGS``."""
+        """Count a fault. Keep its sentence, if fewer than ``SHOWN_FINDINGS`` are kept already."""
         self.faults += 1
         if len(self.findings) < SHOWN_FINDINGS:
             self.findings.append(finding)
 
 
 async def verify_links(session: AsyncSession, found: ChainVerification, *, secret: bytes) -> bool:
-    """Verify up to ``VERIFIED_AT_ONCE`` links after ``found.position``, and update ``found``.
+    """Verify up to ``VERIFIED_AT_ONCE`` more links, and add the result to ``found``.
+
+    The first of these links is the one after ``found.position``.
 
     Returns:
         True if there may be more links; False after the last link.
@@ -187,10 +189,10 @@ async def verify_links(session: AsyncSession, found: ChainVerification, *, secre
 
 
 async def verify_tail(session: AsyncSession, found: ChainVerification, *, now: datetime) -> None:
-    """Add a fault to ``found`` for entries without a link that are older than ``LINKED_WITHIN``.
+    """Add a fault to ``found`` for each old entry without a link.
 
-    Such an entry shows that the end of the chain was removed. There is one fault for each of these
-    entries, but at most ``SHOWN_FINDINGS`` faults.
+    Every entry gets its link within ``LINKED_WITHIN``. If an older entry has no link, the end of
+    the chain was removed. This function adds at most ``SHOWN_FINDINGS`` faults.
     """
     late = await late_entries(session, before=now - LINKED_WITHIN, limit=SHOWN_FINDINGS)
     for entry_id in late:

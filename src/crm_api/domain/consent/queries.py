@@ -8,10 +8,25 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.consent.consent_state import Decision
-from crm_api.domain.consent.models import (
-    ConsentEntry,
-    ConsentWording,
-)
+from crm_api.domain.consent.models import ConsentEntry, ConsentWording, FlagType
+
+_IS_BLOCKED = f"""EXISTS (
+    SELECT 1 FROM contact_flag blocking
+    WHERE blocking.phone = {{phone}} AND blocking.flag_type = '{FlagType.BLOCKED_SENDER}'
+      AND (blocking.expires_at IS NULL OR blocking.expires_at > CAST(:now AS timestamptz)))"""
+
+
+def is_blocked_sender(*, phone: str) -> str:
+    """Return an SQL condition that is true while a phone number has the flag ``blocked_sender``.
+
+    Messages and calls from such a number need no answer: their conversation does not wait, and they
+    cause neither a notice nor an away reply.
+
+    Args:
+        phone: The SQL expression of the phone number.
+    """
+    return _IS_BLOCKED.format(phone=phone)
+
 
 # All transactions lock in the order of the numbers, so that they cannot deadlock.
 _LOCK_DECISIONS = text("""
@@ -44,10 +59,11 @@ _NUMBERS_OF_PERSON = text("""
 
 
 async def numbers_of_person(session: AsyncSession, *, phone: str) -> set[str]:
-    """Return every phone number of the person whose contact has ``phone``.
+    """Return every phone number of the person to whom ``phone`` belongs.
 
-    These are the contact's own number and the numbers of the duplicates that were merged into the
-    contact. The set is empty if no contact has the number.
+    These are the number of the person's contact, and the numbers of the duplicates that were merged
+    into this contact. ``phone`` may be any of these numbers. The result is empty if no contact has
+    ``phone``.
     """
     return set(await session.scalars(_NUMBERS_OF_PERSON, {"phone": phone}))
 
@@ -94,7 +110,10 @@ _SHARED_NUMBERS = text("""
 
 
 async def find_shared_numbers(session: AsyncSession, *, phones: Sequence[str]) -> set[str]:
-    """Return the given numbers that belong to a person with several numbers."""
+    """Return those of the given numbers whose person has more than one phone number.
+
+    A person has several phone numbers if contacts were merged.
+    """
     return set(await session.scalars(_SHARED_NUMBERS, {"phones": list(phones)}))
 
 

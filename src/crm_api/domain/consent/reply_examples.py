@@ -1,13 +1,15 @@
 """Store a reply and a person's decision about it as an example for measuring the reply reader.
 
-A decision may give the id of the reply to which it belongs. A decision without an id belongs to no
-reply if it comes from a web form, a phone call or a similar source. A decision without an id that a
-user or an API client made belongs to a reply in these cases:
+A decision belongs to a reply in these cases:
 
-- If the number is on hold, the decision belongs to the reply that put the number on hold.
+- The decision gives the id of the reply.
+- The number is on hold. The decision belongs to the reply that put the number on hold.
 - An opt-out of a number that is not opted out belongs to the newest reply of the last 30 days.
-- An opt-in of an opted-out number belongs to the reply that opted the number out, if that happened
-  in the last 30 days.
+- An opt-in of an opted-out number belongs to the reply that led to the opt-out, if the number was
+  opted out in the last 30 days.
+
+In the last three cases, the decision must come from a user or an API client. Without the id of a
+reply, a decision from another source, such as a web form or a phone call, belongs to no reply.
 
 No model is trained on the examples automatically. ``crm-api opt-out evaluate`` measures the reader
 with them and exports them.
@@ -43,10 +45,11 @@ _OFFICE = ("manual", "provider")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastEntry:
-    """The last consent entry of a certain action (such as an opt-out) about a number.
+    """The newest consent entry about a number that has a given action, such as an opt-out.
 
     Attributes:
-        activity_id: The message that contains the decision; None if there is none.
+        activity_id: The id of the message that contains the decision; None if the decision does not
+            come from a stored message.
     """
 
     activity_id: UUID | None
@@ -161,9 +164,9 @@ async def keep_reply_example(
     Nothing is stored if the decision belongs to no reply. A later decision about the same reply
     replaces the label.
 
-    A reply that was read without the model, such as "STOP", is stored only in two cases: the
-    decision gives the id of the reply, or the number is on hold. Otherwise, if a person who sent
-    "STOP" opts in later, the correct reading of "STOP" would get the label of a wrong reading.
+    A reply that was read without the model, such as "STOP", is stored only if the decision gives
+    the id of the reply, or if the number is on hold. The reason: a person who sent "STOP" may opt
+    in later. This opt-in does not mean that "STOP" was misread.
 
     Args:
         action: The decision.

@@ -38,8 +38,8 @@ class ReplyReading:
         opt_out_at: The threshold: the reply is an opt-out if ``asks_to_stop`` is at least this.
         hold_at: The threshold: the reply puts the number on hold if ``needs_a_person`` is at least
             this.
-        model: The model that read the reply, named by the first characters of a digest: the digest
-            of the model's training data.
+        model: The name of the model that the reader used: the first 12 characters of the SHA-256
+            digest of the model's training data.
     """
 
     message_id: UUID | None
@@ -57,7 +57,8 @@ class ReplyReading:
         """Return how the reader understood a reply, from the evidence of a consent entry.
 
         Returns:
-            The reading; None if another release wrote the evidence, and it lacks a field.
+            The reader's result. None if the evidence lacks a field, because another release wrote
+            the evidence.
         """
         names = {field.name for field in fields(cls)} - {"message_id"}
         if not names <= evidence.keys():

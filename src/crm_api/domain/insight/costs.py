@@ -20,13 +20,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.campaigns.campaign_detail import require_campaign
-from crm_api.domain.kit.checks import one_of
 from crm_api.domain.kit.errors import NotFoundError
 from crm_api.domain.kit.examples import LIST, NOW, example
 from crm_api.domain.kit.fields import OptionalLine200, RequestInstant
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
-from crm_api.domain.kit.vocabulary import Vocabulary
+from crm_api.domain.kit.vocabulary import Vocabulary, one_of
 from crm_api.domain.people.lists.errors import ListNotFoundError
 from crm_api.domain.people.models.lists import ContactList
 from crm_api.domain.sales.outcomes.errors import OtherCurrencyError

@@ -182,7 +182,7 @@ class CheckedResolver(AbstractResolver):
         return found
 
     async def close(self) -> None:
-        """Close the inner resolver."""
+        """Close the wrapped resolver, which does the look-ups."""
         await self._inner.close()
 
 

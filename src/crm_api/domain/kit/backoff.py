@@ -1,7 +1,80 @@
-"""Compute how long to wait before the next attempt. The wait grows with each failed attempt."""
+"""Compute how long to wait before the next attempt, also from a ``Retry-After`` header.
 
+The wait grows with each failed attempt. The wait that a header asks for is limited.
+"""
+
+import math
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+LONGEST_SECONDS = 600.0
+"""The longest wait that one header can cause, even if the header asks for a longer wait."""
+_LONGEST_HEADER = 64
+"""The longest header that is parsed, in characters. Valid values are shorter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryAfter:
+    """A wait that a service asked for.
+
+    Attributes:
+        seconds: The wait to apply: more than zero, at most the limit.
+        asked_seconds: The wait that the header asked for; it may be longer than the limit.
+    """
+
+    seconds: float
+    asked_seconds: float
+
+    @property
+    def is_cut(self) -> bool:
+        """True if the wait was cut to the limit: the service asked for more than ``seconds``."""
+        return self.asked_seconds > self.seconds
+
+
+def read_retry_after(
+    header: str | None, *, now: datetime | None, longest: float = LONGEST_SECONDS
+) -> RetryAfter | None:
+    """Return the wait that a header asks for; None if it asks for no wait.
+
+    A header asks for a wait if its value is a finite positive number or a date in the future.
+    If it asks for no wait, the caller should use the normal back-off.
+
+    Args:
+        header: Seconds, or an HTTP date.
+        now: The present time, if possible by the clock of the service that sent the header. It is
+            needed only for a date. If it is None, a date asks for no wait.
+        longest: The limit of the wait, in seconds.
+
+    Source: RFC 9110, section 10.2.3, read 2026-11-28.
+    """
+    if not header or len(header) > _LONGEST_HEADER:
+        return None
+    seconds = _seconds(header, now)
+    if seconds is None or not math.isfinite(seconds) or seconds <= 0:
+        return None
+    return RetryAfter(seconds=min(seconds, longest), asked_seconds=seconds)
+
+
+def _seconds(header: str, now: datetime | None) -> float | None:
+    try:
+        return float(header)
+    except ValueError:
+        until = read_http_date(header)
+    if until is None or now is None:
+        return None
+    return (until - now).total_seconds()
+
+
+def read_http_date(header: str | None) -> datetime | None:
+    """Parse an HTTP date, and return the instant in UTC; None if the text is not an HTTP date."""
+    if not header or len(header) > _LONGEST_HEADER:
+        return None
+    try:
+        return parsedate_to_datetime(header).astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
 
 _MOST_STEPS = 20
 """The largest exponent. Without a limit, a counter that is never reset could cause an overflow."""
@@ -21,7 +94,7 @@ class Backoff:
     factor: int = 2
 
     def wait(self, attempt: int) -> timedelta:
-        """Return the wait after an attempt; the first attempt is 1."""
+        """Return how long to wait after attempt number ``attempt``; the first attempt is 1."""
         growth: int = self.factor ** min(attempt - 1, _MOST_STEPS)
         return min(self.longest, self.first * growth)
 

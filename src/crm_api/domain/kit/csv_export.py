@@ -1,8 +1,9 @@
 """Stream lists of any length as CSV with constant memory: one COPY and one transaction per page.
 
-The last row of a page is looked up first. The page then contains all rows up to this row, including
-rows that were inserted in the meantime. The next page begins after this row. After an error the
-connection is closed early, so that the client notices that the file is incomplete.
+For each page, the first query finds the last row of the page. Then COPY reads all rows from the end
+of the previous page up to this row, including rows that were inserted in the meantime. After an
+error, the connection is closed before the end of the file. So the client notices that the file is
+incomplete.
 """
 
 import csv
@@ -68,9 +69,12 @@ async def write_csv(
 async def end_of_page(
     session: AsyncSession, ordered: Select[*tuple[Any, ...]]
 ) -> tuple[Any, ...] | None:
-    """Return the last row of a page: of the first ``PAGE`` rows that ``ordered`` selects.
+    """Return the last row of the next page, that is, row number ``PAGE`` of those in ``ordered``.
 
-    Return None if ``ordered`` selects fewer than ``PAGE`` rows; then no further page follows.
+    Return None if ``ordered`` selects fewer rows; then the next page is the last one.
+
+    Args:
+        ordered: Selects the rows after the previous page, in order.
     """
     last = (await session.execute(ordered.offset(PAGE - 1).limit(1))).one_or_none()
     return None if last is None else tuple(last)

@@ -104,7 +104,8 @@ class Call:
     """An API request to a route that supports dry runs.
 
     Attributes:
-        name: The name of the operation, with the ids in the path of the request.
+        name: The method and the path of the request, such as ``POST /v1/lists/{id}/members`` with
+            the real id.
         caller_id: The user or API key that sent the request. A token is valid only for this caller.
         secret: The secret key that encrypts tokens.
         now: The time by the clock of this machine. It decides when tokens expire.
@@ -130,15 +131,17 @@ async def make_call(
         uow: The unit of work of the request.
         call: The request.
         body: The body of the request, with ``dry_run`` and ``token``.
-        act: Carries out the request in the open transaction. Its result has ``counts``.
-        basis: Computes a further value from the result of ``act``. This value must be the same in
-            the dry run and in the real request, like the counts. None: compare only the counts.
+        act: Carries out the request in the open transaction, and returns the response. The
+            ``counts`` of the response must be the same in the dry run and in the real request.
+        basis: Takes the response, and returns a further value that must be the same in both. If
+            None, only ``counts`` are compared.
 
     Raises:
         DryRunTokenError: The token belongs to another request or another caller.
         DryRunExpiredError: The token is too old.
-        DryRunChangedError: The counts differ from those of the dry run. The caller must roll back
-            the transaction, because the request was already carried out in it.
+        DryRunChangedError: The counts, or the values of ``basis``, differ from those of the dry
+            run. The caller must roll back the transaction, because the request was already carried
+            out in it.
     """
     bound = _digest([call.name, call.caller_id, body.content()])
     if body.dry_run:
@@ -170,7 +173,7 @@ def sign(call: Call, *, bound: str, counted: str) -> str:
         call: The request.
         bound: The digest of the request's name, caller and fields. The real request must have the
             same digest.
-        counted: The digest of the counts.
+        counted: The digest of the counts that the dry run returned, and of the value of ``basis``.
     """
     expires_at = int((call.now + VALID_FOR).timestamp())
     text = f"{expires_at}.{bound}.{counted}"

@@ -56,7 +56,10 @@ class Cursors:
         self._digest = blake2s(described.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
     def read(self, cursor: str | None) -> tuple[datetime, UUID] | None:
-        """Return the instant and id after which the page begins; None for the first page.
+        """Return the instant and the id in a cursor, for a list that is ordered by an instant.
+
+        The page begins after the row with these values. The result is None for the first page,
+        which has no cursor.
 
         Raises:
             InvalidCursorError: The cursor does not belong to this list.
@@ -71,7 +74,10 @@ class Cursors:
             raise _unreadable() from error
 
     def read_text(self, cursor: str | None) -> tuple[str, UUID] | None:
-        """Return the text and id after which the page begins, for a list that is ordered by a text.
+        """Return the text and the id in a cursor, for a list that is ordered by a text.
+
+        The page begins after the row with these values. The result is None for the first page,
+        which has no cursor.
 
         Raises:
             InvalidCursorError: The cursor does not belong to this list.
@@ -106,11 +112,11 @@ class Cursors:
         limit: int,
         position: Callable[[Row], tuple[datetime | str, UUID]],
     ) -> Page[Row]:
-        """Make a page of the first ``limit`` rows; it has a next cursor if there are more rows.
+        """Make a page of the first ``limit`` rows; it has a next cursor if ``rows`` has more.
 
         Args:
-            rows: The rows of the page. The caller must fetch one row more than ``limit``, if
-                there is one.
+            rows: Up to ``limit + 1`` rows from the start of the page. The additional row only
+                shows that a further page follows.
             limit: The largest number of rows in the page.
             position: Returns the sort value and the id of a row.
         """

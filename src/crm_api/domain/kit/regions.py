@@ -1,10 +1,12 @@
-"""Tables of states and provinces with their time zones, area codes and ZIP prefixes.
+"""Tables that give the time zones of US states, Canadian provinces, area codes and ZIP prefixes.
 
-The zones of the area codes were checked against the data of the ``phonenumbers`` package 9.0.43 on
-2026-11-25. The zones of the states and the ZIP prefixes of states with two zones were written from
-general knowledge and have not been checked against a published list. If it is not certain in which
-zone a place is, both zones of its state are listed. US zones that have the same time today count as
-one: Detroit counts as New York.
+Some states have two time zones. If an area code or a ZIP prefix may be in either zone, both zones
+count. US zones that have the same time today count as one: for example, Detroit has the zone
+``America/New_York``.
+
+The time zones of the area codes were checked on 2026-11-25 against the data of the package
+``phonenumbers`` 9.0.43. The time zones of the states and of the ZIP prefixes are from general
+knowledge. They were not checked against a published list.
 """
 
 EASTERN = "America/New_York"

@@ -36,12 +36,12 @@ class BusyError(TransientError):
     """An outside service is down, overloaded or limits our requests; a later request may succeed.
 
     Attributes:
-        retry_after_seconds: The wait before the next request, at most the limit; None if the
-            service did not ask for a wait.
-        retry_after_asked: The wait in seconds that the service asked for, if it was longer than the
-            limit; otherwise None.
-        is_answer: True if the service responded with 429 (too many requests). Then the service is
-            not down.
+        retry_after_seconds: How many seconds to wait before the next request: as long as the
+            service asked for, but not longer than the limit. None if the service asked for no wait.
+        retry_after_asked: How many seconds the service asked for, if this was longer than the
+            limit; None otherwise.
+        is_answer: True if the service responded with status 429 (too many requests), so it is
+            running. False after every other failure.
     """
 
     code = "service_busy"
@@ -68,14 +68,16 @@ def retrying(
     sleep: Callable[[float], Awaitable[None]],
     only_throttled: bool = False,
 ) -> AsyncRetrying:
-    """Return an object that calls a function again while the function raises ``busy``.
+    """Return a ``tenacity`` object that calls a function again if the function raises ``busy``.
 
-    The policies ``THROTTLED`` (after a response with status 429) and ``UNAVAILABLE`` (after another
-    failure) give the number of tries and the waits. The last error is raised after the last try, or
-    at once if the service asks for a wait of more than ``LONGEST_RETRY_AFTER_SECONDS``.
+    After a response with status 429, the policy ``THROTTLED`` gives the number of tries and the
+    waits. After another failure, the policy ``UNAVAILABLE`` gives them. The error of the last try
+    is raised. If the service asks for a wait of more than ``LONGEST_RETRY_AFTER_SECONDS``, there is
+    no further try.
 
     Args:
-        busy: The errors after which the function is repeated; all others are raised at once.
+        busy: The class of the errors after which the function is called again. Every other error
+            is raised at once.
         sleep: Waits between the tries; takes seconds.
         only_throttled: Repeat only after a response with status 429. Set this for requests that
             change something, because after another failure the change may have been made.

@@ -1,9 +1,11 @@
-"""Document a text field of a response as an enumeration, without checking the text.
+"""Enumerations in table definitions and in responses: CHECK constraints, and text fields.
 
-A newer release may have stored a word that is not in this release's enumeration. The response
-contains such a word unchanged.
+A newer release may have stored a word that is not in this release's enumeration. A response
+contains such a word unchanged, so the text fields of responses are documented as enumerations, but
+not checked.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -13,6 +15,16 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from crm_api.domain.kit.docstrings import split_docstring
+
+
+def one_of(column: str, values: Iterable[str]) -> str:
+    """Return ``column IN ('a', 'b')`` for a CHECK or a partial index.
+
+    The values are not escaped, so they must come from a StrEnum of this code, not from a request.
+    """
+    listed = ", ".join(f"'{value}'" for value in values)
+    return f"{column} IN ({listed})"
+
 
 SET = "x-set"
 """A key in the JSON schema of a field. Its value is the title and description of the enumeration.

@@ -92,10 +92,11 @@ def _next_in_zone(span_of: SpanOf, zone: str, at: datetime) -> datetime | None:
 def day_span(window: Window, zone: str, day: date) -> Span | None:
     """Return the opening and closing instants of a local day; None if it is closed all day.
 
-    When the clock is set back, one hour occurs twice. If the window starts in that hour, it opens
-    in the second occurrence of the hour. If the window ends in that hour, it closes in the first
-    occurrence. So no time outside the window is open. Exception: if the window starts and ends in
-    that hour, this would leave no open time. Then the window opens in the first occurrence.
+    When the clock is set back, one hour occurs twice, so a local time such as 01:30 means two
+    instants. A window that starts in this hour opens at the later instant. A window that ends in
+    this hour closes at the earlier instant. So the window is never open too long. Exception: if a
+    window both starts and ends in this hour, it opens at the earlier instant, because it would not
+    open otherwise.
     """
     if DAYS[day.weekday()] not in window.days:
         return None

@@ -69,9 +69,9 @@ def zone_key(
     - The address gives a state: the written state or, without one, the state of the ZIP code.
     - The area code of the phone number gives a state too. If the two states differ, both count,
       because people keep their phone numbers when they move.
-    - If the state of the address has two time zones, the ZIP code decides which zone counts. If the
-      state of the area code has two, the area code decides. If the code is used in both zones, both
-      count.
+    - If the state of the address has two time zones, the ZIP code decides which zone counts.
+    - If the state of the area code has two time zones, the area code decides which zone counts.
+    - If the ZIP code (or the area code) does not show the zone, both zones of its state count.
     - A time zone that was set for the person replaces the zones, but not the states.
     - If the written state is unknown and the ZIP code gives no state, the person may live anywhere.
       Then the area code is ignored: the rules of all states and the hours of all zones apply.
@@ -144,9 +144,9 @@ def country_code(text: str) -> str:
 
 
 def has_known_states(country: str | None) -> bool:
-    """Return whether this module knows the states of a country: of the US and Canada only.
+    """Return whether this module knows the states of a country.
 
-    Also True if the country is missing.
+    True for the US and Canada, and also if the country is missing; False for every other text.
     """
     return not (country or "").strip() or country_code(country or "") in _COUNTRIES.values()
 

@@ -8,9 +8,9 @@ from datetime import datetime
 
 import structlog
 
-from crm_api.domain.alerts import alert_mail, circuits, notices
+from crm_api.domain.alerts import alert_mail, circuits
+from crm_api.domain.alerts.alert_mail import ClaimedNews, NoticePolicy
 from crm_api.domain.alerts.mail import Mailer, MailNotSentError
-from crm_api.domain.alerts.notices import ClaimedNews, NoticePolicy
 from crm_api.domain.messaging.company import service as company
 from crm_api.domain.messaging.company.service import Business
 from crm_api.platform.database import UnitOfWorkFactory
@@ -49,7 +49,7 @@ class AlertReporter:
             leaves_out=(circuits.MAIL.alert,),
         )
         async with self._new_uow() as uow:
-            claimed = await notices.claim_news(uow, channel=CHANNEL, policy=policy, now=now())
+            claimed = await alert_mail.claim_news(uow, channel=CHANNEL, policy=policy, now=now())
             was_down = (await circuits.read_circuit(uow, circuits.MAIL)).is_open
             business = await company.read_business(uow, configured=self._configured)
         if not claimed.news and not was_down:
@@ -60,7 +60,7 @@ class AlertReporter:
             await self._release(claimed, error, was_down=was_down, now=now())
             return 0
         async with self._new_uow() as uow:
-            await notices.settle_news(uow, claimed)
+            await alert_mail.settle_news(uow, claimed)
             await circuits.record_answer(uow, circuits.MAIL, now=now())
         return len(claimed.news)
 
@@ -85,7 +85,7 @@ class AlertReporter:
     ) -> None:
         log.warning("mail about alerts not sent", count=len(claimed.news), error=error.detail)
         async with self._new_uow() as uow:
-            await notices.release_news(uow, claimed)
+            await alert_mail.release_news(uow, claimed)
             if was_down:
                 await circuits.end_trial(uow, circuits.MAIL, error=error.detail, now=now)
             else:

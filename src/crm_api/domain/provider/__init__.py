@@ -1,1 +1,1 @@
-"""The client of the provider's API, the parsers of its JSON, and its webhook signatures."""
+"""Call the API of the provider, parse its JSON, and verify the signatures of its webhooks."""

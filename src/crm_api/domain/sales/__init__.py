@@ -1,1 +1,1 @@
-"""Sales: appointments, quotes, invoices, the outcomes of all three, and calendars."""
+"""Sales: appointments, quotes and invoices, and the outcomes that they lead to."""

@@ -1,7 +1,7 @@
 """Record OpenTelemetry traces of requests and jobs.
 
-A trace contains a request, the jobs that the request causes, and the requests of both to the
-provider.
+A trace contains a request to this service, the jobs that the request causes, and the requests to
+the provider that are sent for the request or by its jobs.
 
 Traces are recorded only if a collector is set. Without a collector the SDK is not imported, and a
 span costs about one microsecond (a no-op span of the OpenTelemetry API costs six).
@@ -129,7 +129,7 @@ def fail(span: Span, kind: str) -> None:
 def within(traceparent: str | None) -> AbstractContextManager[None]:
     """Make a span of another process the parent of the spans in the block.
 
-    If ``traceparent`` is None, the spans keep their usual parent.
+    If ``traceparent`` is None, or if tracing is off, the block has no effect on the spans.
     """
     if _provider is None or traceparent is None:
         return nullcontext()

@@ -1,19 +1,18 @@
-"""Route of the approval of a campaign."""
+"""The route that approves the draft of a campaign."""
 
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-
+from crm_api.domain.campaigns import approvals
 from crm_api.domain.campaigns.answers import CampaignRead
-from crm_api.domain.campaigns.approvals import service as approvals
-from crm_api.domain.campaigns.approvals.schemas import CampaignApproval
+from crm_api.domain.campaigns.approvals import CampaignApproval
 from crm_api.domain.campaigns.templates.versions import Author
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.routers.http.deps import Caller, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"])
+router = ResourceRouter(prefix="/v1/campaigns", tags=["campaigns"])
 Approver = Annotated[Caller, require(Scope.ADMIN)]
 
 

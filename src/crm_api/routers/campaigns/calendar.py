@@ -1,19 +1,19 @@
-"""Route of the calendar of campaigns."""
+"""The route that shows campaigns and their planned messages in a calendar."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
-from crm_api.domain.campaigns.calendar.schemas import CampaignCalendar
-from crm_api.domain.campaigns.calendar.service import Period, read_calendar
+from crm_api.domain.campaigns.calendar import CampaignCalendar, Period, read_calendar
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Caller, ListUow, State, require
 from crm_api.routers.http.query_parameters import QueryTime, QueryZone, require_start
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"])
+router = ResourceRouter(prefix="/v1/campaigns", tags=["campaigns"])
 Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
 
 

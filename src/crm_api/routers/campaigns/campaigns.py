@@ -6,7 +6,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from crm_api.domain.campaigns import campaign_detail, campaign_list
 from crm_api.domain.campaigns import service as campaigns
@@ -47,9 +47,10 @@ from crm_api.routers.http.deps import (
     require,
 )
 from crm_api.routers.http.query_parameters import After, Before, QueryZone, start_of
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with, shows
 
-router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"])
+router = ResourceRouter(prefix="/v1/campaigns", tags=["campaigns"])
 Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
 Writer = Annotated[Caller, require(Scope.CAMPAIGNS_WRITE)]
 Sender = Annotated[Caller, require(Scope.CAMPAIGNS_SEND)]

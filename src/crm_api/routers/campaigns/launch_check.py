@@ -3,15 +3,14 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from crm_api.domain.campaigns.launch_check import service as launch_checks
 from crm_api.domain.campaigns.launch_check.schemas import LaunchCheck
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.routers.http.deps import Caller, State, Uow, business_of, require
+from crm_api.routers.http.resource_router import ResourceRouter
 
-router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"])
+router = ResourceRouter(prefix="/v1/campaigns", tags=["campaigns"])
 Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
 
 
@@ -19,8 +18,8 @@ Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
 async def check_launch(campaign_id: UUID, uow: Uow, state: State, _caller: Reader) -> LaunchCheck:
     """Show what would happen if you started a campaign now, without starting it.
 
-    The answer says who gets a message, who gets none and why, when the first and the last message
-    are expected, what they cost, and whether the start would be refused.
+    The response says who gets a message, who gets none and why, when the first and the last message
+    are expected, what all messages cost, and whether the start would be refused.
     """
     async with uow:
         return await launch_checks.check_launch(

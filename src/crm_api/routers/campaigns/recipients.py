@@ -1,9 +1,12 @@
-"""Routes that list, review and explain a campaign's recipients, and settle unknown outcomes."""
+"""Routes that list, review and explain a campaign's recipients, and settle unclear messages.
+
+A message is unclear if the service could not find out whether it was sent.
+"""
 
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 
 from crm_api.domain.campaigns.explain import service as explaining
 from crm_api.domain.campaigns.explain.explanation import ExplanationRead
@@ -35,9 +38,10 @@ from crm_api.routers.http.deps import (
     require,
 )
 from crm_api.routers.http.dry_run_calls import ThisCall
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/campaigns/{campaign_id}/recipients", tags=["campaigns"])
+router = ResourceRouter(prefix="/v1/campaigns/{campaign_id}/recipients", tags=["campaigns"])
 Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
 Sender = Annotated[Caller, require(Scope.CAMPAIGNS_SEND)]
 
@@ -223,7 +227,7 @@ async def explain_recipient(
 async def settle_recipient(
     campaign_id: UUID, contact_id: UUID, body: SettleRequest, uow: Uow, caller: Sender
 ) -> RecipientRead:
-    """Decide whether a message to this recipient was sent, if the service could not find out.
+    """Record whether a message to this recipient was sent, if the service could not find out.
 
     Set `outcome` to `sent` if the message was sent. Set it to `failed` if the message was not sent
     and must not be sent again, or to `resend` if it was not sent and must be sent again.

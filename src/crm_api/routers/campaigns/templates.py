@@ -3,8 +3,6 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from crm_api.domain.campaigns.figures import template_stats
 from crm_api.domain.campaigns.figures.schemas import TemplateStats
 from crm_api.domain.campaigns.templates import approval
@@ -21,9 +19,10 @@ from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Caller, ListUow, Paging, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/templates", tags=["templates"])
+router = ResourceRouter(prefix="/v1/templates", tags=["templates"])
 Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
 Writer = Annotated[Caller, require(Scope.CAMPAIGNS_WRITE)]
 Approver = Annotated[Caller, require(Scope.ADMIN)]

@@ -1,1 +1,1 @@
-"""Routes that return consent proofs and the legal rules."""
+"""Routes for the consent decisions about a phone number, and for the legal rules."""

@@ -1,10 +1,10 @@
-"""Routes that return the consent proof of one phone number."""
+"""Routes that return the consent decisions about a number, and proof that none was changed."""
 
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.fields import PhoneNumber
@@ -14,8 +14,9 @@ from crm_api.domain.people.contacts import service as contacts
 from crm_api.platform import clock
 from crm_api.routers.http.csv_answers import csv_response
 from crm_api.routers.http.deps import Caller, State, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 
-router = APIRouter(prefix="/v1", tags=["consent"])
+router = ResourceRouter(prefix="/v1", tags=["consent"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 
 _AS_CSV = csv_response(

@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from crm_api.domain.consent.legal_rules import changes
 from crm_api.domain.consent.legal_rules.changes import RuleChangesRead
@@ -12,9 +12,10 @@ from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.fields import RequestDay
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Caller, ListUow, State, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1", tags=["compliance"])
+router = ResourceRouter(prefix="/v1", tags=["compliance"])
 _LOOKED_AHEAD = timedelta(days=366)
 
 

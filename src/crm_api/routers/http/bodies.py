@@ -180,12 +180,13 @@ def _check_kind(scope: Scope, kind: str) -> None:
 
 
 def giving(body: bytes | None, receive: Receive) -> Receive:
-    """Return an ASGI ``receive`` function, whose first result is the body that was already read.
+    """Return an ASGI ``receive`` function that first returns the body that was already read.
 
-    Its further results come from ``receive``.
+    After the body, the function returns the results of ``receive``.
 
     Args:
-        body: The complete body of the request; None if the client disconnected.
+        body: The complete body of the request; None if the client disconnected. Then the function
+            first reports the disconnect.
         receive: The ``receive`` function of the server.
     """
     message: Message = (

@@ -51,8 +51,8 @@ def refuse_in_address(scope: Scope) -> None:
     """Refuse a request with credentials in its query string.
 
     Raises:
-        CredentialsInAddressError: A query parameter has a name under which credentials are usually
-            sent, such as a token, or its value looks like an API key or a token of this service.
+        CredentialsInAddressError: A query parameter has a usual name for credentials, such as
+            ``api_key``, or its value looks like an API key or a token of this service.
     """
     query: bytes = scope["query_string"]
     if not query or not scope["path"].startswith("/v1/"):

@@ -25,7 +25,7 @@ SINCE, SUNSET, INSTEAD = "x-deprecated-since", "x-sunset", "x-use-instead"
 
 
 def deprecated(*, since: date, sunset: date, instead: str) -> dict[str, Any]:
-    """Return the keyword arguments with which a route is declared as deprecated.
+    """Return the keyword arguments for the decorator of a route that is deprecated.
 
     Args:
         since: The day of the release that deprecates the route.

@@ -139,8 +139,8 @@ State = Annotated[AppState, Depends(app_state)]
 async def new_uow(request: Request, state: State) -> UnitOfWork:
     """Return the unit of work of a request; the route opens it.
 
-    For a request that changes data, the unit of work commits the change together with the stored
-    response; the ``Exchange`` of the request creates this unit of work (see ``preconditions``).
+    For a request that changes data, the ``Exchange`` of the request creates the unit of work. The
+    ``Exchange`` later commits the change and the stored response together (see ``exchange``).
     """
     exchange: Exchange | None = request.scope.get(EXCHANGE)
     uow = state.new_uow() if exchange is None else exchange.unit_of_work()
@@ -226,7 +226,7 @@ async def identify(scope: AsgiScope) -> Caller:
 
 
 async def look_up(scope: AsgiScope) -> Identified:
-    """Look up the caller in the database, even if an earlier look-up for this request is stored."""
+    """Look up the caller in the database, even if an earlier result for this request is known."""
     at = time.monotonic()  # before the statement, so that the result is never older than ``at``
     try:
         return Identified(caller=await _find(scope), error=None, at=at)
@@ -390,7 +390,7 @@ Step = Annotated[
 
 
 async def mail_sender(uow: UnitOfWork, state: AppState) -> UserMailSender:
-    """Return the object that mails links to users, with the company's name and this API's URLs."""
+    """Return the company's name and the URLs that mails to users contain."""
     business = await business_of(uow, state)
     return UserMailSender(
         name=business.name or "crm-api",
@@ -402,11 +402,15 @@ async def mail_sender(uow: UnitOfWork, state: AppState) -> UserMailSender:
 async def business_of(uow: UnitOfWork, state: AppState) -> Business:
     """Return the name and the contact details of the company that sends the messages.
 
-    A value from an environment variable overrides the setting in the database.
+    Each value comes from its environment variable. If the variable is not set, the value comes from
+    the company's settings in the database.
     """
     return await company.read_business(uow, configured=configured_business(state))
 
 
 def configured_business(state: AppState) -> Business:
-    """Return the company's name and contact details from the environment; None if not set."""
+    """Return the company's name and contact details from environment variables.
+
+    A value is None if its variable is not set.
+    """
     return Business(name=state.settings.business_name, contact=state.settings.business_contact)

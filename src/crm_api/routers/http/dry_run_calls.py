@@ -27,7 +27,7 @@ class CallMaker:
     secret: bytes
 
     def by(self, caller: Caller) -> Call:
-        """Return the ``Call``, the description of the current API request, sent by ``caller``."""
+        """Return the ``Call`` for the current API request, which the caller ``caller`` has sent."""
         return Call(name=self.name, caller_id=caller.id, secret=self.secret, now=clock.wall_now())
 
 

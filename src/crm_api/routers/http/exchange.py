@@ -15,9 +15,8 @@ from http import HTTPStatus
 from sqlalchemy import text
 from starlette.types import Message, Receive
 
-from crm_api.domain.kit.audit_log import recording
-from crm_api.domain.kit.idempotency import service as idempotency
-from crm_api.domain.kit.idempotency.service import Answer, Keyed
+from crm_api.domain.kit import audit_log, idempotency
+from crm_api.domain.kit.idempotency import Answer, Keyed
 from crm_api.platform import clock
 from crm_api.platform.database import HeldUnitOfWork, UnitOfWork, UnitOfWorkFactory
 
@@ -115,7 +114,10 @@ class Exchange:
         return read
 
     async def settle(self, answer: Answer) -> None:
-        """Store the response and an audit entry, and commit; for an error response, roll back."""
+        """Write the audit entry and commit; with an idempotency key, also store the response.
+
+        For an error response, roll back instead; then nothing is stored.
+        """
         if self._uow is None or not self._uow.is_open:
             return  # the route opened no transaction, or an exception has already rolled it back
         if answer.status >= 400:  # noqa: PLR2004 - the lowest status of an error
@@ -123,7 +125,7 @@ class Exchange:
             return
         if self.key is not None:
             await idempotency.store_answer(self._uow, self._keyed(self.key), answer)
-        await recording.note_request(
+        await audit_log.note_request(
             self._uow, status=answer.status, made_id=_made_id(answer), now=clock.now()
         )
         await self._uow.commit()

@@ -1,10 +1,10 @@
 """Hide from marketers the fields that their role does not show.
 
 A marketer sees no amounts of money, and only the first name and the city of people. The responses
-of all operations pass through this module, so that a new operation hides the same fields. This
-module does not decide which operations a marketer may call. That depends on the marketer's scopes,
-and on ``MASKED`` in ``domain.identity.users.models``, a set of further operations that a marketer
-may call.
+of all operations pass through this module, so that a new operation hides the same fields.
+
+Other modules decide which operations a marketer may call: the operations that the marketer's scopes
+allow, and those in ``MASKED`` (in ``domain.identity.users.models``).
 """
 
 import csv
@@ -60,8 +60,10 @@ def mask(value: Any) -> Any:  # noqa: ANN401 - JSON
 def hidden_of(names: Collection[str]) -> set[str]:
     """Return the names of the fields or columns that a marketer does not see.
 
-    With ``first_name``, the object is a contact, and only known fields are visible. With ``kind``
-    too, it is a record, such as an outcome, that names its person.
+    An object with ``first_name`` and without ``kind`` is a contact. Only its fields in
+    ``SHOWN_OF_PERSON`` are visible. In all other objects, the fields in ``HIDDEN`` are hidden. In
+    an object with ``phone``, and in an entry of a timeline, the fields in ``ABOUT_PERSON`` are
+    hidden too. But ``name`` stays visible if the object has a field ``kind``.
 
     Args:
         names: The names of all fields of a JSON object, or of all columns of a CSV file.

@@ -112,10 +112,11 @@ class RequestMiddleware:
 
 
 def request_id_of(given: bytes) -> tuple[str, str]:
-    """Return the id of a request, and the id without personal data, for log lines.
+    """Return the id of a request, and the same id without personal data, for log lines.
 
-    Without a usable id from the client, an id is generated. A generated id contains no personal
-    data. It is not masked, because masking takes longer than writing the log line.
+    The id that a client sent may contain personal data, such as a phone number. Without a usable id
+    from the client, a random id is generated. It contains no personal data, so both results are
+    equal.
 
     Args:
         given: The id that the client sent; empty if the client sent none.

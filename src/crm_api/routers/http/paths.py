@@ -62,11 +62,17 @@ class Paths:
         return _found(self.routes, path)
 
     def giving_no_json(self, path: str) -> dict[str, Operation]:
-        """Return those operations of a path that never respond with JSON; faster than ``at``."""
+        """Return those operations of a path that never respond with JSON.
+
+        This function is faster than ``at``.
+        """
         return _found(self.without_json_answer, path)
 
     def taking_no_json(self, path: str) -> dict[str, Operation]:
-        """Return those operations of a path that accept a body but not JSON; faster than ``at``."""
+        """Return those operations of a path that accept a body but not JSON.
+
+        This function is faster than ``at``.
+        """
         return _found(self.without_json_body, path)
 
     def allowed(self, path: str) -> list[str]:

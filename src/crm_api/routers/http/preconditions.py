@@ -18,9 +18,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from crm_api.domain.kit import idempotency
 from crm_api.domain.kit.errors import CrmError, PreconditionFailedError
-from crm_api.domain.kit.idempotency import service as idempotency
-from crm_api.domain.kit.idempotency.service import Answer
+from crm_api.domain.kit.idempotency import Answer
 from crm_api.routers.http import problems
 from crm_api.routers.http.bodies import header
 from crm_api.routers.http.deps import AppState

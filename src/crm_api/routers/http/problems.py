@@ -31,8 +31,8 @@ from crm_api.domain.kit.errors import (
     UnacceptableError,
     UnauthenticatedError,
     UnreadableKindError,
+    faults_of,
 )
-from crm_api.domain.kit.faults import faults_of
 from crm_api.routers.http.paths import paths_of
 from crm_api.routers.http.request_outcome import route_of
 
@@ -155,14 +155,17 @@ def _document(
 
 
 def extras_of(failure: CrmError) -> dict[str, Any]:
-    """Return the additional members that the problem document of an error has."""
+    """Return the additional fields of the problem document for an error."""
     if isinstance(failure, InvalidError):
         return failure.extras | {"errors": [vars(fault) for fault in failure.errors]}
     return dict(failure.extras)
 
 
 def status_of(error: CrmError) -> int:
-    """Return the HTTP status for the kind of the error; 500 for an unknown kind."""
+    """Return the HTTP status for the base class of the error; 500 for an unknown base class.
+
+    For example, an error class that inherits from ``InvalidError`` has the status 422.
+    """
     for kind, status in STATUS_OF_KIND.items():
         if isinstance(error, kind):
             return status
@@ -273,7 +276,8 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 async def on_database_error(request: Request, error: Exception) -> Response:
     """Return the response to a database error.
 
-    The status is 503 if the database is unavailable, 422 if it cannot store a text, else 500.
+    The status is 503 if the database is unavailable, and 422 if the database cannot store a
+    character in the request. For all other errors it is 500.
     """
     if is_unstorable_text(error):
         return await on_crm_error(request, UnstorableTextError())
@@ -292,9 +296,9 @@ _UNDEFINED = {"42P01", "42703"}
 
 
 def schema_is_older(error: BaseException) -> bool:
-    """Return True if the error means that a table or column is missing.
+    """Return True if the error means that a table or column does not exist.
 
-    This happens before a migration of this release has run.
+    Then the database has an older schema than this code needs: a migration has not run yet.
     """
     return getattr(getattr(error, "orig", None), "sqlstate", None) in _UNDEFINED
 

@@ -9,8 +9,7 @@ from fastapi import Depends, Query, Request
 from fastapi.dependencies.models import Dependant
 from pydantic import BeforeValidator, TypeAdapter
 
-from crm_api.domain.kit.errors import Example, FieldProblem, InvalidError
-from crm_api.domain.kit.faults import pointer_to
+from crm_api.domain.kit.errors import Example, FieldProblem, InvalidError, pointer_to
 from crm_api.domain.kit.fields import RequestDay, RequestInstant, TimeZoneName
 from crm_api.routers.http.paths import paths_of
 
@@ -106,16 +105,17 @@ QueryZone = Annotated[ZoneInfo, Depends(_zone)]
 
 
 def start_of(value: datetime | date | None, zone: ZoneInfo) -> datetime | None:
-    """Convert a query parameter to a time; return None if it is missing.
+    """Convert a query parameter to a time; return None if the parameter is missing.
 
-    A date is converted to its first instant in the time zone ``zone``, given as UTC. This
-    also works for a day without a midnight (when the clocks change at midnight).
+    A date becomes the first instant of that day in the time zone ``zone``, converted to UTC. The
+    first instant is usually 00:00. It is 01:00 if the clocks change from 00:00 to 01:00 on that
+    day.
     """
     return None if value is None else require_start(value, zone)
 
 
 def require_start(value: datetime | date, zone: ZoneInfo) -> datetime:
-    """Convert a query parameter that is not missing to a time, as ``start_of`` does."""
+    """Convert a query parameter that is always present to a time; see ``start_of``."""
     if isinstance(value, datetime):
         return value
     return datetime.combine(value, time.min, zone).astimezone(UTC)

@@ -9,12 +9,13 @@ from functools import lru_cache
 from http import HTTPStatus
 from importlib import resources
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
 from crm_api.routers.http import console_pages
+from crm_api.routers.http.resource_router import ResourceRouter
 
-router = APIRouter(include_in_schema=False)
+router = ResourceRouter(include_in_schema=False)
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; "

@@ -14,10 +14,10 @@ SHOWN = "x-shown"
 def fails_with(*codes: str) -> dict[str, Any]:
     """Return a note with the error codes that the use case of a route can cause.
 
-    Codes that follow from the route itself (authentication, request body, paging, ids in the path)
-    are added automatically. If you name no code that ends in ``_not_found``, these codes are added
-    too. If you name one of them, name all of them. If a code is missing, a test fails, because the
-    tests compare every response with the document.
+    Codes that follow from the route itself (authentication, request body, paging) are added
+    automatically. For the ids in the path, codes that end in ``_not_found`` are added, unless
+    ``codes`` already has such a code. So name all codes of this kind, or none. If a code is
+    missing, a test fails, because the tests compare every response with the document.
     """
     return {PROBLEMS: codes}
 

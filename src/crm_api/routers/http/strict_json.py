@@ -15,8 +15,7 @@ import math
 from collections import Counter
 from typing import Any, NoReturn
 
-from crm_api.domain.kit.errors import FieldProblem, InvalidError, MalformedError
-from crm_api.domain.kit.faults import pointer_to
+from crm_api.domain.kit.errors import FieldProblem, InvalidError, MalformedError, pointer_to
 
 LARGEST_NUMBER = 2**53 - 1
 """Largest integer that JSON clients represent exactly (2^53 - 1)."""

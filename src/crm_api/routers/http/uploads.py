@@ -1,4 +1,4 @@
-"""Stream a multipart upload to a file on disk, so that it never fills the memory."""
+"""Write a multipart upload to disk while it arrives, so that a large file needs little memory."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -169,7 +169,7 @@ class _Parts:
         }
 
     def take_waiting(self) -> bytes:
-        """Return the bytes of the file that are not written to disk yet, and clear ``waiting``."""
+        """Return the bytes of the file that are not written to disk yet, and empty ``waiting``."""
         taken, self.waiting = bytes(self.waiting), bytearray()
         return taken
 

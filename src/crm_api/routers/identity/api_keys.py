@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from crm_api.domain.identity.api_keys import service as access
 from crm_api.domain.identity.api_keys.models import KeyStatus, Scope
@@ -19,9 +19,10 @@ from crm_api.domain.identity.api_keys.service import KeyMaker
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/api-keys", tags=["access"])
+router = ResourceRouter(prefix="/v1/api-keys", tags=["access"])
 Admin = Annotated[Caller, require(Scope.ADMIN)]
 
 

@@ -2,18 +2,19 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.kit.audit_log import recording
-from crm_api.domain.kit.audit_log.schemas import AuditEntryRead, AuditFilter
+from crm_api.domain.kit import audit_log
+from crm_api.domain.kit.audit_log import AuditEntryRead, AuditFilter
 from crm_api.domain.kit.examples import CAMPAIGN, example_id
 from crm_api.domain.kit.fields import Line200
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.routers.http.deps import Caller, ListUow, Paging, require
 from crm_api.routers.http.query_parameters import After, Before, QueryZone, start_of
+from crm_api.routers.http.resource_router import ResourceRouter
 
-router = APIRouter(prefix="/v1/audit-log", tags=["access"])
+router = ResourceRouter(prefix="/v1/audit-log", tags=["access"])
 
 
 async def read_filter(
@@ -75,7 +76,7 @@ async def list_audit_log(
     """
     async with uow:
         await uow.commit_each()
-        found = await recording.list_entries(uow, wanted, cursor=page.cursor, limit=page.limit)
+        found = await audit_log.list_entries(uow, wanted, cursor=page.cursor, limit=page.limit)
     return PageRead(
         data=[AuditEntryRead.of(entry) for entry in found.data], next_cursor=found.next_cursor
     )

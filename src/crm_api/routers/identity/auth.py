@@ -5,7 +5,7 @@ import secrets
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Query, Request, Response
+from fastapi import Body, Header, Query, Request, Response
 
 from crm_api.domain.identity.users import sessions
 from crm_api.domain.identity.users.errors import (
@@ -26,9 +26,10 @@ from crm_api.platform import clock
 from crm_api.routers.http.credentials import REFRESH_COOKIE, client_address
 from crm_api.routers.http.deps import AnyCaller, AppState, SignedIn, State, Uow
 from crm_api.routers.http.paths import FORM
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/auth", tags=["auth"])
+router = ResourceRouter(prefix="/v1/auth", tags=["auth"])
 
 CSRF_COOKIE = "crm_csrf"
 CsrfToken = Annotated[
@@ -43,7 +44,7 @@ COOKIE_PATH = "/v1/auth"
 
 
 def as_form(schema: str) -> dict[str, Any]:
-    """Return the addition to an operation of the OpenAPI document that allows a form as its body.
+    """Return the part of an OpenAPI operation that allows a form as the request body.
 
     Args:
         schema: The name of the schema that describes the form, in ``components/schemas``.

@@ -2,15 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter
-
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.identity.users import service as accounts
 from crm_api.domain.identity.users.schemas import ColleagueRead
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 
-router = APIRouter(prefix="/v1/colleagues", tags=["users"])
+router = ResourceRouter(prefix="/v1/colleagues", tags=["users"])
 Reader = Annotated[Caller, require(Scope.MESSAGES_READ)]
 
 

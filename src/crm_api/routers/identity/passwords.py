@@ -3,12 +3,11 @@
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
-from crm_api.domain.alerts.outgoing_mail import service as mailbox
+from crm_api.domain.alerts import outgoing_mail as mailbox
 from crm_api.domain.identity.users import (
     credentials,
-    first_owner,
     mailed_links,
     password_changes,
     sign_in_limits,
@@ -29,9 +28,10 @@ from crm_api.domain.identity.users.schemas import (
 from crm_api.platform import clock
 from crm_api.routers.http.credentials import client_address
 from crm_api.routers.http.deps import SignedIn, State, Uow, mail_sender
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/auth", tags=["auth"])
+router = ResourceRouter(prefix="/v1/auth", tags=["auth"])
 
 NOTHING: dict[int | str, dict[str, Any]] = {
     HTTPStatus.ACCEPTED: {"content": {"application/json": {"schema": {"type": "null"}}}}
@@ -77,7 +77,7 @@ async def change_password(
 
 @router.get("/password-reset")
 async def check_password_reset(state: State) -> PasswordResetWay:
-    """Show whether this service mails the link to reset a password."""
+    """Show whether this service can send the link to reset a password by mail."""
     return PasswordResetWay(by_mail=state.settings.smtp_url is not None)
 
 
@@ -153,7 +153,7 @@ async def accept_invitation(
 async def check_first_owner(uow: Uow) -> FirstOwnerRead:
     """Show whether this service still waits for its first user."""
     async with uow:
-        return FirstOwnerRead(needed=await first_owner.is_first_owner_needed(uow))
+        return FirstOwnerRead(needed=await accounts.is_first_owner_needed(uow))
 
 
 @router.post(
@@ -169,17 +169,17 @@ async def create_first_owner(
     The link works while the service has no user. This request does not sign the owner in.
     """
     password = body.password.get_secret_value()
-    first_owner.require_first_owner_token(
+    accounts.require_first_owner_token(
         body.token.get_secret_value(), state.settings.first_owner_tokens()
     )
     async with uow:
-        if not await first_owner.is_first_owner_needed(uow):
+        if not await accounts.is_first_owner_needed(uow):
             raise OwnerExistsError
     credentials.check_password_strength(password, email=body.email, name=body.name)
     hashed = await state.passwords.hash_password(password)
     now = clock.wall_now()
     async with uow:
-        user = await first_owner.create_first_owner(
+        user = await accounts.create_first_owner(
             uow, email=body.email, name=body.name, password_hash=hashed, now=now
         )
         await sign_in_limits.remember_address(uow, user, address=client_address(request), now=now)

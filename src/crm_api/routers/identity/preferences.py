@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from crm_api.domain.identity.preferences import service as preferences
 from crm_api.domain.identity.preferences.models import ViewedList
@@ -17,9 +17,10 @@ from crm_api.domain.identity.preferences.schemas import (
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Paging, SignedIn, Uow
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1", tags=["preferences"])
+router = ResourceRouter(prefix="/v1", tags=["preferences"])
 
 
 @router.get("/preferences", openapi_extra=fails_with("user_needed"))

@@ -5,9 +5,7 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-
-from crm_api.domain.alerts.outgoing_mail import service as mailbox
+from crm_api.domain.alerts import outgoing_mail as mailbox
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.identity.users import mailed_links, password_changes, sessions
 from crm_api.domain.identity.users import service as accounts
@@ -23,9 +21,10 @@ from crm_api.domain.kit.schemas import PageRead
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
 from crm_api.routers.http.deps import AppState, Caller, Paging, State, Uow, mail_sender, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/users", tags=["users"])
+router = ResourceRouter(prefix="/v1/users", tags=["users"])
 Admin = Annotated[Caller, require(Scope.ADMIN)]
 
 

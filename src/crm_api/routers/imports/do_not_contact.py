@@ -5,7 +5,7 @@ import contextlib
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import StreamingResponse
 
 from crm_api.domain.identity.api_keys.models import Scope
@@ -18,11 +18,12 @@ from crm_api.domain.kit.schemas import PageRead
 from crm_api.platform.ids import new_id
 from crm_api.routers.http.csv_answers import CSV_OF_ERRORS
 from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with, shows
 from crm_api.routers.http.uploads import receive
 from crm_api.routers.imports.error_files import answer_with_errors
 
-router = APIRouter(prefix="/v1/do-not-contact-uploads", tags=["consent"])
+router = ResourceRouter(prefix="/v1/do-not-contact-uploads", tags=["consent"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 
@@ -138,7 +139,10 @@ async def list_uploads(uow: Uow, page: Paging, _caller: Reader) -> PageRead[Uplo
 
 @router.get("/{upload_id}")
 async def get_upload(upload_id: UUID, uow: Uow, _caller: Reader) -> UploadRead:
-    """Return a do-not-contact upload with its report. The counts grow until the upload ends."""
+    """Return a do-not-contact upload with its report.
+
+    The counts in the report grow while a background job works on the upload.
+    """
     async with uow:
         row = await runs.get_import(uow, DO_NOT_CONTACT_UPLOADS, import_id=upload_id)
     return UploadRead.model_validate(row)

@@ -18,7 +18,7 @@ def answer_with_errors(
     """Stream the errors of an import as a CSV file, in the order of the imported file.
 
     Args:
-        name: The file name of the CSV file.
+        name: The name under which a browser saves the CSV file.
     """
     return StreamingResponse(
         _error_lines(new_uow, kind, import_id),

@@ -5,7 +5,7 @@ import contextlib
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import StreamingResponse
 
 from crm_api.domain.identity.api_keys.models import Scope
@@ -28,7 +28,7 @@ from crm_api.domain.imports.files.errors import FileTooLargeError
 from crm_api.domain.imports.files.workbook import convert, is_workbook
 from crm_api.domain.kit.dry_runs import make_call
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.sales.outcome_imports import undo as outcome_undo
+from crm_api.domain.sales.outcome_imports import write as outcome_undo
 from crm_api.domain.sales.outcome_imports.source import MAX_FILE_BYTES as MAX_OUTCOME_BYTES
 from crm_api.domain.sales.outcome_imports.source import examine_outcomes
 from crm_api.platform.database import UnitOfWork
@@ -36,11 +36,12 @@ from crm_api.platform.ids import new_id
 from crm_api.routers.http.csv_answers import CSV_OF_ERRORS
 from crm_api.routers.http.deps import Caller, Needs, Paging, State, Uow, require
 from crm_api.routers.http.dry_run_calls import ThisCall
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with, shows
 from crm_api.routers.http.uploads import check_file, read_json_object, receive
 from crm_api.routers.imports.error_files import answer_with_errors
 
-router = APIRouter(prefix="/v1/imports", tags=["imports"])
+router = ResourceRouter(prefix="/v1/imports", tags=["imports"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 
@@ -179,8 +180,8 @@ _FORM: dict[str, Any] = {
 async def create_import(request: Request, state: State, uow: Uow, caller: Writer) -> ImportDetail:
     """Upload a CSV file or a workbook. A background job imports its contacts or outcomes.
 
-    A JSON body ``{"source": "openphone"}`` imports the contacts from OpenPhone instead. It can have
-    the same options.
+    A JSON body ``{"source": "openphone"}`` imports the contacts from OpenPhone instead. The JSON
+    body can have the same options as the upload.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
@@ -287,7 +288,7 @@ async def get_import_errors(
     "/{import_id}/cancel", openapi_extra=fails_with("import_finished") | shows(status="cancelled")
 )
 async def cancel_import(import_id: UUID, state: State, uow: Uow, _caller: Writer) -> ImportRead:
-    """Cancel an import. What it has created or changed stays until the import is undone."""
+    """Cancel an import. The changes that it has made stay until you undo the import."""
     async with uow:
         now = await uow.database_now()
         row = await runs.cancel(uow, CONTACT_IMPORTS, import_id=import_id, now=now)
@@ -369,7 +370,8 @@ async def undo_import(
 
     A contact that the import created is removed, unless the contact is in use: after the import, it
     got a message, a phone call, a flag, a note, a task or a sales record (appointment, quote,
-    invoice, outcome). An outcome that the import recorded stays, and a reversal of it is added.
+    invoice, outcome). An outcome that the import recorded is not removed. It is reversed: its
+    reversal is added to the outcomes.
     """
     wanted = body or UndoRequest()
 

@@ -81,12 +81,13 @@ class EventIntake:
 
         Args:
             event: The event.
-            cause: The ids of the request that delivered the event. The logs show them as the reason
-                why the worker's job runs. If one run of the job serves several deliveries, the logs
-                show the ids of only one of these requests.
+            cause: The ids of the request that delivered the event. The job that processes the event
+                logs these ids. If one run of the job processes the events of several requests, it
+                logs the ids of only one request.
 
         Raises:
-            EventNotStoredError: The database is unavailable, or too many deliveries wait for it.
+            EventNotStoredError: The database is unavailable, or too many deliveries already wait to
+                be stored.
         """
         if not self._tasks or len(self._waiting) >= MOST_WAITING:
             raise _not_stored()

@@ -3,16 +3,15 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.inbound.reconciliation import runs
 from crm_api.domain.inbound.reconciliation.schemas import ReconciliationCreate, ReconciliationRead
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with, shows
 
-router = APIRouter(prefix="/v1/reconciliation-runs", tags=["operations"])
+router = ResourceRouter(prefix="/v1/reconciliation-runs", tags=["operations"])
 Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 
 

@@ -1,4 +1,8 @@
-"""Raise alerts about refused webhooks in batches: many refusals need only a few statements."""
+"""Raise alerts about refused webhooks, one alert for each error code.
+
+Refused webhooks are counted for some seconds before the alerts are stored. So many refused webhooks
+need only a few SQL statements.
+"""
 
 import asyncio
 from collections import Counter
@@ -31,7 +35,7 @@ WHAT_TO_DO = {
 
 
 class RefusalAlerts:
-    """Counts the refused deliveries of one web process, and raises one alert per reason.
+    """Counts the refused webhooks of one web process, and raises one alert for each error code.
 
     The application's lifespan calls ``start()`` and ``close()``.
     """
@@ -58,7 +62,7 @@ class RefusalAlerts:
             await self.flush()
 
     def note(self, code: str) -> None:
-        """Count one refused delivery with this error code."""
+        """Count one refused webhook; ``code`` is the error code of the refusal."""
         self._counts[code] += 1
         self._has_some.set()
 

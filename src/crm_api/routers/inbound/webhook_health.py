@@ -4,8 +4,6 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.inbound.webhook_health import service
 from crm_api.domain.inbound.webhook_health.message_check import OwnLines, begin_message_check
@@ -17,9 +15,10 @@ from crm_api.domain.inbound.webhook_health.schemas import (
 )
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with, shows
 
-router = APIRouter(prefix="/v1/webhook-health-checks", tags=["operations"])
+router = ResourceRouter(prefix="/v1/webhook-health-checks", tags=["operations"])
 Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 
 
@@ -32,9 +31,10 @@ Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 async def order_check(
     uow: Uow, state: State, caller: Operator, body: WebhookHealthCheckCreate | None = None
 ) -> WebhookHealthCheckRead:
-    """Start a webhook health check. If a check of this kind is still waiting, return that check.
+    """Start a webhook health check, or return the check of the same kind that has no result yet.
 
-    A check with a test message takes at most two minutes. Read the check until it has a result.
+    A check that sends a test message takes at most two minutes. Read the check until it has a
+    result.
     """
     side = body.side if body is not None else WebhookHealthSide.TEST_TEXT
     asked_by, now = caller.name, clock.now()

@@ -1,10 +1,13 @@
-"""Document the receiver of the provider's events; list and replay received events."""
+"""Routes that list and replay the provider's events, and the description of their receiver.
+
+``receiver.py`` receives the events. This module describes it for the OpenAPI document.
+"""
 
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Query
+from fastapi import Body, Query
 from fastapi.routing import APIRoute
 
 from crm_api.domain.identity.api_keys.models import Scope as AccessScope
@@ -27,10 +30,11 @@ from crm_api.domain.kit.schemas import PageRead
 from crm_api.routers.http.deps import IN_STATUS, Caller, ListUow, Paging, Uow, require
 from crm_api.routers.http.dry_run_calls import ThisCall
 from crm_api.routers.http.query_parameters import After, QueryZone, start_of
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 from crm_api.routers.inbound.receiver import RECEIVER_PATH, receive_event
 
-router = APIRouter(prefix="/v1/webhook-events", tags=["webhooks"])
+router = ResourceRouter(prefix="/v1/webhook-events", tags=["webhooks"])
 Reader = Annotated[Caller, require(AccessScope.WEBHOOKS_READ)]
 Writer = Annotated[Caller, require(AccessScope.WEBHOOKS_WRITE)]
 

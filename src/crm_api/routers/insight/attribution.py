@@ -6,7 +6,7 @@ A credit is the share of an outcome, such as a paid invoice, that is credited to
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.insight.attribution import preview, rules
@@ -21,9 +21,10 @@ from crm_api.domain.insight.attribution.touches import read_outcomes
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.sales.outcomes.queries import read_outcome
 from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1", tags=["insight"])
+router = ResourceRouter(prefix="/v1", tags=["insight"])
 Reader = Annotated[Caller, require(Scope.INSIGHT_READ)]
 Writer = Annotated[Caller, require(Scope.INSIGHT_WRITE)]
 RulesVersion = Annotated[

@@ -3,16 +3,15 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.insight import costs
 from crm_api.domain.insight.costs import CostCreate, CostRead
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/costs", tags=["insight"])
+router = ResourceRouter(prefix="/v1/costs", tags=["insight"])
 Reader = Annotated[Caller, require(Scope.INSIGHT_READ)]
 Writer = Annotated[Caller, require(Scope.INSIGHT_WRITE)]
 

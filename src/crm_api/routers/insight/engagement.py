@@ -3,13 +3,12 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.insight.engagement import EngagementRead, EngagementReasonRead, read_engagement
 from crm_api.routers.http.deps import Caller, ListUow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 
-router = APIRouter(prefix="/v1/contacts", tags=["insight"])
+router = ResourceRouter(prefix="/v1/contacts", tags=["insight"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 
 

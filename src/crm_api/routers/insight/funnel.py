@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.insight.funnel.cohorts import count_cohorts
@@ -15,10 +15,11 @@ from crm_api.domain.insight.measures.dimensions import Bucket
 from crm_api.domain.insight.measures.figure_request import BEGINNING, END
 from crm_api.routers.http.deps import Caller, ListUow, require
 from crm_api.routers.http.query_parameters import QueryZone, start_of
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 from crm_api.routers.insight.insight import From, To
 
-router = APIRouter(prefix="/v1/insight", tags=["insight"])
+router = ResourceRouter(prefix="/v1/insight", tags=["insight"])
 Reader = Annotated[Caller, require(Scope.INSIGHT_READ)]
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 from pydantic import AfterValidator
 
 from crm_api.domain.identity.api_keys.models import Scope
@@ -36,10 +36,11 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
 from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
 from crm_api.routers.http.query_parameters import QueryTime, QueryZone, start_of
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 from crm_api.routers.insight.attribution import RulesVersion
 
-router = APIRouter(prefix="/v1/insight", tags=["insight"])
+router = ResourceRouter(prefix="/v1/insight", tags=["insight"])
 Reader = Annotated[Caller, require(Scope.INSIGHT_READ)]
 REFUSALS = fails_with(
     "attribution_rules_not_found",

@@ -3,15 +3,16 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from crm_api.domain.insight.today import TodayRead, Viewer, read_today
 from crm_api.domain.kit.fields import TimeZoneName
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform import clock
 from crm_api.routers.http.deps import AnyCaller, State, Uow
+from crm_api.routers.http.resource_router import ResourceRouter
 
-router = APIRouter(prefix="/v1", tags=["insight"])
+router = ResourceRouter(prefix="/v1", tags=["insight"])
 
 
 @router.get("/today")

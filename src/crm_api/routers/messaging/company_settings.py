@@ -2,15 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter
-
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.messaging.company import service as company
 from crm_api.domain.messaging.company.schemas import SettingsRead, SettingsUpdate
 from crm_api.routers.http.deps import Caller, State, Uow, configured_business, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/settings", tags=["settings"])
+router = ResourceRouter(prefix="/v1/settings", tags=["settings"])
 Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
 Admin = Annotated[Caller, require(Scope.ADMIN)]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from crm_api.domain.campaigns.recipients.service import SettleRequest
 from crm_api.domain.identity.api_keys.models import Scope
@@ -29,9 +29,10 @@ from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
 from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
 from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1", tags=["conversations"])
+router = ResourceRouter(prefix="/v1", tags=["conversations"])
 Reader = Annotated[Caller, require(Scope.MESSAGES_READ)]
 Sender = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 
@@ -183,7 +184,7 @@ async def read_message(message_id: UUID, uow: Uow, _caller: Reader) -> MessageRe
 async def settle_message(
     message_id: UUID, body: SettleRequest, uow: Uow, caller: Sender
 ) -> MessageRead:
-    """Decide whether a message was sent, if the service could not find out.
+    """Record whether a message was sent, if the service could not find out.
 
     An alert names the message. Check in OpenPhone whether the message was sent, then set `outcome`.
     `sent`: the message was sent. `failed`: the message was not sent and must not be sent again.

@@ -3,8 +3,6 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.messaging.lines import provider_lines
@@ -13,9 +11,10 @@ from crm_api.domain.messaging.lines.schemas import LineCreate, LineRead, LineUpd
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/lines", tags=["lines"])
+router = ResourceRouter(prefix="/v1/lines", tags=["lines"])
 Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
 Writer = Annotated[Caller, require(Scope.CAMPAIGNS_WRITE)]
 
@@ -87,10 +86,11 @@ async def get_line(line_id: UUID, uow: Uow, state: State, _caller: Reader) -> Li
 async def update_line(
     line_id: UUID, body: LineUpdate, uow: Uow, state: State, caller: Writer
 ) -> LineRead:
-    """Change a line's name, daily limit, ramp plan, time zone or `resend_unclear`.
+    """Change a line's name, time zone, daily limit, ramp plan or `resend_unclear`.
 
-    `resend_unclear` applies if it is unclear whether a message was sent, and OpenPhone does not
-    list the message. If true, the message is sent again. If false, a user decides.
+    A ramp plan has the daily limits of the first days of a new number. `resend_unclear` applies if
+    it is unclear whether a message was sent, and OpenPhone does not list the message. If true, the
+    message is sent again. If false, a user decides.
     """
     async with uow:
         line = await lines.update_line(

@@ -4,20 +4,19 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.identity.users.service import read_user
 from crm_api.domain.messaging.conversations import drafts, user_messages
 from crm_api.domain.messaging.conversations.schemas import MessageRead, ReplyCreate
-from crm_api.domain.messaging.conversations.withdrawing import withdraw_user_message
+from crm_api.domain.messaging.conversations.user_messages import withdraw_user_message
 from crm_api.domain.messaging.media.service import read_shown_fetches
 from crm_api.domain.messaging.sends.queue import Sender
 from crm_api.platform.database import UnitOfWork
 from crm_api.routers.http.deps import Caller, State, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with, shows
 
-router = APIRouter(prefix="/v1", tags=["conversations"])
+router = ResourceRouter(prefix="/v1", tags=["conversations"])
 MaySend = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 
 

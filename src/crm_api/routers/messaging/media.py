@@ -4,14 +4,13 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import Depends, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, Field
 
 from crm_api.domain.identity.api_keys.errors import MissingScopeError
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.messaging.media import links
 from crm_api.domain.messaging.media import service as media
 from crm_api.domain.messaging.media.file_types import extension_of, is_shown_inline
 from crm_api.domain.messaging.media.schemas import (
@@ -27,9 +26,10 @@ from crm_api.platform import clock
 from crm_api.routers.http import problems
 from crm_api.routers.http.deps import IN_STATUS, Caller, Paging, State, Uow, authenticate, require
 from crm_api.routers.http.preconditions import UnsatisfiableRangeError, wanted_range
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1", tags=["media"])
+router = ResourceRouter(prefix="/v1", tags=["media"])
 Reader = Annotated[Caller, require(Scope.MESSAGES_READ)]
 Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 
@@ -54,7 +54,7 @@ FILE: dict[int | str, dict[str, Any]] = {
 
 
 class Conditions(BaseModel):
-    """The request headers that ask for a part of a file, or for the file only if it has changed."""
+    """Request headers of a download: the wanted bytes, and the version that the client has."""
 
     range: str | None = Field(
         default=None,
@@ -82,7 +82,7 @@ class Conditions(BaseModel):
     def range_for(self, etag: str) -> str | None:
         """Return the header ``Range`` if it applies to the current version of the file.
 
-        None if ``Range`` is missing, or if ``If-Range`` names another version.
+        The result is None if ``Range`` is missing, or if ``If-Range`` names another version.
         """
         return self.range if self.if_range in {None, etag} else None
 
@@ -120,7 +120,7 @@ async def _may_open(
         MissingScopeError: The caller has no link and lacks the scope.
     """
     if expires is not None or signature is not None:
-        links.check_media_link(
+        media.check_media_link(
             state.secret,
             media_id=media_id,
             expires=expires or "",
@@ -210,7 +210,7 @@ async def make_link(
     """
     async with uow:
         found = await media.get_media(uow, media_id)
-    url, expires_at = links.make_media_link(
+    url, expires_at = media.make_media_link(
         state.secret,
         media_id=found.id,
         base_url=state.settings.public_base_url,
@@ -245,9 +245,10 @@ async def list_fetches(
 async def retry_fetches(
     uow: Uow, _caller: Operator, body: MediaFetchRetry | None = None
 ) -> MediaFetchesRetried:
-    """Restart all fetches that have a given status. The default status is `dead`.
+    """Restart all fetches that have a given status.
 
-    With `error_code`, only fetches that also have this error code are restarted.
+    The default status is `dead`: all attempts to download the file have failed. With `error_code`,
+    only fetches that also have this error code are restarted.
     """
     wanted = body or MediaFetchRetry()
     async with uow:

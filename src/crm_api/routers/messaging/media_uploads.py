@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.imports.files.errors import FileTooLargeError
@@ -20,10 +20,11 @@ from crm_api.domain.messaging.media.file_types import HEAD_BYTES
 from crm_api.domain.messaging.media.schemas import MediaRead
 from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.routers.http.deps import Caller, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 from crm_api.routers.http.uploads import receive
 
-router = APIRouter(prefix="/v1", tags=["media"])
+router = ResourceRouter(prefix="/v1", tags=["media"])
 MaySend = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 
 _FORM: dict[str, Any] = {

@@ -3,19 +3,20 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.examples import NOW
 from crm_api.domain.kit.fields import PhoneNumber
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.messaging.models.provider_stops import ProviderStopStatus
+from crm_api.domain.messaging.models.number_failures import ProviderStopStatus
 from crm_api.domain.messaging.provider_stops import service as stops
 from crm_api.domain.messaging.provider_stops.schemas import ProviderStopRead, ProviderStopResolve
 from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import shows
 
-router = APIRouter(prefix="/v1/provider-stops", tags=["consent"])
+router = ResourceRouter(prefix="/v1/provider-stops", tags=["consent"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 
@@ -42,7 +43,8 @@ async def list_provider_stops(
 
     Each refused number has an entry in this list. When the provider refuses a number, this service
     opts the number out too. Later, the number may be opted in again in this service, while the
-    provider still refuses it. The default status, `open`, lists only such numbers.
+    provider still refuses it. By default, only the entries of numbers in this situation are listed
+    (status `open`).
     """
     async with uow:
         found = await stops.list_provider_stops(

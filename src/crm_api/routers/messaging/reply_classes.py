@@ -3,8 +3,6 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from crm_api.domain.consent.models import ConsentSource
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.examples import REPLY, example_id
@@ -14,9 +12,10 @@ from crm_api.domain.messaging.conversations.schemas import MessageRead
 from crm_api.domain.messaging.media import service as media
 from crm_api.domain.messaging.media.schemas import names_files
 from crm_api.routers.http.deps import Caller, State, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with, shows
 
-router = APIRouter(prefix="/v1", tags=["conversations"])
+router = ResourceRouter(prefix="/v1", tags=["conversations"])
 Sender = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse
 
 from crm_api.domain.monitoring import readiness
@@ -12,8 +12,9 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.schema_revisions import head_revision, read_schema_state
 from crm_api.routers.http.deps import State
 from crm_api.routers.http.problems import database_is_away, schema_is_older
+from crm_api.routers.http.resource_router import ResourceRouter
 
-router = APIRouter(tags=["health"])
+router = ResourceRouter(tags=["health"])
 
 
 @router.get("/healthz")

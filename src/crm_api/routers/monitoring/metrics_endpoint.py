@@ -4,7 +4,7 @@ import asyncio
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Header, Response
+from fastapi import Header, Response
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
@@ -16,10 +16,11 @@ from crm_api.platform import clock, metrics_export
 from crm_api.platform.database import UnitOfWork
 from crm_api.routers.http.deps import AppState, State, Uow
 from crm_api.routers.http.problems import database_is_away
+from crm_api.routers.http.resource_router import ResourceRouter
 
 log = structlog.get_logger()
 
-router = APIRouter(tags=["health"])
+router = ResourceRouter(tags=["health"])
 
 SCRAPE_SECONDS = 5.0
 """The longest time for reading the metrics from the database, including the wait for a connection.
@@ -61,11 +62,11 @@ async def read_metrics(
 ) -> Response:
     """Return the metrics of the service in the format of Prometheus.
 
-    Metrics about backlogs and failures are read from the database, so every web process returns
-    them for the whole service. Metrics with the label `process` describe only this process, or the
-    worker that `crm-api up` runs beside it. If the database is unavailable or too busy,
+    Metrics about backlogs and failures are read from the database and describe the whole service.
+    Metrics with the label `process` describe only one process: this web process, or the worker that
+    `crm-api up` runs on the same machine. If the database is unavailable or too busy,
     `crm_database_up` is 0 and the metrics from the database are left out. No API key is needed,
-    because the metrics contain only counts and times, no personal data.
+    because the metrics contain no personal data.
     """
     figures = await _read(uow, state)
     room = await asyncio.to_thread(metrics_export.disk_metrics, state.settings.data_dir)

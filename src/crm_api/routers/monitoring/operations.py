@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.models import AlertStatus
@@ -18,8 +18,9 @@ from crm_api.domain.monitoring.scheduled_jobs import heartbeats, schedule
 from crm_api.domain.monitoring.scheduled_jobs.schemas import ScheduledJobRead, WorkerRead
 from crm_api.platform import clock
 from crm_api.routers.http.deps import IN_STATUS, Caller, Paging, State, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 
-router = APIRouter(prefix="/v1", tags=["operations"])
+router = ResourceRouter(prefix="/v1", tags=["operations"])
 Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.paging import Cursors
@@ -36,6 +36,7 @@ from crm_api.domain.monitoring.sandbox_control.schemas import (
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
 from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
 POLL_SECONDS = 0.1
@@ -57,7 +58,9 @@ async def sandbox_controls(state: State) -> AsyncIterator[SandboxControls]:
         yield controls
 
 
-router = APIRouter(prefix="/v1/sandbox", tags=["sandbox"], dependencies=[Depends(sandbox_only)])
+router = ResourceRouter(
+    prefix="/v1/sandbox", tags=["sandbox"], dependencies=[Depends(sandbox_only)]
+)
 Admin = Annotated[Caller, require(Scope.ADMIN)]
 Controls = Annotated[SandboxControls, Depends(sandbox_controls)]
 

@@ -3,12 +3,13 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Depends, Query
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.fields import Line200, PhoneNumber
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.office.inbox import changes, listing, presence, reading, tallies
+from crm_api.domain.messaging.models.conversations import ConversationState
+from crm_api.domain.office.inbox import changes, listing, presence, tallies
 from crm_api.domain.office.inbox.rows import read_row
 from crm_api.domain.office.inbox.schemas import (
     ConversationCounts,
@@ -18,14 +19,60 @@ from crm_api.domain.office.inbox.schemas import (
     ReadUntil,
 )
 from crm_api.domain.office.inbox.searching import search_conversations
-from crm_api.domain.office.inbox.selection import InboxFilter, InboxSort
+from crm_api.domain.office.inbox.selection import (
+    NOBODY,
+    InboxAssignee,
+    InboxFilter,
+    InboxSort,
+    read_states,
+)
 from crm_api.domain.office.message_search.terms import parse_terms
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Caller, ListUow, Paging, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
-from crm_api.routers.office.inbox_parameters import AssigneeParameter, States, assignee_of
 
-router = APIRouter(prefix="/v1/conversations", tags=["conversations"])
+LONGEST_STATES = 100
+
+
+async def _states(
+    state: Annotated[
+        str | None,
+        Query(
+            max_length=LONGEST_STATES,
+            description="Only conversations in this state: `waiting`, `open`, `snoozed` or `done`. "
+            "Several states are separated by commas.",
+            examples=["waiting,open"],
+        ),
+    ] = None,
+) -> tuple[ConversationState, ...]:
+    return read_states(state, pointer="/state")
+
+
+States = Annotated[tuple[ConversationState, ...], Depends(_states)]
+
+
+AssigneeParameter = Annotated[
+    InboxAssignee | UUID | None,
+    Query(
+        description="Who is responsible for the conversations: `me` for you, `none` for nobody, or "
+        "the id of a user."
+    ),
+]
+
+
+def assignee_of(value: InboxAssignee | UUID | None, caller: Caller) -> UUID | str | None:
+    """Convert the parameter ``assignee`` to the id of a user, ``NOBODY``, or None (no filter).
+
+    Raises:
+        UserNeededError: The value is `me` and the caller is an API key.
+    """
+    if value == InboxAssignee.ME:
+        return caller.user_id
+    return NOBODY if value == InboxAssignee.NONE else value
+
+
+router = ResourceRouter(prefix="/v1/conversations", tags=["conversations"])
 Reader = Annotated[Caller, require(Scope.MESSAGES_READ)]
 Writer = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 
@@ -91,9 +138,9 @@ async def list_conversations(
 ) -> PageRead[ConversationRead]:
     """List the conversations that match all given filters, by default the latest activity first.
 
-    With the filter `unread=true` or `assignee` but without `state`, only conversations in the
-    states `waiting` and `open` are listed. With `sort=waiting_longest`, conversations whose person
-    does not wait come last.
+    If you give `unread=true` or `assignee`, and no `state`, only conversations in the states
+    `waiting` and `open` are listed. With `sort=waiting_longest`, conversations in which nobody
+    waits for an answer come last.
     """
     wanted = InboxFilter(
         states=states,
@@ -195,7 +242,7 @@ async def mark_conversation_read(
 ) -> None:
     """Mark messages of a conversation as read by you: all messages, or those up to `message_id`."""
     async with uow:
-        await reading.mark_read(
+        await changes.mark_read(
             uow,
             conversation_id=conversation_id,
             caller_id=UUID(caller.id),

@@ -3,20 +3,19 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from crm_api.domain.identity.api_keys.errors import MissingScopeError
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.dry_runs import make_call
 from crm_api.domain.office.inbox import bulk
-from crm_api.domain.office.inbox.bulk_schemas import ConversationsChanged, ConversationsUpdate
+from crm_api.domain.office.inbox.bulk import ConversationsChanged, ConversationsUpdate
 from crm_api.domain.office.inbox.errors import DryRunNeededError, TooManyConversationsError
 from crm_api.domain.office.inbox.selection import InboxAssignee, InboxFilter
 from crm_api.routers.http.deps import Caller, Uow, require
 from crm_api.routers.http.dry_run_calls import ThisCall
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/conversations", tags=["conversations"])
+router = ResourceRouter(prefix="/v1/conversations", tags=["conversations"])
 Writer = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 
 
@@ -39,10 +38,10 @@ async def change_conversations(
 ) -> ConversationsChanged:
     """Change state, assignee or tags of many conversations, selected by `ids` or by a filter.
 
-    Make a dry run first. The real request needs the `token` of the dry run. The real request is
-    refused with 409 `dry_run_changed` in two cases: it selects other conversations than the dry run
-    did, or one of them has changed since then. A change is another state, another time since which
-    the person waits, or a new message from the person.
+    Make a dry run first. Then send the request again, with the `token` of the dry run. This second
+    request is refused with 409 `dry_run_changed` if it selects other conversations than the dry run
+    did. It is also refused if one of the conversations has changed: it has another state, the
+    person waits since another time, or a new message from the person has arrived.
     """
     if not body.dry_run and body.token is None:
         raise DryRunNeededError

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 
 from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass
 from crm_api.domain.identity.api_keys.models import Scope
@@ -14,16 +14,16 @@ from crm_api.domain.messaging.conversations.schemas import MessageRead
 from crm_api.domain.messaging.media import service as media
 from crm_api.domain.messaging.media.schemas import names_files
 from crm_api.domain.messaging.models.timeline import Direction, MessageStatus
-from crm_api.domain.office.message_search.export import export_found_messages
-from crm_api.domain.office.message_search.listing import list_messages
+from crm_api.domain.office.message_search.listing import export_found_messages, list_messages
 from crm_api.domain.office.message_search.selection import MessageFilter
 from crm_api.routers.http.csv_answers import WantsCsv, csv_answer
 from crm_api.routers.http.deps import IN_STATUS, Caller, ListUow, Paging, State, require
 from crm_api.routers.http.query_parameters import QueryTime, QueryZone, start_of
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 from crm_api.routers.messaging.conversations import MESSAGES_AS_CSV
 
-router = APIRouter(prefix="/v1", tags=["conversations"])
+router = ResourceRouter(prefix="/v1", tags=["conversations"])
 Reader = Annotated[Caller, require(Scope.MESSAGES_READ)]
 
 

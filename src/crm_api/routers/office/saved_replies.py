@@ -3,15 +3,14 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from crm_api.domain.consent.models import ConsentSource
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.messaging.conversations.schemas import MessageRead
 from crm_api.domain.office.saved_replies import service as saved_replies
-from crm_api.domain.office.saved_replies.applying import apply_saved_reply
-from crm_api.domain.office.saved_replies.rendering import preview_saved_reply
+from crm_api.domain.office.saved_replies.applying import apply_saved_reply, preview_saved_reply
 from crm_api.domain.office.saved_replies.schemas import (
     SavedReplyCreate,
     SavedReplyPreview,
@@ -22,9 +21,10 @@ from crm_api.domain.office.saved_replies.schemas import (
 )
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Caller, Paging, State, Uow, business_of, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1", tags=["conversations"])
+router = ResourceRouter(prefix="/v1", tags=["conversations"])
 Reader = Annotated[Caller, require(Scope.MESSAGES_READ)]
 Sender = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 ContactReader = Annotated[Caller, require(Scope.CONTACTS_READ)]
@@ -36,7 +36,7 @@ ContactReader = Annotated[Caller, require(Scope.CONTACTS_READ)]
     openapi_extra=fails_with("invalid_template", "saved_reply_exists"),
 )
 async def create_saved_reply(body: SavedReplyCreate, uow: Uow, _caller: Sender) -> SavedReplyRead:
-    """Create a saved reply: a message that users send often, with the effects of using it."""
+    """Create a saved reply: a message that users send often, and what happens when they use it."""
     async with uow:
         made = await saved_replies.create_saved_reply(uow, body, now=clock.now())
     return SavedReplyRead.of(made)

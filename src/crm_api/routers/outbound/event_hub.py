@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 
 from crm_api.domain.campaigns.figures import live_counts
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.outbound.live_events import event_log as events
 from crm_api.domain.outbound.live_events.event_filter import EventFilter
 from crm_api.domain.outbound.live_events.event_log import LoggedEvent, LogPage, LogPosition
@@ -92,10 +92,11 @@ def select_events(
     """Return the events that pass a filter, in their order.
 
     Args:
-        event_filter: The filter. It also says whether its callers may read messages.
-        found: The events, as the log has them.
-        detailed: Events with the details of their messages, by message id. If the callers may read
-            messages, these events replace the events of the log.
+        event_filter: The filter. Its attribute ``reads_messages`` says whether the listeners with
+            this filter may read messages.
+        found: The events from the log.
+        detailed: Events that also have details of their messages, by message id. If
+            ``reads_messages`` is True, they replace the events from the log.
     """
     return [
         detailed.get(event.subject_id, event)
@@ -110,8 +111,9 @@ class EventHub:
     """Reads the log for all listeners of a web process.
 
     The application's lifespan calls ``start()`` and ``close()``. The hub sets its new position and
-    gives the chunks to the listeners without an ``await`` in between, so no listener can start in
-    between. Therefore a listener that starts at a position misses no event and gets no event twice.
+    gives the chunks to the listeners in one step, without an ``await``. So no listener can start
+    during this step. Therefore a listener that starts at a position misses no event and gets no
+    event twice.
     """
 
     def __init__(
@@ -220,14 +222,14 @@ class EventHub:
     ) -> dict[UUID, LoggedEvent]:
         """Return the ``message.received`` events in ``found``, by message id, with their details.
 
-        The details are the message's phone number, contact and first words. If no caller may read
+        The details are the message's phone number, contact and first words. If no listener may read
         messages, the details are not read, and the result is empty.
 
         Args:
             uow: An open transaction.
             found: Events of the log.
-            filters: The filters of all callers. A filter says whether its callers may read
-                messages.
+            filters: The filters of all listeners. The attribute ``reads_messages`` of a filter says
+                whether its listeners may read messages.
         """
         if not any(one.reads_messages for one in filters):
             return {}

@@ -109,7 +109,9 @@ class AccessChecks:
     async def while_valid(
         self, credentials: Hashable, *, is_valid: Callable[[], Awaitable[bool]]
     ) -> AsyncIterator[None]:
-        """Run a block, and end it as soon as ``is_valid`` returns False or raises an exception.
+        """Run the ``async with`` block; end it as soon as the credentials are no longer valid.
+
+        The block also ends if ``is_valid`` raises an exception.
 
         Args:
             credentials: A key for the credentials. Streams with equal keys share one check.
@@ -160,11 +162,12 @@ class AccessChecks:
 
 
 def access_of(request: Request, caller: Caller) -> Callable[[], AbstractAsyncContextManager[None]]:
-    """Return a function whose context manager guards the caller's access while a stream is sent.
+    """Return a function that creates a guard of the caller's access to an event stream.
 
-    The context manager ends the stream when the caller's credentials are no longer valid or when
-    their scopes have changed. While the database is unavailable, the stream stays open. This is
-    safe, because no event can be read during that time.
+    The guard is a context manager around the sending of the stream. It ends the stream when the
+    caller's credentials are no longer valid or when their scopes have changed. While the database
+    is unavailable, the stream stays open. This is safe, because no event can be read during that
+    time.
     """
 
     async def is_valid() -> bool:

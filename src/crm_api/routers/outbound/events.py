@@ -3,24 +3,23 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import Depends, Header, Query, Request, Response
 
 from crm_api.domain.campaigns.campaign_detail import read_campaign
 from crm_api.domain.identity.api_keys.errors import MissingScopeError
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.outbound.live_events.event_filter import EventFilter
-from crm_api.domain.outbound.live_events.event_log import LogPosition, parse_position
+from crm_api.domain.outbound.live_events.event_log import EventRead, LogPosition, parse_position
 from crm_api.domain.outbound.live_events.payloads import SCOPE_OF
-from crm_api.domain.outbound.live_events.streamed_events import EventRead
 from crm_api.routers.http.deps import Caller, Uow, authenticate, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
-from crm_api.routers.outbound.event_following import stream_events
-from crm_api.routers.outbound.event_frames import MARKS, EventStreamResponse
+from crm_api.routers.outbound.event_frames import MARKS, EventStreamResponse, stream_events
 from crm_api.routers.outbound.event_hub import EventHub
 from crm_api.routers.outbound.event_streams import OneStream, access_of
 
-router = APIRouter(prefix="/v1", tags=["events"])
+router = ResourceRouter(prefix="/v1", tags=["events"])
 
 EXAMPLE = """: listening
 id: 90144-3071

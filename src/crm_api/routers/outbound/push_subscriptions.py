@@ -3,8 +3,6 @@
 from http import HTTPStatus
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from crm_api.domain.kit.addresses import AddressPolicy
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.outbound.web_push import service as web_push
@@ -16,9 +14,10 @@ from crm_api.domain.outbound.web_push.schemas import (
 )
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Paging, SignedIn, State, Uow
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1", tags=["preferences"])
+router = ResourceRouter(prefix="/v1", tags=["preferences"])
 
 
 @router.get("/push-key", openapi_extra=fails_with("user_needed"))
@@ -35,11 +34,11 @@ async def read_push_key(state: State, _caller: SignedIn) -> PushKeyRead:
 async def create_push_subscription(
     body: PushSubscriptionCreate, uow: Uow, state: State, caller: SignedIn
 ) -> PushSubscriptionRead:
-    """Show your notices on a device.
+    """Show your notices, such as mentions and due tasks, on a device.
 
     The field `endpoint` identifies the device. If the device is already stored, its keys are
-    replaced. If you have more than 20 devices, the oldest one is removed. The field `notices`
-    of your preferences contains what you are notified of.
+    replaced. If you have more than 20 devices, the oldest one is removed. The field `notices` of
+    your preferences says which notices you get.
     """
     async with uow:
         stored = await web_push.subscribe(

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.addresses import AddressPolicy
@@ -33,9 +33,10 @@ from crm_api.domain.outbound.webhook_endpoints.schemas import (
 from crm_api.domain.outbound.webhook_endpoints.service import Maker
 from crm_api.platform import clock
 from crm_api.routers.http.deps import IN_STATUS, Caller, ListUow, Paging, State, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with, shows
 
-router = APIRouter(prefix="/v1/webhook-endpoints", tags=["webhook endpoints"])
+router = ResourceRouter(prefix="/v1/webhook-endpoints", tags=["webhook endpoints"])
 Reader = Annotated[Caller, require(Scope.WEBHOOKS_READ)]
 Writer = Annotated[Caller, require(Scope.WEBHOOKS_WRITE)]
 
@@ -171,10 +172,10 @@ async def rotate_webhook_secret(
     caller: Writer,
     body: WebhookSecretRotate | None = None,
 ) -> WebhookSecretRotated:
-    """Replace the signing secret. The old secret also signs for a grace period.
+    """Replace the signing secret of an endpoint. The old secret stays in use for a grace period.
 
-    The period is one day by default. During the period, each delivery has two signatures, so a
-    receiver accepts the delivery with the old or the new secret.
+    The period is one day by default. During the period, each delivery has two signatures: one with
+    the old secret and one with the new secret. So a receiver needs only one of the two secrets.
     """
     wanted = body or WebhookSecretRotate()
     async with uow:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter
-
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.dry_runs import DryRunRead, make_call
 from crm_api.domain.kit.examples import example
@@ -17,9 +15,10 @@ from crm_api.domain.people.contacts.schemas import ContactRead
 from crm_api.routers.http import problems
 from crm_api.routers.http.deps import Caller, State, Uow, require
 from crm_api.routers.http.dry_run_calls import ThisCall
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/contacts", tags=["contacts"])
+router = ResourceRouter(prefix="/v1/contacts", tags=["contacts"])
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 
 PATH = f"{router.prefix}/batch"
@@ -51,7 +50,7 @@ class ItemResult(DocumentedModel):
 
     @classmethod
     def of(cls, index: int, outcome: Outcome, *, path: str) -> Self:
-        """Make the result of one item."""
+        """Build the result of the item at the position ``index`` in the request."""
         if outcome.error is not None:
             problem = problems.document(outcome.error, path=path)
             return cls(index=index, status=problem["status"], contact=None, problem=problem)
@@ -82,7 +81,7 @@ class BatchResult(DryRunRead):
 
     @classmethod
     def of(cls, outcomes: Sequence[Outcome], *, path: str) -> Self:
-        """Make the response from the results of the items, in the order of the request."""
+        """Build the response to a batch: one result for each item, in the order of the request."""
         results = [
             ItemResult.of(index, outcome, path=path) for index, outcome in enumerate(outcomes)
         ]

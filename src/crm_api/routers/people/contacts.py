@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import Depends, Path, Query, Response
 
 from crm_api.domain.consent.schemas import ConsentDecision, ConsentEntryRead, FlagRead
 from crm_api.domain.identity.api_keys.models import Scope
@@ -30,9 +30,10 @@ from crm_api.platform import clock
 from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
 from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
 from crm_api.routers.http.query_parameters import After, Before, QueryZone, start_of
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with, shows
 
-router = APIRouter(prefix="/v1/contacts", tags=["contacts"])
+router = ResourceRouter(prefix="/v1/contacts", tags=["contacts"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 
@@ -229,10 +230,10 @@ async def delete_contact(contact_id: UUID, uow: Uow, _caller: Writer) -> None:
 async def get_timeline(
     contact_id: UUID, uow: Uow, state: State, page: Paging, caller: Reader
 ) -> PageRead[TimelineItem]:
-    """List messages, calls, opt-outs, campaign steps and notes of a contact, newest first.
+    """List messages, calls, consent decisions, campaign steps and notes of a contact, newest first.
 
-    With the scope `sales:read`, the list also has quotes, invoices, and appointments (at their
-    start times). With `insight:read`, the list also has outcomes.
+    With the scope `sales:read`, the list also has quotes, invoices and appointments. The time of an
+    appointment is its start. With `insight:read`, the list also has outcomes.
     """
     shows = TimelineParts(
         sales=caller.may(Scope.SALES_READ), outcomes=caller.may(Scope.INSIGHT_READ)

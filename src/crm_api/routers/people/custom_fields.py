@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
@@ -16,9 +16,10 @@ from crm_api.domain.people.custom_fields.schemas import (
 )
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/custom-fields", tags=["custom fields"])
+router = ResourceRouter(prefix="/v1/custom-fields", tags=["custom fields"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 DryRun = Annotated[
@@ -102,6 +103,9 @@ async def update_custom_field(
 
 @router.delete("/{field_id}", status_code=204)
 async def archive_custom_field(field_id: UUID, uow: Uow, _caller: Writer) -> None:
-    """Archive a custom field. Contacts keep their values, and new values are not checked."""
+    """Archive a custom field. Contacts keep their values.
+
+    New values under the name of the field are then accepted without a check of their type.
+    """
     async with uow:
         await custom_fields.archive(uow, field_id=field_id, now=clock.now())

@@ -3,16 +3,15 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.people.erasure import erase, records
-from crm_api.domain.people.erasure.schemas import EraseRequest, ErasureRead
+from crm_api.domain.people.erasure.records import EraseRequest, ErasureRead
 from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1", tags=["consent"])
+router = ResourceRouter(prefix="/v1", tags=["consent"])
 Admin = Annotated[Caller, require(Scope.ADMIN)]
 
 

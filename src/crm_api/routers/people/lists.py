@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.dry_runs import make_call
@@ -21,10 +21,11 @@ from crm_api.platform import clock
 from crm_api.routers.http.csv_answers import WantsCsv, csv_answer
 from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
 from crm_api.routers.http.dry_run_calls import ThisCall
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 from crm_api.routers.people.contacts import CONTACTS_AS_CSV
 
-router = APIRouter(prefix="/v1/lists", tags=["lists"])
+router = ResourceRouter(prefix="/v1/lists", tags=["lists"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 

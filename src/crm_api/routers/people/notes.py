@@ -3,16 +3,17 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.people.notes import service as notes
-from crm_api.domain.people.notes.schemas import NoteCreate, NoteRead, NoteUpdate
+from crm_api.domain.people import notes
+from crm_api.domain.people.notes import NoteCreate, NoteRead, NoteUpdate
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 
-router = APIRouter(prefix="/v1/contacts/{contact_id}/notes", tags=["notes"])
+router = ResourceRouter(prefix="/v1/contacts/{contact_id}/notes", tags=["notes"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 
@@ -56,7 +57,7 @@ async def list_notes(
 async def update_note(
     contact_id: UUID, note_id: UUID, body: NoteUpdate, uow: Uow, _caller: Writer
 ) -> NoteRead:
-    """Change the text of a note, or pin or unpin it. Its author does not change."""
+    """Change the text of a note, or pin or unpin the note. The note keeps its author."""
     async with uow:
         note = await notes.update_note(
             uow, body, contact_id=contact_id, note_id=note_id, now=clock.now()

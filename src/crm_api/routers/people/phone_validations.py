@@ -3,8 +3,6 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.people.phone_validation import service as runs
@@ -14,9 +12,10 @@ from crm_api.domain.people.phone_validation.schemas import (
 )
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with, shows
 
-router = APIRouter(prefix="/v1/phone-validations", tags=["contacts"])
+router = ResourceRouter(prefix="/v1/phone-validations", tags=["contacts"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.fields import Line200, Name200
@@ -20,9 +20,10 @@ from crm_api.domain.people.properties.schemas import (
 )
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Caller, ListUow, Paging, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(tags=["properties"])
+router = ResourceRouter(tags=["properties"])
 PATH = "/v1/properties"
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
@@ -63,7 +64,7 @@ async def list_properties(
         ),
     ] = "",
 ) -> PageRead[PropertyRead]:
-    """List properties, newest first. With `q`, they are ordered by address."""
+    """List properties, newest first. If you search with `q`, the list is ordered by address."""
     async with uow:
         found = await properties.list_properties(uow, q=q, cursor=page.cursor, limit=page.limit)
     return _page(found)

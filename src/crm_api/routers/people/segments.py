@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
@@ -25,10 +25,11 @@ from crm_api.domain.people.segments.schemas import (
 from crm_api.platform import clock
 from crm_api.routers.http.csv_answers import WantsCsv, csv_answer
 from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 from crm_api.routers.people.contacts import CONTACTS_AS_CSV
 
-router = APIRouter(prefix="/v1/segments", tags=["segments"])
+router = ResourceRouter(prefix="/v1/segments", tags=["segments"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 

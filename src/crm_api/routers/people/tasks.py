@@ -1,10 +1,10 @@
-"""Routes of tasks: what the office must do, and until when."""
+"""Routes of tasks. A task says what the office must do, and when it is due."""
 
 from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
@@ -14,9 +14,10 @@ from crm_api.domain.people.tasks.schemas import TaskCreate, TaskRead, TaskUpdate
 from crm_api.platform import clock
 from crm_api.routers.http.deps import IN_STATUS, Caller, Paging, Uow, require
 from crm_api.routers.http.query_parameters import QueryTime, QueryZone, start_of
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/tasks", tags=["tasks"])
+router = ResourceRouter(prefix="/v1/tasks", tags=["tasks"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 

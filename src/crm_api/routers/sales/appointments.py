@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from fastapi.responses import Response
 
 from crm_api.domain.identity.api_keys.models import Scope
@@ -13,8 +13,8 @@ from crm_api.domain.kit.examples import CONTACT, example_id
 from crm_api.domain.kit.fields import ClockTime
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.sales.appointments import booking, free_times, listing
-from crm_api.domain.sales.appointments.export import export_appointments
 from crm_api.domain.sales.appointments.free_times import WorkingHours
+from crm_api.domain.sales.appointments.listing import export_appointments
 from crm_api.domain.sales.appointments.models import AppointmentStatus
 from crm_api.domain.sales.appointments.schemas import (
     AppointmentCreate,
@@ -29,10 +29,11 @@ from crm_api.platform import clock
 from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
 from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
 from crm_api.routers.http.query_parameters import QueryTime, QueryZone, start_of
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 from crm_api.routers.sales.recorders import recorder_of
 
-router = APIRouter(prefix="/v1/appointments", tags=["appointments"])
+router = ResourceRouter(prefix="/v1/appointments", tags=["appointments"])
 Reader = Annotated[Caller, require(Scope.SALES_READ)]
 Writer = Annotated[Caller, require(Scope.SALES_WRITE)]
 CALENDAR = "text/calendar"
@@ -79,7 +80,7 @@ class AppointmentAssignee(StrEnum):
 
     Attributes:
         ME: The calling user.
-        NONE: Nobody.
+        NONE: No assignee.
     """
 
     ME = "me"
@@ -176,7 +177,7 @@ async def list_appointments(
 ) -> PageRead[AppointmentRead] | Response:
     """List the appointments that take place in a period, the earliest start first.
 
-    A CSV response contains all of these appointments.
+    A JSON response is one page. A CSV response contains all appointments that match.
     """
     wanted = listing.AppointmentFilter(
         starting=start_of(begin, zone),
@@ -234,13 +235,14 @@ async def find_free_times(
         ),
     ] = None,
 ) -> FreeTimesRead:
-    """Find the periods in the working hours in which a user, or every user, is free.
+    """Find the periods in the working hours in which one user is free, or all users are free.
 
-    Holidays are left out.
+    If you give none of `day_start`, `day_end` and `day`, the working hours are the office hours
+    from the company's settings. If the settings have no office hours, the working hours are Monday
+    to Friday from 09:00 to 18:00. Holidays are left out.
 
-    Without `day_start`, `day_end` and `day`, the working hours are the office hours of the
-    settings. If the settings have none, they are Monday to Friday from 09:00 to 18:00. Without
-    `from`, the search begins now. Without `to`, it ends 14 days after its start.
+    By default, the search begins now and covers 14 days. Give `from` for another start, and `to`
+    for another end.
     """
     days = list(Weekday)
     first: datetime = start_of(begin, zone) or clock.now()

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from fastapi.responses import Response
 
 from crm_api.domain.identity.api_keys.models import Scope
@@ -25,10 +25,11 @@ from crm_api.domain.sales.billing.schemas import (
 from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
 from crm_api.routers.http.deps import IN_STATUS, Caller, ListUow, Paging, State, Uow, require
 from crm_api.routers.http.query_parameters import After, Before, QueryZone, start_of
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 from crm_api.routers.sales.recorders import recorder_of
 
-router = APIRouter(prefix="/v1")
+router = ResourceRouter(prefix="/v1")
 Reader = Annotated[Caller, require(Scope.SALES_READ)]
 Writer = Annotated[Caller, require(Scope.SALES_WRITE)]
 _REFUSALS = ("contact_not_found", "other_currency", "property_not_found")

@@ -3,8 +3,6 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.addresses import AddressPolicy
 from crm_api.domain.kit.schemas import PageRead
@@ -14,9 +12,10 @@ from crm_api.domain.sales.calendar_accounts.schemas import (
     CalendarAccountRead,
 )
 from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/calendar-accounts", tags=["calendars"])
+router = ResourceRouter(prefix="/v1/calendar-accounts", tags=["calendars"])
 Reader = Annotated[Caller, require(Scope.SALES_READ)]
 Writer = Annotated[Caller, require(Scope.SALES_WRITE)]
 

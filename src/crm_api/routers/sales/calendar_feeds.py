@@ -7,23 +7,24 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Path
+from fastapi import Header, Path
 from fastapi.responses import Response
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.sales.calendars import feeds
-from crm_api.domain.sales.calendars.feed_schemas import (
+from crm_api.domain.sales.calendars.feeds import (
     CalendarFeedCreate,
     CalendarFeedCreated,
     CalendarFeedRead,
 )
 from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
 from crm_api.routers.http.preconditions import etag, matches_etag
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 from crm_api.routers.sales.appointments import CALENDAR, CALENDAR_FILE
 
-router = APIRouter(tags=["calendars"])
+router = ResourceRouter(tags=["calendars"])
 Reader = Annotated[Caller, require(Scope.SALES_READ)]
 Writer = Annotated[Caller, require(Scope.SALES_WRITE)]
 MAX_AGE = "private, max-age=300"

@@ -1,9 +1,9 @@
-"""Routes of the ledger of outcomes."""
+"""Routes that record, list and reverse outcomes, such as a paid invoice."""
 
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.examples import CONTACT, example_id
@@ -17,9 +17,10 @@ from crm_api.domain.sales.outcomes.schemas import OutcomeCreate, OutcomeRead
 from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
 from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
 from crm_api.routers.http.query_parameters import QueryTime, QueryZone, start_of
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1/outcomes", tags=["outcomes"])
+router = ResourceRouter(prefix="/v1/outcomes", tags=["outcomes"])
 Reader = Annotated[Caller, require(Scope.INSIGHT_READ)]
 Writer = Annotated[Caller, require(Scope.INSIGHT_WRITE)]
 
@@ -83,7 +84,7 @@ def _read(found: queries.FoundOutcome, caller: Caller) -> OutcomeRead:
 async def record_outcome(
     body: OutcomeCreate, uow: Uow, state: State, response: Response, caller: Writer
 ) -> OutcomeRead:
-    """Record a result of the work with a person: an appointment, a quote, a job, a payment.
+    """Record a result of the work with a person, such as a booked appointment or a paid invoice.
 
     If the same source has already recorded the same `external_id` with the same values, nothing is
     recorded. The response is then 200 with the first outcome.

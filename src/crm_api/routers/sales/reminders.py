@@ -3,8 +3,6 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.sales.appointments import listing
@@ -18,9 +16,10 @@ from crm_api.domain.sales.reminders.schemas import (
     RemindersRead,
 )
 from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
-router = APIRouter(prefix="/v1", tags=["reminders"])
+router = ResourceRouter(prefix="/v1", tags=["reminders"])
 Reader = Annotated[Caller, require(Scope.SALES_READ)]
 Sender = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 
@@ -82,7 +81,10 @@ async def delete_reminder_rule(rule_id: UUID, uow: Uow, _caller: Sender) -> None
 async def list_appointment_reminders(
     appointment_id: UUID, uow: Uow, _caller: Reader
 ) -> RemindersRead:
-    """List the reminders of an appointment, each with its status and the reason for it."""
+    """List the reminders of an appointment, each with its status.
+
+    If a reminder waits or is not sent, its field `reason` says why.
+    """
     async with uow:
         await listing.read_appointment(uow, appointment_id=appointment_id)
         found = await rules.list_reminders(uow, appointment_id=appointment_id)

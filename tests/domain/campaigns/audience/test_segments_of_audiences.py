@@ -20,7 +20,7 @@ from crm_api.domain.campaigns.errors import EmptyAudienceError, InvalidCampaignE
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.campaigns.preview import service as previews
 from crm_api.domain.campaigns.preview.schemas import PreviewRequest
-from crm_api.domain.people.models.segments import Segment
+from crm_api.domain.people.models.lists import Segment
 from crm_api.domain.people.segments import service as segments
 from crm_api.domain.people.segments.errors import SegmentInUseError
 from crm_api.domain.people.segments.schemas import SegmentUpdate

@@ -14,7 +14,7 @@ from crm_api.domain.campaigns.explain.explanation import Explanation
 from crm_api.domain.campaigns.explain.service import explain_recipient
 from crm_api.domain.campaigns.models import Campaign, CampaignMembership
 from crm_api.domain.campaigns.planning import plan as planning
-from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.consent.legal_rules.rules import load_rules
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.messaging.company.service import Business
 from crm_api.domain.messaging.models.sends import SendAttempt

@@ -5,8 +5,7 @@ from typing import Any
 
 from crm_api.domain.campaigns.forecast.hours import Hours
 from crm_api.domain.campaigns.forecast.plan import Plan, Waiting
-from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.consent.legal_rules.rules import NO_RULES
+from crm_api.domain.consent.legal_rules.rules import NO_RULES, load_rules
 from crm_api.domain.kit.windows import DAYS, Window
 
 NEW_YORK = "America/New_York"

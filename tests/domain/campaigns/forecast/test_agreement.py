@@ -22,10 +22,8 @@ from crm_api.domain.campaigns.explain.explanation import Explanation
 from crm_api.domain.campaigns.explain.service import explain_recipient
 from crm_api.domain.campaigns.forecast.schemas import ForecastRead
 from crm_api.domain.campaigns.models import Campaign
-from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
-from crm_api.domain.messaging.models.company import CompanySettings
-from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook, load_rules
+from crm_api.domain.messaging.models.lines import CompanySettings, Line
 
 SEED = int(os.environ.get("CRM_TEST_SEED", "20261128"))
 US = load_rules("us")

@@ -16,7 +16,7 @@ from tests.domain.campaigns.forecast.situations import (
     running,
 )
 
-from crm_api.domain.messaging.models.company import CompanySettings
+from crm_api.domain.messaging.models.lines import CompanySettings
 
 FIRST = date(2026, 11, 25)
 

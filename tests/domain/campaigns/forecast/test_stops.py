@@ -15,8 +15,7 @@ from tests.factories import make_campaign, make_contact, make_line, make_list, n
 from crm_api.domain.campaigns.errors import CampaignNotFoundError
 from crm_api.domain.campaigns.forecast import recipients
 from crm_api.domain.campaigns.forecast import service as forecasting
-from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.consent.legal_rules.rules import NO_RULES
+from crm_api.domain.consent.legal_rules.rules import NO_RULES, load_rules
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ from tests.conftest import NOW
 from tests.domain.messaging.sends.ledger import BUSINESS, Ledger
 
 from crm_api.domain.campaigns.planning.next_send import find_next_send
-from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
+from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook, load_rules
 from crm_api.platform.database import UnitOfWork
 
 NewUow = Callable[[], UnitOfWork]

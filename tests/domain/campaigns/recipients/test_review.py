@@ -20,7 +20,7 @@ from crm_api.domain.campaigns.models import Campaign, CampaignMembership
 from crm_api.domain.campaigns.recipients import review
 from crm_api.domain.campaigns.recipients.review import ReviewRead
 from crm_api.domain.consent.models import ContactFlag
-from crm_api.domain.kit.audit_log.models import AuditEntry
+from crm_api.domain.kit.audit_log import AuditEntry
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import JobName
 

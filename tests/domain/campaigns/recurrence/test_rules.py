@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from crm_api.domain.campaigns.recurrence.rules import InvalidRuleError, RecurrenceRule
+from crm_api.domain.campaigns.recurrence import InvalidRuleError, RecurrenceRule
 
 NEW_YORK = ZoneInfo("America/New_York")
 

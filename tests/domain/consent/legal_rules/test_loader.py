@@ -10,7 +10,7 @@ from tests.conftest import SECRET
 from tests.dev.test_up import command, free_port
 
 from crm_api.cli.up import up
-from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.consent.legal_rules.rules import load_rules
 from crm_api.domain.consent.legal_rules.schemas import ComplianceRuleKind
 from crm_api.platform.settings import Settings, SettingsError
 

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.messaging.sends.ledger import Ledger
 
-from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.consent.legal_rules.rules import load_rules
 from crm_api.domain.messaging.models.sends import SendAttempt
 from crm_api.domain.provider.openphone.answers import AnswerKind
 from crm_api.platform.database import UnitOfWorkFactory

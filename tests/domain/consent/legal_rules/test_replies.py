@@ -11,8 +11,7 @@ from tests.domain.inbound.webhook_events.support import OWN_NUMBER, PERSON, PROV
 from tests.domain.messaging.sends.ledger import TIMES
 from tests.factories import OFFICE, make_contact, make_line
 
-from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
+from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook, load_rules
 from crm_api.domain.consent.legal_rules.schemas import ComplianceRuleKind
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.messaging.conversations import user_messages

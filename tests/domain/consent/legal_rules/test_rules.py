@@ -8,8 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.consent.legal_rules.rules import FOREVER, NO_RULES, FrequencyCap, RuleBook
+from crm_api.domain.consent.legal_rules.rules import (
+    FOREVER,
+    NO_RULES,
+    FrequencyCap,
+    RuleBook,
+    load_rules,
+)
 from crm_api.domain.consent.legal_rules.schemas import ComplianceRule, ComplianceRuleKind
 from crm_api.domain.kit import regions
 from crm_api.domain.kit.zones import ZoneKey

@@ -22,7 +22,7 @@ from tests.domain.inbound.webhook_events.support import (
 from tests.factories import make_contact, make_line
 
 from crm_api.domain.inbound.webhook_events import stored_events
-from crm_api.domain.inbound.webhook_events.unknown_line import apply_decision_on_unknown_line
+from crm_api.domain.inbound.webhook_events.lines import apply_decision_on_unknown_line
 from crm_api.domain.provider.openphone.facts import ProviderEvent
 from crm_api.domain.provider.openphone.wire import parse_event
 from crm_api.platform.database import UnitOfWorkFactory

@@ -27,8 +27,7 @@ from tests.domain.messaging.sends.ledger import TIMES
 from tests.factories import make_line, number
 from tests.fakes import RecordingQueue
 
-from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
+from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook, load_rules
 from crm_api.domain.consent.models import ContactFlag, ErasedNumber, hash_phone
 from crm_api.domain.inbound.webhook_events import service as webhooks
 from crm_api.domain.messaging.company.office_hours import AwaySettings
@@ -39,8 +38,7 @@ from crm_api.domain.messaging.conversations.away_replies import (
     UnattendedMessage,
     queue_away_replies,
 )
-from crm_api.domain.messaging.models.company import CompanySettings
-from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.messaging.models.lines import CompanySettings, Line
 from crm_api.domain.messaging.models.sends import SendAttempt
 from crm_api.domain.messaging.sends import gate, queued_claim
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt

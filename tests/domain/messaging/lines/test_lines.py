@@ -13,7 +13,7 @@ from tests.fakes import RecordingQueue
 from crm_api.domain.alerts import service as operations
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.alerts.models import Alert
-from crm_api.domain.kit.audit_log.models import AuditEntry
+from crm_api.domain.kit.audit_log import AuditEntry
 from crm_api.domain.kit.paging import InvalidCursorError
 from crm_api.domain.messaging.lines import provider_lines
 from crm_api.domain.messaging.lines import service as lines

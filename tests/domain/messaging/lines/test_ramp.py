@@ -8,7 +8,7 @@ from tests.conftest import NOW
 from tests.domain.messaging.lines.test_lines import MIDNIGHT, TIMES
 from tests.factories import make_line
 
-from crm_api.domain.kit.audit_log.models import AuditEntry
+from crm_api.domain.kit.audit_log import AuditEntry
 from crm_api.domain.messaging.lines import service as lines
 from crm_api.domain.messaging.lines.schemas import CountedLine, LineRead, LineUpdate
 from crm_api.domain.messaging.models.lines import Line

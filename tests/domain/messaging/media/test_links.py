@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from tests.conftest import NOW, SECRET
 
-from crm_api.domain.messaging.media import links
+from crm_api.domain.messaging.media import service as links
 from crm_api.domain.messaging.media.errors import MediaLinkExpiredError, MediaLinkInvalidError
 
 MEDIA = UUID(int=7)

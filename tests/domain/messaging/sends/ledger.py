@@ -18,13 +18,13 @@ from crm_api.domain.messaging.conversations.reply_context import read_reply_cont
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.sends import AttemptStatus
 from crm_api.domain.messaging.sends import claim as claiming
-from crm_api.domain.messaging.sends import gate, leases, look_ups, matching, record
+from crm_api.domain.messaging.sends import gate, matching, record, settle
 from crm_api.domain.messaging.sends import report as reports
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt, ClaimOrder, ClaimResult
-from crm_api.domain.messaging.sends.look_ups import LookUp
 from crm_api.domain.messaging.sends.matching import UnknownAttempt
 from crm_api.domain.messaging.sends.record import Answered
 from crm_api.domain.messaging.sends.replies import PersonReply, note_replies
+from crm_api.domain.messaging.sends.settle import LookUp
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.provider.openphone.facts import MessageFacts
@@ -199,7 +199,7 @@ class Ledger:
         """Apply a look-up to a row that was read earlier."""
         look = LookUp(begun_at=begun_at, messages=messages, list_lags=list_lags)
         async with self.new_uow() as uow:
-            return await look_ups.conclude_look_up(uow, unknown, look, times=TIMES, now=begun_at)
+            return await settle.conclude_look_up(uow, unknown, look, times=TIMES, now=begun_at)
 
     async def not_found(self) -> None:
         """Apply two look-ups that find nothing to the only unknown attempt."""
@@ -208,7 +208,7 @@ class Ledger:
 
     async def expire(self, *, now: datetime) -> int:
         async with self.new_uow() as uow:
-            return await leases.expire_leases(uow, limit=100, now=now)
+            return await settle.expire_leases(uow, limit=100, now=now)
 
     async def flag(
         self, flag: str, *, phone: str = number(0), expires_at: datetime | None = None

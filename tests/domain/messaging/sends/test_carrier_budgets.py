@@ -16,7 +16,7 @@ from crm_api.domain.campaigns.explain.explanation import Explanation
 from crm_api.domain.campaigns.explain.service import explain_recipient
 from crm_api.domain.consent.legal_rules.rules import NO_RULES
 from crm_api.domain.messaging.company.carriers import carrier_day
-from crm_api.domain.messaging.models.company import CompanySettings
+from crm_api.domain.messaging.models.lines import CompanySettings
 from crm_api.domain.messaging.sends import carrier_budgets, usage
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.provider.openphone.answers import AnswerKind

@@ -11,8 +11,8 @@ from tests.factories import number
 from tests.locks import blocked
 
 from crm_api.domain.messaging.sends import record
-from crm_api.domain.messaging.sends.follow_ups import end_follow_ups
 from crm_api.domain.messaging.sends.record import Answered
+from crm_api.domain.messaging.sends.replies import end_follow_ups
 from crm_api.domain.messaging.sends.vocabulary import EndedBy
 from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.platform.database import UnitOfWorkFactory

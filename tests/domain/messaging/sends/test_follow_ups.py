@@ -14,7 +14,7 @@ from tests.locks import blocked
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.lifecycle import complete_finished_campaigns
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
-from crm_api.domain.messaging.sends.follow_ups import end_follow_ups
+from crm_api.domain.messaging.sends.replies import end_follow_ups
 from crm_api.domain.messaging.sends.vocabulary import EndedBy
 from crm_api.domain.people.contacts import changes as contact_changes
 from crm_api.domain.people.contacts.schemas import ContactUpdate

@@ -9,7 +9,7 @@ from tests.factories import number
 
 from crm_api.domain.consent.legal_rules.rules import NO_RULES
 from crm_api.domain.messaging.models.sends import AttemptStatus, SendKind
-from crm_api.domain.messaging.sends import queue, queued_claim, settle_by_hand
+from crm_api.domain.messaging.sends import queue, queued_claim, settle
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.domain.provider.openphone.answers import AnswerKind
 from crm_api.platform.database import UnitOfWorkFactory
@@ -203,7 +203,7 @@ async def test_person_who_sends_again_sees_one_message(
     assert await ledger.look(begun_at=after(800)) is AttemptStatus.PARKED
     member = await ledger.member()
     async with new_uow() as uow:
-        await settle_by_hand.settle_recipient(
+        await settle.settle_recipient(
             uow,
             campaign_id=ledger.campaign.id,
             contact_id=member.contact_id,

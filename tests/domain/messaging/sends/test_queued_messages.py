@@ -10,8 +10,7 @@ from tests.domain.messaging.sends.test_recording import EARLIER_TRIES
 from tests.factories import make_line, number
 from tests.fakes import RecordingQueue
 
-from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.consent.legal_rules.rules import NO_RULES
+from crm_api.domain.consent.legal_rules.rules import NO_RULES, load_rules
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.models.timeline import Activity

@@ -18,11 +18,11 @@ from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends import (
     claim_order,
     gate,
-    look_ups,
     matching,
     queue,
     queued_claim,
     report,
+    settle,
 )
 from crm_api.domain.messaging.sends import record as recording
 from crm_api.domain.messaging.sends import withdraw as sends
@@ -428,10 +428,10 @@ async def test_report_and_look_up_at_once_settle_once(
         (seen,) = await matching.list_unknown_attempts(uow, limit=10)
 
     async with committed_uow() as uow:
-        await look_ups.conclude_look_up(
+        await settle.conclude_look_up(
             uow,
             seen,
-            look_ups.LookUp(begun_at=after(20), messages=[told(at=after(1))]),
+            settle.LookUp(begun_at=after(20), messages=[told(at=after(1))]),
             times=TIMES,
             now=after(20),
         )

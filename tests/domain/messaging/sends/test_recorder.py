@@ -11,7 +11,7 @@ from tests.domain.messaging.sends.ledger import Ledger
 from crm_api.domain.messaging.sends import recorder
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.messaging.sends.limiter import Limiter
-from crm_api.domain.messaging.sends.outages import OutageWatch
+from crm_api.domain.messaging.sends.provider_pauses import OutageWatch
 from crm_api.domain.messaging.sends.record import Answered
 from crm_api.domain.messaging.sends.recorder import Recorder
 from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer

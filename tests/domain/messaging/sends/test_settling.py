@@ -8,8 +8,8 @@ from tests.conftest import NOW
 from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, told
 
 from crm_api.domain.messaging.models.sends import AttemptStatus
-from crm_api.domain.messaging.sends import look_ups, matching, settle_by_hand
-from crm_api.domain.messaging.sends.settle_by_hand import NotParkedError
+from crm_api.domain.messaging.sends import matching, settle
+from crm_api.domain.messaging.sends.settle import NotParkedError
 from crm_api.domain.provider.openphone.answers import AnswerKind
 from crm_api.domain.provider.openphone.facts import MessageFacts
 from crm_api.platform.database import UnitOfWorkFactory
@@ -367,7 +367,7 @@ async def test_canary_is_a_known_message_older_than_a_quarter_of_the_grace(
     await ledger.accept(claimed)
 
     async with new_uow() as uow:
-        found = await look_ups.find_canary(uow, line_id=ledger.line.id, times=TIMES, now=after(age))
+        found = await settle.find_canary(uow, line_id=ledger.line.id, times=TIMES, now=after(age))
 
     assert (found is not None) is is_canary
 
@@ -378,7 +378,7 @@ async def test_matched_message_is_not_a_canary(new_uow: UnitOfWorkFactory) -> No
     await ledger.report(told("delivered"))
 
     async with new_uow() as uow:
-        found = await look_ups.find_canary(uow, line_id=ledger.line.id, times=TIMES, now=after(300))
+        found = await settle.find_canary(uow, line_id=ledger.line.id, times=TIMES, now=after(300))
 
     assert found is None
 
@@ -407,7 +407,7 @@ async def test_look_up_that_failed_concludes_nothing_and_waits_its_turn(
         first, second = await matching.list_unknown_attempts(uow, limit=10)
 
     async with new_uow() as uow:
-        await look_ups.postpone_look_up(uow, first, now=after(700))
+        await settle.postpone_look_up(uow, first, now=after(700))
 
     async with new_uow() as uow:
         order = [row.id for row in await matching.list_unknown_attempts(uow, limit=10)]
@@ -441,7 +441,7 @@ async def test_person_settles_a_parked_send(
     contact_id = (await ledger.member()).contact_id
 
     async with new_uow() as uow:
-        await settle_by_hand.settle_recipient(
+        await settle.settle_recipient(
             uow,
             campaign_id=ledger.campaign.id,
             contact_id=contact_id,
@@ -464,7 +464,7 @@ async def test_message_settled_as_sent_counts_on_the_day_of_its_call(
     tomorrow = NOW + timedelta(days=1)
 
     async with new_uow() as uow:
-        await settle_by_hand.settle_recipient(
+        await settle.settle_recipient(
             uow,
             campaign_id=ledger.campaign.id,
             contact_id=(await ledger.member()).contact_id,
@@ -482,7 +482,7 @@ async def test_person_cannot_settle_what_is_not_parked(new_uow: UnitOfWorkFactor
 
     with pytest.raises(NotParkedError):
         async with new_uow() as uow:
-            await settle_by_hand.settle_recipient(
+            await settle.settle_recipient(
                 uow,
                 campaign_id=ledger.campaign.id,
                 contact_id=(await ledger.member()).contact_id,

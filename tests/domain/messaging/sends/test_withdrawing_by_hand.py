@@ -15,7 +15,7 @@ from crm_api.domain.consent.legal_rules.rules import NO_RULES
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends import queue, queued_claim
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
-from crm_api.domain.messaging.sends.withdraw_by_hand import withdraw_message
+from crm_api.domain.messaging.sends.withdraw import withdraw_message
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 SEED = int(os.environ.get("SENDING_SEED", random.SystemRandom().randrange(2**31)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from crm_api.domain.monitoring.backups import keys
-from crm_api.domain.monitoring.backups.errors import BackupError
+from crm_api.domain.monitoring.backups.archive import BackupError
 
 RIGHT = "four words and a number 7"
 

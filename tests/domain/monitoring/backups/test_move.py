@@ -21,7 +21,7 @@ from crm_api.cli.move import cli
 from crm_api.dev.embedded_servers import servers
 from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.domain.monitoring.backups import moving
-from crm_api.domain.monitoring.backups.errors import BackupError
+from crm_api.domain.monitoring.backups.archive import BackupError
 from crm_api.domain.monitoring.backups.moving import Moved
 from crm_api.platform import migration_runner, schema_revisions
 from crm_api.platform.data_dir import refuse_moved, write_secret

@@ -21,7 +21,7 @@ from crm_api.domain.messaging.models.media import Media
 from crm_api.domain.messaging.models.sends import SendAttempt
 from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.monitoring.backups import archive, making, restoring
-from crm_api.domain.monitoring.backups.errors import BackupError
+from crm_api.domain.monitoring.backups.archive import BackupError
 from crm_api.platform import migration_runner, schema_revisions
 from crm_api.platform.database import UnitOfWorkFactory, create_engine
 from crm_api.platform.ids import new_id

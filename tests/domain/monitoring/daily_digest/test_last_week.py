@@ -8,9 +8,8 @@ from tests.conftest import NOW
 from tests.routers.insight.story import Story, bought
 
 from crm_api.domain.insight.costs import CostEntry
-from crm_api.domain.monitoring.daily_digest.digest import Digest
+from crm_api.domain.monitoring.daily_digest.digest import Digest, WeekFigures, read_week
 from crm_api.domain.monitoring.daily_digest.digest_mail import write_digest_mail
-from crm_api.domain.monitoring.daily_digest.last_week import WeekFigures, read_week
 from crm_api.platform.database import UnitOfWorkFactory
 
 ZONE = "America/New_York"

@@ -11,15 +11,18 @@ from sqlalchemy import LargeBinary, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW, SECRET
 
-from crm_api.cli.doctor_database import judge_secrets
-from crm_api.cli.findings import State
-from crm_api.domain.alerts.outgoing_mail import service as mailbox
+from crm_api.cli.doctor_checks import State, judge_secrets
+from crm_api.domain.alerts import outgoing_mail as mailbox
 from crm_api.domain.all_tables import metadata
 from crm_api.domain.consent.models import hash_phone
 from crm_api.domain.inbound.webhook_setup import keys
-from crm_api.domain.monitoring.key_rotation import resealing
-from crm_api.domain.monitoring.key_rotation.resealing import SEALED_COLUMNS, SealedRows
-from crm_api.domain.monitoring.key_rotation.root_secret import open_root_secret, with_secret
+from crm_api.domain.monitoring import key_rotation
+from crm_api.domain.monitoring.key_rotation import (
+    SEALED_COLUMNS,
+    SealedRows,
+    open_root_secret,
+    with_secret,
+)
 from crm_api.domain.provider.openphone.signature import SignatureScheme
 from crm_api.platform.database import UnitOfWork, session_factory
 from crm_api.platform.encryption import Secret, UnsealError
@@ -62,7 +65,9 @@ async def open_root(uow: UnitOfWork, *given: bytes, adopts: bool = True) -> Secr
 
 async def survey(engine: AsyncEngine, secret: Secret) -> dict[str, SealedRows]:
     async with session_factory(engine)() as session:
-        return {one.table: one for one in await resealing.count_sealed_rows(session, secret=secret)}
+        return {
+            one.table: one for one in await key_rotation.count_sealed_rows(session, secret=secret)
+        }
 
 
 async def fill(client: httpx.AsyncClient, new_uow: NewUow) -> None:
@@ -111,9 +116,9 @@ async def test_all_that_is_sealed_moves_to_the_new_key(
     before = await survey(committed_db, BOTH)
 
     moved: dict[str, int] = {}
-    async for table, count in resealing.reseal_all(committed_uow, secret=BOTH):
+    async for table, count in key_rotation.reseal_all(committed_uow, secret=BOTH):
         moved[table] = moved.get(table, 0) + count
-    again = [step async for step in resealing.reseal_all(committed_uow, secret=BOTH)]
+    again = [step async for step in key_rotation.reseal_all(committed_uow, secret=BOTH)]
     after = await survey(committed_db, ONLY_NEXT)
 
     assert moved == {table: one.others for table, one in before.items()}
@@ -132,11 +137,11 @@ async def test_stopped_half_way_it_goes_on(
 ) -> None:
     await fill(committed_client, committed_uow)
 
-    running = resealing.reseal_all(committed_uow, secret=BOTH)
+    running = key_rotation.reseal_all(committed_uow, secret=BOTH)
     await anext(running)
     await running.aclose()
     between = await survey(committed_db, BOTH)
-    async for _ in resealing.reseal_all(committed_uow, secret=BOTH):
+    async for _ in key_rotation.reseal_all(committed_uow, secret=BOTH):
         pass
 
     assert any(one.others for one in between.values())
@@ -148,7 +153,7 @@ async def test_a_missing_key_is_reported_and_nothing_is_harmed(
 ) -> None:
     await fill(committed_client, committed_uow)
 
-    steps = [step async for step in resealing.reseal_all(committed_uow, secret=ONLY_NEXT)]
+    steps = [step async for step in key_rotation.reseal_all(committed_uow, secret=ONLY_NEXT)]
     found = await survey(committed_db, ONLY_NEXT)
 
     assert steps == []

@@ -9,8 +9,7 @@ from tests.domain.messaging.sends.ledger import Ledger
 from tests.domain.monitoring.watchdog.support import MINUTE, NewUow, alert, look_from, standing
 
 from crm_api.domain.alerts import circuits
-from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.consent.legal_rules.rules import NO_RULES
+from crm_api.domain.consent.legal_rules.rules import NO_RULES, load_rules
 
 LONG_DUE = NOW - timedelta(hours=1)
 

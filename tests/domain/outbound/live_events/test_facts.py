@@ -20,8 +20,8 @@ from tests.factories import make_campaign, make_contact, make_line, number
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
-from crm_api.domain.kit.event_log import recording as event_recording
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit import event_log as event_recording
+from crm_api.domain.kit.event_log import EventType
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from crm_api.domain.kit.event_log import recording as event_recording
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit import event_log as event_recording
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.outbound.live_events import event_log as events
 from crm_api.domain.outbound.live_events.event_log import (
     InvalidEventIdError,

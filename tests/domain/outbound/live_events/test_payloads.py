@@ -5,14 +5,10 @@ from typing import Any
 import pytest
 from tests.conftest import NOW
 
-from crm_api.domain.kit.event_log.event_types import EventType
-from crm_api.domain.outbound.live_events.endpoint_events import WebhookEventType, facts_of
+from crm_api.domain.kit.event_log import EventType
+from crm_api.domain.outbound.live_events.event_filter import WebhookEventType, facts_of
 from crm_api.domain.outbound.live_events.event_log import LoggedEvent
-from crm_api.domain.outbound.live_events.payloads import (
-    PAYLOADS,
-    SCOPE_OF,
-    TEST_TYPE,
-)
+from crm_api.domain.outbound.live_events.payloads import PAYLOADS, SCOPE_OF, TEST_TYPE
 from crm_api.platform.ids import new_id
 
 DATA: dict[WebhookEventType, dict[str, Any]] = {

@@ -8,9 +8,9 @@ from uuid import UUID
 from sqlalchemy import text
 
 from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit import event_log as event_recording
 from crm_api.domain.kit.addresses import ANY_PORT, AddressPolicy
-from crm_api.domain.kit.event_log import recording as event_recording
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.outbound.webhook_deliveries import fan_out
 from crm_api.domain.outbound.webhook_deliveries import service as deliveries
 from crm_api.domain.outbound.webhook_deliveries.dispatch import DispatchTerms, WebhookDispatcher

@@ -9,8 +9,8 @@ from tests.conftest import NOW
 from tests.domain.outbound.webhook_deliveries.support import House, NewUow
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.kit.event_log import recording as event_recording
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit import event_log as event_recording
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.outbound.live_events.payloads import PAYLOADS
 from crm_api.domain.outbound.webhook_deliveries import fan_out
 from crm_api.domain.outbound.webhook_endpoints import activation

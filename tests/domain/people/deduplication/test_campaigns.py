@@ -19,7 +19,7 @@ from crm_api.domain.consent.models import ConsentSource
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.sends import attempt_insertion
 from crm_api.domain.messaging.sends.claim_order import PlannedAttempt
-from crm_api.domain.messaging.sends.follow_ups import end_follow_ups
+from crm_api.domain.messaging.sends.replies import end_follow_ups
 from crm_api.domain.messaging.sends.vocabulary import EndedBy
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.ids import new_id

@@ -30,13 +30,11 @@ from crm_api.domain.messaging.models.conversations import (
 )
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.media import Media, MediaFetch
-from crm_api.domain.messaging.models.number_failures import FailureKind, NumberFailure
-from crm_api.domain.messaging.models.provider_stops import ProviderStop
+from crm_api.domain.messaging.models.number_failures import FailureKind, NumberFailure, ProviderStop
 from crm_api.domain.messaging.models.sends import SendAttempt
 from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.outbound.webhook_deliveries.models import DeliveryStatus, WebhookDelivery
-from crm_api.domain.people.models.contacts import Contact
-from crm_api.domain.people.models.notes import ContactNote
+from crm_api.domain.people.models.contacts import Contact, ContactNote
 from crm_api.domain.people.models.phone_validation import PhoneLookup
 from crm_api.domain.people.models.properties import Property, PropertyContact
 from crm_api.domain.people.models.tasks import Task

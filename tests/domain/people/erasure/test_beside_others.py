@@ -22,7 +22,7 @@ from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.sends import gate, queued_claim
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.people.erasure import erase as erasures
-from crm_api.domain.people.erasure.errors import ErasureBlockedError
+from crm_api.domain.people.erasure.records import ErasureBlockedError
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.provider.openphone.facts import EventKind, MessageFacts, ProviderEvent
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory

@@ -556,7 +556,7 @@ async def test_wrong_password_is_an_error_that_says_what_to_do(office: Office) -
 
     found = await office.account()
     assert found.status == "failing"
-    assert "Check user name and password" in (found.error or "")
+    assert "Check the user name and the password" in (found.error or "")
     assert "wrong" not in (found.error or "")
 
 

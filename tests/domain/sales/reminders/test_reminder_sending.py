@@ -12,8 +12,7 @@ from tests.conftest import NOW, SECRET
 from tests.domain.messaging.sends.ledger import BUSINESS, TIMES
 from tests.factories import make_contact, make_line, number
 
-from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
+from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook, load_rules
 from crm_api.domain.consent.models import ConsentSource
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.models.timeline import Activity
@@ -21,8 +20,8 @@ from crm_api.domain.messaging.sends.queued_claim import claim_queued
 from crm_api.domain.people.contacts.changes import delete_contact
 from crm_api.domain.sales.appointments import booking
 from crm_api.domain.sales.reminders import rules, sending
-from crm_api.domain.sales.reminders.errors import InvalidReminderError
 from crm_api.domain.sales.reminders.models import AppointmentReminder
+from crm_api.domain.sales.reminders.rules import InvalidReminderError
 from crm_api.domain.sales.reminders.schemas import ReminderRuleCreate, ReminderRuleUpdate
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.ids import new_id

@@ -23,7 +23,7 @@ from crm_api.domain.messaging.sends.number_rules import (
     NumberRule,
     stopping_rule,
 )
-from crm_api.domain.people.segments import audience as segments
+from crm_api.domain.people.segments import compiler as segments
 
 STATEMENTS_KEPT = 32
 """The number of built statements that are cached. Audiences without segments need only eight."""
@@ -38,8 +38,8 @@ class AudienceConditions:
             if the audience is a list or contacts by id.
         left_out: The condition that a contact is not in an excluded segment. Empty if no segment is
             excluded.
-        exclusions: The kinds of exclusion that the audience uses, such as contacts or lists, as
-            keys of ``EXCLUSIONS`` and in their order.
+        exclusions: The keys of ``EXCLUSIONS`` that the audience uses, such as ``exclude_list_ids``,
+            in the order of ``EXCLUSIONS``.
     """
 
     named: str = ""
@@ -170,10 +170,10 @@ def assess(
     Args:
         conditions: The conditions of the audience.
         is_named: The SQL condition that ``contact c`` belongs to the audience.
-        people: The table, or a sub-select, of the contacts that are checked.
-        each: Text that is added to each sub-select: ``OFFSET 0`` makes PostgreSQL run the
-            sub-select once per person; with an empty text, PostgreSQL may use a join instead.
-        flags_filter: A condition for ``flags``, which limits it to the phone numbers of one page.
+        people: The table or the sub-select from which the contacts are read.
+        each: SQL that is added to each sub-select. ``OFFSET 0`` makes PostgreSQL run the sub-select
+            once per person. With an empty text, PostgreSQL may use a join instead.
+        flags_filter: A condition that limits the CTE ``flags`` to the phone numbers of one page.
             With an empty text, the flags of all phone numbers are read.
     """
     before = WAS_MESSAGED_BEFORE.format(phone="a.phone", contact="a.contact_id", each=each)
@@ -237,7 +237,7 @@ class AudienceSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedAudience:
-    """The conditions from which audience statements are built, and their bind values."""
+    """The SQL conditions that select an audience, and the bind values for them."""
 
     conditions: AudienceConditions
     values: dict[str, Any]
@@ -313,7 +313,7 @@ def _uuids(source: dict[str, Any], many: str, one: str = "") -> list[UUID]:
 
 
 class WeighedVariant(Protocol):
-    """A variant of a stored campaign, or of a request."""
+    """A variant with its weight. It belongs to a stored campaign or to a request."""
 
     @property
     def weight(self) -> int:

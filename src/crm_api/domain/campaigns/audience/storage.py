@@ -81,26 +81,26 @@ async def store_next_chunk(
 ) -> StoredChunk | None:
     """Store the next chunk of a scheduled campaign's audience as recipients.
 
-    One row is stored for each person. The person then waits for the message (and is due now), is in
-    review, is on hold, or is skipped. The same transaction stores the progress in the campaign's
-    row. So any worker can continue after a crash, and no person is stored twice. The last chunk
-    sets ``recipients_total``; from then on the campaign may begin. After a large audience is
-    stored, call ``refresh_statistics`` in a separate unit of work.
+    One row is stored for each person. By its status, the person waits for the message (and is due
+    now), is in review, is on hold, or is skipped. The same transaction stores the progress in the
+    campaign's row. So any worker can continue after a crash, and no person is stored twice. The
+    last chunk sets ``recipients_total``; from then on the campaign may begin. After a large
+    audience is stored, call ``refresh_statistics`` in a separate unit of work.
 
     Contacts and list members that were added after the start request are left out. Other changes,
-    such as exclusions, deletions and flags, are considered if they are stored before the chunk. If
-    an opt-out is stored at the same time as the chunk, it cannot cancel the person's new row,
-    because it does not see this row yet. The person still gets no message, because opt-outs are
-    checked again before each message is sent.
+    such as exclusions, deletions and flags, are considered if they are stored before the chunk. An
+    opt-out that is stored at the same time as the chunk does not see the person's new row, and
+    cannot cancel it. The person still gets no message, because opt-outs are checked again before
+    each message.
 
     Args:
         uow: The unit of work.
         campaign_id: The campaign.
         limit: The maximum number of people.
         now: The present instant.
-        begin_next: A function that starts the next chunk, for example with ``store_chunk_ahead`` in
-            another transaction. It is called before this chunk is inserted, but only if more people
-            may follow. Its argument is the id of the last contact in this chunk.
+        begin_next: A function that starts to store the next chunk in another transaction, for
+            example with ``store_chunk_ahead``. It is called before this chunk is inserted, but only
+            if more people may follow. Its argument is the id of the last contact in this chunk.
 
     Returns:
         None if the audience is already completely stored, the campaign is not scheduled, or another
@@ -136,26 +136,25 @@ async def store_chunk_ahead(
     now: datetime,
     is_turn: Awaitable[bool],
 ) -> StoredChunk:
-    """Store the chunk after the one that another transaction is storing at the same time.
+    """Store a chunk while another transaction is still storing the chunk before it.
 
-    The rows are inserted without a lock on the campaign. The campaign is locked only after the
-    other chunk was committed. Then this function checks that the campaign is still scheduled, and
-    that the other chunk ended with the contact ``after``. If not, it raises an error, so that no
-    chunk is stored after a pause or a cancel. The other transaction must not wait for this
-    transaction.
+    This function inserts the rows without a lock on the campaign. It locks the campaign only after
+    the other transaction was committed. Then it checks that the campaign is still scheduled, and
+    that the chunk before ended with the contact ``after``. If not, it raises an error, so that no
+    chunk is stored after a pause or a cancel. The other transaction must not wait for this one.
 
     Args:
         uow: The unit of work, on another connection.
         campaign_id: The campaign.
-        after: The contact after which the chunk begins.
+        after: The last contact of the chunk before.
         limit: The maximum number of people.
         now: The present instant.
-        is_turn: Resolves when the other transaction has ended: to True if it was committed, to
-            False if it was rolled back. This function awaits it after the insert.
+        is_turn: Waits for the end of the other transaction. The result is True if that transaction
+            was committed, False if it was rolled back. It is awaited after the insert.
 
     Raises:
-        ChunkOvertakenError: The check failed, or the other chunk was rolled back. The caller must
-            roll back this transaction.
+        ChunkOvertakenError: The check failed, or the other transaction was rolled back. The caller
+            must roll back this transaction.
     """
     campaign = await uow.session.get_one(Campaign, campaign_id)
     page = await resolve_page(uow.session, campaign=campaign, after=after, limit=limit, now=now)
@@ -250,9 +249,9 @@ def insert_chunk_statement(conditions: AudienceConditions, *, on_conflict: str =
     If ``on_conflict`` is ``SKIP_STORED``, people and phone numbers that the campaign already has
     are left out. If it is empty, they cause an ``IntegrityError``.
 
-    In the result, ``named`` is the number of all people in the page, and ``people`` is the number
-    of those who were stored. ``named`` is needed to find the end of the audience: if all people of
-    a page are excluded, ``people`` is 0, but further pages may follow.
+    The statement returns the fields of ``InsertedChunk``. The field ``named`` is needed to find the
+    end of the audience: if all people of a page are excluded, ``people`` is 0, but further pages
+    may follow.
     """
     return text(f"""
         WITH {_assess_page(conditions)}, inserted AS (

@@ -27,13 +27,15 @@ _RENAMED = {"mode": "pacing_mode"}
 
 
 def columns_of_request(body: CampaignCreate | CampaignUpdate, *, only_given: bool) -> Columns:
-    """Return the values of a request by column of ``campaign``, without the variants.
+    """Return the columns of ``campaign`` that a request sets, with their values.
+
+    Variants are not included, because they have a table of their own.
 
     Args:
         body: The request.
-        only_given: If True, the result has no columns for the fields that the request leaves out.
-            The same applies to the fields inside ``schedule``, ``pacing`` and ``rules``. If False,
-            the columns of these fields get their defaults.
+        only_given: If True, a field that the request leaves out has no column in the result. If
+            False, the column of such a field gets the default value. This also applies to the
+            fields inside ``schedule``, ``pacing`` and ``rules``.
     """
     given = body.model_dump(exclude_unset=only_given)
     columns: Columns = {name: given[name] for name in _DIRECT if name in given}
@@ -176,7 +178,7 @@ def _schedule_faults(columns: Columns) -> list[FieldProblem]:
 
 
 def find_date_faults(columns: Columns, *, now: datetime) -> list[FieldProblem]:
-    """Return one fault each if ``start_at`` or ``end_at`` is in the past.
+    """Return the faults of ``start_at`` and ``end_at``: a date in the past is a fault.
 
     Columns that are missing or None are not checked.
     """

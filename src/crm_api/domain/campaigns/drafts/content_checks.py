@@ -16,7 +16,7 @@ from crm_api.domain.kit.errors import FieldProblem
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.lists import ContactList
-from crm_api.domain.people.segments import audience as segments
+from crm_api.domain.people.segments import compiler as segments
 from crm_api.platform.database import UnitOfWork
 
 _SHOWN_FAULTS = 20
@@ -26,10 +26,9 @@ _SHOWN_FAULTS = 20
 async def copy_template_bodies(uow: UnitOfWork, body: CampaignCreate | CampaignUpdate) -> None:
     """For each variant and follow-up that has a ``template_id``, copy the body of the template.
 
-    ``template_version`` is set to the version that was copied. If the request has both a body and a
-    ``template_id``, the body of the request is kept. ``template_id`` and ``template_version`` are
-    then set to None if the template does not exist, or if its body differs from the body of the
-    request.
+    ``template_version`` is set to the version that was copied. If the request also has a body, this
+    body is kept. If the kept body differs from the body of the template, or the template does not
+    exist, ``template_id`` and ``template_version`` are set to None.
 
     Raises:
         InvalidCampaignError: A template or a template version does not exist, and the request has

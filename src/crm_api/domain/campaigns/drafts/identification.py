@@ -67,7 +67,7 @@ def find_identification_faults(
     business: Business,
     line: Line,
 ) -> list[IdentificationFault]:
-    """Return the missing parts of all variants.
+    """Return the required parts that are missing in the message of each variant.
 
     Each variant is rendered and checked twice: for a contact that has all values, and for a contact
     that has none. A variant that no one gets is not checked.

@@ -10,12 +10,8 @@ from sqlalchemy.dialects.postgresql import insert
 from crm_api.domain.campaigns.drafts import content
 from crm_api.domain.campaigns.drafts.service import read_variants, store_variants
 from crm_api.domain.campaigns.models import Campaign
-from crm_api.domain.campaigns.recurrence.series import (
-    DRAFTED_AHEAD,
-    next_occurrence,
-    occurrence_columns,
-)
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.campaigns.recurrence import DRAFTED_AHEAD, next_occurrence, occurrence_columns
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
@@ -50,12 +46,12 @@ def due_series_statement(*, now: datetime) -> Select[Campaign]:
 
 
 async def draft_due_occurrences(uow: UnitOfWork, *, now: datetime) -> DraftedOccurrences:
-    """Draft the next occurrence of up to 20 series, and store the instant of the following one.
+    """Draft the next occurrence of up to 20 series, and plan the occurrence after it.
 
     A lock on the series, and a unique index on series and occurrence, ensure that each occurrence
     is drafted only once. If the instant of an occurrence has passed, for example while no worker
     ran, the occurrence is left out, because it would start at the wrong time. Call this function
-    until ``series`` is 0.
+    again until the ``series`` of the result is 0.
     """
     found = await uow.session.scalars(
         due_series_statement(now=now), execution_options={"populate_existing": True}

@@ -17,7 +17,7 @@ from crm_api.domain.campaigns.drafts import content
 from crm_api.domain.campaigns.drafts.content_checks import check_content, copy_template_bodies
 from crm_api.domain.campaigns.errors import CampaignNotEditableError
 from crm_api.domain.campaigns.models import Campaign, CampaignVariant
-from crm_api.domain.campaigns.recurrence.series import next_occurrence
+from crm_api.domain.campaigns.recurrence import next_occurrence
 from crm_api.domain.campaigns.schemas import LONGEST_NAME, CampaignCreate, CampaignUpdate, Variant
 from crm_api.domain.kit.errors import FieldProblem
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
@@ -69,9 +69,9 @@ async def update_campaign(
 ) -> CampaignDetail:
     """Change a campaign. Fields that the request leaves out do not change.
 
-    ``name``, ``recurrence`` and ``archived`` can change in every status. If any field of a draft
-    except ``archived`` changes, the draft loses its approval. Then ``author_id``, the key or user
-    who changed the draft, may not approve it.
+    ``name``, ``recurrence`` and ``archived`` can change in every status, other fields only in a
+    draft. A changed draft loses its approval, unless only ``archived`` changes. ``author_id`` is
+    the key or user who changes the campaign. This key or user may not approve the changed draft.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.

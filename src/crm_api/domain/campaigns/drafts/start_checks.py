@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.campaigns.approvals.service import require_approval
+from crm_api.domain.campaigns.approvals import require_approval
 from crm_api.domain.campaigns.audience.selection import (
     STATEMENTS_KEPT,
     AudienceConditions,
@@ -19,11 +19,7 @@ from crm_api.domain.campaigns.audience.selection import (
 from crm_api.domain.campaigns.campaign_detail import CampaignDetail
 from crm_api.domain.campaigns.drafts import content, identification
 from crm_api.domain.campaigns.drafts.content_checks import find_unknown_sources
-from crm_api.domain.campaigns.errors import (
-    NO_RECIPIENTS,
-    EmptyAudienceError,
-    InvalidCampaignError,
-)
+from crm_api.domain.campaigns.errors import NO_RECIPIENTS, EmptyAudienceError, InvalidCampaignError
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.campaigns.schedule import first_opening, next_open, resolve_zones
 from crm_api.domain.consent.legal_rules.rules import RuleBook
@@ -78,8 +74,8 @@ async def find_start_problems(
 ) -> list[CrmError]:
     """Return all errors for which ``check_start`` would refuse the start, not only the first.
 
-    If a check finds an ``InvalidCampaignError``, this error is the last in the list. The later
-    checks are not made, because they could need data that is missing.
+    The checks end at the first ``InvalidCampaignError``, because later checks could need data that
+    is missing. This error is then the last one in the list.
     """
     problems: list[CrmError] = []
     for check in _checks(uow, detail, sender=sender, rules=rules, now=now):
@@ -154,10 +150,10 @@ async def _require_reachable_person(
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
 def reachable_zone_statement(conditions: AudienceConditions) -> TextClause:
-    """Return the statement that finds one person who may get a message, and reads the zone key.
+    """Return the statement that reads the zone key of one person who may get a message.
 
     A zone key consists of the states and time zones that are possible for a person. People whose
-    zone key is in the parameter ``shut`` are ignored.
+    zone key is in the parameter ``shut`` of the statement are ignored.
     """
     return text(f"""
         WITH {assess_audience(conditions)}
@@ -216,9 +212,10 @@ class _Hours:
         return opening is not None and (self.end_at is None or opening < self.end_at)
 
     def never_open(self, zone_keys: Sequence[str]) -> FieldProblem:
-        """Return why no message may ever be sent to people with these zone keys, as a field error.
+        """Return the field error for a campaign that can never send to people with these zone keys.
 
-        A zone key consists of the states and time zones that are possible for a person.
+        The error says why. A zone key consists of the states and time zones that are possible for a
+        person.
         """
         openings = [
             opening for zone_key in zone_keys if (opening := self._first(zone_key)) is not None

@@ -132,40 +132,38 @@ RECIPIENT_FACTS = text(f"""
 class RecipientFacts(ContactValues):
     """A recipient, with the campaign, the line, and the results of the rules that a claim checks.
 
-    An attempt is unclear if it is not known whether its message was sent. The text of a bool
-    attribute says what True means.
+    An attempt is unclear if it is not known whether its message was sent.
 
     Attributes:
-        is_known: The recipient's variant is the one for people who were in touch with the company
-            before; None if no variant is assigned.
+        is_known: True if the recipient's variant is only for people who were in touch with the
+            company before; None if no variant is assigned.
         kind: Whom the campaign is for.
         name: The name of the line.
         number: The phone number of the line.
         unclear_status: The status of the recipient's unclear attempt; None if there is none.
-        unclear_code: The error code of this attempt; None if it has no code, or if there is no such
-            attempt.
-        unclear_since: When this attempt sent its request to the provider; None if there is no such
-            attempt.
-        is_trial_busy: The line was blocked and is now tested with one message at a time, and such a
-            message is being sent now.
+        unclear_code: The error code of the recipient's unclear attempt; None if there is none.
+        unclear_since: When the recipient's unclear attempt sent its request to the provider; None
+            if there is no such attempt.
+        is_trial_busy: True if the line was blocked and is now tested with one message at a time,
+            and the message of this test is being sent now.
         number_rules: The rules about the recipient's phone number, such as an opt-out, that prevent
             campaign messages.
         ended_by: Why the person gets no more follow-ups; None if further follow-ups are sent.
-        is_kept: An earlier attempt to send a message to the number is unclear. The next message
-            waits until it is settled.
-        kept_until: The latest time until which such an attempt prevents the next message, possibly
-            in the past; None if there is no such attempt.
-        was_contacted: The campaign skips or reviews people who got a message before, and this
-            person got one.
-        was_texted_lately: Another campaign sent to the number in the last ``min_days_between``
-            days.
-        was_texted_often: The number has reached the legal limit of messages.
+        is_kept: True if an earlier attempt to send to the phone number is unclear, so that the next
+            message must wait, at the latest until ``kept_until``.
+        kept_until: The latest time until which such an attempt prevents the next message. The time
+            may be in the past. None if there is no such attempt.
+        was_contacted: True if the campaign skips or reviews people who got a message before, and
+            this person got one.
+        was_texted_lately: True if another campaign sent to the phone number in the last
+            ``min_days_between`` days.
+        was_texted_often: True if the phone number has reached the legal limit of messages.
         often_until: When the legal limit allows the next message.
-        is_capped: The number has reached the ``frequency_cap`` of the campaign.
+        is_capped: True if the phone number has reached the ``frequency_cap`` of the campaign.
         capped_until: When the ``frequency_cap`` allows the next message.
-        is_busy: Another message to the number is being sent.
-        last_texted_at: When another campaign last sent to the number; None if no other campaign
-            has sent to it.
+        is_busy: True if another message to the phone number is being sent.
+        last_texted_at: When another campaign last sent to the phone number; None if no other
+            campaign has.
     """
 
     contact_id: UUID

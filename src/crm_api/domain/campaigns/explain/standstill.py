@@ -61,10 +61,10 @@ async def find_standstills(
 ) -> list[Standstill]:
     """Return the campaigns that should have sent a message since ``now - after``, but sent none.
 
-    A recipient of such a campaign was due for this whole time, but the provider accepted none of
-    the messages of the campaign. A campaign is not returned if a rule prevents its messages now:
-    hours, limits, pacing, a blocked line, or a rule about the person. ``plan_sends`` and
-    ``explain_recipient`` check these rules.
+    In each of these campaigns, a recipient was due for the whole time since ``now - after``. The
+    provider accepted no message of the campaign in this time, and no message is being sent now. A
+    campaign is not returned if a rule prevents its messages now: hours, limits, pacing, a blocked
+    line, or a rule about the person. ``plan_sends`` and ``explain_recipient`` check these rules.
     """
     plan = await planning.plan_sends(uow, rules=rules, business=business, now=now)
     pairs = [(order.campaign_id, key) for order in plan.orders for key in order.open_zones]

@@ -30,10 +30,10 @@ class RecipientCase:
         campaign_used: The number of today's messages that count for the daily limit of the
             campaign.
         line_used: The number of today's messages that count for the daily limit of the line.
-        carriers: How much of each carrier's budget (its daily limit for the company) is left today;
-            None if no carrier has a budget.
+        carriers: The carrier budgets, and what is left of each today. A budget is the company's
+            daily limit at a mobile carrier. None if there is no budget.
         carrier: The name of the mobile carrier of the recipient's number, as in ``carriers``.
-        call: The longest time that the request which sends the message may take.
+        call: The maximum duration of the request that sends the message.
     """
 
     facts: RecipientFacts

@@ -1,1 +1,1 @@
-"""Statistics and A/B tests of campaigns; pause campaigns with too many failures or opt-outs."""
+"""Compute statistics and A/B tests; pause campaigns with too many failures or opt-outs."""

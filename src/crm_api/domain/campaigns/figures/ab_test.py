@@ -59,7 +59,7 @@ def compare_variants(
     Args:
         campaign: The campaign, in any status.
         variants: All its variants, by position.
-        rows: The counts of the recipients of the campaign at the first message.
+        rows: The recipients of the first message, counted by variant and status.
     """
     counts = list(rows)
     arms = [_arm(variant, counts) for variant in variants if variant.weight]

@@ -86,7 +86,8 @@ class Comparison:
         higher: The variant with the higher rate.
         lower: The variant with the lower rate.
         log_e_value: The natural logarithm of the e-value.
-        p_value: The p-value, valid at any time and corrected for the number of pairs.
+        p_value: The p-value, valid at any time and corrected for the number of pairs of variants in
+            the campaign.
     """
 
     measure: ComparedMeasure
@@ -109,8 +110,8 @@ class ExperimentResult:
         status: The result of comparing the reply rates.
         winner: The variant that gets more replies than all others; None if there is no such
             variant, or if that variant is harmful.
-        p_value: The p-value of the winner; None without a winner, or if the other variants were
-            stopped earlier.
+        p_value: The largest p-value of the comparisons of the winner with the other variants, by
+            replies. None if there is no winner, or if all other variants are stopped.
         comparisons: The comparisons of each pair of compared variants, by replies and by opt-outs.
             Variants that are stopped, or have too few messages, are not compared.
         harmful: The variants with more opt-outs than another variant, including those that were
@@ -198,20 +199,22 @@ def _above_all(
 def log_difference(hits: tuple[int, int], *, texts: tuple[int, int]) -> float:
     """Return the natural logarithm of the e-value for a difference between two rates.
 
-    If the rates are equal, each hit (a reply or an opt-out) belongs to the first variant with a
-    probability equal to that variant's share of the messages. The e-value is the likelihood of the
-    hits under a Beta mixture around this share, divided by their likelihood under the share itself.
-    Each person can be a hit only once, so hits are drawn without replacement: after many hits, a
-    variant has fewer people left who can reply. The e-value is a supermartingale in this case too,
-    because the mean of the mixture is the share.
+    A hit is a reply or an opt-out. If the two rates are equal, the probability that a hit belongs
+    to the first variant is this variant's share of the messages. The e-value is a ratio of two
+    likelihoods of the hits: the likelihood under a Beta mixture around this share, divided by the
+    likelihood under the share itself.
+
+    Each person can be a hit only once. So after many hits, a variant has fewer people left who can
+    reply. The e-value is a supermartingale in this case too, because the mean of the mixture is the
+    share.
 
     Args:
         hits: The replies or opt-outs of each variant.
         texts: The messages of each variant; both numbers are above 0.
 
-    Source: M. Lindon and A. Malek, "Anytime-Valid Inference for Multinomial Count Data",
-    NeurIPS 2022, arXiv:2011.03567, abstract read 2026-11-25; the mixture of a likelihood ratio is
-    H. Robbins, "Statistical Methods Related to the Law of the Iterated Logarithm", 1970.
+    Source: M. Lindon and A. Malek, "Anytime-Valid Inference for Multinomial Count Data", NeurIPS
+    2022, arXiv:2011.03567, abstract read 2026-11-25; the mixture of a likelihood ratio is H.
+    Robbins, "Statistical Methods Related to the Law of the Iterated Logarithm", 1970.
     """
     first, second = hits
     share = texts[0] / sum(texts)

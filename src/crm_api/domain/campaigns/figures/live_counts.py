@@ -1,4 +1,4 @@
-"""Read the recipient counts of campaigns, to show progress live; merge the stored counts."""
+"""Read the recipient counts of campaigns, to show progress live; merge the rows of counts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,10 @@ class _StatusSum:
 
 
 class CampaignCounters(BaseModel):
-    """The recipient counts of a campaign at its first step, as in its statistics."""
+    """The recipient counts of a campaign at its first step.
+
+    The statistics of the campaign show the same counts.
+    """
 
     recipients_total: int
     by_status: StatusCounts
@@ -42,7 +45,10 @@ class CampaignCounters(BaseModel):
 async def count_campaigns(
     uow: UnitOfWork, *, campaign_ids: Sequence[UUID]
 ) -> dict[UUID, CampaignCounters]:
-    """Return the recipient counts by campaign id. All counts are 0 if there are no recipients."""
+    """Return the recipient counts of each campaign, by campaign id.
+
+    If a campaign has no recipients, all its counts are 0.
+    """
     values = {"campaign_ids": list(campaign_ids)}
     rows = typed_rows(_StatusSum, await uow.session.execute(COUNTERS, values))
     counted = {}

@@ -40,7 +40,7 @@ class RateCounts:
         """Return the counts since the last resume.
 
         Args:
-            before: The counts at the last resume, as ``to_json`` returned them; None if the
+            before: The counts at the last resume, in the format of ``to_json``; None if the
                 campaign was never resumed.
         """
         start = before or {}
@@ -51,10 +51,10 @@ class RateCounts:
         )
 
     def with_counts(self, *, failed: int, opted_out: int) -> "RateCounts":
-        """Return a copy of the counts with the given numbers of failures and opt-outs.
+        """Return a copy of the counts with other numbers of failures and opt-outs.
 
-        If ``failed`` is lower than before, the messages in the difference are counted as sent. So
-        the number of all messages does not change.
+        A message that no longer counts as failed counts as sent. So the number of all messages does
+        not change.
         """
         return RateCounts(
             texts=max(0, self.texts + self.failed - failed), failed=failed, opted_out=opted_out

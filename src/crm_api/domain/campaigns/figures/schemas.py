@@ -51,7 +51,7 @@ class RateInterval(ReadModel):
 
 
 class MessageOutcomes(ReadModel):
-    """Sums and rates of the messages to some recipients.
+    """Counts and rates of the messages to a group of recipients, such as those of one variant.
 
     Rates are strings from 0 to 1 with four decimals. Rates and intervals are null before the first
     message.

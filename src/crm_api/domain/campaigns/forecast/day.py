@@ -44,7 +44,7 @@ class Cohort:
         self.total = self.size = 0.0
 
     def add(self, place: int, texts: float) -> None:
-        """Add people who wait in a place: one person for each of ``texts`` messages."""
+        """Add waiting people to a place: one person for each of ``texts`` messages."""
         waiting = self.shares[place] * self.people[place] + texts
         self.people[place] += texts
         self.shares[place] = waiting / self.people[place] if self.people[place] else 0.0
@@ -71,10 +71,10 @@ class Cohort:
     def take(self, texts: float, places: Sequence[int]) -> list[tuple[int, float]]:
         """Remove up to ``texts`` people who wait in these places.
 
-        People who became due earlier are removed first. They are in the place where the largest
-        share of the people still waits, because people become due at a constant rate in each place.
-        So people are removed from this place until its share is as low as the second largest share,
-        then from both places, and so on.
+        People who became due earlier are removed first. In each place, people become due at a
+        constant rate. So the people who have been due longest are in the place where the largest
+        share still waits. People are removed from this place until its share is as low as the
+        second largest share, then from both places, and so on.
 
         Returns:
             Pairs of a place and the number of people that were removed there.
@@ -104,13 +104,13 @@ class Cohort:
 class Pace:
     """Computes how many messages the pacing allows in a period, and when the last of them is sent.
 
-    A place closes when sending to it must stop for the day. With even spreading, the messages of a
-    day are spread over the time until all places are closed. On a shared line, a campaign begins
-    with an equal share of the line. When other campaigns have no more messages to send, this
-    campaign sends faster.
+    A place closes when sending to it must stop for the day. If the pacing spreads the messages of a
+    day evenly, they are spread over the time until all places are closed.
 
     ``eagerness`` is the sending rate at the beginning of the day, divided by the mean rate of the
-    day. It is above 0 and at most 1. With 1, the rate is constant.
+    day. It is above 0 and at most 1. With 1, the rate is constant. With a smaller value, the
+    campaign shares its line with other campaigns, and sends faster when they have no more messages
+    to send.
     """
 
     def __init__(self, pacing: Pacing, per_second: float, eagerness: float) -> None:
@@ -146,7 +146,7 @@ class Pace:
         return min(most, left * gone)
 
     def take(self, texts: float) -> float:
-        """Record that ``texts`` messages are sent in the period that was last given to ``room``.
+        """Record that ``texts`` messages are sent in the period of the last call of ``room``.
 
         Returns:
             When the last of these messages is sent.

@@ -1,16 +1,15 @@
 """Predict when a campaign sends its last message, and which rule delays this message most.
 
 P50 and P90 are instants. The last message is sent before P50 with a probability of 50 %, and before
-P90 with a probability of 90 %. P50 is simulated with the means of the random quantities: replies,
-repeated messages, and messages of the line outside campaigns. P90 is simulated with a larger number
-of messages, which the real number exceeds with a probability of only 10 % (by a normal
-approximation).
+P90 with a probability of 90 %. Some quantities of the plan are random: replies, repeated messages,
+and messages of the line outside campaigns. The simulation for P50 uses their means. The simulation
+for P90 uses a larger number of messages, so large that the real number is above it with a
+probability of only 10 % (by a normal approximation).
 
-The rule that delays the campaign most is the binding rule. To find it, the plan is simulated once
-for each rule, without this rule, and the results are compared. Without the binding rule, the
-largest number of people get their messages before the campaign ends. If this number is the same
-without any of the rules, the binding rule is the one without which the last message is sent
-earliest.
+The binding rule is the rule that delays the campaign most. To find it, the plan is simulated
+several times, each time without one of the rules. The binding rule is the rule without which the
+largest number of people get their messages before the campaign ends. If this number is the same for
+all rules, it is the rule without which the last message is sent earliest.
 """
 
 from collections.abc import Callable, Mapping
@@ -86,6 +85,8 @@ class Share:
     def variance_of(self, texts: float) -> float:
         """Return the variance of the number of future messages that have the property.
 
+        The property is, for example, that the message gets a reply.
+
         Args:
             texts: The number of all future messages.
         """
@@ -99,8 +100,8 @@ class Odds:
 
     Attributes:
         replies: The share of messages that get a reply, so that no follow-up is sent.
-        repeats: The share of messages that are sent in a second attempt. The first attempt was
-            unclear: it did not send the message, but it counts for the daily limits.
+        repeats: The share of messages that are sent in a second attempt, after an unclear first
+            attempt that did not send the message. Both attempts count for the daily limits.
         others_a_day: The mean number of messages a day on the line that belong to no campaign.
         others_variance: The variance of the number of these messages a day.
     """

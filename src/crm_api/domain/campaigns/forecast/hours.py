@@ -94,9 +94,14 @@ class Calendar:
 
 @lru_cache(maxsize=32)
 def calendar_for(hours: Hours, zone_keys: tuple[str, ...], first: date) -> Calendar:
-    """Return the times of a year at which messages are allowed, by these hours and zone keys.
+    """Return the hours of a year in which messages are allowed in each group of zone keys.
 
     The result is cached for later requests.
+
+    Args:
+        hours: The rules about the hours.
+        zone_keys: The zone keys of all recipients.
+        first: The first day of the year.
     """
     zone = ZoneInfo(hours.line_timezone)
     midnights = [

@@ -58,7 +58,7 @@ class LineLoad:
 
 @dataclass(frozen=True, slots=True)
 class RivalCampaign:
-    """Another campaign on the line. It still has to send ``waiting`` messages."""
+    """Another campaign on the line; ``waiting`` is the number of its messages still to send."""
 
     id: UUID
     daily_limit: int

@@ -30,8 +30,9 @@ class TextedNumber:
         due_at: When the message is due.
         last_other: The instant of the newest message of another campaign; None if there is none.
         texted: The instants of all campaign messages in the period of the rules, newest first.
-        read: The number of all recipients that the query read. It is the same in each row. It can
-            be larger than the number of rows, because recipients who got no message have no row.
+        read: The number of all recipients that the query read; the same in each row. There may be
+            fewer rows: a recipient whose message is due now, and whose phone number got no message
+            in the period, has no row.
     """
 
     step: int
@@ -105,11 +106,11 @@ def hold_back(
     """Divide the waiting people into groups who may get a message now, and groups who must wait.
 
     Args:
-        waiting: All waiting people.
-        numbers: The same people, or a sample of them, with the messages that they got. People for
-            whom no rule requires a wait may be missing.
+        waiting: All waiting people, in groups.
+        numbers: One item for each person in these groups, or in a sample of them, with the messages
+            that the person got. People for whom no rule requires a wait may be missing.
         number_rules: The rules of the campaign.
-        scale: The number of people that one of ``numbers`` represents; 1 without a sample.
+        scale: The number of waiting people for each person in the sample; 1 without a sample.
     """
     held = [
         Waiting(zone_key=one.zone_key, step=one.step, people=scale, held_until=until)

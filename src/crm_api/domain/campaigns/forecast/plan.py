@@ -53,16 +53,16 @@ class Pacing:
 class Rival:
     """Another campaign on the same line, or a group of similar campaigns.
 
-    The numbers of a group are sums over its campaigns.
+    For a group, all numbers are sums over its campaigns.
 
     Attributes:
-        waiting: The number of messages that it still has to send.
-        daily_limit: Its own daily limit.
+        waiting: The number of messages that are not sent yet.
+        daily_limit: The daily limit of the campaign.
         used_today: The number of today's messages that count for this limit.
-        days: The days of the week on which it sends, as ``mon`` to ``sun``.
-        first: Its first day; None if it may send now.
-        last: Its last day; None without an end.
-        is_over_today: True if it sends nothing more today, because its window has closed.
+        days: The days of the week on which the campaign sends, as ``mon`` to ``sun``.
+        first: The first day of the campaign; None if the campaign may send now.
+        last: The last day of the campaign; None if the campaign has no end.
+        is_over_today: True if the campaign sends nothing more today, because its window has closed.
         campaigns: The number of campaigns in the group.
     """
 

@@ -227,10 +227,10 @@ SAMPLE_PLACES = text(_COUNT.format(people=_SAMPLED))
 async def count_places(
     session: AsyncSession, *, campaign_id: UUID, zone_keys: Sequence[str], most: int, now: datetime
 ) -> list[Waiting]:
-    """Count waiting people by step and zone key, at most ``most`` in each zone key.
+    """Count the waiting people by step and zone key.
 
-    Each group of people with the same step and zone key also has the first and the last instant at
-    which its people are due.
+    Counting stops at ``most`` people in each zone key. For each step and zone key, the result also
+    has the first and the last instant at which people are due; None if this instant has passed.
     """
     values = {"campaign_id": campaign_id, "zone_keys": list(zone_keys), "most": most, "now": now}
     return typed_rows(Waiting, await session.execute(COUNT_PLACES, values))
@@ -276,8 +276,8 @@ async def list_texted(
 ) -> list[TextedNumber]:
     """Return the waiting recipients whose message may have to wait.
 
-    These are the recipients who are not due yet, and the recipients whose phone number got campaign
-    messages in the last ``hours`` hours. Each recipient is returned with these messages.
+    A recipient is returned if the message is not due yet, or if the recipient's phone number got
+    campaign messages in the last ``hours`` hours. Each recipient is returned with those messages.
 
     Args:
         session: The session.

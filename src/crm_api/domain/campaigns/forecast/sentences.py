@@ -10,8 +10,8 @@ from crm_api.domain.campaigns.forecast.day import NOTHING
 from crm_api.domain.campaigns.forecast.finish import Binding, Prediction
 from crm_api.domain.campaigns.forecast.plan import Outcome, Plan
 from crm_api.domain.campaigns.forecast.simulation import people_shut_out
-from crm_api.domain.campaigns.hours_in_words import describe_hours
 from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.campaigns.schedule import describe_hours
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
@@ -28,7 +28,7 @@ class _Case:
 
 
 def explain_binding(campaign: Campaign, line: Line, prediction: Prediction) -> str:
-    """Return a sentence about what the binding rule does to this campaign, and what would help."""
+    """Return a sentence about how the binding rule delays this campaign, and what to do."""
     case, rule = _Case(campaign, line, prediction.plan, prediction.p50), prediction.rule
     if case.plan.texts < NOTHING:
         return "No recipient waits for a message."

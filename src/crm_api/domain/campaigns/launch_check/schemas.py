@@ -14,7 +14,7 @@ class LaunchProblem(ReadModel):
 
     Attributes:
         code: The code of the error that the start would return. If this error has a list
-            ``errors``, it is the code of one item of this list.
+            ``errors``, there is one problem for each item, with the code of the item.
         pointer: The JSON pointer of the field of the campaign that must change; null if no field
             must change.
         detail: What is wrong, and what to do.

@@ -259,7 +259,10 @@ def read_pacing(campaign: PacedCampaign, *, sharers: int) -> Pacing:
 
 
 def read_pace(campaign: PacedCampaign) -> Pace | None:
-    """Return when a campaign may send next; None before its first message."""
+    """Return the stored pace of a campaign; None before its first message.
+
+    The pace says when the campaign may send next, and how many messages are left in the batch.
+    """
     if campaign.next_at is None or campaign.batch_left is None:
         return None
     return Pace(next_at=campaign.next_at, batch_left=campaign.batch_left)

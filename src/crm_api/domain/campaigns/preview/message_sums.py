@@ -67,10 +67,11 @@ class _VariantSums:
 
 
 class MessageSums:
-    """Renders messages for batches of people, and keeps sums, some messages and some faults.
+    """Renders messages for batches of people, and sums up the messages of each variant.
 
-    The memory that it uses does not grow with the audience. ``add`` uses no database, so it may run
-    in a thread.
+    Some messages and some faults are also kept, to show them as examples. The memory that this
+    object uses does not grow with the audience. ``add`` uses no database, so it may run in a
+    thread.
     """
 
     def __init__(

@@ -150,7 +150,7 @@ class PreviewRecipients(ReadModel):
 class PreviewWarning(ReadModel):
     """A fault of a first message. The service refuses to start a campaign with such a fault.
 
-    Exception: a service without legal rules starts the campaign nevertheless.
+    If the service has no legal rules, it starts the campaign in spite of the fault.
 
     Attributes:
         code: The code of the fault: ``sender_not_named`` or ``no_way_to_stop``.
@@ -222,7 +222,7 @@ class PreviewRequest(RequestModel):
 
 
 class DraftPreview(CampaignCreate, PreviewRequest):
-    """A campaign that is previewed but not stored, and which of its messages the preview shows."""
+    """A campaign to preview without storing it, and which messages the preview shows."""
 
     model_config = example(CampaignCreate, limit=3)
 

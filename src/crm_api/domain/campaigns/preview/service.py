@@ -243,11 +243,11 @@ def _read(
 def count_recipients(
     verdicts: dict[str, int], failures: Counter[tuple[str, str]]
 ) -> PreviewRecipients:
-    """Return what happens to the people of an audience.
+    """Return how many people of an audience would get a message, and how many would not.
 
     Args:
-        verdicts: The number of people by verdict. A verdict is the status or the skip reason that
-            a person would get at a start.
+        verdicts: The number of people by verdict. A verdict is the status or the skip reason that a
+            person would get at a start.
         failures: The number of people whose message cannot be rendered, by verdict and error code.
     """
     skipped: Counter[str] = Counter(

@@ -72,7 +72,7 @@ class ListedRecipient:
     """A recipient, with the values that are read from other tables.
 
     Attributes:
-        member: The recipient.
+        member: The stored row of the recipient.
         name: The contact's present name; None if the contact has none.
         body: The message as it was sent; None before the first attempt.
         variant: The name of the variant.
@@ -160,7 +160,7 @@ async def read_recipient(
 
 @dataclass(frozen=True, kw_only=True)
 class RecipientSearch:
-    """Builds the statements that read the recipients that a filter selects.
+    """Builds the SQL statements for the recipients that a filter selects.
 
     Attributes:
         wanted: The filter.
@@ -192,18 +192,18 @@ class RecipientSearch:
         )
 
     def page(self, *, after: UUID | None, limit: int) -> Select[*tuple[Any, ...]]:
-        """Select the next recipients, ordered by contact id.
+        """Select the next recipients that match the filter, ordered by contact id.
 
         If there are search words, only the next ``_NEAR`` recipients are searched.
 
-        The inner statement reads the recipients in the order of an index. This is the index of the
-        condition that usually selects the fewest recipients. If no condition has an index, it is
-        the index of all recipients.
+        The inner statement reads the recipients in the order of an index. If conditions of the
+        filter have an index, it is the index of the condition that usually selects the fewest
+        recipients. Otherwise it is the index of all recipients.
 
         The limit of the inner statement is a sub-select, so that PostgreSQL does not know its value
-        when it plans the query. Therefore PostgreSQL reads in the order of the index until the page
-        is full. If it knew the limit but had no statistics, it would expect few matches and sort
-        all recipients. For a million recipients, that takes 400 ms.
+        when it plans the query. Then PostgreSQL reads in the order of the index until the page is
+        full. With a known limit and without statistics, PostgreSQL would expect few matches and
+        sort all recipients. For a million recipients, that takes 400 ms.
         """
         member = CampaignMembership
         first = [*self._indexed(member), true()][0]
@@ -218,9 +218,9 @@ class RecipientSearch:
         """Look up all contacts that match the search words, and select the next recipients.
 
         ``MATERIALIZED`` and the lateral join make PostgreSQL begin with the contacts that match.
-        Otherwise, without statistics, PostgreSQL would read all recipients, even if only a few
-        contacts match. The contacts are sorted before the join, so that the join ends when the page
-        is full. For 120,000 contacts, this takes 60 ms instead of 400 ms.
+        Without these two, PostgreSQL may read all recipients when its statistics are missing, even
+        if only a few contacts match. The contacts are sorted before the join, so that the join ends
+        when the page is full. For 120,000 contacts, this takes 60 ms instead of 400 ms.
         """
         people = select(Contact.id).where(*_are_found(Contact.search_text, self.patterns))
         if after is not None:
@@ -248,8 +248,8 @@ class RecipientSearch:
     def span(self, after: UUID | None) -> list[ColumnElement[bool]]:
         """Return the conditions that limit a search to one campaign and one step.
 
-        If ``after`` is not None, only recipients with a higher contact id are searched. Every index
-        that a search of recipients uses can check these conditions.
+        If ``after`` is not None, only recipients with a higher contact id are searched. PostgreSQL
+        can check these conditions in every index that a search of recipients uses.
         """
         member = CampaignMembership
         later = [] if after is None else [member.contact_id > after]

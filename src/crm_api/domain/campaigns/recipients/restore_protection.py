@@ -58,10 +58,10 @@ async def set_aside_messaged_recipients(
 ) -> None:
     """Before a campaign is resumed, exclude recipients that may already have got their message.
 
-    Only campaigns that were paused by a restore are changed. If the phone number of a waiting
-    recipient got any message after the backup, this may have been the message of this campaign. A
-    recipient who waits for the first message is then put in review, where a person decides. A
-    recipient who waits for a follow-up is then skipped.
+    Only a campaign that was paused by a restore is changed. A recipient who waits or is on hold is
+    excluded if the recipient's phone number got any message from the campaign's line after the
+    backup. That message may have been the message of this campaign. At the first step, the
+    recipient is put in review, where a person decides. At a follow-up, the recipient is skipped.
 
     Raises:
         NotReconciledError: No completed reconciliation covers the whole time from the backup to the

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.campaigns.audience.schemas import MAX_CONTACT_IDS
 from crm_api.domain.campaigns.campaign_detail import require_campaign
 from crm_api.domain.campaigns.errors import NotInReviewError
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.dry_runs import DryRunRead, DryRunRequest
 from crm_api.domain.kit.examples import CONTACT, TICKET, example
 from crm_api.domain.messaging.models.sends import SendKind

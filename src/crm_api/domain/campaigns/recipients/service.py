@@ -8,7 +8,7 @@ from crm_api.domain.campaigns.errors import NOT_A_RECIPIENT, RecipientNotFoundEr
 from crm_api.domain.campaigns.recipients.listing import ListedRecipient, read_recipient
 from crm_api.domain.kit.examples import example
 from crm_api.domain.kit.schemas import RequestModel
-from crm_api.domain.messaging.sends import settle_by_hand
+from crm_api.domain.messaging.sends import settle
 from crm_api.platform.database import UnitOfWork
 
 
@@ -40,7 +40,7 @@ async def settle_recipient(
         NotParkedError: The recipient has no parked attempt.
     """
     await _require_recipient(uow, campaign_id, contact_id)
-    await settle_by_hand.settle_recipient(
+    await settle.settle_recipient(
         uow, campaign_id=campaign_id, contact_id=contact_id, outcome=outcome, actor=actor, now=now
     )
     return await _require_recipient(uow, campaign_id, contact_id)

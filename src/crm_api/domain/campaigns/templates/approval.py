@@ -23,7 +23,7 @@ from crm_api.domain.campaigns.templates.versions import (
     keep_version,
     load_template,
 )
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.platform.database import UnitOfWork
 
 

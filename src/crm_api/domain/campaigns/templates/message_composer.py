@@ -19,7 +19,7 @@ _NAMED = CONTACT_FIELDS | {ATTRIBUTES}
 
 
 class VariantBody(TypedDict):
-    """A variant, as the SQL statements about campaigns return it."""
+    """The body and the weight of a variant, and whether the variant was stopped."""
 
     body: str
     weight: int
@@ -33,7 +33,11 @@ class FollowUpBody(TypedDict):
 
 
 class MessageRecipient(Protocol):
-    """A recipient at one step of a campaign. It also has the fields of ``ContactValues``."""
+    """A recipient of a campaign, and the step whose message is rendered.
+
+    It also has the fields of ``ContactValues``, such as ``first_name``: a body may use their
+    values.
+    """
 
     @property
     def contact_id(self) -> UUID:
@@ -67,10 +71,11 @@ class MessageComposer:
     """Renders the messages of a campaign: a variant at the first step, then the follow-ups.
 
     The recipients of a stopped variant get the other variants, in proportion to their weights. The
-    contact id decides who gets which variant, so the result is always the same.
+    id of the contact decides which variant the contact gets. So two calls for the same contact
+    select the same variant.
 
     Args:
-        variants: The variants of the first message, by position.
+        variants: The variants of the first message, ordered by position.
         follow_ups: The follow-ups, beginning with step 1.
         footer: The text that is added below each message; None if no text is added.
         business: The business details that a message may name.
@@ -164,12 +169,13 @@ def render_without_recipient(
 ) -> list[str]:
     """Render a body for a contact that has all values, and for a contact that has none.
 
+    The values of the first contact are placeholders, such as ``[first_name]``. If the body cannot
+    be rendered with these placeholders, every value is a number or a word instead.
+
     Returns:
         The message for the contact that has all values, then the message for the contact that has
-        none. A message that cannot be rendered is left out. If both are left out, the result is the
-        body itself with the footer. The values of the first contact are placeholders: the names of
-        the values in brackets. If the body cannot be rendered with these names, the placeholders
-        are a number or a word.
+        none. A message that cannot be rendered is left out. If neither message can be rendered, the
+        result is the body itself with the footer.
     """
     compiled = compile_body(body)
     messages = []

@@ -279,9 +279,10 @@ def placeholder_values(compiled: CompiledBody) -> list[dict[str, object]]:
     """Return sets of placeholder values for a message that is rendered without a contact.
 
     Returns:
-        The sets to try, in this order: the names of the values in brackets, a number, a word. The
-        later sets are needed for a body that cannot be rendered with the first set, for example
-        because it accepts only numbers.
+        Three sets, to be tried in this order. In the first set, each value is its own name in
+        brackets, such as ``[first_name]``. In the second set, every value is the same number, and
+        in the third set the same word. The later sets are needed for a body that cannot be rendered
+        with the first set, for example because it accepts only numbers.
     """
     if compiled.template is None:
         return [{}]

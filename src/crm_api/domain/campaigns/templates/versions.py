@@ -35,7 +35,7 @@ class Author:
 
 @dataclass(frozen=True, kw_only=True)
 class TemplateDetail:
-    """A template with its newest versions, the oldest of them first."""
+    """A template and its newest versions, ordered by version number."""
 
     template: MessageTemplate
     versions: Sequence[TemplateVersion]
@@ -51,7 +51,10 @@ class TemplateDetail:
 
 
 def versions_statement(template_ids: Sequence[UUID]) -> Select[TemplateVersion]:
-    """Return the statement that reads the newest versions of templates, in ascending order."""
+    """Return the statement that reads the newest versions of templates.
+
+    It reads at most ``SHOWN_VERSIONS`` versions of each template, ordered by version number.
+    """
     newest = (
         select(TemplateVersion)
         .where(TemplateVersion.template_id == MessageTemplate.id)
@@ -74,7 +77,7 @@ def versions_statement(template_ids: Sequence[UUID]) -> Select[TemplateVersion]:
 async def load_templates(
     uow: UnitOfWork, templates: Sequence[MessageTemplate]
 ) -> list[TemplateDetail]:
-    """Return templates with their versions, in the same order."""
+    """Return these templates with their newest versions; the order of the templates is kept."""
     versions: dict[UUID, list[TemplateVersion]] = {one.id: [] for one in templates}
     if versions:
         found = await uow.session.scalars(
@@ -93,7 +96,7 @@ async def load_template(uow: UnitOfWork, template: MessageTemplate) -> TemplateD
 async def keep_version(
     uow: UnitOfWork, template: MessageTemplate, *, author: Author | None, now: datetime
 ) -> None:
-    """Store the present body of a template as a new version; skip a body that did not change.
+    """Store the present body of a template as a new version, unless the newest version has it.
 
     The transaction must have locked the template, so that no other transaction uses the same
     version number. ``author`` is None if it is not known who wrote the body.
@@ -115,7 +118,10 @@ async def keep_version(
 
 @dataclass(frozen=True, kw_only=True)
 class TemplateText:
-    """A body of a template. ``version`` is None if the present body has no version."""
+    """A body of a template, and its version.
+
+    ``version`` is None if a process of an older release wrote the body without storing a version.
+    """
 
     body: str
     version: int | None
@@ -132,9 +138,9 @@ class TemplateReference:
 async def find_template_texts(
     uow: UnitOfWork, references: Iterable[TemplateReference]
 ) -> dict[TemplateReference, TemplateText]:
-    """Return the template body for each of these references.
+    """Return for each reference the body and the version of the template.
 
-    References to templates or versions that do not exist are left out.
+    A reference is left out if its template or version does not exist.
     """
     wanted = set(references)
     if not wanted:

@@ -10,14 +10,29 @@ from pydantic import Field
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.consent.legal_rules.errors import EmptyRuleSpanError
-from crm_api.domain.consent.legal_rules.loader import SHIPPED
-from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
+from crm_api.domain.consent.legal_rules.rules import NO_RULES, SHIPPED, RuleBook
 from crm_api.domain.consent.legal_rules.schemas import ComplianceRule, ComplianceRulesRead
+from crm_api.domain.kit.errors import FieldProblem, InvalidError
 from crm_api.domain.kit.examples import example
 from crm_api.domain.kit.schemas import Id, ReadModel
 from crm_api.domain.kit.zones import parse_zone_key
 from crm_api.platform.database import UnitOfWork
+
+
+class EmptyRuleSpanError(InvalidError):
+    """The requested period has no day, because ``to`` is not later than ``from``."""
+
+    code = "empty_rule_span"
+    title = "Empty period"
+
+    def __init__(self) -> None:
+        detail = (
+            "The period from `from` to `to` has no day. Choose a `to` that is later than `from`."
+        )
+        super().__init__(
+            detail, errors=[FieldProblem(pointer="/to", code=self.code, detail=detail)]
+        )
+
 
 SAMPLE = 5
 MOST_PLACES = 50
@@ -71,7 +86,7 @@ class AffectedContact(ReadModel):
 
 
 class AffectedPlace(ReadModel):
-    """A zone key (states and time zones) that is affected by a legal rule that begins or ends."""
+    """How many contacts with one zone key are affected by a legal rule that begins or ends."""
 
     model_config = example(zone_key="MA/America/New_York", contacts=211)
 
@@ -170,7 +185,7 @@ async def list_changes(
 
 
 async def find_places(session: AsyncSession) -> list[str]:
-    """Return the distinct zone keys of all contacts, ascending."""
+    """Return the zone keys that contacts have, in ascending order and without duplicates."""
     return list(await session.scalars(_PLACES))
 
 

@@ -1,21 +1,32 @@
-"""Evaluate the legal rules: when and how often messages may be sent to a phone number.
+"""Load the legal rules and evaluate them: when and how often a number may get messages.
 
-A zone key names the states and time zones that are possible for a phone number. The local date of
-the recipient decides whether a rule is in force. If several states or time zones are possible, the
-rules of each of these states must allow the message in each of these time zones. If the state is
-not known, the rules of all states apply. So the strictest rule decides. All functions are pure.
+A process uses the shipped rules, the rules of a file, or none. A zone key names the states and time
+zones that are possible for a phone number. The local date of the recipient decides whether a rule
+is in force. If several states or time zones are possible, the rules of each of these states must
+allow the message in each of these time zones. If the state is not known, the rules of all states
+apply. So the strictest rule decides. All functions that evaluate rules are pure.
 """
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time
 from functools import lru_cache, partial
+from importlib import resources
+from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from crm_api.domain.consent.legal_rules.schemas import EVERY_DAY, ComplianceRule, ComplianceRuleKind
+from pydantic import ValidationError
+
+from crm_api.domain.consent.legal_rules.schemas import (
+    EVERY_DAY,
+    ComplianceRule,
+    ComplianceRuleKind,
+    RuleFile,
+)
 from crm_api.domain.kit import windows
 from crm_api.domain.kit.windows import DAYS, Span, Window, day_span
 from crm_api.domain.kit.zones import parse_zone_key
+from crm_api.platform.settings import SettingsError
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 """The end of the allowed hours if there are no rules."""
@@ -50,9 +61,9 @@ class RuleBook:
         return [rule for rule in self.rules if rule.is_in_force(on)]
 
     def open_until(self, zone_key: str, now: datetime) -> datetime | None:
-        """Return when the allowed hours that contain ``now`` end for a zone key.
+        """Return the end of the present allowed hours, for numbers with this zone key.
 
-        Return None if no message may be sent now to numbers with this zone key.
+        Return None if messages to these numbers are not allowed at ``now``.
         """
         if not self.rules:
             return FOREVER
@@ -145,3 +156,46 @@ def _strictest(caps: Iterable[FrequencyCap | None]) -> FrequencyCap | None:
     if not known:
         return None
     return FrequencyCap(min(cap.texts for cap in known), max(cap.hours for cap in known))
+
+
+SHIPPED = "us"
+_LARGEST_FILE = 1_000_000
+
+
+def load_rules(name: str) -> RuleBook:
+    """Load the rules that ``CRM_COMPLIANCE_RULES`` names.
+
+    Args:
+        name: ``us``, ``none``, or the path of a JSON file in the format of the shipped ``us.json``.
+
+    Raises:
+        SettingsError: The file cannot be read, or a rule in it is invalid. The message is one line
+            that names the setting and the field.
+    """
+    if name == NO_RULES.name:
+        return NO_RULES
+    if name == SHIPPED:
+        text = resources.files(__package__).joinpath("us.json").read_bytes()
+        return RuleBook(RuleFile.model_validate_json(text).rules, name=SHIPPED)
+    try:
+        with Path(name).open("rb") as file:
+            text = file.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        raise SettingsError(
+            f"CRM_COMPLIANCE_RULES: the rule file cannot be read: {error.strerror}"
+        ) from error
+    if len(text) > _LARGEST_FILE:
+        raise SettingsError("CRM_COMPLIANCE_RULES: the rule file is larger than 1 megabyte")
+    try:
+        return RuleBook(RuleFile.model_validate_json(text).rules, name=name)
+    except ValidationError as error:
+        raise SettingsError(_one_line(error)) from None
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    field = ""
+    for part in first["loc"]:
+        field += f"[{part}]" if isinstance(part, int) else f".{part}"
+    message = " ".join(str(first["msg"]).split())
+    return f"CRM_COMPLIANCE_RULES: {field.lstrip('.') or 'the file'}: {message}"

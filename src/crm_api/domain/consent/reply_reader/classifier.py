@@ -105,7 +105,7 @@ class Model:
             )
 
     def find(self, hashes: Hashes) -> tuple[Rows, npt.NDArray[np.int64]]:
-        """Find which features of replies the model knows.
+        """Find the features that the model knows, by their hashes.
 
         The upper half of a hash selects a small bucket of features, which is searched from its
         beginning. A binary search over all features took longer than all other steps of a reading.
@@ -114,7 +114,7 @@ class Model:
             hashes: The hashes of the features to find.
 
         Returns:
-            For each known feature, its row in ``weights``. Then, for each known feature, its index
+            Two arrays with one item for each known feature: its row in ``weights``, and its index
             in the argument ``hashes``.
         """
         begins, largest = self._buckets
@@ -145,18 +145,18 @@ def current_model() -> Model:
 class Scores:
     """The scores of a model for several replies.
 
+    An occurrence is one place in a reply at which the reply has a feature that the model knows.
+
     Attributes:
         analyses: The replies, in the order in which they were given.
         probabilities: One row per reply, one column per output, from 0 to 1.
-        known: The occurrences of features in the replies. Features that the model does not have are
-            left out.
-        values: One row per occurrence, one column per hidden unit: the weight with which the
-            occurrence counts for the unit. Multiplied by the scale of the unit, it is what the
-            occurrence adds to the value of the unit.
-        factors: A factor for each reply, each hidden unit and each of the outputs ``asks_to_stop``
-            and ``needs_a_person``. A number of ``values`` times this factor is what the occurrence
-            adds to the score of the output through this unit. The factor is 0 if the unit is not
-            active.
+        known: The occurrences in all replies.
+        values: One row per occurrence, one column per hidden unit. A value times the scale of the
+            unit is what the occurrence adds to the unit.
+        factors: One number for each reply, each hidden unit and each of the outputs
+            ``asks_to_stop`` and ``needs_a_person``. One of the ``values`` times this number is what
+            the occurrence adds to the score of the output through this unit. The number is 0 if the
+            unit is not active.
     """
 
     analyses: Sequence[Analysis]
@@ -167,9 +167,10 @@ class Scores:
 
     @cached_property
     def parts(self) -> npt.NDArray[np.float64]:
-        """What each occurrence of a feature adds to two scores.
+        """The amounts that each occurrence of a feature adds to two scores.
 
-        One row per occurrence, one column each for ``asks_to_stop`` and ``needs_a_person``.
+        The array has one row per occurrence. Its two columns are for the scores of ``asks_to_stop``
+        and ``needs_a_person``.
         """
         factors = self.factors[self.known.owners]
         parts: npt.NDArray[np.float64] = np.einsum("ou,ouk->ok", self.values, factors)
@@ -177,9 +178,10 @@ class Scores:
 
     @cached_property
     def starts(self) -> Sequence[int]:
-        """For each reply, the index of its first word among the columns of ``words``.
+        """For each reply, the column of the array ``words`` that belongs to its first word.
 
-        One more item follows: the number of all words.
+        The last item is the number of words in all replies. A reply without words counts as one
+        word.
         """
         return first_words(self.analyses)
 
@@ -229,7 +231,9 @@ def score_replies(
 
 
 def weighed_words(scores: Scores, place: int, *, output: str) -> list[tuple[str, float]]:
-    """Return the words of one reply and how much each adds to a score, the largest part first.
+    """Return the words of one reply with the amount that each adds to a score.
+
+    The word with the largest amount is first.
 
     Args:
         scores: The scores of several replies.

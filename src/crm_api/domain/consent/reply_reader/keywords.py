@@ -44,22 +44,31 @@ _DRAWN_OUT = re.compile(r"(.)\1+")
 
 
 def only_words(folded: str) -> str:
-    """Return the words of a folded text with one space between them, without other characters."""
+    """Return the words of a folded text, separated by one space; omit all other characters.
+
+    A folded text is in lower case and has no accents.
+    """
     return " ".join(_WORD.findall(folded))
 
 
 def only_word(folded: str) -> str | None:
-    """Return the only word of a folded text; None if the text has no word or several words."""
+    """Return the word of a folded text that has exactly one word; None for any other text.
+
+    A folded text is in lower case and has no accents.
+    """
     found = _ONLY_WORD.fullmatch(folded)
     return found.group(1) if found else None
 
 
 def keyword_in(folded: str) -> str | None:
-    """Return the opt-out keyword of a folded reply; None if the reply says more than a keyword.
+    """Return the opt-out keyword of a reply; None if the reply says more than a keyword.
 
     Courtesies around the keyword are allowed. These variations are recognised: repetition (``stop
     stop``), separated letters (``s.t.o.p``), repeated letters (``stoooop``), a gap (``st op``) and
     digits for letters (``st0p``).
+
+    Args:
+        folded: The reply in lower case, without accents.
     """
     return next((one for one in _candidates(folded) if one in OPT_OUT), None)
 

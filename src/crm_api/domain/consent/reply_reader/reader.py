@@ -106,10 +106,7 @@ class Reading:
     language: str = "en"
 
     def evidence(self) -> dict[str, Any]:
-        """Return the part of this reading that the consent history stores.
-
-        The stored part explains the reader's decision later.
-        """
+        """Return the facts that the consent history stores about this decision of the reader."""
         from crm_api.domain.consent.reply_reader.classifier import current_model  # noqa: PLC0415 - as below
 
         model = current_model()
@@ -131,7 +128,7 @@ def read_reply(text: str, context: Context = NO_CONTEXT) -> Reading:
 
 
 def read_replies(texts: Sequence[str], contexts: Sequence[Context]) -> list[Reading]:
-    """Read several replies and return the readings in the same order.
+    """Read several replies; return one result for each reply, in the order of the replies.
 
     Reading many replies in one call takes about half the time of a separate call for each reply.
     """
@@ -160,9 +157,10 @@ _AT_ONCE = 25
 
 
 def may_concern_consent(texts: Sequence[str]) -> list[bool]:
-    """Return for each reply whether it could change consent in at least one context.
+    """Return for each reply whether it could change consent.
 
-    False means that the reply is read as ``ReplyKind.NONE`` in every context.
+    A reply may mean different things after different messages. True means that it changes consent
+    in at least one ``Context``. False means that it is read as ``ReplyKind.NONE`` in every context.
     """
     concerns = [False] * len(texts)
     for context in (NO_CONTEXT, Context(is_sale=True), Context(is_sale=True, is_question=True)):
@@ -225,10 +223,10 @@ def _read_by_model(text: str, scores: "Scores", row: int) -> Reading:
 def propose_class(
     kind: ReplyKind, analysis: Analysis, probabilities: Sequence[float]
 ) -> tuple[ReplyClass, ReplyClassSource]:
-    """Return the class that a rule or the model proposes; ``other`` if no class is probable.
+    """Return the proposed class of a reply, and whether the model or a rule proposed it.
 
-    ``stop`` depends on the consent decision alone, so that every reply of this class has opted its
-    number out.
+    The class is ``stop`` if ``kind`` is an opt-out, and never otherwise. So every reply of the
+    class ``stop`` has opted its number out. The class is ``other`` if no other class is probable.
     """
     if kind is ReplyKind.OPT_OUT:
         return ReplyClass.STOP, ReplyClassSource.MODEL

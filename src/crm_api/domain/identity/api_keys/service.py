@@ -18,7 +18,7 @@ from crm_api.domain.identity.api_keys.errors import (
 )
 from crm_api.domain.identity.api_keys.models import ApiKey, KeyStatus, Scope
 from crm_api.domain.identity.api_keys.schemas import ApiKeyUpdate
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.errors import FieldProblem
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.kit.schemas import format_instant
@@ -86,7 +86,7 @@ async def create_api_key(
 
     Raises:
         UnknownScopeError: A scope does not exist, or no scope is given.
-        ScopeNotHeldError: The maker does not have one of the scopes.
+        ScopeNotHeldError: ``scopes`` contains a scope that the maker does not have.
         ExpiryInThePastError: ``expires_at`` is not in the future.
     """
     granted = parse_scopes(scopes)
@@ -108,9 +108,9 @@ async def create_api_key(
 
 
 async def ensure_admin_key(uow: UnitOfWork, *, text: str, now: datetime) -> None:
-    """Store an API key with this text and the scope ``admin``, unless the text is stored already.
+    """Store an API key with this text and the scope ``admin``, unless a key has this text.
 
-    Any number of processes may call this at their start.
+    Several processes may call this at the same time, when they start.
     """
     await _store(uow, text, name="bootstrap", scopes=[Scope.ADMIN], now=now)
 
@@ -218,16 +218,17 @@ async def rotate_api_key(
 ) -> tuple[ApiKey, str]:
     """Replace an API key by a new key with the same name and scopes.
 
-    The old key expires after ``overlap``, or earlier if its own expiry is earlier. The new key has
-    the lifetime that the old key had from its creation to its expiry. If the old key did not
-    expire, the new key does not expire either.
+    The old key expires after ``overlap``, or earlier if its own expiry is earlier. The new key is
+    valid for the same length of time as the old key: from its creation to its expiry. If the old
+    key did not expire, the new key does not expire either.
 
     Returns:
         The new key and its secret text.
 
     Raises:
         ApiKeyNotFoundError: There is no key with this id, or it was revoked.
-        ApiKeyRotatedError: The key was already replaced; ``successor_id`` is the newer key.
+        ApiKeyRotatedError: The key was already replaced. The field ``successor_id`` of the error is
+            the id of the key that replaced it.
     """
     before = _require(await uow.session.get(ApiKey, key_id))
     lasts = None if before.expires_at is None else before.expires_at - before.created_at

@@ -1,4 +1,4 @@
-"""The preferences of a user for notices: kinds, channels, and the times without notices."""
+"""The notice preferences of a user: which notices the user wants, by which channel, and when."""
 
 from datetime import datetime, time
 from enum import StrEnum
@@ -85,7 +85,8 @@ class NoticePreferences(RequestModel):
         delay_minutes: The minutes between a reply or a mention and its notice. If the user reads
             the reply or the mention in this time, there is no notice.
         quiet_hours: A daily time without notices; null if there is none. A notice that is due in
-            this time is sent at the end of the time, if the reason of the notice still exists.
+            this time is sent at the end of the time, if it is still needed. For example, it is not
+            needed if the reply was answered in the meantime.
         quiet_days: The days of the week without notices.
         show_text: True if mails and pushes contain the text of messages, notes and tasks. Mails and
             pushes pass through servers of other companies, and a locked phone may show them.

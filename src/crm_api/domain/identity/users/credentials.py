@@ -78,7 +78,8 @@ class PasswordHasher:
         """Return the Argon2id hash of a password.
 
         Raises:
-            PasswordsBusyError: Too many passwords were being hashed for ``wait_seconds``.
+            PasswordsBusyError: The service was busy with other passwords for more than
+                ``wait_seconds``.
         """
         return await self._in_thread(_HASHER.hash, password)
 
@@ -91,7 +92,8 @@ class PasswordHasher:
                 the same time as for a wrong password.
 
         Raises:
-            PasswordsBusyError: Too many passwords were being hashed for ``wait_seconds``.
+            PasswordsBusyError: The service was busy with other passwords for more than
+                ``wait_seconds``.
         """
         is_possible = known is not None and len(password) <= LONGEST
         is_right = await self._in_thread(_verify, password[:LONGEST], known)

@@ -51,7 +51,7 @@ class PasswordsBusyError(TransientError):
 
 
 class SessionOverError(UnauthenticatedError):
-    """The token does not exist, has expired or was used before, or its session has ended."""
+    """The request has no valid access token or refresh token, or the session has ended."""
 
     code = "session_over"
     title = "Session ended"
@@ -74,7 +74,10 @@ class CsrfError(ForbiddenError):
 
 
 class UserNotFoundError(NotFoundError):
-    """There is no user with this id, or the user has no open invitation."""
+    """The user does not exist, or has a status that the request does not allow.
+
+    For example, only an invited user can be invited again.
+    """
 
     code = "user_not_found"
     title = "User not found"
@@ -142,7 +145,7 @@ class UnsupportedGrantError(InvalidError):
 
 
 class OwnerExistsError(ConflictError):
-    """The first owner was already created, so the link from the first start is no longer valid."""
+    """The service already has a user, so the link that creates the first owner is not valid."""
 
     code = "owner_exists"
     title = "First owner exists"

@@ -105,8 +105,9 @@ class UserMailSender:
     Attributes:
         name: The name of the business.
         api_url: The public URL of this service, which serves the console.
-        app_url: The URL of another frontend for the links. If it is None, the links lead to the
-            console, and the mail also shows the API request that does the same.
+        app_url: The URL of another frontend, to which the links in mails lead. If it is None, the
+            links lead to the console. The mail then also has an API request that the user can send
+            instead.
     """
 
     name: str

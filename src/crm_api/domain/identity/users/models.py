@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, LargeBinary,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.kit.checks import one_of
+from crm_api.domain.kit.vocabulary import one_of
 from crm_api.platform.database import Base
 from crm_api.platform.ids import new_id
 
@@ -152,9 +152,10 @@ class UserTicket(Base):
 
 
 class SignInThrottle(Base):
-    """A counter of failed sign-ins of an account, of an address, or of an account at an address.
+    """A counter of failed sign-ins.
 
-    An address is a network address. ``subject`` is a hash that identifies what is counted.
+    It counts the failures of an account, of a network address, or of an account at a network
+    address. ``subject`` is a hash that identifies the account, the address, or both.
     """
 
     __tablename__ = "sign_in_throttle"

@@ -12,7 +12,7 @@ from crm_api.domain.identity.users.errors import (
     WrongCredentialsError,
 )
 from crm_api.domain.identity.users.models import TicketPurpose, User, UserStatus
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.platform.database import UnitOfWork
 
 RESET_AGAIN_AFTER = timedelta(minutes=1)

@@ -225,7 +225,7 @@ class PasswordResetWay(ReadModel):
 
 
 class PasswordResetLink(ReadModel):
-    """A new link to reset a password: its token, or null if this service has mailed the link."""
+    """A new link to reset a password. Its token is null if the service has mailed the link."""
 
     model_config = example(reset_token=None)
 

@@ -31,7 +31,7 @@ from crm_api.domain.identity.users.models import (
     UserSession,
     UserStatus,
 )
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.hot_reads import HotReads
 from crm_api.platform.ids import new_id
@@ -106,8 +106,9 @@ async def begin_session(
 ) -> SessionTokens:
     """Begin a session after the password was verified. The sign-in no longer counts as failed.
 
-    The user's row is locked until the commit. If another transaction changes the password or the
-    status at the same time, it waits for this commit, and then also ends this session.
+    The user's row is locked until the commit. If another transaction changes the user's password or
+    status at the same time, the other transaction waits for this commit. Then it also ends this
+    session.
 
     Args:
         uow: The unit of work. The caller commits it.
@@ -205,10 +206,13 @@ async def _use_refresh_token(uow: UnitOfWork, token_hash: bytes, *, now: datetim
 async def renew_session(uow: UnitOfWork, refresh: str, *, now: datetime) -> SessionTokens | None:
     """Use up a refresh token, and return new tokens for its session.
 
+    Two tabs of a browser may use the same token at the same time. So a second use is allowed within
+    ``TWICE_WITHIN`` of the first use. A later use means that the token may have been stolen: this
+    function then ends the session and raises an alert. The caller must always commit, so that these
+    changes are stored.
+
     Returns:
-        The new tokens; None if the token is not valid. If the token was already used more than
-        ``TWICE_WITHIN`` ago, this function ends the session, raises an alert and returns None. So
-        the caller must commit even if None is returned.
+        The new tokens. None if the refresh token is not valid, or may have been stolen.
     """
     token_hash = hash_token(refresh)
     is_first = await _use_refresh_token(uow, token_hash, now=now)
@@ -317,7 +321,10 @@ async def remove_sessions(session: AsyncSession, *, before: datetime) -> int:
 
 
 async def delete_ended_sessions(uow: UnitOfWork, *, now: datetime) -> int:
-    """Delete sessions, counts of failed sign-ins, and tickets that ended 30 days ago or earlier.
+    """Delete old sessions, tickets, counters of failed sign-ins, and known addresses.
+
+    Sessions and tickets are old if they expired more than 30 days ago. A counter is old if it had
+    no failure for 30 days. An address is old if the user has not used it for 90 days.
 
     Returns:
         The number of deleted sessions.

@@ -81,10 +81,11 @@ class CountedAttempt:
         user: The user whose password must be verified; None if no active user has the e-mail
             address.
         network: The network address of the client; for IPv6, the /64 network.
-        own: The counters of the account: the counter at this address and the counter at all
-            addresses that are not known. If the address is known, only the first of the two.
-        shared: The counter of the address, which other accounts share; None if the address is known
-            for the account.
+        own: The counters of this account only: the counter of its failures at this address and, if
+            the address is not known for the account, the counter of its failures at all addresses
+            that are not known.
+        shared: The counter of the failures of all accounts at this address; None if the address is
+            known for the account.
     """
 
     user: User | None
@@ -94,7 +95,7 @@ class CountedAttempt:
 
     @property
     def subjects(self) -> list[tuple[bytes, int]]:
-        """The counters of this attempt, each with the number of failures that cause no wait."""
+        """The counters of this attempt, each with the number of failures before a wait."""
         allowances = (PAIR_FAILURES, ACCOUNT_FAILURES)
         own = list(zip(self.own, allowances, strict=False))
         return own if self.shared is None else [*own, (self.shared, ADDRESS_FAILURES)]

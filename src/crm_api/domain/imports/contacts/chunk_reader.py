@@ -14,9 +14,8 @@ from typing import Any
 import orjson
 
 from crm_api.domain.imports.contacts.opt_outs import OptOutRow
-from crm_api.domain.imports.contacts.property_rows import PropertyRow
 from crm_api.domain.imports.contacts.reader_process import LENGTH_BYTES, Order
-from crm_api.domain.imports.contacts.rows import RowProblem
+from crm_api.domain.imports.contacts.rows import PropertyRow, RowProblem
 from crm_api.domain.imports.contacts.source import CHUNK_ROWS, ContactChunk
 from crm_api.domain.imports.files.chunk_reader import ChunkReader, ThreadChunkReader
 from crm_api.domain.imports.files.errors import file_error

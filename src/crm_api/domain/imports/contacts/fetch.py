@@ -61,8 +61,8 @@ class Provider:
 
     Attributes:
         take_turn: Waits until the rate limit allows the next request.
-        around: Returns the context manager in which all requests are made. If entering it fails, no
-            request is made.
+        around: Returns a context manager; all requests are sent inside its ``with`` block. It
+            raises an error at its start if no request may be sent now.
     """
 
     lists: Listing
@@ -84,7 +84,7 @@ async def fetch_contacts(
     now: Callable[[], datetime],
     is_over: Callable[[], bool],
 ) -> bool:
-    """Write the provider's contacts to the import's file, and find the fields of its columns.
+    """Write the provider's contacts to the import's file, and map the file's columns to fields.
 
     Args:
         is_over: Called after each page. If it returns True, this function stops. Call the function
@@ -178,13 +178,14 @@ class _Spool:
         self._now = now
 
     async def begin(self, header: list[str]) -> bool:
-        """Write the header, or check that the header written earlier has the same columns.
+        """Write the header; if the file already has a header, check that it equals ``header``.
 
         Returns:
             False if another worker has continued the import.
 
         Raises:
-            UploadChangedError: The workspace's custom fields have changed since the first page.
+            UploadChangedError: The header in the file is another one, because the workspace's
+                custom fields have changed since it was written.
         """
         if not self.size:
             return await self.add([header], token=None)
@@ -262,7 +263,7 @@ def read_custom_fields(listed: Sequence[object]) -> list[CustomField]:
 
 
 def header_row(fields: Sequence[CustomField]) -> list[str]:
-    """Return the column names of the CSV: first the usual names, then one name per custom field."""
+    """Return the column names of the CSV: fixed names, then one name for each custom field."""
     return [*HEADER, *(field.name for field in fields)]
 
 

@@ -9,16 +9,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from crm_api.domain.imports.contacts.column_names import (
+from crm_api.domain.imports.contacts.columns import (
     BY_NAME,
     EXPORT_SIGNS,
+    MAJORITY,
     NOT_READ_BACK,
     PHONE_RANK,
     PROPERTY_RADAR,
     PROPERTY_RADAR_SIGNS,
-)
-from crm_api.domain.imports.contacts.column_values import (
-    MAJORITY,
     ColumnBasis,
     ColumnGuess,
     has_no_phones,

@@ -1,10 +1,13 @@
-"""The tables, job and errors of contact imports, and the event that reports their progress."""
+"""Define how contact imports differ from other imports: their tables, job, errors and event.
+
+The event reports the progress of an import.
+"""
 
 from crm_api.domain.imports.contacts.errors import ImportFinishedError, ImportNotFoundError
 from crm_api.domain.imports.contacts.models import ContactImport, ContactImportError
 from crm_api.domain.imports.files.runs import ImportKind
-from crm_api.domain.kit.event_log import recording as event_recording
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit import event_log as event_recording
+from crm_api.domain.kit.event_log import EventType
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import JobName
 

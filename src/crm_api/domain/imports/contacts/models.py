@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.imports.files.models import FileImport, FileImportError, ImportStatus
-from crm_api.domain.kit.checks import one_of
+from crm_api.domain.kit.vocabulary import one_of
 from crm_api.platform.database import Base
 
 
@@ -22,7 +22,12 @@ class ImportSourceKind(StrEnum):
 
 
 class ImportContent(StrEnum):
-    """What each row of an import describes: a contact; or an outcome, a quote or an invoice."""
+    """What each row of an import describes.
+
+    Attributes:
+        CONTACTS: A contact.
+        OUTCOMES: An outcome, a quote or an invoice.
+    """
 
     CONTACTS = "contacts"
     OUTCOMES = "outcomes"

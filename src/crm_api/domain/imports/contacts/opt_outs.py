@@ -59,7 +59,7 @@ _NAMES_A_DATE = re.compile(r"date|fecha|at$|on$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptOutRow:
-    """A cell that forbids messages to one person, or whose meaning is unclear.
+    """A cell that forbids messages to one person, or that may forbid them.
 
     Attributes:
         phones: All phone numbers of the person. The first one is the number of the contact.
@@ -67,7 +67,8 @@ class OptOutRow:
         value: The text of the cell.
         is_do_not_contact: True if the column forbids every kind of contact; False if it forbids
             only messages.
-        is_clear: False if the cell is neither a yes nor a no.
+        is_clear: True if the cell is a yes, which forbids messages; False if the cell is neither a
+            yes nor a no.
     """
 
     line: int
@@ -79,10 +80,11 @@ class OptOutRow:
 
 
 def consent_field(column: str) -> str | None:
-    """Return the field of a column that says who must not get messages.
+    """Return the consent field to which a column belongs, by the name of the column.
 
     Returns:
-        ``DO_NOT_CONTACT`` or ``OPTED_OUT``; None if the name of the column says neither.
+        ``DO_NOT_CONTACT`` or ``OPTED_OUT``. None if the column does not say who must not get
+        messages.
     """
     key = _key(column)
     if _NOT_A_FLAG.search(key):

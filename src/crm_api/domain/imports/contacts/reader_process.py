@@ -22,7 +22,14 @@ LENGTH_BYTES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """A request to read a file: its path and mapping, rows to skip, maximum rows per chunk."""
+    """A request to read a file.
+
+    Attributes:
+        path: The path of the file.
+        mapping: The field of each column; None leaves the column out.
+        start: The number of rows to skip.
+        chunk_rows: The largest number of rows in a chunk.
+    """
 
     path: str
     mapping: dict[str, str | None]

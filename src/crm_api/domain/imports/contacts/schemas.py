@@ -8,7 +8,7 @@ import orjson
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from crm_api.domain.imports.contacts.column_values import ColumnBasis
+from crm_api.domain.imports.contacts.columns import ColumnBasis
 from crm_api.domain.imports.contacts.errors import ImportOptionError
 from crm_api.domain.imports.contacts.models import (
     ImportContent,
@@ -18,9 +18,8 @@ from crm_api.domain.imports.contacts.models import (
 )
 from crm_api.domain.imports.files.models import ImportStatus
 from crm_api.domain.kit.dry_runs import DryRunRead, DryRunRequest
-from crm_api.domain.kit.errors import FieldProblem
+from crm_api.domain.kit.errors import FieldProblem, read_form
 from crm_api.domain.kit.examples import example
-from crm_api.domain.kit.faults import read_form
 from crm_api.domain.kit.fields import Text
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.kit.vocabulary import Vocabulary
@@ -288,10 +287,10 @@ class UndoRequest(DryRunRequest):
 class UndoneImportRead(ImportRead, DryRunRead):
     """The import that is being undone. ``undo`` is the progress of the undo.
 
-    ``counts`` is in the response to a dry run of the undo, and in the response to a request with
-    the ``token`` of this dry run. It contains five numbers: ``removed``, ``restored`` and
-    ``memberships_removed`` count the contacts and list memberships that the undo reverts.
-    ``left_edited`` and ``left_in_use`` count the contacts that the undo does not change.
+    ``counts`` is only in the response to a dry run of the undo. It contains five numbers:
+    ``removed``, ``restored`` and ``memberships_removed`` count the contacts and list memberships
+    that the undo would revert. ``left_edited`` and ``left_in_use`` count the contacts that the undo
+    would not change.
 
     Attributes:
         dry_run: True if the request only counted what the undo would do, and changed nothing.

@@ -58,9 +58,9 @@ def discard_old_uploads(folder: Path, *, wall_now: datetime) -> None:
     """Delete the files of dry runs that are too old to be committed.
 
     Args:
-        wall_now: The time of the machine's clock, because the times of the files are from this
-            clock. The clock of the sandbox may be set to another time; with that time, all files
-            could seem too old.
+        wall_now: The time of the machine's clock, with which the times of the files were set. The
+            time of the sandbox clock is wrong here: it may be far in the future, and then all files
+            would seem too old.
     """
     oldest = (wall_now - KEPT_FOR).timestamp()
     for path in folder.glob("*.csv"):
@@ -136,7 +136,11 @@ async def _accept(
 
 
 def as_columns(detected: Detected) -> dict[str, object]:
-    """Return what was detected in a file, as values of columns of the table ``contact_import``."""
+    """Convert what was detected in a file to values for the table ``contact_import``.
+
+    Returns:
+        The values, by the name of the table's column.
+    """
     return {
         "detected_format": detected.format_name,
         "mapping": detected.mapping,

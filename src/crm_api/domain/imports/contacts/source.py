@@ -9,8 +9,13 @@ from pathlib import Path
 from crm_api.domain.imports.contacts.formats import Detected, detect_format
 from crm_api.domain.imports.contacts.opt_outs import OptOutRow
 from crm_api.domain.imports.contacts.people import RowReader
-from crm_api.domain.imports.contacts.property_rows import PropertyRow, property_of
-from crm_api.domain.imports.contacts.rows import Record, RowProblem, as_record
+from crm_api.domain.imports.contacts.rows import (
+    PropertyRow,
+    Record,
+    RowProblem,
+    as_record,
+    property_of,
+)
 from crm_api.domain.imports.files.errors import UploadGoneError
 from crm_api.domain.imports.files.number_lines import NumberLines
 from crm_api.domain.imports.files.reader import inspect_file, read_rows

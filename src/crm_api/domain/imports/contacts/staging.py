@@ -54,9 +54,10 @@ async def lock_known_contacts(session: AsyncSession) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PersonWithoutZone:
-    """A planned person whose zone key depends on both the file's address and the stored address.
+    """A planned person whose zone key is not computed yet.
 
-    The zone key says in which states and time zones the person may be (``kit/zones.py``).
+    The zone key says in which states and time zones the person may be (``kit/zones.py``). For this
+    person, it depends on both the address in the file and the stored address.
     """
 
     position: int
@@ -141,10 +142,13 @@ DROP_LOST = text("""
 
 
 async def drop_lost_people(session: AsyncSession) -> int:
-    """Remove planned people whose contact another transaction just inserted; return the count.
+    """Remove people from the plan if another transaction just inserted their contact.
 
     The caller then calls ``plan_merge`` again. It plans these people as people with an existing
     contact.
+
+    Returns:
+        The number of removed people.
     """
     return _count(await session.execute(DROP_LOST))
 
@@ -191,7 +195,12 @@ COUNT_FIELDS = text("""
 
 
 async def count_changed_fields(session: AsyncSession) -> dict[str, dict[str, int]]:
-    """Count for each field how many contacts get a first value, and how many get another value."""
+    """Count for each field how many existing contacts the import changes.
+
+    Returns:
+        Two numbers for each field that changes: ``filled`` counts the contacts whose field was
+        empty before, and ``overwritten`` counts the contacts whose field had another value.
+    """
     rows = await session.execute(COUNT_FIELDS)
     return {
         row["field"]: {"filled": row["filled"], "overwritten": row["overwritten"]}

@@ -52,14 +52,19 @@ class AppliedChunk:
 async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool:
     """Undo the last of the chunks that are not undone yet, and update the counts of the undo.
 
-    A contact that the import created is removed, unless it was edited or used after the import (see
-    ``CreatedContact``). A contact that the import changed gets its previous values back, unless it
-    was edited after the import. Both kinds of contacts are also removed from the list of the
-    import, unless they were edited or used after the import. Flags and consent decisions stay, even
-    those that the import set: an opt-out belongs to the number, and an undo must not revoke it.
+    - A contact that the import created is removed, unless it was edited or used after the import
+      (see ``CreatedContact``).
+    - A contact that the import changed gets its previous values back, unless it was edited after
+      the import.
+    - A contact that the import added to its list is removed from the list, unless it was edited
+      after the import. A created contact that was used after the import also stays on the list.
+    - Flags and consent decisions stay, even those that the import set: an opt-out belongs to the
+      number, and an undo must not revoke it.
+
+    If all chunks are undone, undo a part of the properties that the import created.
 
     Returns:
-        True if there may be more chunks to undo; False if the undo has ended.
+        True if there may be more to undo; False if the undo has ended.
     """
     row = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=import_id)
     if row is None or row.undo_state != UndoState.RUNNING:
@@ -259,8 +264,8 @@ async def restore_contacts(
     later undo of an earlier import would not change them.
 
     Returns:
-        One entry for each restored contact: its phone number if the restore changed its zone key,
-        None if the zone key is the same.
+        One item for each restored contact. The item is the contact's phone number if the restore
+        changed its zone key, otherwise None.
     """
     values = {"import_id": import_id, "start": start, "applied_at": applied_at}
     return list(await session.scalars(_RESTORE, values))

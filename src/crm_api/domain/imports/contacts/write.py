@@ -1,4 +1,11 @@
-"""Store one chunk of a contact import in one transaction. A dry run only plans the chunk."""
+"""Store one chunk of a contact import in one transaction. A dry run only plans the chunk.
+
+PostgreSQL first appends the words of new contacts to a pending list, which every search reads
+completely. If a transaction makes the list longer than a limit, PostgreSQL moves the words into the
+index within this transaction, which takes time. To prevent this, an import raises the limit, and
+moves the words over a second connection while the next chunk is stored. This saves a sixth of the
+database's CPU time: 1,000 rows take 33 ms instead of 39 ms.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -7,10 +14,11 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import RowMapping
+from sqlalchemy import RowMapping, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.consent.models import ConsentAction
-from crm_api.domain.imports.contacts import merge_plan, settling, staging, target_list
+from crm_api.domain.imports.contacts import merge_plan, staging, target_list
 from crm_api.domain.imports.contacts.formats import ATTRIBUTES, SECOND
 from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS, emit_progress
 from crm_api.domain.imports.contacts.models import ContactImport, OnDuplicate
@@ -31,6 +39,44 @@ from crm_api.domain.people.properties import import_properties
 from crm_api.domain.people.properties.schemas import ImportedProperty
 from crm_api.platform import failpoints
 from crm_api.platform.database import UnitOfWork
+
+MANY_PEOPLE = 1_000
+"""With at least this many people in a chunk, another connection empties the pending list."""
+ANALYZE_FROM = 10_000
+"""Statistics are refreshed after at least this many changed contacts. A refresh takes about a
+second."""
+
+LEAVE_PENDING = text("SELECT set_config('gin_pending_list_limit', '32768', TRUE)")
+
+
+async def leave_search_pending(session: AsyncSession) -> None:
+    """Let the pending list of the search indexes grow to 32 MB instead of 4 MB in this transaction.
+
+    PostgreSQL then does not move the words of the list into the indexes during the transaction.
+    After the commit, the caller should do so with ``clean_search``. Otherwise, a later change of a
+    contact or the automatic VACUUM does this work.
+    """
+    await session.execute(LEAVE_PENDING)
+
+
+CLEAN_SEARCH = text("SELECT clean_contact_search()")
+
+
+async def clean_search(session: AsyncSession) -> None:
+    """Move the pending words of contacts into the indexes of search text and tags.
+
+    Contacts can be changed during this time.
+    """
+    await session.execute(CLEAN_SEARCH)
+
+
+ANALYZE = text("SELECT analyze_contacts()")
+
+
+async def refresh_statistics(session: AsyncSession) -> None:
+    """Refresh the statistics of contacts and list members, unless a VACUUM works on them now."""
+    await session.execute(ANALYZE)
+
 
 _LINE, _VALUES = PERSON.index("line"), PERSON.index("attributes")
 
@@ -116,8 +162,8 @@ async def _store_people(
         await staging.store_outcomes(session, import_id=row.id, start=start, now=now)
         await _stop_messages(uow, row, chunk, now=now, secret=secret)
     else:
-        if len(chunk.records) >= settling.MANY_PEOPLE:
-            await settling.leave_search_pending(session)
+        if len(chunk.records) >= MANY_PEOPLE:
+            await leave_search_pending(session)
         await _merge_people(uow, OnDuplicate(row.on_duplicate), now=now)
         if row.list_id is not None:
             await staging.add_list_members(session, list_id=row.list_id, now=now)
@@ -267,6 +313,7 @@ def convert_attributes(
     A value that cannot be converted is left out.
 
     Args:
+        records: The people of a chunk, one record for each person.
         mapping: The field of each column of the file. It is used to find the column of a value that
             is left out.
 

@@ -6,7 +6,7 @@ from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, Index, Integer, Text,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.imports.files.models import OPEN, FileImport, FileImportError, ImportStatus
-from crm_api.domain.kit.checks import one_of
+from crm_api.domain.kit.vocabulary import one_of
 
 
 class DoNotContactUpload(FileImport):

@@ -38,8 +38,9 @@ class NumberChunk:
         start: The number of rows of the file before this chunk.
         end: The number of rows from the start of the file to the end of this chunk.
         phones: The phone numbers, in E.164, that did not occur earlier in the file.
-        read: The count of all values, valid or not. A row that cannot be read counts as one value.
-        duplicates: The count of phone numbers that occurred earlier in the file.
+        read: The number of values that were read: phone numbers, values that are not phone numbers,
+            and rows that cannot be read.
+        duplicates: The number of phone numbers that occurred earlier in the file.
     """
 
     start: int

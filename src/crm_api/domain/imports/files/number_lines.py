@@ -1,4 +1,7 @@
-"""Remember in which line of a file each phone number occurs first; 25 bytes per number."""
+"""Remember in which line of a file each phone number occurs first.
+
+About 25 bytes of memory are needed for each phone number.
+"""
 
 from array import array
 

@@ -203,9 +203,12 @@ class _CountedLines(Iterator[str]):
         return len(self._row) > _MAX_ROW_LINES or (odd and self._ended)
 
     def give_back(self) -> str:
-        """Put back all lines of the row except the first; return why the row cannot be read.
+        """Put back all lines of a row that cannot be read, except its first line.
 
         The parser then reads the lines that were put back as separate rows.
+
+        Returns:
+            Why the row cannot be read, as a sentence.
         """
         lost, rest = self._row[:1], self._row[1:]
         self._count -= len(rest)

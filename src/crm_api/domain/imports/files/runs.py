@@ -42,8 +42,8 @@ class ImportKind(Generic[ImportRow]):
         list_name: The name of the list of these imports. Page cursors contain this name, so that a
             cursor from another list is refused.
         not_found: Builds the error for an unknown id.
-        has_ended: Builds the error for a request to cancel an import that has ended; the argument
-            is the status of the import.
+        has_ended: Builds the error for a request to cancel an import that has already ended. The
+            argument is the status of the import.
         emit_progress: Stores an event about the progress of an import, in the transaction that
             stores the progress.
     """
@@ -104,7 +104,12 @@ async def fetch_page(
     after: tuple[datetime, UUID] | None,
     limit: int,
 ) -> list[ImportRow]:
-    """Return up to ``limit`` imports older than the position ``after``, newest first."""
+    """Return up to ``limit`` imports, newest first.
+
+    Args:
+        after: The creation time and the id of an import: only older imports are returned. None:
+            begin with the newest import.
+    """
     table = kind.table
     statement = select(table)
     if after is not None:

@@ -1,4 +1,7 @@
-"""A batch of listed messages and calls, which is compared with the stored data in one step."""
+"""A batch of messages and calls from the provider's lists.
+
+All items of a batch are compared with the stored data in one step.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,8 +10,7 @@ from typing import Any
 
 from crm_api.domain.provider.openphone.facts import ProviderEvent
 from crm_api.domain.provider.openphone.json_values import mapping, text
-from crm_api.domain.provider.openphone.listed_calls import events_of_call
-from crm_api.domain.provider.openphone.listing import CallExtras
+from crm_api.domain.provider.openphone.listing import CallExtras, events_of_call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +51,8 @@ class Span:
         lines: The provider's ids of the phone lines whose messages are listed.
         after: The start of the span, exclusive.
         until: The end of the span, inclusive.
-        near: The ids of messages that earlier batches listed with a time near the end of this span.
-            If such a message is stored with a time in this span, it does not count as absent.
+        near: The ids of messages near the end of this span that earlier batches contained. If such
+            a message is stored with a time in this span, it does not count as absent.
     """
 
     lines: Sequence[str]
@@ -61,7 +63,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedThread:
-    """The list of all messages, or of all calls, between one line and one person.
+    """Identifies a list of the provider: all messages, or all calls, between a line and a person.
 
     Attributes:
         line: The provider's id of the line.
@@ -81,13 +83,13 @@ class Batch:
     An item that is listed twice counts once.
 
     Attributes:
-        nameless: The number of items without an id.
+        nameless: The number of messages and calls without an id.
         pages: The number of pages that were read.
         span: The time span whose messages the batch contains completely; None if there is no such
             span, because the lists of single conversations were read.
-        threads: The lists that the batch contains completely. Each has the messages, or the calls,
-            between one phone line and one person.
-        unread: For each conversation that could not be read, the reason.
+        threads: The lists that the batch contains completely. Each list has all messages, or all
+            calls, between one phone line and one person.
+        unread: One sentence for each conversation that could not be read: the reason.
     """
 
     messages: dict[str, Any] = field(default_factory=dict)
@@ -103,7 +105,7 @@ class Batch:
         return len(self.messages) + len(self.calls) + self.nameless
 
     def add_messages(self, items: Sequence[Any]) -> None:
-        """Add a page of listed messages; skip messages that are already in the batch."""
+        """Add a page of the provider's messages; skip messages that are already in the batch."""
         for item in items:
             item_id = id_of(item)
             if item_id is None:
@@ -140,7 +142,7 @@ def id_of(item: object) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedItem:
-    """One message or call to store or update.
+    """A message or call in the provider's lists that must be stored or updated here.
 
     Attributes:
         at: When the message or call happened. Items are applied in the order of this time.

@@ -13,8 +13,7 @@ from crm_api.domain.messaging.sends.report import RANKS
 from crm_api.domain.provider.openphone.errors import UnreadableEventError
 from crm_api.domain.provider.openphone.facts import EventKind, ProviderEvent
 from crm_api.domain.provider.openphone.json_values import instant, mapping, text
-from crm_api.domain.provider.openphone.listed_calls import has_ended
-from crm_api.domain.provider.openphone.listing import CallExtras
+from crm_api.domain.provider.openphone.listing import CallExtras, has_ended
 from crm_api.domain.provider.openphone.wire import parse_message
 from crm_api.platform.database import UnitOfWork, typed_rows
 
@@ -58,7 +57,7 @@ class AbsentItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallToRead:
-    """A listed call to update: the stored call differs, or may lack some parts.
+    """A call in the provider's list that must be stored, updated, or completed with missing parts.
 
     Attributes:
         call: The call from the list.
@@ -100,13 +99,13 @@ async def compare_batch(
 ) -> Difference:
     """Compare a batch with the stored data.
 
-    Return two kinds of items: listed items that are not stored or have an outdated status here, and
-    stored items that the provider does not list.
+    Return two kinds of items: items of the batch that are not stored here or are stored with an
+    outdated status, and stored items that the provider does not list.
 
     Args:
-        since: The start of the period in which the lists ``batch.threads`` are compared. A stored
-            item of this period that is missing in its list counts as absent. None: the period has
-            no start.
+        since: The start of a period; None if the period has no start. A stored item of a
+            conversation in ``batch.threads`` counts as absent if its time is in this period, but
+            the batch does not contain it.
         until: The end of this period.
         now: The current time. It decides whether missing parts of a call are still fetched.
     """

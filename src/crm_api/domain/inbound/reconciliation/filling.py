@@ -16,9 +16,9 @@ from crm_api.domain.inbound.reconciliation.models import ReconciliationRun
 from crm_api.domain.inbound.reconciliation.pace import RequestPace
 from crm_api.domain.inbound.webhook_events import event_outcomes
 from crm_api.domain.inbound.webhook_events import service as webhooks
+from crm_api.domain.inbound.webhook_events.lines import apply_decision_on_unknown_line
 from crm_api.domain.inbound.webhook_events.plain import apply_plain_messages
 from crm_api.domain.inbound.webhook_events.reception import Reception
-from crm_api.domain.inbound.webhook_events.unknown_line import apply_decision_on_unknown_line
 from crm_api.domain.kit.errors import CrmError
 from crm_api.domain.messaging.models.timeline import ActivityKind
 from crm_api.domain.provider.openphone.errors import OpenPhoneBusyError

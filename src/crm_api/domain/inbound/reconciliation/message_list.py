@@ -48,8 +48,8 @@ async def read(reading: Reading, position: Position, *, after: Position) -> bool
     """Read pages of the message list until the list ends or the time is up.
 
     Args:
-        after: The values that are set in ``position`` after the last page. They make it the start
-            of the next stage.
+        after: The position at which the next stage of the run starts. When the last page is read,
+            its values are copied to ``position``.
 
     Returns:
         True at the end of the list; False if the time was up first; None if the provider does not
@@ -129,14 +129,15 @@ def _is_before(page: ListPage, since: datetime | None) -> bool:
 def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
     """Set the time span whose messages the batch contains completely.
 
-    A message that is stored in this span but not listed counts as absent. The list is newest first,
-    so the next batch has older messages.
+    If a message is stored with a time in this span, but the batch does not contain it, the message
+    counts as absent.
 
-    The span of the last batch begins at the ``since`` of the run. The span of every other batch
-    begins ``SKEW`` after the oldest message of the batch, because the stored time of a message may
-    differ from the listed time by ``SKEW``. Older stored messages are compared with the next batch.
-    This batch may have listed some of them already. So the position stores the ids of the listed
-    messages near the start of the span.
+    The list is read from new to old messages. The span of the last batch begins at the ``since`` of
+    the run. The span of any other batch begins ``SKEW`` after the oldest message of the batch,
+    because the stored time of a message may differ from the listed time by ``SKEW``. Messages that
+    are stored with an earlier time are compared with the next batch, although this batch may
+    contain some of them. So ``position`` keeps the ids of the listed messages near the start of the
+    span.
     """
     batch = reading.batch
     times = {message_id: _made_at(item) for message_id, item in batch.messages.items()}

@@ -29,7 +29,7 @@ MESSAGES_WAIT = text("""
 
 
 class RequestPace:
-    """Reserves start times of requests from the shared limiter.
+    """Decides when each reconciliation request may start, within the shared rate limit.
 
     Only a few start times are reserved ahead, so that sends do not wait long for a start time.
     While a campaign runs or a message is queued, the time between two requests is at least twice as
@@ -78,8 +78,8 @@ class RequestPace:
 
         Args:
             seconds: The length of the pause.
-            asked_seconds: The length that the provider asked for; None if it is not longer than
-                ``seconds``.
+            asked_seconds: The length that the provider asked for, if it is longer than ``seconds``;
+                otherwise None.
         """
         self._left = 0
         async with self._new_uow() as uow:

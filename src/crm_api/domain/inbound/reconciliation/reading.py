@@ -1,4 +1,8 @@
-"""Read pages of the provider's lists: rate limit, check of the pages, storage of the progress."""
+"""Read pages of the provider's lists within the rate limit, and check that no page repeats.
+
+The items that were read are collected in a batch. When the batch is written, the progress of the
+run is stored too.
+"""
 
 import time
 from collections import deque
@@ -139,5 +143,5 @@ class Reading:
 
 
 def read_time(written: str | None) -> datetime | None:
-    """Parse a time from a stored position; return None for None."""
+    """Parse a time that is stored in the progress of a run; return None for None."""
     return None if written is None else datetime.fromisoformat(written)

@@ -133,9 +133,9 @@ class Backlog:
     """Two times that decide whether the next run must wait for received events.
 
     Attributes:
-        made_at: When the next run was created; None if there is no unfinished run.
-        due_at: The earliest time, in the past or in the future, at which a waiting event is to be
-            applied. None if no event waits.
+        made_at: When the oldest unfinished run was created; None if every run has ended.
+        due_at: The earliest time at which one of the waiting events must be applied; this time may
+            be in the past. None if no event waits.
     """
 
     made_at: datetime | None
@@ -153,8 +153,8 @@ READ_BACKLOG = text("""
 async def must_wait_for_events(uow: UnitOfWork, *, now: datetime) -> bool:
     """Return whether the next run must wait until received events have been applied.
 
-    Without this wait, the run would treat waiting events as missing. After ``LONGEST_WAIT`` the run
-    starts even if events are still waiting.
+    The run waits if an event has been due for longer than ``BACKLOG_AFTER``. Without this wait, the
+    run would treat the event as missing. The run waits for at most ``LONGEST_WAIT``.
     """
     backlog = typed_row(Backlog, (await uow.session.execute(READ_BACKLOG)).one())
     if backlog.made_at is None or backlog.due_at is None:
@@ -174,14 +174,15 @@ ENDED_GAP = text("""
 
 
 async def make_run_after_gap(uow: UnitOfWork, *, now: datetime) -> UUID | None:
-    """Create a run after an alert about missed webhooks has ended.
+    """Create a run if webhooks may have been missed, and the alert about this has ended.
 
     Such an alert says that the provider was down, that its webhooks did not arrive or went to
-    another address, or that the receiver refused its signatures. Alerts that ended before the
-    newest run was created are ignored. The first run is created only by ``make_daily_run``.
+    another address, or that the receiver refused their signatures. An alert is ignored if it was
+    short (at most ``OUTAGE_AFTER``), or if it ended before the newest run was created. If there has
+    never been a run, none is created, because ``make_daily_run`` creates the first one.
 
     Returns:
-        The id of the run; None if no run is needed.
+        The id of the run; None if no run was created.
     """
     made_at = await newest_made_at(uow)
     if made_at is None:
@@ -306,7 +307,10 @@ async def find_last_run(uow: UnitOfWork) -> EndedRun | None:
 
 
 async def covered_until(uow: UnitOfWork) -> datetime | None:
-    """Return the time up to which completed runs cover everything; None if no run has completed."""
+    """Return the end of the period that completed runs have compared without a gap.
+
+    Return None if no run has completed.
+    """
     query = select(func.max(ReconciliationRun.until)).where(
         ReconciliationRun.status == text("'completed'"), ReconciliationRun.continues
     )

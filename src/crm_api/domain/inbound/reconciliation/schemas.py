@@ -13,9 +13,10 @@ class ReconciliationCreate(RequestModel):
     """The time span to compare.
 
     Attributes:
-        since: The start of the time span. By default, it is 24 hours before the time up to which
-            completed runs have compared everything, or 24 hours before ``until`` if that is
-            earlier. If no run has completed, the span has no start by default.
+        since: The start of the time span. By default, it is 24 hours before the earlier of two
+            times: ``until``, and the end of the period that completed runs have compared. If no run
+            has completed, the span has no start by default: all older messages and calls are
+            compared.
         until: The end of the time span; by default, now.
     """
 
@@ -38,8 +39,10 @@ class ReconciliationRead(ReadModel):
         updated: The number of messages and calls whose outdated status was corrected.
         already_known: The number of messages and calls that were already stored correctly.
         errors: The number of messages and calls that could not be stored.
-        drift: The differences by kind: ``created``, ``corrected``, ``unknown_here`` and
-            ``unknown_there``. Each kind has its ``count`` and some ``examples``.
+        drift: The differences by kind, each with its ``count`` and some ``examples``. ``created``:
+            The item was missing here and is stored now. ``corrected``: The outdated status of the
+            item was corrected here. ``unknown_here``: The item could not be stored here.
+            ``unknown_there``: The item is stored here, but the provider does not list it.
         last_error: The last error of the run, as a sentence; null if there was none.
     """
 

@@ -14,9 +14,10 @@ The position of a run is JSON, and any worker can continue from it::
 - ``edge``: The end of the time span of the next batch; newer messages were compared already.
 - ``near``: Maps the ids of listed messages whose time is near ``edge`` to their times.
 - ``reached``: The time of the oldest message that was read.
-- ``below``, ``begun_below``: Present after the provider refused a page token. The reading then
-  begins again without a token, with the messages before ``below``. ``begun_below`` is the value
-  that ``reached`` had at that time. So the reading begins again only once at the same message.
+- ``below``: Present after the provider refused a page token. The reading then begins again without
+  a token, but only with messages before ``below``.
+- ``begun_below``: The value of ``reached`` when the provider refused the token. If the provider
+  refuses a token again before an older message was read, the run fails.
 - ``is_v1``: True if the messages of each conversation are read too, because API v1 has no list of
   all messages.
 - ``done``: The ids of the conversations of the current page that were read.
@@ -57,7 +58,7 @@ STUCK = "The workers of the run ended repeatedly without progress."
 
 @dataclass(frozen=True, kw_only=True)
 class ReconciliationParts:
-    """The objects and functions that are needed to work on a run."""
+    """What a worker needs for a run: the database, the provider's client, limits and clocks."""
 
     new_uow: UnitOfWorkFactory
     provider: OpenPhoneClient

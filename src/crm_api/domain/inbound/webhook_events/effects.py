@@ -32,8 +32,7 @@ from crm_api.domain.messaging.conversations.received_messages import (
 )
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.timeline import Direction
-from crm_api.domain.messaging.sends.follow_ups import end_all_follow_ups
-from crm_api.domain.messaging.sends.replies import PersonReply, note_replies
+from crm_api.domain.messaging.sends.replies import PersonReply, end_all_follow_ups, note_replies
 from crm_api.domain.messaging.sends.report import (
     OutgoingReport,
     apply_report,
@@ -41,7 +40,7 @@ from crm_api.domain.messaging.sends.report import (
 )
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.sends.vocabulary import EndedBy
-from crm_api.domain.messaging.waiting.asked import Asked, Received, note_asked
+from crm_api.domain.messaging.waiting import Asked, Received, note_asked
 from crm_api.domain.provider.openphone.facts import MessageFacts, ProviderEvent
 from crm_api.platform.database import UnitOfWork
 
@@ -63,7 +62,7 @@ async def apply_facts(
     events that happened before the erasure are skipped.
 
     Args:
-        events: The events. ``bound_event`` must have replaced their times that are later than the
+        events: The events, as ``bound_event`` returns them: without times that are later than the
             receipt of the event.
         now: The database's time of this transaction.
 

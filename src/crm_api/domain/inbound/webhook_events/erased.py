@@ -36,12 +36,15 @@ async def leave_out_erased(
 ) -> list[ProviderEvent]:
     """Return the events, except those that happened before the person in them was erased.
 
-    If a call began before the erasure, all its events are left out. If a received message is left
-    out, but the person opts out or opts in with it, or may want no more messages, an entry is added
-    to the consent history. The entry has no message body.
+    If a call began before the erasure, all its events are left out.
 
-    If an erased person has newer events, these events are returned, and the phone number gets its
-    flags again: ``do_not_contact``, and the opt-out or hold. So no message is sent to the number.
+    If the person opts out or opts in with a message that is left out, the decision is added to the
+    consent history. The same applies to a hold, if the message is doubtful. The body of the message
+    is not stored.
+
+    If an erased person has newer events, these events are returned. To prevent messages to the
+    person, the phone number gets these flags again: ``do_not_contact``, and the opt-out or the
+    hold.
     """
     people = [_person(event) for event in events]
     phones = {phone for phone in people if phone is not None}

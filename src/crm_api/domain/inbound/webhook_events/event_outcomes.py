@@ -90,8 +90,8 @@ def failed_outcome(
     """Return the state after a failed try: a later retry, or dead after the last retry.
 
     Args:
-        means: The mean waits before the first retry, the second retry, and so on. The number of
-            waits is the maximum number of retries.
+        means: The average wait before the first retry, the second retry, and so on. There are as
+            many retries as waits.
     """
     attempts = claimed.attempts + 1
     is_last = attempts > len(means)

@@ -1,18 +1,171 @@
-"""Find the phone line of each event; each line is looked up only once per batch of events."""
+"""Find the phone line of each event, and apply opt-outs on lines that are not stored.
 
-from collections.abc import Sequence
+Each line is looked up only once per batch of events. An opt-out belongs to the person's number, so
+it does not wait until the line is stored. All other effects of the message (timeline, campaign
+replies, automatic replies) need the line, so they wait until it is stored.
+"""
+
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from crm_api.domain.kit.errors import (
-    Example,
-    InvalidError,
-)
-from crm_api.domain.messaging.conversations.participants import as_phone
+from sqlalchemy import text
+
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.consent import queries
+from crm_api.domain.consent.models import ConsentSource, FlagType, hash_phone
+from crm_api.domain.consent.reply_reader.reader import Reading, ReplyKind, read_reply
+from crm_api.domain.inbound.webhook_events import erased
+from crm_api.domain.inbound.webhook_events.reception import Reception
+from crm_api.domain.kit.errors import Example, InvalidError
+from crm_api.domain.messaging.consent_decisions import service as consent
+from crm_api.domain.messaging.consent_decisions.flags import flags_of
+from crm_api.domain.messaging.conversations.participants import as_phone, find_or_add_contacts
 from crm_api.domain.messaging.lines import service as lines
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.timeline import Direction
-from crm_api.domain.provider.openphone.facts import CallFacts, MessageFacts
+from crm_api.domain.provider.openphone.facts import (
+    CallFacts,
+    MessageFacts,
+    ProviderEvent,
+    bound_event,
+)
 from crm_api.platform.database import UnitOfWork
+
+UNKNOWN_LINE = AlertKind.OPT_OUT_ON_UNKNOWN_LINE
+"""Kind of the alert; its subject is the provider's id of the line."""
+NO_LINE = "none"
+"""Subject of the alert if the event names no line."""
+BY_THE_PERSON = "person"
+APPLIED_AT_ONCE = {
+    ReplyKind.OPT_OUT: (consent.opt_out, FlagType.OPTED_OUT),
+    ReplyKind.DOUBTFUL: (consent.place_hold, FlagType.OPT_OUT_HOLD),
+}
+"""Maps each reply kind whose decision is applied at once to the function that applies the decision,
+and to the flag that this function sets. An opt-in waits until the line is stored, because a message
+against a person's will is worse than a late message."""
+
+
+KNOWN = text("""
+    SELECT l.phone_number_id FROM line l
+    WHERE l.phone_number_id = ANY(CAST(:subjects AS text[]))
+    UNION ALL
+    SELECT CAST(:no_line AS text) WHERE NOT EXISTS (
+        SELECT FROM webhook_event e WHERE e.error_code = 'incomplete_event')
+""")
+
+
+async def apply_decision_on_unknown_line(
+    uow: UnitOfWork, event: ProviderEvent, *, now: datetime, reception: Reception
+) -> bool:
+    """Opt a number out, or put it on hold, after a message on an unknown line; raise an alert.
+
+    This function may be called several times for one message: the consent history gets at most one
+    entry. Events that happened before the person was erased are skipped.
+
+    Args:
+        event: An event that could not be applied because its line is unknown.
+        now: The database's time of this transaction. It replaces every later time in the event.
+
+    Returns:
+        True if the message opts out or is doubtful. False for every other message, and for a
+        skipped event.
+    """
+    kept = await erased.leave_out_erased(
+        uow, [bound_event(event, received_at=now)], secret=reception.secret, now=now
+    )
+    facts = kept[0].message if kept else None
+    if facts is None or facts.direction != Direction.INCOMING:
+        return False
+    reading = read_reply(facts.text)
+    phone = as_phone(facts.from_number or "")
+    if phone is None or reading.kind not in APPLIED_AT_ONCE:
+        return False
+    if not await decided_before(uow, {facts.provider_message_id: phone}, reception=reception):
+        await _decide(uow, facts, reading, phone=phone, now=now, reception=reception)
+    await _raise_alert(uow, facts, now=now)
+    return True
+
+
+async def decided_before(
+    uow: UnitOfWork, senders: Mapping[str, str], *, reception: Reception
+) -> dict[str, bool]:
+    """Find the messages whose consent decision was applied while their phone line was unknown.
+
+    Args:
+        senders: Maps the provider's id of each message to the sender's phone number.
+
+    Returns:
+        One value for each message that is found, by the provider's id of the message: True if the
+        decision set a flag (opt-out or hold) of the phone number, False if the number already had
+        this flag.
+    """
+    hashes = {name: hash_phone(phone, reception.secret) for name, phone in senders.items()}
+    found = await queries.evidence_of_messages(uow.session, hashes)
+    return {name: bool(evidence.get("is_first")) for name, evidence in found.items()}
+
+
+async def _decide(
+    uow: UnitOfWork,
+    facts: MessageFacts,
+    reading: Reading,
+    *,
+    phone: str,
+    now: datetime,
+    reception: Reception,
+) -> None:
+    flags = (await flags_of(uow.session, [phone], now=now))[phone]
+    contacts = await find_or_add_contacts(uow, [phone], may_add=(), now=now)
+    decide, flag = APPLIED_AT_ONCE[reading.kind]
+    await decide(
+        uow,
+        phone=phone,
+        contact_id=contacts.get(phone),
+        source=ConsentSource.MESSAGE,
+        actor=BY_THE_PERSON,
+        reason=reading.wording,
+        evidence={
+            "text": facts.text,
+            "reading": reading.evidence(),
+            "message_id": facts.provider_message_id,
+            "unknown_line": facts.phone_number_id,
+            "is_first": flag not in flags,
+        },
+        at=facts.created_at,
+        claimed_at=facts.claimed_at,
+        now=now,
+        secret=reception.secret,
+    )
+
+
+async def _raise_alert(uow: UnitOfWork, facts: MessageFacts, *, now: datetime) -> None:
+    line = facts.phone_number_id
+    named = "a line that its event does not name" if line is None else f"the unknown line {line}"
+    await alerts.raise_alert(
+        uow,
+        kind=UNKNOWN_LINE,
+        subject=line or NO_LINE,
+        detail=f"A person sent an opt-out to {named}. The number of the person is opted out, or on "
+        "hold if the message is doubtful, but the message is not on the timeline yet. Read the "
+        "lines from the provider with POST /v1/lines/sync, then POST "
+        '/v1/webhook-events/replay {"error_code": "line_unknown"}.',
+        context={"phone_number_id": line},
+        now=now,
+    )
+
+
+async def resolve_alerts_of_known_lines(uow: UnitOfWork, *, now: datetime) -> None:
+    """Resolve the alert about each line that is stored now.
+
+    Also resolve the alert about events that name no line, if no such event is left.
+    """
+    open_ids = await alerts.list_open_subjects(uow, kind=UNKNOWN_LINE)
+    if not open_ids:
+        return
+    known = set(await uow.session.scalars(KNOWN, {"subjects": list(open_ids), "no_line": NO_LINE}))
+    for subject in known.intersection(open_ids):
+        await alerts.resolve_alert(uow, kind=UNKNOWN_LINE, subject=subject, now=now)
+
 
 Place = tuple[str | None, tuple[str, ...]]
 """How an event identifies its phone line: the provider's id of the line, and our own phone numbers

@@ -20,11 +20,11 @@ class Reception:
             line.
         business_contact: How people reach the business; None means the number of the phone line.
         secret: Key for the hashes of the consent history.
-        times: Time limits of sends.
+        times: The longest durations of the steps in which a message is sent, such as a request.
         resend_unclear: If an event names a new phone line, the line is stored with this value in
             its column ``resend_unclear``.
-        retry_means: The mean waits before the first retry, the second retry, and so on. The number
-            of waits is the maximum number of retries.
+        retry_means: The average wait before the first retry, the second retry, and so on. There are
+            as many retries as waits.
     """
 
     business_name: str | None

@@ -9,7 +9,7 @@ from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.consent.models import ConsentSource
 from crm_api.domain.consent.reply_reader.reader import DecidedBy, Reading, ReplyKind
-from crm_api.domain.inbound.webhook_events import unknown_line
+from crm_api.domain.inbound.webhook_events import lines
 from crm_api.domain.inbound.webhook_events.erased import DECISIONS
 from crm_api.domain.inbound.webhook_events.reception import Reception
 from crm_api.domain.messaging.company import service as company
@@ -60,9 +60,10 @@ class NewReply:
 
 
 def without_effect(replies: Sequence[NewReply]) -> list[UnattendedMessage]:
-    """Return the messages that neither concern consent nor ask for HELP.
+    """Return the messages that have no effect, so that an away reply may answer them.
 
-    Messages that are only a reaction, such as a "liked", are left out too.
+    A message has an effect if it concerns consent or asks for help. A reaction, such as "liked", is
+    left out too, because it needs no answer.
     """
     return [
         UnattendedMessage(
@@ -129,7 +130,7 @@ async def _decide(
     """Apply the decisions of messages; return for each message whether consent changed."""
     if not replies:
         return []
-    earlier = await unknown_line.decided_before(
+    earlier = await lines.decided_before(
         uow, {one.facts.provider_message_id: one.phone for one in replies}, reception=reception
     )
     new = [one for one in replies if one.facts.provider_message_id not in earlier]

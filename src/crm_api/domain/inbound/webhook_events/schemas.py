@@ -125,7 +125,7 @@ class ReplayRequest(DryRunRequest):
     def content(self) -> Any:  # noqa: ANN401 - JSON
         """Return the selection as JSON.
 
-        A dry run may contain no conditions. The result is then ``{"all": true}``.
+        A dry run without conditions selects all events. Its selection is ``{"all": true}``.
         """
         return super().content() or {"all": True}
 

@@ -16,10 +16,13 @@ from crm_api.domain.inbound.webhook_events.event_outcomes import (
     Jitter,
     random_fraction,
 )
-from crm_api.domain.inbound.webhook_events.lines import IncompleteEventError, LineUnknownError
+from crm_api.domain.inbound.webhook_events.lines import (
+    IncompleteEventError,
+    LineUnknownError,
+    apply_decision_on_unknown_line,
+)
 from crm_api.domain.inbound.webhook_events.models import WebhookEventStatus
 from crm_api.domain.inbound.webhook_events.reception import Reception
-from crm_api.domain.inbound.webhook_events.unknown_line import apply_decision_on_unknown_line
 from crm_api.domain.kit.errors import CrmError
 from crm_api.domain.provider.openphone.facts import EventKind, ProviderEvent, bound_event
 from crm_api.domain.provider.openphone.wire import kind_of, parse_event

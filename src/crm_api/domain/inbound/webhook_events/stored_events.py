@@ -26,12 +26,10 @@ from sqlalchemy import (
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
-from crm_api.domain.inbound.webhook_events import unknown_line
-from crm_api.domain.inbound.webhook_events.event_outcomes import (
-    EventOutcome,
-)
+from crm_api.domain.inbound.webhook_events import lines
+from crm_api.domain.inbound.webhook_events.event_outcomes import EventOutcome
 from crm_api.domain.inbound.webhook_events.models import WebhookEvent, WebhookEventStatus
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.errors import NotFoundError
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.platform.database import UnitOfWork, typed_rows
@@ -74,7 +72,7 @@ class ErrorClass:
 
 @dataclass(frozen=True, kw_only=True)
 class EventSelection:
-    """Conditions that a selected event meets; without any condition, all events are selected."""
+    """Conditions for events. An event is selected if it meets all conditions that are given."""
 
     status: WebhookEventStatus | None = None
     type: str | None = None
@@ -207,7 +205,10 @@ READ_ERRORS = text("""
 
 
 async def list_errors(uow: UnitOfWork) -> Sequence[ErrorClass]:
-    """Return the errors of events that are not applied, grouped by code, newest error first."""
+    """Return the events that are not applied, grouped by error code.
+
+    The group whose newest event was received last is the first one.
+    """
     return typed_rows(ErrorClass, await uow.session.execute(READ_ERRORS))
 
 
@@ -223,7 +224,7 @@ async def resolve_recovered_alerts(uow: UnitOfWork, *, now: datetime) -> None:
 
     Also resolve the alerts about unknown lines that have been stored since.
     """
-    await unknown_line.resolve_alerts_of_known_lines(uow, now=now)
+    await lines.resolve_alerts_of_known_lines(uow, now=now)
     open_codes = await alerts.list_open_subjects(uow, kind=DEAD_EVENT)
     if not open_codes:
         return

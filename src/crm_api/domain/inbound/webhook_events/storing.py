@@ -49,9 +49,9 @@ class IntakeConnection:
         """Store events in their own transaction; return the number of new events.
 
         Raises:
-            asyncpg.PostgresError: The database refuses a row, or the whole batch.
-            OSError: The database is unavailable. Every other error class in ``LOST_CONNECTION`` can
-                be raised for the same reason.
+            asyncpg.PostgresError: The database refuses an event, or the whole batch.
+            OSError: The database is unavailable. Any other error of ``LOST_CONNECTION`` has the
+                same meaning.
         """
         try:
             return await self._execute(events)

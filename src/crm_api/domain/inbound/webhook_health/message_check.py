@@ -59,7 +59,7 @@ class OwnLines:
 
 @dataclass(frozen=True, slots=True)
 class MessageProgress:
-    """The times and errors of a test message and of its event, as far as they are known."""
+    """The times and errors of a test message and of its event; None while not known."""
 
     text_error: str | None
     attempt_status: AttemptStatus | None
@@ -72,18 +72,22 @@ class MessageProgress:
 
     @property
     def sent_at(self) -> datetime | None:
-        """When the sending of the message began; None if the message was certainly not sent."""
+        """When the request to send the message began.
+
+        None if no request has begun yet, or if the message was certainly not sent.
+        """
         return self.called_at if self.attempt_status in _MAY_HAVE_LEFT else None
 
 
 async def begin_message_check(
     uow: UnitOfWork, own: OwnLines | None, *, asked_by: str, now: datetime
 ) -> WebhookHealthCheck:
-    """Order a check and queue its test message; if such a check is already waiting, return it.
+    """Order a check with a test message, and queue the message; return the check.
 
-    The message is sent like every other message: each number can have only one open attempt, and
-    the rate limit applies. The message may be sent at any hour, because it goes to one of our
-    lines. It belongs to no campaign.
+    If a check with a test message already waits for its result, return that check instead.
+
+    The usual rules apply to the message: one open attempt per number, and the rate limit. But the
+    message may be sent at any hour, because it goes to one of our lines.
 
     Raises:
         WebhookHealthCheckOffError: The settings do not name two lines.

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, Index, Integer, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm_api.domain.kit.checks import one_of
+from crm_api.domain.kit.vocabulary import one_of
 from crm_api.platform.database import Base
 from crm_api.platform.ids import new_id
 
@@ -18,7 +18,7 @@ class WebhookHealthSide(StrEnum):
 
     Attributes:
         TEST_TEXT: A test message is sent between two own lines; its event must arrive.
-        SILENCE: The time since the last event is compared with earlier weeks.
+        SILENCE: The check decides whether no event has arrived for an unusually long time.
         PROVIDER: The webhooks and the delivery log at the provider are checked.
     """
 

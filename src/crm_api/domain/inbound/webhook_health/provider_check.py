@@ -61,12 +61,12 @@ class DeliveryLog:
         given_up: The deliveries that the provider no longer retries.
         waiting: The number of deliveries that are still retried and are older than ``LATE``.
         is_complete: Whether every log could be read to its end.
-        held: The number of deliveries in ``given_up`` whose event this service has already.
+        held: The number of deliveries in ``given_up`` whose event is already stored here.
         requested: The number of deliveries that this check requested again.
-        under_way: The number of deliveries that were requested less than an hour ago, or are left
-            for the next check.
-        lost: The number of deliveries that were requested ``MOST_TIMES`` times without success, or
-            whose request was refused.
+        under_way: The number of deliveries that an earlier check requested less than an hour ago,
+            plus the number of those that are left for the next check to request.
+        lost: The number of deliveries that cannot be recovered. They were requested ``MOST_TIMES``
+            times without success, or the provider refused the request.
     """
 
     given_up: list[GivenUp]

@@ -79,7 +79,8 @@ class WebhookHealthRead(ReadModel):
     """The state of the webhooks, and the last result of each kind of check.
 
     Attributes:
-        status: ``degraded`` if the last check of any kind failed, otherwise ``ok``.
+        status: ``degraded`` if at least one of the results in ``sides`` is ``failed``, otherwise
+            ``ok``.
         sides: The last result of each kind of check.
     """
 
@@ -90,7 +91,7 @@ class WebhookHealthRead(ReadModel):
 
 
 class WebhookHealthPage(PageRead[WebhookHealthCheckRead]):
-    """The checks, newest first, and the state of the webhooks that results from them.
+    """One page of the checks, newest first, and the present state of the webhooks.
 
     Attributes:
         health: The state of the webhooks, and the last result of each kind of check.

@@ -115,9 +115,11 @@ async def lock_schedule(uow: UnitOfWork) -> None:
 async def due_sides(
     uow: UnitOfWork, *, message_is_on: bool, now: datetime
 ) -> list[WebhookHealthSide]:
-    """Return the kinds of checks that are due: every hour, or every 5 minutes after a failure.
+    """Return the kinds of checks that are due now, and resolve the alert of a check that is off.
 
-    If the test message was switched off after a failure, its alert is resolved.
+    A check is due an hour after the last one of its kind, or 5 minutes after a failed one. The
+    settings can switch off the check with a test message. If its last result was a failure, the
+    alert about this failure is resolved.
     """
     due: list[WebhookHealthSide] = []
     for state in await read_sides(uow):
@@ -213,7 +215,7 @@ async def conclude_check(
 
 
 async def forget_old_checks(uow: UnitOfWork, *, now: datetime) -> None:
-    """Delete checks and requests for redelivery older than ``KEPT_FOR``."""
+    """Delete old records: checks and redelivery requests from more than ``KEPT_FOR`` ago."""
     before = now - KEPT_FOR
     check, redelivery = WebhookHealthCheck, WebhookRedelivery
     await uow.session.execute(

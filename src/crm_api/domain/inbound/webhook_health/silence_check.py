@@ -1,9 +1,9 @@
 """Check whether the time since the last event is unusually long, compared with earlier weeks.
 
-The time span runs from the last event until now. In the same span of each earlier week, by local
-time, the check counts the ten-minute slots in which an event arrived. So a lunch hour is compared
-with lunch hours. The check counts slots instead of events, because one campaign can cause hundreds
-of events in an hour. Such an hour does not mean that the next hour has many events too.
+The time span runs from the last event until now. The check looks at the same span of each earlier
+week, by local time. So a lunch hour is compared with earlier lunch hours. In each of these spans,
+the check counts the ten-minute slots in which an event arrived. It does not count events, because
+one campaign can cause hundreds of events in an hour.
 """
 
 from collections.abc import Sequence
@@ -152,7 +152,8 @@ def earlier_spans(
 def judge_silence(counts: Sequence[int], *, now: datetime, zone: str) -> SilenceJudgement:
     """Judge whether a silence is unusual, compared with earlier weeks.
 
-    A silence on a holiday is not judged, because the compared weeks have too few similar days.
+    A silence on a federal holiday is not judged. It would be compared with the normal working days
+    of the earlier weeks.
 
     Args:
         counts: For each earlier week, newest first: the number of ten-minute slots of the same time
@@ -171,18 +172,19 @@ def judge_silence(counts: Sequence[int], *, now: datetime, zone: str) -> Silence
 
 
 def chance_of_none(counts: Sequence[int]) -> float:
-    """Return the probability that no event arrives in a time span.
+    """Return the probability that no event arrives in a time span, by the counts of earlier weeks.
 
-    This is the probability that the count of this week is 0, given the ``counts`` of the earlier
-    weeks. For Poisson counts with Jeffreys' prior, it is ``(n / (n + 1)) ** (sum + 1/2)``. So an
-    alarm is less likely if few earlier weeks are known.
+    If the counts had a Poisson distribution, the probability would be
+    ``(n / (n + 1)) ** (total + 1/2)`` (with Jeffreys' prior). ``n`` is the number of earlier weeks,
+    and ``total`` is the sum of their counts. If ``n`` is small, the probability is higher, so an
+    alarm is less likely.
 
-    The counts vary more than Poisson counts, because campaigns run only in some weeks. So ``sum``
-    is divided by the factor by which the variance of the counts exceeds that of Poisson counts.
+    Real counts vary more, because campaigns run only in some weeks. Therefore ``total`` is first
+    divided by the ratio of the variance of the counts to their mean, if this ratio exceeds 1.
 
     Args:
-        counts: For each of the ``n`` earlier weeks: the number of ten-minute slots of the same time
-            span in which an event arrived.
+        counts: For each earlier week: the number of ten-minute slots of the same time span in which
+            an event arrived.
     """
     weeks, total = len(counts), sum(counts)
     if weeks == 0 or total == 0:

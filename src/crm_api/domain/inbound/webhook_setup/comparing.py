@@ -74,8 +74,8 @@ class Keys:
     Attributes:
         saved: The ids of the webhooks whose current key is saved.
         accepted: All accepted keys, decoded to bytes.
-        has_given: True if the settings contain signing keys. It is not known to which webhook such
-            a key belongs.
+        has_given: True if the settings contain signing keys. The settings do not say to which
+            webhook a key belongs.
     """
 
     saved: frozenset[str]
@@ -130,7 +130,10 @@ class Registration:
         return tuple(_findings(self))
 
     def of(self, scheme: SignatureScheme) -> tuple[OurWebhook, ...]:
-        """Return our webhooks that are of this kind: legacy, or API version 2026-03-30."""
+        """Return our webhooks whose events are signed with this scheme.
+
+        Legacy webhooks have one scheme, and webhooks of API version 2026-03-30 have the other.
+        """
         return tuple(one for one in self.ours if one.scheme is scheme)
 
 

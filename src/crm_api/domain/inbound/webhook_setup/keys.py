@@ -3,14 +3,42 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import structlog
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import CheckConstraint, Index, LargeBinary, delete, or_, select, text, update
+from sqlalchemy.orm import Mapped, mapped_column
 
-from crm_api.domain.inbound.webhook_setup.models import WebhookKey
+from crm_api.domain.kit.vocabulary import one_of
 from crm_api.domain.provider.openphone.signature import SignatureScheme
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import Base, UnitOfWork
 from crm_api.platform.encryption import UnsealError, seal, unseal
+from crm_api.platform.ids import new_id
+
+
+class WebhookKey(Base):
+    """One signing key, encrypted. It is saved, because the provider shows a key only once."""
+
+    __tablename__ = "webhook_key"
+    __table_args__ = (
+        CheckConstraint(one_of("scheme", SignatureScheme), name="scheme"),
+        Index(
+            "uq_webhook_key_current",
+            "webhook_id",
+            unique=True,
+            postgresql_where=text("retire_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    webhook_id: Mapped[str]
+    """The provider's id of the webhook."""
+    scheme: Mapped[str]
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
+    retire_at: Mapped[datetime | None]
+    """When the key is no longer accepted; None for the current key."""
+
 
 log = structlog.get_logger()
 

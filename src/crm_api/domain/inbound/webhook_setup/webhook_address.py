@@ -11,7 +11,7 @@ from sqlalchemy import text
 from crm_api.domain.inbound.webhook_setup import keys as key_store
 from crm_api.domain.inbound.webhook_setup.comparing import Keys, Registration, compare
 from crm_api.domain.inbound.webhook_setup.errors import AddressNotPublicError, KeyNotShownError
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.provider.openphone.errors import OpenPhoneRefusedError
 from crm_api.domain.provider.openphone.facts import RegisteredWebhook
 from crm_api.domain.provider.openphone.hooks import HookApi
@@ -39,7 +39,7 @@ LINE_IDS = text("SELECT phone_number_id FROM line ORDER BY phone_number_id")
 
 @dataclass(frozen=True, kw_only=True)
 class WebhookAddress:
-    """Our address for events, with access to the provider's webhooks and to the database.
+    """Reads and changes the webhooks at the provider that send events to our address.
 
     Attributes:
         url: The address at which events are received.
@@ -112,7 +112,7 @@ class WebhookAddress:
             )
 
     async def audit(self, action: str, webhook_id: str, **detail: object) -> None:
-        """Write a change of a webhook to the audit log, without keys."""
+        """Write a change of a webhook to the audit log; ``detail`` must contain no keys."""
         async with self.new_uow() as uow:
             await note_decision(
                 uow,

@@ -15,7 +15,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, Integer, Sm
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.insight.measures.dimensions import Dimension
-from crm_api.domain.kit.checks import one_of
+from crm_api.domain.kit.vocabulary import one_of
 from crm_api.platform.database import Base
 
 NO_CAMPAIGN = UUID(int=0)

@@ -92,9 +92,11 @@ class Budgets:
         return min(self.daily, key=lambda carrier: (self.daily[carrier], carrier), default=None)
 
     def counted_as(self, carrier: str) -> str | None:
-        """Return the carrier whose budget limits messages to ``carrier``; None if no budget does.
+        """Return the carrier whose budget a message uses; None if the message uses no budget.
 
-        If ``carrier`` is ``unknown``, the smallest budget applies.
+        Args:
+            carrier: The carrier of the message's number. If it is ``unknown``, the message uses the
+                smallest budget.
         """
         counted = self.strictest if carrier == UNKNOWN else carrier
         return counted if counted in self.daily else None
@@ -106,8 +108,8 @@ class Budgets:
         because manual messages count, but no budget stops them.
 
         Args:
-            used: The number of segments used in the current carrier day. The keys are the carriers
-                that are stored with the attempts.
+            used: The number of segments that were used in the current carrier day, by the carrier
+                of the number. The keys may include ``unknown`` and carriers without a budget.
         """
         left = dict(self.daily)
         for carrier, segments in used.items():

@@ -3,6 +3,7 @@
 No process caches the settings. So a change applies to all processes as soon as it is committed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,9 +12,9 @@ from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
+from crm_api.domain.kit.errors import ConflictError, Example
 from crm_api.domain.messaging.company.carriers import Budgets, Carrier
-from crm_api.domain.messaging.company.errors import SettingLockedError
 from crm_api.domain.messaging.company.office_hours import Holiday, OfficeHours
 from crm_api.domain.messaging.company.schemas import (
     Brand,
@@ -21,9 +22,29 @@ from crm_api.domain.messaging.company.schemas import (
     SettingsRead,
     SettingsUpdate,
 )
-from crm_api.domain.messaging.models.company import THE_ROW, CompanySettings
+from crm_api.domain.messaging.models.lines import THE_ROW, CompanySettings
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
+
+
+class SettingLockedError(ConflictError):
+    """An environment variable sets this field, so the request cannot change it.
+
+    ``locked`` lists all fields that environment variables set.
+    """
+
+    code = "setting_locked"
+    title = "Setting is locked"
+    example = Example("business_name", locked=["business_name"])
+
+    def __init__(self, field: str, *, locked: Sequence[str]) -> None:
+        super().__init__(
+            f"{field} cannot be changed here, because the environment variable "
+            f"CRM_{field.upper()} sets it. Change the variable and restart the service, or unset "
+            "the variable, restart, and send this request again.",
+            locked=list(locked),
+        )
+
 
 SUBJECT = "settings"
 _SHOWN = frozenset(
@@ -42,10 +63,12 @@ of a person. For these fields, the audit log records only that they changed."""
 
 @dataclass(frozen=True, kw_only=True)
 class Business:
-    """The name of the sender in messages, and the contact: a phone number or an address.
+    """How messages identify the company that sends them.
 
-    If ``name`` is None, messages use the name of the line. If ``contact`` is None, messages use the
-    number of the line.
+    Attributes:
+        name: The name of the company. If None, messages use the name of the line.
+        contact: How people reach the company: a phone number or an address. If None, messages use
+            the number of the line.
     """
 
     name: str | None
@@ -107,11 +130,11 @@ async def update_settings(
 ) -> SettingsRead:
     """Change the company's settings and write an entry to the audit log.
 
-    The job that processes the campaign queue is requested, because a higher carrier budget may
-    allow more messages immediately.
+    After a change, the job that processes the campaign queue is requested, because a higher carrier
+    budget may allow more messages immediately.
 
     Args:
-        configured: Values from the environment. They cannot be changed.
+        configured: Name and contact from the environment. A request cannot change these values.
 
     Raises:
         SettingLockedError: The environment sets one of the fields to another value.

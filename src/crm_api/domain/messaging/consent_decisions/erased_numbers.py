@@ -46,10 +46,11 @@ async def keep_consent_state(
     now: datetime,
     secret: bytes,
 ) -> None:
-    """Add to the consent history the opt-outs and holds that only the flags of numbers show.
+    """Add the opt-out or hold of each number to the consent history, if the history lacks it.
 
-    Call this before an erasure deletes the flags. After that, only the history shows whether the
-    number is opted out or on hold. The caller has locked consent decisions about the numbers.
+    Call this before an erasure deletes the flags of the numbers. After the erasure, only the
+    history shows whether a number is opted out or on hold. The caller has locked consent decisions
+    about the numbers.
     """
     flags = await flags_of(uow.session, sorted(phones), now=now)
     for phone in sorted(phones):
@@ -69,8 +70,9 @@ async def restore_consent_state(
 ) -> None:
     """Set the opt-out or hold of each erased number again, according to its consent history.
 
-    An opt-out replaces a hold; no other flag is removed. Waiting messages to a number that gets a
-    flag are withdrawn. The caller has locked consent decisions about the numbers.
+    If a number on hold gets the opt-out, its hold ends. No other flag is removed. Waiting messages
+    to a number that gets a flag are withdrawn. The caller has locked consent decisions about the
+    numbers.
     """
     flags = await flags_of(uow.session, sorted(phones), now=now)
     stopped = []
@@ -99,12 +101,13 @@ async def keep_late_decision(
     now: datetime,
     secret: bytes,
 ) -> None:
-    """Record the decision that a message contains, if it arrived after its sender was erased.
+    """Record the decision in a message that arrived after its sender was erased.
 
-    The message was written before the erasure. Its decision, such as an opt-out, is appended to the
-    consent history of the number, without the text of the message. If the message already has an
-    entry, nothing happens. If the number is in use again, its flags are set according to the
-    decision. The caller has locked consent decisions about the number.
+    The person wrote the message before the erasure. The decision, such as an opt-out, is appended
+    to the consent history of the number, without the text of the message. If the history already
+    has an entry for this message, nothing happens. If a contact or a flag has the number again, the
+    flags of the number are set according to the decision. The caller has locked consent decisions
+    about the number.
 
     Args:
         at: The earlier of two times: when the message was written, and when it was received.
@@ -175,7 +178,7 @@ async def _append(
 
 
 async def erase_words_of(session: AsyncSession, *, entry_id: int) -> None:
-    """Delete the number and the wording of one entry; keep the entry with its number's hash."""
+    """Delete the number and the wording of one entry; the entry keeps the hash of the number."""
     await session.execute(delete(ConsentWording).where(ConsentWording.entry_id == entry_id))
 
 
@@ -192,7 +195,8 @@ async def is_message_known(
 ) -> bool:
     """Return True if the history already has an entry for this message of the number.
 
-    A message is known if an entry has the same ``at`` or the same ``claimed_at``.
+    The times identify the message: an entry for a message of this number has the same ``at`` or the
+    same ``claimed_at`` as this message.
     """
     values = {"phone_hash": phone_hash, "at": at, "claimed_at": claimed_at}
     return bool(await session.scalar(_IS_MESSAGE_KNOWN, values))

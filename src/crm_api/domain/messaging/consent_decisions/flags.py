@@ -10,9 +10,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.consent import queries
-from crm_api.domain.consent.blocked_senders import is_blocked_sender
 from crm_api.domain.consent.consent_state import ConsentState, Decision, apply_decision
 from crm_api.domain.consent.models import SUPPRESSING_FLAGS, ContactFlag, hash_phone
+from crm_api.domain.consent.queries import is_blocked_sender
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id

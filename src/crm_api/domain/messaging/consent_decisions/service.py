@@ -29,13 +29,10 @@ from crm_api.domain.consent.models import (
 )
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.messaging.consent_decisions import flags
-from crm_api.domain.messaging.consent_decisions.flags import (
-    flags_of,
-    follow_decision,
-)
+from crm_api.domain.messaging.consent_decisions.flags import flags_of, follow_decision
 from crm_api.domain.messaging.consent_decisions.suppression import lift_suppression
 from crm_api.domain.messaging.sends import withdraw as sends
-from crm_api.domain.messaging.waiting.derive import derive_waiting_of_number
+from crm_api.domain.messaging.waiting import derive_waiting_of_number
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
@@ -57,7 +54,8 @@ class DecisionDetails(TypedDict):
             component that decided.
         text_shown: The text that the person read and agreed to.
         evidence: What proves the decision, for example ``{"text": "stop texting me"}``.
-        activity_id: The id of the message that contains the decision, or from which it was learned.
+        activity_id: The id of the message that contains the decision. For an opt-out that was
+            learned from a failed message: the id of the failed message.
         message_id: The id of the reply about which a user decided; None if the user gave no id.
         at: When the person decided; if missing, the value of ``now`` is used. The two differ if the
             person's message arrives late.
@@ -191,7 +189,7 @@ async def add_flag(
 
 
 async def mark_invalid(uow: UnitOfWork, *, phone: str, reason: str, now: datetime) -> None:
-    """Set the flag ``invalid_number``; skip campaign recipients who wait for a message.
+    """Set the flag ``invalid_number``, and withdraw the waiting messages that the flag stops.
 
     Call this if messages to the number fail. This is not a consent decision. So the consent history
     gets no entry, and the contact's other numbers do not change.
@@ -204,15 +202,16 @@ async def mark_invalid(uow: UnitOfWork, *, phone: str, reason: str, now: datetim
 async def remove_flag(uow: UnitOfWork, *, flag: str, **act: Unpack[DecisionDetails]) -> bool:
     """Remove a flag from a number.
 
-    Some flags have further effects:
+    The removal of some flags has further effects:
 
     - ``opted_out``: The removal is an opt-in.
     - ``opt_out_hold``: The removal releases the hold.
-    - ``do_not_contact``: Messages to the number are allowed again, even if its person was erased.
-      If the erased person had opted out or was on hold, the opt-out or hold is set again from the
-      history.
-    - ``invalid_number``: The line type (landline) that was stored because of failed messages is
-      deleted.
+    - ``do_not_contact``: The flag is also removed from the contact's other numbers. Messages are
+      allowed again, even if the person was erased. If the erased person had opted out or was on
+      hold, the opt-out or hold is set again from the history.
+    - ``invalid_number``: If failed messages showed that the number is a landline, this information
+      is deleted too.
+    - ``blocked_sender``: The person may wait for an answer again.
 
     Returns:
         False if the number does not have the flag; then nothing changes.

@@ -41,10 +41,9 @@ async def suppress_erased(
 ) -> set[str]:
     """Set ``do_not_contact`` again on the numbers that belonged to an erased person.
 
-    A number does not get the flag if a user removed the flag after the erasure. The opt-out or hold
-    in the history of a number is always set again. The caller must call this function before it
-    adds a contact or queues a message. If no person was erased, the function costs one index
-    look-up.
+    If a user removed the flag after the erasure, the number does not get the flag. The opt-out or
+    hold in the history of a number is set again in any case. Call this function before a contact
+    with one of the numbers is added, or a message to one of them is queued.
 
     Returns:
         The numbers that have ``do_not_contact`` because of an erasure.
@@ -95,10 +94,10 @@ async def erased_since(
 async def erase_consent_of(
     uow: UnitOfWork, *, phones: Collection[str], now: datetime, secret: bytes
 ) -> None:
-    """Store the hashes of an erased person's numbers, and delete the rows with the numbers.
+    """Store the hashes of an erased person's numbers, and delete the consent data of the numbers.
 
-    The deleted rows are the flags, the wording of consent entries and the reply examples. The
-    consent history keeps its entries, without number and wording.
+    The flags, the wording of the consent entries and the reply examples are deleted. The consent
+    history keeps its entries, without number and wording.
     """
     hashes = [hash_phone(phone, secret) for phone in sorted(phones)]
     await note_erased_numbers(uow.session, hashes=hashes, now=now)

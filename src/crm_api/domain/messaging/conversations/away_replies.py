@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from crm_api.domain.consent.blocked_senders import is_blocked_sender
+from crm_api.domain.consent.queries import is_blocked_sender
 from crm_api.domain.messaging.company.office_hours import AwaySettings
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends.number_rules import may_get

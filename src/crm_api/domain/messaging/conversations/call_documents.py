@@ -57,8 +57,8 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
 
     Args:
         known: The document before this event; empty for a new call.
-        event_at: When the event happened. As long as no event has reported when the call began, the
-            earliest ``event_at`` of its events is used instead.
+        event_at: When the event happened; None if unknown. The document stores the earliest
+            ``event_at`` until an event reports when the call began.
     """
     merged = dict(known)
     _set(merged, "created_at", _earliest(known.get("created_at"), facts.created_at))
@@ -118,17 +118,14 @@ def placed_at(document: Document) -> datetime | None:
 
 
 def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
-    """Return the time of the last event of a call: the later of ``event_at`` and the stored time.
+    """Return when the last event of a call happened; None if unknown.
 
-    The conversation of the call stores the result. As long as no event has named the other party,
-    the call has no conversation. Until then, the call's document stores the time.
+    The result is the later of ``event_at`` and the time that the document stores. The document
+    stores this time only while the other party of the call is not known.
 
     Args:
-        known: The stored document of the call, before the event is added.
-        event_at: When the event happened; None if unknown.
-
-    Returns:
-        The time; None if both times are unknown.
+        known: The stored document of the call, before the new event is added.
+        event_at: When the new event happened; None if unknown.
     """
     written = _latest(known.get("last_event_at"), event_at)
     return None if written is None else datetime.fromisoformat(written)

@@ -22,8 +22,7 @@ from crm_api.domain.messaging.media.fetching import FileAddress
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.media import MediaKind
 from crm_api.domain.messaging.models.timeline import Direction
-from crm_api.domain.messaging.waiting.asked import WAITS_FOR, Asked, note_asked
-from crm_api.domain.messaging.waiting.derive import derive_waiting
+from crm_api.domain.messaging.waiting import WAITS_FOR, Asked, derive_waiting, note_asked
 from crm_api.domain.provider.openphone.facts import CallFacts
 from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id
@@ -50,9 +49,10 @@ class RecordedCall:
     """A call after its events were stored.
 
     Attributes:
-        phone: The person's number if the person called or answered; None otherwise.
-        began_at: When the call began; if unknown, when its first event happened, or else when the
-            call was stored.
+        phone: The person's number if the person called the company or answered its call; None
+            otherwise.
+        began_at: When the call began. If this is unknown: when its first event happened. If this is
+            unknown too: when the call was stored.
     """
 
     phone: str | None

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.consent.blocked_senders import is_blocked_sender
+from crm_api.domain.consent.queries import is_blocked_sender
 from crm_api.domain.kit.phone import InvalidPhoneError, parse_phone
 from crm_api.domain.kit.zones import zone_key_of
 from crm_api.domain.messaging.lines import service as lines
@@ -23,9 +23,9 @@ ConversationKey = tuple[UUID, str]
 # While a batch is applied, the number of each sender is needed several times.
 @lru_cache(maxsize=4_096)
 def as_phone(identifier: str) -> str | None:
-    """Return the identifier of a person or sender as a phone number in E.164.
+    """Convert the identifier of a sender or recipient to a phone number in E.164.
 
-    None if the identifier is a short code, a name or something similar.
+    None if the identifier is not a phone number: for example, a short code or a name.
     """
     try:
         return parse_phone(identifier)
@@ -114,11 +114,11 @@ ADD_SENDERS = text("""
 async def add_senders(
     session: AsyncSession, *, phones: Sequence[str], now: datetime
 ) -> dict[str, UUID]:
-    """Add contacts that have only a number, or restore the deleted contacts with these numbers.
+    """Add a contact for each number; if the number has a deleted contact, restore that contact.
 
     Returns:
-        The ids of these contacts, by number. A number is missing if a contact already has it and
-        the contact is not deleted.
+        The ids of the added and restored contacts, by number. A number is missing in the result if
+        its contact is not deleted, or was merged into another contact.
     """
     values = {
         "ids": [new_id() for _ in phones],

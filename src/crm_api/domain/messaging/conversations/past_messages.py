@@ -19,8 +19,7 @@ from crm_api.domain.messaging.conversations.participants import (
     touch_conversations,
 )
 from crm_api.domain.messaging.models.timeline import Direction
-from crm_api.domain.messaging.waiting.asked import WAITS_FOR, Asked, note_asked
-from crm_api.domain.messaging.waiting.derive import derive_waiting
+from crm_api.domain.messaging.waiting import WAITS_FOR, Asked, derive_waiting, note_asked
 from crm_api.domain.provider.openphone.facts import MessageFacts
 from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id

@@ -21,8 +21,7 @@ from crm_api.domain.messaging.media.fetching import FileAddress
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.media import MediaKind
 from crm_api.domain.messaging.sends.replies import RepliedTo
-from crm_api.domain.messaging.waiting.asked import WAITS_FOR
-from crm_api.domain.messaging.waiting.derive import derive_waiting
+from crm_api.domain.messaging.waiting import WAITS_FOR, derive_waiting
 from crm_api.domain.provider.openphone.facts import MediaItem, MessageFacts
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
@@ -83,9 +82,8 @@ class IncomingRow:
         phone: The sender's number in E.164, or another identifier.
         call: The value of the column ``call``. For a message in a group conversation, the column
             contains the participants. For all other messages, it is empty.
-        asked_at: The time of this transaction if the message needs an answer; None otherwise. The
-            column is set together with the row, because a later step of the same transaction may
-            read it to find out who waits for an answer.
+        asked_at: The time of this transaction if the message needs an answer; None otherwise. Later
+            steps of the transaction read this column to find out who waits for an answer.
     """
 
     line_id: UUID
@@ -293,8 +291,9 @@ async def add_incoming(
 ) -> dict[str, tuple[UUID, bool]]:
     """Store received messages whose provider id is new; no two rows may have the same id.
 
-    If a message is already stored, only two columns are filled, if they are empty: ``user_id`` and
-    ``media``. So a report that arrives twice never replaces the class that a user chose.
+    If a message is already stored, its columns ``user_id`` and ``media`` are filled if they are
+    empty. Its other columns do not change. So a report that arrives twice never replaces the reply
+    class that a user chose.
 
     Returns:
         For each provider id: the id of the row, and whether the message is new.

@@ -1,7 +1,7 @@
-"""Find the messages to which people reply: the last sent message, and the campaign message.
+"""Find the last sent message and the campaign message to which a received message may reply.
 
-The SQL statement that finds these messages also reads the settings of the away reply. So a batch of
-messages needs no second statement for the settings.
+The SQL statement that finds these two messages also reads the settings of the away reply, so that
+no second statement is needed.
 """
 
 from collections.abc import Sequence
@@ -108,7 +108,10 @@ async def was_sent_lately(
     within: timedelta,
     now: datetime,
 ) -> bool:
-    """Return True if a message of this origin in the conversation is at most ``within`` old."""
+    """Return whether the conversation has a message of this origin since ``now - within``.
+
+    The origin is what created the message, for example a user or a campaign.
+    """
     query = select(Activity.id).where(
         Activity.conversation_id == conversation_id,
         Activity.origin == origin.value,

@@ -201,16 +201,17 @@ class MessageRead(ReadModel):
         phone: The phone number of the other party.
         body: The text of the message; null if it was erased.
         media: The files of the message. Each item has the fields `url`, `type`, `media_id`,
-            `status`, `content_type`, `size_bytes`, `error_code` and `error`. When the file is
-            stored, `media_id` is set; open the file with `GET /v1/media/{media_id}`. `url` is the
-            address of the file at the provider; for a file that a user sent, it is the path of the
-            file in this API.
+            `status`, `content_type`, `size_bytes`, `error_code` and `error`. If `media_id` is not
+            null, the file is stored, and `GET /v1/media/{media_id}` returns it. For a received
+            file, `url` is its address at the provider. For a file that a user sent, `url` is its
+            path in this API.
         participants: The phone numbers of all other parties of a group conversation; empty if the
             message has only one other party.
         status: The state of the message.
         error_code: Why the message was not sent or not delivered; null otherwise.
         provider_message_id: The provider's id of the message; null until the provider accepts it.
-        send_at: When a user wanted the message to be sent; null if it was to be sent at once.
+        send_at: The time that the user chose for the message, or the next allowed time after it;
+            null if the user chose no time.
         sent_by: Who sent the message through this API; null if it was not sent through this API.
         attempts: Every attempt to send the message, oldest first; empty for a message that this
             service did not send. A further attempt does not create a second message.
@@ -299,10 +300,11 @@ class CallRead(ReadModel):
         menu: The caller's choices in the phone menu, in order; empty if the caller made no choice.
             Each item has the fields `at`, `selection` and `name`.
         recording: The first item of `recordings`; null if there is no recording.
-        recordings: The recordings of the call. Each item has the fields that the provider gives,
-            and also the fields of an item in the `media` of a message.
-        voicemail: The voicemail of the call; null if there is none. It has the fields that the
-            provider gives, and also the fields of an item in the `media` of a message.
+        recordings: The recordings of the call. Each item has the provider's fields of the
+            recording, and the fields `media_id`, `status`, `content_type`, `size_bytes`,
+            `error_code` and `error`, as in the `media` of a message.
+        voicemail: The voicemail of the call; null if there is none. It has the provider's fields of
+            the voicemail, and the same further fields as an item of `recordings`.
         summary: The provider's summary of the call, with the fields `text` and `next_steps`; null
             if there is none.
         transcript: What was said in the call, in order; null if there is no transcript. Each item

@@ -17,7 +17,7 @@ from crm_api.domain.messaging.conversations.errors import (
 )
 from crm_api.domain.messaging.models.conversations import Conversation
 from crm_api.domain.messaging.models.timeline import Activity, ActivityKind, Direction, Origin
-from crm_api.domain.messaging.sends import attempts, settle_by_hand
+from crm_api.domain.messaging.sends import attempts, settle
 from crm_api.domain.messaging.sends.attempts import ShownAttempt
 from crm_api.platform.database import UnitOfWork
 
@@ -93,21 +93,20 @@ async def settle_message(
     uow: UnitOfWork,
     message_id: UUID,
     *,
-    outcome: settle_by_hand.SettledAs,
+    outcome: settle.SettledAs,
     actor: str,
     now: datetime,
 ) -> Activity:
-    """Store a user's decision whether an unclear message was sent; return the changed message.
+    """Settle an unclear message as a user decided; return the changed message.
+
+    The decision is, for example, that the message was sent, or that it was not.
 
     Raises:
         MessageNotFoundError: No message has this id.
-        NotParkedError: The message has no parked attempt, that is, no unclear attempt that waits
-            for a user's decision.
+        NotParkedError: No attempt to send this message waits for a user's decision.
     """
     await get_message(uow, message_id)
-    await settle_by_hand.settle_message(
-        uow, message_id=message_id, outcome=outcome, actor=actor, now=now
-    )
+    await settle.settle_message(uow, message_id=message_id, outcome=outcome, actor=actor, now=now)
     uow.session.expire_all()
     return await get_message(uow, message_id)
 

@@ -68,11 +68,11 @@ async def store_lines(
 ) -> list[CountedLine]:
     """Add the provider's phone numbers as lines.
 
-    For a line that already exists, only the phone number is updated.
+    If a line already exists, only its phone number is updated. Lines that are not in ``numbers``
+    do not change.
 
     Returns:
-        The lines of these numbers, newest first. A stored line that the provider no longer lists
-        is not deleted, but it is not returned.
+        The lines of these numbers, newest first.
     """
     rows = {
         one.phone_number_id: {

@@ -124,7 +124,8 @@ class LineRead(ReadModel):
         name: The name of the line.
         daily_limit: The maximum number of messages that the line sends per day. When it is
             reached, campaigns stop until the next day. Other messages count, but are still sent.
-        ramp_plan: The daily limits of the first days of a new number; null if there is no plan.
+        ramp_plan: The limits of the first days, in order, beginning on the day of the plan's first
+            campaign message. A limit above `daily_limit` has no effect. Null if there is no plan.
         timezone: The IANA time zone in which the line's day begins and ends.
         status: The state of the line.
         blocked_reason: Why the line is blocked, and what to do; null if it is not blocked.

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.messaging.lines.errors import (
     LineExistsError,
@@ -102,9 +102,9 @@ async def update_line(
 ) -> CountedLine:
     """Change a line's name, limits, time zone or ``resend_unclear``.
 
-    A new limit or ramp plan is written to the audit log. A ramp plan in the request starts with the
-    next campaign message. The job that processes the campaign queue is requested, because a higher
-    limit may allow more messages immediately.
+    A changed limit or ramp plan is written to the audit log. If the request contains a ramp plan,
+    its first day is the day of the next campaign message. The job that processes the campaign queue
+    is requested, because a higher limit may allow more messages immediately.
 
     Raises:
         LineNotFoundError: No line has this id.
@@ -168,11 +168,11 @@ def _changed_limits(line: Line, values: dict[str, Any]) -> dict[str, Any]:
 async def unblock_line(
     uow: UnitOfWork, *, line_id: UUID, actor: str, times: SendTimes, now: datetime
 ) -> CountedLine:
-    """End the block of a line, or its trial after a block, so that it sends normally again.
+    """Let a line that is blocked, or on trial after a block, send normally again.
 
-    The line's alert is resolved, the decision is written to the audit log, and the jobs that send
-    are requested. If the provider asked for a pause, the pause also ends, for all lines. If the
-    line is neither blocked nor on trial, only the provider's pause ends.
+    The decision is written to the audit log, the line's alert is resolved, and the jobs that send
+    messages are requested. If the line is neither blocked nor on trial, none of this happens. In
+    every case, a pause that the provider asked for ends too, for all lines.
 
     Raises:
         LineNotFoundError: No line has this id.
@@ -282,7 +282,7 @@ async def _counted(uow: UnitOfWork, line: Line, *, times: SendTimes, now: dateti
 async def count_today(
     uow: UnitOfWork, lines: Sequence[Line], *, times: SendTimes, now: datetime
 ) -> list[CountedLine]:
-    """Return each line with today's limit and today's number of messages, in the same order."""
+    """Return each line with its limit and count of today, in the order of ``lines``."""
     used = await usage.count_sent_today(
         uow.session, line_ids=[line.id for line in lines], times=times, now=now
     )

@@ -8,8 +8,7 @@ from pydantic import Field
 from crm_api.domain.kit.examples import example, example_id
 from crm_api.domain.kit.fields import Text
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
-from crm_api.domain.messaging.media.links import DEFAULT_SECONDS, LONGEST_SECONDS
-from crm_api.domain.messaging.media.service import ShownFetch
+from crm_api.domain.messaging.media.service import DEFAULT_SECONDS, LONGEST_SECONDS, ShownFetch
 from crm_api.domain.messaging.models.media import FetchStatus, MediaKind
 
 
@@ -126,9 +125,9 @@ class MediaFetchesRetried(ReadModel):
 def show(items: Iterable[dict[str, Any]], fetches: Sequence[ShownFetch]) -> list[dict[str, Any]]:
     """Return the files of a message or call, each with the state of its fetch.
 
-    A fetch belongs to the item with the same URL. The provider may report a file a second time with
-    another URL, so there may be a fetch whose URL is not in ``items``. The file of such a fetch is
-    appended to the list if it is stored and not in the list yet.
+    The fetch (download) of an item is the fetch with the same URL. A fetch may also have a URL that
+    is not in ``items``, because the provider can report a file a second time with another URL. If
+    the file of such a fetch is stored, and no item has this file, an item is added for it.
 
     Args:
         items: The files as reported: ``[{"url": "https://…", "type": "image/jpeg"}]``. All fields
@@ -166,7 +165,7 @@ def show_call(document: dict[str, Any], fetches: Sequence[ShownFetch]) -> dict[s
 
 
 def names_files(media: Sequence[object], call: dict[str, Any]) -> bool:
-    """Return True if a message or call has files, so that fetches of them may exist."""
+    """Return True if a message has files, or if a call has recordings or a voicemail."""
     return bool(media or "recordings" in call or "voicemail" in call)
 
 

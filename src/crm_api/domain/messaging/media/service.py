@@ -1,9 +1,15 @@
-"""Read stored media files and their fetches, and start failed fetches again."""
+"""Read stored media files and their fetches, start failed fetches again, and make signed links.
 
+A signed link opens one file for a limited time without credentials.
+"""
+
+import hashlib
+import hmac
+from base64 import urlsafe_b64encode
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import Select, select, text, tuple_
@@ -14,12 +20,63 @@ from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.messaging.media.errors import (
     MediaAlreadyStoredError,
     MediaFetchNotFoundError,
+    MediaLinkExpiredError,
+    MediaLinkInvalidError,
     MediaNotFoundError,
 )
 from crm_api.domain.messaging.media.fetching import DEAD_FETCH
 from crm_api.domain.messaging.models.media import FetchStatus, Media, MediaFetch
 from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.jobs import Job, JobName
+
+DEFAULT_SECONDS = 600
+"""How many seconds a link is valid if the request gives no duration."""
+LONGEST_SECONDS = 86_400
+_PURPOSE = b"media links"
+"""Links are signed with a key that is derived from the secret and this text. So a signature that
+was made with the secret for another purpose is not valid for a link."""
+
+
+def sign_media_link(secret: bytes, *, media_id: UUID, expires: int) -> str:
+    """Return the signature for a link to this file that expires at ``expires`` (Unix seconds)."""
+    key = hmac.new(secret, _PURPOSE, hashlib.sha256).digest()
+    digest = hmac.new(key, f"{media_id}.{expires}".encode(), hashlib.sha256).digest()
+    return urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def make_media_link(
+    secret: bytes, *, media_id: UUID, base_url: str, seconds: int, now: datetime
+) -> tuple[str, datetime]:
+    """Return the URL of a signed link to a file, and the instant at which the link expires.
+
+    Args:
+        seconds: How long the link is valid, from ``now``.
+    """
+    expires = int(now.timestamp()) + seconds
+    signature = sign_media_link(secret, media_id=media_id, expires=expires)
+    url = f"{base_url}/v1/media/{media_id}?expires={expires}&signature={signature}"
+    return url, datetime.fromtimestamp(expires, UTC)
+
+
+def check_media_link(
+    secret: bytes, *, media_id: UUID, expires: str, signature: str, now: datetime
+) -> None:
+    """Check the signature and the expiry of a link to a file.
+
+    Args:
+        expires: The unchecked value from the link.
+        signature: The unchecked value from the link.
+
+    Raises:
+        MediaLinkInvalidError: The link was changed or was signed with another key.
+        MediaLinkExpiredError: The link has expired.
+    """
+    end = int(expires) if expires.isascii() and expires.isdecimal() and len(expires) < 12 else 0  # noqa: PLR2004 - no link expires after the year 5000
+    wanted = sign_media_link(secret, media_id=media_id, expires=end)
+    if not hmac.compare_digest(wanted.encode(), signature.encode(errors="replace")):
+        raise MediaLinkInvalidError(str(media_id))
+    if now >= datetime.fromtimestamp(0, UTC) + timedelta(seconds=end):
+        raise MediaLinkExpiredError(str(media_id))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +167,11 @@ RETRY_FETCH = text("""
 
 
 async def retry_fetch(uow: UnitOfWork, *, fetch_id: UUID, now: datetime) -> MediaFetch:
-    """Start one fetch again from its first attempt, in any state except ``stored``.
+    """Start one fetch again from its first attempt; its file must not be stored yet.
 
-    The job that fetches files is requested. If the fetch was dead and no other dead fetch has the
-    same error code, the alert of this code is resolved.
+    The job that fetches files is requested. There is one alert for each error code of dead fetches
+    (all their attempts failed). If this was the last dead fetch with its error code, the alert is
+    resolved.
 
     Raises:
         MediaFetchNotFoundError: No fetch has this id.
@@ -149,8 +207,8 @@ async def retry_fetches(
 ) -> int:
     """Start all fetches with this status again from their first attempt; return how many.
 
-    The job that fetches files is requested. If no dead fetch with a certain error code is left, the
-    alert of this code is resolved.
+    The job that fetches files is requested. There is one alert for each error code of dead fetches
+    (all their attempts failed). If an error code has no dead fetch any more, its alert is resolved.
 
     Args:
         status: Only fetches with this status. If it is ``stored``, nothing happens.

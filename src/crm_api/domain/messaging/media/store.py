@@ -103,10 +103,9 @@ class MediaStore:
 
 
 def store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """Return the exception types for an ``except`` clause around an access to the store.
+    """Return the exception types that mean that the store cannot be used, and also ``others``.
 
-    These are the exceptions that are raised if the store cannot be used, and the types in
-    ``others``.
+    The result is for an ``except`` clause around an access to the store.
     """
     from obstore.exceptions import BaseError  # noqa: PLC0415 - as in ``open_store``
 

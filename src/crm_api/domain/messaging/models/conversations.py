@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm_api.domain.kit.checks import one_of
+from crm_api.domain.kit.vocabulary import one_of
 from crm_api.platform.database import Base
 from crm_api.platform.ids import new_id
 
@@ -185,11 +185,11 @@ class ConversationRead(Base):
 
 
 class ConversationTally(Base):
-    """A change in the number of conversations that are not done.
+    """A number to add to, or subtract from, a count of conversations that are not done.
 
-    The numbers of conversations in the inbox are the sums over the column ``conversations``.
-    Triggers only append rows, so transactions that change different conversations never wait for
-    each other. ``office.inbox.tallies`` merges the rows.
+    The inbox computes its counts as sums of the column ``conversations``. Triggers append the rows
+    and never change a row. So transactions that change different conversations never wait for each
+    other. ``office.inbox.tallies`` merges the rows.
     """
 
     __tablename__ = "conversation_tally"

@@ -4,18 +4,10 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    Computed,
-    Identity,
-    Index,
-    SmallInteger,
-    text,
-)
+from sqlalchemy import BigInteger, CheckConstraint, Computed, Identity, Index, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm_api.domain.kit.checks import one_of
+from crm_api.domain.kit.vocabulary import one_of
 from crm_api.platform.database import Base
 from crm_api.platform.ids import new_id
 
@@ -74,9 +66,10 @@ class SendKind(StrEnum):
 class SendAttempt(Base):
     """One attempt to send a message, with its own copy of the number and the body.
 
-    No index contains the columns that the gate changes: status, time of the request, lease. So the
-    gate (the last check before the request to the provider) is fast, because it writes no index.
-    ``line_id`` has no foreign key, because a foreign key would lock the line for each message.
+    The gate is the last check before the request to the provider. It changes the columns for the
+    status, the time of the request and the lease. No index contains these columns, so that the gate
+    is fast. ``line_id`` has no foreign key, because a foreign key would lock the line for each
+    message.
     """
 
     __tablename__ = "send_attempt"
@@ -183,11 +176,12 @@ class SendAttempt(Base):
 
 
 class SendTally(Base):
-    """A change in the number of messages that the provider accepted from a line in a quarter hour.
+    """A number to add to, or subtract from, the count of a line's accepted messages.
 
-    A trigger appends a row for each statement that changes the count (``migrations/objects``). The
-    sum of a line's rows of one day is compared with the daily limits. ``usage.compact_tally``
-    merges the rows and deletes the rows of old days.
+    Each count is for one line, one campaign (or none) and one quarter of an hour. A trigger adds a
+    row for each statement that changes a count (``migrations/objects``). The sum of a line's rows
+    of one day is compared with the daily limits. ``usage.compact_tally`` merges the rows, and
+    deletes the rows of old days.
     """
 
     __tablename__ = "send_tally"
@@ -203,9 +197,10 @@ class SendTally(Base):
 
 
 class CarrierTally(Base):
-    """A change in the number of segments that were accepted for a carrier in a quarter hour.
+    """A number to add to, or subtract from, the count of accepted segments of a carrier.
 
-    The trigger that appends the rows of ``SendTally`` also appends these rows.
+    Each count is for one carrier and one quarter of an hour. The trigger that appends the rows of
+    ``SendTally`` also appends these rows.
     """
 
     __tablename__ = "carrier_tally"

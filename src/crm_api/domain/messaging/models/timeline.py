@@ -5,17 +5,11 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    CheckConstraint,
-    Index,
-    SmallInteger,
-    literal_column,
-    text,
-)
+from sqlalchemy import CheckConstraint, Index, SmallInteger, literal_column, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass
-from crm_api.domain.kit.checks import one_of
+from crm_api.domain.kit.vocabulary import one_of
 from crm_api.platform.database import Base
 from crm_api.platform.ids import new_id
 

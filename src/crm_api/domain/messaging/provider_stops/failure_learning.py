@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from crm_api.domain.consent.models import ConsentSource
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.models.number_failures import PERMANENT, FailureKind
 from crm_api.platform.database import UnitOfWork, typed_rows

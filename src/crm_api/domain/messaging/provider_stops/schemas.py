@@ -7,7 +7,7 @@ from pydantic import Field
 from crm_api.domain.kit.examples import example
 from crm_api.domain.kit.fields import Text
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
-from crm_api.domain.messaging.models.provider_stops import ProviderStopStatus
+from crm_api.domain.messaging.models.number_failures import ProviderStopStatus
 
 NoteText = Annotated[str, Text(shortest=1, longest=1000, has_lines=True)]
 

@@ -6,11 +6,18 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
+from crm_api.domain.kit.errors import NotFoundError
 from crm_api.domain.kit.paging import Cursors, Page
-from crm_api.domain.messaging.models.provider_stops import ProviderStopStatus
-from crm_api.domain.messaging.provider_stops.errors import ProviderStopNotFoundError
+from crm_api.domain.messaging.models.number_failures import ProviderStopStatus
 from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
+
+
+class ProviderStopNotFoundError(NotFoundError):
+    """No entry of the provider's stop list has this id."""
+
+    code = "provider_stop_not_found"
+    title = "Provider stop not found"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,7 +70,7 @@ async def insert_attempts(
     planned: Sequence[PlannedAttempt],
     **values: Any,  # noqa: ANN401 - bind values
 ) -> list[PlannedAttempt]:
-    """Insert an attempt for each planned recipient that may get a message now.
+    """Insert the attempts in ``planned``, except those to recipients who may get no message now.
 
     Returns:
         The inserted attempts, each with the id of its message (``activity_id``).
@@ -198,9 +198,9 @@ async def postpone_messaged(
 ) -> None:
     """Postpone recipients who got a message of another campaign in the last ``min_days`` days.
 
-    A recipient becomes due again when the ``min_days`` days have passed, but after one day at the
-    latest. Then the rule is checked again, because the provider may have refused the other message
-    in the meantime.
+    A recipient becomes due again ``min_days`` days after the other message, but not later than one
+    day from now. Then this rule is checked again, because the provider may have refused the other
+    message in the meantime.
     """
     values = {"ids": list(membership_ids), "min_days": min_days, "now": now}
     await session.execute(POSTPONE_MESSAGED, values)

@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.backoff import Backoff
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.provider.openphone.answers import SendAnswer
@@ -208,9 +208,9 @@ BUSY_LINES = text("""
 
 
 async def lock_trials(uow: UnitOfWork, line_ids: Sequence[UUID]) -> Trials:
-    """Lock the lines in ``line_ids`` that are on trial, and return them.
+    """Lock the lines in ``line_ids`` that are on trial, and find which have an open attempt.
 
-    The open attempts are read in a statement after the lock (Sending, rule 1).
+    The open attempts are read by a second statement, after the lock (Sending, rule 1).
     """
     if not line_ids:
         return Trials(lines=frozenset(), busy=frozenset())

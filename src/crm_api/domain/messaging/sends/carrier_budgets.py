@@ -34,14 +34,14 @@ because the budget was raised."""
 
 @dataclass(kw_only=True)
 class CarrierShare:
-    """The candidates of a claim: which were taken, and which the carrier budgets left out.
+    """The candidates of a claim that were chosen, and those that did not fit the carrier budgets.
 
     Attributes:
         taken: The candidates whose messages fit the budgets.
         held: The ids of the recipients whose messages did not fit the budget at the start of this
             claim.
-        has_passed_over: True if a candidate was left out only because this claim used up the
-            budget. The next claim tries that candidate again.
+        has_passed_over: True if a message fitted the budget at the start of this claim, but not
+            after the messages that were chosen before it. The next claim tries it again.
     """
 
     taken: list[PlannedAttempt] = field(default_factory=list)

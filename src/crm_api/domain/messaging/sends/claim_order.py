@@ -81,16 +81,16 @@ class ClaimOrder:
     """A claim order: the rules by which one campaign may claim (reserve) recipients now.
 
     Attributes:
-        open_zones: The zone keys in which messages are allowed now. Each value is the instant until
-            which they are allowed.
+        open_zones: The zone keys in which messages are allowed now, each with the instant until
+            which messages are allowed.
         compose: Writes the body of a recipient's message.
         daily_limit: How many messages the campaign may send per day, in the line's time zone.
         min_days_between: How many days must pass after a message of another campaign; None for no
             minimum.
-        caps: The legal frequency limits, by zone key: how many campaign messages a number may get,
-            and in how many hours.
-        frequency_cap: The campaign's own limit: how many messages of all campaigns a number may
-            get, and in how many days; None for no limit.
+        caps: The legal frequency limit of each zone key: ``(3, 24)`` means that a number may get
+            three campaign messages in 24 hours. A zone key without an entry has no limit.
+        frequency_cap: The campaign's own limit: ``(2, 7)`` means that a number may get two
+            messages in seven days, over all campaigns. None for no limit.
         stopped_variants: The number of stopped variants when this claim order was planned.
         previously_contacted: What happens to people who were contacted before: ``send``, ``skip``
             or ``review``.
@@ -116,11 +116,10 @@ class PlannedAttempt:
     Attributes:
         not_after: The latest instant at which the request to the provider may begin: the end of the
             recipient's legal hours or of the campaign's hours, whichever is earlier.
-        max_recent: How many campaign messages the law allows for the number in ``recent_hours``
-            hours; None for no limit.
-        activity_id: The id of the message; None before the insert. The first attempt gives its own
-            id (``attempt_id``) to the message. Later attempts for the message have the same
-            ``activity_id``.
+        max_recent: The legal frequency limit: how many campaign messages the number may get in
+            ``recent_hours`` hours; None for no limit.
+        activity_id: The id of the message; None before the insert. All attempts to send the same
+            message have the same value. It is the ``attempt_id`` of the first attempt.
     """
 
     attempt_id: UUID

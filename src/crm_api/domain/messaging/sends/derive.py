@@ -148,9 +148,9 @@ async def derive_recipients(
 
     Args:
         due_at: When the recipients are due again; if None, their ``due_at`` does not change.
-        back_off: If True, each recipient becomes due after its own random delay ("full jitter"),
-            but not before ``due_at``. ``WAITS`` contains the upper bounds of the delay. The bound
-            grows with the number of postponed attempts of the recipient.
+        back_off: If True, each recipient becomes due after a random delay ("full jitter"), but not
+            before ``due_at``. The more attempts of the recipient were postponed, the longer the
+            delay can be; ``WAITS`` gives its upper bound.
 
     Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, read 2026-11-25.
     """

@@ -21,7 +21,7 @@ from crm_api.domain.alerts.circuits import Circuit
 from crm_api.domain.messaging.sends import gate
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.messaging.sends.limiter import MOST_WAIT, CallStarts, Limiter
-from crm_api.domain.messaging.sends.outages import OutageWatch
+from crm_api.domain.messaging.sends.provider_pauses import OutageWatch
 from crm_api.domain.messaging.sends.record import Answered
 from crm_api.domain.messaging.sends.recorder import DATABASE_ERRORS, Recorder
 from crm_api.domain.messaging.sends.times import SendTimes
@@ -65,11 +65,11 @@ class DispatchTally:
 
     Attributes:
         is_provider_down: True if the run stopped because the provider did not respond.
-        held_until: The end of the pause, if the run stopped because the provider asked for a pause;
-            None otherwise.
+        held_until: If the run stopped because the provider asked for a long pause: the end of the
+            pause. None otherwise.
         provider_skew: Our clock minus the provider's clock, if they differ by more than
             ``MAX_SKEW``; zero otherwise.
-        answers: The number of the provider's responses of each kind.
+        answers: The number of the provider's responses, by their kind.
     """
 
     claimed: int = 0
@@ -160,9 +160,11 @@ class Dispatcher:
         """Send until no message may be sent or ``stop`` is called; release the claims left over.
 
         If the database becomes unreachable, running API requests still end. Their responses stay in
-        memory until they are stored; then the database error is raised. If the run is cancelled, it
-        first waits until running requests have ended and are recorded, at most ``call_timeout``
-        plus ``RECORD_IN`` seconds.
+        memory until they are stored; then the database error is raised.
+
+        If the run is cancelled, it starts no further request. It waits until the running requests
+        have ended and their responses are stored. The longest time for this wait is
+        ``call_timeout`` plus ``RECORD_IN`` (in seconds).
         """
         work = asyncio.create_task(self._work(claim_more))
         work.add_done_callback(_note_end)

@@ -14,7 +14,7 @@ from crm_api.domain.messaging.sends.number_rules import (
     stopping_rule_of,
 )
 from crm_api.domain.messaging.sends.times import SendTimes
-from crm_api.domain.messaging.waiting.derive import derive_waiting_of_attempts
+from crm_api.domain.messaging.waiting import derive_waiting_of_attempts
 from crm_api.platform.database import UnitOfWork
 
 # `ends_at` is the latest instant at which a call of this gate can end.

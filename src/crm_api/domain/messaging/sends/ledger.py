@@ -98,9 +98,9 @@ class AttemptOutcome:
         accepted_at: When the provider accepted the message, by the provider's clock.
         reported_at: When the message was delivered or failed, by the provider's clock.
         has_no_id: True if the provider accepted the message without giving an id.
-        shown: The final status in the provider's report; None without such a report. The message
-            gets this status. If this status is ``undelivered``, the attempt gets the status
-            ``failed``, because an attempt cannot be ``undelivered``.
+        shown: The status that the message gets, if the provider has reported a final status:
+            ``delivered``, ``failed`` or ``undelivered``. None without such a report. An attempt has
+            no status ``undelivered``; for such a report, ``status`` is ``failed``.
     """
 
     attempt_id: UUID
@@ -122,9 +122,9 @@ class ChangedAttempt:
 
     Attributes:
         membership_id: The recipient; None for a message outside campaigns.
-        is_to_show: True if the SQL statement ``RECORD`` did not update the row of the message, for
-            example because the message has several attempts. Then the SQL statement ``SHOW``
-            updates the row.
+        is_to_show: True if the SQL statement ``SHOW`` must still update the row of the message, for
+            example because the message has several attempts. False if the SQL statement ``RECORD``
+            has already updated the row.
     """
 
     id: UUID

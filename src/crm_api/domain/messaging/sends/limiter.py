@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import text
 
-from crm_api.domain.kit.retry_after import LONGEST_SECONDS
+from crm_api.domain.kit.backoff import LONGEST_SECONDS
 from crm_api.domain.provider.openphone.errors import OpenPhoneHeldError
 from crm_api.platform import clock, instruments
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
@@ -156,7 +156,7 @@ requests would all start at once."""
 
 
 class CallStarts:
-    """Start times for requests that one run of the dispatcher has reserved and not yet used.
+    """The start times that one run of the dispatcher has reserved for its requests.
 
     Args:
         limiter: The limiter that all workers with one API key of the provider share.
@@ -172,7 +172,11 @@ class CallStarts:
         self._next: datetime | None = None
 
     async def take(self, size: int, *, new_uow: UnitOfWorkFactory, now: datetime) -> datetime:
-        """Return when the first of ``size`` requests may start; reserve start times if needed."""
+        """Return the start time of the first of ``size`` requests, which start ``spacing`` apart.
+
+        If fewer than ``size`` reserved start times are left, new start times are reserved first.
+        The same happens if the reserved start times are too old.
+        """
         is_stale = self._next is None or now - self._next > STALE_AFTER
         if self._left < size or is_stale:
             async with new_uow() as uow:

@@ -117,11 +117,11 @@ class MatchCandidates:
     """The provider's messages that an unclear attempt may have sent.
 
     Attributes:
-        ours: All candidates. A message of this service's user or of an unknown user is a candidate
-            with any text. A message of another user is a candidate only if it has the same text. If
-            there is a candidate, the attempt is not set to ``not_found``.
-        same: The messages in ``ours`` that may be matched to the attempt: they have the same text,
-            and were not sent by another user.
+        ours: All candidates. A message with the text of the attempt is always a candidate. A
+            message with another text is a candidate only if it is not known that another user sent
+            it. If there is a candidate, the attempt is not set to ``not_found``.
+        same: The candidates that may be matched to the attempt: they have the text of the attempt,
+            and it is not known that another user sent them.
         own_user_id: The provider's id of the user in whose name this service sends messages over
             the line; None if unknown.
     """
@@ -132,7 +132,7 @@ class MatchCandidates:
 
     @property
     def why(self) -> str:
-        """The error code of the attempt if it is parked because no candidate settles it."""
+        """The error code that the attempt gets if it is parked: why no candidate settles it."""
         is_colleague = not self.same and all(
             is_of_another_user(facts.user_id, own_user_id=self.own_user_id) for facts in self.ours
         )
@@ -151,11 +151,9 @@ async def find_candidates(
 ) -> MatchCandidates:
     """Find the provider's messages that may belong to an unclear attempt (Sending, rule 8).
 
-    Sender and text of a message decide whether it is a candidate.
-
     A message that another user of the provider's workspace sent is never matched to the attempt.
-    But if it has the same text, the recipient has already received the text. Then our message is
-    sent again only if a user decides so.
+    But if this message has the text of the attempt, the recipient already has this text. Then our
+    message is sent again only if a user decides so.
     """
     found = await _in_window(uow, unknown, listed, times=times)
     own_user_id = await uow.session.scalar(OWN_USER, {"line_id": unknown.line_id})
@@ -182,7 +180,7 @@ class _StoredMessage:
     user_id: str | None
 
     def facts(self, unknown: UnknownAttempt) -> MessageFacts:
-        """Return this stored message in the form of an entry of the provider's message list."""
+        """Return this stored message as ``MessageFacts``, like a message in the provider's list."""
         return MessageFacts(
             provider_message_id=self.openphone_id,
             direction="outgoing",

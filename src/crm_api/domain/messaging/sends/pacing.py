@@ -35,8 +35,8 @@ class Even:
     """Pacing that spreads the messages of a day evenly over the time that is left.
 
     Attributes:
-        jitter: A factor near 1 for the wait until the next message, so that messages are not sent
-            at the same times on every day.
+        jitter: A random factor near 1 that multiplies the wait until the next message. So messages
+            are not sent at the same times on every day.
         sharers: The number of campaigns that share the line's daily limit, including this one.
     """
 

@@ -1,4 +1,7 @@
-"""Queue messages outside campaigns for sending; ``queued_claim.py`` claims them from the queue."""
+"""Queue messages outside campaigns for sending; ``queued_claim.py`` claims them from the queue.
+
+A message for later has a time of sending that a user chose (``scheduled_for``).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +17,27 @@ from crm_api.domain.messaging.sends.number_rules import NumberRule, stopping_rul
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
+
+LATEST_AFTER_SCHEDULE = timedelta(hours=48)
+"""A message for later may still be sent this long after the instant that the user chose (Invariant
+6). So the message is still sent after a day without legal hours, but not after the line was blocked
+for a week."""
+
+# Only instants within a short time are read, so the index on `send_after` finds few rows.
+NEXT_SCHEDULED = text("""
+    SELECT min(t.send_after) FROM activity t
+    WHERE t.status = 'queued' AND t.send_after > :now AND t.send_after <= :until
+      AND t.scheduled_for IS NOT NULL
+""")
+
+
+async def next_scheduled(uow: UnitOfWork, *, within: timedelta, now: datetime) -> datetime | None:
+    """Return when the next message for later is due; None if none is due until ``now + within``."""
+    due: datetime | None = await uow.session.scalar(
+        NEXT_SCHEDULED, {"now": now, "until": now + within}
+    )
+    return due
+
 
 LONGEST_NUDGE = timedelta(minutes=1)
 """If a message becomes due only after more than this time, the job that sends it is not requested,
@@ -35,11 +59,12 @@ class NewMessage:
     Attributes:
         sender: Who sends the message; None if the service itself does.
         send_after: The message is not sent before this instant; None for as soon as possible.
-        scheduled_for: The instant that the sender chose; None if the sender chose none.
+        scheduled_for: The instant that the sender chose, or the next legal instant after it; None
+            if the sender chose none.
         media: The files of the message, as ``uploads.describe_uploads`` returns them.
-        is_answer: True if the person no longer waits for an answer as soon as the message is
-            queued. False for a message of the service itself. Also False if the sender chose a
-            later time: such a message ends the waiting when it is sent.
+        is_answer: True if a user wrote the message and chose no later time for it. As soon as such
+            a message is queued, the person no longer waits for an answer. A message for a later
+            time ends the waiting only when it is sent.
     """
 
     line_id: UUID

@@ -18,15 +18,11 @@ from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends import blocking
 from crm_api.domain.messaging.sends.carrier_budgets import segments_of
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
-from crm_api.domain.messaging.sends.number_rules import (
-    CODE_OF_RULE,
-    may_get_of,
-    stopping_rule_of,
-)
+from crm_api.domain.messaging.sends.number_rules import CODE_OF_RULE, may_get_of, stopping_rule_of
+from crm_api.domain.messaging.sends.queue import LATEST_AFTER_SCHEDULE
 from crm_api.domain.messaging.sends.reply_hours import NUMBER_ZONE, hours_of, zone_key_of_number
-from crm_api.domain.messaging.sends.scheduled import LATEST_AFTER_SCHEDULE
 from crm_api.domain.messaging.sends.times import SendTimes
-from crm_api.domain.messaging.waiting.derive import derive_waiting_of_messages
+from crm_api.domain.messaging.waiting import derive_waiting_of_messages
 from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id
 
@@ -56,9 +52,10 @@ class QueuedMessage:
         rule: The rule about the number that stops the message; None if it may be sent.
         is_own_line: True if the number is one of our lines.
         zone_key: The zone key of the contact with this number; None if there is no contact.
-        is_answer: True if the message counts as a reply: the person has sent a message to the line
-            before.
-        scheduled_for: When a user wanted the message to be sent; None for as soon as possible.
+        is_answer: True if the person has sent a message to the line before. Then a user's message
+            counts as a reply to the person, and is allowed at any hour.
+        scheduled_for: The instant that a user chose, or the next legal instant after it; None if
+            the message is to be sent as soon as possible.
         media_ids: The files to send with the message.
     """
 

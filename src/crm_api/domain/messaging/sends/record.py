@@ -1,13 +1,18 @@
-"""Record the provider's responses: write them to attempts, messages, recipients and lines."""
+"""Record the provider's responses: write them to attempts, messages, recipients and lines.
+
+If the provider asked to wait, the queued messages of the attempts are postponed.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from sqlalchemy import text
+
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.messaging.models.number_failures import KIND_OF_CODE
 from crm_api.domain.messaging.models.sends import AttemptStatus
 from crm_api.domain.messaging.sends import (
@@ -16,18 +21,48 @@ from crm_api.domain.messaging.sends import (
     held_message_ids,
     ledger,
     number_failures,
-    queue_backoff,
 )
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.messaging.sends.held_message_ids import StrayMessage, UnboundAttempt
-from crm_api.domain.messaging.sends.ledger import (
-    AttemptOutcome,
-    ChangedAttempt,
-)
+from crm_api.domain.messaging.sends.ledger import AttemptOutcome, ChangedAttempt
 from crm_api.domain.messaging.sends.parked_alerts import alert_parked
-from crm_api.domain.messaging.waiting.derive import derive_waiting, derive_waiting_of_attempts
+from crm_api.domain.messaging.waiting import derive_waiting, derive_waiting_of_attempts
 from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.platform.database import UnitOfWork
+
+# The back-off is the same as for recipients (`derive.DERIVE`): a random delay ("full jitter") whose
+# upper bound grows with every postponed call.
+BACK_OFF_QUEUED = text(f"""
+    UPDATE activity t
+    SET send_after = greatest(CAST(:asked AS timestamptz),
+            CAST(:now AS timestamptz) + random() * {derive.WAITS.sql("w.waits")}),
+        updated_at = :now
+    FROM (
+        SELECT a.activity_id, count(*) AS waits
+        FROM send_attempt x JOIN send_attempt a ON a.phone = x.phone
+        WHERE x.id = ANY(CAST(:attempt_ids AS uuid[])) AND a.activity_id = x.activity_id
+          AND a.status = 'released' AND a.called_at IS NOT NULL
+          AND a.error_code IS DISTINCT FROM 'account_refused'
+        GROUP BY a.activity_id
+    ) w
+    WHERE t.id = w.activity_id AND t.status = 'queued'
+""")
+
+
+async def back_off_messages(
+    uow: UnitOfWork, attempt_ids: Sequence[UUID], *, asked: datetime, now: datetime
+) -> None:
+    """Postpone the queued messages of these attempts, each by its own random delay.
+
+    Args:
+        asked: The instant until which the provider asked to wait (``Retry-After``). No message is
+            sent before it.
+    """
+    if not attempt_ids:
+        return
+    values = {"attempt_ids": list(attempt_ids), "asked": asked, "now": now}
+    await uow.session.execute(BACK_OFF_QUEUED, values)
+
 
 REFUSED_FOR_ALL = AnswerKind.ACCOUNT_REFUSED.value
 """The error code of an attempt that ended because the provider refused the account. Such an attempt
@@ -153,7 +188,8 @@ async def write_outcomes(
     number, the failure is stored for evaluation.
 
     Args:
-        retry_at: When a message is due again if it was certainly not sent; None for ``now``.
+        retry_at: When a message is due again if it was certainly not sent. If None, a message
+            outside campaigns is due now, and the time of a campaign recipient does not change.
         back_off: If True, each message that was certainly not sent becomes due after its own random
             delay, but not before ``retry_at``. The delay grows with every attempt. There is no
             delay if the provider refused the account: the message is due as soon as the line or
@@ -190,7 +226,7 @@ async def write_outcomes(
     )
     if back_off:
         waiting = [attempt.id for attempt in postponed if attempt.membership_id is None]
-        await queue_backoff.back_off_messages(uow, waiting, asked=retry_at or now, now=now)
+        await back_off_messages(uow, waiting, asked=retry_at or now, now=now)
     return changed
 
 
@@ -275,11 +311,11 @@ async def record_and_correct_matches(
 
 
 async def record_without_ids(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
-    """Record responses with message ids that other messages already got; raise alerts.
+    """Record responses whose message ids already belong to other messages; raise alerts.
 
     The provider gave one id to two messages, and a later report could be about either message. So
-    the second attempt is recorded as accepted without an id. The message is not sent again. A
-    user decides whether it was sent.
+    the attempt of the second message is recorded as accepted without an id. The second message is
+    not sent again. A user decides whether it was sent.
     """
     for item in batch:
         await alerts.raise_alert(
@@ -310,9 +346,9 @@ def _without_id(item: Answered) -> Answered:
 async def record_without_text(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
     """Record responses without their text, because the database cannot store the text.
 
-    If the provider accepted the message, the result is recorded as unclear, with the mark that the
-    provider accepted the message without an id. Other responses keep their kind, such as refused.
-    In both cases the error code becomes ``not_storable``.
+    The error code of each response becomes ``not_storable``. If the provider accepted the message,
+    the attempt is recorded as unclear, and ``has_no_id`` becomes True: the id of the message is
+    lost. A response of another kind, such as a refusal, keeps its kind.
     """
     await record_answers(uow, [_without_text(item) for item in batch], now=now)
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from crm_api.domain.messaging.sends import matching, provider_pauses, record
 from crm_api.domain.messaging.sends.limiter import MOST_WAIT, Limiter
-from crm_api.domain.messaging.sends.outages import OutageWatch
+from crm_api.domain.messaging.sends.provider_pauses import OutageWatch
 from crm_api.domain.messaging.sends.record import Answered
 from crm_api.domain.provider.openphone.answers import AnswerKind
 from crm_api.platform import failpoints, instruments
@@ -48,11 +48,12 @@ class Recorder:
 
     Args:
         new_uow: Opens a unit of work (a transaction).
-        limiter: The limiter to which pauses of the provider are reported.
-        outage: Gets the responses and detects an outage from them.
+        limiter: Pauses the requests if the provider asks for a pause.
+        outage: Gets the responses, and detects an outage of the provider from them.
         now: Returns the current time.
-        hold_back: Is called if the run must send no more requests because the provider is down.
-        pause: Is called with the end of the pause if the pause is too long for a run to wait.
+        hold_back: Stops the requests of the run. It is called if the provider is down.
+        pause: Ends the run because of a long pause. It is called with the end of the pause, if the
+            pause is longer than ``MOST_WAIT``.
     """
 
     def __init__(

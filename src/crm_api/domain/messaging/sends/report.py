@@ -17,7 +17,7 @@ from crm_api.domain.messaging.sends import number_failures, record
 from crm_api.domain.messaging.sends.ledger import AttemptOutcome
 from crm_api.domain.messaging.sends.matching import is_of_another_user, is_same_text
 from crm_api.domain.messaging.sends.times import SendTimes
-from crm_api.domain.messaging.waiting.derive import derive_waiting
+from crm_api.domain.messaging.waiting import derive_waiting
 from crm_api.domain.provider.openphone.facts import MessageFacts
 from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id
@@ -79,7 +79,8 @@ def outcome_of(
     Args:
         is_matched: True if the message was matched to the attempt by its text and time. False if
             the provider's response to the attempt gave the message's id.
-        seen: See ``AttemptOutcome.seen``.
+        seen: The outcome is written only if the attempt still has this status. None if the outcome
+            is a fact, which is always written.
     """
     status = status_of(facts)
     is_final = status is not AttemptStatus.SENT
@@ -155,11 +156,14 @@ async def apply_report(
 ) -> UUID:
     """Apply a report about an outgoing message; return the id of the message's row in ``activity``.
 
-    If the message belongs to one of our attempts, the attempt gets the reported status if that
-    status has a higher rank. If exactly one unclear attempt matches the message, the report settles
-    this attempt. Any other message is stored as a foreign message. If a later response or look-up
-    shows that this service sent the message, the foreign message is merged into the message of the
-    attempt.
+    There are three cases:
+
+    - One of our attempts has the id of the message. The attempt gets the reported status, if this
+      status has a higher rank than its present one.
+    - No attempt has the id, but exactly one unclear attempt matches the message. The report settles
+      this attempt.
+    - Otherwise, the message is stored as a foreign message. If a later response or look-up shows
+      that this service sent the message, the two are merged.
     """
     report = OutgoingReport(facts=facts, line_id=line_id)
     while True:

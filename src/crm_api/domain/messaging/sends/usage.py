@@ -123,7 +123,8 @@ async def count_usage(
 
     Args:
         campaign_id: The campaign whose messages are counted; None for no campaign.
-        grace: For how many seconds after the gate an unclear message may still be accepted.
+        grace: For how many seconds after the gate the provider may still accept an unclear message.
+            So a message that passed the gate shortly before midnight counts for both days.
     """
     values = {"line_ids": list(line_ids), "campaign_id": campaign_id, "grace": grace, "now": now}
     return typed_rows(LineUsage, await session.execute(USAGE, values))
@@ -194,10 +195,10 @@ the next merge."""
 
 
 async def compact_tally(uow: UnitOfWork, *, now: datetime) -> None:
-    """Merge the rows of ``send_tally`` and ``carrier_tally``, the tables of message counts.
+    """Merge the rows of ``send_tally`` and ``carrier_tally``, which count messages and segments.
 
-    The rows of a line are merged if the line has too many rows (``COMPACT_ABOVE``). Merged rows
-    that are older than three days are deleted. The sums of the last three days do not change. The
-    rows of all carriers are merged in the same way.
+    If a line has too many rows (``COMPACT_ABOVE``), one row is left for each campaign and quarter
+    of an hour, and the rows for times more than three days ago are deleted. If there are too many
+    rows of carriers, one row is left for each carrier and quarter of an hour, in the same way.
     """
     await uow.session.execute(COMPACT_TALLIES, {"rows": COMPACT_ABOVE, "now": now})

@@ -212,7 +212,10 @@ class PauseReason(StrEnum):
 
 
 class EndedBy(StrEnum):
-    """What ended the follow-ups of a recipient; also the skip reason of the remaining steps."""
+    """What ended the follow-ups of a recipient.
+
+    The remaining steps are skipped. The same value is their ``skip_reason``.
+    """
 
     REPLY = "replied"
     CALL = "called"

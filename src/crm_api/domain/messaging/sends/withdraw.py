@@ -17,9 +17,47 @@ from crm_api.domain.messaging.sends.number_rules import (
     stopping_rule,
     stopping_rule_of,
 )
-from crm_api.domain.messaging.waiting.derive import derive_waiting
+from crm_api.domain.messaging.waiting import derive_waiting
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
+
+WITHDRAWN = "withdrawn"
+"""The error code of a message that was withdrawn before it was sent."""
+
+# The order of locks requires the lock of the conversation before the locks of its messages.
+LOCK_CONVERSATION = text("""
+    SELECT k.id FROM activity t JOIN conversation k ON k.id = t.conversation_id
+    WHERE t.id = :message_id AND t.origin = 'manual' FOR NO KEY UPDATE OF k
+""")
+
+# This one statement decides the race with a claim. A claim that committed has set the status
+# `sending`, and a claim skips a row that this statement has locked. An attempt of a queued message
+# certainly sent nothing, so nothing of the message is under way. The status is not compared with
+# `=`, because the planner would then choose the partial index of all queued messages.
+WITHDRAW = text(f"""
+    UPDATE activity t
+    SET status = 'failed', error_code = '{WITHDRAWN}', send_after = NULL, updated_at = :now
+    WHERE t.id = :message_id AND t.kind = 'message' AND t.origin = 'manual'
+      AND t.status IS NOT DISTINCT FROM 'queued'
+    RETURNING t.id
+""")
+
+
+async def withdraw_message(uow: UnitOfWork, *, message_id: UUID, now: datetime) -> bool:
+    """Withdraw a user's message that still waits. It stays in the timeline as ``failed``.
+
+    If the person waited for an answer before the message was queued, the person waits again.
+
+    Returns:
+        False if no such message waits. Then nothing changes.
+    """
+    talks = list(await uow.session.scalars(LOCK_CONVERSATION, {"message_id": message_id}))
+    found = await uow.session.execute(WITHDRAW, {"message_id": message_id, "now": now})
+    if found.one_or_none() is None:
+        return False
+    await derive_waiting(uow.session, talks, now=now)
+    return True
+
 
 CANCELLED_AT_ONCE = 20_000
 """A request that cancels a campaign cancels up to this many recipients itself, in about half a
@@ -74,10 +112,11 @@ WITHDRAW_NUMBERS = text(f"""
 async def withdraw_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
     """Withdraw waiting and claimed messages if a rule about their number stops them now.
 
-    The caller has already written the flag. The steps have a fixed order: flags, waiting messages,
-    claims (Sending, rule 10). In the reverse order, a claim that is not committed yet would not be
-    released. A withdrawn message outside campaigns gets the status ``failed``, and its error code
-    names the rule. If the message was an answer to a person, the person waits for an answer again.
+    The caller has already written the flag that stops the messages. This function first withdraws
+    waiting messages, and then releases claims (Sending, rule 10). In the reverse order, a claim
+    that is not committed yet would not be released. A withdrawn message outside campaigns gets the
+    status ``failed``, and its error code names the rule. If the message was an answer to a person,
+    the person waits for an answer again.
     """
     await _derive_members(uow, phones=phones, statuses=["pending", "review", "held"], now=now)
     await uow.session.execute(LOCK_WAITING_TEXTS, {"phones": list(phones)})
@@ -147,11 +186,11 @@ HELD_WITHOUT_HOLD = text(f"""
 
 
 async def restore_recipients_without_hold(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
-    """Let held recipients continue if their number is not on hold; return how many did.
+    """Let up to ``limit`` held recipients continue if their number is not on hold; return how many.
 
-    When the hold of a number is released, the recipients with this number that are already stored
-    continue. But at the same moment, another transaction may store a further recipient as held.
-    This function finds such recipients.
+    Usually, the release of a hold lets all held recipients with the number continue. But if another
+    transaction stores a recipient as held at the same moment, the release does not find this
+    recipient. This function finds it.
     """
     found = await uow.session.execute(HELD_WITHOUT_HOLD, {"limit": limit, "now": now})
     members = list(found.scalars())

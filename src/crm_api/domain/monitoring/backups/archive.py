@@ -24,7 +24,12 @@ import pyrage
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crm_api.domain.kit.schemas import Instant
-from crm_api.domain.monitoring.backups.errors import BackupError
+from crm_api.platform.processes import StartError
+
+
+class BackupError(StartError):
+    """A backup cannot be made or restored, or a service cannot be moved to another database."""
+
 
 FORMAT: Literal[1] = 1
 
@@ -174,10 +179,10 @@ class _Cipher:
             self.raise_its_own()
 
     def raise_its_own(self) -> None:
-        """Wait for the cipher thread; if the thread has failed, raise a ``BackupError``.
+        """Wait for the thread that encrypts or decrypts; if it has failed, raise a ``BackupError``.
 
         If the thread fails, the code that reads or writes the archive gets an error too. But only
-        the error of the thread says the reason.
+        the error of the thread contains the reason.
         """
         self._thread.join()
         failure = self._failure

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyrage
 
-from crm_api.domain.monitoring.backups.errors import BackupError
+from crm_api.domain.monitoring.backups.archive import BackupError
 
 _ENCRYPTED = (b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----")
 _SECRET = "AGE-SECRET-KEY-1"  # noqa: S105 - the beginning of a line with a key

@@ -19,10 +19,10 @@ from crm_api.domain.monitoring.backups.archive import (
     FORMAT,
     PART_BYTES,
     ArchiveWriter,
+    BackupError,
     Manifest,
     digest_of,
 )
-from crm_api.domain.monitoring.backups.errors import BackupError
 from crm_api.platform import schema_revisions
 from crm_api.platform.database import open_engine
 from crm_api.platform.postgres import require_direct
@@ -110,8 +110,8 @@ async def make(
         settings: The settings, which name the database, the media store and the secret key.
         target: The backup file, which must not exist.
         recipients: The public keys whose owners can read the backup.
-        made_at: The time from which the data are: usually the current time. If the database was
-            restored to its state at an earlier time, this is the earlier time.
+        made_at: The time that the backup records as the time of its data: usually the current time.
+            If an operator has returned the database to an earlier state, the time of that state.
         report: Receives sentences about the progress.
 
     Raises:

@@ -1,9 +1,11 @@
 """Move a service from the embedded servers to other servers, and check that nothing was lost.
 
-No process of the service runs during the move, so the database has every message that was sent.
-Therefore a moved service may send immediately, unlike a restored service. The old copy never sends
-again: before the new database can be used, the data directory records that its database has moved
-(``data_dir.mark_moved``).
+No process of the service may run during the move. So the new database contains every message that
+was sent, and the moved service may send immediately. (A restored service may not, because messages
+that were sent after the backup are missing.)
+
+The old copy never sends again: before the new database can be used, the data directory records that
+its database has moved (``data_dir.mark_moved``).
 """
 
 import io
@@ -17,7 +19,7 @@ from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.messaging.media.errors import MediaObjectMissingError
 from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.domain.monitoring.backups import postgres
-from crm_api.domain.monitoring.backups.errors import BackupError
+from crm_api.domain.monitoring.backups.archive import BackupError
 from crm_api.domain.monitoring.backups.making import Report, Snapshot, list_tables, open_snapshot
 from crm_api.domain.monitoring.backups.restoring import is_empty, restore_media_file
 from crm_api.platform import migration_runner, schema_revisions
@@ -166,7 +168,7 @@ async def _compare(source: AsyncEngine, target: AsyncEngine) -> Moved:
 
 
 async def digests(connection: AsyncConnection) -> Digests:
-    """Return a digest of every table and sequence.
+    """Return a digest of the content of every table, and the value of every sequence, by name.
 
     The digest of a table does not depend on the order of the rows.
     """

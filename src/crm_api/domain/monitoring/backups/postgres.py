@@ -9,7 +9,7 @@ from typing import IO
 
 from sqlalchemy import make_url
 
-from crm_api.domain.monitoring.backups.errors import BackupError
+from crm_api.domain.monitoring.backups.archive import BackupError
 from crm_api.platform.processes import StartError
 from crm_api.platform.server_programs import find_postgres, major_version
 

@@ -1,9 +1,9 @@
 """Keep a restored service from repeating messages that were sent after the backup was made.
 
-No process of the service starts until the revision of the schema is in the database. This module
-writes the revision in the same transaction that pauses all sending. So no process can send before
-the pause. The statements use only columns that exist in every release, because the schema is not
-migrated yet.
+A process of the service starts only if the database contains the revision of the schema. This
+module pauses all sending and writes the revision in one transaction, so no process can send before
+the pause. The SQL statements of this module use only columns that exist in every release, because
+they run before the schema is migrated.
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.inbound.reconciliation import runs as reconciliation
 from crm_api.domain.inbound.reconciliation.schemas import ReconciliationCreate
-from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
+from crm_api.domain.inbound.webhook_setup.keyring import NO_QUEUE
 from crm_api.domain.kit.schemas import format_instant
+from crm_api.domain.messaging import waiting
 from crm_api.domain.messaging.sends.vocabulary import PauseReason
-from crm_api.domain.messaging.waiting import derive as waiting
 from crm_api.domain.monitoring.backups.archive import Manifest
 from crm_api.platform.database import UnitOfWork, session_factory
 
@@ -90,7 +90,7 @@ async def pause_sending(engine: AsyncEngine, manifest: Manifest, *, now: datetim
 
 
 async def request_reconciliation(engine: AsyncEngine, manifest: Manifest, *, now: datetime) -> None:
-    """Request a reconciliation of the time since the backup, and raise an alert."""
+    """Request a reconciliation of what happened since the backup was made, and raise an alert."""
     since = manifest.made_at - reconciliation.OVERLAP
     async with UnitOfWork(session_factory(engine), NO_QUEUE) as uow:
         await reconciliation.request_run(uow, ReconciliationCreate(since=since), now=now)

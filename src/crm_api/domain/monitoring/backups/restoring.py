@@ -20,8 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.domain.monitoring.backups import archive, postgres, quarantine
-from crm_api.domain.monitoring.backups.archive import PART_BYTES, Manifest, digest_of
-from crm_api.domain.monitoring.backups.errors import BackupError
+from crm_api.domain.monitoring.backups.archive import PART_BYTES, BackupError, Manifest, digest_of
 from crm_api.domain.monitoring.backups.making import Report, count_rows
 from crm_api.platform import migration_runner, schema_revisions
 from crm_api.platform.data_dir import write_secret

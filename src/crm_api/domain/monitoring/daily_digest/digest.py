@@ -1,14 +1,82 @@
 """Read the content of the daily digest: what happened, and what a person must do."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 
-from crm_api.domain.monitoring.daily_digest.last_week import WeekFigures, read_week
+from crm_api.domain.insight.attribution.errors import CreditsNotComputedError
+from crm_api.domain.insight.attribution.rules import find_rules
+from crm_api.domain.insight.attribution.runs import fill_credits
+from crm_api.domain.insight.measures.figure_request import FigureRequest
+from crm_api.domain.insight.measures.figures import Figure, compute_figures
+from crm_api.domain.insight.measures.registry import MEASURES
 from crm_api.domain.monitoring.system_metrics.figures import Figures, OpenAlerts, Unclear
 from crm_api.platform.database import UnitOfWork
+
+DAYS = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeekFigures:
+    """The results of the seven days before the mail, as ``GET /v1/insight`` returns them.
+
+    Attributes:
+        since: The midnight at which the first day begins.
+        until: The midnight at which the last day ends.
+        revenue_attributed: The part of the revenue that is attributed to campaigns. None if the
+            service has not computed this part yet.
+    """
+
+    since: datetime
+    until: datetime
+    messages: Figure
+    reply_rate: Figure
+    opt_out_rate: Figure
+    appointments: Figure
+    revenue: Figure
+    revenue_attributed: Figure | None
+    cost: Figure
+
+
+async def read_week(uow: UnitOfWork, *, until: datetime, zone: str, now: datetime) -> WeekFigures:
+    """Read the figures of the seven days before ``until``, which must be a midnight in ``zone``."""
+    local = until.astimezone(ZoneInfo(zone))
+    # Seven local days: in a week with a change of the clocks, this is an hour more or less.
+    since = (local - timedelta(days=DAYS)).astimezone(UTC)
+    rules = await find_rules(uow, version=None)
+    request = FigureRequest(
+        measure=MEASURES["messages"],
+        since=since,
+        until=until,
+        zone=zone,
+        rules_version=rules.version,
+    )
+
+    async def figure_of(measure: str) -> Figure:
+        own = replace(request, measure=MEASURES[measure])
+        return (await compute_figures(uow.session, own, now=now)).total
+
+    attributed = None
+    try:
+        await fill_credits(uow, rules, now=now)
+        attributed = await figure_of("revenue_attributed")
+    except CreditsNotComputedError:
+        pass
+    return WeekFigures(
+        since=since,
+        until=until,
+        messages=await figure_of("messages"),
+        reply_rate=await figure_of("reply_rate"),
+        opt_out_rate=await figure_of("opt_out_rate"),
+        appointments=await figure_of("appointments"),
+        revenue=await figure_of("revenue"),
+        revenue_attributed=attributed,
+        cost=await figure_of("cost"),
+    )
+
 
 MOST_CAMPAIGNS = 20
 
@@ -68,7 +136,7 @@ class Digest:
         overdue: The number of tasks that are overdue.
         dead: The number of received events that could not be applied and are not tried again.
         alerts: The number of alerts of each kind that nobody has acknowledged.
-        week: The figures of the last seven days.
+        week: The results of the last seven days, such as the reply rate and the revenue.
     """
 
     since: datetime

@@ -8,8 +8,12 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from crm_api.domain.insight.measures.figures import Figure
-from crm_api.domain.monitoring.daily_digest.digest import Digest, MessageFigures, StoppedSender
-from crm_api.domain.monitoring.daily_digest.last_week import WeekFigures
+from crm_api.domain.monitoring.daily_digest.digest import (
+    Digest,
+    MessageFigures,
+    StoppedSender,
+    WeekFigures,
+)
 
 DAY = timedelta(hours=25)
 """The longest possible day: the day on which clocks are set back by an hour."""

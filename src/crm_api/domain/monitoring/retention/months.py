@@ -18,9 +18,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.insight.measures.copy_records import delete_answer_copies_of_month
-from crm_api.domain.kit.audit_log.recording import note_decision
-from crm_api.domain.monitoring.retention.archive import Archived
-from crm_api.domain.monitoring.retention.tables import ACTIVITY, Month, MonthlyTable, month_of
+from crm_api.domain.kit.audit_log import note_decision
+from crm_api.domain.monitoring.retention.archive import (
+    ACTIVITY,
+    Archived,
+    Month,
+    MonthlyTable,
+    month_of,
+)
 from crm_api.platform.database import UnitOfWork
 
 AHEAD = 2
@@ -51,11 +56,12 @@ async def add_month(session: AsyncSession, table: MonthlyTable, *, month: date) 
 
 
 async def add_next_month(uow: UnitOfWork, table: MonthlyTable, *, now: datetime) -> bool:
-    """Create the month after the newest month, if it is at most ``AHEAD`` months from now.
+    """Create the partition of the month that follows the newest partition of a table.
+
+    Nothing is created if the newest partition is ``AHEAD`` or more months after the current month.
 
     Returns:
-        True if a month was created; False if the month that is ``AHEAD`` months from now exists
-        already.
+        True if a partition was created.
     """
     months = await list_months(uow.session, table)
     newest = max(month.first_day for month in months)
@@ -135,13 +141,14 @@ _DELETE_PROVIDER_IDS = """
 
 
 async def delete_provider_ids(uow: UnitOfWork, month: Month, *, after: UUID) -> UUID | None:
-    """Delete the stored provider ids of one batch of rows of a month.
+    """Delete the provider's ids of the rows of a month; one call handles one batch of rows.
 
-    The ids are stored in the table ``MonthlyTable.key``. The caller must do this while the month is
-    attached, so that no stored id refers to a missing row.
+    A second table (``MonthlyTable.key``) contains these ids. They are needed only to recognise
+    events that the provider delivers again. The provider does this for days, not for months, so the
+    ids of an old month can be deleted.
 
-    The ids are needed only to recognise events that the provider delivers again. The provider does
-    this for days, not for months, so the ids of an old month can be deleted.
+    The caller must do this before it detaches the month. Otherwise the second table would refer to
+    rows that are missing.
 
     Args:
         after: The id of the last row of the previous batch; ``NO_ID`` for the first batch.
@@ -182,12 +189,12 @@ DELETE_UNUSED_MEDIA = text("""
 async def delete_media_rows(uow: UnitOfWork, month: Month) -> tuple[int, Sequence[str]]:
     """Delete the links from the month's messages to media files; one call handles one batch.
 
-    The rows of media files that no message uses any more are deleted too. If the month is a
-    partition of received events, nothing is deleted, because events have no media.
+    If a media file then has no link, its row is deleted too. If the month is a partition of
+    received events, nothing is deleted, because events have no media.
 
     Returns:
-        The number of deleted links, and the SHA-256 of each media file that no message uses any
-        more. The caller deletes these files after the commit.
+        The number of deleted links, and the SHA-256 of each media file whose row was deleted. The
+        caller deletes these files after the commit.
     """
     if month.table is not ACTIVITY:
         return 0, []
@@ -235,7 +242,7 @@ DROP = text("SELECT drop_detached(:name)")
 
 
 async def drop_month(uow: UnitOfWork, month: Month, archived: Archived, *, now: datetime) -> None:
-    """Drop an archived month, and record its archive in the audit log."""
+    """Drop an archived month, and write the description of the archive to the audit log."""
     await uow.session.execute(DROP, {"name": month.name})
     await note_decision(
         uow,
@@ -251,7 +258,7 @@ async def drop_month(uow: UnitOfWork, month: Month, archived: Archived, *, now: 
 async def report_archive_failure(
     uow: UnitOfWork, month: Month, *, error: str, now: datetime
 ) -> None:
-    """Raise an alert that a detached month could not be archived, so it stays in the database."""
+    """Raise an alert: a detached month could not be archived, so it was not dropped."""
     await alerts.raise_alert(
         uow,
         kind=AlertKind.ARCHIVE_NOT_KEPT,

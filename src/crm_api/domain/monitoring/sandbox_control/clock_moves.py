@@ -9,24 +9,50 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import structlog
-from sqlalchemy import select, text
+from sqlalchemy import BigInteger, Integer, Interval, select, text
+from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.inbound.reconciliation import runs as reconciliation
-from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
+from crm_api.domain.inbound.webhook_setup.keyring import NO_QUEUE
 from crm_api.domain.monitoring.sandbox_control.errors import (
     ClockGoesForwardError,
     ClockMovesError,
     ClockTooFarError,
 )
-from crm_api.domain.monitoring.sandbox_control.models import SandboxClock
 from crm_api.domain.monitoring.sandbox_control.schemas import ClockMove, write_duration
 from crm_api.domain.monitoring.scheduled_jobs import heartbeats
 from crm_api.platform.clock_follower import FOLLOWER
-from crm_api.platform.database import UnitOfWork, open_engine, session_factory, typed_row
+from crm_api.platform.database import Base, UnitOfWork, open_engine, session_factory, typed_row
 from crm_api.platform.database_time import date_events, notify_clock_change
 from crm_api.platform.jobs import Job, JobName
 from crm_api.platform.postgres import DATABASE_UNREACHABLE
 from crm_api.platform.settings import Settings, SettingsError
+
+
+class SandboxClock(Base):
+    """The sandbox clock and its current or last move; no row exists if the clock was never moved.
+
+    ``from_at`` and ``to_at`` are sandbox times. ``held_until`` is a real time, by the machine's
+    clock. Until then, only the job run with the id ``holder`` may make the steps of the move.
+    """
+
+    __tablename__ = "sandbox_clock"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    ahead: Mapped[timedelta] = mapped_column(Interval())
+    version: Mapped[int] = mapped_column(BigInteger)
+    """Increases with each change of the clock. Each process shows which version it knows."""
+    is_moving: Mapped[bool] = mapped_column(server_default=text("false"))
+    from_at: Mapped[datetime | None]
+    to_at: Mapped[datetime | None]
+    stops: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """The number of steps of the move so far."""
+    failure: Mapped[str | None]
+    """Why the move is delayed; None if it is not delayed. The move continues automatically."""
+    holder: Mapped[UUID | None]
+    """The id of the job run that owns the move; None if no job run owns it."""
+    held_until: Mapped[datetime | None]
+
 
 log = structlog.get_logger()
 
@@ -45,7 +71,8 @@ class TakenMove:
         holder: The id of this run.
         from_at: The sandbox time before the move.
         to_at: The sandbox time after the move.
-        version: The version of the clock that every process must know before the first step.
+        version: The version of the clock, a number that grows with each change. Every process must
+            know this version before the first step.
     """
 
     holder: UUID
@@ -128,8 +155,8 @@ async def step_clock(
         skipped: How much time this step skips.
 
     Returns:
-        The version of the clock that every process must know before work begins at the new time.
-        None if another worker now owns the move.
+        The new version of the clock. Every process must know it before work begins at the new
+        time. None if another worker now owns the move.
     """
     values = {"holder": move.holder, "ahead": ahead, "lease": LEASE}
     version: int | None = await uow.session.scalar(_STEP, values)
@@ -177,7 +204,10 @@ _IS_FOLLOWED = text(f"""
 
 
 async def is_clock_followed(uow: UnitOfWork, *, version: int) -> bool:
-    """Return whether every connected process knows this version of the clock."""
+    """Return whether all processes that are connected to the database know this clock version.
+
+    The version grows with each change of the sandbox clock.
+    """
     return bool(await uow.session.scalar(_IS_FOLLOWED, {"known": f"{FOLLOWER} {version}"}))
 
 

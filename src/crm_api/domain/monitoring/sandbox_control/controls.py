@@ -51,10 +51,11 @@ class SandboxControls:
         self._url = url
 
     async def move_time(self, ahead: timedelta, *, is_moving: bool) -> timedelta | None:
-        """Set the clock of the sandbox, and wait until the webhooks that become due are delivered.
+        """Set the clock of the sandbox, and wait while it delivers the webhooks that are due then.
 
         Args:
-            ahead: How far the sandbox clock is ahead of the machine's clock. It never decreases.
+            ahead: How far to set the sandbox clock ahead of the machine's clock. The sandbox
+                ignores a value that would set its clock back.
             is_moving: True while more steps follow. Meanwhile the sandbox does not count requests
                 for its rate limits.
 
@@ -149,7 +150,7 @@ class SandboxControls:
 
 @asynccontextmanager
 async def open_controls(provider_url: str) -> AsyncIterator[SandboxControls]:
-    """Open a client for the sandbox at this address, and close it after the block."""
+    """Open a client for the sandbox at this address; it is closed when the block ends."""
     async with aiohttp.ClientSession(timeout=TIMEOUT) as http:
         yield SandboxControls(http, provider_url)
 

@@ -83,7 +83,7 @@ class ClockGoesForwardError(InvalidError):
 
 
 class ClockNotFollowedError(TransientError):
-    """A process of the service has not noticed the new time, or has not finished its work."""
+    """A process still uses the old sandbox time, so the move of the sandbox clock must wait."""
 
     code = "clock_not_followed"
     title = "Move of the clock delayed"

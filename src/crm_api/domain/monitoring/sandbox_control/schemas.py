@@ -66,9 +66,10 @@ def _require_iso_8601(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def write_duration(value: timedelta) -> str:
-    """Format a duration in ISO 8601, in days and whole seconds.
+    """Format a duration in ISO 8601 with days, hours, minutes and whole seconds: ``P400DT2H30S``.
 
-    pydantic would write a long duration with years of 365 days.
+    pydantic would write a long duration with years, where a year means 365 days. This function
+    writes all of them as days.
     """
     days, seconds = divmod(int(value.total_seconds()), 86_400)
     time_part: str = _TIMEDELTA.dump_python(timedelta(seconds=seconds), mode="json")

@@ -1,7 +1,7 @@
 """The daily run: a clean-up and a digest mail each morning.
 
-The time zone of the *first line* applies. This is the phone line that was added first. If no worker
-runs in the morning, the daily run happens later on that day.
+The morning begins at ``HOUR`` in the time zone of the phone line that was added first (the *first
+line*). If no worker runs then, the daily run happens later on that day.
 """
 
 from dataclasses import dataclass
@@ -51,8 +51,8 @@ class DailyRun:
 def due_day_of(now: datetime, zone: str) -> date:
     """Return the newest day whose daily run is due.
 
-    At or after ``HOUR`` this is the current day, before ``HOUR`` the day before. The hour and the
-    days are in the time zone ``zone``.
+    The daily run of a day is due at the hour ``HOUR`` of that day, in the time zone ``zone``. Until
+    then, the function returns the day before.
     """
     local = now.astimezone(ZoneInfo(zone))
     return local.date() if local.hour >= HOUR else local.date() - timedelta(days=1)
@@ -69,10 +69,10 @@ MAKE_RUN = text("""
 
 
 async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> DailyRun:
-    """Store the daily run that is due now, if it is not stored yet; return what is still to do.
+    """Return the daily run that is due now, with the parts that are not done yet.
 
-    No digest mail is due if the first phone line was added after the end of the period, because
-    nothing could be sent in the period.
+    The run is stored if it is not stored yet. It needs no digest mail if there was no phone line
+    before the end of the reported period, because then nothing could be sent.
     """
     line = await _find_first_line(uow)
     zone = DEFAULT_TIMEZONE if line is None else line.timezone

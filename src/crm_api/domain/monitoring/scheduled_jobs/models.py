@@ -14,7 +14,11 @@ from crm_api.platform.database import Base
 
 
 class ScheduledJob(Base):
-    """The last run of a scheduled job, and the minutes in which the job did not run."""
+    """The last run of a scheduled job, and the minutes that the job has missed.
+
+    A worker should begin every job once a minute. A missed minute is one in which the job neither
+    began nor ran.
+    """
 
     __tablename__ = "scheduled_job"
 

@@ -77,7 +77,10 @@ START_JOB = text(f"""
 
 
 async def start_job(uow: UnitOfWork, *, name: str, now: datetime) -> None:
-    """Store that a scheduled job starts, and count the minutes missed since its last run."""
+    """Store that a scheduled job starts, and count the minutes that it has missed.
+
+    A minute since the last run is missed if the job neither began nor ran in it.
+    """
     await uow.session.execute(START_JOB, {"name": name, "now": now})
 
 
@@ -113,7 +116,11 @@ async def store_job_at_work(uow: UnitOfWork, *, name: str, now: datetime) -> Non
 
 
 def is_overdue(covered_until: datetime, *, now: datetime) -> bool:
-    """Return whether a job is late, that is, whether it last worked over ``LATE_AFTER`` ago."""
+    """Return whether a job is late.
+
+    A job is late if ``covered_until``, the time at which it was last at work, is more than
+    ``LATE_AFTER`` ago.
+    """
     return now - covered_until > LATE_AFTER
 
 
@@ -134,8 +141,8 @@ async def own_run_times(
 ) -> dict[str, datetime]:
     """Return when each job that works daily or hourly is due next.
 
-    The other jobs are left out, because they work every minute. A move of the sandbox clock makes a
-    step to each of the returned times, so that the jobs run.
+    The other jobs are left out, because they work every minute. When the sandbox clock is moved, it
+    stops at each of the returned times, so that the job can run.
 
     Args:
         webhooks_checked_at: When the next check of webhook health is due; None leaves out the job

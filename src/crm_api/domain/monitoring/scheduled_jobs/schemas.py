@@ -24,17 +24,17 @@ class JobState(StrEnum):
 class ScheduledJobRead(ReadModel):
     """A scheduled job and its last run.
 
-    Every job begins each minute on one of the workers, and looks for work. A missed minute is a
-    whole minute by the clock (UTC) in which the job neither began nor ran on any worker. Minutes
-    before the first run, the current minute, and skipped sandbox time do not count.
+    A worker begins every job each minute, also the jobs that do their work only hourly or daily. A
+    missed minute is a whole minute by the clock (UTC) in which the job neither began nor ran on any
+    worker. Minutes before the first run, the current minute, and skipped sandbox time do not count.
 
     Attributes:
-        schedule: When the job works, in words.
+        schedule: When the job does its work, as a text, such as `every 60 s`.
         state: The state of the job.
         last_started_at: When the last run began; null before the first run.
         last_finished_at: When a run last ended; null if no run has ended.
-        next_run_at: When the job will work next: the next minute, or its own time if it works
-            hourly or daily. A request can make it work earlier.
+        next_run_at: When the job will next do its work: in the next minute, or at its next time if
+            it works hourly or daily. A request can make it work earlier.
         duration_ms: The duration of the last run that ended, in milliseconds; null if no run has
             ended.
         last_result: The result of the last run that ended, `ok` or `failed`; null if no run has

@@ -21,7 +21,8 @@ UNCLEAR_STATES = ("unknown", "parked")
 def collect(figures: Figures | None) -> Iterator[Metric]:
     """Yield all metric families, including those whose value is 0.
 
-    If the database is unavailable, ``figures`` is None. Then only ``crm_database_up`` is yielded.
+    ``figures`` is the state of the service, as read from the database. If the database is
+    unavailable, ``figures`` is None, and only ``crm_database_up`` is yielded.
     """
     answers = _gauge(
         "crm_database_up",

@@ -82,8 +82,9 @@ class Figures:
         single: The number of queued messages outside campaigns.
         single_due_at: The earliest due time of a queued message outside campaigns.
         unclear: The attempts with an unclear outcome, by status.
-        people: The number of recipients of campaigns that have not ended, by status. A
-            person counts once for each message: the first message and each follow-up.
+        people: The number of recipients in campaigns that have not ended, by status of the
+            recipient. A person is one recipient for the first message, and another recipient for
+            each follow-up.
         lines: The most recently added lines, at most ``MOST_LINES``.
         alerts: The unresolved alerts, by kind.
         circuits: For each outside system, whether it is considered down.

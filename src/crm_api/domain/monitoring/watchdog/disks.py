@@ -81,7 +81,7 @@ def measure_disks(paths: Sequence[Path]) -> list[Disk]:
 
 
 def subject_prefix() -> str:
-    """Return the prefix that all alerts about this machine have in their subjects."""
+    """Return the text with which the subject of every alert about this machine begins."""
     return f"{socket.gethostname()}:"
 
 

@@ -10,10 +10,23 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
+from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import Base, UnitOfWork
+
+
+class Suspicion(Base):
+    """A problem that the last check of the watchdog found. If it persists, an alert is raised."""
+
+    __tablename__ = "suspicion"
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime]
+    seen_at: Mapped[datetime]
+
 
 STALE = timedelta(minutes=3)
 """Checks happen every minute. If the checks pause for longer than this, it is unknown whether a
@@ -68,15 +81,15 @@ async def settle_alerts(
     among: str = "",
     now: datetime,
 ) -> None:
-    """Raise and resolve the alerts of one kind, so that they agree with the findings of a check.
+    """Raise and resolve the alerts of one kind, so that each problem that lasts has an open alert.
 
     Args:
         kind: The kind of the alerts.
         found: The problems that the check has found now.
         patience: How long a problem must last before its alert is raised. A problem lasts while
             every check finds it.
-        among: The check covers only alerts whose subject has this prefix. Other alerts do not
-            change.
+        among: The prefix of the subjects that the check covers; empty: all subjects. Alerts with
+            other subjects do not change.
     """
     subjects = sorted(one.subject for one in found)
     values = {"kind": kind.value, "subjects": subjects}

@@ -1,4 +1,4 @@
-"""Check sales: whether approved quotes wait for an appointment, and whether calendars work."""
+"""Check that approved quotes get an appointment, and that calendars are synchronised."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,12 +19,9 @@ MOST_ALERTS = 50
 
 
 async def check_quotes(uow: UnitOfWork, *, now: datetime) -> None:
-    """Raise an alert for each quote that was approved over two days ago and has no appointment.
+    """Raise an alert for each approved quote that has waited too long for an appointment.
 
-    A quote that was approved over a year ago gets no alert. At most ``MOST_ALERTS`` quotes have an
-    alert: those that wait the longest. Alerts of other quotes are resolved. A quote has an
-    appointment if an appointment of the same contact ends after the approval. Cancelled and missed
-    appointments do not count.
+    ``find_waiting_quotes`` selects these quotes. The alerts of all other quotes are resolved.
     """
     waiting = await find_waiting_quotes(uow, now=now)
     found = [
@@ -65,8 +62,9 @@ WAITING_QUOTES = text(f"""
 async def find_waiting_quotes(uow: UnitOfWork, *, now: datetime) -> list[WaitingQuote]:
     """Return the approved quotes that have waited for an appointment for two days or longer.
 
-    Quotes that were approved over a year ago are left out. The oldest approval comes first. At most
-    ``MOST_ALERTS`` quotes are returned.
+    A quote waits while its contact has no appointment that ends after the approval. Cancelled and
+    missed appointments do not count. Quotes that were approved over a year ago are left out. At
+    most ``MOST_ALERTS`` quotes are returned, in the order of their approval, the oldest first.
     """
     values = {"before": now - SCHEDULED_WITHIN, "since": now - NOT_OLDER, "most": MOST_ALERTS}
     return typed_rows(WaitingQuote, await uow.session.execute(WAITING_QUOTES, values))
@@ -78,7 +76,7 @@ grow, so this takes about an hour."""
 
 
 async def check_calendars(uow: UnitOfWork, *, now: datetime) -> None:
-    """Raise an alert for each calendar that has failed for about an hour.
+    """Raise an alert for each calendar whose synchronisation has failed for about an hour.
 
     The alerts of all other calendars are resolved.
     """

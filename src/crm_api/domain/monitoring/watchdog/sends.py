@@ -80,9 +80,9 @@ class MessageCount:
 
     Attributes:
         texts: The number of messages.
-        since: The time of the first message; None if there is no message. Depending on the check,
-            this is when the message was due, was sent to the provider, or was accepted by the
-            provider.
+        since: The time of the first message; None if there is no message. Each check decides which
+            time this is: when the message was due, when it was sent to the provider, or when the
+            provider accepted it.
     """
 
     texts: int

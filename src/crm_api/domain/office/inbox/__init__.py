@@ -1,1 +1,1 @@
-"""The inbox: conversations as work, with state, unread messages and assignee."""
+"""The inbox: conversations with their state, their unread messages and their assignee."""

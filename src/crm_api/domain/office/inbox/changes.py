@@ -1,19 +1,90 @@
-"""Change the work in a conversation: state, snooze and assignee."""
+"""Change the work in a conversation: state, snooze, assignee, and what a caller has read."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import select, text, update
+from sqlalchemy import CursorResult, select, text, update
 
 from crm_api.domain.identity.users.models import User
+from crm_api.domain.messaging.conversations.drafts import emit_own_change
+from crm_api.domain.messaging.conversations.errors import MessageNotFoundError
 from crm_api.domain.messaging.conversations.service import get_conversation
 from crm_api.domain.messaging.models.conversations import Conversation, ConversationState
+from crm_api.domain.messaging.models.timeline import Activity, ActivityKind
 from crm_api.domain.office.inbox.errors import ConversationTakenError, InvalidSnoozeError
 from crm_api.domain.office.inbox.schemas import ConversationUpdate
 from crm_api.domain.people.tasks.service import check_assignee
 from crm_api.platform.database import UnitOfWork, typed_row
+
+WAKE = text("""
+    WITH due AS (
+        SELECT k.id FROM conversation k
+        WHERE k.snoozed_until <= CAST(:now AS timestamptz)
+        ORDER BY k.line_id, k.phone LIMIT :limit
+        FOR NO KEY UPDATE SKIP LOCKED
+    )
+    UPDATE conversation k
+    SET state = CASE WHEN k.waiting_since IS NULL THEN 'open' ELSE 'waiting' END,
+        snoozed_until = NULL, updated_at = :now
+    FROM due WHERE k.id = due.id
+""")
+
+
+async def wake_conversations(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
+    """Wake up to ``limit`` conversations whose snooze is over; return the number of them.
+
+    A conversation gets the state ``waiting`` if the person still waits for an answer. Otherwise it
+    gets the state ``open``.
+    """
+    woken = await uow.session.execute(WAKE, {"limit": limit, "now": now})
+    return cast("CursorResult[Any]", woken).rowcount
+
+
+MARK = text("""
+    INSERT INTO conversation_read AS known (caller_id, conversation_id, read_until)
+    VALUES (:caller_id, :conversation_id, :read_until)
+    ON CONFLICT (caller_id, conversation_id) DO UPDATE
+    SET read_until = excluded.read_until WHERE known.read_until < excluded.read_until
+    RETURNING conversation_id
+""")
+
+
+async def mark_read(
+    uow: UnitOfWork, *, conversation_id: UUID, caller_id: UUID, message_id: UUID | None
+) -> None:
+    """Store that a caller has read a conversation up to a message.
+
+    All messages up to ``message_id`` count as read. A message that was read never becomes unread: a
+    later request with an earlier message has no effect.
+
+    Args:
+        uow: The unit of work.
+        conversation_id: The conversation.
+        caller_id: The user or API key.
+        message_id: The last message that was read; None: all messages that have arrived.
+
+    Raises:
+        ConversationNotFoundError: No conversation has this id.
+        MessageNotFoundError: The conversation has no message with this id.
+    """
+    conversation = await get_conversation(uow, conversation_id=conversation_id)
+    until: datetime | None = conversation.last_incoming_at
+    if message_id is not None:
+        message = await uow.session.get(Activity, message_id)
+        is_here = message is not None and message.conversation_id == conversation_id
+        if message is None or not is_here or message.kind != ActivityKind.MESSAGE:
+            raise MessageNotFoundError(
+                "The conversation has no message with this id. GET "
+                "/v1/conversations/{id}/messages lists its messages."
+            )
+        until = message.occurred_at
+    if until is not None:
+        values = {"caller_id": str(caller_id), "conversation_id": conversation_id}
+        marked = await uow.session.scalars(MARK, {**values, "read_until": until})
+        await emit_own_change(uow, conversation_ids=list(marked), caller_id=str(caller_id))
+
 
 LONGEST_SNOOZE = timedelta(days=366)
 
@@ -23,10 +94,10 @@ class WantedState:
     """The state that a request sets.
 
     Attributes:
-        state: The new state; None if the request names no state.
+        state: The new state; None if the request sets no state.
         snoozed_until: When a snoozed conversation comes back; None for the other states.
-        is_awake: True if the request ends a snooze and sets no state: it contains ``snoozed_until``
-            with the value null, and no ``state``.
+        is_awake: True if the request has ``snoozed_until`` with the value null, and no ``state``.
+            If the conversation is snoozed, its snooze then ends.
     """
 
     state: ConversationState | None
@@ -164,8 +235,9 @@ def state_values(
         wanted: The state that the request sets.
         state: The present state of the conversation.
         waiting_since: Since when the person waits for an answer; None if the person does not wait.
-        heard: The locked conversation. If ``waiting_since`` is None, the new state ``waiting``
-            counts from the last message that the person sent.
+        heard: The locked conversation. It is needed if the new state is ``waiting`` and
+            ``waiting_since`` is None. The person then waits since the last message in ``heard``, or
+            since ``now`` if there is no message.
         now: The present instant.
     """
     if wanted.state is ConversationState.SNOOZED:

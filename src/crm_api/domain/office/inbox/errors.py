@@ -8,7 +8,7 @@ from crm_api.domain.messaging.models.conversations import ConversationState
 
 
 class InvalidSnoozeError(InvalidError):
-    """The state and `snoozed_until` do not fit together, or the time is not in the next year."""
+    """`snoozed_until` does not fit the state, or is not between now and one year from now."""
 
     code = "invalid_snooze"
     title = "Invalid time of a snooze"

@@ -1,20 +1,142 @@
-"""List the conversations of the inbox."""
+"""List the conversations of the inbox.
 
+PostgreSQL reads an index in the order of the page, and stops when the page is full.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 from crm_api.domain.kit.paging import Cursors, Page
-from crm_api.domain.office.inbox.pages import page_of
+from crm_api.domain.messaging.models.conversations import ConversationState
 from crm_api.domain.office.inbox.rows import InboxRow, read_rows
 from crm_api.domain.office.inbox.selection import (
     NEWEST_FIRST,
+    NOBODY,
     NOT_WAITING,
     WAITING_FIRST,
     InboxFilter,
     InboxSort,
     Order,
+    conditions_of,
+    flagged,
+    has_flag,
+    in_states,
 )
 from crm_api.platform.database import UnitOfWork
+
+FEW_NUMBERS = 3_000
+"""If at most this many phone numbers have a flag, their conversations are looked up by number.
+Otherwise it is faster to read the conversations in order and check the flag."""
+_ARE_FEW = f"(SELECT count(*) FROM flagged) <= {FEW_NUMBERS}"
+
+
+def page_of(wanted: InboxFilter, order: Order, *, is_first: bool, limit: int) -> str:
+    """Return the query for one page of conversations, with the columns ``id`` and ``place``.
+
+    ``place`` is the place of the conversation in the page, from 1. The limit is a number in the SQL
+    text, so that PostgreSQL reads only a few conversations, in the order of an index. If the limit
+    were a parameter, PostgreSQL might use the same plan for all limits, and this plan sorts all
+    conversations.
+    """
+    page = _Page(wanted, order, is_first=is_first, limit=limit)
+    rows, numbers = page.in_order(), ""
+    if wanted.flag is not None and not page.is_narrow:
+        numbers = f"WITH flagged AS MATERIALIZED ({flagged(wanted)} LIMIT {FEW_NUMBERS + 1}) "
+        rows = (
+            f"({page.by_numbers()}) UNION ALL "
+            f"(SELECT o.id, o.key FROM ({rows}) o WHERE NOT {_ARE_FEW})"
+        )
+    return (
+        f"{numbers}SELECT id, row_number() OVER (ORDER BY {order.words}) AS place "
+        f"FROM ({rows}) b ORDER BY {order.words} LIMIT {limit}"
+    )
+
+
+class _Page:
+    """Builds the parts of the query for a page."""
+
+    def __init__(self, wanted: InboxFilter, order: Order, *, is_first: bool, limit: int) -> None:
+        self._wanted = wanted
+        self._order = order
+        self._limit = limit
+        self._states = order.states_of(wanted)
+        self._conditions = conditions_of(replace(wanted, flag=None))
+        if order.condition is not None:
+            self._conditions.append(order.condition)
+        if not is_first:
+            self._conditions.append(order.after)
+        self.is_narrow = wanted.contact_id is not None or wanted.ids is not None
+        """Whether the filter selects only a few conversations, so that sorting them is fast."""
+
+    def in_order(self) -> str:
+        """Return the query that reads conversations in order until the page is full."""
+        wanted, is_waiting = self._wanted, self._order is WAITING_FIRST
+        each = [[state] for state in self._states]
+        if self.is_narrow:
+            return self._first([self._states])
+        if wanted.campaign_id is not None or isinstance(wanted.assignee, UUID):
+            # Few of the people of a user or a campaign wait. No index has them in this order, so
+            # they are sorted.
+            return self._first([self._states] if is_waiting else each)
+        is_done = ConversationState.DONE in self._states
+        if wanted.assignee == NOBODY and not is_waiting and not is_done:
+            return self._first(each)
+        rows = self._first([self._states] if wanted.phone is not None else each, line="l.id")
+        lines = "" if wanted.line_id is None else " WHERE l.id = :line_id"
+        return f"SELECT r.id, r.key FROM line l CROSS JOIN LATERAL ({rows}) r{lines}"
+
+    def by_numbers(self) -> str:
+        """Return the query that finds the conversations of the phone numbers with the wanted flag.
+
+        The query reads these numbers from ``flagged``, which ``page_of`` defines. The subquery ends
+        with ``OFFSET 0``, so that PostgreSQL runs it separately for each phone number and line.
+        Otherwise PostgreSQL would read all conversations.
+        """
+        met = [_ARE_FEW, *in_states(self._states), *self._conditions]
+        if self._wanted.line_id is not None:
+            met.append("l.id = :line_id")
+        order = self._order
+        return (
+            f"SELECT k.id, k.{order.column} AS key FROM flagged f CROSS JOIN line l "
+            "CROSS JOIN LATERAL (SELECT * FROM conversation c "
+            "WHERE c.line_id = l.id AND c.phone = f.phone OFFSET 0) k "
+            f"WHERE {' AND '.join(met)} ORDER BY {order.words} LIMIT {self._limit}"
+        )
+
+    def _first(self, parts: Iterable[Sequence[ConversationState]], *, line: str = "") -> str:
+        """Return the query for the first conversations of several parts, in order.
+
+        Each part has the conversations in some states. An index has the conversations of one state
+        in order. PostgreSQL merges the parts, and reads no more of each part than the page needs.
+        States are constants in the SQL text, because partial indexes need this.
+
+        Args:
+            parts: The states of each part.
+            line: An SQL expression for the id of the phone line. If empty, the filter decides.
+        """
+        conditions = list(self._conditions)
+        if line:
+            conditions.append(f"k.line_id = {line}")
+        elif self._wanted.line_id is not None:
+            conditions.append("k.line_id = :line_id")
+        in_order, limit = f"ORDER BY {self._order.words}", f"LIMIT {self._limit}"
+        columns, end = "k.id", f"{in_order} {limit}"
+        if self._wanted.flag is not None:
+            columns, end = "k.phone, k.id", in_order
+        parts_of = [
+            f"(SELECT {columns}, k.{self._order.column} AS key FROM conversation k "
+            f"WHERE {' AND '.join([*in_states(part), *conditions]) or 'true'} {end})"
+            for part in parts
+        ]
+        rows = f"SELECT * FROM ({' UNION ALL '.join(parts_of)}) p {in_order}"
+        if self._wanted.flag is None:
+            return f"{rows} {limit}"
+        # Without OFFSET 0, PostgreSQL would read the numbers with the flag once for each part.
+        met = has_flag(self._wanted)
+        return f"SELECT id, key FROM ({rows} OFFSET 0) k WHERE {met} {in_order} {limit}"
+
 
 _EPOCH, _MIDDLE, _FAR = (datetime(year, 1, 1, tzinfo=UTC) for year in (1970, 5000, 9000))
 
@@ -54,7 +176,11 @@ async def read_conversations(
     limit: int,
     now: datetime,
 ) -> list[InboxRow]:
-    """Return up to ``limit`` conversations after a position, in the order ``sort``."""
+    """Return up to ``limit`` conversations in the order ``sort``.
+
+    ``after`` is the position of the last conversation of the previous page; None for the first
+    page.
+    """
     reading = _Reading(uow, wanted, caller_id=caller_id, now=now)
     if sort is InboxSort.NEWEST:
         return await reading.page(NEWEST_FIRST, after=after, limit=limit)

@@ -6,8 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from crm_api.domain.kit.event_log.event_types import EventType
-from crm_api.domain.kit.event_log.recording import record_event
+from crm_api.domain.kit.event_log import EventType, record_event
 from crm_api.domain.messaging.conversations.service import get_conversation
 from crm_api.platform.database import UnitOfWork
 
@@ -44,7 +43,9 @@ async def report_presence(
     activity: PresenceActivity,
     now: datetime,
 ) -> None:
-    """Emit an event that the caller views a conversation or writes in it, valid for ``LIVES_FOR``.
+    """Emit an event: the caller views a conversation, or writes a message in it.
+
+    The event is valid for ``LIVES_FOR``.
 
     Raises:
         ConversationNotFoundError: No conversation has this id.

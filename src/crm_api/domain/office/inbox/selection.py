@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from crm_api.domain.consent.models import SUPPRESSING_FLAGS
-from crm_api.domain.kit.checks import one_of
+from crm_api.domain.kit.vocabulary import one_of
 from crm_api.domain.messaging.models.conversations import ConversationState
 from crm_api.domain.office.inbox.errors import InvalidStatesError
 from crm_api.domain.office.inbox.rows import IS_UNREAD
@@ -62,11 +62,11 @@ class InboxFilter:
     """A filter for conversations. A field that is None does not filter.
 
     Attributes:
-        states: Only conversations in these states. Empty means all states, with an exception: if
-            ``is_unread`` is True or ``assignee`` is set, only the states ``waiting`` and ``open``.
+        states: Only conversations in these states. If it is empty: ``waiting`` and ``open`` if
+            ``is_unread`` is True or ``assignee`` is set, else all states.
         assignee: The id of the user who is responsible, or ``NOBODY``.
         is_unread: True: only conversations with messages that the caller has not read. False: only
-            the others.
+            conversations without such messages.
         campaign_id: The campaign to which the person's last reply belongs.
         flag: A flag of the phone number.
         ids: Only conversations with these ids.
@@ -84,14 +84,14 @@ class InboxFilter:
 
     @property
     def wanted_states(self) -> tuple[ConversationState, ...]:
-        """The states of the conversations in the list; empty means all."""
+        """The states that this filter selects, with the default applied; empty means all states."""
         if not self.states and (self.is_unread is True or self.assignee is not None):
             return TO_WORK_ON
         return () if set(self.states) == set(ConversationState) else self.states
 
     @property
     def values(self) -> dict[str, Any]:
-        """The values of the SQL parameters in the conditions."""
+        """The values of the SQL parameters, by name; a field that is None has no parameter."""
         named = {
             "assignee": self.assignee if isinstance(self.assignee, UUID) else None,
             "line_id": self.line_id,
@@ -111,9 +111,9 @@ class Order:
     Attributes:
         column: The column that decides the order. Equal values are ordered by id.
         is_descending: Whether the largest value comes first.
-        condition: The SQL condition for the conversations that this order contains; None: it
-            contains all conversations.
-        states: The states that conversations in this order can have.
+        condition: An SQL condition. The order contains only the conversations that meet it. None:
+            the order contains all conversations.
+        states: The states of the conversations that this order contains.
     """
 
     column: str
@@ -122,14 +122,14 @@ class Order:
     states: tuple[ConversationState, ...] = tuple(ConversationState)
 
     def states_of(self, wanted: InboxFilter) -> tuple[ConversationState, ...]:
-        """Return those of ``states`` that the filter also selects."""
+        """Return the states of this order that the filter also selects."""
         return tuple(
             one for one in self.states if not wanted.wanted_states or one in wanted.wanted_states
         )
 
     @property
     def words(self) -> str:
-        """The SQL text after ``ORDER BY``, for a query with the columns ``key`` and ``id``."""
+        """The SQL text to write after ``ORDER BY``, such as ``key DESC, id DESC``."""
         way = "DESC" if self.is_descending else "ASC"
         return f"key {way}, id {way}"
 
@@ -163,10 +163,10 @@ NOT_WAITING = Order(
 def flagged(wanted: InboxFilter) -> str:
     """Return the query for the phone numbers that have the flag of a filter.
 
-    The flag is in a subquery, so that PostgreSQL's planner does not see which flag it is, and makes
-    one plan for all flags. There are two partial indexes, each for some of the flags. The query
-    contains the condition of the index that has the wanted flag, so that the planner can choose
-    this index.
+    The value of the flag is in a subquery. So PostgreSQL's planner does not see the value, and
+    makes one plan for all flags. There are two partial indexes, each for a part of the flags. The
+    query repeats the condition of the index that covers the wanted flag, because otherwise the
+    planner could not use this index.
     """
     is_suppressing = one_of("f.flag_type", SUPPRESSING_FLAGS)
     part = is_suppressing if wanted.flag in SUPPRESSING_FLAGS else f"({is_suppressing}) IS FALSE"
@@ -180,7 +180,7 @@ def flagged(wanted: InboxFilter) -> str:
 def has_flag(wanted: InboxFilter) -> str:
     """Return the SQL condition that ``k.phone`` has the flag of a filter.
 
-    Because of ``IS TRUE``, PostgreSQL reads the phone numbers with the flag once, and then reads
+    With ``IS TRUE``, PostgreSQL first reads all phone numbers that have the flag. It then reads
     conversations in order until the page is full. Without ``IS TRUE``, PostgreSQL would use a join,
     which reads all conversations.
     """

@@ -1,9 +1,9 @@
-"""Count the conversations of the inbox from sums that triggers keep.
+"""Count the conversations of the inbox, with the help of a table that triggers keep up to date.
 
-When a counted value of a conversation changes, triggers append a row to ``conversation_tally``.
-They also store in ``conversation_read`` which conversations a caller has read completely. The
-triggers write in the transaction of the change, so the counts always equal the lengths of the
-lists.
+When the state or another counted value of a conversation changes, triggers append a row to
+``conversation_tally``. The counts are sums of these rows. The triggers also store in
+``conversation_read`` which conversations a caller has read completely. The triggers write in the
+transaction of the change, so the counts always equal the lengths of the lists.
 """
 
 from dataclasses import dataclass

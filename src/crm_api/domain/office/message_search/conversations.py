@@ -29,10 +29,13 @@ MOST_NAMED = 200
 class ConversationSearch:
     """Finds the conversations that match the terms of a search.
 
-    A conversation can match in two ways. The first: the name and phone number of the person, taken
-    together, contain all terms. The second: the conversation has a message in which all terms
-    occur. A term that occurs in the person's name or phone number need not occur in the message.
-    Only messages that people wrote are searched.
+    A conversation can match in two ways:
+
+    - The name and phone number of the person, taken together, contain all terms.
+    - A message of the conversation contains all terms, except those that are already in the
+      person's name or phone number.
+
+    Only messages that people or users wrote are searched, not messages of campaigns.
     """
 
     def __init__(self, session: AsyncSession, selection: MessageSelection) -> None:

@@ -1,24 +1,24 @@
-"""List the messages of all conversations, newest first, and search for words in them."""
+"""List the messages of all conversations, newest first, search for words in them, export them."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
+from uuid import UUID
 
-from sqlalchemy import Select
+from sqlalchemy import Select, bindparam, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.types import Uuid
 
+from crm_api.domain.kit.csv_export import copy_rows, write_csv
 from crm_api.domain.kit.paging import Cursors, InvalidCursorError, Page
+from crm_api.domain.messaging.conversations.exporting import COLUMNS, HEADER
 from crm_api.domain.messaging.models.timeline import Activity
-from crm_api.domain.office.message_search.people import find_people
-from crm_api.domain.office.message_search.selection import (
-    MessageFilter,
-    MessageSelection,
-    Position,
-)
+from crm_api.domain.office.message_search.selection import MessageFilter, MessageSelection, Position
 from crm_api.domain.office.message_search.similar_words import with_similar_words
-from crm_api.domain.office.message_search.terms import Term, parse_terms
-from crm_api.platform.database import UnitOfWork
+from crm_api.domain.office.message_search.terms import Term, find_people, parse_terms
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 WINDOWS = (2_000, 100_000)
 """Without search words, a page is filled from the 2,000 newest messages after the cursor. If too
@@ -38,9 +38,10 @@ class MessagePosition:
     """Where a page ended.
 
     Attributes:
-        is_similar: True if the last message of the page has only similar words.
-        after: The last message of the page. If the search for matches ended before the page was
-            full, this is the last message that was read, even if it does not match.
+        is_similar: True if the last message of the page does not contain all search words, but
+            words that are similar to them.
+        after: The position of the last message of the page. If the search ended before the page was
+            full, the position of the last message that was checked, even if it does not match.
     """
 
     is_similar: bool
@@ -164,10 +165,11 @@ async def newest_with_all_words(
 ) -> list[Row]:
     """Return up to ``limit`` messages with all terms, newest first.
 
-    First, a few of the newest messages are read; they show how frequent the terms are. If the terms
-    are frequent, more messages are read in order, enough to find ``limit`` matches. If they are
-    rare, all matches are looked up in an index. To look up one match in the index costs as much as
-    to read three messages in order.
+    1. Read some of the newest messages. The matches show how frequent the terms are.
+    2. If the terms are frequent, read more messages, enough to find ``limit`` matches.
+    3. If there are still too few matches, look up all matches in an index.
+
+    The index is used last: looking up one match in it costs as much as reading three messages.
 
     Args:
         selection: The selection with the terms.
@@ -218,3 +220,46 @@ def _read_position(cursors: Cursors, cursor: str | None) -> MessagePosition | No
 def _write(cursors: Cursors, position: MessagePosition) -> str:
     at, row_id = position.after
     return cursors.write(f"{_SIMILAR if position.is_similar else _EXACT}{at.isoformat()}", row_id)
+
+
+PAGE = 1_000
+"""The number of messages that are read in one transaction."""
+
+
+def export_found_messages(
+    new_uow: UnitOfWorkFactory, wanted: MessageFilter, *, with_names: bool
+) -> AsyncIterator[bytes]:
+    """Return an iterator over the parts of a CSV file, in the order of ``list_messages``.
+
+    Raises:
+        UnsearchableError: ``wanted.q`` has no letter and no digit.
+    """
+    terms = parse_terms(wanted.q)
+
+    async def next_page(
+        uow: UnitOfWork, after: MessagePosition | None
+    ) -> tuple[bytes, MessagePosition | None]:
+        selection = await select_messages(uow.session, wanted, terms, with_names=with_names)
+        found = await find_messages(uow.session, selection, begin=after, limit=PAGE)
+        rows = await _copy_messages(uow.session, [row.id for row in found.rows])
+        return rows, found.next
+
+    return write_csv(new_uow, header=HEADER, next_page=next_page)
+
+
+async def _copy_messages(session: AsyncSession, ids: Sequence[UUID]) -> bytes:
+    """Return the CSV rows of these messages, in this order."""
+    if not ids:
+        return b""
+    chosen = (
+        func.unnest(bindparam("ids", list(ids), ARRAY(Uuid())))
+        .table_valued("id", with_ordinality="place", name="chosen")
+        .render_derived()
+    )
+    statement = (
+        select(*COLUMNS.values())
+        .select_from(chosen)
+        .join(Activity, Activity.id == chosen.c.id)
+        .order_by(chosen.c.place)
+    )
+    return await copy_rows(session, statement)

@@ -42,8 +42,7 @@ from sqlalchemy.sql.elements import KeyedColumnElement
 
 from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass
 from crm_api.domain.messaging.models.timeline import Activity, Direction, MessageStatus
-from crm_api.domain.office.message_search.people import NOBODY, TermPeople
-from crm_api.domain.office.message_search.terms import Term
+from crm_api.domain.office.message_search.terms import NOBODY, Term, TermPeople
 from crm_api.domain.people.models.contacts import Contact
 
 Position = tuple[datetime, UUID]
@@ -98,9 +97,9 @@ class MessageSelection:
     Attributes:
         wanted: The filter.
         terms: The terms of ``wanted.q``.
-        people: For each term, people whose names or phone numbers contain the term. Only a limited
-            number of people is looked up. If a term has more people, the messages of the others are
-            found only among the newest messages.
+        people: For each term, the people whose names or phone numbers contain the term. At most
+            ``MOST_PEOPLE`` people are looked up for a term. If there are more, the messages of the
+            other people are found only among the newest messages.
         people_of_all: People whose names or phone numbers contain all terms.
     """
 
@@ -157,7 +156,7 @@ class MessageSelection:
         )
 
     def similar_in_order(self, after: Position | None, *, size: int) -> Select[Activity]:
-        """Select the messages among the next ``size`` in order that have similar words.
+        """Read the next ``size`` messages in order; select those with words similar to the terms.
 
         Messages that contain all terms exactly are left out.
         """
@@ -214,9 +213,9 @@ class MessageSelection:
         Args:
             after: The position after which the messages begin; None: from the newest message.
             limit: The largest number of messages.
-            ids: A range of ids: the smallest id, and the first id after the range. Ids grow with
-                the time at which a message was stored, so PostgreSQL reads only the messages that
-                were stored in a certain period.
+            ids: Only messages in this range of ids: the smallest id, and the first id after the
+                range; None: no limit. Ids grow with the time at which a message was stored, so this
+                limits the search to the messages of a period.
         """
         low, high = ids
         texts = select(*_FOUND).where(

@@ -45,13 +45,12 @@ async def with_similar_words(
 ) -> list[Activity]:
     """Return messages with words similar to the terms, newest first.
 
-    1. The index searches all messages at once. If this ends in ``FIRST_SECONDS``, it is the result.
-    2. Otherwise the newest ``WINDOW`` messages are compared. If they fill the page, it is complete.
-    3. Otherwise the index searches in the steps of ``SPANS``: first the messages that were stored
-       last, then older ones. After each step, the page is complete if it is full and all its
-       messages are newer than the start of the searched time. Reason: no message is stored before
-       its own instant, so the messages that were stored earlier are all older. After ``SECONDS``,
-       the search ends, and older messages are left out.
+    1. Search all messages with the index. If this ends within ``FIRST_SECONDS``, return its result.
+    2. Otherwise compare the newest ``WINDOW`` messages. If enough of them match to fill the page,
+       return the matches.
+    3. Otherwise search with the index in the steps of ``SPANS``, from new to old messages. End when
+       the page is full and older messages cannot belong to it. Also end after ``SECONDS``; older
+       messages are then left out.
     """
     usual = (
         (await session.execute(SET_SIMILARITY, {"least": str(selection.similarity)})).one().usual

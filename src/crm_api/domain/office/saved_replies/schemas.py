@@ -140,7 +140,7 @@ class SavedReplyRead(ReadModel):
 
 
 class SavedReplyPreview(ReadModel):
-    """The message that a saved reply gives for one contact.
+    """The message that is written if a saved reply is used for a certain contact.
 
     Attributes:
         body: The text of the message.

@@ -1,15 +1,68 @@
-"""Filter events by the types that a caller asks for and by the caller's scopes."""
+"""Filter events by the types that a caller asks for and by the caller's scopes.
+
+The module also lists the types of events that webhook endpoints can get, and the data of these
+events.
+"""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
-from typing import Self
+from typing import Any, Self, cast
 from uuid import UUID
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.event_log import EventType
+from crm_api.domain.kit.schemas import ReadModel
 from crm_api.domain.outbound.live_events.event_log import LoggedEvent
-from crm_api.domain.outbound.live_events.payloads import SCOPE_OF
+from crm_api.domain.outbound.live_events.payloads import PAYLOADS, SCOPE_OF
+
+
+class WebhookEventType(StrEnum):
+    """The types of events that can be sent to a webhook endpoint.
+
+    These are all event types except two, which are meant only for the screens of a client.
+    ``campaign.counters`` occurs a few times per second while a campaign sends. It only says that
+    the counters of the campaign have changed. Read the statistics of the campaign instead.
+    ``conversation.presence`` is valid only for some seconds.
+    """
+
+    MESSAGE_RECEIVED = EventType.MESSAGE_RECEIVED.value
+    MESSAGE_STATUS = EventType.MESSAGE_STATUS.value
+    CALL_STATUS = EventType.CALL_STATUS.value
+    CAMPAIGN_STATUS = EventType.CAMPAIGN_STATUS.value
+    IMPORT_PROGRESS = EventType.IMPORT_PROGRESS.value
+    CONTACT_CREATED = EventType.CONTACT_CREATED.value
+    OPT_OUT = EventType.OPT_OUT.value
+    OPT_IN = EventType.OPT_IN.value
+    ALERT = EventType.ALERT.value
+    TASK_CHANGED = EventType.TASK_CHANGED.value
+    CONVERSATION_CHANGED = EventType.CONVERSATION_CHANGED.value
+    APPOINTMENT_CHANGED = EventType.APPOINTMENT_CHANGED.value
+
+
+_KNOWN = frozenset(one.value for one in WebhookEventType)
+
+
+def is_for_endpoints(event: LoggedEvent) -> bool:
+    """Return whether an event can be sent to webhook endpoints.
+
+    The type of the event must be known, and the event must not be for one user only.
+    """
+    return event.type in _KNOWN and "user_id" not in event.data
+
+
+def facts_of(event: LoggedEvent) -> dict[str, Any]:
+    """Return the ``data`` of an event in the form in which endpoints get it.
+
+    The form is the schema of the event type. The first field of each schema is the id of the
+    subject, that is, of what the event is about. A field without a value becomes null.
+    """
+    shape = cast("type[ReadModel]", PAYLOADS[event.type].model_fields["data"].annotation)
+    subject = next(iter(shape.model_fields))
+    facts = {"campaign_id": event.campaign_id, **event.data, subject: event.subject_id}
+    return shape.model_validate(facts).model_dump(mode="json")
+
 
 ALL_TYPES = frozenset(EventType)
 
@@ -30,9 +83,9 @@ class EventFilter:
     An event is serialised only once for all listeners with equal filters.
 
     Attributes:
-        types: The event types that the caller gets for events that do not belong to a campaign.
-        campaign_types: The event types that the caller gets for events that belong to a campaign.
-            These can be more, because the scope ``campaigns:read`` allows them.
+        types: If an event belongs to no campaign, it passes only if it has one of these types.
+        campaign_types: If an event belongs to a campaign, it passes only if it has one of these
+            types. With the scope ``campaigns:read``, they are all types that the caller asks for.
         campaign_id: Only events of this campaign pass; None means that any event can pass.
         reads_messages: True if events about received messages get phone number, contact and first
             words.

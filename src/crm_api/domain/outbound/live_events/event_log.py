@@ -1,4 +1,4 @@
-"""Read the log of events in order, and delete events after a week."""
+"""Read the log of events in order, as a client reads them; delete events after a week."""
 
 import re
 from collections.abc import Sequence
@@ -7,10 +7,35 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from pydantic import Field
 from sqlalchemy import text
 
 from crm_api.domain.kit.errors import Example, FieldProblem, InvalidError
+from crm_api.domain.kit.event_log import EventType
+from crm_api.domain.kit.schemas import Id, Instant, ReadModel
 from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
+
+
+class EventRead(ReadModel):
+    """One event of an event stream.
+
+    Attributes:
+        type: The type of the event.
+        timestamp: When the event happened.
+        subject_id: The id of the message, call, conversation, campaign, import, contact, alert,
+            task or appointment that the event is about, depending on the type.
+        data: Ids and states, depending on the type. Only `message.received` also has `phone`,
+            `contact` and `body_preview`, if you have the scope `messages:read`.
+    """
+
+    type: EventType
+    timestamp: Instant
+    subject_id: Id | None
+    campaign_id: Id | None = Field(
+        description="The id of the campaign to which the event belongs; null if none."
+    )
+    data: dict[str, Any]
+
 
 KEPT_FOR = timedelta(days=7)
 PAGE = 1_000
@@ -71,8 +96,8 @@ class LoggedEvent:
 
     Attributes:
         position: Its position in the log, which is also its public id; None if it is not stored.
-        type: An ``EventType``, or a type that only a newer version knows. In this version, an event
-            of such a type passes no filter.
+        type: An ``EventType``, or the name of a type that a newer release has added. In this
+            release, an event of such a type passes no filter.
         subject_id: The id of what the event is about, such as a message, a contact or an alert.
     """
 
@@ -135,8 +160,8 @@ class StoredEnds:
     """The two ends of the readable part of the log, as the database returns them.
 
     Attributes:
-        final: The oldest transaction that may still write events. Earlier transactions have ended,
-            so they write no more events.
+        final: The number of the oldest transaction that may still be running. All transactions with
+            lower numbers have ended, so they write no more events.
         transaction_id: The transaction of the newest deleted event; None if no event was deleted.
         id: The id of the newest deleted event; None if no event was deleted.
     """
@@ -261,9 +286,9 @@ async def forget_old_events(
 ) -> int:
     """Delete the oldest events that are older than ``KEPT_FOR``; return how many were deleted.
 
-    A position contains a transaction number of the database server. If the database was copied from
-    another server, it may contain events with higher numbers than this server has used so far. They
-    are deleted too, but they are not counted.
+    If the database was copied from another server, it may contain events with transaction numbers
+    that this server has not reached yet. These events are deleted too, but they are not in the
+    returned number.
     """
     await uow.session.execute(FORGET_FOREIGN)
     values = {"before": now - KEPT_FOR, "limit": limit}

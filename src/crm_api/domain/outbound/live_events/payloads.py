@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, get_args
 from pydantic import Field
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.kit.examples import CAMPAIGN, CONTACT, LINE, example, example_id
 from crm_api.domain.kit.schemas import Instant, ReadModel
 from crm_api.domain.outbound.live_events.facts import (
@@ -90,7 +90,7 @@ class CampaignStatusEvent(EventPayload):
 
 
 class ImportProgressEvent(EventPayload):
-    """An import, or the undo of an import, stored a part of its rows or ended."""
+    """An import, or the undo of an import, has stored some of its rows or has ended."""
 
     scope = Scope.CONTACTS_READ
 

@@ -1,8 +1,8 @@
 """Find waiting conversations, mentions and due tasks, and store a notice about each of them.
 
-Queries find what is waiting now; no event creates a notice. So receiving a message needs no work
-for notices. A message that the reconciliation adds later also causes notices, and no notice is lost
-at a restart.
+Each run looks in the database for what is waiting now. No notice depends on an event. So a received
+message causes no extra work, a message that the reconciliation adds later also causes notices, and
+a restart loses no notice.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,15 @@ from typing import Any
 from sqlalchemy import text
 
 from crm_api.domain.identity.preferences.notices import NoticeKind
-from crm_api.domain.outbound.notices.subjects import MENTION_UNREAD, TASK_DUE, WAITS_UNREAD
+from crm_api.domain.outbound.notices.subjects import (
+    LAST_HEARD,
+    MENTION_UNREAD,
+    READ_UNTIL,
+    TASK_DUE,
+    WAITING_SINCE,
+    WAITS_UNREAD,
+)
 from crm_api.domain.outbound.notices.watchers import Watcher
-from crm_api.domain.outbound.notices.work_conditions import LAST_HEARD, READ_UNTIL, WAITING_SINCE
 from crm_api.platform.database import UnitOfWork
 
 LOOK_BACK = timedelta(days=1)

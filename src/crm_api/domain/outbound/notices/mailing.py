@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from crm_api.domain.alerts.outgoing_mail.service import queue_mail
+from crm_api.domain.alerts.outgoing_mail import queue_mail
 from crm_api.domain.identity.preferences.notices import NoticeKind
 from crm_api.domain.outbound.notices.models import NoticeOutcome
 from crm_api.domain.outbound.notices.subjects import read_items
@@ -23,7 +23,10 @@ MOST_AT_ONCE = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedNotice:
-    """A notice whose row this transaction has locked, in order to end or claim the notice."""
+    """A notice whose row this transaction has locked.
+
+    The transaction then ends the notice, or claims it for one push.
+    """
 
     id: UUID
     kind: str
@@ -31,7 +34,10 @@ class LockedNotice:
 
 
 def subjects_of(notices: list[LockedNotice]) -> dict[NoticeKind, list[UUID]]:
-    """Return the ids of the conversations, notes and tasks of notices, each once, by kind."""
+    """Return the subjects of these notices: the ids of conversations, notes and tasks.
+
+    The ids are grouped by the kind of notice. Each id occurs once.
+    """
     found: dict[NoticeKind, dict[UUID, None]] = defaultdict(dict)
     for one in notices:
         found[NoticeKind(one.kind)][one.subject_id] = None
@@ -60,7 +66,7 @@ END_NOTICES = text("""
 async def end_notices(
     uow: UnitOfWork, ids: list[UUID], outcome: NoticeOutcome, *, now: datetime
 ) -> None:
-    """Store how notices ended; leave notices unchanged that had ended before."""
+    """Store that these notices have ended; a notice that had ended before does not change."""
     if ids:
         values = {"ids": ids, "outcome": outcome.value, "now": now}
         await uow.session.execute(END_NOTICES, values)

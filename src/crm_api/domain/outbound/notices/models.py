@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, SmallInteger, UniqueConstrai
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.identity.preferences.notices import NoticeChannel, NoticeKind
-from crm_api.domain.kit.checks import one_of
+from crm_api.domain.kit.vocabulary import one_of
 from crm_api.platform.database import Base
 from crm_api.platform.ids import new_id
 
@@ -27,7 +27,8 @@ class Notice(Base):
     """A notice about one subject to one user by one channel. It has an outcome when it has ended.
 
     The unique key prevents a second notice about the same message, note or due time. A row is
-    deleted a week after its creation, when its subject is too old to cause a notice again.
+    deleted a week after its creation. By then, the message, note or task is too old for a new
+    notice.
     """
 
     __tablename__ = "notice"

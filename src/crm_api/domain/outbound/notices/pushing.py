@@ -19,8 +19,8 @@ from crm_api.domain.outbound.notices.models import NoticeOutcome
 from crm_api.domain.outbound.notices.subjects import read_items
 from crm_api.domain.outbound.notices.watchers import Watcher
 from crm_api.domain.outbound.notices.wording import write_push
-from crm_api.domain.outbound.web_push.models import PushSubscription
 from crm_api.domain.outbound.web_push.push_message import PushTarget
+from crm_api.domain.outbound.web_push.service import PushSubscription
 from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id
 
@@ -191,11 +191,11 @@ async def record_push(
 ) -> None:
     """Store the results of a claimed push, and delete the subscriptions that have ended.
 
-    If the push was accepted for at least one device, its notices get the outcome ``sent``, and the
-    push is not repeated, because that device would show it twice. If the push was accepted for no
-    device, but may be accepted later, it is repeated after a wait. The wait grows with each
-    attempt, and there are at most ``MOST_ATTEMPTS`` attempts. Otherwise the notices get the outcome
-    ``failed``.
+    - If a push service accepted the push for at least one device, the notices get the outcome
+      ``sent``. The push is not repeated, because this device would show it twice.
+    - Otherwise, if a later attempt may succeed, the push is repeated after a wait. The wait grows
+      with each attempt. There are at most ``MOST_ATTEMPTS`` attempts.
+    - Otherwise the notices get the outcome ``failed``.
     """
     over = [one.subscription_id for one in results if one.is_over]
     if over:

@@ -10,16 +10,28 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from crm_api.domain.consent.blocked_senders import is_blocked_sender
+from crm_api.domain.consent.queries import is_blocked_sender
 from crm_api.domain.identity.preferences.notices import NoticeKind
-from crm_api.domain.outbound.notices.work_conditions import (
-    IS_FOR_USER,
-    LAST_HEARD,
-    READ_UNTIL,
-    WAITING_SINCE,
-    WAITS,
-)
 from crm_api.platform.database import UnitOfWork, typed_rows
+
+WAITING_SINCE = "c.waiting_since"
+"""The time of the first message or call that waits for an answer."""
+
+LAST_HEARD = "greatest(c.waiting_since, c.last_incoming_at)"
+"""The time of the last message or call that waits for an answer."""
+
+WAITS = "(c.state = 'waiting' AND c.waiting_since IS NOT NULL)"
+"""Condition that the conversation waits for an answer, and is not snoozed."""
+
+IS_FOR_USER = "(c.assignee_id = w.user_id OR c.assignee_id IS NULL)"
+"""Condition that the conversation is assigned to the user, or to nobody."""
+
+READ_UNTIL = """coalesce((
+    SELECT r.read_until FROM conversation_read r
+    WHERE r.caller_id = CAST({user_id} AS text) AND r.conversation_id = {conversation_id}
+), '-infinity')"""
+"""Until when the user ``{user_id}`` has read the conversation ``{conversation_id}``."""
+
 
 _OWN_READ_UNTIL = READ_UNTIL.format(user_id="w.user_id", conversation_id="c.id")
 WAITS_UNREAD = f"""(
@@ -101,9 +113,9 @@ async def read_items(
     user_id: UUID,
     now: datetime,
 ) -> list[NoticeItem]:
-    """Return only the subjects about which the user must still be notified.
+    """Return an item for each of these subjects about which the user must still be notified.
 
-    The order is: conversations with a reply, notes with a mention, tasks.
+    Conversations come first, then notes, then tasks.
 
     Args:
         subjects: The ids of conversations, notes and tasks, by kind of notice.

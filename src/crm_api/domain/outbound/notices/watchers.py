@@ -31,7 +31,8 @@ class Watcher:
 
     Attributes:
         timezone: The IANA time zone of the user's quiet times.
-        wanted: For each channel, the kinds of notices that the user wants and may read.
+        wanted: For each channel (mail or push), the kinds of notices to send: those that the user
+            has chosen, without those whose data the user may not read.
     """
 
     user_id: UUID
@@ -70,8 +71,8 @@ WATCHERS = text("""
 async def read_watchers(uow: UnitOfWork, *, has_mail: bool) -> list[Watcher]:
     """Return the active users who get notices.
 
-    Quiet times are in the time zone of the user. If the user has none, the time zone of the office
-    hours is used. If there are no office hours either, it is UTC.
+    Quiet times are in the user's own time zone. If it is not set, they are in the time zone of the
+    office hours, or else in UTC.
 
     Args:
         has_mail: Whether the service can send mail.

@@ -3,19 +3,71 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, delete, select, tuple_
+from sqlalchemy import ForeignKey, Index, Select, delete, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.kit.addresses import AddressPolicy, AddressRefusedError, parse_url
+from crm_api.domain.kit.errors import Example, FieldProblem, InvalidError, NotFoundError
 from crm_api.domain.kit.paging import Cursors, Page
-from crm_api.domain.outbound.web_push.errors import (
-    InvalidPushEndpointError,
-    PushSubscriptionNotFoundError,
-)
-from crm_api.domain.outbound.web_push.models import PushSubscription
 from crm_api.domain.outbound.web_push.schemas import PushSubscriptionCreate
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import Base, UnitOfWork
 from crm_api.platform.ids import new_id
+
+
+class PushSubscriptionNotFoundError(NotFoundError):
+    """The user has no push subscription with this id."""
+
+    code = "push_subscription_not_found"
+    title = "Push subscription not found"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "You have no push subscription with this id. GET /v1/push-subscriptions lists yours."
+        )
+
+
+class InvalidPushEndpointError(InvalidError):
+    """The address of the push service is not allowed."""
+
+    code = "invalid_push_endpoint"
+    title = "Push endpoint not allowed"
+    example = Example(AddressRefusedError("insecure", "The address must begin with https://."))
+
+    def __init__(self, refused: AddressRefusedError) -> None:
+        detail = (
+            f"{refused.detail} Send the subscription exactly as the browser made it. With the "
+            "sandbox, an http:// address on the same machine is also allowed."
+        )
+        fault = FieldProblem(pointer="/endpoint", code=refused.code, detail=detail)
+        super().__init__(detail, errors=[fault])
+
+
+class PushSubscription(Base):
+    """A browser of a user that shows notices, with the address of its push service.
+
+    A row is deleted when the push service reports that the subscription is over.
+    """
+
+    __tablename__ = "push_subscription"
+    __table_args__ = (
+        Index("uq_push_subscription_endpoint", "endpoint", unique=True),
+        Index("idx_push_subscription_user", "user_id", "created_at", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("app_user.id", ondelete="CASCADE"))
+    endpoint: Mapped[str]
+    """The address at the push service, which accepts only requests that our key has signed."""
+    p256dh: Mapped[str]
+    """The public key of the browser, in base64url."""
+    auth: Mapped[str]
+    """The authentication secret of the browser, in base64url. With it and ``p256dh``, a message can
+    be encrypted, but not decrypted."""
+    created_at: Mapped[datetime]
+    last_success_at: Mapped[datetime | None]
+    """When the push service last accepted a message."""
+
 
 MOST_SUBSCRIPTIONS = 20
 """Maximum number of subscriptions of a user. A new one replaces the oldest."""

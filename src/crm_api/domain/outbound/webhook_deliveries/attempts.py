@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.outbound.live_events.message_details import read_message_details
 from crm_api.domain.outbound.webhook_deliveries.models import DeliveryStatus
@@ -32,8 +32,9 @@ class ClaimedDelivery:
 
     Attributes:
         attempts: The number of attempts before this one.
-        claims: How often the delivery was reserved, including this time. A result is stored only if
-            the delivery was not reserved again, that is, if this number has not changed.
+        claims: How often the delivery was reserved, including this time. If the number in the
+            database is higher, another worker has reserved the delivery since then, and this
+            worker's result is not stored.
     """
 
     id: UUID
@@ -60,7 +61,7 @@ class DeliveryResult:
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryTry:
-    """An attempt to deliver, with the result in the form in which it is stored."""
+    """An attempt to deliver, and its result: the new values of the delivery."""
 
     claimed: ClaimedDelivery
     status: DeliveryStatus
@@ -122,9 +123,9 @@ async def claim_deliveries(
 async def add_message_details(
     uow: UnitOfWork, claimed: Sequence[ClaimedDelivery], *, readers: Collection[UUID]
 ) -> list[ClaimedDelivery]:
-    """Return the deliveries; add details to those about received messages.
+    """Return the deliveries, after adding details to those that report a received message.
 
-    The details are phone number, contact and first words.
+    The details are the phone number, the contact, and the first words of the message.
 
     Args:
         readers: The ids of the endpoints that may read messages; other endpoints get no details.

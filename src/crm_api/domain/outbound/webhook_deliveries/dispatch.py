@@ -62,7 +62,7 @@ class DispatchTerms:
 
 
 class EndpointQueue:
-    """State of the requests to one endpoint."""
+    """The requests to one endpoint: how many are under way, and whether the endpoint responds."""
 
     def __init__(self) -> None:
         self.turn = asyncio.Semaphore(PER_ENDPOINT)

@@ -16,14 +16,14 @@ from pydantic import ValidationError
 from sqlalchemy import TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.outbound.live_events import event_log as events
-from crm_api.domain.outbound.live_events.endpoint_events import (
+from crm_api.domain.outbound.live_events.event_filter import (
+    EventFilter,
     WebhookEventType,
     facts_of,
     is_for_endpoints,
 )
-from crm_api.domain.outbound.live_events.event_filter import EventFilter
 from crm_api.domain.outbound.live_events.event_log import LoggedEvent, LogPosition
 from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
 from crm_api.platform.ids import new_id
@@ -90,8 +90,8 @@ class NewDelivery:
     """One event for one endpoint.
 
     Attributes:
-        number: Identifies the ``EventContent`` of the event. It is the position, from 1, in the
-            list of contents that the statement ``ADD_DELIVERIES`` gets.
+        number: Says which content the delivery has: the position, from 1, in the list of
+            ``EventContent`` that is passed to the statement ``ADD_DELIVERIES``.
     """
 
     endpoint_id: UUID
@@ -119,7 +119,8 @@ class ListeningEndpoint:
     """An active endpoint with its filter.
 
     Attributes:
-        since_transaction: The endpoint gets only events of later transactions.
+        since_transaction: The number of a transaction. The endpoint gets only events that
+            transactions with higher numbers wrote.
     """
 
     endpoint_id: UUID
@@ -150,10 +151,11 @@ class FannedOutPage:
 
 
 async def adopt_cursor(uow: UnitOfWork) -> None:
-    """Make the cursor in the log valid for this database server.
+    """Create the cursor if it does not exist, and repair it after a copy of the database.
 
-    Create the cursor if it does not exist. If the database was copied from another server, set the
-    cursor to the current end of the log, and let endpoints get all events after it.
+    If the database was copied from another server, the cursor has a transaction number of that
+    server. The cursor is then set to the current end of the log. The endpoints get all events after
+    the cursor.
     """
     await uow.session.execute(ADOPT_CURSOR)
     await uow.session.execute(ADOPT_ENDPOINTS)

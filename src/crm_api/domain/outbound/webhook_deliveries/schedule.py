@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from random import SystemRandom
 
-from crm_api.domain.kit.retry_after import read_retry_after
+from crm_api.domain.kit.backoff import read_retry_after
 from crm_api.domain.outbound.webhook_deliveries.models import DeliveryStatus
 
 WAITS = (
@@ -72,7 +72,11 @@ class EndpointAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class NextState:
-    """State of a delivery after an attempt; only ``pending`` uses ``next_attempt_at``."""
+    """The state of a delivery after an attempt.
+
+    Attributes:
+        next_attempt_at: When the next attempt is due; not used unless ``status`` is ``pending``.
+    """
 
     status: DeliveryStatus
     next_attempt_at: datetime

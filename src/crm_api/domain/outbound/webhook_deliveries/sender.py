@@ -40,8 +40,8 @@ def _ask_system(host: str, port: int, family: int) -> Sequence[AddressInfo]:
 class PatientResolver(AbstractResolver):
     """Resolves host names in threads.
 
-    If a caller times out, the look-up continues, and later callers for the same host wait for its
-    result.
+    If a request times out during a look-up, the look-up continues. Later requests to the same host
+    wait for its result, and start no second look-up.
     """
 
     def __init__(self, look_up: LookUp = _ask_system) -> None:
@@ -102,10 +102,10 @@ HEADERS = {
 
 
 class WebhookSender:
-    """Posts deliveries over its own HTTP session, without cookies, proxies or cached addresses.
+    """Posts deliveries over its own HTTP session, without cookies and proxies.
 
-    A connection is reused for the next delivery to the same host. The address of the host was
-    checked when the connection was opened.
+    For each new connection, the address of the host is looked up and checked. A connection stays
+    open for the next delivery to the same host; the address is not checked again.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select, text, tuple_, update
 
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.errors import NotFoundError
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.outbound.live_events.facts import WebhookTestFacts
@@ -45,7 +45,7 @@ class DeliverySelection:
 
 
 async def send_test_event(uow: UnitOfWork, *, endpoint_id: UUID, now: datetime) -> WebhookDelivery:
-    """Add a delivery of a test event, which is due now, and wake the worker.
+    """Add a delivery of a test event, and wake the worker to send the delivery now.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
@@ -184,8 +184,8 @@ async def forget_old_deliveries(
 ) -> int:
     """Delete a batch of old deliveries; return the number of deleted rows.
 
-    If no old delivery is left, delete two other kinds of rows: expired signing secrets, and the
-    rows of deleted endpoints that have no more deliveries.
+    If there are no old deliveries, the function deletes expired signing secrets, and the rows of
+    deleted endpoints that have no more deliveries.
     """
     values = {"before": now - KEPT_FOR, "limit": limit}
     gone = (await uow.session.execute(FORGET, values)).all()

@@ -1,4 +1,4 @@
-"""Enable and disable webhook endpoints, and find out whether they are active."""
+"""Enable and disable webhook endpoints, and check whether an endpoint is active."""
 
 from datetime import datetime
 from uuid import UUID

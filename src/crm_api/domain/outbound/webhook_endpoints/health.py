@@ -37,7 +37,7 @@ class DueEndpoint:
     Attributes:
         signers: The signers of its deliveries: one per secret, the current secret first. Empty if
             no secret can be decrypted.
-        is_failing: Whether no delivery has succeeded since the last failure.
+        is_failing: True if a delivery has failed, and no delivery has succeeded since then.
         reads_messages: Whether its scopes allow it to read messages.
     """
 

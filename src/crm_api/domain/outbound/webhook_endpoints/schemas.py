@@ -7,7 +7,7 @@ from pydantic import Field
 from crm_api.domain.kit.examples import WEBHOOK_SECRET, example
 from crm_api.domain.kit.fields import Line200, Text
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
-from crm_api.domain.outbound.live_events.endpoint_events import WebhookEventType
+from crm_api.domain.outbound.live_events.event_filter import WebhookEventType
 from crm_api.domain.outbound.webhook_endpoints.models import DisabledReason, EndpointStatus
 
 LONGEST_URL = 2_000
@@ -55,7 +55,8 @@ class WebhookEndpointCreate(RequestModel):
 class WebhookEndpointUpdate(RequestModel):
     """The fields to change. A field that is left out keeps its value.
 
-    If the address or the event types are given, the endpoint gets the scopes of the caller.
+    If the address or the event types are given, the endpoint gets the scopes of the caller
+    instead of its previous scopes.
 
     Attributes:
         description: A text for people, for example the name of the receiving system.

@@ -16,21 +16,17 @@ from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.identity.api_keys.errors import MissingScopeError
 from crm_api.domain.kit.addresses import AddressPolicy, AddressRefusedError, parse_url
-from crm_api.domain.kit.audit_log.recording import note_decision
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.audit_log import note_decision
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.kit.paging import Cursors, Page
-from crm_api.domain.outbound.live_events.endpoint_events import WebhookEventType
-from crm_api.domain.outbound.live_events.event_filter import EventFilter
+from crm_api.domain.outbound.live_events.event_filter import EventFilter, WebhookEventType
 from crm_api.domain.outbound.live_events.payloads import SCOPE_OF
 from crm_api.domain.outbound.webhook_endpoints.errors import (
     InvalidEndpointUrlError,
     TooManyWebhookEndpointsError,
     WebhookEndpointNotFoundError,
 )
-from crm_api.domain.outbound.webhook_endpoints.models import (
-    WebhookEndpoint,
-    WebhookSecret,
-)
+from crm_api.domain.outbound.webhook_endpoints.models import WebhookEndpoint, WebhookSecret
 from crm_api.domain.outbound.webhook_endpoints.schemas import (
     WebhookEndpointCreate,
     WebhookEndpointUpdate,
@@ -110,7 +106,7 @@ async def create_endpoint(
 async def get_endpoint(
     uow: UnitOfWork, endpoint_id: UUID, *, is_locked: bool = False
 ) -> WebhookEndpoint:
-    """Read one endpoint from the database, even if the session has loaded it before.
+    """Return one endpoint as it is in the database now, not as the session has cached it.
 
     Args:
         endpoint_id: The id of the endpoint.

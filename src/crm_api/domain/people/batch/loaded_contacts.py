@@ -34,9 +34,11 @@ BLANK: Mapping[str, Any] = {
 class LoadedContacts:
     """The contacts of a batch by id, and the ids of those with changes that are not written yet.
 
-    Every change stores a new dict for the contact, so that the results of earlier items do not
-    change. ``moved`` contains the ids of contacts with a new zone key (the key that decides at
-    which hours messages may be sent).
+    A change does not modify the dict of a contact, but replaces it by a new one. So the results of
+    earlier items, which refer to the old dict, stay as they are.
+
+    ``moved`` contains the ids of contacts with a new zone key. The zone key decides at which hours
+    messages may be sent.
     """
 
     definitions: Definitions
@@ -49,7 +51,7 @@ class LoadedContacts:
     moved: set[UUID] = field(default_factory=set)
 
     def load(self, rows: Iterable[Columns]) -> None:
-        """Add contacts as they are stored in the database."""
+        """Add these contacts, which the caller has just read from the database."""
         for row in rows:
             self.rows[row["id"]] = row
             self.by_phone[row["phone"]] = row["id"]
@@ -75,10 +77,10 @@ class LoadedContacts:
             part.clear()
 
     def unknown(self) -> set[UUID]:
-        """Return the ids of contacts that must still be loaded because of a merged duplicate.
+        """Return the ids of contacts that the caller must still load.
 
-        A change of a merged duplicate applies to the contact that it was merged into. If the
-        duplicate is loaded and this contact is not, the caller must load the contact too.
+        A change of a merged duplicate applies to the contact that the duplicate was merged into. So
+        if the duplicate is loaded, this contact must be loaded too.
         """
         heads = {row["merged_into"] for row in self.rows.values()}
         return heads - {None} - self.rows.keys()
@@ -118,7 +120,7 @@ class LoadedContacts:
         return self._begin(values)
 
     def begin(self, changes: ContactUpdate) -> Columns:
-        """Add a contact for an upsert item. The caller must know that no contact has the number.
+        """Add a contact for an upsert item, after the caller found no contact with the number.
 
         Raises:
             FieldValuesError: Attributes do not fit their custom fields.

@@ -9,9 +9,8 @@ from pydantic import Field, ValidationError, WrapValidator
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
 from crm_api.domain.kit.dry_runs import DryRunRequest
-from crm_api.domain.kit.errors import CrmError, FieldProblem
+from crm_api.domain.kit.errors import CrmError, FieldProblem, faults_of
 from crm_api.domain.kit.examples import example, example_id
-from crm_api.domain.kit.faults import faults_of
 from crm_api.domain.kit.fields import PhoneNumber
 from crm_api.domain.kit.schemas import Id, RequestModel
 from crm_api.domain.people.contacts.schemas import ContactCreate, ContactUpdate
@@ -77,7 +76,12 @@ class DeleteItem(RequestModel):
 
 @dataclass(frozen=True)
 class FaultyItem:
-    """An item that does not fit its schema; the JSON pointers of its faults begin at the item."""
+    """An item that does not fit its schema.
+
+    Attributes:
+        faults: What is wrong. Each JSON pointer is relative to the item, such as
+            ``/contact/phone``.
+    """
 
     faults: list[FieldProblem]
 
@@ -147,7 +151,14 @@ class Done(Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of an item: what was done and the contact's new columns and flags, or an error."""
+    """The result of an item.
+
+    Attributes:
+        done: What was done with the contact; None after an error.
+        columns: The columns of the contact after the item; None after an error or a deletion.
+        flags: The flags of the contact's phone number.
+        error: Why the item changed nothing; None if it succeeded.
+    """
 
     done: Done | None = None
     columns: Mapping[str, Any] | None = None

@@ -59,8 +59,8 @@ async def apply(
         The result of each item, with the contact as it was after that item.
 
     Raises:
-        BatchRacedError: Each time this function tried to store the batch, another request added a
-            contact with a number of the batch.
+        BatchRacedError: Other requests added contacts with numbers of the batch, in each of the
+            ``MOST_TRIES`` tries to store it.
     """
     phones = {phone for phone in _named(items)[1] if phone}
     await suppress_erased(uow, phones=phones, now=now, secret=secret)

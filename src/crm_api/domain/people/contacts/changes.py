@@ -23,10 +23,9 @@ from crm_api.domain.people.contacts.flagged import ALIAS, head_of
 from crm_api.domain.people.contacts.schemas import ContactCreate, ContactUpdate, FlaggedContact
 from crm_api.domain.people.contacts.service import get_contact, lock_contact
 from crm_api.domain.people.custom_fields import service as custom_fields
-from crm_api.domain.people.models.contacts import Contact
+from crm_api.domain.people.models.contacts import Contact, ContactNote
 from crm_api.domain.people.models.deduplication import ContactMerge
 from crm_api.domain.people.models.lists import ContactListMember
-from crm_api.domain.people.models.notes import ContactNote
 from crm_api.domain.people.models.properties import PropertyContact
 from crm_api.domain.people.models.tasks import Task
 from crm_api.platform.database import UnitOfWork
@@ -248,10 +247,10 @@ async def free_alias(session: AsyncSession, *, phone: str, heir_id: UUID) -> UUI
 
 
 async def delete_contact(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> None:
-    """Delete a contact: remove it from lists and properties, skip its waiting campaign messages.
+    """Delete a contact, and remove it from lists and properties.
 
-    The personal fields are cleared. The phone number, its flags and its consent history stay
-    stored, so that an opt-out still applies.
+    Its personal fields are cleared. Its waiting campaign messages are skipped. The phone number,
+    the flags of the number and the consent history stay stored, so that an opt-out still applies.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.

@@ -163,7 +163,7 @@ and the largest number of contacts. The contacts are ordered by the instant and 
 async def people_csv(
     new_uow: UnitOfWorkFactory, next_people: NextPeople, *, now: datetime
 ) -> AsyncIterator[bytes]:
-    """Stream a CSV file of the contacts that ``next_people`` returns.
+    """Stream a CSV file of the contacts that the function ``next_people`` returns, page by page.
 
     The columns are the same as in ``contacts_csv``.
     """
@@ -203,7 +203,10 @@ async def _attribute_names(new_uow: UnitOfWorkFactory, begun: Search) -> list[st
 
 
 async def end_of(session: AsyncSession, search: Search) -> Position | None:
-    """Return the position of the last contact of a page; None if no further page follows."""
+    """Return the position of the last contact of the page at which ``search`` begins.
+
+    Return None if no further page follows.
+    """
     key = search.order.key(Contact)
     ordered = (
         select(key, Contact.id).where(*search.span()).order_by(*search.order.by(key, Contact.id))

@@ -43,7 +43,7 @@ def _line_type_of(person: type[Contact]) -> ScalarSelect[Any]:
 
 
 def flagged_columns(person: type[Contact], now: datetime) -> tuple[Any, Any, Any]:
-    """Return the columns that ``fetch_flagged`` reads: the contact, its flags, its line type."""
+    """Return the columns for ``fetch_flagged``: the contact, the flags, and the line type."""
     flags, line_type = _flags_of(person, now), _line_type_of(person)
     return person, flags.label("flags"), line_type.label("line_type")
 
@@ -54,7 +54,7 @@ def select_flagged(now: datetime) -> Select[tuple[Contact, Any, Any]]:
 
 
 def head_of(key: ColumnElement[bool]) -> ScalarSelect[Any]:
-    """Select the id of the contact for which the condition ``key`` is true.
+    """Select the id of the contact that meets the condition ``key``, a condition on ``ALIAS``.
 
     If this contact is a merged duplicate, select the id of the contact that it was merged into.
     """

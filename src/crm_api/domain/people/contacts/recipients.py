@@ -114,8 +114,9 @@ async def move_recipients(
 ) -> None:
     """Write a contact's new phone number and zone key to its recipients with an unfinished message.
 
-    If a campaign step already has a recipient with the new number, the contact's own waiting
-    recipient is skipped, for the reason ``duplicate_number``.
+    If another recipient of the same campaign step already has the new number, the contact's
+    recipient keeps its number. If its message still waits, this recipient is skipped, for the
+    reason ``duplicate_number``.
     """
     values = {
         "contact_id": contact_id,

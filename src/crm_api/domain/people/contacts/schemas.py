@@ -347,8 +347,8 @@ class ContactFilter:
         phone: One number in E.164.
         state: The code or name of a state.
         city: The whole name of a city. Accents and capitals are ignored.
-        created_after: The contact was created later than this instant. For this and all other time
-            limits, the instant itself does not match.
+        created_after: Only contacts that were created later than this instant, not at it. The other
+            limits of time also exclude their instant.
     """
 
     q: str = ""

@@ -1,11 +1,14 @@
 """SQL that finds a page of the contacts that match a filter, for every filter and every order.
 
-There are two ways. The first way is to read contacts in order until enough of them match. This is
-fast if many contacts match, but reads all contacts if few match. The second way is to look up all
-matches and sort them. This is fast if few contacts match. PostgreSQL cannot choose well between the
-two ways, because it has few statistics about parts of words. With the wrong way, PostgreSQL may
-read a million contacts. So this module chooses. It first reads a limited number of contacts in
-order. If these do not fill the page, matches are rare, and the module looks up all matches.
+There are two ways to find the page:
+
+- Read contacts in order until enough of them match. This is fast if many contacts match, but reads
+  all contacts if few match.
+- Look up all matches and sort them. This is fast if few contacts match.
+
+PostgreSQL often chooses the slow way, because it has few statistics about parts of words. So this
+module chooses. It first reads a limited number of contacts in order. If these do not fill the page,
+few contacts match, and the module looks up all matches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -84,7 +87,7 @@ class Order:
         return [key.desc(), row_id.desc()] if self.descending else [key.asc(), row_id.asc()]
 
     def after(self, person: type[Contact], position: Position | None) -> list[ColumnElement[bool]]:
-        """Return the condition for the contacts that follow a position; an empty list without one.
+        """Return a list with the condition for contacts after ``position``; empty if it is None.
 
         Args:
             person: The class ``Contact``, or an alias of it, that the statement selects.
@@ -217,7 +220,8 @@ class Search:
     def all_in_order(self) -> Select[Any]:
         """Select all matches in order.
 
-        This is fast only if all contacts match, or if at most one contact matches.
+        Use this only if the filter has no conditions, or if it selects one phone number. With other
+        filters, it may read all contacts.
         """
         return (
             select(*flagged_columns(Contact, self.now))
@@ -228,10 +232,9 @@ class Search:
     def near(self, size: int) -> Select[Any]:
         """Select the matches among the next ``size`` contacts in order.
 
-        ``size`` is passed as a subquery in LIMIT, so that PostgreSQL does not know the value. It
-        then expects a tenth of all contacts, and reads them in order from the index. If it knew the
-        value and had no statistics, it would expect fewer contacts than ``size``. It would then
-        sort all contacts, which takes 1.5 s for a million.
+        ``size`` is passed as a subquery in LIMIT, so that PostgreSQL does not know its value.
+        PostgreSQL then reads the contacts in order from the index. If PostgreSQL knew the value, it
+        might sort all contacts instead, which takes 1.5 s for a million contacts.
         """
         window = (
             select(Contact)
@@ -250,14 +253,14 @@ class Search:
     def far(self, limit: int) -> Select[Any]:
         """Look up all matches, and select the first ``limit`` of them in order.
 
-        A first statement (``found``) finds the matches, and a second one (``first``) sorts them.
+        A first query (``found``) finds the matches, and a second one (``first``) sorts them.
         ``MATERIALIZED`` keeps PostgreSQL from reading the contacts in order.
 
-        The indexes on words, tags, lists and flags also contain deleted contacts. If the filter can
-        use one of these indexes, the second statement leaves out the deleted contacts. The first
-        statement does not, because of a wrong estimate: without statistics, PostgreSQL expects that
-        almost all contacts are deleted. It would first read all contacts that are not deleted (40
-        to 1,000 ms for a million) instead of the index of the filter.
+        Deleted contacts are left out in the first query. Exception: if the filter can use an index
+        on words, tags, lists or flags, they are left out in the second query. The reason is a wrong
+        estimate: without statistics, PostgreSQL expects that almost all contacts are deleted. In
+        the first query, it would then read all contacts that are not deleted (40 to 1,000 ms for a
+        million), instead of the index of the filter.
         """
         is_live, *span = self.span()
         is_late = (
@@ -285,10 +288,10 @@ class Search:
         )
 
     def span(self) -> list[ColumnElement[bool]]:
-        """Return the conditions that limit the part of the sort column's index that is read.
+        """Return the conditions that limit how much of the index on the sort column is read.
 
-        They are: the contact is not deleted, its sort value is in the range of the filter, and it
-        follows the position.
+        The contact must not be deleted, its sort value must be in the range of the filter, and it
+        must come after the position ``after``.
         """
         own = self._spans(Contact).get(self.order.column, [])
         return [Contact.deleted_at.is_(None), *own, *self.order.after(Contact, self.after)]
@@ -339,11 +342,11 @@ class Search:
     def elsewhere(
         self, person: type[Contact]
     ) -> Iterator[tuple[Select[Any], ColumnElement[bool], bool]]:
-        """Yield the filter's conditions on other tables, each as a tuple of three parts.
+        """Yield the filter's conditions on other tables, each as ``(rows, is_theirs, is_wanted)``.
 
-        The first part selects rows of another table. The second part is the condition that joins
-        such a row to a contact. The third part is True if such a row must exist, and False if no
-        such row may exist.
+        ``rows`` selects rows of another table. ``is_theirs`` is the condition that such a row
+        belongs to a contact. ``is_wanted`` is True if the contact must have such a row, and False
+        if the contact must have no such row.
         """
         wanted = self.wanted
         if wanted.list_id is not None:

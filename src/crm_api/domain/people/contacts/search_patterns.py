@@ -1,8 +1,8 @@
 """Turn a search text into LIKE patterns for ``contact.search_text``.
 
 ``search_text`` has no accents and no capitals (``search_fold``), has a space before each word, and
-is indexed by trigrams. A pattern can use the index if the pattern has three letters or digits in a
-row, or the beginning of a word. A word without such a pattern is left out of the search.
+is indexed by trigrams. To use the index, a pattern must contain three letters or digits in a row,
+or the beginning of a word. A word without letters and digits is left out of the search.
 """
 
 import re
@@ -34,13 +34,17 @@ def fold(text: str) -> str:
 
 
 def search_patterns(text: str) -> list[list[str]]:
-    """Split a search text into terms, and return the patterns of each term.
+    """Split a search text into terms, and return the LIKE patterns of each term.
 
-    A contact is found if, for every term, at least one pattern matches. A word is a term, and a
-    whole phone number is one term. Examples: ``(617) 555-0123`` has the pattern ``%16175550123%``.
-    ``rossi 617-555`` has two terms; the second has the patterns ``%617-555%`` and ``%617555%``. A
-    term of one or two letters matches the beginning of a word: ``jo`` has the pattern ``% jo%``.
-    An empty text has no terms. Words after the tenth are ignored.
+    A contact is found if, for every term, at least one pattern matches. Each word is a term; a
+    whole phone number is one term. A term of one or two letters matches only the beginning of a
+    word. An empty text has no terms. Words after the tenth are ignored.
+
+    For example:
+
+    - ``(617) 555-0123`` is one term with the pattern ``%16175550123%``.
+    - ``rossi 617-555`` has two terms; the second has the patterns ``%617-555%`` and ``%617555%``.
+    - ``jo`` is one term with the pattern ``% jo%``.
 
     Raises:
         UnsearchableError: The text is not empty but has no letter and no digit.

@@ -228,7 +228,7 @@ async def fetch_list_members(
 async def fetch_list_member_ids(
     session: AsyncSession, *, list_id: UUID, after: Position | None, limit: int
 ) -> list[tuple[datetime, UUID]]:
-    """Fetch up to ``limit`` pairs of a list: when a contact was added, and the contact's id.
+    """Fetch up to ``limit`` contacts of a list: the instant at which each was added, and its id.
 
     The contact that was added last comes first.
     """

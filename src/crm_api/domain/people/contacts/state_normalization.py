@@ -1,9 +1,10 @@
 """Replace state names by state codes in old contacts.
 
 These contacts were stored by a release that did not check the state. A value that is not the name
-of a state is moved to the attribute ``state_as_written``. The contact then gets a new zone key. If
-the ZIP code does not show the state either, the person may live anywhere. Then messages are sent
-only at hours that the rules of all states allow.
+of a state is moved to the attribute ``state_as_written``.
+
+The zone key of each contact is computed again. If neither the state nor the ZIP code shows where
+the person lives, messages are sent only at hours that the rules of all states allow.
 """
 
 from datetime import datetime

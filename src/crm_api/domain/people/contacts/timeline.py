@@ -1,4 +1,4 @@
-"""The timeline of a contact: messages, calls, consent, campaign steps, notes, sales, outcomes."""
+"""List what happened with a contact (messages, calls, notes, sales and so on), newest first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -96,11 +96,11 @@ class Definitions:
     def merged(
         self, attributes: Mapping[str, Any] | None, *, pointer: str
     ) -> dict[str, Any] | None:
-        """Check a change of a contact's attributes, and return the attributes to merge.
+        """Check a change of a contact's attributes, and return the change with converted values.
 
-        An attribute whose value is None is removed. If ``attributes`` is None, all attributes are
-        removed. The contact's other attributes are not checked, because they may have been stored
-        before their custom field was created.
+        In a change, the value None removes an attribute. If ``attributes`` itself is None, the
+        change removes all attributes. The contact's other attributes are not checked, because they
+        may have been stored before their custom field was created.
 
         Raises:
             FieldValuesError: A value does not fit its custom field, or a required attribute would

@@ -126,7 +126,7 @@ class Misfit:
 
 @dataclass(kw_only=True)
 class Fit:
-    """For how many contacts the stored value of an attribute fits a type.
+    """How many contacts have a value of a certain attribute that fits a type, and how many do not.
 
     Attributes:
         fitting: The number of contacts whose value fits the type without a change.

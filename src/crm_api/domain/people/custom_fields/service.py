@@ -33,7 +33,7 @@ _IS_ACTIVE = CustomField.archived_at.is_(None)
 
 
 async def definitions(uow: UnitOfWork) -> Definitions:
-    """Read the custom fields that are not archived, with one small statement."""
+    """Read the custom fields that are not archived, by name, to check attributes against them."""
     statement = select(
         CustomField.name, CustomField.type, CustomField.choices, CustomField.required
     ).where(_IS_ACTIVE)
@@ -115,7 +115,10 @@ async def get_field(uow: UnitOfWork, *, field_id: UUID) -> CustomField:
 async def list_fields(
     uow: UnitOfWork, *, archived: bool, cursor: str | None, limit: int
 ) -> Page[CustomField]:
-    """Return a page of the archived fields, or of the fields that are not archived, newest first.
+    """Return a page of custom fields, newest first.
+
+    If ``archived`` is True, only archived fields are listed; otherwise only the fields that are not
+    archived.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.

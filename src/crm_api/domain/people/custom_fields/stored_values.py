@@ -95,9 +95,10 @@ async def _stream_values(session: AsyncSession, *, name: str) -> AsyncIterator[l
 
 
 async def apply_chunk(uow: UnitOfWork, *, now: datetime, limit: int = CHUNK_CONTACTS) -> bool:
-    """Convert the values of one field to its type, for the next ``limit`` contacts.
+    """Convert stored values to the type of their custom field, for the next ``limit`` contacts.
 
-    Values that do not fit the type are not changed.
+    One call converts the values of one field that waits for this conversion. Values that do not fit
+    the type are not changed.
 
     Returns:
         False if no field waits for the conversion of its values.

@@ -182,10 +182,10 @@ async def return_children(
     quote_ids: Collection[UUID],
     invoice_ids: Collection[UUID],
 ) -> None:
-    """Move everything that belonged to a duplicate from the primary contact back to the duplicate.
+    """Undo the move of a merge: give back to a duplicate what belonged to it before the merge.
 
-    All messages to and from the duplicate's phone number also move. Conversations with this number
-    also move if they began after the merge.
+    The duplicate also gets all messages and conversations with its phone number, even if they began
+    after the merge.
 
     Args:
         of: The primary contact.

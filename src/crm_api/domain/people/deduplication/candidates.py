@@ -56,10 +56,10 @@ _COMPARED = f"""
 def close_number(place: int) -> TextClause:
     """Return the statement that finds pairs of contacts with a similar name and phone number.
 
-    The numbers of such a pair differ in one digit only.
+    The phone numbers of the two contacts differ in exactly one digit.
 
     Args:
-        place: The position of the digit that differs. 0 is the last digit of the number.
+        place: The position of this digit, counted from the end of the number; 0 is the last digit.
     """
     masked = f"overlay(p.phone PLACING '_' FROM length(p.phone) - {place} FOR 1)"
     return text(

@@ -61,7 +61,7 @@ class MergeWithItselfError(InvalidError):
 
 
 class ContactsChangedError(ConflictError):
-    """Each time the service tried to merge these contacts, another request changed some of them."""
+    """In every attempt to merge these contacts, another request changed some of the contacts."""
 
     code = "contacts_changed"
     title = "Contacts changed"

@@ -23,9 +23,8 @@ def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
     If several duplicates have a value that the primary lacks, the value of the first of these
     duplicates is used.
 
-    An address is one unit: if the address of a duplicate contradicts the merged address so far, no
-    part of the duplicate's address is used. Tags and attributes beyond the limits of a contact are
-    left out.
+    The address of a duplicate is used only if none of its fields contradicts the address that is
+    already known. Tags and attributes beyond the limits of a contact are left out.
     """
     folded = {**primary, "attributes": dict(primary["attributes"])}
     for one in duplicates:
@@ -47,8 +46,8 @@ def undo_fields(now: Values, before: Values, after: Values, others: Sequence[Val
         now: The values of the primary now.
         before: The values of the primary before the merge.
         after: The values of the primary after the merge.
-        others: The values of duplicates that other merges merged into the primary. These merges are
-            not undone. So tags and attributes that such a duplicate had stay.
+        others: The values of duplicates that other merges, which stay, have merged into the
+            primary. The tags and attributes of these duplicates stay at the primary.
     """
     changes = {
         name: before[name]

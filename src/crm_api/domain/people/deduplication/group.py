@@ -28,8 +28,9 @@ class Group:
     """Contacts to merge, whose rows are locked.
 
     Attributes:
-        aliases: The duplicates that were merged into these contacts before. Each key is the id of
-            a duplicate. Each value is the id of the contact, and the number of the duplicate.
+        aliases: The duplicates that were merged into these contacts before. For each id of such a
+            duplicate: the id of the contact that it was merged into, and the phone number of the
+            duplicate.
     """
 
     primary: Contact
@@ -43,10 +44,10 @@ class Group:
 
     @property
     def heads(self) -> dict[UUID, UUID]:
-        """The ids of the contacts to merge, by every id that leads to them.
+        """For each id of a contact or of an earlier duplicate, the id of the contact to merge.
 
-        Each contact has one entry with its own id as key, and one entry for each duplicate that was
-        merged into it before, with the id of the duplicate as key.
+        Example: if the duplicate ``b`` was merged into the contact ``a`` before, the result is
+        ``{a: a, b: a}``.
         """
         own = {one.id: one.id for one in self.contacts}
         return own | {alias_id: head for alias_id, (head, _) in self.aliases.items()}
@@ -152,7 +153,8 @@ async def point_aliases(
     Args:
         ids: The ids of the duplicates.
         to: The id of the contact.
-        only_of: If given, change only duplicates that were merged into this contact until now.
+        only_of: If given, change only those of the duplicates that were merged into this contact
+            until now.
     """
     statement = update(Contact).where(Contact.id.in_(ids)).values(merged_into=to)
     if only_of is not None:

@@ -12,19 +12,17 @@ from uuid import UUID
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.consent.models import SUPPRESSING_FLAGS, ConsentSource, FlagType
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.zones import zone_key_of
+from crm_api.domain.messaging.consent_decisions import service as consent
+from crm_api.domain.messaging.consent_decisions.flags import flags_of
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.domain.people.contacts import recipients
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.contacts.changes import write_contact
 from crm_api.domain.people.contacts.schemas import FlaggedContact
-from crm_api.domain.people.deduplication import (
-    belongings,
-    candidates,
-    consent_sharing,
-    recipient_moves,
-)
+from crm_api.domain.people.deduplication import belongings, candidates, recipient_moves
 from crm_api.domain.people.deduplication.errors import MergeWithItselfError
 from crm_api.domain.people.deduplication.field_merge import Values, content_of, merge_fields
 from crm_api.domain.people.deduplication.group import Group, lock_group, point_aliases
@@ -35,9 +33,56 @@ from crm_api.domain.people.deduplication.snapshot import (
     Snapshot,
 )
 from crm_api.domain.people.deduplication.tracks import Member, TrackVerdict, judge_tracks
+from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.deduplication import ContactMerge
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
+
+REASON = "merged with a contact that has this flag"
+
+
+async def lock_consent(uow: UnitOfWork, phones: Sequence[str]) -> None:
+    """Lock the consent decisions about these phone numbers until the transaction ends."""
+    await consent.lock_decisions(uow, phones=phones)
+
+
+async def share_consent(
+    uow: UnitOfWork,
+    people: Sequence[Contact],
+    phones: Sequence[str],
+    *,
+    merge_id: UUID,
+    actor: str,
+    secret: bytes,
+    now: datetime,
+) -> None:
+    """If one of the contacts has a flag that stops messages, set this flag on all of ``phones``.
+
+    ``phones`` may also contain numbers of duplicates that were merged into the contacts earlier.
+    The flags of these numbers are not copied, because they may be out of date. Example: after the
+    earlier merge, the contact has opted in again, but the duplicate's number is still opted out.
+    """
+    flags = await flags_of(uow.session, phones, now=now)
+    wanted = {flag for one in people for flag in flags[one.phone] if flag in SUPPRESSING_FLAGS}
+    if FlagType.OPTED_OUT in wanted:
+        wanted.discard(FlagType.OPT_OUT_HOLD)
+    sources = {flag: [one.phone for one in people if flag in flags[one.phone]] for flag in wanted}
+    for flag in sorted(wanted):
+        for phone in sorted(phones):
+            if flag not in flags[phone]:
+                await consent.add_flag(
+                    uow,
+                    flag=flag,
+                    expires_at=None,
+                    phone=phone,
+                    contact_id=people[0].id,
+                    source=ConsentSource.API,
+                    actor=actor,
+                    reason=REASON,
+                    evidence={"merge_id": str(merge_id), "numbers": sources[flag]},
+                    now=now,
+                    secret=secret,
+                )
 
 
 async def merge_contacts(
@@ -81,10 +126,10 @@ async def _merge(
     before = content_of(primary)
     after = merge_fields(before, [content_of(one) for one in group.duplicates])
     zone = zone_key_of({**after, "phone": primary.phone})
-    await consent_sharing.lock_consent(uow, group.phones)
+    await lock_consent(uow, group.phones)
     campaign_ids = await recipient_moves.lock_campaigns(uow.session, phones=group.phones)
     await recipient_moves.add_zone(uow.session, campaign_ids=campaign_ids, zone_key=zone)
-    await consent_sharing.share_consent(
+    await share_consent(
         uow, group.contacts, group.phones, merge_id=merge_id, actor=actor, secret=secret, now=now
     )
     await sends.release_campaign_claims(uow, phones=group.phones, now=now)

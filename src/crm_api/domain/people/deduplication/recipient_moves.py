@@ -180,10 +180,10 @@ async def return_members(
     kept_ids: Collection[UUID],
     now: datetime,
 ) -> list[UUID]:
-    """Move recipients of all campaign steps from the primary back to a duplicate.
+    """Move the recipients in these campaigns from the primary back to a duplicate.
 
-    The recipients of one campaign move together. They stay with the primary if a message to one of
-    them was, or may have been, sent to a number that is not the duplicate's.
+    In each campaign, the recipients stay with the primary if a message to one of them was sent, or
+    was perhaps sent, to another number than the duplicate's.
 
     Args:
         of: The primary contact.

@@ -30,7 +30,7 @@ class MergeRequest(DryRunRequest):
 
 
 class MergedContactRead(ContactRead, DryRunRead):
-    """The primary contact after the merge. After a dry run, the contact as it would be.
+    """The primary contact as it is after the merge, or as it would be in the case of a dry run.
 
     Attributes:
         merge_id: The id of the merge; use it to undo the merge. Null in a dry run, or if nothing

@@ -28,7 +28,7 @@ class DuplicateBefore(BaseModel):
     Attributes:
         member_ids: The duplicate's recipients that the merge moved to the primary.
         campaign_ids: The campaigns of these recipients.
-        alias_ids: The contacts that were merged into the duplicate before.
+        alias_ids: Contacts that were merged into this duplicate earlier, before this merge.
     """
 
     id: UUID
@@ -53,8 +53,8 @@ class Snapshot(BaseModel):
     Attributes:
         joined_list_ids: The lists to which the merge added the primary.
         joined_property_ids: The properties to which the merge added the primary.
-        member_ids: The recipients that the primary had before the merge. Only campaigns in which
-            the merge moved other recipients to the primary are included.
+        member_ids: The recipients that the primary had before the merge. They are stored only for
+            the campaigns in which the merge moved other recipients to the primary.
     """
 
     before: dict[str, Any]

@@ -62,7 +62,7 @@ def judge_tracks(
 
     Args:
         members: The recipients, including those of other contacts at the same numbers.
-        heads: The id of the contact to merge, by each id of a contact or of its earlier duplicates.
+        heads: For each id of a contact or of an earlier duplicate, the id of the contact to merge.
         order: The ids of the contacts to merge, the primary first.
         phone: The number of the primary contact.
     """

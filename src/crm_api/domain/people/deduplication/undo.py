@@ -1,7 +1,7 @@
 """Undo a merge: each contact gets its data back, and values that were edited later stay.
 
-An undo never makes consent less strict: flags that the merge set, or that a later decision set,
-stay on their phone numbers.
+An undo removes no flags from phone numbers, not even the flags that the merge has set. So a number
+that was opted out before the undo is still opted out after it.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import null, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.zones import zone_key_of
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.domain.people.contacts import recipients
@@ -38,8 +38,8 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
     They get back their fields, lists, notes, tasks, appointments, quotes, invoices and
     conversations, and the messages to and from their phone numbers.
 
-    They also get back their campaign recipients, with one exception. A campaign message may have
-    been sent to another number than the duplicate's, for example to the primary's number. Then all
+    They also get back their campaign recipients, with one exception. A message to a duplicate in a
+    campaign may have been sent, or perhaps sent, to another number than the duplicate's. Then all
     recipients of this duplicate in this campaign stay with the primary.
 
     Raises:

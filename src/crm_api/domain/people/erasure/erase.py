@@ -11,13 +11,13 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.zones import zone_key
 from crm_api.domain.messaging.consent_decisions import erased_numbers, suppression
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.people.contacts import changes as contact_changes
 from crm_api.domain.people.contacts.errors import ContactNotFoundError
-from crm_api.domain.people.erasure.errors import OUTCOME_UNKNOWN, ErasureBlockedError
+from crm_api.domain.people.erasure.records import OUTCOME_UNKNOWN, ErasureBlockedError
 from crm_api.domain.people.erasure.removal import (
     delete_number_rows,
     drop_unused_properties,

@@ -49,9 +49,10 @@ async def lock_erasure(session: AsyncSession, *, erasure_id: UUID) -> Erasure | 
 
 
 async def clear_remains(uow: UnitOfWork, *, erasure_id: UUID, now: datetime) -> list[str]:
-    """Remove the data that the erasure request left, and the database rows of the person's files.
+    """Remove the data of the person that cannot be found fast enough in the erasure request.
 
-    No index helps to find this data, so whole tables are read. This takes too long for a request.
+    ``erase_remains`` reads whole tables to find old values and old phone numbers. The database
+    rows of the person's files are removed too.
 
     Returns:
         The names of the files that the caller must remove from the media store after the commit.
@@ -86,10 +87,10 @@ FORMER_MEMBERSHIPS = text("""
 
 
 async def erase_remains(session: AsyncSession, *, contact_id: UUID) -> None:
-    """Remove data that the erasure request did not remove, because no index helps to find it.
+    """Remove a contact's old values from imports, and old phone numbers from campaign recipients.
 
-    Two things are removed. The first is the contact's old values, which each import stores so that
-    it can be undone. The second is the contact's earlier phone numbers in campaign recipients.
+    An import stores the old values of the contacts that it changes, so that the import can be
+    undone. No index helps to find these values and the old phone numbers.
     """
     await session.execute(ERASE_CHANGES, {"contact_id": contact_id})
     await session.execute(FORMER_MEMBERSHIPS, {"contact_id": contact_id})
@@ -131,7 +132,7 @@ STILL_STORED = text("SELECT m.sha256 FROM media m WHERE m.sha256 = ANY(CAST(:nam
 
 
 async def find_stored_objects(session: AsyncSession, *, names: Sequence[str]) -> set[str]:
-    """Return which of these files in the media store are used by a message."""
+    """Return those of the given file names whose files are still used by a message."""
     return set(await session.scalars(STILL_STORED, {"names": list(names)}))
 
 
@@ -148,8 +149,8 @@ async def continue_sweep(
 ) -> bool:
     """Search the next part of the tables for data about the person, and replace the data found.
 
-    After the last part, the erasure is completed, with two exceptions. If the search found data, or
-    if received events or files of the person are not processed yet, another search is planned.
+    After the last part, the erasure is completed if the search found no data, and if all received
+    events and files of the person are processed. Otherwise, another search is planned.
 
     Returns:
         True if the caller should call this function again now.

@@ -1,15 +1,86 @@
 """Read the erasures that were requested."""
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
+from pydantic import Field
 from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm_api.domain.kit.errors import ConflictError, Example, NotFoundError
+from crm_api.domain.kit.examples import example
+from crm_api.domain.kit.fields import Name200
 from crm_api.domain.kit.paging import Cursors, Page
-from crm_api.domain.people.erasure.errors import ErasureNotFoundError
-from crm_api.domain.people.models.erasure import Erasure
+from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
+from crm_api.domain.kit.vocabulary import Vocabulary
+from crm_api.domain.people.models.erasure import Erasure, ErasureStatus
 from crm_api.platform.database import UnitOfWork
+
+OUTCOME_UNKNOWN = (
+    "It is not known yet whether a message to this person was sent. Try again in some minutes. If "
+    "the message waits for a decision, settle it first."
+)
+
+
+class ErasureBlockedError(ConflictError):
+    """Nothing was erased, because it is not known yet if messages to the person were sent.
+
+    ``texts`` is the number of these messages.
+    """
+
+    code = "text_under_way"
+    title = "A message is in progress"
+    example = Example(
+        OUTCOME_UNKNOWN,
+        texts=1,
+    )
+
+
+class ErasureNotFoundError(NotFoundError):
+    """No erasure has this id."""
+
+    code = "erasure_not_found"
+    title = "Erasure not found"
+
+
+class EraseRequest(RequestModel):
+    """A request to erase a contact."""
+
+    model_config = example(reason="asked by letter")
+
+    reason: Annotated[
+        Name200,
+        Field(
+            description="Why the contact is erased. The reason stays stored, so it must not name "
+            "the person."
+        ),
+    ]
+
+
+class ErasureRead(ReadModel):
+    """The erasure of a contact.
+
+    With the status ``completed``, no table contains the person's phone numbers or e-mail address
+    any more.
+
+    Attributes:
+        contact_id: The id of the erased contact.
+        reason: Why the contact was erased.
+        actor: The API key or the user that requested the erasure, by name or e-mail address.
+        created_at: When the erasure was requested. The contact was erased at that time.
+        finished_at: When the search of all tables was completed; null until then.
+    """
+
+    model_config = example(reason="asked by letter", status="completed")
+
+    id: Id
+    contact_id: Id
+    reason: str
+    actor: str
+    status: Annotated[str, Vocabulary(ErasureStatus)]
+    created_at: Instant
+    finished_at: Instant | None
 
 
 async def get_erasure(uow: UnitOfWork, *, erasure_id: UUID) -> Erasure:

@@ -24,7 +24,11 @@ class SearchTerms:
 
     @classmethod
     def of(cls, phones: Collection[str], words: Iterable[str | None]) -> Self:
-        """Normalise phone numbers and words; words of fewer than six characters are left out."""
+        """Build search terms from phone numbers and from words such as e-mail addresses.
+
+        Spaces and case of the words are normalised. Words of fewer than six characters are left
+        out.
+        """
         kept = {" ".join(text.split()).casefold() for text in words if text}
         return cls(
             phones=tuple(sorted(phones)),

@@ -122,10 +122,11 @@ async def search_pages(
     Args:
         session: An open session.
         one: The statement that searches the table.
-        block: The number of the first database page (block) to search. ``BLOCKS`` pages are
-            searched.
+        block: The first page (block) of the table to search; 0 is the first page of the table.
+            ``BLOCKS`` pages are searched.
         terms: The texts that identify the person.
-        before: The instant of the erasure request.
+        before: The instant of the erasure request. If the table stores when a row was added, rows
+            that were added later do not change.
 
     Returns:
         The number of rows that named the person, and whether the table has more pages.
@@ -146,7 +147,7 @@ async def search_pages(
 async def has_waiting_events(
     session: AsyncSession, *, terms: SearchTerms, before: datetime
 ) -> bool:
-    """Return True if a received event that names the person was not applied yet."""
+    """Return True if a received event that names the person must still be processed."""
     values = {
         "numbers": terms.number_pattern(),
         "words": terms.word_pattern(),

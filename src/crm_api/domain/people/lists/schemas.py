@@ -82,7 +82,12 @@ class MembersAdded(ListRead, DryRunRead):
 
     @classmethod
     def after(cls, found: CountedList, *, named: int) -> Self:
-        """Build the response; ``named`` is the number of contact ids in the request."""
+        """Build the response.
+
+        Args:
+            found: The list, after contacts were added to it.
+            named: The number of contact ids in the request.
+        """
         return cls(
             **ListRead.of(found).model_dump(),
             counts={"added": found.added, "already_members": named - found.added},

@@ -41,10 +41,11 @@ _SCORE = (
 
 
 class MergeCandidate(Base):
-    """A pair of contacts that may be one person, with a score from 0 to 100 for each reason.
+    """A pair of contacts that may be one person, with a score for each reason.
 
-    The job ``find_duplicates`` writes the pairs. A dismissed pair stays stored, so that the job
-    does not suggest it again.
+    The reasons are ``email``, ``address`` and ``phone``. The score of a reason is from 0 to 100; it
+    is None if the reason does not apply. The job ``find_duplicates`` writes the pairs. A dismissed
+    pair stays stored, so that the job does not suggest it again.
     """
 
     __tablename__ = "merge_candidate"

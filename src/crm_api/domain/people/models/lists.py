@@ -1,6 +1,7 @@
-"""The tables of lists and their contacts."""
+"""The tables of lists, their contacts, and segments."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, ForeignKey, Identity, Index, UniqueConstraint
@@ -8,6 +9,23 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.platform.database import Base
 from crm_api.platform.ids import new_id
+
+
+class Segment(Base):
+    """A named filter for contacts. It is evaluated again each time it is used."""
+
+    __tablename__ = "segment"
+    __table_args__ = (
+        UniqueConstraint("name"),
+        Index("idx_segment_created", "created_at", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str]
+    filter: Mapped[dict[str, Any]]
+    """The rules as the client sent them; ``segments/parser.py`` defines their format."""
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
 
 
 class ContactList(Base):
@@ -46,11 +64,12 @@ class ContactListMember(Base):
 class ContactListTally(Base):
     """One change of the number of contacts on a list, or the sum of several changes.
 
-    The sum of all rows of a list is the present number of its contacts. This sum is fast, but
-    counting a million contacts would take 40 to 60 ms at each request. A trigger
-    (``migrations/objects/count_list_members.sql``) adds a row for each statement that adds contacts
-    to the list or removes them; the number is negative for removed contacts. A job merges the rows
-    when there are many.
+    ``contacts`` is positive if contacts were added, and negative if contacts were removed. The sum
+    over all rows of a list is the present number of its contacts. Adding up these rows is fast, but
+    counting a million contacts would take 40 to 60 ms at each request.
+
+    A trigger (``migrations/objects/count_list_members.sql``) adds a row for each statement that
+    adds contacts to the list or removes them. A job merges the rows when there are many.
     """
 
     __tablename__ = "contact_list_tally"

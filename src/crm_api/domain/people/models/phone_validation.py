@@ -1,4 +1,4 @@
-"""The tables of found line types, of daily counts of paid look-ups, and of phone validations."""
+"""The tables of phone validation: its runs, the line types it found, and paid look-ups per day."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -9,7 +9,7 @@ from sqlalchemy import ARRAY, CheckConstraint, Date, ForeignKey, Index, Integer,
 from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm_api.domain.kit.checks import one_of
+from crm_api.domain.kit.vocabulary import one_of
 from crm_api.platform.database import Base
 from crm_api.platform.ids import new_id
 
@@ -59,7 +59,7 @@ class PhoneLookup(Base):
 
 
 class PhoneLookupDay(Base):
-    """The number of paid look-ups on one day (UTC), at most the daily budget."""
+    """The number of paid look-ups on one day (UTC), which the daily budget limits."""
 
     __tablename__ = "phone_lookup_day"
     __table_args__ = (CheckConstraint("used >= 0", name="used"),)
@@ -69,9 +69,10 @@ class PhoneLookupDay(Base):
 
 
 class PhoneValidation(Base):
-    """A run that finds the line types of the phone numbers of a list or of given contacts.
+    """A run that finds the line types of contacts' phone numbers.
 
-    The contacts are checked in the order of their ids.
+    The contacts are those of a list, or are given by their ids. They are checked in the order of
+    their ids.
     """
 
     __tablename__ = "phone_validation"

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, Text, Uuid, 
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm_api.domain.kit.checks import one_of
+from crm_api.domain.kit.vocabulary import one_of
 from crm_api.platform.database import Base
 from crm_api.platform.ids import new_id
 
@@ -22,11 +22,12 @@ class TagChangeStatus(StrEnum):
 
 
 class TagChange(Base):
-    """A request to add tags to all matching contacts, and to remove tags from them, in chunks.
+    """A request to add and remove tags of many contacts, chunk by chunk.
 
-    ``position`` is the last contact that was processed. The contacts are processed in the order of
-    their ids. So each contact is processed at most once, even if a contact begins or stops to match
-    because of its new tags.
+    The tags in ``add`` are added to each contact, and the tags in ``remove`` are removed. The
+    contacts are processed in the order of their ids; ``position`` is the id of the last processed
+    contact. So each contact is processed at most once, even if its new tags change whether it
+    matches ``filter``.
     """
 
     __tablename__ = "tag_change"

@@ -43,9 +43,9 @@ _RETURN_LOOKUPS = text("""
 class Budget:
     """Counts paid look-ups and limits them to a daily budget; use it in an ``async with`` block.
 
-    Several tasks may share one object. Look-ups are counted before they are made, so that every
-    look-up is counted. One statement counts ``LOT`` look-ups in advance, and the unused look-ups
-    are subtracted at the end. So if a worker is killed, the count may be too high by up to ``LOT``.
+    Several tasks may share one object. A look-up is counted before it is made. To save statements,
+    ``LOT`` look-ups are counted at once. When the block ends, those that were not used are
+    subtracted. If the worker is killed before that, the count is too high by at most ``LOT``.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ from typing import Any, Self
 import httpx
 import orjson
 
-from crm_api.domain.kit.retry_after import read_http_date, read_retry_after
+from crm_api.domain.kit.backoff import read_http_date, read_retry_after
 from crm_api.domain.kit.retrying import retrying
 from crm_api.domain.people.models.phone_validation import LineType
 from crm_api.domain.people.phone_validation.budget import Budget

@@ -154,7 +154,7 @@ async def advance(
 
 
 async def release(uow: UnitOfWork, run: PhoneValidation) -> None:
-    """Release a run and request the job, so that any worker can continue at once.
+    """Release a run and request the validation job, so that any worker can continue at once.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.

@@ -46,13 +46,13 @@ _BEFORE_ALL = UUID(int=0)
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """The objects and limits with which a job works on a validation run.
+    """What a job needs to work on a validation run: services, a clock and limits.
 
     Attributes:
         service: The paid service, for line types that the numbering plan does not show; None if
             it is not set up.
-        is_over: Returns True when the job has used up its time.
-        page: Contacts per page.
+        is_over: Returns True when the job has worked long enough and must stop.
+        page: The number of contacts that are fetched at once.
     """
 
     new_uow: UnitOfWorkFactory

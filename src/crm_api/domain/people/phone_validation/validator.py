@@ -1,4 +1,4 @@
-"""The interface of classes that find line types, and the class that needs no look-up service."""
+"""The interface ``Validator``, which finds line types, and a validator that works offline."""
 
 from dataclasses import dataclass
 from typing import Protocol

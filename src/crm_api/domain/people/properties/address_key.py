@@ -106,7 +106,11 @@ def address_key(
 
 
 def street_key(street: str) -> str:
-    """Return the part of a key before ``|``: street and unit. ``street`` may be incomplete."""
+    """Return the part of an address key before ``|``: street and unit.
+
+    If ``street`` is only the beginning of a street, the result is the beginning of a key, which a
+    search can use.
+    """
     words = _words(street)
     if _UNIT not in words:
         return " ".join(words)

@@ -1,4 +1,4 @@
-"""Store the properties of an imported file, and undo this.
+"""Store the properties of an imported file, and undo such an import.
 
 A file is stored in chunks of rows. It does no harm if a chunk is stored twice.
 """
@@ -108,11 +108,11 @@ async def write_properties(
 
 
 async def undo_some(uow: UnitOfWork, *, import_id: UUID, limit: int = UNDONE_AT_ONCE) -> bool:
-    """Undo a part of an import of properties.
+    """Undo a part of an import: detach the contacts that it attached, then delete properties.
 
-    Contacts that the import attached are detached. Properties that the import created are deleted.
-    A property that was changed after the import, or that has other contacts, is not deleted. Values
-    that the import added to older properties stay.
+    A property that the import created is deleted if it did not change after the import and has no
+    other contacts. A property that existed before the import keeps the values that the import
+    added.
 
     Returns:
         False if nothing is left to undo.
@@ -136,7 +136,11 @@ _UNDO_PEOPLE = text("""
 
 
 async def undo_people(session: AsyncSession, *, import_id: UUID, limit: int) -> int:
-    """Detach up to ``limit`` contacts that an import attached; return how many were detached."""
+    """Detach up to ``limit`` contacts from the properties to which an import attached them.
+
+    Returns:
+        The number of detached contacts.
+    """
     values = {"import_id": import_id, "limit": limit}
     removed: int = (await session.execute(_UNDO_PEOPLE, values)).scalar_one()
     return removed

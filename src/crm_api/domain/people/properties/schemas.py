@@ -217,9 +217,9 @@ class ImportedProperty:
 
     @classmethod
     def with_roles(cls, *, people: list[tuple[str, str]], **values: Any) -> Self:  # noqa: ANN401 - the other fields
-        """Make a property from the role names in a file.
+        """Build the property of one row of a file, in which the roles of the contacts are texts.
 
-        A role name that is not known becomes the role ``other``.
+        A text that is not the name of a role becomes the role ``other``.
         """
         known = set(PropertyRole)
         return cls(

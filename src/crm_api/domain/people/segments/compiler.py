@@ -4,16 +4,29 @@ If a contact has no value for a rule, the rule is false and the negated rule is 
 some rules is NULL in this case; these rules are negated with ``IS NOT TRUE``. A group is negated
 without a NOT before the group: each of its rules is negated, and AND and OR are exchanged. The
 reason: PostgreSQL makes better plans for AND and OR.
+
+The segments in the audience of a campaign are also checked and compiled here.
 """
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.kit.errors import FieldProblem
+from crm_api.domain.people.models.lists import Segment
 from crm_api.domain.people.segments.catalogue import FIELDS, SegmentFieldKind
 from crm_api.domain.people.segments.condition_builder import ConditionBuilder
 from crm_api.domain.people.segments.conditions import CONDITIONS
+from crm_api.domain.people.segments.errors import SegmentNotFoundError
+from crm_api.domain.people.segments.parser import read_filter
+from crm_api.domain.people.segments.references import lost_references
 from crm_api.domain.people.segments.tree import Group, Join, Node, Rule
+from crm_api.platform.database import UnitOfWork
 
 MAYBE_UNKNOWN = frozenset({SegmentFieldKind.TEXT, SegmentFieldKind.ATTRIBUTE})
 """Kinds of fields whose SQL condition is NULL for a contact without a value."""
@@ -44,12 +57,13 @@ def compile_filter(
 
     Args:
         node: The tree.
-        now: The end of periods such as "the last 30 days". Flags that have expired do not count.
+        now: The end of periods such as "the last 30 days". Flags that expired before this instant
+            are ignored.
         prefix: Beginning of the names of the bind values; different for each condition of a
             statement.
-        is_negated: True: match the contacts that the tree does not match.
-        by_person: True: query other tables once per contact. Use this in a statement that reads a
-            page of contacts. Otherwise PostgreSQL may join the tables.
+        is_negated: Whether the condition matches the contacts that the tree does not match.
+        by_person: Whether other tables are queried once per contact; otherwise PostgreSQL may join
+            them. Use True in a statement that reads a page of contacts.
     """
     builder = ConditionBuilder(now=now, prefix=prefix, by_person=by_person)
     sql = _node(builder, node, is_negated=is_negated)
@@ -88,3 +102,86 @@ def _group(builder: ConditionBuilder, group: Group, *, is_negated: bool) -> str:
     members = [_node(builder, member, is_negated=is_negated) for member in group.members]
     holds_together = (group.join is Join.ALL) is not is_negated
     return "(" + (" AND " if holds_together else " OR ").join(members) + ")"
+
+
+async def conditions(
+    session: AsyncSession,
+    segment_ids: Collection[UUID],
+    *,
+    now: datetime,
+    prefix: str,
+    is_negated: bool = False,
+    by_person: bool = False,
+) -> list[Condition]:
+    """Compile stored segments to SQL conditions on ``contact c``, for use in another statement.
+
+    Each condition has its own bind values, whose names begin with the prefix. The segments are
+    locked against changes until the transaction ends.
+
+    Args:
+        segment_ids: Ids of segments; each must exist.
+        now: The end of periods such as "the last 30 days".
+        prefix: Beginning of the names of the bind values.
+        is_negated: Whether the conditions match the contacts that are not in the segments.
+        by_person: Whether other tables are queried once per contact; otherwise PostgreSQL may join
+            them. Use True in a statement that reads a page of contacts.
+
+    Raises:
+        SegmentNotFoundError: One of the segments does not exist.
+    """
+    found = await lock_segments(session, segment_ids=segment_ids) if segment_ids else []
+    if len(found) < len(set(segment_ids)):
+        raise SegmentNotFoundError(
+            "A segment of the audience was deleted. Choose another audience."
+        )
+    return [
+        compile_filter(
+            read_filter(segment.filter),
+            now=now,
+            prefix=f"{prefix}_{place}",
+            is_negated=is_negated,
+            by_person=by_person,
+        )
+        for place, segment in enumerate(found)
+    ]
+
+
+async def faults_of(uow: UnitOfWork, named: Mapping[str, UUID]) -> list[FieldProblem]:
+    """Return the problems of the segments that a campaign names.
+
+    A segment has a problem if it does not exist, or if its rules name a deleted list or campaign.
+    A rule that names a deleted list or campaign could match contacts that the user did not mean.
+    The segments are locked against changes until the transaction ends.
+
+    Args:
+        named: Maps a JSON pointer in the request to the id of a segment at this place.
+    """
+    if not named:
+        return []
+    found = await lock_segments(uow.session, segment_ids=set(named.values()))
+    known = {segment.id: segment for segment in found}
+    problems = []
+    for pointer, segment_id in named.items():
+        if segment_id not in known:
+            detail = "No segment has this id. GET /v1/segments lists the segments."
+            problems.append(FieldProblem(pointer=pointer, code="unknown_segment", detail=detail))
+        elif lost := await lost_references(uow, read_filter(known[segment_id].filter)):
+            detail = (
+                f"A rule of the segment {known[segment_id].name!r} is not valid: {lost[0].detail}"
+            )
+            problems.append(FieldProblem(pointer=pointer, code="broken_segment", detail=detail))
+    return problems
+
+
+async def lock_segments(
+    session: AsyncSession, *, segment_ids: Collection[UUID]
+) -> Sequence[Segment]:
+    """Fetch segments in the order of their ids; lock them until the transaction ends."""
+    statement = (
+        select(Segment)
+        .where(Segment.id.in_(list(segment_ids)))
+        .order_by(Segment.id)
+        .with_for_update(read=True, key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return (await session.scalars(statement)).all()

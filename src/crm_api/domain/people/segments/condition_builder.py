@@ -11,9 +11,11 @@ class ConditionBuilder:
     """Collects the bind values of a condition.
 
     Attributes:
-        now: The end of periods such as "the last 30 days". Flags that have expired do not count.
+        now: The end of periods such as "the last 30 days". Flags that expired before this instant
+            are ignored.
         prefix: Beginning of the names of the bind values.
-        by_person: True: query other tables once per contact, instead of joining them.
+        by_person: Whether other tables are queried once per contact; otherwise PostgreSQL may join
+            them.
     """
 
     now: datetime
@@ -39,8 +41,8 @@ class ConditionBuilder:
 def word_condition(op: str, subject: str, texts: Sequence[str]) -> str:
     """Return a condition that compares strings; it ignores case but not accents.
 
-    The database converts the stored and the given string to lower case, so that the same rules
-    apply to both.
+    The database converts both the stored string and the rule's string to lower case. So both
+    strings are converted by the same rules.
     """
     lower = [f"lower({text})" for text in texts]
     subject = f"lower({subject})"

@@ -1,10 +1,11 @@
 """Write the SQL of the engagement score and of reply classes, for rules of segments.
 
-The score is computed at each use, because points for the last reply decrease with time. Most
-contacts never replied and bought nothing, so their score is 0. Three look-ups in indexes are enough
-to recognise such a contact. The score is computed only for the other contacts.
-``domain/insight/engagement.py`` computes the same points in Python, with their reasons;
-``tests/domain/insight/test_engagement_segments.py`` compares both.
+The score is computed at each use, because the points for the last reply decrease with time. Most
+contacts never replied and have no outcome, so their score is 0. Three fast look-ups recognise such
+a contact, and the full computation is left out.
+
+``domain/insight/engagement.py`` computes the same points in Python, with their reasons. A
+test (``tests/domain/insight/test_engagement_segments.py``) checks that SQL and Python agree.
 """
 
 from crm_api.domain.consent.models import FlagType

@@ -1,7 +1,7 @@
 """Describe the rules of segments for the OpenAPI document.
 
-These models do not parse requests; ``parser.py`` does. With a union of models, an error could only
-say that no model matches.
+These models do not parse requests; ``parser.py`` does. The parser reports which rule is wrong, and
+why. A union of these models could report only that no model matches.
 """
 
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from crm_api.domain.people.segments.catalogue import OPERATORS
 
 
 class SegmentDistance(RequestModel):
-    """The length of a period before or after now. Give exactly one unit.
+    """The length of a period that ends or begins now, such as 30 days. Give exactly one unit.
 
     Attributes:
         hours: The length in hours.
@@ -76,7 +76,7 @@ class SegmentRule(RequestModel):
 
 
 class SegmentAll(RequestModel):
-    """A group that matches if all its members match.
+    """A group that matches if all rules and groups in it match.
 
     Attributes:
         all: Rules and groups; all of them must match.
@@ -86,7 +86,7 @@ class SegmentAll(RequestModel):
 
 
 class SegmentAny(RequestModel):
-    """A group that matches if at least one of its members matches.
+    """A group that matches if at least one of the rules and groups in it matches.
 
     Attributes:
         any: Rules and groups; at least one of them must match.
@@ -96,7 +96,7 @@ class SegmentAny(RequestModel):
 
 
 class SegmentNot(RequestModel):
-    """A group that matches if its member does not match.
+    """A negation: it matches if the rule or group in it does not match.
 
     Attributes:
         not: The rule or group that must not match.

@@ -1,7 +1,8 @@
-"""Parse the filter of a segment: a tree of rules in JSON. Each fault gets a JSON pointer.
+"""Parse the filter of a segment, which is a tree of rules in JSON.
 
 A rule is ``{"field": "state", "op": "eq", "value": "MA"}``. A group is ``{"all": […]}`` or
-``{"any": […]}``. ``{"not": …}`` negates a rule or a group.
+``{"any": […]}``. ``{"not": …}`` negates a rule or a group. Each problem has a JSON pointer to
+its place in the request.
 """
 
 from collections.abc import Mapping

@@ -170,11 +170,10 @@ async def count_segment(uow: UnitOfWork, *, segment_id: UUID, now: datetime) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """For each rule and group of a segment, whether it matches a contact.
+    """Why a contact is in a segment or not: one verdict for each rule and group of the segment.
 
-    The first verdict is about the whole filter.
-
-    For a merged duplicate, ``contact_id`` is the contact that it was merged into.
+    The first verdict is about the whole filter. If the request names a merged duplicate,
+    ``contact_id`` is the contact into which the duplicate was merged.
     """
 
     contact_id: UUID

@@ -30,7 +30,7 @@ KNOWN_CAMPAIGNS = text("SELECT c.id FROM campaign c WHERE c.id = ANY(CAST(:ids A
 
 
 async def lost_references(uow: UnitOfWork, node: Node) -> list[FieldProblem]:
-    """Return a problem for each list or campaign in the rules that does not exist."""
+    """Return a problem for each list or campaign that the rules name but that does not exist."""
     lists, campaigns = _lists_of(node), _campaigns_of(node)
     problems = []
     if lists:

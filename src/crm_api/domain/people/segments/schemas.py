@@ -11,7 +11,7 @@ from crm_api.domain.kit.examples import example
 from crm_api.domain.kit.fields import Name200
 from crm_api.domain.kit.schemas import Id, Instant, JsonObject, ReadModel, RequestModel
 from crm_api.domain.people.contacts.schemas import ContactRead
-from crm_api.domain.people.models.segments import Segment
+from crm_api.domain.people.models.lists import Segment
 from crm_api.domain.people.segments.catalogue import SegmentFieldKind
 from crm_api.domain.people.segments.explanation import RuleVerdict
 from crm_api.domain.people.segments.language import SegmentFilter
@@ -184,8 +184,8 @@ class SegmentFieldsRead(ReadModel):
     """The fields that a rule may name.
 
     Attributes:
-        data: The built-in fields, then the custom fields by name. A rule may also name attributes
-            without a custom field, which are not listed.
+        data: The built-in fields, then the custom fields by name. A rule may also name an attribute
+            for which no custom field is defined; such attributes are not listed.
     """
 
     data: list[SegmentFieldRead]

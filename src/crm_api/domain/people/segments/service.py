@@ -13,7 +13,7 @@ from crm_api.domain.kit.errors import FieldProblem
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.people.custom_fields import service as custom_fields
 from crm_api.domain.people.custom_fields.service import MOST_FIELDS
-from crm_api.domain.people.models.segments import Segment
+from crm_api.domain.people.models.lists import Segment
 from crm_api.domain.people.segments.catalogue import (
     ATTRIBUTE_PREFIX,
     OPERATORS,

@@ -20,14 +20,14 @@ class Join(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Distance:
-    """The length of a period before or after now."""
+    """The length, in seconds, of a period that ends or begins now."""
 
     seconds: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Membership:
-    """Which recipients of a campaign match; a field that is None does not limit the selection."""
+    """Selects recipients of a campaign step; a field that is None does not limit the selection."""
 
     campaign_id: UUID
     step: int = 0

@@ -31,7 +31,11 @@ Read = TypeVar("Read")
 
 
 class BadValueError(Exception):
-    """The operator does not accept the value; ``within`` is a JSON pointer inside the value."""
+    """The operator does not accept the value.
+
+    ``within`` is a JSON pointer to the wrong part of the value, such as ``/campaign_id``. It is
+    empty if the value as a whole is wrong.
+    """
 
     def __init__(self, code: str, detail: str, *, within: str = "") -> None:
         super().__init__(detail)

@@ -65,7 +65,7 @@ class PeopleFilter(RequestModel):
     flag: FlagName | None = None
 
     def wanted(self) -> ContactFilter:
-        """Return the same conditions as a ``ContactFilter``."""
+        """Convert the conditions to a ``ContactFilter``."""
         return ContactFilter(**self.model_dump())
 
 

@@ -8,19 +8,43 @@ from sqlalchemy import exists, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
+from crm_api.domain.kit.errors import Example, FieldProblem, InvalidError, NotFoundError
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.contacts.schemas import MAX_TAGS
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.tags import TagChange, TagChangeStatus
-from crm_api.domain.people.tags.errors import (
-    TagChangeNotFoundError,
-    TagNotFoundError,
-    TagPeopleError,
-)
 from crm_api.domain.people.tags.schemas import PeopleFilter, TagsRequest
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
+
+
+class TagNotFoundError(NotFoundError):
+    """No contact has this tag."""
+
+    code = "tag_not_found"
+    title = "Tag not found"
+
+
+class TagChangeNotFoundError(NotFoundError):
+    """No tag change has this id."""
+
+    code = "tag_change_not_found"
+    title = "Tag change not found"
+
+
+class TagPeopleError(InvalidError):
+    """The request has both ``contact_ids`` and ``filter``, or neither, or an unknown contact id."""
+
+    code = "tag_people"
+    title = "Contacts not given correctly"
+    example = Example("/contact_ids", "Give exactly one of `contact_ids` and `filter`.")
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        super().__init__(
+            detail, errors=[FieldProblem(pointer=pointer, code=self.code, detail=detail)]
+        )
+
 
 CHUNK_CONTACTS = 2_000
 """The number of contacts that are locked at once, for some tens of milliseconds."""

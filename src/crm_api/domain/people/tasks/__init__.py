@@ -1,1 +1,1 @@
-"""Tasks of the office: what somebody must do, until when, and for whom."""
+"""Tasks of the office: what a user must do, until when, and about which contact."""

@@ -123,9 +123,9 @@ class DueTasks:
     """Open tasks that are due before an instant and assigned to one user or to nobody.
 
     Attributes:
-        due: The number of these tasks, including the overdue tasks.
-        overdue: The number of open tasks that were due before now.
-        first: Some of the tasks that ``due`` counts, the earliest due first.
+        due: The number of all these tasks.
+        overdue: The number of those tasks in ``due`` that were due before now.
+        first: The tasks that are due first, in this order. There may be fewer than ``due``.
     """
 
     due: int
@@ -160,7 +160,7 @@ async def read_due_tasks(
 def due_for(user_id: UUID | None) -> ColumnElement[bool]:
     """Return the SQL condition for tasks that are assigned to this user or to nobody.
 
-    With None, it selects only tasks that are assigned to nobody.
+    If ``user_id`` is None, the condition selects only the tasks that are assigned to nobody.
     """
     of_nobody = Task.assignee_id.is_(None)
     return of_nobody if user_id is None else or_(of_nobody, Task.assignee_id == user_id)
@@ -169,7 +169,11 @@ def due_for(user_id: UUID | None) -> ColumnElement[bool]:
 def count_due_statement(
     wanted: TaskFilter, whose: ColumnElement[bool], *, now: datetime
 ) -> Select[int, int]:
-    """Return the statement that counts matching tasks (``due``) and overdue ones (``overdue``)."""
+    """Return the statement that counts the tasks that match both conditions.
+
+    The column ``due`` is the number of these tasks. The column ``overdue`` is the number of the
+    overdue tasks among them.
+    """
     is_overdue = and_(*_conditions(TaskFilter(is_overdue=True), now=now))
     return select(
         func.count().label("due"), func.count().filter(is_overdue).label("overdue")
@@ -268,7 +272,9 @@ async def _find_contact(uow: UnitOfWork, body: TaskCreate) -> UUID | None:
 
 
 async def check_assignee(uow: UnitOfWork, user_id: UUID | None) -> None:
-    """Lock an assignee's row, so that the user is not disabled before the commit.
+    """Check that the assignee is an active user, and lock the user's row against deletion.
+
+    The lock lasts until the transaction ends. Without an assignee, nothing is checked.
 
     Raises:
         UnknownAssigneeError: The id is not the id of an active user.

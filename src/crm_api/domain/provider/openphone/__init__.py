@@ -1,1 +1,1 @@
-"""OpenPhone (Quo): the client of its API, the parsers of its JSON, its webhook signatures."""
+"""Call the API of OpenPhone (Quo), parse its JSON, and verify the signatures of its webhooks."""

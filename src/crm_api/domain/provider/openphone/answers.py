@@ -9,7 +9,7 @@ from typing import Any, Literal
 import httpx
 import orjson
 
-from crm_api.domain.kit.retry_after import read_http_date, read_retry_after
+from crm_api.domain.kit.backoff import read_http_date, read_retry_after
 from crm_api.domain.provider.openphone.json_values import first_text, identity, instant, mapping
 from crm_api.domain.provider.openphone.wire import parse_problem
 
@@ -50,8 +50,8 @@ class SendAnswer:
     """How one attempt to send ended, with facts from the provider's response.
 
     Attributes:
-        code: The provider's code, such as ``0206400``, or one of ours, such as ``http_400`` or
-            ``timeout``.
+        code: The provider's error code, such as ``0206400``, or an error code of this service, such
+            as ``http_400`` or ``timeout``.
         detail: A short reason without phone numbers; None for an accepted message.
         provider_user_id: Id of the provider's user that sent the message.
         no_id: True if the provider accepted the message but returned no readable id. Such an
@@ -60,9 +60,9 @@ class SendAnswer:
         reason: For ACCOUNT_REFUSED: ``no_credits``, ``subscription_expired``,
             ``a2p_not_approved``, ``unauthorized``, ``daily_cap``, ``not_number_user`` or
             ``number_not_found``.
-        retry_after_seconds: For LATER: how long to wait, limited to a maximum.
-        retry_after_asked: For LATER: the seconds that the provider asked for, if they exceed the
-            maximum; None otherwise.
+        retry_after_seconds: For LATER: the seconds to wait, limited to a maximum.
+        retry_after_asked: For LATER: the seconds that the provider asked for; None if they do not
+            exceed the maximum.
         server_date: The provider's time, from the ``Date`` header.
     """
 

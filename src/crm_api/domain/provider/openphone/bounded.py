@@ -25,7 +25,7 @@ async def send_bounded(
         most: Maximum size of the body in bytes, after decompression.
 
     Raises:
-        AnswerTooLongError: The body is larger; the connection is closed.
+        AnswerTooLongError: The body has more than ``most`` bytes; the connection is closed.
         httpx.HTTPError: The request failed, or the response ended too early.
     """
     response = await http.send(request, stream=True, follow_redirects=False)

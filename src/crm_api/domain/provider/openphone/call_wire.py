@@ -1,9 +1,14 @@
 """Parse calls from the provider's events.
 
-API version 2026-03-30 has ``data.resource`` and ``data.context.participants``. Legacy v4 has
-``data.object`` with ``participants``: ``[external, own]`` for incoming calls and ``[own,
-external]`` for outgoing ones; the list is sometimes empty. Legacy v3 has ``from`` and ``to``,
-recordings in ``media`` and a ``voicemail`` object.
+Each version of the provider's JSON names the numbers of a call in another way. An external number
+is that of an outside party; an own number is that of a phone line of the workspace.
+
+- 2026-03-30: ``data.context.participants`` has the lists ``external`` and ``workspace``. The call
+  is ``data.resource``.
+- Legacy v4: the list ``participants`` is ``[external, own]`` for an incoming call, and ``[own,
+  external]`` for an outgoing one. It is sometimes empty. The call is ``data.object``.
+- Legacy v3: the call has ``from`` and ``to``. Its recordings are in ``media``, and it has an object
+  ``voicemail``.
 """
 
 import re

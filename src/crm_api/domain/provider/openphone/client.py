@@ -40,7 +40,8 @@ be unclear."""
 class OpenPhoneClient:
     """Calls the provider over one connection pool; close it with ``aclose`` or ``async with``.
 
-    No layer repeats a send. A failed read is retried a few times if a retry can succeed.
+    A request that sends a message is never repeated. A failed read is retried a few times if a
+    retry can succeed.
 
     Attributes:
         lists: Reads lists page by page, so that a caller can stop and continue later.
@@ -129,11 +130,11 @@ class OpenPhoneClient:
             sender: The line's ``PN…`` id or its phone number.
             media_urls: The URLs of the files to send. OpenPhone documents no field for files. So
                 pass files only if the provider is the sandbox, or if the setting
-                ``CRM_OPENPHONE_SENDS_MEDIA`` is on. The request then contains the files in the same
-                form as received messages do.
-            gate: The time just before the SQL statement that allows this attempt (the gate).
+                ``CRM_OPENPHONE_SENDS_MEDIA`` is on. The URLs are sent in the field ``media``, which
+                received messages also have.
+            gate: The time just before the SQL statement that allows this attempt.
             call_timeout: Seconds for the whole request.
-            call_start: Maximum seconds from the gate until the request body is sent.
+            call_start: Maximum seconds from the time in ``gate`` until the request body is sent.
 
         Raises:
             asyncio.CancelledError: The task was cancelled; the outcome is unknown.

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class EventKind(StrEnum):
-    """The subject of an event. It decides which payload of the ``ProviderEvent`` is set."""
+    """The subject of an event. It decides which field of the ``ProviderEvent`` has the data."""
 
     MESSAGE = "message"
     CALL = "call"
@@ -36,10 +36,10 @@ class MessageFacts:
         from_number: The sender's number in E.164, or another identifier of the sender. It can be
             None only if the message is outgoing.
         to_numbers: The recipients; several for a group. Can be empty in an event.
-        created_at: When the message was created, by the provider's clock. ``bound_event`` replaces
-            this time if it is later than the time at which this service received the event.
-        claimed_at: The value of ``created_at`` that the provider sent. ``bound_event`` sets it;
-            before that, it is None.
+        created_at: When the message was created, by the provider's clock. A time that is later than
+            the receipt of the event is replaced by the time of the receipt (see ``bound_event``).
+        claimed_at: The time of creation that the provider sent, never replaced. It is None until
+            ``bound_message`` sets it.
     """
 
     provider_message_id: str
@@ -172,7 +172,10 @@ class TaskFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderEvent:
-    """One webhook event. Exactly one payload is set, or none if the kind is unknown.
+    """One webhook event.
+
+    Exactly one of ``message``, ``call``, ``contact`` and ``task`` is set. If the kind is unknown,
+    all four are None.
 
     Attributes:
         event_id: The provider's id ``EV…``; it is the same for every webhook that gets the event.

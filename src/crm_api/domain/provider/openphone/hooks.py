@@ -1,10 +1,12 @@
-"""Register the provider's webhooks in its two systems, and read its delivery log.
+"""Register the provider's webhooks, which are in two separate systems, and read a delivery log.
 
-A legacy webhook (``/v1/webhooks``) receives one family of events, for example events of messages.
-The provider shows its key in every response; the webhook cannot be changed. A webhook of 2026-03-30
-(``/webhooks``) receives events of several families. The provider shows its key only once. The
-webhook has a delivery log, and can be changed and tested. Each system lists only its own webhooks.
-Neither system lists webhooks that were created in the provider's app.
+- A legacy webhook (``/v1/webhooks``) receives one family of events, for example events of messages.
+  Every response about the webhook shows its key. The webhook cannot be changed.
+- A webhook of 2026-03-30 (``/webhooks``) receives events of several families. Its key is shown only
+  once. It has a delivery log, and can be changed and tested.
+
+Each system lists only its own webhooks. Neither system lists webhooks that were created in the
+provider's app.
 
 Sources: OpenPhone API description 1.0.0, read 2026-11-24; in our own words, Quo, "Webhooks"
 (2026-03-30), read 2026-11-25.
@@ -83,7 +85,7 @@ class HookApi:
 
         Raises:
             OpenPhoneBusyError: 429, 5xx or no response, even after retries.
-            OpenPhoneRefusedError: Any other 4xx; 404 from a host that has only v1.
+            OpenPhoneRefusedError: Any other 4xx. The status is 404 if the host has only API v1.
             UnreadableEventError: A webhook has no id or no address.
         """
         pages = self._reader.pages(
@@ -130,7 +132,7 @@ class HookApi:
         return parse_webhook(answer.get("data"))
 
     async def update_dated(self, webhook_id: str, **changes: Any) -> None:  # noqa: ANN401 - JSON members
-        """Change a webhook of 2026-03-30; ``events`` and ``resourceIds`` replace the old lists.
+        """Change a webhook of 2026-03-30; a new list of events or lines replaces the old list.
 
         Raises:
             OpenPhoneBusyError: 429 even after retries, 5xx or no response.

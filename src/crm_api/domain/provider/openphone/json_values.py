@@ -57,7 +57,7 @@ def first_identity(*values: object) -> str | None:
 
 
 def first_text(*values: object) -> str | None:
-    """Return the first value that is a non-empty text or a number, as text; None if none is."""
+    """Return the first non-empty text or number of the values, as text; None if there is none."""
     for value in values:
         found = text(value)
         if found is not None:
@@ -66,7 +66,10 @@ def first_text(*values: object) -> str | None:
 
 
 def texts(value: object) -> tuple[str, ...]:
-    """Return the non-empty texts of an array, or a single text, as a tuple; empty if none."""
+    """Return the texts of a JSON array as a tuple; numbers become texts.
+
+    A single text or number gives a tuple with one text. Empty texts and other values are left out.
+    """
     listed = items(value) or [value]
     return tuple(found for item in listed if (found := text(item)) is not None)
 
@@ -107,7 +110,10 @@ def _instant(value: object) -> datetime | None:
 
 
 def identifier(value: object) -> str | None:
-    """Return a phone number without spaces, or another identifier; None if empty or too long."""
+    """Return an identifier, such as an id or a phone number; None if it is empty or too long.
+
+    Spaces inside a phone number are removed.
+    """
     found = text(value)
     if found is None:
         return None
@@ -118,7 +124,10 @@ def identifier(value: object) -> str | None:
 
 
 def identifiers(value: object) -> tuple[str, ...]:
-    """Return the identifiers in a text, in a comma-separated text, or in an array of such texts."""
+    """Return the identifiers in a text, or in an array of texts.
+
+    A text can contain several identifiers, separated by commas.
+    """
     found: list[str] = []
     for item in texts(value):
         found += [one for part in item.split(",") if (one := identifier(part)) is not None]
@@ -126,7 +135,7 @@ def identifiers(value: object) -> tuple[str, ...]:
 
 
 def without_numbers(message: str, *, longest: int = 200) -> str:
-    """Shorten a message for logs and the database; replace every likely phone number by ``…``."""
+    """Shorten an error message for storage; replace everything like a phone number by ``…``."""
     # Search a little beyond the cut, so that a number at the cut is still recognised.
     kept = text(message[: longest + 50]) or ""
     return _DIGITS.sub("…", kept)[:longest]

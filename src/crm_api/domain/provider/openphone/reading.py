@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import httpx
 
-from crm_api.domain.kit.retry_after import read_retry_after
+from crm_api.domain.kit.backoff import read_retry_after
 from crm_api.domain.kit.retrying import retrying
 from crm_api.domain.provider.openphone.answers import read_json, server_date
 from crm_api.domain.provider.openphone.bounded import send_bounded
@@ -30,7 +30,7 @@ Query = list[tuple[str, str | int | float | bool | None]]
 
 
 class ReadClient:
-    """Reads JSON over one HTTP client; ``sleep`` waits a number of seconds."""
+    """Reads JSON with one HTTP client; ``sleep`` waits some seconds before a retry."""
 
     def __init__(
         self, http: httpx.AsyncClient, *, sleep: Callable[[float], Awaitable[None]]
@@ -52,10 +52,8 @@ class ReadClient:
         Args:
             path: The path of the list.
             query: The query parameters of the first page.
-            sent: The name of the query parameter in which this client sends the token of the wanted
-                page.
-            given: The name of the field of a response in which the provider gives the token of the
-                next page.
+            sent: The name of the query parameter for the token of the requested page.
+            given: The name of the response field that contains the token of the next page.
             headers: Further headers of each request.
 
         Raises:

@@ -1,10 +1,9 @@
 """Send one message with one API request to the provider, and classify the result.
 
-After a failed request, only one fact shows whether the message may have been sent: whether the
-request body was passed to the transport. The class of the exception does not show this, because a
-transport may raise the same class in both cases: the connection was refused, or the provider closed
-the connection *after* it had received the whole request. See ARCHITECTURE.md, "Sending, rule 4" and
-"Sending, rule 5".
+A failed request may have sent the message only if the request body was passed to the transport. The
+class of the exception does not show this. For example, a transport may raise the same class if the
+connection was refused, and if the provider closed the connection *after* it had received the whole
+request. See ARCHITECTURE.md, "Sending, rule 4" and "Sending, rule 5".
 """
 
 import asyncio
@@ -49,7 +48,10 @@ class GateClock:
 
 
 class BodyTooLateError(Exception):
-    """The transport asked for the body too long after the gate, or after the request had ended."""
+    """It is too late to pass the request body to the transport.
+
+    Too much time has passed since the statement that allowed the attempt, or the request has ended.
+    """
 
 
 class GatedBody(httpx.AsyncByteStream):
@@ -114,8 +116,8 @@ async def send_once(
             of the response.
 
     Raises:
-        asyncio.CancelledError: The task was cancelled, so the outcome is unknown. The attempt keeps
-            its state, and the service finds out the outcome later.
+        asyncio.CancelledError: The task was cancelled, so it is unknown whether the message was
+            sent. The service finds this out later.
     """
     # A success status means "accepted", even if the response's body cannot be read to its end.
     is_success = False

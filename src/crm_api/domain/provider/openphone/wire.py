@@ -93,7 +93,7 @@ def parse_event(payload: object) -> ProviderEvent:
 
 
 def kind_of(event_type: str) -> EventKind:
-    """Return the kind of an event type; the type must be given by its current name."""
+    """Return the kind of an event; ``event_type`` must be the current name of its type."""
     for prefix, kind in _KINDS:
         if event_type.startswith(prefix):
             return kind

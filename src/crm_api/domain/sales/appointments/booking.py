@@ -263,9 +263,9 @@ async def lock_appointment(uow: UnitOfWork, *, appointment_id: UUID) -> Appointm
 def overlaps(starts_at: datetime, ends_at: datetime) -> list[ColumnElement[bool]]:
     """Return SQL conditions for the appointments that overlap a period.
 
-    An appointment lasts at most ``LONGEST``. So an overlapping appointment starts less than
-    ``LONGEST`` before the period. With this condition, PostgreSQL reads only a small part of the
-    index of starts.
+    An appointment lasts at most ``LONGEST``, so an overlapping appointment starts less than
+    ``LONGEST`` before the period. One of the conditions says this. Because of it, PostgreSQL reads
+    only a small part of the index of starts.
     """
     return [
         Appointment.starts_at < ends_at,
@@ -277,16 +277,15 @@ def overlaps(starts_at: datetime, ends_at: datetime) -> list[ColumnElement[bool]
 def overlap_statement(
     *, assignee_id: UUID, starts_at: datetime, ends_at: datetime, except_id: UUID
 ) -> Select[UUID]:
-    """Return the statement that finds an appointment of an assignee that overlaps a period.
+    """Return the statement that selects the id of a user's earliest appointment in a period.
 
-    It returns the id of the earliest of these appointments. Only booked and held appointments are
-    considered.
+    Booked and held appointments that overlap the period are considered.
 
     Args:
         assignee_id: The user.
         starts_at: The start of the period.
         ends_at: The end of the period.
-        except_id: The id of an appointment that is left out.
+        except_id: The id of an appointment that is not considered, such as the one to change.
     """
     return (
         select(Appointment.id)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select, text
 
 from crm_api.domain.messaging.company.office_hours import OfficeHours, open_spans
-from crm_api.domain.messaging.models.company import CompanySettings
+from crm_api.domain.messaging.models.lines import CompanySettings
 from crm_api.domain.sales.appointments.booking import overlaps
 from crm_api.domain.sales.appointments.errors import FreeTimesRangeError, WorkingHoursError
 from crm_api.domain.sales.appointments.models import BUSY, Appointment
@@ -70,10 +70,13 @@ class WorkingHours:
 
 
 class Hours(Protocol):
-    """The times at which appointments may take place: ``WorkingHours`` or ``OfficeTimes``."""
+    """When appointments may take place: the interface of ``WorkingHours`` and ``OfficeTimes``."""
 
     def spans(self, begin: datetime, end: datetime) -> Iterator[Span]:
-        """Yield the hours between two instants, in UTC, the earliest first."""
+        """Yield the periods, between two instants, in which appointments may take place.
+
+        The periods are in UTC, the earliest first.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,12 +142,12 @@ async def find_free_times(
         hours: When appointments may take place.
         begin: The start of the search.
         end: The end of the search; at most 62 days after ``begin``.
-        assignee_id: The user who must be free. None: all users must be free, and there must be no
-            appointment without an assignee.
+        assignee_id: The user who must be free. If None, every user must be free, and no
+            appointment without an assignee may overlap the returned periods.
         shortest: The minimum duration of a returned period.
 
     Raises:
-        FreeTimesRangeError: The period is empty, or longer than 62 days.
+        FreeTimesRangeError: ``end`` is not after ``begin``, or more than 62 days after it.
     """
     if not timedelta(0) < end - begin <= LONGEST_PERIOD:
         raise FreeTimesRangeError

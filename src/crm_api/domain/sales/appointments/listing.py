@@ -1,20 +1,22 @@
-"""Read one appointment, and list appointments in the order of their starts."""
+"""Read one appointment; list appointments in the order of their starts, and export them as CSV."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, func, select, tuple_
 
 from crm_api.domain.identity.users.models import User
+from crm_api.domain.kit.csv_export import cell, copy_rows, end_of_page, instant, row_id, write_csv
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.sales.appointments.booking import LONGEST
 from crm_api.domain.sales.appointments.errors import AppointmentNotFoundError
 from crm_api.domain.sales.appointments.models import Appointment, AppointmentStatus
 from crm_api.domain.sales.appointments.schemas import FoundAppointment
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 NOBODY = "none"
 """Value of ``AppointmentFilter.assignee`` for appointments without an assignee."""
@@ -26,9 +28,9 @@ class AppointmentFilter:
     """Which appointments a list contains. A field that is None does not filter.
 
     Attributes:
-        starting: The start of a period. Only appointments that end after it match.
-        ending: The end of the period. Only appointments that begin before it match. With both
-            values, exactly the appointments that overlap the period match.
+        starting: The start of a period. Only appointments that overlap the period match. None: the
+            period has no start.
+        ending: The end of this period. None: the period has no end.
         assignee: The id of a user, or ``NOBODY``.
     """
 
@@ -81,7 +83,10 @@ async def list_appointments(
 def appointments_statement(
     wanted: AppointmentFilter, *, after: tuple[datetime, UUID] | None, limit: int | None
 ) -> Select[Appointment, str, str]:
-    """Return the statement for a page of appointments. If ``limit`` is None, it reads all."""
+    """Return the statement that reads a page of appointments.
+
+    If ``limit`` is None, the statement has no limit.
+    """
     statement = _appointments().where(*_conditions(wanted))
     if after is not None:
         statement = statement.where(tuple_(Appointment.starts_at, Appointment.id) > after)
@@ -116,3 +121,43 @@ def _conditions(wanted: AppointmentFilter) -> list[ColumnElement[bool]]:
     if wanted.statuses:
         conditions.append(Appointment.status.in_(wanted.statuses))
     return conditions
+
+
+Position = tuple[datetime, UUID]
+_COLUMNS: dict[str, SQLColumnExpression[Any]] = {
+    "id": row_id(Appointment.id),
+    "contact_id": row_id(Appointment.contact_id),
+    "contact_name": cell(NAME),
+    "property_id": row_id(Appointment.property_id),
+    "kind": Appointment.kind,
+    "starts_at": instant(Appointment.starts_at),
+    "ends_at": instant(Appointment.ends_at),
+    "timezone": Appointment.timezone,
+    "assignee_id": row_id(Appointment.assignee_id),
+    "assignee_name": cell(User.name),
+    "location": cell(Appointment.location),
+    "note": cell(Appointment.note),
+    "status": Appointment.status,
+    "author": cell(Appointment.author),
+    "created_at": instant(Appointment.created_at),
+    "updated_at": instant(Appointment.updated_at),
+}
+HEADER = tuple(_COLUMNS)
+
+
+def export_appointments(
+    new_uow: UnitOfWorkFactory, wanted: AppointmentFilter
+) -> AsyncIterator[bytes]:
+    """Yield the parts of a CSV file with the appointments that match, the earliest start first."""
+
+    async def next_page(uow: UnitOfWork, after: Position | None) -> tuple[bytes, Position | None]:
+        rows = appointments_statement(wanted, after=after, limit=None)
+        place = (Appointment.starts_at, Appointment.id)
+        last = await end_of_page(uow.session, rows.with_only_columns(*place))
+        shown = rows.with_only_columns(*_COLUMNS.values())
+        if last is None:
+            return await copy_rows(uow.session, shown), None
+        end = (last[0], last[1])
+        return await copy_rows(uow.session, shown.where(tuple_(*place) <= end)), end
+
+    return write_csv(new_uow, header=HEADER, next_page=next_page)

@@ -10,18 +10,12 @@ from sqlalchemy import ColumnElement, Select, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
-from crm_api.domain.kit.errors import ConflictError, NotFoundError
+from crm_api.domain.kit.errors import ConflictError, Example, NotFoundError
+from crm_api.domain.kit.examples import example_id
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.models.properties import Property
 from crm_api.domain.people.properties.errors import PropertyNotFoundError
-from crm_api.domain.sales.billing.errors import (
-    TAKEN,
-    InvoiceExistsError,
-    InvoiceNotFoundError,
-    QuoteExistsError,
-    QuoteNotFoundError,
-)
 from crm_api.domain.sales.billing.models import Invoice, InvoiceStatus, Quote, QuoteStatus
 from crm_api.domain.sales.billing.schemas import (
     BillFilter,
@@ -42,6 +36,45 @@ from crm_api.domain.sales.outcomes.state_outcomes import (
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
+TAKEN = "Another {name} has this number. Change that one, or give another number."
+
+
+class QuoteNotFoundError(NotFoundError):
+    """No quote has this id."""
+
+    code = "quote_not_found"
+    title = "Quote not found"
+
+    def __init__(self) -> None:
+        super().__init__("There is no quote with this id. GET /v1/quotes lists all quotes.")
+
+
+class InvoiceNotFoundError(NotFoundError):
+    """No invoice has this id."""
+
+    code = "invoice_not_found"
+    title = "Invoice not found"
+
+    def __init__(self) -> None:
+        super().__init__("There is no invoice with this id. GET /v1/invoices lists all invoices.")
+
+
+class QuoteExistsError(ConflictError):
+    """Another quote has this number. ``quote_id`` is the id of that quote."""
+
+    code = "quote_exists"
+    title = "Quote already exists"
+    example = Example(TAKEN.format(name="quote"), quote_id=example_id("quote"))
+
+
+class InvoiceExistsError(ConflictError):
+    """Another invoice has this number. ``invoice_id`` is the id of that invoice."""
+
+    code = "invoice_exists"
+    title = "Invoice already exists"
+    example = Example(TAKEN.format(name="invoice"), invoice_id=example_id("invoice"))
+
+
 Bill = TypeVar("Bill", Quote, Invoice)
 _RECORDED = frozenset({"contact_id", "property_id", "amount_cents"})
 """The fields whose values are also stored in outcomes."""
@@ -49,7 +82,7 @@ _RECORDED = frozenset({"contact_id", "property_id", "amount_cents"})
 
 @dataclass(frozen=True, kw_only=True)
 class BillKind(Generic[Bill]):
-    """What differs between quotes and invoices.
+    """The table, the errors and the outcomes of quotes, or those of invoices.
 
     Attributes:
         name: ``quote`` or ``invoice``. The external ids of the outcomes begin with this name.
@@ -137,8 +170,8 @@ async def change_bill(
 ) -> Bill:
     """Change a quote or an invoice.
 
-    If the status is new, record its outcome. If a value changes that the recorded outcomes contain,
-    correct these outcomes.
+    A new status is recorded as an outcome. If a value changes that is also stored in the recorded
+    outcomes, such as the amount, these outcomes are corrected.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -275,7 +308,10 @@ def bills_statement(
     after: tuple[datetime, UUID] | None,
     limit: int | None,
 ) -> Select[Bill]:
-    """Return the statement for a page of quotes or invoices. If ``limit`` is None, it reads all."""
+    """Return the statement that reads a page of quotes or invoices.
+
+    If ``limit`` is None, the statement has no limit.
+    """
     table = kind.table
     conditions: list[ColumnElement[bool]] = []
     if wanted.status is not None:

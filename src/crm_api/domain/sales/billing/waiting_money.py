@@ -1,4 +1,7 @@
-"""Find waiting money: approved quotes without an appointment, and unpaid invoices."""
+"""Find waiting money: approved quotes without an appointment, and unpaid invoices.
+
+Quotes that were approved more than 365 days ago are left out.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,8 +55,8 @@ class WaitingMoney:
     Attributes:
         sums: One sum per kind and currency, in the order of the currencies. Empty if there is no
             waiting money.
-        quotes: The quotes that have waited longest, in the order of their approval.
-        invoices: The oldest unpaid invoices, the oldest first.
+        quotes: Some of these quotes, the earliest approval first.
+        invoices: Some of these invoices, the oldest first.
     """
 
     sums: Sequence[WaitingSum]
@@ -81,7 +84,11 @@ FIRST_INVOICES = select(Invoice).from_statement(
 
 
 async def read_waiting_money(uow: UnitOfWork, *, most: int, now: datetime) -> WaitingMoney:
-    """Return the sums of the waiting money, with up to ``most`` quotes and ``most`` invoices."""
+    """Return the sums of quotes and invoices for which the company waits, and some of each.
+
+    Waiting quotes are approved and have no appointment. Waiting invoices are unpaid. Up to ``most``
+    quotes and ``most`` invoices are returned.
+    """
     approved = {"before": now, "since": now - NOT_OLDER}
     return WaitingMoney(
         sums=typed_rows(WaitingSum, await uow.session.execute(SUMS, approved)),

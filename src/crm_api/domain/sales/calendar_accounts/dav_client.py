@@ -80,7 +80,7 @@ class Changes:
 
 @dataclass(frozen=True, kw_only=True)
 class Login:
-    """The account at a CalDAV server."""
+    """The user name and the password for a CalDAV server."""
 
     username: str
     password: str = field(repr=False)
@@ -94,8 +94,8 @@ class Login:
 class DavClient:
     """A client for one calendar; ``async with`` opens and closes its connection.
 
-    Redirects are not followed, and every path is on the host of the calendar, because the requests
-    carry the password.
+    Each request contains the password. So requests go only to the host of the calendar, and
+    redirects are not followed.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class DavClient:
         ]
 
     async def write_event(self, href: str, body: bytes, *, etag: str | None) -> Resource | None:
-        """Write an event, and return it with its new version.
+        """Create an event, or replace a version of it.
 
         Args:
             href: The path of the event.
@@ -187,8 +187,8 @@ class DavClient:
             etag: The version to replace; None: create the event.
 
         Returns:
-            None if nothing was written: the calendar has another version of the event, the event to
-            replace is gone, or the event to create exists.
+            The event with its new version; None if nothing was written. An event is not replaced if
+            it is gone or has another version than ``etag``. An event is not created if it exists.
 
         Raises:
             CalendarServerError: The server cannot be used now, or refuses the event.
@@ -203,7 +203,9 @@ class DavClient:
         return Resource(href=href, etag=answer.get("etag"))
 
     async def delete_event(self, href: str, *, etag: str | None) -> bool:
-        """Delete an event. If the calendar has another version, keep the event and return False.
+        """Delete an event; return False if the event now has another version than ``etag``.
+
+        Such an event is kept. If ``etag`` is None, every version is deleted.
 
         Raises:
             CalendarServerError: The server cannot be used now.
@@ -363,9 +365,9 @@ def _etag(node: ET.Element) -> str | None:
 def _refused(what: str, status: int) -> CalendarServerError:
     if status in {401, 403}:
         return CalendarServerError(
-            f"The calendar server refused to {what} (status {status}). Check user name and "
-            "password, and whether the account may write to this calendar; then create the "
-            "account again."
+            f"The calendar server refused to {what} (status {status}). Check the user name "
+            "and the password, and whether this user may write to the calendar. Then create the "
+            "calendar account again."
         )
     if 300 <= status < 400:  # noqa: PLR2004 - the redirects of HTTP
         return CalendarServerError(

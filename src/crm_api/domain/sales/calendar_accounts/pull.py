@@ -13,14 +13,10 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Select, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.sales.appointments import booking
-from crm_api.domain.sales.appointments.models import (
-    Appointment,
-    AppointmentKind,
-    AppointmentStatus,
-)
+from crm_api.domain.sales.appointments.models import Appointment, AppointmentKind, AppointmentStatus
 from crm_api.domain.sales.calendar_accounts.dav_client import Changes, Resource
 from crm_api.domain.sales.calendar_accounts.models import (
     CalendarAccount,
@@ -28,12 +24,7 @@ from crm_api.domain.sales.calendar_accounts.models import (
     CalendarEvent,
 )
 from crm_api.domain.sales.calendar_accounts.remote_events import RemoteEvent, read_remote_event
-from crm_api.domain.sales.calendars.rendering import (
-    HOST,
-    CalendarEntry,
-    digest_of,
-    read_entry,
-)
+from crm_api.domain.sales.calendars.rendering import HOST, CalendarEntry, digest_of, read_entry
 from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id
 
@@ -104,7 +95,7 @@ def deleted_hrefs(changes: Changes, known: dict[str, KnownEvent]) -> set[str]:
 def parse_events(
     resources: Sequence[Resource], *, timezone: str, now: datetime
 ) -> list[tuple[Resource, RemoteEvent | None]]:
-    """Parse events, in the order of their paths. A resource that cannot be read has None.
+    """Parse the event of each resource, in the order of paths; None for an unreadable event.
 
     The occurrences of recurring events are computed slowly, so call this function in a thread.
     """

@@ -1,9 +1,9 @@
 """Write changed appointments to a calendar, and delete events that must not be in it any more.
 
-Each event is written in three steps: store the intent, send the request, store the response. If the
-response is lost, the next synchronisation finds the event by its UID, so the event is not created
-twice. The stored intent contains the start and the end of the event. The event in the calendar
-still has them, so it does not count as moved by a person.
+Each event is written in three steps: store the intent, send the request, store the response. The
+stored intent contains the UID, the start and the end of the event. If the response is lost, the
+next synchronisation finds the event by this UID, so the event is not created twice. The event in
+the calendar has the stored start and end, which shows that no person has moved the event.
 """
 
 from dataclasses import dataclass
@@ -151,10 +151,10 @@ async def _intend(
 
 
 async def write_one(new_uow: UnitOfWorkFactory, client: DavClient, planned: PlannedWrite) -> bool:
-    """Write or delete one event. Return False if it was changed in the calendar meanwhile.
+    """Write or delete one event; return False if the event was changed in the calendar meanwhile.
 
-    In this case nothing is written: the next synchronisation reads the event and applies its
-    change to the appointment.
+    A changed event is not written or deleted. The next synchronisation reads the event, and applies
+    the change to the appointment.
 
     Raises:
         CalendarServerError: The server cannot be used now.

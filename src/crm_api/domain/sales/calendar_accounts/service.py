@@ -1,4 +1,4 @@
-"""Create, list, delete and claim calendar accounts."""
+"""Create, list and delete calendar accounts, and claim an account to synchronise it."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -97,9 +97,10 @@ async def create_account(
 
 
 def about_password(account_id: UUID) -> str:
-    """Return the purpose of an account's encrypted password: the argument ``about`` of ``seal``.
+    """Return the purpose for which the password of an account is encrypted (see ``seal``).
 
-    Because of it, the password of one account cannot be decrypted as that of another account.
+    The purpose contains the id of the account. So the encrypted password of one account cannot be
+    decrypted as the password of another account.
     """
     return f"calendar account {account_id}"
 
@@ -188,7 +189,8 @@ async def delete_account(uow: UnitOfWork, *, account_id: UUID) -> None:
 async def request_sync(uow: UnitOfWork, *, now: datetime) -> None:
     """Schedule a synchronisation now for each calendar whose last synchronisation did not fail.
 
-    Call this after a change of an appointment.
+    After a failure, a calendar keeps the time of its next try. Call this function after a change of
+    an appointment.
     """
     statement = (
         update(CalendarAccount)

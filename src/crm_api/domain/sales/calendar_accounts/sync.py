@@ -42,16 +42,16 @@ async def synchronise(
 ) -> SyncFigures:
     """Apply the changes of a claimed calendar, write changed appointments to it, end the claim.
 
-    No transaction is open while the server is called. If a run ends early, the next run starts at
-    the last sync token that was stored. It may read some events again, but it does not apply a
-    change twice. An error of the server is stored in the account.
+    No transaction is open while the server is called. If a synchronisation ends early, the next one
+    starts at the last sync token that was stored. It may read some events again, but it does not
+    apply a change twice. An error of the server is stored in the account.
 
     Args:
         new_uow: Opens a transaction.
         account: The claimed account.
         client: An open client of its calendar.
         now: The clock.
-        is_over: Returns True when the run must end. The next run then continues.
+        is_over: Returns True when this synchronisation must end. The next one then continues.
     """
     figures = SyncFigures()
     try:

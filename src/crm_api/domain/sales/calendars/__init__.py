@@ -1,1 +1,1 @@
-"""Appointments as iCalendar: files and feeds."""
+"""Offer appointments in the iCalendar format, as files and as feeds."""

@@ -6,26 +6,166 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, func, select, tuple_, update
+from pydantic import StrictBool
+from sqlalchemy import (
+    ForeignKey,
+    Index,
+    LargeBinary,
+    Select,
+    UniqueConstraint,
+    bindparam,
+    func,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.identity.users.models import User, UserStatus
+from crm_api.domain.kit.errors import ConflictError, Example, GoneError, NotFoundError
+from crm_api.domain.kit.examples import example, example_id
+from crm_api.domain.kit.fields import Name200
 from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.people.tasks.errors import UnknownAssigneeError
 from crm_api.domain.sales.appointments.models import Appointment
-from crm_api.domain.sales.calendars.feed_errors import (
-    CalendarAddressUnknownError,
-    CalendarFeedGoneError,
-    CalendarFeedNotFoundError,
-    TooManyCalendarFeedsError,
-)
-from crm_api.domain.sales.calendars.feed_models import CalendarFeed
-from crm_api.domain.sales.calendars.feed_schemas import CalendarFeedCreate
 from crm_api.domain.sales.calendars.rendering import (
     CalendarEntry,
     entries_statement,
     write_calendar,
 )
-from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.platform.database import Base, UnitOfWork, typed_rows
+from crm_api.platform.ids import new_id
+
+
+class CalendarFeed(Base):
+    """A secret address under which calendar programs read appointments without signing in.
+
+    Only a SHA-256 hash of the token in the address is stored. The row of a deleted feed stays: its
+    address answers with status 410, so that calendar programs stop their requests.
+    """
+
+    __tablename__ = "calendar_feed"
+    __table_args__ = (
+        UniqueConstraint("token_hash"),
+        Index("idx_calendar_feed_created", "created_at", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str]
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    assignee_id: Mapped[UUID | None] = mapped_column(ForeignKey("app_user.id", ondelete="CASCADE"))
+    """The user whose appointments the feed shows. None: the feed shows those of all users."""
+    busy_only: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether the feed shows only that somebody is busy."""
+    author: Mapped[str]
+    """The API key or user that created the feed."""
+    created_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
+
+
+class CalendarFeedNotFoundError(NotFoundError):
+    """No calendar feed has this id."""
+
+    code = "calendar_feed_not_found"
+    title = "Calendar feed not found"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is no calendar feed with this id. GET /v1/calendar-feeds lists the feeds."
+        )
+
+
+class CalendarAddressUnknownError(NotFoundError):
+    """The secret address of a calendar feed is wrong."""
+
+    code = "calendar_not_found"
+    title = "Calendar not found"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is no calendar at this address. Copy the whole address again, or ask for a new "
+            "one."
+        )
+
+
+class CalendarFeedGoneError(GoneError):
+    """The calendar feed was deleted, or its user is disabled."""
+
+    code = "calendar_gone"
+    title = "Calendar no longer available"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This calendar was withdrawn. Remove it from your calendar program, or ask for a new "
+            "address."
+        )
+
+
+class TooManyCalendarFeedsError(ConflictError):
+    """The maximum number of calendar feeds exists."""
+
+    code = "too_many_calendar_feeds"
+    title = "Too many calendar feeds"
+    example = Example("There are 200 calendar feeds, which is the maximum. Delete one first.")
+
+
+NAME = "Visits of Olga"
+
+
+class CalendarFeedCreate(RequestModel):
+    """A new calendar feed.
+
+    Attributes:
+        name: The name that calendar programs show.
+        assignee_id: The user whose appointments the feed shows. If null, it shows those of all
+            users.
+        busy_only: True to show only when somebody is busy, without people and places.
+    """
+
+    model_config = example(name=NAME, assignee_id=example_id("user"))
+
+    name: Name200
+    assignee_id: UUID | None = None
+    busy_only: StrictBool = False
+
+
+class CalendarFeedRead(ReadModel):
+    """A calendar feed.
+
+    Attributes:
+        name: The name that calendar programs show.
+        assignee_id: The user whose appointments the feed shows. If null, it shows those of all
+            users.
+        busy_only: Whether the feed shows only when somebody is busy.
+        author: Who created it: the name of an API key, or the e-mail address of a user.
+    """
+
+    model_config = example(name=NAME, busy_only=False, author="olga@granite.example.com")
+
+    id: Id
+    name: str
+    assignee_id: Id | None
+    busy_only: bool
+    author: str
+    created_at: Instant
+
+
+class CalendarFeedCreated(CalendarFeedRead):
+    """A new calendar feed with its address, which is shown only now.
+
+    Attributes:
+        url: The secret address. Everybody who knows it can read the calendar without signing in.
+    """
+
+    model_config = example(
+        CalendarFeedRead,
+        url="https://crm.example.com/calendar/Yk3vJ0m8q2h5s7d9f1g4k6l8.ics",
+    )
+
+    url: str
+
 
 TOKEN_BYTES = 32
 """The number of random bytes in a token: so many that nobody can guess the address."""
@@ -156,7 +296,7 @@ def feed_statement(*, assignee_id: UUID | None, now: datetime) -> Select[*tuple[
 
 
 def write_feed(feed: CalendarFeed, entries: list[CalendarEntry]) -> bytes:
-    """Return the iCalendar text of a feed. It stays the same until an appointment changes."""
+    """Return the iCalendar text of a feed; the text stays the same until an appointment changes."""
     return write_calendar(entries, name=feed.name, busy_only=feed.busy_only)
 
 

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from crm_api.domain.imports.contacts.column_names import PHONE_RANK
-from crm_api.domain.imports.contacts.column_values import (
+from crm_api.domain.imports.contacts.columns import (
     MAJORITY,
+    PHONE_RANK,
     ColumnBasis,
     has_no_phones,
     is_phone,
@@ -94,9 +94,9 @@ def noun_of(header: Sequence[str], mapping: Mapping[str, str | None]) -> str | N
     """Find out from the column names what each row of a file describes.
 
     Returns:
-        The word with which a column name begins: ``invoice``, ``quote``, ``estimate`` or
-        ``appointment``. None if no column name begins with one of these words, or if different
-        words occur. Also None if the file has a column for the kind of the outcome.
+        ``invoice``, ``quote``, ``estimate`` or ``appointment``, if exactly one of these words is
+        the beginning of column names, such as ``Invoice Date``. Otherwise None. Also None if the
+        file has a column for the kind of the outcome.
     """
     if "kind" in mapping.values():
         return None

@@ -74,7 +74,7 @@ def examine_outcomes(path: Path, overrides: Mapping[str, str | None] | None = No
 
 
 class OutcomeSourceFile:
-    """Reads the outcomes of one file, and remembers their ids to find repeated rows."""
+    """Reads the outcomes of one file, and finds rows that repeat an earlier row of the file."""
 
     def __init__(self, path: Path, mapping: Mapping[str, str | None]) -> None:
         """Open the file.
@@ -114,7 +114,10 @@ class OutcomeSourceFile:
         return count
 
     def skip_to(self, position: int) -> None:
-        """Skip rows of the file until ``position`` rows are read. Their ids are remembered."""
+        """Skip the first ``position`` rows of the file.
+
+        Their ids are remembered, so a later row that repeats a skipped row is still found.
+        """
         while self._position < position and self.next_chunk(position - self._position):
             pass
 

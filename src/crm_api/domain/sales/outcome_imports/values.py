@@ -113,7 +113,7 @@ def read_kind(kind: str, status: str, *, noun: str | None) -> OutcomeKind:
 
 
 def read_cents(cell: str) -> int | None:
-    """Return an amount of dollars such as ``$1,234.50`` in cents; None for an empty cell.
+    """Convert an amount in dollars, such as ``$1,234.50``, to cents; None for an empty cell.
 
     Raises:
         CellError: The cell is not an amount from 0 to 10,000,000,000 dollars in whole cents.

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm_api.domain.kit.checks import one_of
+from crm_api.domain.kit.vocabulary import one_of
 from crm_api.platform.database import Base
 from crm_api.platform.ids import new_id
 
@@ -117,10 +117,10 @@ class Outcome(Base):
 class OutcomeSubject(Base):
     """The person of an outcome, and of its reversal.
 
-    ``contact_id`` is the contact at the time of recording. After a merge, ``contact.merged_into``
-    leads to the present contact. ``phone`` is set only while no contact has this phone number. When
-    such a contact appears, triggers (``migrations/objects/adopt_outcomes*.sql``) set
-    ``contact_id``.
+    ``contact_id`` is the contact at the time of recording. If this contact was merged later,
+    ``contact.merged_into`` is the id of the present contact. ``phone`` is set only while no contact
+    has this phone number. When a contact gets the number, triggers
+    (``migrations/objects/adopt_outcomes*.sql``) set ``contact_id`` and clear ``phone``.
     """
 
     __tablename__ = "outcome_subject"

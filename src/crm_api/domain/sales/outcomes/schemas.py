@@ -69,17 +69,21 @@ class OutcomeRead(ReadModel):
             erasure, and for callers without the scope `contacts:read`.
         phone: The phone number of the person. Null after an erasure, if the contact was deleted,
             and for callers without the scope `contacts:read`.
-        property_id: The property that the outcome is about; null if none.
+        property_id: The property that the outcome is about. Null if none, and for callers without
+            the scope `contacts:read`.
         amount_cents: The amount in cents, negative in a reversal; null if the outcome has none.
         currency: The currency of the amount.
         occurred_at: When the outcome happened; for a reversal, when it was recorded.
         source: Where the information comes from.
-        external_id: The id at the source; null after an erasure.
+        external_id: The id of the outcome at its source. Null if none, after an erasure, and for
+            callers without the scope `contacts:read`.
         reverses_id: The id of the outcome that this one reverses; null if it is not a reversal.
         reversed_by_id: The id of the reversal of this outcome; null if it was not reversed.
         recorded_by: Who recorded it: the name of an API key, or the e-mail address of a user.
-        first_name: The first name of the contact; null like `contact_id`, or if it has none.
-        last_name: The last name of the contact; null like `contact_id`, or if it has none.
+        first_name: The first name of the contact. Null if `contact_id` is null, or if the contact
+            has no first name.
+        last_name: The last name of the contact. Null if `contact_id` is null, or if the contact has
+            no last name.
     """
 
     model_config = example(

@@ -1,6 +1,6 @@
 """Record an outcome once for each status of an appointment, a quote or an invoice.
 
-The row of the appointment, quote or invoice has the ids of its outcomes, by status. The row is
+The row of the appointment, quote or invoice stores the id of the outcome of each status. The row is
 locked, so that two requests at the same time do not record an outcome twice. When a recorded value
 changes, the outcome is reversed, and recorded again with the new value.
 """
@@ -37,11 +37,11 @@ class Recorder:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """The values of an appointment, a quote or an invoice that are copied to its outcomes.
+    """The appointment, quote or invoice that outcomes are about, with the values copied to them.
 
     Attributes:
-        name: The beginning of the external ids, such as ``quote``.
-        known: The ids of the outcomes that are recorded, by status.
+        name: ``appointment``, ``quote`` or ``invoice``; the external ids begin with this name.
+        known: Maps each status that has an outcome to the id of the outcome.
     """
 
     name: str
@@ -83,7 +83,7 @@ async def record_state(
     """Record the outcome of the subject's status, unless it was already recorded.
 
     Returns:
-        The ids of the outcomes of the subject, by status.
+        The id of each outcome of the subject; the keys are the statuses.
 
     Raises:
         ContactNotFoundError: The contact was deleted.
@@ -120,13 +120,13 @@ async def correct_outcomes(
     Args:
         uow: The unit of work.
         subject: The appointment, quote or invoice with its new values.
-        occurred: When the outcomes happened, by status, if this has changed. Outcomes of other
-            statuses keep their instants.
+        occurred: Maps a status to the new instant of its outcome. The outcomes of other statuses
+            keep their instants.
         recorder: Who records.
         now: The present instant.
 
     Returns:
-        The ids of the outcomes of the subject, by status.
+        The id of each outcome of the subject; the keys are the statuses.
 
     Raises:
         ContactNotFoundError: The contact was deleted.

@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm_api.domain.kit.checks import one_of
+from crm_api.domain.kit.vocabulary import one_of
 from crm_api.platform.database import Base
 from crm_api.platform.ids import new_id
 
@@ -67,7 +67,7 @@ class ReminderReason(StrEnum):
 
 
 class ReminderRule(Base):
-    """A rule: which appointments get which reminder, and how long before they begin."""
+    """A rule that sends a message a number of hours before each appointment of certain kinds."""
 
     __tablename__ = "reminder_rule"
     __table_args__ = (
@@ -90,7 +90,7 @@ class ReminderRule(Base):
 
 
 class AppointmentReminder(Base):
-    """A reminder of an appointment that a rule made for one start of the appointment.
+    """A reminder that a rule made for one start time of an appointment.
 
     If the appointment is moved, the rule makes another reminder for the new start.
     """

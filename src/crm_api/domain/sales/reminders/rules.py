@@ -7,14 +7,50 @@ from sqlalchemy import Select, delete, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from crm_api.domain.campaigns.templates.template_text import find_template_faults
+from crm_api.domain.kit.errors import Example, FieldProblem, InvalidError, NotFoundError
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.messaging.conversations.errors import UnknownLineError
 from crm_api.domain.messaging.models.lines import Line
-from crm_api.domain.sales.reminders.errors import InvalidReminderError, ReminderRuleNotFoundError
 from crm_api.domain.sales.reminders.models import AppointmentReminder, ReminderRule
 from crm_api.domain.sales.reminders.schemas import ReminderRuleCreate, ReminderRuleUpdate
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
+
+
+class ReminderRuleNotFoundError(NotFoundError):
+    """No reminder rule has this id."""
+
+    code = "reminder_rule_not_found"
+    title = "Reminder rule not found"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is no reminder rule with this id. GET /v1/reminder-rules lists the rules."
+        )
+
+
+class InvalidReminderError(InvalidError):
+    """The message of a reminder rule has faults; ``errors`` lists them."""
+
+    code = "invalid_reminder"
+    title = "Reminder not accepted"
+    pointer = "/body"
+    example = Example(
+        [
+            FieldProblem(
+                pointer="/body",
+                code="unknown_variable",
+                detail="line 1, column 4: the variable appointment.day does not exist.",
+            )
+        ]
+    )
+
+    def __init__(self, faults: list[FieldProblem]) -> None:
+        super().__init__(
+            f"The message has {len(faults)} fault(s). Correct all of them as `errors` describes.",
+            errors=faults,
+        )
+
 
 VARIABLES = {"appointment": frozenset({"date", "time", "kind", "location", "assignee"})}
 """The variables of a reminder message, in addition to the variables of campaigns."""

@@ -34,8 +34,8 @@ class ReminderRuleCreate(RequestModel):
     Attributes:
         name: The name of the rule.
         line_id: The phone line that sends the message.
-        body: The message in Liquid, with the variables of campaigns, and `appointment.date`,
-            `appointment.time`, `appointment.kind`, `appointment.location` and
+        body: The message in Liquid. It may use the variables of campaign messages, and also
+            `appointment.date`, `appointment.time`, `appointment.kind`, `appointment.location` and
             `appointment.assignee`.
         hours_before: How many hours before the start of the appointment the message is sent.
         kinds: The kinds of appointments that get the message. The default is all kinds.

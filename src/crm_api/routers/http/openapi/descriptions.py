@@ -116,10 +116,11 @@ _THINGS = {
 
 
 def tidy_docstrings(document: Node) -> None:
-    """Remove the sections ("Attributes:", "Raises:") from all descriptions in the document.
+    """Remove the docstring sections ("Attributes:", "Raises:") from all descriptions.
 
-    ``DocumentedModel`` has already described the properties. The description of an enumeration
-    gets a list of the values instead.
+    The class ``DocumentedModel`` has already copied the attributes of each model to the
+    descriptions of its properties. An enumeration has no properties, so its description gets a list
+    of its values instead.
     """
     for schema in document["components"]["schemas"].values():
         text, attributes = split_docstring(schema.get("description", ""))
@@ -140,8 +141,8 @@ def _with_values(text: str, attributes: dict[str, str]) -> str:
 def describe_answers(document: Node) -> None:
     """Describe each response that has no description.
 
-    The text is the first paragraph of the description of the body's model. If this model has no
-    description, the text is a fixed sentence.
+    The description is the first paragraph of the docstring of the model in the response body. If
+    there is no such docstring, the description is a fixed sentence.
     """
     for _, _, operation in operations(document):
         for answer in operation["responses"].values():
@@ -160,7 +161,7 @@ def _first_sentence(document: Node, answer: Node) -> str:
 
 
 def describe_parameters(document: Node) -> None:
-    """Describe each id in a path, and set the format of each parameter that takes a list."""
+    """Describe each id in a path, and state how lists are sent: ``?status=a&status=b``."""
     for _, _, operation in operations(document):
         for parameter in operation.get("parameters", ()):
             name, schema = parameter["name"], parameter["schema"]
@@ -172,9 +173,11 @@ def describe_parameters(document: Node) -> None:
 
 
 def describe_properties(document: Node) -> None:
-    """Describe each property without a description, in a text made from its name and its model.
+    """Describe each property that has no description.
 
-    A property that is an enumeration gets the first line of the enumeration's description.
+    The name of the property decides the text. The text may contain the name of the model, such as
+    "The time of the call." for ``at``. If there is no text for the name, and the property is an
+    enumeration, the text is the first line of the enumeration's description.
     """
     schemas = document["components"]["schemas"]
     for model, schema in schemas.items():

@@ -26,7 +26,7 @@ name."""
 
 
 def name_schemas(document: Node) -> None:
-    """Move the schema of every object and enumeration to the named schemas of the document.
+    """Move the schema of every object and enumeration to ``components/schemas``, under a name.
 
     The document is changed in place.
     """
@@ -46,7 +46,11 @@ def name_schemas(document: Node) -> None:
 
 
 def is_plain(schema: Node) -> bool:
-    """Return True if a schema needs no new name: a reference, a string, or a choice of these."""
+    """Return True if a schema needs no new name.
+
+    A reference, a string, null and an empty schema need none. The same is true for a choice
+    (``anyOf``) of such schemas.
+    """
     if "$ref" in schema or schema.get("type") in {"string", "null"} or not schema:
         return True
     return "anyOf" in schema and all(is_plain(one) for one in schema["anyOf"])

@@ -1,0 +1,122 @@
+"""Approve a campaign, and refuse to start a campaign that needs an approval and has none.
+
+A campaign needs an approval only if the company's setting ``require_approval`` is on. Then the
+campaign may start if another person approved it since its last change, or if each of its message
+bodies is an approved version of a template.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from sqlalchemy import select, tuple_, update
+
+from crm_api.domain.campaigns.campaign_detail import CampaignDetail, load_detail, lock_campaign
+from crm_api.domain.campaigns.errors import (
+    ApprovalNeededError,
+    CampaignNotEditableError,
+    OwnApprovalError,
+)
+from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.campaigns.templates.models import TemplateStatus, TemplateVersion
+from crm_api.domain.campaigns.templates.schemas import Note
+from crm_api.domain.campaigns.templates.versions import Author
+from crm_api.domain.kit.audit_log import note_decision
+from crm_api.domain.kit.examples import example
+from crm_api.domain.kit.fields import BlankIsNull
+from crm_api.domain.kit.schemas import RequestModel
+from crm_api.domain.messaging.company.service import is_approval_required
+from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
+from crm_api.platform.database import UnitOfWork
+
+
+class CampaignApproval(RequestModel):
+    """An approval of a campaign.
+
+    Attributes:
+        note: A note for the audit log; null for none.
+    """
+
+    model_config = example(note="Checked with the owner.")
+
+    note: Annotated[Note | None, BlankIsNull] = None
+
+
+async def approve_campaign(
+    uow: UnitOfWork, *, campaign_id: UUID, by: Author, note: str | None, now: datetime
+) -> CampaignDetail:
+    """Approve a draft as it is now. A later change of the draft removes the approval.
+
+    A second approval changes nothing.
+
+    Raises:
+        CampaignNotFoundError: The campaign does not exist.
+        OwnApprovalError: The caller wrote the campaign, or changed it.
+        CampaignNotEditableError: The campaign is not a draft.
+    """
+    campaign = await lock_campaign(uow, campaign_id)
+    if by.id in campaign.author_ids:
+        raise OwnApprovalError("campaign")
+    if campaign.status != CampaignStatus.DRAFT:
+        raise CampaignNotEditableError(
+            f"The campaign is {campaign.status}. Only a draft can be approved."
+        )
+    if campaign.approved_at is None:
+        await uow.session.execute(
+            update(Campaign)
+            .where(Campaign.id == campaign_id)
+            .values(approved_at=now, approved_by=by.name, updated_at=now)
+        )
+        await note_decision(
+            uow,
+            actor=by.name,
+            action="approve_campaign",
+            subject=str(campaign_id),
+            detail={} if note is None else {"note": note},
+            now=now,
+        )
+        campaign = await lock_campaign(uow, campaign_id)
+    return await load_detail(uow, campaign)
+
+
+async def require_approval(uow: UnitOfWork, detail: CampaignDetail) -> None:
+    """Raise an error if the campaign needs an approval to start, and has none.
+
+    Raises:
+        ApprovalNeededError: The setting ``require_approval`` is on, nobody approved the campaign
+            since its last change, and at least one message body is not an approved version of a
+            template.
+    """
+    if detail.campaign.approved_at is not None or not await is_approval_required(uow):
+        return
+    texts = dict(_texts(detail))
+    places = {source for source in texts.values() if source is not None}
+    found = await uow.session.execute(
+        select(TemplateVersion.template_id, TemplateVersion.version).where(
+            tuple_(TemplateVersion.template_id, TemplateVersion.version).in_(places),
+            TemplateVersion.status == TemplateStatus.APPROVED,
+        )
+    )
+    approved = {(row.template_id, row.version) for row in found}
+    missing = [name for name, source in texts.items() if source not in approved]
+    if missing:
+        raise ApprovalNeededError(detail.campaign.id, texts=missing)
+
+
+def _texts(detail: CampaignDetail) -> Iterator[tuple[str, tuple[UUID, int] | None]]:
+    """Yield the name and the template version of each message body of a campaign.
+
+    An example of a name is "follow-up 1". The template version is the one from which the body was
+    copied, as the template's id and the version number; None if the body was not copied.
+    """
+    for variant in detail.variants:
+        source = None
+        if variant.template_id is not None and variant.template_version is not None:
+            source = (variant.template_id, variant.template_version)
+        yield f"the variant {variant.name}", source
+    for position, follow_up in enumerate(detail.campaign.follow_ups, start=1):
+        source = None
+        if follow_up.get("template_version") is not None:
+            source = (UUID(follow_up["template_id"]), follow_up["template_version"])
+        yield f"follow-up {position}", source

@@ -1,1 +1,0 @@
-"""Approval of campaigns by a person who did not write them."""

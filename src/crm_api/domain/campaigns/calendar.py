@@ -1,0 +1,360 @@
+"""Read the calendar of campaigns for a period: campaigns, occurrences, planned messages."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from itertools import islice
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Select, func, or_, select
+
+from crm_api.domain.campaigns.errors import InvalidCampaignError
+from crm_api.domain.campaigns.forecast.service import plan_days
+from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.campaigns.recurrence import occurrences
+from crm_api.domain.consent.legal_rules.rules import RuleBook
+from crm_api.domain.kit.errors import FieldProblem
+from crm_api.domain.kit.examples import CAMPAIGN, example, example_id
+from crm_api.domain.kit.schemas import Id, Instant, ReadModel
+from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
+from crm_api.platform.database import UnitOfWork
+
+
+class CalendarCampaign(ReadModel):
+    """A campaign that begins in the period of the calendar, or is in progress in it.
+
+    Attributes:
+        id: The id of the campaign.
+        name: The name of the campaign.
+        line_id: The id of the line that sends the messages.
+        status: The status of the campaign.
+        starts_at: When the campaign begins or began. This is its ``start_at``, or the instant at
+            which a user started it; if both exist, the later one.
+        ends_at: When the campaign was completed or cancelled; before that, its ``end_at``; null if
+            neither is known.
+        series_id: The repeated campaign that created this occurrence; null for other campaigns.
+    """
+
+    model_config = example(
+        id=CAMPAIGN,
+        name="Foundation check, December",
+        status="scheduled",
+        starts_at="2026-12-07T14:00:00.000Z",
+        ends_at=None,
+        series_id=None,
+    )
+
+    id: Id
+    name: str
+    line_id: Id
+    status: CampaignStatus
+    starts_at: Instant
+    ends_at: Instant | None
+    series_id: Id | None
+
+
+class CalendarOccurrence(ReadModel):
+    """An occurrence of a repeated campaign, other than its first.
+
+    Attributes:
+        series_id: The id of the repeated campaign.
+        name: The name of the repeated campaign, or of the occurrence if it is drafted.
+        line_id: The id of the line that sends the messages.
+        at: The instant of the occurrence.
+        campaign_id: The id of the campaign that was drafted for the occurrence; null until then.
+        status: The status of that campaign; null until it is drafted.
+    """
+
+    model_config = example(
+        series_id=example_id("series"),
+        name="Foundation check",
+        at="2026-12-14T14:00:00.000Z",
+        campaign_id=None,
+        status=None,
+    )
+
+    series_id: Id
+    name: str
+    line_id: Id
+    at: Instant
+    campaign_id: Id | None
+    status: CampaignStatus | None
+
+
+class CalendarDay(ReadModel):
+    """The messages that are planned for one line on one day.
+
+    Attributes:
+        date: The day, in the time zone of the line.
+        line_id: The id of the line.
+        planned: The number of messages that the scheduled and running campaigns of the line will
+            probably send on the day, follow-ups included.
+        daily_limit: The daily limit of the line.
+    """
+
+    model_config = example(planned=125, daily_limit=125)
+
+    date: date
+    line_id: Id
+    planned: int
+    daily_limit: int
+
+
+class CampaignCalendar(ReadModel):
+    """What happens in a period: campaigns, occurrences of repeated campaigns, and planned messages.
+
+    Attributes:
+        starts_at: The beginning of the period.
+        ends_at: The end of the period (exclusive).
+        timezone: The time zone of the dates in the request. A date such as ``2026-12-01`` means the
+            midnight at which this day begins in this time zone.
+        campaigns: The campaigns that begin in the period or are in progress in it, ordered by their
+            start.
+        occurrences: The occurrences of repeated campaigns, ordered by their instant. The start of a
+            repeated campaign itself is not among them.
+        days: The planned messages by day and line; days without planned messages are left out.
+        is_partial: True if some campaigns, occurrences or planned messages are left out, because
+            there are too many. A shorter period has fewer campaigns and occurrences.
+    """
+
+    model_config = example(
+        starts_at="2026-12-01T05:00:00.000Z",
+        ends_at="2027-01-01T05:00:00.000Z",
+        timezone="America/New_York",
+        is_partial=False,
+    )
+
+    starts_at: Instant
+    ends_at: Instant
+    timezone: str
+    campaigns: list[CalendarCampaign]
+    occurrences: list[CalendarOccurrence]
+    days: list[CalendarDay]
+    is_partial: bool
+
+
+LONGEST = timedelta(days=366)
+MOST_CAMPAIGNS = 500
+MOST_OCCURRENCES = 2_000
+MOST_PLANNED = 50
+"""The maximum number of scheduled and running campaigns whose messages are planned. The plan of one
+campaign takes some milliseconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Period:
+    """The period of a calendar.
+
+    Attributes:
+        starts_at: The beginning of the period.
+        ends_at: The end of the period (exclusive).
+        zone: The time zone of the dates in the request. A date such as ``2026-12-01`` means the
+            midnight at which this day begins in this time zone.
+    """
+
+    starts_at: datetime
+    ends_at: datetime
+    zone: ZoneInfo
+
+    def require_length(self) -> None:
+        """Raise an error if the period is empty or longer than a year.
+
+        Raises:
+            InvalidCampaignError: The period is empty or too long.
+        """
+        length = self.ends_at - self.starts_at
+        if not timedelta(0) < length <= LONGEST:
+            detail = f"`to` must be later than `from`, by at most {LONGEST.days} days."
+            raise InvalidCampaignError([FieldProblem(pointer="/to", code="period", detail=detail)])
+
+
+async def read_calendar(
+    uow: UnitOfWork,
+    period: Period,
+    *,
+    rules: RuleBook,
+    times: SendTimes,
+    texts_per_second: float,
+    now: datetime,
+) -> CampaignCalendar:
+    """Return the campaigns, the occurrences and the planned messages of a period.
+
+    Raises:
+        InvalidCampaignError: The period is empty or longer than a year.
+    """
+    period.require_length()
+    campaigns = (await uow.session.scalars(campaigns_statement(period))).all()
+    found = await _read_occurrences(uow, period, now=now)
+    active = (await uow.session.scalars(active_statement())).all()
+    days = await _plan(
+        uow,
+        active[:MOST_PLANNED],
+        period,
+        rules=rules,
+        times=times,
+        texts_per_second=texts_per_second,
+        now=now,
+    )
+    return CampaignCalendar(
+        starts_at=period.starts_at,
+        ends_at=period.ends_at,
+        timezone=period.zone.key,
+        campaigns=[
+            CalendarCampaign(
+                id=one.id,
+                name=one.name,
+                line_id=one.line_id,
+                status=CampaignStatus(one.status),
+                starts_at=_start_of(one),
+                ends_at=one.finished_at or one.end_at,
+                series_id=one.series_id,
+            )
+            for one in campaigns[:MOST_CAMPAIGNS]
+        ],
+        occurrences=found[:MOST_OCCURRENCES],
+        days=days,
+        is_partial=len(campaigns) > MOST_CAMPAIGNS
+        or len(found) > MOST_OCCURRENCES
+        or len(active) > MOST_PLANNED,
+    )
+
+
+_STARTS = func.greatest(Campaign.start_at, Campaign.started_at)
+
+
+def _start_of(campaign: Campaign) -> datetime:
+    return max(filter(None, (campaign.start_at, campaign.started_at)))
+
+
+def campaigns_statement(period: Period) -> Select[Campaign]:
+    """Return the statement that reads the campaigns of a period, ordered by their start.
+
+    A draft without ``start_at`` is in no period.
+    """
+    ends = func.coalesce(Campaign.finished_at, Campaign.end_at)
+    return (
+        select(Campaign)
+        .where(
+            period.ends_at > _STARTS,
+            or_(
+                period.starts_at <= _STARTS,
+                # It began before the period. If it has no end and is not over, it is in progress.
+                (Campaign.status != CampaignStatus.DRAFT)
+                & or_(ends.is_(None), ends > period.starts_at),
+            ),
+        )
+        .order_by(_STARTS, Campaign.id)
+        .limit(MOST_CAMPAIGNS + 1)
+    )
+
+
+def active_statement() -> Select[Campaign]:
+    """Return the statement that reads the scheduled and running campaigns."""
+    return (
+        select(Campaign)
+        .where(Campaign.status.in_([CampaignStatus.SCHEDULED, CampaignStatus.RUNNING]))
+        .order_by(Campaign.line_id, Campaign.id)
+        .limit(MOST_PLANNED + 1)
+    )
+
+
+def series_statement() -> Select[Campaign]:
+    """Return the statement that reads the repeated campaigns that have a next occurrence."""
+    return (
+        select(Campaign)
+        .where(Campaign.next_occurrence_at.is_not(None))
+        .order_by(Campaign.next_occurrence_at, Campaign.id)
+        .limit(MOST_OCCURRENCES)
+    )
+
+
+def drafted_statement(period: Period) -> Select[Campaign]:
+    """Return the statement that reads the drafted occurrences of a period."""
+    return (
+        select(Campaign)
+        .where(Campaign.occurrence_at >= period.starts_at, Campaign.occurrence_at < period.ends_at)
+        .order_by(Campaign.occurrence_at, Campaign.id)
+        .limit(MOST_OCCURRENCES + 1)
+    )
+
+
+async def _read_occurrences(
+    uow: UnitOfWork, period: Period, *, now: datetime
+) -> list[CalendarOccurrence]:
+    """Return the drafted occurrences of a period, and those that will be drafted."""
+    drafted = (await uow.session.scalars(drafted_statement(period))).all()
+    found = [
+        CalendarOccurrence(
+            series_id=one.series_id or one.id,
+            name=one.name,
+            line_id=one.line_id,
+            at=one.occurrence_at,
+            campaign_id=one.id,
+            status=CampaignStatus(one.status),
+        )
+        for one in drafted
+        if one.occurrence_at is not None
+    ]
+    known = {(one.series_id, one.at) for one in found}
+    for first in await uow.session.scalars(series_statement()):
+        # All occurrences before the next one were drafted or left out. An occurrence that was left
+        # out is not shown.
+        drafted_until = (first.next_occurrence_at or now) - timedelta(microseconds=1)
+        later = occurrences(first, after=drafted_until, until=period.ends_at)
+        found += [
+            CalendarOccurrence(
+                series_id=first.id,
+                name=first.name,
+                line_id=first.line_id,
+                at=at,
+                campaign_id=None,
+                status=None,
+            )
+            for at in islice(later, MOST_OCCURRENCES)
+            if period.starts_at <= at < period.ends_at and (first.id, at) not in known
+        ]
+    return sorted(found, key=lambda one: (one.at, one.series_id))
+
+
+async def _plan(
+    uow: UnitOfWork,
+    campaigns: Sequence[Campaign],
+    period: Period,
+    *,
+    rules: RuleBook,
+    times: SendTimes,
+    texts_per_second: float,
+    now: datetime,
+) -> list[CalendarDay]:
+    """Return the planned messages of these campaigns by day and line."""
+    line_ids = {one.line_id for one in campaigns}
+    found = await uow.session.scalars(select(Line).where(Line.id.in_(line_ids)))
+    lines = {line.id: line for line in found}
+    planned: Counter[tuple[date, UUID]] = Counter()
+    for campaign in campaigns:
+        line = lines[campaign.line_id]
+        zone = ZoneInfo(line.timezone)
+        first = period.starts_at.astimezone(zone).date()
+        last = (period.ends_at - timedelta(microseconds=1)).astimezone(zone).date()
+        for day, texts in await plan_days(
+            uow,
+            campaign,
+            line,
+            rules=rules,
+            times=times,
+            texts_per_second=texts_per_second,
+            now=now,
+        ):
+            if first <= day <= last:
+                planned[day, line.id] += texts
+    return [
+        CalendarDay(
+            date=day, line_id=line_id, planned=texts, daily_limit=lines[line_id].daily_limit
+        )
+        for (day, line_id), texts in sorted(planned.items(), key=lambda one: one[0])
+        if texts
+    ]

@@ -1,1 +1,0 @@
-"""The calendar of campaigns, of their occurrences, and of the messages that are planned."""

@@ -1,1 +1,0 @@
-"""Campaigns that are repeated: recurrence rules, and the occurrences of a series."""

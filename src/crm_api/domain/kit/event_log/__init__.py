@@ -1,1 +1,0 @@
-"""The event log: a record of each change, for clients and webhook endpoints that follow changes."""

@@ -1,1 +1,0 @@
-"""Idempotency keys: a request that is repeated with the same key gets the first response again."""

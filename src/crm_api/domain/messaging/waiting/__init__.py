@@ -1,1 +1,0 @@
-"""Store which people wait for an answer, and since when."""

@@ -1,1 +1,0 @@
-"""Notes of users about a contact."""
