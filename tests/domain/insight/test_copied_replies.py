@@ -47,7 +47,7 @@ A_MESSAGE = """
     INSERT INTO campaign_membership (id, campaign_id, step, contact_id, phone, zone_key, status,
         due_at, sent_at, replied_at, created_at, updated_at)
     SELECT uuid_v7(), m.campaign_id, 0, uuid_v7(), '+1339555' || lpad(row_number() OVER ()::text,
-           4, '9'), m.zone_key, 'sent', m.due_at, m.sent_at, m.sent_at + interval '7 minutes',
+           4, '0'), m.zone_key, 'sent', m.due_at, m.sent_at, m.sent_at + interval '7 minutes',
            now(), now()
     FROM campaign_membership m WHERE m.sent_at IS NOT NULL
 """
