@@ -8,7 +8,7 @@ from crm_api.domain.messaging.models.conversations import ConversationState
 
 
 class InvalidSnoozeError(InvalidError):
-    """`snoozed_until` does not fit the state, or is not between now and one year from now."""
+    """The time of `snoozed_until` does not fit the state, or is past or more than a year ahead."""
 
     code = "invalid_snooze"
     title = "Invalid time of a snooze"
