@@ -16,7 +16,7 @@ from tests.domain.inbound.webhook_events.support import (
     rows,
     store,
 )
-from tests.domain.messaging.sends.ledger import Ledger, after, told
+from tests.domain.messaging.sends.ledger import Ledger, after, message_facts
 from tests.domain.provider.openphone.samples import sample
 from tests.factories import make_line, number
 from tests.locks import blocked
@@ -43,7 +43,7 @@ async def test_claimed_message_does_not_count_until_it_is_accepted(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     before = await _outgoing(ledger)
 
     await ledger.accept(claimed, at=after(2))
@@ -54,7 +54,7 @@ async def test_claimed_message_does_not_count_until_it_is_accepted(
 
 async def test_refused_message_does_not_count(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
     await ledger.answer(claimed, AnswerKind.REFUSED, code="invalid_number", http_status=400)
 
@@ -65,8 +65,8 @@ async def test_acceptance_that_is_recorded_late_moves_nothing_back(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
-    await ledger.report(told(message_id="AC9", body="From the app", at=after(60)))
+    (claimed,) = await ledger.begin_calls()
+    await ledger.report(message_facts(message_id="AC9", body="From the app", at=after(60)))
 
     await ledger.accept(claimed, at=after(2))
 
@@ -76,7 +76,7 @@ async def test_acceptance_that_is_recorded_late_moves_nothing_back(
 async def test_message_of_a_colleague_in_the_app_counts(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=0)
 
-    await ledger.report(told(body="From the app", at=after(-86_400)))
+    await ledger.report(message_facts(body="From the app", at=after(-86_400)))
 
     assert await _outgoing(ledger) == [after(-86_400)]
 
@@ -143,7 +143,7 @@ async def test_replies_and_records_of_acceptances_do_not_deadlock(
     committed_db: AsyncEngine, committed_uow: UnitOfWorkFactory
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=2)
-    claimed = sorted(await ledger.called(), key=lambda one: one.phone, reverse=True)
+    claimed = sorted(await ledger.begin_calls(), key=lambda one: one.phone, reverse=True)
     # The table now has the conversations in the reverse order of the locks.
     await ledger.run(
         "UPDATE conversation SET created_at = created_at WHERE phone = :phone", phone=number(0)

@@ -10,7 +10,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW, SECRET
 from tests.domain.campaigns.audiences import recipients, scheduled, written
-from tests.domain.messaging.sends.ledger import BODY, TIMES, Ledger, after, told
+from tests.domain.messaging.sends.ledger import BODY, TIMES, Ledger, after, message_facts
 from tests.factories import make_campaign, make_member, number
 from tests.fakes import RecordingQueue
 
@@ -40,9 +40,9 @@ async def learn(new_uow: UnitOfWorkFactory, *, seconds: float = 100) -> int:
 
 async def fail(ledger: Ledger, code: str, *, message_id: str, seconds: float = 5) -> None:
     """Send the due message of a campaign and report that it failed with this code."""
-    (claimed,) = await ledger.called(limit=1, now=after(seconds - 5))
+    (claimed,) = await ledger.begin_calls(limit=1, now=after(seconds - 5))
     await ledger.accept(claimed, message_id, at=after(seconds - 4), now=after(seconds - 4))
-    report = told(
+    report = message_facts(
         "failed",
         message_id=message_id,
         phone=claimed.phone,
@@ -55,7 +55,7 @@ async def fail(ledger: Ledger, code: str, *, message_id: str, seconds: float = 5
 
 async def foreign(ledger: Ledger, code: str, *, message_id: str, seconds: float = 5) -> UUID:
     """Report that a message from the provider's app failed with this code."""
-    report = told(
+    report = message_facts(
         "failed",
         message_id=message_id,
         body="On my way.",
@@ -104,12 +104,12 @@ async def test_stop_list_of_the_provider_is_learned_from_the_failure(
 
     assert await flags(ledger) == {"opted_out"}
     (entry,) = await entries(ledger)
-    (message,) = await ledger.texts()
+    (message,) = await ledger.messages()
     assert (entry.action, entry.source, entry.actor) == ("opt_out", "provider", "provider")
     assert (entry.activity_id, entry.occurred_at) == (message.id, after(5))
     assert entry.evidence["error_code"] == "21610"
     assert entry.evidence["message_id"] == str(message.id)
-    member = await later.member()
+    member = await later.recipient()
     assert (member.status, member.skip_reason) == ("skipped", "opted_out")
 
 
@@ -117,7 +117,7 @@ async def test_same_failure_reported_again_is_learned_once(new_uow: UnitOfWorkFa
     ledger = await Ledger.open(new_uow)
     await fail(ledger, "21610", message_id="AC1")
     await learn(new_uow)
-    again = told("failed", updated_at=after(5), error_code="21610", at=after(1))
+    again = message_facts("failed", updated_at=after(5), error_code="21610", at=after(1))
 
     await ledger.report(again, now=after(9))
 
@@ -127,7 +127,7 @@ async def test_same_failure_reported_again_is_learned_once(new_uow: UnitOfWorkFa
 
 async def test_refusal_with_the_code_is_learned_too(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.answer(claimed, AnswerKind.REFUSED, http_status=400, code="21610")
 
     await learn(new_uow)
@@ -151,7 +151,7 @@ async def test_failed_message_of_a_colleague_is_learned_from(
 
 async def test_failure_of_the_past_is_not_learned_from(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    old = told(
+    old = message_facts(
         "failed",
         message_id="ACold",
         body="Hello",
@@ -238,7 +238,7 @@ async def test_second_permanent_failure_makes_the_number_invalid(
     await learn(new_uow)
 
     assert await flags(ledger) == {"invalid_number"}
-    member = await third.member()
+    member = await third.recipient()
     assert (member.status, member.skip_reason) == ("skipped", "invalid_number")
     assert await third.claim(now=after(60)) == []
     (entry,) = await ledger.rows("SELECT * FROM audit_log WHERE action = 'mark_number_invalid'")
@@ -266,7 +266,7 @@ async def test_after_a_person_ends_the_flag_two_more_failures_are_needed(
     for position, code in enumerate(("30006", "30006")):
         await foreign(ledger, code, message_id=f"AC{position}", seconds=5 + position)
     await learn(new_uow)
-    member = await ledger.member()
+    member = await ledger.recipient()
     contact = f"/v1/contacts/{member.contact_id}"
     explain = f"/v1/campaigns/{ledger.campaign.id}/recipients/{member.contact_id}/explain"
     shown = (await client.get(contact)).json()
@@ -291,12 +291,12 @@ async def test_person_may_flag_a_number_as_invalid(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    member = await ledger.member()
+    member = await ledger.recipient()
 
     flagged = await client.post(
         f"/v1/contacts/{member.contact_id}/flags", json={"flag": "invalid_number"}
     )
 
     assert flagged.status_code == 201, flagged.text
-    member = await ledger.member()
+    member = await ledger.recipient()
     assert (member.status, member.skip_reason) == ("skipped", "invalid_number")

@@ -30,7 +30,7 @@ async def _line_used(ledger: Ledger) -> int:
 
 async def test_count_follows_every_write(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=6)
-    called = await ledger.called()
+    called = await ledger.begin_calls()
 
     for position, claimed in enumerate(called):
         at = NOW - timedelta(hours=9 * position)
@@ -52,7 +52,7 @@ async def test_count_follows_every_write(new_uow: UnitOfWorkFactory) -> None:
 
 async def test_summed_up_count_is_the_same(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=3)
-    for position, claimed in enumerate(await ledger.called()):
+    for position, claimed in enumerate(await ledger.begin_calls()):
         await ledger.accept(claimed, f"AC{position}")
     for _ in range(150):
         await ledger.run("UPDATE send_attempt SET accepted_at = NULL")
@@ -69,7 +69,7 @@ async def test_summed_up_count_is_the_same(new_uow: UnitOfWorkFactory) -> None:
 
 async def test_only_one_transaction_sums_up_at_a_time(committed_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(committed_uow, people=1)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed, "AC0")
     await ledger.run(
         "INSERT INTO send_tally (line_id, campaign_id, quarter, texts) "

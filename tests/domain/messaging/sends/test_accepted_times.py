@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, told
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, message_facts
 
 from crm_api.domain.messaging.sends import usage
 from crm_api.platform.database import UnitOfWorkFactory
@@ -33,13 +33,13 @@ async def test_message_that_the_provider_dates_on_another_day_counts_today(
     new_uow: UnitOfWorkFactory, claimed: datetime
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (call,) = await ledger.called()
+    (call,) = await ledger.begin_calls()
 
     await ledger.accept(call, at=claimed, now=RECORDED)
 
     assert (await ledger.attempt()).accepted_at == bound(claimed)
-    assert (await ledger.member()).sent_at == bound(claimed)
-    assert (await ledger.text()).occurred_at == bound(claimed)
+    assert (await ledger.recipient()).sent_at == bound(claimed)
+    assert (await ledger.message()).occurred_at == bound(claimed)
     assert await counted_today(ledger) == 1
 
 
@@ -48,10 +48,10 @@ async def test_report_that_is_dated_on_another_day_moves_no_message_there(
     new_uow: UnitOfWorkFactory, claimed: datetime
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (call,) = await ledger.called()
+    (call,) = await ledger.begin_calls()
     await ledger.accept(call, at=NOW, now=after(1))
 
-    await ledger.report(told("delivered", at=claimed), now=RECORDED)
+    await ledger.report(message_facts("delivered", at=claimed), now=RECORDED)
 
     attempt = await ledger.attempt()
     assert (attempt.status, attempt.accepted_at) == (
@@ -67,8 +67,8 @@ async def test_message_that_a_report_settles_counts_today(
 ) -> None:
     """The report arrives before the answer is recorded."""
     ledger = await Ledger.open(new_uow)
-    (call,) = await ledger.called()
-    await ledger.report(told("delivered", at=claimed), now=after(1))
+    (call,) = await ledger.begin_calls()
+    await ledger.report(message_facts("delivered", at=claimed), now=after(1))
 
     await ledger.accept(call, at=claimed, now=RECORDED)
 
@@ -82,10 +82,10 @@ async def test_of_reports_with_several_dates_the_earliest_counts_in_any_order(
     new_uow: UnitOfWorkFactory, order: tuple[datetime, ...]
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (call,) = await ledger.called()
+    (call,) = await ledger.begin_calls()
     await ledger.accept(call, at=None, now=RECORDED)
 
     for at in order:
-        await ledger.report(told("sent", at=at), now=RECORDED)
+        await ledger.report(message_facts("sent", at=at), now=RECORDED)
 
     assert (await ledger.attempt()).accepted_at == NOW

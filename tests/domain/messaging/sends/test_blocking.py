@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, told
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, message_facts
 from tests.factories import make_line, number
 from tests.fakes import RecordingQueue
 from tests.locks import blocked
@@ -45,7 +45,7 @@ async def _open_on_trial(ledger: Ledger, *, seconds: float) -> None:
 async def _on_trial(new_uow: UnitOfWorkFactory, *, people: int = 4) -> Ledger:
     """A line that was blocked at the beginning and is on trial."""
     ledger = await Ledger.open(new_uow, people=people)
-    (claimed,) = await ledger.called(limit=1)
+    (claimed,) = await ledger.begin_calls(limit=1)
     await _refuse(ledger, claimed)
     await _open_on_trial(ledger, seconds=TRIAL)
     return ledger
@@ -62,7 +62,7 @@ async def _alert(ledger: Ledger) -> Row[Any]:
 
 
 async def _probe(ledger: Ledger, *, seconds: float = TRIAL) -> ClaimedAttempt:
-    (claimed,) = await ledger.called(now=after(seconds))
+    (claimed,) = await ledger.begin_calls(now=after(seconds))
     return claimed
 
 
@@ -74,7 +74,7 @@ async def test_refused_line_waits_longer_each_time_up_to_six_hours(
 ) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.run("UPDATE line SET probes = :blocks", blocks=blocks)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
     await _refuse(ledger, claimed)
 
@@ -86,7 +86,7 @@ async def test_refused_line_waits_longer_each_time_up_to_six_hours(
 
 async def test_alert_says_what_to_do_and_when_it_is_tried(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
     await _refuse(ledger, claimed)
 
@@ -101,7 +101,7 @@ async def test_calls_that_were_under_way_do_not_lengthen_the_wait(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=3)
-    first, *others = await ledger.called()
+    first, *others = await ledger.begin_calls()
 
     await _refuse(ledger, first)
     for other in others:
@@ -116,7 +116,7 @@ async def test_line_opens_on_trial_when_its_wait_is_over_and_not_before(
     new_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await _refuse(ledger, claimed)
     queue.jobs.clear()
     await _open_on_trial(ledger, seconds=TRIAL - 1)
@@ -181,7 +181,7 @@ async def test_refused_probe_blocks_for_longer(new_uow: UnitOfWorkFactory) -> No
     assert line.probe_at == after(TRIAL + 20 * MINUTE)
     assert (alert.times, alert.resolved_at) == (2, None)
     assert await ledger.claim(now=after(TRIAL + 60)) == []
-    assert {row.status for row in await ledger.members()} == {"pending"}
+    assert {row.status for row in await ledger.recipients()} == {"pending"}
 
 
 async def test_refused_recipient_says_nothing_about_the_line(new_uow: UnitOfWorkFactory) -> None:
@@ -213,7 +213,9 @@ async def test_unclear_probe_that_was_accepted_closes_the_breaker(
     probe = await _probe(ledger)
     await ledger.answer(probe, AnswerKind.UNCLEAR, code="timeout", now=after(TRIAL))
 
-    await ledger.look(told(phone=probe.phone, at=after(TRIAL)), begun_at=after(TRIAL + 60))
+    await ledger.look_up(
+        message_facts(phone=probe.phone, at=after(TRIAL)), begun_at=after(TRIAL + 60)
+    )
     await _open_on_trial(ledger, seconds=TRIAL + 61)
 
     line = await _line(ledger)
@@ -225,7 +227,7 @@ async def test_acceptance_from_before_the_trial_does_not_close_the_breaker(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=3)
-    refused, late, _ = await ledger.called()
+    refused, late, _ = await ledger.begin_calls()
     await _refuse(ledger, refused)
     await _open_on_trial(ledger, seconds=TRIAL)
 
@@ -253,7 +255,7 @@ async def test_refused_campaign_is_not_tried_and_its_line_goes_on(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
     await ledger.answer(claimed, AnswerKind.ACCOUNT_REFUSED, scope="campaign", reason="content")
     await _open_on_trial(ledger, seconds=10**6)
@@ -302,7 +304,7 @@ async def test_trial_of_one_line_leaves_the_others_alone(new_uow: UnitOfWorkFact
         )
     other = await Ledger.open(new_uow, people=4, line=line)
 
-    batch = await other.called(now=after(TRIAL))
+    batch = await other.begin_calls(now=after(TRIAL))
 
     assert [item.is_probe for item in batch] == [False] * 4
 

@@ -169,7 +169,7 @@ async def test_two_lines_at_once_do_not_exceed_the_budget(
 async def test_released_segments_are_free_again(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=4)
     await declare(new_uow, t_mobile=2)
-    called = await ledger.called()
+    called = await ledger.begin_calls()
 
     await ledger.answer(called[0], AnswerKind.REFUSED, code="bad_number")
 
@@ -180,7 +180,7 @@ async def test_released_segments_are_free_again(new_uow: UnitOfWorkFactory) -> N
 async def test_accepted_segments_count_on_the_carriers_day(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=6)
     await declare(new_uow, t_mobile=2)
-    for position, claimed in enumerate(await ledger.called()):
+    for position, claimed in enumerate(await ledger.begin_calls()):
         await ledger.accept(claimed, f"AC{position}")
     _, ends_at = carrier_day(NOW)
 
@@ -208,7 +208,7 @@ async def test_unclear_message_counts_on_every_carrier_day_its_window_touches(
 ) -> None:
     ledger = await Ledger.open(new_uow)
     await declare(new_uow, t_mobile=10)
-    await ledger.called()
+    await ledger.begin_calls()
 
     await ledger.run(
         "UPDATE send_attempt SET status = :status, called_at = :called, created_at = :created",
@@ -302,7 +302,7 @@ class TestHeldRecipients:
 
 async def test_count_follows_every_write(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=4)
-    for position, claimed in enumerate(await ledger.called()):
+    for position, claimed in enumerate(await ledger.begin_calls()):
         at = NOW - timedelta(hours=9 * position)
         await ledger.run(
             "UPDATE send_attempt SET called_at = :at WHERE id = :id", at=at, id=claimed.attempt_id
@@ -317,7 +317,7 @@ async def test_count_follows_every_write(new_uow: UnitOfWorkFactory) -> None:
 
 async def test_summed_up_count_is_the_same(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=3)
-    for position, claimed in enumerate(await ledger.called()):
+    for position, claimed in enumerate(await ledger.begin_calls()):
         await ledger.accept(claimed, f"AC{position}")
     for _ in range(150):
         await ledger.run("UPDATE send_attempt SET accepted_at = NULL")

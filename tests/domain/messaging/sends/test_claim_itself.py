@@ -35,7 +35,7 @@ async def test_deleted_contact_is_not_claimed(new_uow: UnitOfWorkFactory) -> Non
 
     claimed = await ledger.claim()
 
-    deleted, other = await ledger.members()
+    deleted, other = await ledger.recipients()
     assert [item.phone for item in claimed] == [number(1)]
     assert (deleted.status, deleted.skip_reason) == ("skipped", "contact_deleted")
     assert other.status == "sending"
@@ -67,7 +67,7 @@ async def test_only_who_is_pending_is_claimed(new_uow: UnitOfWorkFactory, status
     claimed = await ledger.claim()
 
     assert [item.phone for item in claimed] == [number(1)]
-    assert (await ledger.members())[0].status == status
+    assert (await ledger.recipients())[0].status == status
 
 
 async def test_order_made_before_the_line_was_blocked_claims_no_recipient(
@@ -78,7 +78,7 @@ async def test_order_made_before_the_line_was_blocked_claims_no_recipient(
     await ledger.run("UPDATE line SET status = 'blocked'")
 
     assert await _claim(ledger, order) == []
-    assert (await ledger.member()).status == "pending"
+    assert (await ledger.recipient()).status == "pending"
 
 
 async def test_own_first_message_starts_no_waiting_days_for_the_follow_up(

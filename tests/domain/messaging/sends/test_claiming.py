@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import BODY, TIMES, Ledger, after, told
+from tests.domain.messaging.sends.ledger import BODY, TIMES, Ledger, after, message_facts
 from tests.factories import make_contact, make_line, make_member, number
 
 from crm_api.domain.consent.legal_rules.rules import NO_RULES
@@ -22,7 +22,7 @@ async def test_due_recipient_is_claimed_with_its_body(new_uow: UnitOfWorkFactory
 
     (claimed,) = await ledger.claim()
 
-    attempt, member, line = await ledger.attempt(), await ledger.member(), await ledger.text()
+    attempt, member, line = await ledger.attempt(), await ledger.recipient(), await ledger.message()
     assert (attempt.status, attempt.phone, attempt.body) == ("claimed", number(0), BODY)
     assert (attempt.id, attempt.token) == (claimed.attempt_id, claimed.token)
     assert attempt.lease_until == NOW + TIMES.lease
@@ -52,7 +52,7 @@ async def test_missing_value_skips_only_that_recipient(new_uow: UnitOfWorkFactor
 
     claimed = await ledger.claim()
 
-    lacking, other = await ledger.members()
+    lacking, other = await ledger.recipients()
     assert [item.phone for item in claimed] == [number(1)]
     assert (lacking.status, lacking.skip_reason) == ("skipped", "missing_value")
     assert other.status == "sending"
@@ -101,7 +101,7 @@ async def test_suppressed_number_is_not_claimed(new_uow: UnitOfWorkFactory, flag
 
     claimed = await ledger.claim()
 
-    member = (await ledger.members())[0]
+    member = (await ledger.recipients())[0]
     assert [item.phone for item in claimed] == [number(1)]
     assert member.status == ("held" if flag == "opt_out_hold" else "skipped")
     assert member.skip_reason == (None if flag == "opt_out_hold" else flag)
@@ -135,7 +135,7 @@ async def test_order_made_before_the_campaign_stopped_claims_no_recipient(
             result = await claim.claim_recipients(other, order, limit=10, times=TIMES, now=NOW)
 
     assert result.claimed == []
-    assert (await ledger.member()).status == "pending"
+    assert (await ledger.recipient()).status == "pending"
 
 
 async def test_order_made_before_a_variant_was_stopped_is_planned_again(
@@ -222,7 +222,7 @@ async def test_cap_counts_whatever_may_have_been_accepted(
     new_uow: UnitOfWorkFactory, status: str, counted: int
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.called()
+    await ledger.begin_calls()
     accepted = NOW if status in {"sent", "failed", "delivered"} else None
 
     await ledger.run(
@@ -254,7 +254,7 @@ async def test_accepted_message_counts_on_the_providers_day_in_the_lines_time_zo
     new_uow: UnitOfWorkFactory, accepted_at: datetime, today: datetime, counted: int
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.run("UPDATE send_attempt SET called_at = :at", at=accepted_at)
 
     await ledger.accept(claimed, at=accepted_at, now=accepted_at)
@@ -271,7 +271,7 @@ async def test_unclear_message_counts_on_every_day_its_window_touches(
     new_uow: UnitOfWorkFactory, status: str
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.called()
+    await ledger.begin_calls()
     midnight = datetime(2026, 11, 26, 5, 0, tzinfo=UTC)
     counts = {}
 
@@ -310,7 +310,7 @@ async def test_number_with_an_open_attempt_is_left_for_later(new_uow: UnitOfWork
 
     assert await second.claim() == []
 
-    (member,) = await second.members()
+    (member,) = await second.recipients()
     assert (member.status, member.due_at > NOW) == ("pending", True)
 
 
@@ -320,7 +320,7 @@ async def test_index_refuses_a_second_open_attempt_for_a_number(
 ) -> None:
     first = await Ledger.open(new_uow)
     second = await Ledger.open(new_uow, line=first.line)
-    await first.called()
+    await first.begin_calls()
     await first.run("UPDATE send_attempt SET status = :status", status=status)
 
     assert await second.claim() == []
@@ -333,9 +333,9 @@ async def test_parked_or_matched_attempt_keeps_its_number_until_its_window_ends(
 ) -> None:
     first = await Ledger.open(new_uow)
     second = await Ledger.open(new_uow, line=first.line)
-    await first.unclear()
+    await first.make_unclear_attempt()
     if kept_by == "matched":
-        await first.report(told("delivered"))
+        await first.report(message_facts("delivered"))
     else:
         await first.run("UPDATE send_attempt SET status = 'parked'")
 
@@ -348,7 +348,7 @@ async def test_number_messaged_by_another_campaign_waits_its_days(
 ) -> None:
     first = await Ledger.open(new_uow)
     second = await Ledger.open(new_uow, line=first.line, min_days_between=3)
-    (claimed,) = await first.called()
+    (claimed,) = await first.begin_calls()
     await first.accept(claimed)
 
     assert await second.claim(now=NOW + timedelta(days=2, hours=23)) == []
@@ -361,7 +361,7 @@ async def test_message_that_was_not_sent_starts_no_waiting_days(
 ) -> None:
     first = await Ledger.open(new_uow)
     second = await Ledger.open(new_uow, line=first.line, min_days_between=3)
-    (claimed,) = await first.called()
+    (claimed,) = await first.begin_calls()
     await first.answer(claimed, kind)
 
     assert len(await second.claim(now=after(100))) == 1

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy import Row
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import Ledger, after, told
+from tests.domain.messaging.sends.ledger import Ledger, after, message_facts
 from tests.domain.messaging.sends.test_recorder import record_answers
 
 from crm_api.domain.messaging.models.sends import AttemptStatus
@@ -28,7 +28,7 @@ async def _alerts(ledger: Ledger) -> Sequence[Row[tuple[str]]]:
 
 async def test_user_is_learned_from_the_answer_to_a_send(committed_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(committed_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     answer = SendAnswer(kind=AnswerKind.ACCEPTED, provider_message_id="AC1", provider_user_id=OURS)
 
     await record_answers(committed_uow, [Answered(claimed=claimed, answer=answer)])
@@ -40,11 +40,11 @@ async def test_user_is_learned_from_the_answer_to_a_send(committed_uow: UnitOfWo
 async def test_other_message_of_a_colleague_is_left_out(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await _learn(ledger)
-    await ledger.unclear()
-    other = told(message_id="ACother", body="See you on Monday.", user_id=COLLEAGUE)
+    await ledger.make_unclear_attempt()
+    other = message_facts(message_id="ACother", body="See you on Monday.", user_id=COLLEAGUE)
 
-    first = await ledger.look(other, begun_at=after(700))
-    second = await ledger.look(other, begun_at=after(800))
+    first = await ledger.look_up(other, begun_at=after(700))
+    second = await ledger.look_up(other, begun_at=after(800))
 
     assert (first, second) == (AttemptStatus.UNKNOWN, AttemptStatus.NOT_FOUND)
     assert await _alerts(ledger) == []
@@ -53,10 +53,10 @@ async def test_other_message_of_a_colleague_is_left_out(new_uow: UnitOfWorkFacto
 async def test_stored_message_of_a_colleague_is_left_out(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await _learn(ledger)
-    await ledger.unclear()
-    await ledger.report(told(message_id="ACother", body="See you.", user_id=COLLEAGUE))
+    await ledger.make_unclear_attempt()
+    await ledger.report(message_facts(message_id="ACother", body="See you.", user_id=COLLEAGUE))
 
-    await ledger.not_found()
+    await ledger.conclude_not_found()
 
     assert await _alerts(ledger) == []
 
@@ -66,11 +66,11 @@ async def test_same_text_by_a_colleague_is_not_ours_and_the_message_is_not_sent_
 ) -> None:
     ledger = await Ledger.open(new_uow)
     await _learn(ledger)
-    await ledger.unclear()
-    same = told(message_id="ACsame", user_id=COLLEAGUE)
+    await ledger.make_unclear_attempt()
+    same = message_facts(message_id="ACsame", user_id=COLLEAGUE)
     await ledger.report(same)
 
-    result = await ledger.look(same, begun_at=after(700))
+    result = await ledger.look_up(same, begun_at=after(700))
 
     assert result is AttemptStatus.PARKED
     attempt = await ledger.attempt()
@@ -85,11 +85,11 @@ async def test_our_message_is_found_beside_the_same_one_by_a_colleague(
 ) -> None:
     ledger = await Ledger.open(new_uow)
     await _learn(ledger)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
 
-    result = await ledger.look(
-        told(message_id="ACcolleague", user_id=COLLEAGUE),
-        told(message_id="ACours", user_id=OURS),
+    result = await ledger.look_up(
+        message_facts(message_id="ACcolleague", user_id=COLLEAGUE),
+        message_facts(message_id="ACours", user_id=OURS),
         begun_at=after(100),
     )
 
@@ -102,10 +102,10 @@ async def test_alert_says_when_our_user_is_not_known(
     new_uow: UnitOfWorkFactory, user_id: str | None
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
-    other = told(message_id="ACother", body="See you on Monday.", user_id=user_id)
+    await ledger.make_unclear_attempt()
+    other = message_facts(message_id="ACother", body="See you on Monday.", user_id=user_id)
 
-    result = await ledger.look(other, begun_at=after(700))
+    result = await ledger.look_up(other, begun_at=after(700))
 
     assert result is AttemptStatus.PARKED
     (alert,) = await _alerts(ledger)
@@ -118,10 +118,10 @@ async def test_message_without_a_user_still_forbids_to_send_again(
 ) -> None:
     ledger = await Ledger.open(new_uow)
     await _learn(ledger)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
 
-    result = await ledger.look(
-        told(message_id="ACrewritten", body="Hi there.", at=NOW), begun_at=after(700)
+    result = await ledger.look_up(
+        message_facts(message_id="ACrewritten", body="Hi there.", at=NOW), begun_at=after(700)
     )
 
     assert result is AttemptStatus.PARKED

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.domain.messaging.sends.ledger import Ledger, after, told
+from tests.domain.messaging.sends.ledger import Ledger, after, message_facts
 
 from crm_api.domain.campaigns.lifecycle import complete_finished_campaigns
 from crm_api.domain.messaging.sends import gate
@@ -15,8 +15,8 @@ from crm_api.platform.database import UnitOfWorkFactory
 async def _not_found(new_uow: UnitOfWorkFactory, **values: Any) -> tuple[Ledger, ClaimedAttempt]:
     """A campaign whose first attempt was concluded as not found."""
     ledger = await Ledger.open(new_uow, **values)
-    first = await ledger.unclear()
-    await ledger.not_found()
+    first = await ledger.make_unclear_attempt()
+    await ledger.conclude_not_found()
     return ledger, first
 
 
@@ -27,26 +27,28 @@ async def test_of_two_accepted_attempts_the_one_with_a_final_state_counts(
     new_uow: UnitOfWorkFactory, reported_as: str, status: str
 ) -> None:
     ledger, _ = await _not_found(new_uow)
-    (second,) = await ledger.called(now=after(900))
+    (second,) = await ledger.begin_calls(now=after(900))
     await ledger.accept(second, "AC2", at=after(901), now=after(901))
 
-    await ledger.report(told(reported_as, at=after(1), updated_at=after(2)), now=after(950))
+    await ledger.report(
+        message_facts(reported_as, at=after(1), updated_at=after(2)), now=after(950)
+    )
 
-    member = await ledger.member()
+    member = await ledger.recipient()
     assert [row.status for row in await ledger.attempts()] == [status, "sent"]
     assert (member.status, member.provider_message_id) == (status, "AC1")
 
 
 async def test_late_refusal_does_not_change_a_running_attempt(new_uow: UnitOfWorkFactory) -> None:
     ledger, first = await _not_found(new_uow)
-    (second,) = await ledger.called(now=after(900))
+    (second,) = await ledger.begin_calls(now=after(900))
 
     await ledger.answer(first, AnswerKind.REFUSED, code="0201400", now=after(901))
-    meanwhile = await ledger.member()
+    meanwhile = await ledger.recipient()
     await ledger.accept(second, "AC2", at=after(902), now=after(902))
 
     assert (meanwhile.status, meanwhile.error_code) == ("sending", None)
-    assert (await ledger.member()).status == "sent"
+    assert (await ledger.recipient()).status == "sent"
 
 
 async def test_refusal_counts_when_a_newer_claim_was_released(new_uow: UnitOfWorkFactory) -> None:
@@ -57,7 +59,7 @@ async def test_refusal_counts_when_a_newer_claim_was_released(new_uow: UnitOfWor
     async with new_uow() as uow:
         await gate.release_claims(uow, batch, reason="stopped", now=after(902))
 
-    member = await ledger.member()
+    member = await ledger.recipient()
     assert (member.status, member.error_code) == ("failed", "0201400")
 
 
@@ -68,7 +70,7 @@ async def test_late_answer_does_not_restore_a_skipped_recipient(new_uow: UnitOfW
 
     await ledger.answer(first, AnswerKind.LATER, now=after(901))
 
-    member = await ledger.member()
+    member = await ledger.recipient()
     assert (member.status, member.skip_reason) == ("skipped", "missing_value")
 
 
@@ -81,7 +83,7 @@ async def test_late_answer_does_not_restore_a_recipient_of_an_ended_campaign(
 
     await ledger.answer(first, AnswerKind.LATER, now=after(901))
 
-    member = await ledger.member()
+    member = await ledger.recipient()
     assert (member.status, member.skip_reason) == ("cancelled", "campaign_ended")
 
 
@@ -92,7 +94,7 @@ async def test_late_answer_does_not_end_a_review(new_uow: UnitOfWorkFactory) -> 
 
     await ledger.answer(first, AnswerKind.LATER, now=after(901))
 
-    assert (await ledger.member()).status == "review"
+    assert (await ledger.recipient()).status == "review"
 
 
 async def test_claim_that_was_not_called_counts_as_no_attempt(new_uow: UnitOfWorkFactory) -> None:
@@ -101,5 +103,5 @@ async def test_claim_that_was_not_called_counts_as_no_attempt(new_uow: UnitOfWor
 
     await ledger.answer(first, AnswerKind.REFUSED, code="0201400", now=after(901))
 
-    member = await ledger.member()
+    member = await ledger.recipient()
     assert (member.status, member.attempts) == ("sending", 1)

@@ -15,7 +15,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, told
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, message_facts
 from tests.factories import number
 from tests.measuring import measured
 
@@ -64,7 +64,7 @@ async def test_every_recipient_is_called_once_and_recorded(
     )
 
     assert _accepted(sandbox) == Counter(number(position) for position in range(99))
-    assert Counter(row.status for row in await ledger.members()) == {"sent": 99}
+    assert Counter(row.status for row in await ledger.recipients()) == {"sent": 99}
     assert (tally.claimed, tally.called, tally.answers) == (99, 99, {"accepted": 99})
     ids = {row.provider_message_id for row in await ledger.attempts()}
     assert ids == set(sandbox.workspace.store.by_id)
@@ -102,7 +102,7 @@ async def test_who_is_refused_by_the_gate_is_not_called(
 
     assert number(0) not in _accepted(sandbox)
     assert (tally.called, tally.refused_by_gate) == (2, 1)
-    assert [row.status for row in await ledger.members()] == ["skipped", "sent", "sent"]
+    assert [row.status for row in await ledger.recipients()] == ["skipped", "sent", "sent"]
 
 
 async def test_nothing_is_called_before_the_commit_of_its_gate(
@@ -153,7 +153,7 @@ async def test_fault_of_one_call_touches_only_that_recipient(
 
     await _dispatcher(committed_uow, openphone).run(lambda limit: ledger.claim(limit=limit))
 
-    found = [row.status for row in await ledger.members()]
+    found = [row.status for row in await ledger.recipients()]
     assert found == ["sent", "sent", status, "sent", "sent"]
     assert measured("crm_sends_total", line_id=line_id, outcome="accepted") == 4
     assert measured("crm_sends_total", line_id=line_id, outcome=outcome) == 1
@@ -171,8 +171,8 @@ async def test_account_refusal_stops_the_rest(
 
     assert sandbox.workspace.store.ordered == []
     assert tally.called < 150
-    assert Counter(row.status for row in await ledger.members()) == {"pending": 300}
-    assert {row.attempts for row in await ledger.members()} == {0}
+    assert Counter(row.status for row in await ledger.recipients()) == {"pending": 300}
+    assert {row.attempts for row in await ledger.recipients()} == {0}
     assert await ledger.alerts() == {"line_blocked"}
 
 
@@ -187,7 +187,7 @@ async def test_throttled_key_slows_all_workers(
     async with committed_uow() as uow:
         other = Limiter(rate_per_second=FAST)
         assert await other.reserve(uow, calls=1, now=NOW) >= after(30)
-    assert (await ledger.member()).due_at >= after(30)
+    assert (await ledger.recipient()).due_at >= after(30)
 
 
 async def test_stop_gives_back_what_was_claimed(
@@ -206,7 +206,7 @@ async def test_stop_gives_back_what_was_claimed(
     assert (tally.claimed, tally.called) == (10, 0)
     assert sandbox.workspace.store.ordered == []
     assert {row.status for row in await ledger.attempts()} == {"released"}
-    assert {row.status for row in await ledger.members()} == {"pending"}
+    assert {row.status for row in await ledger.recipients()} == {"pending"}
 
 
 async def test_stop_ends_a_wait_for_the_limiter(
@@ -234,7 +234,7 @@ async def test_stop_ends_a_wait_for_the_limiter(
         await running
 
     assert sandbox.workspace.store.ordered == []
-    assert {row.status for row in await ledger.members()} == {"pending"}
+    assert {row.status for row in await ledger.recipients()} == {"pending"}
 
 
 async def test_calls_under_way_end_and_are_recorded_after_stop(
@@ -256,7 +256,7 @@ async def test_calls_under_way_end_and_are_recorded_after_stop(
         dispatcher = _dispatcher(committed_uow, client)
         await dispatcher.run(lambda limit: ledger.claim(limit=limit))
 
-    assert {row.status for row in await ledger.members()} == {"sent"}
+    assert {row.status for row in await ledger.recipients()} == {"sent"}
 
 
 async def test_database_that_goes_away_costs_no_answer(
@@ -275,7 +275,7 @@ async def test_database_that_goes_away_costs_no_answer(
     with pytest.raises(OperationalError):
         await _dispatcher(committed_uow, openphone).run(claim_once)
 
-    sent = sum(row.status == "sent" for row in await ledger.members())
+    sent = sum(row.status == "sent" for row in await ledger.recipients())
     assert sent == len(sandbox.workspace.store.ordered)
     assert {row.status for row in await ledger.attempts()} <= {"sent", "released"}
 
@@ -307,14 +307,14 @@ async def test_answer_is_kept_while_the_database_is_away(
     assert failures == 0
     assert asked == ["POST"]
     assert (await ledger.attempt()).status == "sent"
-    assert (await ledger.member()).status == "sent"
+    assert (await ledger.recipient()).status == "sent"
 
 
 async def test_answer_takes_its_message_back_from_a_wrong_match(
     committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient, sandbox: Sandbox
 ) -> None:
     first = await Ledger.open(committed_uow)
-    await first.unclear()
+    await first.make_unclear_attempt()
     await first.run("UPDATE send_attempt SET status = 'parked'")
     second = await Ledger.open(committed_uow, line=first.line)
     await second.run("UPDATE send_attempt SET called_at = :at", at=after(-601))
@@ -324,7 +324,7 @@ async def test_answer_takes_its_message_back_from_a_wrong_match(
     async def answer(request: httpx.Request) -> httpx.Response:
         # The webhook is applied before the answer and matches the first campaign's parked attempt.
         await request.aread()
-        await second.report(told("delivered", updated_at=after(2)), now=after(3))
+        await second.report(message_facts("delivered", updated_at=after(2)), now=after(3))
         return httpx.Response(202, json={"data": {"id": "AC1", "createdAt": NOW.isoformat()}})
 
     batches = iter([batch, []])
@@ -337,8 +337,8 @@ async def test_answer_takes_its_message_back_from_a_wrong_match(
     ) as client:
         await _dispatcher(committed_uow, client).run(claim_more)
 
-    assert (await second.member()).status == "sent"
-    assert (await first.member()).status == "unknown"
+    assert (await second.recipient()).status == "sent"
+    assert (await first.recipient()).status == "unknown"
     assert openphone is not None
     assert sandbox.workspace.store.ordered == []
 

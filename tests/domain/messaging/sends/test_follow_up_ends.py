@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, told
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, message_facts
 from tests.domain.messaging.sends.test_follow_ups import LATER, STEPS, answers, first_sent, steps
 from tests.factories import number
 from tests.locks import blocked
@@ -22,8 +22,8 @@ async def test_reply_does_not_stop_a_first_message_that_is_to_be_repeated(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, **STEPS)
-    await ledger.unclear()
-    await ledger.not_found()
+    await ledger.make_unclear_attempt()
+    await ledger.conclude_not_found()
 
     await answers(ledger, EndedBy.CALL, at=after(850))
 
@@ -34,8 +34,8 @@ async def test_reply_does_not_stop_a_first_message_that_is_to_be_repeated(
 
 async def test_reply_does_not_release_a_claimed_first_message(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, **STEPS)
-    await ledger.unclear()
-    await ledger.not_found()
+    await ledger.make_unclear_attempt()
+    await ledger.conclude_not_found()
     batch = await ledger.claim(now=after(900))
 
     await answers(ledger, EndedBy.CALL, at=after(901))
@@ -51,7 +51,7 @@ async def test_claimed_follow_up_is_taken_back_at_once(new_uow: UnitOfWorkFactor
     await answers(ledger, EndedBy.REPLY)
 
     assert [row.status for row in await ledger.attempts()] == ["sent", "released"]
-    assert [row.status for row in await ledger.texts()] == ["sent"]
+    assert [row.status for row in await ledger.messages()] == ["sent"]
     assert await steps(ledger) == [(0, "sent", None), (1, "skipped", "replied")]
 
 
@@ -59,19 +59,19 @@ async def test_reply_of_one_person_leaves_the_follow_up_of_another(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=2, **STEPS)
-    for position, claimed in enumerate(await ledger.called()):
+    for position, claimed in enumerate(await ledger.begin_calls()):
         await ledger.accept(claimed, f"AC{position}", now=after(1))
     await ledger.run(
         "UPDATE campaign_membership SET due_at = :at WHERE step = 1 AND phone = :phone",
         at=LATER + timedelta(minutes=1),
         phone=number(1),
     )
-    (second,) = await ledger.called(now=LATER)
+    (second,) = await ledger.begin_calls(now=LATER)
     await ledger.accept(second, "AC2", at=LATER, now=LATER)
 
     await answers(ledger, EndedBy.REPLY, at=LATER + timedelta(seconds=30))
 
-    (other,) = await ledger.called(now=LATER + timedelta(minutes=1))
+    (other,) = await ledger.begin_calls(now=LATER + timedelta(minutes=1))
     assert (second.phone, other.phone) == (number(0), number(1))
 
 
@@ -79,8 +79,8 @@ async def test_first_message_released_after_a_reply_waits_again(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, **STEPS)
-    await ledger.unclear()
-    await ledger.not_found()
+    await ledger.make_unclear_attempt()
+    await ledger.conclude_not_found()
     await ledger.claim(now=after(900))
     await answers(ledger, EndedBy.CALL, at=after(901))
 
@@ -94,11 +94,11 @@ async def test_message_after_a_call_that_sent_nothing_is_not_a_reply(
     new_uow: UnitOfWorkFactory, kind: AnswerKind
 ) -> None:
     ledger = await Ledger.open(new_uow, **STEPS)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.answer(claimed, kind)
 
     await answers(ledger, EndedBy.REPLY, at=after(20))
-    (again,) = await ledger.called(now=after(60))
+    (again,) = await ledger.begin_calls(now=after(60))
     await ledger.accept(again, at=after(61), now=after(61))
 
     assert await steps(ledger) == [(0, "sent", None), (1, "pending", None)]
@@ -108,7 +108,7 @@ async def test_message_recorded_after_a_cancel_creates_no_next_step(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, **STEPS)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.run("UPDATE campaign SET status = 'cancelled', finished_at = :now", now=after(1))
 
     await ledger.accept(claimed, now=after(2))
@@ -118,10 +118,10 @@ async def test_message_recorded_after_a_cancel_creates_no_next_step(
 
 async def test_late_failure_leaves_a_follow_up_that_was_sent(new_uow: UnitOfWorkFactory) -> None:
     ledger = await first_sent(new_uow)
-    (second,) = await ledger.called(now=LATER)
+    (second,) = await ledger.begin_calls(now=LATER)
     await ledger.accept(second, "AC2", at=LATER, now=LATER)
 
-    await ledger.report(told("undelivered", at=NOW), now=LATER + timedelta(minutes=1))
+    await ledger.report(message_facts("undelivered", at=NOW), now=LATER + timedelta(minutes=1))
 
     assert await steps(ledger) == [
         (0, "failed", None),
@@ -143,7 +143,7 @@ async def test_reply_that_waits_for_the_record_ends_the_step_that_it_creates(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine, why: EndedBy
 ) -> None:
     ledger = await Ledger.open(committed_uow, **STEPS)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     answer = SendAnswer(
         kind=AnswerKind.ACCEPTED, provider_message_id="AC1", provider_created_at=NOW
     )
@@ -162,7 +162,7 @@ async def test_record_that_waits_for_an_answer_makes_no_step(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine, why: EndedBy
 ) -> None:
     ledger = await Ledger.open(committed_uow, **STEPS)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
     async with committed_uow() as uow:
         await end_follow_ups(uow, phone=number(0), why=why, at=after(1), times=TIMES, now=after(1))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, note_reply, told
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, note_reply, message_facts
 from tests.domain.messaging.sends.test_races import _opt_out
 from tests.factories import number
 from tests.locks import blocked
@@ -32,7 +32,7 @@ LATER = NOW + timedelta(hours=2)
 
 async def first_sent(new_uow: UnitOfWorkFactory, **values: Any) -> Ledger:
     ledger = await Ledger.open(new_uow, **(STEPS | values))
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed, now=after(1))
     return ledger
 
@@ -58,7 +58,7 @@ async def test_next_step_is_due_its_hours_after_the_message_before(
     ledger = await first_sent(new_uow)
 
     early = await ledger.claim(now=LATER - timedelta(seconds=1))
-    (second,) = await ledger.called(now=LATER)
+    (second,) = await ledger.begin_calls(now=LATER)
     await ledger.accept(second, "AC2", at=LATER, now=LATER)
     (third,) = await ledger.claim(now=LATER + timedelta(hours=1.5))
 
@@ -69,7 +69,7 @@ async def test_next_step_is_due_its_hours_after_the_message_before(
 
 async def test_last_step_has_none_after_it(new_uow: UnitOfWorkFactory) -> None:
     ledger = await first_sent(new_uow, follow_ups=STEPS["follow_ups"][:1])
-    (second,) = await ledger.called(now=LATER)
+    (second,) = await ledger.begin_calls(now=LATER)
 
     await ledger.accept(second, "AC2", at=LATER, now=LATER)
 
@@ -80,10 +80,10 @@ async def test_unclear_message_has_no_next_step_until_it_is_settled(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, **STEPS)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
     before = await steps(ledger)
 
-    await ledger.report(told("delivered"), now=after(60))
+    await ledger.report(message_facts("delivered"), now=after(60))
 
     assert before == [(0, "unknown", None)]
     assert await steps(ledger) == [(0, "delivered", None), (1, "pending", None)]
@@ -92,7 +92,7 @@ async def test_unclear_message_has_no_next_step_until_it_is_settled(
 async def test_delivery_report_makes_no_second_next_step(new_uow: UnitOfWorkFactory) -> None:
     ledger = await first_sent(new_uow)
 
-    await ledger.report(told("delivered", at=NOW), now=after(5))
+    await ledger.report(message_facts("delivered", at=NOW), now=after(5))
 
     assert [row[0] for row in await steps(ledger)] == [0, 1]
 
@@ -100,7 +100,7 @@ async def test_delivery_report_makes_no_second_next_step(new_uow: UnitOfWorkFact
 async def test_failed_message_has_no_follow_up(new_uow: UnitOfWorkFactory) -> None:
     ledger = await first_sent(new_uow)
 
-    await ledger.report(told("undelivered", at=NOW), now=after(5))
+    await ledger.report(message_facts("undelivered", at=NOW), now=after(5))
 
     assert await steps(ledger) == [(0, "failed", None), (1, "skipped", "previous_failed")]
     assert await ledger.claim(now=LATER) == []
@@ -118,7 +118,7 @@ async def test_reply_skips_waiting_follow_ups(new_uow: UnitOfWorkFactory, why: E
 
 async def renumber(ledger: Ledger) -> None:
     """Change the number of the only recipient."""
-    member = (await ledger.members())[0]
+    member = (await ledger.recipients())[0]
     async with ledger.new_uow() as uow:
         await contact_changes.update_contact(
             uow, ContactUpdate(phone=number(1)), contact_id=member.contact_id, now=after(60)
@@ -141,11 +141,11 @@ async def test_number_that_changes_during_an_unclear_message_gets_the_next_step(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, **STEPS)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
     await renumber(ledger)
 
-    await ledger.look(told(), begun_at=after(61))
-    (second,) = await ledger.called(now=LATER)
+    await ledger.look_up(message_facts(), begun_at=after(61))
+    (second,) = await ledger.begin_calls(now=LATER)
 
     assert second.phone == number(1)
 
@@ -154,11 +154,11 @@ async def test_number_that_changes_during_a_message_that_was_not_sent_gets_it(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
     await renumber(ledger)
 
-    await ledger.not_found()
-    (again,) = await ledger.called(now=LATER)
+    await ledger.conclude_not_found()
+    (again,) = await ledger.begin_calls(now=LATER)
 
     assert again.phone == number(1)
 
@@ -178,7 +178,7 @@ async def test_reply_to_a_message_that_is_being_sent_leaves_no_follow_up(
 ) -> None:
     """The webhook of the reply arrives before the answer to our own call."""
     ledger = await Ledger.open(new_uow, **STEPS)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
     await answers(ledger, EndedBy.REPLY, at=after(1))
     await ledger.accept(claimed, now=after(2))
@@ -196,7 +196,7 @@ async def test_message_from_before_the_campaign_ends_nothing(new_uow: UnitOfWork
 
 async def test_reply_to_a_follow_up_counts_for_the_person(new_uow: UnitOfWorkFactory) -> None:
     ledger = await first_sent(new_uow)
-    (second,) = await ledger.called(now=LATER)
+    (second,) = await ledger.begin_calls(now=LATER)
     await ledger.accept(second, "AC2", at=LATER, now=LATER)
 
     await answers(ledger, EndedBy.REPLY, at=LATER + timedelta(minutes=5))
@@ -302,7 +302,7 @@ async def test_refused_follow_up_does_not_repeat_the_first(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await first_sent(new_uow)
-    (second,) = await ledger.called(now=LATER)
+    (second,) = await ledger.begin_calls(now=LATER)
 
     await ledger.answer(second, AnswerKind.REFUSED, code="invalid_number", now=LATER)
 

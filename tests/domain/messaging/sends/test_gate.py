@@ -19,7 +19,7 @@ async def test_claim_passes_and_its_age_begins(new_uow: UnitOfWorkFactory) -> No
 
     passed = await ledger.gate(batch, now=after(5))
 
-    attempt, member = await ledger.attempt(), await ledger.member()
+    attempt, member = await ledger.attempt(), await ledger.recipient()
     assert passed == batch
     assert (attempt.status, attempt.called_at) == ("calling", after(5))
     assert attempt.lease_until == after(5) + TIMES.lease
@@ -44,11 +44,11 @@ async def test_stopped_campaign_or_line_lets_nothing_pass(
 
     passed = await ledger.gate(batch)
 
-    attempt, member = await ledger.attempt(), await ledger.member()
+    attempt, member = await ledger.attempt(), await ledger.recipient()
     assert passed == []
     assert (attempt.status, attempt.called_at, attempt.token) == ("released", None, None)
     assert (member.status, member.attempts) == (left_as, 0)
-    shown = [row.status for row in await ledger.texts()]
+    shown = [row.status for row in await ledger.messages()]
     assert shown == (["queued"] if left_as == "pending" else [])
 
 
@@ -70,7 +70,7 @@ async def test_flag_written_after_the_claim_stops_the_call(
 
     passed = await ledger.gate(batch)
 
-    stopped, other = await ledger.members()
+    stopped, other = await ledger.recipients()
     assert [item.phone for item in passed] == [number(1)]
     assert (stopped.status, stopped.skip_reason, stopped.attempts) == (left_as, reason, 0)
     assert other.status == "sending"
@@ -82,7 +82,7 @@ async def test_claim_whose_lease_is_over_does_not_pass(new_uow: UnitOfWorkFactor
 
     assert await ledger.gate(batch, now=NOW + TIMES.lease) == []
     assert (await ledger.attempt()).status == "released"
-    assert (await ledger.member()).status == "pending"
+    assert (await ledger.recipient()).status == "pending"
 
 
 async def test_claim_passes_until_its_lease_is_over(new_uow: UnitOfWorkFactory) -> None:
@@ -114,13 +114,13 @@ async def test_foreign_token_opens_nothing_and_takes_nothing_back(
     assert await ledger.gate([foreign]) == []
 
     assert (await ledger.attempt()).status == "claimed"
-    assert (await ledger.member()).status == "sending"
+    assert (await ledger.recipient()).status == "sending"
     assert await ledger.gate([mine]) == [mine]
 
 
 async def test_gate_opens_once(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    batch = await ledger.called()
+    batch = await ledger.begin_calls()
 
     assert await ledger.gate(batch, now=after(1)) == []
 
@@ -150,17 +150,17 @@ async def test_released_claim_may_be_claimed_again_and_counts_as_no_attempt(
     async with new_uow() as uow:
         await gate.release_claims(uow, batch, reason="stopped", now=at)
 
-    member = await ledger.member()
+    member = await ledger.recipient()
     assert (member.status, member.attempts) == ("pending", 0)
     assert len(await ledger.claim(now=at)) == 1
 
 
 async def test_call_that_has_begun_cannot_be_released(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    batch = await ledger.called()
+    batch = await ledger.begin_calls()
 
     async with new_uow() as uow:
         await gate.release_claims(uow, batch, reason="stopped", now=after(1))
 
     assert (await ledger.attempt()).status == "calling"
-    assert (await ledger.member()).status == "sending"
+    assert (await ledger.recipient()).status == "sending"

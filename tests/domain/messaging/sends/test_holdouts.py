@@ -48,9 +48,9 @@ async def test_a_held_out_person_gets_no_message_and_is_explained(
     held = held_numbers()
     assert 0 < len(held) < PEOPLE
     assert {one.phone for one in claimed} == {*map(number, range(PEOPLE))} - held
-    skipped = {one.phone for one in await ledger.members() if one.status == "skipped"}
+    skipped = {one.phone for one in await ledger.recipients() if one.status == "skipped"}
     assert skipped == held
-    assert {one.skip_reason for one in await ledger.members()} == {None, "holdout"}
+    assert {one.skip_reason for one in await ledger.recipients()} == {None, "holdout"}
     groups = await ledger.rows("SELECT is_held, count(*) AS people FROM holdout_person GROUP BY 1")
     assert {row.is_held: row.people for row in groups} == {
         True: len(held),
@@ -60,26 +60,26 @@ async def test_a_held_out_person_gets_no_message_and_is_explained(
 
 async def test_a_person_who_was_contacted_is_not_cold(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=PEOPLE)
-    for one in await ledger.called():
+    for one in await ledger.begin_calls():
         await ledger.accept(one, f"AC{one.phone}")
     second = await Ledger.open(new_uow, people=PEOPLE, line=ledger.line, now=after(7200))
     await plan(new_uow)
 
     assert await second.claim(now=after(7200)) != []
-    assert {one.skip_reason for one in await second.members()} == {None}
+    assert {one.skip_reason for one in await second.recipients()} == {None}
     assert await second.rows("SELECT 1 FROM holdout_person") == []
 
 
 async def test_scope_all_holds_contacted_people_back_too(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=PEOPLE)
-    for one in await ledger.called():
+    for one in await ledger.begin_calls():
         await ledger.accept(one, f"AC{one.phone}")
     second = await Ledger.open(new_uow, people=PEOPLE, line=ledger.line, now=after(7200))
     await plan(new_uow, scope="all")
 
     await second.claim(now=after(7200))
 
-    assert {one.phone for one in await second.members() if one.status == "skipped"} == (
+    assert {one.phone for one in await second.recipients() if one.status == "skipped"} == (
         held_numbers()
     )
 

@@ -49,7 +49,7 @@ async def _claim(ledger: Ledger) -> list[ClaimedAttempt]:
 
 
 async def _shown(ledger: Ledger) -> tuple[str, str | None]:
-    row = await ledger.text()
+    row = await ledger.message()
     return row.status, row.error_code
 
 
@@ -110,7 +110,7 @@ async def test_claim_explanation_and_audience_of_a_campaign_agree(
     new_uow: UnitOfWorkFactory, rule: NumberRule
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    contact_id = (await ledger.member()).contact_id
+    contact_id = (await ledger.recipient()).contact_id
     await _apply(ledger, rule)
 
     async with new_uow() as uow:
@@ -126,7 +126,7 @@ async def test_claim_explanation_and_audience_of_a_campaign_agree(
         )
     assert await ledger.claim() == []
 
-    member = await ledger.member()
+    member = await ledger.recipient()
     assert [stop.rule for stop in explained.stops] == [rule]
     held = rule is HOLDING
     assert (member.status, member.skip_reason) == (

@@ -24,4 +24,4 @@ async def test_no_recipient_is_twice_in_a_step(new_uow: UnitOfWorkFactory, same:
         await ledger.run(AGAIN, step=0, same=same)
 
     await ledger.run(AGAIN, step=1, same=same)
-    assert len(await ledger.members()) == 2
+    assert len(await ledger.recipients()) == 2

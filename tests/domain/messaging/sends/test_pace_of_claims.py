@@ -148,7 +148,7 @@ async def test_plan_begins_with_the_first_message(new_uow: UnitOfWorkFactory) ->
     async with new_uow() as uow:
         used = await usage.count_sent_today(uow.session, line_ids=[line.id], times=TIMES, now=NOW)
     for position, claimed in enumerate(first):
-        await ledger.called(limit=0)
+        await ledger.begin_calls(limit=0)
         await ledger.accept(claimed, f"AC{position}")
     tomorrow = await ledger.claim(now=NOW + timedelta(days=1))
 
@@ -180,7 +180,7 @@ async def test_number_gets_no_more_than_the_frequency_cap(new_uow: UnitOfWorkFac
     for position in range(2):
         earlier = await Ledger.open(new_uow, line=line)
         line = earlier.line
-        (claimed,) = await earlier.called(now=after(position * 60))
+        (claimed,) = await earlier.begin_calls(now=after(position * 60))
         await earlier.accept(claimed, f"AC{position}", now=after(position * 60 + 1))
     ledger = await Ledger.open(new_uow, line=line, frequency_cap=cap)
 
@@ -195,7 +195,7 @@ async def test_recently_messaged_number_is_due_when_the_days_are_over(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     earlier = await Ledger.open(new_uow)
-    (claimed,) = await earlier.called()
+    (claimed,) = await earlier.begin_calls()
     await earlier.accept(claimed)
     soon = await Ledger.open(new_uow, line=earlier.line, min_days_between=1)
     late = await Ledger.open(new_uow, line=earlier.line, min_days_between=30)
@@ -203,8 +203,8 @@ async def test_recently_messaged_number_is_due_when_the_days_are_over(
     await soon.claim(now=after(3600))
     await late.claim(now=after(3600))
 
-    assert (await soon.member()).due_at == NOW + timedelta(days=1)
-    assert (await late.member()).due_at == after(3600) + timedelta(days=1)
+    assert (await soon.recipient()).due_at == NOW + timedelta(days=1)
+    assert (await late.recipient()).due_at == after(3600) + timedelta(days=1)
 
 
 async def test_stopped_variants_people_get_the_others(new_uow: UnitOfWorkFactory) -> None:
@@ -214,7 +214,7 @@ async def test_stopped_variants_people_get_the_others(new_uow: UnitOfWorkFactory
 
     claimed = await ledger.claim()
 
-    members = await ledger.members()
+    members = await ledger.recipients()
     bodies = {item.phone: item.body for item in claimed}
     assert {member.variant for member in members} == {0, 2}
     assert all(bodies[m.phone] == ("First", "Second", "Third")[m.variant] for m in members)
@@ -231,9 +231,9 @@ async def test_wait_grows_with_every_call_that_was_put_off(new_uow: UnitOfWorkFa
     now = NOW
     longest = timedelta(0)
     for tries in range(6):
-        (claimed,) = await ledger.called(now=now)
+        (claimed,) = await ledger.begin_calls(now=now)
         await ledger.answer(claimed, AnswerKind.NOT_CONNECTED, now=now)
-        member = await ledger.member()
+        member = await ledger.recipient()
         wait = member.due_at - now
         assert timedelta(0) <= wait <= timedelta(seconds=30 * 2**tries)
         assert (member.status, member.attempts) == ("pending", 0)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, told
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, message_facts
 from tests.domain.messaging.sends.test_recording import EARLIER_TRIES
 from tests.factories import make_line, number
 from tests.fakes import RecordingQueue
@@ -62,7 +62,7 @@ async def test_queued_message_is_sent(
     assert await ledger.gate([claimed]) == [claimed]
     await ledger.accept(claimed)
 
-    attempt, line = await ledger.attempt(), await ledger.text()
+    attempt, line = await ledger.attempt(), await ledger.message()
     assert queue.names == [JobName.SEND_MESSAGES]
     assert (attempt.status, attempt.kind, attempt.activity_id) == ("sent", kind, activity.id)
     assert (line.status, line.openphone_id, line.origin) == ("sent", "AC1", kind)
@@ -83,7 +83,7 @@ async def test_message_to_an_opted_out_number_fails_at_the_gate(
 
     assert await ledger.gate(await _claim(ledger)) == []
 
-    line = await ledger.text()
+    line = await ledger.message()
     assert (line.status, line.error_code) == ("failed", "recipient_opted_out")
     assert await _claim(ledger, 1000) == []
 
@@ -141,7 +141,7 @@ async def test_messages_for_a_busy_number_do_not_fill_the_batch(new_uow: UnitOfW
 
 async def test_number_with_an_open_attempt_waits(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    (open_one,) = await ledger.called()
+    (open_one,) = await ledger.begin_calls()
     await _queue(ledger)
 
     assert await _claim(ledger) == []
@@ -188,7 +188,7 @@ async def test_message_that_the_gate_refuses_waits_a_minute(new_uow: UnitOfWorkF
     assert await ledger.gate(batch) == []
 
     await ledger.run("UPDATE line SET status = 'active'")
-    line = await ledger.text()
+    line = await ledger.message()
     assert (line.status, line.error_code, line.send_after) == ("queued", None, after(60))
     assert await _claim(ledger, 59) == []
     assert len(await _claim(ledger, 60)) == 1
@@ -205,8 +205,8 @@ async def test_message_that_was_not_sent_is_queued_again(
 
     await ledger.answer(batch[0], kind)
 
-    assert (await ledger.text()).status == "queued"
-    assert NOW <= (await ledger.text()).send_after <= after(30)
+    assert (await ledger.message()).status == "queued"
+    assert NOW <= (await ledger.message()).send_after <= after(30)
     assert len(await _claim(ledger, 30)) == 1
 
 
@@ -222,7 +222,7 @@ async def test_message_waits_longer_each_time(new_uow: UnitOfWorkFactory) -> Non
         answered = [Answered(claimed=item, answer=answer) for item in batch]
         await record.record_answers(uow, answered, now=NOW)
 
-    sent_after = [row.send_after for row in await ledger.texts()]
+    sent_after = [row.send_after for row in await ledger.messages()]
     assert after(240) < max(sent_after) <= after(3600)
     assert len(set(sent_after)) > 1
 
@@ -234,7 +234,7 @@ async def test_message_is_due_again_when_the_provider_says(new_uow: UnitOfWorkFa
 
     await ledger.answer(claimed, AnswerKind.LATER, retry_after_seconds=300.0)
 
-    assert (await ledger.text()).send_after == after(300)
+    assert (await ledger.message()).send_after == after(300)
 
 
 async def test_message_that_the_account_stopped_is_due_at_once(new_uow: UnitOfWorkFactory) -> None:
@@ -246,7 +246,7 @@ async def test_message_that_the_account_stopped_is_due_at_once(new_uow: UnitOfWo
         claimed, AnswerKind.ACCOUNT_REFUSED, scope="line", reason="no_credits", now=after(1)
     )
 
-    line = await ledger.text()
+    line = await ledger.message()
     assert (line.status, line.send_after) == ("queued", after(1))
     assert await _claim(ledger, 2) == []
 
@@ -283,9 +283,9 @@ async def test_unclear_reply_is_settled_like_any_other(new_uow: UnitOfWorkFactor
     await ledger.gate(batch)
     await ledger.answer(batch[0], AnswerKind.UNCLEAR, code="timeout")
 
-    await ledger.look(told(body="On our way.", at=after(1)), begun_at=after(100))
+    await ledger.look_up(message_facts(body="On our way.", at=after(1)), begun_at=after(100))
 
-    line = await ledger.text()
+    line = await ledger.message()
     assert (line.status, line.openphone_id) == ("sent", "AC1")
 
 
@@ -298,9 +298,9 @@ async def test_reply_that_was_not_found_is_failed_and_not_sent_again(
     await ledger.gate(batch)
     await ledger.answer(batch[0], AnswerKind.UNCLEAR, code="timeout")
 
-    await ledger.not_found()
+    await ledger.conclude_not_found()
 
-    line = await ledger.text()
+    line = await ledger.message()
     assert (line.status, line.error_code) == ("failed", "not_found")
     assert await _claim(ledger, 2000) == []
 
@@ -312,7 +312,7 @@ async def test_claim_whose_lease_is_over_is_queued_again(new_uow: UnitOfWorkFact
 
     await ledger.expire(now=after(61))
 
-    assert (await ledger.text()).status == "queued"
+    assert (await ledger.message()).status == "queued"
     assert len(await _claim(ledger, 62)) == 1
 
 

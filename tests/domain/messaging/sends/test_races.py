@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import BODY, TIMES, Ledger, after, told
+from tests.domain.messaging.sends.ledger import BODY, TIMES, Ledger, after, message_facts
 from tests.factories import make_line, number
 from tests.locks import blocked
 
@@ -68,7 +68,7 @@ async def test_claim_and_refusal_of_the_account_do_not_deadlock(
 ) -> None:
     first = await Ledger.open(committed_uow)
     second = await Ledger.open(committed_uow, line=first.line)
-    (called,) = await first.called()
+    (called,) = await first.begin_calls()
     refusals: list[asyncio.Future[None]] = []
 
     async def refuse(point: str) -> None:
@@ -160,7 +160,7 @@ async def test_opt_out_waits_for_an_open_claim_and_takes_it_back(
     await waiting
 
     assert (await ledger.attempt()).status == "released"
-    assert (await ledger.member()).status == "skipped"
+    assert (await ledger.recipient()).status == "skipped"
     assert await ledger.gate(claimed) == []
 
 
@@ -177,7 +177,7 @@ async def test_claim_that_read_before_the_opt_out_does_not_pass_the_gate(
     batch = await waiting
 
     assert await ledger.gate(batch) == []
-    assert (await ledger.member()).status == "skipped"
+    assert (await ledger.recipient()).status == "skipped"
 
 
 async def test_gate_and_opt_out_collide_on_the_attempt(
@@ -231,7 +231,7 @@ async def test_cancel_waits_for_an_open_claim_and_takes_it_back(
     await waiting
 
     assert (await ledger.attempt()).status == "released"
-    assert (await ledger.member()).status == "cancelled"
+    assert (await ledger.recipient()).status == "cancelled"
 
 
 async def _queue_reply(new_uow: UnitOfWorkFactory, ledger: Ledger) -> None:
@@ -269,7 +269,7 @@ async def test_opt_out_waits_for_an_open_claim_of_a_reply(
     await waiting
 
     assert (await ledger.attempt()).status == "released"
-    assert (await ledger.text()).error_code == "recipient_opted_out"
+    assert (await ledger.message()).error_code == "recipient_opted_out"
 
 
 @pytest.mark.parametrize("media", ["[]", '[{"media_id": "019acb00-0000-7000-8000-000000000001"}]'])
@@ -304,7 +304,7 @@ async def test_claim_of_a_message_that_must_fail_and_an_opt_out_do_not_deadlock(
     await opt_out
 
     assert batch == []
-    assert (await ledger.text()).error_code == "recipient_opted_out"
+    assert (await ledger.message()).error_code == "recipient_opted_out"
 
 
 async def test_release_of_a_claim_and_an_opt_out_do_not_deadlock(
@@ -328,27 +328,27 @@ async def test_release_of_a_claim_and_an_opt_out_do_not_deadlock(
     await releasing
 
     assert (await ledger.attempt()).status == "released"
-    assert (await ledger.text()).error_code == "recipient_opted_out"
+    assert (await ledger.message()).error_code == "recipient_opted_out"
 
 
 async def test_webhook_waits_for_an_open_record(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
     ledger = await Ledger.open(committed_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     answer = SendAnswer(
         kind=AnswerKind.ACCEPTED, provider_message_id="AC1", provider_created_at=NOW
     )
 
     async with committed_uow() as uow:
         await recording.record_answers(uow, [Answered(claimed=claimed, answer=answer)], now=NOW)
-        delivered = told("delivered", updated_at=after(2))
+        delivered = message_facts("delivered", updated_at=after(2))
         waiting = await blocked(committed_db, ledger.report(delivered, now=after(3)))
 
     assert await waiting == claimed.attempt_id
     assert (await ledger.attempt()).status == "delivered"
-    assert (await ledger.text()).status == "delivered"
-    assert (await ledger.member()).delivered_at == after(2)
+    assert (await ledger.message()).status == "delivered"
+    assert (await ledger.recipient()).delivered_at == after(2)
 
 
 async def test_claim_and_reports_lock_conversations_in_one_order(
@@ -361,11 +361,15 @@ async def test_claim_and_reports_lock_conversations_in_one_order(
         phone=number(1),
     )
     for position in range(2):
-        await ledger.report(told(message_id=f"AC{position}", phone=number(position), body="Hi"))
+        await ledger.report(
+            message_facts(message_id=f"AC{position}", phone=number(position), body="Hi")
+        )
 
     async with committed_uow() as uow:
         for position in range(2):
-            facts = told("sent", message_id=f"AC1{position}", phone=number(position), body="Hello")
+            facts = message_facts(
+                "sent", message_id=f"AC1{position}", phone=number(position), body="Hello"
+            )
             await report.apply_report(
                 uow, facts=facts, line_id=ledger.line.id, times=TIMES, now=after(1)
             )
@@ -380,7 +384,7 @@ async def test_record_that_runs_into_an_open_webhook_succeeds_on_the_second_try(
 ) -> None:
     """Record as the recorder does: after an IntegrityError, with ``correct``."""
     ledger = await Ledger.open(committed_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     answer = SendAnswer(
         kind=AnswerKind.ACCEPTED, provider_message_id="AC1", provider_created_at=NOW
     )
@@ -399,7 +403,7 @@ async def test_record_that_runs_into_an_open_webhook_succeeds_on_the_second_try(
     async with committed_uow() as uow:
         await report.apply_report(
             uow,
-            facts=told("delivered", updated_at=after(2)),
+            facts=message_facts("delivered", updated_at=after(2)),
             line_id=ledger.line.id,
             times=TIMES,
             now=after(3),
@@ -407,23 +411,23 @@ async def test_record_that_runs_into_an_open_webhook_succeeds_on_the_second_try(
         waiting = await blocked(committed_db, record())
 
     assert await waiting == "second"
-    assert (await ledger.text()).status == "delivered"
-    assert (await ledger.member()).status == "delivered"
+    assert (await ledger.message()).status == "delivered"
+    assert (await ledger.recipient()).status == "delivered"
 
 
 async def test_same_report_at_once_is_one_message(committed_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(committed_uow, people=0)
 
-    await asyncio.gather(*(ledger.report(told("delivered", body=BODY)) for _ in range(5)))
+    await asyncio.gather(*(ledger.report(message_facts("delivered", body=BODY)) for _ in range(5)))
 
-    assert (await ledger.text()).status == "delivered"
+    assert (await ledger.message()).status == "delivered"
 
 
 async def test_report_and_look_up_at_once_settle_once(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
     ledger = await Ledger.open(committed_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
     async with committed_uow() as uow:
         (seen,) = await matching.list_unknown_attempts(uow, limit=10)
 
@@ -431,16 +435,16 @@ async def test_report_and_look_up_at_once_settle_once(
         await settle.conclude_look_up(
             uow,
             seen,
-            settle.LookUp(begun_at=after(20), messages=[told(at=after(1))]),
+            settle.LookUp(begun_at=after(20), messages=[message_facts(at=after(1))]),
             times=TIMES,
             now=after(20),
         )
-        delivered = told("delivered", at=after(1), updated_at=after(2))
+        delivered = message_facts("delivered", at=after(1), updated_at=after(2))
         waiting = await blocked(committed_db, ledger.report(delivered, now=after(21)))
     await waiting
 
     assert (await ledger.attempt()).status == "delivered"
-    assert len(await ledger.texts()) == 1
+    assert len(await ledger.messages()) == 1
 
 
 async def test_settlers_at_once_expire_each_lease_once(
@@ -448,7 +452,7 @@ async def test_settlers_at_once_expire_each_lease_once(
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=20)
     await ledger.claim(limit=10)
-    await ledger.called(limit=10)
+    await ledger.begin_calls(limit=10)
 
     swept = await asyncio.gather(*(ledger.expire(now=after(61)) for _ in range(4)))
 

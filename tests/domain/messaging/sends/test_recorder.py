@@ -49,7 +49,7 @@ async def test_acceptance_that_cannot_be_stored_is_stored_without_an_id(
     committed_uow: UnitOfWorkFactory, message_id: str
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=3)
-    first, second, third = await ledger.called()
+    first, second, third = await ledger.begin_calls()
 
     await record_answers(
         committed_uow,
@@ -71,7 +71,7 @@ async def test_answer_that_cannot_be_stored_waits_while_the_database_is_down(
 ) -> None:
     monkeypatch.setattr(recorder, "RECORD_RETRY_SECONDS", 0.05)
     ledger = await Ledger.open(committed_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     is_up = asyncio.Event()
     tries = 0
 
@@ -95,7 +95,7 @@ async def test_refusal_that_cannot_be_stored_is_kept_without_its_words(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(committed_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     answer = SendAnswer(kind=AnswerKind.REFUSED, http_status=400, code="\x00", detail="\x00")
 
     await record_answers(committed_uow, [Answered(claimed=claimed, answer=answer)])
@@ -106,7 +106,7 @@ async def test_refusal_that_cannot_be_stored_is_kept_without_its_words(
 
 async def test_wait_that_no_clock_can_hold_is_bounded(committed_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(committed_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     answer = SendAnswer(
         kind=AnswerKind.LATER, http_status=429, retry_after_seconds=600, retry_after_asked=1e300
     )

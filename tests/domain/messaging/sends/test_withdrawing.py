@@ -45,7 +45,7 @@ async def test_flag_takes_back_what_waits_and_what_is_claimed(
 
     await _withdraw(ledger, flag)
 
-    taken, other = await ledger.members()
+    taken, other = await ledger.recipients()
     assert (taken.status, taken.skip_reason, taken.attempts) == (status, reason, 0)
     assert other.status == ("sending" if is_claimed else "pending")
     assert [item.phone for item in await ledger.gate(batch)] == [number(1)] * is_claimed
@@ -53,7 +53,7 @@ async def test_flag_takes_back_what_waits_and_what_is_claimed(
 
 async def test_opt_out_leaves_a_call_that_has_begun(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
     await _withdraw(ledger)
 
@@ -64,19 +64,19 @@ async def test_opt_out_leaves_a_call_that_has_begun(new_uow: UnitOfWorkFactory) 
     assert under_way["attempt_id"] == str(claimed.attempt_id)
     assert under_way["campaign_id"] == str(ledger.campaign.id)
     await ledger.accept(claimed)
-    assert (await ledger.member()).status == "sent"
+    assert (await ledger.recipient()).status == "sent"
 
 
 async def test_opt_out_during_a_throttled_call_stops_its_repeat(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await _withdraw(ledger)
 
     await ledger.answer(claimed, AnswerKind.LATER)
 
-    member = await ledger.member()
+    member = await ledger.recipient()
     assert (member.status, member.skip_reason) == ("skipped", "opted_out")
 
 
@@ -90,7 +90,7 @@ async def test_released_hold_lets_the_recipient_go_on(
     async with new_uow() as uow:
         await sends.restore_held_recipients(uow, phones=[number(0)], now=after(2))
 
-    assert (await ledger.member()).status == "pending"
+    assert (await ledger.recipient()).status == "pending"
     assert queue.names == [JobName.PROCESS_CAMPAIGN_QUEUE]
 
 
@@ -102,7 +102,7 @@ async def test_restored_number_that_is_opted_out_stays_out(new_uow: UnitOfWorkFa
     async with new_uow() as uow:
         await sends.restore_held_recipients(uow, phones=[number(0)], now=after(2))
 
-    assert (await ledger.member()).status == "skipped"
+    assert (await ledger.recipient()).status == "skipped"
 
 
 @pytest.mark.parametrize(("status", "left_as"), [("paused", "pending"), ("cancelled", "cancelled")])
@@ -120,15 +120,15 @@ async def test_stopped_campaign_takes_back_its_claims(
     async with new_uow() as uow:
         await sends.withdraw_campaign(uow, campaign_id=ledger.campaign.id, now=after(1))
 
-    found = [row.status for row in await ledger.members()]
+    found = [row.status for row in await ledger.recipients()]
     assert found == ["sending", left_as, left_as]
-    assert (await other.member()).status == "pending"
+    assert (await other.recipient()).status == "pending"
     assert await ledger.gate(claimed[1:]) == []
 
 
 async def test_call_of_a_cancelled_campaign_is_recorded(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=2)
-    first, second = await ledger.called()
+    first, second = await ledger.begin_calls()
     await ledger.run("UPDATE campaign SET status = 'cancelled'")
     async with new_uow() as uow:
         await sends.withdraw_campaign(uow, campaign_id=ledger.campaign.id, now=after(1))
@@ -136,7 +136,7 @@ async def test_call_of_a_cancelled_campaign_is_recorded(new_uow: UnitOfWorkFacto
     await ledger.accept(first)
     await ledger.answer(second, AnswerKind.LATER)
 
-    assert [row.status for row in await ledger.members()] == ["sent", "cancelled"]
+    assert [row.status for row in await ledger.recipients()] == ["sent", "cancelled"]
 
 
 async def _queue(ledger: Ledger, kind: SendKind, *, phone: str = number(0)) -> None:
@@ -164,10 +164,10 @@ async def test_flag_fails_a_claimed_message_at_once(
 
     await _withdraw(ledger, flag)
 
-    line = await ledger.text()
+    line = await ledger.message()
     assert (line.status, line.error_code) == ("failed", f"recipient_{flag}")
     assert await ledger.gate(batch) == []
-    assert (await ledger.text()).status == "failed"
+    assert (await ledger.message()).status == "failed"
 
 
 async def test_hold_leaves_a_claimed_reply_alone(new_uow: UnitOfWorkFactory) -> None:
@@ -179,7 +179,7 @@ async def test_hold_leaves_a_claimed_reply_alone(new_uow: UnitOfWorkFactory) -> 
 
     await _withdraw(ledger, "opt_out_hold")
 
-    assert (await ledger.text()).status == "sending"
+    assert (await ledger.message()).status == "sending"
     assert await ledger.gate(batch) == batch
 
 
@@ -195,7 +195,7 @@ async def test_flag_withdraws_a_message_that_waits_for_its_line(
 
     await _withdraw(ledger, flag)
 
-    shown = [(row.status, row.error_code) for row in await ledger.texts()]
+    shown = [(row.status, row.error_code) for row in await ledger.messages()]
     assert shown == [("failed", f"recipient_{flag}"), ("queued", None)]
     await ledger.run("UPDATE line SET status = 'active'")
     async with new_uow() as uow:
@@ -213,7 +213,7 @@ async def test_flag_leaves_a_message_that_was_sent_before(new_uow: UnitOfWorkFac
 
     await _withdraw(ledger)
 
-    line = await ledger.text()
+    line = await ledger.message()
     assert (line.status, line.error_code) == ("sent", None)
 
 
@@ -226,7 +226,7 @@ async def test_do_not_contact_withdraws_an_answer_that_waits(
 
     await _withdraw(ledger, "do_not_contact")
 
-    line = await ledger.text()
+    line = await ledger.message()
     assert (line.status, line.error_code) == ("failed", "recipient_do_not_contact")
 
 
@@ -264,7 +264,7 @@ async def test_recipient_written_as_held_beside_the_release_goes_on(
         found = await sends.restore_recipients_without_hold(uow, limit=10, now=after(60))
 
     assert found == 1
-    assert (await ledger.member()).status == "pending"
+    assert (await ledger.recipient()).status == "pending"
 
 
 @pytest.mark.parametrize("campaign", ["scheduled", "running", "paused", "blocked"])
@@ -281,7 +281,7 @@ async def test_recipient_without_a_hold_is_derived_again(
         found = await sends.restore_recipients_without_hold(uow, limit=10, now=after(60))
 
     assert found == 2
-    shown = [(row.status, row.skip_reason) for row in await ledger.members()]
+    shown = [(row.status, row.skip_reason) for row in await ledger.recipients()]
     assert shown == [("held", None), ("skipped", "opted_out"), ("pending", None)]
 
 
@@ -299,5 +299,5 @@ async def test_only_held_recipients_of_campaigns_that_go_on_are_derived_again(
         found = await sends.restore_recipients_without_hold(uow, limit=10, now=after(60))
 
     assert found == 1
-    assert [row.status for row in await ledger.members()] == ["pending", "pending"]
-    assert (await ended.member()).status == "held"
+    assert [row.status for row in await ledger.recipients()] == ["pending", "pending"]
+    assert (await ended.recipient()).status == "held"

@@ -60,7 +60,7 @@ async def test_withdrawal_that_waits_for_a_claim_comes_too_late(
         waiting = await blocked(committed_db, _withdraw(committed_uow, message))
 
     assert (len(claimed), await waiting) == (1, False)
-    assert (await ledger.text()).status == "sending"
+    assert (await ledger.message()).status == "sending"
 
 
 async def test_claim_leaves_a_message_that_is_being_withdrawn(
@@ -74,7 +74,7 @@ async def test_claim_leaves_a_message_that_is_being_withdrawn(
         assert await _claim_alone(committed_uow) == []
 
     assert await _claim_alone(committed_uow) == []
-    assert (await ledger.text()).error_code == "withdrawn"
+    assert (await ledger.message()).error_code == "withdrawn"
 
 
 async def test_each_message_is_either_claimed_or_withdrawn(
@@ -91,7 +91,7 @@ async def test_each_message_is_either_claimed_or_withdrawn(
 
     await asyncio.gather(*work)
 
-    ends = {row.id: row.status for row in await ledger.texts()}
+    ends = {row.id: row.status for row in await ledger.messages()}
     attempts = [attempt.activity_id for attempt in await ledger.attempts()]
     claimed = {one for one, status in ends.items() if status == "sending"}
     assert len(attempts) == len(set(attempts))
