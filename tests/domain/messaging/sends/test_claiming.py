@@ -22,11 +22,15 @@ async def test_due_recipient_is_claimed_with_its_body(new_uow: UnitOfWorkFactory
 
     (claimed,) = await ledger.claim()
 
-    attempt, member, line = await ledger.attempt(), await ledger.recipient(), await ledger.message()
+    attempt, recipient, line = (
+        await ledger.attempt(),
+        await ledger.recipient(),
+        await ledger.message(),
+    )
     assert (attempt.status, attempt.phone, attempt.body) == ("claimed", number(0), BODY)
     assert (attempt.id, attempt.token) == (claimed.attempt_id, claimed.token)
     assert attempt.lease_until == NOW + TIMES.lease
-    assert (member.status, member.attempts) == ("sending", 0)
+    assert (recipient.status, recipient.attempts) == ("sending", 0)
     assert (line.id, line.status, line.origin, line.body) == (
         attempt.id,
         "sending",
@@ -101,10 +105,10 @@ async def test_suppressed_number_is_not_claimed(new_uow: UnitOfWorkFactory, flag
 
     claimed = await ledger.claim()
 
-    member = (await ledger.recipients())[0]
+    recipient = (await ledger.recipients())[0]
     assert [item.phone for item in claimed] == [number(1)]
-    assert member.status == ("held" if flag == "opt_out_hold" else "skipped")
-    assert member.skip_reason == (None if flag == "opt_out_hold" else flag)
+    assert recipient.status == ("held" if flag == "opt_out_hold" else "skipped")
+    assert recipient.skip_reason == (None if flag == "opt_out_hold" else flag)
 
 
 @pytest.mark.parametrize("flag", SUPPRESSING)
@@ -310,8 +314,8 @@ async def test_number_with_an_open_attempt_is_left_for_later(new_uow: UnitOfWork
 
     assert await second.claim() == []
 
-    (member,) = await second.recipients()
-    assert (member.status, member.due_at > NOW) == ("pending", True)
+    (recipient,) = await second.recipients()
+    assert (recipient.status, recipient.due_at > NOW) == ("pending", True)
 
 
 @pytest.mark.parametrize("status", ["claimed", "calling", "unknown"])

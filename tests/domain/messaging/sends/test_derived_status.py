@@ -34,9 +34,9 @@ async def test_of_two_accepted_attempts_the_one_with_a_final_state_counts(
         message_facts(reported_as, at=after(1), updated_at=after(2)), now=after(950)
     )
 
-    member = await ledger.recipient()
+    recipient = await ledger.recipient()
     assert [row.status for row in await ledger.attempts()] == [status, "sent"]
-    assert (member.status, member.provider_message_id) == (status, "AC1")
+    assert (recipient.status, recipient.provider_message_id) == (status, "AC1")
 
 
 async def test_late_refusal_does_not_change_a_running_attempt(new_uow: UnitOfWorkFactory) -> None:
@@ -59,8 +59,8 @@ async def test_refusal_counts_when_a_newer_claim_was_released(new_uow: UnitOfWor
     async with new_uow() as uow:
         await gate.release_claims(uow, batch, reason="stopped", now=after(902))
 
-    member = await ledger.recipient()
-    assert (member.status, member.error_code) == ("failed", "0201400")
+    recipient = await ledger.recipient()
+    assert (recipient.status, recipient.error_code) == ("failed", "0201400")
 
 
 async def test_late_answer_does_not_restore_a_skipped_recipient(new_uow: UnitOfWorkFactory) -> None:
@@ -70,8 +70,8 @@ async def test_late_answer_does_not_restore_a_skipped_recipient(new_uow: UnitOfW
 
     await ledger.answer(first, AnswerKind.LATER, now=after(901))
 
-    member = await ledger.recipient()
-    assert (member.status, member.skip_reason) == ("skipped", "missing_value")
+    recipient = await ledger.recipient()
+    assert (recipient.status, recipient.skip_reason) == ("skipped", "missing_value")
 
 
 async def test_late_answer_does_not_restore_a_recipient_of_an_ended_campaign(
@@ -83,8 +83,8 @@ async def test_late_answer_does_not_restore_a_recipient_of_an_ended_campaign(
 
     await ledger.answer(first, AnswerKind.LATER, now=after(901))
 
-    member = await ledger.recipient()
-    assert (member.status, member.skip_reason) == ("cancelled", "campaign_ended")
+    recipient = await ledger.recipient()
+    assert (recipient.status, recipient.skip_reason) == ("cancelled", "campaign_ended")
 
 
 async def test_late_answer_does_not_end_a_review(new_uow: UnitOfWorkFactory) -> None:
@@ -103,5 +103,5 @@ async def test_claim_that_was_not_called_counts_as_no_attempt(new_uow: UnitOfWor
 
     await ledger.answer(first, AnswerKind.REFUSED, code="0201400", now=after(901))
 
-    member = await ledger.recipient()
-    assert (member.status, member.attempts) == ("sending", 1)
+    recipient = await ledger.recipient()
+    assert (recipient.status, recipient.attempts) == ("sending", 1)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, note_reply, message_facts
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, message_facts, note_reply
 from tests.domain.messaging.sends.test_races import _opt_out
 from tests.factories import number
 from tests.locks import blocked
@@ -118,10 +118,10 @@ async def test_reply_skips_waiting_follow_ups(new_uow: UnitOfWorkFactory, why: E
 
 async def renumber(ledger: Ledger) -> None:
     """Change the number of the only recipient."""
-    member = (await ledger.recipients())[0]
+    recipient = (await ledger.recipients())[0]
     async with ledger.new_uow() as uow:
         await contact_changes.update_contact(
-            uow, ContactUpdate(phone=number(1)), contact_id=member.contact_id, now=after(60)
+            uow, ContactUpdate(phone=number(1)), contact_id=recipient.contact_id, now=after(60)
         )
 
 

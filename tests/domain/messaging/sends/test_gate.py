@@ -19,11 +19,11 @@ async def test_claim_passes_and_its_age_begins(new_uow: UnitOfWorkFactory) -> No
 
     passed = await ledger.gate(batch, now=after(5))
 
-    attempt, member = await ledger.attempt(), await ledger.recipient()
+    attempt, recipient = await ledger.attempt(), await ledger.recipient()
     assert passed == batch
     assert (attempt.status, attempt.called_at) == ("calling", after(5))
     assert attempt.lease_until == after(5) + TIMES.lease
-    assert (member.status, member.attempts) == ("sending", 0)
+    assert (recipient.status, recipient.attempts) == ("sending", 0)
 
 
 @pytest.mark.parametrize(
@@ -44,10 +44,10 @@ async def test_stopped_campaign_or_line_lets_nothing_pass(
 
     passed = await ledger.gate(batch)
 
-    attempt, member = await ledger.attempt(), await ledger.recipient()
+    attempt, recipient = await ledger.attempt(), await ledger.recipient()
     assert passed == []
     assert (attempt.status, attempt.called_at, attempt.token) == ("released", None, None)
-    assert (member.status, member.attempts) == (left_as, 0)
+    assert (recipient.status, recipient.attempts) == (left_as, 0)
     shown = [row.status for row in await ledger.messages()]
     assert shown == (["queued"] if left_as == "pending" else [])
 
@@ -150,8 +150,8 @@ async def test_released_claim_may_be_claimed_again_and_counts_as_no_attempt(
     async with new_uow() as uow:
         await gate.release_claims(uow, batch, reason="stopped", now=at)
 
-    member = await ledger.recipient()
-    assert (member.status, member.attempts) == ("pending", 0)
+    recipient = await ledger.recipient()
+    assert (recipient.status, recipient.attempts) == ("pending", 0)
     assert len(await ledger.claim(now=at)) == 1
 
 

@@ -126,10 +126,10 @@ async def test_claim_explanation_and_audience_of_a_campaign_agree(
         )
     assert await ledger.claim() == []
 
-    member = await ledger.recipient()
+    recipient = await ledger.recipient()
     assert [stop.rule for stop in explained.stops] == [rule]
     held = rule is HOLDING
-    assert (member.status, member.skip_reason) == (
+    assert (recipient.status, recipient.skip_reason) == (
         ("held", None) if held else ("skipped", rule.value)
     )
     if rule is not NumberRule.CONTACT_DELETED:

@@ -205,12 +205,12 @@ async def test_person_who_sends_again_sees_one_message(
     await ledger.make_unclear_attempt()
     await ledger.look_up(begun_at=after(700))
     assert await ledger.look_up(begun_at=after(800)) is AttemptStatus.PARKED
-    member = await ledger.recipient()
+    recipient = await ledger.recipient()
     async with new_uow() as uow:
         await settle.settle_recipient(
             uow,
             campaign_id=ledger.campaign.id,
-            contact_id=member.contact_id,
+            contact_id=recipient.contact_id,
             outcome="resend",
             actor="key",
             now=after(900),

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, note_reply, message_facts
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, message_facts, note_reply
 from tests.factories import make_line, number
 from tests.locks import blocked
 
@@ -94,8 +94,8 @@ async def test_first_opt_out_is_the_one_that_is_noted(new_uow: UnitOfWorkFactory
     await _reply(ledger, seconds=100, is_opt_out=True)
     await _reply(ledger, seconds=200, is_opt_out=True)
 
-    member = await ledger.recipient()
-    assert (member.replied_at, member.opted_out_at) == (after(100), after(100))
+    recipient = await ledger.recipient()
+    assert (recipient.replied_at, recipient.opted_out_at) == (after(100), after(100))
 
 
 async def test_late_acceptance_without_an_id_takes_the_next_claim_back(

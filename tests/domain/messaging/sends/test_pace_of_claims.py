@@ -214,10 +214,10 @@ async def test_stopped_variants_people_get_the_others(new_uow: UnitOfWorkFactory
 
     claimed = await ledger.claim()
 
-    members = await ledger.recipients()
+    recipients = await ledger.recipients()
     bodies = {item.phone: item.body for item in claimed}
-    assert {member.variant for member in members} == {0, 2}
-    assert all(bodies[m.phone] == ("First", "Second", "Third")[m.variant] for m in members)
+    assert {recipient.variant for recipient in recipients} == {0, 2}
+    assert all(bodies[m.phone] == ("First", "Second", "Third")[m.variant] for m in recipients)
     counts = await ledger.rows(
         "SELECT variant, sum(people) AS people FROM campaign_tally "
         "GROUP BY variant HAVING sum(people) > 0"
@@ -233,12 +233,12 @@ async def test_wait_grows_with_every_call_that_was_put_off(new_uow: UnitOfWorkFa
     for tries in range(6):
         (claimed,) = await ledger.begin_calls(now=now)
         await ledger.answer(claimed, AnswerKind.NOT_CONNECTED, now=now)
-        member = await ledger.recipient()
-        wait = member.due_at - now
+        recipient = await ledger.recipient()
+        wait = recipient.due_at - now
         assert timedelta(0) <= wait <= timedelta(seconds=30 * 2**tries)
-        assert (member.status, member.attempts) == ("pending", 0)
+        assert (recipient.status, recipient.attempts) == ("pending", 0)
         longest = max(longest, wait)
-        now = max(member.due_at, now + timedelta(seconds=1))
+        now = max(recipient.due_at, now + timedelta(seconds=1))
     assert longest > timedelta(seconds=30)
 
 

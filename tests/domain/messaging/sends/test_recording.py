@@ -31,12 +31,16 @@ async def test_accepted_message_is_sent_at_the_time_of_the_providers_clock(
 
     await ledger.accept(claimed, at=after(0.5), now=after(1))
 
-    attempt, member, line = await ledger.attempt(), await ledger.recipient(), await ledger.message()
+    attempt, recipient, line = (
+        await ledger.attempt(),
+        await ledger.recipient(),
+        await ledger.message(),
+    )
     assert (attempt.status, attempt.provider_message_id) == ("sent", "AC1")
     assert (attempt.accepted_at, attempt.is_matched) == (after(0.5), False)
     assert (attempt.token, attempt.lease_until) == (None, None)
-    assert (member.status, member.provider_message_id) == ("sent", "AC1")
-    assert (member.sent_at, member.attempts) == (after(0.5), 1)
+    assert (recipient.status, recipient.provider_message_id) == ("sent", "AC1")
+    assert (recipient.sent_at, recipient.attempts) == (after(0.5), 1)
     assert (line.status, line.openphone_id, line.rank) == ("sent", "AC1", 3)
     assert line.occurred_at == after(0.5)
 
@@ -74,9 +78,9 @@ async def test_refused_recipient_fails_with_the_code(new_uow: UnitOfWorkFactory)
 
     await ledger.answer(claimed, AnswerKind.REFUSED, http_status=400, code="0201400")
 
-    member, line = await ledger.recipient(), await ledger.message()
+    recipient, line = await ledger.recipient(), await ledger.message()
     assert (await ledger.attempt()).status == "refused"
-    assert (member.status, member.error_code, member.attempts) == ("failed", "0201400", 1)
+    assert (recipient.status, recipient.error_code, recipient.attempts) == ("failed", "0201400", 1)
     assert (line.status, line.error_code) == ("failed", "0201400")
     assert await ledger.claim(now=after(1000)) == []
 
@@ -90,10 +94,10 @@ async def test_call_that_certainly_sent_nothing_is_repeated_and_counts_as_no_att
 
     await ledger.answer(claimed, kind)
 
-    member = await ledger.recipient()
+    recipient = await ledger.recipient()
     assert (await ledger.attempt()).status == "released"
-    assert (member.status, member.attempts) == ("pending", 0)
-    assert NOW <= member.due_at <= after(30)
+    assert (recipient.status, recipient.attempts) == ("pending", 0)
+    assert NOW <= recipient.due_at <= after(30)
     assert (await ledger.message()).status == "queued"
     assert len(await ledger.claim(now=after(30))) == 1
 
@@ -228,9 +232,9 @@ async def test_unclear_end_is_unknown_and_never_claimed(new_uow: UnitOfWorkFacto
 
     await ledger.make_unclear_attempt()
 
-    attempt, member = await ledger.attempt(), await ledger.recipient()
+    attempt, recipient = await ledger.attempt(), await ledger.recipient()
     assert (attempt.status, attempt.error_code) == ("unknown", "timeout")
-    assert (member.status, member.attempts) == ("unknown", 1)
+    assert (recipient.status, recipient.attempts) == ("unknown", 1)
     assert (await ledger.message()).status == "unknown"
     assert await ledger.claim(now=after(5000)) == []
 
@@ -257,9 +261,9 @@ async def test_late_acceptance_is_written_whatever_the_state(
 
     await ledger.accept(claimed, now=after(62))
 
-    attempt, member = await ledger.attempt(), await ledger.recipient()
+    attempt, recipient = await ledger.attempt(), await ledger.recipient()
     assert (attempt.status, attempt.provider_message_id) == ("sent", "AC1")
-    assert (member.status, member.attempts) == ("sent", 1)
+    assert (recipient.status, recipient.attempts) == ("sent", 1)
 
 
 async def test_late_acceptance_after_not_found_takes_the_next_claim_back(
@@ -409,9 +413,9 @@ async def test_used_up_attempts_end_it(new_uow: UnitOfWorkFactory) -> None:
     await ledger.make_unclear_attempt()
     await ledger.conclude_not_found()
 
-    member = await ledger.recipient()
+    recipient = await ledger.recipient()
 
-    assert (member.status, member.error_code, member.attempts) == ("failed", "gave_up", 1)
+    assert (recipient.status, recipient.error_code, recipient.attempts) == ("failed", "gave_up", 1)
     assert await ledger.claim(now=after(5000)) == []
 
 
@@ -427,9 +431,9 @@ async def test_used_up_attempts_are_not_an_error_of_a_recipient_stopped_by_anoth
     await ledger.flag(flag)
     await ledger.conclude_not_found()
 
-    member = await ledger.recipient()
+    recipient = await ledger.recipient()
 
-    assert (member.status, member.skip_reason, member.error_code) == (status, reason, None)
+    assert (recipient.status, recipient.skip_reason, recipient.error_code) == (status, reason, None)
 
 
 async def test_not_found_counts_as_an_attempt_and_may_be_sent_again(
@@ -439,9 +443,9 @@ async def test_not_found_counts_as_an_attempt_and_may_be_sent_again(
     await ledger.make_unclear_attempt()
     await ledger.conclude_not_found()
 
-    member = await ledger.recipient()
+    recipient = await ledger.recipient()
 
-    assert (member.status, member.attempts) == ("pending", 1)
+    assert (recipient.status, recipient.attempts) == ("pending", 1)
     assert len(await ledger.claim(now=after(900))) == 1
 
 

@@ -10,8 +10,8 @@ from tests.domain.messaging.sends.ledger import (
     TIMES,
     Ledger,
     after,
-    note_reply,
     message_facts,
+    note_reply,
 )
 from tests.factories import make_line, number
 
@@ -61,13 +61,17 @@ async def test_reports_in_any_order_give_one_result(
         else:
             await ledger.report(EVENTS[name], now=after(9))
 
-    attempt, line, member = await ledger.attempt(), await ledger.message(), await ledger.recipient()
+    attempt, line, recipient = (
+        await ledger.attempt(),
+        await ledger.message(),
+        await ledger.recipient(),
+    )
     outcome = "delivered" if "delivered" in sequence else "failed"
     found = (attempt.status, attempt.error_code, attempt.reported_at)
     assert (*found, line.status, line.error_code, line.rank) == EXPECTED[outcome]
     assert (attempt.provider_message_id, attempt.is_matched) == ("AC1", False)
-    assert (member.status, member.sent_at, member.attempts) == (outcome, NOW, 1)
-    assert member.delivered_at == (after(4) if outcome == "delivered" else None)
+    assert (recipient.status, recipient.sent_at, recipient.attempts) == (outcome, NOW, 1)
+    assert recipient.delivered_at == (after(4) if outcome == "delivered" else None)
 
 
 @pytest.mark.parametrize("sequence", _orders("sent", "failed", "delivered"), ids="-".join)
@@ -97,10 +101,14 @@ async def test_unclear_send_is_settled_alike_by_reports_in_any_order(
     for name in sequence[1:]:
         await ledger.report(EVENTS[name], now=after(9))
 
-    attempt, line, member = await ledger.attempt(), await ledger.message(), await ledger.recipient()
+    attempt, line, recipient = (
+        await ledger.attempt(),
+        await ledger.message(),
+        await ledger.recipient(),
+    )
     assert (attempt.status, attempt.error_code, attempt.is_matched) == ("delivered", None, True)
-    assert (line.status, line.rank, member.status) == ("delivered", 5, "delivered")
-    assert member.delivered_at == after(4)
+    assert (line.status, line.rank, recipient.status) == ("delivered", 5, "delivered")
+    assert recipient.delivered_at == after(4)
 
 
 async def test_report_before_the_record_is_merged(new_uow: UnitOfWorkFactory) -> None:
@@ -340,10 +348,14 @@ async def test_answer_corrects_its_own_match(new_uow: UnitOfWorkFactory) -> None
 
     await ledger.accept(claimed, "AC2", at=after(1), now=after(20))
 
-    attempt, member = await ledger.attempt(), await ledger.recipient()
+    attempt, recipient = await ledger.attempt(), await ledger.recipient()
     assert (attempt.status, attempt.provider_message_id) == ("sent", "AC2")
     assert (attempt.is_matched, attempt.reported_at) == (False, None)
-    assert (member.status, member.provider_message_id, member.delivered_at) == ("sent", "AC2", None)
+    assert (recipient.status, recipient.provider_message_id, recipient.delivered_at) == (
+        "sent",
+        "AC2",
+        None,
+    )
 
 
 async def test_refusal_corrects_a_match(new_uow: UnitOfWorkFactory) -> None:
@@ -353,9 +365,9 @@ async def test_refusal_corrects_a_match(new_uow: UnitOfWorkFactory) -> None:
 
     await ledger.answer(claimed, AnswerKind.REFUSED, code="0201400", now=after(20))
 
-    attempt, member = await ledger.attempt(), await ledger.recipient()
+    attempt, recipient = await ledger.attempt(), await ledger.recipient()
     assert (attempt.status, attempt.provider_message_id) == ("refused", None)
-    assert (member.status, member.error_code) == ("failed", "0201400")
+    assert (recipient.status, recipient.error_code) == ("failed", "0201400")
 
 
 async def _reply(
@@ -385,9 +397,9 @@ async def test_first_reply_belongs_to_its_campaign(new_uow: UnitOfWorkFactory) -
     assert await _reply(ledger, seconds=150, is_interested=True)
     assert await _reply(ledger, seconds=200, is_opt_out=True)
 
-    member = await ledger.recipient()
-    assert (member.replied_at, member.opted_out_at) == (after(100), after(200))
-    assert member.is_interested
+    recipient = await ledger.recipient()
+    assert (recipient.replied_at, recipient.opted_out_at) == (after(100), after(200))
+    assert recipient.is_interested
 
 
 @pytest.mark.parametrize("state", ["calling", "unknown", "parked", "sent", "failed", "delivered"])

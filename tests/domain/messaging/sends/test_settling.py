@@ -25,9 +25,9 @@ async def test_claim_whose_lease_is_over_goes_back(new_uow: UnitOfWorkFactory) -
     assert await ledger.expire(now=after(60)) == 0
     assert await ledger.expire(now=after(60.001)) == 1
 
-    attempt, member = await ledger.attempt(), await ledger.recipient()
+    attempt, recipient = await ledger.attempt(), await ledger.recipient()
     assert (attempt.status, attempt.token, attempt.called_at) == ("released", None, None)
-    assert (member.status, member.attempts) == ("pending", 0)
+    assert (recipient.status, recipient.attempts) == ("pending", 0)
     assert (await ledger.message()).status == "queued"
 
 
@@ -37,9 +37,9 @@ async def test_call_whose_lease_is_over_is_unknown(new_uow: UnitOfWorkFactory) -
 
     assert await ledger.expire(now=after(61)) == 1
 
-    attempt, member = await ledger.attempt(), await ledger.recipient()
+    attempt, recipient = await ledger.attempt(), await ledger.recipient()
     assert (attempt.status, attempt.called_at) == ("unknown", NOW)
-    assert (member.status, member.attempts) == ("unknown", 1)
+    assert (recipient.status, recipient.attempts) == ("unknown", 1)
     assert (await ledger.message()).status == "unknown"
     assert await ledger.claim(now=after(5000)) == []
 
@@ -91,10 +91,10 @@ async def test_found_counts_at_any_age(
 
     found = await ledger.look_up(message_facts(status, at=after(1)), begun_at=after(age))
 
-    attempt, member = await ledger.attempt(), await ledger.recipient()
+    attempt, recipient = await ledger.attempt(), await ledger.recipient()
     assert (found.value, attempt.is_matched) == (becomes, True)
     assert (attempt.provider_message_id, attempt.accepted_at) == ("AC1", after(1))
-    assert member.status == becomes
+    assert recipient.status == becomes
 
 
 async def test_nothing_counts_only_after_the_grace(new_uow: UnitOfWorkFactory) -> None:
@@ -118,8 +118,8 @@ async def test_nothing_must_be_found_twice_a_gap_apart(new_uow: UnitOfWorkFactor
     assert (await ledger.attempt()).nil_at == after(700)
     assert await ledger.look_up(begun_at=after(760)) is NOT_FOUND
 
-    member = await ledger.recipient()
-    assert (member.status, member.attempts) == ("pending", 1)
+    recipient = await ledger.recipient()
+    assert (recipient.status, recipient.attempts) == ("pending", 1)
     assert (await ledger.message()).status == "queued"
 
 
@@ -431,7 +431,7 @@ async def _parked(new_uow: UnitOfWorkFactory) -> Ledger:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "attempt_status", "member_status", "tries"),
+    ("outcome", "attempt_status", "recipient_status", "tries"),
     [
         ("sent", "sent", "sent", 1),
         ("resend", "released", "pending", 0),
@@ -442,7 +442,7 @@ async def test_person_settles_a_parked_send(
     new_uow: UnitOfWorkFactory,
     outcome: Literal["sent", "resend", "failed"],
     attempt_status: str,
-    member_status: str,
+    recipient_status: str,
     tries: int,
 ) -> None:
     ledger = await _parked(new_uow)
@@ -458,9 +458,9 @@ async def test_person_settles_a_parked_send(
             now=after(3600),
         )
 
-    member = await ledger.recipient()
+    recipient = await ledger.recipient()
     assert (await ledger.attempt()).status == attempt_status
-    assert (member.status, member.attempts) == (member_status, tries)
+    assert (recipient.status, recipient.attempts) == (recipient_status, tries)
     (entry,) = await ledger.rows("SELECT * FROM audit_log")
     assert (entry.actor, entry.action) == ("Dana", "settle_send")
 

@@ -76,8 +76,8 @@ async def test_opt_out_during_a_throttled_call_stops_its_repeat(
 
     await ledger.answer(claimed, AnswerKind.LATER)
 
-    member = await ledger.recipient()
-    assert (member.status, member.skip_reason) == ("skipped", "opted_out")
+    recipient = await ledger.recipient()
+    assert (recipient.status, recipient.skip_reason) == ("skipped", "opted_out")
 
 
 async def test_released_hold_lets_the_recipient_go_on(
