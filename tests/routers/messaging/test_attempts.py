@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 from tests.conftest import NOW
 from tests.domain.messaging.sends.ledger import Ledger, after, message_facts
-from tests.domain.messaging.sends.test_follow_ups import first_sent
+from tests.domain.messaging.sends.test_follow_ups import open_with_first_sent
 from tests.factories import number
 
 from crm_api.domain.messaging.sends import withdraw as sends
@@ -85,7 +85,7 @@ async def test_timeline_and_csv_show_one_message(
 async def test_skipped_step_is_in_the_timeline_at_its_time(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory
 ) -> None:
-    ledger = await first_sent(new_uow)
+    ledger = await open_with_first_sent(new_uow)
     contact_id = (await ledger.recipients())[0].contact_id
     await ledger.flag("opted_out")
     async with new_uow() as uow:

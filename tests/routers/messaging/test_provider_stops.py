@@ -6,9 +6,9 @@ from tests.conftest import UNKNOWN_ID
 from tests.domain.messaging.provider_stops.test_failure_learning import (
     fail,
     flags,
-    foreign,
     learn,
     opt_in,
+    report_app_failure,
 )
 from tests.domain.messaging.sends.ledger import Ledger, after, message_facts
 from tests.factories import number
@@ -64,14 +64,14 @@ async def test_next_refusal_creates_a_new_entry_and_opts_out_again(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await foreign(ledger, "21610", message_id="AC1")
+    await report_app_failure(ledger, "21610", message_id="AC1")
     await learn(new_uow)
     async with new_uow() as uow:
         await opt_in(uow, seconds=200)
     (first,) = await _listed(client)
     await client.post(f"{STOPS}/{first['id']}/resolve", json={})
 
-    await foreign(ledger, "21610", message_id="AC2", seconds=300)
+    await report_app_failure(ledger, "21610", message_id="AC2", seconds=300)
     await learn(new_uow, seconds=301)
 
     (second,) = await _listed(client, status="agreed")
@@ -83,7 +83,7 @@ async def test_later_delivery_ends_the_disagreement(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await foreign(ledger, "21610", message_id="AC1")
+    await report_app_failure(ledger, "21610", message_id="AC1")
     await learn(new_uow)
     async with new_uow() as uow:
         await opt_in(uow, seconds=200)

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.crash.strikes import WORKER_STEPS
-from tests.domain.messaging.sends.test_carrier_budgets import declare
+from tests.domain.messaging.sends.test_carrier_budgets import declare_budgets
 from tests.factories import number
 from tests.fakes import RecordingQueue
 from tests.workers.drain import open_ledger
@@ -49,11 +49,11 @@ async def test_recipients_that_a_raised_budget_has_room_for_go_within_the_hour(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox
 ) -> None:
     ledger = await open_ledger(committed_uow, people=3)
-    await declare(committed_uow, t_mobile=1)
+    await declare_budgets(committed_uow, t_mobile=1)
     for _ in range(2):
         await process_campaign_queue(ctx)
     assert len(_accepted(sandbox)) == 1
-    await declare(committed_uow, t_mobile=9)
+    await declare_budgets(committed_uow, t_mobile=9)
 
     await process_campaign_queue(ctx)
     soon = len(_accepted(sandbox))

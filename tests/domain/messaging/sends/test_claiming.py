@@ -22,7 +22,7 @@ async def test_due_recipient_is_claimed_with_its_body(new_uow: UnitOfWorkFactory
 
     (claimed,) = await ledger.claim()
 
-    attempt, recipient, line = (
+    attempt, recipient, message = (
         await ledger.attempt(),
         await ledger.recipient(),
         await ledger.message(),
@@ -31,7 +31,7 @@ async def test_due_recipient_is_claimed_with_its_body(new_uow: UnitOfWorkFactory
     assert (attempt.id, attempt.token) == (claimed.attempt_id, claimed.token)
     assert attempt.lease_until == NOW + TIMES.lease
     assert (recipient.status, recipient.attempts) == ("sending", 0)
-    assert (line.id, line.status, line.origin, line.body) == (
+    assert (message.id, message.status, message.origin, message.body) == (
         attempt.id,
         "sending",
         "campaign",
@@ -56,9 +56,9 @@ async def test_missing_value_skips_only_that_recipient(new_uow: UnitOfWorkFactor
 
     claimed = await ledger.claim()
 
-    lacking, other = await ledger.recipients()
+    without_value, other = await ledger.recipients()
     assert [item.phone for item in claimed] == [number(1)]
-    assert (lacking.status, lacking.skip_reason) == ("skipped", "missing_value")
+    assert (without_value.status, without_value.skip_reason) == ("skipped", "missing_value")
     assert other.status == "sending"
 
 
@@ -99,7 +99,7 @@ async def test_zone_that_closes_before_the_call_could_end_is_closed(
 
 @pytest.mark.parametrize("flag", SUPPRESSING)
 async def test_suppressed_number_is_not_claimed(new_uow: UnitOfWorkFactory, flag: str) -> None:
-    # Only the flag is written, as when it is set while the audience is stored.
+    # The flag is written without a withdrawal, as happens while the audience is being stored.
     ledger = await Ledger.open(new_uow, people=2)
     await ledger.flag(flag)
 
@@ -222,7 +222,7 @@ CAP_COUNTS = {
 
 
 @pytest.mark.parametrize(("status", "counted"), CAP_COUNTS.items())
-async def test_cap_counts_whatever_may_have_been_accepted(
+async def test_cap_counts_every_message_that_may_have_been_accepted(
     new_uow: UnitOfWorkFactory, status: str, counted: int
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -332,7 +332,7 @@ async def test_index_refuses_a_second_open_attempt_for_a_number(
 
 
 @pytest.mark.parametrize("kept_by", ["parked", "matched"])
-async def test_parked_or_matched_attempt_keeps_its_number_until_its_window_ends(
+async def test_parked_or_matched_attempt_blocks_its_number_until_its_window_ends(
     new_uow: UnitOfWorkFactory, kept_by: str
 ) -> None:
     first = await Ledger.open(new_uow)
@@ -347,7 +347,7 @@ async def test_parked_or_matched_attempt_keeps_its_number_until_its_window_ends(
     assert len(await second.claim(now=after(660))) == 1
 
 
-async def test_number_messaged_by_another_campaign_waits_its_days(
+async def test_number_messaged_by_another_campaign_waits_the_minimum_days(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     first = await Ledger.open(new_uow)
@@ -371,7 +371,9 @@ async def test_message_that_was_not_sent_starts_no_waiting_days(
     assert len(await second.claim(now=after(100))) == 1
 
 
-async def test_manual_message_counts_but_is_not_capped(new_uow: UnitOfWorkFactory) -> None:
+async def test_manual_message_counts_against_the_cap_but_is_not_stopped_by_it(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow, people=2, line_limit=1)
     for position in (5, 6):
         async with new_uow() as uow:
@@ -393,7 +395,9 @@ async def test_manual_message_counts_but_is_not_capped(new_uow: UnitOfWorkFactor
     assert await ledger.claim() == []
 
 
-async def test_claim_says_whether_more_may_go(new_uow: UnitOfWorkFactory) -> None:
+async def test_claim_returns_whether_more_recipients_may_be_claimed(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow, people=3)
 
     async with new_uow() as uow:

@@ -1,4 +1,4 @@
-"""A colleague's message from the provider's app is not matched to an unclear attempt of ours."""
+"""A message that a colleague sent in the provider's app is not matched to our unclear attempt."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,9 @@ async def _alerts(ledger: Ledger) -> Sequence[Row[tuple[str]]]:
     return await ledger.rows("SELECT * FROM alert WHERE kind = 'send_parked'")
 
 
-async def test_user_is_learned_from_the_answer_to_a_send(committed_uow: UnitOfWorkFactory) -> None:
+async def test_our_provider_user_is_learned_from_the_answer_to_a_send(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(committed_uow)
     (claimed,) = await ledger.begin_calls()
     answer = SendAnswer(kind=AnswerKind.ACCEPTED, provider_message_id="AC1", provider_user_id=OURS)
@@ -37,7 +39,9 @@ async def test_user_is_learned_from_the_answer_to_a_send(committed_uow: UnitOfWo
     assert line.own_user_id == OURS
 
 
-async def test_other_message_of_a_colleague_is_left_out(new_uow: UnitOfWorkFactory) -> None:
+async def test_different_message_of_a_colleague_is_not_a_candidate(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow)
     await _learn(ledger)
     await ledger.make_unclear_attempt()
@@ -50,7 +54,7 @@ async def test_other_message_of_a_colleague_is_left_out(new_uow: UnitOfWorkFacto
     assert await _alerts(ledger) == []
 
 
-async def test_stored_message_of_a_colleague_is_left_out(new_uow: UnitOfWorkFactory) -> None:
+async def test_stored_message_of_a_colleague_is_not_a_candidate(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await _learn(ledger)
     await ledger.make_unclear_attempt()
@@ -61,7 +65,7 @@ async def test_stored_message_of_a_colleague_is_left_out(new_uow: UnitOfWorkFact
     assert await _alerts(ledger) == []
 
 
-async def test_same_text_by_a_colleague_is_not_ours_and_the_message_is_not_sent_again(
+async def test_equal_message_of_a_colleague_parks_the_attempt(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -80,7 +84,7 @@ async def test_same_text_by_a_colleague_is_not_ours_and_the_message_is_not_sent_
     assert "not known yet" not in alert.detail
 
 
-async def test_our_message_is_found_beside_the_same_one_by_a_colleague(
+async def test_our_message_is_found_beside_an_equal_message_of_a_colleague(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -98,7 +102,7 @@ async def test_our_message_is_found_beside_the_same_one_by_a_colleague(
 
 
 @pytest.mark.parametrize("user_id", [None, COLLEAGUE])
-async def test_alert_says_when_our_user_is_not_known(
+async def test_alert_says_that_our_user_is_not_known(
     new_uow: UnitOfWorkFactory, user_id: str | None
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -113,7 +117,7 @@ async def test_alert_says_when_our_user_is_not_known(
     assert str(ledger.campaign.id) in alert.detail
 
 
-async def test_message_without_a_user_still_forbids_to_send_again(
+async def test_message_without_a_user_still_parks_the_attempt(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)

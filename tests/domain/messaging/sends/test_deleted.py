@@ -1,4 +1,4 @@
-"""A deleted contact gets no more messages, even if one was claimed already."""
+"""A deleted contact gets no more messages, even if a message is already claimed."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta

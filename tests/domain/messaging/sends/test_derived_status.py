@@ -1,4 +1,4 @@
-"""The status of a recipient with several attempts, or with an end that was decided before."""
+"""The status of a recipient that has several attempts, or that was ended before an answer."""
 
 from typing import Any
 
@@ -12,8 +12,10 @@ from crm_api.domain.provider.openphone.answers import AnswerKind
 from crm_api.platform.database import UnitOfWorkFactory
 
 
-async def _not_found(new_uow: UnitOfWorkFactory, **values: Any) -> tuple[Ledger, ClaimedAttempt]:
-    """A campaign whose first attempt was concluded as not found."""
+async def _open_not_found(
+    new_uow: UnitOfWorkFactory, **values: Any
+) -> tuple[Ledger, ClaimedAttempt]:
+    """Open a campaign whose first attempt is concluded as not found; return both."""
     ledger = await Ledger.open(new_uow, **values)
     first = await ledger.make_unclear_attempt()
     await ledger.conclude_not_found()
@@ -23,10 +25,10 @@ async def _not_found(new_uow: UnitOfWorkFactory, **values: Any) -> tuple[Ledger,
 @pytest.mark.parametrize(
     ("reported_as", "status"), [("delivered", "delivered"), ("undelivered", "failed")]
 )
-async def test_of_two_accepted_attempts_the_one_with_a_final_state_counts(
+async def test_attempt_with_a_final_state_decides_if_two_attempts_are_accepted(
     new_uow: UnitOfWorkFactory, reported_as: str, status: str
 ) -> None:
-    ledger, _ = await _not_found(new_uow)
+    ledger, _ = await _open_not_found(new_uow)
     (second,) = await ledger.begin_calls(now=after(900))
     await ledger.accept(second, "AC2", at=after(901), now=after(901))
 
@@ -40,7 +42,7 @@ async def test_of_two_accepted_attempts_the_one_with_a_final_state_counts(
 
 
 async def test_late_refusal_does_not_change_a_running_attempt(new_uow: UnitOfWorkFactory) -> None:
-    ledger, first = await _not_found(new_uow)
+    ledger, first = await _open_not_found(new_uow)
     (second,) = await ledger.begin_calls(now=after(900))
 
     await ledger.answer(first, AnswerKind.REFUSED, code="0201400", now=after(901))
@@ -52,7 +54,7 @@ async def test_late_refusal_does_not_change_a_running_attempt(new_uow: UnitOfWor
 
 
 async def test_refusal_counts_when_a_newer_claim_was_released(new_uow: UnitOfWorkFactory) -> None:
-    ledger, first = await _not_found(new_uow)
+    ledger, first = await _open_not_found(new_uow)
     batch = await ledger.claim(now=after(900))
     await ledger.answer(first, AnswerKind.REFUSED, code="0201400", now=after(901))
 
@@ -64,7 +66,7 @@ async def test_refusal_counts_when_a_newer_claim_was_released(new_uow: UnitOfWor
 
 
 async def test_late_answer_does_not_restore_a_skipped_recipient(new_uow: UnitOfWorkFactory) -> None:
-    ledger, first = await _not_found(new_uow, bodies=("Hi {{ first_name }}",))
+    ledger, first = await _open_not_found(new_uow, bodies=("Hi {{ first_name }}",))
     await ledger.run("UPDATE contact SET first_name = NULL")
     assert await ledger.claim(now=after(900)) == []
 
@@ -77,7 +79,7 @@ async def test_late_answer_does_not_restore_a_skipped_recipient(new_uow: UnitOfW
 async def test_late_answer_does_not_restore_a_recipient_of_an_ended_campaign(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    ledger, first = await _not_found(new_uow, end_at=after(850))
+    ledger, first = await _open_not_found(new_uow, end_at=after(850))
     async with new_uow() as uow:
         await complete_finished_campaigns(uow, now=after(900))
 
@@ -88,7 +90,7 @@ async def test_late_answer_does_not_restore_a_recipient_of_an_ended_campaign(
 
 
 async def test_late_answer_does_not_end_a_review(new_uow: UnitOfWorkFactory) -> None:
-    ledger, first = await _not_found(new_uow, previously_contacted="review")
+    ledger, first = await _open_not_found(new_uow, previously_contacted="review")
     await ledger.flag("recently_texted")
     assert await ledger.claim(now=after(900)) == []
 
@@ -97,8 +99,10 @@ async def test_late_answer_does_not_end_a_review(new_uow: UnitOfWorkFactory) -> 
     assert (await ledger.recipient()).status == "review"
 
 
-async def test_claim_that_was_not_called_counts_as_no_attempt(new_uow: UnitOfWorkFactory) -> None:
-    ledger, first = await _not_found(new_uow)
+async def test_claim_without_a_call_does_not_count_as_an_attempt(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger, first = await _open_not_found(new_uow)
     await ledger.claim(now=after(900))
 
     await ledger.answer(first, AnswerKind.REFUSED, code="0201400", now=after(901))

@@ -1,4 +1,4 @@
-"""Only claims that pass the gate may be called, by the process that holds their token."""
+"""Only a claim that passes the gate may be called, and only by the holder of its token."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from crm_api.domain.messaging.sends import gate
 from crm_api.platform.database import UnitOfWorkFactory
 
 
-async def test_claim_passes_and_its_age_begins(new_uow: UnitOfWorkFactory) -> None:
+async def test_claim_passes_the_gate_and_its_age_begins(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     batch = await ledger.claim()
 
@@ -35,7 +35,7 @@ async def test_claim_passes_and_its_age_begins(new_uow: UnitOfWorkFactory) -> No
         ("UPDATE line SET status = 'blocked'", "pending"),
     ],
 )
-async def test_stopped_campaign_or_line_lets_nothing_pass(
+async def test_claim_of_a_stopped_campaign_or_line_does_not_pass(
     new_uow: UnitOfWorkFactory, what: str, left_as: str
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -104,7 +104,7 @@ async def test_call_must_end_before_the_latest_instant(
     assert len(await ledger.gate(batch)) == passes
 
 
-async def test_foreign_token_opens_nothing_and_takes_nothing_back(
+async def test_claim_with_a_foreign_token_does_not_pass_and_is_not_released(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -118,7 +118,7 @@ async def test_foreign_token_opens_nothing_and_takes_nothing_back(
     assert await ledger.gate([mine]) == [mine]
 
 
-async def test_gate_opens_once(new_uow: UnitOfWorkFactory) -> None:
+async def test_claim_passes_the_gate_once(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     batch = await ledger.begin_calls()
 
@@ -128,7 +128,7 @@ async def test_gate_opens_once(new_uow: UnitOfWorkFactory) -> None:
     assert (attempt.status, attempt.called_at) == ("calling", NOW)
 
 
-async def test_slow_worker_does_not_call_what_another_took_over(
+async def test_slow_worker_does_not_call_a_recipient_that_another_worker_claimed(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)

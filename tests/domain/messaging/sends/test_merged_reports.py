@@ -1,4 +1,4 @@
-"""A report that was stored as foreign is merged by the answer or look-up that names it."""
+"""An answer or look-up merges the report that was stored as foreign and names the same message."""
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -14,7 +14,7 @@ from crm_api.platform.database import UnitOfWorkFactory
 
 
 @pytest.mark.parametrize(("first", "second"), [(FAILED, UNDELIVERED), (UNDELIVERED, FAILED)])
-async def test_of_two_failures_the_earlier_is_merged_whichever_came_first(
+async def test_earlier_of_two_failures_is_merged_in_either_order(
     new_uow: UnitOfWorkFactory, first: MessageFacts, second: MessageFacts
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -24,14 +24,16 @@ async def test_of_two_failures_the_earlier_is_merged_whichever_came_first(
 
     await ledger.report(second, now=after(9))
 
-    attempt, line = await ledger.attempt(), await ledger.message()
+    attempt, message = await ledger.attempt(), await ledger.message()
     assert (attempt.status, attempt.error_code) == ("failed", "30006")
     assert attempt.reported_at == after(2)
-    assert (line.status, line.error_code) == ("failed", "30006")
+    assert (message.status, message.error_code) == ("failed", "30006")
 
 
-async def test_answer_takes_no_message_from_another_answer(new_uow: UnitOfWorkFactory) -> None:
-    """Two answers name one message. The first answer keeps it, and an alert shows the conflict."""
+async def test_answer_does_not_take_the_message_of_another_answer(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    """Two answers name one message. The first answer keeps the message."""
     ledger = await Ledger.open(new_uow, people=2)
     first, second = await ledger.begin_calls()
     await ledger.accept(first, "AC1")
@@ -50,7 +52,7 @@ async def test_answer_takes_no_message_from_another_answer(new_uow: UnitOfWorkFa
     assert (other.status, other.provider_message_id) == ("calling", None)
 
 
-async def test_report_of_a_message_that_an_answer_owns_changes_only_that_one(
+async def test_report_changes_only_the_attempt_whose_answer_named_the_message(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=2)

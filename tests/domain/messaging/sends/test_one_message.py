@@ -1,4 +1,4 @@
-"""A recipient's message is one row, however many attempts it takes and in any order they end."""
+"""A recipient's message is one row for any number of attempts and any order of their ends."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ from crm_api.platform.database import UnitOfWorkFactory
 DAY = timedelta(days=1)
 
 
-async def _shown(ledger: Ledger) -> list[tuple[str, str | None]]:
+async def _read_messages(ledger: Ledger) -> list[tuple[str, str | None]]:
     """Return the status and the provider's id of each message of the conversation."""
     return [(row.status, row.openphone_id) for row in await ledger.messages()]
 
@@ -31,7 +31,7 @@ async def _events(ledger: Ledger) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("kind", [AnswerKind.LATER, AnswerKind.NOT_CONNECTED, AnswerKind.TOO_LATE])
-async def test_attempt_that_sent_nothing_and_the_next_one_are_one_message(
+async def test_unsent_attempt_and_its_repeat_are_one_message(
     new_uow: UnitOfWorkFactory, kind: AnswerKind
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -43,15 +43,15 @@ async def test_attempt_that_sent_nothing_and_the_next_one_are_one_message(
     during = await ledger.message()
     await ledger.accept(second, at=NOW + DAY, now=NOW + DAY)
 
-    one = await ledger.message()
+    message = await ledger.message()
     assert (between.status, between.send_after) == ("queued", None)
     assert (during.status, during.id, during.error_code) == ("sending", between.id, None)
-    assert (one.status, one.openphone_id, one.occurred_at) == ("sent", "AC1", NOW + DAY)
-    assert {row.activity_id for row in await ledger.attempts()} == {one.id}
-    assert (await ledger.recipient()).activity_id == one.id
+    assert (message.status, message.openphone_id, message.occurred_at) == ("sent", "AC1", NOW + DAY)
+    assert {row.activity_id for row in await ledger.attempts()} == {message.id}
+    assert (await ledger.recipient()).activity_id == message.id
 
 
-async def test_repeat_leaves_the_messages_of_others_and_moves_its_conversation(
+async def test_repeat_moves_its_own_conversation_and_no_other_message(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=2)
@@ -68,7 +68,7 @@ async def test_repeat_leaves_the_messages_of_others_and_moves_its_conversation(
     assert {tuple(row) for row in talks} == {(first.phone, NOW), (second.phone, NOW + DAY)}
 
 
-async def test_attempt_that_was_not_found_and_its_repeat_are_one_message(
+async def test_not_found_attempt_and_its_repeat_are_one_message(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -77,7 +77,7 @@ async def test_attempt_that_was_not_found_and_its_repeat_are_one_message(
     (second,) = await ledger.begin_calls(now=after(900))
     await ledger.accept(second, at=after(901), now=after(901))
 
-    assert await _shown(ledger) == [("sent", "AC1")]
+    assert await _read_messages(ledger) == [("sent", "AC1")]
     (message,) = {row.activity_id for row in await ledger.attempts()}
     statuses = [status for subject, status in await _events(ledger) if subject == str(message)]
     assert statuses == ["unknown", "queued", "sent"]
@@ -85,7 +85,7 @@ async def test_attempt_that_was_not_found_and_its_repeat_are_one_message(
 
 
 @pytest.mark.parametrize("is_claimed", [False, True])
-async def test_late_report_of_an_attempt_that_was_not_found_finds_its_message(
+async def test_late_report_of_a_not_found_attempt_updates_its_message(
     new_uow: UnitOfWorkFactory,
     is_claimed: bool,  # noqa: FBT001 - a table's column
 ) -> None:
@@ -97,13 +97,13 @@ async def test_late_report_of_an_attempt_that_was_not_found_finds_its_message(
 
     found = await ledger.report(message_facts("delivered", at=after(1)), now=after(901))
 
-    one = await ledger.message()
-    assert (one.id, one.status, one.openphone_id) == (found, "delivered", "AC1")
-    assert one.id == first.attempt_id
+    message = await ledger.message()
+    assert (message.id, message.status, message.openphone_id) == (found, "delivered", "AC1")
+    assert message.id == first.attempt_id
     assert (await ledger.recipient()).status == "delivered"
 
 
-async def test_two_attempts_that_were_both_accepted_are_two_messages(
+async def test_two_accepted_attempts_are_two_messages(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -112,7 +112,7 @@ async def test_two_attempts_that_were_both_accepted_are_two_messages(
     (second,) = await ledger.begin_calls(now=after(900))
 
     await ledger.accept(first, "AC1", at=after(1), now=after(901))
-    between = await _shown(ledger)
+    between = await _read_messages(ledger)
     await ledger.accept(second, "AC2", at=after(901), now=after(902))
     await ledger.report(message_facts("delivered", message_id="AC1", at=after(1)), now=after(903))
     await ledger.report(
@@ -120,7 +120,10 @@ async def test_two_attempts_that_were_both_accepted_are_two_messages(
     )
 
     assert between == [("sent", "AC1")]
-    assert sorted(await _shown(ledger), key=str) == [("delivered", "AC1"), ("undelivered", "AC2")]
+    assert sorted(await _read_messages(ledger), key=str) == [
+        ("delivered", "AC1"),
+        ("undelivered", "AC2"),
+    ]
     one, other = await ledger.attempts()
     assert one.activity_id != other.activity_id
 
@@ -169,13 +172,13 @@ async def test_late_refusal_of_an_earlier_attempt_does_not_change_the_message_of
     (second,) = await ledger.begin_calls(now=after(900))
 
     await ledger.answer(first, AnswerKind.REFUSED, code="http_400", now=after(901))
-    during = await _shown(ledger)
+    during = await _read_messages(ledger)
     await ledger.answer(second, AnswerKind.LATER, now=after(902))
 
     assert during == [("sending", None)]
     assert (await ledger.recipient()).status == "failed"
-    one = await ledger.message()
-    assert (one.status, one.error_code) == ("failed", "http_400")
+    message = await ledger.message()
+    assert (message.status, message.error_code) == ("failed", "http_400")
 
 
 @pytest.mark.parametrize("order", ["match first", "answer first"])
@@ -192,12 +195,12 @@ async def test_answer_that_corrects_a_match_leaves_one_message(
         )
     await ledger.accept(second, "AC2", at=after(606), now=after(607))
 
-    shown = await _shown(ledger)
+    shown = await _read_messages(ledger)
     assert ("sent", "AC2") in shown
     assert len(shown) == (2 if order == "match first" else 1)
 
 
-async def test_person_who_sends_again_sees_one_message(
+async def test_resend_by_a_user_keeps_one_message(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -215,15 +218,15 @@ async def test_person_who_sends_again_sees_one_message(
             actor="key",
             now=after(900),
         )
-    between = await _shown(ledger)
+    between = await _read_messages(ledger)
     (again,) = await ledger.begin_calls(now=after(2000))
     await ledger.accept(again, at=after(2001), now=after(2001))
 
     assert between == [("queued", None)]
-    assert await _shown(ledger) == [("sent", "AC1")]
+    assert await _read_messages(ledger) == [("sent", "AC1")]
 
 
-async def test_message_that_waits_for_a_repeat_ends_with_its_recipient(
+async def test_message_that_waits_for_a_repeat_fails_with_its_recipient(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -233,12 +236,12 @@ async def test_message_that_waits_for_a_repeat_ends_with_its_recipient(
     async with new_uow() as uow:
         await sends.withdraw_numbers(uow, phones=[number(0)], now=after(2))
 
-    one = await ledger.message()
-    assert (one.status, one.error_code) == ("failed", "opted_out")
+    message = await ledger.message()
+    assert (message.status, message.error_code) == ("failed", "opted_out")
     assert (await ledger.recipient()).skipped_at == after(2)
 
 
-async def test_message_that_was_never_called_leaves_with_its_recipient(
+async def test_message_without_a_call_is_deleted_with_its_claim(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -247,11 +250,11 @@ async def test_message_that_was_never_called_leaves_with_its_recipient(
     async with new_uow() as uow:
         await sends.withdraw_numbers(uow, phones=[number(0)], now=after(2))
 
-    assert await _shown(ledger) == []
+    assert await _read_messages(ledger) == []
     assert [row.status for row in await ledger.attempts()] == ["released"]
 
 
-async def test_held_recipient_keeps_its_message_for_later(new_uow: UnitOfWorkFactory) -> None:
+async def test_held_recipient_keeps_its_message(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.claim()
     await ledger.flag("opt_out_hold")
@@ -259,10 +262,10 @@ async def test_held_recipient_keeps_its_message_for_later(new_uow: UnitOfWorkFac
         await sends.withdraw_numbers(uow, phones=[number(0)], now=after(2))
 
     assert (await ledger.recipient()).status == "held"
-    assert await _shown(ledger) == [("queued", None)]
+    assert await _read_messages(ledger) == [("queued", None)]
 
 
-async def test_waiting_message_of_a_campaign_is_not_sent_by_the_queue(
+async def test_waiting_message_of_a_campaign_is_not_claimed_from_the_message_queue(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -271,13 +274,13 @@ async def test_waiting_message_of_a_campaign_is_not_sent_by_the_queue(
     await ledger.run("UPDATE activity SET send_after = :now", now=NOW)
 
     async with new_uow() as uow:
-        claimed_texts = await queued_claim.claim_queued(
+        claimed_messages = await queued_claim.claim_queued(
             uow, limit=10, times=TIMES, rules=NO_RULES, now=after(60)
         )
-    assert claimed_texts == []
+    assert claimed_messages == []
 
 
-async def test_recipient_with_another_number_gets_another_message(
+async def test_recipient_with_a_new_number_gets_a_new_message(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)

@@ -30,7 +30,7 @@ async def _reply(ledger: Ledger, *, seconds: float, is_opt_out: bool = False) ->
         )
 
 
-async def test_message_to_several_people_is_not_ours(new_uow: UnitOfWorkFactory) -> None:
+async def test_message_to_several_people_matches_no_attempt(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.make_unclear_attempt()
 
@@ -86,7 +86,7 @@ async def test_reply_after_a_manual_message_still_belongs_to_the_campaign(
     assert (await ledger.recipient()).replied_at == after(60)
 
 
-async def test_first_opt_out_is_the_one_that_is_noted(new_uow: UnitOfWorkFactory) -> None:
+async def test_first_opt_out_is_the_one_that_is_stored(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed)
@@ -98,7 +98,7 @@ async def test_first_opt_out_is_the_one_that_is_noted(new_uow: UnitOfWorkFactory
     assert (recipient.replied_at, recipient.opted_out_at) == (after(100), after(100))
 
 
-async def test_late_acceptance_without_an_id_takes_the_next_claim_back(
+async def test_late_acceptance_without_an_id_releases_the_next_claim(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -113,7 +113,7 @@ async def test_late_acceptance_without_an_id_takes_the_next_claim_back(
     assert await ledger.gate(second, now=after(902)) == []
 
 
-async def test_status_is_derived_from_what_an_open_record_leaves_behind(
+async def test_status_is_derived_after_an_open_record_commits(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
     """A late acceptance of the first attempt is stored while the lease of the second one ends."""

@@ -1,4 +1,4 @@
-"""The claim also applies the pace, a new line's ramp plan, a line's trial and other caps."""
+"""The claim applies the pace, the ramp plan of a new line, the trial of a line and other caps."""
 
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
@@ -28,7 +28,7 @@ async def next_at(ledger: Ledger) -> datetime:
     return at
 
 
-async def test_even_claims_one_and_then_waits(new_uow: UnitOfWorkFactory) -> None:
+async def test_even_pace_claims_one_recipient_and_then_waits(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=5, **EVEN)
 
     first = await ledger.claim()
@@ -42,7 +42,9 @@ async def test_even_claims_one_and_then_waits(new_uow: UnitOfWorkFactory) -> Non
     assert NOW + 0.5 * distance <= due <= NOW + 1.5 * distance
 
 
-async def test_plan_says_when_the_pace_allows_more(new_uow: UnitOfWorkFactory) -> None:
+async def test_plan_returns_when_the_pace_allows_the_next_message(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow, people=5, **EVEN)
     await ledger.claim()
 
@@ -55,7 +57,7 @@ async def test_plan_says_when_the_pace_allows_more(new_uow: UnitOfWorkFactory) -
     assert made.wakes_at == await next_at(ledger)
 
 
-async def test_campaign_without_due_recipients_takes_no_share(
+async def test_campaign_without_due_recipients_takes_no_share_of_the_line(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=2, **EVEN)
@@ -77,7 +79,7 @@ async def test_campaign_without_due_recipients_takes_no_share(
 
 
 async def test_order_older_than_the_pace_claims_nothing(new_uow: UnitOfWorkFactory) -> None:
-    """Two workers plan at the same time. The second claim counts what the first one took."""
+    """Two workers plan at the same moment. The second claim counts what the first claim took."""
     ledger = await Ledger.open(new_uow, people=5, **EVEN)
     async with new_uow() as uow:
         order = await ledger.order(uow)
@@ -91,7 +93,7 @@ async def test_order_older_than_the_pace_claims_nothing(new_uow: UnitOfWorkFacto
     assert late.is_exhausted
 
 
-async def test_batches_leave_an_interval_apart(new_uow: UnitOfWorkFactory) -> None:
+async def test_batches_are_claimed_an_interval_apart(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=5, **BATCHES)
 
     taken = [
@@ -102,7 +104,9 @@ async def test_batches_leave_an_interval_apart(new_uow: UnitOfWorkFactory) -> No
     assert taken == [2, 0, 0, 2, 0, 1]
 
 
-async def test_batch_that_met_busy_numbers_goes_on(new_uow: UnitOfWorkFactory) -> None:
+async def test_batch_continues_after_recipients_that_cannot_be_claimed(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow, people=3, **BATCHES)
     await ledger.flag("opted_out", phone=number(0))
 
@@ -123,7 +127,7 @@ async def test_batch_that_met_busy_numbers_goes_on(new_uow: UnitOfWorkFactory) -
         (None, None, 5),
     ],
 )
-async def test_new_line_sends_what_its_plan_allows(
+async def test_new_line_sends_what_its_ramp_plan_allows(
     new_uow: UnitOfWorkFactory, plan: list[int] | None, started_on: date | None, limit: int
 ) -> None:
     async with new_uow() as uow:
@@ -138,7 +142,7 @@ async def test_new_line_sends_what_its_plan_allows(
     assert limit_on(plan, started_on, daily_limit=5, day=date(2026, 11, 25)) == limit
 
 
-async def test_plan_begins_with_the_first_message(new_uow: UnitOfWorkFactory) -> None:
+async def test_ramp_plan_begins_with_the_first_message(new_uow: UnitOfWorkFactory) -> None:
     async with new_uow() as uow:
         line = await make_line(uow.session, ramp_plan=[2, 4])
     ledger = await Ledger.open(new_uow, people=8, line=line)
@@ -191,7 +195,7 @@ async def test_number_gets_no_more_than_the_frequency_cap(new_uow: UnitOfWorkFac
     assert len(in_time) == 1
 
 
-async def test_recently_messaged_number_is_due_when_the_days_are_over(
+async def test_recently_messaged_number_is_due_when_the_minimum_days_are_over(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     earlier = await Ledger.open(new_uow)
@@ -207,7 +211,9 @@ async def test_recently_messaged_number_is_due_when_the_days_are_over(
     assert (await late.recipient()).due_at == after(3600) + timedelta(days=1)
 
 
-async def test_stopped_variants_people_get_the_others(new_uow: UnitOfWorkFactory) -> None:
+async def test_recipients_of_a_stopped_variant_get_the_other_variants(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow, people=40, bodies=("First", "Second", "Third"))
     await ledger.run("UPDATE campaign_membership SET variant = 1")
     await ledger.run("UPDATE campaign_variant SET stopped_at = :now WHERE position = 1", now=NOW)
@@ -226,7 +232,7 @@ async def test_stopped_variants_people_get_the_others(new_uow: UnitOfWorkFactory
     assert {row.variant for row in counts} == {0, 2}
 
 
-async def test_wait_grows_with_every_call_that_was_put_off(new_uow: UnitOfWorkFactory) -> None:
+async def test_wait_grows_with_every_postponed_call(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     now = NOW
     longest = timedelta(0)
@@ -242,7 +248,7 @@ async def test_wait_grows_with_every_call_that_was_put_off(new_uow: UnitOfWorkFa
     assert longest > timedelta(seconds=30)
 
 
-async def test_even_ends_with_the_lines_day_where_the_window_is_open_longer(
+async def test_even_pace_ends_with_the_lines_day_if_the_window_is_open_longer(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     # Midnight in Los Angeles is three hours after the end of the line's day.
@@ -266,7 +272,7 @@ async def test_even_ends_with_the_lines_day_where_the_window_is_open_longer(
     assert await next_at(ledger) == NOW + timedelta(hours=14) / 125
 
 
-async def test_no_two_distances_are_planned_alike(new_uow: UnitOfWorkFactory) -> None:
+async def test_jitter_of_the_plan_differs_each_time(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, **EVEN)
     found = set()
 

@@ -28,7 +28,7 @@ async def _end(new_uow: UnitOfWorkFactory) -> None:
         await provider_pauses.end_provider_pause(uow, actor="test", now=after(5))
 
 
-async def test_message_that_met_the_pause_is_due_at_once_when_a_person_ends_it(
+async def test_postponed_message_is_due_at_once_when_a_user_ends_the_pause(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=0)
@@ -54,7 +54,7 @@ async def test_message_that_met_the_pause_is_due_at_once_when_a_person_ends_it(
     assert (await ledger.message()).send_after == after(5)
 
 
-async def test_recipients_that_met_the_pause_are_due_at_once_and_others_keep_their_time(
+async def test_recipients_postponed_by_the_pause_are_due_at_once_and_others_keep_their_time(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=3)

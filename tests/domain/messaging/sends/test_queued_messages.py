@@ -1,4 +1,4 @@
-"""Messages outside campaigns use the same ledger."""
+"""Messages outside campaigns go through the same claims, gate and record."""
 
 from datetime import timedelta
 
@@ -62,10 +62,10 @@ async def test_queued_message_is_sent(
     assert await ledger.gate([claimed]) == [claimed]
     await ledger.accept(claimed)
 
-    attempt, line = await ledger.attempt(), await ledger.message()
+    attempt, message = await ledger.attempt(), await ledger.message()
     assert queue.names == [JobName.SEND_MESSAGES]
     assert (attempt.status, attempt.kind, attempt.activity_id) == ("sent", kind, activity.id)
-    assert (line.status, line.openphone_id, line.origin) == ("sent", "AC1", kind)
+    assert (message.status, message.openphone_id, message.origin) == ("sent", "AC1", kind)
     assert (claimed.phone, claimed.body, claimed.sender) == (
         number(0),
         "On our way.",
@@ -83,13 +83,13 @@ async def test_message_to_an_opted_out_number_fails_at_the_gate(
 
     assert await ledger.gate(await _claim(ledger)) == []
 
-    line = await ledger.message()
-    assert (line.status, line.error_code) == ("failed", "recipient_opted_out")
+    message = await ledger.message()
+    assert (message.status, message.error_code) == ("failed", "recipient_opted_out")
     assert await _claim(ledger, 1000) == []
 
 
 @pytest.mark.parametrize("kind", [SendKind.HELP, SendKind.CONFIRMATION])
-async def test_answer_to_the_persons_own_word_passes_an_opt_out(
+async def test_help_and_confirmation_pass_an_opt_out(
     new_uow: UnitOfWorkFactory, kind: SendKind
 ) -> None:
     ledger = await Ledger.open(new_uow, people=0)
@@ -111,7 +111,7 @@ async def test_reply_to_a_held_number_passes(new_uow: UnitOfWorkFactory) -> None
     assert await ledger.gate(batch) == batch
 
 
-async def test_answers_to_a_persons_own_message_are_claimed_before_manual_messages(
+async def test_help_and_confirmation_are_claimed_before_manual_messages(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=0)
@@ -141,11 +141,11 @@ async def test_messages_for_a_busy_number_do_not_fill_the_batch(new_uow: UnitOfW
 
 async def test_number_with_an_open_attempt_waits(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    (open_one,) = await ledger.begin_calls()
+    (open_attempt,) = await ledger.begin_calls()
     await _queue(ledger)
 
     assert await _claim(ledger) == []
-    await ledger.accept(open_one)
+    await ledger.accept(open_attempt)
 
     assert len(await _claim(ledger)) == 1
 
@@ -188,8 +188,8 @@ async def test_message_that_the_gate_refuses_waits_a_minute(new_uow: UnitOfWorkF
     assert await ledger.gate(batch) == []
 
     await ledger.run("UPDATE line SET status = 'active'")
-    line = await ledger.message()
-    assert (line.status, line.error_code, line.send_after) == ("queued", None, after(60))
+    message = await ledger.message()
+    assert (message.status, message.error_code, message.send_after) == ("queued", None, after(60))
     assert await _claim(ledger, 59) == []
     assert len(await _claim(ledger, 60)) == 1
 
@@ -210,7 +210,7 @@ async def test_message_that_was_not_sent_is_queued_again(
     assert len(await _claim(ledger, 30)) == 1
 
 
-async def test_message_waits_longer_each_time(new_uow: UnitOfWorkFactory) -> None:
+async def test_message_waits_longer_after_each_failed_call(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=0)
     for position in range(10):
         await _queue(ledger, phone=number(position))
@@ -227,7 +227,9 @@ async def test_message_waits_longer_each_time(new_uow: UnitOfWorkFactory) -> Non
     assert len(set(sent_after)) > 1
 
 
-async def test_message_is_due_again_when_the_provider_says(new_uow: UnitOfWorkFactory) -> None:
+async def test_message_is_due_again_at_the_time_the_provider_gives(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow, people=0)
     await _queue(ledger)
     (claimed,) = await ledger.gate(await _claim(ledger))
@@ -237,7 +239,9 @@ async def test_message_is_due_again_when_the_provider_says(new_uow: UnitOfWorkFa
     assert (await ledger.message()).send_after == after(300)
 
 
-async def test_message_that_the_account_stopped_is_due_at_once(new_uow: UnitOfWorkFactory) -> None:
+async def test_message_stopped_by_an_account_refusal_is_due_at_once(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow, people=0)
     await _queue(ledger)
     (claimed,) = await ledger.gate(await _claim(ledger))
@@ -246,12 +250,12 @@ async def test_message_that_the_account_stopped_is_due_at_once(new_uow: UnitOfWo
         claimed, AnswerKind.ACCOUNT_REFUSED, scope="line", reason="no_credits", now=after(1)
     )
 
-    line = await ledger.message()
-    assert (line.status, line.send_after) == ("queued", after(1))
+    message = await ledger.message()
+    assert (message.status, message.send_after) == ("queued", after(1))
     assert await _claim(ledger, 2) == []
 
 
-async def test_line_on_trial_takes_one_message_at_a_time_and_others_all(
+async def test_line_on_trial_sends_one_message_at_a_time_and_other_lines_send_all(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=0)
@@ -276,7 +280,7 @@ async def test_line_on_trial_takes_one_message_at_a_time_and_others_all(
     assert [item.is_probe for item in rest] == [False, False]
 
 
-async def test_unclear_reply_is_settled_like_any_other(new_uow: UnitOfWorkFactory) -> None:
+async def test_unclear_reply_is_settled_like_any_other_message(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=0)
     await _queue(ledger)
     batch = await _claim(ledger)
@@ -285,11 +289,11 @@ async def test_unclear_reply_is_settled_like_any_other(new_uow: UnitOfWorkFactor
 
     await ledger.look_up(message_facts(body="On our way.", at=after(1)), begun_at=after(100))
 
-    line = await ledger.message()
-    assert (line.status, line.openphone_id) == ("sent", "AC1")
+    message = await ledger.message()
+    assert (message.status, message.openphone_id) == ("sent", "AC1")
 
 
-async def test_reply_that_was_not_found_is_failed_and_not_sent_again(
+async def test_reply_that_was_not_found_fails_and_is_not_sent_again(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=0)
@@ -300,8 +304,8 @@ async def test_reply_that_was_not_found_is_failed_and_not_sent_again(
 
     await ledger.conclude_not_found()
 
-    line = await ledger.message()
-    assert (line.status, line.error_code) == ("failed", "not_found")
+    message = await ledger.message()
+    assert (message.status, message.error_code) == ("failed", "not_found")
     assert await _claim(ledger, 2000) == []
 
 

@@ -1,4 +1,4 @@
-"""Two connections at once: races that locks, their order and indexes decide."""
+"""Races of two connections, which locks, the order of locks and indexes decide."""
 
 import asyncio
 from typing import Any
@@ -40,7 +40,7 @@ async def _opt_out(new_uow: UnitOfWorkFactory) -> None:
 
 
 @pytest.mark.parametrize("caps", [{"line_limit": 3}, {"daily_limit": 3}])
-async def test_claimers_at_once_never_exceed_the_cap(
+async def test_claims_at_the_same_moment_never_exceed_the_cap(
     committed_uow: UnitOfWorkFactory, caps: dict[str, Any]
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=20, **caps)
@@ -51,7 +51,7 @@ async def test_claimers_at_once_never_exceed_the_cap(
     assert len(await ledger.attempts()) == 3
 
 
-async def test_second_claimer_counts_what_the_first_took(
+async def test_second_claim_counts_what_the_first_claim_took(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=20, line_limit=3)
@@ -89,7 +89,9 @@ async def test_claim_and_refusal_of_the_account_do_not_deadlock(
     assert [row.status for row in await first.rows("SELECT status FROM line")] == ["blocked"]
 
 
-async def test_two_lines_take_turns_at_a_number(committed_uow: UnitOfWorkFactory) -> None:
+async def test_second_line_skips_a_number_that_the_first_line_claims(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
     first = await Ledger.open(committed_uow)
     async with committed_uow() as uow:
         line = await make_line(
@@ -99,7 +101,7 @@ async def test_two_lines_take_turns_at_a_number(committed_uow: UnitOfWorkFactory
 
     async with committed_uow() as uow:
         mine = await first.claim_in(uow)
-        # The first claim has locked the number, so the second one skips it without waiting.
+        # The first claim has locked the number, so the second claim skips it without waiting.
         assert await second.claim() == []
 
     assert len(mine.claimed) == 1
@@ -107,7 +109,9 @@ async def test_two_lines_take_turns_at_a_number(committed_uow: UnitOfWorkFactory
     assert len(await first.attempts()) == 1
 
 
-async def test_two_lines_at_once_make_one_attempt(committed_uow: UnitOfWorkFactory) -> None:
+async def test_two_lines_at_the_same_moment_make_one_attempt(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
     first = await Ledger.open(committed_uow, people=5)
     async with committed_uow() as uow:
         line = await make_line(
@@ -135,7 +139,7 @@ async def test_campaign_and_reply_to_one_number_make_one_open_attempt(
     assert len(await ledger.attempts()) == 1
 
 
-async def test_reply_that_one_sender_has_locked_is_left_by_the_other(
+async def test_reply_that_one_worker_has_locked_is_skipped_by_the_other(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=0)
@@ -149,7 +153,7 @@ async def test_reply_that_one_sender_has_locked_is_left_by_the_other(
     assert (len(mine), other) == (1, [])
 
 
-async def test_opt_out_waits_for_an_open_claim_and_takes_it_back(
+async def test_opt_out_waits_for_an_open_claim_and_releases_it(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
     ledger = await Ledger.open(committed_uow)
@@ -180,10 +184,10 @@ async def test_claim_that_read_before_the_opt_out_does_not_pass_the_gate(
     assert (await ledger.recipient()).status == "skipped"
 
 
-async def test_gate_and_opt_out_collide_on_the_attempt(
+async def test_gate_that_waits_for_an_opt_out_lets_no_call_begin(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    """The gate reads no opt-out, then the opt-out is stored, then the gate ends: no call."""
+    """The gate waits for the open opt-out, which releases the claim: no call begins."""
     ledger = await Ledger.open(committed_uow)
     claimed = await ledger.claim()
 
@@ -215,7 +219,7 @@ async def test_opt_out_after_the_gate_names_the_message(
         assert len(under_way[number(0)]) == 1
 
 
-async def test_cancel_waits_for_an_open_claim_and_takes_it_back(
+async def test_cancel_waits_for_an_open_claim_and_releases_it(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
     ledger = await Ledger.open(committed_uow)
@@ -354,7 +358,7 @@ async def test_webhook_waits_for_an_open_record(
 async def test_claim_and_reports_lock_conversations_in_one_order(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    """The recipient due first has the last number; the reports come in the order of the numbers."""
+    """The recipient due first has the last number; the reports arrive in the order of numbers."""
     ledger = await Ledger.open(committed_uow, people=2)
     await ledger.run(
         "UPDATE campaign_membership SET due_at = due_at - interval '1 hour' WHERE phone = :phone",
@@ -379,10 +383,10 @@ async def test_claim_and_reports_lock_conversations_in_one_order(
     assert {claimed.phone for claimed in await waiting} == {number(0), number(1)}
 
 
-async def test_record_that_runs_into_an_open_webhook_succeeds_on_the_second_try(
+async def test_record_that_conflicts_with_an_open_webhook_succeeds_when_repeated(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    """Record as the recorder does: after an IntegrityError, with ``correct``."""
+    """Record as the recorder does: after an IntegrityError, record again and correct matches."""
     ledger = await Ledger.open(committed_uow)
     (claimed,) = await ledger.begin_calls()
     answer = SendAnswer(
@@ -415,7 +419,9 @@ async def test_record_that_runs_into_an_open_webhook_succeeds_on_the_second_try(
     assert (await ledger.recipient()).status == "delivered"
 
 
-async def test_same_report_at_once_is_one_message(committed_uow: UnitOfWorkFactory) -> None:
+async def test_same_report_received_at_the_same_moment_is_one_message(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(committed_uow, people=0)
 
     await asyncio.gather(*(ledger.report(message_facts("delivered", body=BODY)) for _ in range(5)))
@@ -423,7 +429,7 @@ async def test_same_report_at_once_is_one_message(committed_uow: UnitOfWorkFacto
     assert (await ledger.message()).status == "delivered"
 
 
-async def test_report_and_look_up_at_once_settle_once(
+async def test_report_and_look_up_at_the_same_moment_settle_once(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
     ledger = await Ledger.open(committed_uow)
@@ -447,16 +453,16 @@ async def test_report_and_look_up_at_once_settle_once(
     assert len(await ledger.messages()) == 1
 
 
-async def test_settlers_at_once_expire_each_lease_once(
+async def test_settlers_at_the_same_moment_expire_each_lease_once(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=20)
     await ledger.claim(limit=10)
     await ledger.begin_calls(limit=10)
 
-    swept = await asyncio.gather(*(ledger.expire(now=after(61)) for _ in range(4)))
+    expired = await asyncio.gather(*(ledger.expire(now=after(61)) for _ in range(4)))
 
-    assert sum(swept) == 20
+    assert sum(expired) == 20
     states = sorted(row.status for row in await ledger.attempts())
     assert states == ["released"] * 10 + ["unknown"] * 10
 

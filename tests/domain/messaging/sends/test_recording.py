@@ -1,4 +1,4 @@
-"""The provider's answers are written to attempts, recipients and lines."""
+"""The answers of the provider are stored at attempts, recipients, messages and lines."""
 
 from datetime import timedelta
 from typing import Any
@@ -31,7 +31,7 @@ async def test_accepted_message_is_sent_at_the_time_of_the_providers_clock(
 
     await ledger.accept(claimed, at=after(0.5), now=after(1))
 
-    attempt, recipient, line = (
+    attempt, recipient, message = (
         await ledger.attempt(),
         await ledger.recipient(),
         await ledger.message(),
@@ -41,8 +41,8 @@ async def test_accepted_message_is_sent_at_the_time_of_the_providers_clock(
     assert (attempt.token, attempt.lease_until) == (None, None)
     assert (recipient.status, recipient.provider_message_id) == ("sent", "AC1")
     assert (recipient.sent_at, recipient.attempts) == (after(0.5), 1)
-    assert (line.status, line.openphone_id, line.rank) == ("sent", "AC1", 3)
-    assert line.occurred_at == after(0.5)
+    assert (message.status, message.openphone_id, message.rank) == ("sent", "AC1", 3)
+    assert message.occurred_at == after(0.5)
 
 
 async def test_accepted_message_without_a_time_counts_from_the_record(
@@ -56,10 +56,10 @@ async def test_accepted_message_without_a_time_counts_from_the_record(
     assert (await ledger.attempt()).accepted_at == after(1)
 
 
-async def test_message_with_one_attempt_is_written_with_its_attempt(
+async def test_message_with_one_attempt_is_stored_by_the_statement_of_its_attempt(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    """Only a message that several attempts share costs more statements."""
+    """Only a message that several attempts share needs more statements."""
     ledger = await Ledger.open(new_uow, people=2)
     outcomes = [
         AttemptOutcome(attempt_id=claimed.attempt_id, status="sent", message_id=claimed.phone)
@@ -78,15 +78,15 @@ async def test_refused_recipient_fails_with_the_code(new_uow: UnitOfWorkFactory)
 
     await ledger.answer(claimed, AnswerKind.REFUSED, http_status=400, code="0201400")
 
-    recipient, line = await ledger.recipient(), await ledger.message()
+    recipient, message = await ledger.recipient(), await ledger.message()
     assert (await ledger.attempt()).status == "refused"
     assert (recipient.status, recipient.error_code, recipient.attempts) == ("failed", "0201400", 1)
-    assert (line.status, line.error_code) == ("failed", "0201400")
+    assert (message.status, message.error_code) == ("failed", "0201400")
     assert await ledger.claim(now=after(1000)) == []
 
 
 @pytest.mark.parametrize("kind", NOT_SENT)
-async def test_call_that_certainly_sent_nothing_is_repeated_and_counts_as_no_attempt(
+async def test_call_that_certainly_sent_nothing_is_repeated_and_does_not_count(
     new_uow: UnitOfWorkFactory, kind: AnswerKind
 ) -> None:
     ledger = await Ledger.open(new_uow, max_attempts=1)
@@ -102,7 +102,9 @@ async def test_call_that_certainly_sent_nothing_is_repeated_and_counts_as_no_att
     assert len(await ledger.claim(now=after(30))) == 1
 
 
-async def test_providers_word_when_to_come_back_is_kept(new_uow: UnitOfWorkFactory) -> None:
+async def test_recipient_is_not_due_before_the_retry_after_of_the_provider(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow)
     (claimed,) = await ledger.begin_calls()
 
@@ -111,8 +113,8 @@ async def test_providers_word_when_to_come_back_is_kept(new_uow: UnitOfWorkFacto
     assert (await ledger.recipient()).due_at == after(300)
 
 
-async def _put_off(ledger: Ledger, *, before: int, code: str) -> list[float]:
-    """Postpone all recipients after so many calls; return the seconds that each has to wait."""
+async def _postpone(ledger: Ledger, *, before: int, code: str) -> list[float]:
+    """Postpone all recipients after ``before`` earlier calls; return their waits in seconds."""
     batch = await ledger.begin_calls()
     await ledger.run(
         EARLIER_TRIES, times=before, code=code, at=NOW - timedelta(hours=1), line=ledger.line.id
@@ -130,7 +132,7 @@ async def test_recipients_postponed_together_are_not_due_together(
 ) -> None:
     ledger = await Ledger.open(new_uow, people=10)
 
-    waits = await _put_off(ledger, before=0, code="")
+    waits = await _postpone(ledger, before=0, code="")
 
     assert len(set(waits)) > 1
     assert 0 <= min(waits) <= max(waits) <= 30
@@ -138,12 +140,12 @@ async def test_recipients_postponed_together_are_not_due_together(
 
 # The probability that all ten values are below the floor, a fifteenth of the range, is < 2 ** -39.
 @pytest.mark.parametrize(("before", "floor", "longest"), [(5, 60, 960), (30, 240, 3600)])
-async def test_each_wait_is_longer_than_the_one_before_up_to_an_hour(
+async def test_each_wait_is_longer_than_the_previous_one_up_to_an_hour(
     new_uow: UnitOfWorkFactory, before: int, floor: int, longest: int
 ) -> None:
     ledger = await Ledger.open(new_uow, people=10)
 
-    waits = await _put_off(ledger, before=before, code="not_connected")
+    waits = await _postpone(ledger, before=before, code="not_connected")
 
     assert floor < max(waits) <= longest
 
@@ -151,12 +153,12 @@ async def test_each_wait_is_longer_than_the_one_before_up_to_an_hour(
 async def test_account_refusal_does_not_lengthen_the_back_off(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=10)
 
-    waits = await _put_off(ledger, before=30, code="account_refused")
+    waits = await _postpone(ledger, before=30, code="account_refused")
 
     assert max(waits) <= 30
 
 
-async def test_recipients_that_the_account_stopped_are_due_at_once(
+async def test_recipients_stopped_by_an_account_refusal_are_due_at_once(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=2)
@@ -185,7 +187,7 @@ async def test_recipients_that_the_account_stopped_are_due_at_once(
         ("campaign", "content", "active", "blocked"),
     ],
 )
-async def test_account_refusal_stops_all_others_and_loses_no_recipient(
+async def test_account_refusal_stops_the_other_claims_and_loses_no_recipient(
     new_uow: UnitOfWorkFactory, scope: str, reason: str, line_status: str, campaign_status: str
 ) -> None:
     ledger = await Ledger.open(new_uow, people=3)
@@ -211,7 +213,7 @@ async def test_account_refusal_stops_all_others_and_loses_no_recipient(
     assert await ledger.claim(now=after(100)) == []
 
 
-async def test_one_alert_for_a_batch_of_account_refusals(new_uow: UnitOfWorkFactory) -> None:
+async def test_batch_of_account_refusals_raises_one_alert(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=3)
     batch = await ledger.begin_calls()
     answer = SendAnswer(
@@ -227,7 +229,7 @@ async def test_one_alert_for_a_batch_of_account_refusals(new_uow: UnitOfWorkFact
     assert (alert.kind, alert.times, alert.subject) == ("line_blocked", 1, str(ledger.line.id))
 
 
-async def test_unclear_end_is_unknown_and_never_claimed(new_uow: UnitOfWorkFactory) -> None:
+async def test_unclear_attempt_is_unknown_and_not_claimed_again(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
 
     await ledger.make_unclear_attempt()
@@ -249,7 +251,7 @@ async def test_acceptance_without_an_id_is_unknown_and_marked(new_uow: UnitOfWor
 
 
 @pytest.mark.parametrize("state", ["unknown", "parked", "not_found", "released"])
-async def test_late_acceptance_is_written_whatever_the_state(
+async def test_late_acceptance_is_stored_in_every_state(
     new_uow: UnitOfWorkFactory, state: str
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -266,7 +268,7 @@ async def test_late_acceptance_is_written_whatever_the_state(
     assert (recipient.status, recipient.attempts) == ("sent", 1)
 
 
-async def test_late_acceptance_after_not_found_takes_the_next_claim_back(
+async def test_late_acceptance_after_not_found_releases_the_next_claim(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -284,7 +286,7 @@ async def test_late_acceptance_after_not_found_takes_the_next_claim_back(
     assert await ledger.gate(second, now=after(902)) == []
 
 
-async def test_late_acceptance_does_not_take_back_a_call_that_has_begun(
+async def test_late_acceptance_does_not_release_a_call_that_has_begun(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -299,7 +301,7 @@ async def test_late_acceptance_does_not_take_back_a_call_that_has_begun(
 
 
 @pytest.mark.parametrize("state", ["unknown", "parked", "not_found"])
-async def test_late_refusal_is_written_whatever_the_state(
+async def test_late_refusal_is_stored_in_every_state(
     new_uow: UnitOfWorkFactory, state: str
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -326,7 +328,9 @@ async def test_late_time_out_changes_nothing(new_uow: UnitOfWorkFactory, state: 
     assert (await ledger.attempt()).status == state
 
 
-async def test_late_time_out_over_delivered_changes_nothing(new_uow: UnitOfWorkFactory) -> None:
+async def test_late_time_out_does_not_change_a_delivered_message(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow)
     (claimed,) = await ledger.begin_calls()
     await ledger.expire(now=after(61))
@@ -342,7 +346,7 @@ async def test_late_time_out_over_delivered_changes_nothing(new_uow: UnitOfWorkF
 @pytest.mark.parametrize(
     ("state", "becomes"), [("unknown", "unknown"), ("not_found", "parked"), ("parked", "parked")]
 )
-async def test_late_acceptance_without_an_id_is_remembered(
+async def test_late_acceptance_without_an_id_is_stored(
     new_uow: UnitOfWorkFactory, state: str, becomes: str
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -402,13 +406,13 @@ async def test_repeated_record_keeps_what_was_reported_meanwhile(
 
     await ledger.accept(claimed)
 
-    attempt, line = await ledger.attempt(), await ledger.message()
+    attempt, message = await ledger.attempt(), await ledger.message()
     assert (attempt.status, attempt.error_code) == ("failed", "30007")
-    assert (line.status, line.error_code, line.rank) == ("undelivered", "30007", 4)
+    assert (message.status, message.error_code, message.rank) == ("undelivered", "30007", 4)
     assert (await ledger.recipient()).error_code == "30007"
 
 
-async def test_used_up_attempts_end_it(new_uow: UnitOfWorkFactory) -> None:
+async def test_recipient_fails_when_its_attempts_are_used_up(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, max_attempts=1)
     await ledger.make_unclear_attempt()
     await ledger.conclude_not_found()
@@ -423,7 +427,7 @@ async def test_used_up_attempts_end_it(new_uow: UnitOfWorkFactory) -> None:
     ("flag", "status", "reason"),
     [("opted_out", "skipped", "opted_out"), ("opt_out_hold", "held", None)],
 )
-async def test_used_up_attempts_are_not_an_error_of_a_recipient_stopped_by_another_rule(
+async def test_recipient_stopped_by_another_rule_does_not_fail_for_used_up_attempts(
     new_uow: UnitOfWorkFactory, flag: str, status: str, reason: str | None
 ) -> None:
     ledger = await Ledger.open(new_uow, max_attempts=1)
@@ -449,7 +453,7 @@ async def test_not_found_counts_as_an_attempt_and_may_be_sent_again(
     assert len(await ledger.claim(now=after(900))) == 1
 
 
-async def test_batch_is_recorded_together(new_uow: UnitOfWorkFactory) -> None:
+async def test_answers_of_a_batch_are_recorded_together(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=3)
     first, second, third = await ledger.begin_calls()
     answers = [

@@ -61,14 +61,14 @@ async def test_reports_in_any_order_give_one_result(
         else:
             await ledger.report(EVENTS[name], now=after(9))
 
-    attempt, line, recipient = (
+    attempt, message, recipient = (
         await ledger.attempt(),
         await ledger.message(),
         await ledger.recipient(),
     )
     outcome = "delivered" if "delivered" in sequence else "failed"
     found = (attempt.status, attempt.error_code, attempt.reported_at)
-    assert (*found, line.status, line.error_code, line.rank) == EXPECTED[outcome]
+    assert (*found, message.status, message.error_code, message.rank) == EXPECTED[outcome]
     assert (attempt.provider_message_id, attempt.is_matched) == ("AC1", False)
     assert (recipient.status, recipient.sent_at, recipient.attempts) == (outcome, NOW, 1)
     assert recipient.delivered_at == (after(4) if outcome == "delivered" else None)
@@ -83,13 +83,13 @@ async def test_reports_of_a_foreign_message_in_any_order_give_one_result(
     for name in sequence:
         await ledger.report(EVENTS[name], now=after(9))
 
-    line = await ledger.message()
-    assert (line.status, line.error_code, line.rank) == ("delivered", None, 5)
-    assert (line.origin, line.updated_at) == ("provider", after(4))
+    message = await ledger.message()
+    assert (message.status, message.error_code, message.rank) == ("delivered", None, 5)
+    assert (message.origin, message.updated_at) == ("provider", after(4))
 
 
 @pytest.mark.parametrize("sequence", _orders("sent", "failed", "delivered"), ids="-".join)
-async def test_unclear_send_is_settled_alike_by_reports_in_any_order(
+async def test_reports_in_any_order_settle_an_unclear_attempt_alike(
     new_uow: UnitOfWorkFactory, sequence: tuple[str, ...]
 ) -> None:
     # The first report arrives while the call still runs, so it is stored as foreign.
@@ -101,13 +101,13 @@ async def test_unclear_send_is_settled_alike_by_reports_in_any_order(
     for name in sequence[1:]:
         await ledger.report(EVENTS[name], now=after(9))
 
-    attempt, line, recipient = (
+    attempt, message, recipient = (
         await ledger.attempt(),
         await ledger.message(),
         await ledger.recipient(),
     )
     assert (attempt.status, attempt.error_code, attempt.is_matched) == ("delivered", None, True)
-    assert (line.status, line.rank, recipient.status) == ("delivered", 5, "delivered")
+    assert (message.status, message.rank, recipient.status) == ("delivered", 5, "delivered")
     assert recipient.delivered_at == after(4)
 
 
@@ -119,8 +119,12 @@ async def test_report_before_the_record_is_merged(new_uow: UnitOfWorkFactory) ->
     assert [row.origin for row in await ledger.messages()] == ["campaign", "provider"]
     await ledger.accept(claimed)
 
-    line = await ledger.message()
-    assert (line.id, line.origin, line.openphone_id) == (claimed.attempt_id, "campaign", "AC1")
+    message = await ledger.message()
+    assert (message.id, message.origin, message.openphone_id) == (
+        claimed.attempt_id,
+        "campaign",
+        "AC1",
+    )
     assert (await ledger.recipient()).status == "delivered"
 
 
@@ -151,7 +155,7 @@ async def test_report_that_matches_exactly_one_attempt_settles_it(
     assert len(await ledger.messages()) == 1
 
 
-async def test_report_after_not_found_takes_the_next_claim_back(
+async def test_report_after_not_found_releases_the_next_claim(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -166,7 +170,7 @@ async def test_report_after_not_found_takes_the_next_claim_back(
     assert (await ledger.recipient()).status == "delivered"
 
 
-MISFITS = {
+NOT_MATCHING = {
     "another text": message_facts("delivered", body="Are you at home today?"),
     "another number": message_facts("delivered", phone=number(9)),
     "before the gate": message_facts("delivered", at=after(-2.001)),
@@ -174,7 +178,7 @@ MISFITS = {
 }
 
 
-@pytest.mark.parametrize("facts", MISFITS.values(), ids=MISFITS.keys())
+@pytest.mark.parametrize("facts", NOT_MATCHING.values(), ids=NOT_MATCHING.keys())
 async def test_report_that_matches_no_attempt_is_foreign(
     new_uow: UnitOfWorkFactory, facts: MessageFacts
 ) -> None:
@@ -188,9 +192,7 @@ async def test_report_that_matches_no_attempt_is_foreign(
 
 
 @pytest.mark.parametrize("seconds", [-2, 600])
-async def test_window_of_a_match_has_its_bounds_in(
-    new_uow: UnitOfWorkFactory, seconds: int
-) -> None:
+async def test_match_window_includes_its_bounds(new_uow: UnitOfWorkFactory, seconds: int) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.make_unclear_attempt()
 
@@ -244,10 +246,10 @@ async def test_message_that_the_provider_re_encoded_matches(
     assert (await ledger.attempt()).status == "delivered"
 
 
-async def test_answer_takes_its_message_back_from_a_wrong_match(
+async def test_answer_takes_its_message_from_a_wrong_match(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    """Two campaigns send one body to one number: the second's message settled the first."""
+    """Two campaigns send one body to one number; the second message settled the first attempt."""
     first = await Ledger.open(new_uow)
     await first.make_unclear_attempt()
     await first.run("UPDATE send_attempt SET status = 'parked'")
@@ -280,7 +282,7 @@ async def test_answer_takes_its_message_back_from_a_wrong_match(
     assert (entry.action, entry.subject) == ("correct_match", str(old.id))
 
 
-async def test_wrong_match_stays_parked_beside_an_open_attempt(
+async def test_attempt_with_a_wrong_match_stays_parked_beside_an_open_attempt(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     first = await Ledger.open(new_uow)
@@ -341,7 +343,7 @@ async def test_acceptance_without_an_id_after_not_found_raises_the_alert(
 
 
 async def test_answer_corrects_its_own_match(new_uow: UnitOfWorkFactory) -> None:
-    """A person's identical message was matched to our attempt; then our own answer arrived."""
+    """A user's identical message was matched to our attempt; then our call was answered."""
     ledger = await Ledger.open(new_uow)
     claimed = await ledger.make_unclear_attempt()
     await ledger.report(DELIVERED)

@@ -1,4 +1,4 @@
-"""Leases that ended, look-ups, and what is concluded from them."""
+"""Expired leases, look-ups at the provider, and the conclusions from look-ups."""
 
 from datetime import timedelta
 from typing import Literal
@@ -18,7 +18,7 @@ UNKNOWN, NOT_FOUND, PARKED = AttemptStatus.UNKNOWN, AttemptStatus.NOT_FOUND, Att
 OTHER_TEXT = "Are you at home on Tuesday?"
 
 
-async def test_claim_whose_lease_is_over_goes_back(new_uow: UnitOfWorkFactory) -> None:
+async def test_claim_whose_lease_is_over_is_released(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.claim()
 
@@ -44,7 +44,7 @@ async def test_call_whose_lease_is_over_is_unknown(new_uow: UnitOfWorkFactory) -
     assert await ledger.claim(now=after(5000)) == []
 
 
-async def test_call_within_its_lease_is_left_alone(new_uow: UnitOfWorkFactory) -> None:
+async def test_call_within_its_lease_is_not_changed(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     batch = await ledger.claim()
     await ledger.gate(batch, now=after(30))
@@ -55,7 +55,7 @@ async def test_call_within_its_lease_is_left_alone(new_uow: UnitOfWorkFactory) -
 
 
 async def test_claim_of_a_cancelled_campaign_ends_cancelled(new_uow: UnitOfWorkFactory) -> None:
-    # The campaign was cancelled meanwhile, and the worker with the claim has ended.
+    # The campaign was cancelled during the claim, and the worker that held the claim has ended.
     ledger = await Ledger.open(new_uow)
     await ledger.claim()
     await ledger.run("UPDATE campaign SET status = 'cancelled'")
@@ -66,7 +66,7 @@ async def test_claim_of_a_cancelled_campaign_ends_cancelled(new_uow: UnitOfWorkF
 
 
 @pytest.mark.parametrize(("flag", "status"), [("opted_out", "skipped"), ("opt_out_hold", "held")])
-async def test_derived_status_depends_on_campaign_and_flags(
+async def test_status_after_two_empty_look_ups_depends_on_the_flags(
     new_uow: UnitOfWorkFactory, flag: str, status: str
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -83,7 +83,7 @@ async def test_derived_status_depends_on_campaign_and_flags(
     [("sent", "sent"), ("delivered", "delivered"), ("undelivered", "failed")],
 )
 @pytest.mark.parametrize("age", [1, 599, 601, 5000])
-async def test_found_counts_at_any_age(
+async def test_found_message_settles_the_attempt_at_any_age(
     new_uow: UnitOfWorkFactory, status: str, becomes: str, age: int
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -97,7 +97,7 @@ async def test_found_counts_at_any_age(
     assert recipient.status == becomes
 
 
-async def test_nothing_counts_only_after_the_grace(new_uow: UnitOfWorkFactory) -> None:
+async def test_empty_look_up_counts_only_after_the_grace(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.make_unclear_attempt()
 
@@ -109,7 +109,7 @@ async def test_nothing_counts_only_after_the_grace(new_uow: UnitOfWorkFactory) -
     assert (await ledger.attempt()).nil_at == after(600.001)
 
 
-async def test_nothing_must_be_found_twice_a_gap_apart(new_uow: UnitOfWorkFactory) -> None:
+async def test_not_found_needs_two_empty_look_ups_a_gap_apart(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.make_unclear_attempt()
 
@@ -133,7 +133,9 @@ async def test_age_counts_from_the_gate_not_from_the_failure(new_uow: UnitOfWork
     assert (await ledger.attempt()).nil_at == after(601)
 
 
-async def test_two_settlers_at_once_are_one_look(new_uow: UnitOfWorkFactory) -> None:
+async def test_two_settlers_at_the_same_moment_count_as_one_look_up(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.make_unclear_attempt()
     async with new_uow() as uow:
@@ -163,7 +165,7 @@ async def test_stale_look_up_changes_nothing(
     assert (await ledger.recipient()).status == {"sent": "sent", "refused": "failed"}[before]
 
 
-async def test_stale_look_up_does_not_outlive_a_late_acceptance_without_an_id(
+async def test_stale_look_up_does_not_override_a_late_acceptance_without_an_id(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -180,7 +182,7 @@ async def test_stale_look_up_does_not_outlive_a_late_acceptance_without_an_id(
     assert (await ledger.recipient()).status == "unknown"
 
 
-async def test_late_list_is_still_found_between_the_two_look_ups(
+async def test_message_listed_late_is_found_by_the_second_look_up(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -193,7 +195,9 @@ async def test_late_list_is_still_found_between_the_two_look_ups(
     assert (await ledger.recipient()).status == "sent"
 
 
-async def test_another_text_in_the_window_forbids_not_found(new_uow: UnitOfWorkFactory) -> None:
+async def test_different_message_in_the_window_parks_the_attempt(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.make_unclear_attempt()
     other = message_facts(body=OTHER_TEXT, at=after(1))
@@ -208,7 +212,7 @@ async def test_another_text_in_the_window_forbids_not_found(new_uow: UnitOfWorkF
     assert await ledger.claim(now=after(5000)) == []
 
 
-async def test_several_equal_messages_park(new_uow: UnitOfWorkFactory) -> None:
+async def test_several_equal_messages_park_the_attempt(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.make_unclear_attempt()
     two = (message_facts(at=after(1)), message_facts(message_id="AC2", at=after(2)))
@@ -217,7 +221,9 @@ async def test_several_equal_messages_park(new_uow: UnitOfWorkFactory) -> None:
     assert await ledger.look_up(*two, begun_at=after(601)) is PARKED
 
 
-async def test_equal_text_is_found_beside_another(new_uow: UnitOfWorkFactory) -> None:
+async def test_equal_message_is_found_beside_a_different_message(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.make_unclear_attempt()
     both = (
@@ -263,7 +269,7 @@ async def test_message_on_the_edge_of_the_window_is_a_candidate(
 async def test_message_of_another_attempt_is_not_a_candidate(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    """The message of the next step must not be matched to the step before."""
+    """The message of the next step must not be matched to the previous step."""
     first = await Ledger.open(new_uow)
     (claimed,) = await first.begin_calls()
     await first.accept(claimed)
@@ -274,10 +280,10 @@ async def test_message_of_another_attempt_is_not_a_candidate(
     assert await second.look_up(message_facts(at=after(0.5)), begun_at=after(800)) is NOT_FOUND
 
 
-async def test_message_stored_as_foreign_is_found_though_the_list_lacks_it(
+async def test_message_stored_as_foreign_is_found_although_the_list_lacks_it(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    """The webhook arrived while the call ran; then the worker crashed."""
+    """The webhook arrived during the call; then the worker crashed."""
     ledger = await Ledger.open(new_uow)
     await ledger.begin_calls()
     await ledger.report(message_facts("delivered", at=after(1), updated_at=after(2)))
@@ -285,14 +291,18 @@ async def test_message_stored_as_foreign_is_found_though_the_list_lacks_it(
 
     found = await ledger.look_up(begun_at=after(700))
 
-    line = await ledger.message()
+    message = await ledger.message()
     assert found is AttemptStatus.DELIVERED
     assert (await ledger.recipient()).status == "delivered"
-    assert (line.origin, line.openphone_id, line.status) == ("campaign", "AC1", "delivered")
+    assert (message.origin, message.openphone_id, message.status) == (
+        "campaign",
+        "AC1",
+        "delivered",
+    )
 
 
 @pytest.mark.parametrize(("stored", "listed"), [("failed", "delivered"), ("delivered", "failed")])
-async def test_delivery_is_proof_from_every_source(
+async def test_delivery_reported_by_either_source_makes_the_message_delivered(
     new_uow: UnitOfWorkFactory, stored: str, listed: str
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -309,7 +319,7 @@ async def test_delivery_is_proof_from_every_source(
     assert (await ledger.message()).status == "delivered"
 
 
-async def test_acceptance_without_an_id_is_parked_never_not_found(
+async def test_acceptance_without_an_id_is_parked_and_never_not_found(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -320,14 +330,14 @@ async def test_acceptance_without_an_id_is_parked_never_not_found(
     assert (await ledger.recipient()).status == "unknown"
 
 
-async def test_acceptance_without_an_id_is_found(new_uow: UnitOfWorkFactory) -> None:
+async def test_message_of_an_acceptance_without_an_id_is_found(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.make_unclear_attempt(no_id=True)
 
     assert await ledger.look_up(message_facts(at=after(1)), begun_at=after(5)) is AttemptStatus.SENT
 
 
-async def test_line_without_resend_parks_instead_of_not_found(
+async def test_attempt_of_a_line_without_resend_is_parked_and_not_concluded(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -340,7 +350,7 @@ async def test_line_without_resend_parks_instead_of_not_found(
     assert await ledger.claim(now=after(5000)) == []
 
 
-async def test_nothing_does_not_count_while_the_list_lags(new_uow: UnitOfWorkFactory) -> None:
+async def test_empty_look_up_does_not_count_while_the_list_lags(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.make_unclear_attempt()
 
@@ -353,7 +363,7 @@ async def test_nothing_does_not_count_while_the_list_lags(new_uow: UnitOfWorkFac
     assert await ledger.look_up(begun_at=after(1200)) is NOT_FOUND
 
 
-async def test_found_counts_though_the_list_lags(new_uow: UnitOfWorkFactory) -> None:
+async def test_found_message_counts_although_the_list_lags(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.make_unclear_attempt()
 
@@ -405,7 +415,7 @@ async def test_unknown_attempts_are_looked_up_in_turn(new_uow: UnitOfWorkFactory
     assert order[-1] == first.id
 
 
-async def test_look_up_that_failed_concludes_nothing_and_waits_its_turn(
+async def test_failed_look_up_concludes_nothing_and_is_repeated_after_the_others(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=2)
@@ -438,7 +448,7 @@ async def _parked(new_uow: UnitOfWorkFactory) -> Ledger:
         ("failed", "refused", "failed", 1),
     ],
 )
-async def test_person_settles_a_parked_send(
+async def test_user_settles_a_parked_attempt(
     new_uow: UnitOfWorkFactory,
     outcome: Literal["sent", "resend", "failed"],
     attempt_status: str,
@@ -465,7 +475,7 @@ async def test_person_settles_a_parked_send(
     assert (entry.actor, entry.action) == ("Dana", "settle_send")
 
 
-async def test_message_settled_as_sent_counts_on_the_day_of_its_call(
+async def test_attempt_settled_as_sent_counts_on_the_day_of_its_call(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await _parked(new_uow)
@@ -484,7 +494,7 @@ async def test_message_settled_as_sent_counts_on_the_day_of_its_call(
     assert (await ledger.recipient()).sent_at == NOW
 
 
-async def test_person_cannot_settle_what_is_not_parked(new_uow: UnitOfWorkFactory) -> None:
+async def test_user_cannot_settle_an_attempt_that_is_not_parked(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.make_unclear_attempt()
 

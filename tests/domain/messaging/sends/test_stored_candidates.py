@@ -102,7 +102,7 @@ async def test_stored_reply_is_not_a_message_of_ours(new_uow: UnitOfWorkFactory)
     assert await _is_not_found(ledger)
 
 
-async def test_stale_look_up_parks_nothing_that_was_answered(new_uow: UnitOfWorkFactory) -> None:
+async def test_stale_look_up_does_not_park_an_answered_attempt(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     claimed = await ledger.make_unclear_attempt()
     async with new_uow() as uow:
@@ -117,7 +117,7 @@ async def test_stale_look_up_parks_nothing_that_was_answered(new_uow: UnitOfWork
     assert (await ledger.recipient()).status == "failed"
 
 
-async def test_stale_look_up_matches_nothing_that_was_answered(new_uow: UnitOfWorkFactory) -> None:
+async def test_stale_look_up_does_not_match_an_answered_attempt(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     claimed = await ledger.make_unclear_attempt()
     async with new_uow() as uow:

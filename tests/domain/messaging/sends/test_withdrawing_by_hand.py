@@ -1,4 +1,4 @@
-"""A claim and the withdrawal of a message at the same moment: exactly one wins."""
+"""A claim and a withdrawal of one message at the same moment: exactly one of them succeeds."""
 
 import asyncio
 import os
@@ -63,7 +63,7 @@ async def test_withdrawal_that_waits_for_a_claim_comes_too_late(
     assert (await ledger.message()).status == "sending"
 
 
-async def test_claim_leaves_a_message_that_is_being_withdrawn(
+async def test_claim_skips_a_message_that_is_being_withdrawn(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=0)
@@ -80,14 +80,14 @@ async def test_claim_leaves_a_message_that_is_being_withdrawn(
 async def test_each_message_is_either_claimed_or_withdrawn(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
-    print(f"SENDING_SEED={SEED}")  # noqa: T201 - to repeat it
-    dice = random.Random(SEED)  # noqa: S311 - not for secrets
+    print(f"SENDING_SEED={SEED}")  # noqa: T201 - the seed repeats the run
+    generator = random.Random(SEED)  # noqa: S311 - not for secrets
     ledger = await Ledger.open(committed_uow, people=0)
     messages = [await _queue(ledger, position) for position in range(24)]
-    claims = [_claim_alone(committed_uow, dice.randint(1, 6)) for _ in range(8)]
+    claims = [_claim_alone(committed_uow, generator.randint(1, 6)) for _ in range(8)]
     withdrawals = [_withdraw(committed_uow, one) for one in messages]
     work = [*claims, *withdrawals]
-    dice.shuffle(work)
+    generator.shuffle(work)
 
     await asyncio.gather(*work)
 
