@@ -171,7 +171,7 @@ async def test_report_after_not_found_releases_the_next_claim(
 
 
 NOT_MATCHING = {
-    "another text": message_facts("delivered", body="Are you at home today?"),
+    "another body": message_facts("delivered", body="Are you at home today?"),
     "another number": message_facts("delivered", phone=number(9)),
     "before the gate": message_facts("delivered", at=after(-2.001)),
     "after the window": message_facts("delivered", at=after(600.001)),
