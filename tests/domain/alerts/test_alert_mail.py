@@ -38,7 +38,7 @@ def test_subject_names_the_most_urgent_kind_of_news_first() -> None:
     assert subject(resolved, OPENED, escalated) == "[Granite] ESCALATED: send parked (and 2 more)"
 
 
-def test_subject_stays_one_short_line() -> None:
+def test_long_subject_is_cut_to_one_line() -> None:
     kinds = [replace(OPENED, kind=f"kind_{index}") for index in range(9)]
 
     assert subject(*kinds, name="Granite\nFoundations") == (
@@ -46,7 +46,7 @@ def test_subject_stays_one_short_line() -> None:
     )
 
 
-def test_sections_come_in_order_of_urgency() -> None:
+def test_sections_are_in_order_of_urgency() -> None:
     news = [
         replace(OPENED, news=News.RESOLVED, resolved_at=NOW + timedelta(minutes=5)),
         replace(OPENED, news=News.REPEATED, count=40, new=7),

@@ -109,11 +109,13 @@ async def test_one_process_at_a_time_makes_the_test_call_once_it_is_due(circuit:
     circuit.now += PROVIDER.waits.first - SECOND
     too_early = await circuit.begin_trial()
     circuit.now += SECOND
-    tries = [await circuit.begin_trial() for _ in range(3)]
+    trials = [await circuit.begin_trial() for _ in range(3)]
     circuit.now += circuits.TRIAL_TAKES
 
-    assert (too_early, tries) == (False, [True, False, False])
-    assert await circuit.begin_trial(), "the process that made the test call died"
+    assert (too_early, trials) == (False, [True, False, False])
+    assert await circuit.begin_trial(), (
+        "another process may try after a process that did not end its test call"
+    )
 
 
 async def test_wait_doubles_with_each_failed_test_call_up_to_a_limit(
@@ -143,10 +145,10 @@ async def test_answered_test_call_starts_a_trial_and_the_next_answer_closes_the_
     on_trial = await circuit.end(None)
     alerts_on_trial = await alerts(session)
     await circuit.answer(is_proof=False)
-    still = await circuit.state()
+    on_trial_still = await circuit.state()
     await circuit.answer()
 
-    assert (on_trial.is_open, still.opens) == (False, 1)
+    assert (on_trial.is_open, on_trial_still.opens) == (False, 1)
     assert alerts_on_trial[0]["resolved_at"] is None, "a read is not proof that sends succeed"
     assert await circuit.state() == CircuitState(last_failed_at=circuit.now)
     assert (await alerts(session))[0]["resolved_at"] == circuit.now

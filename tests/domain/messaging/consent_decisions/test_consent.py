@@ -79,7 +79,7 @@ async def add_attempt(
     campaign_line = await session.execute(
         text("SELECT line_id FROM campaign WHERE id = :id"), {"id": recipient.campaign_id}
     )
-    made = SendAttempt(
+    attempt = SendAttempt(
         membership_id=recipient.id,
         campaign_id=recipient.campaign_id,
         line_id=campaign_line.scalar_one(),
@@ -93,9 +93,9 @@ async def add_attempt(
         created_at=NOW,
         updated_at=NOW,
     )
-    session.add(made)
+    session.add(attempt)
     await session.flush()
-    return made
+    return attempt
 
 
 async def read_status(
@@ -331,7 +331,7 @@ async def test_history_is_read_in_pages_to_its_end(new_uow: UnitOfWorkFactory) -
     assert seen == ["4", "3", "2", "1", "0"]
 
 
-async def test_foreign_cursor_is_refused(new_uow: UnitOfWorkFactory) -> None:
+async def test_invalid_cursor_is_refused(new_uow: UnitOfWorkFactory) -> None:
     async with new_uow() as uow:
         with pytest.raises(InvalidCursorError):
             await consent.history(uow, phone=PHONE, secret=SECRET, cursor="AAAA", limit=2)

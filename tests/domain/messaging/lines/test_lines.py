@@ -101,12 +101,12 @@ async def test_new_line_has_the_default_settings(new_uow: UnitOfWorkFactory) -> 
 async def test_known_provider_id_is_refused_and_the_error_names_its_line(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    made = await add_line(new_uow)
+    added = await add_line(new_uow)
 
     with pytest.raises(LineExistsError) as refusal:
         await add_line(new_uow, number="+16175550101")
 
-    assert refusal.value.extras == {"line_id": str(made.line.id)}
+    assert refusal.value.extras == {"line_id": str(added.line.id)}
 
 
 async def test_zone_that_the_database_does_not_know_is_refused(
@@ -124,13 +124,13 @@ async def test_zone_that_the_database_does_not_know_is_refused(
 async def test_change_keeps_the_other_fields_and_nudges_the_queue(
     new_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
-    made = await add_line(new_uow, name="Main", daily_limit=10)
+    added = await add_line(new_uow, name="Main", daily_limit=10)
 
     async with new_uow() as uow:
         found = await lines.update_line(
             uow,
             LineUpdate(daily_limit=0, timezone="America/Chicago"),
-            line_id=made.line.id,
+            line_id=added.line.id,
             actor="a key",
             times=TIMES,
             now=NOW,
@@ -142,13 +142,13 @@ async def test_change_keeps_the_other_fields_and_nudges_the_queue(
 
 
 async def test_empty_change_changes_nothing(new_uow: UnitOfWorkFactory) -> None:
-    made = await add_line(new_uow)
+    added = await add_line(new_uow)
 
     async with new_uow() as uow:
         found = await lines.update_line(
             uow,
             LineUpdate(),
-            line_id=made.line.id,
+            line_id=added.line.id,
             actor="a key",
             times=TIMES,
             now=NOW + timedelta(hours=1),
@@ -201,10 +201,10 @@ async def test_unblock_ends_the_wait_the_trial_and_the_alert(
 async def test_unblock_of_an_active_line_changes_nothing(
     new_uow: UnitOfWorkFactory, session: AsyncSession, queue: RecordingQueue
 ) -> None:
-    made = await add_line(new_uow)
+    added = await add_line(new_uow)
 
     async with new_uow() as uow:
-        await lines.unblock_line(uow, line_id=made.line.id, actor="a key", times=TIMES, now=NOW)
+        await lines.unblock_line(uow, line_id=added.line.id, actor="a key", times=TIMES, now=NOW)
 
     assert list(await session.scalars(select(AuditEntry))) == []
     assert queue.names == []
@@ -251,7 +251,7 @@ async def test_todays_messages_are_counted_in_the_lines_time_zone(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
     line = await make_line(session, daily_limit=3)
-    made: list[tuple[AttemptStatus, datetime | None, datetime | None]] = [
+    attempts: list[tuple[AttemptStatus, datetime | None, datetime | None]] = [
         (AttemptStatus.SENT, MIDNIGHT, None),
         (AttemptStatus.DELIVERED, MIDNIGHT - timedelta(seconds=1), None),  # accepted yesterday
         (AttemptStatus.CLAIMED, None, None),
@@ -261,7 +261,7 @@ async def test_todays_messages_are_counted_in_the_lines_time_zone(
         (AttemptStatus.RELEASED, None, None),
         (AttemptStatus.REFUSED, None, NOW),
     ]
-    for position, (status, accepted_at, called_at) in enumerate(made):
+    for position, (status, accepted_at, called_at) in enumerate(attempts):
         session.add(
             SendAttempt(
                 line_id=line.id,
@@ -284,7 +284,7 @@ async def test_todays_messages_are_counted_in_the_lines_time_zone(
 
 
 async def test_sync_adds_lines_and_keeps_our_own_settings(new_uow: UnitOfWorkFactory) -> None:
-    made = await add_line(new_uow, name="Ours", daily_limit=7)
+    added = await add_line(new_uow, name="Ours", daily_limit=7)
 
     found = await sync(
         new_uow,
@@ -295,7 +295,7 @@ async def test_sync_adds_lines_and_keeps_our_own_settings(new_uow: UnitOfWorkFac
 
     known = {one.line.phone_number_id: one.line for one in found}
     assert known.keys() == {"PN1", "PN2"}
-    assert known["PN1"].id == made.line.id
+    assert known["PN1"].id == added.line.id
     assert (known["PN1"].name, known["PN1"].daily_limit) == ("Ours", 7)
     assert known["PN1"].number == "+16175550109"
     assert (known["PN2"].name, known["PN2"].resend_unclear) == ("+16175550102", False)
@@ -326,7 +326,7 @@ async def test_unknown_line_is_added_once_when_its_number_is_reported(
 ) -> None:
     async with new_uow() as uow:
         without = await lines.ensure_line(uow, phone_number_id="PN1", number=None, now=NOW)
-        made = await lines.ensure_line(uow, phone_number_id="PN1", number=NUMBER, now=NOW)
+        added = await lines.ensure_line(uow, phone_number_id="PN1", number=NUMBER, now=NOW)
         again = await lines.ensure_line(uow, phone_number_id="PN1", number=NUMBER, now=NOW)
         by_id = await lines.find_line_by_provider_id(uow, phone_number_id="PN1")
         by_number = await lines.find_line_by_number(uow, numbers=["+16175550999", NUMBER])
@@ -335,5 +335,5 @@ async def test_unknown_line_is_added_once_when_its_number_is_reported(
     [stored] = await session.scalars(select(Line))
     assert without is None
     assert unknown is None
-    assert {line.id for line in (made, again, by_id, by_number) if line} == {stored.id}
+    assert {line.id for line in (added, again, by_id, by_number) if line} == {stored.id}
     assert (stored.number, stored.name) == (NUMBER, NUMBER)

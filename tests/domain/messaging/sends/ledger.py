@@ -116,8 +116,8 @@ class Ledger:
 
     async def order(self, uow: UnitOfWork, *, now: datetime = NOW) -> ClaimOrder | None:
         """Return the order that the planner makes for this campaign; None if it may not send."""
-        made = await planning.plan_sends(uow, rules=self.rules, business=BUSINESS, now=now)
-        return next((item for item in made.orders if item.campaign_id == self.campaign.id), None)
+        plan = await planning.plan_sends(uow, rules=self.rules, business=BUSINESS, now=now)
+        return next((item for item in plan.orders if item.campaign_id == self.campaign.id), None)
 
     async def claim_in(
         self, uow: UnitOfWork, *, limit: int = 100, now: datetime = NOW

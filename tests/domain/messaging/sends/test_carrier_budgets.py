@@ -44,8 +44,10 @@ async def declare_budgets(new_uow: UnitOfWorkFactory, *, others: int = 0, **budg
     }
     values = {"id": 1, "carrier_budgets": declared, "updated_at": NOW}
     async with new_uow() as uow:
-        made = insert(CompanySettings).values(**values)
-        await uow.session.execute(made.on_conflict_do_update(index_elements=["id"], set_=values))
+        statement = insert(CompanySettings).values(**values)
+        await uow.session.execute(
+            statement.on_conflict_do_update(index_elements=["id"], set_=values)
+        )
 
 
 async def store_carriers(new_uow: UnitOfWorkFactory, **carriers: tuple[int, ...]) -> None:

@@ -112,14 +112,14 @@ async def test_suppressed_number_is_not_claimed(new_uow: UnitOfWorkFactory, flag
 
 
 @pytest.mark.parametrize("flag", SUPPRESSING)
-async def test_expired_flag_does_not_suppress(new_uow: UnitOfWorkFactory, flag: str) -> None:
+async def test_expired_flag_does_not_stop_the_claim(new_uow: UnitOfWorkFactory, flag: str) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.flag(flag, expires_at=NOW)
 
     assert len(await ledger.claim()) == 1
 
 
-async def test_other_flag_does_not_suppress(new_uow: UnitOfWorkFactory) -> None:
+async def test_other_flag_does_not_stop_the_claim(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.flag("office_number")
 
@@ -303,7 +303,7 @@ async def test_unclear_message_counts_on_every_day_its_window_touches(
     }
 
 
-async def test_number_with_an_open_attempt_is_left_for_later(new_uow: UnitOfWorkFactory) -> None:
+async def test_recipient_whose_number_has_an_open_attempt_waits(new_uow: UnitOfWorkFactory) -> None:
     first = await Ledger.open(new_uow)
     async with new_uow() as uow:
         other_line = await make_line(

@@ -108,14 +108,14 @@ async def test_claim_with_a_foreign_token_does_not_pass_and_is_not_released(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (mine,) = await ledger.claim()
-    foreign = replace(mine, token=uuid4())
+    (own_claim,) = await ledger.claim()
+    foreign_claim = replace(own_claim, token=uuid4())
 
-    assert await ledger.gate([foreign]) == []
+    assert await ledger.gate([foreign_claim]) == []
 
     assert (await ledger.attempt()).status == "claimed"
     assert (await ledger.recipient()).status == "sending"
-    assert await ledger.gate([mine]) == [mine]
+    assert await ledger.gate([own_claim]) == [own_claim]
 
 
 async def test_claim_passes_the_gate_once(new_uow: UnitOfWorkFactory) -> None:
@@ -132,12 +132,12 @@ async def test_slow_worker_does_not_call_a_recipient_that_another_worker_claimed
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    slow = await ledger.claim()
+    late_batch = await ledger.claim()
     await ledger.expire(now=after(61))
-    swift = await ledger.claim(now=after(62))
+    next_batch = await ledger.claim(now=after(62))
 
-    assert await ledger.gate(slow, now=after(63)) == []
-    assert await ledger.gate(swift, now=after(63)) == swift
+    assert await ledger.gate(late_batch, now=after(63)) == []
+    assert await ledger.gate(next_batch, now=after(63)) == next_batch
 
 
 @pytest.mark.parametrize("at", [after(1), after(100)])

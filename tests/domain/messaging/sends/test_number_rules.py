@@ -151,7 +151,7 @@ async def _audience_verdict(ledger: Ledger, contact_id: Any) -> str:
     return str(verdict)
 
 
-async def test_expired_flag_stops_nothing(new_uow: UnitOfWorkFactory) -> None:
+async def test_expired_flag_stops_no_message(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=0)
     await ledger.flag("do_not_contact", expires_at=NOW)
     await _queue(ledger, SendKind.MANUAL)

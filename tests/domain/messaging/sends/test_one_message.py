@@ -62,10 +62,10 @@ async def test_repeat_moves_its_own_conversation_and_no_other_message(
     (again,) = await ledger.begin_calls(now=NOW + DAY)
 
     shown = {row.phone: row.status for row in await ledger.messages()}
-    talks = await ledger.rows("SELECT phone, last_activity_at FROM conversation")
+    conversations = await ledger.rows("SELECT phone, last_activity_at FROM conversation")
     assert again.phone == second.phone
     assert shown == {first.phone: "sent", second.phone: "sending"}
-    assert {tuple(row) for row in talks} == {(first.phone, NOW), (second.phone, NOW + DAY)}
+    assert {tuple(row) for row in conversations} == {(first.phone, NOW), (second.phone, NOW + DAY)}
 
 
 async def test_not_found_attempt_and_its_repeat_are_one_message(

@@ -49,12 +49,12 @@ async def test_plan_returns_when_the_pace_allows_the_next_message(
     await ledger.claim()
 
     async with new_uow() as uow:
-        made = await planning.plan_sends(
+        plan = await planning.plan_sends(
             uow, rules=NO_RULES, business=Business(name=None, contact=None), now=after(1)
         )
 
-    assert not made.orders
-    assert made.wakes_at == await next_at(ledger)
+    assert not plan.orders
+    assert plan.wakes_at == await next_at(ledger)
 
 
 async def test_campaign_without_due_recipients_takes_no_share_of_the_line(

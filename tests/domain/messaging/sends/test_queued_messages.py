@@ -52,7 +52,7 @@ async def _claim(ledger: Ledger, seconds: float = 0) -> list[ClaimedAttempt]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_queued_message_is_sent(
+async def test_queued_message_is_claimed_and_sent(
     new_uow: UnitOfWorkFactory, queue: RecordingQueue, kind: SendKind
 ) -> None:
     ledger = await Ledger.open(new_uow, people=0)
@@ -101,7 +101,7 @@ async def test_help_and_confirmation_pass_an_opt_out(
     assert await ledger.gate(batch) == batch
 
 
-async def test_reply_to_a_held_number_passes(new_uow: UnitOfWorkFactory) -> None:
+async def test_manual_message_to_a_held_number_passes_the_gate(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=0)
     await _queue(ledger)
     await ledger.flag("opt_out_hold")
@@ -139,7 +139,9 @@ async def test_messages_for_a_busy_number_do_not_fill_the_batch(new_uow: UnitOfW
     assert [one.phone for one in claimed] == [number(0), number(1)]
 
 
-async def test_number_with_an_open_attempt_waits(new_uow: UnitOfWorkFactory) -> None:
+async def test_queued_message_waits_for_an_open_attempt_of_its_number(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow)
     (open_attempt,) = await ledger.begin_calls()
     await _queue(ledger)

@@ -100,11 +100,11 @@ async def test_second_line_skips_a_number_that_the_first_line_claims(
     second = await Ledger.open(committed_uow, line=line)
 
     async with committed_uow() as uow:
-        mine = await first.claim_in(uow)
+        first_claim = await first.claim_in(uow)
         # The first claim has locked the number, so the second claim skips it without waiting.
         assert await second.claim() == []
 
-    assert len(mine.claimed) == 1
+    assert len(first_claim.claimed) == 1
     assert await second.claim() == []
     assert len(await first.attempts()) == 1
 
@@ -146,11 +146,13 @@ async def test_reply_that_one_worker_has_locked_is_skipped_by_the_other(
     await _queue_reply(committed_uow, ledger)
 
     async with committed_uow() as uow:
-        mine = await queued_claim.claim_queued(uow, limit=10, times=TIMES, rules=NO_RULES, now=NOW)
+        first_claim = await queued_claim.claim_queued(
+            uow, limit=10, times=TIMES, rules=NO_RULES, now=NOW
+        )
         async with asyncio.timeout(10):
             other = await _claim_reply(committed_uow)
 
-    assert (len(mine), other) == (1, [])
+    assert (len(first_claim), other) == (1, [])
 
 
 async def test_opt_out_waits_for_an_open_claim_and_releases_it(
@@ -355,7 +357,7 @@ async def test_webhook_waits_for_an_open_record(
     assert (await ledger.recipient()).delivered_at == after(2)
 
 
-async def test_claim_and_reports_lock_conversations_in_one_order(
+async def test_claim_and_reports_lock_conversations_in_the_same_order(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
     """The recipient due first has the last number; the reports arrive in the order of numbers."""

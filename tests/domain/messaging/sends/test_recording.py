@@ -396,7 +396,7 @@ async def test_answer_recorded_twice_is_recorded_once(
     )
 
 
-async def test_repeated_record_keeps_what_was_reported_meanwhile(
+async def test_repeated_record_does_not_replace_a_later_report(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)

@@ -49,7 +49,7 @@ async def _is_not_found(ledger: Ledger) -> bool:
 
 
 @pytest.mark.parametrize("seconds", [-2, 1, 600])
-async def test_stored_message_in_the_window_is_ours(
+async def test_stored_message_in_the_window_settles_the_attempt(
     new_uow: UnitOfWorkFactory, seconds: float
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -94,7 +94,7 @@ async def test_stored_message_from_another_line_is_foreign(new_uow: UnitOfWorkFa
     assert await _is_not_found(ledger)
 
 
-async def test_stored_reply_is_not_a_message_of_ours(new_uow: UnitOfWorkFactory) -> None:
+async def test_stored_reply_is_not_matched(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.make_unclear_attempt()
     await _store(ledger, direction="incoming", at=after(1))

@@ -154,7 +154,7 @@ async def _queue(ledger: Ledger, kind: SendKind, *, phone: str = number(0)) -> N
 
 @pytest.mark.parametrize("flag", ["opted_out", "do_not_contact"])
 @pytest.mark.parametrize("kind", [SendKind.MANUAL, SendKind.TEST])
-async def test_flag_fails_a_claimed_message_at_once(
+async def test_flag_fails_a_claimed_message_immediately(
     new_uow: UnitOfWorkFactory, kind: SendKind, flag: str
 ) -> None:
     ledger = await Ledger.open(new_uow, people=0)

@@ -49,7 +49,7 @@ async def _withdraw(new_uow: UnitOfWorkFactory, message_id: UUID) -> bool:
         return await withdraw_message(uow, message_id=message_id, now=NOW)
 
 
-async def test_withdrawal_that_waits_for_a_claim_comes_too_late(
+async def test_withdrawal_that_waits_for_a_claim_fails(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=0)
