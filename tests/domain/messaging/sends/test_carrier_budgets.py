@@ -71,7 +71,7 @@ def phones(claimed: list[ClaimedAttempt]) -> list[str]:
 
 
 async def claim_all(ledger: Ledger) -> int:
-    """Claim repeatedly, because a claim skips busy numbers; return the number of claims."""
+    """Claim repeatedly, because a claim skips busy numbers; count the claimed recipients."""
     claimed = 0
     for _ in range(5):
         claimed += len(await ledger.claim())

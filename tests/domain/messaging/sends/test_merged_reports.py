@@ -33,7 +33,7 @@ async def test_earlier_of_two_failures_is_merged_in_either_order(
 async def test_answer_does_not_take_the_message_of_another_answer(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    """Two answers name one message. The first answer keeps the message."""
+    """Two answers name one message. The message stays with the first answer."""
     ledger = await Ledger.open(new_uow, people=2)
     first, second = await ledger.begin_calls()
     await ledger.accept(first, "AC1")

@@ -116,7 +116,7 @@ async def test_late_acceptance_without_an_id_releases_the_next_claim(
 async def test_status_is_derived_after_an_open_record_commits(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    """A late acceptance of the first attempt is stored while the lease of the second one ends."""
+    """A late acceptance of the first attempt is stored while the lease of the second ends."""
     ledger = await Ledger.open(committed_uow)
     first = await ledger.make_unclear_attempt()
     await ledger.conclude_not_found()

@@ -109,7 +109,7 @@ def test_messages_keep_their_distance_right_after_a_standstill() -> None:
 
 
 def test_late_claim_takes_the_messages_of_the_missed_time() -> None:
-    distance = timedelta(hours=9) / 3_240  # 10 s
+    distance = timedelta(hours=9) / 3_240  # 10 s between messages
     late = OPENS + CATCH_UP
 
     taken = quota(Even(), Pace(next_at=OPENS), room(3_240, ends_at=late + 3_240 * distance), late)

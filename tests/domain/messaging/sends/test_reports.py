@@ -42,7 +42,7 @@ SEQUENCES = [
     *_orders(ANSWER, "failed", "undelivered"),
 ]
 EXPECTED = {
-    # attempt, its code, when reported; timeline, its code, its rank
+    # status, code and report time of the attempt; status, code and rank of the message
     "delivered": ("delivered", None, after(4), "delivered", None, 5),
     "failed": ("failed", "30006", after(2), "failed", "30006", 4),
 }

@@ -45,7 +45,7 @@ def _decision() -> consent.DecisionDetails:
 
 
 async def read_state(session: AsyncSession) -> str:
-    (conversation,) = await rows(session, "SELECT read_state, waiting_since FROM conversation")
+    (conversation,) = await rows(session, "SELECT state, waiting_since FROM conversation")
     assert (conversation["waiting_since"] is not None) == (conversation["state"] == "waiting")
     return str(conversation["state"])
 
