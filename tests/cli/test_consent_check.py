@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
-from tests.domain.messaging.consent_decisions.test_consent import act
+from tests.domain.messaging.consent_decisions.test_consent import stop_decision
 
 from crm_api.cli.doctor_checks import State, check_consent
 from crm_api.domain.consent import linking
@@ -19,7 +19,7 @@ async def decide(new_uow: UnitOfWorkFactory, settings: Settings, *, times: int) 
     long_ago = clock.now() - timedelta(hours=1)
     async with new_uow() as uow:
         for _ in range(times):
-            await consent.opt_out(uow, **act(secret=secret, now=long_ago))
+            await consent.opt_out(uow, **stop_decision(secret=secret, now=long_ago))
     async with new_uow() as uow:
         await linking.link_entries(uow, secret=secret)
 

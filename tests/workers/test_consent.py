@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from tests.domain.messaging.sends.ledger import told
+from tests.domain.messaging.sends.ledger import message_facts
 from tests.factories import number
 from tests.workers.drain import open_ledger
 
@@ -18,7 +18,7 @@ async def test_one_run_learns_from_the_failures_of_every_number(
     ledger = await open_ledger(committed_uow, people=3)
     now = clock.now()
     for position in range(3):
-        failed = told(
+        failed = message_facts(
             "failed",
             message_id=f"AC{position}",
             phone=number(position),

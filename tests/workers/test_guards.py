@@ -84,7 +84,7 @@ async def test_nothing_is_settled_by_a_clock_that_is_off(
 ) -> None:
     ledger = await open_ledger(new_uow, ago=3600, people=2)
     then = clock.now() - timedelta(seconds=3600)
-    await ledger.called(limit=1, now=then)
+    await ledger.begin_calls(limit=1, now=then)
     await ledger.claim(limit=1, now=then)
     before = [row.status for row in await ledger.attempts()]
     await _set_off(connection, -60)

@@ -184,7 +184,7 @@ async def test_unclear_sends_are_looked_up_within_the_limit_and_the_rest_is_aske
 ) -> None:
     ledger = await open_ledger(committed_uow, ago=700, people=2)
     for _ in range(2):
-        await ledger.unclear(now=shifted(700)())
+        await ledger.make_unclear_attempt(now=shifted(700)())
     asked: list[str] = []
 
     async def answer(request: httpx.Request) -> httpx.Response:

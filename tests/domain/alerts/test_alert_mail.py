@@ -1,4 +1,4 @@
-"""The subject and text of mails about alerts."""
+"""The subject and body of mails about alerts."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -9,7 +9,7 @@ from crm_api.domain.alerts.alert_mail import AlertNews, write_alert_mail
 from crm_api.domain.alerts.models import News
 from crm_api.platform.ids import new_id
 
-ONE = AlertNews(
+OPENED = AlertNews(
     alert_id=new_id(),
     news=News.OPENED,
     kind="line_blocked",
@@ -30,28 +30,28 @@ def subject(*news: AlertNews, name: str = "Granite") -> str:
 
 
 def test_subject_names_the_most_urgent_kind_of_news_first() -> None:
-    over = replace(ONE, news=News.RESOLVED, kind="provider_down", resolved_at=NOW)
-    escalated = replace(ONE, news=News.ESCALATED, kind="send_parked")
+    resolved = replace(OPENED, news=News.RESOLVED, kind="provider_down", resolved_at=NOW)
+    escalated = replace(OPENED, news=News.ESCALATED, kind="send_parked")
 
-    assert subject(over) == "[Granite] Resolved: provider down"
-    assert subject(over, ONE) == "[Granite] line blocked (and 1 more)"
-    assert subject(over, ONE, escalated) == "[Granite] ESCALATED: send parked (and 2 more)"
+    assert subject(resolved) == "[Granite] Resolved: provider down"
+    assert subject(resolved, OPENED) == "[Granite] line blocked (and 1 more)"
+    assert subject(resolved, OPENED, escalated) == "[Granite] ESCALATED: send parked (and 2 more)"
 
 
-def test_subject_stays_one_short_line() -> None:
-    kinds = [replace(ONE, kind=f"kind_{index}") for index in range(9)]
+def test_long_subject_is_cut_to_one_line() -> None:
+    kinds = [replace(OPENED, kind=f"kind_{index}") for index in range(9)]
 
     assert subject(*kinds, name="Granite\nFoundations") == (
         "[Granite Foundations] kind 0, kind 1, kind 2 …"
     )
 
 
-def test_sections_come_in_order_of_urgency() -> None:
+def test_sections_are_in_order_of_urgency() -> None:
     news = [
-        replace(ONE, news=News.RESOLVED, resolved_at=NOW + timedelta(minutes=5)),
-        replace(ONE, news=News.REPEATED, count=40, new=7),
-        ONE,
-        replace(ONE, news=News.ESCALATED),
+        replace(OPENED, news=News.RESOLVED, resolved_at=NOW + timedelta(minutes=5)),
+        replace(OPENED, news=News.REPEATED, count=40, new=7),
+        OPENED,
+        replace(OPENED, news=News.ESCALATED),
     ]
 
     _, body = write_alert_mail(news, name="Granite", api_url="http://crm.test")

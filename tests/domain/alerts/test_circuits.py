@@ -1,4 +1,4 @@
-"""When a circuit opens, which process may make the test call, and when the circuit closes."""
+"""A circuit opens after failures, lets one process make a test call, and closes after answers."""
 
 from datetime import timedelta
 from typing import Any
@@ -17,8 +17,8 @@ from crm_api.platform.jobs import Job, JobName
 SECOND = timedelta(seconds=1)
 
 
-class Line:
-    """The provider's circuit with the test's own clock."""
+class Circuit:
+    """The provider's circuit, with a clock that the test sets."""
 
     def __init__(self, new_uow: UnitOfWorkFactory) -> None:
         self._new_uow = new_uow
@@ -34,7 +34,7 @@ class Line:
         async with self._new_uow() as uow:
             await circuits.record_answer(uow, PROVIDER, now=self.now, is_proof=is_proof)
 
-    async def may_try(self) -> bool:
+    async def begin_trial(self) -> bool:
         async with self._new_uow() as uow:
             return await circuits.begin_trial(uow, PROVIDER, now=self.now)
 
@@ -42,7 +42,7 @@ class Line:
         async with self._new_uow() as uow:
             return await circuits.end_trial(uow, PROVIDER, error=error, now=self.now)
 
-    async def rest(self) -> None:
+    async def end_trial_without_answer(self) -> None:
         async with self._new_uow() as uow:
             await circuits.end_trial_without_answer(uow, PROVIDER, now=self.now)
 
@@ -52,33 +52,33 @@ class Line:
 
 
 @pytest.fixture
-def line(new_uow: UnitOfWorkFactory) -> Line:
-    return Line(new_uow)
+def circuit(new_uow: UnitOfWorkFactory) -> Circuit:
+    return Circuit(new_uow)
 
 
 async def alerts(session: AsyncSession) -> list[dict[str, Any]]:
     return await rows(session, "SELECT kind, subject, detail, count, resolved_at FROM alert")
 
 
-async def test_circuit_without_a_row_is_closed(line: Line, session: AsyncSession) -> None:
-    await line.answer()
+async def test_circuit_without_a_row_is_closed(circuit: Circuit, session: AsyncSession) -> None:
+    await circuit.answer()
 
-    assert await line.state() == CircuitState()
-    assert not await line.may_try()
+    assert await circuit.state() == CircuitState()
+    assert not await circuit.begin_trial()
     assert await rows(session, "SELECT * FROM circuit") == []
 
 
-async def test_failures_in_a_row_open_it_raise_an_alert_and_schedule_a_test_call(
-    line: Line, session: AsyncSession, queue: RecordingQueue
+async def test_consecutive_failures_open_the_circuit_raise_an_alert_and_schedule_a_test_call(
+    circuit: Circuit, session: AsyncSession, queue: RecordingQueue
 ) -> None:
-    await line.fail(PROVIDER.opens_after - 1)
-    before = await line.state()
-    line.now += SECOND
-    after = await line.fail()
+    await circuit.fail(PROVIDER.opens_after - 1)
+    before = await circuit.state()
+    circuit.now += SECOND
+    after = await circuit.fail()
 
     assert (before.is_open, after.is_open) == (False, True)
-    assert (after.failing_since, after.opened_at) == (NOW, line.now)
-    assert after.trial_at == line.now + PROVIDER.waits.first
+    assert (after.failing_since, after.opened_at) == (NOW, circuit.now)
+    assert after.trial_at == circuit.now + PROVIDER.waits.first
     (alert,) = await alerts(session)
     assert (alert["kind"], alert["subject"], alert["count"]) == ("provider_down", "openphone", 1)
     assert "Failing since 2026-11-25 15:00 UTC: No answer within 15 s." in alert["detail"]
@@ -86,110 +86,114 @@ async def test_failures_in_a_row_open_it_raise_an_alert_and_schedule_a_test_call
     assert Job(name=JobName.TRY_PROVIDER, delay_seconds=wait) in queue.jobs
 
 
-async def test_an_answer_between_failures_resets_the_count(line: Line) -> None:
+async def test_an_answer_between_failures_resets_the_count(circuit: Circuit) -> None:
     for _ in range(3):
-        await line.fail(PROVIDER.opens_after - 1)
-        await line.answer(is_proof=False)
+        await circuit.fail(PROVIDER.opens_after - 1)
+        await circuit.answer(is_proof=False)
 
-    assert await line.state() == CircuitState(
+    assert await circuit.state() == CircuitState(
         last_failed_at=NOW  # information only
     )
 
 
-async def test_failures_far_apart_do_not_open_it(line: Line) -> None:
+async def test_failures_far_apart_do_not_open_the_circuit(circuit: Circuit) -> None:
     for _ in range(2 * PROVIDER.opens_after):
-        state = await line.fail()
-        line.now += PROVIDER.forgets_after + SECOND
+        state = await circuit.fail()
+        circuit.now += PROVIDER.forgets_after + SECOND
 
     assert (state.is_open, state.failures) == (False, 1)
 
 
-async def test_one_process_at_a_time_makes_the_test_call_and_not_too_early(line: Line) -> None:
-    await line.fail(PROVIDER.opens_after)
-    line.now += PROVIDER.waits.first - SECOND
-    early = await line.may_try()
-    line.now += SECOND
-    tries = [await line.may_try() for _ in range(3)]
-    line.now += circuits.TRIAL_TAKES
+async def test_one_process_at_a_time_makes_the_test_call_once_it_is_due(circuit: Circuit) -> None:
+    await circuit.fail(PROVIDER.opens_after)
+    circuit.now += PROVIDER.waits.first - SECOND
+    too_early = await circuit.begin_trial()
+    circuit.now += SECOND
+    trials = [await circuit.begin_trial() for _ in range(3)]
+    circuit.now += circuits.TRIAL_TAKES
 
-    assert (early, tries) == (False, [True, False, False])
-    assert await line.may_try(), "the process that made the test call died"
+    assert (too_early, trials) == (False, [True, False, False])
+    assert await circuit.begin_trial(), (
+        "another process may try after a process that did not end its test call"
+    )
 
 
 async def test_wait_doubles_with_each_failed_test_call_up_to_a_limit(
-    line: Line, session: AsyncSession
+    circuit: Circuit, session: AsyncSession
 ) -> None:
-    await line.fail(PROVIDER.opens_after)
+    await circuit.fail(PROVIDER.opens_after)
     waits = []
     for _ in range(7):
-        at = (await line.state()).trial_at
+        at = (await circuit.state()).trial_at
         assert at is not None
-        waits.append((at - line.now).total_seconds())
-        line.now = at
-        assert await line.may_try()
-        await line.end("503")
+        waits.append((at - circuit.now).total_seconds())
+        circuit.now = at
+        assert await circuit.begin_trial()
+        await circuit.end("503")
 
     assert waits == [20, 40, 80, 160, 300, 300, 300]
     (alert,) = await alerts(session)
     assert (alert["count"], alert["resolved_at"]) == (8, None)
 
 
-async def test_answered_test_call_puts_it_on_trial_and_the_next_answer_closes_it(
-    line: Line, session: AsyncSession
+async def test_answered_test_call_starts_a_trial_and_the_next_answer_closes_the_circuit(
+    circuit: Circuit, session: AsyncSession
 ) -> None:
-    await line.fail(PROVIDER.opens_after)
-    line.now += PROVIDER.waits.first
-    assert await line.may_try()
-    on_trial = await line.end(None)
+    await circuit.fail(PROVIDER.opens_after)
+    circuit.now += PROVIDER.waits.first
+    assert await circuit.begin_trial()
+    on_trial = await circuit.end(None)
     alerts_on_trial = await alerts(session)
-    await line.answer(is_proof=False)
-    still = await line.state()
-    await line.answer()
+    await circuit.answer(is_proof=False)
+    on_trial_still = await circuit.state()
+    await circuit.answer()
 
-    assert (on_trial.is_open, still.opens) == (False, 1)
+    assert (on_trial.is_open, on_trial_still.opens) == (False, 1)
     assert alerts_on_trial[0]["resolved_at"] is None, "a read is not proof that sends succeed"
-    assert await line.state() == CircuitState(last_failed_at=line.now)
-    assert (await alerts(session))[0]["resolved_at"] == line.now
+    assert await circuit.state() == CircuitState(last_failed_at=circuit.now)
+    assert (await alerts(session))[0]["resolved_at"] == circuit.now
 
 
-async def test_first_failure_on_trial_opens_it_again_for_longer(line: Line) -> None:
-    await line.fail(PROVIDER.opens_after)
-    line.now += PROVIDER.waits.first
-    await line.may_try()
-    await line.end(None)
-    state = await line.fail()
+async def test_first_failure_on_trial_opens_the_circuit_for_longer(circuit: Circuit) -> None:
+    await circuit.fail(PROVIDER.opens_after)
+    circuit.now += PROVIDER.waits.first
+    await circuit.begin_trial()
+    await circuit.end(None)
+    state = await circuit.fail()
 
     assert state.is_open
-    assert state.trial_at == line.now + 2 * PROVIDER.waits.first
+    assert state.trial_at == circuit.now + 2 * PROVIDER.waits.first
 
 
-async def test_trial_without_any_call_closes_it(line: Line, session: AsyncSession) -> None:
-    await line.fail(PROVIDER.opens_after)
-    line.now += PROVIDER.waits.first
-    await line.may_try()
-    await line.end(None)
-    line.now += circuits.TRIAL_LASTS - SECOND
-    await line.rest()
-    early = await line.state()
-    line.now += SECOND
-    await line.rest()
+async def test_trial_without_any_call_closes_the_circuit(
+    circuit: Circuit, session: AsyncSession
+) -> None:
+    await circuit.fail(PROVIDER.opens_after)
+    circuit.now += PROVIDER.waits.first
+    await circuit.begin_trial()
+    await circuit.end(None)
+    circuit.now += circuits.TRIAL_LASTS - SECOND
+    await circuit.end_trial_without_answer()
+    too_early = await circuit.state()
+    circuit.now += SECOND
+    await circuit.end_trial_without_answer()
 
-    assert early.opens == 1
-    assert (await line.state()).opens == 0
-    assert (await alerts(session))[0]["resolved_at"] == line.now
+    assert too_early.opens == 1
+    assert (await circuit.state()).opens == 0
+    assert (await alerts(session))[0]["resolved_at"] == circuit.now
 
 
-async def test_calls_under_way_when_it_opens_do_not_move_the_test_call(line: Line) -> None:
-    opened = await line.fail(PROVIDER.opens_after)
-    line.now += SECOND
-    late = await line.fail(100)
+async def test_failures_of_calls_under_way_do_not_move_the_test_call(circuit: Circuit) -> None:
+    opened = await circuit.fail(PROVIDER.opens_after)
+    circuit.now += SECOND
+    late = await circuit.fail(100)
 
     assert (late.opened_at, late.trial_at, late.opens) == (opened.opened_at, opened.trial_at, 1)
 
 
-async def test_answer_to_a_call_under_way_closes_it_at_once(line: Line) -> None:
-    await line.fail(PROVIDER.opens_after)
+async def test_answer_to_a_call_under_way_closes_the_circuit_at_once(circuit: Circuit) -> None:
+    await circuit.fail(PROVIDER.opens_after)
 
-    await line.answer()
+    await circuit.answer()
 
-    assert not (await line.state()).is_open
+    assert not (await circuit.state()).is_open

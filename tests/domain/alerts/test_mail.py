@@ -19,7 +19,7 @@ from crm_api.domain.alerts.mail import Mailer, MailNotSentError, parse_server
 LOGIN = f"{quote(USER, safe='')}:{quote(PASSWORD, safe='')}"
 
 
-def mailer(box: Mailbox, url: str = "smtp://localhost:{port}") -> Mailer:
+def make_mailer(box: Mailbox, url: str = "smtp://localhost:{port}") -> Mailer:
     return Mailer(
         parse_server(url.format(port=box.port)),
         sender="alerts@granite.test",
@@ -28,13 +28,13 @@ def mailer(box: Mailbox, url: str = "smtp://localhost:{port}") -> Mailer:
     )
 
 
-async def send(one: Mailer, body: str = "Something happened.") -> None:
-    await one.send(subject="It is cold: 5 °C", body=body, now=NOW)
+async def send(mailer: Mailer, body: str = "Something happened.") -> None:
+    await mailer.send(subject="It is cold: 5 °C", body=body, now=NOW)
 
 
 async def test_mail_reaches_all_recipients_as_plain_text() -> None:
     async with mail_server() as box:
-        await send(mailer(box), body="Ärger.\n" + "A long line. " * 200)
+        await send(make_mailer(box), body="Ärger.\n" + "A long line. " * 200)
 
     (mail,) = box.mails
     assert box.recipients == [[OWNER, OFFICE]]
@@ -46,23 +46,23 @@ async def test_mail_reaches_all_recipients_as_plain_text() -> None:
     assert box.last().startswith("Ärger.\nA long line. A long line.")
 
 
-async def test_server_that_offers_encryption_is_used_encrypted() -> None:
+async def test_mail_is_encrypted_if_the_server_offers_starttls() -> None:
     async with mail_server(offers_starttls=True) as box:
-        await send(mailer(box))
+        await send(make_mailer(box))
 
     assert box.was_encrypted == [True]
 
 
 async def test_smtps_is_encrypted_from_the_start_and_logs_in() -> None:
     async with mail_server(from_the_start=True, wants_login=True) as box:
-        await send(mailer(box, f"smtps://{LOGIN}@localhost:{{port}}"))
+        await send(make_mailer(box, f"smtps://{LOGIN}@localhost:{{port}}"))
 
     assert (box.was_encrypted, box.logins) == ([True], [USER])
 
 
-async def test_login_after_starttls() -> None:
+async def test_mailer_logs_in_after_starttls() -> None:
     async with mail_server(offers_starttls=True, wants_login=True) as box:
-        await send(mailer(box, f"smtp://{LOGIN}@localhost:{{port}}"))
+        await send(make_mailer(box, f"smtp://{LOGIN}@localhost:{{port}}"))
 
     assert (box.was_encrypted, box.logins) == ([True], [USER])
 
@@ -81,7 +81,7 @@ async def test_untrusted_certificate_is_refused() -> None:
 
 async def test_wrong_password_is_reported_without_the_password() -> None:
     async with mail_server(offers_starttls=True, wants_login=True) as box:
-        wrong = mailer(box, f"smtp://{quote(USER, safe='')}:not-it-at-all@localhost:{{port}}")
+        wrong = make_mailer(box, f"smtp://{quote(USER, safe='')}:not-it-at-all@localhost:{{port}}")
 
         with pytest.raises(MailNotSentError, match="SMTPAuthenticationError") as caught:
             await send(wrong)
@@ -92,7 +92,7 @@ async def test_wrong_password_is_reported_without_the_password() -> None:
 async def test_mail_that_one_recipient_accepts_counts_as_sent() -> None:
     async with mail_server() as box:
         box.unknown.add(OFFICE)
-        await send(mailer(box))
+        await send(make_mailer(box))
 
     assert box.recipients == [[OWNER]]
 
@@ -102,21 +102,21 @@ async def test_mail_without_an_accepted_recipient_is_not_sent() -> None:
         box.unknown |= {OWNER, OFFICE}
 
         with pytest.raises(MailNotSentError, match="550"):
-            await send(mailer(box))
+            await send(make_mailer(box))
 
 
-async def test_refusal_and_unreachable_server_are_failures() -> None:
+async def test_refusal_and_unreachable_server_raise_an_error() -> None:
     async with mail_server() as box:
-        one = mailer(box)
+        mailer = make_mailer(box)
         box.refusals.append("451 not now")
         with pytest.raises(MailNotSentError, match="not now"):
-            await send(one)
-        await one.check()
+            await send(mailer)
+        await mailer.check()
 
     with pytest.raises(MailNotSentError):
-        await one.check()
+        await mailer.check()
     with pytest.raises(MailNotSentError):
-        await send(one)
+        await send(mailer)
     assert box.mails == []
 
 
@@ -139,7 +139,7 @@ def test_password_is_never_sent_unencrypted_over_a_network(
     assert (server.port, server.use_tls, server.start_tls) == (port, use_tls, start_tls)
 
 
-def test_reserved_characters_are_read_and_the_password_is_not_shown() -> None:
+def test_login_with_reserved_characters_is_read_and_its_password_is_not_shown() -> None:
     server = parse_server(f"smtp://{LOGIN}@mail.example.com")
 
     assert (server.username, server.password) == (USER, PASSWORD)
@@ -147,6 +147,6 @@ def test_reserved_characters_are_read_and_the_password_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://mail.example.com", "smtp://", "mail.example.com", ""])
-def test_other_addresses_are_refused(url: str) -> None:
+def test_address_without_smtp_scheme_or_host_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="smtp://"):
         parse_server(url)

@@ -254,13 +254,13 @@ async def test_answer_recorded_during_a_cancel_leaves_nobody_waiting(
     committed_uow: NewUow, answer: AnswerKind, statuses: list[str]
 ) -> None:
     ledger = await Ledger.open(committed_uow, follow_ups=[{"after_hours": 24, "body": "Still?"}])
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     async with committed_uow() as cancelling:
         await campaigns.cancel_campaign(cancelling, campaign_id=ledger.campaign.id, now=NOW)
         # It still sees a running campaign: another attempt, or the next step, seems due.
         await ledger.answer(claimed, answer, provider_message_id="AC1", provider_created_at=NOW)
-    assert "pending" in {member.status for member in await ledger.members()}
+    assert "pending" in {member.status for member in await ledger.recipients()}
 
     await completed(committed_uow)
 
-    assert sorted(member.status for member in await ledger.members()) == statuses
+    assert sorted(member.status for member in await ledger.recipients()) == statuses

@@ -327,7 +327,7 @@ async def test_pause_takes_claims_back(session: AsyncSession, new_uow: NewUow) -
 
 async def test_call_under_way_at_a_pause_is_recorded_and_no_call_follows(new_uow: NewUow) -> None:
     ledger = await Ledger.open(new_uow, people=3)
-    (under_way,) = await ledger.called(limit=1)
+    (under_way,) = await ledger.begin_calls(limit=1)
     claimed = await ledger.claim(limit=1)
 
     async with new_uow() as uow:
@@ -337,7 +337,7 @@ async def test_call_under_way_at_a_pause_is_recorded_and_no_call_follows(new_uow
     more = await ledger.claim()
 
     assert (passed, more) == ([], [])
-    assert [member.status for member in await ledger.members()] == ["sent", "pending", "pending"]
+    assert [member.status for member in await ledger.recipients()] == ["sent", "pending", "pending"]
 
     async with new_uow() as uow:
         await campaigns.resume_campaign(uow, campaign_id=ledger.campaign.id, now=NOW)

@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.domain.messaging.consent_decisions.test_consent import PHONE, SECRET, act
+from tests.domain.messaging.consent_decisions.test_consent import PHONE, SECRET, stop_decision
 from tests.fakes import RecordingQueue
 
 from crm_api.domain.consent import linking
@@ -27,7 +27,9 @@ LATER = NOW + timedelta(minutes=6)
 async def decide(new_uow: UnitOfWorkFactory, *, times: int = 3) -> None:
     async with new_uow() as uow:
         for position in range(times):
-            await consent.opt_out(uow, **act(reason=f"word {position}", evidence={"n": position}))
+            await consent.opt_out(
+                uow, **stop_decision(reason=f"word {position}", evidence={"n": position})
+            )
 
 
 async def link(new_uow: UnitOfWorkFactory, *, secret: bytes = SECRET) -> None:
@@ -108,9 +110,9 @@ async def test_an_entry_that_commits_late_is_linked_when_it_is_seen(
 ) -> None:
     """Its id is lower than that of an entry that is already linked."""
     async with committed_uow() as slow:
-        await consent.opt_out(slow, **act())
+        await consent.opt_out(slow, **stop_decision())
         async with committed_uow() as fast:
-            await consent.opt_out(fast, **act(phone="+16175550199"))
+            await consent.opt_out(fast, **stop_decision(phone="+16175550199"))
         await link(committed_uow)
     await link(committed_uow)
 
@@ -174,7 +176,7 @@ async def test_a_changed_entry_is_named(
 @pytest.mark.parametrize("change", ["claimed_at + interval '1 microsecond'", "NULL"])
 async def test_a_changed_claim_is_named(new_uow: UnitOfWorkFactory, change: str) -> None:
     async with new_uow() as uow:
-        await consent.opt_out(uow, **act(claimed_at=NOW))
+        await consent.opt_out(uow, **stop_decision(claimed_at=NOW))
     await link(new_uow)
     before = await verify(new_uow)
 
@@ -188,7 +190,7 @@ async def test_link_of_the_previous_release_over_an_entry_with_a_claim_fits(
 ) -> None:
     """A worker of that release links entries of this release without their claimed time."""
     async with new_uow() as uow:
-        await consent.opt_out(uow, **act())
+        await consent.opt_out(uow, **stop_decision())
     await link(new_uow)
 
     await tamper(new_uow, "UPDATE consent_entry SET claimed_at = created_at")
@@ -381,8 +383,8 @@ async def test_equal_words_have_different_digests(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
     async with new_uow() as uow:
-        await consent.opt_out(uow, **act())
-        await consent.opt_out(uow, **act())
+        await consent.opt_out(uow, **stop_decision())
+        await consent.opt_out(uow, **stop_decision())
 
     digests = set(await session.scalars(select(ConsentEntry.wording_digest)))
     assert len(digests) == 2

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW, SECRET, UNKNOWN_ID
-from tests.domain.messaging.consent_decisions.test_consent import act
+from tests.domain.messaging.consent_decisions.test_consent import stop_decision
 from tests.factories import make_line
 
 from crm_api.domain.consent import linking
@@ -66,7 +66,9 @@ async def stop_by_text(session: AsyncSession, new_uow: UnitOfWorkFactory) -> Act
     await session.commit()
     async with new_uow() as uow:
         evidence = {"text": "STOP please"}
-        await consent.opt_out(uow, **act(secret=KEY, activity_id=message.id, evidence=evidence))
+        await consent.opt_out(
+            uow, **stop_decision(secret=KEY, activity_id=message.id, evidence=evidence)
+        )
     return message
 
 
@@ -185,7 +187,7 @@ async def test_proof_as_a_table(
 ) -> None:
     await stop_by_text(session, new_uow)
     async with new_uow() as uow:
-        await consent.opt_in(uow, **act(secret=KEY, reason="=cmd()|calc"))
+        await consent.opt_in(uow, **stop_decision(secret=KEY, reason="=cmd()|calc"))
     await link(new_uow)
 
     answer = await client.get(BY_PHONE, headers={"accept": "text/csv"})

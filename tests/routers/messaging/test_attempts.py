@@ -5,8 +5,8 @@ from typing import Any
 
 import httpx
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import Ledger, after, told
-from tests.domain.messaging.sends.test_follow_ups import first_sent
+from tests.domain.messaging.sends.ledger import Ledger, after, message_facts
+from tests.domain.messaging.sends.test_follow_ups import open_with_first_sent
 from tests.factories import number
 
 from crm_api.domain.messaging.sends import withdraw as sends
@@ -36,14 +36,14 @@ async def test_message_shows_its_attempts(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (first,) = await ledger.called()
+    (first,) = await ledger.begin_calls()
     await ledger.answer(first, AnswerKind.LATER, http_status=429, now=after(1))
     await ledger.claim(now=after(3))
     (waiting,) = await _messages(client)
     await ledger.expire(now=after(100))
-    (second,) = await ledger.called(now=NOW + DAY)
+    (second,) = await ledger.begin_calls(now=NOW + DAY)
     await ledger.accept(second, at=NOW + DAY, now=NOW + DAY)
-    await ledger.report(told("delivered", at=NOW + DAY), now=NOW + DAY)
+    await ledger.report(message_facts("delivered", at=NOW + DAY), now=NOW + DAY)
 
     (one,) = await _messages(client)
 
@@ -63,12 +63,12 @@ async def test_timeline_and_csv_show_one_message(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
-    await ledger.not_found()
+    await ledger.make_unclear_attempt()
+    await ledger.conclude_not_found()
     between = await _messages(client)
-    (second,) = await ledger.called(now=after(900))
+    (second,) = await ledger.begin_calls(now=after(900))
     await ledger.accept(second, at=after(900), now=after(901))
-    contact_id = (await ledger.member()).contact_id
+    contact_id = (await ledger.recipient()).contact_id
 
     items = (await client.get(f"/v1/contacts/{contact_id}/timeline")).json()["data"]
     (talk,) = (await client.get("/v1/conversations")).json()["data"]
@@ -85,8 +85,8 @@ async def test_timeline_and_csv_show_one_message(
 async def test_skipped_step_is_in_the_timeline_at_its_time(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory
 ) -> None:
-    ledger = await first_sent(new_uow)
-    contact_id = (await ledger.members())[0].contact_id
+    ledger = await open_with_first_sent(new_uow)
+    contact_id = (await ledger.recipients())[0].contact_id
     await ledger.flag("opted_out")
     async with new_uow() as uow:
         await sends.withdraw_numbers(uow, phones=[number(0)], now=after(1800))

@@ -6,11 +6,11 @@ from tests.conftest import UNKNOWN_ID
 from tests.domain.messaging.provider_stops.test_failure_learning import (
     fail,
     flags,
-    foreign,
     learn,
     opt_in,
+    report_app_failure,
 )
-from tests.domain.messaging.sends.ledger import Ledger, after, told
+from tests.domain.messaging.sends.ledger import Ledger, after, message_facts
 from tests.factories import number
 
 from crm_api.platform.database import UnitOfWorkFactory
@@ -31,8 +31,8 @@ async def test_number_that_opted_in_again_is_a_disagreement_until_it_is_resolved
     ledger = await Ledger.open(new_uow)
     await fail(ledger, "21610", message_id="AC1")
     await learn(new_uow)
-    (message,) = await ledger.texts()
-    member = await ledger.member()
+    (message,) = await ledger.messages()
+    member = await ledger.recipient()
 
     agreed = await _listed(client, status="agreed")
     none_open = await _listed(client)
@@ -64,14 +64,14 @@ async def test_next_refusal_creates_a_new_entry_and_opts_out_again(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await foreign(ledger, "21610", message_id="AC1")
+    await report_app_failure(ledger, "21610", message_id="AC1")
     await learn(new_uow)
     async with new_uow() as uow:
         await opt_in(uow, seconds=200)
     (first,) = await _listed(client)
     await client.post(f"{STOPS}/{first['id']}/resolve", json={})
 
-    await foreign(ledger, "21610", message_id="AC2", seconds=300)
+    await report_app_failure(ledger, "21610", message_id="AC2", seconds=300)
     await learn(new_uow, seconds=301)
 
     (second,) = await _listed(client, status="agreed")
@@ -83,15 +83,16 @@ async def test_later_delivery_ends_the_disagreement(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await foreign(ledger, "21610", message_id="AC1")
+    await report_app_failure(ledger, "21610", message_id="AC1")
     await learn(new_uow)
     async with new_uow() as uow:
         await opt_in(uow, seconds=200)
     await ledger.run("UPDATE campaign_membership SET status = 'pending', skip_reason = NULL")
-    (claimed,) = await ledger.called(now=after(300))
+    (claimed,) = await ledger.begin_calls(now=after(300))
     await ledger.accept(claimed, "AC2", at=after(301), now=after(301))
     await ledger.report(
-        told("delivered", message_id="AC2", at=after(301), updated_at=after(305)), now=after(305)
+        message_facts("delivered", message_id="AC2", at=after(301), updated_at=after(305)),
+        now=after(305),
     )
 
     assert await _listed(client) == []
@@ -102,10 +103,10 @@ async def test_list_is_paged_and_found_by_number(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory
 ) -> None:
     ledger = await Ledger.open(new_uow, people=3)
-    for claimed in await ledger.called():
+    for claimed in await ledger.begin_calls():
         await ledger.accept(claimed, f"AC{claimed.phone}")
         await ledger.report(
-            told(
+            message_facts(
                 "failed",
                 message_id=f"AC{claimed.phone}",
                 phone=claimed.phone,

@@ -38,7 +38,7 @@ async def _parked(new_uow: UnitOfWorkFactory, kind: SendKind) -> tuple[Ledger, U
     (claimed,) = await ledger.gate(batch)
     await ledger.answer(claimed, AnswerKind.UNCLEAR, no_id=True, code="no_id")
     for seconds in (700, 800):
-        status = await ledger.look(begun_at=after(seconds))
+        status = await ledger.look_up(begun_at=after(seconds))
     assert status is AttemptStatus.PARKED
     return ledger, message.id
 
@@ -93,15 +93,15 @@ async def test_recipient_of_a_campaign_can_be_settled_by_its_message(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear(no_id=True)
+    await ledger.make_unclear_attempt(no_id=True)
     for seconds in (700, 800):
-        await ledger.look(begun_at=after(seconds))
-    (message,) = await ledger.texts()
+        await ledger.look_up(begun_at=after(seconds))
+    (message,) = await ledger.messages()
 
     settled = await client.post(f"/v1/messages/{message.id}/settle", json={"outcome": "sent"})
 
     assert settled.json()["status"] == "sent"
-    assert (await ledger.member()).status == "sent"
+    assert (await ledger.recipient()).status == "sent"
 
 
 @pytest.mark.parametrize(
@@ -128,13 +128,13 @@ async def test_explanation_of_a_parked_recipient_says_what_is_unclear(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear(no_id=True)
-    member = await ledger.member()
+    await ledger.make_unclear_attempt(no_id=True)
+    member = await ledger.recipient()
     path = f"/v1/campaigns/{ledger.campaign.id}/recipients/{member.contact_id}/explain"
 
     unclear = (await client.get(path)).json()
     for seconds in (700, 800):
-        await ledger.look(begun_at=after(seconds))
+        await ledger.look_up(begun_at=after(seconds))
     parked = (await client.get(path)).json()
 
     assert (unclear["rule"], parked["rule"]) == ("unknown", "parked")

@@ -295,7 +295,7 @@ async def test_campaign_stream_begins_with_counters_and_sends_their_changes(
     async with following(live, f"/v1/campaigns/{ledger.campaign.id}/events") as stream:
         await hello(stream)
         first = await stream.next()
-        (claimed, *_) = await ledger.called(limit=2)
+        (claimed, *_) = await ledger.begin_calls(limit=2)
         await ledger.accept(claimed)
         await poll()
         sent, second = await stream.take(2)

@@ -357,7 +357,7 @@ async def test_parked_sends_are_an_alert_until_all_are_settled(
 ) -> None:
     ledger = await Ledger.open(new_uow, people=2)
     for _ in range(2):
-        await ledger.unclear()
+        await ledger.make_unclear_attempt()
     await ledger.run("UPDATE send_attempt SET status = 'parked'")
     await bench.happens("send_parked", str(ledger.campaign.id))
 

@@ -71,7 +71,7 @@ async def test_rest_of_a_large_audience_has_a_job_of_its_own(
 
     assert after_first == ("scheduled", 4, None)
     assert await row(started) == ("scheduled", 10, 10)
-    assert sorted(member.phone for member in await started.members()) == [
+    assert sorted(member.phone for member in await started.recipients()) == [
         number(position) for position in range(10)
     ]
     assert queue.names == [WRITE, PROCESS]
@@ -81,12 +81,12 @@ async def test_second_run_of_the_job_changes_nothing(
     started: Ledger, ctx: dict[str, Any], queue: RecordingQueue
 ) -> None:
     await write_audiences(ctx, size=4)
-    before = await started.members()
+    before = await started.recipients()
     queue.jobs.clear()
 
     await write_audiences(ctx, size=4)
 
-    assert await started.members() == before
+    assert await started.recipients() == before
     assert queue.jobs == []
 
 
@@ -165,7 +165,7 @@ async def test_large_campaign_is_cancelled_at_once_and_its_recipients_after(
 
 
 async def statuses(ledger: Ledger) -> Counter[str]:
-    return Counter(member.status for member in await ledger.members())
+    return Counter(member.status for member in await ledger.recipients())
 
 
 AGAIN = (
@@ -177,7 +177,7 @@ AGAIN = (
 async def stored(ledger: Ledger) -> list[tuple[object, ...]]:
     return sorted(
         (member.phone, member.contact_id, member.status, member.variant, member.zone_key)
-        for member in await ledger.members()
+        for member in await ledger.recipients()
     )
 
 
@@ -209,7 +209,7 @@ async def test_two_workers_at_once_store_everyone_once(
     await write_audiences(ctx, size=1)
 
     assert await row(started) == ("scheduled", 10, 10)
-    assert len({member.phone for member in await started.members()}) == 10
+    assert len({member.phone for member in await started.recipients()}) == 10
 
 
 async def turn(*, has_come: bool) -> bool:
@@ -242,7 +242,7 @@ async def test_chunk_ahead_is_lost_unless_its_turn_comes(
                 is_turn=turn(has_come=bool(change)),
             )
 
-    assert await started.members() == []
+    assert await started.recipients() == []
 
 
 async def test_chunk_that_fails_takes_the_chunk_ahead_with_it(
@@ -259,4 +259,4 @@ async def test_chunk_that_fails_takes_the_chunk_ahead_with_it(
         failpoints.set_hook(None)
 
     assert await row(started) == ("scheduled", 0, None)
-    assert await started.members() == []
+    assert await started.recipients() == []

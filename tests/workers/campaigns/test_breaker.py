@@ -54,6 +54,6 @@ async def test_line_without_credits_is_tried_by_one_text_a_time_and_goes_on_when
     assert first >= 1
     assert JobName.PROCESS_CAMPAIGN_QUEUE in nudges
     assert len(sandbox.workspace.store.ordered) == 12
-    assert {row.status for row in await ledger.members()} == {"sent"}
+    assert {row.status for row in await ledger.recipients()} == {"sent"}
     opened = await _line(ledger)
     assert (opened.status, opened.is_probing, opened.probes) == ("active", False, 0)

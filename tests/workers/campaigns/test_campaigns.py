@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.crash.strikes import WORKER_STEPS
-from tests.domain.messaging.sends.test_carrier_budgets import declare
+from tests.domain.messaging.sends.test_carrier_budgets import declare_budgets
 from tests.factories import number
 from tests.fakes import RecordingQueue
 from tests.workers.drain import open_ledger
@@ -49,11 +49,11 @@ async def test_recipients_that_a_raised_budget_has_room_for_go_within_the_hour(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox
 ) -> None:
     ledger = await open_ledger(committed_uow, people=3)
-    await declare(committed_uow, t_mobile=1)
+    await declare_budgets(committed_uow, t_mobile=1)
     for _ in range(2):
         await process_campaign_queue(ctx)
     assert len(_accepted(sandbox)) == 1
-    await declare(committed_uow, t_mobile=9)
+    await declare_budgets(committed_uow, t_mobile=9)
 
     await process_campaign_queue(ctx)
     soon = len(_accepted(sandbox))
@@ -61,7 +61,7 @@ async def test_recipients_that_a_raised_budget_has_room_for_go_within_the_hour(
     await process_campaign_queue(ctx)
 
     assert (soon, len(_accepted(sandbox))) == (1, 3)
-    assert {row.status for row in await ledger.members()} == {"sent"}
+    assert {row.status for row in await ledger.recipients()} == {"sent"}
 
 
 async def test_send_passes_every_step_at_which_the_crash_test_kills(
@@ -92,7 +92,7 @@ async def test_recipient_written_as_held_after_the_release_is_sent_to_in_the_nex
 
     await process_campaign_queue(ctx)
 
-    assert [row.status for row in await ledger.members()] == ["sent", "held"]
+    assert [row.status for row in await ledger.recipients()] == ["sent", "held"]
     assert _accepted(sandbox) == {number(0): 1}
 
 
@@ -101,11 +101,11 @@ async def test_second_run_changes_nothing(
 ) -> None:
     ledger = await open_ledger(committed_uow, people=5)
     await process_campaign_queue(ctx)
-    before = await ledger.members()
+    before = await ledger.recipients()
 
     await process_campaign_queue(ctx)
 
-    assert await ledger.members() == before
+    assert await ledger.recipients() == before
     assert _accepted(sandbox).total() == 5
     assert queue.jobs == []
 
@@ -135,7 +135,7 @@ async def test_full_line_leaves_the_rest_for_another_day(
     await process_campaign_queue(ctx)
 
     assert _accepted(sandbox).total() == 3
-    assert Counter(row.status for row in await ledger.members()) == {"sent": 3, "pending": 2}
+    assert Counter(row.status for row in await ledger.recipients()) == {"sent": 3, "pending": 2}
     assert queue.jobs == []
 
 
@@ -150,7 +150,7 @@ async def test_recipients_that_cannot_be_reached_do_not_delay_the_others(
     await process_campaign_queue(ctx)
 
     assert _accepted(sandbox) == {number(6): 1, number(7): 1}
-    assert Counter(row.status for row in await ledger.members()) == {"skipped": 6, "sent": 2}
+    assert Counter(row.status for row in await ledger.recipients()) == {"skipped": 6, "sent": 2}
 
 
 @pytest.mark.parametrize("status", ["draft", "paused", "blocked", "cancelled", "completed"])
@@ -174,7 +174,7 @@ async def test_unclear_end_asks_for_a_look_up_and_keeps_the_campaign_open(
     await process_campaign_queue(ctx)
 
     assert queue.jobs == [Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=60.0)]
-    assert Counter(row.status for row in await ledger.members()) == {"sent": 1, "unknown": 1}
+    assert Counter(row.status for row in await ledger.recipients()) == {"sent": 1, "unknown": 1}
     (campaign,) = await ledger.rows("SELECT * FROM campaign")
     assert campaign.status == "running"
 
@@ -197,7 +197,7 @@ async def test_stopping_worker_sends_nothing_more_and_asks_for_nothing(
         await process_campaign_queue(ctx)
 
     assert {row.status for row in await ledger.attempts()} <= {"sent", "released"}
-    assert {row.status for row in await ledger.members()} <= {"sent", "pending"}
+    assert {row.status for row in await ledger.recipients()} <= {"sent", "pending"}
     assert queue.jobs == []
     assert deps.on_stop == set()
     assert sandbox.workspace.store.ordered == []
@@ -221,4 +221,4 @@ async def test_provider_whose_clock_is_off_stops_sending_with_an_alert(
         await process_campaign_queue(ctx)
 
     assert await ledger.alerts() == {"clock_skew"}
-    assert (await ledger.member()).status == "sent"
+    assert (await ledger.recipient()).status == "sent"

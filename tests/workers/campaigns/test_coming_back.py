@@ -41,7 +41,7 @@ async def test_run_comes_back_when_the_pace_allows_the_next_text(
 
     (pace,) = await ledger.rows("SELECT next_at FROM campaign_pace")
     asked = [job for job in queue.jobs if job.name is JobName.PROCESS_CAMPAIGN_QUEUE]
-    assert sorted(row.status for row in await ledger.members()) == ["pending", "sent"]
+    assert sorted(row.status for row in await ledger.recipients()) == ["pending", "sent"]
     assert 0 < asked[-1].delay_seconds < TICK_SECONDS
     assert asked[-1].delay_seconds <= (pace.next_at - clock.now()).total_seconds() + 5
 

@@ -220,7 +220,7 @@ async def test_long_wait_holds_ten_minutes_and_raises_an_alert(
     (alert,) = await ledger.rows("SELECT * FROM alert")
     assert (alert.kind, alert.subject) == ("provider_asked_to_wait", "openphone")
     assert f"{hold.asked_seconds:g} seconds" in alert.detail
-    assert {row.status for row in await ledger.members()} == {"pending"}
+    assert {row.status for row in await ledger.recipients()} == {"pending"}
     called = len(provider.asked)
     assert called <= PEOPLE
 

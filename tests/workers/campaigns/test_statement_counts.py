@@ -113,7 +113,7 @@ async def test_drain_needs_statements_for_batches_and_none_per_message(
 
     full = await _tick(ctx, statements)
 
-    assert Counter(row.status for row in await ledger.members()) == {"sent": people}
+    assert Counter(row.status for row in await ledger.recipients()) == {"sent": people}
     assert (full - empty).total() < people * MOST_OF_A_TEXT
     assert full["insert_attempts"] == 1
 

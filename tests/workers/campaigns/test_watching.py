@@ -100,7 +100,7 @@ async def test_campaign_that_goes_wrong_in_a_drain_stops_in_it(
     assert await is_paused()
     called = len(provider_calls.texts)
     assert 100 <= called <= 100 + CONCURRENCY
-    recipients = Counter(row.status for row in await ledger.members())
+    recipients = Counter(row.status for row in await ledger.recipients())
     assert recipients == {"failed": called, "pending": CONCURRENCY + 200 - called}
     assert await ledger.alerts() == {"campaign_paused"}
 

@@ -41,9 +41,9 @@ async def _accepted_and_unclear(new_uow: UnitOfWorkFactory) -> Ledger:
     """Two calls made a while ago: the first is known to be accepted, the second is unclear."""
     ledger = await open_ledger(new_uow, ago=AGO, people=2)
     then = shifted(AGO)
-    (known,) = await ledger.called(limit=1, now=then())
+    (known,) = await ledger.begin_calls(limit=1, now=then())
     await ledger.accept(known, "ACknown", at=then(), now=then())
-    await ledger.unclear(now=then())
+    await ledger.make_unclear_attempt(now=then())
     return ledger
 
 
@@ -51,7 +51,7 @@ async def test_look_up_counts_from_its_beginning(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     ledger = await open_ledger(committed_uow, ago=AGO)
-    await ledger.unclear(now=shifted(AGO)())
+    await ledger.make_unclear_attempt(now=shifted(AGO)())
     asked = []
 
     def answer(_: httpx.Request) -> httpx.Response:
@@ -87,7 +87,7 @@ async def test_look_ups_wait_for_their_turn_at_the_shared_limiter(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     ledger = await open_ledger(committed_uow, ago=AGO)
-    await ledger.unclear(now=shifted(AGO)())
+    await ledger.make_unclear_attempt(now=shifted(AGO)())
     free_at = clock.now() + timedelta(seconds=0.3)
     await ledger.run("INSERT INTO rate_limit (name, next_at) VALUES ('openphone', :at)", at=free_at)
     asked = []

@@ -87,7 +87,7 @@ async def _let_the_wait_pass(ledger: Ledger) -> None:
 
 
 async def _statuses(ledger: Ledger) -> Counter[str]:
-    return Counter(row.status for row in await ledger.members())
+    return Counter(row.status for row in await ledger.recipients())
 
 
 async def test_outage_holds_all_sends_back_and_ends_by_itself(

@@ -73,12 +73,12 @@ async def test_leases_that_ran_out_are_swept(
 ) -> None:
     ledger = await open_ledger(committed_uow, ago=AGO, people=2)
     then = shifted(AGO)()
-    await ledger.called(limit=1, now=then)
+    await ledger.begin_calls(limit=1, now=then)
     await ledger.claim(limit=1, now=then)
 
     await resolve_unknown_sends(ctx)
 
-    assert [row.status for row in await ledger.members()] == ["unknown", "pending"]
+    assert [row.status for row in await ledger.recipients()] == ["unknown", "pending"]
     assert JobName.PROCESS_CAMPAIGN_QUEUE in queue.names
 
 
@@ -93,12 +93,12 @@ async def test_accepted_message_whose_answer_was_lost_is_found(
     ledger = await open_ledger(committed_uow, ago=AGO, people=3)
     _fault(sandbox, fault)
     await _drain(ledger, openphone)
-    assert Counter(row.status for row in await ledger.members()) == {"sent": 2, "unknown": 1}
+    assert Counter(row.status for row in await ledger.recipients()) == {"sent": 2, "unknown": 1}
     settled = measured("crm_sends_settled_total", result="sent")
 
     await resolve_unknown_sends(ctx)
 
-    assert {row.status for row in await ledger.members()} == {"sent"}
+    assert {row.status for row in await ledger.recipients()} == {"sent"}
     assert measured("crm_sends_settled_total", result="sent") == settled + 1
     assert {row.provider_message_id for row in await ledger.attempts()} == set(
         sandbox.workspace.store.by_id
@@ -138,15 +138,15 @@ async def test_text_that_was_never_accepted_is_sent_after_two_looks(
     await resolve_unknown_sends(ctx)
     (job,) = queue.jobs
     assert (job.name, job.delay_seconds >= 60) == (JobName.RESOLVE_UNKNOWN_SENDS, True)
-    assert Counter(row.status for row in await ledger.members()) == {"sent": 1, "unknown": 1}
+    assert Counter(row.status for row in await ledger.recipients()) == {"sent": 1, "unknown": 1}
     await _let_a_gap_pass(ledger)
     await resolve_unknown_sends(ctx)
 
     assert queue.names[-1] is JobName.PROCESS_CAMPAIGN_QUEUE
-    assert Counter(row.status for row in await ledger.members()) == {"sent": 1, "pending": 1}
+    assert Counter(row.status for row in await ledger.recipients()) == {"sent": 1, "pending": 1}
     await process_campaign_queue(ctx)
     assert _messages(sandbox) == {number(0): 1, number(1): 1}
-    assert {row.status for row in await ledger.members()} == {"sent"}
+    assert {row.status for row in await ledger.recipients()} == {"sent"}
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ async def test_half_a_list_concludes_nothing(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any]
 ) -> None:
     ledger = await open_ledger(committed_uow, ago=AGO)
-    await ledger.unclear(now=shifted(AGO)())
+    await ledger.make_unclear_attempt(now=shifted(AGO)())
 
     def answer(request: httpx.Request) -> httpx.Response:
         if "pageToken" in request.url.params:
@@ -211,7 +211,7 @@ async def test_one_failing_look_up_does_not_delay_the_others(
 
     await resolve_unknown_sends(ctx)
 
-    assert [row.status for row in await ledger.members()] == ["sent", "unknown", "sent"]
+    assert [row.status for row in await ledger.recipients()] == ["sent", "unknown", "sent"]
 
 
 async def test_list_that_lags_counts_for_nothing_and_raises_an_alert(
@@ -230,13 +230,13 @@ async def test_list_that_lags_counts_for_nothing_and_raises_an_alert(
         await resolve_unknown_sends(ctx)
         await _let_a_gap_pass(ledger)
 
-    assert Counter(row.status for row in await ledger.members()) == {"sent": 1, "unknown": 1}
+    assert Counter(row.status for row in await ledger.recipients()) == {"sent": 1, "unknown": 1}
     assert {row.nil_at for row in await ledger.attempts()} == {None}
     assert await ledger.alerts() == {"provider_list_lags"}
 
     sandbox.workspace.configure(list_delay_seconds=0.0)
     await resolve_unknown_sends(ctx)
-    assert {row.status for row in await ledger.members()} == {"sent"}
+    assert {row.status for row in await ledger.recipients()} == {"sent"}
 
 
 async def test_run_again_changes_nothing(
@@ -276,7 +276,7 @@ async def test_queued_messages_are_sent_once(
     await send_messages(ctx)
 
     assert _messages(sandbox) == {number(0): 1, number(1): 1, number(2): 1}
-    assert {row.status for row in await ledger.texts()} == {"sent"}
+    assert {row.status for row in await ledger.messages()} == {"sent"}
     assert queue.names == [JobName.SEND_MESSAGES] * 3
 
 
@@ -327,7 +327,11 @@ async def test_message_for_later_ends_the_waiting_when_it_leaves(
     await send_messages(ctx)
 
     (talk,) = await ledger.rows("SELECT state, waiting_since FROM conversation")
-    assert ((await ledger.text()).status, talk.state, talk.waiting_since) == ("sent", "open", None)
+    assert ((await ledger.message()).status, talk.state, talk.waiting_since) == (
+        "sent",
+        "open",
+        None,
+    )
 
 
 async def test_unclear_reply_asks_for_a_look_up(
@@ -348,7 +352,7 @@ async def test_unclear_reply_asks_for_a_look_up(
 
     await send_messages(ctx)
 
-    assert (await ledger.text()).status == "unknown"
+    assert (await ledger.message()).status == "unknown"
     assert queue.names == [JobName.SEND_MESSAGES, JobName.RESOLVE_UNKNOWN_SENDS]
 
 
@@ -373,7 +377,7 @@ async def test_faults_on_a_live_provider_end_in_one_message_each(
         async with OpenPhoneClient(base_url=running.url, api_key="key") as client:
             ctx = {"deps": make_deps(settings, committed_uow, queue, client, times=times)}
             async with asyncio.timeout(60):
-                while {row.status for row in await ledger.members()} != {"sent"}:
+                while {row.status for row in await ledger.recipients()} != {"sent"}:
                     await ledger.run("UPDATE campaign_membership SET due_at = :at", at=clock.now())
                     await process_campaign_queue(ctx)
                     await resolve_unknown_sends(ctx)

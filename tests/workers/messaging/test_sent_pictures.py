@@ -108,6 +108,6 @@ async def test_message_fails_if_the_provider_cannot_send_its_pictures_any_more(
 
     await send_messages({"deps": dataclasses.replace(deps, settings=text_only)})
 
-    row = await ledger.text()
+    row = await ledger.message()
     assert (row.status, row.error_code) == ("failed", "media_not_supported")
     assert _sent(sandbox) == []

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.inbound.webhook_events.support import PROVIDER_LINE, apply, incoming, rows, store
 from tests.domain.messaging.sends.ledger import Ledger
-from tests.domain.messaging.sends.ledger import told as report
+from tests.domain.messaging.sends.ledger import message_facts as report
 from tests.factories import make_campaign, make_line, number
 from tests.fakes import RecordingQueue
 from tests.workers.drain import make_deps
@@ -168,7 +168,7 @@ async def test_digest_reports_what_waits_for_a_person(
         session.add(Task(title="Call", due_at=due_at, done_at=done_at, **stamps))
     await session.commit()
     ledger = await Ledger.open(new_uow, line=await make_line(session, phone_number_id="PN2"))
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
     await ledger.run("UPDATE send_attempt SET status = 'parked'")
     await ledger.run("UPDATE campaign_membership SET status = 'review'")
     async with new_uow() as uow:

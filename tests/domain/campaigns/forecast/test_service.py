@@ -91,7 +91,7 @@ async def test_forecast_begins_with_the_rest_of_today(
     new_uow: UnitOfWorkFactory, line_limit: int, daily_limit: int
 ) -> None:
     ledger = await Ledger.open(new_uow, people=10, line_limit=line_limit, daily_limit=daily_limit)
-    for position, item in enumerate(await ledger.called(limit=5)):
+    for position, item in enumerate(await ledger.begin_calls(limit=5)):
         await ledger.accept(item, f"AC{position}")
 
     found = await forecast(new_uow, ledger.campaign, now=after(60))
@@ -122,7 +122,7 @@ async def test_campaign_whose_day_is_used_up_takes_no_more_of_the_line(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     other = await Ledger.open(new_uow, people=60, line_limit=100, daily_limit=30)
-    for position, item in enumerate(await other.called(limit=30)):
+    for position, item in enumerate(await other.begin_calls(limit=30)):
         await other.accept(item, f"AC{position}")
     own = await Ledger.open(new_uow, people=0, line=other.line, daily_limit=100)
     async with new_uow() as uow:

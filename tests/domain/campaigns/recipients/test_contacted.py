@@ -25,12 +25,12 @@ async def both_written(new_uow: UnitOfWorkFactory, rule: str) -> tuple[Ledger, L
 
 
 async def send(ledger: Ledger, message_id: str = "AC1") -> None:
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed, message_id)
 
 
 async def activity(ledger: Ledger, **values: Any) -> None:
-    person = await ledger.member()
+    person = await ledger.recipient()
     async with ledger.new_uow() as uow:
         uow.session.add(
             Activity(
@@ -46,7 +46,7 @@ async def activity(ledger: Ledger, **values: Any) -> None:
 
 
 async def state(ledger: Ledger) -> tuple[str, str | None]:
-    member = await ledger.member()
+    member = await ledger.recipient()
     return member.status, member.skip_reason
 
 
@@ -174,7 +174,7 @@ async def test_opt_out_between_lock_and_look_keeps_its_reason(new_uow: UnitOfWor
     async with new_uow() as uow:
         aside = await claim.set_contacted_aside(
             uow.session,
-            membership_ids=[(await second.member()).id],
+            membership_ids=[(await second.recipient()).id],
             rule="review",
             now=after(60),
         )
@@ -216,7 +216,7 @@ async def test_two_campaigns_that_start_together_text_a_person_once_in_the_days(
     got: list[str] = []
     for _ in range(4):
         for ledger in (first, second):
-            for one in await ledger.called(limit=1):
+            for one in await ledger.begin_calls(limit=1):
                 await ledger.accept(one, f"AC{len(got)}")
                 got.append(one.phone)
 

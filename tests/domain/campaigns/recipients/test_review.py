@@ -205,7 +205,7 @@ async def test_approved_person_is_claimed_and_a_waiting_one_is_not(new_uow: NewU
     ledger = await Ledger.open(new_uow, people=2)
     await ledger.run("UPDATE campaign_membership SET status = 'review'")
     before = await ledger.claim()
-    first, _ = await ledger.members()
+    first, _ = await ledger.recipients()
 
     async with new_uow() as uow:
         await review.review_recipients(

@@ -99,7 +99,7 @@ async def test_claimed_message_is_not_sent_after_legal_hours(
 
 async def send_one(ledger: Ledger, *, now: datetime, message_id: str) -> int:
     """Send what may be sent now, all accepted; return how many messages."""
-    sent = await ledger.called(now=now)
+    sent = await ledger.begin_calls(now=now)
     for claimed in sent:
         await ledger.accept(claimed, message_id, at=now, now=now)
     return len(sent)
@@ -122,7 +122,7 @@ async def test_fourth_message_within_a_day_waits_if_the_limit_is_three(
         assert await send_one(ledger, now=eastern(hour), message_id=f"AC{hour}") == 1
 
     assert await send_one(fourth, now=eastern(12), message_id="AC12") == 0
-    waiting = (await fourth.members())[0]
+    waiting = (await fourth.recipients())[0]
     assert (waiting.status, waiting.due_at) == ("pending", eastern(12, 1))
     # 24 hours after the first of the three messages.
     assert await send_one(fourth, now=eastern(8, 59, day=26), message_id="AC13") == 0
@@ -136,7 +136,7 @@ async def test_state_without_a_limit_has_none(new_uow: UnitOfWorkFactory) -> Non
 
 async def test_refused_message_does_not_count(new_uow: UnitOfWorkFactory) -> None:
     refused, *two, fourth = await campaigns(new_uow, FL, 4)
-    [claimed] = await refused.called(now=eastern(9))
+    [claimed] = await refused.begin_calls(now=eastern(9))
     await refused.answer(claimed, AnswerKind.REFUSED, code="invalid", now=eastern(9))
     for hour, ledger in enumerate(two, start=10):
         assert await send_one(ledger, now=eastern(hour), message_id=f"AC{hour}") == 1
@@ -146,7 +146,7 @@ async def test_refused_message_does_not_count(new_uow: UnitOfWorkFactory) -> Non
 
 async def test_message_with_an_unclear_outcome_counts(new_uow: UnitOfWorkFactory) -> None:
     unclear, *two, fourth = await campaigns(new_uow, FL, 4)
-    await unclear.unclear(now=eastern(9))
+    await unclear.make_unclear_attempt(now=eastern(9))
     await unclear.run("UPDATE send_attempt SET status = 'parked'")
     for hour, ledger in enumerate(two, start=10):
         assert await send_one(ledger, now=eastern(hour), message_id=f"AC{hour}") == 1
@@ -157,7 +157,7 @@ async def test_message_with_an_unclear_outcome_counts(new_uow: UnitOfWorkFactory
 async def test_day_counts_from_the_instant_of_sending(new_uow: UnitOfWorkFactory) -> None:
     *three, fourth = await campaigns(new_uow, FL, 4)
     for ledger in three:
-        [claimed] = await ledger.called(now=eastern(9))
+        [claimed] = await ledger.begin_calls(now=eastern(9))
         left = eastern(9) + timedelta(seconds=50)
         await ledger.accept(claimed, f"AC{claimed.attempt_id}", at=left, now=left)
 

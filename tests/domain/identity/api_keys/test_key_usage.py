@@ -45,7 +45,7 @@ async def test_a_use_is_stored_when_the_service_stops(
     assert await last_use(session, key_id) == NOW
 
 
-async def test_uses_are_stored_again_and_again_while_the_service_runs(
+async def test_uses_are_stored_repeatedly_while_the_service_runs(
     new_uow: NewUow, session: AsyncSession, key_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(key_usage, "AT_MOST_EVERY", timedelta(0))

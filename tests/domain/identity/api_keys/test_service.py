@@ -24,7 +24,7 @@ NewUow = Callable[[], UnitOfWork]
 READER = KeyMaker(name="a reader", scopes=frozenset({Scope.CONTACTS_READ}))
 
 
-async def test_a_maker_grants_only_scopes_that_they_have(new_uow: NewUow) -> None:
+async def test_maker_of_a_key_grants_only_scopes_that_the_maker_has(new_uow: NewUow) -> None:
     async def make(scope: Scope) -> None:
         async with new_uow() as uow:
             await access.create_api_key(uow, name="mine", scopes=[scope], maker=READER, now=NOW)
@@ -75,7 +75,7 @@ def test_an_overlap_lasts_at_most_thirty_days() -> None:
         ApiKeyRotate(overlap_seconds=longest + 1)
 
 
-async def test_of_two_rotations_at_once_one_is_refused(committed_uow: NewUow) -> None:
+async def test_one_of_two_rotations_at_the_same_moment_is_refused(committed_uow: NewUow) -> None:
     async with committed_uow() as uow:
         key, _ = await access.create_api_key(
             uow, name="till", scopes=["admin"], maker=access.COMMAND_LINE, now=NOW

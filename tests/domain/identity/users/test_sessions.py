@@ -19,7 +19,7 @@ from crm_api.platform.database import UnitOfWork
 
 NewUow = Callable[[], UnitOfWork]
 Change = Callable[[UnitOfWork, User], Awaitable[Any]]
-OLD, NEW, OTHER = "old hash", "new hash", "another hash"
+OLD, NEW, ANOTHER = "old hash", "new hash", "another hash"
 
 
 @pytest_asyncio.fixture
@@ -55,10 +55,10 @@ async def sign_in(new_uow: NewUow, user: User) -> None:
         await sessions.begin_session(uow, user_id=user.id, password_hash=OLD, now=NOW)
 
 
-async def living_sessions(new_uow: NewUow) -> int | None:
+async def count_active_sessions(new_uow: NewUow) -> int | None:
     async with new_uow() as uow:
-        living = select(func.count()).select_from(UserSession)
-        return await uow.session.scalar(living.where(UserSession.revoked_at.is_(None)))
+        counted = select(func.count()).select_from(UserSession)
+        return await uow.session.scalar(counted.where(UserSession.revoked_at.is_(None)))
 
 
 CHANGES = pytest.mark.parametrize("change", [replace_password, disable])
@@ -74,7 +74,7 @@ async def test_no_session_begins_after_the_change(
     with pytest.raises(WrongCredentialsError):
         await sign_in(committed_uow, user)
 
-    assert await living_sessions(committed_uow) == 0
+    assert await count_active_sessions(committed_uow) == 0
 
 
 @CHANGES
@@ -88,11 +88,11 @@ async def test_no_session_begins_while_the_change_is_being_made(
     with pytest.raises(WrongCredentialsError):
         await signing_in
 
-    assert await living_sessions(committed_uow) == 0
+    assert await count_active_sessions(committed_uow) == 0
 
 
 @CHANGES
-async def test_a_session_that_is_being_begun_is_ended_by_the_change(
+async def test_change_ends_a_session_that_is_being_created(
     committed_uow: NewUow, committed_db: AsyncEngine, user: User, change: Change
 ) -> None:
     async def make_change() -> None:
@@ -104,16 +104,16 @@ async def test_a_session_that_is_being_begun_is_ended_by_the_change(
         changing = await blocked(committed_db, make_change())
     await changing
 
-    assert await living_sessions(committed_uow) == 0
+    assert await count_active_sessions(committed_uow) == 0
 
 
-async def test_of_two_password_changes_at_once_the_second_is_refused(
+async def test_second_of_two_password_changes_at_the_same_moment_is_refused(
     committed_uow: NewUow, committed_db: AsyncEngine, user: User
 ) -> None:
     async def change_too() -> None:
         async with committed_uow() as uow:
             await password_changes.change_password(
-                uow, user_id=user.id, known_hash=OLD, password_hash=OTHER, now=NOW
+                uow, user_id=user.id, known_hash=OLD, password_hash=ANOTHER, now=NOW
             )
 
     async with committed_uow() as uow:

@@ -12,10 +12,10 @@ from crm_api.domain.identity.users.sign_in_limits import CountedAttempt
 from crm_api.platform.database import UnitOfWork
 
 
-async def test_a_success_that_waits_for_a_counter_holds_no_later_counter(
+async def test_success_that_waits_for_a_counter_has_not_locked_a_later_counter(
     committed_uow: Callable[[], UnitOfWork], committed_db: AsyncEngine
 ) -> None:
-    # Otherwise it and a sign-in that is being counted could wait for each other.
+    # Otherwise this success and a sign-in that is being counted could wait for each other.
     first, last = b"\x01" * 32, b"\x02" * 32
     counted = CountedAttempt(user=None, network="192.0.2.7", own=(first,), shared=last)
     async with committed_uow() as uow:

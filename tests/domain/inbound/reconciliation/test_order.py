@@ -25,13 +25,13 @@ async def test_earliest_reply_counts_in_either_order_of_arrival(
     new_uow: NewUow, order: tuple[int, int]
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    [claimed] = await ledger.called()
+    [claimed] = await ledger.begin_calls()
     await ledger.accept(claimed)
 
     for seconds in order:
         await _reply(ledger, at=after(seconds))
 
-    member = await ledger.member()
+    member = await ledger.recipient()
     assert (member.replied_at, member.opted_out_at) == (after(100), after(100))
 
 
@@ -39,7 +39,7 @@ async def _reply(ledger: Ledger, *, at: datetime) -> None:
     async with ledger.new_uow() as uow:
         await note_reply(
             uow,
-            phone=(await ledger.member()).phone,
+            phone=(await ledger.recipient()).phone,
             line_id=ledger.line.id,
             at=at,
             times=TIMES,

@@ -38,7 +38,7 @@ async def ledger(new_uow: UnitOfWorkFactory) -> Ledger:
         person = await make_contact(uow.session, phone=PERSON, now=AN_HOUR_AGO)
         await make_member(uow.session, campaign=campaign, contact=person, now=AN_HOUR_AGO)
     made = Ledger(new_uow, line, campaign)
-    (claimed,) = await made.called(now=AN_HOUR_AGO)
+    (claimed,) = await made.begin_calls(now=AN_HOUR_AGO)
     await made.accept(claimed, "ACsent", at=AN_HOUR_AGO, now=AN_HOUR_AGO)
     assert await steps(made) == [(0, "sent", None), (1, "pending", None)]
     return made

@@ -164,7 +164,7 @@ async def test_what_a_campaigns_recipient_does_gives_the_same_state_in_every_ord
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     ledger = await Ledger.open(new_uow, follow_ups=[{"after_hours": 24, "body": "Still there?"}])
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed, "ACout", now=after(1))
     states = []
     for order in itertools.permutations(_events_of_a_person(ledger)):

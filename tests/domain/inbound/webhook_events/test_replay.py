@@ -82,7 +82,7 @@ async def test_replaying_a_campaigns_answers_and_reports_changes_no_row(
     ledger = await Ledger.open(
         new_uow, people=people, follow_ups=[{"after_hours": 24, "body": "Still there?"}]
     )
-    for position, claimed in enumerate(await ledger.called()):
+    for position, claimed in enumerate(await ledger.begin_calls()):
         await ledger.accept(claimed, f"ACout{position}", now=after(1))
     for position, words in enumerate(WORDS):
         await _store_answer(session, ledger, position, words)

@@ -96,7 +96,7 @@ async def test_statements_of_a_batch_do_not_grow_with_its_events(
     ledger = await Ledger.open(
         new_uow, people=2 * MANY, follow_ups=[{"after_hours": 24, "body": "Still there?"}]
     )
-    for place, claimed in enumerate(await ledger.called()):
+    for place, claimed in enumerate(await ledger.begin_calls()):
         await ledger.accept(claimed, f"ACout{place}", now=after(1))
 
     async def statements_of(places: range) -> int:
@@ -123,7 +123,7 @@ async def test_message_and_its_conversation_are_written_once(
     session: AsyncSession, new_uow: UnitOfWorkFactory, kind: Any, added: int, updated: int
 ) -> None:
     ledger = await Ledger.open(new_uow, people=1)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed, "ACout0", now=after(1))
     await store(session, kind(ledger, 0), provider_event_id="EV0", now=after(61))
 

@@ -128,7 +128,7 @@ async def test_a_busy_campaign_together_leaves_what_it_leaves_one_by_one(
         new_uow, people=6, follow_ups=[{"after_hours": 24, "body": "Still there?"}]
     )
     await make_contact(session, phone=number(9))
-    for position, claimed in enumerate(await ledger.called()):
+    for position, claimed in enumerate(await ledger.begin_calls()):
         await ledger.accept(claimed, f"ACout{position}", now=after(1))
     events = [_said(ledger, chance, place) for place in range(25)]
     events += [_reported(ledger, chance, place) for place in range(15)]
@@ -195,7 +195,7 @@ async def test_workers_that_apply_events_of_the_same_people_lose_none(
     ledger = await Ledger.open(
         committed_uow, people=6, follow_ups=[{"after_hours": 24, "body": "Still there?"}]
     )
-    for position, claimed in enumerate(await ledger.called()):
+    for position, claimed in enumerate(await ledger.begin_calls()):
         await ledger.accept(claimed, f"ACout{position}", now=after(1))
     events = [_said(ledger, chance, 2 * place) for place in range(60)]
     events += [_reported(ledger, chance, 5 * place + 1) for place in range(120)]
@@ -263,7 +263,7 @@ async def test_batch_does_not_deadlock_with_answers_that_are_recorded(
 ) -> None:
     """The batch has a reply of one person and a report about the message to another one."""
     ledger = await Ledger.open(committed_uow, people=2)
-    first, second = await ledger.called()
+    first, second = await ledger.begin_calls()
     await ledger.accept(second, "ACout2", at=after(5), now=after(5))
     reply = incoming("Yes, please", message_id="ACin1")
     report = sample("2026-03-30/message.delivered")
@@ -360,6 +360,6 @@ async def test_opt_outs_of_a_batch_take_back_what_is_claimed(
 
     await apply(new_uow)
 
-    states = [(one.status, one.skip_reason) for one in await ledger.members()]
+    states = [(one.status, one.skip_reason) for one in await ledger.recipients()]
     assert states == [("skipped", "opted_out"), ("skipped", "opted_out"), ("sending", None)]
     assert [one.phone for one in await ledger.gate(batch)] == [number(2)]

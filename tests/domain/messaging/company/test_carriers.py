@@ -28,7 +28,7 @@ from crm_api.domain.messaging.company.carriers import Budgets, carrier_day, carr
         (None, "unknown"),
     ],
 )
-def test_carrier_of_a_name(name: str | None, carrier: str) -> None:
+def test_carrier_is_recognised_by_its_name(name: str | None, carrier: str) -> None:
     assert carrier_of(name) == carrier
 
 
@@ -37,7 +37,7 @@ def declared(segments: int, *others: int) -> dict[str, object]:
     return {"daily_segments": segments, "other_vendors": vendors}
 
 
-def test_other_vendors_are_subtracted() -> None:
+def test_segments_of_other_vendors_are_subtracted() -> None:
     budgets = Budgets.of({"t_mobile": declared(2000, 500, 300), "att": declared(100, 900)})
 
     assert budgets.daily == {"t_mobile": 1200, "att": 0}

@@ -26,7 +26,7 @@ HOLIDAY = date(2026, 12, 1)
 
 
 def at(day: int, clock: str, *, month: int = 12) -> datetime:
-    """Return an instant by the clock of Boston in winter."""
+    """Return the instant of this day and time in Boston, in winter time."""
     hour, minute = clock.split(":")
     return datetime(2026, month, day, int(hour), int(minute), tzinfo=UTC) + timedelta(hours=5)
 
@@ -44,24 +44,24 @@ def at(day: int, clock: str, *, month: int = 12) -> datetime:
         # Wednesdays and Thursdays have no hours.
         (at(10, "12:00"), at(8, "17:00")),
         (at(11, "07:59"), at(8, "17:00")),
-        # A span until midnight goes on in the span from midnight.
+        # A span that ends at midnight continues in the span that starts at midnight.
         (at(12, "23:59"), None),
         (at(13, "00:00"), None),
         (at(13, "02:30"), at(13, "02:30")),
         (at(14, "07:59"), at(13, "02:30")),
-        # The holiday is closed all day, as is the Monday night before.
+        # The office is closed all day on the holiday, and in the Monday night before it.
         (at(1, "09:00"), at(30, "17:00", month=11)),
         (at(4, "07:00"), at(30, "17:00", month=11)),
     ],
 )
-def test_closed_period_begins_with_the_last_closing(
+def test_closed_period_begins_when_the_office_last_closed(
     instant: datetime, since: datetime | None
 ) -> None:
     assert find_closed_since(BOSTON, {HOLIDAY}, instant) == since
 
 
-def test_hours_follow_the_clock_through_its_changes() -> None:
-    # On 8 March 2026 the clock goes from 02:00 to 03:00, so the span ends at 03:00 summer time.
+def test_office_hours_follow_daylight_saving_time() -> None:
+    # On 8 March 2026 the clock jumps from 02:00 to 03:00, so the span ends at 03:00 summer time.
     change = datetime(2026, 3, 8, 7, tzinfo=UTC)
 
     before = find_closed_since(BOSTON, set(), change - timedelta(minutes=1))
@@ -71,7 +71,7 @@ def test_hours_follow_the_clock_through_its_changes() -> None:
     assert (before, after, monday) == (None, change, None)
 
 
-def test_office_that_never_opens_is_closed_for_as_long_as_is_searched() -> None:
+def test_office_that_never_opens_is_closed_since_the_start_of_the_search() -> None:
     never = OfficeHours.model_validate({"timezone": "America/New_York", "days": {}})
 
     assert find_closed_since(never, set(), at(7, "12:00")) == at(7, "12:00") - LOOK_BACK

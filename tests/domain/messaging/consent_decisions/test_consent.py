@@ -1,4 +1,4 @@
-"""Decisions about numbers, against the database."""
+"""Consent decisions about phone numbers, stored in the database."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -37,8 +37,8 @@ PHONE = "+16175550123"
 SECRET = b"the key of these tests"
 
 
-def act(**changes: Any) -> Any:
-    """Return the arguments of a person's own STOP; keyword arguments change them."""
+def stop_decision(**changes: Any) -> Any:
+    """Return the arguments of a decision by STOP; keyword arguments replace them."""
     return {
         "phone": PHONE,
         "contact_id": None,
@@ -63,7 +63,7 @@ async def flags(new_uow: UnitOfWorkFactory, *, after: timedelta = timedelta()) -
         return (await flags_of(uow.session, [PHONE], now=NOW + after))[PHONE]
 
 
-async def waiting_member(
+async def add_waiting_recipient(
     new_uow: UnitOfWorkFactory, *, status: str = "pending", **contact: Any
 ) -> CampaignMembership:
     async with new_uow() as uow:
@@ -73,18 +73,18 @@ async def waiting_member(
         return await make_member(uow.session, campaign=campaign, contact=person, status=status)
 
 
-async def attempt(
-    session: AsyncSession, member: CampaignMembership, *, status: AttemptStatus
+async def add_attempt(
+    session: AsyncSession, recipient: CampaignMembership, *, status: AttemptStatus
 ) -> SendAttempt:
     campaign_line = await session.execute(
-        text("SELECT line_id FROM campaign WHERE id = :id"), {"id": member.campaign_id}
+        text("SELECT line_id FROM campaign WHERE id = :id"), {"id": recipient.campaign_id}
     )
-    made = SendAttempt(
-        membership_id=member.id,
-        campaign_id=member.campaign_id,
+    attempt = SendAttempt(
+        membership_id=recipient.id,
+        campaign_id=recipient.campaign_id,
         line_id=campaign_line.scalar_one(),
         activity_id=new_id(),
-        phone=member.phone,
+        phone=recipient.phone,
         body="Hi",
         status=status,
         token=new_id(),
@@ -93,27 +93,29 @@ async def attempt(
         created_at=NOW,
         updated_at=NOW,
     )
-    session.add(made)
+    session.add(attempt)
     await session.flush()
-    return made
+    return attempt
 
 
-async def status_of(session: AsyncSession, member: CampaignMembership) -> tuple[str, str | None]:
+async def read_status(
+    session: AsyncSession, recipient: CampaignMembership
+) -> tuple[str, str | None]:
     found = await session.execute(
         select(CampaignMembership.status, CampaignMembership.skip_reason).where(
-            CampaignMembership.id == member.id
+            CampaignMembership.id == recipient.id
         )
     )
     status, skip_reason = found.one()
     return status, skip_reason
 
 
-async def test_opt_out_sets_the_flag_and_is_remembered(new_uow: UnitOfWorkFactory) -> None:
+async def test_opt_out_sets_the_flag_and_appends_an_entry(new_uow: UnitOfWorkFactory) -> None:
     message = new_id()
 
     async with new_uow() as uow:
         is_new = await consent.opt_out(
-            uow, **act(note="by text", evidence={"text": "Stop!"}, activity_id=message)
+            uow, **stop_decision(note="by text", evidence={"text": "Stop!"}, activity_id=message)
         )
 
     [(entry, wording)] = await entries(new_uow)
@@ -132,7 +134,7 @@ async def test_opt_out_sets_the_flag_and_is_remembered(new_uow: UnitOfWorkFactor
 
 async def test_entry_names_the_number_only_by_its_keyed_hash(new_uow: UnitOfWorkFactory) -> None:
     async with new_uow() as uow:
-        await consent.opt_out(uow, **act())
+        await consent.opt_out(uow, **stop_decision())
 
     [(entry, _)] = await entries(new_uow)
     assert entry.phone_hash == hash_phone(PHONE, SECRET)
@@ -140,12 +142,14 @@ async def test_entry_names_the_number_only_by_its_keyed_hash(new_uow: UnitOfWork
     assert entry.phone_hash != hash_phone(PHONE, b"another key")
 
 
-async def test_repeated_opt_out_leaves_the_flag_and_another_entry(
+async def test_repeated_opt_out_keeps_the_flag_and_appends_an_entry(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     async with new_uow() as uow:
-        await consent.opt_out(uow, **act())
-        is_new = await consent.opt_out(uow, **act(now=NOW + timedelta(days=1), reason="again"))
+        await consent.opt_out(uow, **stop_decision())
+        is_new = await consent.opt_out(
+            uow, **stop_decision(now=NOW + timedelta(days=1), reason="again")
+        )
 
     async with new_uow() as uow:
         [flag] = await uow.session.scalars(select(ContactFlag))
@@ -159,48 +163,50 @@ async def test_known_opt_out_repeated_by_a_list_appends_no_entry(
     new_uow: UnitOfWorkFactory, source: ConsentSource
 ) -> None:
     async with new_uow() as uow:
-        await consent.opt_out(uow, **act(source=source))
-        await consent.opt_out(uow, **act(source=source))
+        await consent.opt_out(uow, **stop_decision(source=source))
+        await consent.opt_out(uow, **stop_decision(source=source))
 
     assert len(await entries(new_uow)) == 1
 
 
-async def test_opt_out_skips_what_waits(new_uow: UnitOfWorkFactory, session: AsyncSession) -> None:
-    member = await waiting_member(new_uow)
-
-    async with new_uow() as uow:
-        await consent.opt_out(uow, **act())
-
-    assert await status_of(session, member) == ("skipped", "opted_out")
-
-
-async def test_opt_out_takes_back_a_claim_and_names_what_is_under_way(
+async def test_opt_out_skips_waiting_recipients(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    member = await waiting_member(new_uow, status="sending")
-    claimed = await attempt(session, member, status=AttemptStatus.CLAIMED)
+    recipient = await add_waiting_recipient(new_uow)
+
+    async with new_uow() as uow:
+        await consent.opt_out(uow, **stop_decision())
+
+    assert await read_status(session, recipient) == ("skipped", "opted_out")
+
+
+async def test_opt_out_releases_a_claim_that_has_not_been_called(
+    new_uow: UnitOfWorkFactory, session: AsyncSession
+) -> None:
+    recipient = await add_waiting_recipient(new_uow, status="sending")
+    claimed = await add_attempt(session, recipient, status=AttemptStatus.CLAIMED)
     await session.commit()
 
     async with new_uow() as uow:
-        await consent.opt_out(uow, **act())
+        await consent.opt_out(uow, **stop_decision())
 
     await session.refresh(claimed)
     [(_, wording)] = await entries(new_uow)
     assert claimed.status == "released"
-    assert await status_of(session, member) == ("skipped", "opted_out")
+    assert await read_status(session, recipient) == ("skipped", "opted_out")
     assert wording is not None
     assert wording.evidence["under_way"] == []
 
 
-async def test_opt_out_names_a_message_past_the_gate(
+async def test_opt_out_names_a_message_whose_call_has_begun(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    member = await waiting_member(new_uow, status="sending")
-    calling = await attempt(session, member, status=AttemptStatus.CALLING)
+    recipient = await add_waiting_recipient(new_uow, status="sending")
+    calling = await add_attempt(session, recipient, status=AttemptStatus.CALLING)
     await session.commit()
 
     async with new_uow() as uow:
-        await consent.opt_out(uow, **act())
+        await consent.opt_out(uow, **stop_decision())
 
     [(_, wording)] = await entries(new_uow)
     assert wording is not None
@@ -209,56 +215,56 @@ async def test_opt_out_names_a_message_past_the_gate(
     assert under_way["status"] == "calling"
 
 
-async def test_hold_waits_and_release_lets_go_on(
+async def test_hold_stops_a_recipient_and_release_restores_it(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    member = await waiting_member(new_uow)
+    recipient = await add_waiting_recipient(new_uow)
 
     async with new_uow() as uow:
-        is_held = await consent.place_hold(uow, **act(reason="wrong number"))
-    held = await status_of(session, member)
+        is_held = await consent.place_hold(uow, **stop_decision(reason="wrong number"))
+    held = await read_status(session, recipient)
     async with new_uow() as uow:
         is_released = await consent.release_hold(
-            uow, **act(source=ConsentSource.API, actor="Ada's key")
+            uow, **stop_decision(source=ConsentSource.API, actor="Ada's key")
         )
 
     assert is_held
     assert is_released
     assert held == ("held", None)
-    assert await status_of(session, member) == ("pending", None)
+    assert await read_status(session, recipient) == ("pending", None)
     assert await flags(new_uow) == set()
     assert [entry.action for entry, _ in await entries(new_uow)] == ["release", "hold"]
 
 
 async def test_opt_out_confirms_a_hold(new_uow: UnitOfWorkFactory, session: AsyncSession) -> None:
-    member = await waiting_member(new_uow)
+    recipient = await add_waiting_recipient(new_uow)
 
     async with new_uow() as uow:
-        await consent.place_hold(uow, **act())
-        await consent.opt_out(uow, **act())
+        await consent.place_hold(uow, **stop_decision())
+        await consent.opt_out(uow, **stop_decision())
 
     assert await flags(new_uow) == {"opted_out"}
-    assert await status_of(session, member) == ("skipped", "opted_out")
+    assert await read_status(session, recipient) == ("skipped", "opted_out")
 
 
-async def test_opt_in_lifts_opt_out_and_hold(
-    new_uow: UnitOfWorkFactory, session: AsyncSession
-) -> None:
-    member = await waiting_member(new_uow)
+async def test_opt_in_lifts_a_hold(new_uow: UnitOfWorkFactory, session: AsyncSession) -> None:
+    recipient = await add_waiting_recipient(new_uow)
 
     async with new_uow() as uow:
-        await consent.place_hold(uow, **act())
+        await consent.place_hold(uow, **stop_decision())
         later = NOW + timedelta(seconds=1)
-        was_stopped = await consent.opt_in(uow, **act(reason="START", now=later))
+        was_stopped = await consent.opt_in(uow, **stop_decision(reason="START", now=later))
 
     assert was_stopped
     assert await flags(new_uow) == set()
-    assert await status_of(session, member) == ("pending", None)
+    assert await read_status(session, recipient) == ("pending", None)
 
 
-async def test_opt_in_of_a_free_number_is_remembered(new_uow: UnitOfWorkFactory) -> None:
+async def test_opt_in_of_a_number_without_flags_appends_an_entry(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     async with new_uow() as uow:
-        was_stopped = await consent.opt_in(uow, **act(reason="START"))
+        was_stopped = await consent.opt_in(uow, **stop_decision(reason="START"))
 
     assert not was_stopped
     assert [entry.action for entry, _ in await entries(new_uow)] == ["opt_in"]
@@ -266,17 +272,19 @@ async def test_opt_in_of_a_free_number_is_remembered(new_uow: UnitOfWorkFactory)
 
 async def test_opted_out_number_is_not_held(new_uow: UnitOfWorkFactory) -> None:
     async with new_uow() as uow:
-        await consent.opt_out(uow, **act())
-        is_held = await consent.place_hold(uow, **act())
+        await consent.opt_out(uow, **stop_decision())
+        is_held = await consent.place_hold(uow, **stop_decision())
 
     assert not is_held
     assert await flags(new_uow) == {"opted_out"}
     assert len(await entries(new_uow)) == 2
 
 
-async def test_release_of_a_free_number_leaves_nothing(new_uow: UnitOfWorkFactory) -> None:
+async def test_release_of_a_number_without_a_hold_appends_no_entry(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     async with new_uow() as uow:
-        is_released = await consent.release_hold(uow, **act())
+        is_released = await consent.release_hold(uow, **stop_decision())
 
     assert not is_released
     assert await entries(new_uow) == []
@@ -284,7 +292,7 @@ async def test_release_of_a_free_number_leaves_nothing(new_uow: UnitOfWorkFactor
 
 async def test_history_is_append_only(new_uow: UnitOfWorkFactory) -> None:
     async with new_uow() as uow:
-        await consent.opt_out(uow, **act())
+        await consent.opt_out(uow, **stop_decision())
 
     for statement in ("UPDATE consent_entry SET actor = 'x'", "DELETE FROM consent_entry"):
         async with new_uow() as uow:
@@ -293,9 +301,9 @@ async def test_history_is_append_only(new_uow: UnitOfWorkFactory) -> None:
                     await uow.session.execute(text(statement))
 
 
-async def test_erased_wording_leaves_the_entry(new_uow: UnitOfWorkFactory) -> None:
+async def test_entry_remains_when_its_wording_is_erased(new_uow: UnitOfWorkFactory) -> None:
     async with new_uow() as uow:
-        await consent.opt_out(uow, **act())
+        await consent.opt_out(uow, **stop_decision())
         await uow.session.execute(text("DELETE FROM consent_wording"))
 
     [(entry, wording)] = await entries(new_uow)
@@ -303,18 +311,18 @@ async def test_erased_wording_leaves_the_entry(new_uow: UnitOfWorkFactory) -> No
     assert wording is None
 
 
-async def test_history_pages_to_its_end(new_uow: UnitOfWorkFactory) -> None:
+async def test_history_is_read_in_pages_to_its_end(new_uow: UnitOfWorkFactory) -> None:
     async with new_uow() as uow:
         for position in range(5):
-            await consent.opt_out(uow, **act(reason=str(position)))
+            await consent.opt_out(uow, **stop_decision(reason=str(position)))
 
     seen: list[str | None] = []
     cursor: str | None = None
     while True:
         async with new_uow() as uow:
             page = await consent.history(uow, phone=PHONE, secret=SECRET, cursor=cursor, limit=2)
-            # An entry that comes in between belongs to none of the older pages.
-            await consent.opt_out(uow, **act(reason="later"))
+            # An entry that is appended between two pages must not appear on an older page.
+            await consent.opt_out(uow, **stop_decision(reason="later"))
         seen += [wording.reason for _, wording in page.data if wording]
         cursor = page.next_cursor
         if cursor is None:
@@ -323,20 +331,20 @@ async def test_history_pages_to_its_end(new_uow: UnitOfWorkFactory) -> None:
     assert seen == ["4", "3", "2", "1", "0"]
 
 
-async def test_foreign_cursor_is_refused(new_uow: UnitOfWorkFactory) -> None:
+async def test_invalid_cursor_is_refused(new_uow: UnitOfWorkFactory) -> None:
     async with new_uow() as uow:
         with pytest.raises(InvalidCursorError):
             await consent.history(uow, phone=PHONE, secret=SECRET, cursor="AAAA", limit=2)
 
 
-async def test_cursor_with_an_impossible_place_finds_the_newest(
+async def test_cursor_of_an_unknown_entry_returns_the_newest_entries(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     named = hash_phone(PHONE, SECRET).hex()
     forged = Cursors("consent_history", phone_hash=named).write(NOW, new_id())
 
     async with new_uow() as uow:
-        await consent.opt_out(uow, **act())
+        await consent.opt_out(uow, **stop_decision())
         page = await consent.history(uow, phone=PHONE, secret=SECRET, cursor=forged, limit=2)
 
     assert len(page.data) == 1
@@ -345,7 +353,7 @@ async def test_cursor_with_an_impossible_place_finds_the_newest(
 async def test_flag_ends_at_its_expiry(new_uow: UnitOfWorkFactory) -> None:
     async with new_uow() as uow:
         await consent.add_flag(
-            uow, flag="recently_texted", expires_at=NOW + timedelta(days=1), **act()
+            uow, flag="recently_texted", expires_at=NOW + timedelta(days=1), **stop_decision()
         )
 
     assert await flags(new_uow) == {"recently_texted"}
@@ -353,7 +361,7 @@ async def test_flag_ends_at_its_expiry(new_uow: UnitOfWorkFactory) -> None:
 
 
 @pytest.mark.parametrize("expires_at", [NOW - timedelta(days=1), NOW + timedelta(days=1)])
-async def test_opt_out_replaces_a_flag_with_an_end(
+async def test_opt_out_replaces_a_flag_that_has_an_expiry(
     new_uow: UnitOfWorkFactory, expires_at: datetime
 ) -> None:
     async with new_uow() as uow:
@@ -362,47 +370,53 @@ async def test_opt_out_replaces_a_flag_with_an_end(
         )
 
     async with new_uow() as uow:
-        await consent.opt_out(uow, **act())
+        await consent.opt_out(uow, **stop_decision())
 
     assert await flags(new_uow, after=timedelta(days=9)) == {"opted_out"}
 
 
-async def test_flag_set_again_takes_the_new_expiry(new_uow: UnitOfWorkFactory) -> None:
+async def test_repeated_flag_takes_the_new_expiry(new_uow: UnitOfWorkFactory) -> None:
     async with new_uow() as uow:
-        await consent.add_flag(uow, flag="vip", expires_at=NOW + timedelta(days=1), **act())
-        await consent.add_flag(uow, flag="vip", expires_at=None, **act())
+        await consent.add_flag(
+            uow, flag="vip", expires_at=NOW + timedelta(days=1), **stop_decision()
+        )
+        await consent.add_flag(uow, flag="vip", expires_at=None, **stop_decision())
 
     assert await flags(new_uow, after=timedelta(days=9)) == {"vip"}
 
 
-async def test_do_not_contact_skips_what_waits(
+async def test_do_not_contact_skips_waiting_recipients(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    member = await waiting_member(new_uow)
+    recipient = await add_waiting_recipient(new_uow)
 
     async with new_uow() as uow:
-        await consent.add_flag(uow, flag=FlagType.DO_NOT_CONTACT, expires_at=None, **act())
+        await consent.add_flag(
+            uow, flag=FlagType.DO_NOT_CONTACT, expires_at=None, **stop_decision()
+        )
 
-    assert (await status_of(session, member))[0] == "skipped"
+    assert (await read_status(session, recipient))[0] == "skipped"
     assert await entries(new_uow) == []
 
 
 @pytest.mark.parametrize("flag", [FlagType.OPTED_OUT, FlagType.OPT_OUT_HOLD])
-async def test_opt_out_and_hold_take_no_expiry(new_uow: UnitOfWorkFactory, flag: FlagType) -> None:
+async def test_opt_out_and_hold_cannot_have_an_expiry(
+    new_uow: UnitOfWorkFactory, flag: FlagType
+) -> None:
     async with new_uow() as uow:
         with pytest.raises(ConsentDoesNotExpireError):
-            await consent.add_flag(uow, flag=flag, expires_at=NOW, **act())
+            await consent.add_flag(uow, flag=flag, expires_at=NOW, **stop_decision())
 
 
-async def test_consent_flags_go_through_the_history(new_uow: UnitOfWorkFactory) -> None:
+async def test_changes_of_consent_flags_are_in_the_history(new_uow: UnitOfWorkFactory) -> None:
     async with new_uow() as uow:
-        await consent.add_flag(uow, flag=FlagType.OPT_OUT_HOLD, expires_at=None, **act())
-        await consent.remove_flag(uow, flag=FlagType.OPT_OUT_HOLD, **act())
-        await consent.add_flag(uow, flag=FlagType.OPTED_OUT, expires_at=None, **act())
-        await consent.remove_flag(uow, flag=FlagType.OPTED_OUT, **act())
-        await consent.add_flag(uow, flag="vip", expires_at=None, **act())
-        is_removed = await consent.remove_flag(uow, flag="vip", **act())
-        was_there = await consent.remove_flag(uow, flag="vip", **act())
+        await consent.add_flag(uow, flag=FlagType.OPT_OUT_HOLD, expires_at=None, **stop_decision())
+        await consent.remove_flag(uow, flag=FlagType.OPT_OUT_HOLD, **stop_decision())
+        await consent.add_flag(uow, flag=FlagType.OPTED_OUT, expires_at=None, **stop_decision())
+        await consent.remove_flag(uow, flag=FlagType.OPTED_OUT, **stop_decision())
+        await consent.add_flag(uow, flag="vip", expires_at=None, **stop_decision())
+        is_removed = await consent.remove_flag(uow, flag="vip", **stop_decision())
+        was_there = await consent.remove_flag(uow, flag="vip", **stop_decision())
 
     assert is_removed
     assert not was_there
@@ -414,12 +428,14 @@ async def test_consent_flags_go_through_the_history(new_uow: UnitOfWorkFactory) 
     ]
 
 
-async def test_suppressed_are_those_with_a_current_flag(new_uow: UnitOfWorkFactory) -> None:
+async def test_only_numbers_with_a_current_flag_are_suppressed(new_uow: UnitOfWorkFactory) -> None:
     free, over, stopped = "+16175550101", "+16175550102", "+16175550103"
 
     async with new_uow() as uow:
-        await consent.opt_out(uow, **act(phone=stopped))
-        await consent.add_flag(uow, flag=FlagType.DO_NOT_CONTACT, expires_at=NOW, **act(phone=over))
+        await consent.opt_out(uow, **stop_decision(phone=stopped))
+        await consent.add_flag(
+            uow, flag=FlagType.DO_NOT_CONTACT, expires_at=NOW, **stop_decision(phone=over)
+        )
         found = await find_suppressed_numbers(uow.session, [free, over, stopped], now=NOW)
 
     assert found == {stopped}
@@ -441,12 +457,12 @@ async def test_hold_of_a_contact_ends_at_its_expiry(new_uow: UnitOfWorkFactory) 
     assert (before, at_expiry) == ({person.id}, set())
 
 
-async def test_opt_outs_at_once_are_one_flag_and_two_entries(
+async def test_two_opt_outs_at_the_same_moment_make_one_flag_and_two_entries(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
     async def stop() -> bool:
         async with committed_uow() as uow:
-            return await consent.opt_out(uow, **act())
+            return await consent.opt_out(uow, **stop_decision())
 
     results = await asyncio.gather(stop(), stop())
 

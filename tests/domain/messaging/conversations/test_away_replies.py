@@ -1,4 +1,4 @@
-"""Away replies: one per conversation while the office is closed, unless a rule stops it."""
+"""Away replies: one in each conversation while the office is closed, unless a rule stops it."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -55,13 +55,12 @@ HOURS = {
     },
 }
 EVENING = NOW.replace(hour=23, minute=30)
-"""Half past six in the evening of a Wednesday in Boston, when the office has been closed for 90
-minutes."""
+"""Wednesday, 18:30 in Boston. The office closed 90 minutes before."""
 CLOSED_AT = NOW.replace(hour=22)
 OPENS_AT = NOW.replace(hour=13) + timedelta(days=1)
 
 
-def company(**changes: Any) -> CompanySettings:
+def company_settings(**changes: Any) -> CompanySettings:
     values: dict[str, Any] = {"away_reply": REPLY, "office_hours": HOURS} | changes
     return CompanySettings(updated_at=NOW, **values)
 
@@ -74,13 +73,13 @@ async def line(session: AsyncSession) -> Line:
 
 
 @pytest_asyncio.fixture
-async def away(session: AsyncSession, line: Line) -> Line:
-    session.add(company())
+async def line_with_away_reply(session: AsyncSession, line: Line) -> Line:
+    session.add(company_settings())
     await session.commit()
     return line
 
 
-async def hear(
+async def receive(
     session: AsyncSession,
     new_uow: UnitOfWorkFactory,
     words: str = "Can you come on Tuesday?",
@@ -89,7 +88,7 @@ async def hear(
     now: datetime | None = None,
     sender: str = PERSON,
 ) -> None:
-    """Receive a message that was written at ``at``, and apply it at ``now``, by default at once."""
+    """Receive a message written at ``at``, and apply its event at ``now`` (default: ``at``)."""
     payload = incoming(words, message_id=f"AC{new_id().hex}", at=at)
     payload["data"]["context"]["senderIdentifier"] = sender
     await store(session, payload, now=now or at)
@@ -107,39 +106,41 @@ async def away_replies(session: AsyncSession) -> list[str]:
     return [one["body"] for one in await texts_out(session) if one["origin"] == "away"]
 
 
-@pytest.mark.usefixtures("away")
-async def test_message_while_the_office_is_closed_is_answered(
+@pytest.mark.usefixtures("line_with_away_reply")
+async def test_message_received_while_the_office_is_closed_gets_an_away_reply(
     session: AsyncSession, new_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
-    await hear(session, new_uow)
+    await receive(session, new_uow)
 
     sent = await texts_out(session)
     assert sent == [{"origin": "away", "body": REPLY, "phone": PERSON, "status": "queued"}]
     assert JobName.SEND_MESSAGES in queue.names
-    (talk,) = await rows(session, "SELECT away_replied_at, last_outgoing_at FROM conversation")
-    assert talk == {"away_replied_at": EVENING, "last_outgoing_at": None}
+    (conversation,) = await rows(
+        session, "SELECT away_replied_at, last_outgoing_at FROM conversation"
+    )
+    assert conversation == {"away_replied_at": EVENING, "last_outgoing_at": None}
 
 
-@pytest.mark.usefixtures("away")
-async def test_conversation_gets_one_reply_until_the_office_has_been_open(
+@pytest.mark.usefixtures("line_with_away_reply")
+async def test_conversation_gets_one_away_reply_until_the_office_opens_again(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     next_evening = EVENING + timedelta(days=1)
 
-    await hear(session, new_uow)
-    await hear(session, new_uow, "Hello?", at=EVENING + timedelta(hours=3))
-    await hear(session, new_uow, "It is urgent", at=OPENS_AT - timedelta(minutes=1))
+    await receive(session, new_uow)
+    await receive(session, new_uow, "Hello?", at=EVENING + timedelta(hours=3))
+    await receive(session, new_uow, "It is urgent", at=OPENS_AT - timedelta(minutes=1))
     assert await away_replies(session) == [REPLY]
 
-    await hear(session, new_uow, "Are you there now?", at=OPENS_AT)
+    await receive(session, new_uow, "Are you there now?", at=OPENS_AT)
     assert await away_replies(session) == [REPLY]
 
-    await hear(session, new_uow, "Good night", at=next_evening)
+    await receive(session, new_uow, "Good night", at=next_evening)
     assert await away_replies(session) == [REPLY, REPLY]
 
 
-@pytest.mark.usefixtures("away")
-async def test_two_messages_of_a_batch_get_one_reply(
+@pytest.mark.usefixtures("line_with_away_reply")
+async def test_two_messages_in_one_batch_get_one_away_reply(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     for place in range(2):
@@ -157,34 +158,36 @@ async def test_two_messages_of_a_batch_get_one_reply(
     ids=["no reply", "no hours"],
 )
 @pytest.mark.usefixtures("line")
-async def test_nothing_is_answered_without_a_reply_or_without_hours(
+async def test_no_away_reply_is_sent_if_the_reply_or_the_hours_are_not_set(
     session: AsyncSession, new_uow: UnitOfWorkFactory, changes: dict[str, Any]
 ) -> None:
-    session.add(company(**changes))
+    session.add(company_settings(**changes))
     await session.commit()
 
-    await hear(session, new_uow)
+    await receive(session, new_uow)
 
     assert await texts_out(session) == []
 
 
 @pytest.mark.usefixtures("line")
-async def test_holiday_is_closed_all_day(session: AsyncSession, new_uow: UnitOfWorkFactory) -> None:
+async def test_office_is_closed_all_day_on_a_holiday(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
     noon = NOW.replace(hour=17)
     day = {"date": noon.date().isoformat(), "name": "Inventory"}
-    session.add(company(holidays=[day]))
+    session.add(company_settings(holidays=[day]))
     await session.commit()
 
-    await hear(session, new_uow, at=noon)
+    await receive(session, new_uow, at=noon)
 
     assert await away_replies(session) == [REPLY]
 
 
-@pytest.mark.usefixtures("away")
-async def test_nothing_is_answered_while_the_office_is_open(
+@pytest.mark.usefixtures("line_with_away_reply")
+async def test_no_away_reply_is_sent_while_the_office_is_open(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow, at=CLOSED_AT - timedelta(seconds=1))
+    await receive(session, new_uow, at=CLOSED_AT - timedelta(seconds=1))
 
     assert await texts_out(session) == []
 
@@ -199,58 +202,58 @@ async def test_nothing_is_answered_while_the_office_is_open(
         ('Liked "We can come on Tuesday"', []),
     ],
 )
-@pytest.mark.usefixtures("away")
-async def test_message_with_an_effect_of_its_own_gets_no_away_reply(
+@pytest.mark.usefixtures("line_with_away_reply")
+async def test_keyword_opt_out_or_reaction_gets_no_away_reply(
     session: AsyncSession, new_uow: UnitOfWorkFactory, words: str, automatic: list[str]
 ) -> None:
-    await hear(session, new_uow, words)
+    await receive(session, new_uow, words)
 
     assert [one["origin"] for one in await texts_out(session)] == automatic
 
 
 @pytest.mark.parametrize("name", ["opted_out", "opt_out_hold", "do_not_contact"])
-@pytest.mark.usefixtures("away")
-async def test_number_that_a_rule_stops_gets_no_away_reply(
+@pytest.mark.usefixtures("line_with_away_reply")
+async def test_number_with_a_flag_that_stops_messages_gets_no_away_reply(
     session: AsyncSession, new_uow: UnitOfWorkFactory, name: str
 ) -> None:
     await flag(session, name)
 
-    await hear(session, new_uow)
+    await receive(session, new_uow)
 
     assert await texts_out(session) == []
-    (talk,) = await rows(session, "SELECT away_replied_at FROM conversation")
-    assert talk["away_replied_at"] is None
+    (conversation,) = await rows(session, "SELECT away_replied_at FROM conversation")
+    assert conversation["away_replied_at"] is None
 
 
-@pytest.mark.usefixtures("away")
+@pytest.mark.usefixtures("line_with_away_reply")
 async def test_blocked_sender_gets_no_away_reply_but_may_opt_out(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await flag(session, "blocked_sender")
 
-    await hear(session, new_uow, "Cheap gutters today only")
+    await receive(session, new_uow, "Cheap gutters today only")
     assert await texts_out(session) == []
     assert len(await rows(session, "SELECT 1 FROM activity WHERE direction = 'incoming'")) == 1
     assert await find_blocked_senders(session, [PERSON, OWN_NUMBER], now=NOW) == {PERSON}
 
-    await hear(session, new_uow, "STOP", at=EVENING + timedelta(minutes=1))
+    await receive(session, new_uow, "STOP", at=EVENING + timedelta(minutes=1))
     assert await flags(session) == ["blocked_sender", "opted_out"]
 
 
-@pytest.mark.usefixtures("away")
+@pytest.mark.usefixtures("line_with_away_reply")
 async def test_sender_is_blocked_until_the_flag_expires(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await flag(session, "blocked_sender", expires_at=EVENING)
 
-    await hear(session, new_uow)
+    await receive(session, new_uow)
 
     assert await away_replies(session) == [REPLY]
     assert await find_blocked_senders(session, [PERSON], now=EVENING) == set()
 
 
-@pytest.mark.usefixtures("away")
-async def test_stop_in_the_same_batch_comes_before_the_away_reply(
+@pytest.mark.usefixtures("line_with_away_reply")
+async def test_stop_in_the_same_batch_prevents_the_away_reply(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     for place, words in enumerate(("Who is this?", "STOP")):
@@ -263,48 +266,48 @@ async def test_stop_in_the_same_batch_comes_before_the_away_reply(
     assert await texts_out(session) == []
 
 
-@pytest.mark.usefixtures("away")
+@pytest.mark.usefixtures("line_with_away_reply")
 async def test_erased_person_gets_no_away_reply(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     session.add(ErasedNumber(phone_hash=hash_phone(PERSON, SECRET.encode()), erased_at=NOW))
     await session.commit()
 
-    await hear(session, new_uow)
+    await receive(session, new_uow)
 
     assert await texts_out(session) == []
 
 
-@pytest.mark.usefixtures("away")
+@pytest.mark.usefixtures("line_with_away_reply")
 async def test_message_that_is_reported_late_gets_no_away_reply(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     late = EVENING + ANSWERED_WITHIN + timedelta(seconds=1)
 
-    await hear(session, new_uow, at=EVENING, now=late)
+    await receive(session, new_uow, at=EVENING, now=late)
     assert await texts_out(session) == []
 
-    await hear(session, new_uow, "Hello?", at=EVENING + timedelta(seconds=1), now=late)
+    await receive(session, new_uow, "Hello?", at=EVENING + timedelta(seconds=1), now=late)
     assert await away_replies(session) == [REPLY]
 
 
-@pytest.mark.usefixtures("away")
+@pytest.mark.usefixtures("line_with_away_reply")
 async def test_our_own_line_gets_no_away_reply(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     other = await make_line(session, phone_number_id="PNother", line_number="+16175550199")
     await session.commit()
 
-    await hear(session, new_uow, "Is the webhook there?", sender=other.number)
+    await receive(session, new_uow, "Is the webhook there?", sender=other.number)
 
     assert await texts_out(session) == []
 
 
 @pytest.mark.parametrize("origin", ["manual", "provider"])
-async def test_employee_who_writes_in_the_evening_is_not_spoken_for(
-    session: AsyncSession, new_uow: UnitOfWorkFactory, away: Line, origin: str
+async def test_no_away_reply_is_sent_while_an_employee_writes(
+    session: AsyncSession, new_uow: UnitOfWorkFactory, line_with_away_reply: Line, origin: str
 ) -> None:
-    await hear(session, new_uow, "Are you there?", at=CLOSED_AT - timedelta(minutes=5))
+    await receive(session, new_uow, "Are you there?", at=CLOSED_AT - timedelta(minutes=5))
     await session.execute(
         text("""
             INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, phone,
@@ -312,14 +315,14 @@ async def test_employee_who_writes_in_the_evening_is_not_spoken_for(
             SELECT uuid_v7(), 'message', 'outgoing', :origin, :line_id, c.id, c.phone, 'Yes',
                    'delivered', :at, :at, :at FROM conversation c
         """),
-        {"origin": origin, "line_id": away.id, "at": EVENING},
+        {"origin": origin, "line_id": line_with_away_reply.id, "at": EVENING},
     )
     await session.commit()
 
-    await hear(session, new_uow, "Great", at=EVENING + ATTENDED_FOR - timedelta(seconds=1))
+    await receive(session, new_uow, "Great", at=EVENING + ATTENDED_FOR - timedelta(seconds=1))
     assert await away_replies(session) == []
 
-    await hear(session, new_uow, "Still there?", at=EVENING + ATTENDED_FOR)
+    await receive(session, new_uow, "Still there?", at=EVENING + ATTENDED_FOR)
     assert await away_replies(session) == [REPLY]
 
 
@@ -330,12 +333,12 @@ async def claim(
         return await queued_claim.claim_queued(uow, limit=2, times=TIMES, rules=rules, now=now)
 
 
-@pytest.mark.usefixtures("away")
-async def test_away_reply_leaves_at_night_with_a_latest_instant(
+@pytest.mark.usefixtures("line_with_away_reply")
+async def test_away_reply_is_claimed_at_night_and_has_a_latest_instant(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     midnight = NOW.replace(hour=5)
-    await hear(session, new_uow, at=midnight)
+    await receive(session, new_uow, at=midnight)
 
     (claimed,) = await claim(new_uow, midnight, load_rules("us"))
 
@@ -343,11 +346,11 @@ async def test_away_reply_leaves_at_night_with_a_latest_instant(
     assert (attempt.kind, attempt.not_after) == ("away", midnight + AWAY_LASTS)
 
 
-@pytest.mark.usefixtures("away")
-async def test_away_reply_that_could_not_leave_in_time_fails(
+@pytest.mark.usefixtures("line_with_away_reply")
+async def test_away_reply_that_is_not_sent_in_time_fails(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow)
+    await receive(session, new_uow)
     late = EVENING + AWAY_LASTS - TIMES.call
     claimed = await claim(new_uow, late - timedelta(seconds=1))
     async with new_uow() as uow:
@@ -362,19 +365,21 @@ async def test_away_reply_that_could_not_leave_in_time_fails(
     assert message == {"status": "failed", "error_code": TOO_LATE}
 
 
-@pytest.mark.usefixtures("away")
-async def test_stop_after_the_away_reply_takes_it_back(
+@pytest.mark.usefixtures("line_with_away_reply")
+async def test_stop_withdraws_a_queued_away_reply(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow)
-    await hear(session, new_uow, "STOP", at=EVENING + timedelta(seconds=1))
+    await receive(session, new_uow)
+    await receive(session, new_uow, "STOP", at=EVENING + timedelta(seconds=1))
 
     assert await claim(new_uow, EVENING + timedelta(seconds=2)) == []
     (message,) = await texts_out(session)
     assert message["status"] == "failed"
 
 
-async def test_two_workers_at_once_queue_one_reply(committed_uow: UnitOfWorkFactory) -> None:
+async def test_two_workers_at_the_same_moment_queue_one_away_reply(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
     """Each worker stores a message of the conversation, then queues the reply to it."""
     away = AwaySettings(reply=REPLY, office_hours=HOURS, holidays=[])
     conversation_id = new_id()
@@ -420,7 +425,7 @@ async def test_two_workers_at_once_queue_one_reply(committed_uow: UnitOfWorkFact
     ids=["off", "always open", "closed"],
 )
 @pytest.mark.usefixtures("line")
-async def test_batch_needs_one_more_statement_only_while_replies_are_sent(
+async def test_batch_needs_one_more_statement_only_if_away_replies_are_sent(
     session: AsyncSession,
     engine: AsyncEngine,
     new_uow: UnitOfWorkFactory,
@@ -438,7 +443,7 @@ async def test_batch_needs_one_more_statement_only_while_replies_are_sent(
         return len(seen)
 
     without = await statements(0)
-    session.add(company(**changes))
+    session.add(company_settings(**changes))
     await session.commit()
 
     assert await statements(200) == without + added

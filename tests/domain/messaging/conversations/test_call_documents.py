@@ -22,75 +22,75 @@ def events_of(call_id: str) -> list[ProviderEvent]:
 EVENTS = events_of(CALL)
 
 
-def outcome(events: list[ProviderEvent]) -> tuple[dict[str, Any], tuple[int, str]]:
-    known: dict[str, Any] = {}
+def merge_events(events: list[ProviderEvent]) -> tuple[dict[str, Any], tuple[int, str]]:
+    facts: dict[str, Any] = {}
     status = (0, "unknown")
     for event in events:
         assert event.call is not None
-        known = merge_call(known, event.call, event_at=event.created_at)
+        facts = merge_call(facts, event.call, event_at=event.created_at)
         status = max(status, rank_status(event.call, event.type))
-    return known, status
+    return facts, status
 
 
-def test_the_samples_report_one_call_in_many_ways() -> None:
+def test_samples_contain_many_events_of_one_call() -> None:
     assert len(EVENTS) > 8
     assert len({event.type for event in EVENTS}) > 6
 
 
 @given(st.permutations(EVENTS), st.lists(st.sampled_from(EVENTS), max_size=6))
-def test_order_and_repetition_do_not_matter(
+def test_events_merge_alike_in_any_order_and_repeated(
     order: list[ProviderEvent], again: list[ProviderEvent]
 ) -> None:
-    assert outcome(order + again) == outcome(EVENTS)
+    assert merge_events(order + again) == merge_events(EVENTS)
 
 
-def test_events_of_one_system_give_the_same_call_in_every_order() -> None:
+def test_events_of_one_api_version_merge_alike_in_every_order() -> None:
     dated = [event for event in EVENTS if event.api_version == "2026-03-30"]
 
     assert len(dated) == 7
-    expected = outcome(dated)
-    assert all(outcome(list(order)) == expected for order in itertools.permutations(dated))
+    expected = merge_events(dated)
+    assert all(merge_events(list(order)) == expected for order in itertools.permutations(dated))
 
 
-def test_every_pair_commutes() -> None:
+def test_every_pair_of_events_merges_alike_in_both_orders() -> None:
     for first, second in itertools.permutations(EVENTS, 2):
-        assert outcome([first, second]) == outcome([second, first])
+        assert merge_events([first, second]) == merge_events([second, first])
 
 
-def test_what_is_known_in_the_end() -> None:
-    known, status = outcome(EVENTS)
+def test_all_events_together_describe_the_whole_call() -> None:
+    facts, status = merge_events(EVENTS)
 
     assert status == (5, "completed")
-    assert began_at(known) == datetime.fromisoformat("2026-11-20T16:10:00.221Z")
-    assert known["duration_seconds"] == 155
-    assert known["external"] == ["+16175550123"]
-    assert known["own"] == ["+16175550100"]
-    assert known["menu"][0]["name"] == "Estimates"
-    assert len(known["recordings"]) == 2, "the one that both systems report counts once"
-    assert known["summary"]["next_steps"] == ["Send a revised estimate by Friday."]
-    assert len(known["transcript"]) == 2
-    assert known["is_missed"] is False
+    assert began_at(facts) == datetime.fromisoformat("2026-11-20T16:10:00.221Z")
+    assert facts["duration_seconds"] == 155
+    assert facts["external"] == ["+16175550123"]
+    assert facts["own"] == ["+16175550100"]
+    assert facts["menu"][0]["name"] == "Estimates"
+    assert len(facts["recordings"]) == 2, "a recording that both systems report counts once"
+    assert facts["summary"]["next_steps"] == ["Send a revised estimate by Friday."]
+    assert len(facts["transcript"]) == 2
+    assert facts["is_missed"] is False
 
 
 @pytest.mark.parametrize("name", ["call.summary.completed", "call.transcript.completed"])
-def test_a_summary_alone_is_a_stub_placed_by_its_event(name: str) -> None:
-    known, status = outcome([parse_event(sample(f"2026-03-30/{name}"))])
+def test_summary_without_its_call_is_dated_by_its_event(name: str) -> None:
+    facts, status = merge_events([parse_event(sample(f"2026-03-30/{name}"))])
 
     assert status == (0, "unknown")
-    assert began_at(known) is not None
+    assert began_at(facts) is not None
 
 
-def test_a_missed_call_with_its_voicemail() -> None:
-    known, status = outcome(events_of("ACb60a898d2afd2e7d354177f027ae5195"))
+def test_missed_call_keeps_its_voicemail() -> None:
+    facts, status = merge_events(events_of("ACb60a898d2afd2e7d354177f027ae5195"))
 
     assert status[0] == 5
-    assert known["is_missed"] is True
-    assert known["has_voicemail"] is True
-    assert known["voicemail"]["transcript"].startswith("Hi, it is Dana")
+    assert facts["is_missed"] is True
+    assert facts["has_voicemail"] is True
+    assert facts["voicemail"]["transcript"].startswith("Hi, it is Dana")
 
 
-def test_a_late_ringing_does_not_take_an_answered_call_back() -> None:
+def test_late_ringing_event_does_not_change_an_answered_call() -> None:
     ringing = parse_event(sample("2026-03-30/call.ringing"))
     completed = parse_event(sample("2026-03-30/call.completed"))
 
-    assert outcome([completed, ringing])[1] == (5, "answered")
+    assert merge_events([completed, ringing])[1] == (5, "answered")

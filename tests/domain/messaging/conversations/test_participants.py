@@ -16,7 +16,7 @@ from tests.domain.inbound.webhook_events.support import (
     rows,
     store,
 )
-from tests.domain.messaging.sends.ledger import Ledger, after, told
+from tests.domain.messaging.sends.ledger import Ledger, after, message_facts
 from tests.domain.provider.openphone.samples import sample
 from tests.factories import make_line, number
 from tests.locks import blocked
@@ -39,11 +39,11 @@ async def _outgoing(ledger: Ledger) -> list[datetime | None]:
     return [row.last_outgoing_at for row in found]
 
 
-async def test_claimed_message_does_not_count_until_it_is_accepted(
+async def test_message_does_not_count_as_contact_until_it_is_accepted(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     before = await _outgoing(ledger)
 
     await ledger.accept(claimed, at=after(2))
@@ -54,34 +54,36 @@ async def test_claimed_message_does_not_count_until_it_is_accepted(
 
 async def test_refused_message_does_not_count(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
     await ledger.answer(claimed, AnswerKind.REFUSED, code="invalid_number", http_status=400)
 
     assert await _outgoing(ledger) == [None]
 
 
-async def test_acceptance_that_is_recorded_late_moves_nothing_back(
+async def test_acceptance_recorded_late_does_not_move_the_time_back(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
-    await ledger.report(told(message_id="AC9", body="From the app", at=after(60)))
+    (claimed,) = await ledger.begin_calls()
+    await ledger.report(message_facts(message_id="AC9", body="From the app", at=after(60)))
 
     await ledger.accept(claimed, at=after(2))
 
     assert await _outgoing(ledger) == [after(60)]
 
 
-async def test_message_of_a_colleague_in_the_app_counts(new_uow: UnitOfWorkFactory) -> None:
+async def test_message_sent_in_the_provider_app_counts_as_contact(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow, people=0)
 
-    await ledger.report(told(body="From the app", at=after(-86_400)))
+    await ledger.report(message_facts(body="From the app", at=after(-86_400)))
 
     assert await _outgoing(ledger) == [after(-86_400)]
 
 
-async def test_answer_is_noted_and_an_older_one_moves_nothing_back(
+async def test_reply_sets_the_time_and_an_older_reply_does_not_move_it_back(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
@@ -94,7 +96,7 @@ async def test_answer_is_noted_and_an_older_one_moves_nothing_back(
     ]
 
 
-async def test_known_message_does_not_wait_again_in_a_new_conversation(
+async def test_known_message_does_not_make_a_new_conversation_wait(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
@@ -110,7 +112,7 @@ async def test_known_message_does_not_wait_again_in_a_new_conversation(
 
 
 @pytest.mark.parametrize(("direction", "is_contact"), [("outgoing", True), ("incoming", False)])
-async def test_call_to_the_person_is_a_contact_and_theirs_is_no_answer(
+async def test_outgoing_call_counts_as_contact_and_incoming_call_is_not_a_reply(
     session: AsyncSession, new_uow: UnitOfWorkFactory, direction: str, *, is_contact: bool
 ) -> None:
     await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
@@ -127,7 +129,7 @@ async def test_call_to_the_person_is_a_contact_and_theirs_is_no_answer(
     ]
 
 
-async def test_conversation_shows_both(
+async def test_conversation_of_the_api_shows_both_times(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
@@ -143,7 +145,7 @@ async def test_replies_and_records_of_acceptances_do_not_deadlock(
     committed_db: AsyncEngine, committed_uow: UnitOfWorkFactory
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=2)
-    claimed = sorted(await ledger.called(), key=lambda one: one.phone, reverse=True)
+    claimed = sorted(await ledger.begin_calls(), key=lambda one: one.phone, reverse=True)
     # The table now has the conversations in the reverse order of the locks.
     await ledger.run(
         "UPDATE conversation SET created_at = created_at WHERE phone = :phone", phone=number(0)
@@ -160,7 +162,7 @@ async def test_replies_and_records_of_acceptances_do_not_deadlock(
 
     async def record() -> None:
         async with committed_uow() as uow:
-            # A plan that reads the conversations in the order of the table.
+            # These settings force a plan that reads the conversations in the order of the table.
             for plan in ("nestloop", "mergejoin", "indexscan", "bitmapscan"):
                 await uow.session.execute(text(f"SET LOCAL enable_{plan} = off"))
             await recording.record_answers(uow, answers, now=NOW)
@@ -185,7 +187,7 @@ async def test_replies_and_records_of_acceptances_do_not_deadlock(
     assert await _outgoing(ledger) == [NOW, NOW]
 
 
-async def conversation_without_contact(session: AsyncSession) -> None:
+async def add_conversation_without_contact(session: AsyncSession) -> None:
     line = await make_line(session)
     session.add(
         Conversation(line_id=line.id, phone=number(1), last_activity_at=NOW, created_at=NOW)
@@ -204,7 +206,7 @@ async def owners(session: AsyncSession) -> list[str]:
 async def test_conversation_is_given_to_the_new_contact_of_its_number(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    await conversation_without_contact(session)
+    await add_conversation_without_contact(session)
 
     await client.post("/v1/contacts", json={"phone": number(2)})
     before = await owners(session)
@@ -217,7 +219,7 @@ async def test_conversation_is_given_to_the_new_contact_of_its_number(
 async def test_conversation_is_given_to_the_contact_that_takes_its_number(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    await conversation_without_contact(session)
+    await add_conversation_without_contact(session)
     contact = (await client.post("/v1/contacts", json={"phone": number(2)})).json()
 
     await client.patch(f"/v1/contacts/{contact['id']}", json={"phone": number(1)})
@@ -225,12 +227,12 @@ async def test_conversation_is_given_to_the_contact_that_takes_its_number(
     assert await owners(session) == [number(1)]
 
 
-async def test_conversation_is_given_to_a_contact_that_comes_back(
+async def test_conversation_is_given_to_a_contact_that_is_created_again(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     contact = (await client.post("/v1/contacts", json={"phone": number(1)})).json()
     await client.delete(f"/v1/contacts/{contact['id']}")
-    await conversation_without_contact(session)
+    await add_conversation_without_contact(session)
 
     await client.post("/v1/contacts", json={"phone": number(1)})
 

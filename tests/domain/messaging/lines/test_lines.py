@@ -1,4 +1,4 @@
-"""Lines, with the database."""
+"""Lines in the database: create, change, unblock, list, count and read from the provider."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -52,7 +52,7 @@ MIDNIGHT = datetime.fromisoformat("2026-11-25T00:00:00-05:00")
 
 
 class Workspace:
-    """A provider that lists these numbers, or raises this error."""
+    """A fake provider that lists these numbers, or raises this error."""
 
     def __init__(self, *numbers: OwnNumber, failure: Exception | None = None) -> None:
         self.numbers = list(numbers)
@@ -64,7 +64,9 @@ class Workspace:
         return self.numbers
 
 
-def own(phone_number_id: str, line_number: str = NUMBER, name: str | None = "Main") -> OwnNumber:
+def own_number(
+    phone_number_id: str, line_number: str = NUMBER, name: str | None = "Main"
+) -> OwnNumber:
     return OwnNumber(
         phone_number_id=phone_number_id,
         number=line_number,
@@ -74,7 +76,7 @@ def own(phone_number_id: str, line_number: str = NUMBER, name: str | None = "Mai
     )
 
 
-async def add(new_uow: UnitOfWorkFactory, **values: object) -> CountedLine:
+async def add_line(new_uow: UnitOfWorkFactory, **values: object) -> CountedLine:
     body = LineCreate.model_validate({"phone_number_id": "PN1", "number": NUMBER, **values})
     async with new_uow() as uow:
         return await lines.create_line(uow, body, resend_unclear=False, times=TIMES, now=NOW)
@@ -88,21 +90,23 @@ async def sync(new_uow: UnitOfWorkFactory, *numbers: OwnNumber) -> list[CountedL
         )
 
 
-async def test_new_line_has_the_defaults(new_uow: UnitOfWorkFactory) -> None:
-    shown = LineRead.of(await add(new_uow))
+async def test_new_line_has_the_default_settings(new_uow: UnitOfWorkFactory) -> None:
+    shown = LineRead.of(await add_line(new_uow))
 
     assert (shown.name, shown.daily_limit, shown.timezone) == (NUMBER, 125, "America/New_York")
     assert (shown.status, shown.blocked_reason, shown.resend_unclear) == ("active", None, False)
     assert (shown.sent_today, shown.remaining_today) == (0, 125)
 
 
-async def test_known_provider_id_is_refused_with_its_line(new_uow: UnitOfWorkFactory) -> None:
-    made = await add(new_uow)
+async def test_known_provider_id_is_refused_and_the_error_names_its_line(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    added = await add_line(new_uow)
 
     with pytest.raises(LineExistsError) as refusal:
-        await add(new_uow, number="+16175550101")
+        await add_line(new_uow, number="+16175550101")
 
-    assert refusal.value.extras == {"line_id": str(made.line.id)}
+    assert refusal.value.extras == {"line_id": str(added.line.id)}
 
 
 async def test_zone_that_the_database_does_not_know_is_refused(
@@ -117,16 +121,16 @@ async def test_zone_that_the_database_does_not_know_is_refused(
             await lines.create_line(uow, body, resend_unclear=True, times=TIMES, now=NOW)
 
 
-async def test_changes_leave_the_rest_and_nudge_the_queue(
+async def test_change_keeps_the_other_fields_and_nudges_the_queue(
     new_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
-    made = await add(new_uow, name="Main", daily_limit=10)
+    added = await add_line(new_uow, name="Main", daily_limit=10)
 
     async with new_uow() as uow:
         found = await lines.update_line(
             uow,
             LineUpdate(daily_limit=0, timezone="America/Chicago"),
-            line_id=made.line.id,
+            line_id=added.line.id,
             actor="a key",
             times=TIMES,
             now=NOW,
@@ -138,13 +142,13 @@ async def test_changes_leave_the_rest_and_nudge_the_queue(
 
 
 async def test_empty_change_changes_nothing(new_uow: UnitOfWorkFactory) -> None:
-    made = await add(new_uow)
+    added = await add_line(new_uow)
 
     async with new_uow() as uow:
         found = await lines.update_line(
             uow,
             LineUpdate(),
-            line_id=made.line.id,
+            line_id=added.line.id,
             actor="a key",
             times=TIMES,
             now=NOW + timedelta(hours=1),
@@ -153,7 +157,7 @@ async def test_empty_change_changes_nothing(new_uow: UnitOfWorkFactory) -> None:
     assert found.line.updated_at == NOW
 
 
-async def test_unblocked_line_sends_again(
+async def test_unblocked_line_is_active_and_nudges_the_queues(
     new_uow: UnitOfWorkFactory, session: AsyncSession, queue: RecordingQueue
 ) -> None:
     line = await make_line(session, status="blocked", blocked_reason="no credits", blocked_at=NOW)
@@ -169,7 +173,7 @@ async def test_unblocked_line_sends_again(
     assert set(queue.names) == {JobName.PROCESS_CAMPAIGN_QUEUE, JobName.SEND_MESSAGES}
 
 
-async def test_unblocking_ends_the_wait_the_trial_and_the_alert(
+async def test_unblock_ends_the_wait_the_trial_and_the_alert(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
     blocked = await make_line(session, status="blocked", probes=4, probe_at=NOW)
@@ -194,33 +198,33 @@ async def test_unblocking_ends_the_wait_the_trial_and_the_alert(
     assert {alert.resolved_at for alert in alerts} == {NOW}
 
 
-async def test_active_line_stays_when_unblocked(
+async def test_unblock_of_an_active_line_changes_nothing(
     new_uow: UnitOfWorkFactory, session: AsyncSession, queue: RecordingQueue
 ) -> None:
-    made = await add(new_uow)
+    added = await add_line(new_uow)
 
     async with new_uow() as uow:
-        await lines.unblock_line(uow, line_id=made.line.id, actor="a key", times=TIMES, now=NOW)
+        await lines.unblock_line(uow, line_id=added.line.id, actor="a key", times=TIMES, now=NOW)
 
     assert list(await session.scalars(select(AuditEntry))) == []
     assert queue.names == []
 
 
 async def test_unknown_line_is_not_found(new_uow: UnitOfWorkFactory) -> None:
-    nothing = new_id()
+    unknown_id = new_id()
     async with new_uow() as uow:
         for attempt in (
-            lines.get_line(uow, line_id=nothing, times=TIMES, now=NOW),
+            lines.get_line(uow, line_id=unknown_id, times=TIMES, now=NOW),
             lines.update_line(
-                uow, LineUpdate(name="x"), line_id=nothing, actor="x", times=TIMES, now=NOW
+                uow, LineUpdate(name="x"), line_id=unknown_id, actor="x", times=TIMES, now=NOW
             ),
-            lines.unblock_line(uow, line_id=nothing, actor="x", times=TIMES, now=NOW),
+            lines.unblock_line(uow, line_id=unknown_id, actor="x", times=TIMES, now=NOW),
         ):
             with pytest.raises(LineNotFoundError):
                 await attempt
 
 
-async def test_lines_come_newest_first_in_pages(
+async def test_lines_are_listed_newest_first_in_pages(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
     for position in range(3):
@@ -247,9 +251,9 @@ async def test_todays_messages_are_counted_in_the_lines_time_zone(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
     line = await make_line(session, daily_limit=3)
-    made: list[tuple[AttemptStatus, datetime | None, datetime | None]] = [
+    attempts: list[tuple[AttemptStatus, datetime | None, datetime | None]] = [
         (AttemptStatus.SENT, MIDNIGHT, None),
-        (AttemptStatus.DELIVERED, MIDNIGHT - timedelta(seconds=1), None),  # yesterday's
+        (AttemptStatus.DELIVERED, MIDNIGHT - timedelta(seconds=1), None),  # accepted yesterday
         (AttemptStatus.CLAIMED, None, None),
         (AttemptStatus.CALLING, None, NOW),
         (AttemptStatus.PARKED, None, MIDNIGHT - timedelta(seconds=599)),  # its window touches today
@@ -257,7 +261,7 @@ async def test_todays_messages_are_counted_in_the_lines_time_zone(
         (AttemptStatus.RELEASED, None, None),
         (AttemptStatus.REFUSED, None, NOW),
     ]
-    for position, (status, accepted_at, called_at) in enumerate(made):
+    for position, (status, accepted_at, called_at) in enumerate(attempts):
         session.add(
             SendAttempt(
                 line_id=line.id,
@@ -279,25 +283,25 @@ async def test_todays_messages_are_counted_in_the_lines_time_zone(
     assert (shown.sent_today, shown.remaining_today) == (4, 0)
 
 
-async def test_sync_adds_lines_and_leaves_what_was_set_here(new_uow: UnitOfWorkFactory) -> None:
-    made = await add(new_uow, name="Ours", daily_limit=7)
+async def test_sync_adds_lines_and_keeps_our_own_settings(new_uow: UnitOfWorkFactory) -> None:
+    added = await add_line(new_uow, name="Ours", daily_limit=7)
 
     found = await sync(
         new_uow,
-        own("PN1", "+16175550109", "Theirs"),
-        own("PN2", "+16175550102", None),
-        own("PN2", "+16175550102", None),
+        own_number("PN1", "+16175550109", "Theirs"),
+        own_number("PN2", "+16175550102", None),
+        own_number("PN2", "+16175550102", None),
     )
 
     known = {one.line.phone_number_id: one.line for one in found}
     assert known.keys() == {"PN1", "PN2"}
-    assert known["PN1"].id == made.line.id
+    assert known["PN1"].id == added.line.id
     assert (known["PN1"].name, known["PN1"].daily_limit) == ("Ours", 7)
     assert known["PN1"].number == "+16175550109"
     assert (known["PN2"].name, known["PN2"].resend_unclear) == ("+16175550102", False)
 
 
-async def test_sync_of_an_empty_workspace_gives_nothing(new_uow: UnitOfWorkFactory) -> None:
+async def test_sync_of_an_empty_workspace_adds_no_line(new_uow: UnitOfWorkFactory) -> None:
     assert await sync(new_uow) == []
 
 
@@ -310,19 +314,19 @@ async def test_sync_of_an_empty_workspace_gives_nothing(new_uow: UnitOfWorkFacto
         lambda: UnreadableEventError("no id"),
     ],
 )
-async def test_provider_that_gives_no_list_is_a_passing_failure(
+async def test_failure_to_list_the_provider_numbers_is_raised_as_unreadable(
     failure: Callable[[], Exception],
 ) -> None:
     with pytest.raises(LinesUnreadableError, match="OpenPhone"):
         await provider_lines.read_provider_numbers(Workspace(failure=failure()))
 
 
-async def test_unknown_line_is_added_when_its_number_is_reported(
+async def test_unknown_line_is_added_once_when_its_number_is_reported(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
     async with new_uow() as uow:
         without = await lines.ensure_line(uow, phone_number_id="PN1", number=None, now=NOW)
-        made = await lines.ensure_line(uow, phone_number_id="PN1", number=NUMBER, now=NOW)
+        added = await lines.ensure_line(uow, phone_number_id="PN1", number=NUMBER, now=NOW)
         again = await lines.ensure_line(uow, phone_number_id="PN1", number=NUMBER, now=NOW)
         by_id = await lines.find_line_by_provider_id(uow, phone_number_id="PN1")
         by_number = await lines.find_line_by_number(uow, numbers=["+16175550999", NUMBER])
@@ -331,5 +335,5 @@ async def test_unknown_line_is_added_when_its_number_is_reported(
     [stored] = await session.scalars(select(Line))
     assert without is None
     assert unknown is None
-    assert {line.id for line in (made, again, by_id, by_number) if line} == {stored.id}
+    assert {line.id for line in (added, again, by_id, by_number) if line} == {stored.id}
     assert (stored.number, stored.name) == (NUMBER, NUMBER)

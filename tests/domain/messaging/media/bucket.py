@@ -61,19 +61,19 @@ class Bucket:
     def _read(self, request: Request, path: str) -> Response:
         if path not in self.objects:
             return Response(status_code=404)
-        held = self.objects[path]
+        stored = self.objects[path]
         headers = {
             "etag": '"whole"',
             "last-modified": "Wed, 25 Nov 2026 15:00:00 GMT",
-            "content-length": str(len(held)),
+            "content-length": str(len(stored)),
         }
         if request.method == "HEAD":
             return Response(headers=headers)
         found = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("range", ""))
         if found is None:
-            return Response(held, headers=headers)
+            return Response(stored, headers=headers)
         start, end = int(found[1]), int(found[2]) + 1
-        part = held[start:end]
-        headers["content-range"] = f"bytes {start}-{start + len(part) - 1}/{len(held)}"
+        part = stored[start:end]
+        headers["content-range"] = f"bytes {start}-{start + len(part) - 1}/{len(stored)}"
         headers["content-length"] = str(len(part))
         return Response(part, 206, headers)

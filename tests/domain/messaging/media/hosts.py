@@ -1,4 +1,4 @@
-"""A media host on loopback that answers exactly the bytes that a test defines."""
+"""A media host on loopback that returns exactly the bytes that a test defines."""
 
 import asyncio
 import contextlib
@@ -24,13 +24,13 @@ class Request:
 
 @dataclass
 class MediaHost:
-    """Answers of each path in order; the last one is repeated. Other paths answer 404."""
+    """Returns the responses of each path in order and repeats the last; other paths return 404."""
 
     port: int = 0
     replies: dict[str, list[bytes]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     silent: set[str] = field(default_factory=set)
-    """Paths that are never answered."""
+    """Paths that never get a response."""
     name: str = "127.0.0.1"
 
     def url(self, path: str) -> str:
@@ -72,7 +72,10 @@ async def media_host(name: str = "127.0.0.1", *, port: int = 0) -> AsyncIterator
 def reply(
     body: bytes = b"", *, status: int = 200, length: int | None = None, **headers: str
 ) -> bytes:
-    """Return an answer; ``length`` replaces the true Content-Length, -1 leaves it out."""
+    """Return an HTTP response.
+
+    ``length`` replaces the true Content-Length; -1 omits the header.
+    """
     lines = [f"HTTP/1.1 {status} Whatever", "Connection: close"]
     size = len(body) if length is None else length
     if size >= 0:
@@ -82,14 +85,14 @@ def reply(
 
 
 def in_chunks(*chunks: bytes, ends: bool = True) -> bytes:
-    """Return an answer in chunks, without a Content-Length."""
+    """Return an HTTP response in chunks, without a Content-Length."""
     head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
     body = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
     return head + body + (b"0\r\n\r\n" if ends else b"")
 
 
 class FakeResolver(AbstractResolver):
-    """Resolves names to the given addresses of the first look-up, the second, and so on."""
+    """Resolves each name to its list of addresses for the first look-up, the second, and so on."""
 
     def __init__(self, **names: list[list[str]]) -> None:
         self.answers = {name.replace("_", "."): looks for name, looks in names.items()}
@@ -107,4 +110,4 @@ class FakeResolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Do nothing: there are no resources."""
+        """Do nothing: the resolver has no resources."""

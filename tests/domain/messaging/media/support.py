@@ -26,8 +26,8 @@ from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.platform.database import UnitOfWorkFactory
 
 
-def half() -> float:
-    """Return 0.5, a jitter that halves every wait."""
+def half_jitter() -> float:
+    """Return 0.5, so that the jitter halves every wait."""
     return 0.5
 
 
@@ -44,7 +44,7 @@ async def receive(
     event_id: str | None = None,
     now: datetime = NOW,
 ) -> UUID:
-    """Apply an event of a message with these pictures; return the message's id.
+    """Apply an event that reports a message with these pictures; return the id of the message.
 
     A second call with another ``event_id`` reports the same message again.
     """
@@ -73,11 +73,11 @@ async def receive_call(
 async def receive_voicemail(
     session: AsyncSession, new_uow: UnitOfWorkFactory, url: str, *, event_id: str = "EVleft"
 ) -> None:
-    """Return the event of the voicemail of that call."""
+    """Apply the event that reports the voicemail of this call."""
     call_id = sample("2026-03-30/call.recording.completed")["data"]["resource"]["id"]
-    left = sample("2026-03-30/call.voicemail.completed")
-    left["data"]["resource"] |= {"callId": call_id, "recordingUrl": url}
-    await store(session, left, provider_event_id=event_id)
+    voicemail = sample("2026-03-30/call.voicemail.completed")
+    voicemail["data"]["resource"] |= {"callId": call_id, "recordingUrl": url}
+    await store(session, voicemail, provider_event_id=event_id)
     await apply(new_uow)
 
 
@@ -89,7 +89,7 @@ async def fetches(session: AsyncSession) -> list[dict[str, Any]]:
 async def fetch_due(
     new_uow: UnitOfWorkFactory, host: MediaHost, folder: Path, *, now: datetime = NOW
 ) -> int:
-    """Run the fetches that are due at this time once, as a worker does; return their number."""
+    """Run once, as a worker does, the fetches that are due at ``now``; return their number."""
     store = MediaStore(folder)
     policy = AddressPolicy(loopback_ports={host.port})
     async with Downloader(policy, provider_url=host.url("")) as downloader:
@@ -98,7 +98,7 @@ async def fetch_due(
         for one in claimed:
             outcome = await fetching.fetch_file(one, downloader=downloader, store=store)
             async with new_uow() as uow:
-                await fetching.record_fetch(uow, one, outcome, now=now, jitter=half)
+                await fetching.record_fetch(uow, one, outcome, now=now, jitter=half_jitter)
     return len(claimed)
 
 

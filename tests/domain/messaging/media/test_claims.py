@@ -9,7 +9,7 @@ from crm_api.domain.messaging.media import fetching
 from crm_api.platform.database import UnitOfWorkFactory
 
 
-async def test_two_workers_never_hold_the_same_fetch(
+async def test_workers_never_claim_the_same_fetch(
     committed_db: AsyncEngine, committed_uow: UnitOfWorkFactory
 ) -> None:
     async with committed_db.begin() as connection:

@@ -31,7 +31,7 @@ async def host() -> AsyncIterator[MediaHost]:
 
 
 async def fetch(host: MediaHost, url: str, **options: Any) -> tuple[DownloadedFile, bytes]:
-    """Download with loopback allowed at the host's port, as with the sandbox."""
+    """Download with loopback allowed at the host's port, as the sandbox setting does."""
     options.setdefault("provider_url", host.url(""))
     policy = options.pop("policy", AddressPolicy(loopback_ports={host.port}))
     limit = options.pop("limit", LIMIT)
@@ -47,7 +47,7 @@ async def refusal(host: MediaHost, url: str, **options: Any) -> tuple[str, bool]
     return refused.value.code, refused.value.is_final
 
 
-async def test_file_is_written_down_with_its_hash(host: MediaHost) -> None:
+async def test_file_is_downloaded_with_its_hash(host: MediaHost) -> None:
     url = host.serve("/1", reply(PICTURE))
 
     received, written = await fetch(host, url)
@@ -58,7 +58,7 @@ async def test_file_is_written_down_with_its_hash(host: MediaHost) -> None:
     assert PICTURE.startswith(received.head)
 
 
-async def test_file_that_comes_in_chunks_is_whole(host: MediaHost) -> None:
+async def test_file_sent_in_chunks_is_complete(host: MediaHost) -> None:
     url = host.serve("/1", in_chunks(SOUND[:5000], SOUND[5000:]))
 
     _, written = await fetch(host, url)
@@ -66,7 +66,7 @@ async def test_file_that_comes_in_chunks_is_whole(host: MediaHost) -> None:
     assert written == SOUND
 
 
-async def test_address_is_asked_for_as_it_was_written(host: MediaHost) -> None:
+async def test_encoded_address_is_requested_unchanged(host: MediaHost) -> None:
     path = "/a%2Fb/c%20d.jpg?sig=A%2bb%3D%3d&x=%7E~&y=1+2"
     url = host.serve(path, reply(PICTURE))
 
@@ -75,7 +75,7 @@ async def test_address_is_asked_for_as_it_was_written(host: MediaHost) -> None:
     assert host.paths == [path]
 
 
-async def test_address_that_is_not_encoded_is_requested_encoded(host: MediaHost) -> None:
+async def test_unencoded_address_is_requested_encoded(host: MediaHost) -> None:
     host.serve("/Fa%C3%A7ade%201.jpg", reply(PICTURE))
 
     _, written = await fetch(host, host.url("/Façade 1.jpg"))
@@ -113,7 +113,7 @@ async def test_three_redirects_are_followed_and_a_fourth_is_not(host: MediaHost)
         ("http://media.example.com:6379/", "forbidden_port"),
     ],
 )
-async def test_redirect_to_where_nothing_may_be_fetched_is_refused(
+async def test_redirect_to_a_forbidden_address_is_refused(
     host: MediaHost, location: str, code: str
 ) -> None:
     url = host.serve("/1", reply(status=302, location=location))
@@ -123,7 +123,7 @@ async def test_redirect_to_where_nothing_may_be_fetched_is_refused(
     assert host.paths == ["/1"]
 
 
-async def test_loopback_in_another_writing_is_refused(host: MediaHost) -> None:
+async def test_loopback_in_another_notation_is_refused(host: MediaHost) -> None:
     url = host.serve("/1", reply(status=302, location="http://0x7f.0.0.1/"))
 
     assert await refusal(host, url) == ("forbidden_address", True)
@@ -135,7 +135,7 @@ async def test_redirect_without_an_address_is_tried_again_later(host: MediaHost)
     assert await refusal(host, url) == ("bad_redirect", False)
 
 
-class OnlyTheSecond(AddressPolicy):
+class SecondLoopbackOnly(AddressPolicy):
     """Treats 127.0.0.2 as public and 127.0.0.1 as private; a test can connect to both."""
 
     def allows(self, address: IPv4Address | IPv6Address, port: int) -> bool:
@@ -143,11 +143,11 @@ class OnlyTheSecond(AddressPolicy):
 
 
 async def test_host_that_changes_its_address_between_lookups_is_refused() -> None:
-    """DNS rebinding: the checked address is the one connected to, and each request checks again."""
+    """DNS rebinding: a request connects to the address that it checked; each request checks."""
     async with media_host("127.0.0.2") as good:
         names = FakeResolver(rebinds_example=[["127.0.0.2"], ["127.0.0.1"]])
         good.serve("/1", reply(PICTURE))
-        policy = OnlyTheSecond(loopback_ports={good.port})
+        policy = SecondLoopbackOnly(loopback_ports={good.port})
         url = f"http://rebinds.example:{good.port}/1"
 
         _, written = await fetch(good, url, policy=policy, resolver=names)
@@ -163,7 +163,7 @@ async def test_host_that_redirects_to_itself_at_another_address_is_refused() -> 
     async with media_host("127.0.0.2") as good:
         names = FakeResolver(rebinds_example=[["127.0.0.2"], ["127.0.0.1"]])
         good.serve("/1", reply(status=302, location="/2"))
-        policy = OnlyTheSecond(loopback_ports={good.port})
+        policy = SecondLoopbackOnly(loopback_ports={good.port})
 
         refused = await refusal(
             good, f"http://rebinds.example:{good.port}/1", policy=policy, resolver=names
@@ -187,7 +187,7 @@ async def test_unknown_host_is_tried_again_later(host: MediaHost) -> None:
     )
 
 
-async def test_proxy_of_the_environment_is_not_used(
+async def test_proxy_in_the_environment_is_not_used(
     host: MediaHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
@@ -199,7 +199,7 @@ async def test_proxy_of_the_environment_is_not_used(
 
 
 @pytest.mark.parametrize("answer", [reply(b"x" * 60, length=60), in_chunks(b"x" * 40, b"x" * 20)])
-async def test_file_that_is_too_large_is_cut_off(host: MediaHost, answer: bytes) -> None:
+async def test_download_stops_at_the_limit(host: MediaHost, answer: bytes) -> None:
     url = host.serve("/1", answer)
     into = io.BytesIO()
 
@@ -213,7 +213,7 @@ async def test_file_that_is_too_large_is_cut_off(host: MediaHost, answer: bytes)
     assert len(into.getvalue()) <= 59
 
 
-async def test_file_of_exactly_the_limit_is_taken(host: MediaHost) -> None:
+async def test_file_of_exactly_the_limit_is_downloaded(host: MediaHost) -> None:
     url = host.serve("/1", reply(b"x" * 60))
 
     received, _ = await fetch(host, url, limit=60)
@@ -236,7 +236,7 @@ async def test_file_of_exactly_the_limit_is_taken(host: MediaHost) -> None:
         (b"", ("unreachable", False)),
     ],
 )
-async def test_answer_that_gives_no_file_says_why(
+async def test_response_without_a_complete_file_is_refused_with_its_code(
     host: MediaHost, answer: bytes, outcome: tuple[str, bool]
 ) -> None:
     url = host.serve("/1", answer)
@@ -244,7 +244,7 @@ async def test_answer_that_gives_no_file_says_why(
     assert await refusal(host, url) == outcome
 
 
-async def test_host_that_says_nothing_is_given_up(host: MediaHost) -> None:
+async def test_host_that_never_responds_times_out(host: MediaHost) -> None:
     host.silent.add("/1")
 
     async with asyncio.timeout(10):
@@ -260,7 +260,7 @@ async def test_string_that_is_not_an_address_is_refused(host: MediaHost, url: st
     assert await refusal(host, url) == ("bad_address", True)
 
 
-async def test_only_the_provider_gets_its_key(host: MediaHost) -> None:
+async def test_api_key_is_sent_only_to_the_provider(host: MediaHost) -> None:
     async with media_host("127.0.0.2", port=host.port) as other:
         host.serve("/own", reply(status=302, location=other.url("/1")))
         other.serve("/1", reply(PICTURE))
@@ -272,7 +272,7 @@ async def test_only_the_provider_gets_its_key(host: MediaHost) -> None:
         assert [one.headers.get("authorization") for one in other.requests] == [None, None]
 
 
-async def test_key_is_not_for_another_port_of_the_providers_host(host: MediaHost) -> None:
+async def test_api_key_is_not_sent_to_another_port_of_the_providers_host(host: MediaHost) -> None:
     url = host.serve("/1", reply(PICTURE))
 
     await fetch(host, url, api_key="the provider's key", provider_url="http://127.0.0.1:1")
@@ -283,7 +283,7 @@ async def test_key_is_not_for_another_port_of_the_providers_host(host: MediaHost
     assert [one.headers.get("authorization") for one in host.requests] == [None, None]
 
 
-async def test_nothing_is_kept_between_requests(host: MediaHost) -> None:
+async def test_no_cookie_is_kept_between_requests(host: MediaHost) -> None:
     url = host.serve("/1", reply(PICTURE, set_cookie="id=1; Path=/"))
     policy = AddressPolicy(loopback_ports={host.port})
 

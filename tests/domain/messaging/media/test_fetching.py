@@ -24,7 +24,7 @@ from tests.domain.messaging.media.support import (
     add_line,
     fetch_due,
     fetches,
-    half,
+    half_jitter,
     objects,
     receive,
     receive_call,
@@ -62,7 +62,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "media"
 
 
-async def test_event_notes_its_files_in_its_own_transaction(
+async def test_files_of_an_event_are_queued_in_its_transaction(
     session: AsyncSession, new_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     items = [
@@ -75,8 +75,8 @@ async def test_event_notes_its_files_in_its_own_transaction(
 
     await apply(new_uow)
 
-    noted = await fetches(session)
-    assert [(one["kind"], one["url"][-1], one["status"]) for one in noted] == [
+    queued = await fetches(session)
+    assert [(one["kind"], one["url"][-1], one["status"]) for one in queued] == [
         ("picture", "1", "pending"),
         ("other", "2", "pending"),
         ("other", "3", "pending"),
@@ -84,10 +84,10 @@ async def test_event_notes_its_files_in_its_own_transaction(
     assert JobName.FETCH_MEDIA in queue.names
 
 
-async def test_odd_media_of_an_event_take_nothing_with_them(
+async def test_malformed_media_do_not_stop_their_event_or_other_files(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    odd: list[Any] = [
+    malformed: list[Any] = [
         None,
         7,
         [],
@@ -100,7 +100,7 @@ async def test_odd_media_of_an_event_take_nothing_with_them(
         {"url": "", "type": "image/png"},
         {"url": "https://media.example.com/good", "type": "IMAGE/PNG"},
     ]
-    await store(session, incoming("", media=odd))
+    await store(session, incoming("", media=malformed))
 
     await apply(new_uow)
 
@@ -111,7 +111,7 @@ async def test_odd_media_of_an_event_take_nothing_with_them(
     assert all(isinstance(url, str) and url for url in urls)
 
 
-async def test_event_that_fails_notes_nothing(
+async def test_failed_event_queues_no_file(
     session: AsyncSession, new_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     payload = incoming("", media=[{"url": "https://media.example.com/1"}])
@@ -124,7 +124,7 @@ async def test_event_that_fails_notes_nothing(
     assert JobName.FETCH_MEDIA not in queue.names
 
 
-async def test_event_that_comes_again_notes_nothing_new(
+async def test_event_received_twice_queues_its_file_once(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     for delivery in ("EV1", "EV2"):
@@ -135,7 +135,7 @@ async def test_event_that_comes_again_notes_nothing_new(
     assert len(await fetches(session)) == 1
 
 
-async def test_message_of_ours_has_nothing_fetched(
+async def test_files_of_our_own_messages_are_not_fetched(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     payload = incoming("", media=[{"url": "https://media.example.com/1"}])
@@ -151,7 +151,7 @@ async def test_message_of_ours_has_nothing_fetched(
     assert await fetches(session) == []
 
 
-async def test_address_longer_than_an_index_entry_is_noted(
+async def test_address_longer_than_an_index_entry_is_stored(
     session: AsyncSession, new_uow: UnitOfWorkFactory, host: MediaHost, folder: Path
 ) -> None:
     await receive(session, new_uow, "https://media.example.com/" + "x" * 9000)
@@ -230,7 +230,7 @@ async def test_recording_and_voicemail_of_a_call_are_stored(
         (reply(status=302, location="http://10.0.0.1/"), "forbidden_address"),
     ],
 )
-async def test_file_that_is_not_taken_is_refused_and_left_alone(
+async def test_unacceptable_file_is_refused_and_not_fetched_again(
     session: AsyncSession,
     new_uow: UnitOfWorkFactory,
     host: MediaHost,
@@ -266,7 +266,7 @@ async def test_recording_may_be_larger_than_a_picture(
     assert outcomes == {"recording": ("stored", None), "voicemail": ("refused", "too_large")}
 
 
-async def test_host_that_recovers_returns_the_file_at_the_next_attempt(
+async def test_file_is_stored_by_the_next_attempt_after_the_host_recovers(
     session: AsyncSession, new_uow: UnitOfWorkFactory, host: MediaHost, folder: Path
 ) -> None:
     await receive(session, new_uow, host.serve("/1", reply(status=500), reply(PICTURE)))
@@ -283,7 +283,7 @@ async def test_host_that_recovers_returns_the_file_at_the_next_attempt(
     assert (fetch["status"], fetch["error_code"], fetch["attempts"]) == ("stored", None, 2)
 
 
-async def test_file_that_stays_away_is_dead_after_the_last_attempt_with_an_alert(
+async def test_file_that_stays_missing_is_dead_after_the_last_attempt_with_an_alert(
     session: AsyncSession, new_uow: UnitOfWorkFactory, host: MediaHost, folder: Path
 ) -> None:
     await receive(session, new_uow, host.serve("/1", reply(status=404)))
@@ -307,11 +307,11 @@ async def test_file_that_stays_away_is_dead_after_the_last_attempt_with_an_alert
     assert await fetch_due(new_uow, host, folder, now=now + timedelta(days=9)) == 0
 
 
-async def test_waits_are_random_up_to_their_most() -> None:
+async def test_jitter_is_a_random_fraction() -> None:
     assert 0 <= fetching.random_fraction() < 1
 
 
-async def test_unreachable_store_does_not_refuse_the_file(
+async def test_file_is_fetched_again_after_the_store_was_unreachable(
     session: AsyncSession, new_uow: UnitOfWorkFactory, host: MediaHost, tmp_path: Path
 ) -> None:
     (tmp_path / "full").write_text("no directory")
@@ -327,10 +327,10 @@ async def test_unreachable_store_does_not_refuse_the_file(
 
 
 class Crashed(BaseException):
-    """The end of the process."""
+    """Raised at a failpoint in place of the end of the process."""
 
 
-async def test_crash_between_object_and_row_leaves_an_object_that_the_next_attempt_finds(
+async def test_object_stored_before_a_crash_is_used_by_the_next_attempt(
     session: AsyncSession, new_uow: UnitOfWorkFactory, host: MediaHost, folder: Path
 ) -> None:
     async def crash(step: str) -> None:
@@ -345,21 +345,21 @@ async def test_crash_between_object_and_row_leaves_an_object_that_the_next_attem
             await fetch_due(new_uow, host, folder)
     finally:
         failpoints.set_hook(None)
-    [open_still] = await fetches(session)
+    [after_the_crash] = await fetches(session)
     orphan = (folder / SHA[:2] / SHA).stat()
     during_the_lease = await fetch_due(new_uow, host, folder, now=NOW + timedelta(seconds=119))
     assert await rows(session, "SELECT 1 FROM media") == []
     await fetch_due(new_uow, host, folder, now=NOW + fetching.LEASE)
 
     [fetch] = await fetches(session)
-    assert open_still["status"] == "pending"
+    assert after_the_crash["status"] == "pending"
     assert during_the_lease == 0
     assert (fetch["status"], fetch["attempts"]) == ("stored", 2)
     assert objects(folder) == [SHA]
     assert (folder / SHA[:2] / SHA).stat().st_ino == orphan.st_ino
 
 
-async def test_file_that_ends_every_worker_is_given_up(
+async def test_file_that_crashes_every_worker_is_dead(
     session: AsyncSession, new_uow: UnitOfWorkFactory, host: MediaHost, folder: Path
 ) -> None:
     await receive(session, new_uow, host.serve("/1", reply(PICTURE)))
@@ -380,10 +380,12 @@ async def fail(new_uow: UnitOfWorkFactory, claimed: ClaimedFetch) -> None:
     """Record that a worker's attempt failed."""
     async with new_uow() as uow:
         error = FetchError("http_500", "The host answers 500.")
-        await fetching.record_fetch(uow, claimed, FetchResult(error=error), now=NOW, jitter=half)
+        await fetching.record_fetch(
+            uow, claimed, FetchResult(error=error), now=NOW, jitter=half_jitter
+        )
 
 
-async def test_worker_that_comes_back_late_changes_nothing(
+async def test_failure_recorded_after_the_lease_changes_nothing(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await receive(session, new_uow, "https://media.example.com/1")
@@ -400,7 +402,7 @@ async def test_worker_that_comes_back_late_changes_nothing(
     assert await rows(session, "SELECT 1 FROM alert") == []
 
 
-async def test_worker_from_before_a_retry_by_hand_removes_no_file(
+async def test_failure_recorded_after_a_manual_retry_does_not_change_the_stored_file(
     session: AsyncSession, new_uow: UnitOfWorkFactory, host: MediaHost, folder: Path
 ) -> None:
     await receive(session, new_uow, host.serve("/1", reply(PICTURE)))
@@ -416,16 +418,16 @@ async def test_worker_from_before_a_retry_by_hand_removes_no_file(
     assert (fetch["status"], fetch["attempts"]) == ("stored", late.attempts)
 
 
-async def test_defect_in_one_file_is_recorded_with_it(
+async def test_internal_error_is_recorded_with_its_file(
     session: AsyncSession, new_uow: UnitOfWorkFactory, host: MediaHost, folder: Path
 ) -> None:
-    async def divide(step: str) -> None:
+    async def raise_defect(step: str) -> None:
         if step == "media.stored":
             raise ZeroDivisionError
 
     await receive(session, new_uow, host.serve("/1", reply(PICTURE)))
 
-    failpoints.set_hook(divide)
+    failpoints.set_hook(raise_defect)
     try:
         await fetch_due(new_uow, host, folder)
     finally:
@@ -436,14 +438,14 @@ async def test_defect_in_one_file_is_recorded_with_it(
     assert fetch["last_error"] == "The download failed with an internal error (ZeroDivisionError)."
 
 
-async def test_retry_by_hand_starts_again_and_ends_the_alert(
+async def test_manual_retry_resets_the_attempts_and_resolves_the_alert(
     session: AsyncSession, new_uow: UnitOfWorkFactory, host: MediaHost, folder: Path
 ) -> None:
     await receive(session, new_uow, host.serve("/1", reply(PICTURE)))
     await session.execute(
         text(
             f"UPDATE media_fetch SET attempts = {fetching.MOST_ATTEMPTS - 1}"
-        )  # one attempt is left
+        )  # one attempt remains
     )
     await session.commit()
     host.replies["/1"] = [reply(status=404), reply(PICTURE)]
@@ -460,7 +462,7 @@ async def test_retry_by_hand_starts_again_and_ends_the_alert(
     assert alert["resolved_at"] == NOW
 
 
-async def test_all_of_one_error_are_retried_and_only_they(
+async def test_retry_of_a_status_and_error_takes_only_these_files(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await receive(session, new_uow, *(f"https://media.example.com/{i}" for i in range(4)))
@@ -481,7 +483,7 @@ async def test_all_of_one_error_are_retried_and_only_they(
             )
     await session.commit()
 
-    async def over() -> list[str]:
+    async def resolved_alerts() -> list[str]:
         query = "SELECT subject FROM alert WHERE resolved_at IS NOT NULL ORDER BY subject"
         return [row["subject"] for row in await rows(session, query)]
 
@@ -490,8 +492,8 @@ async def test_all_of_one_error_are_retried_and_only_they(
             return await media.retry_fetches(uow, status=status, error_code=code, now=NOW)
 
     assert await retry(FetchStatus.DEAD, "http_404") == 1
-    assert await over() == ["http_404"]
+    assert await resolved_alerts() == ["http_404"]
     assert await retry(FetchStatus.DEAD) == 1
-    assert await over() == ["http_404", "timeout"]
+    assert await resolved_alerts() == ["http_404", "timeout"]
     states = {one["url"][-1]: one["status"] for one in await fetches(session)}
     assert states == {"0": "pending", "1": "pending", "2": "refused", "3": "failed"}

@@ -31,13 +31,13 @@ KEPT = {
 
 
 @pytest.mark.parametrize(("name", "head"), KEPT.items(), ids=KEPT)
-def test_file_is_known_by_its_first_bytes(name: str, head: bytes) -> None:
+def test_file_type_is_recognised_by_its_first_bytes(name: str, head: bytes) -> None:
     assert type_of(head) == name
     assert extension_of(name) != ".bin"
 
 
 @pytest.mark.parametrize("begins", ["fffb9044", "fff384c4", "ffe384c4", "fffa9044", "fffd8444"])
-def test_sound_without_a_tag_is_known_by_its_first_frame(begins: str) -> None:
+def test_audio_without_a_tag_is_recognised_by_its_first_frame(begins: str) -> None:
     assert type_of(bytes.fromhex(begins) + REST) == "audio/mpeg"
 
 
@@ -64,7 +64,7 @@ def test_file_of_another_type_is_not_stored(head: bytes) -> None:
     assert type_of(head) is None
 
 
-def test_only_what_a_browser_shows_safely_is_shown_inline() -> None:
+def test_only_types_that_are_safe_in_a_browser_are_shown_inline() -> None:
     inline = {name for name in KEPT if is_shown_inline(name)}
 
     assert set(KEPT) - inline == {"application/pdf", "text/vcard"}

@@ -12,7 +12,7 @@ MEDIA = UUID(int=7)
 KEY = SECRET.encode()
 
 
-def made(seconds: int = 600) -> dict[str, str]:
+def make_link(seconds: int = 600) -> dict[str, str]:
     url, _ = links.make_media_link(
         KEY, media_id=MEDIA, base_url="https://crm.example.com", seconds=seconds, now=NOW
     )
@@ -20,8 +20,8 @@ def made(seconds: int = 600) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(url).query))
 
 
-def test_link_is_good_until_its_end_and_not_after() -> None:
-    link = made(600)
+def test_link_is_valid_until_its_expiry() -> None:
+    link = make_link(600)
 
     links.check_media_link(KEY, media_id=MEDIA, now=NOW + timedelta(seconds=599), **link)
     with pytest.raises(MediaLinkExpiredError, match=f"/v1/media/{MEDIA}/link"):
@@ -42,20 +42,20 @@ def test_link_is_good_until_its_end_and_not_after() -> None:
         {"signature": "é\ud800"},
     ],
 )
-def test_link_that_was_changed_is_refused(change: dict[str, str]) -> None:
+def test_changed_link_is_refused(change: dict[str, str]) -> None:
     with pytest.raises(MediaLinkInvalidError):
-        links.check_media_link(KEY, media_id=MEDIA, now=NOW, **(made() | change))
+        links.check_media_link(KEY, media_id=MEDIA, now=NOW, **(make_link() | change))
 
 
-def test_link_opens_no_other_file_and_no_other_installation() -> None:
+def test_link_is_refused_for_another_file_or_installation() -> None:
     with pytest.raises(MediaLinkInvalidError):
-        links.check_media_link(KEY, media_id=UUID(int=8), now=NOW, **made())
+        links.check_media_link(KEY, media_id=UUID(int=8), now=NOW, **make_link())
     with pytest.raises(MediaLinkInvalidError):
-        links.check_media_link(b"another key", media_id=MEDIA, now=NOW, **made())
+        links.check_media_link(b"another key", media_id=MEDIA, now=NOW, **make_link())
 
 
-def test_one_character_of_the_signature_makes_a_difference() -> None:
-    link = made()
+def test_signature_with_one_changed_character_is_refused() -> None:
+    link = make_link()
     for place, character in enumerate(link["signature"][:-1]):
         other = "A" if character != "A" else "B"
         changed = link["signature"][:place] + other + link["signature"][place + 1 :]

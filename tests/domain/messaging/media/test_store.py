@@ -34,13 +34,13 @@ async def test_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert await read(store, 7, 8) == CONTENT[7:8]
 
 
-async def test_directory_is_closed_to_others(tmp_path: Path) -> None:
+async def test_only_the_owner_can_read_the_directory(tmp_path: Path) -> None:
     await put(MediaStore(tmp_path / "media"))
 
     assert stat.S_IMODE((tmp_path / "media").stat().st_mode) == 0o700
 
 
-async def test_file_that_is_there_is_not_written_again(tmp_path: Path) -> None:
+async def test_stored_file_is_not_written_again(tmp_path: Path) -> None:
     store = MediaStore(tmp_path)
     await put(store)
     before = (tmp_path / path_of(NAME)).stat()
@@ -51,8 +51,8 @@ async def test_file_that_is_there_is_not_written_again(tmp_path: Path) -> None:
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-async def test_file_of_another_size_is_written_over(tmp_path: Path) -> None:
-    """A partial object, for example after a full disk, is replaced."""
+async def test_stored_file_of_another_size_is_replaced(tmp_path: Path) -> None:
+    """The store replaces a partial object, which a full disk can leave."""
     store = MediaStore(tmp_path)
     await put(store)
     (tmp_path / path_of(NAME)).write_bytes(b"half")
@@ -71,7 +71,7 @@ async def test_missing_object_and_unreachable_store_are_different_errors(tmp_pat
         await put(MediaStore(tmp_path / "a file" / "media"))
 
 
-async def test_bucket_is_used_by_the_same_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_s3_address_in_the_setting_uses_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     large = CONTENT * 5
     name = hashlib.sha256(large).hexdigest()
     async with Bucket() as bucket:
@@ -90,8 +90,8 @@ async def test_bucket_is_used_by_the_same_setting(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(MediaStoreUnavailableError):
             await put(store)
 
-    place = "pictures/of/cracks/"
-    assert bucket.objects == {place + path_of(NAME): CONTENT, place + path_of(name): large}
+    prefix = "pictures/of/cracks/"
+    assert bucket.objects == {prefix + path_of(NAME): CONTENT, prefix + path_of(name): large}
     assert len(bucket.parts) == 2
     assert found == CONTENT[1000:1500]
     assert all(is_signed for _, _, is_signed in bucket.requests)

@@ -10,7 +10,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW, SECRET
 from tests.domain.campaigns.audiences import recipients, scheduled, written
-from tests.domain.messaging.sends.ledger import BODY, TIMES, Ledger, after, told
+from tests.domain.messaging.sends.ledger import BODY, TIMES, Ledger, after, message_facts
 from tests.factories import make_campaign, make_member, number
 from tests.fakes import RecordingQueue
 
@@ -27,7 +27,7 @@ KEY = SECRET.encode()
 
 
 async def learn(new_uow: UnitOfWorkFactory, *, seconds: float = 100) -> int:
-    """Evaluate all new failures; return the number of phone numbers."""
+    """Evaluate all new failures; return how many phone numbers they concern."""
     count = 0
     while True:
         async with new_uow() as uow:
@@ -39,10 +39,10 @@ async def learn(new_uow: UnitOfWorkFactory, *, seconds: float = 100) -> int:
 
 
 async def fail(ledger: Ledger, code: str, *, message_id: str, seconds: float = 5) -> None:
-    """Send the due message of a campaign and report that it failed with this code."""
-    (claimed,) = await ledger.called(limit=1, now=after(seconds - 5))
+    """Send the due message of a campaign, and report that the message failed with this code."""
+    (claimed,) = await ledger.begin_calls(limit=1, now=after(seconds - 5))
     await ledger.accept(claimed, message_id, at=after(seconds - 4), now=after(seconds - 4))
-    report = told(
+    report = message_facts(
         "failed",
         message_id=message_id,
         phone=claimed.phone,
@@ -53,9 +53,11 @@ async def fail(ledger: Ledger, code: str, *, message_id: str, seconds: float = 5
     await ledger.report(report, now=after(seconds))
 
 
-async def foreign(ledger: Ledger, code: str, *, message_id: str, seconds: float = 5) -> UUID:
-    """Report that a message from the provider's app failed with this code."""
-    report = told(
+async def report_app_failure(
+    ledger: Ledger, code: str, *, message_id: str, seconds: float = 5
+) -> UUID:
+    """Report that a message sent in the provider's app failed with this code."""
+    report = message_facts(
         "failed",
         message_id=message_id,
         body="On my way.",
@@ -90,7 +92,7 @@ async def next_campaign(ledger: Ledger, **values: Any) -> Ledger:
     return Ledger(ledger.new_uow, ledger.line, made)
 
 
-async def test_stop_list_of_the_provider_is_learned_from_the_failure(
+async def test_failure_by_the_providers_stop_list_opts_the_number_out(
     new_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -104,20 +106,20 @@ async def test_stop_list_of_the_provider_is_learned_from_the_failure(
 
     assert await flags(ledger) == {"opted_out"}
     (entry,) = await entries(ledger)
-    (message,) = await ledger.texts()
+    (message,) = await ledger.messages()
     assert (entry.action, entry.source, entry.actor) == ("opt_out", "provider", "provider")
     assert (entry.activity_id, entry.occurred_at) == (message.id, after(5))
     assert entry.evidence["error_code"] == "21610"
     assert entry.evidence["message_id"] == str(message.id)
-    member = await later.member()
-    assert (member.status, member.skip_reason) == ("skipped", "opted_out")
+    recipient = await later.recipient()
+    assert (recipient.status, recipient.skip_reason) == ("skipped", "opted_out")
 
 
-async def test_same_failure_reported_again_is_learned_once(new_uow: UnitOfWorkFactory) -> None:
+async def test_failure_reported_twice_appends_one_entry(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await fail(ledger, "21610", message_id="AC1")
     await learn(new_uow)
-    again = told("failed", updated_at=after(5), error_code="21610", at=after(1))
+    again = message_facts("failed", updated_at=after(5), error_code="21610", at=after(1))
 
     await ledger.report(again, now=after(9))
 
@@ -125,9 +127,11 @@ async def test_same_failure_reported_again_is_learned_once(new_uow: UnitOfWorkFa
     assert len(await entries(ledger)) == 1
 
 
-async def test_refusal_with_the_code_is_learned_too(new_uow: UnitOfWorkFactory) -> None:
+async def test_refusal_with_the_stop_list_code_opts_the_number_out(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.answer(claimed, AnswerKind.REFUSED, http_status=400, code="21610")
 
     await learn(new_uow)
@@ -135,11 +139,11 @@ async def test_refusal_with_the_code_is_learned_too(new_uow: UnitOfWorkFactory) 
     assert await flags(ledger) == {"opted_out"}
 
 
-async def test_failed_message_of_a_colleague_is_learned_from(
+async def test_failed_message_of_a_colleague_opts_the_number_out(
     new_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    message_id = await foreign(ledger, "21610", message_id="ACforeign")
+    message_id = await report_app_failure(ledger, "21610", message_id="ACforeign")
     assert JobName.LEARN_FROM_FAILURES in queue.names
 
     await learn(new_uow)
@@ -149,9 +153,9 @@ async def test_failed_message_of_a_colleague_is_learned_from(
     assert await flags(ledger) == {"opted_out"}
 
 
-async def test_failure_of_the_past_is_not_learned_from(new_uow: UnitOfWorkFactory) -> None:
+async def test_old_failure_changes_nothing(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    old = told(
+    old = message_facts(
         "failed",
         message_id="ACold",
         body="Hello",
@@ -167,7 +171,7 @@ async def test_failure_of_the_past_is_not_learned_from(new_uow: UnitOfWorkFactor
     assert await learn(new_uow) == 0
 
 
-async def test_opt_in_after_the_failure_wins(new_uow: UnitOfWorkFactory) -> None:
+async def test_opt_in_after_the_failure_prevents_the_opt_out(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await fail(ledger, "21610", message_id="AC1")
     async with new_uow() as uow:
@@ -194,7 +198,9 @@ async def opt_in(uow: UnitOfWork, *, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("code", ["30006", "21614"])
-async def test_landline_is_learned_from_one_failure(new_uow: UnitOfWorkFactory, code: str) -> None:
+async def test_one_failure_marks_the_number_as_a_landline(
+    new_uow: UnitOfWorkFactory, code: str
+) -> None:
     ledger = await Ledger.open(new_uow)
     await fail(ledger, code, message_id="AC1")
 
@@ -207,7 +213,7 @@ async def test_landline_is_learned_from_one_failure(new_uow: UnitOfWorkFactory, 
 
 
 @pytest.mark.parametrize("code", ["30006", "21614"])
-async def test_later_campaign_skips_a_landline_that_a_failure_showed(
+async def test_later_campaign_skips_a_landline_known_from_a_failure(
     session: AsyncSession, new_uow: UnitOfWorkFactory, code: str
 ) -> None:
     ledger = await Ledger.open(new_uow, people=2)
@@ -238,17 +244,15 @@ async def test_second_permanent_failure_makes_the_number_invalid(
     await learn(new_uow)
 
     assert await flags(ledger) == {"invalid_number"}
-    member = await third.member()
-    assert (member.status, member.skip_reason) == ("skipped", "invalid_number")
+    recipient = await third.recipient()
+    assert (recipient.status, recipient.skip_reason) == ("skipped", "invalid_number")
     assert await third.claim(now=after(60)) == []
     (entry,) = await ledger.rows("SELECT * FROM audit_log WHERE action = 'mark_number_invalid'")
     assert entry.detail == {"failures": 2}
 
 
 @pytest.mark.parametrize("code", ["30003", "30007", "30008", "0206400", "failed"])
-async def test_other_failures_say_nothing_about_the_number(
-    new_uow: UnitOfWorkFactory, code: str
-) -> None:
+async def test_other_failures_do_not_mark_the_number(new_uow: UnitOfWorkFactory, code: str) -> None:
     ledger = await Ledger.open(new_uow)
     await fail(ledger, code, message_id="AC1")
     second = await next_campaign(ledger)
@@ -259,25 +263,25 @@ async def test_other_failures_say_nothing_about_the_number(
     assert await ledger.rows("SELECT * FROM phone_lookup") == []
 
 
-async def test_after_a_person_ends_the_flag_two_more_failures_are_needed(
+async def test_removed_flag_is_set_again_only_after_two_more_failures(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory
 ) -> None:
     ledger = await Ledger.open(new_uow)
     for position, code in enumerate(("30006", "30006")):
-        await foreign(ledger, code, message_id=f"AC{position}", seconds=5 + position)
+        await report_app_failure(ledger, code, message_id=f"AC{position}", seconds=5 + position)
     await learn(new_uow)
-    member = await ledger.member()
-    contact = f"/v1/contacts/{member.contact_id}"
-    explain = f"/v1/campaigns/{ledger.campaign.id}/recipients/{member.contact_id}/explain"
+    recipient = await ledger.recipient()
+    contact = f"/v1/contacts/{recipient.contact_id}"
+    explain = f"/v1/campaigns/{ledger.campaign.id}/recipients/{recipient.contact_id}/explain"
     shown = (await client.get(contact)).json()
     explained = (await client.get(explain)).json()
 
     removed = await client.delete(f"{contact}/flags/invalid_number")
     after_removal = (await client.get(contact)).json()
-    await foreign(ledger, "30006", message_id="ACnext", seconds=200)
+    await report_app_failure(ledger, "30006", message_id="ACnext", seconds=200)
     await learn(new_uow, seconds=201)
     once = await flags(ledger)
-    await foreign(ledger, "30005", message_id="ACnext2", seconds=300)
+    await report_app_failure(ledger, "30005", message_id="ACnext2", seconds=300)
     await learn(new_uow, seconds=301)
 
     assert (shown["flags"], shown["line_type"]) == (["invalid_number"], "landline")
@@ -287,16 +291,16 @@ async def test_after_a_person_ends_the_flag_two_more_failures_are_needed(
     assert (once, await flags(ledger)) == (set(), {"invalid_number"})
 
 
-async def test_person_may_flag_a_number_as_invalid(
+async def test_invalid_number_flag_set_by_a_user_skips_the_recipient(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    member = await ledger.member()
+    recipient = await ledger.recipient()
 
     flagged = await client.post(
-        f"/v1/contacts/{member.contact_id}/flags", json={"flag": "invalid_number"}
+        f"/v1/contacts/{recipient.contact_id}/flags", json={"flag": "invalid_number"}
     )
 
     assert flagged.status_code == 201, flagged.text
-    member = await ledger.member()
-    assert (member.status, member.skip_reason) == ("skipped", "invalid_number")
+    recipient = await ledger.recipient()
+    assert (recipient.status, recipient.skip_reason) == ("skipped", "invalid_number")

@@ -1,4 +1,4 @@
-"""A running campaign for tests, with short methods to move its attempts and to read them."""
+"""A running campaign for tests, with short methods that change and read its attempts."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -43,7 +43,7 @@ BODY = "Hi there, this is Granite. Reply STOP to opt out."
 
 
 def after(seconds: float) -> datetime:
-    """Return the instant so many seconds after ``NOW``, at which every test begins."""
+    """Return the instant this many seconds after ``NOW``, the start of every test."""
     return NOW + timedelta(seconds=seconds)
 
 
@@ -58,7 +58,7 @@ async def note_reply(
     is_opt_out: bool = False,
     is_interested: bool = False,
 ) -> UUID | None:
-    """Mark the recipient to whose message a person replied; return the campaign."""
+    """Store a person's reply at the recipient to whose message it belongs; return the campaign."""
     found = await read_reply_contexts(uow, [(line_id, phone, at)], times=times)
     (to,) = found.replied_to
     if to is None:
@@ -74,7 +74,10 @@ async def note_reply(
 
 
 class Ledger:
-    """One running campaign on one line; another campaign is another ``Ledger`` on that line."""
+    """One running campaign on one line.
+
+    A test with two campaigns on one line opens two ``Ledger`` objects with that line.
+    """
 
     rules: RuleBook = NO_RULES
 
@@ -96,7 +99,7 @@ class Ledger:
         now: datetime = NOW,
         **campaign: Any,
     ) -> Self:
-        """Add the campaign, with contacts and recipients for ``people`` numbers, due at ``now``."""
+        """Add the campaign and one recipient, due at ``now``, for each of ``people`` numbers."""
         async with new_uow() as uow:
             line = line or await make_line(uow.session, daily_limit=line_limit, now=now)
             made = await make_campaign(uow.session, line=line, bodies=bodies, now=now, **campaign)
@@ -113,8 +116,8 @@ class Ledger:
 
     async def order(self, uow: UnitOfWork, *, now: datetime = NOW) -> ClaimOrder | None:
         """Return the order that the planner makes for this campaign; None if it may not send."""
-        made = await planning.plan_sends(uow, rules=self.rules, business=BUSINESS, now=now)
-        return next((item for item in made.orders if item.campaign_id == self.campaign.id), None)
+        plan = await planning.plan_sends(uow, rules=self.rules, business=BUSINESS, now=now)
+        return next((item for item in plan.orders if item.campaign_id == self.campaign.id), None)
 
     async def claim_in(
         self, uow: UnitOfWork, *, limit: int = 100, now: datetime = NOW
@@ -140,8 +143,8 @@ class Ledger:
             await gate.release_claims(uow, held_back, reason="gate", now=now)
         return passed
 
-    async def called(self, *, limit: int = 100, now: datetime = NOW) -> list[ClaimedAttempt]:
-        """Claim and pass the gate."""
+    async def begin_calls(self, *, limit: int = 100, now: datetime = NOW) -> list[ClaimedAttempt]:
+        """Claim recipients and pass the gate; return the attempts whose calls have begun."""
         return await self.gate(await self.claim(limit=limit, now=now), now=now)
 
     async def answer(
@@ -169,9 +172,9 @@ class Ledger:
             now=now,
         )
 
-    async def unclear(self, *, now: datetime = NOW, **answer: Any) -> ClaimedAttempt:
-        """Call one recipient; the call has no clear answer."""
-        (claimed,) = await self.called(limit=1, now=now)
+    async def make_unclear_attempt(self, *, now: datetime = NOW, **answer: Any) -> ClaimedAttempt:
+        """Call one recipient, and record that the call has no clear answer."""
+        (claimed,) = await self.begin_calls(limit=1, now=now)
         await self.answer(claimed, AnswerKind.UNCLEAR, code="timeout", now=now, **answer)
         return claimed
 
@@ -181,10 +184,10 @@ class Ledger:
                 uow, facts=facts, line_id=self.line.id, times=TIMES, now=now
             )
 
-    async def look(
+    async def look_up(
         self, *messages: MessageFacts, begun_at: datetime, list_lags: bool = False
     ) -> AttemptStatus:
-        """Apply a look-up of the only unknown attempt."""
+        """Read the only unknown attempt, and apply a look-up that found these messages."""
         async with self.new_uow() as uow:
             (unknown,) = await matching.list_unknown_attempts(uow, limit=10)
         return await self.conclude(unknown, *messages, begun_at=begun_at, list_lags=list_lags)
@@ -196,15 +199,15 @@ class Ledger:
         begun_at: datetime,
         list_lags: bool = False,
     ) -> AttemptStatus:
-        """Apply a look-up to a row that was read earlier."""
+        """Apply a look-up to an attempt that was read earlier."""
         look = LookUp(begun_at=begun_at, messages=messages, list_lags=list_lags)
         async with self.new_uow() as uow:
             return await settle.conclude_look_up(uow, unknown, look, times=TIMES, now=begun_at)
 
-    async def not_found(self) -> None:
+    async def conclude_not_found(self) -> None:
         """Apply two look-ups that find nothing to the only unknown attempt."""
-        assert await self.look(begun_at=after(700)) is AttemptStatus.UNKNOWN
-        assert await self.look(begun_at=after(800)) is AttemptStatus.NOT_FOUND
+        assert await self.look_up(begun_at=after(700)) is AttemptStatus.UNKNOWN
+        assert await self.look_up(begun_at=after(800)) is AttemptStatus.NOT_FOUND
 
     async def expire(self, *, now: datetime) -> int:
         async with self.new_uow() as uow:
@@ -235,30 +238,30 @@ class Ledger:
         (row,) = await self.attempts()
         return row
 
-    async def members(self) -> Sequence[Row[Any]]:
+    async def recipients(self) -> Sequence[Row[Any]]:
         """Return the campaign's recipients, ordered by number."""
         return await self.rows(
             "SELECT * FROM campaign_membership WHERE campaign_id = :id ORDER BY phone",
             id=self.campaign.id,
         )
 
-    async def member(self) -> Row[Any]:
-        (row,) = await self.members()
+    async def recipient(self) -> Row[Any]:
+        (row,) = await self.recipients()
         return row
 
-    async def texts(self) -> Sequence[Row[Any]]:
-        """Return the timeline, oldest first."""
+    async def messages(self) -> Sequence[Row[Any]]:
+        """Return every row of ``activity``, oldest first."""
         return await self.rows("SELECT * FROM activity ORDER BY created_at, id")
 
-    async def text(self) -> Row[Any]:
-        (row,) = await self.texts()
+    async def message(self) -> Row[Any]:
+        (row,) = await self.messages()
         return row
 
     async def alerts(self) -> set[str]:
         return {row.kind for row in await self.rows("SELECT kind FROM alert")}
 
 
-def told(
+def message_facts(
     status: str = "sent",
     *,
     message_id: str = "AC1",
@@ -270,7 +273,7 @@ def told(
     direction: str = "outgoing",
     user_id: str | None = None,
 ) -> MessageFacts:
-    """Return the facts that a webhook or a list reports about one message."""
+    """Return what a webhook or a list reports about one message."""
     return MessageFacts(
         provider_message_id=message_id,
         direction=direction,

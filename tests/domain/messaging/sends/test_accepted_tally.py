@@ -1,4 +1,4 @@
-"""A trigger counts accepted messages; the count always equals the rows."""
+"""A trigger keeps a tally of accepted messages; the tally always equals the stored attempts."""
 
 from datetime import timedelta
 
@@ -28,9 +28,9 @@ async def _line_used(ledger: Ledger) -> int:
     return used[ledger.line.id]
 
 
-async def test_count_follows_every_write(new_uow: UnitOfWorkFactory) -> None:
+async def test_tally_follows_every_write(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=6)
-    called = await ledger.called()
+    called = await ledger.begin_calls()
 
     for position, claimed in enumerate(called):
         at = NOW - timedelta(hours=9 * position)
@@ -50,9 +50,9 @@ async def test_count_follows_every_write(new_uow: UnitOfWorkFactory) -> None:
     assert await _line_used(ledger) == 3
 
 
-async def test_summed_up_count_is_the_same(new_uow: UnitOfWorkFactory) -> None:
+async def test_compacted_tally_has_the_same_totals(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=3)
-    for position, claimed in enumerate(await ledger.called()):
+    for position, claimed in enumerate(await ledger.begin_calls()):
         await ledger.accept(claimed, f"AC{position}")
     for _ in range(150):
         await ledger.run("UPDATE send_attempt SET accepted_at = NULL")
@@ -67,9 +67,11 @@ async def test_summed_up_count_is_the_same(new_uow: UnitOfWorkFactory) -> None:
     assert await ledger.rows(DIFFERENCES) == []
 
 
-async def test_only_one_transaction_sums_up_at_a_time(committed_uow: UnitOfWorkFactory) -> None:
+async def test_one_transaction_at_a_time_compacts_the_tally(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(committed_uow, people=1)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed, "AC0")
     await ledger.run(
         "INSERT INTO send_tally (line_id, campaign_id, quarter, texts) "
@@ -89,9 +91,9 @@ async def test_only_one_transaction_sums_up_at_a_time(committed_uow: UnitOfWorkF
     assert (after.rows, after.texts) == (1, 1)
 
 
-async def test_gate_rewrites_no_index(new_uow: UnitOfWorkFactory) -> None:
+async def test_gate_updates_no_index_entry(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=40)
-    # Few enough that their new row versions fit into the free space of each page.
+    # Eight rows are few enough that their new versions fit into the free space of each page.
     claimed = (await ledger.claim())[:8]
 
     async with new_uow() as uow:

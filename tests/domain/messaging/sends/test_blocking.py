@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, told
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, message_facts
 from tests.factories import make_line, number
 from tests.fakes import RecordingQueue
 from tests.locks import blocked
@@ -23,7 +23,7 @@ from crm_api.platform.jobs import JobName
 
 MINUTE = 60
 TRIAL = 10 * MINUTE
-"""Seconds after the beginning at which a blocked line goes on trial."""
+"""Seconds from the block of a line to its trial."""
 
 
 async def _refuse(ledger: Ledger, claimed: ClaimedAttempt, *, seconds: float = 0) -> None:
@@ -43,9 +43,9 @@ async def _open_on_trial(ledger: Ledger, *, seconds: float) -> None:
 
 
 async def _on_trial(new_uow: UnitOfWorkFactory, *, people: int = 4) -> Ledger:
-    """A line that was blocked at the beginning and is on trial."""
+    """Return a campaign whose line was blocked at the start and is now on trial."""
     ledger = await Ledger.open(new_uow, people=people)
-    (claimed,) = await ledger.called(limit=1)
+    (claimed,) = await ledger.begin_calls(limit=1)
     await _refuse(ledger, claimed)
     await _open_on_trial(ledger, seconds=TRIAL)
     return ledger
@@ -62,19 +62,19 @@ async def _alert(ledger: Ledger) -> Row[Any]:
 
 
 async def _probe(ledger: Ledger, *, seconds: float = TRIAL) -> ClaimedAttempt:
-    (claimed,) = await ledger.called(now=after(seconds))
+    (claimed,) = await ledger.begin_calls(now=after(seconds))
     return claimed
 
 
 @pytest.mark.parametrize(
     ("blocks", "minutes"), [(0, 10), (1, 20), (2, 40), (5, 320), (6, 360), (2_000, 360)]
 )
-async def test_refused_line_waits_longer_each_time_up_to_six_hours(
+async def test_wait_of_a_refused_line_doubles_up_to_six_hours(
     new_uow: UnitOfWorkFactory, blocks: int, minutes: int
 ) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.run("UPDATE line SET probes = :blocks", blocks=blocks)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
     await _refuse(ledger, claimed)
 
@@ -84,9 +84,9 @@ async def test_refused_line_waits_longer_each_time_up_to_six_hours(
     assert line.probe_at == NOW + timedelta(minutes=minutes)
 
 
-async def test_alert_says_what_to_do_and_when_it_is_tried(new_uow: UnitOfWorkFactory) -> None:
+async def test_alert_names_the_remedy_and_the_time_of_the_trial(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
     await _refuse(ledger, claimed)
 
@@ -97,11 +97,11 @@ async def test_alert_says_what_to_do_and_when_it_is_tried(new_uow: UnitOfWorkFac
     assert f"POST /v1/lines/{ledger.line.id}/unblock" in alert.detail
 
 
-async def test_calls_that_were_under_way_do_not_lengthen_the_wait(
+async def test_refusals_of_calls_under_way_do_not_lengthen_the_wait(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=3)
-    first, *others = await ledger.called()
+    first, *others = await ledger.begin_calls()
 
     await _refuse(ledger, first)
     for other in others:
@@ -112,11 +112,11 @@ async def test_calls_that_were_under_way_do_not_lengthen_the_wait(
     assert (await _alert(ledger)).times == 1
 
 
-async def test_line_opens_on_trial_when_its_wait_is_over_and_not_before(
+async def test_line_goes_on_trial_when_its_wait_is_over_and_not_before(
     new_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await _refuse(ledger, claimed)
     queue.jobs.clear()
     await _open_on_trial(ledger, seconds=TRIAL - 1)
@@ -181,10 +181,12 @@ async def test_refused_probe_blocks_for_longer(new_uow: UnitOfWorkFactory) -> No
     assert line.probe_at == after(TRIAL + 20 * MINUTE)
     assert (alert.times, alert.resolved_at) == (2, None)
     assert await ledger.claim(now=after(TRIAL + 60)) == []
-    assert {row.status for row in await ledger.members()} == {"pending"}
+    assert {row.status for row in await ledger.recipients()} == {"pending"}
 
 
-async def test_refused_recipient_says_nothing_about_the_line(new_uow: UnitOfWorkFactory) -> None:
+async def test_refused_recipient_does_not_change_the_trial_of_the_line(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await _on_trial(new_uow)
     probe = await _probe(ledger)
 
@@ -195,7 +197,7 @@ async def test_refused_recipient_says_nothing_about_the_line(new_uow: UnitOfWork
     assert len(await ledger.claim(now=after(TRIAL + 60))) == 1
 
 
-async def test_unclear_probe_is_waited_for(new_uow: UnitOfWorkFactory) -> None:
+async def test_trial_waits_for_an_unclear_probe(new_uow: UnitOfWorkFactory) -> None:
     ledger = await _on_trial(new_uow)
     probe = await _probe(ledger)
 
@@ -213,7 +215,9 @@ async def test_unclear_probe_that_was_accepted_closes_the_breaker(
     probe = await _probe(ledger)
     await ledger.answer(probe, AnswerKind.UNCLEAR, code="timeout", now=after(TRIAL))
 
-    await ledger.look(told(phone=probe.phone, at=after(TRIAL)), begun_at=after(TRIAL + 60))
+    await ledger.look_up(
+        message_facts(phone=probe.phone, at=after(TRIAL)), begun_at=after(TRIAL + 60)
+    )
     await _open_on_trial(ledger, seconds=TRIAL + 61)
 
     line = await _line(ledger)
@@ -225,7 +229,7 @@ async def test_acceptance_from_before_the_trial_does_not_close_the_breaker(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=3)
-    refused, late, _ = await ledger.called()
+    refused, late, _ = await ledger.begin_calls()
     await _refuse(ledger, refused)
     await _open_on_trial(ledger, seconds=TRIAL)
 
@@ -236,7 +240,7 @@ async def test_acceptance_from_before_the_trial_does_not_close_the_breaker(
     assert (await _line(ledger)).is_probing
 
 
-async def test_accepted_probe_leaves_a_line_blocked_that_was_blocked_meanwhile(
+async def test_accepted_probe_does_not_unblock_a_line_that_was_blocked_again(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await _on_trial(new_uow)
@@ -249,11 +253,11 @@ async def test_accepted_probe_leaves_a_line_blocked_that_was_blocked_meanwhile(
     assert (await _alert(ledger)).resolved_at is None
 
 
-async def test_refused_campaign_is_not_tried_and_its_line_goes_on(
+async def test_refused_campaign_gets_no_trial_and_its_line_stays_active(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
     await ledger.answer(claimed, AnswerKind.ACCOUNT_REFUSED, scope="campaign", reason="content")
     await _open_on_trial(ledger, seconds=10**6)
@@ -265,7 +269,7 @@ async def test_refused_campaign_is_not_tried_and_its_line_goes_on(
     assert f"POST /v1/campaigns/{campaign.id}/resume" in (await _alert(ledger)).detail
 
 
-async def test_reply_and_campaign_share_the_one_message_of_a_trial(
+async def test_manual_message_and_campaign_share_the_only_probe_of_a_trial(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=2)
@@ -281,7 +285,7 @@ async def test_reply_and_campaign_share_the_one_message_of_a_trial(
             now=NOW,
         )
 
-    async def claim_reply() -> list[ClaimedAttempt]:
+    async def claim_manual_message() -> list[ClaimedAttempt]:
         async with committed_uow() as uow:
             return await queued_claim.claim_queued(
                 uow, limit=10, times=TIMES, rules=NO_RULES, now=NOW
@@ -289,12 +293,12 @@ async def test_reply_and_campaign_share_the_one_message_of_a_trial(
 
     async with committed_uow() as uow:
         probe = (await ledger.claim_in(uow)).claimed
-        waiting = await blocked(committed_db, claim_reply())
+        waiting = await blocked(committed_db, claim_manual_message())
 
     assert (len(probe), await waiting) == (1, [])
 
 
-async def test_trial_of_one_line_leaves_the_others_alone(new_uow: UnitOfWorkFactory) -> None:
+async def test_trial_of_one_line_does_not_affect_other_lines(new_uow: UnitOfWorkFactory) -> None:
     await _on_trial(new_uow, people=1)
     async with new_uow() as uow:
         line = await make_line(
@@ -302,12 +306,12 @@ async def test_trial_of_one_line_leaves_the_others_alone(new_uow: UnitOfWorkFact
         )
     other = await Ledger.open(new_uow, people=4, line=line)
 
-    batch = await other.called(now=after(TRIAL))
+    batch = await other.begin_calls(now=after(TRIAL))
 
     assert [item.is_probe for item in batch] == [False] * 4
 
 
-async def test_lock_for_trials_takes_only_the_lines_on_trial_that_it_is_asked_for(
+async def test_lock_trials_locks_only_requested_lines_on_trial(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     async with new_uow() as uow:

@@ -1,4 +1,4 @@
-"""Carrier budgets limit the company's segments a day over all lines; the claim counts them."""
+"""Carrier budgets limit the company's segments per day over all lines; the claim counts them."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,7 +36,7 @@ DIFFERENCES = """
 """
 
 
-async def declare(new_uow: UnitOfWorkFactory, *, others: int = 0, **budgets: int) -> None:
+async def declare_budgets(new_uow: UnitOfWorkFactory, *, others: int = 0, **budgets: int) -> None:
     vendors = [{"name": "Reviews Inc", "daily_segments": others}] if others else []
     declared = {
         carrier: {"daily_segments": segments, "other_vendors": vendors}
@@ -44,11 +44,13 @@ async def declare(new_uow: UnitOfWorkFactory, *, others: int = 0, **budgets: int
     }
     values = {"id": 1, "carrier_budgets": declared, "updated_at": NOW}
     async with new_uow() as uow:
-        made = insert(CompanySettings).values(**values)
-        await uow.session.execute(made.on_conflict_do_update(index_elements=["id"], set_=values))
+        statement = insert(CompanySettings).values(**values)
+        await uow.session.execute(
+            statement.on_conflict_do_update(index_elements=["id"], set_=values)
+        )
 
 
-async def look_up(new_uow: UnitOfWorkFactory, **carriers: tuple[int, ...]) -> None:
+async def store_carriers(new_uow: UnitOfWorkFactory, **carriers: tuple[int, ...]) -> None:
     """Store the carriers of the numbers at these positions."""
     names = {"t_mobile": T_MOBILE, "att": ATT}
     async with new_uow() as uow:
@@ -68,15 +70,15 @@ def phones(claimed: list[ClaimedAttempt]) -> list[str]:
     return sorted(one.phone for one in claimed)
 
 
-async def every_claim(ledger: Ledger) -> int:
-    """Claim until nothing more may be sent; numbers that another campaign holds are skipped."""
+async def claim_all(ledger: Ledger) -> int:
+    """Claim repeatedly, because a claim skips busy numbers; count the claimed recipients."""
     claimed = 0
     for _ in range(5):
         claimed += len(await ledger.claim())
     return claimed
 
 
-async def explained(ledger: Ledger, position: int, **values: Any) -> Explanation:
+async def explain(ledger: Ledger, position: int, **values: Any) -> Explanation:
     async with ledger.new_uow() as uow:
         contact_id = await uow.session.scalar(
             text("SELECT id FROM contact WHERE phone = :phone"), {"phone": number(position)}
@@ -95,15 +97,15 @@ async def explained(ledger: Ledger, position: int, **values: Any) -> Explanation
 
 async def test_nothing_is_limited_without_a_declared_budget(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=3)
-    await look_up(new_uow, t_mobile=(0, 1, 2))
+    await store_carriers(new_uow, t_mobile=(0, 1, 2))
 
     assert len(await ledger.claim()) == 3
 
 
 async def test_claim_takes_no_more_segments_than_the_budget(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=5, bodies=(TWO_SEGMENTS,))
-    await look_up(new_uow, t_mobile=(0, 1, 2, 3, 4))
-    await declare(new_uow, t_mobile=9, others=4)
+    await store_carriers(new_uow, t_mobile=(0, 1, 2, 3, 4))
+    await declare_budgets(new_uow, t_mobile=9, others=4)
 
     claimed = await ledger.claim()
 
@@ -112,10 +114,10 @@ async def test_claim_takes_no_more_segments_than_the_budget(new_uow: UnitOfWorkF
     assert [(row.segments, row.carrier) for row in rows] == [(2, "t_mobile")]
 
 
-async def test_used_up_budget_lets_other_carriers_go(new_uow: UnitOfWorkFactory) -> None:
+async def test_used_up_budget_does_not_stop_other_carriers(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=6)
-    await look_up(new_uow, t_mobile=(0, 1, 2, 3), att=(4, 5))
-    await declare(new_uow, t_mobile=1)
+    await store_carriers(new_uow, t_mobile=(0, 1, 2, 3), att=(4, 5))
+    await declare_budgets(new_uow, t_mobile=1)
 
     first = await ledger.claim(limit=1)
     others = await ledger.claim(limit=2)
@@ -128,8 +130,8 @@ async def test_unknown_carrier_counts_against_the_strictest_budget(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=8)
-    await look_up(new_uow, t_mobile=(0, 1), att=(2, 3))
-    await declare(new_uow, t_mobile=50, att=4)
+    await store_carriers(new_uow, t_mobile=(0, 1), att=(2, 3))
+    await declare_budgets(new_uow, t_mobile=50, att=4)
 
     claimed = await ledger.claim()
 
@@ -138,38 +140,38 @@ async def test_unknown_carrier_counts_against_the_strictest_budget(
     assert {number(0), number(1), number(2), number(3)} < set(phones(claimed))
 
 
-async def test_budget_is_the_companys_over_all_lines(new_uow: UnitOfWorkFactory) -> None:
+async def test_budget_is_shared_by_all_lines_of_the_company(new_uow: UnitOfWorkFactory) -> None:
     first = await Ledger.open(new_uow, people=2)
     async with new_uow() as uow:
         line = await make_line(uow.session, phone_number_id="PNother", line_number="+16175550190")
     second = await Ledger.open(new_uow, people=4, line=line)
-    await declare(new_uow, t_mobile=3)
+    await declare_budgets(new_uow, t_mobile=3)
 
     assert len(await first.claim()) == 2
-    assert await every_claim(second) == 1
+    assert await claim_all(second) == 1
 
 
-async def test_two_lines_at_once_do_not_exceed_the_budget(
+async def test_two_lines_at_the_same_moment_do_not_exceed_the_budget(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    """The second claim counts after the first committed, because its lock is a statement before."""
+    """The second claim takes its lock in an earlier statement, so it counts what the first took."""
     first = await Ledger.open(committed_uow, people=3)
     async with committed_uow() as uow:
         line = await make_line(uow.session, phone_number_id="PNother", line_number="+16175550190")
     second = await Ledger.open(committed_uow, people=6, line=line)
-    await declare(committed_uow, t_mobile=4)
+    await declare_budgets(committed_uow, t_mobile=4)
 
     async with committed_uow() as uow:
         taken = (await first.claim_in(uow)).claimed
-        waiting = await blocked(committed_db, every_claim(second))
+        waiting = await blocked(committed_db, claim_all(second))
 
     assert (len(taken), await waiting) == (3, 1)
 
 
-async def test_released_segments_are_free_again(new_uow: UnitOfWorkFactory) -> None:
+async def test_segments_of_a_refused_message_are_free_again(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=4)
-    await declare(new_uow, t_mobile=2)
-    called = await ledger.called()
+    await declare_budgets(new_uow, t_mobile=2)
+    called = await ledger.begin_calls()
 
     await ledger.answer(called[0], AnswerKind.REFUSED, code="bad_number")
 
@@ -179,8 +181,8 @@ async def test_released_segments_are_free_again(new_uow: UnitOfWorkFactory) -> N
 
 async def test_accepted_segments_count_on_the_carriers_day(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=6)
-    await declare(new_uow, t_mobile=2)
-    for position, claimed in enumerate(await ledger.called()):
+    await declare_budgets(new_uow, t_mobile=2)
+    for position, claimed in enumerate(await ledger.begin_calls()):
         await ledger.accept(claimed, f"AC{position}")
     _, ends_at = carrier_day(NOW)
 
@@ -207,8 +209,8 @@ async def test_unclear_message_counts_on_every_carrier_day_its_window_touches(
     new_uow: UnitOfWorkFactory, status: str, called_at: datetime, counted: int
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await declare(new_uow, t_mobile=10)
-    await ledger.called()
+    await declare_budgets(new_uow, t_mobile=10)
+    await ledger.begin_calls()
 
     await ledger.run(
         "UPDATE send_attempt SET status = :status, called_at = :called, created_at = :created",
@@ -217,12 +219,12 @@ async def test_unclear_message_counts_on_every_carrier_day_its_window_touches(
         created=called_at - timedelta(minutes=59),
     )
 
-    assert await left(new_uow) == {"t_mobile": 10 - counted}
+    assert await segments_left(new_uow) == {"t_mobile": 10 - counted}
 
 
-async def test_manual_messages_count_and_are_not_stopped(new_uow: UnitOfWorkFactory) -> None:
+async def test_manual_messages_count_against_the_budget(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=2)
-    await declare(new_uow, t_mobile=1)
+    await declare_budgets(new_uow, t_mobile=1)
     await ledger.run(
         """
         INSERT INTO send_attempt (id, kind, line_id, activity_id, phone, body, status, accepted_at,
@@ -249,13 +251,13 @@ async def versions(ledger: Ledger) -> dict[str, str]:
 
 
 class TestHeldRecipients:
-    async def test_look_writes_nothing_while_the_budget_is_used_up(
+    async def test_check_writes_nothing_while_the_budget_is_used_up(
         self, new_uow: UnitOfWorkFactory
     ) -> None:
         ledger = await Ledger.open(new_uow, people=4)
-        await look_up(new_uow, t_mobile=(0, 1, 2))
-        await declare(new_uow, t_mobile=1)
-        await every_claim(ledger)
+        await store_carriers(new_uow, t_mobile=(0, 1, 2))
+        await declare_budgets(new_uow, t_mobile=1)
+        await claim_all(ledger)
         before = await versions(ledger)
 
         for hours in (1, 2, 3):
@@ -264,45 +266,43 @@ class TestHeldRecipients:
 
         assert await versions(ledger) == before
 
-    async def test_raised_budget_frees_as_many_as_it_has_room_for(
+    async def test_raised_budget_wakes_as_many_recipients_as_it_has_room_for(
         self, new_uow: UnitOfWorkFactory
     ) -> None:
         ledger = await Ledger.open(new_uow, people=6)
-        await declare(new_uow, t_mobile=1)
+        await declare_budgets(new_uow, t_mobile=1)
         assert len(await ledger.claim()) == 1
-        await every_claim(ledger)
-        await declare(new_uow, t_mobile=3)
+        await claim_all(ledger)
+        await declare_budgets(new_uow, t_mobile=3)
 
         assert await wake(new_uow, now=after(3600)) == 2
 
         assert len(await ledger.claim(now=after(3600))) == 2
 
-    async def test_carrier_that_becomes_known_frees_its_numbers(
-        self, new_uow: UnitOfWorkFactory
-    ) -> None:
+    async def test_learned_carrier_wakes_its_recipients(self, new_uow: UnitOfWorkFactory) -> None:
         ledger = await Ledger.open(new_uow, people=4)
-        await declare(new_uow, t_mobile=1)
-        await every_claim(ledger)
-        await look_up(new_uow, att=(2, 3))
+        await declare_budgets(new_uow, t_mobile=1)
+        await claim_all(ledger)
+        await store_carriers(new_uow, att=(2, 3))
 
         assert await wake(new_uow, now=after(3600)) == 2
 
         assert phones(await ledger.claim(now=after(3600))) == [number(2), number(3)]
 
-    async def test_budget_that_is_removed_frees_everybody(self, new_uow: UnitOfWorkFactory) -> None:
+    async def test_removed_budget_wakes_all_recipients(self, new_uow: UnitOfWorkFactory) -> None:
         ledger = await Ledger.open(new_uow, people=4)
-        await declare(new_uow, t_mobile=1)
-        await every_claim(ledger)
-        await declare(new_uow)
+        await declare_budgets(new_uow, t_mobile=1)
+        await claim_all(ledger)
+        await declare_budgets(new_uow)
 
         assert await wake(new_uow, now=after(3600)) == 3
 
         assert len(await ledger.claim(now=after(3600))) == 3
 
 
-async def test_count_follows_every_write(new_uow: UnitOfWorkFactory) -> None:
+async def test_tally_follows_every_write(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=4)
-    for position, claimed in enumerate(await ledger.called()):
+    for position, claimed in enumerate(await ledger.begin_calls()):
         at = NOW - timedelta(hours=9 * position)
         await ledger.run(
             "UPDATE send_attempt SET called_at = :at WHERE id = :id", at=at, id=claimed.attempt_id
@@ -315,9 +315,9 @@ async def test_count_follows_every_write(new_uow: UnitOfWorkFactory) -> None:
     assert await ledger.rows(DIFFERENCES) == []
 
 
-async def test_summed_up_count_is_the_same(new_uow: UnitOfWorkFactory) -> None:
+async def test_compacted_tally_has_the_same_totals(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=3)
-    for position, claimed in enumerate(await ledger.called()):
+    for position, claimed in enumerate(await ledger.begin_calls()):
         await ledger.accept(claimed, f"AC{position}")
     for _ in range(150):
         await ledger.run("UPDATE send_attempt SET accepted_at = NULL")
@@ -326,16 +326,16 @@ async def test_summed_up_count_is_the_same(new_uow: UnitOfWorkFactory) -> None:
     async with new_uow() as uow:
         await usage.compact_tally(uow, now=NOW)
 
-    (after_it,) = await ledger.rows("SELECT count(*) AS number FROM carrier_tally")
-    assert after_it.number == 1
+    (after_compaction,) = await ledger.rows("SELECT count(*) AS number FROM carrier_tally")
+    assert after_compaction.number == 1
     assert await ledger.rows(DIFFERENCES) == []
 
 
-async def test_row_of_an_older_release_counts_for_an_unknown_carrier(
+async def test_row_written_by_an_older_release_counts_as_an_unknown_carrier(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=1)
-    await declare(new_uow, att=10)
+    await declare_budgets(new_uow, att=10)
     await ledger.run(
         """
         INSERT INTO send_attempt (id, kind, line_id, activity_id, phone, body, status, accepted_at,
@@ -347,10 +347,10 @@ async def test_row_of_an_older_release_counts_for_an_unknown_carrier(
         now=NOW,
     )
 
-    assert await left(new_uow) == {"att": 8}
+    assert await segments_left(new_uow) == {"att": 8}
 
 
-async def left(new_uow: UnitOfWorkFactory) -> dict[str, int]:
+async def segments_left(new_uow: UnitOfWorkFactory) -> dict[str, int]:
     async with new_uow() as uow:
         room = await carrier_budgets.read_carrier_room(uow, grace=TIMES.grace, now=NOW)
     assert room is not None
@@ -361,11 +361,11 @@ async def test_explain_names_the_budget_until_the_carriers_day_ends(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=3)
-    await look_up(new_uow, t_mobile=(0, 1))
-    await declare(new_uow, t_mobile=1)
+    await store_carriers(new_uow, t_mobile=(0, 1))
+    await declare_budgets(new_uow, t_mobile=1)
     await ledger.claim(limit=1)
 
-    known, unknown = await explained(ledger, 1), await explained(ledger, 2)
+    known, unknown = await explain(ledger, 1), await explain(ledger, 2)
 
     stops = {stop.rule: stop for stop in known.stops}
     assert stops["carrier_budget"].until == carrier_day(NOW)[1]
@@ -374,13 +374,13 @@ async def test_explain_names_the_budget_until_the_carriers_day_ends(
     assert "strictest" in next(s.detail for s in unknown.stops if s.rule == "carrier_budget")
 
 
-async def test_message_larger_than_the_whole_budget_waits_for_a_person(
+async def test_message_larger_than_the_whole_budget_has_no_next_allowed_time(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=1, bodies=(TWO_SEGMENTS,))
-    await declare(new_uow, t_mobile=1)
+    await declare_budgets(new_uow, t_mobile=1)
 
-    found = await explained(ledger, 0)
+    found = await explain(ledger, 0)
 
     assert (found.stops[0].rule, found.next_allowed_at) == ("carrier_budget", None)
 
@@ -388,8 +388,8 @@ async def test_message_larger_than_the_whole_budget_waits_for_a_person(
 @pytest.mark.parametrize("limit", [1, 100])
 async def test_explain_agrees_with_the_claim(new_uow: UnitOfWorkFactory, limit: int) -> None:
     ledger = await Ledger.open(new_uow, people=5, bodies=(ONE_SEGMENT,))
-    await look_up(new_uow, t_mobile=(0, 1), att=(2, 3))
-    await declare(new_uow, t_mobile=1, att=2)
+    await store_carriers(new_uow, t_mobile=(0, 1), att=(2, 3))
+    await declare_budgets(new_uow, t_mobile=1, att=2)
 
     while await ledger.claim(limit=limit):
         pass
@@ -400,6 +400,6 @@ async def test_explain_agrees_with_the_claim(new_uow: UnitOfWorkFactory, limit: 
         )
     ]
     for position in range(5):
-        found = await explained(ledger, position)
+        found = await explain(ledger, position)
         is_held = any(stop.rule == "carrier_budget" for stop in found.stops)
         assert is_held or number(position) not in waiting

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import BODY, TIMES, Ledger, after, told
+from tests.domain.messaging.sends.ledger import BODY, TIMES, Ledger, after, message_facts
 from tests.factories import make_contact, make_line, make_member, number
 
 from crm_api.domain.consent.legal_rules.rules import NO_RULES
@@ -22,12 +22,16 @@ async def test_due_recipient_is_claimed_with_its_body(new_uow: UnitOfWorkFactory
 
     (claimed,) = await ledger.claim()
 
-    attempt, member, line = await ledger.attempt(), await ledger.member(), await ledger.text()
+    attempt, recipient, message = (
+        await ledger.attempt(),
+        await ledger.recipient(),
+        await ledger.message(),
+    )
     assert (attempt.status, attempt.phone, attempt.body) == ("claimed", number(0), BODY)
     assert (attempt.id, attempt.token) == (claimed.attempt_id, claimed.token)
     assert attempt.lease_until == NOW + TIMES.lease
-    assert (member.status, member.attempts) == ("sending", 0)
-    assert (line.id, line.status, line.origin, line.body) == (
+    assert (recipient.status, recipient.attempts) == ("sending", 0)
+    assert (message.id, message.status, message.origin, message.body) == (
         attempt.id,
         "sending",
         "campaign",
@@ -52,9 +56,9 @@ async def test_missing_value_skips_only_that_recipient(new_uow: UnitOfWorkFactor
 
     claimed = await ledger.claim()
 
-    lacking, other = await ledger.members()
+    without_value, other = await ledger.recipients()
     assert [item.phone for item in claimed] == [number(1)]
-    assert (lacking.status, lacking.skip_reason) == ("skipped", "missing_value")
+    assert (without_value.status, without_value.skip_reason) == ("skipped", "missing_value")
     assert other.status == "sending"
 
 
@@ -95,27 +99,27 @@ async def test_zone_that_closes_before_the_call_could_end_is_closed(
 
 @pytest.mark.parametrize("flag", SUPPRESSING)
 async def test_suppressed_number_is_not_claimed(new_uow: UnitOfWorkFactory, flag: str) -> None:
-    # Only the flag is written, as when it is set while the audience is stored.
+    # The flag is written without a withdrawal, as happens while the audience is being stored.
     ledger = await Ledger.open(new_uow, people=2)
     await ledger.flag(flag)
 
     claimed = await ledger.claim()
 
-    member = (await ledger.members())[0]
+    recipient = (await ledger.recipients())[0]
     assert [item.phone for item in claimed] == [number(1)]
-    assert member.status == ("held" if flag == "opt_out_hold" else "skipped")
-    assert member.skip_reason == (None if flag == "opt_out_hold" else flag)
+    assert recipient.status == ("held" if flag == "opt_out_hold" else "skipped")
+    assert recipient.skip_reason == (None if flag == "opt_out_hold" else flag)
 
 
 @pytest.mark.parametrize("flag", SUPPRESSING)
-async def test_expired_flag_does_not_suppress(new_uow: UnitOfWorkFactory, flag: str) -> None:
+async def test_expired_flag_does_not_stop_the_claim(new_uow: UnitOfWorkFactory, flag: str) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.flag(flag, expires_at=NOW)
 
     assert len(await ledger.claim()) == 1
 
 
-async def test_other_flag_does_not_suppress(new_uow: UnitOfWorkFactory) -> None:
+async def test_other_flag_does_not_stop_the_claim(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.flag("office_number")
 
@@ -135,7 +139,7 @@ async def test_order_made_before_the_campaign_stopped_claims_no_recipient(
             result = await claim.claim_recipients(other, order, limit=10, times=TIMES, now=NOW)
 
     assert result.claimed == []
-    assert (await ledger.member()).status == "pending"
+    assert (await ledger.recipient()).status == "pending"
 
 
 async def test_order_made_before_a_variant_was_stopped_is_planned_again(
@@ -218,11 +222,11 @@ CAP_COUNTS = {
 
 
 @pytest.mark.parametrize(("status", "counted"), CAP_COUNTS.items())
-async def test_cap_counts_whatever_may_have_been_accepted(
+async def test_cap_counts_every_message_that_may_have_been_accepted(
     new_uow: UnitOfWorkFactory, status: str, counted: int
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.called()
+    await ledger.begin_calls()
     accepted = NOW if status in {"sent", "failed", "delivered"} else None
 
     await ledger.run(
@@ -254,7 +258,7 @@ async def test_accepted_message_counts_on_the_providers_day_in_the_lines_time_zo
     new_uow: UnitOfWorkFactory, accepted_at: datetime, today: datetime, counted: int
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.run("UPDATE send_attempt SET called_at = :at", at=accepted_at)
 
     await ledger.accept(claimed, at=accepted_at, now=accepted_at)
@@ -271,7 +275,7 @@ async def test_unclear_message_counts_on_every_day_its_window_touches(
     new_uow: UnitOfWorkFactory, status: str
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.called()
+    await ledger.begin_calls()
     midnight = datetime(2026, 11, 26, 5, 0, tzinfo=UTC)
     counts = {}
 
@@ -299,7 +303,7 @@ async def test_unclear_message_counts_on_every_day_its_window_touches(
     }
 
 
-async def test_number_with_an_open_attempt_is_left_for_later(new_uow: UnitOfWorkFactory) -> None:
+async def test_recipient_whose_number_has_an_open_attempt_waits(new_uow: UnitOfWorkFactory) -> None:
     first = await Ledger.open(new_uow)
     async with new_uow() as uow:
         other_line = await make_line(
@@ -310,8 +314,8 @@ async def test_number_with_an_open_attempt_is_left_for_later(new_uow: UnitOfWork
 
     assert await second.claim() == []
 
-    (member,) = await second.members()
-    assert (member.status, member.due_at > NOW) == ("pending", True)
+    (recipient,) = await second.recipients()
+    assert (recipient.status, recipient.due_at > NOW) == ("pending", True)
 
 
 @pytest.mark.parametrize("status", ["claimed", "calling", "unknown"])
@@ -320,7 +324,7 @@ async def test_index_refuses_a_second_open_attempt_for_a_number(
 ) -> None:
     first = await Ledger.open(new_uow)
     second = await Ledger.open(new_uow, line=first.line)
-    await first.called()
+    await first.begin_calls()
     await first.run("UPDATE send_attempt SET status = :status", status=status)
 
     assert await second.claim() == []
@@ -328,14 +332,14 @@ async def test_index_refuses_a_second_open_attempt_for_a_number(
 
 
 @pytest.mark.parametrize("kept_by", ["parked", "matched"])
-async def test_parked_or_matched_attempt_keeps_its_number_until_its_window_ends(
+async def test_parked_or_matched_attempt_blocks_its_number_until_its_window_ends(
     new_uow: UnitOfWorkFactory, kept_by: str
 ) -> None:
     first = await Ledger.open(new_uow)
     second = await Ledger.open(new_uow, line=first.line)
-    await first.unclear()
+    await first.make_unclear_attempt()
     if kept_by == "matched":
-        await first.report(told("delivered"))
+        await first.report(message_facts("delivered"))
     else:
         await first.run("UPDATE send_attempt SET status = 'parked'")
 
@@ -343,12 +347,12 @@ async def test_parked_or_matched_attempt_keeps_its_number_until_its_window_ends(
     assert len(await second.claim(now=after(660))) == 1
 
 
-async def test_number_messaged_by_another_campaign_waits_its_days(
+async def test_number_messaged_by_another_campaign_waits_the_minimum_days(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     first = await Ledger.open(new_uow)
     second = await Ledger.open(new_uow, line=first.line, min_days_between=3)
-    (claimed,) = await first.called()
+    (claimed,) = await first.begin_calls()
     await first.accept(claimed)
 
     assert await second.claim(now=NOW + timedelta(days=2, hours=23)) == []
@@ -361,13 +365,15 @@ async def test_message_that_was_not_sent_starts_no_waiting_days(
 ) -> None:
     first = await Ledger.open(new_uow)
     second = await Ledger.open(new_uow, line=first.line, min_days_between=3)
-    (claimed,) = await first.called()
+    (claimed,) = await first.begin_calls()
     await first.answer(claimed, kind)
 
     assert len(await second.claim(now=after(100))) == 1
 
 
-async def test_manual_message_counts_but_is_not_capped(new_uow: UnitOfWorkFactory) -> None:
+async def test_manual_message_counts_against_the_cap_but_is_not_stopped_by_it(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow, people=2, line_limit=1)
     for position in (5, 6):
         async with new_uow() as uow:
@@ -389,7 +395,9 @@ async def test_manual_message_counts_but_is_not_capped(new_uow: UnitOfWorkFactor
     assert await ledger.claim() == []
 
 
-async def test_claim_says_whether_more_may_go(new_uow: UnitOfWorkFactory) -> None:
+async def test_claim_returns_whether_more_recipients_may_be_claimed(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow, people=3)
 
     async with new_uow() as uow:

@@ -1,11 +1,11 @@
-"""A colleague's message from the provider's app is not matched to an unclear attempt of ours."""
+"""A message that a colleague sent in the provider's app is not matched to our unclear attempt."""
 
 from collections.abc import Sequence
 
 import pytest
 from sqlalchemy import Row
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import Ledger, after, told
+from tests.domain.messaging.sends.ledger import Ledger, after, message_facts
 from tests.domain.messaging.sends.test_recorder import record_answers
 
 from crm_api.domain.messaging.models.sends import AttemptStatus
@@ -26,9 +26,11 @@ async def _alerts(ledger: Ledger) -> Sequence[Row[tuple[str]]]:
     return await ledger.rows("SELECT * FROM alert WHERE kind = 'send_parked'")
 
 
-async def test_user_is_learned_from_the_answer_to_a_send(committed_uow: UnitOfWorkFactory) -> None:
+async def test_our_provider_user_is_learned_from_the_answer_to_a_send(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(committed_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     answer = SendAnswer(kind=AnswerKind.ACCEPTED, provider_message_id="AC1", provider_user_id=OURS)
 
     await record_answers(committed_uow, [Answered(claimed=claimed, answer=answer)])
@@ -37,40 +39,42 @@ async def test_user_is_learned_from_the_answer_to_a_send(committed_uow: UnitOfWo
     assert line.own_user_id == OURS
 
 
-async def test_other_message_of_a_colleague_is_left_out(new_uow: UnitOfWorkFactory) -> None:
+async def test_different_message_of_a_colleague_is_not_a_candidate(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow)
     await _learn(ledger)
-    await ledger.unclear()
-    other = told(message_id="ACother", body="See you on Monday.", user_id=COLLEAGUE)
+    await ledger.make_unclear_attempt()
+    other = message_facts(message_id="ACother", body="See you on Monday.", user_id=COLLEAGUE)
 
-    first = await ledger.look(other, begun_at=after(700))
-    second = await ledger.look(other, begun_at=after(800))
+    first = await ledger.look_up(other, begun_at=after(700))
+    second = await ledger.look_up(other, begun_at=after(800))
 
     assert (first, second) == (AttemptStatus.UNKNOWN, AttemptStatus.NOT_FOUND)
     assert await _alerts(ledger) == []
 
 
-async def test_stored_message_of_a_colleague_is_left_out(new_uow: UnitOfWorkFactory) -> None:
+async def test_stored_message_of_a_colleague_is_not_a_candidate(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await _learn(ledger)
-    await ledger.unclear()
-    await ledger.report(told(message_id="ACother", body="See you.", user_id=COLLEAGUE))
+    await ledger.make_unclear_attempt()
+    await ledger.report(message_facts(message_id="ACother", body="See you.", user_id=COLLEAGUE))
 
-    await ledger.not_found()
+    await ledger.conclude_not_found()
 
     assert await _alerts(ledger) == []
 
 
-async def test_same_text_by_a_colleague_is_not_ours_and_the_message_is_not_sent_again(
+async def test_equal_message_of_a_colleague_parks_the_attempt(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
     await _learn(ledger)
-    await ledger.unclear()
-    same = told(message_id="ACsame", user_id=COLLEAGUE)
+    await ledger.make_unclear_attempt()
+    same = message_facts(message_id="ACsame", user_id=COLLEAGUE)
     await ledger.report(same)
 
-    result = await ledger.look(same, begun_at=after(700))
+    result = await ledger.look_up(same, begun_at=after(700))
 
     assert result is AttemptStatus.PARKED
     attempt = await ledger.attempt()
@@ -80,16 +84,16 @@ async def test_same_text_by_a_colleague_is_not_ours_and_the_message_is_not_sent_
     assert "not known yet" not in alert.detail
 
 
-async def test_our_message_is_found_beside_the_same_one_by_a_colleague(
+async def test_our_message_is_found_beside_an_equal_message_of_a_colleague(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
     await _learn(ledger)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
 
-    result = await ledger.look(
-        told(message_id="ACcolleague", user_id=COLLEAGUE),
-        told(message_id="ACours", user_id=OURS),
+    result = await ledger.look_up(
+        message_facts(message_id="ACcolleague", user_id=COLLEAGUE),
+        message_facts(message_id="ACours", user_id=OURS),
         begun_at=after(100),
     )
 
@@ -98,14 +102,14 @@ async def test_our_message_is_found_beside_the_same_one_by_a_colleague(
 
 
 @pytest.mark.parametrize("user_id", [None, COLLEAGUE])
-async def test_alert_says_when_our_user_is_not_known(
+async def test_alert_says_that_our_user_is_not_known(
     new_uow: UnitOfWorkFactory, user_id: str | None
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
-    other = told(message_id="ACother", body="See you on Monday.", user_id=user_id)
+    await ledger.make_unclear_attempt()
+    other = message_facts(message_id="ACother", body="See you on Monday.", user_id=user_id)
 
-    result = await ledger.look(other, begun_at=after(700))
+    result = await ledger.look_up(other, begun_at=after(700))
 
     assert result is AttemptStatus.PARKED
     (alert,) = await _alerts(ledger)
@@ -113,15 +117,15 @@ async def test_alert_says_when_our_user_is_not_known(
     assert str(ledger.campaign.id) in alert.detail
 
 
-async def test_message_without_a_user_still_forbids_to_send_again(
+async def test_message_without_a_user_still_parks_the_attempt(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
     await _learn(ledger)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
 
-    result = await ledger.look(
-        told(message_id="ACrewritten", body="Hi there.", at=NOW), begun_at=after(700)
+    result = await ledger.look_up(
+        message_facts(message_id="ACrewritten", body="Hi there.", at=NOW), begun_at=after(700)
     )
 
     assert result is AttemptStatus.PARKED

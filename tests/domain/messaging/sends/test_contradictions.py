@@ -1,4 +1,4 @@
-"""The provider gives two messages one id: none is sent again, and other answers are stored."""
+"""The provider gives two messages one id: neither is sent again, and other answers are stored."""
 
 import itertools
 
@@ -16,7 +16,7 @@ from crm_api.domain.provider.openphone.client import OpenPhoneClient
 from crm_api.platform.database import UnitOfWorkFactory
 
 
-async def test_id_given_twice_costs_its_own_row_alone(
+async def test_id_given_twice_is_stored_once_and_other_answers_are_stored(
     committed_uow: UnitOfWorkFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder, "RECORD_RETRY_SECONDS", 0.0)

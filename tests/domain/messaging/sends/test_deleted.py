@@ -1,4 +1,4 @@
-"""A deleted contact gets no more messages, even if one was claimed already."""
+"""A deleted contact gets no more messages, even if a message is already claimed."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -25,13 +25,13 @@ async def test_claimed_message_of_a_deleted_contact_is_skipped(
 ) -> None:
     contact = await make_contact(session)
     campaign = await make_campaign(session, line=await make_line(session))
-    member = await make_member(session, campaign=campaign, contact=contact)
+    recipient = await make_member(session, campaign=campaign, contact=contact)
     await session.commit()
     times = SendTimes.from_settings(settings)
     order = ClaimOrder(
         campaign_id=campaign.id,
         line_id=campaign.line_id,
-        open_zones={member.zone_key: CLOSES_AT},
+        open_zones={recipient.zone_key: CLOSES_AT},
         daily_limit=10,
         min_days_between=None,
         pacing=Burst(size=10, interval=timedelta(minutes=1)),
@@ -58,7 +58,7 @@ async def test_claimed_message_of_a_deleted_contact_is_skipped(
     async with new_uow() as uow:
         await gate.release_claims(uow, claimed, reason="gate", now=NOW)
 
-    await session.refresh(member)
+    await session.refresh(recipient)
     assert len(claimed) == 1
     assert passed == []
-    assert (member.status, member.skip_reason) == ("skipped", "contact_deleted")
+    assert (recipient.status, recipient.skip_reason) == ("skipped", "contact_deleted")

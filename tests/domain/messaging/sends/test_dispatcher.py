@@ -15,7 +15,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, told
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, message_facts
 from tests.factories import number
 from tests.measuring import measured
 
@@ -64,7 +64,7 @@ async def test_every_recipient_is_called_once_and_recorded(
     )
 
     assert _accepted(sandbox) == Counter(number(position) for position in range(99))
-    assert Counter(row.status for row in await ledger.members()) == {"sent": 99}
+    assert Counter(row.status for row in await ledger.recipients()) == {"sent": 99}
     assert (tally.claimed, tally.called, tally.answers) == (99, 99, {"accepted": 99})
     ids = {row.provider_message_id for row in await ledger.attempts()}
     assert ids == set(sandbox.workspace.store.by_id)
@@ -87,7 +87,7 @@ async def test_two_dispatchers_call_each_recipient_once(
     assert _accepted(sandbox) == Counter(number(position) for position in range(99))
 
 
-async def test_who_is_refused_by_the_gate_is_not_called(
+async def test_recipient_refused_by_the_gate_is_not_called(
     committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient, sandbox: Sandbox
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=3)
@@ -102,10 +102,10 @@ async def test_who_is_refused_by_the_gate_is_not_called(
 
     assert number(0) not in _accepted(sandbox)
     assert (tally.called, tally.refused_by_gate) == (2, 1)
-    assert [row.status for row in await ledger.members()] == ["skipped", "sent", "sent"]
+    assert [row.status for row in await ledger.recipients()] == ["skipped", "sent", "sent"]
 
 
-async def test_nothing_is_called_before_the_commit_of_its_gate(
+async def test_call_begins_only_after_the_commit_of_its_gate(
     committed_uow: UnitOfWorkFactory, sandbox: Sandbox, committed_db: AsyncEngine
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=5)
@@ -139,7 +139,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("fault", "ends"), FAULTS)
-async def test_fault_of_one_call_touches_only_that_recipient(
+async def test_fault_of_one_call_affects_only_its_recipient(
     committed_uow: UnitOfWorkFactory,
     openphone: OpenPhoneClient,
     sandbox: Sandbox,
@@ -153,13 +153,13 @@ async def test_fault_of_one_call_touches_only_that_recipient(
 
     await _dispatcher(committed_uow, openphone).run(lambda limit: ledger.claim(limit=limit))
 
-    found = [row.status for row in await ledger.members()]
+    found = [row.status for row in await ledger.recipients()]
     assert found == ["sent", "sent", status, "sent", "sent"]
     assert measured("crm_sends_total", line_id=line_id, outcome="accepted") == 4
     assert measured("crm_sends_total", line_id=line_id, outcome=outcome) == 1
 
 
-async def test_account_refusal_stops_the_rest(
+async def test_account_refusal_stops_the_remaining_calls(
     committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient, sandbox: Sandbox
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=300, line_limit=1000, daily_limit=1000)
@@ -171,8 +171,8 @@ async def test_account_refusal_stops_the_rest(
 
     assert sandbox.workspace.store.ordered == []
     assert tally.called < 150
-    assert Counter(row.status for row in await ledger.members()) == {"pending": 300}
-    assert {row.attempts for row in await ledger.members()} == {0}
+    assert Counter(row.status for row in await ledger.recipients()) == {"pending": 300}
+    assert {row.attempts for row in await ledger.recipients()} == {0}
     assert await ledger.alerts() == {"line_blocked"}
 
 
@@ -187,10 +187,10 @@ async def test_throttled_key_slows_all_workers(
     async with committed_uow() as uow:
         other = Limiter(rate_per_second=FAST)
         assert await other.reserve(uow, calls=1, now=NOW) >= after(30)
-    assert (await ledger.member()).due_at >= after(30)
+    assert (await ledger.recipient()).due_at >= after(30)
 
 
-async def test_stop_gives_back_what_was_claimed(
+async def test_stop_releases_the_claims(
     committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient, sandbox: Sandbox
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=10)
@@ -206,13 +206,13 @@ async def test_stop_gives_back_what_was_claimed(
     assert (tally.claimed, tally.called) == (10, 0)
     assert sandbox.workspace.store.ordered == []
     assert {row.status for row in await ledger.attempts()} == {"released"}
-    assert {row.status for row in await ledger.members()} == {"pending"}
+    assert {row.status for row in await ledger.recipients()} == {"pending"}
 
 
 async def test_stop_ends_a_wait_for_the_limiter(
     committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient, sandbox: Sandbox
 ) -> None:
-    """The provider asked for a long pause. A worker that stops does not wait for its end."""
+    """The provider asked for a long pause. A worker that stops does not wait for it to end."""
     ledger = await Ledger.open(committed_uow, people=2)
     limiter = Limiter(rate_per_second=FAST)
     async with committed_uow() as uow:
@@ -234,10 +234,10 @@ async def test_stop_ends_a_wait_for_the_limiter(
         await running
 
     assert sandbox.workspace.store.ordered == []
-    assert {row.status for row in await ledger.members()} == {"pending"}
+    assert {row.status for row in await ledger.recipients()} == {"pending"}
 
 
-async def test_calls_under_way_end_and_are_recorded_after_stop(
+async def test_calls_under_way_are_recorded_after_stop(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=3)
@@ -256,10 +256,10 @@ async def test_calls_under_way_end_and_are_recorded_after_stop(
         dispatcher = _dispatcher(committed_uow, client)
         await dispatcher.run(lambda limit: ledger.claim(limit=limit))
 
-    assert {row.status for row in await ledger.members()} == {"sent"}
+    assert {row.status for row in await ledger.recipients()} == {"sent"}
 
 
-async def test_database_that_goes_away_costs_no_answer(
+async def test_no_answer_is_lost_when_the_claim_fails(
     committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient, sandbox: Sandbox
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=10)
@@ -275,12 +275,12 @@ async def test_database_that_goes_away_costs_no_answer(
     with pytest.raises(OperationalError):
         await _dispatcher(committed_uow, openphone).run(claim_once)
 
-    sent = sum(row.status == "sent" for row in await ledger.members())
+    sent = sum(row.status == "sent" for row in await ledger.recipients())
     assert sent == len(sandbox.workspace.store.ordered)
     assert {row.status for row in await ledger.attempts()} <= {"sent", "released"}
 
 
-async def test_answer_is_kept_while_the_database_is_away(
+async def test_answer_is_kept_while_the_database_is_unavailable(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(committed_uow)
@@ -292,7 +292,7 @@ async def test_answer_is_kept_while_the_database_is_away(
         asked.append("POST")
         return httpx.Response(202, json={"data": {"id": "AC1"}})
 
-    def away_once() -> UnitOfWork:
+    def fail_once() -> UnitOfWork:
         nonlocal failures
         if asked and failures:
             failures -= 1
@@ -302,19 +302,19 @@ async def test_answer_is_kept_while_the_database_is_away(
     async with OpenPhoneClient(
         base_url="http://sandbox.test", api_key="key", transport=httpx.MockTransport(answer)
     ) as client:
-        await _dispatcher(away_once, client).run(lambda limit: ledger.claim(limit=limit))
+        await _dispatcher(fail_once, client).run(lambda limit: ledger.claim(limit=limit))
 
     assert failures == 0
     assert asked == ["POST"]
     assert (await ledger.attempt()).status == "sent"
-    assert (await ledger.member()).status == "sent"
+    assert (await ledger.recipient()).status == "sent"
 
 
-async def test_answer_takes_its_message_back_from_a_wrong_match(
+async def test_answer_takes_its_message_from_a_wrong_match(
     committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient, sandbox: Sandbox
 ) -> None:
     first = await Ledger.open(committed_uow)
-    await first.unclear()
+    await first.make_unclear_attempt()
     await first.run("UPDATE send_attempt SET status = 'parked'")
     second = await Ledger.open(committed_uow, line=first.line)
     await second.run("UPDATE send_attempt SET called_at = :at", at=after(-601))
@@ -324,12 +324,12 @@ async def test_answer_takes_its_message_back_from_a_wrong_match(
     async def answer(request: httpx.Request) -> httpx.Response:
         # The webhook is applied before the answer and matches the first campaign's parked attempt.
         await request.aread()
-        await second.report(told("delivered", updated_at=after(2)), now=after(3))
+        await second.report(message_facts("delivered", updated_at=after(2)), now=after(3))
         return httpx.Response(202, json={"data": {"id": "AC1", "createdAt": NOW.isoformat()}})
 
     batches = iter([batch, []])
 
-    async def claim_more(limit: int) -> list[ClaimedAttempt]:  # noqa: ARG001 - the dispatcher's shape
+    async def claim_more(limit: int) -> list[ClaimedAttempt]:  # noqa: ARG001 - the dispatcher passes it
         return next(batches)
 
     async with OpenPhoneClient(
@@ -337,13 +337,13 @@ async def test_answer_takes_its_message_back_from_a_wrong_match(
     ) as client:
         await _dispatcher(committed_uow, client).run(claim_more)
 
-    assert (await second.member()).status == "sent"
-    assert (await first.member()).status == "unknown"
+    assert (await second.recipient()).status == "sent"
+    assert (await first.recipient()).status == "unknown"
     assert openphone is not None
     assert sandbox.workspace.store.ordered == []
 
 
-async def test_provider_whose_clock_is_off_stops_the_run(
+async def test_run_stops_when_the_clock_of_the_provider_is_wrong(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=100)
@@ -364,7 +364,7 @@ async def test_provider_whose_clock_is_off_stops_the_run(
     assert tally.called < 100
 
 
-async def test_claims_ahead_fit_into_a_third_of_the_lease(
+async def test_calls_claimed_ahead_take_at_most_a_third_of_the_lease(
     committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient
 ) -> None:
     for rate in (1.0, 8.0, 60.0):
@@ -374,7 +374,7 @@ async def test_claims_ahead_fit_into_a_third_of_the_lease(
             assert 1 <= dispatcher.claim_size <= max(1, rate * lease / 3)
 
 
-async def test_two_dispatchers_together_keep_the_rate(
+async def test_two_dispatchers_together_do_not_exceed_the_rate(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=40)
@@ -402,7 +402,7 @@ async def test_two_dispatchers_together_keep_the_rate(
 
     starts.sort()
     assert len(starts) == 40
-    # 40 a second make 39 spacings of 25 ms. A call may start late, and none starts early.
+    # 40 calls a second have 39 gaps of 25 ms. A call may start late, but never early.
     assert starts[-1] - begun >= 0.9
     # Each half second has at most the calls of the rate plus one gate of each worker.
     busiest = max(sum(start <= other < start + 0.5 for other in starts) for start in starts)
@@ -414,12 +414,12 @@ def _statements(engine: AsyncEngine) -> Iterator[list[str]]:
     """Collect every statement that reaches the database."""
     found: list[str] = []
 
-    def note(*args: Any) -> None:
+    def collect(*args: Any) -> None:
         found.append(str(args[2]))
 
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    event.listen(engine.sync_engine, "before_cursor_execute", collect)
     yield found
-    event.remove(engine.sync_engine, "before_cursor_execute", note)
+    event.remove(engine.sync_engine, "before_cursor_execute", collect)
 
 
 async def test_drain_needs_no_statement_for_each_message(
@@ -427,7 +427,7 @@ async def test_drain_needs_no_statement_for_each_message(
 ) -> None:
     costs = {}
     for people in (200, 400):
-        await _forget(committed_db)
+        await _truncate(committed_db)
         ledger = await Ledger.open(committed_uow, people=people, line_limit=1000, daily_limit=1000)
         with _statements(committed_db) as statements:
             tally = await _dispatcher(committed_uow, openphone).run(
@@ -436,20 +436,20 @@ async def test_drain_needs_no_statement_for_each_message(
         assert tally.answers == {"accepted": people}
         costs[people] = len(statements)
 
-    # Gates of 32 calls, records every 0.2 s and claims of 500 need a few statements each.
+    # A gate of 32 calls, a record every 0.2 s and a claim of 500 each need a few statements.
     assert (costs[400] - costs[200]) / 2 <= 20
     assert costs[400] <= 100
 
 
-async def _forget(engine: AsyncEngine) -> None:
+async def _truncate(engine: AsyncEngine) -> None:
     async with engine.begin() as connection:
         await connection.execute(
             text("TRUNCATE send_attempt, campaign_membership, campaign, line, contact CASCADE")
         )
 
 
-async def test_starts_that_were_not_used_in_time_are_forgotten(new_uow: UnitOfWorkFactory) -> None:
-    """Otherwise a run after a standstill would send a burst above the rate."""
+async def test_unused_call_starts_expire(new_uow: UnitOfWorkFactory) -> None:
+    """If unused starts did not expire, a run after a standstill would send above the rate."""
     starts = CallStarts(Limiter(rate_per_second=10), gate_size=4)
 
     first = await starts.take(1, new_uow=new_uow, now=NOW)

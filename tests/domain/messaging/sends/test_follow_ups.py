@@ -1,4 +1,4 @@
-"""A follow-up is due after the message before; a reply, call, opt-out or cancel ends it."""
+"""A follow-up is due after the previous message; a reply, call, opt-out or cancel ends it."""
 
 from datetime import timedelta
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, note_reply, told
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, message_facts, note_reply
 from tests.domain.messaging.sends.test_races import _opt_out
 from tests.factories import number
 from tests.locks import blocked
@@ -30,9 +30,9 @@ STEPS: dict[str, Any] = {
 LATER = NOW + timedelta(hours=2)
 
 
-async def first_sent(new_uow: UnitOfWorkFactory, **values: Any) -> Ledger:
+async def open_with_first_sent(new_uow: UnitOfWorkFactory, **values: Any) -> Ledger:
     ledger = await Ledger.open(new_uow, **(STEPS | values))
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed, now=after(1))
     return ledger
 
@@ -46,19 +46,19 @@ async def steps(ledger: Ledger) -> list[tuple[int, str, str | None]]:
     return [(row.step, row.status, row.skip_reason) for row in rows]
 
 
-async def answers(ledger: Ledger, why: EndedBy, *, at: Any = LATER) -> None:
+async def store_answer(ledger: Ledger, why: EndedBy, *, at: Any = LATER) -> None:
     async with ledger.new_uow() as uow:
         await note_reply(uow, phone=number(0), line_id=ledger.line.id, at=at, times=TIMES, now=at)
         await end_follow_ups(uow, phone=number(0), why=why, at=at, times=TIMES, now=at)
 
 
-async def test_next_step_is_due_its_hours_after_the_message_before(
+async def test_next_step_is_due_its_hours_after_the_previous_message(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    ledger = await first_sent(new_uow)
+    ledger = await open_with_first_sent(new_uow)
 
     early = await ledger.claim(now=LATER - timedelta(seconds=1))
-    (second,) = await ledger.called(now=LATER)
+    (second,) = await ledger.begin_calls(now=LATER)
     await ledger.accept(second, "AC2", at=LATER, now=LATER)
     (third,) = await ledger.claim(now=LATER + timedelta(hours=1.5))
 
@@ -67,9 +67,9 @@ async def test_next_step_is_due_its_hours_after_the_message_before(
     assert [row[:2] for row in await steps(ledger)] == [(0, "sent"), (1, "sent"), (2, "sending")]
 
 
-async def test_last_step_has_none_after_it(new_uow: UnitOfWorkFactory) -> None:
-    ledger = await first_sent(new_uow, follow_ups=STEPS["follow_ups"][:1])
-    (second,) = await ledger.called(now=LATER)
+async def test_last_step_creates_no_next_step(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await open_with_first_sent(new_uow, follow_ups=STEPS["follow_ups"][:1])
+    (second,) = await ledger.begin_calls(now=LATER)
 
     await ledger.accept(second, "AC2", at=LATER, now=LATER)
 
@@ -80,27 +80,29 @@ async def test_unclear_message_has_no_next_step_until_it_is_settled(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, **STEPS)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
     before = await steps(ledger)
 
-    await ledger.report(told("delivered"), now=after(60))
+    await ledger.report(message_facts("delivered"), now=after(60))
 
     assert before == [(0, "unknown", None)]
     assert await steps(ledger) == [(0, "delivered", None), (1, "pending", None)]
 
 
-async def test_delivery_report_makes_no_second_next_step(new_uow: UnitOfWorkFactory) -> None:
-    ledger = await first_sent(new_uow)
+async def test_delivery_report_does_not_create_the_next_step_twice(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await open_with_first_sent(new_uow)
 
-    await ledger.report(told("delivered", at=NOW), now=after(5))
+    await ledger.report(message_facts("delivered", at=NOW), now=after(5))
 
     assert [row[0] for row in await steps(ledger)] == [0, 1]
 
 
 async def test_failed_message_has_no_follow_up(new_uow: UnitOfWorkFactory) -> None:
-    ledger = await first_sent(new_uow)
+    ledger = await open_with_first_sent(new_uow)
 
-    await ledger.report(told("undelivered", at=NOW), now=after(5))
+    await ledger.report(message_facts("undelivered", at=NOW), now=after(5))
 
     assert await steps(ledger) == [(0, "failed", None), (1, "skipped", "previous_failed")]
     assert await ledger.claim(now=LATER) == []
@@ -108,26 +110,26 @@ async def test_failed_message_has_no_follow_up(new_uow: UnitOfWorkFactory) -> No
 
 @pytest.mark.parametrize("why", list(EndedBy))
 async def test_reply_skips_waiting_follow_ups(new_uow: UnitOfWorkFactory, why: EndedBy) -> None:
-    ledger = await first_sent(new_uow)
+    ledger = await open_with_first_sent(new_uow)
 
-    await answers(ledger, why, at=after(600))
+    await store_answer(ledger, why, at=after(600))
 
     assert await steps(ledger) == [(0, "sent", None), (1, "skipped", why.value)]
     assert await ledger.claim(now=LATER) == []
 
 
-async def renumber(ledger: Ledger) -> None:
+async def change_number(ledger: Ledger) -> None:
     """Change the number of the only recipient."""
-    member = (await ledger.members())[0]
+    recipient = (await ledger.recipients())[0]
     async with ledger.new_uow() as uow:
         await contact_changes.update_contact(
-            uow, ContactUpdate(phone=number(1)), contact_id=member.contact_id, now=after(60)
+            uow, ContactUpdate(phone=number(1)), contact_id=recipient.contact_id, now=after(60)
         )
 
 
 async def test_reply_from_a_new_number_skips_waiting_follow_ups(new_uow: UnitOfWorkFactory) -> None:
-    ledger = await first_sent(new_uow)
-    await renumber(ledger)
+    ledger = await open_with_first_sent(new_uow)
+    await change_number(ledger)
 
     async with new_uow() as uow:
         await end_follow_ups(
@@ -137,84 +139,88 @@ async def test_reply_from_a_new_number_skips_waiting_follow_ups(new_uow: UnitOfW
     assert await steps(ledger) == [(0, "sent", None), (1, "skipped", "replied")]
 
 
-async def test_number_that_changes_during_an_unclear_message_gets_the_next_step(
+async def test_next_step_goes_to_the_new_number_after_an_unclear_attempt(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, **STEPS)
-    await ledger.unclear()
-    await renumber(ledger)
+    await ledger.make_unclear_attempt()
+    await change_number(ledger)
 
-    await ledger.look(told(), begun_at=after(61))
-    (second,) = await ledger.called(now=LATER)
+    await ledger.look_up(message_facts(), begun_at=after(61))
+    (second,) = await ledger.begin_calls(now=LATER)
 
     assert second.phone == number(1)
 
 
-async def test_number_that_changes_during_a_message_that_was_not_sent_gets_it(
+async def test_repeat_goes_to_the_new_number_after_an_attempt_that_was_not_found(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
-    await renumber(ledger)
+    await ledger.make_unclear_attempt()
+    await change_number(ledger)
 
-    await ledger.not_found()
-    (again,) = await ledger.called(now=LATER)
+    await ledger.conclude_not_found()
+    (again,) = await ledger.begin_calls(now=LATER)
 
     assert again.phone == number(1)
 
 
 async def test_reply_releases_a_claimed_follow_up(new_uow: UnitOfWorkFactory) -> None:
-    ledger = await first_sent(new_uow)
+    ledger = await open_with_first_sent(new_uow)
     (claimed,) = await ledger.claim(now=LATER)
 
-    await answers(ledger, EndedBy.REPLY)
+    await store_answer(ledger, EndedBy.REPLY)
 
     assert await ledger.gate([claimed], now=LATER) == []
     assert await steps(ledger) == [(0, "sent", None), (1, "skipped", "replied")]
 
 
-async def test_reply_to_a_message_that_is_being_sent_leaves_no_follow_up(
+async def test_reply_before_the_answer_to_our_call_prevents_the_follow_up(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     """The webhook of the reply arrives before the answer to our own call."""
     ledger = await Ledger.open(new_uow, **STEPS)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
-    await answers(ledger, EndedBy.REPLY, at=after(1))
+    await store_answer(ledger, EndedBy.REPLY, at=after(1))
     await ledger.accept(claimed, now=after(2))
 
     assert await steps(ledger) == [(0, "sent", None)]
 
 
-async def test_message_from_before_the_campaign_ends_nothing(new_uow: UnitOfWorkFactory) -> None:
-    ledger = await first_sent(new_uow)
+async def test_message_older_than_the_campaign_ends_no_follow_up(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await open_with_first_sent(new_uow)
 
-    await answers(ledger, EndedBy.REPLY, at=NOW - timedelta(hours=3))
+    await store_answer(ledger, EndedBy.REPLY, at=NOW - timedelta(hours=3))
 
     assert await steps(ledger) == [(0, "sent", None), (1, "pending", None)]
 
 
-async def test_reply_to_a_follow_up_counts_for_the_person(new_uow: UnitOfWorkFactory) -> None:
-    ledger = await first_sent(new_uow)
-    (second,) = await ledger.called(now=LATER)
+async def test_reply_to_a_follow_up_is_stored_at_every_sent_step(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await open_with_first_sent(new_uow)
+    (second,) = await ledger.begin_calls(now=LATER)
     await ledger.accept(second, "AC2", at=LATER, now=LATER)
 
-    await answers(ledger, EndedBy.REPLY, at=LATER + timedelta(minutes=5))
+    await store_answer(ledger, EndedBy.REPLY, at=LATER + timedelta(minutes=5))
 
     rows = await ledger.rows("SELECT step, replied_at FROM campaign_membership ORDER BY step")
     assert [row.replied_at is not None for row in rows] == [True, True, False]
 
 
-async def test_opt_out_ends_what_waits(new_uow: UnitOfWorkFactory) -> None:
-    ledger = await first_sent(new_uow)
+async def test_opt_out_skips_waiting_follow_ups(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await open_with_first_sent(new_uow)
 
     await _opt_out(new_uow)
 
     assert await steps(ledger) == [(0, "sent", None), (1, "skipped", "opted_out")]
 
 
-async def test_cancel_ends_what_waits(new_uow: UnitOfWorkFactory) -> None:
-    ledger = await first_sent(new_uow)
+async def test_cancel_ends_waiting_follow_ups(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await open_with_first_sent(new_uow)
 
     async with new_uow() as uow:
         await campaigns.cancel_campaign(uow, campaign_id=ledger.campaign.id, now=after(60))
@@ -225,8 +231,8 @@ async def test_cancel_ends_what_waits(new_uow: UnitOfWorkFactory) -> None:
 async def test_message_recorded_during_a_cancel_leaves_no_recipient_waiting(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    """The record saw a running campaign; the next run of the job ends the recipient it left."""
-    ledger = await first_sent(new_uow)
+    """The record read a running campaign; the next run of the job ends the waiting recipient."""
+    ledger = await open_with_first_sent(new_uow)
     await ledger.run(
         "UPDATE campaign SET status = 'cancelled', finished_at = :now WHERE id = :id",
         id=ledger.campaign.id,
@@ -242,11 +248,11 @@ async def test_message_recorded_during_a_cancel_leaves_no_recipient_waiting(
 async def test_campaign_is_not_complete_while_a_follow_up_waits(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    ledger = await first_sent(new_uow)
+    ledger = await open_with_first_sent(new_uow)
     async with new_uow() as uow:
         early = await complete_finished_campaigns(uow, now=after(60))
 
-    await answers(ledger, EndedBy.REPLY, at=after(600))
+    await store_answer(ledger, EndedBy.REPLY, at=after(600))
     async with new_uow() as uow:
         done = await complete_finished_campaigns(uow, now=after(660))
 
@@ -257,12 +263,12 @@ async def test_campaign_is_not_complete_while_a_follow_up_waits(
 async def test_reply_during_the_claim_stops_the_message_at_the_gate(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    """A claim that is not committed when the person replies is released or refused."""
-    ledger = await first_sent(committed_uow)
+    """A claim that is still open while the person replies is released, or the gate refuses it."""
+    ledger = await open_with_first_sent(committed_uow)
 
     async with committed_uow() as uow:
         claim = await ledger.claim_in(uow, now=LATER)
-        waiting = await blocked(committed_db, answers(ledger, EndedBy.REPLY))
+        waiting = await blocked(committed_db, store_answer(ledger, EndedBy.REPLY))
     await waiting
 
     assert len(claim.claimed) == 1
@@ -273,24 +279,24 @@ async def test_reply_during_the_claim_stops_the_message_at_the_gate(
 async def test_claim_during_the_reply_stops_at_the_gate(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    ledger = await first_sent(committed_uow)
+    ledger = await open_with_first_sent(committed_uow)
 
-    async def claims() -> list[ClaimedAttempt]:
+    async def claim_follow_up() -> list[ClaimedAttempt]:
         return await ledger.claim(now=LATER)
 
     async with committed_uow() as uow:
         await end_follow_ups(
             uow, phone=number(0), why=EndedBy.CALL, at=LATER, times=TIMES, now=LATER
         )
-        waiting = await blocked(committed_db, claims())
+        waiting = await blocked(committed_db, claim_follow_up())
     claimed = await waiting
 
     assert await ledger.gate(claimed, now=LATER) == []
     assert await steps(ledger) == [(0, "sent", None), (1, "skipped", "called")]
 
 
-async def test_follow_up_keeps_the_cap_of_the_day(new_uow: UnitOfWorkFactory) -> None:
-    ledger = await first_sent(new_uow, daily_limit=1)
+async def test_follow_up_counts_against_the_daily_limit(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await open_with_first_sent(new_uow, daily_limit=1)
 
     same_day = await ledger.claim(now=LATER)
     next_day = await ledger.claim(now=NOW + timedelta(days=1))
@@ -298,11 +304,11 @@ async def test_follow_up_keeps_the_cap_of_the_day(new_uow: UnitOfWorkFactory) ->
     assert (len(same_day), len(next_day)) == (0, 1)
 
 
-async def test_refused_follow_up_does_not_repeat_the_first(
+async def test_refused_follow_up_does_not_repeat_the_first_message(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    ledger = await first_sent(new_uow)
-    (second,) = await ledger.called(now=LATER)
+    ledger = await open_with_first_sent(new_uow)
+    (second,) = await ledger.begin_calls(now=LATER)
 
     await ledger.answer(second, AnswerKind.REFUSED, code="invalid_number", now=LATER)
 

@@ -1,4 +1,4 @@
-"""Only claims that pass the gate may be called, by the process that holds their token."""
+"""Only a claim that passes the gate may be called, and only by the holder of its token."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,17 +13,17 @@ from crm_api.domain.messaging.sends import gate
 from crm_api.platform.database import UnitOfWorkFactory
 
 
-async def test_claim_passes_and_its_age_begins(new_uow: UnitOfWorkFactory) -> None:
+async def test_claim_passes_the_gate_and_its_age_begins(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     batch = await ledger.claim()
 
     passed = await ledger.gate(batch, now=after(5))
 
-    attempt, member = await ledger.attempt(), await ledger.member()
+    attempt, recipient = await ledger.attempt(), await ledger.recipient()
     assert passed == batch
     assert (attempt.status, attempt.called_at) == ("calling", after(5))
     assert attempt.lease_until == after(5) + TIMES.lease
-    assert (member.status, member.attempts) == ("sending", 0)
+    assert (recipient.status, recipient.attempts) == ("sending", 0)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ async def test_claim_passes_and_its_age_begins(new_uow: UnitOfWorkFactory) -> No
         ("UPDATE line SET status = 'blocked'", "pending"),
     ],
 )
-async def test_stopped_campaign_or_line_lets_nothing_pass(
+async def test_claim_of_a_stopped_campaign_or_line_does_not_pass(
     new_uow: UnitOfWorkFactory, what: str, left_as: str
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -44,11 +44,11 @@ async def test_stopped_campaign_or_line_lets_nothing_pass(
 
     passed = await ledger.gate(batch)
 
-    attempt, member = await ledger.attempt(), await ledger.member()
+    attempt, recipient = await ledger.attempt(), await ledger.recipient()
     assert passed == []
     assert (attempt.status, attempt.called_at, attempt.token) == ("released", None, None)
-    assert (member.status, member.attempts) == (left_as, 0)
-    shown = [row.status for row in await ledger.texts()]
+    assert (recipient.status, recipient.attempts) == (left_as, 0)
+    shown = [row.status for row in await ledger.messages()]
     assert shown == (["queued"] if left_as == "pending" else [])
 
 
@@ -70,7 +70,7 @@ async def test_flag_written_after_the_claim_stops_the_call(
 
     passed = await ledger.gate(batch)
 
-    stopped, other = await ledger.members()
+    stopped, other = await ledger.recipients()
     assert [item.phone for item in passed] == [number(1)]
     assert (stopped.status, stopped.skip_reason, stopped.attempts) == (left_as, reason, 0)
     assert other.status == "sending"
@@ -82,7 +82,7 @@ async def test_claim_whose_lease_is_over_does_not_pass(new_uow: UnitOfWorkFactor
 
     assert await ledger.gate(batch, now=NOW + TIMES.lease) == []
     assert (await ledger.attempt()).status == "released"
-    assert (await ledger.member()).status == "pending"
+    assert (await ledger.recipient()).status == "pending"
 
 
 async def test_claim_passes_until_its_lease_is_over(new_uow: UnitOfWorkFactory) -> None:
@@ -104,23 +104,23 @@ async def test_call_must_end_before_the_latest_instant(
     assert len(await ledger.gate(batch)) == passes
 
 
-async def test_foreign_token_opens_nothing_and_takes_nothing_back(
+async def test_claim_with_a_foreign_token_does_not_pass_and_is_not_released(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (mine,) = await ledger.claim()
-    foreign = replace(mine, token=uuid4())
+    (own_claim,) = await ledger.claim()
+    foreign_claim = replace(own_claim, token=uuid4())
 
-    assert await ledger.gate([foreign]) == []
+    assert await ledger.gate([foreign_claim]) == []
 
     assert (await ledger.attempt()).status == "claimed"
-    assert (await ledger.member()).status == "sending"
-    assert await ledger.gate([mine]) == [mine]
+    assert (await ledger.recipient()).status == "sending"
+    assert await ledger.gate([own_claim]) == [own_claim]
 
 
-async def test_gate_opens_once(new_uow: UnitOfWorkFactory) -> None:
+async def test_claim_passes_the_gate_once(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    batch = await ledger.called()
+    batch = await ledger.begin_calls()
 
     assert await ledger.gate(batch, now=after(1)) == []
 
@@ -128,16 +128,16 @@ async def test_gate_opens_once(new_uow: UnitOfWorkFactory) -> None:
     assert (attempt.status, attempt.called_at) == ("calling", NOW)
 
 
-async def test_slow_worker_does_not_call_what_another_took_over(
+async def test_slow_worker_does_not_call_a_recipient_that_another_worker_claimed(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    slow = await ledger.claim()
+    late_batch = await ledger.claim()
     await ledger.expire(now=after(61))
-    swift = await ledger.claim(now=after(62))
+    next_batch = await ledger.claim(now=after(62))
 
-    assert await ledger.gate(slow, now=after(63)) == []
-    assert await ledger.gate(swift, now=after(63)) == swift
+    assert await ledger.gate(late_batch, now=after(63)) == []
+    assert await ledger.gate(next_batch, now=after(63)) == next_batch
 
 
 @pytest.mark.parametrize("at", [after(1), after(100)])
@@ -150,17 +150,17 @@ async def test_released_claim_may_be_claimed_again_and_counts_as_no_attempt(
     async with new_uow() as uow:
         await gate.release_claims(uow, batch, reason="stopped", now=at)
 
-    member = await ledger.member()
-    assert (member.status, member.attempts) == ("pending", 0)
+    recipient = await ledger.recipient()
+    assert (recipient.status, recipient.attempts) == ("pending", 0)
     assert len(await ledger.claim(now=at)) == 1
 
 
 async def test_call_that_has_begun_cannot_be_released(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    batch = await ledger.called()
+    batch = await ledger.begin_calls()
 
     async with new_uow() as uow:
         await gate.release_claims(uow, batch, reason="stopped", now=after(1))
 
     assert (await ledger.attempt()).status == "calling"
-    assert (await ledger.member()).status == "sending"
+    assert (await ledger.recipient()).status == "sending"

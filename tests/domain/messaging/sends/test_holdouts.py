@@ -1,4 +1,4 @@
-"""Holdouts in the claim: who is held back, who is not, and what is stored."""
+"""The claim skips people of a holdout and stores who is in it."""
 
 from datetime import timedelta
 
@@ -16,7 +16,9 @@ KEY = b"7" * 32
 PEOPLE = 40
 
 
-async def plan(new_uow: UnitOfWorkFactory, *, percent: int = 50, scope: str = "cold") -> None:
+async def add_holdout(
+    new_uow: UnitOfWorkFactory, *, percent: int = 50, scope: str = "cold"
+) -> None:
     values = {
         "id": new_id(),
         "name": "Plan",
@@ -32,25 +34,25 @@ async def plan(new_uow: UnitOfWorkFactory, *, percent: int = 50, scope: str = "c
         await uow.session.execute(insert(Holdout).values(values))
 
 
-def held_numbers(percent: int = 50) -> set[str]:
+def held_out_numbers(percent: int = 50) -> set[str]:
     phones = map(number, range(PEOPLE))
     return {phone for phone in phones if is_held_out(phone, hash_key=KEY, percent=percent)}
 
 
-async def test_a_held_out_person_gets_no_message_and_is_explained(
+async def test_person_in_the_holdout_is_skipped_with_the_reason_holdout(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=PEOPLE)
-    await plan(new_uow)
+    await add_holdout(new_uow)
 
     claimed = await ledger.claim()
 
-    held = held_numbers()
+    held = held_out_numbers()
     assert 0 < len(held) < PEOPLE
     assert {one.phone for one in claimed} == {*map(number, range(PEOPLE))} - held
-    skipped = {one.phone for one in await ledger.members() if one.status == "skipped"}
+    skipped = {one.phone for one in await ledger.recipients() if one.status == "skipped"}
     assert skipped == held
-    assert {one.skip_reason for one in await ledger.members()} == {None, "holdout"}
+    assert {one.skip_reason for one in await ledger.recipients()} == {None, "holdout"}
     groups = await ledger.rows("SELECT is_held, count(*) AS people FROM holdout_person GROUP BY 1")
     assert {row.is_held: row.people for row in groups} == {
         True: len(held),
@@ -58,42 +60,46 @@ async def test_a_held_out_person_gets_no_message_and_is_explained(
     }
 
 
-async def test_a_person_who_was_contacted_is_not_cold(new_uow: UnitOfWorkFactory) -> None:
+async def test_contacted_person_is_not_in_a_holdout_of_scope_cold(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow, people=PEOPLE)
-    for one in await ledger.called():
+    for one in await ledger.begin_calls():
         await ledger.accept(one, f"AC{one.phone}")
     second = await Ledger.open(new_uow, people=PEOPLE, line=ledger.line, now=after(7200))
-    await plan(new_uow)
+    await add_holdout(new_uow)
 
     assert await second.claim(now=after(7200)) != []
-    assert {one.skip_reason for one in await second.members()} == {None}
+    assert {one.skip_reason for one in await second.recipients()} == {None}
     assert await second.rows("SELECT 1 FROM holdout_person") == []
 
 
-async def test_scope_all_holds_contacted_people_back_too(new_uow: UnitOfWorkFactory) -> None:
+async def test_contacted_person_may_be_in_a_holdout_of_scope_all(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow, people=PEOPLE)
-    for one in await ledger.called():
+    for one in await ledger.begin_calls():
         await ledger.accept(one, f"AC{one.phone}")
     second = await Ledger.open(new_uow, people=PEOPLE, line=ledger.line, now=after(7200))
-    await plan(new_uow, scope="all")
+    await add_holdout(new_uow, scope="all")
 
     await second.claim(now=after(7200))
 
-    assert {one.phone for one in await second.members() if one.status == "skipped"} == (
-        held_numbers()
+    assert {one.phone for one in await second.recipients() if one.status == "skipped"} == (
+        held_out_numbers()
     )
 
 
-async def test_no_holdout_runs_after_its_end(new_uow: UnitOfWorkFactory) -> None:
+async def test_holdout_has_no_effect_after_its_end(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=PEOPLE)
-    await plan(new_uow)
+    await add_holdout(new_uow)
     async with new_uow() as uow:
         await uow.session.execute(text("UPDATE holdout SET ends_at = :now"), {"now": NOW})
 
     assert len(await ledger.claim()) == PEOPLE
 
 
-def test_share_of_held_numbers_is_the_percentage() -> None:
+def test_share_of_held_out_numbers_is_the_percentage() -> None:
     held = sum(is_held_out(number(place), hash_key=KEY, percent=10) for place in range(20_000))
 
     assert 1_850 < held < 2_150

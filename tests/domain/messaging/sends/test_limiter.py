@@ -28,7 +28,7 @@ async def test_calls_follow_each_other_at_the_rate(new_uow: UnitOfWorkFactory) -
     assert measured("crm_limiter_wait_seconds_sum") - waited == pytest.approx(1.5)
 
 
-async def test_unused_time_is_not_made_up(new_uow: UnitOfWorkFactory) -> None:
+async def test_unused_time_allows_no_burst(new_uow: UnitOfWorkFactory) -> None:
     limiter = Limiter(rate_per_second=8)
     async with new_uow() as uow:
         await limiter.reserve(uow, calls=1, now=NOW)
@@ -50,7 +50,9 @@ async def test_two_workers_share_the_rate(committed_uow: UnitOfWorkFactory) -> N
     assert sorted(round(start, 3) for start in starts) == [step / 10 for step in range(20)]
 
 
-async def test_pause_that_the_provider_asks_for_holds_for_all(new_uow: UnitOfWorkFactory) -> None:
+async def test_pause_that_the_provider_asks_for_applies_to_all_workers(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     limiter = Limiter(rate_per_second=10)
     async with new_uow() as uow:
         await limiter.pause(uow, seconds=30, asked_seconds=30, now=NOW)
@@ -59,7 +61,7 @@ async def test_pause_that_the_provider_asks_for_holds_for_all(new_uow: UnitOfWor
         assert await limiter.reserve(uow, calls=1, now=NOW) == after(30)
 
 
-async def test_shorter_pause_does_not_take_back_a_longer_one(new_uow: UnitOfWorkFactory) -> None:
+async def test_shorter_pause_does_not_replace_a_longer_one(new_uow: UnitOfWorkFactory) -> None:
     limiter = Limiter(rate_per_second=10)
     for seconds in (30, 5):
         async with new_uow() as uow:
@@ -80,7 +82,7 @@ async def test_keys_do_not_slow_each_other(new_uow: UnitOfWorkFactory) -> None:
     assert limiter.spacing == timedelta(seconds=1)
 
 
-async def test_worker_whose_clock_is_ahead_does_not_hold_the_others_up(
+async def test_worker_whose_clock_is_ahead_does_not_delay_other_workers(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     limiter = Limiter(rate_per_second=10)
@@ -94,7 +96,7 @@ async def test_worker_whose_clock_is_ahead_does_not_hold_the_others_up(
     assert starts_at - now < timedelta(minutes=1)
 
 
-async def test_longer_pause_than_a_job_waits_takes_no_start(new_uow: UnitOfWorkFactory) -> None:
+async def test_pause_longer_than_a_job_waits_reserves_no_start(new_uow: UnitOfWorkFactory) -> None:
     limiter = Limiter(rate_per_second=10)
     async with new_uow() as uow:
         await limiter.pause(uow, seconds=300, asked_seconds=300, now=NOW)
@@ -107,7 +109,7 @@ async def test_longer_pause_than_a_job_waits_takes_no_start(new_uow: UnitOfWorkF
     assert caught.value.until == after(300)
 
 
-async def test_hold_is_read_until_it_is_over(new_uow: UnitOfWorkFactory) -> None:
+async def test_pause_is_read_until_it_is_over(new_uow: UnitOfWorkFactory) -> None:
     limiter = Limiter(rate_per_second=10)
     async with new_uow() as uow:
         await limiter.pause(uow, seconds=300, asked_seconds=1e18, now=NOW)
@@ -119,7 +121,7 @@ async def test_hold_is_read_until_it_is_over(new_uow: UnitOfWorkFactory) -> None
         assert await limiter.read_pause(uow, now=after(300)) is None
 
 
-async def test_hold_can_be_ended(new_uow: UnitOfWorkFactory) -> None:
+async def test_pause_can_be_ended(new_uow: UnitOfWorkFactory) -> None:
     limiter = Limiter(rate_per_second=10)
     async with new_uow() as uow:
         await limiter.pause(uow, seconds=300, asked_seconds=300, now=NOW)
@@ -130,8 +132,8 @@ async def test_hold_can_be_ended(new_uow: UnitOfWorkFactory) -> None:
         assert await limiter.reserve(uow, calls=1, now=after(1)) == after(1)
 
 
-async def test_start_that_is_a_year_ahead_is_dropped(new_uow: UnitOfWorkFactory) -> None:
-    """An earlier version accepted every pause that the provider asked for."""
+async def test_start_that_is_a_year_ahead_is_cut_to_ten_minutes(new_uow: UnitOfWorkFactory) -> None:
+    """An earlier version stored every pause that the provider asked for, however long."""
     limiter = Limiter(rate_per_second=10)
     now = clock.now()
     async with new_uow() as uow:

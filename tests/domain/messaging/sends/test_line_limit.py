@@ -10,7 +10,7 @@ FIRST = date(2026, 11, 25)
 PLAN = [20, 40, 80, 125]
 
 
-def test_without_a_plan_the_daily_limit_holds() -> None:
+def test_daily_limit_applies_without_a_plan() -> None:
     assert limit_on(None, None, 125, FIRST) == 125
     assert limit_on([], FIRST, 125, FIRST) == 125
 
@@ -22,7 +22,7 @@ def test_first_entry_applies_until_the_first_message() -> None:
 @pytest.mark.parametrize(
     ("days", "limit"), [(0, 20), (1, 40), (2, 80), (3, 125), (4, 200), (400, 200)]
 )
-def test_each_day_has_its_entry_and_then_the_daily_limit_holds(days: int, limit: int) -> None:
+def test_each_day_has_its_entry_and_then_the_daily_limit_applies(days: int, limit: int) -> None:
     assert limit_on(PLAN, FIRST, 200, FIRST + timedelta(days=days)) == limit
 
 
@@ -37,5 +37,5 @@ def test_plan_never_exceeds_the_daily_limit() -> None:
     assert limit_on(PLAN, None, 0, FIRST) == 0
 
 
-def test_day_before_the_plans_first_has_the_first_entry() -> None:
+def test_day_before_the_plan_begins_has_the_first_entry() -> None:
     assert limit_on(PLAN, FIRST, 200, FIRST - timedelta(days=1)) == 20

@@ -1,4 +1,4 @@
-"""Bodies are compared as a person reads them."""
+"""Two bodies match if a person reads the same words in both."""
 
 import pytest
 
@@ -20,10 +20,10 @@ TEXT = 'Hi Ada, it\'s Granite - "free" check. Reply STOP'
         TEXT.replace("fi", "\ufb01"),
     ],
 )
-def test_re_encoded_text_is_the_same(other: str) -> None:
+def test_body_that_the_provider_re_encoded_matches(other: str) -> None:
     assert is_same_text(TEXT, other)
 
 
 @pytest.mark.parametrize("other", ["", TEXT.lower(), TEXT.replace("Ada", "Eve"), TEXT + "."])
-def test_another_text_does_not_match(other: str) -> None:
+def test_different_body_does_not_match(other: str) -> None:
     assert not is_same_text(TEXT, other)

@@ -1,9 +1,9 @@
-"""A report that was stored as foreign is merged by the answer or look-up that names it."""
+"""An answer or look-up merges the report that was stored as foreign and names the same message."""
 
 import pytest
 from sqlalchemy.exc import IntegrityError
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import Ledger, after, told
+from tests.domain.messaging.sends.ledger import Ledger, after, message_facts
 from tests.domain.messaging.sends.test_reports import FAILED, UNDELIVERED
 
 from crm_api.domain.messaging.sends import record
@@ -14,26 +14,28 @@ from crm_api.platform.database import UnitOfWorkFactory
 
 
 @pytest.mark.parametrize(("first", "second"), [(FAILED, UNDELIVERED), (UNDELIVERED, FAILED)])
-async def test_of_two_failures_the_earlier_is_merged_whichever_came_first(
+async def test_earlier_of_two_failures_is_merged_in_either_order(
     new_uow: UnitOfWorkFactory, first: MessageFacts, second: MessageFacts
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.report(first, now=after(5))
     await ledger.answer(claimed, AnswerKind.UNCLEAR, code="timeout", now=after(6))
 
     await ledger.report(second, now=after(9))
 
-    attempt, line = await ledger.attempt(), await ledger.text()
+    attempt, message = await ledger.attempt(), await ledger.message()
     assert (attempt.status, attempt.error_code) == ("failed", "30006")
     assert attempt.reported_at == after(2)
-    assert (line.status, line.error_code) == ("failed", "30006")
+    assert (message.status, message.error_code) == ("failed", "30006")
 
 
-async def test_answer_takes_no_message_from_another_answer(new_uow: UnitOfWorkFactory) -> None:
-    """Two answers name one message. The first answer keeps it, and an alert shows the conflict."""
+async def test_answer_does_not_take_the_message_of_another_answer(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    """Two answers name one message. The message stays with the first answer."""
     ledger = await Ledger.open(new_uow, people=2)
-    first, second = await ledger.called()
+    first, second = await ledger.begin_calls()
     await ledger.accept(first, "AC1")
     answer = SendAnswer(
         kind=AnswerKind.ACCEPTED, provider_message_id="AC1", provider_created_at=NOW
@@ -50,15 +52,15 @@ async def test_answer_takes_no_message_from_another_answer(new_uow: UnitOfWorkFa
     assert (other.status, other.provider_message_id) == ("calling", None)
 
 
-async def test_report_of_a_message_that_an_answer_owns_changes_only_that_one(
+async def test_report_changes_only_the_attempt_whose_answer_named_the_message(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=2)
-    first, second = await ledger.called()
+    first, second = await ledger.begin_calls()
     await ledger.accept(first, "AC1")
     await ledger.answer(second, AnswerKind.UNCLEAR, code="timeout")
 
-    await ledger.report(told("delivered", phone=first.phone, updated_at=after(3)))
+    await ledger.report(message_facts("delivered", phone=first.phone, updated_at=after(3)))
 
     found = {row.phone: row.status for row in await ledger.attempts()}
     assert found == {first.phone: "delivered", second.phone: "unknown"}

@@ -1,4 +1,4 @@
-"""One table defines which facts about a number stop which kind of message; all steps apply it."""
+"""One table defines which facts about a number stop which kind of message; all steps use it."""
 
 from itertools import product
 from typing import Any
@@ -18,8 +18,8 @@ from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.messaging.sends.number_rules import HOLDING, STOPS, NumberRule
 from crm_api.platform.database import UnitOfWorkFactory
 
-ALONE = [kind for kind in SendKind if kind is not SendKind.CAMPAIGN]
-EVERY = list(product(ALONE, NumberRule))
+OUTSIDE_CAMPAIGNS = [kind for kind in SendKind if kind is not SendKind.CAMPAIGN]
+KINDS_AND_RULES = list(product(OUTSIDE_CAMPAIGNS, NumberRule))
 
 
 async def _apply(ledger: Ledger, rule: NumberRule) -> None:
@@ -48,12 +48,12 @@ async def _claim(ledger: Ledger) -> list[ClaimedAttempt]:
         return await queued_claim.claim_queued(uow, limit=10, times=TIMES, rules=NO_RULES, now=NOW)
 
 
-async def _shown(ledger: Ledger) -> tuple[str, str | None]:
-    row = await ledger.text()
+async def _read_message(ledger: Ledger) -> tuple[str, str | None]:
+    row = await ledger.message()
     return row.status, row.error_code
 
 
-@pytest.mark.parametrize(("kind", "rule"), EVERY)
+@pytest.mark.parametrize(("kind", "rule"), KINDS_AND_RULES)
 async def test_claim_of_a_queued_message_follows_the_table(
     new_uow: UnitOfWorkFactory, kind: SendKind, rule: NumberRule
 ) -> None:
@@ -66,12 +66,12 @@ async def test_claim_of_a_queued_message_follows_the_table(
 
     if rule in STOPS[kind]:
         assert claimed == []
-        assert await _shown(ledger) == ("failed", f"recipient_{rule}")
+        assert await _read_message(ledger) == ("failed", f"recipient_{rule}")
     else:
         assert len(claimed) == 1
 
 
-@pytest.mark.parametrize(("kind", "rule"), EVERY)
+@pytest.mark.parametrize(("kind", "rule"), KINDS_AND_RULES)
 async def test_gate_and_release_of_a_message_follow_the_table(
     new_uow: UnitOfWorkFactory, kind: SendKind, rule: NumberRule
 ) -> None:
@@ -87,12 +87,12 @@ async def test_gate_and_release_of_a_message_follow_the_table(
 
     if rule in STOPS[kind]:
         assert passed == []
-        assert await _shown(ledger) == ("failed", f"recipient_{rule}")
+        assert await _read_message(ledger) == ("failed", f"recipient_{rule}")
     else:
         assert passed == batch
 
 
-@pytest.mark.parametrize(("kind", "rule"), EVERY)
+@pytest.mark.parametrize(("kind", "rule"), KINDS_AND_RULES)
 async def test_check_before_a_message_is_queued_follows_the_table(
     new_uow: UnitOfWorkFactory, kind: SendKind, rule: NumberRule
 ) -> None:
@@ -110,7 +110,7 @@ async def test_claim_explanation_and_audience_of_a_campaign_agree(
     new_uow: UnitOfWorkFactory, rule: NumberRule
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    contact_id = (await ledger.member()).contact_id
+    contact_id = (await ledger.recipient()).contact_id
     await _apply(ledger, rule)
 
     async with new_uow() as uow:
@@ -126,17 +126,17 @@ async def test_claim_explanation_and_audience_of_a_campaign_agree(
         )
     assert await ledger.claim() == []
 
-    member = await ledger.member()
+    recipient = await ledger.recipient()
     assert [stop.rule for stop in explained.stops] == [rule]
     held = rule is HOLDING
-    assert (member.status, member.skip_reason) == (
+    assert (recipient.status, recipient.skip_reason) == (
         ("held", None) if held else ("skipped", rule.value)
     )
     if rule is not NumberRule.CONTACT_DELETED:
-        assert await _verdict(ledger, contact_id) == ("held" if held else rule.value)
+        assert await _audience_verdict(ledger, contact_id) == ("held" if held else rule.value)
 
 
-async def _verdict(ledger: Ledger, contact_id: Any) -> str:
+async def _audience_verdict(ledger: Ledger, contact_id: Any) -> str:
     async with ledger.new_uow() as uow:
         counts = await reading.count_audience(
             uow.session,
@@ -151,7 +151,7 @@ async def _verdict(ledger: Ledger, contact_id: Any) -> str:
     return str(verdict)
 
 
-async def test_expired_flag_stops_nothing(new_uow: UnitOfWorkFactory) -> None:
+async def test_expired_flag_stops_no_message(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=0)
     await ledger.flag("do_not_contact", expires_at=NOW)
     await _queue(ledger, SendKind.MANUAL)

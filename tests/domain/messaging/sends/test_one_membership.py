@@ -17,11 +17,11 @@ AGAIN = """
 
 
 @pytest.mark.parametrize("same", ["contact", "phone"])
-async def test_no_recipient_is_twice_in_a_step(new_uow: UnitOfWorkFactory, same: str) -> None:
+async def test_step_has_no_contact_or_number_twice(new_uow: UnitOfWorkFactory, same: str) -> None:
     ledger = await Ledger.open(new_uow)
 
     with pytest.raises(IntegrityError):
         await ledger.run(AGAIN, step=0, same=same)
 
     await ledger.run(AGAIN, step=1, same=same)
-    assert len(await ledger.members()) == 2
+    assert len(await ledger.recipients()) == 2

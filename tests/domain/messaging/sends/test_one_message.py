@@ -1,10 +1,10 @@
-"""A recipient's message is one row, however many attempts it takes and in any order they end."""
+"""A recipient's message is one row for any number of attempts and any order of their ends."""
 
 from datetime import timedelta
 
 import pytest
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, told
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, message_facts
 from tests.factories import number
 
 from crm_api.domain.consent.legal_rules.rules import NO_RULES
@@ -17,9 +17,9 @@ from crm_api.platform.database import UnitOfWorkFactory
 DAY = timedelta(days=1)
 
 
-async def _shown(ledger: Ledger) -> list[tuple[str, str | None]]:
+async def _read_messages(ledger: Ledger) -> list[tuple[str, str | None]]:
     """Return the status and the provider's id of each message of the conversation."""
-    return [(row.status, row.openphone_id) for row in await ledger.texts()]
+    return [(row.status, row.openphone_id) for row in await ledger.messages()]
 
 
 async def _events(ledger: Ledger) -> list[tuple[str, str]]:
@@ -31,53 +31,53 @@ async def _events(ledger: Ledger) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("kind", [AnswerKind.LATER, AnswerKind.NOT_CONNECTED, AnswerKind.TOO_LATE])
-async def test_attempt_that_sent_nothing_and_the_next_one_are_one_message(
+async def test_unsent_attempt_and_its_repeat_are_one_message(
     new_uow: UnitOfWorkFactory, kind: AnswerKind
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (first,) = await ledger.called()
+    (first,) = await ledger.begin_calls()
     await ledger.answer(first, kind, now=after(1))
-    between = await ledger.text()
+    between = await ledger.message()
 
-    (second,) = await ledger.called(now=NOW + DAY)
-    during = await ledger.text()
+    (second,) = await ledger.begin_calls(now=NOW + DAY)
+    during = await ledger.message()
     await ledger.accept(second, at=NOW + DAY, now=NOW + DAY)
 
-    one = await ledger.text()
+    message = await ledger.message()
     assert (between.status, between.send_after) == ("queued", None)
     assert (during.status, during.id, during.error_code) == ("sending", between.id, None)
-    assert (one.status, one.openphone_id, one.occurred_at) == ("sent", "AC1", NOW + DAY)
-    assert {row.activity_id for row in await ledger.attempts()} == {one.id}
-    assert (await ledger.member()).activity_id == one.id
+    assert (message.status, message.openphone_id, message.occurred_at) == ("sent", "AC1", NOW + DAY)
+    assert {row.activity_id for row in await ledger.attempts()} == {message.id}
+    assert (await ledger.recipient()).activity_id == message.id
 
 
-async def test_repeat_leaves_the_messages_of_others_and_moves_its_conversation(
+async def test_repeat_moves_its_own_conversation_and_no_other_message(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=2)
-    first, second = await ledger.called()
+    first, second = await ledger.begin_calls()
     await ledger.accept(first, now=after(1))
     await ledger.answer(second, AnswerKind.LATER, now=after(1))
 
-    (again,) = await ledger.called(now=NOW + DAY)
+    (again,) = await ledger.begin_calls(now=NOW + DAY)
 
-    shown = {row.phone: row.status for row in await ledger.texts()}
-    talks = await ledger.rows("SELECT phone, last_activity_at FROM conversation")
+    shown = {row.phone: row.status for row in await ledger.messages()}
+    conversations = await ledger.rows("SELECT phone, last_activity_at FROM conversation")
     assert again.phone == second.phone
     assert shown == {first.phone: "sent", second.phone: "sending"}
-    assert {tuple(row) for row in talks} == {(first.phone, NOW), (second.phone, NOW + DAY)}
+    assert {tuple(row) for row in conversations} == {(first.phone, NOW), (second.phone, NOW + DAY)}
 
 
-async def test_attempt_that_was_not_found_and_its_repeat_are_one_message(
+async def test_not_found_attempt_and_its_repeat_are_one_message(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
-    await ledger.not_found()
-    (second,) = await ledger.called(now=after(900))
+    await ledger.make_unclear_attempt()
+    await ledger.conclude_not_found()
+    (second,) = await ledger.begin_calls(now=after(900))
     await ledger.accept(second, at=after(901), now=after(901))
 
-    assert await _shown(ledger) == [("sent", "AC1")]
+    assert await _read_messages(ledger) == [("sent", "AC1")]
     (message,) = {row.activity_id for row in await ledger.attempts()}
     statuses = [status for subject, status in await _events(ledger) if subject == str(message)]
     assert statuses == ["unknown", "queued", "sent"]
@@ -85,40 +85,45 @@ async def test_attempt_that_was_not_found_and_its_repeat_are_one_message(
 
 
 @pytest.mark.parametrize("is_claimed", [False, True])
-async def test_late_report_of_an_attempt_that_was_not_found_finds_its_message(
+async def test_late_report_of_a_not_found_attempt_updates_its_message(
     new_uow: UnitOfWorkFactory,
     is_claimed: bool,  # noqa: FBT001 - a table's column
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    first = await ledger.unclear()
-    await ledger.not_found()
+    first = await ledger.make_unclear_attempt()
+    await ledger.conclude_not_found()
     if is_claimed:
         await ledger.claim(now=after(900))
 
-    found = await ledger.report(told("delivered", at=after(1)), now=after(901))
+    found = await ledger.report(message_facts("delivered", at=after(1)), now=after(901))
 
-    one = await ledger.text()
-    assert (one.id, one.status, one.openphone_id) == (found, "delivered", "AC1")
-    assert one.id == first.attempt_id
-    assert (await ledger.member()).status == "delivered"
+    message = await ledger.message()
+    assert (message.id, message.status, message.openphone_id) == (found, "delivered", "AC1")
+    assert message.id == first.attempt_id
+    assert (await ledger.recipient()).status == "delivered"
 
 
-async def test_two_attempts_that_were_both_accepted_are_two_messages(
+async def test_two_accepted_attempts_are_two_messages(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    first = await ledger.unclear()
-    await ledger.not_found()
-    (second,) = await ledger.called(now=after(900))
+    first = await ledger.make_unclear_attempt()
+    await ledger.conclude_not_found()
+    (second,) = await ledger.begin_calls(now=after(900))
 
     await ledger.accept(first, "AC1", at=after(1), now=after(901))
-    between = await _shown(ledger)
+    between = await _read_messages(ledger)
     await ledger.accept(second, "AC2", at=after(901), now=after(902))
-    await ledger.report(told("delivered", message_id="AC1", at=after(1)), now=after(903))
-    await ledger.report(told("undelivered", message_id="AC2", at=after(901)), now=after(904))
+    await ledger.report(message_facts("delivered", message_id="AC1", at=after(1)), now=after(903))
+    await ledger.report(
+        message_facts("undelivered", message_id="AC2", at=after(901)), now=after(904)
+    )
 
     assert between == [("sent", "AC1")]
-    assert sorted(await _shown(ledger), key=str) == [("delivered", "AC1"), ("undelivered", "AC2")]
+    assert sorted(await _read_messages(ledger), key=str) == [
+        ("delivered", "AC1"),
+        ("undelivered", "AC2"),
+    ]
     one, other = await ledger.attempts()
     assert one.activity_id != other.activity_id
 
@@ -127,14 +132,14 @@ async def test_second_attempt_accepted_before_the_answer_to_the_first_keeps_the_
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    first = await ledger.unclear()
-    await ledger.not_found()
-    (second,) = await ledger.called(now=after(900))
+    first = await ledger.make_unclear_attempt()
+    await ledger.conclude_not_found()
+    (second,) = await ledger.begin_calls(now=after(900))
 
     await ledger.accept(second, "AC2", at=after(901), now=after(901))
     await ledger.accept(first, "AC1", at=after(1), now=after(902))
 
-    rows = {row.openphone_id: row for row in await ledger.texts()}
+    rows = {row.openphone_id: row for row in await ledger.messages()}
     assert {name: row.status for name, row in rows.items()} == {"AC1": "sent", "AC2": "sent"}
     assert rows["AC1"].occurred_at == after(1)
     keys = await ledger.rows("SELECT openphone_id, activity_id FROM activity_key")
@@ -147,9 +152,9 @@ async def test_late_answer_to_an_earlier_attempt_keeps_the_time_of_the_last_mess
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    first = await ledger.unclear()
-    await ledger.not_found()
-    (second,) = await ledger.called(now=after(900))
+    first = await ledger.make_unclear_attempt()
+    await ledger.conclude_not_found()
+    (second,) = await ledger.begin_calls(now=after(900))
     await ledger.accept(second, "AC2", at=after(901), now=after(901))
 
     await ledger.accept(first, "AC1", at=after(1), now=after(902))
@@ -162,18 +167,18 @@ async def test_late_refusal_of_an_earlier_attempt_does_not_change_the_message_of
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    first = await ledger.unclear()
-    await ledger.not_found()
-    (second,) = await ledger.called(now=after(900))
+    first = await ledger.make_unclear_attempt()
+    await ledger.conclude_not_found()
+    (second,) = await ledger.begin_calls(now=after(900))
 
     await ledger.answer(first, AnswerKind.REFUSED, code="http_400", now=after(901))
-    during = await _shown(ledger)
+    during = await _read_messages(ledger)
     await ledger.answer(second, AnswerKind.LATER, now=after(902))
 
     assert during == [("sending", None)]
-    assert (await ledger.member()).status == "failed"
-    one = await ledger.text()
-    assert (one.status, one.error_code) == ("failed", "http_400")
+    assert (await ledger.recipient()).status == "failed"
+    message = await ledger.message()
+    assert (message.status, message.error_code) == ("failed", "http_400")
 
 
 @pytest.mark.parametrize("order", ["match first", "answer first"])
@@ -181,60 +186,62 @@ async def test_answer_that_corrects_a_match_leaves_one_message(
     new_uow: UnitOfWorkFactory, order: str
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
-    await ledger.not_found()
-    (second,) = await ledger.called(now=after(605))
+    await ledger.make_unclear_attempt()
+    await ledger.conclude_not_found()
+    (second,) = await ledger.begin_calls(now=after(605))
     if order == "match first":
-        await ledger.report(told("delivered", message_id="AC9", at=after(599)), now=after(606))
+        await ledger.report(
+            message_facts("delivered", message_id="AC9", at=after(599)), now=after(606)
+        )
     await ledger.accept(second, "AC2", at=after(606), now=after(607))
 
-    shown = await _shown(ledger)
+    shown = await _read_messages(ledger)
     assert ("sent", "AC2") in shown
     assert len(shown) == (2 if order == "match first" else 1)
 
 
-async def test_person_who_sends_again_sees_one_message(
+async def test_resend_by_a_user_keeps_one_message(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.run("UPDATE line SET resend_unclear = false")
-    await ledger.unclear()
-    await ledger.look(begun_at=after(700))
-    assert await ledger.look(begun_at=after(800)) is AttemptStatus.PARKED
-    member = await ledger.member()
+    await ledger.make_unclear_attempt()
+    await ledger.look_up(begun_at=after(700))
+    assert await ledger.look_up(begun_at=after(800)) is AttemptStatus.PARKED
+    recipient = await ledger.recipient()
     async with new_uow() as uow:
         await settle.settle_recipient(
             uow,
             campaign_id=ledger.campaign.id,
-            contact_id=member.contact_id,
+            contact_id=recipient.contact_id,
             outcome="resend",
             actor="key",
             now=after(900),
         )
-    between = await _shown(ledger)
-    (again,) = await ledger.called(now=after(2000))
+    between = await _read_messages(ledger)
+    (again,) = await ledger.begin_calls(now=after(2000))
     await ledger.accept(again, at=after(2001), now=after(2001))
 
     assert between == [("queued", None)]
-    assert await _shown(ledger) == [("sent", "AC1")]
+    assert await _read_messages(ledger) == [("sent", "AC1")]
 
 
-async def test_message_that_waits_for_a_repeat_ends_with_its_recipient(
+async def test_message_that_waits_for_a_repeat_fails_with_its_recipient(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.answer(claimed, AnswerKind.LATER, now=after(1))
     await ledger.flag("opted_out")
     async with new_uow() as uow:
         await sends.withdraw_numbers(uow, phones=[number(0)], now=after(2))
 
-    one = await ledger.text()
-    assert (one.status, one.error_code) == ("failed", "opted_out")
-    assert (await ledger.member()).skipped_at == after(2)
+    message = await ledger.message()
+    assert (message.status, message.error_code) == ("failed", "opted_out")
+    assert (await ledger.recipient()).skipped_at == after(2)
 
 
-async def test_message_that_was_never_called_leaves_with_its_recipient(
+async def test_message_without_a_call_is_deleted_with_its_claim(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -243,41 +250,41 @@ async def test_message_that_was_never_called_leaves_with_its_recipient(
     async with new_uow() as uow:
         await sends.withdraw_numbers(uow, phones=[number(0)], now=after(2))
 
-    assert await _shown(ledger) == []
+    assert await _read_messages(ledger) == []
     assert [row.status for row in await ledger.attempts()] == ["released"]
 
 
-async def test_held_recipient_keeps_its_message_for_later(new_uow: UnitOfWorkFactory) -> None:
+async def test_held_recipient_keeps_its_message(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.claim()
     await ledger.flag("opt_out_hold")
     async with new_uow() as uow:
         await sends.withdraw_numbers(uow, phones=[number(0)], now=after(2))
 
-    assert (await ledger.member()).status == "held"
-    assert await _shown(ledger) == [("queued", None)]
+    assert (await ledger.recipient()).status == "held"
+    assert await _read_messages(ledger) == [("queued", None)]
 
 
-async def test_waiting_message_of_a_campaign_is_not_sent_by_the_queue(
+async def test_waiting_message_of_a_campaign_is_not_claimed_from_the_message_queue(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.answer(claimed, AnswerKind.LATER, now=after(1))
     await ledger.run("UPDATE activity SET send_after = :now", now=NOW)
 
     async with new_uow() as uow:
-        claimed_texts = await queued_claim.claim_queued(
+        claimed_messages = await queued_claim.claim_queued(
             uow, limit=10, times=TIMES, rules=NO_RULES, now=after(60)
         )
-    assert claimed_texts == []
+    assert claimed_messages == []
 
 
-async def test_recipient_with_another_number_gets_another_message(
+async def test_recipient_with_a_new_number_gets_a_new_message(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.answer(claimed, AnswerKind.LATER, now=after(1))
     await ledger.run("UPDATE contact SET phone = :phone", phone=number(7))
     await ledger.run("UPDATE campaign_membership SET phone = :phone", phone=number(7))
@@ -292,10 +299,10 @@ async def test_recipient_with_another_number_gets_another_message(
             now=after(2),
         )
 
-    (again,) = await ledger.called(now=NOW + DAY)
+    (again,) = await ledger.begin_calls(now=NOW + DAY)
     await ledger.accept(again, at=NOW + DAY, now=NOW + DAY)
 
-    shown = [(row.phone, row.status, row.error_code) for row in await ledger.texts()]
+    shown = [(row.phone, row.status, row.error_code) for row in await ledger.messages()]
     assert shown == [
         (number(0), "failed", "number_changed"),
         (number(8), "queued", None),

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, note_reply, told
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, message_facts, note_reply
 from tests.factories import make_line, number
 from tests.locks import blocked
 
@@ -30,19 +30,19 @@ async def _reply(ledger: Ledger, *, seconds: float, is_opt_out: bool = False) ->
         )
 
 
-async def test_message_to_several_people_is_not_ours(new_uow: UnitOfWorkFactory) -> None:
+async def test_message_to_several_people_matches_no_attempt(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
 
-    await ledger.report(replace(told("delivered"), to_numbers=(number(0), number(1))))
+    await ledger.report(replace(message_facts("delivered"), to_numbers=(number(0), number(1))))
 
     assert (await ledger.attempt()).status == "unknown"
-    assert sorted(row.origin for row in await ledger.texts()) == ["campaign", "provider"]
+    assert sorted(row.origin for row in await ledger.messages()) == ["campaign", "provider"]
 
 
 async def test_reply_on_another_line_belongs_to_no_campaign(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed)
     async with new_uow() as uow:
         other = await make_line(
@@ -55,14 +55,14 @@ async def test_reply_on_another_line_belongs_to_no_campaign(new_uow: UnitOfWorkF
         )
 
     assert tied is None
-    assert (await ledger.member()).replied_at is None
+    assert (await ledger.recipient()).replied_at is None
 
 
 async def test_reply_after_a_manual_message_still_belongs_to_the_campaign(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed)
     async with new_uow() as uow:
         await queue.queue_message(
@@ -83,44 +83,44 @@ async def test_reply_after_a_manual_message_still_belongs_to_the_campaign(
 
     await _reply(ledger, seconds=60)
 
-    assert (await ledger.member()).replied_at == after(60)
+    assert (await ledger.recipient()).replied_at == after(60)
 
 
-async def test_first_opt_out_is_the_one_that_is_noted(new_uow: UnitOfWorkFactory) -> None:
+async def test_first_opt_out_is_the_one_that_is_stored(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed)
 
     await _reply(ledger, seconds=100, is_opt_out=True)
     await _reply(ledger, seconds=200, is_opt_out=True)
 
-    member = await ledger.member()
-    assert (member.replied_at, member.opted_out_at) == (after(100), after(100))
+    recipient = await ledger.recipient()
+    assert (recipient.replied_at, recipient.opted_out_at) == (after(100), after(100))
 
 
-async def test_late_acceptance_without_an_id_takes_the_next_claim_back(
+async def test_late_acceptance_without_an_id_releases_the_next_claim(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    first = await ledger.unclear()
-    await ledger.not_found()
+    first = await ledger.make_unclear_attempt()
+    await ledger.conclude_not_found()
     second = await ledger.claim(now=after(900))
 
     await ledger.answer(first, AnswerKind.UNCLEAR, no_id=True, code="no_id", now=after(901))
 
     assert [row.status for row in await ledger.attempts()] == ["parked", "released"]
-    assert (await ledger.member()).status == "unknown"
+    assert (await ledger.recipient()).status == "unknown"
     assert await ledger.gate(second, now=after(902)) == []
 
 
-async def test_status_is_derived_from_what_an_open_record_leaves_behind(
+async def test_status_is_derived_after_an_open_record_commits(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    """A late acceptance of the first attempt is stored while the lease of the second one ends."""
+    """A late acceptance of the first attempt is stored while the lease of the second ends."""
     ledger = await Ledger.open(committed_uow)
-    first = await ledger.unclear()
-    await ledger.not_found()
-    await ledger.called(now=after(900))
+    first = await ledger.make_unclear_attempt()
+    await ledger.conclude_not_found()
+    await ledger.begin_calls(now=after(900))
     answer = SendAnswer(kind=AnswerKind.ACCEPTED, provider_message_id="AC1")
 
     async with committed_uow() as uow:
@@ -129,4 +129,4 @@ async def test_status_is_derived_from_what_an_open_record_leaves_behind(
     await waiting
 
     assert [row.status for row in await ledger.attempts()] == ["sent", "unknown"]
-    assert (await ledger.member()).status == "sent"
+    assert (await ledger.recipient()).status == "sent"

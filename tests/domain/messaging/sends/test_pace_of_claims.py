@@ -1,4 +1,4 @@
-"""The claim also applies the pace, a new line's ramp plan, a line's trial and other caps."""
+"""The claim applies the pace, the ramp plan of a new line, the trial of a line and other caps."""
 
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
@@ -28,7 +28,7 @@ async def next_at(ledger: Ledger) -> datetime:
     return at
 
 
-async def test_even_claims_one_and_then_waits(new_uow: UnitOfWorkFactory) -> None:
+async def test_even_pace_claims_one_recipient_and_then_waits(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=5, **EVEN)
 
     first = await ledger.claim()
@@ -42,20 +42,22 @@ async def test_even_claims_one_and_then_waits(new_uow: UnitOfWorkFactory) -> Non
     assert NOW + 0.5 * distance <= due <= NOW + 1.5 * distance
 
 
-async def test_plan_says_when_the_pace_allows_more(new_uow: UnitOfWorkFactory) -> None:
+async def test_plan_returns_when_the_pace_allows_the_next_message(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow, people=5, **EVEN)
     await ledger.claim()
 
     async with new_uow() as uow:
-        made = await planning.plan_sends(
+        plan = await planning.plan_sends(
             uow, rules=NO_RULES, business=Business(name=None, contact=None), now=after(1)
         )
 
-    assert not made.orders
-    assert made.wakes_at == await next_at(ledger)
+    assert not plan.orders
+    assert plan.wakes_at == await next_at(ledger)
 
 
-async def test_campaign_without_due_recipients_takes_no_share(
+async def test_campaign_without_due_recipients_takes_no_share_of_the_line(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=2, **EVEN)
@@ -77,7 +79,7 @@ async def test_campaign_without_due_recipients_takes_no_share(
 
 
 async def test_order_older_than_the_pace_claims_nothing(new_uow: UnitOfWorkFactory) -> None:
-    """Two workers plan at the same time. The second claim counts what the first one took."""
+    """Two workers plan at the same moment. The second claim counts what the first claim took."""
     ledger = await Ledger.open(new_uow, people=5, **EVEN)
     async with new_uow() as uow:
         order = await ledger.order(uow)
@@ -91,7 +93,7 @@ async def test_order_older_than_the_pace_claims_nothing(new_uow: UnitOfWorkFacto
     assert late.is_exhausted
 
 
-async def test_batches_leave_an_interval_apart(new_uow: UnitOfWorkFactory) -> None:
+async def test_batches_are_claimed_an_interval_apart(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=5, **BATCHES)
 
     taken = [
@@ -102,7 +104,9 @@ async def test_batches_leave_an_interval_apart(new_uow: UnitOfWorkFactory) -> No
     assert taken == [2, 0, 0, 2, 0, 1]
 
 
-async def test_batch_that_met_busy_numbers_goes_on(new_uow: UnitOfWorkFactory) -> None:
+async def test_batch_continues_after_recipients_that_cannot_be_claimed(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow, people=3, **BATCHES)
     await ledger.flag("opted_out", phone=number(0))
 
@@ -123,7 +127,7 @@ async def test_batch_that_met_busy_numbers_goes_on(new_uow: UnitOfWorkFactory) -
         (None, None, 5),
     ],
 )
-async def test_new_line_sends_what_its_plan_allows(
+async def test_new_line_sends_what_its_ramp_plan_allows(
     new_uow: UnitOfWorkFactory, plan: list[int] | None, started_on: date | None, limit: int
 ) -> None:
     async with new_uow() as uow:
@@ -138,7 +142,7 @@ async def test_new_line_sends_what_its_plan_allows(
     assert limit_on(plan, started_on, daily_limit=5, day=date(2026, 11, 25)) == limit
 
 
-async def test_plan_begins_with_the_first_message(new_uow: UnitOfWorkFactory) -> None:
+async def test_ramp_plan_begins_with_the_first_message(new_uow: UnitOfWorkFactory) -> None:
     async with new_uow() as uow:
         line = await make_line(uow.session, ramp_plan=[2, 4])
     ledger = await Ledger.open(new_uow, people=8, line=line)
@@ -148,7 +152,7 @@ async def test_plan_begins_with_the_first_message(new_uow: UnitOfWorkFactory) ->
     async with new_uow() as uow:
         used = await usage.count_sent_today(uow.session, line_ids=[line.id], times=TIMES, now=NOW)
     for position, claimed in enumerate(first):
-        await ledger.called(limit=0)
+        await ledger.begin_calls(limit=0)
         await ledger.accept(claimed, f"AC{position}")
     tomorrow = await ledger.claim(now=NOW + timedelta(days=1))
 
@@ -180,7 +184,7 @@ async def test_number_gets_no_more_than_the_frequency_cap(new_uow: UnitOfWorkFac
     for position in range(2):
         earlier = await Ledger.open(new_uow, line=line)
         line = earlier.line
-        (claimed,) = await earlier.called(now=after(position * 60))
+        (claimed,) = await earlier.begin_calls(now=after(position * 60))
         await earlier.accept(claimed, f"AC{position}", now=after(position * 60 + 1))
     ledger = await Ledger.open(new_uow, line=line, frequency_cap=cap)
 
@@ -191,11 +195,11 @@ async def test_number_gets_no_more_than_the_frequency_cap(new_uow: UnitOfWorkFac
     assert len(in_time) == 1
 
 
-async def test_recently_messaged_number_is_due_when_the_days_are_over(
+async def test_recently_messaged_number_is_due_when_the_minimum_days_are_over(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     earlier = await Ledger.open(new_uow)
-    (claimed,) = await earlier.called()
+    (claimed,) = await earlier.begin_calls()
     await earlier.accept(claimed)
     soon = await Ledger.open(new_uow, line=earlier.line, min_days_between=1)
     late = await Ledger.open(new_uow, line=earlier.line, min_days_between=30)
@@ -203,21 +207,23 @@ async def test_recently_messaged_number_is_due_when_the_days_are_over(
     await soon.claim(now=after(3600))
     await late.claim(now=after(3600))
 
-    assert (await soon.member()).due_at == NOW + timedelta(days=1)
-    assert (await late.member()).due_at == after(3600) + timedelta(days=1)
+    assert (await soon.recipient()).due_at == NOW + timedelta(days=1)
+    assert (await late.recipient()).due_at == after(3600) + timedelta(days=1)
 
 
-async def test_stopped_variants_people_get_the_others(new_uow: UnitOfWorkFactory) -> None:
+async def test_recipients_of_a_stopped_variant_get_the_other_variants(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow, people=40, bodies=("First", "Second", "Third"))
     await ledger.run("UPDATE campaign_membership SET variant = 1")
     await ledger.run("UPDATE campaign_variant SET stopped_at = :now WHERE position = 1", now=NOW)
 
     claimed = await ledger.claim()
 
-    members = await ledger.members()
+    recipients = await ledger.recipients()
     bodies = {item.phone: item.body for item in claimed}
-    assert {member.variant for member in members} == {0, 2}
-    assert all(bodies[m.phone] == ("First", "Second", "Third")[m.variant] for m in members)
+    assert {recipient.variant for recipient in recipients} == {0, 2}
+    assert all(bodies[m.phone] == ("First", "Second", "Third")[m.variant] for m in recipients)
     counts = await ledger.rows(
         "SELECT variant, sum(people) AS people FROM campaign_tally "
         "GROUP BY variant HAVING sum(people) > 0"
@@ -226,23 +232,23 @@ async def test_stopped_variants_people_get_the_others(new_uow: UnitOfWorkFactory
     assert {row.variant for row in counts} == {0, 2}
 
 
-async def test_wait_grows_with_every_call_that_was_put_off(new_uow: UnitOfWorkFactory) -> None:
+async def test_wait_grows_with_every_postponed_call(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     now = NOW
     longest = timedelta(0)
     for tries in range(6):
-        (claimed,) = await ledger.called(now=now)
+        (claimed,) = await ledger.begin_calls(now=now)
         await ledger.answer(claimed, AnswerKind.NOT_CONNECTED, now=now)
-        member = await ledger.member()
-        wait = member.due_at - now
+        recipient = await ledger.recipient()
+        wait = recipient.due_at - now
         assert timedelta(0) <= wait <= timedelta(seconds=30 * 2**tries)
-        assert (member.status, member.attempts) == ("pending", 0)
+        assert (recipient.status, recipient.attempts) == ("pending", 0)
         longest = max(longest, wait)
-        now = max(member.due_at, now + timedelta(seconds=1))
+        now = max(recipient.due_at, now + timedelta(seconds=1))
     assert longest > timedelta(seconds=30)
 
 
-async def test_even_ends_with_the_lines_day_where_the_window_is_open_longer(
+async def test_even_pace_ends_with_the_lines_day_if_the_window_is_open_longer(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     # Midnight in Los Angeles is three hours after the end of the line's day.
@@ -266,7 +272,7 @@ async def test_even_ends_with_the_lines_day_where_the_window_is_open_longer(
     assert await next_at(ledger) == NOW + timedelta(hours=14) / 125
 
 
-async def test_no_two_distances_are_planned_alike(new_uow: UnitOfWorkFactory) -> None:
+async def test_jitter_of_the_plan_differs_each_time(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, **EVEN)
     found = set()
 

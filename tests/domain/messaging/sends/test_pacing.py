@@ -26,60 +26,60 @@ def room(left: int, *, ends_at: datetime = CLOSES, line_left: int = 10_000_000) 
     return Room(line_left=line_left, campaign_left=left, ends_at=ends_at)
 
 
-def gone(
+def send_times(
     make: Pacing, *, allowance: int, opens: datetime = OPENS, closes: datetime = CLOSES
 ) -> list[datetime]:
     """Claim whenever the pace allows, until the window closes; return the times of the messages."""
-    texts: list[datetime] = []
+    times: list[datetime] = []
     pace: Pace | None = None
     now = opens
-    while now < closes and len(texts) < allowance:
+    while now < closes and len(times) < allowance:
         now = max(now, waits_until(make, pace, now) or now)
         if now >= closes:
             break
-        left = room(allowance - len(texts), ends_at=closes)
+        left = room(allowance - len(times), ends_at=closes)
         taken = quota(make, pace, left, now)
         assert taken > 0
         pace = advance(make, pace, left, taken=taken, now=now)
-        texts += [now] * taken
-    return texts
+        times += [now] * taken
+    return times
 
 
-def test_even_sends_one_message_every_four_minutes_and_nineteen_seconds() -> None:
-    texts = gone(Even(), allowance=125)
+def test_even_pace_sends_one_message_every_four_minutes_and_nineteen_seconds() -> None:
+    times = send_times(Even(), allowance=125)
 
-    gaps = {round((later - earlier).total_seconds()) for earlier, later in pairwise(texts)}
-    assert len(texts) == 125
-    assert texts[0] == OPENS
+    gaps = {round((later - earlier).total_seconds()) for earlier, later in pairwise(times)}
+    assert len(times) == 125
+    assert times[0] == OPENS
     assert gaps == {259}
 
 
-def test_even_spreads_what_is_left_over_what_is_left() -> None:
-    texts = gone(Even(), allowance=30, opens=CLOSES - timedelta(hours=1))
+def test_even_pace_spreads_the_remaining_messages_over_the_remaining_window() -> None:
+    times = send_times(Even(), allowance=30, opens=CLOSES - timedelta(hours=1))
 
-    assert len(texts) == 30
-    assert texts[15] == CLOSES - timedelta(minutes=30)
+    assert len(times) == 30
+    assert times[15] == CLOSES - timedelta(minutes=30)
 
 
 @pytest.mark.parametrize("allowance", [1, 7, 125, 5_000])
 @pytest.mark.parametrize("minutes", [1, 60, 540])
-def test_even_with_jitter_uses_the_whole_day(allowance: int, minutes: int) -> None:
+def test_even_pace_with_jitter_uses_the_whole_day(allowance: int, minutes: int) -> None:
     chance = random.Random(allowance + minutes)  # noqa: S311 - repeatable, no secret
     closes = OPENS + timedelta(minutes=minutes)
-    texts: list[datetime] = []
+    times: list[datetime] = []
     pace: Pace | None = None
     now = OPENS
     while now < closes:
         make = Even(jitter=chance.uniform(0.5, 1.5))
-        left = room(allowance - len(texts), ends_at=closes)
+        left = room(allowance - len(times), ends_at=closes)
         taken = quota(make, pace, left, now)
         if taken:
             pace = advance(make, pace, left, taken=taken, now=now)
-            texts += [now] * taken
+            times += [now] * taken
         now = max(now + timedelta(milliseconds=100), waits_until(make, pace, now) or now)
 
-    assert allowance - 1 <= len(texts) <= allowance
-    assert allowance < 5 or texts[len(texts) // 2] - OPENS > (closes - OPENS) * 0.25
+    assert allowance - 1 <= len(times) <= allowance
+    assert allowance < 5 or times[len(times) // 2] - OPENS > (closes - OPENS) * 0.25
 
 
 def test_jitter_makes_distances_differ() -> None:
@@ -90,7 +90,7 @@ def test_jitter_makes_distances_differ() -> None:
     assert second.next_at - OPENS == 3 * (first.next_at - OPENS)
 
 
-def test_standstill_is_not_made_up_for_by_a_rush() -> None:
+def test_standstill_is_not_followed_by_a_burst() -> None:
     late = OPENS + timedelta(hours=3)
 
     taken = quota(Even(), Pace(next_at=OPENS), room(100), late)
@@ -98,8 +98,7 @@ def test_standstill_is_not_made_up_for_by_a_rush() -> None:
     assert taken == 1
 
 
-def test_standstill_leaves_no_debt_behind() -> None:
-    """After a standstill the messages keep their distance at once."""
+def test_messages_keep_their_distance_right_after_a_standstill() -> None:
     late = OPENS + timedelta(hours=3)
     left = room(100)
 
@@ -109,8 +108,8 @@ def test_standstill_leaves_no_debt_behind() -> None:
     assert pace.next_at == late - CATCH_UP + distance
 
 
-def test_a_late_claim_is_made_up_for() -> None:
-    distance = timedelta(hours=9) / 3_240  # ten seconds
+def test_late_claim_takes_the_messages_of_the_missed_time() -> None:
+    distance = timedelta(hours=9) / 3_240  # 10 s between messages
     late = OPENS + CATCH_UP
 
     taken = quota(Even(), Pace(next_at=OPENS), room(3_240, ends_at=late + 3_240 * distance), late)
@@ -118,7 +117,7 @@ def test_a_late_claim_is_made_up_for() -> None:
     assert taken == 13
 
 
-def test_fast_campaign_claims_a_second_at_once() -> None:
+def test_fast_campaign_claims_the_messages_of_one_second_together() -> None:
     left = room(9 * 3600 * 50)
 
     taken = quota(Even(), None, left, OPENS)
@@ -128,15 +127,15 @@ def test_fast_campaign_claims_a_second_at_once() -> None:
     assert pace.next_at - OPENS == 51 * timedelta(milliseconds=20)
 
 
-def test_campaigns_share_the_lines_rest() -> None:
+def test_campaigns_share_what_the_line_has_left() -> None:
     alone = advance(Even(), None, room(500, line_left=100), taken=1, now=OPENS)
     in_company = advance(Even(sharers=2), None, room(500, line_left=100), taken=1, now=OPENS)
 
     assert in_company.next_at - OPENS == 2 * (alone.next_at - OPENS)
 
 
-def test_even_ends_its_day_with_the_lines_day() -> None:
-    """A window that stays open all night has another allowance after midnight."""
+def test_even_pace_ends_its_day_with_the_lines_day() -> None:
+    """A window that stays open over midnight has a new allowance after midnight."""
     midnight = OPENS + timedelta(hours=1)
 
     pace = advance(Even(), None, room(4, ends_at=midnight), taken=1, now=OPENS)
@@ -145,7 +144,7 @@ def test_even_ends_its_day_with_the_lines_day() -> None:
 
 
 @pytest.mark.parametrize(("line_left", "campaign_left"), [(0, 10), (10, 0), (-3, 10), (10, -3)])
-def test_nothing_is_left_when_a_cap_is_used_up(line_left: int, campaign_left: int) -> None:
+def test_quota_is_zero_when_a_cap_is_used_up(line_left: int, campaign_left: int) -> None:
     left = Room(line_left=line_left, campaign_left=campaign_left, ends_at=CLOSES)
 
     assert quota(Even(), None, left, OPENS) == 0
@@ -156,7 +155,7 @@ def test_nothing_is_left_when_a_cap_is_used_up(line_left: int, campaign_left: in
     ("minutes", "batch_left", "may"),
     [(-1, 0, 20), (0, 3, 20), (1, 0, 0), (1, 8, 8), (29, 8, 8)],
 )
-def test_batch_goes_on_until_it_is_used_and_the_next_starts_full(
+def test_batch_continues_until_it_is_used_up_and_the_next_starts_full(
     minutes: int, batch_left: int, may: int
 ) -> None:
     batches = Burst(size=20, interval=timedelta(minutes=30))
@@ -169,16 +168,16 @@ def test_batch_goes_on_until_it_is_used_and_the_next_starts_full(
 def test_batches_start_an_interval_apart() -> None:
     batches = Burst(size=20, interval=timedelta(minutes=30))
 
-    texts = gone(batches, allowance=50)
+    times = send_times(batches, allowance=50)
 
-    assert [texts.count(OPENS + timedelta(minutes=minutes)) for minutes in (0, 30, 60)] == [
+    assert [times.count(OPENS + timedelta(minutes=minutes)) for minutes in (0, 30, 60)] == [
         20,
         20,
         10,
     ]
 
 
-def test_batch_that_was_not_taken_whole_goes_on() -> None:
+def test_partly_used_batch_continues() -> None:
     batches = Burst(size=20, interval=timedelta(minutes=30))
 
     pace = advance(batches, None, room(100), taken=12, now=OPENS)

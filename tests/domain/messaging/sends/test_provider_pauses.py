@@ -28,7 +28,7 @@ async def _end(new_uow: UnitOfWorkFactory) -> None:
         await provider_pauses.end_provider_pause(uow, actor="test", now=after(5))
 
 
-async def test_message_that_met_the_pause_is_due_at_once_when_a_person_ends_it(
+async def test_postponed_message_is_due_at_once_when_a_user_ends_the_pause(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=0)
@@ -47,18 +47,18 @@ async def test_message_that_met_the_pause_is_due_at_once_when_a_person_ends_it(
     (claimed,) = await ledger.gate(batch)
     await ledger.answer(claimed, AnswerKind.LATER, retry_after_seconds=PAUSE)
     await _begin(new_uow)
-    assert (await ledger.text()).send_after == after(PAUSE)
+    assert (await ledger.message()).send_after == after(PAUSE)
 
     await _end(new_uow)
 
-    assert (await ledger.text()).send_after == after(5)
+    assert (await ledger.message()).send_after == after(5)
 
 
-async def test_recipients_that_met_the_pause_are_due_at_once_and_others_keep_their_time(
+async def test_recipients_postponed_by_the_pause_are_due_at_once_and_others_keep_their_time(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=3)
-    first, *_ = await ledger.called()
+    first, *_ = await ledger.begin_calls()
     await ledger.answer(first, AnswerKind.LATER, retry_after_seconds=PAUSE)
     await ledger.run(
         "UPDATE campaign_membership SET status = 'pending', due_at = :at WHERE id <> :id",
@@ -69,7 +69,7 @@ async def test_recipients_that_met_the_pause_are_due_at_once_and_others_keep_the
 
     await _end(new_uow)
 
-    due = {row.phone: row.due_at for row in await ledger.members()}
+    due = {row.phone: row.due_at for row in await ledger.recipients()}
     assert due.pop(first.phone) == after(5)
     assert set(due.values()) == {after(60)}
 

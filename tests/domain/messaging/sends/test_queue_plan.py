@@ -59,7 +59,7 @@ async def test_queue_is_read_in_the_order_of_its_index(
     own, new_uow = filled
     plans: list[list[dict[str, Any]]] = []
 
-    # EXPLAIN runs in the claim's transaction, with its settings.
+    # EXPLAIN runs in the transaction of the claim, with the settings of that transaction.
     def explain(_: Any, cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
         if "SKIP LOCKED" in statement and not plans:
             cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)

@@ -1,11 +1,11 @@
-"""Messages outside campaigns use the same ledger."""
+"""Messages outside campaigns go through the same claims, gate and record."""
 
 from datetime import timedelta
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, told
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, message_facts
 from tests.domain.messaging.sends.test_recording import EARLIER_TRIES
 from tests.factories import make_line, number
 from tests.fakes import RecordingQueue
@@ -52,7 +52,7 @@ async def _claim(ledger: Ledger, seconds: float = 0) -> list[ClaimedAttempt]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_queued_message_is_sent(
+async def test_queued_message_is_claimed_and_sent(
     new_uow: UnitOfWorkFactory, queue: RecordingQueue, kind: SendKind
 ) -> None:
     ledger = await Ledger.open(new_uow, people=0)
@@ -62,10 +62,10 @@ async def test_queued_message_is_sent(
     assert await ledger.gate([claimed]) == [claimed]
     await ledger.accept(claimed)
 
-    attempt, line = await ledger.attempt(), await ledger.text()
+    attempt, message = await ledger.attempt(), await ledger.message()
     assert queue.names == [JobName.SEND_MESSAGES]
     assert (attempt.status, attempt.kind, attempt.activity_id) == ("sent", kind, activity.id)
-    assert (line.status, line.openphone_id, line.origin) == ("sent", "AC1", kind)
+    assert (message.status, message.openphone_id, message.origin) == ("sent", "AC1", kind)
     assert (claimed.phone, claimed.body, claimed.sender) == (
         number(0),
         "On our way.",
@@ -83,13 +83,13 @@ async def test_message_to_an_opted_out_number_fails_at_the_gate(
 
     assert await ledger.gate(await _claim(ledger)) == []
 
-    line = await ledger.text()
-    assert (line.status, line.error_code) == ("failed", "recipient_opted_out")
+    message = await ledger.message()
+    assert (message.status, message.error_code) == ("failed", "recipient_opted_out")
     assert await _claim(ledger, 1000) == []
 
 
 @pytest.mark.parametrize("kind", [SendKind.HELP, SendKind.CONFIRMATION])
-async def test_answer_to_the_persons_own_word_passes_an_opt_out(
+async def test_help_and_confirmation_pass_an_opt_out(
     new_uow: UnitOfWorkFactory, kind: SendKind
 ) -> None:
     ledger = await Ledger.open(new_uow, people=0)
@@ -101,7 +101,7 @@ async def test_answer_to_the_persons_own_word_passes_an_opt_out(
     assert await ledger.gate(batch) == batch
 
 
-async def test_reply_to_a_held_number_passes(new_uow: UnitOfWorkFactory) -> None:
+async def test_manual_message_to_a_held_number_passes_the_gate(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=0)
     await _queue(ledger)
     await ledger.flag("opt_out_hold")
@@ -111,7 +111,7 @@ async def test_reply_to_a_held_number_passes(new_uow: UnitOfWorkFactory) -> None
     assert await ledger.gate(batch) == batch
 
 
-async def test_answers_to_a_persons_own_message_are_claimed_before_manual_messages(
+async def test_help_and_confirmation_are_claimed_before_manual_messages(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=0)
@@ -139,13 +139,15 @@ async def test_messages_for_a_busy_number_do_not_fill_the_batch(new_uow: UnitOfW
     assert [one.phone for one in claimed] == [number(0), number(1)]
 
 
-async def test_number_with_an_open_attempt_waits(new_uow: UnitOfWorkFactory) -> None:
+async def test_queued_message_waits_for_an_open_attempt_of_its_number(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow)
-    (open_one,) = await ledger.called()
+    (open_attempt,) = await ledger.begin_calls()
     await _queue(ledger)
 
     assert await _claim(ledger) == []
-    await ledger.accept(open_one)
+    await ledger.accept(open_attempt)
 
     assert len(await _claim(ledger)) == 1
 
@@ -188,8 +190,8 @@ async def test_message_that_the_gate_refuses_waits_a_minute(new_uow: UnitOfWorkF
     assert await ledger.gate(batch) == []
 
     await ledger.run("UPDATE line SET status = 'active'")
-    line = await ledger.text()
-    assert (line.status, line.error_code, line.send_after) == ("queued", None, after(60))
+    message = await ledger.message()
+    assert (message.status, message.error_code, message.send_after) == ("queued", None, after(60))
     assert await _claim(ledger, 59) == []
     assert len(await _claim(ledger, 60)) == 1
 
@@ -205,12 +207,12 @@ async def test_message_that_was_not_sent_is_queued_again(
 
     await ledger.answer(batch[0], kind)
 
-    assert (await ledger.text()).status == "queued"
-    assert NOW <= (await ledger.text()).send_after <= after(30)
+    assert (await ledger.message()).status == "queued"
+    assert NOW <= (await ledger.message()).send_after <= after(30)
     assert len(await _claim(ledger, 30)) == 1
 
 
-async def test_message_waits_longer_each_time(new_uow: UnitOfWorkFactory) -> None:
+async def test_message_waits_longer_after_each_failed_call(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=0)
     for position in range(10):
         await _queue(ledger, phone=number(position))
@@ -222,22 +224,26 @@ async def test_message_waits_longer_each_time(new_uow: UnitOfWorkFactory) -> Non
         answered = [Answered(claimed=item, answer=answer) for item in batch]
         await record.record_answers(uow, answered, now=NOW)
 
-    sent_after = [row.send_after for row in await ledger.texts()]
+    sent_after = [row.send_after for row in await ledger.messages()]
     assert after(240) < max(sent_after) <= after(3600)
     assert len(set(sent_after)) > 1
 
 
-async def test_message_is_due_again_when_the_provider_says(new_uow: UnitOfWorkFactory) -> None:
+async def test_message_is_due_again_at_the_time_the_provider_gives(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow, people=0)
     await _queue(ledger)
     (claimed,) = await ledger.gate(await _claim(ledger))
 
     await ledger.answer(claimed, AnswerKind.LATER, retry_after_seconds=300.0)
 
-    assert (await ledger.text()).send_after == after(300)
+    assert (await ledger.message()).send_after == after(300)
 
 
-async def test_message_that_the_account_stopped_is_due_at_once(new_uow: UnitOfWorkFactory) -> None:
+async def test_message_stopped_by_an_account_refusal_is_due_at_once(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow, people=0)
     await _queue(ledger)
     (claimed,) = await ledger.gate(await _claim(ledger))
@@ -246,12 +252,12 @@ async def test_message_that_the_account_stopped_is_due_at_once(new_uow: UnitOfWo
         claimed, AnswerKind.ACCOUNT_REFUSED, scope="line", reason="no_credits", now=after(1)
     )
 
-    line = await ledger.text()
-    assert (line.status, line.send_after) == ("queued", after(1))
+    message = await ledger.message()
+    assert (message.status, message.send_after) == ("queued", after(1))
     assert await _claim(ledger, 2) == []
 
 
-async def test_line_on_trial_takes_one_message_at_a_time_and_others_all(
+async def test_line_on_trial_sends_one_message_at_a_time_and_other_lines_send_all(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=0)
@@ -276,20 +282,20 @@ async def test_line_on_trial_takes_one_message_at_a_time_and_others_all(
     assert [item.is_probe for item in rest] == [False, False]
 
 
-async def test_unclear_reply_is_settled_like_any_other(new_uow: UnitOfWorkFactory) -> None:
+async def test_unclear_reply_is_settled_like_any_other_message(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=0)
     await _queue(ledger)
     batch = await _claim(ledger)
     await ledger.gate(batch)
     await ledger.answer(batch[0], AnswerKind.UNCLEAR, code="timeout")
 
-    await ledger.look(told(body="On our way.", at=after(1)), begun_at=after(100))
+    await ledger.look_up(message_facts(body="On our way.", at=after(1)), begun_at=after(100))
 
-    line = await ledger.text()
-    assert (line.status, line.openphone_id) == ("sent", "AC1")
+    message = await ledger.message()
+    assert (message.status, message.openphone_id) == ("sent", "AC1")
 
 
-async def test_reply_that_was_not_found_is_failed_and_not_sent_again(
+async def test_reply_that_was_not_found_fails_and_is_not_sent_again(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=0)
@@ -298,10 +304,10 @@ async def test_reply_that_was_not_found_is_failed_and_not_sent_again(
     await ledger.gate(batch)
     await ledger.answer(batch[0], AnswerKind.UNCLEAR, code="timeout")
 
-    await ledger.not_found()
+    await ledger.conclude_not_found()
 
-    line = await ledger.text()
-    assert (line.status, line.error_code) == ("failed", "not_found")
+    message = await ledger.message()
+    assert (message.status, message.error_code) == ("failed", "not_found")
     assert await _claim(ledger, 2000) == []
 
 
@@ -312,7 +318,7 @@ async def test_claim_whose_lease_is_over_is_queued_again(new_uow: UnitOfWorkFact
 
     await ledger.expire(now=after(61))
 
-    assert (await ledger.text()).status == "queued"
+    assert (await ledger.message()).status == "queued"
     assert len(await _claim(ledger, 62)) == 1
 
 

@@ -1,4 +1,4 @@
-"""Two connections at once: races that locks, their order and indexes decide."""
+"""Races of two connections, which locks, the order of locks and indexes decide."""
 
 import asyncio
 from typing import Any
@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import BODY, TIMES, Ledger, after, told
+from tests.domain.messaging.sends.ledger import BODY, TIMES, Ledger, after, message_facts
 from tests.factories import make_line, number
 from tests.locks import blocked
 
@@ -40,7 +40,7 @@ async def _opt_out(new_uow: UnitOfWorkFactory) -> None:
 
 
 @pytest.mark.parametrize("caps", [{"line_limit": 3}, {"daily_limit": 3}])
-async def test_claimers_at_once_never_exceed_the_cap(
+async def test_claims_at_the_same_moment_never_exceed_the_cap(
     committed_uow: UnitOfWorkFactory, caps: dict[str, Any]
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=20, **caps)
@@ -51,7 +51,7 @@ async def test_claimers_at_once_never_exceed_the_cap(
     assert len(await ledger.attempts()) == 3
 
 
-async def test_second_claimer_counts_what_the_first_took(
+async def test_second_claim_counts_what_the_first_claim_took(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=20, line_limit=3)
@@ -68,7 +68,7 @@ async def test_claim_and_refusal_of_the_account_do_not_deadlock(
 ) -> None:
     first = await Ledger.open(committed_uow)
     second = await Ledger.open(committed_uow, line=first.line)
-    (called,) = await first.called()
+    (called,) = await first.begin_calls()
     refusals: list[asyncio.Future[None]] = []
 
     async def refuse(point: str) -> None:
@@ -89,7 +89,9 @@ async def test_claim_and_refusal_of_the_account_do_not_deadlock(
     assert [row.status for row in await first.rows("SELECT status FROM line")] == ["blocked"]
 
 
-async def test_two_lines_take_turns_at_a_number(committed_uow: UnitOfWorkFactory) -> None:
+async def test_second_line_skips_a_number_that_the_first_line_claims(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
     first = await Ledger.open(committed_uow)
     async with committed_uow() as uow:
         line = await make_line(
@@ -98,16 +100,18 @@ async def test_two_lines_take_turns_at_a_number(committed_uow: UnitOfWorkFactory
     second = await Ledger.open(committed_uow, line=line)
 
     async with committed_uow() as uow:
-        mine = await first.claim_in(uow)
-        # The first claim has locked the number, so the second one skips it without waiting.
+        first_claim = await first.claim_in(uow)
+        # The first claim has locked the number, so the second claim skips it without waiting.
         assert await second.claim() == []
 
-    assert len(mine.claimed) == 1
+    assert len(first_claim.claimed) == 1
     assert await second.claim() == []
     assert len(await first.attempts()) == 1
 
 
-async def test_two_lines_at_once_make_one_attempt(committed_uow: UnitOfWorkFactory) -> None:
+async def test_two_lines_at_the_same_moment_make_one_attempt(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
     first = await Ledger.open(committed_uow, people=5)
     async with committed_uow() as uow:
         line = await make_line(
@@ -135,21 +139,23 @@ async def test_campaign_and_reply_to_one_number_make_one_open_attempt(
     assert len(await ledger.attempts()) == 1
 
 
-async def test_reply_that_one_sender_has_locked_is_left_by_the_other(
+async def test_reply_that_one_worker_has_locked_is_skipped_by_the_other(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=0)
     await _queue_reply(committed_uow, ledger)
 
     async with committed_uow() as uow:
-        mine = await queued_claim.claim_queued(uow, limit=10, times=TIMES, rules=NO_RULES, now=NOW)
+        first_claim = await queued_claim.claim_queued(
+            uow, limit=10, times=TIMES, rules=NO_RULES, now=NOW
+        )
         async with asyncio.timeout(10):
             other = await _claim_reply(committed_uow)
 
-    assert (len(mine), other) == (1, [])
+    assert (len(first_claim), other) == (1, [])
 
 
-async def test_opt_out_waits_for_an_open_claim_and_takes_it_back(
+async def test_opt_out_waits_for_an_open_claim_and_releases_it(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
     ledger = await Ledger.open(committed_uow)
@@ -160,7 +166,7 @@ async def test_opt_out_waits_for_an_open_claim_and_takes_it_back(
     await waiting
 
     assert (await ledger.attempt()).status == "released"
-    assert (await ledger.member()).status == "skipped"
+    assert (await ledger.recipient()).status == "skipped"
     assert await ledger.gate(claimed) == []
 
 
@@ -177,13 +183,13 @@ async def test_claim_that_read_before_the_opt_out_does_not_pass_the_gate(
     batch = await waiting
 
     assert await ledger.gate(batch) == []
-    assert (await ledger.member()).status == "skipped"
+    assert (await ledger.recipient()).status == "skipped"
 
 
-async def test_gate_and_opt_out_collide_on_the_attempt(
+async def test_gate_that_waits_for_an_opt_out_lets_no_call_begin(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    """The gate reads no opt-out, then the opt-out is stored, then the gate ends: no call."""
+    """The gate waits for the open opt-out, which releases the claim: no call begins."""
     ledger = await Ledger.open(committed_uow)
     claimed = await ledger.claim()
 
@@ -215,7 +221,7 @@ async def test_opt_out_after_the_gate_names_the_message(
         assert len(under_way[number(0)]) == 1
 
 
-async def test_cancel_waits_for_an_open_claim_and_takes_it_back(
+async def test_cancel_waits_for_an_open_claim_and_releases_it(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
     ledger = await Ledger.open(committed_uow)
@@ -231,7 +237,7 @@ async def test_cancel_waits_for_an_open_claim_and_takes_it_back(
     await waiting
 
     assert (await ledger.attempt()).status == "released"
-    assert (await ledger.member()).status == "cancelled"
+    assert (await ledger.recipient()).status == "cancelled"
 
 
 async def _queue_reply(new_uow: UnitOfWorkFactory, ledger: Ledger) -> None:
@@ -269,7 +275,7 @@ async def test_opt_out_waits_for_an_open_claim_of_a_reply(
     await waiting
 
     assert (await ledger.attempt()).status == "released"
-    assert (await ledger.text()).error_code == "recipient_opted_out"
+    assert (await ledger.message()).error_code == "recipient_opted_out"
 
 
 @pytest.mark.parametrize("media", ["[]", '[{"media_id": "019acb00-0000-7000-8000-000000000001"}]'])
@@ -304,7 +310,7 @@ async def test_claim_of_a_message_that_must_fail_and_an_opt_out_do_not_deadlock(
     await opt_out
 
     assert batch == []
-    assert (await ledger.text()).error_code == "recipient_opted_out"
+    assert (await ledger.message()).error_code == "recipient_opted_out"
 
 
 async def test_release_of_a_claim_and_an_opt_out_do_not_deadlock(
@@ -328,44 +334,48 @@ async def test_release_of_a_claim_and_an_opt_out_do_not_deadlock(
     await releasing
 
     assert (await ledger.attempt()).status == "released"
-    assert (await ledger.text()).error_code == "recipient_opted_out"
+    assert (await ledger.message()).error_code == "recipient_opted_out"
 
 
 async def test_webhook_waits_for_an_open_record(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
     ledger = await Ledger.open(committed_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     answer = SendAnswer(
         kind=AnswerKind.ACCEPTED, provider_message_id="AC1", provider_created_at=NOW
     )
 
     async with committed_uow() as uow:
         await recording.record_answers(uow, [Answered(claimed=claimed, answer=answer)], now=NOW)
-        delivered = told("delivered", updated_at=after(2))
+        delivered = message_facts("delivered", updated_at=after(2))
         waiting = await blocked(committed_db, ledger.report(delivered, now=after(3)))
 
     assert await waiting == claimed.attempt_id
     assert (await ledger.attempt()).status == "delivered"
-    assert (await ledger.text()).status == "delivered"
-    assert (await ledger.member()).delivered_at == after(2)
+    assert (await ledger.message()).status == "delivered"
+    assert (await ledger.recipient()).delivered_at == after(2)
 
 
-async def test_claim_and_reports_lock_conversations_in_one_order(
+async def test_claim_and_reports_lock_conversations_in_the_same_order(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    """The recipient due first has the last number; the reports come in the order of the numbers."""
+    """The recipient due first has the last number; the reports arrive in the order of numbers."""
     ledger = await Ledger.open(committed_uow, people=2)
     await ledger.run(
         "UPDATE campaign_membership SET due_at = due_at - interval '1 hour' WHERE phone = :phone",
         phone=number(1),
     )
     for position in range(2):
-        await ledger.report(told(message_id=f"AC{position}", phone=number(position), body="Hi"))
+        await ledger.report(
+            message_facts(message_id=f"AC{position}", phone=number(position), body="Hi")
+        )
 
     async with committed_uow() as uow:
         for position in range(2):
-            facts = told("sent", message_id=f"AC1{position}", phone=number(position), body="Hello")
+            facts = message_facts(
+                "sent", message_id=f"AC1{position}", phone=number(position), body="Hello"
+            )
             await report.apply_report(
                 uow, facts=facts, line_id=ledger.line.id, times=TIMES, now=after(1)
             )
@@ -375,12 +385,12 @@ async def test_claim_and_reports_lock_conversations_in_one_order(
     assert {claimed.phone for claimed in await waiting} == {number(0), number(1)}
 
 
-async def test_record_that_runs_into_an_open_webhook_succeeds_on_the_second_try(
+async def test_record_that_conflicts_with_an_open_webhook_succeeds_when_repeated(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    """Record as the recorder does: after an IntegrityError, with ``correct``."""
+    """Record as the recorder does: after an IntegrityError, record again and correct matches."""
     ledger = await Ledger.open(committed_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     answer = SendAnswer(
         kind=AnswerKind.ACCEPTED, provider_message_id="AC1", provider_created_at=NOW
     )
@@ -399,7 +409,7 @@ async def test_record_that_runs_into_an_open_webhook_succeeds_on_the_second_try(
     async with committed_uow() as uow:
         await report.apply_report(
             uow,
-            facts=told("delivered", updated_at=after(2)),
+            facts=message_facts("delivered", updated_at=after(2)),
             line_id=ledger.line.id,
             times=TIMES,
             now=after(3),
@@ -407,23 +417,25 @@ async def test_record_that_runs_into_an_open_webhook_succeeds_on_the_second_try(
         waiting = await blocked(committed_db, record())
 
     assert await waiting == "second"
-    assert (await ledger.text()).status == "delivered"
-    assert (await ledger.member()).status == "delivered"
+    assert (await ledger.message()).status == "delivered"
+    assert (await ledger.recipient()).status == "delivered"
 
 
-async def test_same_report_at_once_is_one_message(committed_uow: UnitOfWorkFactory) -> None:
+async def test_same_report_received_at_the_same_moment_is_one_message(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(committed_uow, people=0)
 
-    await asyncio.gather(*(ledger.report(told("delivered", body=BODY)) for _ in range(5)))
+    await asyncio.gather(*(ledger.report(message_facts("delivered", body=BODY)) for _ in range(5)))
 
-    assert (await ledger.text()).status == "delivered"
+    assert (await ledger.message()).status == "delivered"
 
 
-async def test_report_and_look_up_at_once_settle_once(
+async def test_report_and_look_up_at_the_same_moment_settle_once(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
     ledger = await Ledger.open(committed_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
     async with committed_uow() as uow:
         (seen,) = await matching.list_unknown_attempts(uow, limit=10)
 
@@ -431,28 +443,28 @@ async def test_report_and_look_up_at_once_settle_once(
         await settle.conclude_look_up(
             uow,
             seen,
-            settle.LookUp(begun_at=after(20), messages=[told(at=after(1))]),
+            settle.LookUp(begun_at=after(20), messages=[message_facts(at=after(1))]),
             times=TIMES,
             now=after(20),
         )
-        delivered = told("delivered", at=after(1), updated_at=after(2))
+        delivered = message_facts("delivered", at=after(1), updated_at=after(2))
         waiting = await blocked(committed_db, ledger.report(delivered, now=after(21)))
     await waiting
 
     assert (await ledger.attempt()).status == "delivered"
-    assert len(await ledger.texts()) == 1
+    assert len(await ledger.messages()) == 1
 
 
-async def test_settlers_at_once_expire_each_lease_once(
+async def test_settlers_at_the_same_moment_expire_each_lease_once(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=20)
     await ledger.claim(limit=10)
-    await ledger.called(limit=10)
+    await ledger.begin_calls(limit=10)
 
-    swept = await asyncio.gather(*(ledger.expire(now=after(61)) for _ in range(4)))
+    expired = await asyncio.gather(*(ledger.expire(now=after(61)) for _ in range(4)))
 
-    assert sum(swept) == 20
+    assert sum(expired) == 20
     states = sorted(row.status for row in await ledger.attempts())
     assert states == ["released"] * 10 + ["unknown"] * 10
 

@@ -1,4 +1,4 @@
-"""Answers in memory are stored; one that cannot be stored does not affect the others."""
+"""The recorder stores the answers in memory; an answer that it cannot store affects no other."""
 
 import asyncio
 import hashlib
@@ -18,11 +18,11 @@ from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 LONG = "".join(hashlib.sha256(str(n).encode()).hexdigest() for n in range(200))
-"""Random, so that compression does not make it fit into an index entry."""
+"""An id of random characters, which compression cannot fit into an index entry."""
 
 
 async def record_answers(new_uow: UnitOfWorkFactory, answered: list[Answered]) -> None:
-    own = Recorder(
+    one_recorder = Recorder(
         new_uow=new_uow,
         limiter=Limiter(rate_per_second=10),
         outage=OutageWatch(None, new_uow=new_uow, now=lambda: NOW),
@@ -31,10 +31,10 @@ async def record_answers(new_uow: UnitOfWorkFactory, answered: list[Answered]) -
         pause=lambda _: None,
     )
     for item in answered:
-        own.put(item)
-    own.finish()
+        one_recorder.put(item)
+    one_recorder.finish()
     async with asyncio.timeout(20):
-        await own.run()
+        await one_recorder.run()
 
 
 def _accepted(claimed: ClaimedAttempt, message_id: str, **more: Any) -> Answered:
@@ -49,7 +49,7 @@ async def test_acceptance_that_cannot_be_stored_is_stored_without_an_id(
     committed_uow: UnitOfWorkFactory, message_id: str
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=3)
-    first, second, third = await ledger.called()
+    first, second, third = await ledger.begin_calls()
 
     await record_answers(
         committed_uow,
@@ -62,8 +62,12 @@ async def test_acceptance_that_cannot_be_stored_is_stored_without_an_id(
         "unknown",
         "sent",
     ]
-    odd = rows[second.attempt_id]
-    assert (odd.has_no_id, odd.error_code, odd.provider_message_id) == (True, "not_storable", None)
+    unstorable = rows[second.attempt_id]
+    assert (unstorable.has_no_id, unstorable.error_code, unstorable.provider_message_id) == (
+        True,
+        "not_storable",
+        None,
+    )
 
 
 async def test_answer_that_cannot_be_stored_waits_while_the_database_is_down(
@@ -71,7 +75,7 @@ async def test_answer_that_cannot_be_stored_waits_while_the_database_is_down(
 ) -> None:
     monkeypatch.setattr(recorder, "RECORD_RETRY_SECONDS", 0.05)
     ledger = await Ledger.open(committed_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     is_up = asyncio.Event()
     tries = 0
 
@@ -91,11 +95,11 @@ async def test_answer_that_cannot_be_stored_waits_while_the_database_is_down(
     assert (await ledger.attempt()).error_code == "not_storable"
 
 
-async def test_refusal_that_cannot_be_stored_is_kept_without_its_words(
+async def test_refusal_that_cannot_be_stored_is_stored_without_its_code(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(committed_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     answer = SendAnswer(kind=AnswerKind.REFUSED, http_status=400, code="\x00", detail="\x00")
 
     await record_answers(committed_uow, [Answered(claimed=claimed, answer=answer)])
@@ -104,9 +108,9 @@ async def test_refusal_that_cannot_be_stored_is_kept_without_its_words(
     assert (row.status, row.error_code) == ("refused", "not_storable")
 
 
-async def test_wait_that_no_clock_can_hold_is_bounded(committed_uow: UnitOfWorkFactory) -> None:
+async def test_wait_beyond_the_range_of_dates_is_bounded(committed_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(committed_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     answer = SendAnswer(
         kind=AnswerKind.LATER, http_status=429, retry_after_seconds=600, retry_after_asked=1e300
     )

@@ -1,11 +1,11 @@
-"""The provider's answers are written to attempts, recipients and lines."""
+"""The answers of the provider are stored at attempts, recipients, messages and lines."""
 
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import Ledger, after, told
+from tests.domain.messaging.sends.ledger import Ledger, after, message_facts
 from tests.factories import number
 
 from crm_api.domain.messaging.sends import record
@@ -27,39 +27,43 @@ async def test_accepted_message_is_sent_at_the_time_of_the_providers_clock(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
     await ledger.accept(claimed, at=after(0.5), now=after(1))
 
-    attempt, member, line = await ledger.attempt(), await ledger.member(), await ledger.text()
+    attempt, recipient, message = (
+        await ledger.attempt(),
+        await ledger.recipient(),
+        await ledger.message(),
+    )
     assert (attempt.status, attempt.provider_message_id) == ("sent", "AC1")
     assert (attempt.accepted_at, attempt.is_matched) == (after(0.5), False)
     assert (attempt.token, attempt.lease_until) == (None, None)
-    assert (member.status, member.provider_message_id) == ("sent", "AC1")
-    assert (member.sent_at, member.attempts) == (after(0.5), 1)
-    assert (line.status, line.openphone_id, line.rank) == ("sent", "AC1", 3)
-    assert line.occurred_at == after(0.5)
+    assert (recipient.status, recipient.provider_message_id) == ("sent", "AC1")
+    assert (recipient.sent_at, recipient.attempts) == (after(0.5), 1)
+    assert (message.status, message.openphone_id, message.rank) == ("sent", "AC1", 3)
+    assert message.occurred_at == after(0.5)
 
 
 async def test_accepted_message_without_a_time_counts_from_the_record(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
     await ledger.accept(claimed, at=None, now=after(1))
 
     assert (await ledger.attempt()).accepted_at == after(1)
 
 
-async def test_message_with_one_attempt_is_written_with_its_attempt(
+async def test_message_with_one_attempt_is_stored_by_the_statement_of_its_attempt(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    """Only a message that several attempts share costs more statements."""
+    """Only a message that several attempts share needs more statements."""
     ledger = await Ledger.open(new_uow, people=2)
     outcomes = [
         AttemptOutcome(attempt_id=claimed.attempt_id, status="sent", message_id=claimed.phone)
-        for claimed in await ledger.called()
+        for claimed in await ledger.begin_calls()
     ]
 
     async with new_uow() as uow:
@@ -70,46 +74,48 @@ async def test_message_with_one_attempt_is_written_with_its_attempt(
 
 async def test_refused_recipient_fails_with_the_code(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
     await ledger.answer(claimed, AnswerKind.REFUSED, http_status=400, code="0201400")
 
-    member, line = await ledger.member(), await ledger.text()
+    recipient, message = await ledger.recipient(), await ledger.message()
     assert (await ledger.attempt()).status == "refused"
-    assert (member.status, member.error_code, member.attempts) == ("failed", "0201400", 1)
-    assert (line.status, line.error_code) == ("failed", "0201400")
+    assert (recipient.status, recipient.error_code, recipient.attempts) == ("failed", "0201400", 1)
+    assert (message.status, message.error_code) == ("failed", "0201400")
     assert await ledger.claim(now=after(1000)) == []
 
 
 @pytest.mark.parametrize("kind", NOT_SENT)
-async def test_call_that_certainly_sent_nothing_is_repeated_and_counts_as_no_attempt(
+async def test_call_that_certainly_sent_nothing_is_repeated_and_does_not_count(
     new_uow: UnitOfWorkFactory, kind: AnswerKind
 ) -> None:
     ledger = await Ledger.open(new_uow, max_attempts=1)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
     await ledger.answer(claimed, kind)
 
-    member = await ledger.member()
+    recipient = await ledger.recipient()
     assert (await ledger.attempt()).status == "released"
-    assert (member.status, member.attempts) == ("pending", 0)
-    assert NOW <= member.due_at <= after(30)
-    assert (await ledger.text()).status == "queued"
+    assert (recipient.status, recipient.attempts) == ("pending", 0)
+    assert NOW <= recipient.due_at <= after(30)
+    assert (await ledger.message()).status == "queued"
     assert len(await ledger.claim(now=after(30))) == 1
 
 
-async def test_providers_word_when_to_come_back_is_kept(new_uow: UnitOfWorkFactory) -> None:
+async def test_recipient_is_not_due_before_the_retry_after_of_the_provider(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
     await ledger.answer(claimed, AnswerKind.LATER, retry_after_seconds=300.0)
 
-    assert (await ledger.member()).due_at == after(300)
+    assert (await ledger.recipient()).due_at == after(300)
 
 
-async def _put_off(ledger: Ledger, *, before: int, code: str) -> list[float]:
-    """Postpone all recipients after so many calls; return the seconds that each has to wait."""
-    batch = await ledger.called()
+async def _postpone(ledger: Ledger, *, before: int, code: str) -> list[float]:
+    """Postpone all recipients after ``before`` earlier calls; return their waits in seconds."""
+    batch = await ledger.begin_calls()
     await ledger.run(
         EARLIER_TRIES, times=before, code=code, at=NOW - timedelta(hours=1), line=ledger.line.id
     )
@@ -118,7 +124,7 @@ async def _put_off(ledger: Ledger, *, before: int, code: str) -> list[float]:
         await record.record_answers(
             uow, [Answered(claimed=item, answer=answer) for item in batch], now=NOW
         )
-    return [(row.due_at - NOW).total_seconds() for row in await ledger.members()]
+    return [(row.due_at - NOW).total_seconds() for row in await ledger.recipients()]
 
 
 async def test_recipients_postponed_together_are_not_due_together(
@@ -126,7 +132,7 @@ async def test_recipients_postponed_together_are_not_due_together(
 ) -> None:
     ledger = await Ledger.open(new_uow, people=10)
 
-    waits = await _put_off(ledger, before=0, code="")
+    waits = await _postpone(ledger, before=0, code="")
 
     assert len(set(waits)) > 1
     assert 0 <= min(waits) <= max(waits) <= 30
@@ -134,12 +140,12 @@ async def test_recipients_postponed_together_are_not_due_together(
 
 # The probability that all ten values are below the floor, a fifteenth of the range, is < 2 ** -39.
 @pytest.mark.parametrize(("before", "floor", "longest"), [(5, 60, 960), (30, 240, 3600)])
-async def test_each_wait_is_longer_than_the_one_before_up_to_an_hour(
+async def test_each_wait_is_longer_than_the_previous_one_up_to_an_hour(
     new_uow: UnitOfWorkFactory, before: int, floor: int, longest: int
 ) -> None:
     ledger = await Ledger.open(new_uow, people=10)
 
-    waits = await _put_off(ledger, before=before, code="not_connected")
+    waits = await _postpone(ledger, before=before, code="not_connected")
 
     assert floor < max(waits) <= longest
 
@@ -147,16 +153,16 @@ async def test_each_wait_is_longer_than_the_one_before_up_to_an_hour(
 async def test_account_refusal_does_not_lengthen_the_back_off(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=10)
 
-    waits = await _put_off(ledger, before=30, code="account_refused")
+    waits = await _postpone(ledger, before=30, code="account_refused")
 
     assert max(waits) <= 30
 
 
-async def test_recipients_that_the_account_stopped_are_due_at_once(
+async def test_recipients_stopped_by_an_account_refusal_are_due_at_once(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=2)
-    refused, later = await ledger.called()
+    refused, later = await ledger.begin_calls()
     answers = [
         Answered(
             claimed=refused,
@@ -170,7 +176,7 @@ async def test_recipients_that_the_account_stopped_are_due_at_once(
     async with new_uow() as uow:
         await record.record_answers(uow, answers, now=after(5))
 
-    found = {row.phone: row.due_at for row in await ledger.members()}
+    found = {row.phone: row.due_at for row in await ledger.recipients()}
     assert found == {refused.phone: NOW, later.phone: after(305)}
 
 
@@ -181,7 +187,7 @@ async def test_recipients_that_the_account_stopped_are_due_at_once(
         ("campaign", "content", "active", "blocked"),
     ],
 )
-async def test_account_refusal_stops_all_others_and_loses_no_recipient(
+async def test_account_refusal_stops_the_other_claims_and_loses_no_recipient(
     new_uow: UnitOfWorkFactory, scope: str, reason: str, line_status: str, campaign_status: str
 ) -> None:
     ledger = await Ledger.open(new_uow, people=3)
@@ -203,13 +209,13 @@ async def test_account_refusal_stops_all_others_and_loses_no_recipient(
     assert reason in {line.blocked_reason, campaign.blocked_reason}
     assert await ledger.alerts() == {f"{scope}_blocked"}
     assert await ledger.gate(others) == []
-    assert {(row.status, row.attempts) for row in await ledger.members()} == {("pending", 0)}
+    assert {(row.status, row.attempts) for row in await ledger.recipients()} == {("pending", 0)}
     assert await ledger.claim(now=after(100)) == []
 
 
-async def test_one_alert_for_a_batch_of_account_refusals(new_uow: UnitOfWorkFactory) -> None:
+async def test_batch_of_account_refusals_raises_one_alert(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=3)
-    batch = await ledger.called()
+    batch = await ledger.begin_calls()
     answer = SendAnswer(
         kind=AnswerKind.ACCOUNT_REFUSED, scope="line", reason="no_credits", http_status=402
     )
@@ -223,33 +229,33 @@ async def test_one_alert_for_a_batch_of_account_refusals(new_uow: UnitOfWorkFact
     assert (alert.kind, alert.times, alert.subject) == ("line_blocked", 1, str(ledger.line.id))
 
 
-async def test_unclear_end_is_unknown_and_never_claimed(new_uow: UnitOfWorkFactory) -> None:
+async def test_unclear_attempt_is_unknown_and_not_claimed_again(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
 
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
 
-    attempt, member = await ledger.attempt(), await ledger.member()
+    attempt, recipient = await ledger.attempt(), await ledger.recipient()
     assert (attempt.status, attempt.error_code) == ("unknown", "timeout")
-    assert (member.status, member.attempts) == ("unknown", 1)
-    assert (await ledger.text()).status == "unknown"
+    assert (recipient.status, recipient.attempts) == ("unknown", 1)
+    assert (await ledger.message()).status == "unknown"
     assert await ledger.claim(now=after(5000)) == []
 
 
 async def test_acceptance_without_an_id_is_unknown_and_marked(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
 
-    await ledger.unclear(no_id=True)
+    await ledger.make_unclear_attempt(no_id=True)
 
     attempt = await ledger.attempt()
     assert (attempt.status, attempt.has_no_id) == ("unknown", True)
 
 
 @pytest.mark.parametrize("state", ["unknown", "parked", "not_found", "released"])
-async def test_late_acceptance_is_written_whatever_the_state(
+async def test_late_acceptance_is_stored_in_every_state(
     new_uow: UnitOfWorkFactory, state: str
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.expire(now=after(61))
     await ledger.run(
         "UPDATE send_attempt SET status = :state, token = NULL, lease_until = NULL", state=state
@@ -257,17 +263,17 @@ async def test_late_acceptance_is_written_whatever_the_state(
 
     await ledger.accept(claimed, now=after(62))
 
-    attempt, member = await ledger.attempt(), await ledger.member()
+    attempt, recipient = await ledger.attempt(), await ledger.recipient()
     assert (attempt.status, attempt.provider_message_id) == ("sent", "AC1")
-    assert (member.status, member.attempts) == ("sent", 1)
+    assert (recipient.status, recipient.attempts) == ("sent", 1)
 
 
-async def test_late_acceptance_after_not_found_takes_the_next_claim_back(
+async def test_late_acceptance_after_not_found_releases_the_next_claim(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    first = await ledger.unclear()
-    await ledger.not_found()
+    first = await ledger.make_unclear_attempt()
+    await ledger.conclude_not_found()
     second = await ledger.claim(now=after(900))
     assert len(second) == 1
 
@@ -275,38 +281,38 @@ async def test_late_acceptance_after_not_found_takes_the_next_claim_back(
 
     old, new = await ledger.attempts()
     assert (old.status, new.status) == ("sent", "released")
-    assert (await ledger.member()).status == "sent"
-    assert [row.status for row in await ledger.texts()] == ["sent"]
+    assert (await ledger.recipient()).status == "sent"
+    assert [row.status for row in await ledger.messages()] == ["sent"]
     assert await ledger.gate(second, now=after(902)) == []
 
 
-async def test_late_acceptance_does_not_take_back_a_call_that_has_begun(
+async def test_late_acceptance_does_not_release_a_call_that_has_begun(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    first = await ledger.unclear()
-    await ledger.not_found()
-    await ledger.called(now=after(900))
+    first = await ledger.make_unclear_attempt()
+    await ledger.conclude_not_found()
+    await ledger.begin_calls(now=after(900))
 
     await ledger.accept(first, now=after(901))
 
     assert [row.status for row in await ledger.attempts()] == ["sent", "calling"]
-    assert (await ledger.member()).status == "sent"
+    assert (await ledger.recipient()).status == "sent"
 
 
 @pytest.mark.parametrize("state", ["unknown", "parked", "not_found"])
-async def test_late_refusal_is_written_whatever_the_state(
+async def test_late_refusal_is_stored_in_every_state(
     new_uow: UnitOfWorkFactory, state: str
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.expire(now=after(61))
     await ledger.run("UPDATE send_attempt SET status = :state", state=state)
 
     await ledger.answer(claimed, AnswerKind.REFUSED, code="0201400", now=after(62))
 
     assert (await ledger.attempt()).status == "refused"
-    assert (await ledger.member()).status == "failed"
+    assert (await ledger.recipient()).status == "failed"
 
 
 @pytest.mark.parametrize(
@@ -314,7 +320,7 @@ async def test_late_refusal_is_written_whatever_the_state(
 )
 async def test_late_time_out_changes_nothing(new_uow: UnitOfWorkFactory, state: str) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.run("UPDATE send_attempt SET status = :state", state=state)
 
     await ledger.answer(claimed, AnswerKind.UNCLEAR, code="timeout", now=after(20))
@@ -322,27 +328,29 @@ async def test_late_time_out_changes_nothing(new_uow: UnitOfWorkFactory, state: 
     assert (await ledger.attempt()).status == state
 
 
-async def test_late_time_out_over_delivered_changes_nothing(new_uow: UnitOfWorkFactory) -> None:
+async def test_late_time_out_does_not_change_a_delivered_message(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.expire(now=after(61))
-    await ledger.report(told("delivered", updated_at=after(2)), now=after(62))
+    await ledger.report(message_facts("delivered", updated_at=after(2)), now=after(62))
 
     await ledger.answer(claimed, AnswerKind.UNCLEAR, code="timeout", now=after(63))
 
     assert (await ledger.attempt()).status == "delivered"
-    assert (await ledger.member()).status == "delivered"
-    assert (await ledger.text()).status == "delivered"
+    assert (await ledger.recipient()).status == "delivered"
+    assert (await ledger.message()).status == "delivered"
 
 
 @pytest.mark.parametrize(
     ("state", "becomes"), [("unknown", "unknown"), ("not_found", "parked"), ("parked", "parked")]
 )
-async def test_late_acceptance_without_an_id_is_remembered(
+async def test_late_acceptance_without_an_id_is_stored(
     new_uow: UnitOfWorkFactory, state: str, becomes: str
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.expire(now=after(61))
     await ledger.run("UPDATE send_attempt SET status = :state", state=state)
 
@@ -350,7 +358,7 @@ async def test_late_acceptance_without_an_id_is_remembered(
 
     attempt = await ledger.attempt()
     assert (attempt.status, attempt.has_no_id) == (becomes, True)
-    assert (await ledger.member()).status == "unknown"
+    assert (await ledger.recipient()).status == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -369,49 +377,49 @@ async def test_answer_recorded_twice_is_recorded_once(
     new_uow: UnitOfWorkFactory, kind: AnswerKind, answer: dict[str, Any]
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.answer(claimed, kind, **answer)
     once = (
         (await ledger.attempt()).status,
-        (await ledger.member()).status,
-        (await ledger.member()).attempts,
-        (await ledger.text()).status,
+        (await ledger.recipient()).status,
+        (await ledger.recipient()).attempts,
+        (await ledger.message()).status,
     )
 
     await ledger.answer(claimed, kind, **answer)
 
     assert once == (
         (await ledger.attempt()).status,
-        (await ledger.member()).status,
-        (await ledger.member()).attempts,
-        (await ledger.text()).status,
+        (await ledger.recipient()).status,
+        (await ledger.recipient()).attempts,
+        (await ledger.message()).status,
     )
 
 
-async def test_repeated_record_keeps_what_was_reported_meanwhile(
+async def test_repeated_record_does_not_replace_a_later_report(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed)
-    await ledger.report(told("undelivered", error_code="30007", updated_at=after(3)))
+    await ledger.report(message_facts("undelivered", error_code="30007", updated_at=after(3)))
 
     await ledger.accept(claimed)
 
-    attempt, line = await ledger.attempt(), await ledger.text()
+    attempt, message = await ledger.attempt(), await ledger.message()
     assert (attempt.status, attempt.error_code) == ("failed", "30007")
-    assert (line.status, line.error_code, line.rank) == ("undelivered", "30007", 4)
-    assert (await ledger.member()).error_code == "30007"
+    assert (message.status, message.error_code, message.rank) == ("undelivered", "30007", 4)
+    assert (await ledger.recipient()).error_code == "30007"
 
 
-async def test_used_up_attempts_end_it(new_uow: UnitOfWorkFactory) -> None:
+async def test_recipient_fails_when_its_attempts_are_used_up(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, max_attempts=1)
-    await ledger.unclear()
-    await ledger.not_found()
+    await ledger.make_unclear_attempt()
+    await ledger.conclude_not_found()
 
-    member = await ledger.member()
+    recipient = await ledger.recipient()
 
-    assert (member.status, member.error_code, member.attempts) == ("failed", "gave_up", 1)
+    assert (recipient.status, recipient.error_code, recipient.attempts) == ("failed", "gave_up", 1)
     assert await ledger.claim(now=after(5000)) == []
 
 
@@ -419,35 +427,35 @@ async def test_used_up_attempts_end_it(new_uow: UnitOfWorkFactory) -> None:
     ("flag", "status", "reason"),
     [("opted_out", "skipped", "opted_out"), ("opt_out_hold", "held", None)],
 )
-async def test_used_up_attempts_are_not_an_error_of_a_recipient_stopped_by_another_rule(
+async def test_recipient_stopped_by_another_rule_does_not_fail_for_used_up_attempts(
     new_uow: UnitOfWorkFactory, flag: str, status: str, reason: str | None
 ) -> None:
     ledger = await Ledger.open(new_uow, max_attempts=1)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
     await ledger.flag(flag)
-    await ledger.not_found()
+    await ledger.conclude_not_found()
 
-    member = await ledger.member()
+    recipient = await ledger.recipient()
 
-    assert (member.status, member.skip_reason, member.error_code) == (status, reason, None)
+    assert (recipient.status, recipient.skip_reason, recipient.error_code) == (status, reason, None)
 
 
 async def test_not_found_counts_as_an_attempt_and_may_be_sent_again(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, max_attempts=2)
-    await ledger.unclear()
-    await ledger.not_found()
+    await ledger.make_unclear_attempt()
+    await ledger.conclude_not_found()
 
-    member = await ledger.member()
+    recipient = await ledger.recipient()
 
-    assert (member.status, member.attempts) == ("pending", 1)
+    assert (recipient.status, recipient.attempts) == ("pending", 1)
     assert len(await ledger.claim(now=after(900))) == 1
 
 
-async def test_batch_is_recorded_together(new_uow: UnitOfWorkFactory) -> None:
+async def test_answers_of_a_batch_are_recorded_together(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=3)
-    first, second, third = await ledger.called()
+    first, second, third = await ledger.begin_calls()
     answers = [
         Answered(
             claimed=first,
@@ -460,5 +468,5 @@ async def test_batch_is_recorded_together(new_uow: UnitOfWorkFactory) -> None:
     async with new_uow() as uow:
         await record.record_answers(uow, answers, now=NOW)
 
-    found = {row.phone: row.status for row in await ledger.members()}
+    found = {row.phone: row.status for row in await ledger.recipients()}
     assert found == {number(0): "sent", number(1): "failed", number(2): "unknown"}

@@ -5,7 +5,14 @@ from datetime import timedelta
 
 import pytest
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import BODY, TIMES, Ledger, after, note_reply, told
+from tests.domain.messaging.sends.ledger import (
+    BODY,
+    TIMES,
+    Ledger,
+    after,
+    message_facts,
+    note_reply,
+)
 from tests.factories import make_line, number
 
 from crm_api.domain.messaging.sends import record
@@ -15,10 +22,10 @@ from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.provider.openphone.facts import MessageFacts
 from crm_api.platform.database import UnitOfWorkFactory
 
-SENT = told("sent", updated_at=after(1))
-FAILED = told("failed", updated_at=after(2), error_code="30006")
-UNDELIVERED = told("undelivered", updated_at=after(3), error_code="30007")
-DELIVERED = told("delivered", updated_at=after(4))
+SENT = message_facts("sent", updated_at=after(1))
+FAILED = message_facts("failed", updated_at=after(2), error_code="30006")
+UNDELIVERED = message_facts("undelivered", updated_at=after(3), error_code="30007")
+DELIVERED = message_facts("delivered", updated_at=after(4))
 EVENTS = {"sent": SENT, "failed": FAILED, "undelivered": UNDELIVERED, "delivered": DELIVERED}
 ANSWER = "answer"
 REPEATS = {"failed": 2, "delivered": 2, "answer": 2}
@@ -35,7 +42,7 @@ SEQUENCES = [
     *_orders(ANSWER, "failed", "undelivered"),
 ]
 EXPECTED = {
-    # attempt, its code, when reported; timeline, its code, its rank
+    # status, code and report time of the attempt; status, code and rank of the message
     "delivered": ("delivered", None, after(4), "delivered", None, 5),
     "failed": ("failed", "30006", after(2), "failed", "30006", 4),
 }
@@ -46,7 +53,7 @@ async def test_reports_in_any_order_give_one_result(
     new_uow: UnitOfWorkFactory, sequence: tuple[str, ...]
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
     for name in sequence:
         if name == ANSWER:
@@ -54,13 +61,17 @@ async def test_reports_in_any_order_give_one_result(
         else:
             await ledger.report(EVENTS[name], now=after(9))
 
-    attempt, line, member = await ledger.attempt(), await ledger.text(), await ledger.member()
+    attempt, message, recipient = (
+        await ledger.attempt(),
+        await ledger.message(),
+        await ledger.recipient(),
+    )
     outcome = "delivered" if "delivered" in sequence else "failed"
     found = (attempt.status, attempt.error_code, attempt.reported_at)
-    assert (*found, line.status, line.error_code, line.rank) == EXPECTED[outcome]
+    assert (*found, message.status, message.error_code, message.rank) == EXPECTED[outcome]
     assert (attempt.provider_message_id, attempt.is_matched) == ("AC1", False)
-    assert (member.status, member.sent_at, member.attempts) == (outcome, NOW, 1)
-    assert member.delivered_at == (after(4) if outcome == "delivered" else None)
+    assert (recipient.status, recipient.sent_at, recipient.attempts) == (outcome, NOW, 1)
+    assert recipient.delivered_at == (after(4) if outcome == "delivered" else None)
 
 
 @pytest.mark.parametrize("sequence", _orders("sent", "failed", "delivered"), ids="-".join)
@@ -72,46 +83,54 @@ async def test_reports_of_a_foreign_message_in_any_order_give_one_result(
     for name in sequence:
         await ledger.report(EVENTS[name], now=after(9))
 
-    line = await ledger.text()
-    assert (line.status, line.error_code, line.rank) == ("delivered", None, 5)
-    assert (line.origin, line.updated_at) == ("provider", after(4))
+    message = await ledger.message()
+    assert (message.status, message.error_code, message.rank) == ("delivered", None, 5)
+    assert (message.origin, message.updated_at) == ("provider", after(4))
 
 
 @pytest.mark.parametrize("sequence", _orders("sent", "failed", "delivered"), ids="-".join)
-async def test_unclear_send_is_settled_alike_by_reports_in_any_order(
+async def test_reports_in_any_order_settle_an_unclear_attempt_alike(
     new_uow: UnitOfWorkFactory, sequence: tuple[str, ...]
 ) -> None:
     # The first report arrives while the call still runs, so it is stored as foreign.
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.report(EVENTS[sequence[0]], now=after(5))
     await ledger.answer(claimed, AnswerKind.UNCLEAR, code="timeout", now=after(6))
 
     for name in sequence[1:]:
         await ledger.report(EVENTS[name], now=after(9))
 
-    attempt, line, member = await ledger.attempt(), await ledger.text(), await ledger.member()
+    attempt, message, recipient = (
+        await ledger.attempt(),
+        await ledger.message(),
+        await ledger.recipient(),
+    )
     assert (attempt.status, attempt.error_code, attempt.is_matched) == ("delivered", None, True)
-    assert (line.status, line.rank, member.status) == ("delivered", 5, "delivered")
-    assert member.delivered_at == after(4)
+    assert (message.status, message.rank, recipient.status) == ("delivered", 5, "delivered")
+    assert recipient.delivered_at == after(4)
 
 
 async def test_report_before_the_record_is_merged(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
     await ledger.report(DELIVERED)
-    assert [row.origin for row in await ledger.texts()] == ["campaign", "provider"]
+    assert [row.origin for row in await ledger.messages()] == ["campaign", "provider"]
     await ledger.accept(claimed)
 
-    line = await ledger.text()
-    assert (line.id, line.origin, line.openphone_id) == (claimed.attempt_id, "campaign", "AC1")
-    assert (await ledger.member()).status == "delivered"
+    message = await ledger.message()
+    assert (message.id, message.origin, message.openphone_id) == (
+        claimed.attempt_id,
+        "campaign",
+        "AC1",
+    )
+    assert (await ledger.recipient()).status == "delivered"
 
 
 async def test_no_message_is_matched_while_the_call_runs(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.called()
+    await ledger.begin_calls()
 
     await ledger.report(DELIVERED)
 
@@ -123,7 +142,7 @@ async def test_report_that_matches_exactly_one_attempt_settles_it(
     new_uow: UnitOfWorkFactory, state: str
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    claimed = await ledger.unclear()
+    claimed = await ledger.make_unclear_attempt()
     await ledger.run("UPDATE send_attempt SET status = :state", state=state)
 
     activity_id = await ledger.report(DELIVERED, now=after(50))
@@ -132,61 +151,59 @@ async def test_report_that_matches_exactly_one_attempt_settles_it(
     assert activity_id == claimed.attempt_id
     assert (attempt.status, attempt.is_matched) == ("delivered", True)
     assert (attempt.provider_message_id, attempt.accepted_at) == ("AC1", NOW)
-    assert (await ledger.member()).status == "delivered"
-    assert len(await ledger.texts()) == 1
+    assert (await ledger.recipient()).status == "delivered"
+    assert len(await ledger.messages()) == 1
 
 
-async def test_report_after_not_found_takes_the_next_claim_back(
+async def test_report_after_not_found_releases_the_next_claim(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
-    await ledger.not_found()
+    await ledger.make_unclear_attempt()
+    await ledger.conclude_not_found()
     second = await ledger.claim(now=after(900))
 
     await ledger.report(DELIVERED, now=after(901))
 
     assert await ledger.gate(second, now=after(902)) == []
     assert [row.status for row in await ledger.attempts()] == ["delivered", "released"]
-    assert (await ledger.member()).status == "delivered"
+    assert (await ledger.recipient()).status == "delivered"
 
 
-MISFITS = {
-    "another text": told("delivered", body="Are you at home today?"),
-    "another number": told("delivered", phone=number(9)),
-    "before the gate": told("delivered", at=after(-2.001)),
-    "after the window": told("delivered", at=after(600.001)),
+NOT_MATCHING = {
+    "another body": message_facts("delivered", body="Are you at home today?"),
+    "another number": message_facts("delivered", phone=number(9)),
+    "before the gate": message_facts("delivered", at=after(-2.001)),
+    "after the window": message_facts("delivered", at=after(600.001)),
 }
 
 
-@pytest.mark.parametrize("facts", MISFITS.values(), ids=MISFITS.keys())
+@pytest.mark.parametrize("facts", NOT_MATCHING.values(), ids=NOT_MATCHING.keys())
 async def test_report_that_matches_no_attempt_is_foreign(
     new_uow: UnitOfWorkFactory, facts: MessageFacts
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
 
     await ledger.report(facts, now=after(700))
 
     assert (await ledger.attempt()).status == "unknown"
-    assert sorted(row.origin for row in await ledger.texts()) == ["campaign", "provider"]
+    assert sorted(row.origin for row in await ledger.messages()) == ["campaign", "provider"]
 
 
 @pytest.mark.parametrize("seconds", [-2, 600])
-async def test_window_of_a_match_has_its_bounds_in(
-    new_uow: UnitOfWorkFactory, seconds: int
-) -> None:
+async def test_match_window_includes_its_bounds(new_uow: UnitOfWorkFactory, seconds: int) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
 
-    await ledger.report(told("delivered", at=after(seconds)), now=after(700))
+    await ledger.report(message_facts("delivered", at=after(seconds)), now=after(700))
 
     assert (await ledger.attempt()).status == "delivered"
 
 
 async def test_message_on_another_line_does_not_match(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
     async with new_uow() as uow:
         other = await make_line(
             uow.session, phone_number_id="PNsandbox2", line_number="+16175550199"
@@ -200,11 +217,11 @@ async def test_message_on_another_line_does_not_match(new_uow: UnitOfWorkFactory
 
 async def test_report_that_matches_two_attempts_is_foreign(new_uow: UnitOfWorkFactory) -> None:
     first = await Ledger.open(new_uow)
-    await first.unclear()
+    await first.make_unclear_attempt()
     await first.run("UPDATE send_attempt SET status = 'parked', called_at = :at", at=after(-300))
     second = await Ledger.open(new_uow, line=first.line)
     await second.run("UPDATE send_attempt SET called_at = :at", at=after(-601))
-    await second.unclear()
+    await second.make_unclear_attempt()
     await second.run(
         "UPDATE send_attempt SET called_at = :at WHERE status = 'parked'", at=after(-300)
     )
@@ -212,7 +229,7 @@ async def test_report_that_matches_two_attempts_is_foreign(new_uow: UnitOfWorkFa
     await second.report(DELIVERED)
 
     assert {row.status for row in await second.attempts()} == {"parked", "unknown"}
-    assert {row.origin for row in await second.texts()} == {"campaign", "provider"}
+    assert {row.origin for row in await second.messages()} == {"campaign", "provider"}
 
 
 @pytest.mark.parametrize(
@@ -222,24 +239,24 @@ async def test_message_that_the_provider_re_encoded_matches(
     new_uow: UnitOfWorkFactory, body: str
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
 
-    await ledger.report(told("delivered", body=body))
+    await ledger.report(message_facts("delivered", body=body))
 
     assert (await ledger.attempt()).status == "delivered"
 
 
-async def test_answer_takes_its_message_back_from_a_wrong_match(
+async def test_answer_takes_its_message_from_a_wrong_match(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    """Two campaigns send one body to one number: the second's message settled the first."""
+    """Two campaigns send one body to one number; the second message settled the first attempt."""
     first = await Ledger.open(new_uow)
-    await first.unclear()
+    await first.make_unclear_attempt()
     await first.run("UPDATE send_attempt SET status = 'parked'")
     second = await Ledger.open(new_uow, line=first.line)
     await second.run("UPDATE send_attempt SET called_at = :at", at=after(-590))
-    (claimed,) = await second.called(now=after(20))
-    await second.report(told("delivered", at=after(5), updated_at=after(6)), now=after(6))
+    (claimed,) = await second.begin_calls(now=after(20))
+    await second.report(message_facts("delivered", at=after(5), updated_at=after(6)), now=after(6))
     assert [row.status for row in await second.attempts()] == ["delivered", "calling"]
     answered = [
         Answered(
@@ -258,24 +275,24 @@ async def test_answer_takes_its_message_back_from_a_wrong_match(
     old, new = await second.attempts()
     assert (new.status, new.provider_message_id, new.is_matched) == ("sent", "AC1", False)
     assert (old.status, old.provider_message_id, old.is_matched) == ("unknown", None, False)
-    assert (await first.member()).status == "unknown"
-    assert (await second.member()).status == "sent"
-    assert {row.openphone_id for row in await second.texts()} == {None, "AC1"}
+    assert (await first.recipient()).status == "unknown"
+    assert (await second.recipient()).status == "sent"
+    assert {row.openphone_id for row in await second.messages()} == {None, "AC1"}
     (entry,) = await second.rows("SELECT * FROM audit_log")
     assert (entry.action, entry.subject) == ("correct_match", str(old.id))
 
 
-async def test_wrong_match_stays_parked_beside_an_open_attempt(
+async def test_attempt_with_a_wrong_match_stays_parked_beside_an_open_attempt(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     first = await Ledger.open(new_uow)
-    await first.unclear()
-    await first.report(told("sent"), now=after(5))
+    await first.make_unclear_attempt()
+    await first.report(message_facts("sent"), now=after(5))
     second = await Ledger.open(new_uow, line=first.line)
-    (claimed,) = await second.called(now=after(700))
+    (claimed,) = await second.begin_calls(now=after(700))
     await second.run("UPDATE send_attempt SET status = 'not_found' WHERE status = 'calling'")
     third = await Ledger.open(new_uow, line=first.line)
-    await third.called(now=after(1000))
+    await third.begin_calls(now=after(1000))
     answer = SendAnswer(kind=AnswerKind.ACCEPTED, provider_message_id="AC1")
 
     async with new_uow() as uow:
@@ -285,7 +302,7 @@ async def test_wrong_match_stays_parked_beside_an_open_attempt(
 
     parked, *others = await third.attempts()
     assert [parked.status, *(row.status for row in others)] == ["parked", "sent", "calling"]
-    assert (await first.member()).status == "unknown"
+    assert (await first.recipient()).status == "unknown"
     (alert,) = await third.rows("SELECT * FROM alert WHERE kind = 'send_parked'")
     assert alert.subject == str(first.campaign.id)
     assert alert.context["reason"] == "match_corrected"
@@ -297,10 +314,10 @@ async def test_match_that_is_looked_up_again_raises_no_alert(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
-    await ledger.report(told("sent"), now=after(5))
+    await ledger.make_unclear_attempt()
+    await ledger.report(message_facts("sent"), now=after(5))
     second = await Ledger.open(new_uow, line=ledger.line)
-    (claimed,) = await second.called(now=after(700))
+    (claimed,) = await second.begin_calls(now=after(700))
     answer = SendAnswer(kind=AnswerKind.ACCEPTED, provider_message_id="AC1")
 
     async with new_uow() as uow:
@@ -316,8 +333,8 @@ async def test_acceptance_without_an_id_after_not_found_raises_the_alert(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    claimed = await ledger.unclear()
-    await ledger.not_found()
+    claimed = await ledger.make_unclear_attempt()
+    await ledger.conclude_not_found()
 
     await ledger.answer(claimed, AnswerKind.UNCLEAR, no_id=True, now=after(900))
 
@@ -326,29 +343,33 @@ async def test_acceptance_without_an_id_after_not_found_raises_the_alert(
 
 
 async def test_answer_corrects_its_own_match(new_uow: UnitOfWorkFactory) -> None:
-    """A person's identical message was matched to our attempt; then our own answer arrived."""
+    """A user's identical message was matched to our attempt; then our call was answered."""
     ledger = await Ledger.open(new_uow)
-    claimed = await ledger.unclear()
+    claimed = await ledger.make_unclear_attempt()
     await ledger.report(DELIVERED)
 
     await ledger.accept(claimed, "AC2", at=after(1), now=after(20))
 
-    attempt, member = await ledger.attempt(), await ledger.member()
+    attempt, recipient = await ledger.attempt(), await ledger.recipient()
     assert (attempt.status, attempt.provider_message_id) == ("sent", "AC2")
     assert (attempt.is_matched, attempt.reported_at) == (False, None)
-    assert (member.status, member.provider_message_id, member.delivered_at) == ("sent", "AC2", None)
+    assert (recipient.status, recipient.provider_message_id, recipient.delivered_at) == (
+        "sent",
+        "AC2",
+        None,
+    )
 
 
 async def test_refusal_corrects_a_match(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    claimed = await ledger.unclear()
+    claimed = await ledger.make_unclear_attempt()
     await ledger.report(DELIVERED)
 
     await ledger.answer(claimed, AnswerKind.REFUSED, code="0201400", now=after(20))
 
-    attempt, member = await ledger.attempt(), await ledger.member()
+    attempt, recipient = await ledger.attempt(), await ledger.recipient()
     assert (attempt.status, attempt.provider_message_id) == ("refused", None)
-    assert (member.status, member.error_code) == ("failed", "0201400")
+    assert (recipient.status, recipient.error_code) == ("failed", "0201400")
 
 
 async def _reply(
@@ -370,17 +391,17 @@ async def _reply(
 
 async def test_first_reply_belongs_to_its_campaign(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed)
 
     assert await _reply(ledger, seconds=100)
-    assert not (await ledger.member()).is_interested
+    assert not (await ledger.recipient()).is_interested
     assert await _reply(ledger, seconds=150, is_interested=True)
     assert await _reply(ledger, seconds=200, is_opt_out=True)
 
-    member = await ledger.member()
-    assert (member.replied_at, member.opted_out_at) == (after(100), after(200))
-    assert member.is_interested
+    recipient = await ledger.recipient()
+    assert (recipient.replied_at, recipient.opted_out_at) == (after(100), after(200))
+    assert recipient.is_interested
 
 
 @pytest.mark.parametrize("state", ["calling", "unknown", "parked", "sent", "failed", "delivered"])
@@ -388,7 +409,7 @@ async def test_reply_belongs_to_a_message_that_may_have_arrived(
     new_uow: UnitOfWorkFactory, state: str
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.called()
+    await ledger.begin_calls()
     await ledger.run("UPDATE send_attempt SET status = :state", state=state)
 
     assert await _reply(ledger, seconds=10)
@@ -399,7 +420,7 @@ async def test_reply_does_not_belong_to_a_message_that_was_not_sent(
     new_uow: UnitOfWorkFactory, state: str
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.called()
+    await ledger.begin_calls()
     await ledger.run("UPDATE send_attempt SET status = :state", state=state)
 
     assert not await _reply(ledger, seconds=10)
@@ -414,7 +435,7 @@ async def test_reply_belongs_to_a_campaign_within_three_days(
     is_tied: bool,  # noqa: FBT001 - a table's column
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed)
 
     assert await _reply(ledger, seconds=seconds) is is_tied
@@ -422,13 +443,13 @@ async def test_reply_belongs_to_a_campaign_within_three_days(
 
 async def test_reply_belongs_to_the_newest_campaign(new_uow: UnitOfWorkFactory) -> None:
     old = await Ledger.open(new_uow)
-    (claimed,) = await old.called()
+    (claimed,) = await old.begin_calls()
     await old.accept(claimed)
     new = await Ledger.open(new_uow, line=old.line)
-    (claimed,) = await new.called(now=NOW + timedelta(hours=1))
+    (claimed,) = await new.begin_calls(now=NOW + timedelta(hours=1))
     await new.accept(claimed, "AC2")
 
     assert await _reply(new, seconds=7200)
 
-    assert (await old.member()).replied_at is None
-    assert (await new.member()).replied_at == after(7200)
+    assert (await old.recipient()).replied_at is None
+    assert (await new.recipient()).replied_at == after(7200)

@@ -1,11 +1,11 @@
-"""Leases that ended, look-ups, and what is concluded from them."""
+"""Expired leases, look-ups at the provider, and the conclusions from look-ups."""
 
 from datetime import timedelta
 from typing import Literal
 
 import pytest
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, told
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, message_facts
 
 from crm_api.domain.messaging.models.sends import AttemptStatus
 from crm_api.domain.messaging.sends import matching, settle
@@ -18,33 +18,33 @@ UNKNOWN, NOT_FOUND, PARKED = AttemptStatus.UNKNOWN, AttemptStatus.NOT_FOUND, Att
 OTHER_TEXT = "Are you at home on Tuesday?"
 
 
-async def test_claim_whose_lease_is_over_goes_back(new_uow: UnitOfWorkFactory) -> None:
+async def test_claim_whose_lease_is_over_is_released(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.claim()
 
     assert await ledger.expire(now=after(60)) == 0
     assert await ledger.expire(now=after(60.001)) == 1
 
-    attempt, member = await ledger.attempt(), await ledger.member()
+    attempt, recipient = await ledger.attempt(), await ledger.recipient()
     assert (attempt.status, attempt.token, attempt.called_at) == ("released", None, None)
-    assert (member.status, member.attempts) == ("pending", 0)
-    assert (await ledger.text()).status == "queued"
+    assert (recipient.status, recipient.attempts) == ("pending", 0)
+    assert (await ledger.message()).status == "queued"
 
 
 async def test_call_whose_lease_is_over_is_unknown(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.called()
+    await ledger.begin_calls()
 
     assert await ledger.expire(now=after(61)) == 1
 
-    attempt, member = await ledger.attempt(), await ledger.member()
+    attempt, recipient = await ledger.attempt(), await ledger.recipient()
     assert (attempt.status, attempt.called_at) == ("unknown", NOW)
-    assert (member.status, member.attempts) == ("unknown", 1)
-    assert (await ledger.text()).status == "unknown"
+    assert (recipient.status, recipient.attempts) == ("unknown", 1)
+    assert (await ledger.message()).status == "unknown"
     assert await ledger.claim(now=after(5000)) == []
 
 
-async def test_call_within_its_lease_is_left_alone(new_uow: UnitOfWorkFactory) -> None:
+async def test_call_within_its_lease_is_not_changed(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     batch = await ledger.claim()
     await ledger.gate(batch, now=after(30))
@@ -55,27 +55,27 @@ async def test_call_within_its_lease_is_left_alone(new_uow: UnitOfWorkFactory) -
 
 
 async def test_claim_of_a_cancelled_campaign_ends_cancelled(new_uow: UnitOfWorkFactory) -> None:
-    # The campaign was cancelled meanwhile, and the worker with the claim has ended.
+    # The campaign was cancelled during the claim, and the worker that held the claim has ended.
     ledger = await Ledger.open(new_uow)
     await ledger.claim()
     await ledger.run("UPDATE campaign SET status = 'cancelled'")
 
     await ledger.expire(now=after(61))
 
-    assert (await ledger.member()).status == "cancelled"
+    assert (await ledger.recipient()).status == "cancelled"
 
 
 @pytest.mark.parametrize(("flag", "status"), [("opted_out", "skipped"), ("opt_out_hold", "held")])
-async def test_derived_status_depends_on_campaign_and_flags(
+async def test_status_after_two_empty_look_ups_depends_on_the_flags(
     new_uow: UnitOfWorkFactory, flag: str, status: str
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
     await ledger.flag(flag)
 
-    await ledger.not_found()
+    await ledger.conclude_not_found()
 
-    assert (await ledger.member()).status == status
+    assert (await ledger.recipient()).status == status
 
 
 @pytest.mark.parametrize(
@@ -83,59 +83,61 @@ async def test_derived_status_depends_on_campaign_and_flags(
     [("sent", "sent"), ("delivered", "delivered"), ("undelivered", "failed")],
 )
 @pytest.mark.parametrize("age", [1, 599, 601, 5000])
-async def test_found_counts_at_any_age(
+async def test_found_message_settles_the_attempt_at_any_age(
     new_uow: UnitOfWorkFactory, status: str, becomes: str, age: int
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
 
-    found = await ledger.look(told(status, at=after(1)), begun_at=after(age))
+    found = await ledger.look_up(message_facts(status, at=after(1)), begun_at=after(age))
 
-    attempt, member = await ledger.attempt(), await ledger.member()
+    attempt, recipient = await ledger.attempt(), await ledger.recipient()
     assert (found.value, attempt.is_matched) == (becomes, True)
     assert (attempt.provider_message_id, attempt.accepted_at) == ("AC1", after(1))
-    assert member.status == becomes
+    assert recipient.status == becomes
 
 
-async def test_nothing_counts_only_after_the_grace(new_uow: UnitOfWorkFactory) -> None:
+async def test_empty_look_up_counts_only_after_the_grace(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
 
     for begun in (100, 300, 600):
-        assert await ledger.look(begun_at=after(begun)) is UNKNOWN
+        assert await ledger.look_up(begun_at=after(begun)) is UNKNOWN
         assert (await ledger.attempt()).nil_at is None
 
-    assert await ledger.look(begun_at=after(600.001)) is UNKNOWN
+    assert await ledger.look_up(begun_at=after(600.001)) is UNKNOWN
     assert (await ledger.attempt()).nil_at == after(600.001)
 
 
-async def test_nothing_must_be_found_twice_a_gap_apart(new_uow: UnitOfWorkFactory) -> None:
+async def test_not_found_needs_two_empty_look_ups_a_gap_apart(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
 
-    assert await ledger.look(begun_at=after(700)) is UNKNOWN
-    assert await ledger.look(begun_at=after(759.999)) is UNKNOWN
+    assert await ledger.look_up(begun_at=after(700)) is UNKNOWN
+    assert await ledger.look_up(begun_at=after(759.999)) is UNKNOWN
     assert (await ledger.attempt()).nil_at == after(700)
-    assert await ledger.look(begun_at=after(760)) is NOT_FOUND
+    assert await ledger.look_up(begun_at=after(760)) is NOT_FOUND
 
-    member = await ledger.member()
-    assert (member.status, member.attempts) == ("pending", 1)
-    assert (await ledger.text()).status == "queued"
+    recipient = await ledger.recipient()
+    assert (recipient.status, recipient.attempts) == ("pending", 1)
+    assert (await ledger.message()).status == "queued"
 
 
 async def test_age_counts_from_the_gate_not_from_the_failure(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.answer(claimed, AnswerKind.UNCLEAR, code="timeout", now=after(15))
 
-    assert await ledger.look(begun_at=after(601)) is UNKNOWN
+    assert await ledger.look_up(begun_at=after(601)) is UNKNOWN
 
     assert (await ledger.attempt()).nil_at == after(601)
 
 
-async def test_two_settlers_at_once_are_one_look(new_uow: UnitOfWorkFactory) -> None:
+async def test_two_settlers_at_the_same_moment_count_as_one_look_up(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
     async with new_uow() as uow:
         (seen,) = await matching.list_unknown_attempts(uow, limit=10)
 
@@ -150,8 +152,8 @@ async def test_stale_look_up_changes_nothing(
     new_uow: UnitOfWorkFactory, answer: AnswerKind
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    claimed = await ledger.unclear()
-    await ledger.look(begun_at=after(700))
+    claimed = await ledger.make_unclear_attempt()
+    await ledger.look_up(begun_at=after(700))
     async with new_uow() as uow:
         (seen,) = await matching.list_unknown_attempts(uow, limit=10)
     await ledger.answer(claimed, answer, provider_message_id="AC1", now=after(800))
@@ -160,16 +162,16 @@ async def test_stale_look_up_changes_nothing(
     await ledger.conclude(seen, begun_at=after(801))
 
     assert (await ledger.attempt()).status == before
-    assert (await ledger.member()).status == {"sent": "sent", "refused": "failed"}[before]
+    assert (await ledger.recipient()).status == {"sent": "sent", "refused": "failed"}[before]
 
 
-async def test_stale_look_up_does_not_outlive_a_late_acceptance_without_an_id(
+async def test_stale_look_up_does_not_override_a_late_acceptance_without_an_id(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.expire(now=after(61))
-    await ledger.look(begun_at=after(700))
+    await ledger.look_up(begun_at=after(700))
     async with new_uow() as uow:
         (seen,) = await matching.list_unknown_attempts(uow, limit=10)
     await ledger.answer(claimed, AnswerKind.UNCLEAR, no_id=True, code="no_id", now=after(800))
@@ -177,59 +179,66 @@ async def test_stale_look_up_does_not_outlive_a_late_acceptance_without_an_id(
     await ledger.conclude(seen, begun_at=after(801))
 
     assert (await ledger.attempt()).status == "parked"
-    assert (await ledger.member()).status == "unknown"
+    assert (await ledger.recipient()).status == "unknown"
 
 
-async def test_late_list_is_still_found_between_the_two_look_ups(
+async def test_message_listed_late_is_found_by_the_second_look_up(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
-    await ledger.look(begun_at=after(700))
+    await ledger.make_unclear_attempt()
+    await ledger.look_up(begun_at=after(700))
 
-    found = await ledger.look(told(at=after(1)), begun_at=after(760))
+    found = await ledger.look_up(message_facts(at=after(1)), begun_at=after(760))
 
     assert found is AttemptStatus.SENT
-    assert (await ledger.member()).status == "sent"
+    assert (await ledger.recipient()).status == "sent"
 
 
-async def test_another_text_in_the_window_forbids_not_found(new_uow: UnitOfWorkFactory) -> None:
+async def test_different_message_in_the_window_parks_the_attempt(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
-    other = told(body=OTHER_TEXT, at=after(1))
+    await ledger.make_unclear_attempt()
+    other = message_facts(body=OTHER_TEXT, at=after(1))
 
-    assert await ledger.look(other, begun_at=after(300)) is UNKNOWN
-    assert await ledger.look(other, begun_at=after(601)) is PARKED
+    assert await ledger.look_up(other, begun_at=after(300)) is UNKNOWN
+    assert await ledger.look_up(other, begun_at=after(601)) is PARKED
 
     assert (await ledger.attempt()).status == "parked"
-    assert (await ledger.member()).status == "unknown"
-    assert (await ledger.text()).status == "unknown"
+    assert (await ledger.recipient()).status == "unknown"
+    assert (await ledger.message()).status == "unknown"
     assert await ledger.alerts() == {"send_parked"}
     assert await ledger.claim(now=after(5000)) == []
 
 
-async def test_several_equal_messages_park(new_uow: UnitOfWorkFactory) -> None:
+async def test_several_equal_messages_park_the_attempt(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
-    two = (told(at=after(1)), told(message_id="AC2", at=after(2)))
+    await ledger.make_unclear_attempt()
+    two = (message_facts(at=after(1)), message_facts(message_id="AC2", at=after(2)))
 
-    assert await ledger.look(*two, begun_at=after(300)) is UNKNOWN
-    assert await ledger.look(*two, begun_at=after(601)) is PARKED
+    assert await ledger.look_up(*two, begun_at=after(300)) is UNKNOWN
+    assert await ledger.look_up(*two, begun_at=after(601)) is PARKED
 
 
-async def test_equal_text_is_found_beside_another(new_uow: UnitOfWorkFactory) -> None:
+async def test_equal_message_is_found_beside_a_different_message(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
-    both = (told(at=after(1)), told(message_id="AC2", at=after(2), body=OTHER_TEXT))
+    await ledger.make_unclear_attempt()
+    both = (
+        message_facts(at=after(1)),
+        message_facts(message_id="AC2", at=after(2), body=OTHER_TEXT),
+    )
 
-    assert await ledger.look(*both, begun_at=after(300)) is AttemptStatus.SENT
+    assert await ledger.look_up(*both, begun_at=after(300)) is AttemptStatus.SENT
     assert (await ledger.attempt()).provider_message_id == "AC1"
 
 
 OUTSIDE = {
-    "incoming": told(direction="incoming", at=after(1)),
-    "before the gate": told(at=after(-2.001)),
-    "after the window": told(at=after(600.001)),
+    "incoming": message_facts(direction="incoming", at=after(1)),
+    "before the gate": message_facts(at=after(-2.001)),
+    "after the window": message_facts(at=after(600.001)),
 }
 
 
@@ -238,10 +247,10 @@ async def test_message_outside_the_window_is_not_a_candidate(
     new_uow: UnitOfWorkFactory, facts: MessageFacts
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
 
-    assert await ledger.look(facts, begun_at=after(700)) is UNKNOWN
-    assert await ledger.look(facts, begun_at=after(800)) is NOT_FOUND
+    assert await ledger.look_up(facts, begun_at=after(700)) is UNKNOWN
+    assert await ledger.look_up(facts, begun_at=after(800)) is NOT_FOUND
 
 
 @pytest.mark.parametrize("seconds", [-2, 600])
@@ -249,107 +258,116 @@ async def test_message_on_the_edge_of_the_window_is_a_candidate(
     new_uow: UnitOfWorkFactory, seconds: int
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
 
-    assert await ledger.look(told(at=after(seconds)), begun_at=after(700)) is AttemptStatus.SENT
+    assert (
+        await ledger.look_up(message_facts(at=after(seconds)), begun_at=after(700))
+        is AttemptStatus.SENT
+    )
 
 
 async def test_message_of_another_attempt_is_not_a_candidate(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    """The message of the next step must not be matched to the step before."""
+    """The message of the next step must not be matched to the previous step."""
     first = await Ledger.open(new_uow)
-    (claimed,) = await first.called()
+    (claimed,) = await first.begin_calls()
     await first.accept(claimed)
     second = await Ledger.open(new_uow, line=first.line)
-    await second.unclear(now=after(1))
+    await second.make_unclear_attempt(now=after(1))
 
-    assert await second.look(told(at=after(0.5)), begun_at=after(700)) is UNKNOWN
-    assert await second.look(told(at=after(0.5)), begun_at=after(800)) is NOT_FOUND
+    assert await second.look_up(message_facts(at=after(0.5)), begun_at=after(700)) is UNKNOWN
+    assert await second.look_up(message_facts(at=after(0.5)), begun_at=after(800)) is NOT_FOUND
 
 
-async def test_message_stored_as_foreign_is_found_though_the_list_lacks_it(
+async def test_message_stored_as_foreign_is_found_although_the_list_lacks_it(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    """The webhook arrived while the call ran; then the worker crashed."""
+    """The webhook arrived during the call; then the worker crashed."""
     ledger = await Ledger.open(new_uow)
-    await ledger.called()
-    await ledger.report(told("delivered", at=after(1), updated_at=after(2)))
+    await ledger.begin_calls()
+    await ledger.report(message_facts("delivered", at=after(1), updated_at=after(2)))
     await ledger.expire(now=after(61))
 
-    found = await ledger.look(begun_at=after(700))
+    found = await ledger.look_up(begun_at=after(700))
 
-    line = await ledger.text()
+    message = await ledger.message()
     assert found is AttemptStatus.DELIVERED
-    assert (await ledger.member()).status == "delivered"
-    assert (line.origin, line.openphone_id, line.status) == ("campaign", "AC1", "delivered")
+    assert (await ledger.recipient()).status == "delivered"
+    assert (message.origin, message.openphone_id, message.status) == (
+        "campaign",
+        "AC1",
+        "delivered",
+    )
 
 
 @pytest.mark.parametrize(("stored", "listed"), [("failed", "delivered"), ("delivered", "failed")])
-async def test_delivery_is_proof_from_every_source(
+async def test_delivery_reported_by_either_source_makes_the_message_delivered(
     new_uow: UnitOfWorkFactory, stored: str, listed: str
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.called()
-    await ledger.report(told(stored, at=after(1), updated_at=after(2)))
+    await ledger.begin_calls()
+    await ledger.report(message_facts(stored, at=after(1), updated_at=after(2)))
     await ledger.expire(now=after(61))
 
-    await ledger.look(told(listed, at=after(1), updated_at=after(3)), begun_at=after(70))
+    await ledger.look_up(
+        message_facts(listed, at=after(1), updated_at=after(3)), begun_at=after(70)
+    )
 
     assert (await ledger.attempt()).status == "delivered"
-    assert (await ledger.member()).status == "delivered"
-    assert (await ledger.text()).status == "delivered"
+    assert (await ledger.recipient()).status == "delivered"
+    assert (await ledger.message()).status == "delivered"
 
 
-async def test_acceptance_without_an_id_is_parked_never_not_found(
+async def test_acceptance_without_an_id_is_parked_and_never_not_found(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear(no_id=True)
+    await ledger.make_unclear_attempt(no_id=True)
 
-    assert await ledger.look(begun_at=after(700)) is UNKNOWN
-    assert await ledger.look(begun_at=after(800)) is PARKED
-    assert (await ledger.member()).status == "unknown"
+    assert await ledger.look_up(begun_at=after(700)) is UNKNOWN
+    assert await ledger.look_up(begun_at=after(800)) is PARKED
+    assert (await ledger.recipient()).status == "unknown"
 
 
-async def test_acceptance_without_an_id_is_found(new_uow: UnitOfWorkFactory) -> None:
+async def test_message_of_an_acceptance_without_an_id_is_found(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear(no_id=True)
+    await ledger.make_unclear_attempt(no_id=True)
 
-    assert await ledger.look(told(at=after(1)), begun_at=after(5)) is AttemptStatus.SENT
+    assert await ledger.look_up(message_facts(at=after(1)), begun_at=after(5)) is AttemptStatus.SENT
 
 
-async def test_line_without_resend_parks_instead_of_not_found(
+async def test_attempt_of_a_line_without_resend_is_parked_and_not_concluded(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.run("UPDATE line SET resend_unclear = false")
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
 
-    assert await ledger.look(begun_at=after(700)) is UNKNOWN
-    assert await ledger.look(begun_at=after(800)) is PARKED
+    assert await ledger.look_up(begun_at=after(700)) is UNKNOWN
+    assert await ledger.look_up(begun_at=after(800)) is PARKED
     assert await ledger.alerts() == {"send_parked"}
     assert await ledger.claim(now=after(5000)) == []
 
 
-async def test_nothing_does_not_count_while_the_list_lags(new_uow: UnitOfWorkFactory) -> None:
+async def test_empty_look_up_does_not_count_while_the_list_lags(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
 
     for begun in (700, 800, 900):
-        assert await ledger.look(begun_at=after(begun), list_lags=True) is UNKNOWN
+        assert await ledger.look_up(begun_at=after(begun), list_lags=True) is UNKNOWN
     assert (await ledger.attempt()).nil_at is None
 
-    assert await ledger.look(begun_at=after(1000)) is UNKNOWN
-    assert await ledger.look(begun_at=after(1100), list_lags=True) is UNKNOWN
-    assert await ledger.look(begun_at=after(1200)) is NOT_FOUND
+    assert await ledger.look_up(begun_at=after(1000)) is UNKNOWN
+    assert await ledger.look_up(begun_at=after(1100), list_lags=True) is UNKNOWN
+    assert await ledger.look_up(begun_at=after(1200)) is NOT_FOUND
 
 
-async def test_found_counts_though_the_list_lags(new_uow: UnitOfWorkFactory) -> None:
+async def test_found_message_counts_although_the_list_lags(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
 
-    found = await ledger.look(told(at=after(1)), begun_at=after(700), list_lags=True)
+    found = await ledger.look_up(message_facts(at=after(1)), begun_at=after(700), list_lags=True)
 
     assert found is AttemptStatus.SENT
 
@@ -363,7 +381,7 @@ async def test_canary_is_a_known_message_older_than_a_quarter_of_the_grace(
     is_canary: bool,  # noqa: FBT001 - a table's column
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed)
 
     async with new_uow() as uow:
@@ -374,8 +392,8 @@ async def test_canary_is_a_known_message_older_than_a_quarter_of_the_grace(
 
 async def test_matched_message_is_not_a_canary(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
-    await ledger.report(told("delivered"))
+    await ledger.make_unclear_attempt()
+    await ledger.report(message_facts("delivered"))
 
     async with new_uow() as uow:
         found = await settle.find_canary(uow, line_id=ledger.line.id, times=TIMES, now=after(300))
@@ -385,7 +403,7 @@ async def test_matched_message_is_not_a_canary(new_uow: UnitOfWorkFactory) -> No
 
 async def test_unknown_attempts_are_looked_up_in_turn(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=3)
-    for claimed in await ledger.called():
+    for claimed in await ledger.begin_calls():
         await ledger.answer(claimed, AnswerKind.UNCLEAR, code="timeout")
     async with new_uow() as uow:
         (first,) = await matching.list_unknown_attempts(uow, limit=1)
@@ -397,11 +415,11 @@ async def test_unknown_attempts_are_looked_up_in_turn(new_uow: UnitOfWorkFactory
     assert order[-1] == first.id
 
 
-async def test_look_up_that_failed_concludes_nothing_and_waits_its_turn(
+async def test_failed_look_up_concludes_nothing_and_is_repeated_after_the_others(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=2)
-    for claimed in await ledger.called():
+    for claimed in await ledger.begin_calls():
         await ledger.answer(claimed, AnswerKind.UNCLEAR, code="timeout")
     async with new_uow() as uow:
         first, second = await matching.list_unknown_attempts(uow, limit=10)
@@ -417,28 +435,28 @@ async def test_look_up_that_failed_concludes_nothing_and_waits_its_turn(
 
 async def _parked(new_uow: UnitOfWorkFactory) -> Ledger:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
-    await ledger.look(told(body=OTHER_TEXT, at=after(1)), begun_at=after(601))
+    await ledger.make_unclear_attempt()
+    await ledger.look_up(message_facts(body=OTHER_TEXT, at=after(1)), begun_at=after(601))
     return ledger
 
 
 @pytest.mark.parametrize(
-    ("outcome", "attempt_status", "member_status", "tries"),
+    ("outcome", "attempt_status", "recipient_status", "tries"),
     [
         ("sent", "sent", "sent", 1),
         ("resend", "released", "pending", 0),
         ("failed", "refused", "failed", 1),
     ],
 )
-async def test_person_settles_a_parked_send(
+async def test_user_settles_a_parked_attempt(
     new_uow: UnitOfWorkFactory,
     outcome: Literal["sent", "resend", "failed"],
     attempt_status: str,
-    member_status: str,
+    recipient_status: str,
     tries: int,
 ) -> None:
     ledger = await _parked(new_uow)
-    contact_id = (await ledger.member()).contact_id
+    contact_id = (await ledger.recipient()).contact_id
 
     async with new_uow() as uow:
         await settle.settle_recipient(
@@ -450,14 +468,14 @@ async def test_person_settles_a_parked_send(
             now=after(3600),
         )
 
-    member = await ledger.member()
+    recipient = await ledger.recipient()
     assert (await ledger.attempt()).status == attempt_status
-    assert (member.status, member.attempts) == (member_status, tries)
+    assert (recipient.status, recipient.attempts) == (recipient_status, tries)
     (entry,) = await ledger.rows("SELECT * FROM audit_log")
     assert (entry.actor, entry.action) == ("Dana", "settle_send")
 
 
-async def test_message_settled_as_sent_counts_on_the_day_of_its_call(
+async def test_attempt_settled_as_sent_counts_on_the_day_of_its_call(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await _parked(new_uow)
@@ -467,25 +485,25 @@ async def test_message_settled_as_sent_counts_on_the_day_of_its_call(
         await settle.settle_recipient(
             uow,
             campaign_id=ledger.campaign.id,
-            contact_id=(await ledger.member()).contact_id,
+            contact_id=(await ledger.recipient()).contact_id,
             outcome="sent",
             actor="Dana",
             now=tomorrow,
         )
 
-    assert (await ledger.member()).sent_at == NOW
+    assert (await ledger.recipient()).sent_at == NOW
 
 
-async def test_person_cannot_settle_what_is_not_parked(new_uow: UnitOfWorkFactory) -> None:
+async def test_user_cannot_settle_an_attempt_that_is_not_parked(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
 
     with pytest.raises(NotParkedError):
         async with new_uow() as uow:
             await settle.settle_recipient(
                 uow,
                 campaign_id=ledger.campaign.id,
-                contact_id=(await ledger.member()).contact_id,
+                contact_id=(await ledger.recipient()).contact_id,
                 outcome="resend",
                 actor="Dana",
                 now=after(10),

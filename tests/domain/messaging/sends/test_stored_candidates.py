@@ -3,7 +3,7 @@
 from datetime import datetime
 
 import pytest
-from tests.domain.messaging.sends.ledger import BODY, TIMES, Ledger, after, told
+from tests.domain.messaging.sends.ledger import BODY, TIMES, Ledger, after, message_facts
 from tests.factories import make_line, number
 
 from crm_api.domain.messaging.models.sends import AttemptStatus
@@ -42,21 +42,21 @@ async def _store(
 
 
 async def _is_not_found(ledger: Ledger) -> bool:
-    first = await ledger.look(begun_at=after(700))
+    first = await ledger.look_up(begun_at=after(700))
     if first is not UNKNOWN:
         return False
-    return await ledger.look(begun_at=after(800)) is NOT_FOUND
+    return await ledger.look_up(begun_at=after(800)) is NOT_FOUND
 
 
 @pytest.mark.parametrize("seconds", [-2, 1, 600])
-async def test_stored_message_in_the_window_is_ours(
+async def test_stored_message_in_the_window_settles_the_attempt(
     new_uow: UnitOfWorkFactory, seconds: float
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
     await _store(ledger, at=after(seconds))
 
-    assert await ledger.look(begun_at=after(700)) is AttemptStatus.SENT
+    assert await ledger.look_up(begun_at=after(700)) is AttemptStatus.SENT
     assert (await ledger.attempt()).provider_message_id == "AC9"
 
 
@@ -65,7 +65,7 @@ async def test_stored_message_outside_the_window_is_foreign(
     new_uow: UnitOfWorkFactory, seconds: float
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
     await _store(ledger, at=after(seconds))
 
     assert await _is_not_found(ledger)
@@ -73,7 +73,7 @@ async def test_stored_message_outside_the_window_is_foreign(
 
 async def test_stored_message_to_another_number_is_foreign(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
     await _store(ledger, phone=number(7), at=after(1))
 
     assert await _is_not_found(ledger)
@@ -81,49 +81,51 @@ async def test_stored_message_to_another_number_is_foreign(new_uow: UnitOfWorkFa
 
 async def test_stored_message_from_another_line_is_foreign(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
     async with new_uow() as uow:
         other = await make_line(
             uow.session, phone_number_id="PNsandbox2", line_number="+16175550199"
         )
     async with new_uow() as uow:
         await apply_report(
-            uow, facts=told(at=after(1)), line_id=other.id, times=TIMES, now=after(2)
+            uow, facts=message_facts(at=after(1)), line_id=other.id, times=TIMES, now=after(2)
         )
 
     assert await _is_not_found(ledger)
 
 
-async def test_stored_reply_is_not_a_message_of_ours(new_uow: UnitOfWorkFactory) -> None:
+async def test_stored_reply_is_not_matched(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
     await _store(ledger, direction="incoming", at=after(1))
 
     assert await _is_not_found(ledger)
 
 
-async def test_stale_look_up_parks_nothing_that_was_answered(new_uow: UnitOfWorkFactory) -> None:
+async def test_stale_look_up_does_not_park_an_answered_attempt(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    claimed = await ledger.unclear()
+    claimed = await ledger.make_unclear_attempt()
     async with new_uow() as uow:
         (seen,) = await matching.list_unknown_attempts(uow, limit=10)
     await ledger.answer(claimed, AnswerKind.REFUSED, code="0201400", now=after(650))
 
-    await ledger.conclude(seen, told(body="Another text.", at=after(1)), begun_at=after(700))
+    await ledger.conclude(
+        seen, message_facts(body="Another text.", at=after(1)), begun_at=after(700)
+    )
 
     assert (await ledger.attempt()).status == "refused"
-    assert (await ledger.member()).status == "failed"
+    assert (await ledger.recipient()).status == "failed"
 
 
-async def test_stale_look_up_matches_nothing_that_was_answered(new_uow: UnitOfWorkFactory) -> None:
+async def test_stale_look_up_does_not_match_an_answered_attempt(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    claimed = await ledger.unclear()
+    claimed = await ledger.make_unclear_attempt()
     async with new_uow() as uow:
         (seen,) = await matching.list_unknown_attempts(uow, limit=10)
     await ledger.answer(claimed, AnswerKind.REFUSED, code="0201400", now=after(50))
 
-    await ledger.conclude(seen, told(at=after(1)), begun_at=after(60))
+    await ledger.conclude(seen, message_facts(at=after(1)), begun_at=after(60))
 
     attempt = await ledger.attempt()
     assert (attempt.status, attempt.provider_message_id) == ("refused", None)
-    assert (await ledger.member()).status == "failed"
+    assert (await ledger.recipient()).status == "failed"

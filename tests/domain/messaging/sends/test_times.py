@@ -20,7 +20,7 @@ def _times(**env: str) -> SendTimes:
     ("env", "too_short"),
     [({LEASE: "20"}, {LEASE: "19"}), ({GRACE: "10"}, {GRACE: "9"})],
 )
-def test_shortest_lease_and_grace(env: dict[str, str], too_short: dict[str, str]) -> None:
+def test_lease_and_grace_have_a_minimum(env: dict[str, str], too_short: dict[str, str]) -> None:
     _times(**env)
 
     with pytest.raises(SettingsError, match=next(iter(env))):
@@ -28,7 +28,7 @@ def test_shortest_lease_and_grace(env: dict[str, str], too_short: dict[str, str]
 
 
 @pytest.mark.parametrize("lease", ["0", "19", "121", "86400"])
-def test_refused_lease_is_answered_with_the_setting_and_its_range(lease: str) -> None:
+def test_error_for_a_refused_lease_names_the_setting_and_its_range(lease: str) -> None:
     with pytest.raises(SettingsError, match=f"{LEASE} must be 20 to 120"):
         _times(**{LEASE: lease})
 
@@ -39,7 +39,7 @@ def test_longest_lease_covers_a_job_and_its_last_call() -> None:
     assert timedelta(seconds=JOB_TIMEOUT_SECONDS) + times.call <= times.lease
 
 
-def test_grace_against_a_real_host_is_two_minutes_at_least() -> None:
+def test_grace_against_a_real_host_is_at_least_two_minutes() -> None:
     assert _times(**REAL, **{GRACE: "120"}).grace_seconds == 120
 
     with pytest.raises(SettingsError, match=GRACE):

@@ -33,7 +33,7 @@ async def _withdraw(ledger: Ledger, flag: str = "opted_out") -> None:
     ],
 )
 @pytest.mark.parametrize("is_claimed", [False, True])
-async def test_flag_takes_back_what_waits_and_what_is_claimed(
+async def test_flag_withdraws_a_waiting_and_a_claimed_recipient(
     new_uow: UnitOfWorkFactory,
     flag: str,
     status: str,
@@ -45,15 +45,15 @@ async def test_flag_takes_back_what_waits_and_what_is_claimed(
 
     await _withdraw(ledger, flag)
 
-    taken, other = await ledger.members()
-    assert (taken.status, taken.skip_reason, taken.attempts) == (status, reason, 0)
+    withdrawn, other = await ledger.recipients()
+    assert (withdrawn.status, withdrawn.skip_reason, withdrawn.attempts) == (status, reason, 0)
     assert other.status == ("sending" if is_claimed else "pending")
     assert [item.phone for item in await ledger.gate(batch)] == [number(1)] * is_claimed
 
 
-async def test_opt_out_leaves_a_call_that_has_begun(new_uow: UnitOfWorkFactory) -> None:
+async def test_opt_out_does_not_stop_a_call_that_has_begun(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
     await _withdraw(ledger)
 
@@ -64,23 +64,23 @@ async def test_opt_out_leaves_a_call_that_has_begun(new_uow: UnitOfWorkFactory) 
     assert under_way["attempt_id"] == str(claimed.attempt_id)
     assert under_way["campaign_id"] == str(ledger.campaign.id)
     await ledger.accept(claimed)
-    assert (await ledger.member()).status == "sent"
+    assert (await ledger.recipient()).status == "sent"
 
 
 async def test_opt_out_during_a_throttled_call_stops_its_repeat(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await _withdraw(ledger)
 
     await ledger.answer(claimed, AnswerKind.LATER)
 
-    member = await ledger.member()
-    assert (member.status, member.skip_reason) == ("skipped", "opted_out")
+    recipient = await ledger.recipient()
+    assert (recipient.status, recipient.skip_reason) == ("skipped", "opted_out")
 
 
-async def test_released_hold_lets_the_recipient_go_on(
+async def test_released_hold_restores_the_recipient(
     new_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     ledger = await Ledger.open(new_uow)
@@ -90,11 +90,11 @@ async def test_released_hold_lets_the_recipient_go_on(
     async with new_uow() as uow:
         await sends.restore_held_recipients(uow, phones=[number(0)], now=after(2))
 
-    assert (await ledger.member()).status == "pending"
+    assert (await ledger.recipient()).status == "pending"
     assert queue.names == [JobName.PROCESS_CAMPAIGN_QUEUE]
 
 
-async def test_restored_number_that_is_opted_out_stays_out(new_uow: UnitOfWorkFactory) -> None:
+async def test_restored_number_that_is_opted_out_is_skipped(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await _withdraw(ledger, "opt_out_hold")
     await ledger.flag("opted_out")
@@ -102,11 +102,11 @@ async def test_restored_number_that_is_opted_out_stays_out(new_uow: UnitOfWorkFa
     async with new_uow() as uow:
         await sends.restore_held_recipients(uow, phones=[number(0)], now=after(2))
 
-    assert (await ledger.member()).status == "skipped"
+    assert (await ledger.recipient()).status == "skipped"
 
 
 @pytest.mark.parametrize(("status", "left_as"), [("paused", "pending"), ("cancelled", "cancelled")])
-async def test_stopped_campaign_takes_back_its_claims(
+async def test_stopped_campaign_releases_its_claims(
     new_uow: UnitOfWorkFactory, status: str, left_as: str
 ) -> None:
     ledger = await Ledger.open(new_uow, people=3)
@@ -120,15 +120,15 @@ async def test_stopped_campaign_takes_back_its_claims(
     async with new_uow() as uow:
         await sends.withdraw_campaign(uow, campaign_id=ledger.campaign.id, now=after(1))
 
-    found = [row.status for row in await ledger.members()]
+    found = [row.status for row in await ledger.recipients()]
     assert found == ["sending", left_as, left_as]
-    assert (await other.member()).status == "pending"
+    assert (await other.recipient()).status == "pending"
     assert await ledger.gate(claimed[1:]) == []
 
 
 async def test_call_of_a_cancelled_campaign_is_recorded(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=2)
-    first, second = await ledger.called()
+    first, second = await ledger.begin_calls()
     await ledger.run("UPDATE campaign SET status = 'cancelled'")
     async with new_uow() as uow:
         await sends.withdraw_campaign(uow, campaign_id=ledger.campaign.id, now=after(1))
@@ -136,7 +136,7 @@ async def test_call_of_a_cancelled_campaign_is_recorded(new_uow: UnitOfWorkFacto
     await ledger.accept(first)
     await ledger.answer(second, AnswerKind.LATER)
 
-    assert [row.status for row in await ledger.members()] == ["sent", "cancelled"]
+    assert [row.status for row in await ledger.recipients()] == ["sent", "cancelled"]
 
 
 async def _queue(ledger: Ledger, kind: SendKind, *, phone: str = number(0)) -> None:
@@ -154,7 +154,7 @@ async def _queue(ledger: Ledger, kind: SendKind, *, phone: str = number(0)) -> N
 
 @pytest.mark.parametrize("flag", ["opted_out", "do_not_contact"])
 @pytest.mark.parametrize("kind", [SendKind.MANUAL, SendKind.TEST])
-async def test_flag_fails_a_claimed_message_at_once(
+async def test_flag_fails_a_claimed_message_immediately(
     new_uow: UnitOfWorkFactory, kind: SendKind, flag: str
 ) -> None:
     ledger = await Ledger.open(new_uow, people=0)
@@ -164,14 +164,14 @@ async def test_flag_fails_a_claimed_message_at_once(
 
     await _withdraw(ledger, flag)
 
-    line = await ledger.text()
-    assert (line.status, line.error_code) == ("failed", f"recipient_{flag}")
+    message = await ledger.message()
+    assert (message.status, message.error_code) == ("failed", f"recipient_{flag}")
     assert await ledger.gate(batch) == []
-    assert (await ledger.text()).status == "failed"
+    assert (await ledger.message()).status == "failed"
 
 
-async def test_hold_leaves_a_claimed_reply_alone(new_uow: UnitOfWorkFactory) -> None:
-    # A user answers the doubtful reply; a hold must allow that.
+async def test_hold_does_not_withdraw_a_claimed_reply(new_uow: UnitOfWorkFactory) -> None:
+    # A user answers the doubtful reply, and a hold must allow this answer.
     ledger = await Ledger.open(new_uow, people=0)
     await _queue(ledger, SendKind.MANUAL)
     async with new_uow() as uow:
@@ -179,7 +179,7 @@ async def test_hold_leaves_a_claimed_reply_alone(new_uow: UnitOfWorkFactory) -> 
 
     await _withdraw(ledger, "opt_out_hold")
 
-    assert (await ledger.text()).status == "sending"
+    assert (await ledger.message()).status == "sending"
     assert await ledger.gate(batch) == batch
 
 
@@ -195,7 +195,7 @@ async def test_flag_withdraws_a_message_that_waits_for_its_line(
 
     await _withdraw(ledger, flag)
 
-    shown = [(row.status, row.error_code) for row in await ledger.texts()]
+    shown = [(row.status, row.error_code) for row in await ledger.messages()]
     assert shown == [("failed", f"recipient_{flag}"), ("queued", None)]
     await ledger.run("UPDATE line SET status = 'active'")
     async with new_uow() as uow:
@@ -203,7 +203,9 @@ async def test_flag_withdraws_a_message_that_waits_for_its_line(
     assert [claimed.phone for claimed in batch] == [number(1)]
 
 
-async def test_flag_leaves_a_message_that_was_sent_before(new_uow: UnitOfWorkFactory) -> None:
+async def test_flag_does_not_change_a_message_that_was_sent_before(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow, people=0)
     await _queue(ledger, SendKind.MANUAL)
     async with new_uow() as uow:
@@ -213,12 +215,12 @@ async def test_flag_leaves_a_message_that_was_sent_before(new_uow: UnitOfWorkFac
 
     await _withdraw(ledger)
 
-    line = await ledger.text()
-    assert (line.status, line.error_code) == ("sent", None)
+    message = await ledger.message()
+    assert (message.status, message.error_code) == ("sent", None)
 
 
 @pytest.mark.parametrize("kind", [SendKind.HELP, SendKind.CONFIRMATION])
-async def test_do_not_contact_withdraws_an_answer_that_waits(
+async def test_do_not_contact_withdraws_a_waiting_help_or_confirmation(
     new_uow: UnitOfWorkFactory, kind: SendKind
 ) -> None:
     ledger = await Ledger.open(new_uow, people=0)
@@ -226,12 +228,12 @@ async def test_do_not_contact_withdraws_an_answer_that_waits(
 
     await _withdraw(ledger, "do_not_contact")
 
-    line = await ledger.text()
-    assert (line.status, line.error_code) == ("failed", "recipient_do_not_contact")
+    message = await ledger.message()
+    assert (message.status, message.error_code) == ("failed", "recipient_do_not_contact")
 
 
 @pytest.mark.parametrize("kind", [SendKind.HELP, SendKind.CONFIRMATION])
-async def test_opt_out_leaves_its_own_confirmation_alone(
+async def test_opt_out_does_not_withdraw_help_or_its_own_confirmation(
     new_uow: UnitOfWorkFactory, kind: SendKind
 ) -> None:
     ledger = await Ledger.open(new_uow, people=0)
@@ -251,7 +253,7 @@ async def _release(ledger: Ledger) -> None:
         await sends.restore_held_recipients(uow, phones=[number(0)], now=after(2))
 
 
-async def test_recipient_written_as_held_beside_the_release_goes_on(
+async def test_recipient_stored_as_held_during_the_release_is_restored(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(committed_uow)
@@ -264,7 +266,7 @@ async def test_recipient_written_as_held_beside_the_release_goes_on(
         found = await sends.restore_recipients_without_hold(uow, limit=10, now=after(60))
 
     assert found == 1
-    assert (await ledger.member()).status == "pending"
+    assert (await ledger.recipient()).status == "pending"
 
 
 @pytest.mark.parametrize("campaign", ["scheduled", "running", "paused", "blocked"])
@@ -281,11 +283,11 @@ async def test_recipient_without_a_hold_is_derived_again(
         found = await sends.restore_recipients_without_hold(uow, limit=10, now=after(60))
 
     assert found == 2
-    shown = [(row.status, row.skip_reason) for row in await ledger.members()]
+    shown = [(row.status, row.skip_reason) for row in await ledger.recipients()]
     assert shown == [("held", None), ("skipped", "opted_out"), ("pending", None)]
 
 
-async def test_only_held_recipients_of_campaigns_that_go_on_are_derived_again(
+async def test_held_recipient_of_an_ended_campaign_is_not_derived_again(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=2)
@@ -299,5 +301,5 @@ async def test_only_held_recipients_of_campaigns_that_go_on_are_derived_again(
         found = await sends.restore_recipients_without_hold(uow, limit=10, now=after(60))
 
     assert found == 1
-    assert [row.status for row in await ledger.members()] == ["pending", "pending"]
-    assert (await ended.member()).status == "held"
+    assert [row.status for row in await ledger.recipients()] == ["pending", "pending"]
+    assert (await ended.recipient()).status == "held"

@@ -1,4 +1,4 @@
-"""A claim and the withdrawal of a message at the same moment: exactly one wins."""
+"""A claim and a withdrawal of one message at the same moment: exactly one of them succeeds."""
 
 import asyncio
 import os
@@ -49,7 +49,7 @@ async def _withdraw(new_uow: UnitOfWorkFactory, message_id: UUID) -> bool:
         return await withdraw_message(uow, message_id=message_id, now=NOW)
 
 
-async def test_withdrawal_that_waits_for_a_claim_comes_too_late(
+async def test_withdrawal_that_waits_for_a_claim_fails(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=0)
@@ -60,10 +60,10 @@ async def test_withdrawal_that_waits_for_a_claim_comes_too_late(
         waiting = await blocked(committed_db, _withdraw(committed_uow, message))
 
     assert (len(claimed), await waiting) == (1, False)
-    assert (await ledger.text()).status == "sending"
+    assert (await ledger.message()).status == "sending"
 
 
-async def test_claim_leaves_a_message_that_is_being_withdrawn(
+async def test_claim_skips_a_message_that_is_being_withdrawn(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=0)
@@ -74,24 +74,24 @@ async def test_claim_leaves_a_message_that_is_being_withdrawn(
         assert await _claim_alone(committed_uow) == []
 
     assert await _claim_alone(committed_uow) == []
-    assert (await ledger.text()).error_code == "withdrawn"
+    assert (await ledger.message()).error_code == "withdrawn"
 
 
 async def test_each_message_is_either_claimed_or_withdrawn(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
-    print(f"SENDING_SEED={SEED}")  # noqa: T201 - to repeat it
-    dice = random.Random(SEED)  # noqa: S311 - not for secrets
+    print(f"SENDING_SEED={SEED}")  # noqa: T201 - the seed repeats the run
+    generator = random.Random(SEED)  # noqa: S311 - not for secrets
     ledger = await Ledger.open(committed_uow, people=0)
     messages = [await _queue(ledger, position) for position in range(24)]
-    claims = [_claim_alone(committed_uow, dice.randint(1, 6)) for _ in range(8)]
+    claims = [_claim_alone(committed_uow, generator.randint(1, 6)) for _ in range(8)]
     withdrawals = [_withdraw(committed_uow, one) for one in messages]
     work = [*claims, *withdrawals]
-    dice.shuffle(work)
+    generator.shuffle(work)
 
     await asyncio.gather(*work)
 
-    ends = {row.id: row.status for row in await ledger.texts()}
+    ends = {row.id: row.status for row in await ledger.messages()}
     attempts = [attempt.activity_id for attempt in await ledger.attempts()]
     claimed = {one for one, status in ends.items() if status == "sending"}
     assert len(attempts) == len(set(attempts))

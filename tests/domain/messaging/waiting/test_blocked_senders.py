@@ -1,4 +1,4 @@
-"""A blocked sender's messages are stored, but nobody has to answer them."""
+"""Messages of a blocked sender are stored, but their conversation does not wait for an answer."""
 
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -29,10 +29,10 @@ async def line(session: AsyncSession) -> None:
 
 async def block(new_uow: UnitOfWorkFactory) -> None:
     async with new_uow() as uow:
-        await consent.add_flag(uow, flag=BLOCKED, expires_at=None, **_act())
+        await consent.add_flag(uow, flag=BLOCKED, expires_at=None, **_decision())
 
 
-def _act() -> consent.DecisionDetails:
+def _decision() -> consent.DecisionDetails:
     return {
         "phone": PERSON,
         "contact_id": None,
@@ -44,19 +44,19 @@ def _act() -> consent.DecisionDetails:
     }
 
 
-async def state(session: AsyncSession) -> str:
-    (talk,) = await rows(session, "SELECT state, waiting_since FROM conversation")
-    assert (talk["waiting_since"] is not None) == (talk["state"] == "waiting")
-    return str(talk["state"])
+async def read_state(session: AsyncSession) -> str:
+    (conversation,) = await rows(session, "SELECT state, waiting_since FROM conversation")
+    assert (conversation["waiting_since"] is not None) == (conversation["state"] == "waiting")
+    return str(conversation["state"])
 
 
-async def test_message_of_a_blocked_sender_does_not_wait_but_its_stop_counts(
+async def test_conversation_of_a_blocked_sender_does_not_wait_but_stop_opts_out(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await block(new_uow)
 
     await hear(session, new_uow, "Cheap gutters today only", message_id="AC1")
-    assert await state(session) == "done"
+    assert await read_state(session) == "done"
 
     await hear(session, new_uow, "STOP", message_id="AC2")
     assert await flags(session) == ["blocked_sender", "opted_out"]
@@ -66,11 +66,11 @@ async def test_conversation_stops_waiting_when_its_sender_is_blocked(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await hear(session, new_uow, "Cheap gutters today only")
-    assert await state(session) == "waiting"
+    assert await read_state(session) == "waiting"
 
     await block(new_uow)
-    assert await state(session) == "open"
+    assert await read_state(session) == "open"
 
     async with new_uow() as uow:
-        await consent.remove_flag(uow, flag=BLOCKED, **_act())
-    assert await state(session) == "waiting"
+        await consent.remove_flag(uow, flag=BLOCKED, **_decision())
+    assert await read_state(session) == "waiting"

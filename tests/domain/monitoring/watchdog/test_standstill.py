@@ -30,7 +30,7 @@ async def test_campaign_that_sends_nothing_raises_an_alert(new_uow: NewUow) -> N
 async def test_it_is_over_once_a_text_has_left(new_uow: NewUow) -> None:
     ledger = await Ledger.open(new_uow, people=2, now=LONG_DUE)
     await look_from(new_uow, NOW, minutes=13)
-    (claimed, _) = await ledger.called(now=NOW + 14 * MINUTE)
+    (claimed, _) = await ledger.begin_calls(now=NOW + 14 * MINUTE)
     await ledger.accept(claimed, at=NOW + 14 * MINUTE, now=NOW + 14 * MINUTE)
 
     assert await look_from(new_uow, NOW + 14 * MINUTE, minutes=0) == {}
@@ -41,7 +41,7 @@ async def test_campaign_that_sends_raises_no_alert(new_uow: NewUow) -> None:
     ledger = await Ledger.open(new_uow, people=6, now=LONG_DUE)
     for position in range(3):
         now = NOW + 10 * position * MINUTE
-        (claimed,) = await ledger.called(limit=1, now=now)
+        (claimed,) = await ledger.begin_calls(limit=1, now=now)
         await ledger.accept(claimed, f"AC{position}", at=now, now=now)
         assert await look_from(new_uow, now, minutes=9) == {}
 
@@ -81,7 +81,7 @@ async def test_night_of_the_law_is_no_standstill(new_uow: NewUow) -> None:
 
 async def test_day_that_is_used_up_is_no_standstill(new_uow: NewUow) -> None:
     ledger = await Ledger.open(new_uow, people=3, now=LONG_DUE, daily_limit=1)
-    (claimed,) = await ledger.called(now=LONG_DUE)
+    (claimed,) = await ledger.begin_calls(now=LONG_DUE)
     await ledger.accept(claimed, at=LONG_DUE, now=LONG_DUE)
 
     assert await look_from(new_uow, NOW, minutes=20) == {}
@@ -91,7 +91,7 @@ async def test_pace_is_no_standstill(new_uow: NewUow) -> None:
     ledger = await Ledger.open(
         new_uow, people=3, now=LONG_DUE, batch_size=1, batch_interval_minutes=90
     )
-    (claimed,) = await ledger.called(now=LONG_DUE)
+    (claimed,) = await ledger.begin_calls(now=LONG_DUE)
     await ledger.accept(claimed, at=LONG_DUE, now=LONG_DUE)
 
     assert await look_from(new_uow, NOW, minutes=20) == {}
@@ -132,7 +132,7 @@ async def test_message_that_waits_for_long_raises_an_alert(new_uow: NewUow) -> N
 
 async def test_unclear_sends_that_do_not_settle_raise_an_alert(new_uow: NewUow) -> None:
     ledger = await Ledger.open(new_uow)
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
 
     assert await look_from(new_uow, NOW, minutes=31) == {}
     seen = await look_from(new_uow, NOW + 32 * MINUTE, minutes=2)
@@ -156,7 +156,7 @@ async def test_accepted_messages_without_events_raise_an_alert(
     new_uow: NewUow, texts: int, event_at: timedelta | None, expected: list[str]
 ) -> None:
     ledger = await Ledger.open(new_uow, people=texts, line_limit=1000)
-    for position, claimed in enumerate(await ledger.called()):
+    for position, claimed in enumerate(await ledger.begin_calls()):
         await ledger.accept(claimed, f"AC{position}", at=NOW + MINUTE, now=NOW + MINUTE)
     if event_at is not None:
         await ledger.run(

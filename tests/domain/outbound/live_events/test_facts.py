@@ -15,7 +15,7 @@ from tests.domain.inbound.webhook_events.support import (
     store,
 )
 from tests.domain.messaging.sends.ledger import Ledger
-from tests.domain.messaging.sends.ledger import told as report
+from tests.domain.messaging.sends.ledger import message_facts as report
 from tests.factories import make_campaign, make_contact, make_line, number
 
 from crm_api.domain.alerts import service as alerts
@@ -53,7 +53,7 @@ async def test_received_message_emits_an_event_with_the_campaign_that_it_answers
     line = await make_line(session, phone_number_id=PROVIDER_LINE)
     await session.commit()
     ledger = await Ledger.open(new_uow, line=line)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed)
 
     await hear(session, new_uow, "Yes please", message_id="AC9", **{"from": number(0)})
@@ -74,7 +74,7 @@ async def test_message_of_a_campaign_emits_events_from_its_sending_on(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     before = await shown(session)
     await ledger.accept(claimed)
     await ledger.report(report("delivered"))
@@ -91,7 +91,7 @@ async def test_refused_message_emits_an_event_with_its_code(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed)
     await ledger.report(report("failed", error_code="30003"))
 

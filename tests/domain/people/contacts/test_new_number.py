@@ -14,10 +14,10 @@ async def test_hold_of_the_old_number_does_not_hold_the_new_one(
 ) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.flag("opt_out_hold")
-    before = await ledger.member()
+    before = await ledger.recipient()
     async with new_uow() as uow:
         await sends.withdraw_numbers(uow, phones=[before.phone], now=NOW)
-    held = await ledger.member()
+    held = await ledger.recipient()
 
     async with new_uow() as uow:
         await contact_changes.update_contact(
@@ -27,6 +27,6 @@ async def test_hold_of_the_old_number_does_not_hold_the_new_one(
             now=after(60),
         )
 
-    member = await ledger.member()
+    member = await ledger.recipient()
     assert held.status == "held"
     assert (member.status, member.phone) == ("pending", "+16175550177")

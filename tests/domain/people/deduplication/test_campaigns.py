@@ -82,7 +82,7 @@ async def test_of_two_waiting_recipients_that_of_the_duplicate_is_skipped(
         (0, "n0", "n0", "pending", None),
         (0, "n1", "n1", "skipped", "merged"),
     ]
-    assert [claimed.phone for claimed in await ledger.called()] == [number(0)]
+    assert [claimed.phone for claimed in await ledger.begin_calls()] == [number(0)]
 
 
 async def test_of_two_waiting_duplicates_one_continues(new_uow: UnitOfWorkFactory) -> None:
@@ -105,7 +105,7 @@ async def test_primary_does_not_wait_if_the_duplicate_got_the_message(
         later=after(60),
         phone=number(0),
     )
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed)
 
     await merge(new_uow, 0, 1)
@@ -114,7 +114,7 @@ async def test_primary_does_not_wait_if_the_duplicate_got_the_message(
         (0, "n0", "n0", "skipped", "merged"),
         (0, "n1", "n1", "sent", None),
     ]
-    assert await ledger.called(now=after(120)) == []
+    assert await ledger.begin_calls(now=after(120)) == []
 
 
 async def test_a_claim_is_withdrawn_and_moves_to_the_primary(new_uow: UnitOfWorkFactory) -> None:
@@ -130,7 +130,7 @@ async def test_a_claim_is_withdrawn_and_moves_to_the_primary(new_uow: UnitOfWork
 
     assert await ledger.gate([claimed]) == []
     assert await tracks(ledger) == [(0, "n0", "n0", "pending", None)]
-    assert [again.phone for again in await ledger.called(now=after(60))] == [number(0)]
+    assert [again.phone for again in await ledger.begin_calls(now=after(60))] == [number(0)]
 
 
 async def test_recipient_being_sent_to_stays_with_its_attempt(new_uow: UnitOfWorkFactory) -> None:
@@ -140,7 +140,7 @@ async def test_recipient_being_sent_to_stays_with_its_attempt(new_uow: UnitOfWor
         later=after(60),
         phone=number(0),
     )
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
     await merge(new_uow, 0, 1)
     before = await tracks(ledger)
@@ -158,17 +158,17 @@ async def test_an_unclear_attempt_is_not_repeated_if_the_other_number_got_the_me
     new_uow: UnitOfWorkFactory, *, is_primarys: bool
 ) -> None:
     ledger = await Ledger.open(new_uow, people=2)
-    unclear = await ledger.unclear()
+    unclear = await ledger.make_unclear_attempt()
     place = int(unclear.phone == number(1))
-    (other,) = await ledger.called(limit=1)
+    (other,) = await ledger.begin_calls(limit=1)
     await ledger.accept(other)
 
     await merge(new_uow, *((place, 1 - place) if is_primarys else (1 - place, place)))
-    await ledger.not_found()
+    await ledger.conclude_not_found()
 
-    row = next(one for one in await ledger.members() if one.phone == unclear.phone)
+    row = next(one for one in await ledger.recipients() if one.phone == unclear.phone)
     assert (row.status, row.skip_reason) == ("skipped", "merged")
-    assert await ledger.called(now=after(900)) == []
+    assert await ledger.begin_calls(now=after(900)) == []
 
 
 async def test_an_unclear_attempt_of_the_only_track_is_repeated_at_the_primarys_number(
@@ -177,21 +177,21 @@ async def test_an_unclear_attempt_of_the_only_track_is_repeated_at_the_primarys_
     ledger = await Ledger.open(new_uow)
     async with new_uow() as uow:
         await make_contact(uow.session, phone=number(1))
-    await ledger.unclear()
+    await ledger.make_unclear_attempt()
 
     await merge(new_uow, 1, 0)
     before = await tracks(ledger)
-    await ledger.not_found()
+    await ledger.conclude_not_found()
 
     assert before == [(0, "n1", "n1", "unknown", None)]
-    assert [claimed.phone for claimed in await ledger.called(now=after(900))] == [number(1)]
+    assert [claimed.phone for claimed in await ledger.begin_calls(now=after(900))] == [number(1)]
 
 
 async def test_follow_ups_continue_at_the_primarys_number(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, **FOLLOW_UP)
     async with new_uow() as uow:
         await make_contact(uow.session, phone=number(1))
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
 
     await merge(new_uow, 1, 0)
     await ledger.accept(claimed)
@@ -200,19 +200,19 @@ async def test_follow_ups_continue_at_the_primarys_number(new_uow: UnitOfWorkFac
         (0, "n1", "n1", "sent", None),
         (1, "n1", "n1", "pending", None),
     ]
-    assert [one.phone for one in await ledger.called(now=LATER)] == [number(1)]
+    assert [one.phone for one in await ledger.begin_calls(now=LATER)] == [number(1)]
 
 
 async def test_the_furthest_track_continues(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=2, **FOLLOW_UP)
-    for claimed in await ledger.called():
+    for claimed in await ledger.begin_calls():
         await ledger.accept(claimed, f"AC{claimed.phone}")
     await ledger.run(
         "UPDATE campaign_membership SET due_at = :late WHERE phone = :phone AND step = 1",
         late=LATER + timedelta(days=1),
         phone=number(0),
     )
-    (second,) = await ledger.called(now=LATER)
+    (second,) = await ledger.begin_calls(now=LATER)
     await ledger.accept(second, "ACsecond", at=LATER, now=LATER)
 
     await merge(new_uow, 0, 1, now=LATER)
@@ -232,7 +232,7 @@ async def test_a_reply_from_either_number_ends_the_follow_ups(
     ledger = await Ledger.open(new_uow, **FOLLOW_UP)
     async with new_uow() as uow:
         await make_contact(uow.session, phone=number(1))
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed)
     await merge(new_uow, 1, 0)
 
@@ -265,7 +265,7 @@ async def test_message_to_a_duplicate_counts_as_previous_contact(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     first = await Ledger.open(new_uow)
-    (claimed,) = await first.called()
+    (claimed,) = await first.begin_calls()
     await first.accept(claimed)
     second = await Ledger.open(new_uow, people=0, line=first.line, previously_contacted="skip")
     async with new_uow() as uow:
@@ -278,7 +278,7 @@ async def test_message_to_a_duplicate_counts_as_previous_contact(
     claimed_now = await second.claim()
 
     assert claimed_now == []
-    assert (await second.member()).skip_reason == "previously_contacted"
+    assert (await second.recipient()).skip_reason == "previously_contacted"
 
 
 async def test_audiences_replace_merged_ids_by_the_primary(new_uow: UnitOfWorkFactory) -> None:
@@ -309,7 +309,7 @@ async def test_a_recipient_skipped_before_its_lock_is_not_claimed(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)
-    member = await ledger.member()
+    member = await ledger.recipient()
     await ledger.run("UPDATE campaign_membership SET status = 'skipped', skip_reason = 'merged'")
 
     async with new_uow() as uow:
@@ -377,7 +377,7 @@ async def test_recipient_sent_to_the_primary_since_the_merge_stays_with_it(
     async with new_uow() as uow:
         await make_contact(uow.session, phone=number(1))
     made = await merge(new_uow, 1, 0)
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed)
 
     await unmerge(new_uow, made)
@@ -392,7 +392,7 @@ async def test_undo_returns_a_track_with_its_later_steps(new_uow: UnitOfWorkFact
     ledger = await Ledger.open(new_uow, **FOLLOW_UP)
     async with new_uow() as uow:
         await make_contact(uow.session, phone=number(1))
-    (claimed,) = await ledger.called()
+    (claimed,) = await ledger.begin_calls()
     made = await merge(new_uow, 1, 0)
     await ledger.accept(claimed)
 

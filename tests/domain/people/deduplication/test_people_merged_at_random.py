@@ -140,7 +140,7 @@ class World:
 
     async def send(self, limit: int, answer: str) -> None:
         for ledger in self.ledgers.values():
-            for claimed in await ledger.called(limit=limit, now=self.now):
+            for claimed in await ledger.begin_calls(limit=limit, now=self.now):
                 await self.check(ledger, claimed)
                 self.count += 1
                 if answer == "accepted":

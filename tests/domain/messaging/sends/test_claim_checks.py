@@ -1,11 +1,11 @@
-"""Checks of the claim itself that the plan before it or the gate after it makes too."""
+"""The claim makes these checks itself, although the plan or the gate also makes them."""
 
 from datetime import timedelta
 
 import pytest
 from tests.conftest import NOW
 from tests.domain.messaging.sends.ledger import TIMES, Ledger, after
-from tests.domain.messaging.sends.test_follow_ups import LATER, first_sent
+from tests.domain.messaging.sends.test_follow_ups import LATER, open_with_first_sent
 from tests.factories import number
 
 from crm_api.domain.consent.legal_rules.rules import NO_RULES
@@ -35,13 +35,13 @@ async def test_deleted_contact_is_not_claimed(new_uow: UnitOfWorkFactory) -> Non
 
     claimed = await ledger.claim()
 
-    deleted, other = await ledger.members()
+    deleted, other = await ledger.recipients()
     assert [item.phone for item in claimed] == [number(1)]
     assert (deleted.status, deleted.skip_reason) == ("skipped", "contact_deleted")
     assert other.status == "sending"
 
 
-async def test_recipient_who_is_not_due_is_left_beside_one_who_is(
+async def test_recipient_who_is_not_due_is_not_claimed_with_one_who_is_due(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=2)
@@ -56,7 +56,7 @@ async def test_recipient_who_is_not_due_is_left_beside_one_who_is(
 
 
 @pytest.mark.parametrize("status", ["review", "held", "skipped", "cancelled", "failed"])
-async def test_only_who_is_pending_is_claimed(new_uow: UnitOfWorkFactory, status: str) -> None:
+async def test_only_pending_recipients_are_claimed(new_uow: UnitOfWorkFactory, status: str) -> None:
     ledger = await Ledger.open(new_uow, people=2)
     await ledger.run(
         "UPDATE campaign_membership SET status = :status WHERE phone = :phone",
@@ -67,7 +67,7 @@ async def test_only_who_is_pending_is_claimed(new_uow: UnitOfWorkFactory, status
     claimed = await ledger.claim()
 
     assert [item.phone for item in claimed] == [number(1)]
-    assert (await ledger.members())[0].status == status
+    assert (await ledger.recipients())[0].status == status
 
 
 async def test_order_made_before_the_line_was_blocked_claims_no_recipient(
@@ -78,20 +78,22 @@ async def test_order_made_before_the_line_was_blocked_claims_no_recipient(
     await ledger.run("UPDATE line SET status = 'blocked'")
 
     assert await _claim(ledger, order) == []
-    assert (await ledger.member()).status == "pending"
+    assert (await ledger.recipient()).status == "pending"
 
 
-async def test_own_first_message_starts_no_waiting_days_for_the_follow_up(
+async def test_first_message_of_a_campaign_starts_no_waiting_days_for_its_follow_up(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    ledger = await first_sent(new_uow, min_days_between=30)
+    ledger = await open_with_first_sent(new_uow, min_days_between=30)
 
     (second,) = await ledger.claim(now=LATER)
 
     assert second.body == "Ada, did you see my text?"
 
 
-async def test_longest_due_is_claimed_first_in_every_zone(new_uow: UnitOfWorkFactory) -> None:
+async def test_recipient_due_longest_is_claimed_first_over_all_zones(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow, people=3)
     places = ["MA/America/New_York", "FL/America/New_York", "MA/America/New_York"]
     await ledger.run("UPDATE campaign SET zone_keys = :places", places=places[:2])
@@ -108,7 +110,9 @@ async def test_longest_due_is_claimed_first_in_every_zone(new_uow: UnitOfWorkFac
     assert [item.phone for batch in claimed for item in batch] == [number(2), number(1), number(0)]
 
 
-async def test_manual_message_uses_no_frequency_cap(new_uow: UnitOfWorkFactory) -> None:
+async def test_manual_message_does_not_count_against_the_frequency_cap(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow, frequency_cap={"texts": 1, "days": 7})
     async with new_uow() as uow:
         await queue.queue_message(
