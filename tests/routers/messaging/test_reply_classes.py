@@ -1,4 +1,4 @@
-"""The class of a reply: proposed when it is stored, decided by people."""
+"""The class of a reply: proposed when the reply is stored, decided by people."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ async def reply_id(session: AsyncSession) -> str:
     return str((await rows(session, query))[0]["id"])
 
 
-async def choose(client: httpx.AsyncClient, message_id: str, chosen: str) -> httpx.Response:
+async def set_class(client: httpx.AsyncClient, message_id: str, chosen: str) -> httpx.Response:
     return await client.put(f"/v1/messages/{message_id}/reply-class", json={"class": chosen})
 
 
@@ -60,13 +60,13 @@ async def test_keyword_gets_its_class_by_a_rule(
     assert message["reply_class"] == {"value": "stop", "by": "rule"}
 
 
-async def test_choice_of_a_person_wins(
+async def test_choice_of_a_person_replaces_the_proposed_class(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await hear(session, new_uow, "how much does it cost?")
     message_id = await reply_id(session)
 
-    answer = await choose(client, message_id, "interested")
+    answer = await set_class(client, message_id, "interested")
 
     assert answer.status_code == 200
     by = (await rows(session, "SELECT reply_class_by FROM activity"))[0]["reply_class_by"]
@@ -76,11 +76,11 @@ async def test_choice_of_a_person_wins(
     assert await flags(session) == []
 
 
-async def test_event_that_arrives_again_keeps_the_choice(
+async def test_repeated_event_keeps_the_chosen_class(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await hear(session, new_uow, "how much does it cost?")
-    await choose(client, await reply_id(session), "later")
+    await set_class(client, await reply_id(session), "later")
 
     await store(session, incoming("how much does it cost?"), provider_event_id="EVagain")
     await apply(new_uow)
@@ -89,13 +89,13 @@ async def test_event_that_arrives_again_keeps_the_choice(
     assert [row["reply_class"] for row in found] == ["later"]
 
 
-async def test_stop_opts_the_number_out_with_an_entry_that_names_the_reply(
+async def test_class_stop_opts_the_number_out_and_records_the_reply(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await hear(session, new_uow, "Key is under the mat")
     message_id = await reply_id(session)
 
-    answer = await choose(client, message_id, "stop")
+    answer = await set_class(client, message_id, "stop")
 
     assert answer.json()["reply_class"]["value"] == "stop"
     assert await flags(session) == ["opted_out"]
@@ -107,14 +107,14 @@ async def test_stop_opts_the_number_out_with_an_entry_that_names_the_reply(
     assert [one["subject"] for one in audited][-1:] == [message_id]
 
 
-async def test_same_choice_again_is_no_second_decision(
+async def test_repeated_choice_records_no_second_decision(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await hear(session, new_uow, "Key is under the mat")
     message_id = await reply_id(session)
-    await choose(client, message_id, "stop")
+    await set_class(client, message_id, "stop")
 
-    again = await choose(client, message_id, "stop")
+    again = await set_class(client, message_id, "stop")
 
     assert again.status_code == 200
     assert len(await rows(session, "SELECT id FROM consent_entry")) == 1
@@ -125,36 +125,36 @@ async def test_other_class_after_stop_is_not_an_opt_in(
 ) -> None:
     await hear(session, new_uow, "STOP")
 
-    await choose(client, await reply_id(session), "interested")
+    await set_class(client, await reply_id(session), "interested")
 
     assert await flags(session) == ["opted_out"]
 
 
-async def test_confirmed_doubt_ends_the_hold(
+async def test_class_stop_replaces_a_hold_by_an_opt_out(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await hear(session, new_uow, "can you stop?")
     assert await flags(session) == ["opt_out_hold"]
 
-    await choose(client, await reply_id(session), "stop")
+    await set_class(client, await reply_id(session), "stop")
 
     assert await flags(session) == ["opted_out"]
 
 
-async def test_wrong_number_keeps_campaigns_from_the_number_until_it_is_corrected(
+async def test_class_wrong_number_flags_the_number_until_the_class_changes(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await hear(session, new_uow, "Key is under the mat")
     message_id = await reply_id(session)
 
-    await choose(client, message_id, "wrong_number")
+    await set_class(client, message_id, "wrong_number")
     wrong = await flags(session)
-    await choose(client, message_id, "other")
+    await set_class(client, message_id, "other")
 
     assert (wrong, await flags(session)) == (["invalid_number"], [])
 
 
-async def test_flag_of_failures_stays_when_the_class_changes(
+async def test_earlier_invalid_number_flag_stays_when_the_class_changes(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await hear(session, new_uow, "Key is under the mat")
@@ -163,13 +163,13 @@ async def test_flag_of_failures_stays_when_the_class_changes(
     flag = {"flag": "invalid_number", "reason": "two failures"}
     await client.post(f"/v1/contacts/{contact['id']}/flags", json=flag)
 
-    await choose(client, message_id, "wrong_number")
-    await choose(client, message_id, "other")
+    await set_class(client, message_id, "wrong_number")
+    await set_class(client, message_id, "other")
 
     assert await flags(session) == ["invalid_number"]
 
 
-async def test_sender_without_a_number_gets_a_class_only(
+async def test_class_stop_of_a_sender_without_a_number_records_no_opt_out(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     payload = incoming("Key is under the mat")
@@ -177,30 +177,30 @@ async def test_sender_without_a_number_gets_a_class_only(
     await store(session, payload)
     await apply(new_uow)
 
-    answer = await choose(client, await reply_id(session), "stop")
+    answer = await set_class(client, await reply_id(session), "stop")
 
     assert answer.json()["reply_class"]["value"] == "stop"
     assert await rows(session, "SELECT id FROM consent_entry") == []
 
 
-async def test_message_of_ours_has_no_class(client: httpx.AsyncClient, line: Line) -> None:
+async def test_sent_message_has_no_class(client: httpx.AsyncClient, line: Line) -> None:
     body = {"line_id": str(line.id), "to": PERSON, "body": "See you Tuesday."}
     sent = (await client.post("/v1/messages", json=body)).json()
 
-    answer = await choose(client, sent["id"], "interested")
+    answer = await set_class(client, sent["id"], "interested")
 
     assert sent["reply_class"] is None
     assert (answer.status_code, answer.json()["code"]) == (409, "message_not_received")
 
 
 @pytest.mark.parametrize("body", [{}, {"class": "angry"}, {"reply_class": "later"}])
-async def test_class_must_be_one_of_the_set(client: httpx.AsyncClient, body: Any) -> None:
+async def test_unknown_class_is_refused(client: httpx.AsyncClient, body: Any) -> None:
     answer = await client.put(f"/v1/messages/{UNKNOWN_ID}/reply-class", json=body)
 
     assert answer.status_code == 422
 
 
 async def test_unknown_message_is_not_found(client: httpx.AsyncClient) -> None:
-    answer = await choose(client, UNKNOWN_ID, "later")
+    answer = await set_class(client, UNKNOWN_ID, "later")
 
     assert (answer.status_code, answer.json()["code"]) == (404, "message_not_found")
