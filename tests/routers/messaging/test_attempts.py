@@ -26,7 +26,7 @@ PUBLIC = {
 }
 
 
-async def _list_messages(client: httpx.AsyncClient) -> list[dict[str, Any]]:
+async def _messages(client: httpx.AsyncClient) -> list[dict[str, Any]]:
     (conversation,) = (await client.get("/v1/conversations")).json()["data"]
     found = (await client.get(f"/v1/conversations/{conversation['id']}/messages")).json()["data"]
     return list(found)
@@ -39,13 +39,13 @@ async def test_message_shows_its_attempts(
     (first,) = await ledger.called()
     await ledger.answer(first, AnswerKind.LATER, http_status=429, now=after(1))
     await ledger.claim(now=after(3))
-    (waiting,) = await _list_messages(client)
+    (waiting,) = await _messages(client)
     await ledger.expire(now=after(100))
     (second,) = await ledger.called(now=NOW + DAY)
     await ledger.accept(second, at=NOW + DAY, now=NOW + DAY)
     await ledger.report(told("delivered", at=NOW + DAY), now=NOW + DAY)
 
-    (one,) = await _list_messages(client)
+    (one,) = await _messages(client)
 
     assert [(each["outcome"], each["error_code"]) for each in one["attempts"]] == [
         ("not_sent", "http_429"),
@@ -65,7 +65,7 @@ async def test_timeline_and_csv_show_one_message(
     ledger = await Ledger.open(new_uow)
     await ledger.unclear()
     await ledger.not_found()
-    between = await _list_messages(client)
+    between = await _messages(client)
     (second,) = await ledger.called(now=after(900))
     await ledger.accept(second, at=after(900), now=after(901))
     contact_id = (await ledger.member()).contact_id

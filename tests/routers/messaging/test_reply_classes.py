@@ -36,7 +36,7 @@ async def reply_id(session: AsyncSession) -> str:
     return str((await rows(session, query))[0]["id"])
 
 
-async def set_class(client: httpx.AsyncClient, message_id: str, chosen: str) -> httpx.Response:
+async def choose(client: httpx.AsyncClient, message_id: str, chosen: str) -> httpx.Response:
     return await client.put(f"/v1/messages/{message_id}/reply-class", json={"class": chosen})
 
 
@@ -66,7 +66,7 @@ async def test_choice_of_a_person_replaces_the_proposed_class(
     await hear(session, new_uow, "how much does it cost?")
     message_id = await reply_id(session)
 
-    answer = await set_class(client, message_id, "interested")
+    answer = await choose(client, message_id, "interested")
 
     assert answer.status_code == 200
     by = (await rows(session, "SELECT reply_class_by FROM activity"))[0]["reply_class_by"]
@@ -80,7 +80,7 @@ async def test_repeated_event_keeps_the_chosen_class(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await hear(session, new_uow, "how much does it cost?")
-    await set_class(client, await reply_id(session), "later")
+    await choose(client, await reply_id(session), "later")
 
     await store(session, incoming("how much does it cost?"), provider_event_id="EVagain")
     await apply(new_uow)
@@ -95,7 +95,7 @@ async def test_class_stop_opts_the_number_out_and_records_the_reply(
     await hear(session, new_uow, "Key is under the mat")
     message_id = await reply_id(session)
 
-    answer = await set_class(client, message_id, "stop")
+    answer = await choose(client, message_id, "stop")
 
     assert answer.json()["reply_class"]["value"] == "stop"
     assert await flags(session) == ["opted_out"]
@@ -112,9 +112,9 @@ async def test_repeated_choice_records_no_second_decision(
 ) -> None:
     await hear(session, new_uow, "Key is under the mat")
     message_id = await reply_id(session)
-    await set_class(client, message_id, "stop")
+    await choose(client, message_id, "stop")
 
-    again = await set_class(client, message_id, "stop")
+    again = await choose(client, message_id, "stop")
 
     assert again.status_code == 200
     assert len(await rows(session, "SELECT id FROM consent_entry")) == 1
@@ -125,7 +125,7 @@ async def test_other_class_after_stop_is_not_an_opt_in(
 ) -> None:
     await hear(session, new_uow, "STOP")
 
-    await set_class(client, await reply_id(session), "interested")
+    await choose(client, await reply_id(session), "interested")
 
     assert await flags(session) == ["opted_out"]
 
@@ -136,7 +136,7 @@ async def test_class_stop_replaces_a_hold_by_an_opt_out(
     await hear(session, new_uow, "can you stop?")
     assert await flags(session) == ["opt_out_hold"]
 
-    await set_class(client, await reply_id(session), "stop")
+    await choose(client, await reply_id(session), "stop")
 
     assert await flags(session) == ["opted_out"]
 
@@ -147,9 +147,9 @@ async def test_class_wrong_number_flags_the_number_until_the_class_changes(
     await hear(session, new_uow, "Key is under the mat")
     message_id = await reply_id(session)
 
-    await set_class(client, message_id, "wrong_number")
+    await choose(client, message_id, "wrong_number")
     wrong = await flags(session)
-    await set_class(client, message_id, "other")
+    await choose(client, message_id, "other")
 
     assert (wrong, await flags(session)) == (["invalid_number"], [])
 
@@ -163,8 +163,8 @@ async def test_earlier_invalid_number_flag_stays_when_the_class_changes(
     flag = {"flag": "invalid_number", "reason": "two failures"}
     await client.post(f"/v1/contacts/{contact['id']}/flags", json=flag)
 
-    await set_class(client, message_id, "wrong_number")
-    await set_class(client, message_id, "other")
+    await choose(client, message_id, "wrong_number")
+    await choose(client, message_id, "other")
 
     assert await flags(session) == ["invalid_number"]
 
@@ -177,7 +177,7 @@ async def test_class_stop_of_a_sender_without_a_number_records_no_opt_out(
     await store(session, payload)
     await apply(new_uow)
 
-    answer = await set_class(client, await reply_id(session), "stop")
+    answer = await choose(client, await reply_id(session), "stop")
 
     assert answer.json()["reply_class"]["value"] == "stop"
     assert await rows(session, "SELECT id FROM consent_entry") == []
@@ -187,7 +187,7 @@ async def test_sent_message_has_no_class(client: httpx.AsyncClient, line: Line) 
     body = {"line_id": str(line.id), "to": PERSON, "body": "See you Tuesday."}
     sent = (await client.post("/v1/messages", json=body)).json()
 
-    answer = await set_class(client, sent["id"], "interested")
+    answer = await choose(client, sent["id"], "interested")
 
     assert sent["reply_class"] is None
     assert (answer.status_code, answer.json()["code"]) == (409, "message_not_received")
@@ -201,6 +201,6 @@ async def test_unknown_class_is_refused(client: httpx.AsyncClient, body: Any) ->
 
 
 async def test_unknown_message_is_not_found(client: httpx.AsyncClient) -> None:
-    answer = await set_class(client, UNKNOWN_ID, "later")
+    answer = await choose(client, UNKNOWN_ID, "later")
 
     assert (answer.status_code, answer.json()["code"]) == (404, "message_not_found")
