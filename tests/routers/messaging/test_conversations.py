@@ -66,11 +66,11 @@ async def test_key_and_scope_are_needed(
 ) -> None:
     others = [one for one in Scope if one not in {scope, Scope.ADMIN}]
 
-    nobody = await client.request(method, path, headers={"Authorization": ""})
+    without_key = await client.request(method, path, headers={"Authorization": ""})
     wrong = await client.request(method, path, headers=await key_with(*others))
     right = await client.request(method, path, headers=await key_with(scope))
 
-    assert (nobody.status_code, wrong.status_code) == (401, 403)
+    assert (without_key.status_code, wrong.status_code) == (401, 403)
     assert right.status_code in {200, 404, 422}
 
 

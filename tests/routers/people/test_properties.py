@@ -277,13 +277,13 @@ async def test_contacts_are_attached_and_detached(
     again = await client.post(path, json=body | {"role": "primary"})
     gone = await client.delete(f"{path}/{contact.id}")
     twice = await client.delete(f"{path}/{contact.id}")
-    nobody = await client.post(path, json={"contact_id": UNKNOWN_CONTACT})
+    unknown = await client.post(path, json={"contact_id": UNKNOWN_CONTACT})
 
     assert [one["role"] for one in first.json()["contacts"]] == ["other"]
     assert [one["role"] for one in again.json()["contacts"]] == ["primary"]
     assert gone.status_code == 204
     assert (twice.status_code, twice.json()["code"]) == (404, "property_contact_not_found")
-    assert faults(nobody) == [("/contact_id", "contact_not_found")]
+    assert faults(unknown) == [("/contact_id", "contact_not_found")]
 
 
 async def test_merged_duplicate_is_attached_as_its_primary(
@@ -331,10 +331,10 @@ async def test_properties_of_a_contact_are_listed_last_attached_first(
     await create_property(client)
 
     streets = await list_streets(client, f"/v1/contacts/{contact.id}/properties")
-    nobody = await client.get(f"/v1/contacts/{UNKNOWN_CONTACT}/properties")
+    unknown = await client.get(f"/v1/contacts/{UNKNOWN_CONTACT}/properties")
 
     assert streets == ["3 Oak St", "2 Oak St", "1 Oak St"]
-    assert (nobody.status_code, nobody.json()["code"]) == (404, "contact_not_found")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "contact_not_found")
 
 
 async def test_deleting_a_property_keeps_its_contacts(
