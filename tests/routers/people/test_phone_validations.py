@@ -131,7 +131,7 @@ async def test_job_uses_the_configured_service_and_contacts_show_the_line_type(
     made = await client.post(RUNS, json={"list_id": str(homeowners.id)})
 
     async with lookup_host() as host:
-        host.by_phone = {phone: told(line_type) for phone, line_type in phones.items() if line_type}
+        host.by_phone = {phone: told(said) for phone, said in phones.items() if said}
         named = settings.model_copy(
             update={
                 "phone_lookup_url": host.url,
