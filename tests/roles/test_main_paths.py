@@ -14,8 +14,8 @@ from tests.domain.people.erasure.test_erasure import (  # noqa: F401 - run here,
     test_nothing_in_the_database_names_an_erased_person,
 )
 from tests.routers.people.test_deduplication import (  # noqa: F401 - as above
-    test_lists_notes_tasks_and_conversations_move,
-    test_the_strictest_consent_holds_for_all_numbers,
+    test_lists_notes_tasks_and_conversations_move_to_the_primary,
+    test_strictest_flag_applies_to_all_numbers,
 )
 from tests.workers.conftest import ctx  # noqa: F401 - as above
 from tests.workers.imports.test_imports import (  # noqa: F401 - as above

@@ -1,4 +1,4 @@
-"""What tests of HTTP calls share: the log of this process."""
+"""Shared fixture of tests of HTTP calls: the log of this process."""
 
 import io
 import json
@@ -13,7 +13,7 @@ from crm_api.platform import logs
 
 
 class CountingStream(io.StringIO):
-    """Counts the writes."""
+    """Log stream that counts the writes."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ from tests.conftest import ADMIN_KEY
 from crm_api.cli.server import OneWriteProtocol
 
 PATIENCE_SECONDS = 10.0
-"""Timeout for events that must arrive; a test that waits longer has failed."""
+"""Timeout for events that must arrive. A test that waits longer fails."""
 
 
 @asynccontextmanager
@@ -48,7 +48,7 @@ class Frame:
 
     @property
     def name(self) -> str | None:
-        """What the tests here call their events."""
+        """Name that a test gave to the event."""
         return None if self.data is None else self.data.get("data", {}).get("name")
 
 
@@ -66,7 +66,7 @@ def read_frame(text: str) -> Frame:
 
 
 class Stream:
-    """Reads the frames of one answer in order."""
+    """Reads the frames of one response in order."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.response = response
@@ -97,7 +97,7 @@ class Stream:
 async def following(
     client: httpx.AsyncClient, path: str = "/v1/events", **request: Any
 ) -> AsyncIterator[Stream]:
-    """Open a stream and wait until it has begun."""
+    """Open a stream and wait for the response headers."""
     async with client.stream("GET", path, **request) as response:
         assert response.status_code == 200, await response.aread()
         yield Stream(response)

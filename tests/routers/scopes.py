@@ -1,15 +1,15 @@
-"""The scope that each operation needs; written by hand, so that tests can compare the code."""
+"""The scope that each operation requires, written by hand as the reference for the code."""
 
 from crm_api.domain.identity.api_keys.models import Scope
 
 OPEN = "open"
 """Needs no credentials."""
-KNOWN = "known"
+AUTHENTICATED = "known"
 """Accepts any authenticated caller."""
 USERS = "users"
 """Accepts users, but no API key."""
 
-ASKED: dict[str, Scope | str] = {
+REQUIRED_SCOPES: dict[str, Scope | str] = {
     "GET /healthz": OPEN,
     "GET /metrics": OPEN,
     "GET /readyz": OPEN,
@@ -29,7 +29,7 @@ ASKED: dict[str, Scope | str] = {
     "GET /v1/auth/first-owner": OPEN,
     "POST /v1/auth/first-owner": OPEN,
     "POST /v1/auth/invitations/accept": OPEN,
-    "GET /v1/auth/me": KNOWN,
+    "GET /v1/auth/me": AUTHENTICATED,
     "POST /v1/auth/password": USERS,
     "GET /v1/auth/password-reset": OPEN,
     "POST /v1/auth/password-reset": OPEN,
@@ -126,7 +126,7 @@ ASKED: dict[str, Scope | str] = {
     "GET /v1/do-not-contact-uploads/{upload_id}/errors": Scope.CONTACTS_READ,
     "GET /v1/erasures": Scope.ADMIN,
     "GET /v1/erasures/{erasure_id}": Scope.ADMIN,
-    "GET /v1/events": KNOWN,
+    "GET /v1/events": AUTHENTICATED,
     "GET /v1/holdouts": Scope.INSIGHT_READ,
     "POST /v1/holdouts": Scope.INSIGHT_WRITE,
     "GET /v1/holdouts/{holdout_id}": Scope.INSIGHT_READ,
@@ -268,7 +268,7 @@ ASKED: dict[str, Scope | str] = {
     "DELETE /v1/tasks/{task_id}": Scope.CONTACTS_WRITE,
     "GET /v1/tasks/{task_id}": Scope.CONTACTS_READ,
     "PATCH /v1/tasks/{task_id}": Scope.CONTACTS_WRITE,
-    "GET /v1/today": KNOWN,
+    "GET /v1/today": AUTHENTICATED,
     "DELETE /v1/tags/{tag}": Scope.CONTACTS_WRITE,
     "PATCH /v1/tags/{tag}": Scope.CONTACTS_WRITE,
     "GET /v1/templates": Scope.CAMPAIGNS_READ,

@@ -1,4 +1,4 @@
-"""Approval of campaigns: by another person, until the next change, or by approved templates."""
+"""Approval of campaigns and their templates: another person approves, and a change removes it."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -18,13 +18,13 @@ BODY = "Hi {{ first_name }}, Main line here. Reply STOP to opt out."
 
 @pytest_asyncio.fixture
 async def author(key_with: KeyWith) -> dict[str, str]:
-    """The header of a key that writes campaigns and might approve them."""
+    """Headers of the API key of the author. The key also has the scope to approve."""
     return await key_with(Scope.ADMIN)
 
 
 @pytest_asyncio.fixture
 async def content(client: httpx.AsyncClient, session: AsyncSession) -> dict[str, Any]:
-    """A campaign as a request; the company requires an approval."""
+    """Require approval in the settings; return the request body of a campaign."""
     line = await make_line(session)
     contact = await make_contact(session, phone=number(1))
     await session.commit()
@@ -45,11 +45,11 @@ async def path(client: httpx.AsyncClient, author: dict[str, str], content: dict[
     return f"/v1/campaigns/{made.json()['id']}"
 
 
-def code(response: httpx.Response) -> tuple[int, str]:
+def status_and_code(response: httpx.Response) -> tuple[int, str]:
     return response.status_code, response.json()["code"]
 
 
-async def test_a_campaign_starts_after_another_person_approved_it(
+async def test_campaign_starts_after_another_person_approves_it(
     client: httpx.AsyncClient, author: dict[str, str], path: str
 ) -> None:
     refused = await client.post(f"{path}/start", headers=author)
@@ -58,7 +58,7 @@ async def test_a_campaign_starts_after_another_person_approved_it(
     ready = (await client.get(f"{path}/launch-check")).json()
     started = await client.post(f"{path}/start", headers=author)
 
-    assert code(refused) == (409, "approval_needed")
+    assert status_and_code(refused) == (409, "approval_needed")
     assert "the variant A" in refused.json()["detail"]
     assert f"{path}/approve" in refused.json()["detail"]
     assert (check["can_start"], [one["code"] for one in check["problems"]]) == (
@@ -81,10 +81,10 @@ async def test_the_author_cannot_approve(
 ) -> None:
     response = await client.post(f"{path}/approve", headers=author)
 
-    assert code(response) == (403, "own_approval")
+    assert status_and_code(response) == (403, "own_approval")
 
 
-async def test_who_changed_or_copied_a_campaign_is_an_author_too(
+async def test_user_who_changed_or_copied_a_campaign_cannot_approve_it(
     client: httpx.AsyncClient, key_with: KeyWith, author: dict[str, str], path: str
 ) -> None:
     third = await key_with(Scope.ADMIN)
@@ -96,7 +96,12 @@ async def test_who_changed_or_copied_a_campaign_is_an_author_too(
     of_clone = await client.post(f"/v1/campaigns/{clone['id']}/approve", headers=author)
     by_other = await client.post(f"{path}/approve")
 
-    assert code(by_editor) == code(by_first) == code(of_clone) == (403, "own_approval")
+    assert (
+        status_and_code(by_editor)
+        == status_and_code(by_first)
+        == status_and_code(of_clone)
+        == (403, "own_approval")
+    )
     assert by_other.status_code == 200
 
 
@@ -117,10 +122,10 @@ async def test_a_change_removes_the_approval(
     refused = await client.post(f"{path}/start", headers=author)
 
     assert changed.json()["approved_at"] is changed.json()["approved_by"] is None
-    assert code(refused) == (409, "approval_needed")
+    assert status_and_code(refused) == (409, "approval_needed")
 
 
-async def test_the_archive_keeps_the_approval(
+async def test_archiving_keeps_the_approval(
     client: httpx.AsyncClient, author: dict[str, str], path: str
 ) -> None:
     approved = (await client.post(f"{path}/approve")).json()
@@ -130,7 +135,7 @@ async def test_the_archive_keeps_the_approval(
     assert changed.json()["approved_at"] == approved["approved_at"]
 
 
-async def test_approved_templates_need_no_approval_of_the_campaign(
+async def test_campaign_of_approved_templates_needs_no_approval(
     client: httpx.AsyncClient, author: dict[str, str], content: dict[str, Any]
 ) -> None:
     template = (
@@ -150,12 +155,12 @@ async def test_approved_templates_need_no_approval_of_the_campaign(
     )
     as_approved = await client.post(start, headers=author)
 
-    assert code(as_draft) == code(as_submitted) == (409, "approval_needed")
+    assert status_and_code(as_draft) == status_and_code(as_submitted) == (409, "approval_needed")
     assert "follow-up 1" in as_draft.json()["detail"]
     assert as_approved.status_code == 200
 
 
-async def test_without_the_setting_no_approval_is_needed(
+async def test_approval_is_not_required_without_the_setting(
     client: httpx.AsyncClient, author: dict[str, str], path: str
 ) -> None:
     changed = await client.patch("/v1/settings", json={"require_approval": None})
@@ -168,7 +173,7 @@ async def test_without_the_setting_no_approval_is_needed(
     assert entries[0]["detail"]["require_approval"] == {"from": True, "to": False}
 
 
-async def test_only_a_draft_is_approved(client: httpx.AsyncClient, path: str) -> None:
+async def test_only_a_draft_can_be_approved(client: httpx.AsyncClient, path: str) -> None:
     await client.post(f"{path}/approve")
     again = await client.post(f"{path}/approve")
     await client.post(f"{path}/start")
@@ -176,7 +181,7 @@ async def test_only_a_draft_is_approved(client: httpx.AsyncClient, path: str) ->
     after = await client.post(f"{path}/approve")
 
     assert again.status_code == 200
-    assert code(after) == (409, "campaign_not_editable")
+    assert status_and_code(after) == (409, "campaign_not_editable")
 
 
 async def test_an_unknown_campaign_is_not_found(client: httpx.AsyncClient) -> None:
@@ -184,7 +189,9 @@ async def test_an_unknown_campaign_is_not_found(client: httpx.AsyncClient) -> No
 
 
 @pytest.mark.parametrize("value", ["yes", 1, []])
-async def test_the_setting_is_true_or_false(client: httpx.AsyncClient, value: object) -> None:
+async def test_setting_that_is_not_a_boolean_is_refused(
+    client: httpx.AsyncClient, value: object
+) -> None:
     response = await client.patch("/v1/settings", json={"require_approval": value})
 
     assert response.status_code == 422

@@ -1,4 +1,4 @@
-"""Campaigns with unusual input: a 422 that names the field, or the correct message."""
+"""Unusual input of campaigns: a 422 names the field, or the message is sent correctly."""
 
 import json
 from dataclasses import replace
@@ -33,7 +33,7 @@ LATER = "2126-12-01T10:00:00Z"
 
 @pytest_asyncio.fixture
 async def draft(session: AsyncSession) -> dict[str, Any]:
-    """The request of a campaign to one person."""
+    """Request body of a campaign to one contact."""
     line = await make_line(session)
     contact = await make_contact(session)
     await session.commit()
@@ -45,8 +45,8 @@ async def draft(session: AsyncSession) -> dict[str, Any]:
     }
 
 
-def in_raw_json(value: object) -> dict[str, Any]:
-    """A request with lone surrogates as escapes, which JSON allows."""
+def raw_json_request(value: object) -> dict[str, Any]:
+    """Return the arguments of a request whose JSON has lone surrogates as escapes."""
     return {"content": json.dumps(value), "headers": {"Content-Type": "application/json"}}
 
 
@@ -54,8 +54,8 @@ def make_variant(body: str, weight: int = 100, name: str = "A") -> dict[str, Any
     return {"name": name, "body": body, "weight": weight}
 
 
-def ago(**how_long: int) -> str:
-    return format_instant(clock.now() - timedelta(**how_long))
+def time_ago(**duration: int) -> str:
+    return format_instant(clock.now() - timedelta(**duration))
 
 
 def faults(answer: httpx.Response) -> dict[str, tuple[str, str]]:
@@ -67,18 +67,18 @@ def faults(answer: httpx.Response) -> dict[str, tuple[str, str]]:
     return {one["pointer"]: (one["code"], one["detail"]) for one in problem["errors"]}
 
 
-async def write(
-    client: httpx.AsyncClient, draft: dict[str, Any], how: str, changes: dict[str, Any]
+async def save_draft(
+    client: httpx.AsyncClient, draft: dict[str, Any], route: str, changes: dict[str, Any]
 ) -> httpx.Response:
-    """Save these changes of a draft by one of three routes; all of them check the input."""
-    if how == "change":
+    """Save the changes of a draft by one of the three routes that check the input."""
+    if route == "change":
         made = await client.post(CAMPAIGNS, json=draft)
         return await client.patch(f"{CAMPAIGNS}/{made.json()['id']}", json=changes)
-    path = CAMPAIGNS if how == "create" else f"{CAMPAIGNS}/preview"
+    path = CAMPAIGNS if route == "create" else f"{CAMPAIGNS}/preview"
     return await client.post(path, json=draft | changes)
 
 
-HOW = ["create", "change", "preview"]
+ROUTES = ["create", "change", "preview"]
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (
         {"schedule": {"window": {"start": "18:00", "end": "09:00"}}},
@@ -127,44 +127,46 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("changes", "pointer", "fault"), REFUSED)
-@pytest.mark.parametrize("how", HOW)
-async def test_fault_is_named_wherever_it_is_written(
+@pytest.mark.parametrize("route", ROUTES)
+async def test_fault_is_reported_by_every_route(
     client: httpx.AsyncClient,
     draft: dict[str, Any],
     *,
-    how: str,
+    route: str,
     changes: dict[str, Any],
     pointer: str,
     fault: str,
 ) -> None:
-    code, says = fault.split(": ")
+    code, sentence = fault.split(": ")
 
-    found = faults(await write(client, draft, how, changes))
+    found = faults(await save_draft(client, draft, route, changes))
 
     assert list(found) == [pointer]
     assert found[pointer][0] == code
-    assert says in found[pointer][1]
+    assert sentence in found[pointer][1]
 
 
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("route", ROUTES)
 async def test_start_in_the_past_is_refused(
-    client: httpx.AsyncClient, draft: dict[str, Any], how: str
+    client: httpx.AsyncClient, draft: dict[str, Any], route: str
 ) -> None:
-    late = {"schedule": {"start_at": ago(minutes=6)}}
+    late = {"schedule": {"start_at": time_ago(minutes=6)}}
 
-    found = faults(await write(client, draft, how, late))
+    found = faults(await save_draft(client, draft, route, late))
 
     code, detail = found["/schedule/start_at"]
     assert (code, "Choose a later instant, or null" in detail) == ("passed", True)
 
 
 async def test_start_now_is_accepted(client: httpx.AsyncClient, draft: dict[str, Any]) -> None:
-    answer = await client.post(CAMPAIGNS, json=draft | {"schedule": {"start_at": ago(minutes=1)}})
+    answer = await client.post(
+        CAMPAIGNS, json=draft | {"schedule": {"start_at": time_ago(minutes=1)}}
+    )
 
     assert answer.status_code == 201
 
 
-async def test_draft_whose_start_passed_meanwhile_starts_once_it_has_another(
+async def test_draft_with_a_past_start_can_start_after_the_start_is_changed(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     contact = await make_contact(session)
@@ -222,7 +224,7 @@ async def test_text_is_stored_as_it_would_be_sent(
         "follow_ups": [{"after_hours": 1, "body": given}],
     }
 
-    made = await client.post(CAMPAIGNS, **in_raw_json(request))
+    made = await client.post(CAMPAIGNS, **raw_json_request(request))
 
     assert made.status_code == 201, made.text
     read = (await client.get(f"{CAMPAIGNS}/{made.json()['id']}")).json()
@@ -231,7 +233,7 @@ async def test_text_is_stored_as_it_would_be_sent(
     assert read["rules"]["opt_out_footer"] == read["follow_ups"][0]["body"] == kept
 
 
-async def test_names_are_one_line_and_texts_keep_theirs(
+async def test_names_have_one_line_and_bodies_keep_their_lines(
     client: httpx.AsyncClient, draft: dict[str, Any]
 ) -> None:
     request = draft | {"name": " Autumn check\n", "variants": [make_variant("Hi\r\nyou")]}
@@ -243,9 +245,11 @@ async def test_names_are_one_line_and_texts_keep_theirs(
 
 
 @pytest.mark.parametrize("value", ["a\x00b", "a\ud800b"])
-async def test_contact_with_a_broken_name_is_refused(client: httpx.AsyncClient, value: str) -> None:
+async def test_contact_with_an_invalid_name_is_refused(
+    client: httpx.AsyncClient, value: str
+) -> None:
     answer = await client.post(
-        "/v1/contacts", **in_raw_json({"phone": number(1), "first_name": value})
+        "/v1/contacts", **raw_json_request({"phone": number(1), "first_name": value})
     )
 
     assert list(faults(answer)) == ["/first_name"]
@@ -279,7 +283,7 @@ def provider_side(sandbox: Sandbox, openphone: OpenPhoneClient) -> tuple[OpenPho
     return openphone, sandbox.workspace.store
 
 
-async def test_any_name_of_a_person_is_sent_as_plain_text(
+async def test_every_name_of_a_contact_is_sent_as_plain_text(
     committed_client: httpx.AsyncClient,
     committed_uow: UnitOfWorkFactory,
     settings: Settings,

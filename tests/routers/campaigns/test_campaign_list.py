@@ -10,13 +10,13 @@ from tests.conftest import NOW, UNKNOWN_ID
 from tests.factories import make_campaign, make_contact, make_line, make_member, number
 
 
-async def names(client: httpx.AsyncClient, **wanted: Any) -> list[str]:
+async def list_names(client: httpx.AsyncClient, **wanted: Any) -> list[str]:
     response = await client.get("/v1/campaigns", params=wanted)
     assert response.status_code == 200, response.text
     return [one["name"] for one in response.json()["data"]]
 
 
-async def test_filters_and_order_are_those_of_the_request(
+async def test_list_applies_the_requested_filters_and_order(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     line = await make_line(session)
@@ -30,23 +30,23 @@ async def test_filters_and_order_are_those_of_the_request(
             now=NOW + timedelta(days=place),
         )
 
-    assert await names(client) == ["Attic", "Basement 50%", "Étage"]
-    assert await names(client, sort="created_at") == ["Étage", "Basement 50%", "Attic"]
-    by_name = await names(client, sort="name")
+    assert await list_names(client) == ["Attic", "Basement 50%", "Étage"]
+    assert await list_names(client, sort="created_at") == ["Étage", "Basement 50%", "Attic"]
+    by_name = await list_names(client, sort="name")
     assert by_name[:2] == ["Attic", "Basement 50%"]
-    assert await names(client, sort="-name") == by_name[::-1]
-    assert await names(client, q="etage") == ["Étage"]
-    assert await names(client, q="%") == ["Basement 50%"]
-    assert await names(client, q="_") == []
-    assert await names(client, line_id=str(other.id)) == ["Attic"]
-    assert await names(client, line_id=UNKNOWN_ID) == []
-    assert await names(client, status="draft") == ["Basement 50%", "Étage"]
+    assert await list_names(client, sort="-name") == by_name[::-1]
+    assert await list_names(client, q="etage") == ["Étage"]
+    assert await list_names(client, q="%") == ["Basement 50%"]
+    assert await list_names(client, q="_") == []
+    assert await list_names(client, line_id=str(other.id)) == ["Attic"]
+    assert await list_names(client, line_id=UNKNOWN_ID) == []
+    assert await list_names(client, status="draft") == ["Basement 50%", "Étage"]
     day = f"{NOW + timedelta(days=1):%Y-%m-%d}"
-    assert await names(client, created_after=day, created_before=f"{day}T23:00:00Z") == [
+    assert await list_names(client, created_after=day, created_before=f"{day}T23:00:00Z") == [
         "Basement 50%"
     ]
     first = (await client.get("/v1/campaigns", params={"sort": "name", "limit": 2})).json()
-    rest = await names(client, sort="name", cursor=first["next_cursor"])
+    rest = await list_names(client, sort="name", cursor=first["next_cursor"])
     assert [one["name"] for one in first["data"]] + rest == by_name
 
 
@@ -91,7 +91,7 @@ async def test_counts_agree_with_the_statistics(
 
 
 @pytest.mark.parametrize("status", ["draft", "scheduled", "running", "paused", "completed"])
-async def test_name_and_archive_change_in_every_status(
+async def test_name_and_archive_can_change_in_every_status(
     client: httpx.AsyncClient, session: AsyncSession, status: str
 ) -> None:
     line = await make_line(session)
@@ -105,14 +105,14 @@ async def test_name_and_archive_change_in_every_status(
     assert (changed.json()["name"], changed.json()["archived"]) == ("Autumn check", True)
     assert changed.json()["status"] == status
     assert again.json()["archived"] is True
-    assert await names(client) == []
-    assert await names(client, archived=True) == ["Autumn check"]
+    assert await list_names(client) == []
+    assert await list_names(client, archived=True) == ["Autumn check"]
     back = await client.patch(path, json={"archived": False})
     assert back.json()["archived"] is False
-    assert await names(client) == ["Autumn check"]
+    assert await list_names(client) == ["Autumn check"]
 
 
-async def test_other_fields_of_a_started_campaign_do_not_change(
+async def test_other_fields_of_a_started_campaign_cannot_change(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     campaign = await make_campaign(session, line=await make_line(session), status="running")

@@ -18,15 +18,15 @@ from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.platform.jobs import JobName
 
-SOMETHING = "/v1/campaigns/00000000-0000-7000-8000-000000000000"
-OWN = "+16175550101"
+UNKNOWN_CAMPAIGN = "/v1/campaigns/00000000-0000-7000-8000-000000000000"
+OWN_NUMBER = "+16175550101"
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 
 ROUTES = [
     ("/v1/campaigns/preview", Scope.CAMPAIGNS_READ),
-    (f"{SOMETHING}/preview", Scope.CAMPAIGNS_READ),
-    (f"{SOMETHING}/clone", Scope.CAMPAIGNS_WRITE),
-    (f"{SOMETHING}/test-send", Scope.CAMPAIGNS_SEND),
+    (f"{UNKNOWN_CAMPAIGN}/preview", Scope.CAMPAIGNS_READ),
+    (f"{UNKNOWN_CAMPAIGN}/clone", Scope.CAMPAIGNS_WRITE),
+    (f"{UNKNOWN_CAMPAIGN}/test-send", Scope.CAMPAIGNS_SEND),
 ]
 
 
@@ -55,18 +55,18 @@ async def test_route_needs_its_scope(
 
 @pytest.mark.parametrize(
     ("path", "body"),
-    [("preview", None), ("preview", {}), ("clone", None), ("test-send", {"to": OWN})],
+    [("preview", None), ("preview", {}), ("clone", None), ("test-send", {"to": OWN_NUMBER})],
 )
 async def test_unknown_campaign_is_not_found(
     client: httpx.AsyncClient, path: str, body: dict[str, str] | None
 ) -> None:
-    response = await client.post(f"{SOMETHING}/{path}", json=body)
+    response = await client.post(f"{UNKNOWN_CAMPAIGN}/{path}", json=body)
 
     assert response.status_code == 404
     assert response.json()["code"] == "campaign_not_found"
 
 
-async def stored(session: AsyncSession, *, body: str, **values: Any) -> Campaign:
+async def create_draft(session: AsyncSession, *, body: str, **values: Any) -> Campaign:
     line = await make_line(session)
     people = [
         await make_contact(session, phone=number(1), first_name="Ada"),
@@ -84,7 +84,7 @@ async def stored(session: AsyncSession, *, body: str, **values: Any) -> Campaign
 async def test_preview_has_the_documented_fields(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    campaign = await stored(
+    campaign = await create_draft(
         session, body="Hi {{ first_name }}, it\u2019s Granite. Reply STOP to opt out."
     )
 
@@ -169,7 +169,7 @@ async def draft_body(session: AsyncSession, **changes: Any) -> dict[str, Any]:
     }
 
 
-async def test_draft_is_shown_and_not_stored(
+async def test_preview_of_a_draft_stores_nothing(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     body = await draft_body(session, rules={"opt_out_footer": "Granite. STOP ends it"})
@@ -210,7 +210,7 @@ async def test_draft_is_shown_and_not_stored(
         ),
     ],
 )
-async def test_bad_field_of_a_draft_is_named(
+async def test_invalid_field_of_a_draft_is_reported(
     client: httpx.AsyncClient,
     session: AsyncSession,
     changes: dict[str, Any],
@@ -234,18 +234,18 @@ async def test_bad_field_of_a_draft_is_named(
         ("clone", {"title": "x"}, ("/title", "unknown_field")),
         ("test-send", {}, ("/to", "missing")),
         ("test-send", {"to": "12"}, ("/to", "invalid_phone")),
-        ("test-send", {"to": OWN, "variant": "Z"}, ("/variant", "unknown_variant")),
-        ("test-send", {"to": OWN, "body": "x"}, ("/body", "unknown_field")),
+        ("test-send", {"to": OWN_NUMBER, "variant": "Z"}, ("/variant", "unknown_variant")),
+        ("test-send", {"to": OWN_NUMBER, "body": "x"}, ("/body", "unknown_field")),
     ],
 )
-async def test_bad_field_is_named(
+async def test_invalid_field_is_reported(
     client: httpx.AsyncClient,
     session: AsyncSession,
     path: str,
     body: dict[str, Any],
     fault: tuple[str, str],
 ) -> None:
-    campaign = await stored(session, body="Hi {{ first_name }}")
+    campaign = await create_draft(session, body="Hi {{ first_name }}")
 
     response = await client.post(f"/v1/campaigns/{campaign.id}/{path}", json=body)
 
@@ -256,8 +256,10 @@ async def test_bad_field_is_named(
 async def test_test_message_goes_to_another_own_line(
     client: httpx.AsyncClient, session: AsyncSession, queue: RecordingQueue
 ) -> None:
-    campaign = await stored(session, body="Hi {{ first_name }}", opt_out_footer="STOP ends it")
-    await make_line(session, phone_number_id="PNsandbox2", line_number=OWN)
+    campaign = await create_draft(
+        session, body="Hi {{ first_name }}", opt_out_footer="STOP ends it"
+    )
+    await make_line(session, phone_number_id="PNsandbox2", line_number=OWN_NUMBER)
     await session.commit()
 
     response = await client.post(
@@ -266,7 +268,7 @@ async def test_test_message_goes_to_another_own_line(
 
     assert response.status_code == 202, response.text
     message = response.json()
-    assert message["phone"] == OWN
+    assert message["phone"] == OWN_NUMBER
     assert message["origin"] == "test"
     assert message["status"] == "queued"
     assert message["body"] == "Hi Ada\nSTOP ends it"
@@ -274,10 +276,10 @@ async def test_test_message_goes_to_another_own_line(
 
 
 @pytest.mark.parametrize("to", [number(1), "+16175550100", "+16175550199"])
-async def test_test_message_goes_to_no_other_number(
+async def test_test_message_to_another_number_is_refused(
     client: httpx.AsyncClient, session: AsyncSession, to: str
 ) -> None:
-    campaign = await stored(session, body="Hi {{ first_name }}")
+    campaign = await create_draft(session, body="Hi {{ first_name }}")
 
     response = await client.post(f"/v1/campaigns/{campaign.id}/test-send", json={"to": to})
 
@@ -289,14 +291,14 @@ async def test_test_message_goes_to_no_other_number(
 async def test_test_message_is_refused_for_a_blocked_line_and_an_opt_out(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    campaign = await stored(session, body="Hi {{ first_name }}")
-    own = await make_line(session, phone_number_id="PNsandbox2", line_number=OWN)
+    campaign = await create_draft(session, body="Hi {{ first_name }}")
+    own = await make_line(session, phone_number_id="PNsandbox2", line_number=OWN_NUMBER)
     blocked = await make_campaign(session, line=own, status="draft")
     own.status = "blocked"
-    session.add(ContactFlag(phone=OWN, flag_type="opted_out", created_at=NOW))
+    session.add(ContactFlag(phone=OWN_NUMBER, flag_type="opted_out", created_at=NOW))
     await session.commit()
 
-    opted_out = await client.post(f"/v1/campaigns/{campaign.id}/test-send", json={"to": OWN})
+    opted_out = await client.post(f"/v1/campaigns/{campaign.id}/test-send", json={"to": OWN_NUMBER})
     line = await client.post(f"/v1/campaigns/{blocked.id}/test-send", json={"to": "+16175550100"})
 
     assert (opted_out.status_code, opted_out.json()["code"]) == (409, "recipient_opted_out")
@@ -306,7 +308,7 @@ async def test_test_message_is_refused_for_a_blocked_line_and_an_opt_out(
 async def test_copy_is_an_independent_draft(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    campaign = await stored(session, body="Hi {{ first_name }}")
+    campaign = await create_draft(session, body="Hi {{ first_name }}")
     original = (await client.get(f"/v1/campaigns/{campaign.id}")).json()
 
     unnamed = await client.post(f"/v1/campaigns/{campaign.id}/clone")
@@ -322,7 +324,7 @@ async def test_copy_is_an_independent_draft(
     }
 
 
-def under_rules(app: FastAPI) -> None:
+def apply_us_rules(app: FastAPI) -> None:
     """Apply the rules of the United States, as with a real provider."""
     state = app.state.crm
     settings = state.settings.model_copy(update={"compliance_rules": "us"})
@@ -331,16 +333,16 @@ def under_rules(app: FastAPI) -> None:
     )
 
 
-async def test_start_refuses_a_message_without_sender_only_under_rules(
+async def test_start_refuses_a_message_without_sender_only_with_legal_rules(
     app: FastAPI, client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    campaign = await stored(session, body="Hi there")
+    campaign = await create_draft(session, body="Hi there")
     path = f"/v1/campaigns/{campaign.id}"
     copy = (await client.post(f"{path}/clone")).json()["id"]
 
     warned = (await client.post(f"{path}/preview")).json()["warnings"]
     without_rules = await client.post(f"/v1/campaigns/{copy}/start")
-    under_rules(app)
+    apply_us_rules(app)
     refused = await client.post(f"{path}/start")
     status = (await client.get(path)).json()["status"]
 
@@ -353,13 +355,13 @@ async def test_start_refuses_a_message_without_sender_only_under_rules(
     assert status == "draft"
 
 
-async def test_start_accepts_a_message_with_sender_under_rules(
+async def test_start_accepts_a_message_with_sender_with_legal_rules(
     app: FastAPI, client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    campaign = await stored(
+    campaign = await create_draft(
         session, body="Hi, {{ business.name }} here.", opt_out_footer="Reply STOP to opt out"
     )
-    under_rules(app)
+    apply_us_rules(app)
 
     response = await client.post(f"/v1/campaigns/{campaign.id}/start")
 

@@ -1,4 +1,4 @@
-"""A campaign that pauses itself or stops a variant because of its figures, seen through the API."""
+"""The API shows why a campaign pauses itself or stops a variant."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ from crm_api.platform.database import UnitOfWork
 
 NewUow = Callable[[], UnitOfWork]
 PEOPLE = 240
-TWO = [
+TWO_VARIANTS = [
     {"name": "Short", "body": "Hi, this is Granite.", "weight": 50},
     {"name": "Long", "body": "Good morning, this is Granite Foundations.", "weight": 50},
 ]
@@ -43,7 +43,7 @@ class Owner:
             "name": "Autumn check",
             "line_id": str(line.id),
             "audience": {"contact_ids": [str(contact.id) for contact in contacts]},
-            "variants": TWO,
+            "variants": TWO_VARIANTS,
             **changes,
         }
         created = await self.client.post("/v1/campaigns", json=body)
@@ -56,8 +56,8 @@ class Owner:
             await store_next_chunk(uow, campaign_id=campaign_id, now=clock.now())
             await begin_due_campaigns(uow, now=clock.now())
 
-    async def text(self, count: int, *, variant: int = 0, status: str = "sent") -> None:
-        """Give this many waiting recipients a delivered or failed message."""
+    async def add_messages(self, count: int, *, variant: int = 0, status: str = "sent") -> None:
+        """Set `count` pending recipients to the status of a message that was sent or failed."""
         await self._change(
             "status = :status, variant = :variant, sent_at = now()",
             "status = 'pending'",
@@ -66,8 +66,8 @@ class Owner:
             variant=variant,
         )
 
-    async def answer(self, count: int, *, variant: int = 0, is_opt_out: bool = False) -> None:
-        """Let this many recipients of the variant reply who have not replied yet."""
+    async def add_replies(self, count: int, *, variant: int = 0, is_opt_out: bool = False) -> None:
+        """Set a reply for `count` recipients of the variant that have not replied yet."""
         await self._change(
             "replied_at = now(), opted_out_at = CASE WHEN :is_opt_out THEN now() END",
             "status = 'sent' AND variant = :variant AND replied_at IS NULL",
@@ -76,15 +76,15 @@ class Owner:
             is_opt_out=is_opt_out,
         )
 
-    async def _change(self, what: str, whom: str, *, count: int, **values: Any) -> None:
+    async def _change(self, changes: str, condition: str, *, count: int, **values: Any) -> None:
         statement = text(
-            f"UPDATE campaign_membership SET {what} WHERE id IN "
-            f"(SELECT id FROM campaign_membership WHERE {whom} ORDER BY phone LIMIT :count)"
+            f"UPDATE campaign_membership SET {changes} WHERE id IN "
+            f"(SELECT id FROM campaign_membership WHERE {condition} ORDER BY phone LIMIT :count)"
         )
         await self.session.execute(statement, {"count": count, **values})
         await self.session.commit()
 
-    async def watch(self) -> None:
+    async def run_check(self) -> None:
         """Check the figures as the worker does before it sends."""
         async with self.new_uow() as uow:
             await check_figures(uow, now=clock.now())
@@ -94,7 +94,7 @@ class Owner:
         assert response.status_code == 200, response.text
         return response.json()
 
-    async def one_who_waits(self) -> UUID:
+    async def pending_contact_id(self) -> UUID:
         found = await self.session.execute(
             text("SELECT contact_id FROM campaign_membership WHERE status = 'pending' LIMIT 1")
         )
@@ -116,12 +116,12 @@ def owner(client: httpx.AsyncClient, session: AsyncSession, new_uow: NewUow) -> 
 
 async def test_campaign_shows_why_it_paused_and_can_be_resumed(owner: Owner) -> None:
     await owner.start()
-    await owner.text(120)
-    await owner.answer(20, is_opt_out=True)
-    await owner.watch()
+    await owner.add_messages(120)
+    await owner.add_replies(20, is_opt_out=True)
+    await owner.run_check()
 
     paused = await owner.get()
-    explained = await owner.get(f"/recipients/{await owner.one_who_waits()}/explain")
+    explained = await owner.get(f"/recipients/{await owner.pending_contact_id()}/explain")
     (alert,) = await owner.alerts()
     (entry,) = await owner.audit_log()
 
@@ -145,7 +145,7 @@ async def test_campaign_shows_why_it_paused_and_can_be_resumed(owner: Owner) -> 
     )
 
     resumed = (await owner.client.post(f"{owner.path}/resume")).json()
-    await owner.watch()
+    await owner.run_check()
 
     assert (resumed["status"], resumed["paused_reason"]) == ("running", None)
     assert resumed["paused_evidence"] is None
@@ -163,26 +163,26 @@ async def test_campaign_shows_why_it_paused_and_can_be_resumed(owner: Owner) -> 
         ({"max_failure_rate": None}, "running"),
     ],
 )
-async def test_owner_sets_the_limit_or_removes_it(
+async def test_failure_limit_can_be_set_or_removed(
     owner: Owner, rules: dict[str, Any], status: str
 ) -> None:
     await owner.start(rules=rules)
-    await owner.text(60)
-    await owner.text(60, status="failed")
+    await owner.add_messages(60)
+    await owner.add_messages(60, status="failed")
 
-    await owner.watch()
+    await owner.run_check()
 
     assert (await owner.get())["status"] == status
 
 
 @pytest.mark.parametrize("limit", ["0", "-0.1", "1.5", "0.00001", "many"])
 @pytest.mark.parametrize("name", ["max_opt_out_rate", "max_failure_rate"])
-async def test_limit_that_is_not_a_share_is_refused(owner: Owner, name: str, limit: str) -> None:
+async def test_limit_that_is_not_a_fraction_is_refused(owner: Owner, name: str, limit: str) -> None:
     body = {
         "name": "A",
         "line_id": str(UUID(int=0)),
         "audience": {"list_id": str(UUID(int=0))},
-        "variants": TWO,
+        "variants": TWO_VARIANTS,
         "rules": {name: limit},
     }
 
@@ -192,11 +192,11 @@ async def test_limit_that_is_not_a_share_is_refused(owner: Owner, name: str, lim
     assert f"/rules/{name}" in [fault["pointer"] for fault in response.json()["errors"]]
 
 
-async def test_test_without_enough_data_says_so(owner: Owner) -> None:
+async def test_ab_test_without_enough_data_has_no_winner(owner: Owner) -> None:
     await owner.start()
-    await owner.text(100)
-    await owner.text(99, variant=1)
-    await owner.answer(60)
+    await owner.add_messages(100)
+    await owner.add_messages(99, variant=1)
+    await owner.add_replies(60)
 
     test = (await owner.get("/stats"))["ab_test"]
 
@@ -209,8 +209,8 @@ async def test_test_without_enough_data_says_so(owner: Owner) -> None:
 async def test_variants_with_similar_replies_have_no_winner(owner: Owner) -> None:
     await owner.start()
     for variant in (0, 1):
-        await owner.text(110, variant=variant)
-        await owner.answer(20, variant=variant)
+        await owner.add_messages(110, variant=variant)
+        await owner.add_replies(20, variant=variant)
 
     test = (await owner.get("/stats"))["ab_test"]
 
@@ -219,13 +219,13 @@ async def test_variants_with_similar_replies_have_no_winner(owner: Owner) -> Non
     assert [one["measure"] for one in test["comparisons"]] == ["replies", "opt_outs"]
 
 
-async def test_figures_show_the_winner_and_change_nothing(owner: Owner) -> None:
+async def test_statistics_show_the_winner_and_stop_no_variant(owner: Owner) -> None:
     await owner.start()
     for variant, replies in ((0, 5), (1, 50)):
-        await owner.text(110, variant=variant)
-        await owner.answer(replies, variant=variant)
+        await owner.add_messages(110, variant=variant)
+        await owner.add_replies(replies, variant=variant)
 
-    await owner.watch()
+    await owner.run_check()
     stats = await owner.get("/stats")
 
     test = stats["ab_test"]
@@ -241,13 +241,13 @@ async def test_figures_show_the_winner_and_change_nothing(owner: Owner) -> None:
     assert await owner.audit_log() == []
 
 
-async def test_winner_gets_the_rest_if_configured(owner: Owner) -> None:
+async def test_winner_gets_the_remaining_messages_if_configured(owner: Owner) -> None:
     await owner.start(ab_test={"shift_to_winner": True})
     for variant, replies in ((0, 5), (1, 50)):
-        await owner.text(110, variant=variant)
-        await owner.answer(replies, variant=variant)
+        await owner.add_messages(110, variant=variant)
+        await owner.add_replies(replies, variant=variant)
 
-    await owner.watch()
+    await owner.run_check()
     stats = await owner.get("/stats")
     (entry,) = await owner.audit_log()
 
@@ -266,11 +266,11 @@ async def test_winner_gets_the_rest_if_configured(owner: Owner) -> None:
 async def test_harmful_variant_is_reported_and_stopped_if_configured(owner: Owner) -> None:
     await owner.start(ab_test={"stop_harmful": True}, rules={"max_opt_out_rate": None})
     for variant, opt_outs in ((0, 40), (1, 2)):
-        await owner.text(110, variant=variant)
-        await owner.answer(opt_outs, variant=variant, is_opt_out=True)
+        await owner.add_messages(110, variant=variant)
+        await owner.add_replies(opt_outs, variant=variant, is_opt_out=True)
 
     before = await owner.get("/stats")
-    await owner.watch()
+    await owner.run_check()
     after = await owner.get("/stats")
 
     assert before["ab_test"]["harmful"] == ["Short"]
@@ -297,14 +297,14 @@ async def test_harmful_variant_is_reported_and_stopped_if_configured(owner: Owne
         ({"stop_harmfull": True}, "/ab_test/stop_harmfull"),
     ],
 )
-async def test_fault_in_the_ab_test_is_named(
+async def test_invalid_ab_test_is_refused_with_its_pointer(
     owner: Owner, ab_test: dict[str, Any], pointer: str
 ) -> None:
     body = {
         "name": "A",
         "line_id": str(UUID(int=0)),
         "audience": {"list_id": str(UUID(int=0))},
-        "variants": TWO,
+        "variants": TWO_VARIANTS,
         "ab_test": ab_test,
     }
 

@@ -1,4 +1,4 @@
-"""Campaign routes: authorisation, input and answers."""
+"""Campaign routes: authorisation, input and responses."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -24,11 +24,11 @@ from crm_api.domain.campaigns.models import CampaignMembership
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.platform.jobs import JobName
 
-SOMEBODY = "/v1/campaigns/00000000-0000-7000-8000-000000000000"
+UNKNOWN_CAMPAIGN = "/v1/campaigns/00000000-0000-7000-8000-000000000000"
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 
 
-async def body_for(session: AsyncSession, **changes: Any) -> dict[str, Any]:
+async def campaign_body(session: AsyncSession, **changes: Any) -> dict[str, Any]:
     line = await make_line(session)
     contact = await make_contact(session)
     homeowners = await make_list(session, contacts=[contact])
@@ -42,8 +42,8 @@ async def body_for(session: AsyncSession, **changes: Any) -> dict[str, Any]:
     }
 
 
-async def created(client: httpx.AsyncClient, session: AsyncSession, **changes: Any) -> Any:
-    response = await client.post("/v1/campaigns", json=await body_for(session, **changes))
+async def create_campaign(client: httpx.AsyncClient, session: AsyncSession, **changes: Any) -> Any:
+    response = await client.post("/v1/campaigns", json=await campaign_body(session, **changes))
     assert response.status_code == 201, response.text
     return response.json()
 
@@ -51,16 +51,16 @@ async def created(client: httpx.AsyncClient, session: AsyncSession, **changes: A
 ROUTES = [
     ("POST", "/v1/campaigns", Scope.CAMPAIGNS_WRITE),
     ("GET", "/v1/campaigns", Scope.CAMPAIGNS_READ),
-    ("GET", SOMEBODY, Scope.CAMPAIGNS_READ),
-    ("PATCH", SOMEBODY, Scope.CAMPAIGNS_WRITE),
-    ("DELETE", SOMEBODY, Scope.CAMPAIGNS_WRITE),
-    ("POST", f"{SOMEBODY}/start", Scope.CAMPAIGNS_SEND),
-    ("POST", f"{SOMEBODY}/pause", Scope.CAMPAIGNS_SEND),
-    ("POST", f"{SOMEBODY}/resume", Scope.CAMPAIGNS_SEND),
-    ("POST", f"{SOMEBODY}/cancel", Scope.CAMPAIGNS_SEND),
-    ("GET", f"{SOMEBODY}/stats", Scope.CAMPAIGNS_READ),
-    ("GET", f"{SOMEBODY}/recipients", Scope.CAMPAIGNS_READ),
-    ("POST", f"{SOMEBODY}/recipients/{UUID(int=1)}/settle", Scope.CAMPAIGNS_SEND),
+    ("GET", UNKNOWN_CAMPAIGN, Scope.CAMPAIGNS_READ),
+    ("PATCH", UNKNOWN_CAMPAIGN, Scope.CAMPAIGNS_WRITE),
+    ("DELETE", UNKNOWN_CAMPAIGN, Scope.CAMPAIGNS_WRITE),
+    ("POST", f"{UNKNOWN_CAMPAIGN}/start", Scope.CAMPAIGNS_SEND),
+    ("POST", f"{UNKNOWN_CAMPAIGN}/pause", Scope.CAMPAIGNS_SEND),
+    ("POST", f"{UNKNOWN_CAMPAIGN}/resume", Scope.CAMPAIGNS_SEND),
+    ("POST", f"{UNKNOWN_CAMPAIGN}/cancel", Scope.CAMPAIGNS_SEND),
+    ("GET", f"{UNKNOWN_CAMPAIGN}/stats", Scope.CAMPAIGNS_READ),
+    ("GET", f"{UNKNOWN_CAMPAIGN}/recipients", Scope.CAMPAIGNS_READ),
+    ("POST", f"{UNKNOWN_CAMPAIGN}/recipients/{UUID(int=1)}/settle", Scope.CAMPAIGNS_SEND),
 ]
 
 
@@ -104,7 +104,7 @@ async def test_unknown_campaign_is_not_found(
 async def test_new_campaign_is_a_draft_with_the_documented_defaults(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    campaign = await created(client, session)
+    campaign = await create_campaign(client, session)
 
     assert campaign["status"] == "draft"
     assert campaign["schedule"] == {
@@ -136,7 +136,7 @@ async def test_new_campaign_is_a_draft_with_the_documented_defaults(
     assert campaign["created_at"].endswith("Z")
 
 
-async def test_campaign_reads_back_as_it_was_written(
+async def test_campaign_is_returned_as_it_was_written(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     schedule = {
@@ -158,7 +158,7 @@ async def test_campaign_reads_back_as_it_was_written(
         "max_failure_rate": None,
     }
 
-    made = await created(client, session, schedule=schedule, pacing=pacing, rules=rules)
+    made = await create_campaign(client, session, schedule=schedule, pacing=pacing, rules=rules)
     read = (await client.get(f"/v1/campaigns/{made['id']}")).json()
 
     assert read == made
@@ -221,14 +221,14 @@ async def test_campaign_reads_back_as_it_was_written(
         ),
     ],
 )
-async def test_bad_field_is_named(
+async def test_invalid_field_is_reported(
     client: httpx.AsyncClient,
     session: AsyncSession,
     changes: dict[str, Any],
     pointer: str,
     code: str,
 ) -> None:
-    response = await client.post("/v1/campaigns", json=await body_for(session, **changes))
+    response = await client.post("/v1/campaigns", json=await campaign_body(session, **changes))
 
     assert response.status_code == 422
     faults = [(fault["pointer"], fault["code"]) for fault in response.json()["errors"]]
@@ -240,7 +240,7 @@ async def test_control_characters_are_refused_at_save(
 ) -> None:
     variants = [{"name": "A\x00", "body": "Hi\x00 {{ first_name }}\r\n\x1bbye", "weight": 100}]
 
-    body = await body_for(session, name="Autumn\x07", variants=variants)
+    body = await campaign_body(session, name="Autumn\x07", variants=variants)
 
     response = await client.post("/v1/campaigns", json=body)
 
@@ -252,8 +252,10 @@ async def test_control_characters_are_refused_at_save(
     }
 
 
-async def test_broken_unicode_is_named(client: httpx.AsyncClient, session: AsyncSession) -> None:
-    body = await body_for(session, name="Autumn")
+async def test_invalid_unicode_is_reported(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    body = await campaign_body(session, name="Autumn")
     raw = json.dumps(body).replace("Autumn", "\\ud800")
 
     response = await client.post(
@@ -268,7 +270,7 @@ async def test_broken_unicode_is_named(client: httpx.AsyncClient, session: Async
 async def test_null_is_refused_for_a_required_field(
     client: httpx.AsyncClient, session: AsyncSession, field: str
 ) -> None:
-    campaign = await created(client, session)
+    campaign = await create_campaign(client, session)
 
     response = await client.patch(f"/v1/campaigns/{campaign['id']}", json={field: None})
 
@@ -279,7 +281,7 @@ async def test_null_is_refused_for_a_required_field(
 async def test_draft_can_be_changed_and_removed(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    campaign = await created(client, session)
+    campaign = await create_campaign(client, session)
     path = f"/v1/campaigns/{campaign['id']}"
 
     changed = await client.patch(path, json={"name": "Winter check"})
@@ -295,10 +297,10 @@ async def test_draft_can_be_changed_and_removed(
     assert (await client.get(path)).status_code == 404
 
 
-async def test_transitions_return_the_campaign_and_refusals_the_allowed_ones(
+async def test_transitions_return_the_campaign_and_refusals_list_allowed_transitions(
     client: httpx.AsyncClient, session: AsyncSession, queue: RecordingQueue
 ) -> None:
-    campaign = await created(client, session)
+    campaign = await create_campaign(client, session)
     path = f"/v1/campaigns/{campaign['id']}"
 
     statuses = [
@@ -317,7 +319,7 @@ async def test_transitions_return_the_campaign_and_refusals_the_allowed_ones(
 async def test_started_campaign_cannot_be_changed_or_removed(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    campaign = await created(client, session)
+    campaign = await create_campaign(client, session)
     path = f"/v1/campaigns/{campaign['id']}"
     await client.post(f"{path}/start")
 
@@ -332,7 +334,7 @@ async def test_start_with_an_empty_audience_points_to_the_audience(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     empty = await make_list(session, name="Empty", contacts=[])
-    campaign = await created(client, session, audience={"list_id": str(empty.id)})
+    campaign = await create_campaign(client, session, audience={"list_id": str(empty.id)})
 
     response = await client.post(f"/v1/campaigns/{campaign['id']}/start")
 
@@ -341,7 +343,7 @@ async def test_start_with_an_empty_audience_points_to_the_audience(
     assert response.json()["errors"][0]["pointer"] == "/audience"
 
 
-async def test_list_pages_newest_first_and_filters(
+async def test_list_is_paged_newest_first_and_filtered(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     line = await make_line(session)
@@ -369,14 +371,18 @@ async def test_list_pages_newest_first_and_filters(
         ("?limit=0", "/limit"),
     ],
 )
-async def test_bad_query_is_named(client: httpx.AsyncClient, path: str, pointer: str) -> None:
+async def test_invalid_query_is_reported(
+    client: httpx.AsyncClient, path: str, pointer: str
+) -> None:
     response = await client.get(f"/v1/campaigns{path}")
 
     assert response.status_code == 422
     assert response.json()["errors"][0]["pointer"] == pointer
 
 
-async def test_recipients_page_and_filter(client: httpx.AsyncClient, session: AsyncSession) -> None:
+async def test_recipients_are_paged_and_filtered(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
     line = await make_line(session)
     campaign = await make_campaign(session, line=line, bodies=("A", "B"))
     members = [
@@ -428,7 +434,9 @@ async def test_recipients_page_and_filter(client: httpx.AsyncClient, session: As
     assert {row["phone"] for row in second_variant["data"]} == {number(1), number(3)}
 
 
-async def test_unknown_variant_is_named(client: httpx.AsyncClient, session: AsyncSession) -> None:
+async def test_unknown_variant_is_reported(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
     line = await make_line(session)
     campaign = await make_campaign(session, line=line)
     await session.commit()
@@ -442,7 +450,7 @@ async def test_unknown_variant_is_named(client: httpx.AsyncClient, session: Asyn
 async def test_stats_have_the_documented_fields(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    campaign = await created(client, session)
+    campaign = await create_campaign(client, session)
 
     response = await client.get(f"/v1/campaigns/{campaign['id']}/stats")
 

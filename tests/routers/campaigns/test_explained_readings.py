@@ -1,4 +1,4 @@
-"""`explain` shows how the reply that caused an opt-out or a hold was read."""
+"""`explain` shows the reading of the reply that caused an opt-out or a hold."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ class Recipient:
         self.path = f"/v1/campaigns/{campaign.id}/recipients/{contact.id}/explain"
         return self
 
-    async def replies(self, words: str, *, message_id: str = "AC1", **changes: Any) -> str:
+    async def receive_reply(self, words: str, *, message_id: str = "AC1", **changes: Any) -> str:
         at = clock.now()
         await hear(self._session, self._new_uow, words, message_id=message_id, at=at, **changes)
         [row] = await rows(
@@ -48,11 +48,11 @@ class Recipient:
         )
         return str(row["id"])
 
-    async def decides(self, decision: str) -> None:
+    async def post_decision(self, decision: str) -> None:
         answer = await self._client.post(f"{self.contact}/{decision}", json={"reason": "asked"})
         assert answer.status_code == 200
 
-    async def reading(self) -> Any:
+    async def get_reading(self) -> Any:
         answer = await self._client.get(self.path)
         assert answer.status_code == 200
         return answer.json()["reading"]
@@ -66,61 +66,61 @@ async def recipient(
 
 
 @pytest.mark.parametrize(
-    ("words", "kind", "shown"),
+    ("words", "kind", "word"),
     [("Please take me off your list", "opt_out", "list"), ("Not interested.", "doubtful", "not")],
 )
-async def test_reading_has_answer_scores_thresholds_words_and_model(
-    recipient: Recipient, words: str, kind: str, shown: str
+async def test_reading_has_kind_scores_thresholds_words_and_model(
+    recipient: Recipient, words: str, kind: str, word: str
 ) -> None:
-    reply = await recipient.replies(words)
+    reply = await recipient.receive_reply(words)
 
-    reading = await recipient.reading()
+    reading = await recipient.get_reading()
 
     model = current_model()
     assert (reading["message_id"], reading["kind"], reading["decided_by"]) == (reply, kind, "model")
-    assert shown in reading["words"]
+    assert word in reading["words"]
     assert 0 < reading["asks_to_stop"] <= 1
     assert 0 < reading["needs_a_person"] <= 1
     assert (reading["opt_out_at"], reading["hold_at"]) == (model.opt_out_at, model.hold_at)
     assert reading["model"] == model.facts["data_sha256"][:12]
 
 
-async def test_keyword_has_a_reading_too(recipient: Recipient) -> None:
-    await recipient.replies("STOP")
+async def test_keyword_has_a_reading(recipient: Recipient) -> None:
+    await recipient.receive_reply("STOP")
 
-    reading = await recipient.reading()
+    reading = await recipient.get_reading()
 
     assert (reading["decided_by"], reading["words"]) == ("keyword", "stop")
 
 
 async def test_confirmed_hold_shows_the_reply_that_caused_it(recipient: Recipient) -> None:
-    reply = await recipient.replies("Not interested.")
-    await recipient.decides("opt-out")
+    reply = await recipient.receive_reply("Not interested.")
+    await recipient.post_decision("opt-out")
 
-    reading = await recipient.reading()
+    reading = await recipient.get_reading()
 
     assert (reading["message_id"], reading["kind"]) == (reply, "doubtful")
 
 
-async def test_without_a_reply_there_is_no_reading(recipient: Recipient) -> None:
-    assert await recipient.reading() is None
+async def test_recipient_without_a_reply_has_no_reading(recipient: Recipient) -> None:
+    assert await recipient.get_reading() is None
 
-    await recipient.decides("opt-out")
+    await recipient.post_decision("opt-out")
 
-    assert await recipient.reading() is None
+    assert await recipient.get_reading() is None
 
 
 async def test_reply_of_another_person_is_not_shown(recipient: Recipient) -> None:
-    await recipient.replies("Please take me off your list", **{"from": "+16175550147"})
+    await recipient.receive_reply("Please take me off your list", **{"from": "+16175550147"})
 
-    assert await recipient.reading() is None
+    assert await recipient.get_reading() is None
 
 
-async def test_reply_that_was_released_is_not_the_reason_of_a_later_opt_out(
+async def test_released_reply_is_not_the_reason_of_a_later_opt_out(
     recipient: Recipient,
 ) -> None:
-    await recipient.replies("Not interested.")
-    await recipient.decides("opt-in")
-    await recipient.decides("opt-out")
+    await recipient.receive_reply("Not interested.")
+    await recipient.post_decision("opt-in")
+    await recipient.post_decision("opt-out")
 
-    assert await recipient.reading() is None
+    assert await recipient.get_reading() is None

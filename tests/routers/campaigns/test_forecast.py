@@ -1,4 +1,4 @@
-"""The forecast route: authorisation and answers."""
+"""The forecast route: authorisation and responses."""
 
 from collections.abc import Awaitable, Callable
 from datetime import time, timedelta
@@ -14,13 +14,15 @@ from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.platform import clock
 
-NOBODYS = "/v1/campaigns/00000000-0000-7000-8000-000000000000/forecast"
+UNKNOWN_FORECAST = "/v1/campaigns/00000000-0000-7000-8000-000000000000/forecast"
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 INSTANT = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
 
 
-async def running(session: AsyncSession, *, people: int = 12, **values: Any) -> Campaign:
-    """A campaign that may send five messages a day, at any hour."""
+async def create_running_campaign(
+    session: AsyncSession, *, people: int = 12, **values: Any
+) -> Campaign:
+    """Create a campaign that may send five messages a day, at any hour."""
     line = await make_line(session, timezone="America/New_York", daily_limit=5)
     hours: dict[str, Any] = {"window_start": time(0), "window_end": time(23, 59)}
     campaign = await make_campaign(session, line=line, daily_limit=40, **(hours | values))
@@ -32,14 +34,14 @@ async def running(session: AsyncSession, *, people: int = 12, **values: Any) -> 
 
 
 async def test_forecast_needs_a_key(client: httpx.AsyncClient) -> None:
-    response = await client.get(NOBODYS, headers={"Authorization": ""})
+    response = await client.get(UNKNOWN_FORECAST, headers={"Authorization": ""})
 
     assert response.status_code == 401
     assert response.headers["content-type"] == "application/problem+json"
 
 
 async def test_forecast_needs_its_scope(client: httpx.AsyncClient, key_with: KeyWith) -> None:
-    response = await client.get(NOBODYS, headers=await key_with(Scope.CAMPAIGNS_SEND))
+    response = await client.get(UNKNOWN_FORECAST, headers=await key_with(Scope.CAMPAIGNS_SEND))
 
     assert response.status_code == 403
     assert response.json()["required_scope"] == "campaigns:read"
@@ -48,7 +50,7 @@ async def test_forecast_needs_its_scope(client: httpx.AsyncClient, key_with: Key
 async def test_forecast_of_an_unknown_campaign_is_not_found(
     client: httpx.AsyncClient, key_with: KeyWith
 ) -> None:
-    response = await client.get(NOBODYS, headers=await key_with(Scope.CAMPAIGNS_READ))
+    response = await client.get(UNKNOWN_FORECAST, headers=await key_with(Scope.CAMPAIGNS_READ))
 
     assert response.status_code == 404
     assert response.json()["code"] == "campaign_not_found"
@@ -63,7 +65,7 @@ async def test_forecast_of_an_invalid_id_is_not_found(client: httpx.AsyncClient)
 async def test_forecast_has_end_binding_rule_and_assumptions(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    campaign = await running(session)
+    campaign = await create_running_campaign(session)
 
     response = await client.get(f"/v1/campaigns/{campaign.id}/forecast")
 
@@ -89,7 +91,7 @@ async def test_forecast_has_end_binding_rule_and_assumptions(
     ]
     assert found["campaign_id"] == str(campaign.id)
     assert (found["status"], found["people_waiting"], found["texts"]) == ("running", 12, 12)
-    # Five a day: today, tomorrow and the day after.
+    # Five messages a day: today, tomorrow and the day after.
     assert [day["texts"] for day in found["days"]] == [5, 5, 2]
     assert found["as_of"] <= found["first_send_at"] < found["p50_finish_at"]
     assert found["p50_finish_at"] <= found["p90_finish_at"]
@@ -119,10 +121,10 @@ async def test_forecast_has_end_binding_rule_and_assumptions(
     }
 
 
-async def test_paused_campaign_has_no_end_and_says_how_to_resume(
+async def test_forecast_of_a_paused_campaign_has_no_end_and_explains_how_to_resume(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    campaign = await running(session)
+    campaign = await create_running_campaign(session)
     paused = await client.post(f"/v1/campaigns/{campaign.id}/pause")
     assert paused.status_code == 200
 
@@ -135,11 +137,13 @@ async def test_paused_campaign_has_no_end_and_says_how_to_resume(
     assert found["days"] == []
 
 
-async def test_forecast_begins_at_a_later_start(
+async def test_forecast_begins_at_the_scheduled_start(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     start_at = clock.now() + timedelta(days=30)
-    campaign = await running(session, people=2, status="scheduled", start_at=start_at)
+    campaign = await create_running_campaign(
+        session, people=2, status="scheduled", start_at=start_at
+    )
 
     found = (await client.get(f"/v1/campaigns/{campaign.id}/forecast")).json()
 

@@ -1,4 +1,4 @@
-"""Kinds of campaigns: in a mixed one, people who were in touch get a variant of their own."""
+"""Kinds of campaigns: a mixed campaign has a variant for people who were in touch before."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +32,7 @@ IN_TOUCH: dict[int, dict[str, Any]] = {
 
 @pytest_asyncio.fixture
 async def content(session: AsyncSession) -> dict[str, Any]:
-    """A mixed campaign for thirty people: three were in touch, one got an earlier campaign."""
+    """Request body of a mixed campaign to 30 contacts. Three were in touch; one got a campaign."""
     line = await make_line(session)
     contacts = [await make_contact(session, phone=number(place)) for place in range(30)]
     for place, values in IN_TOUCH.items():
@@ -60,7 +60,7 @@ async def content(session: AsyncSession) -> dict[str, Any]:
     }
 
 
-async def test_people_who_were_in_touch_get_their_variant(
+async def test_people_who_were_in_touch_get_the_variant_for_known_people(
     client: httpx.AsyncClient,
     session: AsyncSession,
     new_uow: Callable[[], UnitOfWork],
@@ -92,7 +92,7 @@ async def test_people_who_were_in_touch_get_their_variant(
     assert "no call" in explained[1]["variant_reason"]
 
 
-async def test_the_other_kinds_know_no_difference(
+async def test_other_kinds_need_no_variant_for_known_people(
     client: httpx.AsyncClient, content: dict[str, Any]
 ) -> None:
     kinds = []
@@ -126,7 +126,7 @@ async def test_the_other_kinds_know_no_difference(
         (None, [{**NEW, "weight": 100}], "/kind", None),
     ],
 )
-async def test_a_wrong_kind_is_named(
+async def test_invalid_kind_or_variant_is_reported(
     client: httpx.AsyncClient,
     content: dict[str, Any],
     *,
@@ -145,7 +145,7 @@ async def test_a_wrong_kind_is_named(
     assert code in {None, error["code"]}
 
 
-async def test_a_draft_changes_its_kind_with_its_variants(
+async def test_kind_of_a_draft_changes_together_with_its_variants(
     client: httpx.AsyncClient, content: dict[str, Any]
 ) -> None:
     made = (await client.post("/v1/campaigns", json=content)).json()
@@ -159,7 +159,7 @@ async def test_a_draft_changes_its_kind_with_its_variants(
     assert both.json()["kind"] == clone.json()["kind"] == "cold"
 
 
-async def test_the_variant_for_known_people_must_name_the_sender_too(
+async def test_variant_for_known_people_must_name_the_sender(
     client: httpx.AsyncClient, content: dict[str, Any]
 ) -> None:
     content["variants"][1] = {**KNOWN, "body": "Hi again"}

@@ -1,6 +1,6 @@
-"""The launch check: who gets a message, who does not and why, when, for how much, and may it start.
+"""The launch check: recipients, reasons for skips, times, cost, and whether the start is allowed.
 
-Everything that it says is compared with what the start then does.
+The tests compare the check with the effect of the start.
 """
 
 from collections.abc import Callable
@@ -24,8 +24,8 @@ BODY = "Hi {{ first_name }}, Main line here. Reply STOP to opt out."
 FLAGS = {1: "opted_out", 2: "opted_out", 3: "opt_out_hold", 4: "do_not_contact"}
 
 
-async def draft(session: AsyncSession, **values: Any) -> Campaign:
-    """A draft for ten people: four have flags, one has no name, one got a message before."""
+async def create_draft(session: AsyncSession, **values: Any) -> Campaign:
+    """Create a draft for ten contacts: four have flags, one has no name, one got a message."""
     contacts = [
         await make_contact(
             session,
@@ -61,19 +61,19 @@ async def draft(session: AsyncSession, **values: Any) -> Campaign:
     return campaign
 
 
-async def check(client: httpx.AsyncClient, campaign: Campaign) -> dict[str, Any]:
+async def get_launch_check(client: httpx.AsyncClient, campaign: Campaign) -> dict[str, Any]:
     response = await client.get(f"/v1/campaigns/{campaign.id}/launch-check")
     assert response.status_code == 200, response.text
     found: dict[str, Any] = response.json()
     return found
 
 
-async def test_counts_are_those_after_the_start(
+async def test_counts_equal_the_counts_after_the_start(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: Callable[[], UnitOfWork]
 ) -> None:
-    campaign = await draft(session)
+    campaign = await create_draft(session)
 
-    found = await check(client, campaign)
+    found = await get_launch_check(client, campaign)
     started = await client.post(f"/v1/campaigns/{campaign.id}/start")
     await written(new_uow, campaign)
 
@@ -92,9 +92,9 @@ async def test_counts_are_those_after_the_start(
     assert stats["recipients_total"] == expected["total"]
     assert actual["review"] == expected["review"]
     assert actual["held"] == expected["held"]
-    # A missing value is noticed when the message is rendered, so such a person still waits.
-    lacking = expected["skipped"].pop("missing_value")
-    assert actual["pending"] == expected["would_be_texted"] + lacking
+    # Only rendering detects a missing value, so these recipients are pending after the start.
+    missing = expected["skipped"].pop("missing_value")
+    assert actual["pending"] == expected["would_be_texted"] + missing
     for reason, people in expected["skipped"].items():
         rows = await client.get(
             f"/v1/campaigns/{campaign.id}/recipients", params={"skip_reason": reason}
@@ -102,10 +102,12 @@ async def test_counts_are_those_after_the_start(
         assert len(rows.json()["data"]) == people
 
 
-async def test_reasons_have_their_people(client: httpx.AsyncClient, session: AsyncSession) -> None:
-    campaign = await draft(session)
+async def test_reasons_show_counts_and_samples_of_people(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    campaign = await create_draft(session)
 
-    found = await check(client, campaign)
+    found = await get_launch_check(client, campaign)
 
     reasons = {one["rule"]: one for one in found["reasons"]}
     assert {rule: (one["outcome"], one["people"]) for rule, one in reasons.items()} == {
@@ -122,14 +124,14 @@ async def test_reasons_have_their_people(client: httpx.AsyncClient, session: Asy
     assert all(one["detail"].endswith(".") for one in found["reasons"])
 
 
-async def test_times_and_cost_are_those_of_forecast_and_preview(
+async def test_times_and_cost_equal_those_of_forecast_and_preview(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    # The API shows milliseconds.
+    # The API shows milliseconds, so use whole seconds.
     start_at = (clock.now() + timedelta(days=3)).replace(microsecond=0)
-    campaign = await draft(session, start_at=start_at, daily_limit=2)
+    campaign = await create_draft(session, start_at=start_at, daily_limit=2)
 
-    found = await check(client, campaign)
+    found = await get_launch_check(client, campaign)
 
     forecast = (await client.get(f"/v1/campaigns/{campaign.id}/forecast")).json()
     preview = (await client.post(f"/v1/campaigns/{campaign.id}/preview")).json()
@@ -147,14 +149,14 @@ async def test_times_and_cost_are_those_of_forecast_and_preview(
     )
 
 
-async def test_a_start_that_would_be_refused_is_explained(
+async def test_check_shows_why_the_start_would_be_refused(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    campaign = await draft(
+    campaign = await create_draft(
         session, audience={"contact_ids": []}, bodies=("Good day — sir",), start_at=NOW
     )
 
-    found = await check(client, campaign)
+    found = await get_launch_check(client, campaign)
     refused = await client.post(f"/v1/campaigns/{campaign.id}/start")
 
     assert found["can_start"] is False
@@ -162,12 +164,10 @@ async def test_a_start_that_would_be_refused_is_explained(
     assert found["problems"][0]["detail"] == refused.json()["errors"][0]["detail"]
 
 
-async def test_every_problem_and_warning_is_listed(
-    client: httpx.AsyncClient, session: AsyncSession
-) -> None:
-    campaign = await draft(session, bodies=("Good day {{ first_name }} ☺",))
+async def test_every_warning_is_listed(client: httpx.AsyncClient, session: AsyncSession) -> None:
+    campaign = await create_draft(session, bodies=("Good day {{ first_name }} ☺",))
 
-    found = await check(client, campaign)
+    found = await get_launch_check(client, campaign)
 
     codes = {one["code"] for one in found["warnings"]}
     assert {"sender_not_named", "no_way_to_stop", "missing_value", "ucs_2"} <= codes
@@ -176,10 +176,10 @@ async def test_every_problem_and_warning_is_listed(
 async def test_a_started_campaign_cannot_start_again(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    campaign = await draft(session)
+    campaign = await create_draft(session)
     await client.post(f"/v1/campaigns/{campaign.id}/start")
 
-    found = await check(client, campaign)
+    found = await get_launch_check(client, campaign)
 
     assert found["can_start"] is False
     assert [one["code"] for one in found["problems"]] == ["invalid_transition"]

@@ -30,7 +30,7 @@ PEOPLE: Mapping[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Listing:
-    """A campaign whose recipients are ``PEOPLE``; the message of Di is parked."""
+    """A campaign whose recipients are ``PEOPLE``. The message to Di is parked."""
 
     client: httpx.AsyncClient
     path: str
@@ -88,7 +88,7 @@ async def listing(client: httpx.AsyncClient, session: AsyncSession) -> Listing:
     return Listing(client, f"/v1/campaigns/{campaign.id}/recipients", message.id)
 
 
-async def test_a_recipient_has_its_name_and_its_message(listing: Listing) -> None:
+async def test_recipient_has_its_name_and_its_message(listing: Listing) -> None:
     response = await listing.client.get(listing.path, params={"opted_out": "true"})
 
     [ada] = response.json()["data"]
@@ -136,7 +136,7 @@ async def test_filters_select_recipients(
     assert await listing.names(**wanted) == found
 
 
-async def test_pages_of_a_search_hold_everybody_once(listing: Listing) -> None:
+async def test_pages_of_a_search_hold_each_recipient_once(listing: Listing) -> None:
     seen: list[str] = []
     cursor: dict[str, str] = {}
     while True:
@@ -162,7 +162,9 @@ async def test_pages_of_a_search_hold_everybody_once(listing: Listing) -> None:
         ({"error_code": "x" * 201}, "validation_failed"),
     ],
 )
-async def test_a_bad_filter_is_refused(listing: Listing, wanted: dict[str, str], code: str) -> None:
+async def test_invalid_filter_is_refused(
+    listing: Listing, wanted: dict[str, str], code: str
+) -> None:
     response = await listing.client.get(listing.path, params=wanted)
 
     assert response.status_code == 422

@@ -1,4 +1,4 @@
-"""Repeated campaigns: drafts of their occurrences, exactly once, and the calendar."""
+"""Recurring campaigns: each occurrence is drafted exactly once. The calendar shows occurrences."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -38,15 +38,15 @@ async def content(session: AsyncSession) -> dict[str, Any]:
     }
 
 
-async def made(client: httpx.AsyncClient, content: dict[str, Any]) -> dict[str, Any]:
+async def create_campaign(client: httpx.AsyncClient, content: dict[str, Any]) -> dict[str, Any]:
     response = await client.post("/v1/campaigns", json=content)
     assert response.status_code == 201, response.text
     found: dict[str, Any] = response.json()
     return found
 
 
-async def drafted(new_uow: UnitOfWorkFactory, now: datetime) -> int:
-    """Run the job until nothing is left to draft."""
+async def draft_occurrences(new_uow: UnitOfWorkFactory, now: datetime) -> int:
+    """Run the job until no occurrence is left to draft; return the number of drafts."""
     total = 0
     while True:
         async with new_uow() as uow:
@@ -56,27 +56,29 @@ async def drafted(new_uow: UnitOfWorkFactory, now: datetime) -> int:
             return total
 
 
-async def occurrences(client: httpx.AsyncClient, series: dict[str, Any]) -> list[dict[str, Any]]:
+async def list_occurrences(
+    client: httpx.AsyncClient, series: dict[str, Any]
+) -> list[dict[str, Any]]:
     response = await client.get("/v1/campaigns", params={"sort": "created_at", "limit": 100})
     return [one for one in response.json()["data"] if one["series_id"] == series["id"]]
 
 
-async def test_an_occurrence_is_a_draft_of_its_own_with_the_content(
+async def test_occurrence_is_a_separate_draft_with_the_same_content(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory, content: dict[str, Any]
 ) -> None:
     start = tomorrow()
     content["schedule"]["end_at"] = format_instant(start + timedelta(days=2))
     content["follow_ups"] = [{"after_hours": 24, "body": "Still there?"}]
-    first = await made(client, content)
+    first = await create_campaign(client, content)
 
-    count = await drafted(new_uow, clock.now())
-    again = await drafted(new_uow, clock.now())
+    count = await draft_occurrences(new_uow, clock.now())
+    again = await draft_occurrences(new_uow, clock.now())
 
-    [one] = await occurrences(client, first)
+    [one] = await list_occurrences(client, first)
     assert (count, again) == (1, 0)
     at = start + timedelta(days=7)
     assert one["occurrence_at"] == one["schedule"]["start_at"]
-    # A week later by the local clock, which may change in between.
+    # A week later in local time. Daylight saving time may begin or end in between.
     assert abs(datetime.fromisoformat(one["occurrence_at"]) - at) <= timedelta(hours=1)
     assert one["status"] == "draft"
     assert one["name"].startswith("Gutter check (2")
@@ -97,26 +99,26 @@ async def test_a_series_without_an_end_is_drafted_two_weeks_ahead(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory, content: dict[str, Any]
 ) -> None:
     content["recurrence"] = {**WEEKLY, "rrule": "FREQ=DAILY"}
-    first = await made(client, content)
+    first = await create_campaign(client, content)
 
-    await drafted(new_uow, clock.now())
-    at_once = len(await occurrences(client, first))
-    await drafted(new_uow, clock.now() + timedelta(days=3))
+    await draft_occurrences(new_uow, clock.now())
+    at_once = len(await list_occurrences(client, first))
+    await draft_occurrences(new_uow, clock.now() + timedelta(days=3))
 
     assert at_once in {12, 13}
-    assert len(await occurrences(client, first)) == at_once + 3
+    assert len(await list_occurrences(client, first)) == at_once + 3
 
 
-async def test_what_was_missed_is_left_out(
+async def test_missed_occurrences_are_not_drafted(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory, content: dict[str, Any]
 ) -> None:
     content["recurrence"] = {**WEEKLY, "rrule": "FREQ=DAILY;COUNT=4"}
-    first = await made(client, content)
+    first = await create_campaign(client, content)
     later = tomorrow() + timedelta(days=2, hours=2)
 
-    count = await drafted(new_uow, later)
+    count = await draft_occurrences(new_uow, later)
 
-    [one] = await occurrences(client, first)
+    [one] = await list_occurrences(client, first)
     assert count == 1
     assert datetime.fromisoformat(one["occurrence_at"]) > later
     assert (await client.get(f"/v1/campaigns/{first['id']}")).json()["recurrence"][
@@ -124,18 +126,18 @@ async def test_what_was_missed_is_left_out(
     ] is None
 
 
-async def test_a_series_pauses_and_ends_in_every_status(
+async def test_series_of_a_started_campaign_can_pause_and_end(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory, content: dict[str, Any]
 ) -> None:
-    first = await made(client, content)
+    first = await create_campaign(client, content)
     path = f"/v1/campaigns/{first['id']}"
     await client.post(f"{path}/start")
 
     paused = await client.patch(path, json={"recurrence": {**WEEKLY, "paused": True}})
-    while_paused = await drafted(new_uow, clock.now())
+    while_paused = await draft_occurrences(new_uow, clock.now())
     resumed = await client.patch(path, json={"recurrence": WEEKLY})
     ended = await client.patch(path, json={"recurrence": None})
-    after_end = await drafted(new_uow, clock.now())
+    after_end = await draft_occurrences(new_uow, clock.now())
 
     assert paused.status_code == 200, paused.text
     assert paused.json()["recurrence"]["next_occurrence_at"] is None
@@ -144,20 +146,20 @@ async def test_a_series_pauses_and_ends_in_every_status(
     assert (while_paused, after_end) == (0, 0)
 
 
-async def test_the_same_rule_again_drafts_nothing_twice(
+async def test_saving_the_same_rule_drafts_no_occurrence_twice(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory, content: dict[str, Any]
 ) -> None:
-    first = await made(client, content)
-    await drafted(new_uow, clock.now())
+    first = await create_campaign(client, content)
+    await draft_occurrences(new_uow, clock.now())
 
     await client.patch(f"/v1/campaigns/{first['id']}", json={"recurrence": WEEKLY})
-    count = await drafted(new_uow, clock.now())
+    count = await draft_occurrences(new_uow, clock.now())
 
     assert count == 0
-    assert len(await occurrences(client, first)) == 1
+    assert len(await list_occurrences(client, first)) == 1
 
 
-async def test_two_workers_draft_an_occurrence_once(
+async def test_concurrent_workers_draft_each_occurrence_once(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
     now = clock.now()
@@ -175,7 +177,7 @@ async def test_two_workers_draft_an_occurrence_once(
                 now=now,
             )
 
-    counts = await asyncio.gather(*(drafted(committed_uow, now) for _ in range(3)))
+    counts = await asyncio.gather(*(draft_occurrences(committed_uow, now) for _ in range(3)))
 
     async with committed_uow() as uow:
         found = (
@@ -191,12 +193,12 @@ async def test_two_workers_draft_an_occurrence_once(
     assert all(row.all_of == row.times for row in found)
 
 
-async def test_an_occurrence_is_not_repeated_itself(
+async def test_occurrence_cannot_recur(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory, content: dict[str, Any]
 ) -> None:
-    first = await made(client, content)
-    await drafted(new_uow, clock.now())
-    [one] = await occurrences(client, first)
+    first = await create_campaign(client, content)
+    await draft_occurrences(new_uow, clock.now())
+    [one] = await list_occurrences(client, first)
 
     refused = await client.patch(f"/v1/campaigns/{one['id']}", json={"recurrence": WEEKLY})
     clone = (await client.post(f"/v1/campaigns/{one['id']}/clone")).json()
@@ -225,7 +227,7 @@ async def test_an_occurrence_is_not_repeated_itself(
         ("FREQ=DAILY", "/recurrence"),
     ],
 )
-async def test_a_bad_recurrence_is_named(
+async def test_invalid_recurrence_is_reported(
     client: httpx.AsyncClient, content: dict[str, Any], recurrence: object, pointer: str
 ) -> None:
     response = await client.post("/v1/campaigns", json={**content, "recurrence": recurrence})
@@ -234,28 +236,28 @@ async def test_a_bad_recurrence_is_named(
     assert [one["pointer"] for one in response.json()["errors"]] == [pointer]
 
 
-async def calendar(client: httpx.AsyncClient, **period: str) -> dict[str, Any]:
+async def get_calendar(client: httpx.AsyncClient, **period: str) -> dict[str, Any]:
     response = await client.get("/v1/campaigns/calendar", params=period)
     assert response.status_code == 200, response.text
     found: dict[str, Any] = response.json()
     return found
 
 
-async def test_the_calendar_has_drafted_and_later_occurrences(
+async def test_calendar_shows_drafted_and_later_occurrences(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory, content: dict[str, Any]
 ) -> None:
-    first = await made(client, content)
-    await drafted(new_uow, clock.now())
-    [one] = await occurrences(client, first)
+    first = await create_campaign(client, content)
+    await draft_occurrences(new_uow, clock.now())
+    [one] = await list_occurrences(client, first)
 
     day = clock.now().date()
-    found = await calendar(
+    found = await get_calendar(
         client,
         **{"from": f"{day}", "to": f"{day + timedelta(days=32)}", "timezone": "America/New_York"},
     )
 
     await client.delete(f"/v1/campaigns/{one['id']}")
-    without = await calendar(
+    without = await get_calendar(
         client, **{"from": f"{day}", "to": f"{day + timedelta(days=32)}", "timezone": "UTC"}
     )
     shown = found["occurrences"]
@@ -270,7 +272,7 @@ async def test_the_calendar_has_drafted_and_later_occurrences(
     assert found["is_partial"] is False
 
 
-async def test_the_calendar_plans_what_the_forecast_plans(
+async def test_calendar_plans_the_same_days_as_the_forecast(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     line = await make_line(session, daily_limit=4)
@@ -281,8 +283,8 @@ async def test_the_calendar_plans_what_the_forecast_plans(
     await session.commit()
 
     day = clock.now().date() - timedelta(days=1)
-    found = await calendar(client, **{"from": f"{day}", "to": f"{day + timedelta(days=40)}"})
-    nothing = await calendar(client, **{"from": "2001-01-01", "to": "2001-02-01"})
+    found = await get_calendar(client, **{"from": f"{day}", "to": f"{day + timedelta(days=40)}"})
+    nothing = await get_calendar(client, **{"from": "2001-01-01", "to": "2001-02-01"})
 
     forecast = (await client.get(f"/v1/campaigns/{campaign.id}/forecast")).json()
     assert [{"date": one["date"], "texts": one["planned"]} for one in found["days"]] == forecast[
@@ -305,7 +307,7 @@ async def test_the_calendar_plans_what_the_forecast_plans(
         {"from": "2026-12-01", "to": "2026-12-02", "zone": "UTC"},
     ],
 )
-async def test_a_bad_period_is_refused(client: httpx.AsyncClient, period: dict[str, str]) -> None:
+async def test_invalid_period_is_refused(client: httpx.AsyncClient, period: dict[str, str]) -> None:
     response = await client.get("/v1/campaigns/calendar", params=period)
 
     assert response.status_code == 422

@@ -1,4 +1,4 @@
-"""The route of the review queue: authorisation, input and answers."""
+"""The route of the review queue: authorisation, input and responses."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,12 +11,12 @@ from tests.factories import make_campaign, make_contact, make_line, make_member,
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.identity.api_keys.models import Scope
 
-NOTHING = "/v1/campaigns/00000000-0000-7000-8000-000000000000/recipients/review"
-NOBODY = "00000000-0000-7000-8000-000000000000"
+UNKNOWN_REVIEW = "/v1/campaigns/00000000-0000-7000-8000-000000000000/recipients/review"
+UNKNOWN_CONTACT = "00000000-0000-7000-8000-000000000000"
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 
 
-async def in_review(session: AsyncSession, **values: Any) -> tuple[Campaign, list[str]]:
+async def create_review(session: AsyncSession, **values: Any) -> tuple[Campaign, list[str]]:
     campaign = await make_campaign(session, line=await make_line(session), **values)
     contacts = [await make_contact(session, phone=number(position)) for position in range(3)]
     for contact in contacts:
@@ -28,26 +28,26 @@ async def in_review(session: AsyncSession, **values: Any) -> tuple[Campaign, lis
 async def test_missing_key_is_refused(client: httpx.AsyncClient) -> None:
     del client.headers["Authorization"]
 
-    assert (await client.post(NOTHING, json={})).status_code == 401
+    assert (await client.post(UNKNOWN_REVIEW, json={})).status_code == 401
 
 
 async def test_missing_scope_is_refused(client: httpx.AsyncClient, key_with: KeyWith) -> None:
     others = [other for other in Scope if other not in {Scope.CAMPAIGNS_SEND, Scope.ADMIN}]
 
-    response = await client.post(NOTHING, json={}, headers=await key_with(*others))
+    response = await client.post(UNKNOWN_REVIEW, json={}, headers=await key_with(*others))
 
     assert response.status_code == 403
     assert response.json()["required_scope"] == Scope.CAMPAIGNS_SEND
 
 
-async def test_queue_is_listed_and_decided(
+async def test_recipients_in_review_are_listed_and_decided(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    campaign, people = await in_review(session)
+    campaign, people = await create_review(session)
     path = f"/v1/campaigns/{campaign.id}/recipients"
 
     approved = await client.post(
-        f"{path}/review", json={"decision": "approve", "contact_ids": [people[0], NOBODY]}
+        f"{path}/review", json={"decision": "approve", "contact_ids": [people[0], UNKNOWN_CONTACT]}
     )
     waiting = (await client.get(path, params={"status": "review"})).json()["data"]
     rejected = await client.post(f"{path}/review", json={"decision": "reject", "all": True})
@@ -60,10 +60,10 @@ async def test_queue_is_listed_and_decided(
 
 
 @pytest.mark.parametrize("status", ["draft", "completed"])
-async def test_campaign_without_review_says_why(
+async def test_campaign_that_cannot_be_reviewed_gives_the_reason(
     client: httpx.AsyncClient, session: AsyncSession, status: str
 ) -> None:
-    campaign, _ = await in_review(session, status=status)
+    campaign, _ = await create_review(session, status=status)
 
     response = await client.post(
         f"/v1/campaigns/{campaign.id}/recipients/review", json={"decision": "approve", "all": True}
@@ -75,7 +75,7 @@ async def test_campaign_without_review_says_why(
 
 
 async def test_unknown_campaign_is_not_found(client: httpx.AsyncClient) -> None:
-    response = await client.post(NOTHING, json={"decision": "approve", "all": True})
+    response = await client.post(UNKNOWN_REVIEW, json={"decision": "approve", "all": True})
 
     assert response.status_code == 404
     assert response.json()["code"] == "campaign_not_found"
@@ -85,7 +85,7 @@ async def test_unknown_campaign_is_not_found(client: httpx.AsyncClient) -> None:
     ("body", "fault"),
     [
         ({"decision": "approve"}, ("/", "whom")),
-        ({"decision": "approve", "all": True, "contact_ids": [NOBODY]}, ("/", "whom")),
+        ({"decision": "approve", "all": True, "contact_ids": [UNKNOWN_CONTACT]}, ("/", "whom")),
         ({"decision": "approve", "all": False}, ("/all", "literal_error")),
         ({"decision": "approve", "contact_ids": []}, ("/contact_ids", "too_short")),
         ({"decision": "approve", "contact_ids": ["x"]}, ("/contact_ids/0", "uuid_parsing")),
@@ -93,13 +93,13 @@ async def test_unknown_campaign_is_not_found(client: httpx.AsyncClient) -> None:
         ({"all": True}, ("/decision", "missing")),
     ],
 )
-async def test_bad_decision_is_named(
+async def test_invalid_decision_is_reported(
     client: httpx.AsyncClient,
     session: AsyncSession,
     body: dict[str, Any],
     fault: tuple[str, str],
 ) -> None:
-    campaign, _ = await in_review(session)
+    campaign, _ = await create_review(session)
 
     response = await client.post(f"/v1/campaigns/{campaign.id}/recipients/review", json=body)
 

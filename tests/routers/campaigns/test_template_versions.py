@@ -19,7 +19,7 @@ Template = dict[str, Any]
 
 @pytest_asyncio.fixture
 async def author(key_with: KeyWith) -> dict[str, str]:
-    """The header of a key that writes templates and might approve them."""
+    """Headers of the API key of the author. The key also has the scope to approve."""
     return await key_with(Scope.ADMIN)
 
 
@@ -32,15 +32,15 @@ async def template(client: httpx.AsyncClient, author: dict[str, str]) -> Templat
     return made
 
 
-def of(template: Template, act: str = "") -> str:
+def template_path(template: Template, act: str = "") -> str:
     return f"/v1/templates/{template['id']}" + (f"/{act}" if act else "")
 
 
-async def test_an_approved_version_names_who_decided(
+async def test_approved_version_shows_author_and_approver(
     client: httpx.AsyncClient, author: dict[str, str], template: Template
 ) -> None:
-    submitted = await client.post(of(template, "submit"), headers=author)
-    approved = await client.post(of(template, "approve"), json={"note": "Good."})
+    submitted = await client.post(template_path(template, "submit"), headers=author)
+    approved = await client.post(template_path(template, "approve"), json={"note": "Good."})
 
     assert template["category"] == "cold"
     assert submitted.json()["status"] == "submitted"
@@ -55,25 +55,25 @@ async def test_an_approved_version_names_who_decided(
 async def test_the_author_cannot_approve(
     client: httpx.AsyncClient, author: dict[str, str], template: Template
 ) -> None:
-    before = await client.post(of(template, "approve"), headers=author)
-    await client.post(of(template, "submit"), headers=author)
-    after = await client.post(of(template, "approve"), headers=author)
+    before = await client.post(template_path(template, "approve"), headers=author)
+    await client.post(template_path(template, "submit"), headers=author)
+    after = await client.post(template_path(template, "approve"), headers=author)
 
     for response in (before, after):
         assert response.status_code == 403
         assert response.json()["code"] == "own_approval"
-    assert (await client.get(of(template))).json()["status"] == "submitted"
+    assert (await client.get(template_path(template))).json()["status"] == "submitted"
 
 
-async def test_a_changed_body_is_a_new_draft_and_the_old_version_stays(
+async def test_change_of_the_body_makes_a_draft_and_keeps_the_old_version(
     client: httpx.AsyncClient, author: dict[str, str], template: Template
 ) -> None:
-    await client.post(of(template, "submit"), headers=author)
-    await client.post(of(template, "approve"))
+    await client.post(template_path(template, "submit"), headers=author)
+    await client.post(template_path(template, "approve"))
 
-    renamed = await client.patch(of(template), json={"name": "Hello", "category": None})
-    same = await client.patch(of(template), json={"body": template["body"]})
-    changed = await client.patch(of(template), json={"body": "Hello"}, headers=author)
+    renamed = await client.patch(template_path(template), json={"name": "Hello", "category": None})
+    same = await client.patch(template_path(template), json={"body": template["body"]})
+    changed = await client.patch(template_path(template), json={"body": "Hello"}, headers=author)
 
     assert renamed.json()["category"] is None
     assert [one.json()["version"] for one in (renamed, same, changed)] == [1, 1, 2]
@@ -89,17 +89,17 @@ async def test_a_changed_body_is_a_new_draft_and_the_old_version_stays(
     ]
 
 
-async def test_a_rejection_says_why_and_may_be_submitted_again(
+async def test_rejection_needs_a_note_and_the_template_can_be_submitted_again(
     client: httpx.AsyncClient, template: Template
 ) -> None:
-    await client.post(of(template, "submit"))
+    await client.post(template_path(template, "submit"))
     without = [
-        await client.post(of(template, "reject")),
-        await client.post(of(template, "reject"), json={}),
-        await client.post(of(template, "reject"), json={"note": " "}),
+        await client.post(template_path(template, "reject")),
+        await client.post(template_path(template, "reject"), json={}),
+        await client.post(template_path(template, "reject"), json={"note": " "}),
     ]
-    rejected = await client.post(of(template, "reject"), json={"note": "Too long."})
-    again = await client.post(of(template, "submit"))
+    rejected = await client.post(template_path(template, "reject"), json={"note": "Too long."})
+    again = await client.post(template_path(template, "submit"))
 
     assert [one.status_code for one in without] == [422, 422, 422]
     assert (rejected.json()["status"], rejected.json()["note"]) == ("rejected", "Too long.")
@@ -107,24 +107,24 @@ async def test_a_rejection_says_why_and_may_be_submitted_again(
 
 
 @pytest.mark.parametrize("act", ["approve", "reject"])
-async def test_only_a_submitted_version_is_decided(
+async def test_only_a_submitted_version_can_be_decided(
     client: httpx.AsyncClient, template: Template, act: str
 ) -> None:
-    response = await client.post(of(template, act), json={"note": "Now."})
+    response = await client.post(template_path(template, act), json={"note": "Now."})
 
     assert response.status_code == 409
     assert response.json()["code"] == "template_not_submitted"
     assert "submit" in response.json()["detail"]
 
 
-async def test_a_version_that_nobody_read_is_not_approved(
+async def test_approval_of_an_older_version_is_refused(
     client: httpx.AsyncClient, author: dict[str, str], template: Template
 ) -> None:
-    await client.post(of(template, "submit"), headers=author)
-    await client.patch(of(template), json={"body": "Other"}, headers=author)
-    await client.post(of(template, "submit"), headers=author)
+    await client.post(template_path(template, "submit"), headers=author)
+    await client.patch(template_path(template), json={"body": "Other"}, headers=author)
+    await client.post(template_path(template, "submit"), headers=author)
 
-    response = await client.post(of(template, "approve"), json={"version": 1})
+    response = await client.post(template_path(template, "approve"), json={"version": 1})
 
     assert response.status_code == 409
     assert (response.json()["code"], response.json()["version"]) == ("template_changed", 2)
@@ -133,11 +133,11 @@ async def test_a_version_that_nobody_read_is_not_approved(
 async def test_repeated_decisions_change_nothing(
     client: httpx.AsyncClient, author: dict[str, str], template: Template
 ) -> None:
-    await client.post(of(template, "submit"), headers=author)
-    first = await client.post(of(template, "approve"))
+    await client.post(template_path(template, "submit"), headers=author)
+    first = await client.post(template_path(template, "approve"))
 
-    second = await client.post(of(template, "approve"))
-    submitted = await client.post(of(template, "submit"), headers=author)
+    second = await client.post(template_path(template, "approve"))
+    submitted = await client.post(template_path(template, "submit"), headers=author)
 
     assert first.json() == second.json() == submitted.json()
 
@@ -155,7 +155,7 @@ async def test_decisions_need_the_scope_admin(
 ) -> None:
     header = await key_with(Scope.CAMPAIGNS_WRITE)
 
-    response = await client.post(of(template, act), json={"note": "x"}, headers=header)
+    response = await client.post(template_path(template, act), json={"note": "x"}, headers=header)
 
     assert response.status_code == 403
     assert response.json()["required_scope"] == "admin"
@@ -169,10 +169,10 @@ async def test_decisions_need_the_scope_admin(
         ("category", "a\nb", "control_character"),
     ],
 )
-async def test_a_bad_category_is_refused(
+async def test_invalid_category_is_refused(
     client: httpx.AsyncClient, template: Template, field: str, value: object, code: str
 ) -> None:
-    response = await client.patch(of(template), json={field: value})
+    response = await client.patch(template_path(template), json={field: value})
 
     assert response.status_code == 422
     assert [(one["pointer"], one["code"]) for one in response.json()["errors"]] == [
@@ -195,7 +195,7 @@ async def campaign_body(session: AsyncSession, **content: Any) -> dict[str, Any]
 async def test_a_campaign_keeps_the_version_that_it_copied(
     client: httpx.AsyncClient, session: AsyncSession, template: Template
 ) -> None:
-    await client.patch(of(template), json={"body": "Second"})
+    await client.patch(template_path(template), json={"body": "Second"})
     source = {"template_id": template["id"], "template_version": 1}
     body = await campaign_body(session, **source)
     body["follow_ups"] = [{"after_hours": 24, "template_id": template["id"]}]
@@ -221,7 +221,7 @@ async def test_a_campaign_keeps_the_version_that_it_copied(
     assert other.json()["variants"][0]["template_id"] is None
 
 
-async def test_an_unknown_version_is_named(
+async def test_unknown_version_is_reported(
     client: httpx.AsyncClient, session: AsyncSession, template: Template
 ) -> None:
     body = await campaign_body(session, template_id=template["id"], template_version=9)
@@ -233,7 +233,7 @@ async def test_an_unknown_version_is_named(
     ]
 
 
-async def test_statistics_are_those_of_the_campaigns_by_version(
+async def test_statistics_by_version_equal_those_of_the_campaigns(
     client: httpx.AsyncClient, session: AsyncSession, template: Template
 ) -> None:
     line = await make_line(session)
@@ -264,7 +264,7 @@ async def test_statistics_are_those_of_the_campaigns_by_version(
         )
     await session.commit()
 
-    found = (await client.get(of(template, "stats"))).json()
+    found = (await client.get(template_path(template, "stats"))).json()
 
     stats = (await client.get(f"/v1/campaigns/{campaign.id}/stats")).json()
     same = {key: value for key, value in stats["variants"][1].items() if key in found}
@@ -278,24 +278,24 @@ async def test_statistics_are_those_of_the_campaigns_by_version(
 async def test_a_template_without_campaigns_has_no_rates(
     client: httpx.AsyncClient, template: Template
 ) -> None:
-    found = (await client.get(of(template, "stats"))).json()
+    found = (await client.get(template_path(template, "stats"))).json()
 
     assert (found["campaigns"], found["recipients"], found["versions"]) == (0, 0, [])
     assert found["response_rate"] is None
 
 
-async def test_a_body_that_an_old_process_changed_is_a_draft(
+async def test_body_changed_by_an_older_release_is_a_draft(
     client: httpx.AsyncClient, session: AsyncSession, author: dict[str, str], template: Template
 ) -> None:
-    await client.post(of(template, "submit"), headers=author)
-    await client.post(of(template, "approve"))
+    await client.post(template_path(template, "submit"), headers=author)
+    await client.post(template_path(template, "approve"))
     await session.execute(text("UPDATE message_template SET body = 'Changed'"))
     await session.commit()
 
-    found = (await client.get(of(template))).json()
+    found = (await client.get(template_path(template))).json()
     body = await campaign_body(session, template_id=template["id"])
     made = (await client.post("/v1/campaigns", json=body)).json()
-    submitted = (await client.post(of(template, "submit"))).json()
+    submitted = (await client.post(template_path(template, "submit"))).json()
 
     assert (found["version"], found["status"]) == (2, "draft")
     assert made["variants"][0]["template_version"] is None

@@ -1,4 +1,4 @@
-"""Templates: authorisation, input, answers, and how campaigns copy them."""
+"""Templates: authorisation, input, responses, and copies in campaigns."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,22 +10,22 @@ from tests.factories import make_contact, make_line
 
 from crm_api.domain.identity.api_keys.models import Scope
 
-NOTHING = "/v1/templates/00000000-0000-7000-8000-000000000000"
-NOBODY = "00000000-0000-7000-8000-000000000000"
+UNKNOWN_TEMPLATE = "/v1/templates/00000000-0000-7000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 READ, WRITE = Scope.CAMPAIGNS_READ, Scope.CAMPAIGNS_WRITE
 ROUTES = [
     ("POST", "/v1/templates", WRITE),
     ("GET", "/v1/templates", READ),
-    ("GET", NOTHING, READ),
-    ("PATCH", NOTHING, WRITE),
-    ("DELETE", NOTHING, WRITE),
-    ("POST", f"{NOTHING}/submit", WRITE),
-    ("GET", f"{NOTHING}/stats", READ),
+    ("GET", UNKNOWN_TEMPLATE, READ),
+    ("PATCH", UNKNOWN_TEMPLATE, WRITE),
+    ("DELETE", UNKNOWN_TEMPLATE, WRITE),
+    ("POST", f"{UNKNOWN_TEMPLATE}/submit", WRITE),
+    ("GET", f"{UNKNOWN_TEMPLATE}/stats", READ),
 ]
 
 
-async def saved(
+async def create_template(
     client: httpx.AsyncClient, name: str = "Greeting", body: str = "Hi {{ first_name }}"
 ) -> Any:
     response = await client.post("/v1/templates", json={"name": name, "body": body})
@@ -61,14 +61,14 @@ async def test_missing_scope_is_refused(
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
 async def test_unknown_template_is_not_found(client: httpx.AsyncClient, method: str) -> None:
-    response = await client.request(method, NOTHING, json={"body": "Hi"})
+    response = await client.request(method, UNKNOWN_TEMPLATE, json={"body": "Hi"})
 
     assert response.status_code == 404
     assert response.json()["code"] == "template_not_found"
 
 
 async def test_template_is_created_changed_and_deleted(client: httpx.AsyncClient) -> None:
-    made = await saved(client)
+    made = await create_template(client)
     path = f"/v1/templates/{made['id']}"
 
     changed = await client.patch(path, json={"body": " Hello {{ first_name }}\nBye "})
@@ -122,7 +122,7 @@ async def test_template_shows_its_variables_and_its_size(
     encoding: str | None,
     segments: int | None,
 ) -> None:
-    made = await saved(client, body=body)
+    made = await create_template(client, body=body)
 
     assert made["body"] == body
     assert (made["variables"], made["encoding"], made["segments"]) == (
@@ -140,10 +140,10 @@ async def test_template_shows_its_variables_and_its_size(
         ("Hi {{ first_name | shout }}", "unknown_filter", "line 1, column 20"),
     ],
 )
-async def test_faulty_body_is_refused_with_a_pointer(
+async def test_invalid_body_is_refused_with_a_pointer(
     client: httpx.AsyncClient, body: str, code: str, place: str
 ) -> None:
-    kept = await saved(client)
+    kept = await create_template(client)
 
     made = await client.post("/v1/templates", json={"name": "Other", "body": body})
     changed = await client.patch(f"/v1/templates/{kept['id']}", json={"body": body})
@@ -166,10 +166,10 @@ async def test_faulty_body_is_refused_with_a_pointer(
         ({"text": "Hi"}, ("/text", "unknown_field")),
     ],
 )
-async def test_bad_field_is_named(
+async def test_invalid_field_is_reported(
     client: httpx.AsyncClient, changes: dict[str, Any], fault: tuple[str, str]
 ) -> None:
-    kept = await saved(client)
+    kept = await create_template(client)
 
     made = await client.post("/v1/templates", json={"name": "Other", "body": "Hi", **changes})
     changed = await client.patch(f"/v1/templates/{kept['id']}", json=changes)
@@ -178,8 +178,8 @@ async def test_bad_field_is_named(
 
 
 async def test_name_is_unique(client: httpx.AsyncClient) -> None:
-    first = await saved(client)
-    second = await saved(client, name="Other")
+    first = await create_template(client)
+    second = await create_template(client, name="Other")
 
     made = await client.post("/v1/templates", json={"name": "Greeting", "body": "Hi"})
     renamed = await client.patch(f"/v1/templates/{second['id']}", json={"name": "Greeting"})
@@ -205,7 +205,7 @@ async def campaign_body(session: AsyncSession, **content: Any) -> dict[str, Any]
 async def test_campaign_copies_the_body_and_keeps_it(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    template = await saved(client)
+    template = await create_template(client)
     body = await campaign_body(session, template_id=template["id"])
 
     made = await client.post("/v1/campaigns", json=body)
@@ -229,7 +229,7 @@ async def test_campaign_copies_the_body_and_keeps_it(
 async def test_draft_can_use_another_template(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    template = await saved(client, body="Second text")
+    template = await create_template(client, body="Second text")
     made = await client.post("/v1/campaigns", json=await campaign_body(session, body="First"))
     path = f"/v1/campaigns/{made.json()['id']}"
 
@@ -242,7 +242,7 @@ async def test_draft_can_use_another_template(
 
 
 async def test_preview_can_use_a_template(client: httpx.AsyncClient, session: AsyncSession) -> None:
-    template = await saved(client)
+    template = await create_template(client)
     body = await campaign_body(session, template_id=template["id"])
 
     shown = await client.post("/v1/campaigns/preview", json=body)
@@ -252,11 +252,11 @@ async def test_preview_can_use_a_template(client: httpx.AsyncClient, session: As
 
 
 @pytest.mark.parametrize("path", ["/v1/campaigns", "/v1/campaigns/preview"])
-async def test_unknown_template_in_a_campaign_is_named(
+async def test_unknown_template_in_a_campaign_is_reported(
     client: httpx.AsyncClient, session: AsyncSession, path: str
 ) -> None:
-    body = await campaign_body(session, template_id=NOBODY)
-    body["follow_ups"] = [{"after_hours": 24, "template_id": NOBODY}]
+    body = await campaign_body(session, template_id=UNKNOWN_ID)
+    body["follow_ups"] = [{"after_hours": 24, "template_id": UNKNOWN_ID}]
 
     response = await client.post(path, json=body)
 
@@ -266,7 +266,7 @@ async def test_unknown_template_in_a_campaign_is_named(
     ]
 
 
-@pytest.mark.parametrize("content", [{}, {"body": "Hi", "template_id": NOBODY}])
+@pytest.mark.parametrize("content", [{}, {"body": "Hi", "template_id": UNKNOWN_ID}])
 async def test_variant_has_exactly_one_source(
     client: httpx.AsyncClient, session: AsyncSession, content: dict[str, str]
 ) -> None:

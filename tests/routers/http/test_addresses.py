@@ -1,4 +1,4 @@
-"""E-mail addresses that look alike: every spelling of an address is the same user."""
+"""E-mail addresses: equivalent spellings belong to one user; deceptive spellings are refused."""
 
 import httpx
 import pytest
@@ -7,7 +7,7 @@ EMAIL = "ada@firm.example.com"
 PASSWORD = "correct horse battery"  # noqa: S105 - made up
 
 
-async def invited(client: httpx.AsyncClient, email: str) -> httpx.Response:
+async def invite(client: httpx.AsyncClient, email: str) -> httpx.Response:
     return await client.post("/v1/users", json={"email": email, "name": "Ada", "role": "viewer"})
 
 
@@ -23,12 +23,14 @@ async def invited(client: httpx.AsyncClient, email: str) -> httpx.Response:
         "\U0001d41ada@firm.example.com",
     ],
 )
-async def test_another_spelling_is_the_same_user(client: httpx.AsyncClient, same: str) -> None:
-    made = await invited(client, EMAIL)
+async def test_equivalent_spelling_belongs_to_the_same_user(
+    client: httpx.AsyncClient, same: str
+) -> None:
+    made = await invite(client, EMAIL)
     accepted = {"token": made.json()["invitation_token"], "password": PASSWORD}
     await client.post("/v1/auth/invitations/accept", json=accepted)
 
-    again = await invited(client, same)
+    again = await invite(client, same)
     signed_in = await client.post("/v1/auth/token", data={"username": same, "password": PASSWORD})
 
     assert (again.status_code, again.json()["code"]) == (409, "user_exists")
@@ -58,15 +60,15 @@ async def test_another_spelling_is_the_same_user(client: httpx.AsyncClient, same
     ],
 )
 async def test_invalid_address_is_refused(client: httpx.AsyncClient, trick: str) -> None:
-    answer = await invited(client, trick)
+    answer = await invite(client, trick)
 
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "/email"
 
 
-async def test_a_host_with_foreign_letters_is_shown_as_punycode(client: httpx.AsyncClient) -> None:
-    """With a Cyrillic letter it looks like the company's own domain."""
-    answer = await invited(client, "ada@f\u0456rm.example.com")
+async def test_domain_with_foreign_letters_is_shown_as_punycode(client: httpx.AsyncClient) -> None:
+    """A domain with a Cyrillic letter looks like the company's own domain."""
+    answer = await invite(client, "ada@f\u0456rm.example.com")
 
     assert answer.status_code == 201
     assert answer.json()["email"] == "ada@xn--frm-jhd.example.com"
@@ -75,7 +77,7 @@ async def test_a_host_with_foreign_letters_is_shown_as_punycode(client: httpx.As
 @pytest.mark.parametrize(
     "trick", ["a\u200bda@example.com", "ada\u202e@example.com", "ada\u0000@example.com"]
 )
-async def test_a_contacts_address_has_no_hidden_characters(
+async def test_contact_address_with_hidden_characters_is_refused(
     client: httpx.AsyncClient, trick: str
 ) -> None:
     answer = await client.post("/v1/contacts", json={"phone": "6175550142", "email": trick})

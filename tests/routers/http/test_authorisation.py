@@ -6,7 +6,7 @@ from uuid import UUID
 import httpx
 from fastapi import FastAPI
 from tests.conftest import NOW
-from tests.routers.scopes import ASKED, KNOWN, OPEN, USERS
+from tests.routers.scopes import AUTHENTICATED, OPEN, REQUIRED_SCOPES, USERS
 
 from crm_api.domain.identity.api_keys import service as access
 from crm_api.domain.identity.api_keys.models import Scope
@@ -16,7 +16,7 @@ from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
 
 STREAMS = {"GET /v1/events", "GET /v1/campaigns/{campaign_id}/events"}
-"""Streams never end, so only refusals are tested."""
+"""Event streams do not end, so the tests make only requests that are refused."""
 SIGNED_LINKS = {"GET /v1/media/{media_id}"}
 """Operations that also accept a signed link; only callers with neither are refused."""
 FORMS = {"POST /v1/do-not-contact-uploads", "POST /v1/media"}
@@ -31,10 +31,10 @@ def operations(app: FastAPI) -> set[str]:
 
 
 def test_every_operation_has_an_entry(app: FastAPI) -> None:
-    assert operations(app) == set(ASKED)
+    assert operations(app) == set(REQUIRED_SCOPES)
 
 
-def test_the_document_has_the_same_scopes(app: FastAPI) -> None:
+def test_openapi_document_has_the_same_scopes(app: FastAPI) -> None:
     documented = {
         f"{method.upper()} {path}": [
             one["bearer"] for one in operation["security"][:1] if "bearer" in one
@@ -44,12 +44,12 @@ def test_the_document_has_the_same_scopes(app: FastAPI) -> None:
     }
 
     assert documented == {
-        name: [] if asked == OPEN else [[asked.value] if isinstance(asked, Scope) else []]
-        for name, asked in ASKED.items()
+        name: [] if required == OPEN else [[required.value] if isinstance(required, Scope) else []]
+        for name, required in REQUIRED_SCOPES.items()
     }
 
 
-def path_of(name: str) -> tuple[str, str]:
+def method_and_path(name: str) -> tuple[str, str]:
     method, _, path = name.partition(" ")
     for part in path.split("/"):
         if part.startswith("{"):
@@ -60,7 +60,7 @@ def path_of(name: str) -> tuple[str, str]:
 async def _credentials(
     new_uow: Callable[[], UnitOfWork],
 ) -> dict[str, tuple[str, frozenset[Scope], bool]]:
-    """Return by name: the token, its scopes, and whether it belongs to a user."""
+    """Return by caller: the token, its scopes, and whether the token belongs to a user."""
     found: dict[str, tuple[str, frozenset[Scope], bool]] = {}
     async with new_uow() as uow:
         for scope in Scope:
@@ -90,38 +90,38 @@ async def _credentials(
     return found
 
 
-def _may(asked: Scope | str, scopes: frozenset[Scope], *, is_user: bool) -> bool:
-    if asked == USERS:
+def _is_allowed(required: Scope | str, scopes: frozenset[Scope], *, is_user: bool) -> bool:
+    if required == USERS:
         return is_user
-    if asked in {OPEN, KNOWN}:
+    if required in {OPEN, AUTHENTICATED}:
         return True
-    return asked in scopes or Scope.ADMIN in scopes
+    return required in scopes or Scope.ADMIN in scopes
 
 
-async def test_each_operation_accepts_exactly_the_callers_that_it_should(
+async def test_each_operation_accepts_exactly_the_allowed_callers(
     client: httpx.AsyncClient, new_uow: Callable[[], UnitOfWork]
 ) -> None:
     del client.headers["Authorization"]
     credentials = await _credentials(new_uow)
-    wrong: list[str] = []
-    for name, asked in ASKED.items():
-        method, path = path_of(name)
+    mistakes: list[str] = []
+    for name, required in REQUIRED_SCOPES.items():
+        method, path = method_and_path(name)
         takes_json = method in {"POST", "PATCH"} and name not in FORMS
         body: dict[str, str] | None = {} if takes_json else None
-        if asked != OPEN:
+        if required != OPEN:
             without = await client.request(method, path, json=body)
             if without.status_code != 401:
-                wrong.append(f"{name} without credentials: {without.status_code}")
-        if asked == OPEN or name in SIGNED_LINKS | {"POST /v1/auth/sign-out-everywhere"}:
+                mistakes.append(f"{name} without credentials: {without.status_code}")
+        if required == OPEN or name in SIGNED_LINKS | {"POST /v1/auth/sign-out-everywhere"}:
             continue
         for who, (token, scopes, is_user) in credentials.items():
-            may = _may(asked, scopes, is_user=is_user)
-            may = may or (who == UserRole.MARKETER and name in MASKED)
-            if may and name in STREAMS:
+            allowed = _is_allowed(required, scopes, is_user=is_user)
+            allowed = allowed or (who == UserRole.MARKETER and name in MASKED)
+            if allowed and name in STREAMS:
                 continue
             headers = {"Authorization": f"Bearer {token}"}
             answer = await client.request(method, path, json=body, headers=headers)
-            if (answer.status_code not in REFUSED) != may:
-                wrong.append(f"{name} as {who}: {answer.status_code}")
+            if (answer.status_code not in REFUSED) != allowed:
+                mistakes.append(f"{name} as {who}: {answer.status_code}")
 
-    assert wrong == []
+    assert mistakes == []

@@ -12,11 +12,11 @@ from tests.conftest import UNKNOWN_ID
 from crm_api.routers.http.bodies import LARGEST_BODY
 
 SLOW_SECONDS = 5
-"""Far more than a refusal takes, even on a busy machine; a quadratic one takes minutes."""
+"""Far more than a refusal takes, even on a busy machine. A quadratic check takes minutes."""
 AS_JSON = {"content-type": "application/json"}
 
 
-async def posted(
+async def post_json(
     client: httpx.AsyncClient, body: bytes, path: str = "/v1/contacts"
 ) -> httpx.Response:
     return await client.post(path, content=body, headers=AS_JSON)
@@ -34,10 +34,10 @@ def faults(answer: httpx.Response) -> dict[str, str]:
         (b'[{"x": {"y": 1, "\\u0079": 2}}]', '"y"'),
     ],
 )
-async def test_a_name_twice_in_an_object_is_refused(
+async def test_duplicate_name_in_an_object_is_refused(
     client: httpx.AsyncClient, body: bytes, named: str
 ) -> None:
-    answer = await posted(client, body)
+    answer = await post_json(client, body)
 
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed_json")
     assert named in answer.json()["detail"]
@@ -46,7 +46,7 @@ async def test_a_name_twice_in_an_object_is_refused(
 
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity"])
 async def test_nan_and_infinity_are_refused(client: httpx.AsyncClient, number: bytes) -> None:
-    answer = await posted(client, b'{"phone": "6175550142", "attributes": {"a": %b}}' % number)
+    answer = await post_json(client, b'{"phone": "6175550142", "attributes": {"a": %b}}' % number)
 
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed_json")
 
@@ -62,24 +62,24 @@ async def test_nan_and_infinity_are_refused(client: httpx.AsyncClient, number: b
         b"-1E+999",
     ],
 )
-async def test_a_number_that_loses_digits_is_refused(
+async def test_number_outside_the_exact_range_is_refused(
     client: httpx.AsyncClient, number: bytes
 ) -> None:
     body = b'{"phone": "6175550142", "attributes": {"a": [{"b/c": %b}]}}' % number
 
-    answer = await posted(client, body)
+    answer = await post_json(client, body)
 
     assert answer.status_code == 422
     assert faults(answer) == {"/attributes/a/0/b~1c": "number_out_of_range"}
 
 
-async def test_the_largest_numbers_come_back_as_they_were(client: httpx.AsyncClient) -> None:
+async def test_largest_exact_numbers_are_returned_unchanged(client: httpx.AsyncClient) -> None:
     body = (
         b'{"phone": "6175550142", "attributes": '
         b'{"a": 9007199254740991, "b": -9007199254740991, "c": "9007199254740993"}}'
     )
 
-    answer = await posted(client, body)
+    answer = await post_json(client, body)
 
     assert answer.status_code == 201
     assert answer.json()["attributes"] == {
@@ -91,14 +91,14 @@ async def test_the_largest_numbers_come_back_as_they_were(client: httpx.AsyncCli
 
 @pytest.mark.parametrize("levels", [65, 900, 5_000, 500_000])
 @pytest.mark.parametrize("bracket", [b"[", b'{"a":'])
-async def test_too_deep_json_is_refused(
+async def test_too_deeply_nested_json_is_refused(
     client: httpx.AsyncClient, levels: int, bracket: bytes
 ) -> None:
     closing = b"]" if bracket == b"[" else b"}"
     body = bracket * levels + b"1" + closing * levels
     begun = time.perf_counter()
 
-    answer = await posted(client, body[:LARGEST_BODY])
+    answer = await post_json(client, body[:LARGEST_BODY])
 
     assert answer.status_code in ({422} if len(body) <= LARGEST_BODY else {400, 422})
     if answer.status_code == 422:
@@ -106,28 +106,30 @@ async def test_too_deep_json_is_refused(
     assert time.perf_counter() - begun < SLOW_SECONDS
 
 
-async def test_depth_within_the_limit_is_for_the_schema_to_judge(client: httpx.AsyncClient) -> None:
-    answer = await posted(client, b"[" * 64 + b"]" * 64)
+async def test_nesting_within_the_limit_is_checked_by_the_schema(client: httpx.AsyncClient) -> None:
+    answer = await post_json(client, b"[" * 64 + b"]" * 64)
 
     assert answer.json()["code"] == "validation_failed"
     assert "too_deep" not in faults(answer).values()
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1"])
-async def test_json_is_utf_8(client: httpx.AsyncClient, encoding: str) -> None:
+async def test_json_in_another_encoding_is_refused(
+    client: httpx.AsyncClient, encoding: str
+) -> None:
     body = '{"phone": "6175550142", "first_name": "Zoë"}'.encode(encoding)
 
-    assert (await posted(client, body)).status_code == 400
+    assert (await post_json(client, body)).status_code == 400
 
 
-async def test_half_a_surrogate_pair_is_refused(client: httpx.AsyncClient) -> None:
+async def test_lone_surrogate_is_refused(client: httpx.AsyncClient) -> None:
     for text in (b'"first_name": "\\ud83d"', b'"attributes": {"a": "\\ud83d"}'):
-        answer = await posted(client, b'{"phone": "6175550142", %b}' % text)
+        answer = await post_json(client, b'{"phone": "6175550142", %b}' % text)
         assert answer.status_code == 422, answer.text
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/xml", "text/json", "", "nonsense"])
-async def test_a_body_of_another_kind_is_415(client: httpx.AsyncClient, kind: str) -> None:
+async def test_body_of_another_media_type_is_415(client: httpx.AsyncClient, kind: str) -> None:
     headers = {"content-type": kind} if kind else {}
 
     answer = await client.post("/v1/contacts", content=b'{"phone": "6175550142"}', headers=headers)
@@ -139,7 +141,7 @@ async def test_a_body_of_another_kind_is_415(client: httpx.AsyncClient, kind: st
 @pytest.mark.parametrize(
     "kind", ["application/json; charset=utf-8", "Application/JSON", "application/merge-patch+json"]
 )
-async def test_several_media_types_are_json(client: httpx.AsyncClient, kind: str) -> None:
+async def test_every_json_media_type_is_accepted(client: httpx.AsyncClient, kind: str) -> None:
     answer = await client.post(
         "/v1/contacts", content=b'{"phone": "6175550142"}', headers={"content-type": kind}
     )
@@ -147,8 +149,8 @@ async def test_several_media_types_are_json(client: httpx.AsyncClient, kind: str
     assert answer.status_code == 201
 
 
-async def test_json_where_a_form_is_read_is_415(client: httpx.AsyncClient) -> None:
-    answer = await posted(
+async def test_json_body_for_a_form_is_415(client: httpx.AsyncClient) -> None:
+    answer = await post_json(
         client, b'{"username": "a@firm.example.com"}', "/v1/do-not-contact-uploads"
     )
 
@@ -165,7 +167,7 @@ async def _chunks(total: int) -> AsyncIterator[bytes]:
 @pytest.mark.parametrize(
     "path", ["/v1/contacts", "/v1/imports", f"/v1/campaigns/{UNKNOWN_ID}/preview"]
 )
-async def test_a_large_body_is_413_even_without_a_content_length(
+async def test_large_body_without_a_content_length_is_413(
     client: httpx.AsyncClient, path: str
 ) -> None:
     answer = await client.post(path, content=_chunks(LARGEST_BODY), headers=AS_JSON)
@@ -175,9 +177,7 @@ async def test_a_large_body_is_413_even_without_a_content_length(
 
 
 @pytest.mark.parametrize("length", ["1048577", "9" * 15, "9" * 5_000])
-async def test_a_length_that_is_too_large_is_413_unread(
-    client: httpx.AsyncClient, length: str
-) -> None:
+async def test_too_large_content_length_is_413(client: httpx.AsyncClient, length: str) -> None:
     answer = await client.post(
         "/v1/contacts", content=b"{}", headers=AS_JSON | {"content-length": length}
     )
@@ -185,7 +185,7 @@ async def test_a_length_that_is_too_large_is_413_unread(
     assert answer.status_code == 413
 
 
-async def test_a_long_list_of_numbers_may_be_uploaded(client: httpx.AsyncClient) -> None:
+async def test_uploaded_file_may_be_larger_than_a_json_body(client: httpx.AsyncClient) -> None:
     file = b"phone\n" + b"+16175550142\n" * 100_000
 
     answer = await client.post(
@@ -212,7 +212,7 @@ async def test_a_long_list_of_numbers_may_be_uploaded(client: httpx.AsyncClient)
         (f"/v1/imports/{UNKNOWN_ID}/errors", "text/csv", 404),
     ],
 )
-async def test_an_answer_that_the_client_does_not_accept_is_406(
+async def test_response_type_that_the_client_does_not_accept_is_406(
     client: httpx.AsyncClient, path: str, accept: str, status: int
 ) -> None:
     answer = await client.get(path, headers={"accept": accept})
@@ -222,7 +222,7 @@ async def test_an_answer_that_the_client_does_not_accept_is_406(
         assert answer.json()["code"] == "not_acceptable"
 
 
-async def test_a_request_with_an_unacceptable_answer_changes_nothing(
+async def test_request_refused_with_406_changes_nothing(
     client: httpx.AsyncClient,
 ) -> None:
     refused = await client.post(
@@ -233,32 +233,36 @@ async def test_a_request_with_an_unacceptable_answer_changes_nothing(
     assert (await client.get("/v1/contacts")).json()["data"] == []
 
 
-async def test_only_the_first_of_many_faults_are_reported(client: httpx.AsyncClient) -> None:
+async def test_at_most_100_faults_are_reported(client: httpx.AsyncClient) -> None:
     answer = await client.post("/v1/contacts", json={"phone": "6175550142", "tags": [1] * 500})
 
     assert answer.json()["detail"].startswith("The request has 500 invalid value(s).")
     assert len(answer.json()["errors"]) == 100
 
 
-def _lists(schema: dict[str, Any], schemas: dict[str, Any], *, depth: int = 0) -> list[list[str]]:
-    """Yield the path to every array in a body."""
+def _array_paths(
+    schema: dict[str, Any], schemas: dict[str, Any], *, depth: int = 0
+) -> list[list[str]]:
+    """Return the path to every array in a body."""
     if "$ref" in schema:
         schema = schemas[schema["$ref"].rpartition("/")[2]]
     found: list[list[str]] = [[]] if schema.get("type") == "array" else []
     for branch in ("anyOf", "oneOf", "allOf"):
         for inner in schema.get(branch, ()):
-            found += _lists(inner, schemas, depth=depth) if depth < 3 else []
+            found += _array_paths(inner, schemas, depth=depth) if depth < 3 else []
     for name, inner in schema.get("properties", {}).items():
         found += (
-            [[name, *way] for way in _lists(inner, schemas, depth=depth + 1)] if depth < 3 else []
+            [[name, *way] for way in _array_paths(inner, schemas, depth=depth + 1)]
+            if depth < 3
+            else []
         )
     return found
 
 
-async def test_ten_thousand_of_anything_is_answered_quickly(
+async def test_array_of_ten_thousand_items_is_refused_quickly(
     app: FastAPI, client: httpx.AsyncClient
 ) -> None:
-    """Tests every array in every body of the document: a long one is refused quickly."""
+    """Send a long array for every array in every body of the document."""
     document = app.openapi()
     schemas = document["components"]["schemas"]
     tried, wrong = 0, []
@@ -266,7 +270,7 @@ async def test_ten_thousand_of_anything_is_answered_quickly(
         for method, operation in operations.items():
             content = operation.get("requestBody", {}).get("content", {})
             schema = content.get("application/json", {}).get("schema", {})
-            for way in _lists(schema, schemas):
+            for way in _array_paths(schema, schemas):
                 body: Any = [UNKNOWN_ID] * 10_000
                 for name in reversed(way):
                     body = {name: body}
@@ -286,7 +290,7 @@ async def test_ten_thousand_of_anything_is_answered_quickly(
 async def test_a_boolean_is_only_true_or_false(
     app: FastAPI, client: httpx.AsyncClient, value: object
 ) -> None:
-    """Tests every boolean in every body of the document."""
+    """Send a wrong value for every boolean in every body of the document."""
     document = app.openapi()
     schemas = document["components"]["schemas"]
     tried, wrong = 0, []

@@ -1,4 +1,4 @@
-"""The console is served with its policy; the addresses of the API keep their problems."""
+"""The console is served with its security policy. Unknown addresses of the API return problems."""
 
 import re
 
@@ -10,15 +10,13 @@ from crm_api.routers.http.console_pages import PAGES
 
 
 @pytest.fixture(autouse=True)
-def _as_a_browser(client: httpx.AsyncClient) -> None:
+def _send_browser_headers(client: httpx.AsyncClient) -> None:
     client.headers["Accept"] = BROWSER
     client.headers.pop("Authorization", None)
 
 
 @pytest.mark.parametrize("path", [path.replace("{id}", "1") for path in PAGES])
-async def test_every_address_of_the_console_has_its_page(
-    client: httpx.AsyncClient, path: str
-) -> None:
+async def test_every_console_address_returns_the_page(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.get(path, params={"status": "any"})
 
     assert answer.status_code == 200
@@ -29,11 +27,11 @@ async def test_every_address_of_the_console_has_its_page(
     assert "unsafe" not in policy
 
 
-async def test_page_says_whether_it_is_the_sandbox(client: httpx.AsyncClient) -> None:
+async def test_page_of_a_sandbox_is_marked_as_sandbox(client: httpx.AsyncClient) -> None:
     assert 'data-sandbox="true"' in (await client.get("/contacts")).text
 
 
-async def test_assets_may_be_kept_for_ever_and_are_sent_compressed(
+async def test_assets_are_immutable_and_compressed(
     client: httpx.AsyncClient,
 ) -> None:
     page = await client.get("/contacts")
@@ -50,7 +48,7 @@ async def test_assets_may_be_kept_for_ever_and_are_sent_compressed(
     assert answer.headers["content-type"].startswith("text/javascript")
 
 
-async def test_page_that_the_browser_has_is_not_sent_again(client: httpx.AsyncClient) -> None:
+async def test_page_in_the_browser_cache_is_not_sent_again(client: httpx.AsyncClient) -> None:
     first = await client.get("/contacts")
 
     again = await client.get("/campaigns", headers={"If-None-Match": first.headers["etag"]})
@@ -58,7 +56,7 @@ async def test_page_that_the_browser_has_is_not_sent_again(client: httpx.AsyncCl
     assert (again.status_code, again.content) == (304, b"")
 
 
-async def test_unknown_address_has_the_page_of_the_console_and_404(
+async def test_unknown_address_returns_the_console_page_with_404(
     client: httpx.AsyncClient,
 ) -> None:
     answer = await client.get("/no/such/page")
@@ -71,7 +69,7 @@ async def test_unknown_address_has_the_page_of_the_console_and_404(
     "path",
     ["/v1/nothing", "/docs/other.js", "/assets/none.js", "/webhooks/other"],
 )
-async def test_addresses_of_the_api_and_of_files_keep_problems(
+async def test_unknown_addresses_of_the_api_and_of_files_return_no_page(
     client: httpx.AsyncClient, path: str
 ) -> None:
     answer = await client.get(path)
@@ -81,7 +79,7 @@ async def test_addresses_of_the_api_and_of_files_keep_problems(
 
 
 @pytest.mark.parametrize(("method", "accept"), [("GET", "*/*"), ("POST", BROWSER)])
-async def test_program_at_an_unknown_address_gets_a_problem(
+async def test_unknown_address_returns_a_problem_to_a_program(
     client: httpx.AsyncClient, method: str, accept: str
 ) -> None:
     answer = await client.request(method, "/no/such/page", headers={"Accept": accept})

@@ -18,7 +18,7 @@ from crm_api.domain.outbound.webhook_endpoints.models import WebhookEndpoint
 from crm_api.domain.people.models.lists import Segment
 from crm_api.platform.ids import new_id
 
-FOREIGN = Cursors("a list that there is not").write(NOW, new_id())
+FOREIGN = Cursors("a list that does not exist").write(NOW, new_id())
 
 
 async def list_paths(client: httpx.AsyncClient) -> list[str]:
@@ -36,7 +36,7 @@ async def list_paths(client: httpx.AsyncClient) -> list[str]:
 
 
 async def path_ids(session: AsyncSession) -> dict[str, Any]:
-    """Return an id for each path parameter of the lists; a new list may need one more."""
+    """Return an id for each path parameter of the lists. A new list may need another id."""
     contact = await make_contact(session)
     line = await make_line(session)
     contact_list = await make_list(session, contacts=[contact])
@@ -71,7 +71,7 @@ async def path_ids(session: AsyncSession) -> dict[str, Any]:
     }
 
 
-async def test_every_list_refuses_the_cursor_of_another(
+async def test_every_list_refuses_the_cursor_of_another_list(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     await active(client, role="owner")
@@ -101,7 +101,7 @@ async def test_every_list_refuses_the_cursor_of_another(
         {"tag": "vip", "opted_out": "false"},
     ],
 )
-async def test_cursor_of_contacts_under_another_filter_is_refused(
+async def test_cursor_of_contacts_with_another_filter_is_refused(
     client: httpx.AsyncClient, session: AsyncSession, parameters: dict[str, str]
 ) -> None:
     for number in range(3):
@@ -137,15 +137,15 @@ async def test_cursor_of_another_contact_list_is_refused(
 
 FORGERIES: dict[str, Callable[[list[Any]], Any]] = {
     "no id": lambda parts: [*parts[:2], "nothing"],
-    "a number for an id": lambda parts: [*parts[:2], 7],
+    "a number as id": lambda parts: [*parts[:2], 7],
     "no time": lambda parts: [parts[0], "yesterday", parts[2]],
     "a time outside the calendar": lambda parts: [parts[0], "0001-01-01T00:00:00+14:00", parts[2]],
     "NUL": lambda parts: [parts[0], "2026\x00", parts[2]],
     "another digest": lambda parts: ["0" * 12, *parts[1:]],
     "no digest": lambda parts: [None, *parts[1:]],
-    "one part more": lambda parts: [*parts, 1],
+    "an additional part": lambda parts: [*parts, 1],
     "another shape": lambda parts: {"id": parts[2]},
-    "very deep": lambda parts: [parts[0], parts[1], json.loads("[" * 400 + "]" * 400)],
+    "deep nesting": lambda parts: [parts[0], parts[1], json.loads("[" * 400 + "]" * 400)],
 }
 
 

@@ -28,8 +28,8 @@ from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWorkFactory
 
 HOURS = timedelta(hours=2)
-OTHER = number(1)
-WHY = {"reason": "by phone"}
+OTHER_NUMBER = number(1)
+REASON = {"reason": "by phone"}
 CAMPAIGN = {
     "name": "Winter check",
     "line_id": "{line}",
@@ -37,13 +37,13 @@ CAMPAIGN = {
     "variants": [{"name": "A", "body": "Hi", "weight": 100}],
 }
 CALLS = [
-    ("POST", "/v1/contacts/{id}/opt-out", WHY),
-    ("POST", "/v1/contacts/{id}/opt-in", WHY),
+    ("POST", "/v1/contacts/{id}/opt-out", REASON),
+    ("POST", "/v1/contacts/{id}/opt-in", REASON),
     ("POST", "/v1/contacts/{id}/flags", {"flag": "opted_out"}),
     ("POST", "/v1/contacts/{id}/flags", {"flag": "opt_out_hold"}),
     ("POST", "/v1/contacts/{id}/flags", {"flag": "do_not_contact"}),
-    ("POST", "/v1/contacts/opt-out", {**WHY, "phones": [PERSON]}),
-    ("POST", "/v1/contacts/{id}/erase", WHY),
+    ("POST", "/v1/contacts/opt-out", {**REASON, "phones": [PERSON]}),
+    ("POST", "/v1/contacts/{id}/erase", REASON),
     ("POST", "/v1/campaigns", CAMPAIGN),
     ("PATCH", "/v1/campaigns/{draft}", {"name": "Spring check"}),
     ("POST", "/v1/campaigns/{draft}/start", {}),
@@ -56,7 +56,7 @@ CALLS = [
     ("POST", "/v1/lines", {"phone_number_id": "PN9", "number": number(9), "name": "Second"}),
     ("PATCH", "/v1/lines/{line}", {"daily_limit": 20}),
     ("POST", "/v1/lines/{line}/unblock", {}),
-    ("PATCH", "/v1/settings", {"test_numbers": [OTHER]}),
+    ("PATCH", "/v1/settings", {"test_numbers": [OTHER_NUMBER]}),
     ("POST", "/v1/reconciliation-runs", {}),
 ]
 DATES = """
@@ -85,7 +85,7 @@ DATES = """
 
 @contextmanager
 def host_clock(error: timedelta) -> Iterator[None]:
-    """Make the clock of this host wrong."""
+    """Move the clock of this host by `error` while the block runs."""
     clock.move(error)
     try:
         yield
@@ -98,12 +98,12 @@ async def dates(session: AsyncSession) -> set[datetime]:
     return {at for at in found.scalars() if at is not None}
 
 
-async def things(session: AsyncSession) -> dict[str, Any]:
+async def make_rows(session: AsyncSession) -> dict[str, Any]:
     """Create a contact, a line, campaigns in some states, and a recipient with a parked attempt."""
     contact = await make_contact(session, phone=PERSON)
     blocked: dict[str, Any] = {"status": "blocked", "blocked_reason": "no_credits"}
     line = await make_line(session, phone_number_id=PROVIDER_LINE, line_number=number(7), **blocked)
-    sender = await make_line(session, phone_number_id="PN8", line_number=OTHER)
+    sender = await make_line(session, phone_number_id="PN8", line_number=OTHER_NUMBER)
     await make_line(session, phone_number_id="PN7", line_number=OWN_NUMBER)
     made: dict[str, Any] = {"id": contact.id, "line": line.id}
     for status in ("draft", "running", "paused"):
@@ -119,7 +119,7 @@ async def things(session: AsyncSession) -> dict[str, Any]:
             member = await make_member(
                 session, campaign=campaign, contact=contact, status="unknown"
             )
-            text_row = Activity(
+            message = Activity(
                 kind="message",
                 direction="outgoing",
                 origin="campaign",
@@ -131,14 +131,14 @@ async def things(session: AsyncSession) -> dict[str, Any]:
                 created_at=NOW,
                 updated_at=NOW,
             )
-            session.add(text_row)
+            session.add(message)
             await session.flush()
             session.add(
                 SendAttempt(
                     membership_id=member.id,
                     campaign_id=campaign.id,
                     line_id=sender.id,
-                    activity_id=text_row.id,
+                    activity_id=message.id,
                     phone=PERSON,
                     body="Hi",
                     status="parked",
@@ -151,14 +151,14 @@ async def things(session: AsyncSession) -> dict[str, Any]:
     return made
 
 
-def filled(value: Any, made: dict[str, Any]) -> Any:
-    """Fill the ids into a path or body."""
+def fill_ids(value: Any, made: dict[str, Any]) -> Any:
+    """Replace the placeholders of a path or body by ids."""
     if isinstance(value, str):
         return value.format_map(made) if "{" in value else value
     if isinstance(value, list):
-        return [filled(one, made) for one in value]
+        return [fill_ids(one, made) for one in value]
     if isinstance(value, dict):
-        return {name: filled(one, made) for name, one in value.items()}
+        return {name: fill_ids(one, made) for name, one in value.items()}
     return value
 
 
@@ -173,7 +173,7 @@ async def test_decision_is_dated_by_the_database(
     path: str,
     body: dict[str, Any],
 ) -> None:
-    made = await things(session)
+    made = await make_rows(session)
     if path.endswith("/erase"):
         await session.execute(text("UPDATE send_attempt SET status = 'sent', accepted_at = now()"))
         await session.commit()
@@ -181,7 +181,7 @@ async def test_decision_is_dated_by_the_database(
     begun = datetime.now(UTC)
 
     with host_clock(error):
-        answer = await client.request(method, filled(path, made), json=filled(body, made))
+        answer = await client.request(method, fill_ids(path, made), json=fill_ids(body, made))
 
     assert answer.status_code < 300, answer.text
     found = await dates(session) - before
@@ -211,8 +211,8 @@ async def test_merge_is_dated_by_the_database(
     client: httpx.AsyncClient, session: AsyncSession, error: timedelta
 ) -> None:
     ada = await make_contact(session, phone=PERSON)
-    twin = await make_contact(session, phone=OTHER)
-    await client.post(f"/v1/contacts/{twin.id}/opt-out", json=WHY)
+    twin = await make_contact(session, phone=OTHER_NUMBER)
+    await client.post(f"/v1/contacts/{twin.id}/opt-out", json=REASON)
     begun = datetime.now(UTC)
 
     with host_clock(error):
@@ -226,51 +226,51 @@ async def test_merge_is_dated_by_the_database(
     assert begun <= shared_at <= datetime.now(UTC)
 
 
-async def say(session: AsyncSession, new_uow: UnitOfWorkFactory, words: str) -> None:
+async def receive_message(session: AsyncSession, new_uow: UnitOfWorkFactory, words: str) -> None:
     """Receive a message now, and apply it."""
-    said_at = datetime.now(UTC)
-    payload = incoming(words, message_id=f"AC {words}", createdAt=said_at.isoformat())
-    await store(session, payload, now=said_at)
+    received_at = datetime.now(UTC)
+    payload = incoming(words, message_id=f"AC {words}", createdAt=received_at.isoformat())
+    await store(session, payload, now=received_at)
     async with new_uow() as uow:
         now = await uow.database_now()
         await webhooks.apply_batch(uow, limit=10, now=now, reception=RECEPTION)
 
 
 @pytest.mark.parametrize("error", [-HOURS, HOURS], ids=["slow", "fast"])
-async def test_stop_counts_after_an_opt_in_by_a_host_whose_clock_is_wrong(
+async def test_stop_after_an_opt_in_by_a_host_with_a_wrong_clock_counts(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory, error: timedelta
 ) -> None:
     await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
     contact = await make_contact(session, phone=PERSON)
     with host_clock(error):
-        await client.post(f"/v1/contacts/{contact.id}/opt-in", json=WHY)
+        await client.post(f"/v1/contacts/{contact.id}/opt-in", json=REASON)
 
-    await say(session, new_uow, "STOP")
+    await receive_message(session, new_uow, "STOP")
 
     assert await flags(session) == ["opted_out"]
 
 
 @pytest.mark.parametrize("error", [-HOURS, HOURS], ids=["slow", "fast"])
-async def test_opt_out_counts_after_a_start_by_a_host_whose_clock_is_wrong(
+async def test_opt_out_after_a_start_by_a_host_with_a_wrong_clock_counts(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory, error: timedelta
 ) -> None:
     await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
     contact = await make_contact(session, phone=PERSON)
-    await say(session, new_uow, "START")
+    await receive_message(session, new_uow, "START")
 
     with host_clock(error):
-        await client.post(f"/v1/contacts/{contact.id}/opt-out", json=WHY)
+        await client.post(f"/v1/contacts/{contact.id}/opt-out", json=REASON)
 
     assert await flags(session) == ["opted_out"]
 
 
 @pytest.mark.parametrize("error", [-HOURS, HOURS], ids=["slow", "fast"])
-async def test_flag_removed_by_a_host_with_a_wrong_clock_is_removed(
+async def test_host_with_a_wrong_clock_can_remove_a_flag(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory, error: timedelta
 ) -> None:
     await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
     contact = await make_contact(session, phone=PERSON)
-    await say(session, new_uow, "STOP")
+    await receive_message(session, new_uow, "STOP")
 
     with host_clock(error):
         await client.delete(f"/v1/contacts/{contact.id}/flags/opted_out")

@@ -1,4 +1,4 @@
-"""A deprecated operation is marked in the document and in every answer; others are not."""
+"""A deprecated operation is marked in the document and in every response. Others are not marked."""
 
 from collections.abc import AsyncIterator
 from datetime import date
@@ -12,14 +12,14 @@ from fastapi.routing import APIRoute
 from crm_api.routers.http import deprecation, problems
 from crm_api.routers.http.deprecation import deprecated
 
-GOES = deprecated(since=date(2027, 1, 1), sunset=date(2027, 7, 1), instead="/v1/people/{id}")
+DEPRECATED = deprecated(since=date(2027, 1, 1), sunset=date(2027, 7, 1), instead="/v1/people/{id}")
 
 
 @pytest.fixture
-def old() -> FastAPI:
+def deprecated_app() -> FastAPI:
     router = APIRouter()
 
-    @router.get("/v1/persons/{person_id}", **GOES)
+    @router.get("/v1/persons/{person_id}", **DEPRECATED)
     async def get_person(person_id: int) -> int:
         return person_id
 
@@ -35,17 +35,17 @@ def old() -> FastAPI:
 
 
 @pytest_asyncio.fixture
-async def caller(old: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app=old)
+async def deprecated_client(deprecated_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=deprecated_app)
     async with httpx.AsyncClient(transport=transport, base_url="http://crm.test") as client:
         yield client
 
 
 @pytest.mark.parametrize(("path", "status"), [("/v1/persons/7", 200), ("/v1/persons/x", 422)])
-async def test_every_answer_has_the_headers(
-    caller: httpx.AsyncClient, path: str, status: int
+async def test_every_response_has_the_deprecation_headers(
+    deprecated_client: httpx.AsyncClient, path: str, status: int
 ) -> None:
-    answer = await caller.get(path)
+    answer = await deprecated_client.get(path)
 
     assert answer.status_code == status
     assert answer.headers["deprecation"] == "@1798761600"
@@ -56,33 +56,37 @@ async def test_every_answer_has_the_headers(
     ]
 
 
-async def test_another_method_of_the_path_has_no_headers(caller: httpx.AsyncClient) -> None:
-    answer = await caller.delete("/v1/persons/7")
+async def test_another_method_of_the_path_has_no_deprecation_headers(
+    deprecated_client: httpx.AsyncClient,
+) -> None:
+    answer = await deprecated_client.delete("/v1/persons/7")
 
     assert not {"deprecation", "sunset", "link"} & set(answer.headers)
 
 
-def test_the_document_shows_it(old: FastAPI) -> None:
-    known = old.openapi()["paths"]["/v1/persons/{person_id}"]
+def test_openapi_document_marks_the_deprecated_operation(deprecated_app: FastAPI) -> None:
+    known = deprecated_app.openapi()["paths"]["/v1/persons/{person_id}"]
 
     assert known["get"]["deprecated"] is True
     assert known["get"]["x-sunset"] == "2027-07-01"
     assert "deprecated" not in known["delete"]
 
 
-def test_it_cannot_be_removed_too_soon() -> None:
+def test_sunset_within_180_days_is_refused() -> None:
     with pytest.raises(ValueError, match="180 days"):
         deprecated(since=date(2027, 1, 1), sunset=date(2027, 6, 1), instead="/v1/people")
 
 
-async def test_without_deprecated_operations_nothing_is_added(client: httpx.AsyncClient) -> None:
+async def test_operation_that_is_not_deprecated_has_no_deprecation_header(
+    client: httpx.AsyncClient,
+) -> None:
     answer = await client.get("/v1/contacts")
 
     assert "deprecation" not in answer.headers
 
 
 def test_every_deprecated_operation_in_the_document_has_its_dates(app: FastAPI) -> None:
-    """An operation that is only marked `deprecated=True` would have no headers."""
+    """An operation that has only `deprecated=True` would send no headers."""
     for known in app.openapi()["paths"].values():
         for operation in known.values():
             if operation.get("deprecated"):

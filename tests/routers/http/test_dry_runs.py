@@ -1,4 +1,4 @@
-"""Dry runs: their answers, no changes, and what their tokens are bound to."""
+"""Dry runs: their responses, no changes, and what their tokens are bound to."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -79,7 +79,7 @@ async def cases(session: AsyncSession, people: list[Contact]) -> list[Case]:
 
 
 @pytest.mark.parametrize("position", range(6))
-async def test_dry_run_only_counts_and_its_token_makes_the_call(
+async def test_dry_run_only_counts_and_its_token_allows_the_call(
     client: httpx.AsyncClient,
     session: AsyncSession,
     people: list[Contact],
@@ -101,7 +101,7 @@ async def test_dry_run_only_counts_and_its_token_makes_the_call(
     assert await rows(session) != before
 
 
-async def test_import_undo(
+async def test_undo_of_an_import_has_a_dry_run(
     client: httpx.AsyncClient, session: AsyncSession, people: list[Contact]
 ) -> None:
     import_id = await session.scalar(

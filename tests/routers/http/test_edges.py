@@ -1,4 +1,4 @@
-"""What every request gets: an id, a size limit, a clear error, and no internals."""
+"""Every request has an id and a size limit. Errors are clear and show no internals."""
 
 from collections.abc import Awaitable, Callable
 
@@ -14,7 +14,7 @@ KeyWith = Callable[..., Awaitable[dict[str, str]]]
 LARGE = b'{"phone": "' + b"1" * 1024 * 1024 + b'"}'
 
 
-async def test_bug_is_answered_with_the_request_id_and_nothing_else(
+async def test_unhandled_error_returns_the_request_id_and_no_internals(
     app: FastAPI, client: httpx.AsyncClient
 ) -> None:
     @app.get("/broken")
@@ -30,7 +30,7 @@ async def test_bug_is_answered_with_the_request_id_and_nothing_else(
 
 
 @pytest.mark.parametrize("path", ["/v1/contacts", "/nowhere", "/healthz"])
-async def test_every_answer_has_a_request_id(client: httpx.AsyncClient, path: str) -> None:
+async def test_every_response_has_a_request_id(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.get(path)
 
     assert answer.headers["X-Request-ID"]
@@ -42,7 +42,7 @@ async def test_harmful_request_id_is_replaced(client: httpx.AsyncClient) -> None
     assert answer.headers["X-Request-ID"] != "a b\tc"
 
 
-async def test_large_body_is_refused_unread(client: httpx.AsyncClient) -> None:
+async def test_large_body_is_413(client: httpx.AsyncClient) -> None:
     answer = await client.post(
         "/v1/contacts", content=LARGE, headers={"content-type": "application/json"}
     )
@@ -53,7 +53,7 @@ async def test_large_body_is_refused_unread(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("body", [b"{", b'{"phone": "\xff"}'])
-async def test_broken_json_is_400(client: httpx.AsyncClient, body: bytes) -> None:
+async def test_malformed_json_is_400(client: httpx.AsyncClient, body: bytes) -> None:
     answer = await client.post(
         "/v1/contacts", content=body, headers={"content-type": "application/json"}
     )
@@ -128,7 +128,7 @@ async def test_explain_names_the_rule_that_stops_the_message(
 
 
 @pytest.mark.parametrize("count", ["0", "0.5", "1732549200", "-1", "1e9", "20261125"])
-async def test_a_bare_number_is_not_an_instant(client: httpx.AsyncClient, count: str) -> None:
+async def test_number_is_refused_as_an_instant(client: httpx.AsyncClient, count: str) -> None:
     for where in ("contacts?created_after", "webhook-events?received_after", "compliance-rules?on"):
         answer = await client.get(f"/v1/{where}={count}")
         assert (where, answer.status_code) == (where, 422)
@@ -138,8 +138,10 @@ async def test_a_bare_number_is_not_an_instant(client: httpx.AsyncClient, count:
 @pytest.mark.parametrize(
     "header", ["X-Request-ID", "Idempotency-Key", "If-None-Match", "Origin", "Accept"]
 )
-async def test_input_never_becomes_a_header(client: httpx.AsyncClient, header: str) -> None:
-    """A server refuses line ends in headers; this tests that the application does not send any."""
+async def test_input_never_becomes_a_response_header(
+    client: httpx.AsyncClient, header: str
+) -> None:
+    """The server refuses line ends in headers. The application must not even send them."""
     answer = await client.post(
         "/v1/lists", json={"name": "a\r\nX-Evil: 1"}, headers={header: "a\r\nX-Evil: 1"}
     )

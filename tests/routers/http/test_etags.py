@@ -12,14 +12,14 @@ from crm_api.domain.identity.api_keys.models import Scope
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 
 
-async def person(client: httpx.AsyncClient) -> str:
+async def create_contact(client: httpx.AsyncClient) -> str:
     made = await client.post("/v1/contacts", json={"phone": "617-555-0142", "first_name": "Ada"})
     assert made.status_code == 201, made.text
     return f"/v1/contacts/{made.json()['id']}"
 
 
 async def test_an_unchanged_resource_is_not_sent_again(client: httpx.AsyncClient) -> None:
-    path = await person(client)
+    path = await create_contact(client)
     seen = await client.get(path)
 
     again = await client.get(path, headers={"If-None-Match": seen.headers["etag"]})
@@ -30,10 +30,10 @@ async def test_an_unchanged_resource_is_not_sent_again(client: httpx.AsyncClient
 
 
 @pytest.mark.parametrize("condition", ["{}", "W/{}", '"other", {}', "*"])
-async def test_every_form_of_the_condition_is_read(
+async def test_every_form_of_if_none_match_is_accepted(
     client: httpx.AsyncClient, condition: str
 ) -> None:
-    path = await person(client)
+    path = await create_contact(client)
     tag = (await client.get(path)).headers["etag"]
 
     again = await client.get(path, headers={"If-None-Match": condition.format(tag)})
@@ -41,8 +41,8 @@ async def test_every_form_of_the_condition_is_read(
     assert again.status_code == 304
 
 
-async def test_a_changed_resource_is_sent(client: httpx.AsyncClient) -> None:
-    path = await person(client)
+async def test_changed_resource_is_sent_again(client: httpx.AsyncClient) -> None:
+    path = await create_contact(client)
     tag = (await client.get(path)).headers["etag"]
     changed = await client.patch(path, json={"first_name": "Bea"})
 
@@ -52,22 +52,20 @@ async def test_a_changed_resource_is_sent(client: httpx.AsyncClient) -> None:
     assert again.headers["etag"] == changed.headers["etag"] != tag
 
 
-async def test_a_change_of_the_seen_version_is_made(client: httpx.AsyncClient) -> None:
-    path = await person(client)
+async def test_change_of_the_current_version_is_applied(client: httpx.AsyncClient) -> None:
+    path = await create_contact(client)
     tag = (await client.get(path)).headers["etag"]
 
     changed = await client.patch(path, json={"first_name": "Bea"}, headers={"If-Match": tag})
-    gone = await client.delete(path, headers={"If-Match": changed.headers["etag"]})
+    deleted = await client.delete(path, headers={"If-Match": changed.headers["etag"]})
 
     assert changed.json()["first_name"] == "Bea"
-    assert gone.status_code == 204
+    assert deleted.status_code == 204
 
 
 @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
-async def test_a_change_of_an_unseen_version_is_refused(
-    client: httpx.AsyncClient, method: str
-) -> None:
-    path = await person(client)
+async def test_change_of_an_old_version_is_refused(client: httpx.AsyncClient, method: str) -> None:
+    path = await create_contact(client)
     tag = (await client.get(path)).headers["etag"]
     await client.patch(path, json={"first_name": "Bea"})
 
@@ -80,10 +78,10 @@ async def test_a_change_of_an_unseen_version_is_refused(
     assert (await client.get(path)).json()["first_name"] == "Bea"
 
 
-async def test_of_two_changes_of_the_same_version_one_is_made(
+async def test_only_one_of_concurrent_changes_of_a_version_is_applied(
     committed_client: httpx.AsyncClient,
 ) -> None:
-    path = await person(committed_client)
+    path = await create_contact(committed_client)
     # Open the connections first, so that the changes below run at the same time.
     seen = await asyncio.gather(*(committed_client.get(path) for _ in range(8)))
     tag = seen[0].headers["etag"]
@@ -106,10 +104,10 @@ async def test_unknown_resource_is_not_found(client: httpx.AsyncClient) -> None:
     assert answer.status_code == 404
 
 
-async def test_if_match_needs_the_scope_to_read(
+async def test_if_match_requires_the_read_scope(
     client: httpx.AsyncClient, key_with: KeyWith
 ) -> None:
-    path = await person(client)
+    path = await create_contact(client)
     headers = {**await key_with(Scope.CONTACTS_WRITE), "If-Match": '"any"'}
 
     answer = await client.patch(path, json={"first_name": "Bea"}, headers=headers)
@@ -118,8 +116,8 @@ async def test_if_match_needs_the_scope_to_read(
     assert answer.json()["required_scope"] == Scope.CONTACTS_READ
 
 
-async def test_lists_have_etags_as_well(client: httpx.AsyncClient) -> None:
-    await person(client)
+async def test_lists_have_etags(client: httpx.AsyncClient) -> None:
+    await create_contact(client)
     seen = await client.get("/v1/contacts")
 
     again = await client.get("/v1/contacts", headers={"If-None-Match": seen.headers["etag"]})

@@ -23,7 +23,7 @@ KEY = {"Idempotency-Key": "0d4e5c1a-first"}
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 
 
-async def test_the_same_request_gets_the_same_answer(
+async def test_repeated_request_gets_the_same_response(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     first = await client.post("/v1/contacts", json=PERSON, headers=KEY)
@@ -55,7 +55,7 @@ async def test_without_a_key_nothing_is_stored(
         ("/v1/lists", PERSON),
     ],
 )
-async def test_the_key_of_another_request_is_refused(
+async def test_key_that_was_used_for_another_request_is_refused(
     client: httpx.AsyncClient, path: str, body: dict[str, Any]
 ) -> None:
     await client.post("/v1/contacts", json=PERSON, headers=KEY)
@@ -67,7 +67,7 @@ async def test_the_key_of_another_request_is_refused(
     assert other.json()["code"] == "idempotency_key_reused"
 
 
-async def test_two_callers_may_choose_the_same_key(
+async def test_two_callers_may_use_the_same_key(
     client: httpx.AsyncClient, key_with: KeyWith
 ) -> None:
     await client.post("/v1/contacts", json=PERSON, headers=KEY)
@@ -81,7 +81,7 @@ async def test_two_callers_may_choose_the_same_key(
     assert other.status_code == 201, other.text
 
 
-async def test_a_refusal_changes_nothing_and_frees_the_key(client: httpx.AsyncClient) -> None:
+async def test_refused_request_leaves_the_key_unused(client: httpx.AsyncClient) -> None:
     await client.post("/v1/contacts", json=PERSON)
     refused = await client.post("/v1/contacts", json=PERSON, headers=KEY)
     wrong = await client.post("/v1/contacts", json={"phone": "1"}, headers=KEY)
@@ -103,7 +103,7 @@ async def test_jobs_are_pushed_once(client: httpx.AsyncClient, queue: RecordingQ
     assert (pushed, len(queue.jobs)) == (1, 1)
 
 
-async def test_another_file_under_the_same_key_is_refused(client: httpx.AsyncClient) -> None:
+async def test_another_file_with_the_same_key_is_refused(client: httpx.AsyncClient) -> None:
     rows = [b"Name,Phone\nAda,617-555-0142\n", b"Name,Phone\nAda,617-555-0143\n"]
 
     answers = [
@@ -124,7 +124,9 @@ async def test_an_invalid_key_is_refused(client: httpx.AsyncClient, key: str) ->
     assert answer.json()["code"] == "invalid_idempotency_key"
 
 
-async def test_a_key_needs_credentials(client: httpx.AsyncClient, session: AsyncSession) -> None:
+async def test_key_of_an_unauthenticated_request_is_not_stored(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
     answer = await client.post(
         "/v1/contacts", json=PERSON, headers={**KEY, "Authorization": "Bearer nobody"}
     )
@@ -143,7 +145,7 @@ async def test_concurrent_repeats_have_one_effect(committed_client: httpx.AsyncC
     assert sum("idempotent-replayed" in answer.headers for answer in answers) == 7
 
 
-async def test_a_repeat_of_a_hanging_request_is_refused(
+async def test_repeat_of_an_unfinished_request_is_refused(
     committed_client: httpx.AsyncClient, committed_db: AsyncEngine
 ) -> None:
     made = await committed_client.post("/v1/contacts", json=PERSON, headers=KEY)

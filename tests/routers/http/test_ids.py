@@ -5,7 +5,7 @@ import pytest
 from fastapi import FastAPI
 from tests.conftest import UNKNOWN_ID
 from tests.routers.identity.test_auth import active, bearer, signed_in
-from tests.routers.scopes import ASKED
+from tests.routers.scopes import REQUIRED_SCOPES
 
 SHAPES = ["1", "-1", "null", "None", "x" * 36, "0" * 33, "%00", "é", "a b", "{id}", "%F0"]
 
@@ -26,7 +26,7 @@ async def test_a_malformed_id_is_404_in_every_operation(
     client.headers.update(bearer(await signed_in(client)))
     paths = app.openapi()["paths"]
     wrong = []
-    for name in ASKED:
+    for name in REQUIRED_SCOPES:
         method, _, path = name.partition(" ")
         parameters = paths[path][method.lower()].get("parameters", ())
         ids = [one["name"] for one in parameters if one.get("schema", {}).get("format") == "uuid"]
@@ -74,7 +74,7 @@ async def test_a_fixed_name_in_a_path_is_not_an_id(
 
 @pytest.mark.parametrize("mine", ["a", "A-1._z", "x" * 64])
 @pytest.mark.parametrize("path", ["/v1/contacts", "/nowhere", f"/v1/contacts/{UNKNOWN_ID}"])
-async def test_a_request_id_comes_back(client: httpx.AsyncClient, path: str, mine: str) -> None:
+async def test_request_id_is_returned(client: httpx.AsyncClient, path: str, mine: str) -> None:
     answer = await client.get(path, headers={"X-Request-ID": mine})
 
     assert answer.headers["X-Request-ID"] == mine
@@ -103,7 +103,7 @@ async def test_a_harmful_request_id_is_replaced(client: httpx.AsyncClient, harmf
         ("DELETE", "/v1/contacts", {}, 405),
     ],
 )
-async def test_a_refusal_carries_the_request_id(
+async def test_refused_request_returns_the_request_id(
     client: httpx.AsyncClient, sent: tuple[str, str, dict[str, str], int]
 ) -> None:
     method, path, headers, status = sent

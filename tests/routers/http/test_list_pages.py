@@ -29,8 +29,8 @@ from crm_api.domain.people.deduplication import candidates
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.ids import new_id
 
-OF_THE_SANDBOX = {"/v1/sandbox/people", "/v1/sandbox/faults"}
-"""`tests/routers/monitoring/test_sandbox.py` has their pages, with a sandbox that runs."""
+SANDBOX_LISTS = {"/v1/sandbox/people", "/v1/sandbox/faults"}
+"""`tests/routers/monitoring/test_sandbox.py` tests these lists with a running sandbox."""
 ROWS = 3
 NEWEST_FIRST = {
     "/v1/campaigns",
@@ -50,12 +50,11 @@ NEWEST_FIRST = {
     "/v1/webhook-endpoints",
     "/v1/webhook-health-checks",
 }
-"""Lists whose only order is that of their ids, which grow with time. The other orders are tested
-beside their lists."""
+"""Lists sorted by id, newest first: ids grow with time. Tests of other lists check their orders."""
 
 
-class Store:
-    """Adds rows until each list of the API has at least `ROWS` of them."""
+class ListRows:
+    """Adds rows so that each list of the API has at least `ROWS` rows."""
 
     def __init__(
         self, client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
@@ -151,11 +150,11 @@ class Store:
             campaign = await make_campaign(session, line=line, status="draft")
         for person in people:
             await make_member(session, campaign=campaign, contact=person)
-        talks = [
+        conversations = [
             Conversation(line_id=line.id, phone=one.phone, last_activity_at=NOW, created_at=NOW)
             for one in people
         ]
-        session.add_all(talks)
+        session.add_all(conversations)
         await session.flush()
         for place, kind in enumerate(["message"] * ROWS + ["call"] * ROWS):
             row = Activity(
@@ -163,8 +162,8 @@ class Store:
                 direction="incoming",
                 origin="provider",
                 line_id=line.id,
-                conversation_id=talks[0].id,
-                phone=talks[0].phone,
+                conversation_id=conversations[0].id,
+                phone=conversations[0].phone,
                 openphone_id=f"AC{place}",
                 body="Hello",
                 status="received" if kind == "message" else "completed",
@@ -182,7 +181,7 @@ class Store:
             stamps |= {"created_at": NOW, "updated_at": NOW}
             session.add(ProviderStop(code="21610", **stop, **stamps))
         await session.commit()
-        return {"campaign_id": str(campaign.id), "conversation_id": str(talks[0].id)}
+        return {"campaign_id": str(campaign.id), "conversation_id": str(conversations[0].id)}
 
     async def _add_webhooks(self) -> str:
         endpoint = ""
@@ -205,13 +204,15 @@ class Store:
         )
         return endpoint
 
-    async def _add_runs(self, talk: str) -> None:
+    async def _add_runs(self, conversation_id: str) -> None:
         contact = await make_contact(self._session, phone=number(700))
         await self._session.commit()
         upload = {"file": ("people.csv", f"phone\n{number(800)}\n".encode(), "text/csv")}
         for place in range(ROWS):
             await self._post("/v1/imports", files=upload)
-            await self._post(f"/v1/conversations/{talk}/notes", {"body": f"Note {place}"})
+            await self._post(
+                f"/v1/conversations/{conversation_id}/notes", {"body": f"Note {place}"}
+            )
             await self._post("/v1/do-not-contact-uploads", files=upload)
             await self._post("/v1/phone-validations", {"contact_ids": [str(contact.id)]})
             await self._post("/v1/reconciliation-runs")
@@ -260,30 +261,30 @@ async def test_pages_of_every_list_hold_each_row_once_and_in_order(
 ) -> None:
     await active(client, role="owner")
     client.headers.update(bearer(await signed_in(client)))
-    ids = await Store(client, session, new_uow).fill()
+    ids = await ListRows(client, session, new_uow).fill()
 
-    for path in set(await list_paths(client)) - OF_THE_SANDBOX:
+    for path in set(await list_paths(client)) - SANDBOX_LISTS:
         url = path.format_map(ids)
-        whole = (await client.get(url, params={"limit": 200})).json()
+        unpaged = (await client.get(url, params={"limit": 200})).json()
         pages = [rows async for rows in read_pages(client, url, limit=2)]
 
-        assert whole["next_cursor"] is None, path
-        assert len(whole["data"]) >= ROWS, path
-        assert [row for rows in pages for row in rows] == whole["data"], path
+        assert unpaged["next_cursor"] is None, path
+        assert len(unpaged["data"]) >= ROWS, path
+        assert [row for rows in pages for row in rows] == unpaged["data"], path
         assert [len(rows) for rows in pages[:-1]] == [2] * (len(pages) - 1), path
         if path in NEWEST_FIRST:
-            found = [row["id"] for row in whole["data"]]
+            found = [row["id"] for row in unpaged["data"]]
             assert found == sorted(found, reverse=True), path
 
 
-FURTHER_STATEMENTS = {"/v1/messages": 1, "/v1/holdouts": 6}
-"""The newest messages are read first; a page that they do not fill needs a second statement. The
-result of each holdout is computed by three statements; only one holdout runs at a time."""
+EXTRA_STATEMENTS = {"/v1/messages": 1, "/v1/holdouts": 6}
+"""`/v1/messages` reads the newest messages first. If they do not fill the page, it needs a second
+statement. Three statements compute the result of each holdout. Only one holdout runs at a time."""
 MOST_STATEMENTS = 6
-"""Of one page of any list, with the statement that signs the caller in."""
+"""Limit for one page of any list, including the statement that authenticates the caller."""
 
 
-async def test_page_of_every_list_has_few_statements_and_one_line_in_the_log(
+async def test_page_of_every_list_runs_few_statements_and_writes_one_log_line(
     client: httpx.AsyncClient,
     session: AsyncSession,
     engine: AsyncEngine,
@@ -292,7 +293,7 @@ async def test_page_of_every_list_has_few_statements_and_one_line_in_the_log(
 ) -> None:
     await active(client, role="owner")
     client.headers.update(bearer(await signed_in(client)))
-    ids = await Store(client, session, new_uow).fill()
+    ids = await ListRows(client, session, new_uow).fill()
 
     async def page(url: str, *, limit: int) -> dict[str, int]:
         await asyncio.sleep(0)
@@ -303,18 +304,18 @@ async def test_page_of_every_list_has_few_statements_and_one_line_in_the_log(
         await asyncio.sleep(0)
         assert len(stream.getvalue().splitlines()) - lines == 1, url
         assert len(answer.json()["data"]) >= min(limit, ROWS), url
-        # The savepoints are of the test's transaction.
+        # The savepoints belong to the transaction of the test.
         return {
             name: count
             for name, count in counter.counts.items()
             if not name.startswith(("savepoint", "release"))
         }
 
-    for path in set(await list_paths(client)) - OF_THE_SANDBOX:
+    for path in set(await list_paths(client)) - SANDBOX_LISTS:
         url = path.format_map(ids)
         await page(url, limit=1)
         one, many = await page(url, limit=1), await page(url, limit=200)
 
-        assert sum(many.values()) - sum(one.values()) <= FURTHER_STATEMENTS.get(path, 0), path
+        assert sum(many.values()) - sum(one.values()) <= EXTRA_STATEMENTS.get(path, 0), path
         assert sum(one.values()) <= MOST_STATEMENTS, (path, one)
         assert not any(name.startswith(("insert", "update", "delete")) for name in many), path

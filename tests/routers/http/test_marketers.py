@@ -1,4 +1,4 @@
-"""A marketer sees first name and city of people, and no money, whatever is asked."""
+"""A marketer sees only the first name and city of people, and no amounts of money."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.factories import make_list, number
 from tests.routers.insight.story import Story, bought
-from tests.routers.scopes import ASKED
+from tests.routers.scopes import REQUIRED_SCOPES
 
 from crm_api.domain.identity.users import sessions
 from crm_api.domain.identity.users.models import MASKED, SCOPES_OF, User, UserRole, UserStatus
@@ -29,7 +29,7 @@ STREAMS = {"GET /v1/campaigns/{campaign_id}/events", "GET /v1/events"}
 
 
 async def marketer(app: FastAPI, new_uow: UnitOfWorkFactory) -> httpx.AsyncClient:
-    """Return a client of a marketer; its answers are not those of the document."""
+    """Return a client of a marketer. It does not compare responses with the OpenAPI document."""
     async with new_uow() as uow:
         user = User(
             email="mia@firm.example.com",
@@ -56,7 +56,7 @@ async def marketer(app: FastAPI, new_uow: UnitOfWorkFactory) -> httpx.AsyncClien
 
 
 async def known_people(client: httpx.AsyncClient, session: AsyncSession) -> dict[str, str]:
-    """Make a person about whom much is known; return the ids for paths."""
+    """Create a contact with many personal data; return the ids for paths."""
     story = Story(session)
     autumn = await story.campaign()
     ada = await story.person(
@@ -107,14 +107,14 @@ async def known_people(client: httpx.AsyncClient, session: AsyncSession) -> dict
 
 
 def queries_of(path: str) -> list[str]:
-    """Return the queries with which a path is asked."""
+    """Return the query strings to request a path with."""
     if path in {"/v1/insight", "/v1/insight/rows"}:
         measures = ("reply_rate", "revenue", "cost", "cost_per_job", "return", "appointments")
         return [f"?measure={one}&by=city" for one in measures]
     return ["?stage=replied"] if path == "/v1/insight/cohorts" else [""]
 
 
-async def test_no_answer_shows_more_than_first_name_and_city(
+async def test_no_response_shows_more_than_first_name_and_city(
     app: FastAPI, client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     ids = await known_people(client, session)
@@ -122,14 +122,16 @@ async def test_no_answer_shows_more_than_first_name_and_city(
     own = {scope.value for scope in SCOPES_OF[UserRole.MARKETER]}
     shown: list[str] = []
 
-    for name, asked in ASKED.items():
+    for name, required in REQUIRED_SCOPES.items():
         method, _, path = name.partition(" ")
-        may = asked in own or name in MASKED
-        if method != "GET" or name in STREAMS or not may:
+        allowed = required in own or name in MASKED
+        if method != "GET" or name in STREAMS or not allowed:
             continue
         for query in queries_of(path):
             for accept in ("application/json", "text/csv"):
-                url = path.format_map({**dict.fromkeys(_names(path), ids["contact_id"]), **ids})
+                url = path.format_map(
+                    {**dict.fromkeys(_path_parameters(path), ids["contact_id"]), **ids}
+                )
                 answer = await mia.get(f"{url}{query}", headers={"Accept": accept})
                 found = [one for one in SECRETS if one in answer.text]
                 assert not found, (name, query, accept, answer.text)
@@ -142,11 +144,11 @@ async def test_no_answer_shows_more_than_first_name_and_city(
     assert {"GET /v1/contacts/{contact_id}/timeline", "GET /v1/costs"} <= set(shown)
 
 
-def _names(path: str) -> list[str]:
+def _path_parameters(path: str) -> list[str]:
     return [part[1:-1] for part in path.split("/") if part.startswith("{")]
 
 
-async def test_what_a_marketer_sees(
+async def test_marketer_sees_masked_values(
     app: FastAPI, client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     ids = await known_people(client, session)
@@ -211,23 +213,23 @@ async def test_search_in_hidden_fields_and_other_people_data_is_refused(
     assert [one["name"] for one in campaigns.json()["data"]] == ["Autumn"]
 
 
-def test_columns_of_a_file_are_blank_although_it_comes_in_pieces() -> None:
+def test_csv_mask_blanks_columns_across_chunks() -> None:
     mask = CsvMask(hides_amount=False)
     body = b'id,phone,first_name,city\n1,+1617,"A\n""da""",Quincy\n2,+1508,Bob,"Milton, MA"\n'
 
     pieces = [mask(body[at : at + 7], False) for at in range(0, len(body), 7)]
 
-    whole = b"".join([*pieces, mask(b"", True)])
+    masked = b"".join([*pieces, mask(b"", True)])
     expected = b'id,phone,first_name,city\n1,,"A\n""da""",Quincy\n2,,Bob,"Milton, MA"\n'
-    assert whole == expected
+    assert masked == expected
 
 
-def test_data_of_events_is_hidden() -> None:
+def test_event_mask_hides_personal_data() -> None:
     mask = EventMask()
     body = b'event: message.received\ndata: {"data":{"phone":"+1617","contact_id":"7"}}\n\n: ok\n'
 
-    whole = b"".join([mask(body[:40], False), mask(body[40:], True)])
+    masked = b"".join([mask(body[:40], False), mask(body[40:], True)])
 
-    assert b"+1617" not in whole
-    assert b'"contact_id": "7"' in whole
-    assert whole.endswith(b"\n\n: ok\n")
+    assert b"+1617" not in masked
+    assert b'"contact_id": "7"' in masked
+    assert masked.endswith(b"\n\n: ok\n")

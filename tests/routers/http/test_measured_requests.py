@@ -1,4 +1,4 @@
-"""The metrics that the API measures of its own requests, in `GET /metrics`."""
+"""Metrics about the requests to the API, as `GET /metrics` shows them."""
 
 import httpx
 import pytest
@@ -13,7 +13,7 @@ from crm_api.platform.database import create_engine
 CONTACT = f"/v1/contacts/{UNKNOWN_ID}"
 
 
-async def _answers(client: httpx.AsyncClient, **labels: str) -> float:
+async def _counted_responses(client: httpx.AsyncClient, **labels: str) -> float:
     scraped = (await client.get("/metrics")).text
     found = {
         frozenset(sample.labels.items()): sample.value
@@ -35,17 +35,17 @@ async def _answers(client: httpx.AsyncClient, **labels: str) -> float:
         ("GET", "/nowhere/508", ("unmatched", "GET", "4xx")),
         ("BREW", "/v1/tags", ("/v1/tags", "other", "4xx")),
     ],
-    ids=["id", "head", "list", "webhook", "no path", "no other path", "no method"],
+    ids=["id", "head", "list", "webhook", "unknown path", "another unknown path", "unknown method"],
 )
-async def test_answers_are_counted_by_route(
+async def test_responses_are_counted_by_route(
     client: httpx.AsyncClient, method: str, path: str, labels: tuple[str, str, str]
 ) -> None:
     counted = dict(zip(("route", "method", "status"), labels, strict=True))
-    before = await _answers(client, **counted)
+    before = await _counted_responses(client, **counted)
 
     await client.request(method, path)
 
-    assert await _answers(client, **counted) == before + 1
+    assert await _counted_responses(client, **counted) == before + 1
 
 
 async def test_metrics_contain_no_requested_path(client: httpx.AsyncClient) -> None:

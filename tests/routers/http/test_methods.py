@@ -11,7 +11,7 @@ from crm_api.app import build_app
 from crm_api.platform.settings import Settings
 
 
-async def test_head_is_get_without_its_body(client: httpx.AsyncClient) -> None:
+async def test_head_returns_the_headers_of_get_without_a_body(client: httpx.AsyncClient) -> None:
     got = await client.get("/v1/lists")
 
     head = await client.head("/v1/lists")
@@ -53,7 +53,7 @@ async def test_options_of_an_unknown_path_is_404(client: httpx.AsyncClient) -> N
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/contacts", "/v1/nothing", "/docs"])
-async def test_every_answer_has_security_headers(client: httpx.AsyncClient, path: str) -> None:
+async def test_every_response_has_security_headers(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.get(path)
 
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -62,7 +62,7 @@ async def test_every_answer_has_security_headers(client: httpx.AsyncClient, path
     assert "strict-transport-security" not in answer.headers
 
 
-async def test_answers_before_and_after_all_routes_have_security_headers(
+async def test_responses_from_outside_the_routes_have_security_headers(
     app: FastAPI, client: httpx.AsyncClient
 ) -> None:
     @app.get("/broken")
@@ -79,7 +79,7 @@ async def test_answers_before_and_after_all_routes_have_security_headers(
     assert [one.headers.get_list("x-frame-options") for one in answers] == [["DENY"]] * 3
 
 
-async def test_a_large_answer_is_compressed(client: httpx.AsyncClient) -> None:
+async def test_large_response_is_compressed(client: httpx.AsyncClient) -> None:
     async with client.stream("GET", "/openapi.json") as answer:
         raw = b"".join([part async for part in answer.aiter_raw()])
 
@@ -88,7 +88,7 @@ async def test_a_large_answer_is_compressed(client: httpx.AsyncClient) -> None:
     assert gzip.decompress(raw).startswith(b'{"openapi"')
 
 
-async def test_a_small_answer_is_not(client: httpx.AsyncClient) -> None:
+async def test_small_response_is_not_compressed(client: httpx.AsyncClient) -> None:
     assert "content-encoding" not in (await client.get("/healthz")).headers
 
 

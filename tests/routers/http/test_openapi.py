@@ -45,11 +45,11 @@ def test_every_tag_is_explained_and_used(document: dict[str, Any]) -> None:
     assert [tag["name"] for tag in document["tags"]] == list(TAGS)
 
 
-def test_every_operation_says_what_it_does(document: dict[str, Any]) -> None:
+def test_every_operation_has_a_description(document: dict[str, Any]) -> None:
     assert [name for name, operation in operations(document) if not operation["description"]] == []
 
 
-def test_every_failure_is_a_problem(document: dict[str, Any]) -> None:
+def test_every_error_response_is_a_problem(document: dict[str, Any]) -> None:
     for name, operation in operations(document):
         for status, answer in operation["responses"].items():
             if status >= "400" and name != "GET /readyz":
@@ -59,13 +59,13 @@ def test_every_failure_is_a_problem(document: dict[str, Any]) -> None:
             assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
 
 
-def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+def test_every_reference_has_a_target(document: dict[str, Any]) -> None:
     for node in nodes(document):
         if isinstance(node.get("$ref"), str):
             assert resolved(document, node)
 
 
-def test_every_schema_has_a_name_that_says_what_it_is(document: dict[str, Any]) -> None:
+def test_every_schema_has_a_clean_name(document: dict[str, Any]) -> None:
     for name, schema in document["components"]["schemas"].items():
         assert re.fullmatch(r"[A-Z][A-Za-z0-9]+", name)
         assert not name.endswith(("Input", "Output", "Answer"))
@@ -73,7 +73,7 @@ def test_every_schema_has_a_name_that_says_what_it_is(document: dict[str, Any]) 
 
 
 def test_no_object_and_no_enumeration_is_anonymous(document: dict[str, Any]) -> None:
-    """A client generator would name it after its position."""
+    """A client generator would name an anonymous schema after its position."""
     schemas = document["components"]["schemas"]
     anonymous = [
         (name, inner)
@@ -85,7 +85,7 @@ def test_no_object_and_no_enumeration_is_anonymous(document: dict[str, Any]) -> 
     assert anonymous == []
 
 
-def test_links_lead_to_operations_that_take_them(document: dict[str, Any]) -> None:
+def test_links_fit_the_parameters_of_their_operations(document: dict[str, Any]) -> None:
     known = {operation["operationId"]: operation for _, operation in operations(document)}
     links = [
         (answer, link)
@@ -113,10 +113,10 @@ def has_member(document: dict[str, Any], schema: dict[str, Any], path: list[str]
     return bool(schema)
 
 
-def test_every_answer_has_a_description_and_headers(document: dict[str, Any]) -> None:
+def test_every_response_has_a_description_and_headers(document: dict[str, Any]) -> None:
     for name, operation in operations(document):
         for status, answer in operation["responses"].items():
-            answer = resolved(document, answer)  # noqa: PLW2901 - the same, found
+            answer = resolved(document, answer)  # noqa: PLW2901 - the target of the same reference
             assert answer["description"] not in {"", "Successful Response"}, f"{name} {status}"
             assert "X-Request-ID" in answer["headers"], f"{name} {status}"
 
@@ -190,7 +190,7 @@ def test_a_patch_body_has_no_defaults(document: dict[str, Any]) -> None:
     assert [field for field in fields if "default" in field] == []
 
 
-def test_names_do_not_change_with_the_version_of_python(document: dict[str, Any]) -> None:
+def test_names_of_responses_do_not_depend_on_the_python_version(document: dict[str, Any]) -> None:
     names = document["components"]["responses"]
 
     assert any(name.startswith("ContentTooLarge") for name in names)
@@ -200,17 +200,17 @@ def test_names_do_not_change_with_the_version_of_python(document: dict[str, Any]
 
 def test_every_property_has_a_description(document: dict[str, Any]) -> None:
     """Describe a new field in the docstring of its model."""
-    silent = [
+    undescribed = [
         f"{name}.{key}"
         for name, schema in document["components"]["schemas"].items()
         for key, part in schema.get("properties", {}).items()
         if not part.get("description")
     ]
 
-    assert silent == []
+    assert undescribed == []
 
 
-def test_every_description_of_a_property_is_used(document: dict[str, Any]) -> None:
+def test_every_shared_description_is_used(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     names = {key for schema in schemas.values() for key in schema.get("properties", {})}
     unused = [key for key in SHARED if key not in names]
@@ -218,12 +218,15 @@ def test_every_description_of_a_property_is_used(document: dict[str, Any]) -> No
     assert unused == []
 
 
-def words(schema: dict[str, Any], schemas: dict[str, Any]) -> list[str]:
+def enumeration_values(schema: dict[str, Any], schemas: dict[str, Any]) -> list[str]:
     """Return the values that a schema allows; empty if it is not an enumeration."""
     if "$ref" in schema:
-        return words(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+        return enumeration_values(schemas[schema["$ref"].rpartition("/")[2]], schemas)
     parts = [*schema.get("anyOf", ()), *schema.get("allOf", ())]
-    return [*schema.get("enum", ()), *(word for part in parts for word in words(part, schemas))]
+    return [
+        *schema.get("enum", ()),
+        *(word for part in parts for word in enumeration_values(part, schemas)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -238,8 +241,10 @@ def words(schema: dict[str, Any], schemas: dict[str, Any]) -> list[str]:
         ("ForecastRead.binding_rule", "min_days_between"),
     ],
 )
-def test_closed_set_is_an_enumeration(document: dict[str, Any], name: str, word: str) -> None:
+def test_field_with_fixed_values_is_an_enumeration(
+    document: dict[str, Any], name: str, word: str
+) -> None:
     schemas = document["components"]["schemas"]
     schema, field = name.split(".")
 
-    assert word in words(schemas[schema]["properties"][field], schemas)
+    assert word in enumeration_values(schemas[schema]["properties"][field], schemas)

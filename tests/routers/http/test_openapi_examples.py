@@ -1,4 +1,4 @@
-"""Every example of the OpenAPI document fits its schema, and none is missing."""
+"""Every example of the OpenAPI document fits its schema, and no example is missing."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -30,7 +30,7 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 def described(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield everything with a schema, and therefore an example: bodies, answers, parameters."""
+    """Yield everything that has a schema and needs an example: bodies, responses, parameters."""
     for _, _, operation in operations(document):
         name = operation["operationId"]
         bodies = operation.get("requestBody", {}).get("content", {})
@@ -138,7 +138,7 @@ def _models(base: type[BaseModel]) -> Iterator[type[BaseModel]]:
         yield from _models(model)
 
 
-def test_the_same_thing_has_the_same_id(document: dict[str, Any]) -> None:
+def test_campaign_has_the_same_id_in_every_example(document: dict[str, Any]) -> None:
     paths = document["paths"]
     made = paths["/v1/campaigns"]["post"]["responses"]["201"]["content"]["application/json"]
     started = paths["/v1/campaigns/{campaign_id}/start"]["post"]["parameters"][0]
@@ -158,7 +158,7 @@ def test_the_same_thing_has_the_same_id(document: dict[str, Any]) -> None:
         ("/v1/outcomes", outcome_export.HEADER),
     ],
 )
-def test_tables_have_the_columns_of_the_files(
+def test_csv_examples_have_the_columns_of_the_files(
     document: dict[str, Any], path: str, columns: tuple[str, ...]
 ) -> None:
     answer = document["paths"][path]["get"]["responses"]["200"]

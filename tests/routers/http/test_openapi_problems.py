@@ -12,7 +12,7 @@ from crm_api.routers.http.openapi.document import enrich
 from crm_api.routers.http.openapi.failures import ProblemKind, catalogue
 from crm_api.routers.http.route_notes import fails_with, shows
 
-OF_WORKERS_AND_COMMANDS = {
+CODES_OF_WORKERS_AND_COMMANDS = {
     "address_not_public",
     "archive_not_kept",
     "clock_not_followed",
@@ -38,7 +38,7 @@ OF_WORKERS_AND_COMMANDS = {
     "webhook_missing",
 }
 """Codes that no caller of the API gets."""
-OF_NO_OPERATION = {"method_not_allowed", "internal_error"}
+UNLISTED_CODES = {"method_not_allowed", "internal_error"}
 """Codes of unsupported methods and of defects, which no operation lists."""
 
 
@@ -54,7 +54,7 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def known() -> dict[str, ProblemKind]:
+def kinds_by_code() -> dict[str, ProblemKind]:
     return {one.code: one for one in catalogue()}
 
 
@@ -69,15 +69,15 @@ def documented_codes(document: dict[str, Any], operation: dict[str, Any]) -> dic
 
 
 def test_every_listed_problem_exists_with_this_status(
-    document: dict[str, Any], known: dict[str, ProblemKind]
+    document: dict[str, Any], kinds_by_code: dict[str, ProblemKind]
 ) -> None:
     for _, _, operation in operations(document):
         for status, codes in documented_codes(document, operation).items():
-            assert {known[code].status for code in codes} == {int(status)}
+            assert {kinds_by_code[code].status for code in codes} == {int(status)}
 
 
 def test_every_problem_is_listed_by_an_operation(
-    document: dict[str, Any], known: dict[str, ProblemKind]
+    document: dict[str, Any], kinds_by_code: dict[str, ProblemKind]
 ) -> None:
     """Add the code of a new error class to ``fails_with`` of a route, or to the sets above."""
     reached = {
@@ -87,7 +87,7 @@ def test_every_problem_is_listed_by_an_operation(
         for code in codes
     }
 
-    assert set(known) - reached == OF_WORKERS_AND_COMMANDS | OF_NO_OPERATION
+    assert set(kinds_by_code) - reached == CODES_OF_WORKERS_AND_COMMANDS | UNLISTED_CODES
 
 
 def test_problems_of_starting_a_campaign(document: dict[str, Any]) -> None:
@@ -99,11 +99,11 @@ def test_problems_of_starting_a_campaign(document: dict[str, Any]) -> None:
     assert {"invalid_transition", "idempotency_key_reused"} <= codes["409"]
     assert {"empty_audience", "missing_identification"} <= codes["422"]
     assert codes["403"] == {"missing_scope"}
-    assert "400" not in codes  # it has no body
+    assert "400" not in codes  # the operation has no body
 
 
-def test_the_document_of_a_problem_is_complete(known: dict[str, ProblemKind]) -> None:
-    for one in known.values():
+def test_every_problem_document_is_complete(kinds_by_code: dict[str, ProblemKind]) -> None:
+    for one in kinds_by_code.values():
         assert one.document["code"] == one.code
         assert one.meaning[0].isupper()
         assert one.meaning.endswith(".")
@@ -112,14 +112,14 @@ def test_the_document_of_a_problem_is_complete(known: dict[str, ProblemKind]) ->
             assert isinstance(one.document["errors"], list)
 
 
-def test_each_code_is_one_problem(known: dict[str, ProblemKind]) -> None:
-    assert len(known) > 130
-    assert known["contact_exists"].title == "Contact already exists"
-    assert known["contact_exists"].status == 409
+def test_each_code_is_one_problem(kinds_by_code: dict[str, ProblemKind]) -> None:
+    assert len(kinds_by_code) > 130
+    assert kinds_by_code["contact_exists"].title == "Contact already exists"
+    assert kinds_by_code["contact_exists"].status == 409
 
 
 @pytest.mark.parametrize("note", [fails_with("no_such_code"), shows(no_such_field=1)])
-def test_an_unknown_name_in_a_note_fails(note: dict[str, Any]) -> None:
+def test_unknown_name_in_a_route_note_is_an_error(note: dict[str, Any]) -> None:
     router = APIRouter()
 
     @router.get("/greeting", openapi_extra=note)

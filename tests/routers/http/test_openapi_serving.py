@@ -22,7 +22,7 @@ async def test_the_document_is_served(app: FastAPI, client: httpx.AsyncClient) -
     assert answer.json() == app.openapi()
 
 
-async def test_a_client_with_the_document_gets_304(client: httpx.AsyncClient) -> None:
+async def test_client_with_the_current_document_gets_304(client: httpx.AsyncClient) -> None:
     etag = (await client.get(URL)).headers["etag"]
 
     again = await client.get(URL, headers={"If-None-Match": etag})
@@ -46,13 +46,13 @@ async def test_the_document_is_gzipped_for_clients_that_accept_it(
     assert "content-encoding" not in plain.headers
 
 
-async def test_the_document_needs_no_key(app: FastAPI) -> None:
+async def test_document_is_served_without_a_key(app: FastAPI) -> None:
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://crm.test") as anybody:
         assert (await anybody.get(URL)).status_code == 200
 
 
-def test_the_document_is_the_same_whatever_settings_and_process(app: FastAPI) -> None:
+def test_document_does_not_depend_on_settings_or_process(app: FastAPI) -> None:
     environment = os.environ | {
         "PYTHONHASHSEED": "4",
         "CRM_PUBLIC_URL": "https://crm.example.com",

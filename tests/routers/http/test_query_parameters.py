@@ -8,13 +8,13 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.factories import make_contact, number
-from tests.routers.http.test_authorisation import path_of
-from tests.routers.scopes import ASKED
+from tests.routers.http.test_authorisation import method_and_path
+from tests.routers.scopes import REQUIRED_SCOPES
 
-RESOURCES = sorted(name for name in ASKED if name.split()[1].startswith("/v1/"))
+RESOURCES = sorted(name for name in REQUIRED_SCOPES if name.split()[1].startswith("/v1/"))
 
 
-def documented(app: FastAPI, name: str) -> list[str]:
+def documented_parameters(app: FastAPI, name: str) -> list[str]:
     """Return the query parameters of an operation in the document."""
     document = app.openapi()
     method, path = name.split()
@@ -33,12 +33,12 @@ async def test_every_operation_refuses_unknown_parameters(
 ) -> None:
     wrong = []
     for name in RESOURCES:
-        method, path = path_of(name)
+        method, path = method_and_path(name)
         answer = await client.request(method, path, params={"nonsense": "true"})
         problem = answer.json()
         if (
             (answer.status_code, problem["code"]) != (422, "unknown_parameter")
-            or problem["known_parameters"] != documented(app, name)
+            or problem["known_parameters"] != documented_parameters(app, name)
             or problem["errors"][0]["pointer"] != "/nonsense"
         ):
             wrong.append(f"{name}: {answer.status_code} {problem}")
@@ -46,18 +46,18 @@ async def test_every_operation_refuses_unknown_parameters(
     assert wrong == []
 
 
-def test_the_document_says_so(app: FastAPI) -> None:
+def test_every_operation_documents_unknown_parameters(app: FastAPI) -> None:
     document = app.openapi()
-    silent = []
+    missing = []
     for name in RESOURCES:
         method, path = name.split()
         answer = document["paths"][path][method.lower()]["responses"]["422"]
         name_of_answer = answer.get("$ref", "").rpartition("/")[2]
         text = str(document["components"]["responses"].get(name_of_answer, answer))
         if "unknown_parameter" not in text:
-            silent.append(name)
+            missing.append(name)
 
-    assert silent == []
+    assert missing == []
 
 
 async def test_the_refusal_names_the_known_parameters(client: httpx.AsyncClient) -> None:
@@ -82,8 +82,8 @@ async def test_unknown_parameters_of_probes_and_the_provider_are_ignored(
 
 
 INSTANTS = (
-    datetime(2026, 11, 24, 4, 59, 59, tzinfo=UTC),  # still the 23rd in New York
-    datetime(2026, 11, 24, 5, 0, tzinfo=UTC),  # midnight there
+    datetime(2026, 11, 24, 4, 59, 59, tzinfo=UTC),  # 23 November in New York
+    datetime(2026, 11, 24, 5, 0, tzinfo=UTC),  # midnight in New York
     datetime(2026, 11, 24, 12, 0, tzinfo=UTC),
     datetime(2026, 11, 25, 4, 59, 59, tzinfo=UTC),
     datetime(2026, 11, 25, 5, 0, tzinfo=UTC),
@@ -102,7 +102,7 @@ INSTANTS = (
         ("updated_after=2026-11-25", [3, 4]),
     ],
 )
-async def test_a_date_means_midnight_in_the_zone(
+async def test_date_means_midnight_in_the_time_zone(
     client: httpx.AsyncClient, session: AsyncSession, query: str, expected: list[int]
 ) -> None:
     for position, instant in enumerate(INSTANTS):
@@ -127,7 +127,7 @@ async def test_a_date_means_midnight_in_the_zone(
         "/v1/webhook-events?received_after={}",
     ],
 )
-async def test_every_instant_of_a_query_may_be_a_date(client: httpx.AsyncClient, path: str) -> None:
+async def test_every_instant_in_a_query_may_be_a_date(client: httpx.AsyncClient, path: str) -> None:
     day = await client.get(path.format("2026-03-08") + "&timezone=America/New_York")
     bare = await client.get(path.format("2026-11-25T15:00:00"))
     count = await client.get(path.format("1764082800"))
@@ -140,10 +140,10 @@ async def test_every_instant_of_a_query_may_be_a_date(client: httpx.AsyncClient,
     assert zone.json()["errors"][0]["pointer"] == "/timezone"
 
 
-async def test_a_day_whose_midnight_is_skipped_begins_at_one(
+async def test_day_without_midnight_begins_at_one(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    begins = datetime(2026, 9, 6, 4, 0, tzinfo=UTC)  # 01:00 in Santiago; there is no 00:00
+    begins = datetime(2026, 9, 6, 4, 0, tzinfo=UTC)  # 01:00 in Santiago; the day has no 00:00
     await make_contact(session, phone=number(1), now=begins)
     await session.commit()
 
@@ -152,8 +152,8 @@ async def test_a_day_whose_midnight_is_skipped_begins_at_one(
     assert before.json()["data"] == []
 
 
-async def test_a_small_list_has_pages_too(client: httpx.AsyncClient) -> None:
-    whole = (await client.get("/v1/scheduled-jobs")).json()
+async def test_small_list_has_pages(client: httpx.AsyncClient) -> None:
+    unpaged = (await client.get("/v1/scheduled-jobs")).json()
     names, cursor = [], None
     while True:
         query = {"limit": 2} | ({"cursor": cursor} if cursor else {})
@@ -165,8 +165,8 @@ async def test_a_small_list_has_pages_too(client: httpx.AsyncClient) -> None:
             break
 
     assert len(names) > 2
-    assert names == [job["name"] for job in whole["data"]]
-    assert whole["next_cursor"] is None
+    assert names == [job["name"] for job in unpaged["data"]]
+    assert unpaged["next_cursor"] is None
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ async def test_a_small_list_checks_its_cursor(client: httpx.AsyncClient, path: s
     assert good.json()["next_cursor"] is None or path == "/v1/scheduled-jobs"
 
 
-async def test_flags_come_page_by_page(client: httpx.AsyncClient) -> None:
+async def test_flags_have_pages(client: httpx.AsyncClient) -> None:
     made = await client.post("/v1/contacts", json={"phone": "617-555-0142"})
     path = f"/v1/contacts/{made.json()['id']}/flags"
     for flag in ("do_not_contact", "opted_out"):
@@ -207,7 +207,7 @@ async def test_flags_come_page_by_page(client: httpx.AsyncClient) -> None:
     assert second["next_cursor"] is None
 
 
-async def test_wrong_method_on_a_longer_path_is_405_whatever_the_query(
+async def test_wrong_method_with_a_valid_query_is_405(
     client: httpx.AsyncClient,
 ) -> None:
     answer = await client.patch("/v1/contacts/merge-candidates?min_score=60", json={})

@@ -1,4 +1,4 @@
-"""`/docs` works without any other host."""
+"""`/docs` needs no other host, and `/` answers browsers and programs."""
 
 import re
 
@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 
-async def test_the_page_and_all_that_it_loads_come_from_here(client: httpx.AsyncClient) -> None:
+async def test_page_loads_files_of_this_server_only(client: httpx.AsyncClient) -> None:
     page = await client.get("/docs")
 
     loaded = re.findall(r'(?:src|href)="(/[^"]+)"', page.text)
@@ -26,7 +26,7 @@ async def test_the_page_and_all_that_it_loads_come_from_here(client: httpx.Async
     assert "SwaggerUIBundle" in script.text
 
 
-async def test_the_page_may_contact_no_other_host(client: httpx.AsyncClient) -> None:
+async def test_security_policy_of_the_page_allows_no_other_host(client: httpx.AsyncClient) -> None:
     policy = (await client.get("/docs")).headers["content-security-policy"]
 
     assert policy.startswith("default-src 'none'; script-src 'self';")
@@ -34,7 +34,7 @@ async def test_the_page_may_contact_no_other_host(client: httpx.AsyncClient) -> 
     assert "http" not in policy
 
 
-async def test_its_script_is_sent_once(client: httpx.AsyncClient) -> None:
+async def test_script_in_the_browser_cache_is_not_sent_again(client: httpx.AsyncClient) -> None:
     first = await client.get("/docs/swagger-ui-bundle.js")
 
     again = await client.get(
@@ -46,14 +46,16 @@ async def test_its_script_is_sent_once(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/docs/other.js", "/docs/redoc.standalone.js", "/redoc"])
-async def test_nothing_else_of_the_package_is_shown(client: httpx.AsyncClient, path: str) -> None:
+async def test_other_files_of_the_package_are_not_served(
+    client: httpx.AsyncClient, path: str
+) -> None:
     assert (await client.get(path)).status_code == 404
 
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 
-async def test_browser_gets_the_console_at_the_root(client: httpx.AsyncClient) -> None:
+async def test_root_returns_the_console_to_a_browser(client: httpx.AsyncClient) -> None:
     answer = await client.get("/", headers={"Accept": BROWSER, "Authorization": ""})
 
     assert answer.status_code == 200
@@ -62,7 +64,7 @@ async def test_browser_gets_the_console_at_the_root(client: httpx.AsyncClient) -
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json"])
-async def test_program_gets_addresses_at_the_root_and_each_answers(
+async def test_root_returns_working_addresses_to_a_program(
     client: httpx.AsyncClient, accept: str
 ) -> None:
     answer = await client.get("/", headers={"Accept": accept, "Authorization": ""})

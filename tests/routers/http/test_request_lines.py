@@ -16,26 +16,26 @@ Lines = list[MutableMapping[str, Any]]
 
 
 @pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
-    """The log lines; a command that ran in this process may have chosen another target."""
+def log_lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
+    """Captured log lines. A command in this process may have set another target: reset it."""
     monkeypatch.setattr(logs, "_direct", None)
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
         yield lines
 
 
-def requests(written: Lines) -> Lines:
-    return [line for line in written if line["event"] == "request finished"]
+def request_lines(log_lines: Lines) -> Lines:
+    return [line for line in log_lines if line["event"] == "request finished"]
 
 
-async def test_request_is_one_line_with_template_and_ids(
-    client: httpx.AsyncClient, written: Lines
+async def test_request_is_one_line_with_route_template_and_ids(
+    client: httpx.AsyncClient, log_lines: Lines
 ) -> None:
     path = f"/v1/campaigns/{UNKNOWN_ID}/stats"
 
     answer = await client.get(path, params={"step": "17"}, headers={"X-Request-ID": "r-1"})
 
     me = (await client.get("/v1/auth/me")).json()
-    line = requests(written)[0]
+    line = request_lines(log_lines)[0]
     assert line.pop("duration_ms") > 0
     assert line == {
         "event": "request finished",
@@ -61,54 +61,54 @@ async def test_request_is_one_line_with_template_and_ids(
     ],
 )
 async def test_route_is_logged_for_every_kind_of_request(
-    client: httpx.AsyncClient, written: Lines, asked: str, route: str, status: int
+    client: httpx.AsyncClient, log_lines: Lines, asked: str, route: str, status: int
 ) -> None:
     method, path = asked.split()
 
     await client.request(method, path, json={} if method in {"POST", "PATCH"} else None)
 
-    line = requests(written)[0]
+    line = request_lines(log_lines)[0]
     assert (line["method"], line["route"], line["status"]) == (method, route, status)
 
 
-async def test_stale_change_is_logged_by_its_template(
-    client: httpx.AsyncClient, written: Lines
+async def test_refused_stale_change_is_logged_with_its_route_template(
+    client: httpx.AsyncClient, log_lines: Lines
 ) -> None:
     made = (await client.post("/v1/contacts", json={"phone": "617-555-0123"})).json()
 
     await client.patch(f"/v1/contacts/{made['id']}", json={}, headers={"If-Match": '"old"'})
 
-    line = requests(written)[-1]
+    line = request_lines(log_lines)[-1]
     assert (line["route"], line["status"]) == ("/v1/contacts/{contact_id}", 412)
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
 async def test_poll_is_logged_at_debug(
-    client: httpx.AsyncClient, written: Lines, path: str
+    client: httpx.AsyncClient, log_lines: Lines, path: str
 ) -> None:
     await client.get(path)
 
-    assert [line["log_level"] for line in requests(written)] == ["debug"]
+    assert [line["log_level"] for line in request_lines(log_lines)] == ["debug"]
 
 
 async def test_request_without_credentials_has_no_caller(
-    client: httpx.AsyncClient, written: Lines
+    client: httpx.AsyncClient, log_lines: Lines
 ) -> None:
     await client.get("/v1/contacts", headers={"Authorization": "Bearer crm_unknown"})
 
-    assert requests(written)[0]["caller"] is None
+    assert request_lines(log_lines)[0]["caller"] is None
 
 
-async def test_bug_is_a_warning_beside_its_traceback(
-    app: FastAPI, client: httpx.AsyncClient, written: Lines
+async def test_unhandled_error_is_logged_as_a_warning_and_a_traceback(
+    app: FastAPI, client: httpx.AsyncClient, log_lines: Lines
 ) -> None:
     @app.get("/v1/broken/{phone}", include_in_schema=False)
-    async def break_down(phone: str) -> None:
+    async def fail(phone: str) -> None:
         raise RuntimeError(phone)
 
     await client.get("/v1/broken/+16175550123")
 
-    lines = {line["event"]: line for line in written}
+    lines = {line["event"]: line for line in log_lines}
     assert lines["unhandled error"]["route"] == "/v1/broken/{phone}"
     assert (lines["request finished"]["status"], lines["request finished"]["log_level"]) == (
         500,
@@ -116,11 +116,11 @@ async def test_bug_is_a_warning_beside_its_traceback(
     )
 
 
-async def test_stream_of_events_is_one_line_when_it_ends(app: FastAPI, written: Lines) -> None:
+async def test_event_stream_is_one_line_when_it_ends(app: FastAPI, log_lines: Lines) -> None:
     async with serving(app) as caller, following(caller):
-        open_ones = requests(written)
+        open_ones = request_lines(log_lines)
 
     assert open_ones == []
-    line = requests(written)[0]
+    line = request_lines(log_lines)[0]
     assert (line["route"], line["status"]) == ("/v1/events", 200)
-    assert ADMIN_KEY not in str(written)
+    assert ADMIN_KEY not in str(log_lines)

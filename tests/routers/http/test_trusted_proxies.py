@@ -65,6 +65,6 @@ async def test_only_a_trusted_proxy_sets_the_address_of_a_request(
 
 
 @pytest.mark.parametrize("value", ["proxy.example.com", "10.0.0.0/40", "0.0.0.0/0", "::/0", "*"])
-def test_what_is_not_a_proxy_is_refused(value: str) -> None:
+def test_invalid_proxy_setting_is_refused(value: str) -> None:
     with pytest.raises(SettingsError, match=r"^CRM_TRUSTED_PROXIES: .*addresses and networks"):
         Settings.from_env({"CRM_TRUSTED_PROXIES": value})

@@ -1,4 +1,4 @@
-"""A web process with a clock that is a day wrong handles webhooks, campaigns and pauses."""
+"""A web process whose clock is wrong by a day handles webhooks, campaigns and pauses correctly."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ ERRORS = pytest.mark.parametrize("error", [-DAY, DAY], ids=["slow", "fast"])
 
 @contextmanager
 def host_clock(error: timedelta) -> Iterator[None]:
-    """Make the clock of this host wrong."""
+    """Move the clock of this host by `error` while the block runs."""
     clock.move(error)
     try:
         yield
@@ -50,7 +50,7 @@ async def test_webhook_is_stored(
 
 
 @ERRORS
-async def test_campaign_to_a_contact_made_just_now_starts_now(
+async def test_campaign_to_a_new_contact_starts_now(
     client: httpx.AsyncClient, session: AsyncSession, error: timedelta
 ) -> None:
     line = await make_line(session)
@@ -90,7 +90,7 @@ async def test_pause_and_resume_are_dated_by_the_database(
 
 
 @ERRORS
-async def test_pause_requested_by_the_provider_is_ended(
+async def test_unblocking_a_line_ends_the_pause_of_the_provider(
     client: httpx.AsyncClient, session: AsyncSession, error: timedelta
 ) -> None:
     line = await make_line(session)

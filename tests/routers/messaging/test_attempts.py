@@ -27,8 +27,8 @@ PUBLIC = {
 
 
 async def _messages(client: httpx.AsyncClient) -> list[dict[str, Any]]:
-    (talk,) = (await client.get("/v1/conversations")).json()["data"]
-    found = (await client.get(f"/v1/conversations/{talk['id']}/messages")).json()["data"]
+    (conversation,) = (await client.get("/v1/conversations")).json()["data"]
+    found = (await client.get(f"/v1/conversations/{conversation['id']}/messages")).json()["data"]
     return list(found)
 
 
@@ -71,9 +71,9 @@ async def test_timeline_and_csv_show_one_message(
     contact_id = (await ledger.recipient()).contact_id
 
     items = (await client.get(f"/v1/contacts/{contact_id}/timeline")).json()["data"]
-    (talk,) = (await client.get("/v1/conversations")).json()["data"]
+    (conversation,) = (await client.get("/v1/conversations")).json()["data"]
     csv = await client.get(
-        f"/v1/conversations/{talk['id']}/messages", headers={"Accept": "text/csv"}
+        f"/v1/conversations/{conversation['id']}/messages", headers={"Accept": "text/csv"}
     )
 
     assert {one["status"] for one in between} <= PUBLIC
@@ -82,7 +82,7 @@ async def test_timeline_and_csv_show_one_message(
     assert "released" not in csv.text
 
 
-async def test_skipped_step_is_in_the_timeline_at_its_time(
+async def test_timeline_shows_a_skipped_step_at_the_time_of_the_skip(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory
 ) -> None:
     ledger = await open_with_first_sent(new_uow)

@@ -1,4 +1,4 @@
-"""Company settings: authorisation, input, locks of the environment, effects."""
+"""Company settings: authorisation, input, settings locked by the environment, and effects."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -21,8 +21,8 @@ from crm_api.routers.http.deps import AppState
 
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 URL = "/v1/settings"
-OWNER = "+16175550177"
-"""The owner's mobile, which is not a line."""
+OWNER_NUMBER = "+16175550177"
+"""Mobile number of the owner. It is not a line."""
 BUDGETS = {
     "t_mobile": {
         "daily_segments": 2000,
@@ -41,7 +41,7 @@ NIGHT = NOW.replace(hour=5)
 
 @pytest.fixture
 def unlocked(app: FastAPI) -> None:
-    """Remove the name and the contact from the environment."""
+    """Remove the business name and contact from the environment, so that they can be changed."""
     state: AppState = app.state.crm
     settings = state.settings.model_copy(update={"business_name": None, "business_contact": None})
     app.state.crm = replace(state, settings=settings)
@@ -54,7 +54,7 @@ def _hours(timezone: str = "America/New_York", **days: list[tuple[str, str]]) ->
     return {"office_hours": {"timezone": timezone, "days": listed}}
 
 
-async def changed(client: httpx.AsyncClient, **values: Any) -> Any:
+async def change_settings(client: httpx.AsyncClient, **values: Any) -> Any:
     response = await client.patch(URL, json=values)
     assert response.status_code == 200, response.text
     return response.json()
@@ -78,31 +78,33 @@ async def test_settings_of_the_environment_are_shown_and_locked(client: httpx.As
     }
 
 
-async def test_locked_setting_is_409_unless_it_stays_as_it_is(client: httpx.AsyncClient) -> None:
+async def test_change_of_a_locked_setting_is_409(client: httpx.AsyncClient) -> None:
     refused = await client.patch(URL, json={"business_name": "Basalt"})
 
     assert refused.status_code == 409
     assert refused.json()["code"] == "setting_locked"
     assert refused.json()["locked"] == ["business_name", "business_contact"]
     assert "CRM_BUSINESS_NAME" in refused.json()["detail"]
-    same = await changed(client, business_name="Granite Foundations", test_numbers=[OWNER])
-    assert same["test_numbers"] == [OWNER]
+    same = await change_settings(
+        client, business_name="Granite Foundations", test_numbers=[OWNER_NUMBER]
+    )
+    assert same["test_numbers"] == [OWNER_NUMBER]
 
 
 @pytest.mark.usefixtures("unlocked")
 async def test_settings_are_changed_field_by_field(client: httpx.AsyncClient) -> None:
-    await changed(client, business_name=" Basalt ", test_numbers=["617 555 0177"])
-    await changed(client, brand={"ein": "123456789", "att_class": "E"})
-    await changed(client, office_hours=HOURS, holidays=[CHRISTMAS, NEW_YEAR])
-    await changed(client, away_reply=" We answer tomorrow. ")
-    found = await changed(client, carrier_budgets=BUDGETS)
+    await change_settings(client, business_name=" Basalt ", test_numbers=["617 555 0177"])
+    await change_settings(client, brand={"ein": "123456789", "att_class": "E"})
+    await change_settings(client, office_hours=HOURS, holidays=[CHRISTMAS, NEW_YEAR])
+    await change_settings(client, away_reply=" We answer tomorrow. ")
+    found = await change_settings(client, carrier_budgets=BUDGETS)
 
     shown = (await client.get(URL)).json()
     assert shown == found
     assert found == {
         "business_name": "Basalt",
         "business_contact": None,
-        "test_numbers": [OWNER],
+        "test_numbers": [OWNER_NUMBER],
         "brand": {"legal_name": None, "ein": "12-3456789", "att_class": "E"},
         "carrier_budgets": {"t_mobile": BUDGETS["t_mobile"] | {"available_segments": 1500}},
         "office_hours": {
@@ -118,9 +120,9 @@ async def test_settings_are_changed_field_by_field(client: httpx.AsyncClient) ->
         "locked": [],
         "updated_at": found["updated_at"],
     }
-    unset = await changed(client, business_name=None, brand=None, carrier_budgets=None)
+    unset = await change_settings(client, business_name=None, brand=None, carrier_budgets=None)
     assert (unset["business_name"], unset["brand"], unset["carrier_budgets"]) == (None, None, {})
-    unset = await changed(client, office_hours=None, holidays=None, away_reply=" ")
+    unset = await change_settings(client, office_hours=None, holidays=None, away_reply=" ")
     assert (unset["office_hours"], unset["holidays"], unset["away_reply"]) == (None, [], None)
 
 
@@ -152,7 +154,7 @@ async def test_settings_are_changed_field_by_field(client: httpx.AsyncClient) ->
         ({"budget": 1}, "/budget"),
     ],
 )
-async def test_wrong_setting_is_422_with_its_pointer(
+async def test_invalid_setting_is_422_with_its_pointer(
     client: httpx.AsyncClient, values: dict[str, Any], pointer: str
 ) -> None:
     response = await client.patch(URL, json=values)
@@ -170,9 +172,11 @@ async def test_only_an_administrator_changes_settings(
     assert (await client.patch(URL, json={}, headers=headers)).status_code == 403
 
 
-async def test_change_of_an_unseen_version_is_refused(client: httpx.AsyncClient) -> None:
+async def test_change_of_an_old_version_is_refused(client: httpx.AsyncClient) -> None:
     seen = (await client.get(URL)).headers["etag"]
-    first = await client.patch(URL, json={"test_numbers": [OWNER]}, headers={"If-Match": seen})
+    first = await client.patch(
+        URL, json={"test_numbers": [OWNER_NUMBER]}, headers={"If-Match": seen}
+    )
 
     second = await client.patch(URL, json={"test_numbers": []}, headers={"If-Match": seen})
 
@@ -184,8 +188,10 @@ async def test_change_of_an_unseen_version_is_refused(client: httpx.AsyncClient)
 async def test_change_is_in_the_audit_log_without_numbers(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    reply = f"Call me at {OWNER}."
-    await changed(client, carrier_budgets=BUDGETS, test_numbers=[OWNER], away_reply=reply)
+    reply = f"Call me at {OWNER_NUMBER}."
+    await change_settings(
+        client, carrier_budgets=BUDGETS, test_numbers=[OWNER_NUMBER], away_reply=reply
+    )
 
     found = await session.execute(
         text("SELECT subject, detail FROM audit_log WHERE action = 'change_settings'")
@@ -194,11 +200,11 @@ async def test_change_is_in_the_audit_log_without_numbers(
     assert entry.subject == "settings"
     assert entry.detail["carrier_budgets"] == {"from": {}, "to": BUDGETS}
     assert (entry.detail["test_numbers"], entry.detail["away_reply"]) == ("changed", "changed")
-    assert OWNER not in str(entry.detail)
+    assert OWNER_NUMBER not in str(entry.detail)
 
 
 @pytest.mark.usefixtures("unlocked")
-async def test_stored_name_is_used_at_once(
+async def test_stored_business_name_is_used_at_once(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     line = await make_line(session)
@@ -212,69 +218,69 @@ async def test_stored_name_is_used_at_once(
     )
     await session.commit()
 
-    await changed(client, business_name="Basalt", business_contact="basalt.example")
+    await change_settings(client, business_name="Basalt", business_contact="basalt.example")
     preview = await client.post(f"/v1/campaigns/{campaign.id}/preview", json={})
 
     assert "Basalt basalt.example" in preview.text
 
 
-async def ask_for_a_test(client: httpx.AsyncClient, session: AsyncSession) -> httpx.Response:
+async def send_test_message(client: httpx.AsyncClient, session: AsyncSession) -> httpx.Response:
     line = await make_line(session)
     campaign = await make_campaign(session, line=line, status="draft", bodies=("Hi",))
     await session.commit()
-    return await client.post(f"/v1/campaigns/{campaign.id}/test-send", json={"to": OWNER})
+    return await client.post(f"/v1/campaigns/{campaign.id}/test-send", json={"to": OWNER_NUMBER})
 
 
-async def test_owners_mobile_gets_a_test_once_it_is_a_test_number(
+async def test_test_message_is_sent_only_to_a_configured_test_number(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    refused = await ask_for_a_test(client, session)
-    await changed(client, test_numbers=[OWNER])
+    refused = await send_test_message(client, session)
+    await change_settings(client, test_numbers=[OWNER_NUMBER])
 
     (campaign_id,) = (await session.execute(text("SELECT id FROM campaign"))).scalars()
-    taken = await client.post(f"/v1/campaigns/{campaign_id}/test-send", json={"to": OWNER})
+    taken = await client.post(f"/v1/campaigns/{campaign_id}/test-send", json={"to": OWNER_NUMBER})
 
     assert (refused.status_code, refused.json()["code"]) == (422, "not_own_number")
     assert "/v1/settings" in refused.json()["detail"]
-    assert (taken.status_code, taken.json()["phone"]) == (202, OWNER)
+    assert (taken.status_code, taken.json()["phone"]) == (202, OWNER_NUMBER)
 
 
 @pytest.mark.parametrize("flag", ["opted_out", "do_not_contact", "opt_out_hold"])
-async def test_consent_holds_for_a_test_number(
+async def test_consent_flags_apply_to_a_test_number(
     client: httpx.AsyncClient, session: AsyncSession, flag: str
 ) -> None:
-    await changed(client, test_numbers=[OWNER])
-    session.add(ContactFlag(phone=OWNER, flag_type=flag, created_at=NOW))
+    await change_settings(client, test_numbers=[OWNER_NUMBER])
+    session.add(ContactFlag(phone=OWNER_NUMBER, flag_type=flag, created_at=NOW))
 
-    response = await ask_for_a_test(client, session)
+    response = await send_test_message(client, session)
 
     assert (response.status_code, response.json()["code"]) == (409, f"recipient_{flag}")
 
 
-async def test_legal_hours_hold_for_a_test_number(
+async def test_legal_hours_apply_to_a_test_number(
     app: FastAPI,
     client: httpx.AsyncClient,
     session: AsyncSession,
 ) -> None:
     app.state.crm = replace(app.state.crm, rules=load_rules("us"))
-    await changed(client, test_numbers=[OWNER])
+    await change_settings(client, test_numbers=[OWNER_NUMBER])
     await set_database_time(session, NIGHT)
 
-    response = await ask_for_a_test(client, session)
+    response = await send_test_message(client, session)
 
     assert (response.status_code, response.json()["code"]) == (409, "outside_window")
     assert response.json()["next_allowed_at"] > NIGHT.isoformat()
     assert "Send it again at `next_allowed_at`." in response.json()["detail"]
 
 
-async def test_legal_frequency_holds_for_a_test_number(
+async def test_legal_frequency_limit_applies_to_a_test_number(
     app: FastAPI,
     client: httpx.AsyncClient,
     session: AsyncSession,
 ) -> None:
     florida = "+13055550177"
     app.state.crm = replace(app.state.crm, rules=load_rules("us"))
-    await changed(client, test_numbers=[florida])
+    await change_settings(client, test_numbers=[florida])
     noon = NOW + timedelta(hours=2)
     await set_database_time(session, noon)
     line = await make_line(session)

@@ -1,4 +1,4 @@
-"""Internal notes of conversations, and the users whom they mention."""
+"""Internal notes of conversations, and the users that they mention."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import UNKNOWN_ID
 from tests.routers.identity.test_auth import active
-from tests.routers.messaging.test_drafts import conversation
+from tests.routers.messaging.test_drafts import create_conversation
 
 from crm_api.domain.messaging.models.conversations import ConversationNote
 from crm_api.domain.messaging.models.timeline import Activity
@@ -17,7 +17,7 @@ from crm_api.domain.messaging.models.timeline import Activity
 async def test_note_mentions_users_and_is_never_sent(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    path = f"/v1/conversations/{(await conversation(session)).id}/notes"
+    path = f"/v1/conversations/{(await create_conversation(session)).id}/notes"
     user = await active(client)
     body = {"body": "Olga, look.\nPictures!", "mentions": [user["id"], user["id"]]}
 
@@ -33,10 +33,10 @@ async def test_note_mentions_users_and_is_never_sent(
     assert await session.scalar(select(func.count()).select_from(Activity)) == 0
 
 
-async def test_only_active_users_are_mentioned(
+async def test_only_active_users_can_be_mentioned(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    path = f"/v1/conversations/{(await conversation(session)).id}/notes"
+    path = f"/v1/conversations/{(await create_conversation(session)).id}/notes"
     user = await active(client)
 
     refused = await client.post(path, json={"body": "Look", "mentions": [user["id"], UNKNOWN_ID]})
@@ -58,7 +58,7 @@ async def test_only_active_users_are_mentioned(
 async def test_invalid_note_is_refused(
     client: httpx.AsyncClient, session: AsyncSession, change: dict[str, Any], pointer: str
 ) -> None:
-    path = f"/v1/conversations/{(await conversation(session)).id}/notes"
+    path = f"/v1/conversations/{(await create_conversation(session)).id}/notes"
 
     refused = await client.post(path, json={"body": "Look"} | change)
 

@@ -37,12 +37,12 @@ async def line(session: AsyncSession) -> Line:
     return line
 
 
-async def put_flag(session: AsyncSession, flag: str, **values: Any) -> None:
+async def add_flag(session: AsyncSession, flag: str, **values: Any) -> None:
     session.add(ContactFlag(phone=PERSON, flag_type=flag, created_at=NOW, **values))
     await session.commit()
 
 
-def reply(line: Line, **changes: Any) -> dict[str, Any]:
+def message_body(line: Line, **changes: Any) -> dict[str, Any]:
     return {"line_id": str(line.id), "to": "(617) 555-0123", "body": "See you Tuesday."} | changes
 
 
@@ -66,21 +66,21 @@ async def test_key_and_scope_are_needed(
 ) -> None:
     others = [one for one in Scope if one not in {scope, Scope.ADMIN}]
 
-    nobody = await client.request(method, path, headers={"Authorization": ""})
+    without_key = await client.request(method, path, headers={"Authorization": ""})
     wrong = await client.request(method, path, headers=await key_with(*others))
     right = await client.request(method, path, headers=await key_with(scope))
 
-    assert (nobody.status_code, wrong.status_code) == (401, 403)
+    assert (without_key.status_code, wrong.status_code) == (401, 403)
     assert right.status_code in {200, 404, 422}
 
 
-async def test_reply_is_queued_in_its_conversation(
+async def test_message_is_queued_in_its_conversation(
     client: httpx.AsyncClient, session: AsyncSession, line: Line, queue: RecordingQueue
 ) -> None:
     contact = await make_contact(session, phone=PERSON)
     await session.commit()
 
-    answer = await client.post("/v1/messages", json=reply(line))
+    answer = await client.post("/v1/messages", json=message_body(line))
 
     message = answer.json()
     read = (await client.get(f"/v1/messages/{message['id']}")).json()
@@ -96,39 +96,39 @@ async def test_reply_is_queued_in_its_conversation(
     assert JobName.SEND_MESSAGES in queue.names
 
 
-async def test_reply_to_an_unknown_number_adds_the_contact(
+async def test_message_to_an_unknown_number_adds_the_contact(
     client: httpx.AsyncClient, session: AsyncSession, line: Line
 ) -> None:
-    message = (await client.post("/v1/messages", json=reply(line))).json()
+    message = (await client.post("/v1/messages", json=message_body(line))).json()
 
     contacts = await rows(session, "SELECT id, phone FROM contact")
     assert [(str(one["id"]), one["phone"]) for one in contacts] == [(message["contact_id"], PERSON)]
 
 
 @pytest.mark.parametrize("flag", ["opted_out", "do_not_contact"])
-async def test_reply_to_an_opted_out_number_is_refused(
+async def test_message_to_an_opted_out_number_is_refused(
     client: httpx.AsyncClient, session: AsyncSession, line: Line, flag: str
 ) -> None:
-    await put_flag(session, flag)
+    await add_flag(session, flag)
 
-    answer = await client.post("/v1/messages", json=reply(line))
+    answer = await client.post("/v1/messages", json=message_body(line))
 
     assert (answer.status_code, answer.json()["code"]) == (409, f"recipient_{flag}")
     assert await rows(session, "SELECT id FROM activity") == []
 
 
-async def test_expired_flag_refuses_nothing(
+async def test_expired_flag_stops_no_message(
     client: httpx.AsyncClient, session: AsyncSession, line: Line
 ) -> None:
-    await put_flag(session, "do_not_contact", expires_at=NOW - timedelta(days=400))
+    await add_flag(session, "do_not_contact", expires_at=NOW - timedelta(days=400))
 
-    assert (await client.post("/v1/messages", json=reply(line))).status_code == 202
+    assert (await client.post("/v1/messages", json=message_body(line))).status_code == 202
 
 
-async def test_reply_on_an_unknown_line_names_the_field(
+async def test_message_on_an_unknown_line_is_refused_with_its_pointer(
     client: httpx.AsyncClient, line: Line
 ) -> None:
-    answer = await client.post("/v1/messages", json=reply(line, line_id=str(new_id())))
+    answer = await client.post("/v1/messages", json=message_body(line, line_id=str(new_id())))
 
     assert answer.status_code == 422
     assert [(one["pointer"], one["code"]) for one in answer.json()["errors"]] == [
@@ -136,13 +136,13 @@ async def test_reply_on_an_unknown_line_names_the_field(
     ]
 
 
-async def test_reply_on_a_blocked_line_is_refused(
+async def test_message_on_a_blocked_line_is_refused(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     blocked = await make_line(session, status="blocked", blocked_reason="no_credits")
     await session.commit()
 
-    answer = await client.post("/v1/messages", json=reply(blocked))
+    answer = await client.post("/v1/messages", json=message_body(blocked))
 
     assert (answer.status_code, answer.json()["code"]) == (409, "line_blocked")
     assert answer.json()["blocked_reason"] == "no_credits"
@@ -161,35 +161,35 @@ async def test_reply_on_a_blocked_line_is_refused(
         ({"media": []}, "/media"),
     ],
 )
-async def test_reply_with_a_fault_names_the_field(
+async def test_invalid_message_is_refused_with_its_pointer(
     client: httpx.AsyncClient, line: Line, changes: dict[str, Any], pointer: str
 ) -> None:
-    answer = await client.post("/v1/messages", json=reply(line, **changes))
+    answer = await client.post("/v1/messages", json=message_body(line, **changes))
 
     assert answer.status_code == 422
     assert [one["pointer"] for one in answer.json()["errors"]] == [pointer]
 
 
-async def test_longest_reply_is_accepted(client: httpx.AsyncClient, line: Line) -> None:
-    answer = await client.post("/v1/messages", json=reply(line, body="x" * 1600))
+async def test_longest_message_is_accepted(client: httpx.AsyncClient, line: Line) -> None:
+    answer = await client.post("/v1/messages", json=message_body(line, body="x" * 1600))
 
     assert answer.status_code == 202
 
 
 @pytest.mark.usefixtures("line")
-async def test_conversation_reads_newest_first_page_by_page(
+async def test_messages_of_a_conversation_are_paged_newest_first(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     for position in range(5):
         at = (NOW + timedelta(seconds=position // 2)).isoformat()
         await hear(session, new_uow, f"text {position}", message_id=f"AC{position}", createdAt=at)
-    talk = (await client.get("/v1/conversations")).json()["data"][0]
+    conversation = (await client.get("/v1/conversations")).json()["data"][0]
 
     read: list[str] = []
     cursor: str | None = None
     while cursor is not None or not read:
         params = {"limit": 2} | ({"cursor": cursor} if cursor else {})
-        url = f"/v1/conversations/{talk['id']}/messages"
+        url = f"/v1/conversations/{conversation['id']}/messages"
         page = (await client.get(url, params=params)).json()
         read += [message["body"] for message in page["data"]]
         cursor = page["next_cursor"]
@@ -207,16 +207,16 @@ async def test_conversations_are_listed_by_last_activity_and_filtered(
     await store(session, payload)
     await apply(new_uow)
 
-    async def phones(**params: str) -> list[str]:
+    async def list_phones(**params: str) -> list[str]:
         page = await client.get("/v1/conversations", params=params)
-        return [talk["phone"] for talk in page.json()["data"]]
+        return [conversation["phone"] for conversation in page.json()["data"]]
 
     listed = (await client.get("/v1/conversations")).json()["data"]
-    assert [talk["phone"] for talk in listed] == ["+16175550147", PERSON]
-    assert await phones(contact_id=listed[1]["contact_id"]) == [PERSON]
-    assert await phones(phone="617-555-0147") == ["+16175550147"]
-    assert await phones(line_id=str(line.id)) == ["+16175550147", PERSON]
-    assert await phones(line_id=str(new_id())) == []
+    assert [conversation["phone"] for conversation in listed] == ["+16175550147", PERSON]
+    assert await list_phones(contact_id=listed[1]["contact_id"]) == [PERSON]
+    assert await list_phones(phone="617-555-0147") == ["+16175550147"]
+    assert await list_phones(line_id=str(line.id)) == ["+16175550147", PERSON]
+    assert await list_phones(line_id=str(new_id())) == []
 
 
 async def test_conversations_of_all_lines_are_one_list(
@@ -227,7 +227,7 @@ async def test_conversations_of_all_lines_are_one_list(
         for n in range(3)
     ]
     for minute in range(12):
-        # The first line has most of them, and the third has one.
+        # The first line has most of the conversations. The third line has one.
         line = lines[2 if minute == 5 else minute % 4 // 3]
         session.add(
             Conversation(
@@ -244,16 +244,19 @@ async def test_conversations_of_all_lines_are_one_list(
     while cursor is not None or not read:
         params = {"limit": 5} | ({"cursor": cursor} if cursor else {})
         page = (await client.get("/v1/conversations", params=params)).json()
-        read += [talk["phone"] for talk in page["data"]]
+        read += [conversation["phone"] for conversation in page["data"]]
         cursor = page["next_cursor"]
     of_person = (await client.get("/v1/conversations", params={"phone": PERSON})).json()["data"]
 
     assert read == [PERSON if m in {2, 5} else number(m) for m in reversed(range(12))]
-    assert [talk["line_id"] for talk in of_person] == [str(lines[2].id), str(lines[0].id)]
+    assert [conversation["line_id"] for conversation in of_person] == [
+        str(lines[2].id),
+        str(lines[0].id),
+    ]
 
 
 @pytest.mark.usefixtures("line")
-async def test_received_picture_of_a_group_is_read(
+async def test_group_message_shows_its_picture_and_participants(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     payload = sample("legacy/variants/v3-app.message.received.group")
@@ -272,7 +275,7 @@ async def test_received_picture_of_a_group_is_read(
 
 
 @pytest.mark.usefixtures("line")
-async def test_call_is_read_with_all_that_is_known(
+async def test_call_shows_recording_summary_and_transcript(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     names = ("summary.completed", "transcript.completed", "recording.completed", "completed")
@@ -340,14 +343,16 @@ async def test_unknown_ids_are_not_found(client: httpx.AsyncClient, path: str, c
     assert (answer.status_code, answer.json()["code"]) == (404, code)
 
 
-async def test_id_of_a_message_is_not_a_call(client: httpx.AsyncClient, line: Line) -> None:
-    message = (await client.post("/v1/messages", json=reply(line))).json()
+async def test_id_of_a_message_is_not_found_as_a_call(
+    client: httpx.AsyncClient, line: Line
+) -> None:
+    message = (await client.post("/v1/messages", json=message_body(line))).json()
 
     assert (await client.get(f"/v1/calls/{message['id']}")).status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/v1/conversations", "/v1/calls"])
-async def test_foreign_cursor_is_refused(client: httpx.AsyncClient, path: str) -> None:
+async def test_invalid_cursor_is_refused(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.get(path, params={"cursor": "nonsense"})
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_cursor")

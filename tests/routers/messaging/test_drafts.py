@@ -15,13 +15,13 @@ from crm_api.domain.messaging.models.conversations import Conversation, Conversa
 from crm_api.platform.ids import new_id
 
 PERSON = "+16175550123"
-OWN_CHANGES = text("""
+EVENT_USERS = text("""
     SELECT data ->> 'user_id' FROM event WHERE data ? 'user_id' ORDER BY transaction_id, id
 """)
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 
 
-async def conversation(session: AsyncSession) -> Conversation:
+async def create_conversation(session: AsyncSession) -> Conversation:
     contact = await make_contact(session, phone=PERSON)
     line = await make_line(session)
     found = Conversation(
@@ -40,8 +40,8 @@ async def conversation(session: AsyncSession) -> Conversation:
 async def test_draft_is_kept_for_each_caller(
     client: httpx.AsyncClient, session: AsyncSession, key_with: KeyWith
 ) -> None:
-    talk = await conversation(session)
-    path = f"/v1/conversations/{talk.id}/draft"
+    conversation = await create_conversation(session)
+    path = f"/v1/conversations/{conversation.id}/draft"
     colleague = await key_with(Scope.MESSAGES_READ, Scope.MESSAGES_SEND)
 
     none = await client.get(path)
@@ -60,20 +60,20 @@ async def test_draft_is_kept_for_each_caller(
     assert (await client.get(path, headers=colleague)).json()["body"] == "Hello"
 
 
-async def test_sent_message_ends_the_draft_of_its_sender_alone(
+async def test_sent_message_deletes_only_the_draft_of_its_sender(
     client: httpx.AsyncClient, session: AsyncSession, key_with: KeyWith
 ) -> None:
-    talk = await conversation(session)
-    path = f"/v1/conversations/{talk.id}/draft"
+    conversation = await create_conversation(session)
+    path = f"/v1/conversations/{conversation.id}/draft"
     colleague = await key_with(Scope.MESSAGES_READ, Scope.MESSAGES_SEND)
     await client.put(path, json={"body": "Thank you"})
     await client.put(path, json={"body": "Hello"}, headers=colleague)
-    message: dict[str, Any] = {"line_id": str(talk.line_id), "to": PERSON}
+    message: dict[str, Any] = {"line_id": str(conversation.line_id), "to": PERSON}
 
     refused = await client.post("/v1/messages", json={**message, "body": ""})
     kept = (await client.get(path)).json()["body"]
     sent = await client.post("/v1/messages", json={**message, "body": "Thank you"})
-    emitted = list(await session.scalars(OWN_CHANGES))
+    emitted = list(await session.scalars(EVENT_USERS))
 
     assert emitted == [emitted[0], emitted[1], emitted[0]] != [emitted[0]] * 3
     assert (refused.status_code, kept, sent.status_code) == (422, "Thank you", 202)
@@ -85,19 +85,19 @@ async def test_sent_message_ends_the_draft_of_its_sender_alone(
 async def test_invalid_draft_is_refused(
     client: httpx.AsyncClient, session: AsyncSession, body: str | None
 ) -> None:
-    talk = await conversation(session)
+    conversation = await create_conversation(session)
 
-    response = await client.put(f"/v1/conversations/{talk.id}/draft", json={"body": body})
+    response = await client.put(f"/v1/conversations/{conversation.id}/draft", json={"body": body})
 
     assert response.status_code == 422
     assert response.json()["errors"][0]["pointer"] == "/body"
     assert await session.scalar(select(func.count()).select_from(ConversationDraft)) == 0
 
 
-async def test_draft_that_has_changed_since_it_was_read_is_not_replaced(
+async def test_draft_that_changed_after_it_was_read_is_not_replaced(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    path = f"/v1/conversations/{(await conversation(session)).id}/draft"
+    path = f"/v1/conversations/{(await create_conversation(session)).id}/draft"
     await client.put(path, json={"body": "Thank you"})
     seen = (await client.get(path)).headers["ETag"]
     await client.put(path, json={"body": "Thank you, Ada"})
@@ -113,9 +113,9 @@ async def test_draft_that_has_changed_since_it_was_read_is_not_replaced(
 async def test_draft_longer_than_a_message_is_kept(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    talk = await conversation(session)
+    conversation = await create_conversation(session)
 
-    kept = await client.put(f"/v1/conversations/{talk.id}/draft", json={"body": "x" * 2000})
+    kept = await client.put(f"/v1/conversations/{conversation.id}/draft", json={"body": "x" * 2000})
 
     assert len(kept.json()["body"]) == 2000
 
@@ -134,9 +134,9 @@ async def test_draft_of_an_unknown_conversation_is_not_found(
 async def test_conversation_is_read_by_its_id(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    talk = await conversation(session)
+    conversation = await create_conversation(session)
 
-    found = await client.get(f"/v1/conversations/{talk.id}")
+    found = await client.get(f"/v1/conversations/{conversation.id}")
     unknown = await client.get(f"/v1/conversations/{new_id()}")
     listed = (await client.get("/v1/conversations")).json()["data"]
 

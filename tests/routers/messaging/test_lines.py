@@ -1,4 +1,4 @@
-"""Line routes: authorisation, input and answers."""
+"""Line routes: authorisation, input and responses."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,7 +21,7 @@ from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.routers.http.deps import AppState
 
-NOTHING = "/v1/lines/00000000-0000-7000-8000-000000000000"
+UNKNOWN_LINE = "/v1/lines/00000000-0000-7000-8000-000000000000"
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 
 READ, WRITE = Scope.CAMPAIGNS_READ, Scope.CAMPAIGNS_WRITE
@@ -29,15 +29,15 @@ ROUTES = [
     ("POST", "/v1/lines", WRITE),
     ("GET", "/v1/lines", READ),
     ("POST", "/v1/lines/sync", WRITE),
-    ("GET", NOTHING, READ),
-    ("PATCH", NOTHING, WRITE),
-    ("POST", f"{NOTHING}/unblock", WRITE),
+    ("GET", UNKNOWN_LINE, READ),
+    ("PATCH", UNKNOWN_LINE, WRITE),
+    ("POST", f"{UNKNOWN_LINE}/unblock", WRITE),
 ]
-GIVEN = {"phone_number_id": "PN1", "number": "617 555 0100"}
+NEW_LINE = {"phone_number_id": "PN1", "number": "617 555 0100"}
 
 
-async def created(client: httpx.AsyncClient, **values: Any) -> Any:
-    response = await client.post("/v1/lines", json=GIVEN | values)
+async def create_line(client: httpx.AsyncClient, **values: Any) -> Any:
+    response = await client.post("/v1/lines", json=NEW_LINE | values)
     assert response.status_code == 201, response.text
     return response.json()
 
@@ -47,8 +47,8 @@ def faults(response: httpx.Response) -> dict[str, str]:
     return {fault["pointer"]: fault["code"] for fault in response.json()["errors"]}
 
 
-class Answers:
-    """The answers of the provider to requests for its numbers."""
+class ProviderResponses:
+    """The responses of the provider to requests for its phone numbers."""
 
     def __init__(self) -> None:
         self.status = 200
@@ -62,24 +62,27 @@ class Answers:
 
 
 @pytest.fixture
-def workspace() -> Answers:
-    return Answers()
+def workspace() -> ProviderResponses:
+    return ProviderResponses()
 
 
 @pytest_asyncio.fixture
-async def synced(
-    app: FastAPI, client: httpx.AsyncClient, workspace: Answers, new_uow: UnitOfWorkFactory
+async def synced_client(
+    app: FastAPI,
+    client: httpx.AsyncClient,
+    workspace: ProviderResponses,
+    new_uow: UnitOfWorkFactory,
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an application whose provider is the workspace."""
+    """A client of an application whose provider is `workspace`."""
 
-    async def at_once(_seconds: float) -> None:
+    async def no_wait(_seconds: float) -> None:
         """Do not wait between the attempts of a read."""
 
     provider = OpenPhoneClient(
         base_url="http://provider.test",
         api_key="x",
         transport=httpx.MockTransport(workspace),
-        sleep=at_once,
+        sleep=no_wait,
     )
     state: AppState = app.state.crm
     app.state.crm = AppState(
@@ -115,7 +118,7 @@ async def test_missing_scope_is_refused(
 
 
 async def test_line_is_created_with_the_defaults(client: httpx.AsyncClient) -> None:
-    made = await created(client)
+    made = await create_line(client)
 
     assert made == {
         "id": made["id"],
@@ -141,20 +144,20 @@ async def test_line_is_created_with_the_defaults(client: httpx.AsyncClient) -> N
     assert (await client.get("/v1/lines")).json() == {"data": [made], "next_cursor": None}
 
 
-async def test_known_provider_id_is_409_with_its_line(client: httpx.AsyncClient) -> None:
-    made = await created(client)
+async def test_existing_provider_id_is_409_with_its_line(client: httpx.AsyncClient) -> None:
+    made = await create_line(client)
 
-    response = await client.post("/v1/lines", json=GIVEN)
+    response = await client.post("/v1/lines", json=NEW_LINE)
 
     assert response.status_code == 409
     assert (response.json()["code"], response.json()["line_id"]) == ("line_exists", made["id"])
 
 
-async def test_created_at_once_is_one_201_and_one_409(
+async def test_concurrent_creates_of_a_number_make_one_line(
     committed_client: httpx.AsyncClient,
 ) -> None:
     answers = await asyncio.gather(
-        *(committed_client.post("/v1/lines", json=GIVEN) for _ in range(4))
+        *(committed_client.post("/v1/lines", json=NEW_LINE) for _ in range(4))
     )
 
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
@@ -179,14 +182,14 @@ async def test_created_at_once_is_one_201_and_one_409(
         ({"status": "active"}, {"/status": "unknown_field"}),
     ],
 )
-async def test_unusable_input_is_422_with_its_pointer(
+async def test_invalid_input_is_422_with_its_pointer(
     client: httpx.AsyncClient, values: dict[str, Any], expected: dict[str, str]
 ) -> None:
-    assert faults(await client.post("/v1/lines", json=GIVEN | values)) == expected
+    assert faults(await client.post("/v1/lines", json=NEW_LINE | values)) == expected
 
 
 async def test_line_is_changed(client: httpx.AsyncClient) -> None:
-    path = f"/v1/lines/{(await created(client))['id']}"
+    path = f"/v1/lines/{(await create_line(client))['id']}"
 
     response = await client.patch(
         path,
@@ -206,7 +209,7 @@ async def test_line_is_changed(client: httpx.AsyncClient) -> None:
 
 
 async def test_ramp_plan_is_set_shown_and_removed(client: httpx.AsyncClient) -> None:
-    made = await created(client, ramp_plan=[20, 40, 80, 125])
+    made = await create_line(client, ramp_plan=[20, 40, 80, 125])
     path = f"/v1/lines/{made['id']}"
 
     changed = (await client.patch(path, json={"ramp_plan": [30, 60]})).json()
@@ -218,7 +221,9 @@ async def test_ramp_plan_is_set_shown_and_removed(client: httpx.AsyncClient) -> 
     assert (ended["ramp_plan"], ended["limit_today"], ended["remaining_today"]) == (None, 125, 125)
 
 
-async def test_line_on_trial_shows_it(client: httpx.AsyncClient, session: AsyncSession) -> None:
+async def test_line_shows_that_a_probe_is_running(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
     line = await make_line(session, is_probing=True, probe_at=NOW, ramp_started_on=NOW.date())
     await session.commit()
 
@@ -237,18 +242,18 @@ async def test_line_on_trial_shows_it(client: httpx.AsyncClient, session: AsyncS
         ({"number": "6175550101"}, {"/number": "unknown_field"}),
     ],
 )
-async def test_change_with_unusable_input_is_422(
+async def test_change_with_invalid_input_is_422(
     client: httpx.AsyncClient, body: dict[str, Any], expected: dict[str, str]
 ) -> None:
-    assert faults(await client.patch(NOTHING, json=body)) == expected
+    assert faults(await client.patch(UNKNOWN_LINE, json=body)) == expected
 
 
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
-        ("GET", NOTHING, None),
-        ("PATCH", NOTHING, {"name": "x"}),
-        ("POST", f"{NOTHING}/unblock", None),
+        ("GET", UNKNOWN_LINE, None),
+        ("PATCH", UNKNOWN_LINE, {"name": "x"}),
+        ("POST", f"{UNKNOWN_LINE}/unblock", None),
     ],
 )
 async def test_unknown_line_is_404(
@@ -272,7 +277,7 @@ async def test_blocked_line_is_unblocked(client: httpx.AsyncClient, session: Asy
     assert (after.json()["status"], after.json()["blocked_reason"]) == ("active", None)
 
 
-async def test_pause_of_the_provider_is_shown_and_ended_by_an_unblock(
+async def test_unblocking_a_line_ends_the_pause_of_the_provider(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     line = await make_line(session)
@@ -307,15 +312,15 @@ async def test_pause_of_the_provider_is_shown_and_ended_by_an_unblock(
 
 
 async def test_sync_reads_the_lines_of_the_workspace(
-    synced: httpx.AsyncClient, workspace: Answers
+    synced_client: httpx.AsyncClient, workspace: ProviderResponses
 ) -> None:
     workspace.data = [
         {"id": "PNone", "number": "+16175550101", "name": "Main", "users": []},
         {"id": "PNtwo", "number": "+16175550102", "name": None, "users": []},
     ]
 
-    first = await synced.post("/v1/lines/sync")
-    again = await synced.post("/v1/lines/sync")
+    first = await synced_client.post("/v1/lines/sync")
+    again = await synced_client.post("/v1/lines/sync")
 
     assert first.status_code == 200
     assert {(one["phone_number_id"], one["name"]) for one in first.json()["data"]} == {
@@ -325,16 +330,16 @@ async def test_sync_reads_the_lines_of_the_workspace(
     assert {one["id"] for one in again.json()["data"]} == {
         one["id"] for one in first.json()["data"]
     }
-    assert len((await synced.get("/v1/lines")).json()["data"]) == 2
+    assert len((await synced_client.get("/v1/lines")).json()["data"]) == 2
 
 
 @pytest.mark.parametrize("status", [401, 429, 503])
 async def test_failing_provider_is_503_with_a_detail(
-    synced: httpx.AsyncClient, workspace: Answers, status: int
+    synced_client: httpx.AsyncClient, workspace: ProviderResponses, status: int
 ) -> None:
     workspace.status = status
 
-    response = await synced.post("/v1/lines/sync")
+    response = await synced_client.post("/v1/lines/sync")
 
     problem = response.json()
     assert response.status_code == 503

@@ -1,4 +1,4 @@
-"""Messages that users write: for later, with time to undo, and withdrawn."""
+"""Messages that users write: scheduling, time to undo, and withdrawal."""
 
 import json
 from datetime import datetime, timedelta
@@ -41,7 +41,7 @@ MORNING = datetime.fromisoformat("2026-11-26T14:00:00Z")
 
 
 def one_rule(**rule: Any) -> RuleBook:
-    """Return one rule for the whole country; the person's zone is America/New_York."""
+    """Return a book with one rule for the whole country. The person is in America/New_York."""
     content = json.dumps({"state": None, "reviewed": "2026-11-01"} | rule)
     return RuleBook([ComplianceRule.model_validate_json(content)], name="made")
 
@@ -58,46 +58,46 @@ async def line(session: AsyncSession) -> Line:
     return line
 
 
-def message(line: Line, **fields: Any) -> dict[str, Any]:
+def message_body(line: Line, **fields: Any) -> dict[str, Any]:
     later = {"send_at": format_instant(fields.pop("at"))} if "at" in fields else {}
     return {"line_id": str(line.id), "to": PERSON, "body": "See you Tuesday."} | later | fields
 
 
-async def queued(client: httpx.AsyncClient, line: Line, **fields: Any) -> dict[str, Any]:
-    answer = await client.post("/v1/messages", json=message(line, **fields))
+async def queue_message(client: httpx.AsyncClient, line: Line, **fields: Any) -> dict[str, Any]:
+    answer = await client.post("/v1/messages", json=message_body(line, **fields))
     assert answer.status_code == 202, answer.text
     found: dict[str, Any] = answer.json()
     return found
 
 
-async def claim(
+async def claim_messages(
     new_uow: UnitOfWorkFactory, at: datetime, rules: RuleBook = NO_RULES
 ) -> list[ClaimedAttempt]:
     async with new_uow() as uow:
         return await queued_claim.claim_queued(uow, limit=10, times=TIMES, rules=rules, now=at)
 
 
-async def test_message_for_later_is_not_claimed_before_its_time(
+async def test_scheduled_message_is_not_claimed_before_its_time(
     client: httpx.AsyncClient, line: Line, new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    shown = await queued(client, line, at=TOMORROW)
-    # Whatever makes queued messages due, this one is not.
+    shown = await queue_message(client, line, at=TOMORROW)
+    # Even if `send_after` has passed, the message must wait for `send_at`.
     await session.execute(text("UPDATE activity SET send_after = :now"), {"now": NOW})
     await session.commit()
 
-    early = await claim(new_uow, TOMORROW - timedelta(milliseconds=1))
-    (claimed,) = await claim(new_uow, TOMORROW)
+    early = await claim_messages(new_uow, TOMORROW - timedelta(milliseconds=1))
+    (claimed,) = await claim_messages(new_uow, TOMORROW)
 
     assert (shown["status"], shown["send_at"]) == ("queued", format_instant(TOMORROW))
     assert (early, claimed.body) == ([], "See you Tuesday.")
 
 
-async def test_message_for_later_needs_no_nudge_before_its_last_minute(
+async def test_scheduled_message_gets_a_nudge_only_in_its_last_minute(
     client: httpx.AsyncClient, line: Line, queue: RecordingQueue
 ) -> None:
-    await queued(client, line, at=TOMORROW)
+    await queue_message(client, line, at=TOMORROW)
     far = list(queue.jobs)
-    await queued(client, line, at=NOW + timedelta(seconds=40))
+    await queue_message(client, line, at=NOW + timedelta(seconds=40))
 
     assert far == []
     assert queue.names == [JobName.SEND_MESSAGES]
@@ -108,7 +108,7 @@ async def test_message_for_later_needs_no_nudge_before_its_last_minute(
     ("rules", "at", "allowed"),
     [
         (DAY, NIGHT, MORNING),
-        # It would leave some seconds later, when the hours are over.
+        # It would be sent some seconds later, after the end of the legal hours.
         (DAY, datetime.fromisoformat("2026-11-26T00:59:30Z"), MORNING),
         (NEVER, NIGHT, None),
     ],
@@ -125,7 +125,7 @@ async def test_time_outside_legal_hours_is_refused_with_the_next_instant(
 ) -> None:
     keep(app, rules)
 
-    answer = await client.post("/v1/messages", json=message(line, at=at))
+    answer = await client.post("/v1/messages", json=message_body(line, at=at))
 
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (422, "send_at_outside_window")
@@ -134,30 +134,30 @@ async def test_time_outside_legal_hours_is_refused_with_the_next_instant(
     assert await rows(session, "SELECT id FROM activity") == []
 
 
-async def test_time_outside_legal_hours_is_moved_if_the_caller_wants_that(
+async def test_time_outside_legal_hours_is_moved_if_requested(
     client: httpx.AsyncClient, app: FastAPI, line: Line, new_uow: UnitOfWorkFactory
 ) -> None:
     keep(app, DAY)
 
-    shown = await queued(client, line, at=NIGHT, move=True)
+    shown = await queue_message(client, line, at=NIGHT, move=True)
 
     assert shown["send_at"] == format_instant(MORNING)
-    assert await claim(new_uow, MORNING - timedelta(seconds=1), DAY) == []
-    assert len(await claim(new_uow, MORNING, DAY)) == 1
+    assert await claim_messages(new_uow, MORNING - timedelta(seconds=1), DAY) == []
+    assert len(await claim_messages(new_uow, MORNING, DAY)) == 1
 
 
-async def test_time_inside_legal_hours_is_kept_though_it_is_night_now(
+async def test_time_inside_legal_hours_is_accepted_at_night(
     client: httpx.AsyncClient, app: FastAPI, line: Line, session: AsyncSession
 ) -> None:
     keep(app, DAY)
     await set_database_time(session, NIGHT)
 
-    shown = await queued(client, line, at=MORNING, move=True)
+    shown = await queue_message(client, line, at=MORNING, move=True)
 
     assert shown["send_at"] == format_instant(MORNING)
 
 
-async def test_answer_to_the_persons_own_message_may_leave_at_night(
+async def test_answer_to_a_message_of_the_person_may_be_sent_at_night(
     client: httpx.AsyncClient,
     app: FastAPI,
     line: Line,
@@ -167,7 +167,7 @@ async def test_answer_to_the_persons_own_message_may_leave_at_night(
     keep(app, DAY)
     await hear(session, new_uow, "Are you there?")
 
-    shown = await queued(client, line, at=NIGHT)
+    shown = await queue_message(client, line, at=NIGHT)
 
     assert shown["send_at"] == format_instant(NIGHT)
 
@@ -178,44 +178,44 @@ async def test_answer_to_the_persons_own_message_may_leave_at_night(
 async def test_time_in_the_past_or_beyond_a_year_is_refused(
     client: httpx.AsyncClient, line: Line, at: datetime
 ) -> None:
-    answer = await client.post("/v1/messages", json=message(line, at=at))
+    answer = await client.post("/v1/messages", json=message_body(line, at=at))
 
     assert (answer.status_code, answer.json()["code"]) == (422, "send_at_out_of_range")
     assert answer.json()["errors"][0]["pointer"] == "/send_at"
 
 
 @pytest.mark.parametrize("fields", [{"undo_seconds": 31}, {"undo_seconds": -1}, {"send_at": 1}])
-async def test_invalid_waits_are_refused(
+async def test_invalid_times_are_refused(
     client: httpx.AsyncClient, line: Line, fields: dict[str, Any]
 ) -> None:
-    answer = await client.post("/v1/messages", json=message(line, **fields))
+    answer = await client.post("/v1/messages", json=message_body(line, **fields))
 
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == f"/{next(iter(fields))}"
 
 
-async def test_opt_out_withdraws_a_message_for_later(
+async def test_opt_out_withdraws_a_scheduled_message(
     client: httpx.AsyncClient, line: Line, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     contact = await make_contact(session, phone=PERSON)
     await session.commit()
-    shown = await queued(client, line, at=TOMORROW)
+    shown = await queue_message(client, line, at=TOMORROW)
 
     await client.post(f"/v1/contacts/{contact.id}/opt-out", json={"reason": "asked by phone"})
 
     read = (await client.get(f"/v1/messages/{shown['id']}")).json()
     assert (read["status"], read["error_code"]) == ("failed", "recipient_opted_out")
     assert read["send_at"] == shown["send_at"]
-    assert await claim(new_uow, TOMORROW) == []
+    assert await claim_messages(new_uow, TOMORROW) == []
 
 
-async def test_message_for_later_waits_if_its_time_has_become_night(
+async def test_scheduled_message_waits_for_legal_hours(
     client: httpx.AsyncClient, line: Line, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    shown = await queued(client, line, at=NIGHT)
+    shown = await queue_message(client, line, at=NIGHT)
 
-    at_night = await claim(new_uow, NIGHT, DAY)
-    (claimed,) = await claim(new_uow, MORNING, DAY)
+    at_night = await claim_messages(new_uow, NIGHT, DAY)
+    (claimed,) = await claim_messages(new_uow, MORNING, DAY)
 
     attempt = (await rows(session, "SELECT not_after FROM send_attempt"))[0]
     read = (await client.get(f"/v1/messages/{shown['id']}")).json()
@@ -225,39 +225,39 @@ async def test_message_for_later_waits_if_its_time_has_become_night(
 
 
 @pytest.mark.parametrize(
-    ("rules", "at", "leaves"),
+    ("rules", "at", "is_claimed"),
     [
         (NO_RULES, TOMORROW + timedelta(hours=47), True),
         (NO_RULES, TOMORROW + timedelta(hours=48), False),
         (NEVER, TOMORROW + timedelta(hours=25), False),
     ],
 )
-async def test_message_for_later_fails_when_it_is_two_days_late(
+async def test_scheduled_message_fails_when_it_is_two_days_late(
     *,
     client: httpx.AsyncClient,
     line: Line,
     new_uow: UnitOfWorkFactory,
     rules: RuleBook,
     at: datetime,
-    leaves: bool,
+    is_claimed: bool,
 ) -> None:
-    shown = await queued(client, line, at=TOMORROW)
+    shown = await queue_message(client, line, at=TOMORROW)
 
-    claimed = await claim(new_uow, at, rules)
+    claimed = await claim_messages(new_uow, at, rules)
 
     read = (await client.get(f"/v1/messages/{shown['id']}")).json()
-    assert len(claimed) == leaves
+    assert len(claimed) == is_claimed
     assert (read["status"], read["error_code"]) == (
-        ("sending", None) if leaves else ("failed", "too_late")
+        ("sending", None) if is_claimed else ("failed", "too_late")
     )
 
 
-async def test_message_for_later_is_not_called_when_it_is_two_days_late(
+async def test_attempt_of_a_scheduled_message_expires_after_two_days(
     client: httpx.AsyncClient, line: Line, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await queued(client, line, at=TOMORROW)
+    await queue_message(client, line, at=TOMORROW)
 
-    await claim(new_uow, TOMORROW)
+    await claim_messages(new_uow, TOMORROW)
 
     attempt = (await rows(session, "SELECT not_after FROM send_attempt"))[0]
     assert attempt["not_after"] == TOMORROW + timedelta(hours=48)
@@ -273,35 +273,35 @@ async def test_message_waits_for_the_seconds_to_undo(
     queue: RecordingQueue,
     seconds: int,
 ) -> None:
-    shown = await queued(client, line, undo_seconds=seconds)
+    shown = await queue_message(client, line, undo_seconds=seconds)
 
     (row,) = await rows(session, "SELECT send_after, created_at FROM activity")
     undo_until = row["created_at"] + timedelta(seconds=seconds)
-    assert await claim(new_uow, undo_until - timedelta(milliseconds=1)) == []
-    assert len(await claim(new_uow, undo_until)) == 1
+    assert await claim_messages(new_uow, undo_until - timedelta(milliseconds=1)) == []
+    assert len(await claim_messages(new_uow, undo_until)) == 1
     assert (row["send_after"], shown["send_at"]) == (undo_until, None)
     assert [(one.name, one.delay_seconds) for one in queue.jobs] == [
         (JobName.SEND_MESSAGES, seconds)
     ]
 
 
-async def test_seconds_to_undo_count_for_a_message_that_is_due_sooner(
+async def test_undo_seconds_delay_a_message_that_is_due_sooner(
     client: httpx.AsyncClient, line: Line, session: AsyncSession
 ) -> None:
-    await queued(client, line, at=NOW + timedelta(seconds=25), undo_seconds=30)
+    await queue_message(client, line, at=NOW + timedelta(seconds=25), undo_seconds=30)
 
     (row,) = await rows(session, "SELECT send_after, created_at FROM activity")
     assert row["send_after"] == row["created_at"] + timedelta(seconds=30)
 
 
-async def test_seconds_to_undo_may_not_last_into_the_night(
+async def test_undo_seconds_may_not_end_outside_legal_hours(
     client: httpx.AsyncClient, app: FastAPI, line: Line, session: AsyncSession
 ) -> None:
     keep(app, DAY)
     await set_database_time(session, datetime.fromisoformat("2026-11-26T00:59:35Z"))
 
-    refused = await client.post("/v1/messages", json=message(line, undo_seconds=30))
-    accepted = await client.post("/v1/messages", json=message(line, undo_seconds=0))
+    refused = await client.post("/v1/messages", json=message_body(line, undo_seconds=30))
+    accepted = await client.post("/v1/messages", json=message_body(line, undo_seconds=0))
 
     assert (refused.status_code, refused.json()["code"]) == (409, "outside_window")
     assert accepted.status_code == 202
@@ -311,26 +311,26 @@ async def test_seconds_to_undo_may_not_last_into_the_night(
 async def test_waiting_message_is_withdrawn(
     client: httpx.AsyncClient, line: Line, new_uow: UnitOfWorkFactory, wait: dict[str, Any]
 ) -> None:
-    shown = await queued(client, line, **wait)
+    shown = await queue_message(client, line, **wait)
 
     first = await client.delete(f"/v1/messages/{shown['id']}")
     again = await client.delete(f"/v1/messages/{shown['id']}")
 
     read = (await client.get(f"/v1/messages/{shown['id']}")).json()
-    talk = await client.get(f"/v1/conversations/{shown['conversation_id']}/messages")
+    conversation = await client.get(f"/v1/conversations/{shown['conversation_id']}/messages")
     audit = (await client.get("/v1/audit-log", params={"action": "withdraw_message"})).json()
     assert (first.status_code, again.status_code) == (204, 204)
     assert (read["status"], read["error_code"]) == ("failed", "withdrawn")
-    assert [one["id"] for one in talk.json()["data"]] == [shown["id"]]
+    assert [one["id"] for one in conversation.json()["data"]] == [shown["id"]]
     assert {one["subject"] for one in audit["data"]} == {shown["id"]}
-    assert await claim(new_uow, TOMORROW) == []
+    assert await claim_messages(new_uow, TOMORROW) == []
 
 
-async def test_message_that_left_cannot_be_withdrawn(
+async def test_message_that_is_being_sent_cannot_be_withdrawn(
     client: httpx.AsyncClient, line: Line, new_uow: UnitOfWorkFactory
 ) -> None:
-    shown = await queued(client, line)
-    await claim(new_uow, TOMORROW)
+    shown = await queue_message(client, line)
+    await claim_messages(new_uow, TOMORROW)
 
     answer = await client.delete(f"/v1/messages/{shown['id']}")
 
@@ -338,10 +338,10 @@ async def test_message_that_left_cannot_be_withdrawn(
     assert (await client.get(f"/v1/messages/{shown['id']}")).json()["status"] == "sending"
 
 
-async def test_message_that_has_failed_cannot_be_withdrawn(
+async def test_failed_message_cannot_be_withdrawn(
     client: httpx.AsyncClient, line: Line, session: AsyncSession
 ) -> None:
-    shown = await queued(client, line)
+    shown = await queue_message(client, line)
     await session.execute(text("UPDATE activity SET status = 'failed', error_code = 'http_400'"))
     await session.commit()
 
@@ -382,8 +382,8 @@ async def test_unknown_message_cannot_be_withdrawn(client: httpx.AsyncClient) ->
     assert (answer.status_code, answer.json()["code"]) == (404, "message_not_found")
 
 
-async def test_message_names_the_key_that_sent_it(client: httpx.AsyncClient, line: Line) -> None:
-    shown = await queued(client, line)
+async def test_message_shows_the_key_that_sent_it(client: httpx.AsyncClient, line: Line) -> None:
+    shown = await queue_message(client, line)
 
     keys = (await client.get("/v1/api-keys")).json()["data"]
     assert shown["sent_by"] in [{"id": one["id"], "name": one["name"]} for one in keys]
@@ -401,34 +401,36 @@ async def test_received_message_has_no_sender(
     assert (read["sent_by"], read["send_at"]) == (None, None)
 
 
-async def test_first_message_to_a_number_follows_all_rules(
+async def test_legal_hours_apply_to_the_first_message_to_a_number(
     client: httpx.AsyncClient, app: FastAPI, line: Line, session: AsyncSession
 ) -> None:
-    """Nobody there has written to us, so legal hours apply too."""
+    """The person sent no message before, so legal hours apply too."""
     keep(app, DAY)
     stranger = "+16175550177"
     await set_database_time(session, NIGHT)
-    at_night = await client.post("/v1/messages", json=message(line, to=stranger))
+    at_night = await client.post("/v1/messages", json=message_body(line, to=stranger))
     await set_database_time(session, NOW)
 
-    by_day = await client.post("/v1/messages", json=message(line, to=stranger))
+    by_day = await client.post("/v1/messages", json=message_body(line, to=stranger))
 
-    talks = (await client.get("/v1/conversations", params={"phone": stranger})).json()["data"]
+    conversations = (await client.get("/v1/conversations", params={"phone": stranger})).json()[
+        "data"
+    ]
     assert (at_night.status_code, at_night.json()["code"]) == (409, "outside_window")
-    assert (by_day.status_code, len(talks)) == (202, 1)
-    assert talks[0]["id"] == by_day.json()["conversation_id"]
-    assert talks[0]["contact_id"] == by_day.json()["contact_id"] is not None
+    assert (by_day.status_code, len(conversations)) == (202, 1)
+    assert conversations[0]["id"] == by_day.json()["conversation_id"]
+    assert conversations[0]["contact_id"] == by_day.json()["contact_id"] is not None
 
 
 @pytest.mark.parametrize(
     ("flag", "status"), [("opted_out", 409), ("do_not_contact", 409), ("opt_out_hold", 202)]
 )
-async def test_first_message_to_a_number_follows_its_flags(
+async def test_flags_apply_to_the_first_message_to_a_number(
     client: httpx.AsyncClient, line: Line, session: AsyncSession, flag: str, status: int
 ) -> None:
     session.add(ContactFlag(phone="+16175550177", flag_type=flag, created_at=NOW))
     await session.commit()
 
-    answer = await client.post("/v1/messages", json=message(line, to="+16175550177"))
+    answer = await client.post("/v1/messages", json=message_body(line, to="+16175550177"))
 
     assert answer.status_code == status

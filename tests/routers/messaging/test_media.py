@@ -33,7 +33,7 @@ from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import JobName
 from crm_api.platform.settings import Settings
 
-NOBODY = {"Authorization": ""}
+NO_KEY = {"Authorization": ""}
 PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n" + b" " * 300
 
 
@@ -44,7 +44,7 @@ async def host() -> AsyncIterator[MediaHost]:
 
 
 @pytest.fixture
-def keep(session: AsyncSession, settings: Settings) -> Callable[..., Any]:
+def store_file(session: AsyncSession, settings: Settings) -> Callable[..., Any]:
     """Put a file into the store, as the worker does; return its path in the API."""
 
     async def put(content: bytes = PICTURE, content_type: str = "image/png") -> str:
@@ -80,16 +80,18 @@ async def test_key_and_scope_are_needed(
 ) -> None:
     others = [one for one in Scope if one not in {scope, Scope.ADMIN}]
 
-    nobody = await client.request(method, path, headers=NOBODY)
+    without_key = await client.request(method, path, headers=NO_KEY)
     wrong = await client.request(method, path, headers=await key_with(*others))
     right = await client.request(method, path, headers=await key_with(scope))
 
-    assert (nobody.status_code, wrong.status_code) == (401, 403)
+    assert (without_key.status_code, wrong.status_code) == (401, 403)
     assert right.status_code in {200, 202, 404}
 
 
-async def test_picture_is_read_whole(client: httpx.AsyncClient, keep: Callable[..., Any]) -> None:
-    path = await keep()
+async def test_picture_is_returned_with_its_headers(
+    client: httpx.AsyncClient, store_file: Callable[..., Any]
+) -> None:
+    path = await store_file()
 
     answer = await client.get(path)
 
@@ -105,27 +107,31 @@ async def test_picture_is_read_whole(client: httpx.AsyncClient, keep: Callable[.
     assert "sandbox" in headers["content-security-policy"]
 
 
-async def test_document_is_for_download(
-    client: httpx.AsyncClient, keep: Callable[..., Any]
+async def test_document_is_sent_as_a_download(
+    client: httpx.AsyncClient, store_file: Callable[..., Any]
 ) -> None:
-    pdf = await client.get(await keep(PDF, "application/pdf"))
-    card = await client.get(await keep(b"BEGIN:VCARD\r\n", "text/vcard"))
+    pdf = await client.get(await store_file(PDF, "application/pdf"))
+    card = await client.get(await store_file(b"BEGIN:VCARD\r\n", "text/vcard"))
 
     assert pdf.headers["content-disposition"].startswith("attachment;")
     assert card.headers["content-disposition"].startswith("attachment;")
 
 
 @pytest.mark.parametrize(
-    ("asked", "start", "end"),
+    ("header", "start", "end"),
     [("bytes=0-99", 0, 100), ("bytes=100-", 100, None), ("bytes=-10", -10, None),
      ("bytes=5-999999999", 5, None), ("bytes = 7 - 7", 7, 8), ("bytes=-999999999", 0, None)],
 )  # fmt: skip
-async def test_part_of_a_recording_is_read(
-    client: httpx.AsyncClient, keep: Callable[..., Any], asked: str, start: int, end: int | None
+async def test_range_of_a_recording_is_returned(
+    client: httpx.AsyncClient,
+    store_file: Callable[..., Any],
+    header: str,
+    start: int,
+    end: int | None,
 ) -> None:
-    path = await keep(SOUND, "audio/wav")
+    path = await store_file(SOUND, "audio/wav")
 
-    answer = await client.get(path, headers={"Range": asked})
+    answer = await client.get(path, headers={"Range": header})
 
     part = SOUND[start:end]
     first = SOUND.index(part) if start < 0 else start
@@ -136,30 +142,30 @@ async def test_part_of_a_recording_is_read(
 
 
 @pytest.mark.parametrize(
-    "asked", ["bytes=0-1,5-6", "bytes=9-5", "bytes=-", "bytes=x-y", "lines=1-2", "bytes=1-2-3", ""]
+    "header", ["bytes=0-1,5-6", "bytes=9-5", "bytes=-", "bytes=x-y", "lines=1-2", "bytes=1-2-3", ""]
 )
-async def test_range_that_is_not_one_range_gives_the_whole(
-    client: httpx.AsyncClient, keep: Callable[..., Any], asked: str
+async def test_header_without_one_valid_range_returns_the_complete_file(
+    client: httpx.AsyncClient, store_file: Callable[..., Any], header: str
 ) -> None:
-    answer = await client.get(await keep(), headers={"Range": asked})
+    answer = await client.get(await store_file(), headers={"Range": header})
 
     assert (answer.status_code, answer.content) == (200, PICTURE)
 
 
-@pytest.mark.parametrize("asked", [f"bytes={len(PICTURE)}-", "bytes=99999999-", "bytes=-0"])
+@pytest.mark.parametrize("header", [f"bytes={len(PICTURE)}-", "bytes=99999999-", "bytes=-0"])
 async def test_range_after_the_end_is_refused(
-    client: httpx.AsyncClient, keep: Callable[..., Any], asked: str
+    client: httpx.AsyncClient, store_file: Callable[..., Any], header: str
 ) -> None:
-    answer = await client.get(await keep(), headers={"Range": asked})
+    answer = await client.get(await store_file(), headers={"Range": header})
 
     assert (answer.status_code, answer.json()["code"]) == (416, "range_not_satisfiable")
     assert answer.headers["content-range"] == f"bytes */{len(PICTURE)}"
 
 
-async def test_file_that_the_client_has_is_not_sent_again(
-    client: httpx.AsyncClient, keep: Callable[..., Any]
+async def test_file_in_the_client_cache_is_not_sent_again(
+    client: httpx.AsyncClient, store_file: Callable[..., Any]
 ) -> None:
-    path = await keep()
+    path = await store_file()
     etag = (await client.get(path)).headers["etag"]
 
     same = await client.get(path, headers={"If-None-Match": f'"other", W/{etag}'})
@@ -172,9 +178,9 @@ async def test_file_that_the_client_has_is_not_sent_again(
 
 
 async def test_unknown_file_and_missing_object_have_different_codes(
-    client: httpx.AsyncClient, keep: Callable[..., Any], settings: Settings
+    client: httpx.AsyncClient, store_file: Callable[..., Any], settings: Settings
 ) -> None:
-    path = await keep()
+    path = await store_file()
     [name] = objects(settings.data_dir / "media")
     (settings.data_dir / "media" / name[:2] / name).unlink()
 
@@ -186,40 +192,40 @@ async def test_unknown_file_and_missing_object_have_different_codes(
 
 
 async def test_link_opens_the_file_without_a_key(
-    client: httpx.AsyncClient, keep: Callable[..., Any], settings: Settings
+    client: httpx.AsyncClient, store_file: Callable[..., Any], settings: Settings
 ) -> None:
-    path = await keep()
+    path = await store_file()
 
     made = (await client.post(f"{path}/link")).json()
-    opened = await client.get(made["url"].removeprefix(settings.public_base_url), headers=NOBODY)
+    opened = await client.get(made["url"].removeprefix(settings.public_base_url), headers=NO_KEY)
 
     assert made["url"].startswith(f"{settings.public_base_url}{path}?")
     assert (opened.status_code, opened.content) == (200, PICTURE)
     assert opened.headers["referrer-policy"] == "no-referrer"
 
 
-async def test_link_lasts_as_long_as_asked(
-    client: httpx.AsyncClient, keep: Callable[..., Any]
+async def test_link_is_valid_for_the_requested_time(
+    client: httpx.AsyncClient, store_file: Callable[..., Any]
 ) -> None:
-    path = await keep()
+    path = await store_file()
     before = int(clock.now().timestamp())
 
     usual = (await client.post(f"{path}/link")).json()
     longer = (await client.post(f"{path}/link", json={"expires_in_seconds": 3600})).json()
     forever = await client.post(f"{path}/link", json={"expires_in_seconds": 86_401})
 
-    def lasts(link: dict[str, str]) -> int:
+    def seconds_valid(link: dict[str, str]) -> int:
         return int(httpx.URL(link["url"]).params["expires"]) - before
 
-    assert 600 <= lasts(usual) <= 610
-    assert 3600 <= lasts(longer) <= 3610
+    assert 600 <= seconds_valid(usual) <= 610
+    assert 3600 <= seconds_valid(longer) <= 3610
     assert forever.status_code == 422
 
 
 async def test_expired_or_altered_link_is_refused_with_a_detail(
-    client: httpx.AsyncClient, keep: Callable[..., Any]
+    client: httpx.AsyncClient, store_file: Callable[..., Any]
 ) -> None:
-    path = await keep()
+    path = await store_file()
     media_id = UUID(path.rpartition("/")[2])
     url, _ = links.make_media_link(
         SECRET.encode(),
@@ -230,12 +236,12 @@ async def test_expired_or_altered_link_is_refused_with_a_detail(
     )
     expires = httpx.URL(url).params["expires"]
 
-    over = await client.get(url, headers=NOBODY)
+    over = await client.get(url, headers=NO_KEY)
     longer = await client.get(
-        url.replace(f"expires={expires}", f"expires={int(expires) + 9000}"), headers=NOBODY
+        url.replace(f"expires={expires}", f"expires={int(expires) + 9000}"), headers=NO_KEY
     )
-    half = await client.get(f"{path}?expires={expires}", headers=NOBODY)
-    # A valid key does not make a bad link valid: the client must see that the link is bad.
+    half = await client.get(f"{path}?expires={expires}", headers=NO_KEY)
+    # A valid key does not make an invalid link valid: the client must see the fault.
     with_key = await client.get(f"{path}?signature=x")
 
     assert (over.status_code, over.json()["code"]) == (403, "media_link_expired")
@@ -250,7 +256,7 @@ async def test_link_to_an_unknown_file_is_not_found(client: httpx.AsyncClient) -
     assert (answer.status_code, answer.json()["code"]) == (404, "media_not_found")
 
 
-async def test_message_shows_each_file_as_it_is_fetched(
+async def test_message_shows_the_state_of_each_file(
     client: httpx.AsyncClient,
     session: AsyncSession,
     new_uow: UnitOfWorkFactory,
@@ -356,7 +362,7 @@ async def test_voicemail_fetched_from_a_newer_address_is_shown(
     assert voicemail["transcript"].startswith("Hi, it is Dana")
 
 
-async def test_timeline_shows_what_messages_and_calls_show(
+async def test_timeline_shows_the_same_files_as_messages_and_calls(
     client: httpx.AsyncClient,
     session: AsyncSession,
     new_uow: UnitOfWorkFactory,
@@ -403,7 +409,7 @@ async def test_fetches_are_listed_and_filtered(
     assert (await client.get("/v1/media-fetches", params={"status": "lost"})).status_code == 422
 
 
-async def test_fetch_is_retried_by_hand(
+async def test_fetch_is_retried_on_request(
     client: httpx.AsyncClient,
     session: AsyncSession,
     new_uow: UnitOfWorkFactory,

@@ -45,7 +45,7 @@ async def send(client: httpx.AsyncClient, line: Line, *media_ids: str) -> httpx.
     return await client.post("/v1/messages", json=body | {"media_ids": list(media_ids)})
 
 
-async def test_picture_is_stored_once(client: httpx.AsyncClient) -> None:
+async def test_same_picture_is_stored_once(client: httpx.AsyncClient) -> None:
     first, again = await upload(client), await upload(client)
 
     made = first.json()
@@ -65,7 +65,7 @@ async def test_picture_is_stored_once(client: httpx.AsyncClient) -> None:
         (PICTURE + bytes(5 * 1024 * 1024), 413, "media_too_large"),
     ],
 )
-async def test_file_that_no_message_can_carry_is_refused(
+async def test_file_that_cannot_be_sent_is_refused(
     client: httpx.AsyncClient, session: AsyncSession, content: bytes, status: int, code: str
 ) -> None:
     refused = await upload(client, content)
@@ -82,7 +82,7 @@ async def test_form_without_a_file_is_refused(client: httpx.AsyncClient) -> None
     assert json.status_code in {400, 415}
 
 
-async def test_scope_is_needed(
+async def test_upload_needs_its_scope(
     client: httpx.AsyncClient, key_with: Callable[..., Awaitable[dict[str, str]]]
 ) -> None:
     reader = await key_with(Scope.MESSAGES_READ)
@@ -114,10 +114,10 @@ async def test_unknown_picture_is_refused(
     assert await rows(session, "SELECT id FROM activity") == []
 
 
-async def test_received_picture_cannot_be_sent_on_by_its_id(
+async def test_received_picture_cannot_be_forwarded_by_its_id(
     client: httpx.AsyncClient, line: Line, session: AsyncSession
 ) -> None:
-    """Who may send need not be allowed to read what people sent."""
+    """A caller with the scope to send may lack the scope to read received pictures."""
     made = (await upload(client)).json()
     await session.execute(uploads.FORGET_UPLOADS, {"before": MUCH_LATER, "limit": 1})
     await session.commit()
@@ -152,7 +152,7 @@ async def test_erasure_removes_the_pictures_of_a_person(
 
 
 @pytest.mark.parametrize("is_sent", [False, True])
-async def test_old_upload_is_deleted_unless_a_message_has_it(
+async def test_old_upload_is_deleted_unless_a_message_uses_it(
     *, client: httpx.AsyncClient, line: Line, new_uow: UnitOfWorkFactory, is_sent: bool
 ) -> None:
     made = (await upload(client)).json()

@@ -1,4 +1,4 @@
-"""The provider's stop list: disagreements with the consent stored here, and their end."""
+"""The stop list of the provider: disagreements with the stored consent, and their resolution."""
 
 import httpx
 import pytest
@@ -18,7 +18,7 @@ from crm_api.platform.database import UnitOfWorkFactory
 STOPS = "/v1/provider-stops"
 
 
-async def _listed(client: httpx.AsyncClient, **query: str) -> list[dict[str, object]]:
+async def _list_stops(client: httpx.AsyncClient, **query: str) -> list[dict[str, object]]:
     answer = await client.get(STOPS, params=query)
     assert answer.status_code == 200, answer.text
     data: list[dict[str, object]] = answer.json()["data"]
@@ -34,11 +34,11 @@ async def test_number_that_opted_in_again_is_a_disagreement_until_it_is_resolved
     (message,) = await ledger.messages()
     member = await ledger.recipient()
 
-    agreed = await _listed(client, status="agreed")
-    none_open = await _listed(client)
+    agreed = await _list_stops(client, status="agreed")
+    none_open = await _list_stops(client)
     async with new_uow() as uow:
         await opt_in(uow, seconds=200)
-    (open_one,) = await _listed(client)
+    (open_one,) = await _list_stops(client)
     path = f"{STOPS}/{open_one['id']}/resolve"
     resolved = await client.post(path, json={"note": "The person texted START."})
     again = await client.post(path)
@@ -54,7 +54,7 @@ async def test_number_that_opted_in_again_is_a_disagreement_until_it_is_resolved
         "The person texted START.",
     )
     assert again.json() == resolved.json()
-    assert await _listed(client) == []
+    assert await _list_stops(client) == []
     assert await flags(ledger) == set()
     decided = "SELECT DISTINCT subject FROM audit_log WHERE action = 'resolve_provider_stop'"
     assert [row.subject for row in await ledger.rows(decided)] == [open_one["id"]]
@@ -68,13 +68,13 @@ async def test_next_refusal_creates_a_new_entry_and_opts_out_again(
     await learn(new_uow)
     async with new_uow() as uow:
         await opt_in(uow, seconds=200)
-    (first,) = await _listed(client)
+    (first,) = await _list_stops(client)
     await client.post(f"{STOPS}/{first['id']}/resolve", json={})
 
     await report_app_failure(ledger, "21610", message_id="AC2", seconds=300)
     await learn(new_uow, seconds=301)
 
-    (second,) = await _listed(client, status="agreed")
+    (second,) = await _list_stops(client, status="agreed")
     assert second["id"] != first["id"]
     assert await flags(ledger) == {"opted_out"}
 
@@ -95,11 +95,11 @@ async def test_later_delivery_ends_the_disagreement(
         now=after(305),
     )
 
-    assert await _listed(client) == []
-    assert [one["status"] for one in await _listed(client, status="recovered")] == ["recovered"]
+    assert await _list_stops(client) == []
+    assert [one["status"] for one in await _list_stops(client, status="recovered")] == ["recovered"]
 
 
-async def test_list_is_paged_and_found_by_number(
+async def test_list_is_paged_and_filtered_by_number(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory
 ) -> None:
     ledger = await Ledger.open(new_uow, people=3)
@@ -120,7 +120,7 @@ async def test_list_is_paged_and_found_by_number(
     first = (await client.get(STOPS, params={"status": "agreed", "limit": "2"})).json()
     query = {"status": "agreed", "limit": "2", "cursor": first["next_cursor"]}
     second = (await client.get(STOPS, params=query)).json()
-    found = await _listed(client, status="agreed", phone=number(1))
+    found = await _list_stops(client, status="agreed", phone=number(1))
 
     phones = [one["phone"] for one in first["data"] + second["data"]]
     assert (len(first["data"]), sorted(phones)) == (2, [number(place) for place in range(3)])
@@ -129,7 +129,9 @@ async def test_list_is_paged_and_found_by_number(
 
 
 @pytest.mark.parametrize("body", [{"note": ""}, {"note": "x" * 1001}, {"other": 1}])
-async def test_note_is_bounded(client: httpx.AsyncClient, body: dict[str, object]) -> None:
+async def test_invalid_note_of_a_resolution_is_refused(
+    client: httpx.AsyncClient, body: dict[str, object]
+) -> None:
     answer = await client.post(f"{STOPS}/{UNKNOWN_ID}/resolve", json=body)
 
     assert answer.status_code == 422

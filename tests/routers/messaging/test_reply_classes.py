@@ -1,4 +1,4 @@
-"""The class of a reply: proposed when it is stored, decided by people."""
+"""The class of a reply: proposed when the reply is stored, decided by people."""
 
 from typing import Any
 
@@ -60,7 +60,7 @@ async def test_keyword_gets_its_class_by_a_rule(
     assert message["reply_class"] == {"value": "stop", "by": "rule"}
 
 
-async def test_choice_of_a_person_wins(
+async def test_choice_of_a_person_replaces_the_proposed_class(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await hear(session, new_uow, "how much does it cost?")
@@ -76,7 +76,7 @@ async def test_choice_of_a_person_wins(
     assert await flags(session) == []
 
 
-async def test_event_that_arrives_again_keeps_the_choice(
+async def test_repeated_event_keeps_the_chosen_class(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await hear(session, new_uow, "how much does it cost?")
@@ -89,7 +89,7 @@ async def test_event_that_arrives_again_keeps_the_choice(
     assert [row["reply_class"] for row in found] == ["later"]
 
 
-async def test_stop_opts_the_number_out_with_an_entry_that_names_the_reply(
+async def test_class_stop_opts_the_number_out_and_records_the_reply(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await hear(session, new_uow, "Key is under the mat")
@@ -107,7 +107,7 @@ async def test_stop_opts_the_number_out_with_an_entry_that_names_the_reply(
     assert [one["subject"] for one in audited][-1:] == [message_id]
 
 
-async def test_same_choice_again_is_no_second_decision(
+async def test_repeated_choice_records_no_second_decision(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await hear(session, new_uow, "Key is under the mat")
@@ -130,7 +130,7 @@ async def test_other_class_after_stop_is_not_an_opt_in(
     assert await flags(session) == ["opted_out"]
 
 
-async def test_confirmed_doubt_ends_the_hold(
+async def test_class_stop_replaces_a_hold_by_an_opt_out(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await hear(session, new_uow, "can you stop?")
@@ -141,7 +141,7 @@ async def test_confirmed_doubt_ends_the_hold(
     assert await flags(session) == ["opted_out"]
 
 
-async def test_wrong_number_keeps_campaigns_from_the_number_until_it_is_corrected(
+async def test_class_wrong_number_flags_the_number_until_the_class_changes(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await hear(session, new_uow, "Key is under the mat")
@@ -154,7 +154,7 @@ async def test_wrong_number_keeps_campaigns_from_the_number_until_it_is_correcte
     assert (wrong, await flags(session)) == (["invalid_number"], [])
 
 
-async def test_flag_of_failures_stays_when_the_class_changes(
+async def test_earlier_invalid_number_flag_stays_when_the_class_changes(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await hear(session, new_uow, "Key is under the mat")
@@ -169,7 +169,7 @@ async def test_flag_of_failures_stays_when_the_class_changes(
     assert await flags(session) == ["invalid_number"]
 
 
-async def test_sender_without_a_number_gets_a_class_only(
+async def test_class_stop_of_a_sender_without_a_number_records_no_opt_out(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     payload = incoming("Key is under the mat")
@@ -183,7 +183,7 @@ async def test_sender_without_a_number_gets_a_class_only(
     assert await rows(session, "SELECT id FROM consent_entry") == []
 
 
-async def test_message_of_ours_has_no_class(client: httpx.AsyncClient, line: Line) -> None:
+async def test_sent_message_has_no_class(client: httpx.AsyncClient, line: Line) -> None:
     body = {"line_id": str(line.id), "to": PERSON, "body": "See you Tuesday."}
     sent = (await client.post("/v1/messages", json=body)).json()
 
@@ -194,7 +194,7 @@ async def test_message_of_ours_has_no_class(client: httpx.AsyncClient, line: Lin
 
 
 @pytest.mark.parametrize("body", [{}, {"class": "angry"}, {"reply_class": "later"}])
-async def test_class_must_be_one_of_the_set(client: httpx.AsyncClient, body: Any) -> None:
+async def test_unknown_class_is_refused(client: httpx.AsyncClient, body: Any) -> None:
     answer = await client.put(f"/v1/messages/{UNKNOWN_ID}/reply-class", json=body)
 
     assert answer.status_code == 422

@@ -20,8 +20,8 @@ from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.jobs import JobName
 
 
-async def _parked(new_uow: UnitOfWorkFactory, kind: SendKind) -> tuple[Ledger, UUID]:
-    """A parked message outside campaigns, accepted without an id; return its message id."""
+async def _park_message(new_uow: UnitOfWorkFactory, kind: SendKind) -> tuple[Ledger, UUID]:
+    """Park a message outside campaigns that was accepted without an id; return its id."""
     ledger = await Ledger.open(new_uow, people=0)
     async with new_uow() as uow:
         message = await queue_message(
@@ -47,7 +47,7 @@ async def _parked(new_uow: UnitOfWorkFactory, kind: SendKind) -> tuple[Ledger, U
 async def test_alert_names_the_message_and_the_call_that_settles_it(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory, kind: SendKind
 ) -> None:
-    _, message_id = await _parked(new_uow, kind)
+    _, message_id = await _park_message(new_uow, kind)
 
     (alert,) = (await client.get("/v1/alerts", params={"kind": "send_parked"})).json()["data"]
 
@@ -66,7 +66,7 @@ async def test_person_settles_a_parked_message(
     outcome: str,
     status: str,
 ) -> None:
-    _, message_id = await _parked(new_uow, SendKind.MANUAL)
+    _, message_id = await _park_message(new_uow, SendKind.MANUAL)
     queue.jobs.clear()
     path = f"/v1/messages/{message_id}/settle"
 
@@ -108,10 +108,10 @@ async def test_recipient_of_a_campaign_can_be_settled_by_its_message(
     ("body", "status"),
     [({"outcome": "maybe"}, 422), ({}, 422), ({"outcome": "sent", "note": "x"}, 422)],
 )
-async def test_outcome_is_one_of_three(
+async def test_invalid_outcome_is_refused(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory, body: dict[str, Any], status: int
 ) -> None:
-    _, message_id = await _parked(new_uow, SendKind.MANUAL)
+    _, message_id = await _park_message(new_uow, SendKind.MANUAL)
 
     answer = await client.post(f"/v1/messages/{message_id}/settle", json=body)
 
@@ -124,7 +124,7 @@ async def test_unknown_message_is_404(client: httpx.AsyncClient) -> None:
     assert (answer.status_code, answer.json()["code"]) == (404, "message_not_found")
 
 
-async def test_explanation_of_a_parked_recipient_says_what_is_unclear(
+async def test_explanation_of_a_parked_recipient_shows_what_is_unclear(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory
 ) -> None:
     ledger = await Ledger.open(new_uow)

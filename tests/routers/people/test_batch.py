@@ -1,4 +1,4 @@
-"""A batch: each item has its own result, a bad item fails alone, and few statements are run."""
+"""Batches: each item has its own result, invalid items fail alone, and few statements are run."""
 
 import asyncio
 from collections import Counter
@@ -21,7 +21,7 @@ from crm_api.domain.people.models.contacts import Contact
 from crm_api.platform.ids import new_id
 
 PATH = "/v1/contacts/batch"
-NOBODY = "00000000-0000-7000-8000-000000000000"
+UNKNOWN_CONTACT = "00000000-0000-7000-8000-000000000000"
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 
 
@@ -52,7 +52,7 @@ def delete(contact_id: Any) -> dict[str, Any]:
     return {"op": "delete", "id": str(contact_id)}
 
 
-async def shown(client: httpx.AsyncClient, contact_id: str) -> Any:
+async def get_contact(client: httpx.AsyncClient, contact_id: str) -> Any:
     return (await client.get(f"/v1/contacts/{contact_id}")).json()
 
 
@@ -70,13 +70,13 @@ async def test_missing_key_and_scope_are_refused(
 
 @pytest.mark.parametrize("count", [0, 501])
 async def test_batch_has_from_1_to_500_items(client: httpx.AsyncClient, count: int) -> None:
-    answer = await client.post(PATH, json={"items": [delete(NOBODY)] * count})
+    answer = await client.post(PATH, json={"items": [delete(UNKNOWN_CONTACT)] * count})
 
     assert answer.status_code == 422
     assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/items"]
 
 
-async def test_each_item_is_answered_as_its_own_request_would_be(
+async def test_each_item_has_the_result_of_a_single_request(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     ada = await make_contact(session, phone=number(0), attributes={"roof": "slate"}, tags=["vip"])
@@ -96,22 +96,22 @@ async def test_each_item_is_answered_as_its_own_request_would_be(
     assert statuses(answer) == [201, 200, 200, 201, 204]
     assert (answer["succeeded"], answer["failed"]) == (5, 0)
     results = [one["contact"] for one in answer["results"]]
-    assert results[0] == await shown(client, results[0]["id"])
+    assert results[0] == await get_contact(client, results[0]["id"])
     assert results[0]["address"]["city"] == "Quincy"
     assert (results[1]["last_name"], results[1]["email"]) == ("Rossi", None)
     assert results[1]["attributes"] == {"roof": "slate", "year": 1987}
-    assert results[2] == await shown(client, str(ada.id))
+    assert results[2] == await get_contact(client, str(ada.id))
     assert (results[2]["last_name"], results[2]["email"]) == ("Rossi", "ada@example.com")
     assert results[2]["attributes"] == {"year": 1987}
     assert (results[2]["opted_out"], results[2]["flags"]) == (True, ["opted_out"])
     assert (results[2]["tags"], results[2]["first_name"]) == (["vip"], "Ada")
-    assert results[3] == await shown(client, results[3]["id"])
+    assert results[3] == await get_contact(client, results[3]["id"])
     assert results[3]["attributes"] == {"b": 2}
     assert results[4] is None
     assert (await client.get(f"/v1/contacts/{leo.id}")).status_code == 404
 
 
-async def test_bad_items_fail_alone_each_with_its_problem(
+async def test_invalid_items_fail_alone_with_their_problems(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     await client.post("/v1/custom-fields", json={"name": "year", "type": "integer"})
@@ -122,11 +122,11 @@ async def test_bad_items_fail_alone_each_with_its_problem(
         upsert(1, first_name="Ben"),
         create(0),
         {"op": "create", "contact": {"phone": "12"}},
-        {"op": "update", "id": NOBODY, "contact": {"first_name": "x"}},
-        delete(NOBODY),
+        {"op": "update", "id": UNKNOWN_CONTACT, "contact": {"first_name": "x"}},
+        delete(UNKNOWN_CONTACT),
         upsert(2, attributes={"year": "old"}),
         update(ada.id, attributes={"year": "old"}),
-        {"op": "merge", "id": NOBODY},
+        {"op": "merge", "id": UNKNOWN_CONTACT},
         {"op": "delete"},
         "nonsense",
         upsert(3, first_nam="x"),
@@ -155,10 +155,10 @@ async def test_bad_items_fail_alone_each_with_its_problem(
         [("/items/10/contact/first_nam", "unknown_field")],
     ]
     assert answer["results"][11]["contact"]["attributes"] == {"year": 1987}
-    assert (await shown(client, str(ada.id)))["attributes"] == {}
+    assert (await get_contact(client, str(ada.id)))["attributes"] == {}
 
 
-async def test_items_about_one_number_are_done_in_their_order(client: httpx.AsyncClient) -> None:
+async def test_items_for_one_number_are_applied_in_order(client: httpx.AsyncClient) -> None:
     answer = await send(
         client,
         upsert(0, first_name="Ada", tags=["a"]),
@@ -175,7 +175,7 @@ async def test_items_about_one_number_are_done_in_their_order(client: httpx.Asyn
         for one in (first, second, last)
     ]
     assert fields == [("Ada", None, ["a"]), ("Ada", "Rossi", ["a"]), ("Eva", "Rossi", ["b"])]
-    assert last["contact"] == await shown(client, first["contact"]["id"])
+    assert last["contact"] == await get_contact(client, first["contact"]["id"])
 
 
 async def test_number_that_is_deleted_and_added_again_keeps_its_id(
@@ -193,12 +193,14 @@ async def test_number_that_is_deleted_and_added_again_keeps_its_id(
     assert (found["id"], found["first_name"], found["last_name"]) == (str(ada.id), "Eva", None)
     assert statuses(again) == [204]
     assert statuses(revived) == [201]
-    assert revived["results"][0]["contact"] == await shown(client, str(ada.id))
+    assert revived["results"][0]["contact"] == await get_contact(client, str(ada.id))
     members = await client.get(f"/v1/lists/{homeowners.id}/contacts")
     assert members.json()["data"] == []
 
 
-async def test_contact_made_and_deleted_in_one_batch_is_gone(client: httpx.AsyncClient) -> None:
+async def test_contact_restored_and_deleted_in_one_batch_is_not_found(
+    client: httpx.AsyncClient,
+) -> None:
     made = await send(client, upsert(0, first_name="Ada"))
     contact_id = made["results"][0]["contact"]["id"]
 
@@ -208,7 +210,7 @@ async def test_contact_made_and_deleted_in_one_batch_is_gone(client: httpx.Async
     assert (await client.get(f"/v1/contacts/{contact_id}")).status_code == 404
 
 
-async def test_update_that_changes_the_number_lets_campaigns_follow(
+async def test_update_of_the_number_changes_the_number_of_the_recipient(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     ada = await make_contact(session, phone=number(0))
@@ -227,7 +229,7 @@ async def test_update_that_changes_the_number_lets_campaigns_follow(
 
     assert statuses(answer) == [200, 409, 200, 200, 201]
     renumbered, other = answer["results"][3]["contact"], answer["results"][4]["contact"]
-    assert renumbered == await shown(client, str(ada.id))
+    assert renumbered == await get_contact(client, str(ada.id))
     assert (renumbered["phone"], renumbered["first_name"]) == (number(2), "Eva")
     assert renumbered["last_name"] == "Rossi"
     assert other["id"] != str(ada.id)
@@ -235,7 +237,7 @@ async def test_update_that_changes_the_number_lets_campaigns_follow(
     assert member.phone == number(2)
 
 
-async def test_waiting_recipients_follow_new_zones_and_are_skipped_for_deleted_contacts(
+async def test_batch_moves_recipients_to_new_time_zones_and_skips_deleted_contacts(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     ada = await make_contact(session, phone=number(0))
@@ -308,10 +310,10 @@ async def test_batch_with_the_same_idempotency_key_is_not_repeated(
 
 FEW, MANY = 20, 500
 MOST_STATEMENTS = 21
-"""Includes the statements of the key and the savepoint, for every kind of change."""
+"""Limit for every kind of change, including the statements for the API key and the savepoint."""
 
 
-async def counted(
+async def count_statements(
     client: httpx.AsyncClient, engine: AsyncEngine, items: list[Any]
 ) -> tuple[Counter[str], list[int]]:
     counter = StatementCounter(engine)
@@ -320,14 +322,16 @@ async def counted(
     return counter.counts, statuses(answer)
 
 
-async def test_statements_do_not_grow_with_the_items(
+async def test_number_of_statements_does_not_grow_with_the_items(
     client: httpx.AsyncClient, engine: AsyncEngine
 ) -> None:
     place = {"address": {"state": "CA"}}
-    small, found = await counted(client, engine, [upsert(i) for i in range(FEW)])
-    large, _ = await counted(client, engine, [upsert(1_000 + i) for i in range(MANY)])
+    small, found = await count_statements(client, engine, [upsert(i) for i in range(FEW)])
+    large, _ = await count_statements(client, engine, [upsert(1_000 + i) for i in range(MANY)])
     half = [upsert(1_000 + i, first_name="A", **place) for i in range(250)]
-    mixed, kinds = await counted(client, engine, [*half, *(upsert(5_000 + i) for i in range(250))])
+    mixed, kinds = await count_statements(
+        client, engine, [*half, *(upsert(5_000 + i) for i in range(250))]
+    )
 
     assert set(found) == {201}
     assert Counter(kinds) == {200: 250, 201: 250}
@@ -336,13 +340,13 @@ async def test_statements_do_not_grow_with_the_items(
     assert mixed["update_contacts"] == mixed["insert_contacts"] == 1
 
 
-async def test_deletes_of_a_batch_are_set_based(
+async def test_deletes_of_a_batch_need_few_statements(
     client: httpx.AsyncClient, engine: AsyncEngine, session: AsyncSession
 ) -> None:
     await send(client, *(upsert(i) for i in range(MANY)))
     ids = list(await session.scalars(select(Contact.id)))
 
-    statements, found = await counted(client, engine, [delete(one) for one in ids])
+    statements, found = await count_statements(client, engine, [delete(one) for one in ids])
 
     assert set(found) == {204}
     assert statements.total() <= MOST_STATEMENTS
@@ -350,18 +354,18 @@ async def test_deletes_of_a_batch_are_set_based(
     assert left.scalar_one() == 0
 
 
-async def test_number_that_another_request_adds_meanwhile_is_found(
+async def test_number_added_by_a_concurrent_request_is_found(
     committed_client: httpx.AsyncClient, committed_db: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another request adds the number between the read and the write."""
-    look = batch.lock_contacts
-    looks = 0
+    """Another request adds the number between the read and the write of the batch."""
+    lock_contacts = batch.lock_contacts
+    calls = 0
 
-    async def look_and_be_overtaken(*args: Any, **kwargs: Any) -> Any:
-        nonlocal looks
-        looks += 1
-        found = await look(*args, **kwargs)
-        if looks == 1:
+    async def lock_then_insert_elsewhere(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        found = await lock_contacts(*args, **kwargs)
+        if calls == 1:
             async with committed_db.begin() as connection:
                 await connection.execute(
                     text(
@@ -373,30 +377,30 @@ async def test_number_that_another_request_adds_meanwhile_is_found(
                 )
         return found
 
-    monkeypatch.setattr(batch, "lock_contacts", look_and_be_overtaken)
+    monkeypatch.setattr(batch, "lock_contacts", lock_then_insert_elsewhere)
 
     answer = await send(committed_client, upsert(0), upsert(1, first_name="Ada"))
 
-    assert looks == 2
+    assert calls == 2
     assert statuses(answer) == [201, 200]
     found = answer["results"][1]["contact"]
     assert (found["first_name"], found["last_name"]) == ("Ada", "Rossi")
 
 
-async def test_batch_that_loses_each_race_asks_to_be_sent_again(
+async def test_batch_that_loses_every_race_is_503(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def find_taken(*_args: Any, **_kwargs: Any) -> int:
+    async def insert_nothing(*_args: Any, **_kwargs: Any) -> int:
         return 0
 
-    monkeypatch.setattr(batch, "insert_contacts", find_taken)
+    monkeypatch.setattr(batch, "insert_contacts", insert_nothing)
 
     answer = await client.post(PATH, json={"items": [upsert(0)]})
 
     assert (answer.status_code, answer.json()["code"]) == (503, "batch_raced")
 
 
-async def test_merged_duplicate_answers_by_its_id_and_number(client: httpx.AsyncClient) -> None:
+async def test_merged_duplicate_is_found_by_its_id_and_number(client: httpx.AsyncClient) -> None:
     made = await send(client, create(0, first_name="Ada"), create(1, last_name="Rossi"))
     primary, duplicate = (one["contact"]["id"] for one in made["results"])
     merged = {"primary_id": primary, "duplicate_ids": [duplicate]}
@@ -415,12 +419,12 @@ async def test_merged_duplicate_answers_by_its_id_and_number(client: httpx.Async
     assert answer["results"][1]["problem"]["contact_id"] == primary
     assert answer["results"][0]["contact"]["phone"] == number(0)
     last = answer["results"][4]["contact"]
-    assert last == await shown(client, primary)
+    assert last == await get_contact(client, primary)
     assert (last["id"], last["phone"], last["company"]) == (primary, number(1), "Granite")
     assert (last["email"], last["timezone"]) == ("ada@example.com", "America/Chicago")
 
 
-async def test_duplicate_of_a_deleted_contact_is_unknown(client: httpx.AsyncClient) -> None:
+async def test_duplicate_of_a_deleted_contact_is_not_found(client: httpx.AsyncClient) -> None:
     made = await send(client, create(0, first_name="Ada"), create(1, last_name="Rossi"))
     primary, duplicate = (one["contact"]["id"] for one in made["results"])
     merged = {"primary_id": primary, "duplicate_ids": [duplicate]}
@@ -431,7 +435,7 @@ async def test_duplicate_of_a_deleted_contact_is_unknown(client: httpx.AsyncClie
     assert statuses(answer) == [204, 404, 201]
     found = answer["results"][2]["contact"]
     assert (found["id"], found["first_name"], found["last_name"]) == (duplicate, "Eva", None)
-    assert found == await shown(client, duplicate)
+    assert found == await get_contact(client, duplicate)
     assert (await client.get(f"/v1/contacts/{primary}")).status_code == 404
 
 

@@ -1,4 +1,4 @@
-"""Contact routes: authorisation, input and answers."""
+"""Contact routes: authorisation, input and responses."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.platform.database import UnitOfWorkFactory
 
-NOBODY = "/v1/contacts/00000000-0000-7000-8000-000000000000"
+UNKNOWN_CONTACT = "/v1/contacts/00000000-0000-7000-8000-000000000000"
 PHONE = "+16175550123"
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 
@@ -24,19 +24,19 @@ ROUTES = [
     ("POST", "/v1/contacts", WRITE),
     ("GET", "/v1/contacts", READ),
     ("GET", "/v1/contacts/by-phone/6175550123", READ),
-    ("GET", NOBODY, READ),
-    ("PATCH", NOBODY, WRITE),
-    ("DELETE", NOBODY, WRITE),
-    ("GET", f"{NOBODY}/timeline", READ),
-    ("POST", f"{NOBODY}/opt-out", WRITE),
-    ("POST", f"{NOBODY}/opt-in", WRITE),
-    ("POST", f"{NOBODY}/flags", WRITE),
-    ("DELETE", f"{NOBODY}/flags/vip", WRITE),
-    ("GET", f"{NOBODY}/consent-history", READ),
+    ("GET", UNKNOWN_CONTACT, READ),
+    ("PATCH", UNKNOWN_CONTACT, WRITE),
+    ("DELETE", UNKNOWN_CONTACT, WRITE),
+    ("GET", f"{UNKNOWN_CONTACT}/timeline", READ),
+    ("POST", f"{UNKNOWN_CONTACT}/opt-out", WRITE),
+    ("POST", f"{UNKNOWN_CONTACT}/opt-in", WRITE),
+    ("POST", f"{UNKNOWN_CONTACT}/flags", WRITE),
+    ("DELETE", f"{UNKNOWN_CONTACT}/flags/vip", WRITE),
+    ("GET", f"{UNKNOWN_CONTACT}/consent-history", READ),
 ]
 
 
-async def created(client: httpx.AsyncClient, **values: Any) -> Any:
+async def create_contact(client: httpx.AsyncClient, **values: Any) -> Any:
     response = await client.post("/v1/contacts", json={"phone": PHONE, **values})
     assert response.status_code == 201, response.text
     return response.json()
@@ -76,15 +76,15 @@ async def test_missing_scope_is_refused(
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
-        ("GET", NOBODY, None),
-        ("PATCH", NOBODY, {"first_name": "x"}),
-        ("DELETE", NOBODY, None),
-        ("GET", f"{NOBODY}/timeline", None),
-        ("GET", f"{NOBODY}/consent-history", None),
-        ("POST", f"{NOBODY}/opt-out", {"reason": "x"}),
-        ("POST", f"{NOBODY}/opt-in", {"reason": "x"}),
-        ("POST", f"{NOBODY}/flags", {"flag": "vip"}),
-        ("DELETE", f"{NOBODY}/flags/vip", None),
+        ("GET", UNKNOWN_CONTACT, None),
+        ("PATCH", UNKNOWN_CONTACT, {"first_name": "x"}),
+        ("DELETE", UNKNOWN_CONTACT, None),
+        ("GET", f"{UNKNOWN_CONTACT}/timeline", None),
+        ("GET", f"{UNKNOWN_CONTACT}/consent-history", None),
+        ("POST", f"{UNKNOWN_CONTACT}/opt-out", {"reason": "x"}),
+        ("POST", f"{UNKNOWN_CONTACT}/opt-in", {"reason": "x"}),
+        ("POST", f"{UNKNOWN_CONTACT}/flags", {"flag": "vip"}),
+        ("DELETE", f"{UNKNOWN_CONTACT}/flags/vip", None),
         ("GET", "/v1/contacts/by-phone/6175550123", None),
     ],
 )
@@ -116,7 +116,7 @@ async def test_contact_is_created_with_every_field(client: httpx.AsyncClient) ->
         "attributes": {"roof": "slate", "beds": 3},
     }
 
-    made = await created(client, **given)
+    made = await create_contact(client, **given)
 
     assert made == {
         **given,
@@ -135,7 +135,7 @@ async def test_contact_is_created_with_every_field(client: httpx.AsyncClient) ->
 
 
 async def test_state_is_stored_as_its_code(client: httpx.AsyncClient) -> None:
-    made = await created(client, address={"state": "Tex."})
+    made = await create_contact(client, address={"state": "Tex."})
     path = f"/v1/contacts/{made['id']}"
 
     changed = await client.patch(path, json={"address": {"state": "Puerto Rico"}})
@@ -148,7 +148,7 @@ async def test_state_is_stored_as_its_code(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("state", ["ZZ", "Carolina", "Jalisco"])
 async def test_unknown_state_is_refused(client: httpx.AsyncClient, state: str) -> None:
-    made = await created(client)
+    made = await create_contact(client)
     body = {"address": {"state": state}}
 
     answers = [
@@ -162,8 +162,8 @@ async def test_unknown_state_is_refused(client: httpx.AsyncClient, state: str) -
     assert (errors[0][0]["pointer"], errors[0][0]["code"]) == ("/address/state", "unknown_state")
 
 
-async def test_known_number_is_409_with_its_contact(client: httpx.AsyncClient) -> None:
-    made = await created(client)
+async def test_existing_number_is_409_with_its_contact(client: httpx.AsyncClient) -> None:
+    made = await create_contact(client)
 
     response = await client.post("/v1/contacts", json={"phone": "617 555 0123"})
 
@@ -173,7 +173,7 @@ async def test_known_number_is_409_with_its_contact(client: httpx.AsyncClient) -
     assert (problem["code"], problem["contact_id"]) == ("contact_exists", made["id"])
 
 
-async def test_created_at_once_is_one_201_and_one_409(
+async def test_concurrent_creates_of_a_number_make_one_contact(
     committed_client: httpx.AsyncClient, committed_uow: UnitOfWorkFactory
 ) -> None:
     answers = await asyncio.gather(
@@ -187,10 +187,10 @@ async def test_created_at_once_is_one_201_and_one_409(
     assert count == 1
 
 
-async def test_deleted_and_created_at_once_is_one_contact(
+async def test_concurrent_creates_of_a_deleted_number_restore_one_contact(
     committed_client: httpx.AsyncClient,
 ) -> None:
-    made = await created(committed_client)
+    made = await create_contact(committed_client)
     await committed_client.delete(f"/v1/contacts/{made['id']}")
 
     answers = await asyncio.gather(
@@ -203,10 +203,10 @@ async def test_deleted_and_created_at_once_is_one_contact(
     }
 
 
-async def test_number_taken_at_once_is_one_200_and_one_409(
+async def test_concurrent_changes_to_the_same_number_succeed_once(
     committed_client: httpx.AsyncClient,
 ) -> None:
-    ids = [(await created(committed_client, phone=number(one)))["id"] for one in (1, 2)]
+    ids = [(await create_contact(committed_client, phone=number(one)))["id"] for one in (1, 2)]
 
     answers = await asyncio.gather(
         *(
@@ -257,10 +257,10 @@ async def test_number_taken_at_once_is_one_200_and_one_409(
         ),
     ],
 )
-async def test_unusable_input_is_422_with_its_pointer(
+async def test_invalid_input_is_422_with_its_pointer(
     client: httpx.AsyncClient, body: dict[str, Any], expected: dict[str, str]
 ) -> None:
-    # Escaped to ASCII, so that a lone surrogate can be sent.
+    # The body is escaped to ASCII, so that it can contain a lone surrogate.
     response = await client.post(
         "/v1/contacts", content=json.dumps(body), headers={"content-type": "application/json"}
     )
@@ -279,7 +279,7 @@ async def test_nan_is_refused_as_an_attribute(client: httpx.AsyncClient) -> None
 
 
 async def test_blank_fields_are_null(client: httpx.AsyncClient) -> None:
-    made = await created(
+    made = await create_contact(
         client, first_name="  ", email="", timezone="", address=None, tags=None, attributes=None
     )
 
@@ -288,8 +288,8 @@ async def test_blank_fields_are_null(client: httpx.AsyncClient) -> None:
     assert set(made["address"].values()) == {None}
 
 
-async def test_patch_changes_what_is_given(client: httpx.AsyncClient) -> None:
-    made = await created(client, first_name="Ada", last_name="Rossi")
+async def test_patch_changes_only_the_given_fields(client: httpx.AsyncClient) -> None:
+    made = await create_contact(client, first_name="Ada", last_name="Rossi")
 
     response = await client.patch(
         f"/v1/contacts/{made['id']}", json={"first_name": None, "phone": "305 555 0124"}
@@ -310,16 +310,16 @@ async def test_patch_changes_what_is_given(client: httpx.AsyncClient) -> None:
         ({"attributes": {"a" * 65: 1}}, {"/attributes": "attribute_name"}),
     ],
 )
-async def test_patch_with_unusable_input_is_422(
+async def test_patch_with_invalid_input_is_422(
     client: httpx.AsyncClient, body: dict[str, Any], expected: dict[str, str]
 ) -> None:
-    made = await created(client)
+    made = await create_contact(client)
 
     assert faults(await client.patch(f"/v1/contacts/{made['id']}", json=body)) == expected
 
 
 async def test_merged_attributes_over_the_limit_are_422(client: httpx.AsyncClient) -> None:
-    made = await created(client, attributes={"a": "x" * 10_000})
+    made = await create_contact(client, attributes={"a": "x" * 10_000})
 
     response = await client.patch(
         f"/v1/contacts/{made['id']}", json={"attributes": {"b": "x" * 10_000}}
@@ -328,14 +328,16 @@ async def test_merged_attributes_over_the_limit_are_422(client: httpx.AsyncClien
     assert faults(response) == {"/attributes": "invalid_attributes"}
 
 
-async def test_deleted_contact_is_gone_and_its_opt_out_is_not(client: httpx.AsyncClient) -> None:
-    made = await created(client, first_name="Ada")
+async def test_deleted_contact_is_not_found_and_its_opt_out_remains(
+    client: httpx.AsyncClient,
+) -> None:
+    made = await create_contact(client, first_name="Ada")
     path = f"/v1/contacts/{made['id']}"
     await client.post(f"{path}/opt-out", json={"reason": "asked by phone"})
 
     response = await client.delete(path)
     gone = await client.get(path)
-    again = await created(client)
+    again = await create_contact(client)
 
     assert (response.status_code, response.content) == (204, b"")
     assert gone.status_code == 404
@@ -345,8 +347,10 @@ async def test_deleted_contact_is_gone_and_its_opt_out_is_not(client: httpx.Asyn
 
 async def test_list_is_filtered_and_paged(client: httpx.AsyncClient) -> None:
     for position in range(3):
-        await created(client, phone=number(position), tags=["vip"], first_name=f"Ada{position}")
-    await created(client, phone=number(9), first_name="Eve")
+        await create_contact(
+            client, phone=number(position), tags=["vip"], first_name=f"Ada{position}"
+        )
+    await create_contact(client, phone=number(9), first_name="Eve")
 
     first = (await client.get("/v1/contacts?tag=vip&limit=2")).json()
     second = (await client.get(f"/v1/contacts?tag=vip&cursor={first['next_cursor']}")).json()
@@ -361,8 +365,8 @@ async def test_list_is_filtered_and_paged(client: httpx.AsyncClient) -> None:
     assert [one["first_name"] for one in found["data"]] == ["Eve"]
 
 
-async def test_number_in_a_query_is_found_in_any_writing(client: httpx.AsyncClient) -> None:
-    await created(client)
+async def test_number_in_a_query_may_have_any_format(client: httpx.AsyncClient) -> None:
+    await create_contact(client)
 
     for params in ({"q": "(617) 555-0123"}, {"q": "+16175550123"}, {"phone": "617.555.0123"}):
         found = (await client.get("/v1/contacts", params=params)).json()["data"]
@@ -389,7 +393,7 @@ async def test_number_in_a_query_is_found_in_any_writing(client: httpx.AsyncClie
         ("created_before=0001-01-01T00:00:00%2B14:00", "/created_before"),
     ],
 )
-async def test_unusable_query_is_422_with_its_pointer(
+async def test_invalid_query_is_422_with_its_pointer(
     client: httpx.AsyncClient, query: str, pointer: str
 ) -> None:
     assert list(faults(await client.get(f"/v1/contacts?{query}"))) == [pointer]
@@ -401,8 +405,8 @@ async def test_by_phone_with_an_invalid_number_is_422(client: httpx.AsyncClient)
     assert faults(response) == {"/phone": "invalid_phone"}
 
 
-async def test_opt_out_and_opt_in_are_shown_and_remembered(client: httpx.AsyncClient) -> None:
-    path = f"/v1/contacts/{(await created(client))['id']}"
+async def test_opt_out_and_opt_in_are_shown_and_recorded(client: httpx.AsyncClient) -> None:
+    path = f"/v1/contacts/{(await create_contact(client))['id']}"
 
     out = await client.post(f"{path}/opt-out", json={"reason": "by phone", "note": "at 9"})
     back = await client.post(f"{path}/opt-in", json={"reason": "signed a form"})
@@ -418,8 +422,8 @@ async def test_opt_out_and_opt_in_are_shown_and_remembered(client: httpx.AsyncCl
     assert oldest["evidence"] == {"under_way": []}
 
 
-async def test_opt_in_keeps_its_proof(client: httpx.AsyncClient) -> None:
-    path = f"/v1/contacts/{(await created(client))['id']}"
+async def test_opt_in_stores_its_proof(client: httpx.AsyncClient) -> None:
+    path = f"/v1/contacts/{(await create_contact(client))['id']}"
     proof = {
         "source": "web_form",
         "text_shown": "I agree to get texts from Granite Foundations. Reply STOP to end them.",
@@ -435,7 +439,7 @@ async def test_opt_in_keeps_its_proof(client: httpx.AsyncClient) -> None:
 
 
 async def test_each_opt_out_on_paper_has_its_own_entry(client: httpx.AsyncClient) -> None:
-    path = f"/v1/contacts/{(await created(client))['id']}"
+    path = f"/v1/contacts/{(await create_contact(client))['id']}"
 
     for _ in range(2):
         await client.post(f"{path}/opt-out", json={"reason": "wrote a letter", "source": "paper"})
@@ -461,21 +465,21 @@ async def test_proof_that_cannot_be_stored_is_422(
     body = {"reason": "asked", **proof}
 
     for act in ("opt-in", "opt-out"):
-        assert faults(await client.post(f"{NOBODY}/{act}", json=body)) == {pointer: code}
+        assert faults(await client.post(f"{UNKNOWN_CONTACT}/{act}", json=body)) == {pointer: code}
 
 
 async def test_evidence_that_cannot_be_stored_as_json_is_422(client: httpx.AsyncClient) -> None:
     raw = '{"reason": "x", "evidence": {"n": "\\ud800"}}'
 
     response = await client.post(
-        f"{NOBODY}/opt-in", content=raw, headers={"content-type": "application/json"}
+        f"{UNKNOWN_CONTACT}/opt-in", content=raw, headers={"content-type": "application/json"}
     )
 
     assert response.status_code == 422
 
 
 async def test_evidence_may_contain_a_backslash(client: httpx.AsyncClient) -> None:
-    path = f"/v1/contacts/{(await created(client))['id']}"
+    path = f"/v1/contacts/{(await create_contact(client))['id']}"
     evidence = {"pattern": "\\u0000"}
 
     answer = await client.post(f"{path}/opt-in", json={"reason": "x", "evidence": evidence})
@@ -489,13 +493,13 @@ async def test_evidence_may_contain_a_backslash(client: httpx.AsyncClient) -> No
 async def test_opt_out_without_a_reason_is_422(
     client: httpx.AsyncClient, body: dict[str, Any]
 ) -> None:
-    response = await client.post(f"{NOBODY}/opt-out", json=body)
+    response = await client.post(f"{UNKNOWN_CONTACT}/opt-out", json=body)
 
     assert list(faults(response)) == ["/reason"]
 
 
-async def test_flags_come_and_go(client: httpx.AsyncClient) -> None:
-    path = f"/v1/contacts/{(await created(client))['id']}"
+async def test_flags_are_added_and_removed(client: httpx.AsyncClient) -> None:
+    path = f"/v1/contacts/{(await create_contact(client))['id']}"
 
     for flag in ("VIP customer", "opt_out_hold", "do_not_contact"):
         response = await client.post(f"{path}/flags", json={"flag": flag, "reason": "r"})
@@ -512,7 +516,7 @@ async def test_flags_come_and_go(client: httpx.AsyncClient) -> None:
 
 
 async def test_flag_ends_at_its_expiry(client: httpx.AsyncClient) -> None:
-    path = f"/v1/contacts/{(await created(client))['id']}"
+    path = f"/v1/contacts/{(await create_contact(client))['id']}"
 
     for flag, year in (("past", "2020"), ("future", "2999")):
         await client.post(
@@ -523,7 +527,7 @@ async def test_flag_ends_at_its_expiry(client: httpx.AsyncClient) -> None:
 
 
 async def test_opt_out_with_an_expiry_is_422(client: httpx.AsyncClient) -> None:
-    path = f"/v1/contacts/{(await created(client))['id']}"
+    path = f"/v1/contacts/{(await create_contact(client))['id']}"
 
     response = await client.post(
         f"{path}/flags", json={"flag": "opted_out", "expires_at": "2999-01-01T00:00:00Z"}
@@ -534,12 +538,14 @@ async def test_opt_out_with_an_expiry_is_422(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("flag", ["", " ", "x" * 65, "a/b", "a\x00"])
-async def test_unusable_flag_is_422(client: httpx.AsyncClient, flag: str) -> None:
-    assert list(faults(await client.post(f"{NOBODY}/flags", json={"flag": flag}))) == ["/flag"]
+async def test_invalid_flag_is_422(client: httpx.AsyncClient, flag: str) -> None:
+    assert list(faults(await client.post(f"{UNKNOWN_CONTACT}/flags", json={"flag": flag}))) == [
+        "/flag"
+    ]
 
 
 async def test_timeline_shows_decisions(client: httpx.AsyncClient) -> None:
-    path = f"/v1/contacts/{(await created(client))['id']}"
+    path = f"/v1/contacts/{(await create_contact(client))['id']}"
     await client.post(f"{path}/opt-out", json={"reason": "by phone"})
 
     page = (await client.get(f"{path}/timeline")).json()
@@ -550,10 +556,10 @@ async def test_timeline_shows_decisions(client: httpx.AsyncClient) -> None:
     assert item["at"].endswith("Z")
 
 
-async def test_other_peoples_decisions_are_not_shown(
+async def test_decisions_of_other_contacts_are_not_shown(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    made = await created(client)
+    made = await create_contact(client)
     other = await make_contact(session, phone=number(1))
     await session.commit()
     await client.post(f"/v1/contacts/{other.id}/opt-out", json={"reason": "x"})

@@ -16,27 +16,27 @@ from crm_api.domain.people.models.custom_fields import CustomField
 from crm_api.platform.jobs import JobName
 
 PATH = "/v1/custom-fields"
-NOTHING = f"{PATH}/00000000-0000-7000-8000-000000000000"
+UNKNOWN_FIELD = f"{PATH}/00000000-0000-7000-8000-000000000000"
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 READ, WRITE = Scope.CONTACTS_READ, Scope.CONTACTS_WRITE
 ROUTES = [
     ("POST", PATH, WRITE),
     ("GET", PATH, READ),
-    ("GET", NOTHING, READ),
-    ("PATCH", NOTHING, WRITE),
-    ("DELETE", NOTHING, WRITE),
+    ("GET", UNKNOWN_FIELD, READ),
+    ("PATCH", UNKNOWN_FIELD, WRITE),
+    ("DELETE", UNKNOWN_FIELD, WRITE),
 ]
 YEAR = {"name": "year_built", "label": "Year built", "type": "integer"}
 ROOF = {"name": "roof", "type": "choice", "choices": ["Slate", "Shingle"]}
 
 
-async def defined(client: httpx.AsyncClient, **body: Any) -> Any:
+async def define_field(client: httpx.AsyncClient, **body: Any) -> Any:
     response = await client.post(PATH, json=body)
     assert response.status_code == 201, response.text
     return response.json()
 
 
-async def added(client: httpx.AsyncClient, **body: Any) -> Any:
+async def create_contact(client: httpx.AsyncClient, **body: Any) -> Any:
     response = await client.post("/v1/contacts", json={"phone": number(1)} | body)
     assert response.status_code == 201, response.text
     return response.json()
@@ -69,7 +69,7 @@ async def test_missing_scope_is_refused(
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
 async def test_unknown_field_is_404(client: httpx.AsyncClient, method: str) -> None:
-    response = await client.request(method, NOTHING, json={} if method == "PATCH" else None)
+    response = await client.request(method, UNKNOWN_FIELD, json={} if method == "PATCH" else None)
 
     assert response.status_code == 404
     assert response.json()["code"] == "custom_field_not_found"
@@ -78,7 +78,7 @@ async def test_unknown_field_is_404(client: httpx.AsyncClient, method: str) -> N
 async def test_field_is_defined_shown_and_listed(
     client: httpx.AsyncClient, queue: RecordingQueue
 ) -> None:
-    made = await defined(client, **YEAR)
+    made = await define_field(client, **YEAR)
 
     assert made | {"id": "", "created_at": "", "updated_at": ""} == {
         **YEAR,
@@ -105,14 +105,14 @@ async def test_field_is_defined_shown_and_listed(
         (ROOF | {"choices": ["slate", "Slate"]}, "/choices", "choices_alike"),
     ],
 )
-async def test_wrong_definition_is_refused(
+async def test_invalid_definition_is_refused(
     client: httpx.AsyncClient, body: dict[str, Any], pointer: str, code: str
 ) -> None:
     assert faults(await client.post(PATH, json=body)) == [(pointer, code)]
 
 
-async def test_name_is_defined_once(client: httpx.AsyncClient) -> None:
-    made = await defined(client, **YEAR)
+async def test_second_field_of_the_same_name_is_refused(client: httpx.AsyncClient) -> None:
+    made = await define_field(client, **YEAR)
 
     for dry_run in (False, True):
         answer = await client.post(PATH, json=YEAR, params={"dry_run": dry_run})
@@ -121,11 +121,11 @@ async def test_name_is_defined_once(client: httpx.AsyncClient) -> None:
         assert answer.json()["custom_field_id"] == made["id"]
 
 
-async def test_fields_have_a_limit(
+async def test_number_of_fields_has_a_limit(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "MOST_FIELDS", 1)
-    await defined(client, **YEAR)
+    await define_field(client, **YEAR)
 
     answer = await client.post(PATH, json=ROOF)
 
@@ -133,17 +133,17 @@ async def test_fields_have_a_limit(
     assert len((await client.get(PATH)).json()["data"]) == 1
 
 
-async def test_attributes_of_a_new_contact_are_checked_and_written_in_their_type(
+async def test_attributes_of_a_new_contact_are_checked_and_stored_in_their_type(
     client: httpx.AsyncClient,
 ) -> None:
-    await defined(client, **YEAR)
-    await defined(client, **ROOF)
+    await define_field(client, **YEAR)
+    await define_field(client, **ROOF)
 
     wrong = await client.post(
         "/v1/contacts",
         json={"phone": number(1), "attributes": {"year_built": "old", "roof": "straw", "free": []}},
     )
-    right = await added(
+    right = await create_contact(
         client, attributes={"year_built": "1,987", "roof": "slate", "free": "old", "x": ""}
     )
 
@@ -154,11 +154,11 @@ async def test_attributes_of_a_new_contact_are_checked_and_written_in_their_type
     assert right["attributes"] == {"year_built": 1987, "roof": "Slate", "free": "old", "x": ""}
 
 
-async def test_attributes_of_a_change_are_checked_and_written_in_their_type(
+async def test_attributes_of_a_change_are_checked_and_stored_in_their_type(
     client: httpx.AsyncClient,
 ) -> None:
-    await defined(client, **YEAR)
-    contact = await added(client, attributes={"free": "x"})
+    await define_field(client, **YEAR)
+    contact = await create_contact(client, attributes={"free": "x"})
     path = f"/v1/contacts/{contact['id']}"
 
     wrong = await client.patch(path, json={"attributes": {"year_built": "old"}})
@@ -174,7 +174,7 @@ async def test_old_value_that_does_not_fit_allows_other_changes(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     contact = await make_contact(session)
-    await defined(client, **YEAR)
+    await define_field(client, **YEAR)
     contact.attributes = {"year_built": "old"}
     await session.flush()
 
@@ -183,11 +183,11 @@ async def test_old_value_that_does_not_fit_allows_other_changes(
     assert answer.json()["attributes"] == {"year_built": "old", "roof": "new"}
 
 
-async def test_required_attribute_must_be_given_and_kept(client: httpx.AsyncClient) -> None:
-    await defined(client, **YEAR, required=True)
+async def test_required_attribute_cannot_be_omitted_or_removed(client: httpx.AsyncClient) -> None:
+    await define_field(client, **YEAR, required=True)
 
     missing = await client.post("/v1/contacts", json={"phone": number(1)})
-    contact = await added(client, attributes={"year_built": 1987})
+    contact = await create_contact(client, attributes={"year_built": 1987})
     path = f"/v1/contacts/{contact['id']}"
     removed = [
         await client.patch(path, json={"attributes": attributes})
@@ -200,8 +200,8 @@ async def test_required_attribute_must_be_given_and_kept(client: httpx.AsyncClie
     assert other.json()["attributes"] == {"year_built": 1987, "roof": "new"}
 
 
-async def filled(session: AsyncSession, *values: Any) -> list[str]:
-    """Contacts with these years, created before the field was defined."""
+async def create_contacts(session: AsyncSession, *values: Any) -> list[str]:
+    """Create a contact for each `year_built` before the field is defined; return the ids."""
     people = [
         await make_contact(session, phone=number(i), attributes={"year_built": value})
         for i, value in enumerate(values)
@@ -209,10 +209,10 @@ async def filled(session: AsyncSession, *values: Any) -> list[str]:
     return [str(one.id) for one in people]
 
 
-async def test_definition_over_values_that_do_not_fit_is_refused_with_their_count(
+async def test_definition_that_stored_values_do_not_fit_is_refused_with_their_count(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    ids = await filled(session, "1,987", 1990, "old", "older", "old")
+    ids = await create_contacts(session, "1,987", 1990, "old", "older", "old")
     await make_contact(session, phone=number(99), attributes={"roof": "slate"})
 
     tried = await client.post(PATH, json=YEAR, params={"dry_run": True})
@@ -231,9 +231,9 @@ async def test_definition_over_values_that_do_not_fit_is_refused_with_their_coun
 async def test_dry_run_defines_and_changes_nothing(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    await filled(session, "1987")
+    await create_contacts(session, "1987")
     tried = await client.post(PATH, json=YEAR, params={"dry_run": True})
-    made = await defined(client, **YEAR | {"type": "text"})
+    made = await define_field(client, **YEAR | {"type": "text"})
     retyped = await client.patch(
         f"{PATH}/{made['id']}", json={"type": "integer"}, params={"dry_run": True}
     )
@@ -247,8 +247,8 @@ async def test_dry_run_defines_and_changes_nothing(
 async def test_type_changes_only_if_every_value_fits(
     client: httpx.AsyncClient, session: AsyncSession, queue: RecordingQueue
 ) -> None:
-    await filled(session, "1987", "1,990", "12.5")
-    made = await defined(client, **YEAR | {"type": "text"})
+    await create_contacts(session, "1987", "1,990", "12.5")
+    made = await define_field(client, **YEAR | {"type": "text"})
     path = f"{PATH}/{made['id']}"
     await session.execute(text("UPDATE custom_field SET applied_at = now()"))
     queue.jobs.clear()
@@ -264,7 +264,7 @@ async def test_type_changes_only_if_every_value_fits(
 async def test_label_changes_without_reading_the_values(
     client: httpx.AsyncClient, session: AsyncSession, queue: RecordingQueue
 ) -> None:
-    made = await defined(client, **ROOF)
+    made = await define_field(client, **ROOF)
     await session.execute(text("UPDATE custom_field SET applied_at = now()"))
     queue.jobs.clear()
 
@@ -279,9 +279,9 @@ async def test_label_changes_without_reading_the_values(
 
 
 async def test_choice_in_use_cannot_be_removed(client: httpx.AsyncClient) -> None:
-    made = await defined(client, **ROOF)
+    made = await define_field(client, **ROOF)
     path = f"{PATH}/{made['id']}"
-    await added(client, attributes={"roof": "slate"})
+    await create_contact(client, attributes={"roof": "slate"})
 
     refused = await client.patch(path, json={"choices": ["Shingle"]})
     more = await client.patch(path, json={"choices": ["Slate", "Shingle", "Tar"]})
@@ -294,10 +294,12 @@ async def test_choice_in_use_cannot_be_removed(client: httpx.AsyncClient) -> Non
     assert (as_text.json()["type"], as_text.json()["choices"]) == ("text", [])
 
 
-async def test_deleted_field_is_not_checked_and_its_name_is_free(client: httpx.AsyncClient) -> None:
-    made = await defined(client, **YEAR)
+async def test_deleted_field_is_not_checked_and_its_name_can_be_used_again(
+    client: httpx.AsyncClient,
+) -> None:
+    made = await define_field(client, **YEAR)
     path = f"{PATH}/{made['id']}"
-    contact = await added(client, attributes={"year_built": 1987})
+    contact = await create_contact(client, attributes={"year_built": 1987})
 
     gone = [await client.delete(path), await client.delete(path)]
     free = await client.patch(
@@ -314,4 +316,4 @@ async def test_deleted_field_is_not_checked_and_its_name_is_free(client: httpx.A
     assert [one["id"] for one in archived] == [made["id"]]
     assert archived[0]["archived_at"] is not None
     assert (await client.post(PATH, json=YEAR)).json()["code"] == "values_do_not_fit"
-    await defined(client, **YEAR | {"type": "text"})
+    await define_field(client, **YEAR | {"type": "text"})

@@ -1,4 +1,4 @@
-"""Merging: one contact with every id and number afterwards, and two again after an undo."""
+"""A merge makes one contact with every id and number. An undo restores the separate contacts."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -17,26 +17,26 @@ from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.deduplication import ContactMerge
 from crm_api.platform.database import UnitOfWorkFactory
 
-NOBODY = "00000000-0000-7000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 READ, WRITE = Scope.CONTACTS_READ, Scope.CONTACTS_WRITE
 ROUTES = [
     ("POST", "/v1/contacts/merge", WRITE),
     ("GET", "/v1/contact-merges", READ),
-    ("GET", f"/v1/contact-merges/{NOBODY}", READ),
-    ("POST", f"/v1/contact-merges/{NOBODY}/undo", WRITE),
+    ("GET", f"/v1/contact-merges/{UNKNOWN_ID}", READ),
+    ("POST", f"/v1/contact-merges/{UNKNOWN_ID}/undo", WRITE),
 ]
-HOUSE = {"street": "1 Elm St", "city": "Quincy", "state": "MA", "postal_code": "02169"}
+ADDRESS = {"street": "1 Elm St", "city": "Quincy", "state": "MA", "postal_code": "02169"}
 A, B, C = number(0), number(1), number(2)
 
 
-async def made(client: httpx.AsyncClient, phone: str, **values: Any) -> Any:
+async def create_contact(client: httpx.AsyncClient, phone: str, **values: Any) -> Any:
     response = await client.post("/v1/contacts", json={"phone": phone, **values})
     assert response.status_code == 201, response.text
     return response.json()
 
 
-async def merged(client: httpx.AsyncClient, primary: Any, *duplicates: Any) -> Any:
+async def merge_contacts(client: httpx.AsyncClient, primary: Any, *duplicates: Any) -> Any:
     response = await client.post(
         "/v1/contacts/merge",
         json={"primary_id": primary["id"], "duplicate_ids": [one["id"] for one in duplicates]},
@@ -45,17 +45,17 @@ async def merged(client: httpx.AsyncClient, primary: Any, *duplicates: Any) -> A
     return response.json()
 
 
-async def undone(client: httpx.AsyncClient, merge: Any) -> httpx.Response:
+async def undo_merge(client: httpx.AsyncClient, merge: Any) -> httpx.Response:
     return await client.post(f"/v1/contact-merges/{merge['merge_id']}/undo")
 
 
-async def shown(client: httpx.AsyncClient, one: Any) -> Any:
+async def get_contact(client: httpx.AsyncClient, one: Any) -> Any:
     response = await client.get(f"/v1/contacts/{one['id']}")
     assert response.status_code == 200, response.text
     return response.json()
 
 
-def known(contact: Any) -> Any:
+def without_update_time(contact: Any) -> Any:
     """Return the fields of a contact, without the time of the last change."""
     return {name: value for name, value in contact.items() if name != "updated_at"}
 
@@ -82,11 +82,11 @@ async def test_missing_scope_is_refused(
     assert response.status_code == 403
 
 
-async def test_fields_of_the_primary_win_and_gaps_are_filled(client: httpx.AsyncClient) -> None:
-    primary = await made(
+async def test_primary_keeps_its_fields_and_gets_missing_fields(client: httpx.AsyncClient) -> None:
+    primary = await create_contact(
         client, A, first_name="Ada", tags=["roof"], attributes={"year": 1950, "roof": "slate"}
     )
-    first = await made(
+    first = await create_contact(
         client,
         B,
         first_name="Adah",
@@ -95,9 +95,9 @@ async def test_fields_of_the_primary_win_and_gaps_are_filled(client: httpx.Async
         tags=["crack", "roof"],
         attributes={"year": 1951, "beds": 3},
     )
-    second = await made(client, C, last_name="Rosso", email="ada@example.com")
+    second = await create_contact(client, C, last_name="Rosso", email="ada@example.com")
 
-    answer = await merged(client, primary, first, second)
+    answer = await merge_contacts(client, primary, first, second)
 
     assert answer["id"] == primary["id"]
     assert answer["phone"] == A
@@ -107,22 +107,25 @@ async def test_fields_of_the_primary_win_and_gaps_are_filled(client: httpx.Async
     assert answer["tags"] == ["roof", "crack"]
     assert answer["attributes"] == {"year": 1950, "roof": "slate", "beds": 3}
     assert answer["merged_ids"] == [first["id"], second["id"]]
-    assert known(await shown(client, primary)).items() <= answer.items()
+    assert without_update_time(await get_contact(client, primary)).items() <= answer.items()
 
 
-async def test_a_contradicting_address_gives_no_parts(client: httpx.AsyncClient) -> None:
-    primary = await made(client, A, address={"street": "1 Elm St"})
-    other = await made(client, B, address={"street": "2 Oak St", "city": "Quincy"})
+async def test_different_address_of_a_duplicate_adds_no_parts(client: httpx.AsyncClient) -> None:
+    primary = await create_contact(client, A, address={"street": "1 Elm St"})
+    other = await create_contact(client, B, address={"street": "2 Oak St", "city": "Quincy"})
 
-    answer = await merged(client, primary, other)
+    answer = await merge_contacts(client, primary, other)
 
     assert answer["address"]["street"] == "1 Elm St"
     assert answer["address"]["city"] is None
 
 
-async def test_every_old_id_and_number_reaches_the_primary(client: httpx.AsyncClient) -> None:
-    primary, other = await made(client, A, first_name="Ada"), await made(client, B)
-    await merged(client, primary, other)
+async def test_old_id_and_old_number_return_the_primary(client: httpx.AsyncClient) -> None:
+    primary, other = (
+        await create_contact(client, A, first_name="Ada"),
+        await create_contact(client, B),
+    )
+    await merge_contacts(client, primary, other)
 
     by_id = await client.get(f"/v1/contacts/{other['id']}")
     by_phone = await client.get(f"/v1/contacts/by-phone/{B}")
@@ -142,11 +145,11 @@ async def test_every_old_id_and_number_reaches_the_primary(client: httpx.AsyncCl
     assert [one["id"] for one in listed.json()["data"]] == [primary["id"]]
 
 
-async def test_lists_notes_tasks_and_conversations_move(
+async def test_lists_notes_tasks_and_conversations_move_to_the_primary(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     line = await make_line(session)
-    primary, other = await made(client, A), await made(client, B)
+    primary, other = await create_contact(client, A), await create_contact(client, B)
     roofs = (await client.post("/v1/lists", json={"name": "Roofs"})).json()
     await client.post(f"/v1/lists/{roofs['id']}/contacts", json={"contact_ids": [other["id"]]})
     await client.post(f"/v1/contacts/{other['id']}/notes", json={"body": "Called."})
@@ -156,29 +159,31 @@ async def test_lists_notes_tasks_and_conversations_move(
         "/v1/messages", json={"line_id": str(line.id), "to": B, "body": "Hello"}
     )
 
-    await merged(client, primary, other)
+    await merge_contacts(client, primary, other)
 
     members = (await client.get(f"/v1/lists/{roofs['id']}/contacts")).json()["data"]
     items = (await client.get(f"/v1/contacts/{primary['id']}/timeline")).json()["data"]
-    talks = (await client.get("/v1/conversations", params={"contact_id": primary["id"]})).json()
+    conversations = (
+        await client.get("/v1/conversations", params={"contact_id": primary["id"]})
+    ).json()
     assert sent.status_code == 202
     assert [one["id"] for one in members] == [primary["id"]]
     assert {item["type"] for item in items} == {"note", "message"}
     tasks = (await client.get("/v1/tasks", params={"contact_id": primary["id"]})).json()["data"]
     assert [one["title"] for one in tasks] == ["Call"]
-    assert [talk["phone"] for talk in talks["data"]] == [B]
+    assert [conversation["phone"] for conversation in conversations["data"]] == [B]
 
 
 @pytest.mark.parametrize("flag", ["opted_out", "opt_out_hold", "do_not_contact"])
 @pytest.mark.parametrize("is_primary", [True, False])
-async def test_the_strictest_consent_holds_for_all_numbers(
+async def test_strictest_flag_applies_to_all_numbers(
     client: httpx.AsyncClient, session: AsyncSession, flag: str, *, is_primary: bool
 ) -> None:
-    primary, one, two = [await made(client, phone) for phone in (A, B, C)]
+    primary, one, two = [await create_contact(client, phone) for phone in (A, B, C)]
     flagged = primary if is_primary else two
     await client.post(f"/v1/contacts/{flagged['id']}/flags", json={"flag": flag})
 
-    answer = await merged(client, primary, one, two)
+    answer = await merge_contacts(client, primary, one, two)
 
     flags = await session.execute(
         text("SELECT phone FROM contact_flag WHERE flag_type = :flag ORDER BY phone"),
@@ -193,11 +198,11 @@ async def test_the_strictest_consent_holds_for_all_numbers(
         assert [phone for phone, reason in reasons.items() if reason is None] == [flagged["phone"]]
 
 
-async def test_an_opt_out_of_one_number_later_holds_for_all(
+async def test_later_opt_out_of_one_number_applies_to_all_numbers(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    primary, other = await made(client, A), await made(client, B)
-    await merged(client, primary, other)
+    primary, other = await create_contact(client, A), await create_contact(client, B)
+    await merge_contacts(client, primary, other)
 
     out = await client.post(f"/v1/contacts/{primary['id']}/opt-out", json={"reason": "asked"})
     opted_out = set(await session.scalars(text("SELECT phone FROM contact_flag")))
@@ -210,25 +215,25 @@ async def test_an_opt_out_of_one_number_later_holds_for_all(
     assert left == set()
 
 
-async def test_a_do_not_contact_list_means_the_person(
+async def test_do_not_contact_list_applies_to_all_numbers_of_the_contact(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    primary, other, third = [await made(client, phone) for phone in (A, B, C)]
-    await merged(client, primary, other)
+    primary, other, third = [await create_contact(client, phone) for phone in (A, B, C)]
+    await merge_contacts(client, primary, other)
 
     async with new_uow() as uow:
         await suppress_numbers(uow, phones=[B, number(7)], reason="a list", now=NOW)
 
     flagged = set(await session.scalars(text("SELECT phone FROM contact_flag")))
     assert flagged == {A, B, number(7)}
-    assert (await shown(client, third))["flags"] == []
+    assert (await get_contact(client, third))["flags"] == []
 
 
-async def test_the_timeline_has_the_consent_of_every_number(client: httpx.AsyncClient) -> None:
-    primary, other = await made(client, A), await made(client, B)
+async def test_timeline_shows_the_consent_of_every_number(client: httpx.AsyncClient) -> None:
+    primary, other = await create_contact(client, A), await create_contact(client, B)
     await client.post(f"/v1/contacts/{other['id']}/opt-out", json={"reason": "asked by phone"})
 
-    await merged(client, primary, other)
+    await merge_contacts(client, primary, other)
 
     items = (await client.get(f"/v1/contacts/{primary['id']}/timeline")).json()["data"]
     assert [item["type"] for item in items] == ["opt_out", "opt_out"]
@@ -238,38 +243,38 @@ async def test_the_timeline_has_the_consent_of_every_number(client: httpx.AsyncC
 async def test_merging_again_changes_nothing(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    primary, other = await made(client, A), await made(client, B)
-    await merged(client, primary, other)
+    primary, other = await create_contact(client, A), await create_contact(client, B)
+    await merge_contacts(client, primary, other)
 
-    again = await merged(client, primary, other)
-    other_way = await merged(client, other, primary)
+    again = await merge_contacts(client, primary, other)
+    other_way = await merge_contacts(client, other, primary)
 
     assert again["id"] == other_way["id"] == primary["id"]
     assert again["merge_id"] is other_way["merge_id"] is None
     assert len((await session.scalars(select(ContactMerge))).all()) == 1
 
 
-async def test_chains_end_at_the_last_primary(client: httpx.AsyncClient) -> None:
-    one, two, three = [await made(client, phone) for phone in (A, B, C)]
-    await merged(client, two, one)
+async def test_chain_of_merges_ends_at_the_last_primary(client: httpx.AsyncClient) -> None:
+    one, two, three = [await create_contact(client, phone) for phone in (A, B, C)]
+    await merge_contacts(client, two, one)
 
-    await merged(client, three, two)
+    await merge_contacts(client, three, two)
 
     for old in (one, two):
-        assert (await shown(client, old))["id"] == three["id"]
+        assert (await get_contact(client, old))["id"] == three["id"]
     assert (await client.get(f"/v1/contacts/by-phone/{A}")).json()["id"] == three["id"]
 
 
 async def test_a_duplicate_named_twice_is_merged_once(client: httpx.AsyncClient) -> None:
-    primary, other = await made(client, A), await made(client, B)
+    primary, other = await create_contact(client, A), await create_contact(client, B)
 
-    answer = await merged(client, primary, other, other)
+    answer = await merge_contacts(client, primary, other, other)
 
     assert answer["merged_ids"] == [other["id"]]
 
 
-async def test_the_primary_is_no_duplicate_of_itself(client: httpx.AsyncClient) -> None:
-    primary, other = await made(client, A), await made(client, B)
+async def test_primary_cannot_be_its_own_duplicate(client: httpx.AsyncClient) -> None:
+    primary, other = await create_contact(client, A), await create_contact(client, B)
 
     response = await client.post(
         "/v1/contacts/merge",
@@ -281,18 +286,18 @@ async def test_the_primary_is_no_duplicate_of_itself(client: httpx.AsyncClient) 
     assert response.json()["errors"][0]["pointer"] == "/duplicate_ids/1"
 
 
-async def test_unknown_and_deleted_people_are_refused(
+async def test_unknown_and_deleted_contacts_are_refused(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    primary, other = await made(client, A), await made(client, B)
+    primary, other = await create_contact(client, A), await create_contact(client, B)
     await client.delete(f"/v1/contacts/{other['id']}")
 
     duplicates = await client.post(
         "/v1/contacts/merge",
-        json={"primary_id": primary["id"], "duplicate_ids": [other["id"], NOBODY]},
+        json={"primary_id": primary["id"], "duplicate_ids": [other["id"], UNKNOWN_ID]},
     )
     primaries = await client.post(
-        "/v1/contacts/merge", json={"primary_id": NOBODY, "duplicate_ids": [primary["id"]]}
+        "/v1/contacts/merge", json={"primary_id": UNKNOWN_ID, "duplicate_ids": [primary["id"]]}
     )
 
     assert duplicates.status_code == 422
@@ -303,11 +308,13 @@ async def test_unknown_and_deleted_people_are_refused(
 
 
 @pytest.mark.parametrize("count", [0, 51])
-async def test_too_many_duplicates_are_refused(client: httpx.AsyncClient, count: int) -> None:
+async def test_zero_or_too_many_duplicates_are_refused(
+    client: httpx.AsyncClient, count: int
+) -> None:
     ids = [str(uuid4()) for _ in range(count)]
 
     response = await client.post(
-        "/v1/contacts/merge", json={"primary_id": NOBODY, "duplicate_ids": ids}
+        "/v1/contacts/merge", json={"primary_id": UNKNOWN_ID, "duplicate_ids": ids}
     )
 
     assert response.status_code == 422
@@ -324,16 +331,20 @@ async def test_fifty_duplicates_are_merged_at_once(
     await session.commit()
     primary, *others = [{"id": str(one.id)} for one in people]
 
-    answer = await merged(client, primary, *others)
+    answer = await merge_contacts(client, primary, *others)
 
     assert len(answer["merged_ids"]) == 50
     assert len(answer["tags"]) == 50
-    assert (await client.get("/v1/contacts")).json()["data"] == [await shown(client, others[49])]
+    assert (await client.get("/v1/contacts")).json()["data"] == [
+        await get_contact(client, others[49])
+    ]
 
 
-async def test_undo_restores_everything(client: httpx.AsyncClient) -> None:
-    primary = await made(client, A, first_name="Ada", tags=["roof"], attributes={"year": 1950})
-    other = await made(
+async def test_undo_restores_both_contacts(client: httpx.AsyncClient) -> None:
+    primary = await create_contact(
+        client, A, first_name="Ada", tags=["roof"], attributes={"year": 1950}
+    )
+    other = await create_contact(
         client,
         B,
         last_name="Rossi",
@@ -347,15 +358,15 @@ async def test_undo_restores_everything(client: httpx.AsyncClient) -> None:
     task = {"title": "Call", "due_at": "2026-12-01T15:00:00Z"}
     await client.post("/v1/tasks", json={**task, "contact_id": primary["id"]})
     hers = await client.post("/v1/tasks", json={**task, "contact_id": other["id"]})
-    merge = await merged(client, primary, other)
+    merge = await merge_contacts(client, primary, other)
 
-    answer = await undone(client, merge)
+    answer = await undo_merge(client, merge)
 
     assert answer.status_code == 200
     assert answer.json()["undone_at"] is not None
     assert answer.json()["can_be_undone"] is False
-    assert known(await shown(client, primary)) == known(primary)
-    assert known(await shown(client, other)) == known(other)
+    assert without_update_time(await get_contact(client, primary)) == without_update_time(primary)
+    assert without_update_time(await get_contact(client, other)) == without_update_time(other)
     members = (await client.get(f"/v1/lists/{roofs['id']}/contacts")).json()["data"]
     assert [one["id"] for one in members] == [other["id"]]
     notes = (await client.get(f"/v1/contacts/{other['id']}/notes")).json()["data"]
@@ -364,51 +375,51 @@ async def test_undo_restores_everything(client: httpx.AsyncClient) -> None:
     assert [one["id"] for one in tasks] == [hers.json()["id"]]
 
 
-async def test_task_in_a_conversation_returns_with_it(
+async def test_undo_moves_a_task_back_with_its_conversation(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     line = await make_line(session)
-    primary, other = await made(client, A), await made(client, B)
+    primary, other = await create_contact(client, A), await create_contact(client, B)
     sent = await client.post(
         "/v1/messages", json={"line_id": str(line.id), "to": B, "body": "Hello"}
     )
-    merge = await merged(client, primary, other)
+    merge = await merge_contacts(client, primary, other)
     task = {"title": "Call", "due_at": "2026-12-01T15:00:00Z"}
-    talk = {"conversation_id": sent.json()["conversation_id"]}
-    added = (await client.post("/v1/tasks", json=task | talk)).json()
+    conversation = {"conversation_id": sent.json()["conversation_id"]}
+    added = (await client.post("/v1/tasks", json=task | conversation)).json()
 
-    await undone(client, merge)
+    await undo_merge(client, merge)
 
     assert added["contact_id"] == primary["id"]
     after = (await client.get(f"/v1/tasks/{added['id']}")).json()
     assert after["contact_id"] == other["id"]
 
 
-async def test_edits_since_the_merge_stay_with_the_primary(client: httpx.AsyncClient) -> None:
-    primary = await made(client, A, tags=["roof"])
-    other = await made(
+async def test_undo_keeps_later_edits_of_the_primary(client: httpx.AsyncClient) -> None:
+    primary = await create_contact(client, A, tags=["roof"])
+    other = await create_contact(
         client, B, last_name="Rossi", company="Elm", tags=["crack"], attributes={"beds": 3, "x": 1}
     )
-    merge = await merged(client, primary, other)
+    merge = await merge_contacts(client, primary, other)
     await client.patch(
         f"/v1/contacts/{primary['id']}",
         json={"last_name": "Verdi", "tags": ["roof", "crack", "new"], "attributes": {"beds": 4}},
     )
 
-    await undone(client, merge)
+    await undo_merge(client, merge)
 
-    left = await shown(client, primary)
+    left = await get_contact(client, primary)
     assert (left["last_name"], left["company"]) == ("Verdi", None)
     assert left["tags"] == ["roof", "new"]
     assert left["attributes"] == {"beds": 4}
-    assert (await shown(client, other))["last_name"] == "Rossi"
+    assert (await get_contact(client, other))["last_name"] == "Rossi"
 
 
-async def test_properties_move_and_go_back(
+async def test_merge_moves_properties_and_undo_moves_them_back(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    primary, other = await made(client, A), await made(client, B)
-    house = await client.post("/v1/properties", json={"address": HOUSE})
+    primary, other = await create_contact(client, A), await create_contact(client, B)
+    house = await client.post("/v1/properties", json={"address": ADDRESS})
     await session.execute(
         text(
             "INSERT INTO property_contact (property_id, contact_id, role, added_at) "
@@ -418,26 +429,26 @@ async def test_properties_move_and_go_back(
     )
     owners = text("SELECT contact_id::text, role FROM property_contact")
 
-    merge = await merged(client, primary, other)
+    merge = await merge_contacts(client, primary, other)
     after = (await session.execute(owners)).all()
-    await undone(client, merge)
+    await undo_merge(client, merge)
 
     assert [tuple(row) for row in after] == [(primary["id"], "secondary")]
     left = (await session.execute(owners)).all()
     assert [tuple(row) for row in left] == [(other["id"], "secondary")]
 
 
-async def test_messages_to_the_old_number_since_go_back_with_it(
+async def test_undo_moves_later_messages_of_the_old_number_back(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     line = await make_line(session)
-    primary, other = await made(client, A), await made(client, B)
-    merge = await merged(client, primary, other)
+    primary, other = await create_contact(client, A), await create_contact(client, B)
+    merge = await merge_contacts(client, primary, other)
     for to in (A, B):
         await client.post("/v1/messages", json={"line_id": str(line.id), "to": to, "body": to})
 
     before = (await client.get(f"/v1/contacts/{primary['id']}/timeline")).json()["data"]
-    await undone(client, merge)
+    await undo_merge(client, merge)
 
     assert {item["body"] for item in before} == {A, B}
     for one, phone in ((primary, A), (other, B)):
@@ -445,45 +456,47 @@ async def test_messages_to_the_old_number_since_go_back_with_it(
         assert [item["body"] for item in items] == [phone]
 
 
-async def test_undo_never_weakens_consent(client: httpx.AsyncClient, session: AsyncSession) -> None:
-    primary, other = await made(client, A), await made(client, B)
+async def test_undo_removes_no_opt_out(client: httpx.AsyncClient, session: AsyncSession) -> None:
+    primary, other = await create_contact(client, A), await create_contact(client, B)
     await client.post(f"/v1/contacts/{other['id']}/opt-out", json={"reason": "asked"})
-    merge = await merged(client, primary, other)
+    merge = await merge_contacts(client, primary, other)
 
-    await undone(client, merge)
+    await undo_merge(client, merge)
 
-    assert (await shown(client, primary))["opted_out"] is True
-    assert (await shown(client, other))["opted_out"] is True
+    assert (await get_contact(client, primary))["opted_out"] is True
+    assert (await get_contact(client, other))["opted_out"] is True
     assert len((await session.scalars(text("SELECT id FROM consent_entry"))).all()) == 2
 
 
-async def test_a_merge_is_undone_once(client: httpx.AsyncClient) -> None:
-    merge = await merged(client, await made(client, A), await made(client, B))
-    await undone(client, merge)
+async def test_merge_can_be_undone_only_once(client: httpx.AsyncClient) -> None:
+    merge = await merge_contacts(
+        client, await create_contact(client, A), await create_contact(client, B)
+    )
+    await undo_merge(client, merge)
 
-    again = await undone(client, merge)
+    again = await undo_merge(client, merge)
 
     assert again.status_code == 409
     assert again.json()["code"] == "merge_undone"
 
 
 async def test_an_unknown_merge_is_not_found(client: httpx.AsyncClient) -> None:
-    shown_one = await client.get(f"/v1/contact-merges/{NOBODY}")
-    taken_back = await client.post(f"/v1/contact-merges/{NOBODY}/undo")
+    read = await client.get(f"/v1/contact-merges/{UNKNOWN_ID}")
+    undo = await client.post(f"/v1/contact-merges/{UNKNOWN_ID}/undo")
 
-    assert shown_one.status_code == taken_back.status_code == 404
-    assert taken_back.json()["code"] == "merge_not_found"
+    assert read.status_code == undo.status_code == 404
+    assert undo.json()["code"] == "merge_not_found"
 
 
-async def test_a_chain_is_undone_from_its_end(client: httpx.AsyncClient) -> None:
-    one, two, three = [await made(client, phone, first_name=phone) for phone in (A, B, C)]
-    first = await merged(client, two, one)
-    second = await merged(client, three, two)
+async def test_chain_of_merges_is_undone_from_the_last_merge(client: httpx.AsyncClient) -> None:
+    one, two, three = [await create_contact(client, phone, first_name=phone) for phone in (A, B, C)]
+    first = await merge_contacts(client, two, one)
+    second = await merge_contacts(client, three, two)
 
-    too_early = await undone(client, first)
-    last = await undone(client, second)
-    middle = await shown(client, one)
-    then = await undone(client, first)
+    too_early = await undo_merge(client, first)
+    last = await undo_merge(client, second)
+    middle = await get_contact(client, one)
+    then = await undo_merge(client, first)
 
     assert too_early.status_code == 409
     assert too_early.json()["code"] == "merge_not_undoable"
@@ -491,33 +504,41 @@ async def test_a_chain_is_undone_from_its_end(client: httpx.AsyncClient) -> None
     assert last.status_code == then.status_code == 200
     assert middle["id"] == two["id"]
     for contact in (one, two, three):
-        assert known(await shown(client, contact)) == known(contact)
+        assert without_update_time(await get_contact(client, contact)) == without_update_time(
+            contact
+        )
 
 
-async def test_of_two_merges_into_one_the_first_may_be_undone(client: httpx.AsyncClient) -> None:
-    primary = await made(client, A)
-    one, two = await made(client, B, tags=["roof", "b"]), await made(client, C, tags=["roof"])
-    first = await merged(client, primary, one)
-    await merged(client, primary, two)
+async def test_first_of_two_merges_into_a_contact_can_be_undone(client: httpx.AsyncClient) -> None:
+    primary = await create_contact(client, A)
+    one, two = (
+        await create_contact(client, B, tags=["roof", "b"]),
+        await create_contact(client, C, tags=["roof"]),
+    )
+    first = await merge_contacts(client, primary, one)
+    await merge_contacts(client, primary, two)
 
-    answer = await undone(client, first)
+    answer = await undo_merge(client, first)
 
     assert answer.status_code == 200
-    assert (await shown(client, primary))["tags"] == ["roof"]
-    assert (await shown(client, two))["id"] == primary["id"]
-    assert (await shown(client, one))["tags"] == ["roof", "b"]
+    assert (await get_contact(client, primary))["tags"] == ["roof"]
+    assert (await get_contact(client, two))["id"] == primary["id"]
+    assert (await get_contact(client, one))["tags"] == ["roof", "b"]
 
 
 async def test_deleting_the_primary_deletes_the_duplicates_too(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    primary, other = await made(client, A), await made(client, B, last_name="Rossi")
-    merge = await merged(client, primary, other)
+    primary, other = (
+        await create_contact(client, A),
+        await create_contact(client, B, last_name="Rossi"),
+    )
+    merge = await merge_contacts(client, primary, other)
 
     await client.delete(f"/v1/contacts/{other['id']}")
 
-    refused = await undone(client, merge)
-    created_again = await made(client, B)
+    refused = await undo_merge(client, merge)
+    created_again = await create_contact(client, B)
     assert (await client.get(f"/v1/contacts/{primary['id']}")).status_code == 404
     assert refused.status_code == 409
     assert refused.json()["reason"] == "contact_deleted"
@@ -526,13 +547,13 @@ async def test_deleting_the_primary_deletes_the_duplicates_too(
     assert created_again["last_name"] is None
 
 
-async def test_the_primary_may_take_a_merged_number_as_its_own(client: httpx.AsyncClient) -> None:
-    primary, other = await made(client, A), await made(client, B)
-    merge = await merged(client, primary, other)
+async def test_primary_may_use_a_merged_number(client: httpx.AsyncClient) -> None:
+    primary, other = await create_contact(client, A), await create_contact(client, B)
+    merge = await merge_contacts(client, primary, other)
 
     changed = await client.patch(f"/v1/contacts/{primary['id']}", json={"phone": B})
 
-    refused = await undone(client, merge)
+    refused = await undo_merge(client, merge)
     assert changed.status_code == 200
     assert changed.json()["phone"] == B
     for phone in (A, B):
@@ -541,9 +562,9 @@ async def test_the_primary_may_take_a_merged_number_as_its_own(client: httpx.Asy
     assert refused.json()["reason"] == "number_changed"
 
 
-async def test_no_other_contact_may_take_a_merged_number(client: httpx.AsyncClient) -> None:
-    primary, other, third = [await made(client, phone) for phone in (A, B, C)]
-    await merged(client, primary, other)
+async def test_other_contact_cannot_use_a_merged_number(client: httpx.AsyncClient) -> None:
+    primary, other, third = [await create_contact(client, phone) for phone in (A, B, C)]
+    await merge_contacts(client, primary, other)
 
     response = await client.patch(f"/v1/contacts/{third['id']}", json={"phone": B})
 
@@ -553,9 +574,9 @@ async def test_no_other_contact_may_take_a_merged_number(client: httpx.AsyncClie
 
 
 async def test_merges_are_listed_newest_first_and_by_contact(client: httpx.AsyncClient) -> None:
-    one, two, three = [await made(client, phone) for phone in (A, B, C)]
-    first = await merged(client, one, two)
-    second = await merged(client, one, three)
+    one, two, three = [await create_contact(client, phone) for phone in (A, B, C)]
+    first = await merge_contacts(client, one, two)
+    second = await merge_contacts(client, one, three)
 
     page = (await client.get("/v1/contact-merges", params={"limit": 1})).json()
     rest = (await client.get("/v1/contact-merges", params={"cursor": page["next_cursor"]})).json()
@@ -572,8 +593,10 @@ async def test_merges_are_listed_newest_first_and_by_contact(client: httpx.Async
 async def test_a_merge_and_its_undo_are_in_the_audit_log(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    merge = await merged(client, await made(client, A), await made(client, B))
-    await undone(client, merge)
+    merge = await merge_contacts(
+        client, await create_contact(client, A), await create_contact(client, B)
+    )
+    await undo_merge(client, merge)
 
     rows = (await session.execute(text("SELECT action, detail FROM audit_log ORDER BY id"))).all()
 
@@ -584,10 +607,12 @@ async def test_a_merge_and_its_undo_are_in_the_audit_log(
 async def test_the_row_of_a_duplicate_has_no_personal_data(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    primary = await made(client, A)
-    other = await made(client, B, first_name="Ada", email="ada@example.com", tags=["roof"])
+    primary = await create_contact(client, A)
+    other = await create_contact(
+        client, B, first_name="Ada", email="ada@example.com", tags=["roof"]
+    )
 
-    await merged(client, primary, other)
+    await merge_contacts(client, primary, other)
 
     row = (await session.scalars(select(Contact).where(Contact.phone == B))).one()
     await session.refresh(row)

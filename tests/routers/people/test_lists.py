@@ -1,4 +1,4 @@
-"""List routes: authorisation, input and answers."""
+"""List routes: authorisation, input and responses."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,24 +11,24 @@ from tests.factories import ids, make_contact, number
 
 from crm_api.domain.identity.api_keys.models import Scope
 
-NOTHING = "/v1/lists/00000000-0000-7000-8000-000000000000"
-SOMEBODY = "00000000-0000-7000-8000-000000000001"
+UNKNOWN_LIST = "/v1/lists/00000000-0000-7000-8000-000000000000"
+UNKNOWN_CONTACT = "00000000-0000-7000-8000-000000000001"
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 
 READ, WRITE = Scope.CONTACTS_READ, Scope.CONTACTS_WRITE
 ROUTES = [
     ("POST", "/v1/lists", WRITE),
     ("GET", "/v1/lists", READ),
-    ("GET", NOTHING, READ),
-    ("PATCH", NOTHING, WRITE),
-    ("DELETE", NOTHING, WRITE),
-    ("GET", f"{NOTHING}/contacts", READ),
-    ("POST", f"{NOTHING}/contacts", WRITE),
-    ("DELETE", f"{NOTHING}/contacts/{SOMEBODY}", WRITE),
+    ("GET", UNKNOWN_LIST, READ),
+    ("PATCH", UNKNOWN_LIST, WRITE),
+    ("DELETE", UNKNOWN_LIST, WRITE),
+    ("GET", f"{UNKNOWN_LIST}/contacts", READ),
+    ("POST", f"{UNKNOWN_LIST}/contacts", WRITE),
+    ("DELETE", f"{UNKNOWN_LIST}/contacts/{UNKNOWN_CONTACT}", WRITE),
 ]
 
 
-async def created(client: httpx.AsyncClient, name: str = "Homeowners") -> Any:
+async def create_list(client: httpx.AsyncClient, name: str = "Homeowners") -> Any:
     response = await client.post("/v1/lists", json={"name": name})
     assert response.status_code == 201, response.text
     return response.json()
@@ -63,12 +63,12 @@ async def test_missing_scope_is_refused(
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
-        ("GET", NOTHING, None),
-        ("PATCH", NOTHING, {"name": "x"}),
-        ("DELETE", NOTHING, None),
-        ("GET", f"{NOTHING}/contacts", None),
-        ("POST", f"{NOTHING}/contacts", {"contact_ids": [SOMEBODY]}),
-        ("DELETE", f"{NOTHING}/contacts/{SOMEBODY}", None),
+        ("GET", UNKNOWN_LIST, None),
+        ("PATCH", UNKNOWN_LIST, {"name": "x"}),
+        ("DELETE", UNKNOWN_LIST, None),
+        ("GET", f"{UNKNOWN_LIST}/contacts", None),
+        ("POST", f"{UNKNOWN_LIST}/contacts", {"contact_ids": [UNKNOWN_CONTACT]}),
+        ("DELETE", f"{UNKNOWN_LIST}/contacts/{UNKNOWN_CONTACT}", None),
     ],
 )
 async def test_unknown_list_is_404(
@@ -81,7 +81,7 @@ async def test_unknown_list_is_404(
 
 
 async def test_list_is_created_changed_and_deleted(client: httpx.AsyncClient) -> None:
-    made = await created(client)
+    made = await create_list(client)
     path = f"/v1/lists/{made['id']}"
 
     renamed = await client.patch(path, json={"name": " Quincy "})
@@ -96,9 +96,9 @@ async def test_list_is_created_changed_and_deleted(client: httpx.AsyncClient) ->
     assert (await client.get(path)).status_code == 404
 
 
-async def test_taken_name_is_409_with_its_list(client: httpx.AsyncClient) -> None:
-    made = await created(client)
-    other = await created(client, "Realtors")
+async def test_used_name_is_409_with_its_list(client: httpx.AsyncClient) -> None:
+    made = await create_list(client)
+    other = await create_list(client, "Realtors")
 
     answers = [
         await client.post("/v1/lists", json={"name": "Homeowners"}),
@@ -110,7 +110,7 @@ async def test_taken_name_is_409_with_its_list(client: httpx.AsyncClient) -> Non
         assert (answer.json()["code"], answer.json()["list_id"]) == ("list_exists", made["id"])
 
 
-async def test_created_at_once_is_one_201_and_one_409(
+async def test_concurrent_creates_of_a_name_make_one_list(
     committed_client: httpx.AsyncClient,
 ) -> None:
     answers = await asyncio.gather(
@@ -130,7 +130,7 @@ async def test_created_at_once_is_one_201_and_one_409(
         ({"name": "x", "colour": "red"}, {"/colour": "unknown_field"}),
     ],
 )
-async def test_unusable_input_is_422_with_its_pointer(
+async def test_invalid_input_is_422_with_its_pointer(
     client: httpx.AsyncClient, body: dict[str, Any], expected: dict[str, str]
 ) -> None:
     assert faults(await client.post("/v1/lists", json=body)) == expected
@@ -139,7 +139,7 @@ async def test_unusable_input_is_422_with_its_pointer(
 async def test_contacts_are_added_shown_and_removed(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    path = f"/v1/lists/{(await created(client))['id']}/contacts"
+    path = f"/v1/lists/{(await create_list(client))['id']}/contacts"
     who = [str(one) for one in ids(*[await make_contact(session, phone=number(n)) for n in (1, 2)])]
     await session.commit()
 
@@ -161,11 +161,13 @@ async def test_contacts_are_added_shown_and_removed(
 async def test_unknown_contacts_are_422_with_their_pointers(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    path = f"/v1/lists/{(await created(client))['id']}"
+    path = f"/v1/lists/{(await create_list(client))['id']}"
     ada = await make_contact(session)
     await session.commit()
 
-    response = await client.post(f"{path}/contacts", json={"contact_ids": [str(ada.id), SOMEBODY]})
+    response = await client.post(
+        f"{path}/contacts", json={"contact_ids": [str(ada.id), UNKNOWN_CONTACT]}
+    )
 
     assert faults(response) == {"/contact_ids/1": "contact_not_found"}
     assert (await client.get(path)).json()["contact_count"] == 0
@@ -177,10 +179,10 @@ async def test_unknown_contacts_are_422_with_their_pointers(
         ({}, "/contact_ids"),
         ({"contact_ids": []}, "/contact_ids"),
         ({"contact_ids": ["x"]}, "/contact_ids/0"),
-        ({"contact_ids": [SOMEBODY] * 1001}, "/contact_ids"),
+        ({"contact_ids": [UNKNOWN_CONTACT] * 1001}, "/contact_ids"),
     ],
 )
-async def test_unusable_ids_are_422(
+async def test_invalid_ids_are_422(
     client: httpx.AsyncClient, body: dict[str, Any], pointer: str
 ) -> None:
-    assert list(faults(await client.post(f"{NOTHING}/contacts", json=body))) == [pointer]
+    assert list(faults(await client.post(f"{UNKNOWN_LIST}/contacts", json=body))) == [pointer]

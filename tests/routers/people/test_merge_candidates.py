@@ -1,4 +1,4 @@
-"""Pairs that may be one person: found, sorted by certainty, dismissed permanently."""
+"""Merge candidates: pairs are found, sorted by score, and dismissed permanently."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -19,25 +19,27 @@ from crm_api.platform.database import UnitOfWorkFactory
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 READ, WRITE = Scope.CONTACTS_READ, Scope.CONTACTS_WRITE
 PATH = "/v1/contacts/merge-candidates"
-NOTHING = "00000000-0000-7000-8000-000000000000"
-ROUTES = [("GET", PATH, READ), ("POST", f"{PATH}/{NOTHING}/dismiss", WRITE)]
+UNKNOWN_PAIR = "00000000-0000-7000-8000-000000000000"
+ROUTES = [("GET", PATH, READ), ("POST", f"{PATH}/{UNKNOWN_PAIR}/dismiss", WRITE)]
 ELM = {"street": "12 Elm Street", "postal_code": "02169"}
 
 
-async def person(session: AsyncSession, phone: str, **values: Any) -> str:
+async def create_contact(session: AsyncSession, phone: str, **values: Any) -> str:
     first_name = values.pop("first_name", None)
     made = await make_contact(session, phone=phone, first_name=first_name, **values)
     return str(made.id)
 
 
-async def look(new_uow: UnitOfWorkFactory, *, now: datetime = NOW, took: float = 0.0) -> bool:
+async def run_search(
+    new_uow: UnitOfWorkFactory, *, now: datetime = NOW, seconds: float = 0.0
+) -> bool:
     async with new_uow() as uow:
         return await candidates.find_candidates(
-            uow, now=now, clock=lambda: now + timedelta(seconds=took)
+            uow, now=now, clock=lambda: now + timedelta(seconds=seconds)
         )
 
 
-async def listed(client: httpx.AsyncClient, **params: Any) -> Any:
+async def list_candidates(client: httpx.AsyncClient, **params: Any) -> Any:
     response = await client.get(PATH, params=params)
     assert response.status_code == 200, response.text
     return response.json()
@@ -94,7 +96,7 @@ async def test_missing_scope_is_refused(
         ),
     ],
 )
-async def test_a_pair_is_found_for_a_reason(
+async def test_each_reason_finds_a_pair(
     client: httpx.AsyncClient,
     session: AsyncSession,
     new_uow: UnitOfWorkFactory,
@@ -102,13 +104,13 @@ async def test_a_pair_is_found_for_a_reason(
     reason: str,
 ) -> None:
     one, two = pair
-    first = await person(session, "+16175550101", **one)
+    first = await create_contact(session, "+16175550101", **one)
     other = "+16175550108" if reason == "close_number" else "+15085559876"
-    second = await person(session, other, **two)
+    second = await create_contact(session, other, **two)
 
-    await look(new_uow)
+    await run_search(new_uow)
 
-    page = await listed(client)
+    page = await list_candidates(client)
     (found,) = page["data"]
     assert pairs(page) == [{first, second}]
     assert [one["reason"] for one in found["reasons"]] == [reason]
@@ -154,29 +156,29 @@ async def test_different_people_are_not_a_pair(
     phone: str,
 ) -> None:
     one, two = pair
-    await person(session, "+16175550101", **one)
-    await person(session, phone, **two)
+    await create_contact(session, "+16175550101", **one)
+    await create_contact(session, phone, **two)
 
-    await look(new_uow)
+    await run_search(new_uow)
 
-    assert (await listed(client))["data"] == []
+    assert (await list_candidates(client))["data"] == []
 
 
-async def test_reasons_add_up_and_the_surest_come_first(
+async def test_reasons_add_to_the_score_and_highest_scores_come_first(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     name = {"first_name": "Ada", "last_name": "Rossi"}
-    one = await person(session, "+16175550101", email="ada@example.com", **name)
-    two = await person(session, "+16175550102", email="ada@example.com", **name)
+    one = await create_contact(session, "+16175550101", email="ada@example.com", **name)
+    two = await create_contact(session, "+16175550102", email="ada@example.com", **name)
     other = {"first_name": "Zoe", "last_name": "Lane"}
-    three = await person(session, "+15085550201", **other)
-    four = await person(session, "+15085550202", **other)
-    await look(new_uow)
+    three = await create_contact(session, "+15085550201", **other)
+    four = await create_contact(session, "+15085550202", **other)
+    await run_search(new_uow)
 
-    first = await listed(client, limit=1)
-    second = await listed(client, cursor=first["next_cursor"])
-    sure = await listed(client, min_score=90)
-    of_three = await listed(client, contact_id=three)
+    first = await list_candidates(client, limit=1)
+    second = await list_candidates(client, cursor=first["next_cursor"])
+    sure = await list_candidates(client, min_score=90)
+    of_three = await list_candidates(client, contact_id=three)
 
     assert pairs(first) == [{one, two}]
     assert pairs(second) == [{three, four}]
@@ -192,94 +194,96 @@ async def test_reasons_add_up_and_the_surest_come_first(
 
 
 @pytest.mark.parametrize("cursor", ["nonsense", "WzEsMl0", "e30"])
-async def test_a_foreign_cursor_is_refused(client: httpx.AsyncClient, cursor: str) -> None:
+async def test_invalid_cursor_of_candidates_is_refused(
+    client: httpx.AsyncClient, cursor: str
+) -> None:
     response = await client.get(PATH, params={"cursor": cursor})
 
     assert response.status_code == 422
     assert response.json()["code"] == "invalid_cursor"
 
 
-async def test_a_dismissed_pair_does_not_come_back(
+async def test_dismissed_pair_is_not_found_again(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await person(session, "+16175550101", email="ada@example.com")
-    await person(session, "+15085559876", email="ada@example.com")
-    await look(new_uow)
-    (found,) = (await listed(client))["data"]
+    await create_contact(session, "+16175550101", email="ada@example.com")
+    await create_contact(session, "+15085559876", email="ada@example.com")
+    await run_search(new_uow)
+    (found,) = (await list_candidates(client))["data"]
 
     dismissed = await client.post(f"{PATH}/{found['id']}/dismiss")
     again = await client.post(f"{PATH}/{found['id']}/dismiss")
-    await person(session, "+15085550001")
-    await look(new_uow, now=NOW + timedelta(hours=1))
+    await create_contact(session, "+15085550001")
+    await run_search(new_uow, now=NOW + timedelta(hours=1))
 
     assert dismissed.status_code == again.status_code == 204
-    assert (await listed(client))["data"] == []
+    assert (await list_candidates(client))["data"] == []
 
 
 async def test_an_unknown_pair_cannot_be_dismissed(client: httpx.AsyncClient) -> None:
-    response = await client.post(f"{PATH}/{NOTHING}/dismiss")
+    response = await client.post(f"{PATH}/{UNKNOWN_PAIR}/dismiss")
 
     assert response.status_code == 404
     assert response.json()["code"] == "merge_candidate_not_found"
 
 
-async def test_merged_and_changed_people_are_no_longer_a_pair(
+async def test_merged_and_changed_contacts_are_no_longer_a_pair(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    one = await person(session, "+16175550101", email="ada@example.com")
-    two = await person(session, "+15085559876", email="ada@example.com")
-    three = await person(session, "+15085559877", email="bea@example.com")
-    four = await person(session, "+14015550001", email="bea@example.com")
-    await look(new_uow)
-    assert len((await listed(client))["data"]) == 2
+    one = await create_contact(session, "+16175550101", email="ada@example.com")
+    two = await create_contact(session, "+15085559876", email="ada@example.com")
+    three = await create_contact(session, "+15085559877", email="bea@example.com")
+    four = await create_contact(session, "+14015550001", email="bea@example.com")
+    await run_search(new_uow)
+    assert len((await list_candidates(client))["data"]) == 2
 
     await client.post("/v1/contacts/merge", json={"primary_id": one, "duplicate_ids": [two]})
     await client.patch(f"/v1/contacts/{three}", json={"email": "other@example.com"})
-    at_once = await listed(client)
-    await look(new_uow, now=NOW + timedelta(days=1))
+    at_once = await list_candidates(client)
+    await run_search(new_uow, now=NOW + timedelta(days=1))
 
     assert pairs(at_once) == [{three, four}]
-    assert (await listed(client))["data"] == []
+    assert (await list_candidates(client))["data"] == []
     assert await session.scalar(select(func.count()).select_from(MergeCandidate)) == 0
 
 
-async def test_an_undone_pair_is_not_suggested_again(
+async def test_pair_of_an_undone_merge_is_not_suggested(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    one = await person(session, "+16175550101", email="ada@example.com")
-    two = await person(session, "+15085559876", email="ada@example.com")
+    one = await create_contact(session, "+16175550101", email="ada@example.com")
+    two = await create_contact(session, "+15085559876", email="ada@example.com")
     merge = await client.post(
         "/v1/contacts/merge", json={"primary_id": one, "duplicate_ids": [two]}
     )
     await client.post(f"/v1/contact-merges/{merge.json()['merge_id']}/undo")
 
-    await look(new_uow)
+    await run_search(new_uow)
 
-    assert (await listed(client))["data"] == []
+    assert (await list_candidates(client))["data"] == []
 
 
-async def test_a_value_shared_by_very_many_gives_few_pairs(
+async def test_value_shared_by_many_contacts_gives_few_pairs(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     for place in range(60):
-        await person(session, f"+1617555{place * 101:04d}", email="none@example.com")
+        await create_contact(session, f"+1617555{place * 101:04d}", email="none@example.com")
 
-    await look(new_uow)
+    await run_search(new_uow)
 
     assert await session.scalar(select(func.count()).select_from(MergeCandidate)) == 19
 
 
-async def test_a_search_pauses_and_waits_for_a_change(
+async def test_search_pauses_after_a_long_run_and_waits_for_a_change(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await person(session, "+16175550101")
+    await create_contact(session, "+16175550101")
     minute = timedelta(minutes=1)
 
-    first = await look(new_uow, now=NOW, took=30.0)
-    resting = await look(new_uow, now=NOW + minute)
-    once_more = await look(new_uow, now=NOW + 20 * minute)
-    unchanged = await look(new_uow, now=NOW + 40 * minute)
-    await person(session, "+16175550102", now=NOW + 41 * minute)
-    changed = await look(new_uow, now=NOW + 42 * minute)
+    first = await run_search(new_uow, now=NOW, seconds=30.0)
+    resting = await run_search(new_uow, now=NOW + minute)
+    once_more = await run_search(new_uow, now=NOW + 20 * minute)
+    unchanged = await run_search(new_uow, now=NOW + 40 * minute)
+    await create_contact(session, "+16175550102", now=NOW + 41 * minute)
+    changed = await run_search(new_uow, now=NOW + 42 * minute)
 
     assert (first, resting, once_more, unchanged, changed) == (True, False, True, False, True)

@@ -15,22 +15,22 @@ from tests.factories import make_contact
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.people.models.contacts import ContactNote
 
-NOBODY = "/v1/contacts/00000000-0000-7000-8000-000000000000/notes"
+UNKNOWN_CONTACT = "/v1/contacts/00000000-0000-7000-8000-000000000000/notes"
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 READ, WRITE = Scope.CONTACTS_READ, Scope.CONTACTS_WRITE
 ROUTES = [
-    ("POST", NOBODY, WRITE),
-    ("GET", NOBODY, READ),
-    ("PATCH", f"{NOBODY}/00000000-0000-7000-8000-000000000001", WRITE),
-    ("DELETE", f"{NOBODY}/00000000-0000-7000-8000-000000000001", WRITE),
+    ("POST", UNKNOWN_CONTACT, WRITE),
+    ("GET", UNKNOWN_CONTACT, READ),
+    ("PATCH", f"{UNKNOWN_CONTACT}/00000000-0000-7000-8000-000000000001", WRITE),
+    ("DELETE", f"{UNKNOWN_CONTACT}/00000000-0000-7000-8000-000000000001", WRITE),
 ]
 
 
-async def notes_of(session: AsyncSession) -> str:
+async def create_notes_path(session: AsyncSession) -> str:
     return f"/v1/contacts/{(await make_contact(session)).id}/notes"
 
 
-async def written(client: httpx.AsyncClient, path: str, body: str, **values: Any) -> Any:
+async def write_note(client: httpx.AsyncClient, path: str, body: str, **values: Any) -> Any:
     response = await client.post(path, json={"body": body, **values})
     assert response.status_code == 201, response.text
     return response.json()
@@ -68,10 +68,10 @@ async def test_notes_of_an_unknown_contact_are_not_found(
     assert response.json()["code"] == "contact_not_found"
 
 
-async def test_a_note_names_its_author_and_keeps_lines(
+async def test_note_shows_its_author_and_keeps_line_breaks(
     client: httpx.AsyncClient, session: AsyncSession, key_with: KeyWith
 ) -> None:
-    path = await notes_of(session)
+    path = await create_notes_path(session)
 
     response = await client.post(
         path, json={"body": "Basement leaks.\nCall after six."}, headers=await key_with(WRITE)
@@ -89,7 +89,7 @@ async def test_a_note_names_its_author_and_keeps_lines(
 async def test_a_note_with_invalid_text_is_refused(
     client: httpx.AsyncClient, session: AsyncSession, body: str | None
 ) -> None:
-    path = await notes_of(session)
+    path = await create_notes_path(session)
 
     response = await client.post(path, json={"body": body})
 
@@ -101,8 +101,8 @@ async def test_a_note_with_invalid_text_is_refused(
 async def test_an_edit_changes_text_and_pin_but_not_the_author(
     client: httpx.AsyncClient, session: AsyncSession, key_with: KeyWith
 ) -> None:
-    path = await notes_of(session)
-    note = await written(client, path, "Basement leeks.")
+    path = await create_notes_path(session)
+    note = await write_note(client, path, "Basement leeks.")
     other = await key_with(WRITE)
 
     fixed = await client.patch(
@@ -118,9 +118,11 @@ async def test_an_edit_changes_text_and_pin_but_not_the_author(
     assert same.json() == pinned.json()
 
 
-async def test_a_note_is_removed_once(client: httpx.AsyncClient, session: AsyncSession) -> None:
-    path = await notes_of(session)
-    note = await written(client, path, "Wrong house.")
+async def test_second_removal_of_a_note_is_404(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    path = await create_notes_path(session)
+    note = await write_note(client, path, "Wrong house.")
 
     first = await client.delete(f"{path}/{note['id']}")
     second = await client.delete(f"{path}/{note['id']}")
@@ -130,10 +132,10 @@ async def test_a_note_is_removed_once(client: httpx.AsyncClient, session: AsyncS
     assert second.json()["code"] == "note_not_found"
 
 
-async def test_a_note_is_found_through_its_own_contact_only(
+async def test_note_is_found_only_with_its_own_contact(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    note = await written(client, await notes_of(session), "Hers.")
+    note = await write_note(client, await create_notes_path(session), "Hers.")
     other = await make_contact(session, phone="+16175550124")
 
     changed = await client.patch(
@@ -145,12 +147,12 @@ async def test_a_note_is_found_through_its_own_contact_only(
     assert await session.scalar(select(ContactNote.body)) == "Hers."
 
 
-async def test_pages_of_notes_are_newest_first_and_may_be_of_pinned_ones(
+async def test_notes_are_newest_first_and_can_be_filtered_by_pin(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    path = await notes_of(session)
+    path = await create_notes_path(session)
     for position in range(5):
-        note = await written(client, path, f"Note {position}", pinned=position % 2 == 0)
+        note = await write_note(client, path, f"Note {position}", pinned=position % 2 == 0)
         await session.execute(
             update(ContactNote)
             .where(ContactNote.id == UUID(note["id"]))
@@ -169,7 +171,7 @@ async def test_pages_of_notes_are_newest_first_and_may_be_of_pinned_ones(
 
 async def test_notes_are_in_the_timeline(client: httpx.AsyncClient, session: AsyncSession) -> None:
     contact = await make_contact(session)
-    note = await written(client, f"/v1/contacts/{contact.id}/notes", "Called.", pinned=True)
+    note = await write_note(client, f"/v1/contacts/{contact.id}/notes", "Called.", pinned=True)
     await client.post(f"/v1/contacts/{contact.id}/opt-out", json={"reason": "asked"})
 
     items = (await client.get(f"/v1/contacts/{contact.id}/timeline")).json()["data"]
@@ -186,11 +188,11 @@ async def test_notes_are_in_the_timeline(client: httpx.AsyncClient, session: Asy
     }
 
 
-async def test_deleting_a_person_erases_their_notes(
+async def test_deleting_a_contact_deletes_its_notes(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     contact = await make_contact(session)
-    await written(client, f"/v1/contacts/{contact.id}/notes", "Called.")
+    await write_note(client, f"/v1/contacts/{contact.id}/notes", "Called.")
 
     await client.delete(f"/v1/contacts/{contact.id}")
 

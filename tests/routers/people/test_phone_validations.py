@@ -1,4 +1,4 @@
-"""Routes of phone validation: authorisation, input, answers, and the result at contacts."""
+"""Routes of phone validation: authorisation, input, responses, and the line types of contacts."""
 
 from collections.abc import Awaitable, Callable
 
@@ -18,13 +18,13 @@ from crm_api.platform.settings import Settings
 from crm_api.workers.people import validate_phones
 
 RUNS = "/v1/phone-validations"
-NOTHING = f"{RUNS}/00000000-0000-7000-8000-000000000000"
+UNKNOWN_RUN = f"{RUNS}/00000000-0000-7000-8000-000000000000"
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 ROUTES = [
     ("POST", RUNS, "contacts:write"),
     ("GET", RUNS, "contacts:read"),
-    ("GET", NOTHING, "contacts:read"),
-    ("POST", f"{NOTHING}/cancel", "contacts:write"),
+    ("GET", UNKNOWN_RUN, "contacts:read"),
+    ("POST", f"{UNKNOWN_RUN}/cancel", "contacts:write"),
 ]
 
 
@@ -86,12 +86,12 @@ async def test_run_is_accepted_shown_and_cancelled(
     ("body", "code"),
     [
         ({}, "one_source"),
-        ({"list_id": NOTHING[-36:], "contact_ids": [NOTHING[-36:]]}, "one_source"),
+        ({"list_id": UNKNOWN_RUN[-36:], "contact_ids": [UNKNOWN_RUN[-36:]]}, "one_source"),
         ({"contact_ids": []}, "too_short"),
         ({"segment": "x"}, "unknown_field"),
     ],
 )
-async def test_body_that_names_no_contact_is_refused(
+async def test_body_without_contacts_is_refused(
     client: httpx.AsyncClient, body: dict[str, object], code: str
 ) -> None:
     answer = await client.post(RUNS, json=body)
@@ -101,10 +101,10 @@ async def test_body_that_names_no_contact_is_refused(
 
 
 async def test_unknown_list_or_run_is_refused(client: httpx.AsyncClient) -> None:
-    unknown_list = await client.post(RUNS, json={"list_id": NOTHING[-36:]})
-    unknown_people = await client.post(RUNS, json={"contact_ids": [NOTHING[-36:]]})
-    unknown_run = await client.get(NOTHING)
-    not_cancelled = await client.post(f"{NOTHING}/cancel")
+    unknown_list = await client.post(RUNS, json={"list_id": UNKNOWN_RUN[-36:]})
+    unknown_people = await client.post(RUNS, json={"contact_ids": [UNKNOWN_RUN[-36:]]})
+    unknown_run = await client.get(UNKNOWN_RUN)
+    not_cancelled = await client.post(f"{UNKNOWN_RUN}/cancel")
 
     assert (unknown_list.status_code, unknown_list.json()["code"]) == (404, "list_not_found")
     assert unknown_people.json()["code"] == "nobody_to_validate"
@@ -113,7 +113,7 @@ async def test_unknown_list_or_run_is_refused(client: httpx.AsyncClient) -> None
     assert unknown_run.status_code == not_cancelled.status_code == 404
 
 
-async def test_job_uses_the_configured_service_and_contacts_show_its_answer(
+async def test_job_uses_the_configured_service_and_contacts_show_the_line_type(
     client: httpx.AsyncClient,
     new_uow: UnitOfWorkFactory,
     settings: Settings,
@@ -157,7 +157,7 @@ async def test_job_uses_the_configured_service_and_contacts_show_its_answer(
     assert {one["line_type"] for one in on_list} == {"landline", None}
 
 
-async def test_job_without_a_service_asks_the_numbering_plan(
+async def test_job_without_a_service_uses_the_numbering_plan(
     client: httpx.AsyncClient,
     new_uow: UnitOfWorkFactory,
     settings: Settings,

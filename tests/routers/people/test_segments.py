@@ -1,4 +1,4 @@
-"""Segment routes: authorisation, input and answers."""
+"""Segment routes: authorisation, input and responses."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -17,8 +17,8 @@ from crm_api.domain.people.models.contacts import Contact
 from crm_api.platform import clock
 
 SEGMENTS = "/v1/segments"
-NOTHING = f"{SEGMENTS}/00000000-0000-7000-8000-000000000000"
-SOMEBODY = "00000000-0000-7000-8000-000000000001"
+UNKNOWN_SEGMENT = f"{SEGMENTS}/00000000-0000-7000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-7000-8000-000000000001"
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 
 READ, WRITE = Scope.CONTACTS_READ, Scope.CONTACTS_WRITE
@@ -27,17 +27,17 @@ ROUTES = [
     ("GET", SEGMENTS, READ),
     ("GET", f"{SEGMENTS}/fields", READ),
     ("POST", f"{SEGMENTS}/preview", READ),
-    ("GET", NOTHING, READ),
-    ("PATCH", NOTHING, WRITE),
-    ("DELETE", NOTHING, WRITE),
-    ("GET", f"{NOTHING}/count", READ),
-    ("GET", f"{NOTHING}/contacts", READ),
-    ("GET", f"{NOTHING}/contacts/{SOMEBODY}/explain", READ),
+    ("GET", UNKNOWN_SEGMENT, READ),
+    ("PATCH", UNKNOWN_SEGMENT, WRITE),
+    ("DELETE", UNKNOWN_SEGMENT, WRITE),
+    ("GET", f"{UNKNOWN_SEGMENT}/count", READ),
+    ("GET", f"{UNKNOWN_SEGMENT}/contacts", READ),
+    ("GET", f"{UNKNOWN_SEGMENT}/contacts/{UNKNOWN_ID}/explain", READ),
 ]
 VIP = {"field": "tags", "op": "contains", "value": "vip"}
 
 
-async def created(
+async def create_segment(
     client: httpx.AsyncClient, filter_: Any = None, *, name: str = "Best customers"
 ) -> Any:
     response = await client.post(SEGMENTS, json={"name": name, "filter": filter_ or VIP})
@@ -50,7 +50,7 @@ def faults(response: httpx.Response) -> dict[str, str]:
     return {fault["pointer"]: fault["code"] for fault in response.json()["errors"]}
 
 
-async def phones(client: httpx.AsyncClient, segment: Any) -> list[str]:
+async def phones_of_segment(client: httpx.AsyncClient, segment: Any) -> list[str]:
     page = await client.get(f"{SEGMENTS}/{segment['id']}/contacts")
     assert page.status_code == 200, page.text
     return [contact["phone"] for contact in page.json()["data"]]
@@ -80,12 +80,12 @@ async def test_missing_scope_is_refused(
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", NOTHING),
-        ("PATCH", NOTHING),
-        ("DELETE", NOTHING),
-        ("GET", f"{NOTHING}/count"),
-        ("GET", f"{NOTHING}/contacts"),
-        ("GET", f"{NOTHING}/contacts/{SOMEBODY}/explain"),
+        ("GET", UNKNOWN_SEGMENT),
+        ("PATCH", UNKNOWN_SEGMENT),
+        ("DELETE", UNKNOWN_SEGMENT),
+        ("GET", f"{UNKNOWN_SEGMENT}/count"),
+        ("GET", f"{UNKNOWN_SEGMENT}/contacts"),
+        ("GET", f"{UNKNOWN_SEGMENT}/contacts/{UNKNOWN_ID}/explain"),
     ],
 )
 async def test_unknown_segment_is_not_found(
@@ -97,10 +97,10 @@ async def test_unknown_segment_is_not_found(
     assert response.json()["code"] == "segment_not_found"
 
 
-async def test_segment_is_stored_as_it_was_given(client: httpx.AsyncClient) -> None:
+async def test_segment_is_stored_unchanged(client: httpx.AsyncClient) -> None:
     filter_ = {"all": [VIP, {"not": {"field": "state", "op": "eq", "value": "FL"}}]}
 
-    made = await created(client, filter_)
+    made = await create_segment(client, filter_)
 
     read = (await client.get(f"{SEGMENTS}/{made['id']}")).json()
     assert read == {**made, "missing": []}
@@ -108,7 +108,7 @@ async def test_segment_is_stored_as_it_was_given(client: httpx.AsyncClient) -> N
 
 
 async def test_segments_are_listed_newest_first(client: httpx.AsyncClient) -> None:
-    made = [(await created(client, name=f"Segment {place}"))["id"] for place in range(3)]
+    made = [(await create_segment(client, name=f"Segment {place}"))["id"] for place in range(3)]
 
     listed: list[str] = []
     cursor = None
@@ -121,10 +121,10 @@ async def test_segments_are_listed_newest_first(client: httpx.AsyncClient) -> No
     assert listed == made[::-1]
 
 
-async def test_taken_name_is_a_conflict_that_names_the_other_segment(
+async def test_used_name_is_409_with_its_segment(
     client: httpx.AsyncClient,
 ) -> None:
-    made, other = await created(client), await created(client, name="Others")
+    made, other = await create_segment(client), await create_segment(client, name="Others")
 
     again = await client.post(SEGMENTS, json={"name": "Best customers", "filter": VIP})
     renamed = await client.patch(f"{SEGMENTS}/{other['id']}", json={"name": "Best customers"})
@@ -136,7 +136,7 @@ async def test_taken_name_is_a_conflict_that_names_the_other_segment(
 
 
 async def test_name_and_rules_can_be_changed_separately(client: httpx.AsyncClient) -> None:
-    made = await created(client)
+    made = await create_segment(client)
     path = f"{SEGMENTS}/{made['id']}"
     rule = {"field": "state", "op": "eq", "value": "MA"}
 
@@ -148,7 +148,7 @@ async def test_name_and_rules_can_be_changed_separately(client: httpx.AsyncClien
 
 
 async def test_deleted_segment_is_not_found(client: httpx.AsyncClient) -> None:
-    made = await created(client)
+    made = await create_segment(client)
 
     response = await client.delete(f"{SEGMENTS}/{made['id']}")
 
@@ -172,9 +172,9 @@ async def test_lists_and_campaigns_in_rules_must_exist(
 ) -> None:
     filter_ = {
         "any": [
-            {"field": "lists", "op": "contains", "value": SOMEBODY},
-            {"field": "lists", "op": "contains_any", "value": [SOMEBODY]},
-            {"field": "campaigns", "op": "contains", "value": {"campaign_id": SOMEBODY}},
+            {"field": "lists", "op": "contains", "value": UNKNOWN_ID},
+            {"field": "lists", "op": "contains_any", "value": [UNKNOWN_ID]},
+            {"field": "campaigns", "op": "contains", "value": {"campaign_id": UNKNOWN_ID}},
         ]
     }
 
@@ -192,7 +192,7 @@ async def test_segment_shows_that_a_list_of_its_rules_was_removed(
 ) -> None:
     homeowners = await make_list(session, contacts=[])
     rule = {"field": "lists", "op": "not_contains", "value": str(homeowners.id)}
-    made = await created(client, rule)
+    made = await create_segment(client, rule)
     await client.delete(f"/v1/lists/{homeowners.id}")
 
     read = (await client.get(f"{SEGMENTS}/{made['id']}")).json()
@@ -216,7 +216,7 @@ async def test_deeply_nested_rule_is_refused_with_a_detail(
     assert set(faults(response).values()) == {"too_deep"}
 
 
-async def test_people_are_paged_newest_first_and_deleted_ones_left_out(
+async def test_contacts_are_paged_newest_first_without_deleted_contacts(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     for place in range(5):
@@ -226,7 +226,7 @@ async def test_people_are_paged_newest_first_and_deleted_ones_left_out(
     gone = await make_contact(session, phone=number(6), tags=["vip"])
     gone.deleted_at = NOW
     await session.commit()
-    made = await created(client)
+    made = await create_segment(client)
 
     listed: list[str] = []
     cursor = None
@@ -247,7 +247,7 @@ async def test_cursor_of_other_rules_is_refused(
     for place in range(3):
         await make_contact(session, phone=number(place), tags=["vip"])
     await session.commit()
-    made = await created(client)
+    made = await create_segment(client)
     path = f"{SEGMENTS}/{made['id']}"
     page = (await client.get(f"{path}/contacts", params={"limit": 1})).json()
     await client.patch(path, json={"filter": VIP | {"op": "not_contains"}})
@@ -258,7 +258,7 @@ async def test_cursor_of_other_rules_is_refused(
 
 
 async def test_invalid_cursor_is_refused(client: httpx.AsyncClient) -> None:
-    made = await created(client)
+    made = await create_segment(client)
 
     response = await client.get(
         f"{SEGMENTS}/{made['id']}/contacts", params={"cursor": "not a cursor"}
@@ -282,7 +282,7 @@ async def test_preview_counts_and_samples(client: httpx.AsyncClient, session: As
     assert counted.json() == {"count": 3, "sample": []}
 
 
-async def test_nothing_in_a_value_reaches_the_sql(
+async def test_values_are_never_run_as_sql(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     hostile = "x') OR true; DROP TABLE contact; -- :rule_0 %s $1"
@@ -296,10 +296,10 @@ async def test_nothing_in_a_value_reaches_the_sql(
         ]
     }
 
-    assert await phones(client, await created(client, filter_)) == [number(0)]
+    assert await phones_of_segment(client, await create_segment(client, filter_)) == [number(0)]
 
 
-async def talked(session: AsyncSession, contact: Contact, *, days_ago: float) -> None:
+async def add_conversation(session: AsyncSession, contact: Contact, *, days_ago: float) -> None:
     line = await make_line(session, phone_number_id=contact.phone)
     session.add(
         Conversation(
@@ -313,19 +313,22 @@ async def talked(session: AsyncSession, contact: Contact, *, days_ago: float) ->
     )
 
 
-async def test_not_contacted_lately_includes_never(
+async def test_not_contacted_lately_includes_contacts_without_messages(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     people = [await make_contact(session, phone=number(place)) for place in range(3)]
-    await talked(session, people[0], days_ago=29.9)
-    await talked(session, people[1], days_ago=30.1)
+    await add_conversation(session, people[0], days_ago=29.9)
+    await add_conversation(session, people[1], days_ago=30.1)
     await session.commit()
     rule = {"field": "last_contacted_at", "op": "not_within_last", "value": {"days": 30}}
 
-    assert sorted(await phones(client, await created(client, rule))) == [number(1), number(2)]
+    assert sorted(await phones_of_segment(client, await create_segment(client, rule))) == [
+        number(1),
+        number(2),
+    ]
 
 
-async def test_explanation_shows_each_rule_and_what_the_person_has(
+async def test_explanation_shows_each_rule_and_the_values_of_the_contact(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     ada = await make_contact(
@@ -354,7 +357,7 @@ async def test_explanation_shows_each_rule_and_what_the_person_has(
         {"field": "campaigns", "op": "contains", "value": campaign_rule},
         {"field": "phone", "op": "starts_with", "value": "+1617"},
     ]
-    made = await created(client, {"all": [{"any": rules}, {"not": VIP}]})
+    made = await create_segment(client, {"all": [{"any": rules}, {"not": VIP}]})
 
     answer = await client.get(f"{SEGMENTS}/{made['id']}/contacts/{ada.id}/explain")
 
@@ -391,14 +394,14 @@ async def test_explanation_shows_each_rule_and_what_the_person_has(
 
 
 async def test_explanation_of_an_unknown_contact_is_not_found(client: httpx.AsyncClient) -> None:
-    made = await created(client)
+    made = await create_segment(client)
 
-    answer = await client.get(f"{SEGMENTS}/{made['id']}/contacts/{SOMEBODY}/explain")
+    answer = await client.get(f"{SEGMENTS}/{made['id']}/contacts/{UNKNOWN_ID}/explain")
 
     assert (answer.status_code, answer.json()["code"]) == (404, "contact_not_found")
 
 
-async def test_fields_are_listed_with_their_operators_and_custom_ones(
+async def test_fields_and_custom_fields_are_listed_with_their_operators(
     client: httpx.AsyncClient,
 ) -> None:
     field = {"name": "roof", "label": "Roof", "type": "choice", "choices": ["flat", "pitched"]}

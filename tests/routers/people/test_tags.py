@@ -20,18 +20,18 @@ from crm_api.platform.ids import new_id
 
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 READ, WRITE = Scope.CONTACTS_READ, Scope.CONTACTS_WRITE
-NOTHING = "00000000-0000-7000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
 ROUTES = [
     ("POST", "/v1/contacts/tags", WRITE),
     ("GET", "/v1/tags", READ),
     ("PATCH", "/v1/tags/roof", WRITE),
     ("DELETE", "/v1/tags/roof", WRITE),
-    ("GET", f"/v1/tag-changes/{NOTHING}", READ),
+    ("GET", f"/v1/tag-changes/{UNKNOWN_ID}", READ),
 ]
 
 
-async def three(session: AsyncSession) -> list[Contact]:
-    """Ada has roof and crack, Bea roof, Cy none."""
+async def create_three_contacts(session: AsyncSession) -> list[Contact]:
+    """Create Ada with the tags roof and crack, Bea with roof, and Cy without tags."""
     return [
         await make_contact(session, phone=number(0), first_name="Ada", tags=["roof", "crack"]),
         await make_contact(session, phone=number(1), first_name="Bea", tags=["roof"]),
@@ -44,7 +44,7 @@ async def tags_of(session: AsyncSession) -> list[list[str]]:
     return [list(row) for row in rows]
 
 
-async def changed(client: httpx.AsyncClient, **body: Any) -> Any:
+async def change_tags(client: httpx.AsyncClient, **body: Any) -> Any:
     response = await client.post("/v1/contacts/tags", json=body)
     assert response.status_code == 200, response.text
     return response.json()
@@ -75,9 +75,9 @@ async def test_missing_scope_is_refused(
 async def test_tags_are_added_to_and_removed_from_named_contacts(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    ada, _, cy = await three(session)
+    ada, _, cy = await create_three_contacts(session)
 
-    answer = await changed(
+    answer = await change_tags(
         client, add=["vip", "roof"], remove=["crack"], contact_ids=[str(ada.id), str(cy.id)]
     )
 
@@ -100,11 +100,11 @@ async def test_tags_are_added_to_and_removed_from_named_contacts(
 async def test_a_filter_selects_the_contacts(
     client: httpx.AsyncClient, session: AsyncSession, wanted: dict[str, Any], expected: list[bool]
 ) -> None:
-    await three(session)
+    await create_three_contacts(session)
 
-    dry = await changed(client, add=["new"], filter=wanted, dry_run=True)
+    dry = await change_tags(client, add=["new"], filter=wanted, dry_run=True)
     untouched = await tags_of(session)
-    answer = await changed(client, add=["new"], filter=wanted)
+    answer = await change_tags(client, add=["new"], filter=wanted)
 
     assert ["new" in row for row in await tags_of(session)] == expected
     assert (dry["id"], dry["status"], dry["matched"]) == (None, "dry_run", sum(expected))
@@ -115,10 +115,10 @@ async def test_a_filter_selects_the_contacts(
 async def test_a_list_selects_the_contacts(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    people = await three(session)
+    people = await create_three_contacts(session)
     named = await make_list(session, contacts=people[1:])
 
-    await changed(client, add=["new"], filter={"list_id": str(named.id)})
+    await change_tags(client, add=["new"], filter={"list_id": str(named.id)})
 
     assert await tags_of(session) == [["roof", "crack"], ["roof", "new"], ["new"]]
 
@@ -151,7 +151,7 @@ async def test_a_change_that_affects_its_own_filter_reaches_every_contact(
 async def test_renaming_keeps_one_tag_if_a_contact_has_both(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    await three(session)
+    await create_three_contacts(session)
 
     response = await client.patch("/v1/tags/roof", json={"name": "crack"})
 
@@ -171,7 +171,7 @@ async def test_a_tag_with_a_slash_is_deleted(
 
 
 async def test_an_unused_tag_is_not_found(client: httpx.AsyncClient, session: AsyncSession) -> None:
-    await three(session)
+    await create_three_contacts(session)
 
     renamed = await client.patch("/v1/tags/beds", json={"name": "rooms"})
     removed = await client.delete("/v1/tags/beds")
@@ -181,7 +181,7 @@ async def test_an_unused_tag_is_not_found(client: httpx.AsyncClient, session: As
 
 
 async def test_an_unknown_change_is_not_found(client: httpx.AsyncClient) -> None:
-    response = await client.get(f"/v1/tag-changes/{NOTHING}")
+    response = await client.get(f"/v1/tag-changes/{UNKNOWN_ID}")
 
     assert response.status_code == 404
     assert response.json()["code"] == "tag_change_not_found"
@@ -193,7 +193,7 @@ async def test_contacts_that_would_have_too_many_tags_are_skipped(
     full = [f"tag{place}" for place in range(50)]
     await make_contact(session, tags=full)
 
-    answer = await changed(client, add=["new"], filter={})
+    answer = await change_tags(client, add=["new"], filter={})
 
     assert (answer["changed"], answer["refused"]) == (0, 1)
     assert await tags_of(session) == [full]
@@ -203,8 +203,8 @@ async def test_contacts_that_would_have_too_many_tags_are_skipped(
     ("body", "pointer"),
     [
         ({"add": ["x"]}, "/contact_ids"),
-        ({"add": ["x"], "contact_ids": [NOTHING], "filter": {}}, "/contact_ids"),
-        ({"add": ["x"], "contact_ids": [NOTHING]}, "/contact_ids/0"),
+        ({"add": ["x"], "contact_ids": [UNKNOWN_ID], "filter": {}}, "/contact_ids"),
+        ({"add": ["x"], "contact_ids": [UNKNOWN_ID]}, "/contact_ids/0"),
         ({"add": ["x"], "contact_ids": []}, "/contact_ids"),
         ({"add": ["x" * 65], "filter": {}}, "/add"),
         ({"add": ["x"], "filter": {"nonsense": 1}}, "/filter/nonsense"),
@@ -212,7 +212,7 @@ async def test_contacts_that_would_have_too_many_tags_are_skipped(
         ({"add": ["x"], "remove": ["x"], "filter": {}}, "/"),
     ],
 )
-async def test_unclear_requests_are_refused(
+async def test_invalid_requests_are_refused(
     client: httpx.AsyncClient, body: dict[str, Any], pointer: str
 ) -> None:
     response = await client.post("/v1/contacts/tags", json=body)
@@ -224,7 +224,7 @@ async def test_unclear_requests_are_refused(
 async def test_tags_are_counted_and_paged_by_name(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    await three(session)
+    await create_three_contacts(session)
     await make_contact(session, phone=number(3), tags=["gone"], deleted_at=NOW)
 
     first = (await client.get("/v1/tags", params={"limit": 1})).json()
@@ -235,14 +235,14 @@ async def test_tags_are_counted_and_paged_by_name(
     assert rest["next_cursor"] is None
 
 
-async def test_tags_of_a_large_store_are_counted_now_and_then(
+async def test_tags_of_a_large_database_are_counted_by_a_job(
     client: httpx.AsyncClient,
     session: AsyncSession,
     new_uow: UnitOfWorkFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tag_counts, "COUNTED_LIVE_BYTES", -1)
-    await three(session)
+    await create_three_contacts(session)
     await session.execute(
         insert(TagCount).values(tag="gone", contacts=7, counted_at=NOW - timedelta(days=1))
     )
@@ -260,13 +260,13 @@ async def test_tags_of_a_large_store_are_counted_now_and_then(
 async def test_old_ids_of_merged_contacts_are_accepted(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    ada, bea, _ = await three(session)
+    ada, bea, _ = await create_three_contacts(session)
     await session.execute(
         text("UPDATE contact SET merged_into = :ada, deleted_at = :now WHERE id = :bea"),
         {"ada": ada.id, "bea": bea.id, "now": NOW},
     )
 
-    answer = await changed(client, add=["new"], contact_ids=[str(bea.id), str(ada.id)])
+    answer = await change_tags(client, add=["new"], contact_ids=[str(bea.id), str(ada.id)])
 
     assert answer["matched"] == 1
     assert (await tags_of(session))[0] == ["roof", "crack", "new"]
@@ -275,9 +275,9 @@ async def test_old_ids_of_merged_contacts_are_accepted(
 async def test_a_change_is_in_the_audit_log(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    await three(session)
+    await create_three_contacts(session)
 
-    answer = await changed(client, add=["new"], filter={})
+    answer = await change_tags(client, add=["new"], filter={})
 
     row = (await session.execute(text("SELECT action, subject FROM audit_log"))).one()
     assert tuple(row) == ("change_tags", answer["id"])

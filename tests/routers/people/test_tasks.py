@@ -1,4 +1,4 @@
-"""Tasks: input, filters, order, who they are assigned to, and what happens to their contact."""
+"""Tasks: input, filters, order, assignees, and the deletion of their contact."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,15 +17,15 @@ from crm_api.domain.people.models.tasks import Task
 from crm_api.platform import clock
 from crm_api.platform.ids import new_id
 
-NOBODY = "00000000-0000-7000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
 
 
-def at(**ahead: float) -> str:
+def time_from_now(**ahead: float) -> str:
     return (clock.now() + timedelta(**ahead)).isoformat()
 
 
-async def created(client: httpx.AsyncClient, title: str = "Call back", **values: Any) -> Any:
-    body = {"title": title, "due_at": at(hours=1), **values}
+async def create_task(client: httpx.AsyncClient, title: str = "Call back", **values: Any) -> Any:
+    body = {"title": title, "due_at": time_from_now(hours=1), **values}
     response = await client.post("/v1/tasks", json=body)
     assert response.status_code == 201, response.text
     return response.json()
@@ -37,7 +37,7 @@ async def titles(client: httpx.AsyncClient, **wanted: Any) -> list[str]:
     return [task["title"] for task in response.json()["data"]]
 
 
-async def conversation_of(session: AsyncSession, contact: Contact) -> Conversation:
+async def create_conversation(session: AsyncSession, contact: Contact) -> Conversation:
     line = await make_line(session)
     found = Conversation(
         line_id=line.id,
@@ -55,10 +55,10 @@ async def test_task_of_a_conversation_is_about_its_contact(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     contact = await make_contact(session)
-    conversation = await conversation_of(session, contact)
+    conversation = await create_conversation(session, contact)
     user = await active(client)
 
-    task = await created(
+    task = await create_task(
         client, conversation_id=str(conversation.id), assignee_id=user["id"], title=" Call back "
     )
 
@@ -70,7 +70,7 @@ async def test_task_of_a_conversation_is_about_its_contact(
     assert (await client.get(f"/v1/tasks/{task['id']}")).json() == task
     assert await titles(client, contact_id=str(contact.id)) == ["Call back"]
     assert await titles(client, conversation_id=str(conversation.id)) == ["Call back"]
-    assert await titles(client, contact_id=NOBODY) == []
+    assert await titles(client, contact_id=UNKNOWN_ID) == []
 
 
 @pytest.mark.parametrize(
@@ -86,11 +86,11 @@ async def test_task_of_a_conversation_is_about_its_contact(
         ("done_at", "2026-11-25T15:00:00Z"),
     ],
 )
-async def test_invalid_field_is_refused_by_its_pointer(
+async def test_invalid_field_is_refused_with_its_pointer(
     client: httpx.AsyncClient, session: AsyncSession, field: str, value: object
 ) -> None:
     response = await client.post(
-        "/v1/tasks", json={"title": "Call", "due_at": at(hours=1), field: value}
+        "/v1/tasks", json={"title": "Call", "due_at": time_from_now(hours=1), field: value}
     )
 
     assert response.status_code == 422
@@ -98,38 +98,38 @@ async def test_invalid_field_is_refused_by_its_pointer(
     assert await session.scalar(select(func.count()).select_from(Task)) == 0
 
 
-async def test_subject_and_assignee_must_exist_and_fit(
+async def test_invalid_subject_or_assignee_is_refused(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    conversation = await conversation_of(session, await make_contact(session))
+    conversation = await create_conversation(session, await make_contact(session))
     other = await make_contact(session, phone="+16175550124")
     invited = {"email": "new@granite.example.com", "name": "New", "role": "agent"}
     user = (await client.post("/v1/users", json=invited)).json()
     refusals = [
-        ({"contact_id": NOBODY}, 404, "contact_not_found"),
-        ({"conversation_id": NOBODY}, 422, "invalid_task_subject"),
+        ({"contact_id": UNKNOWN_ID}, 404, "contact_not_found"),
+        ({"conversation_id": UNKNOWN_ID}, 422, "invalid_task_subject"),
         (
             {"conversation_id": str(conversation.id), "contact_id": str(other.id)},
             422,
             "invalid_task_subject",
         ),
-        ({"assignee_id": NOBODY}, 422, "unknown_assignee"),
+        ({"assignee_id": UNKNOWN_ID}, 422, "unknown_assignee"),
         ({"assignee_id": user["id"]}, 422, "unknown_assignee"),
     ]
 
     for values, status, code in refusals:
         response = await client.post(
-            "/v1/tasks", json={"title": "Call", "due_at": at(hours=1), **values}
+            "/v1/tasks", json={"title": "Call", "due_at": time_from_now(hours=1), **values}
         )
         assert (response.status_code, response.json()["code"]) == (status, code), values
 
 
-async def test_done_is_an_instant_that_can_be_taken_back(client: httpx.AsyncClient) -> None:
-    task = await created(client, due_at=at(hours=-1))
+async def test_done_task_can_be_opened_again(client: httpx.AsyncClient) -> None:
+    task = await create_task(client, due_at=time_from_now(hours=-1))
     path = f"/v1/tasks/{task['id']}"
 
     assert task["overdue"] is True
-    done = (await client.patch(path, json={"done_at": at(days=3)})).json()
+    done = (await client.patch(path, json={"done_at": time_from_now(days=3)})).json()
     assert (done["status"], done["overdue"]) == ("done", False)
     assert datetime.fromisoformat(done["done_at"]) <= clock.now()
     again = (await client.patch(path, json={"done_at": None})).json()
@@ -137,9 +137,9 @@ async def test_done_is_an_instant_that_can_be_taken_back(client: httpx.AsyncClie
     assert (await client.patch(path, json={})).json() == again
 
 
-@pytest.mark.parametrize("change", [{"due_at": None}, {"title": ""}, {"contact_id": NOBODY}])
+@pytest.mark.parametrize("change", [{"due_at": None}, {"title": ""}, {"contact_id": UNKNOWN_ID}])
 async def test_invalid_change_is_refused(client: httpx.AsyncClient, change: dict[str, Any]) -> None:
-    task = await created(client)
+    task = await create_task(client)
 
     response = await client.patch(f"/v1/tasks/{task['id']}", json=change)
 
@@ -149,12 +149,12 @@ async def test_invalid_change_is_refused(client: httpx.AsyncClient, change: dict
 
 async def test_filters_select_and_order_tasks(client: httpx.AsyncClient) -> None:
     user = await active(client)
-    await created(client, "second", due_at=at(hours=2), assignee_id=user["id"])
-    await created(client, "first", due_at=at(hours=-2))
-    await created(client, "third", due_at=at(days=2))
+    await create_task(client, "second", due_at=time_from_now(hours=2), assignee_id=user["id"])
+    await create_task(client, "first", due_at=time_from_now(hours=-2))
+    await create_task(client, "third", due_at=time_from_now(days=2))
     for title, hours in (("done early", -6), ("done late", -3)):
-        task = await created(client, title, due_at=at(hours=-9))
-        await client.patch(f"/v1/tasks/{task['id']}", json={"done_at": at(hours=hours)})
+        task = await create_task(client, title, due_at=time_from_now(hours=-9))
+        await client.patch(f"/v1/tasks/{task['id']}", json={"done_at": time_from_now(hours=hours)})
     mine = bearer(await signed_in(client))
 
     assert (await titles(client))[2:] == ["first", "second", "third"]
@@ -164,7 +164,10 @@ async def test_filters_select_and_order_tasks(client: httpx.AsyncClient) -> None
     assert await titles(client, overdue=False, status="open") == ["second", "third"]
     assert await titles(client, assignee=user["id"]) == ["second"]
     assert await titles(client, assignee="none", status="open") == ["first", "third"]
-    assert await titles(client, status="open", due_before=at(days=1)) == ["first", "second"]
+    assert await titles(client, status="open", due_before=time_from_now(days=1)) == [
+        "first",
+        "second",
+    ]
     own = await client.get("/v1/tasks", params={"assignee": "me"}, headers=mine)
     assert [task["title"] for task in own.json()["data"]] == ["second"]
     key = await client.get("/v1/tasks", params={"assignee": "me"})
@@ -173,10 +176,12 @@ async def test_filters_select_and_order_tasks(client: httpx.AsyncClient) -> None
     assert wrong.status_code == 422
 
 
-async def test_pages_of_done_tasks_continue_behind_the_last_one(client: httpx.AsyncClient) -> None:
+async def test_done_tasks_are_paged_last_done_first(client: httpx.AsyncClient) -> None:
     for place in range(3):
-        task = await created(client, f"Task {place}")
-        await client.patch(f"/v1/tasks/{task['id']}", json={"done_at": at(hours=place - 9)})
+        task = await create_task(client, f"Task {place}")
+        await client.patch(
+            f"/v1/tasks/{task['id']}", json={"done_at": time_from_now(hours=place - 9)}
+        )
     wanted: dict[str, Any] = {"status": "done", "limit": 2}
 
     first = (await client.get("/v1/tasks", params=wanted)).json()
@@ -187,11 +192,11 @@ async def test_pages_of_done_tasks_continue_behind_the_last_one(client: httpx.As
     assert rest["next_cursor"] is None
 
 
-async def test_disabled_user_keeps_the_task_until_it_is_assigned_again(
+async def test_disabled_user_stays_the_assignee_until_another_is_set(
     client: httpx.AsyncClient,
 ) -> None:
     user = await active(client)
-    task = await created(client, assignee_id=user["id"])
+    task = await create_task(client, assignee_id=user["id"])
     await client.patch(f"/v1/users/{user['id']}", json={"status": "disabled"})
     path = f"/v1/tasks/{task['id']}"
 
@@ -200,12 +205,12 @@ async def test_disabled_user_keeps_the_task_until_it_is_assigned_again(
     assert (await client.patch(path, json={"assignee_id": None})).json()["assignee"] is None
 
 
-async def test_every_change_emits_an_event_with_ids_alone(
+async def test_every_change_emits_an_event_with_ids_only(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     contact = await make_contact(session)
-    task = await created(client, "Call Ada", contact_id=str(contact.id))
-    await client.patch(f"/v1/tasks/{task['id']}", json={"done_at": at()})
+    task = await create_task(client, "Call Ada", contact_id=str(contact.id))
+    await client.patch(f"/v1/tasks/{task['id']}", json={"done_at": time_from_now()})
     await client.delete(f"/v1/tasks/{task['id']}")
 
     changed = select(Event).where(Event.type == "task.changed").order_by(Event.id)
@@ -217,11 +222,11 @@ async def test_every_change_emits_an_event_with_ids_alone(
     assert not any("Ada" in str(event.data) for event in events)
 
 
-async def test_tasks_leave_with_their_contact(
+async def test_tasks_are_deleted_with_their_contact(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     contact = await make_contact(session)
-    task = await created(client, contact_id=str(contact.id))
+    task = await create_task(client, contact_id=str(contact.id))
 
     await client.delete(f"/v1/contacts/{contact.id}")
 

@@ -21,19 +21,19 @@ SALES: dict[str, dict[str, Any]] = {
 }
 
 
-async def created(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Any:
+async def create(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Any:
     answer = await client.post(path, json=body)
     assert answer.status_code == 201, answer.text
     return answer.json()
 
 
-async def person_with_sales(client: httpx.AsyncClient) -> str:
-    person = await created(client, "/v1/contacts", {"phone": number(1), "first_name": "Ada"})
+async def create_contact_with_sales(client: httpx.AsyncClient) -> str:
+    person = await create(client, "/v1/contacts", {"phone": number(1), "first_name": "Ada"})
     for kind, values in SALES.items():
-        await created(client, f"/v1/{kind}s", {"contact_id": person["id"], **values})
+        await create(client, f"/v1/{kind}s", {"contact_id": person["id"], **values})
     job = {"kind": "job_done", "amount_cents": 185_000, "occurred_at": "2026-11-20T15:00:00Z"}
-    outcome = await created(client, "/v1/outcomes", {**job, "contact_id": person["id"]})
-    await created(client, f"/v1/outcomes/{outcome['id']}/reverse", {})
+    outcome = await create(client, "/v1/outcomes", {**job, "contact_id": person["id"]})
+    await create(client, f"/v1/outcomes/{outcome['id']}/reverse", {})
     return str(person["id"])
 
 
@@ -44,7 +44,7 @@ async def timeline(client: httpx.AsyncClient, contact_id: str, **options: Any) -
 
 
 async def test_sales_and_outcomes_are_in_the_timeline(client: httpx.AsyncClient) -> None:
-    contact_id = await person_with_sales(client)
+    contact_id = await create_contact_with_sales(client)
 
     items = await timeline(client, contact_id)
 
@@ -71,9 +71,9 @@ async def test_sales_and_outcomes_are_in_the_timeline(client: httpx.AsyncClient)
     assert (job["kind"], job["amount_cents"], job["reversed"]) == ("job_done", 185_000, True)
 
 
-async def test_pages_of_the_timeline_join(client: httpx.AsyncClient) -> None:
-    contact_id = await person_with_sales(client)
-    whole = await timeline(client, contact_id)
+async def test_pages_of_the_timeline_hold_each_entry_once(client: httpx.AsyncClient) -> None:
+    contact_id = await create_contact_with_sales(client)
+    unpaged = await timeline(client, contact_id)
 
     found: list[Any] = []
     cursor: str | None = None
@@ -85,7 +85,7 @@ async def test_pages_of_the_timeline_join(client: httpx.AsyncClient) -> None:
         if cursor is None:
             break
 
-    assert found == whole
+    assert found == unpaged
 
 
 @pytest.mark.parametrize(
@@ -96,10 +96,10 @@ async def test_pages_of_the_timeline_join(client: httpx.AsyncClient) -> None:
         ((Scope.CONTACTS_READ, Scope.INSIGHT_READ), {"outcome"}),
     ],
 )
-async def test_entries_need_their_scope(
+async def test_entries_are_shown_only_with_their_scope(
     client: httpx.AsyncClient, key_with: KeyWith, scopes: tuple[Scope, ...], types: set[str]
 ) -> None:
-    contact_id = await person_with_sales(client)
+    contact_id = await create_contact_with_sales(client)
 
     items = await timeline(client, contact_id, headers=await key_with(*scopes))
 
@@ -109,12 +109,12 @@ async def test_entries_need_their_scope(
 async def test_outcomes_of_a_merged_duplicate_are_in_the_timeline(
     client: httpx.AsyncClient,
 ) -> None:
-    contact_id = await person_with_sales(client)
-    head = await created(client, "/v1/contacts", {"phone": number(2)})
-    ids = {"primary_id": head["id"], "duplicate_ids": [contact_id]}
+    contact_id = await create_contact_with_sales(client)
+    primary = await create(client, "/v1/contacts", {"phone": number(2)})
+    ids = {"primary_id": primary["id"], "duplicate_ids": [contact_id]}
     assert (await client.post("/v1/contacts/merge", json=ids)).is_success
 
-    items = await timeline(client, head["id"])
+    items = await timeline(client, primary["id"])
 
     assert sorted(one["type"] for one in items) == [
         *("appointment", "invoice", "outcome", "outcome", "quote"),
