@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.conftest import NOW
 from tests.domain.people.erasure.test_erasure import (  # noqa: F401 - run here, by another role
     _person,
-    test_history_keeps_what_was_decided_and_still_verifies,
+    test_consent_history_keeps_the_decisions_and_still_verifies,
     test_nothing_in_the_database_names_an_erased_person,
 )
 from tests.routers.people.test_deduplication import (  # noqa: F401 - as above

@@ -19,7 +19,7 @@ from crm_api.platform.database import UnitOfWork
 NewUow = Callable[[], UnitOfWork]
 
 
-async def scheduled(
+async def make_scheduled_campaign(
     session: AsyncSession, contacts: list[Contact], line: Line | None = None, **values: Any
 ) -> Campaign:
     line = line or await make_line(session)
@@ -29,7 +29,7 @@ async def scheduled(
     return campaign
 
 
-async def written(new_uow: NewUow, campaign: Campaign) -> int:
+async def store_audience(new_uow: NewUow, campaign: Campaign) -> int:
     """Store the audience in one chunk; return 0 if there is nothing to store."""
     async with new_uow() as uow:
         chunk = await store_next_chunk(uow, campaign_id=campaign.id, now=NOW)
@@ -37,7 +37,9 @@ async def written(new_uow: NewUow, campaign: Campaign) -> int:
     return 0 if chunk is None else chunk.people
 
 
-async def recipients(session: AsyncSession, campaign: Campaign) -> dict[str, CampaignMembership]:
+async def read_recipients(
+    session: AsyncSession, campaign: Campaign
+) -> dict[str, CampaignMembership]:
     rows = await session.scalars(
         select(CampaignMembership)
         .where(CampaignMembership.campaign_id == campaign.id)
@@ -46,5 +48,5 @@ async def recipients(session: AsyncSession, campaign: Campaign) -> dict[str, Cam
     return {row.phone: row for row in rows}
 
 
-async def people(session: AsyncSession, count: int) -> list[Contact]:
+async def make_contacts(session: AsyncSession, count: int) -> list[Contact]:
     return [await make_contact(session, phone=number(n)) for n in range(count)]

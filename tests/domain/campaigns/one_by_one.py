@@ -1,4 +1,4 @@
-"""A forecast's plan sent message by message, minute by minute: slow, simple, no shared code."""
+"""Sends the plan of a forecast message by message: slow, simple, without code of the forecast."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ CATCH_UP = timedelta(minutes=2)
 
 @dataclass(kw_only=True)
 class Sender:
-    """A campaign; ``people`` counts waiting recipients by zone key."""
+    """A campaign that sends; ``people`` counts its waiting recipients by zone key."""
 
     window: Window
     timezone: str | None
@@ -30,7 +30,7 @@ class Sender:
     reply_share: float = 0.0
     finish: datetime | None = None
     queue: list[tuple[str, int]] = field(default_factory=list)
-    """Who is due: the zone key, and the step."""
+    """The recipients that are due: zone key and step."""
     later: list[tuple[datetime, str, int]] = field(default_factory=list)
     used: Counter[date] = field(default_factory=Counter)
     next_at: datetime | None = None
@@ -55,12 +55,12 @@ class SharedLine:
         return self.now.astimezone(ZoneInfo(self.timezone)).date()
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         past = 0 if self.first_day is None else (self.today - self.first_day).days
         limit = self.ramp[past] if past < len(self.ramp) else self.daily_limit
         return min(limit, self.daily_limit) - self.used[self.today]
 
-    def closes(self, sender: Sender) -> dict[str, datetime]:
+    def closing_times(self, sender: Sender) -> dict[str, datetime]:
         """Return the zone keys in which the sender may send now, each with its closing instant."""
         if sender.begins is not None and self.now < sender.begins:
             return {}
@@ -76,14 +76,14 @@ class SharedLine:
 
 
 def send_all(senders: Sequence[Sender], shared: SharedLine) -> None:
-    """Run until no one waits at the first sender."""
+    """Send until the first sender has no waiting recipients."""
     for sender in senders:
         sender.queue = _mixed(sender.people)
     while senders[0].queue or senders[0].later:
-        # A sender without people is completed, and takes no more turns.
+        # A sender without recipients is completed, and takes no more turns.
         active = [sender for sender in senders if sender.queue or sender.later]
-        is_open = {id(sender): shared.closes(sender) for sender in active}
-        sharers = sum(bool(places) for places in is_open.values())
+        is_open = {id(sender): shared.closing_times(sender) for sender in active}
+        sharers = sum(bool(open_keys) for open_keys in is_open.values())
         for sender in active:
             sender.queue += [(key, step) for at, key, step in sender.later if at <= shared.now]
             sender.later = [later for later in sender.later if later[0] > shared.now]
@@ -93,7 +93,7 @@ def send_all(senders: Sequence[Sender], shared: SharedLine) -> None:
 
 
 def _mixed(people: Counter[str]) -> list[tuple[str, int]]:
-    """Return an order in which every part has all zone keys in proportion."""
+    """Return a queue in which every part has all zone keys in proportion."""
     return [
         (key, 0)
         for _, key in sorted(
@@ -105,11 +105,11 @@ def _mixed(people: Counter[str]) -> list[tuple[str, int]]:
 
 
 def _send_one(
-    sender: Sender, shared: SharedLine, places: dict[str, datetime], sharers: int
+    sender: Sender, shared: SharedLine, open_keys: dict[str, datetime], sharers: int
 ) -> bool:
-    due = next((entry for entry in sender.queue if entry[0] in places), None)
-    room = min(shared.left, sender.daily_limit - sender.used[shared.today])
-    if due is None or room <= 0 or not _may_go(sender, shared, max(places.values()), sharers):
+    due = next((entry for entry in sender.queue if entry[0] in open_keys), None)
+    room = min(shared.remaining, sender.daily_limit - sender.used[shared.today])
+    if due is None or room <= 0 or not _may_send(sender, shared, max(open_keys.values()), sharers):
         return False
     key, step = due
     sender.queue.remove(due)
@@ -125,7 +125,7 @@ def _send_one(
     return True
 
 
-def _may_go(sender: Sender, shared: SharedLine, closes: datetime, sharers: int) -> bool:
+def _may_send(sender: Sender, shared: SharedLine, closes_at: datetime, sharers: int) -> bool:
     now = shared.now
     if sender.batch_size is not None:
         if sender.next_at is None or now >= sender.next_at:
@@ -136,7 +136,7 @@ def _may_go(sender: Sender, shared: SharedLine, closes: datetime, sharers: int) 
     if sender.next_at is not None and now < sender.next_at:
         return False
     own = sender.daily_limit - sender.used[shared.today]
-    share = min(own, ceil(shared.left / sharers))
+    share = min(own, ceil(shared.remaining / sharers))
     since = now if sender.next_at is None else max(sender.next_at, now - CATCH_UP)
-    sender.next_at = since + (closes - now) / share
+    sender.next_at = since + (closes_at - now) / share
     return True

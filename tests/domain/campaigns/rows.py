@@ -1,4 +1,4 @@
-"""Many recipients of a campaign at once, in any state."""
+"""A helper that adds many recipients to a campaign, in any status."""
 
 from datetime import datetime
 from typing import Any
@@ -12,11 +12,11 @@ from crm_api.domain.campaigns.models import Campaign, CampaignMembership
 from crm_api.domain.messaging.models.sends import SendAttempt
 from crm_api.platform.ids import new_id
 
-PLACE = "MA/America/New_York"
+ZONE_KEY = "MA/America/New_York"
 
 
 class Rows:
-    """Adds recipients and attempts to a campaign, with consecutive numbers."""
+    """A campaign to which recipients with consecutive numbers, and attempts, are added."""
 
     def __init__(self, session: AsyncSession, campaign: Campaign) -> None:
         self.session = session
@@ -33,7 +33,7 @@ class Rows:
                     campaign_id=self.campaign.id,
                     contact_id=UUID(int=self.position),
                     phone=number(self.position),
-                    zone_key=PLACE,
+                    zone_key=ZONE_KEY,
                     status=status,
                     due_at=NOW,
                     created_at=NOW,
@@ -49,16 +49,16 @@ class Rows:
         (row,) = self.add(status, step=1, **values)
         row.contact_id, row.phone = member.contact_id, member.phone
 
-    def answered(
+    def add_called(
         self, count: int, status: str = "sent", *, called_at: datetime, **values: Any
     ) -> list[CampaignMembership]:
-        """Add recipients whose attempt was called at an instant."""
+        """Add recipients with an attempt that was called at ``called_at``."""
         rows = self.add(status, count=count, **values)
         for row in rows:
-            self.attempt(row, status, called_at=called_at)
+            self.add_attempt(row, status, called_at=called_at)
         return rows
 
-    def attempt(self, member: CampaignMembership, status: str, **values: Any) -> None:
+    def add_attempt(self, member: CampaignMembership, status: str, **values: Any) -> None:
         self.session.add(
             SendAttempt(
                 id=new_id(),
@@ -77,7 +77,7 @@ class Rows:
         )
 
 
-async def campaign_with(session: AsyncSession, **values: Any) -> Rows:
+async def make_campaign_rows(session: AsyncSession, **values: Any) -> Rows:
     line_values = values.pop("line_values", {})
     line = await make_line(session, timezone="America/New_York", **line_values)
     return Rows(session, await make_campaign(session, line=line, **values))

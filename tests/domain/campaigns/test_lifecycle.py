@@ -1,4 +1,4 @@
-"""Campaigns are stored, begun, ended and completed."""
+"""Campaigns begin, miss their start, end and complete."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,7 +8,13 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.conftest import NOW
-from tests.domain.campaigns.audiences import NewUow, people, recipients, scheduled, written
+from tests.domain.campaigns.audiences import (
+    NewUow,
+    make_contacts,
+    make_scheduled_campaign,
+    read_recipients,
+    store_audience,
+)
 from tests.domain.messaging.sends.ledger import Ledger
 from tests.factories import ids, make_campaign, make_line, number
 from tests.locks import blocked
@@ -36,10 +42,10 @@ from crm_api.domain.provider.openphone.answers import AnswerKind
         ({}, False),
     ],
 )
-async def test_campaign_begins_when_written_and_due(
+async def test_campaign_begins_when_stored_and_due(
     session: AsyncSession, new_uow: NewUow, values: dict[str, Any], *, begins: bool
 ) -> None:
-    campaign = await scheduled(session, [], **values)
+    campaign = await make_scheduled_campaign(session, [], **values)
 
     async with new_uow() as uow:
         begun = await begin_due_campaigns(uow, now=NOW)
@@ -56,28 +62,28 @@ MISSED: dict[str, Any] = {
 }
 
 
-async def begun_at(new_uow: NewUow, now: datetime = NOW) -> list[UUID]:
+async def begin_campaigns(new_uow: NewUow, now: datetime = NOW) -> list[UUID]:
     async with new_uow() as uow:
         return await begin_due_campaigns(uow, now=now)
 
 
-async def alerts(session: AsyncSession) -> list[Alert]:
+async def read_alerts(session: AsyncSession) -> list[Alert]:
     statement = select(Alert).execution_options(populate_existing=True)
     return list(await session.scalars(statement))
 
 
-async def test_start_that_was_missed_waits_for_a_person(
-    session: AsyncSession, new_uow: NewUow
-) -> None:
-    campaign = await scheduled(session, [], **MISSED)
-    timely = await scheduled(session, [], await session.get_one(Line, campaign.line_id))
+async def test_missed_start_pauses_the_campaign(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign = await make_scheduled_campaign(session, [], **MISSED)
+    timely = await make_scheduled_campaign(
+        session, [], await session.get_one(Line, campaign.line_id)
+    )
     timely.recipients_total = 1
     await session.commit()
 
-    begun = await begun_at(new_uow)
+    begun = await begin_campaigns(new_uow)
 
     await session.refresh(campaign)
-    (alert,) = await alerts(session)
+    (alert,) = await read_alerts(session)
     (entry,) = await session.scalars(select(AuditEntry))
     evidence = campaign.paused_evidence or {}
     assert begun == [timely.id]
@@ -100,18 +106,18 @@ async def test_start_that_was_missed_waits_for_a_person(
     )
 
 
-async def test_start_at_once_can_be_missed_too(session: AsyncSession, new_uow: NewUow) -> None:
-    await scheduled(session, [], **(MISSED | {"start_at": None}))
+async def test_immediate_start_can_be_missed(session: AsyncSession, new_uow: NewUow) -> None:
+    await make_scheduled_campaign(session, [], **(MISSED | {"start_at": None}))
 
-    assert await begun_at(new_uow) == []
+    assert await begin_campaigns(new_uow) == []
 
 
 async def test_missed_start_after_the_end_advises_to_clone(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    campaign = await scheduled(session, [], **MISSED, end_at=NOW)
+    campaign = await make_scheduled_campaign(session, [], **MISSED, end_at=NOW)
 
-    await begun_at(new_uow)
+    await begin_campaigns(new_uow)
 
     await session.refresh(campaign)
     assert "start a clone with other dates" in (campaign.paused_evidence or {})["sentence"]
@@ -121,26 +127,28 @@ async def test_missed_start_is_reported_once(
     committed_uow: NewUow, committed_db: AsyncEngine
 ) -> None:
     async with committed_uow() as uow:
-        campaign = await scheduled(uow.session, [], **MISSED)
+        campaign = await make_scheduled_campaign(uow.session, [], **MISSED)
 
     async with committed_uow() as uow:
         await begin_due_campaigns(uow, now=NOW)
-        second = await blocked(committed_db, begun_at(committed_uow))
+        second = await blocked(committed_db, begin_campaigns(committed_uow))
 
     assert await second == []
     async with committed_uow() as uow:
-        (alert,) = await alerts(uow.session)
+        (alert,) = await read_alerts(uow.session)
         assert (alert.subject, alert.count) == (str(campaign.id), 1)
 
 
-async def test_resume_starts_what_was_missed(session: AsyncSession, new_uow: NewUow) -> None:
-    campaign = await scheduled(session, [], **MISSED)
-    await begun_at(new_uow)
+async def test_resume_begins_a_campaign_that_missed_its_start(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    campaign = await make_scheduled_campaign(session, [], **MISSED)
+    await begin_campaigns(new_uow)
 
     async with new_uow() as uow:
         detail = await campaigns.resume_campaign(uow, campaign_id=campaign.id, now=NOW)
 
-    (alert,) = await alerts(session)
+    (alert,) = await read_alerts(session)
     assert detail.campaign.status == "running"
     assert (detail.campaign.paused_reason, detail.campaign.paused_evidence) == (None, None)
     assert alert.resolved_at == NOW
@@ -149,19 +157,23 @@ async def test_resume_starts_what_was_missed(session: AsyncSession, new_uow: New
 async def test_resume_before_the_audience_is_stored_is_not_a_missed_start(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    contacts = await people(session, 1)
-    campaign = await scheduled(session, contacts, **(MISSED | {"recipients_total": None}))
+    contacts = await make_contacts(session, 1)
+    campaign = await make_scheduled_campaign(
+        session, contacts, **(MISSED | {"recipients_total": None})
+    )
     async with new_uow() as uow:
         await campaigns.pause_campaign(uow, campaign_id=campaign.id, now=NOW)
         detail = await campaigns.resume_campaign(uow, campaign_id=campaign.id, now=NOW)
     assert detail.campaign.status == "scheduled"
 
-    await written(new_uow, campaign)
+    await store_audience(new_uow, campaign)
 
-    assert await begun_at(new_uow, NOW + timedelta(minutes=1)) == [campaign.id]
+    assert await begin_campaigns(new_uow, NOW + timedelta(minutes=1)) == [campaign.id]
 
 
-async def with_recipients(session: AsyncSession, *statuses: str, **values: Any) -> Campaign:
+async def make_campaign_with_recipients(
+    session: AsyncSession, *statuses: str, **values: Any
+) -> Campaign:
     values.setdefault("status", "running")
     line = await make_line(session)
     campaign = await make_campaign(session, line=line, recipients_total=len(statuses), **values)
@@ -182,46 +194,54 @@ async def with_recipients(session: AsyncSession, *statuses: str, **values: Any) 
     return campaign
 
 
-async def completed(new_uow: NewUow) -> list[UUID]:
+async def complete_campaigns(new_uow: NewUow) -> list[UUID]:
     async with new_uow() as uow:
         return await complete_finished_campaigns(uow, now=NOW)
 
 
-async def test_campaign_completes_when_no_one_waits(session: AsyncSession, new_uow: NewUow) -> None:
-    campaign = await with_recipients(session, "sent", "delivered", "failed", "skipped", "cancelled")
+async def test_campaign_completes_when_no_recipient_waits(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    campaign = await make_campaign_with_recipients(
+        session, "sent", "delivered", "failed", "skipped", "cancelled"
+    )
 
-    found = await completed(new_uow)
+    found = await complete_campaigns(new_uow)
 
     await session.refresh(campaign)
     assert found == ids(campaign)
     assert (campaign.status, campaign.finished_at) == ("completed", NOW)
-    assert await completed(new_uow) == []
+    assert await complete_campaigns(new_uow) == []
 
 
 @pytest.mark.parametrize("status", ["pending", "review", "held", "sending", "unknown"])
 async def test_open_recipient_keeps_the_campaign_open(
     session: AsyncSession, new_uow: NewUow, status: str
 ) -> None:
-    await with_recipients(session, "sent", status)
+    await make_campaign_with_recipients(session, "sent", status)
 
-    assert await completed(new_uow) == []
+    assert await complete_campaigns(new_uow) == []
 
 
 @pytest.mark.parametrize("status", ["scheduled", "paused", "blocked", "cancelled"])
 async def test_only_a_running_campaign_completes(
     session: AsyncSession, new_uow: NewUow, status: str
 ) -> None:
-    await with_recipients(session, "sent", status=status)
+    await make_campaign_with_recipients(session, "sent", status=status)
 
-    assert await completed(new_uow) == []
+    assert await complete_campaigns(new_uow) == []
 
 
-async def test_end_cancels_who_waits_and_completes(session: AsyncSession, new_uow: NewUow) -> None:
-    campaign = await with_recipients(session, "sent", "pending", "review", "held", end_at=NOW)
+async def test_end_cancels_waiting_recipients_and_completes_the_campaign(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    campaign = await make_campaign_with_recipients(
+        session, "sent", "pending", "review", "held", end_at=NOW
+    )
 
-    found = await completed(new_uow)
+    found = await complete_campaigns(new_uow)
 
-    rows = await recipients(session, campaign)
+    rows = await read_recipients(session, campaign)
     assert found == ids(campaign)
     assert [rows[number(n)].status for n in range(4)] == ["sent", *["cancelled"] * 3]
     assert rows[number(1)].skip_reason == "campaign_ended"
@@ -231,36 +251,36 @@ async def test_end_cancels_who_waits_and_completes(session: AsyncSession, new_uo
 async def test_campaign_that_is_not_running_is_not_ended(
     session: AsyncSession, new_uow: NewUow, status: str
 ) -> None:
-    campaign = await with_recipients(session, "pending", status=status, end_at=NOW)
+    campaign = await make_campaign_with_recipients(session, "pending", status=status, end_at=NOW)
 
-    await completed(new_uow)
+    await complete_campaigns(new_uow)
 
-    assert (await recipients(session, campaign))[number(0)].status == "pending"
+    assert (await read_recipients(session, campaign))[number(0)].status == "pending"
 
 
-async def test_call_under_way_keeps_an_ended_campaign_open(
+async def test_call_in_progress_keeps_an_ended_campaign_open(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    await with_recipients(session, "pending", "sending", end_at=NOW)
+    await make_campaign_with_recipients(session, "pending", "sending", end_at=NOW)
 
-    assert await completed(new_uow) == []
+    assert await complete_campaigns(new_uow) == []
 
 
 @pytest.mark.parametrize(
     ("answer", "statuses"),
     [(AnswerKind.LATER, ["cancelled"]), (AnswerKind.ACCEPTED, ["cancelled", "sent"])],
 )
-async def test_answer_recorded_during_a_cancel_leaves_nobody_waiting(
+async def test_response_recorded_during_a_cancel_leaves_no_recipient_waiting(
     committed_uow: NewUow, answer: AnswerKind, statuses: list[str]
 ) -> None:
     ledger = await Ledger.open(committed_uow, follow_ups=[{"after_hours": 24, "body": "Still?"}])
     (claimed,) = await ledger.begin_calls()
     async with committed_uow() as cancelling:
         await campaigns.cancel_campaign(cancelling, campaign_id=ledger.campaign.id, now=NOW)
-        # It still sees a running campaign: another attempt, or the next step, seems due.
+        # The other transaction still sees a running campaign, so another attempt or step seems due.
         await ledger.answer(claimed, answer, provider_message_id="AC1", provider_created_at=NOW)
     assert "pending" in {member.status for member in await ledger.recipients()}
 
-    await completed(committed_uow)
+    await complete_campaigns(committed_uow)
 
     assert sorted(member.status for member in await ledger.recipients()) == statuses

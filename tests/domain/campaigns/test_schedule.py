@@ -39,14 +39,14 @@ def test_window_includes_its_start_and_not_its_end(at: tuple[int, ...], *, is_op
     assert open_until(OFFICE, (NEW_YORK,), local(NEW_YORK, *at)) == (closes if is_open else None)
 
 
-def test_day_that_is_not_named_is_closed() -> None:
+def test_day_that_the_window_does_not_name_is_closed() -> None:
     saturday = local(NEW_YORK, 2026, 11, 28, 12, 0)
 
     assert open_until(WEEKDAYS, (NEW_YORK,), saturday) is None
     assert next_open(WEEKDAYS, (NEW_YORK,), saturday) == local(NEW_YORK, 2026, 11, 30, 9, 0)
 
 
-def test_day_is_the_zones_own() -> None:
+def test_weekday_is_read_in_the_time_zone() -> None:
     # Monday 00:30 in New York is still Sunday evening in Chicago.
     at = local(NEW_YORK, 2026, 11, 30, 0, 30)
     late = Window.of(["mon"], time(0), time(3))
@@ -65,7 +65,7 @@ def test_all_zones_must_be_open_and_the_first_to_close_decides() -> None:
     assert open_until(OFFICE, zones, local(CHICAGO, 2026, 11, 25, 17, 30)) is None
 
 
-def test_opening_of_several_zones_is_the_last_of_them() -> None:
+def test_opening_of_several_zones_is_the_opening_of_the_last_one() -> None:
     zones = (CHICAGO, NEW_YORK)
 
     assert next_open(OFFICE, zones, local(NEW_YORK, 2026, 11, 25, 9, 30)) == local(
@@ -73,19 +73,19 @@ def test_opening_of_several_zones_is_the_last_of_them() -> None:
     )
 
 
-def test_open_window_is_next_open_now() -> None:
+def test_next_opening_of_an_open_window_is_now() -> None:
     now = local(NEW_YORK, 2026, 11, 25, 12, 34, 56)
 
     assert next_open(OFFICE, (NEW_YORK,), now) == now
 
 
-def test_next_opening_is_tomorrow_after_closing() -> None:
+def test_next_opening_after_closing_is_tomorrow() -> None:
     after = local(NEW_YORK, 2026, 11, 25, 18, 0)
 
     assert next_open(OFFICE, (NEW_YORK,), after) == local(NEW_YORK, 2026, 11, 26, 9, 0)
 
 
-def test_zones_whose_windows_never_meet_have_no_opening() -> None:
+def test_zones_that_are_never_open_together_have_no_opening() -> None:
     morning = Window.of(DAYS, time(9), time(11))
 
     assert next_open(
@@ -94,12 +94,12 @@ def test_zones_whose_windows_never_meet_have_no_opening() -> None:
 
 
 def test_window_without_days_never_opens() -> None:
-    nothing = Window.of([], time(9), time(18))
+    no_days = Window.of([], time(9), time(18))
 
-    assert next_open(nothing, (NEW_YORK,), datetime(2026, 11, 25, tzinfo=UTC)) is None
+    assert next_open(no_days, (NEW_YORK,), datetime(2026, 11, 25, tzinfo=UTC)) is None
 
 
-def test_one_day_a_week_is_found_from_just_after_it() -> None:
+def test_window_of_one_weekday_opens_again_a_week_later() -> None:
     tuesdays = Window.of(["tue"], time(9), time(9, 1))
 
     assert next_open(tuesdays, (NEW_YORK,), local(NEW_YORK, 2026, 11, 24, 9, 1)) == local(
@@ -110,32 +110,38 @@ def test_one_day_a_week_is_found_from_just_after_it() -> None:
 US = load_rules("us")
 
 
-def meet(window: Window, place: str, at: datetime) -> datetime | None:
-    legal = partial(US.next_open, place)
+def find_first_opening(window: Window, zone_key: str, at: datetime) -> datetime | None:
+    legal = partial(US.next_open, zone_key)
     return first_opening(window, (NEW_YORK,), at, legal=legal)
 
 
-def test_first_opening_is_the_first_instant_that_both_allow() -> None:
+def test_first_opening_is_the_first_instant_that_window_and_law_allow() -> None:
     evening = local(NEW_YORK, 2026, 11, 25, 19, 0)
     early = Window.of(DAYS, time(6), time(9))
 
-    assert meet(early, "MA/America/New_York", evening) == local(NEW_YORK, 2026, 11, 26, 8, 0)
+    assert find_first_opening(early, "MA/America/New_York", evening) == local(
+        NEW_YORK, 2026, 11, 26, 8, 0
+    )
 
 
-def test_day_on_which_hours_do_not_meet_is_passed_over() -> None:
+def test_day_without_common_hours_is_skipped() -> None:
     # Rhode Island: from 09:00 on weekdays, from 10:00 on the weekend.
     mornings = Window.of(["fri", "sat", "sun"], time(9), time(9, 30))
     friday_noon = local(NEW_YORK, 2026, 11, 27, 12, 0)
 
-    assert meet(mornings, "RI/America/New_York", friday_noon) == local(NEW_YORK, 2026, 12, 4, 9, 0)
+    assert find_first_opening(mornings, "RI/America/New_York", friday_noon) == local(
+        NEW_YORK, 2026, 12, 4, 9, 0
+    )
 
 
-def test_opening_behind_two_holidays_in_a_row_is_found() -> None:
+def test_opening_after_two_holidays_in_a_row_is_found() -> None:
     # Alabama allows no messages on holidays; Christmas and New Year are both Fridays.
     fridays = Window.of(["fri"], time(10), time(11))
     after = local(NEW_YORK, 2026, 12, 18, 12, 0)
 
-    assert meet(fridays, "AL/America/New_York", after) == local(NEW_YORK, 2027, 1, 8, 10, 0)
+    assert find_first_opening(fridays, "AL/America/New_York", after) == local(
+        NEW_YORK, 2027, 1, 8, 10, 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -146,10 +152,10 @@ def test_opening_behind_two_holidays_in_a_row_is_found() -> None:
         Window.of([], time(9), time(18)),
     ],
 )
-def test_hours_that_never_meet_have_no_opening(window: Window) -> None:
+def test_window_outside_all_legal_hours_has_no_opening(window: Window) -> None:
     at = local(NEW_YORK, 2026, 11, 25, 12, 0)
 
-    assert meet(window, "AL/America/New_York", at) is None
+    assert find_first_opening(window, "AL/America/New_York", at) is None
 
 
 @pytest.mark.parametrize("end", [time(23, 59), time.max])
@@ -180,7 +186,7 @@ def test_opening_moves_with_the_clock() -> None:
     )
 
 
-def test_whole_day_is_as_long_as_the_day() -> None:
+def test_window_of_a_full_day_is_as_long_as_that_day() -> None:
     always = Window.of(DAYS, time(0), time.max)
     for day, hours in (((2026, 3, 8), 23), ((2026, 11, 1), 25), ((2026, 11, 2), 24)):
         midnight = local(NEW_YORK, *day, 0, 0)
@@ -188,31 +194,31 @@ def test_whole_day_is_as_long_as_the_day() -> None:
         assert open_until(always, (NEW_YORK,), midnight) == midnight + timedelta(hours=hours)
 
 
-def test_start_inside_the_skipped_hour_is_the_jump() -> None:
+def test_start_inside_the_skipped_hour_is_the_clock_change() -> None:
     early = Window.of(DAYS, time(2, 30), time(9))
-    jump = datetime(2026, 3, 8, 7, 0, tzinfo=UTC)
+    clock_change = datetime(2026, 3, 8, 7, 0, tzinfo=UTC)
 
-    assert next_open(early, (NEW_YORK,), local(NEW_YORK, 2026, 3, 8, 0, 0)) == jump
-    assert open_until(early, (NEW_YORK,), jump - timedelta(seconds=1)) is None
+    assert next_open(early, (NEW_YORK,), local(NEW_YORK, 2026, 3, 8, 0, 0)) == clock_change
+    assert open_until(early, (NEW_YORK,), clock_change - timedelta(seconds=1)) is None
 
 
-def test_end_inside_the_skipped_hour_is_the_jump() -> None:
+def test_end_inside_the_skipped_hour_is_the_clock_change() -> None:
     night = Window.of(DAYS, time(0), time(2, 30))
-    jump = datetime(2026, 3, 8, 7, 0, tzinfo=UTC)
+    clock_change = datetime(2026, 3, 8, 7, 0, tzinfo=UTC)
 
-    assert open_until(night, (NEW_YORK,), jump - timedelta(seconds=1)) == jump
-    assert open_until(night, (NEW_YORK,), jump) is None
+    assert open_until(night, (NEW_YORK,), clock_change - timedelta(seconds=1)) == clock_change
+    assert open_until(night, (NEW_YORK,), clock_change) is None
 
 
 def test_window_inside_the_skipped_hour_does_not_open_that_day() -> None:
-    gone = Window.of(DAYS, time(2, 10), time(2, 50))
+    skipped_window = Window.of(DAYS, time(2, 10), time(2, 50))
 
-    assert next_open(gone, (NEW_YORK,), local(NEW_YORK, 2026, 3, 8, 0, 0)) == local(
+    assert next_open(skipped_window, (NEW_YORK,), local(NEW_YORK, 2026, 3, 8, 0, 0)) == local(
         NEW_YORK, 2026, 3, 9, 2, 10
     )
 
 
-def test_start_inside_the_repeated_hour_is_the_second() -> None:
+def test_start_inside_the_repeated_hour_is_its_second_occurrence() -> None:
     early = Window.of(DAYS, time(1, 30), time(9))
     second = local(NEW_YORK, 2026, 11, 1, 1, 30, fold=1)
 
@@ -220,7 +226,7 @@ def test_start_inside_the_repeated_hour_is_the_second() -> None:
     assert open_until(early, (NEW_YORK,), second - timedelta(minutes=1)) is None
 
 
-def test_end_inside_the_repeated_hour_is_the_first() -> None:
+def test_end_inside_the_repeated_hour_is_its_first_occurrence() -> None:
     night = Window.of(DAYS, time(0), time(1, 30))
     first = local(NEW_YORK, 2026, 11, 1, 1, 30)
 
@@ -228,7 +234,7 @@ def test_end_inside_the_repeated_hour_is_the_first() -> None:
     assert open_until(night, (NEW_YORK,), local(NEW_YORK, 2026, 11, 1, 1, 10, fold=1)) is None
 
 
-def test_window_inside_the_repeated_hour_opens_at_its_first() -> None:
+def test_window_inside_the_repeated_hour_opens_at_the_first_occurrence() -> None:
     inside = Window.of(DAYS, time(1, 10), time(1, 50))
     first = local(NEW_YORK, 2026, 11, 1, 1, 10)
 
@@ -236,7 +242,7 @@ def test_window_inside_the_repeated_hour_opens_at_its_first() -> None:
     assert open_until(inside, (NEW_YORK,), first) == local(NEW_YORK, 2026, 11, 1, 1, 50)
 
 
-def test_zone_with_an_odd_change_is_right_too() -> None:
+def test_clock_change_of_half_an_hour_is_supported() -> None:
     # Lord Howe Island moves by half an hour: 5 April 2026, 02:00 back to 01:30.
     zone = "Australia/Lord_Howe"
     midnight = local(zone, 2026, 4, 5, 0, 0)
@@ -254,7 +260,7 @@ def test_zone_with_an_odd_change_is_right_too() -> None:
         st.sampled_from([NEW_YORK, CHICAGO, "America/Phoenix", "America/Denver"]), min_size=1
     ),
 )
-def test_what_is_open_is_inside_the_written_hours(
+def test_open_instant_is_inside_the_hours_of_the_window(
     minutes: int, start: int, length: int, days: set[str], zones: set[str]
 ) -> None:
     end = min(start + length, 23 * 60 + 58)
@@ -288,7 +294,7 @@ def test_what_is_open_is_inside_the_written_hours(
         ("recipient", ("America/Chicago", "America/Denver")),
     ],
 )
-def test_zones_are_the_lines_the_campaigns_or_the_recipients(
+def test_zones_come_from_the_line_the_campaign_or_the_recipient(
     campaign: str | None, zones: tuple[str, ...]
 ) -> None:
     key = "TX/America/Chicago,America/Denver"

@@ -39,12 +39,14 @@ from crm_api.platform.jobs import JobName
 NewUow = Callable[[], UnitOfWork]
 
 
-async def flag(session: AsyncSession, phone: str, kind: str = "opted_out", **values: Any) -> None:
+async def add_flag(
+    session: AsyncSession, phone: str, kind: str = "opted_out", **values: Any
+) -> None:
     session.add(ContactFlag(phone=phone, flag_type=kind, created_at=NOW, **values))
     await session.flush()
 
 
-async def draft(
+async def make_draft(
     session: AsyncSession,
     *,
     people: int = 1,
@@ -63,7 +65,9 @@ async def draft(
     return campaign
 
 
-async def running(session: AsyncSession, **values: Any) -> tuple[Campaign, CampaignMembership]:
+async def make_running_campaign(
+    session: AsyncSession, **values: Any
+) -> tuple[Campaign, CampaignMembership]:
     line = await make_line(session)
     campaign = await make_campaign(session, line=line, **values)
     contact = await make_contact(session)
@@ -72,7 +76,9 @@ async def running(session: AsyncSession, **values: Any) -> tuple[Campaign, Campa
     return campaign, member
 
 
-async def attempt(session: AsyncSession, member: CampaignMembership, status: str) -> SendAttempt:
+async def add_attempt(
+    session: AsyncSession, member: CampaignMembership, status: str
+) -> SendAttempt:
     campaign = await session.get_one(Campaign, member.campaign_id)
     row = SendAttempt(
         id=new_id(),
@@ -95,7 +101,7 @@ async def attempt(session: AsyncSession, member: CampaignMembership, status: str
 async def test_start_schedules_and_nudges_the_worker(
     session: AsyncSession, new_uow: NewUow, queue: RecordingQueue
 ) -> None:
-    campaign = await draft(session)
+    campaign = await make_draft(session)
 
     async with new_uow() as uow:
         detail = await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
@@ -107,7 +113,7 @@ async def test_start_schedules_and_nudges_the_worker(
 
 
 async def test_second_start_is_refused(session: AsyncSession, new_uow: NewUow) -> None:
-    campaign = await draft(session)
+    campaign = await make_draft(session)
     async with new_uow() as uow:
         await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
 
@@ -118,9 +124,11 @@ async def test_second_start_is_refused(session: AsyncSession, new_uow: NewUow) -
     assert caught.value.extras == {"allowed": ["pause", "cancel"]}
 
 
-async def test_of_two_starts_at_once_one_wins(committed_uow: NewUow, queue: RecordingQueue) -> None:
+async def test_only_one_of_concurrent_starts_succeeds(
+    committed_uow: NewUow, queue: RecordingQueue
+) -> None:
     async with committed_uow() as uow:
-        campaign = await draft(uow.session)
+        campaign = await make_draft(uow.session)
 
     async def start() -> str:
         try:
@@ -137,11 +145,11 @@ async def test_of_two_starts_at_once_one_wins(committed_uow: NewUow, queue: Reco
 
 
 @pytest.mark.parametrize("kind", ["opted_out", "do_not_contact", "opt_out_hold"])
-async def test_start_without_anyone_to_text_is_refused(
+async def test_start_without_eligible_recipients_is_refused(
     session: AsyncSession, new_uow: NewUow, queue: RecordingQueue, kind: str
 ) -> None:
-    campaign = await draft(session)
-    await flag(session, number(0), kind)
+    campaign = await make_draft(session)
+    await add_flag(session, number(0), kind)
     await session.commit()
 
     with pytest.raises(EmptyAudienceError) as caught:
@@ -156,7 +164,7 @@ async def test_start_without_anyone_to_text_is_refused(
 
 
 async def test_empty_list_is_an_empty_audience(session: AsyncSession, new_uow: NewUow) -> None:
-    campaign = await draft(session, people=0)
+    campaign = await make_draft(session, people=0)
 
     with pytest.raises(EmptyAudienceError):
         async with new_uow() as uow:
@@ -167,9 +175,9 @@ async def test_deleted_contacts_are_not_in_the_audience(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     line = await make_line(session)
-    gone = await make_contact(session, deleted_at=NOW)
+    deleted = await make_contact(session, deleted_at=NOW)
     campaign = await make_campaign(
-        session, line=line, status="draft", audience={"contact_ids": [str(gone.id)]}
+        session, line=line, status="draft", audience={"contact_ids": [str(deleted.id)]}
     )
     await session.commit()
 
@@ -178,9 +186,11 @@ async def test_deleted_contacts_are_not_in_the_audience(
             await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
 
 
-async def test_flag_that_has_expired_stops_nobody(session: AsyncSession, new_uow: NewUow) -> None:
-    campaign = await draft(session)
-    await flag(session, number(0), "do_not_contact", expires_at=NOW - timedelta(seconds=1))
+async def test_expired_flag_does_not_exclude_a_recipient(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    campaign = await make_draft(session)
+    await add_flag(session, number(0), "do_not_contact", expires_at=NOW - timedelta(seconds=1))
     await session.commit()
 
     async with new_uow() as uow:
@@ -196,10 +206,10 @@ ALABAMA = "AL/America/Chicago"
 ANYWHERE = "?/America/New_York,America/Los_Angeles"
 
 
-async def refusal(
+async def start_and_read_fault(
     new_uow: NewUow, campaign: Campaign, *, rules: RuleBook = US
 ) -> tuple[str, str, str]:
-    """Start the campaign, which is refused; return pointer, code and sentence of the one fault."""
+    """Start a campaign that is refused; return pointer, code and sentence of its only fault."""
     with pytest.raises(InvalidCampaignError) as caught:
         async with new_uow() as uow:
             await campaigns.start_campaign(uow, campaign_id=campaign.id, rules=rules, now=NOW)
@@ -210,7 +220,7 @@ async def refusal(
     return fault.pointer, fault.code, fault.detail
 
 
-async def started(new_uow: NewUow, campaign: Campaign) -> str:
+async def start_and_read_status(new_uow: NewUow, campaign: Campaign) -> str:
     async with new_uow() as uow:
         detail = await campaigns.start_campaign(uow, campaign_id=campaign.id, rules=US, now=NOW)
     return detail.campaign.status
@@ -226,19 +236,21 @@ async def started(new_uow: NewUow, campaign: Campaign) -> str:
 async def test_start_after_a_date_has_passed_is_refused(
     session: AsyncSession, new_uow: NewUow, values: dict[str, Any], pointer: str
 ) -> None:
-    campaign = await draft(session, **values)
+    campaign = await make_draft(session, **values)
 
-    assert (await refusal(new_uow, campaign))[:2] == (pointer, "passed")
+    assert (await start_and_read_fault(new_uow, campaign))[:2] == (pointer, "passed")
 
 
-async def test_start_of_a_moment_ago_is_taken(session: AsyncSession, new_uow: NewUow) -> None:
-    campaign = await draft(session, start_at=NOW - timedelta(minutes=5))
+async def test_start_time_of_five_minutes_ago_is_accepted(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    campaign = await make_draft(session, start_at=NOW - timedelta(minutes=5))
 
-    assert await started(new_uow, campaign) == "scheduled"
+    assert await start_and_read_status(new_uow, campaign) == "scheduled"
 
 
 @pytest.mark.parametrize(
-    ("place", "values", "fault"),
+    ("zone_key", "values", "fault"),
     [
         (MASSACHUSETTS, {"window_start": time(5), "window_end": time(8)}, "window: legal hours"),
         (ALABAMA, {"days": ["sun"]}, "window: legal hours"),
@@ -257,53 +269,55 @@ async def test_start_of_a_moment_ago_is_taken(session: AsyncSession, new_uow: Ne
         ),
     ],
 )
-async def test_start_of_what_could_never_send_is_refused(
-    session: AsyncSession, new_uow: NewUow, place: str, values: dict[str, Any], fault: str
+async def test_start_of_a_campaign_that_could_never_send_is_refused(
+    session: AsyncSession, new_uow: NewUow, zone_key: str, values: dict[str, Any], fault: str
 ) -> None:
-    campaign = await draft(session, zone_key=place, **values)
-    field, says = fault.split(": ")
+    campaign = await make_draft(session, zone_key=zone_key, **values)
+    field, words = fault.split(": ")
 
-    found = await refusal(new_uow, campaign)
+    found = await start_and_read_fault(new_uow, campaign)
 
     assert found[:2] == (f"/schedule/{field}", "never_open")
-    assert says in found[2]
+    assert words in found[2]
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])
 async def test_one_zone_key_that_opens_is_enough(
     session: AsyncSession, new_uow: NewUow, position: int
 ) -> None:
-    campaign = await draft(session, people=3, zone_key=ALABAMA, days=["sun"])
+    campaign = await make_draft(session, people=3, zone_key=ALABAMA, days=["sun"])
     (one,) = await session.scalars(select(Contact).where(Contact.phone == number(position)))
     one.zone_key = MASSACHUSETTS
     await session.commit()
 
-    assert await started(new_uow, campaign) == "scheduled"
+    assert await start_and_read_status(new_uow, campaign) == "scheduled"
 
 
-async def test_zone_key_of_a_stopped_person_does_not_count(
+async def test_zone_key_of_an_opted_out_person_does_not_count(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    campaign = await draft(session, people=2, zone_key=ALABAMA, days=["sun"])
+    campaign = await make_draft(session, people=2, zone_key=ALABAMA, days=["sun"])
     (last,) = await session.scalars(select(Contact).where(Contact.phone == number(1)))
     last.zone_key = MASSACHUSETTS
-    await flag(session, number(1))
+    await add_flag(session, number(1))
     await session.commit()
 
-    assert (await refusal(new_uow, campaign))[1] == "never_open"
+    assert (await start_and_read_fault(new_uow, campaign))[1] == "never_open"
 
 
-async def test_hours_are_checked_from_the_start_on(session: AsyncSession, new_uow: NewUow) -> None:
-    # The next Wednesday; today is a Wednesday too, but the campaign begins tomorrow.
-    campaign = await draft(session, days=["wed"], start_at=NOW + DAY, end_at=NOW + 6 * DAY)
-
-    assert (await refusal(new_uow, campaign))[:2] == ("/schedule/end_at", "never_open")
-
-
-async def test_where_no_rules_are_kept_only_its_own_hours_count(
+async def test_hours_are_checked_from_the_start_time(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    campaign = await draft(session, window_start=time(5), window_end=time(8))
+    # The next Wednesday; today is a Wednesday too, but the campaign begins tomorrow.
+    campaign = await make_draft(session, days=["wed"], start_at=NOW + DAY, end_at=NOW + 6 * DAY)
+
+    assert (await start_and_read_fault(new_uow, campaign))[:2] == ("/schedule/end_at", "never_open")
+
+
+async def test_without_legal_rules_only_the_hours_of_the_campaign_count(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    campaign = await make_draft(session, window_start=time(5), window_end=time(8))
 
     async with new_uow() as uow:
         detail = await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
@@ -311,9 +325,9 @@ async def test_where_no_rules_are_kept_only_its_own_hours_count(
     assert detail.campaign.status == "scheduled"
 
 
-async def test_pause_takes_claims_back(session: AsyncSession, new_uow: NewUow) -> None:
-    campaign, member = await running(session)
-    claim = await attempt(session, member, "claimed")
+async def test_pause_withdraws_claims(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign, member = await make_running_campaign(session)
+    claim = await add_attempt(session, member, "claimed")
 
     async with new_uow() as uow:
         detail = await campaigns.pause_campaign(uow, campaign_id=campaign.id, now=NOW)
@@ -325,15 +339,15 @@ async def test_pause_takes_claims_back(session: AsyncSession, new_uow: NewUow) -
     assert member.status == "pending"
 
 
-async def test_call_under_way_at_a_pause_is_recorded_and_no_call_follows(new_uow: NewUow) -> None:
+async def test_call_in_progress_at_a_pause_is_recorded_and_no_call_follows(new_uow: NewUow) -> None:
     ledger = await Ledger.open(new_uow, people=3)
-    (under_way,) = await ledger.begin_calls(limit=1)
+    (in_progress,) = await ledger.begin_calls(limit=1)
     claimed = await ledger.claim(limit=1)
 
     async with new_uow() as uow:
         await campaigns.pause_campaign(uow, campaign_id=ledger.campaign.id, now=NOW)
     passed = await ledger.gate(claimed)
-    await ledger.accept(under_way)
+    await ledger.accept(in_progress)
     more = await ledger.claim()
 
     assert (passed, more) == ([], [])
@@ -344,10 +358,12 @@ async def test_call_under_way_at_a_pause_is_recorded_and_no_call_follows(new_uow
     assert len(await ledger.claim()) == 2
 
 
-async def test_resume_lets_it_run_and_nudges(
+async def test_resume_runs_the_campaign_and_nudges_the_worker(
     session: AsyncSession, new_uow: NewUow, queue: RecordingQueue
 ) -> None:
-    campaign, _ = await running(session, status="paused", paused_reason="opt_out_rate")
+    campaign, _ = await make_running_campaign(
+        session, status="paused", paused_reason="opt_out_rate"
+    )
 
     async with new_uow() as uow:
         detail = await campaigns.resume_campaign(uow, campaign_id=campaign.id, now=NOW)
@@ -357,8 +373,8 @@ async def test_resume_lets_it_run_and_nudges(
     assert queue.names == [JobName.PROCESS_CAMPAIGN_QUEUE]
 
 
-async def test_resume_leaves_blocked(session: AsyncSession, new_uow: NewUow) -> None:
-    campaign, _ = await running(session, status="blocked", blocked_reason="refused")
+async def test_resume_unblocks_the_campaign(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign, _ = await make_running_campaign(session, status="blocked", blocked_reason="refused")
 
     async with new_uow() as uow:
         detail = await campaigns.resume_campaign(uow, campaign_id=campaign.id, now=NOW)
@@ -370,7 +386,7 @@ async def test_resume_leaves_blocked(session: AsyncSession, new_uow: NewUow) -> 
 @pytest.mark.parametrize(
     "values", [{"start_at": NOW + timedelta(hours=1), "recipients_total": 1}, {}]
 )
-async def test_resume_before_the_start_waits_for_it(
+async def test_resume_before_the_start_schedules_the_campaign(
     session: AsyncSession, new_uow: NewUow, values: dict[str, Any]
 ) -> None:
     line = await make_line(session)
@@ -383,11 +399,11 @@ async def test_resume_before_the_start_waits_for_it(
     assert detail.campaign.status == "scheduled"
 
 
-async def test_cancel_ends_who_waits_and_what_is_claimed(
+async def test_cancel_ends_waiting_recipients_and_withdraws_claims(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    campaign, member = await running(session)
-    claim = await attempt(session, member, "claimed")
+    campaign, member = await make_running_campaign(session)
+    claim = await add_attempt(session, member, "claimed")
     member.status = "sending"
     waiting = [
         await make_member(
@@ -419,7 +435,7 @@ async def test_cancel_ends_who_waits_and_what_is_claimed(
 
 
 @pytest.mark.parametrize(
-    "move",
+    "action",
     [
         campaigns.start_campaign,
         campaigns.pause_campaign,
@@ -427,22 +443,22 @@ async def test_cancel_ends_who_waits_and_what_is_claimed(
         campaigns.cancel_campaign,
     ],
 )
-async def test_move_of_what_does_not_exist_is_not_found(
-    new_uow: NewUow, move: Callable[..., Awaitable[CampaignDetail]]
+async def test_action_on_an_unknown_campaign_is_not_found(
+    new_uow: NewUow, action: Callable[..., Awaitable[CampaignDetail]]
 ) -> None:
     with pytest.raises(CampaignNotFoundError):
         async with new_uow() as uow:
-            await move(uow, campaign_id=UUID(int=0), now=NOW)
+            await action(uow, campaign_id=UUID(int=0), now=NOW)
 
 
 @pytest.mark.parametrize(
     ("outcome", "status"), [("sent", "sent"), ("resend", "pending"), ("failed", "failed")]
 )
-async def test_person_settles_a_parked_send(
+async def test_user_settles_a_parked_attempt(
     session: AsyncSession, new_uow: NewUow, outcome: Any, status: str
 ) -> None:
-    campaign, member = await running(session)
-    await attempt(session, member, "parked")
+    campaign, member = await make_running_campaign(session)
+    await add_attempt(session, member, "parked")
     member.status = "unknown"
     await session.commit()
 
@@ -460,8 +476,8 @@ async def test_person_settles_a_parked_send(
     assert settled.variant == "V0"
 
 
-async def test_only_a_parked_send_can_be_settled(session: AsyncSession, new_uow: NewUow) -> None:
-    campaign, member = await running(session)
+async def test_only_a_parked_attempt_can_be_settled(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign, member = await make_running_campaign(session)
     values: dict[str, Any] = {"outcome": "sent", "actor": "owner", "now": NOW}
 
     with pytest.raises(NotParkedError):
@@ -488,7 +504,7 @@ ACTIONS = {
 
 
 @pytest.mark.parametrize("status", ACTIONS)
-def test_each_status_allows_its_moves_only(status: str) -> None:
+def test_each_status_allows_only_its_actions(status: str) -> None:
     assert allowed_actions(status) == ACTIONS[status]
 
 
@@ -496,7 +512,7 @@ def test_every_status_is_covered() -> None:
     assert set(ACTIONS) == set(CampaignStatus)
 
 
-def test_refused_move_names_what_is_allowed() -> None:
+def test_refused_action_lists_the_allowed_actions() -> None:
     error = InvalidTransitionError("start", status="running", allowed=allowed_actions("running"))
 
     assert error.code == "invalid_transition"

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.domain.campaigns.audiences import written
+from tests.domain.campaigns.audiences import store_audience
 from tests.factories import make_campaign, make_contact, make_line, make_member, number
 
 from crm_api.domain.campaigns.models import Campaign
@@ -70,7 +70,7 @@ async def test_people_who_were_in_touch_get_the_variant_for_known_people(
     path = f"/v1/campaigns/{made['id']}"
     preview = (await client.post(f"{path}/preview")).json()
     assert (await client.post(f"{path}/start")).status_code == 200
-    await written(new_uow, await session.get_one(Campaign, made["id"]))
+    await store_audience(new_uow, await session.get_one(Campaign, made["id"]))
 
     rows = (await client.get(f"{path}/recipients", params={"limit": 100})).json()["data"]
     by_phone = {row["phone"]: row for row in rows}

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW, UNKNOWN_ID
-from tests.domain.campaigns.audiences import written
+from tests.domain.campaigns.audiences import store_audience
 from tests.factories import make_campaign, make_contact, make_line, make_list, number
 
 from crm_api.domain.campaigns.models import Campaign
@@ -75,7 +75,7 @@ async def test_counts_equal_the_counts_after_the_start(
 
     found = await get_launch_check(client, campaign)
     started = await client.post(f"/v1/campaigns/{campaign.id}/start")
-    await written(new_uow, campaign)
+    await store_audience(new_uow, campaign)
 
     assert found["can_start"] is True
     assert found["problems"] == []

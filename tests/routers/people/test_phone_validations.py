@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 from tests.conftest import NOW
-from tests.domain.people.phone_validation.lookup_host import lookup_host, told
+from tests.domain.people.phone_validation.lookup_host import lookup_host, make_answer
 from tests.factories import make_contact, make_list
 from tests.fakes import RecordingQueue
 from tests.workers.drain import make_deps
@@ -131,7 +131,7 @@ async def test_job_uses_the_configured_service_and_contacts_show_the_line_type(
     made = await client.post(RUNS, json={"list_id": str(homeowners.id)})
 
     async with lookup_host() as host:
-        host.by_phone = {phone: told(said) for phone, said in phones.items() if said}
+        host.by_phone = {phone: make_answer(said) for phone, said in phones.items() if said}
         named = settings.model_copy(
             update={
                 "phone_lookup_url": host.url,

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.domain.campaigns.audiences import NewUow, people, recipients
+from tests.domain.campaigns.audiences import NewUow, make_contacts, read_recipients
 from tests.factories import make_campaign, make_contact, make_line, make_list, number
 from tests.fakes import RecordingQueue
 
@@ -29,13 +29,13 @@ from crm_api.platform.jobs import JobName
 SECOND = timedelta(seconds=1)
 
 
-class LostWorkerError(Exception):
-    """Represents the crash of a worker's process."""
+class WorkerCrashError(Exception):
+    """The crash of a worker process."""
 
 
-async def to_list(session: AsyncSession, count: int, **values: object) -> Campaign:
+async def start_campaign_to_list(session: AsyncSession, count: int, **values: object) -> Campaign:
     """Start a campaign to a list of ``count`` people."""
-    homeowners = await make_list(session, contacts=await people(session, count))
+    homeowners = await make_list(session, contacts=await make_contacts(session, count))
     audience = {"list_id": str(homeowners.id), **values}
     campaign = await make_campaign(
         session,
@@ -49,43 +49,45 @@ async def to_list(session: AsyncSession, count: int, **values: object) -> Campai
     return campaign
 
 
-async def chunk(new_uow: NewUow, campaign: Campaign, limit: int) -> StoredChunk | None:
+async def store_chunk(new_uow: NewUow, campaign: Campaign, limit: int) -> StoredChunk | None:
     async with new_uow() as uow:
         return await store_next_chunk(uow, campaign_id=campaign.id, limit=limit, now=NOW)
 
 
-async def write_all(new_uow: NewUow, campaign: Campaign, limit: int) -> list[int]:
+async def store_all_chunks(new_uow: NewUow, campaign: Campaign, limit: int) -> list[int]:
     counts = []
-    while written := await chunk(new_uow, campaign, limit):
-        counts.append(written.people)
+    while stored := await store_chunk(new_uow, campaign, limit):
+        counts.append(stored.people)
     return counts
 
 
-async def found(session: AsyncSession, campaign: Campaign) -> dict[str, tuple[str, str | None]]:
+async def read_states(
+    session: AsyncSession, campaign: Campaign
+) -> dict[str, tuple[str, str | None]]:
     """Return status and reason of the stored recipients, by number."""
-    rows = await recipients(session, campaign)
+    rows = await read_recipients(session, campaign)
     return {phone: (row.status, row.skip_reason) for phone, row in rows.items()}
 
 
-async def test_audience_is_written_chunk_by_chunk(session: AsyncSession, new_uow: NewUow) -> None:
-    campaign = await to_list(session, 7)
+async def test_audience_is_stored_chunk_by_chunk(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign = await start_campaign_to_list(session, 7)
     seen = []
 
-    while (written := await chunk(new_uow, campaign, 3)) is not None:
+    while (stored := await store_chunk(new_uow, campaign, 3)) is not None:
         await session.refresh(campaign)
-        seen.append((written.people, campaign.recipients_written, campaign.recipients_total))
-        assert written.is_whole == (campaign.recipients_total is not None)
+        seen.append((stored.people, campaign.recipients_written, campaign.recipients_total))
+        assert stored.is_whole == (campaign.recipients_total is not None)
 
     assert seen == [(3, 3, None), (3, 6, None), (1, 7, 7)]
-    assert len(await recipients(session, campaign)) == 7
+    assert len(await read_recipients(session, campaign)) == 7
 
 
-async def test_chunk_that_ends_with_the_list_is_followed_by_an_empty_one(
+async def test_last_full_chunk_is_followed_by_an_empty_chunk(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    campaign = await to_list(session, 6)
+    campaign = await start_campaign_to_list(session, 6)
 
-    counts = await write_all(new_uow, campaign, 3)
+    counts = await store_all_chunks(new_uow, campaign, 3)
 
     await session.refresh(campaign)
     assert counts == [3, 3, 0]
@@ -93,9 +95,9 @@ async def test_chunk_that_ends_with_the_list_is_followed_by_an_empty_one(
 
 
 async def test_zone_keys_of_all_chunks_are_stored(session: AsyncSession, new_uow: NewUow) -> None:
-    contacts = await people(session, 6)
-    for contact, place in zip(contacts, "abcdea", strict=True):
-        contact.zone_key = place
+    contacts = await make_contacts(session, 6)
+    for contact, zone_key in zip(contacts, "abcdea", strict=True):
+        contact.zone_key = zone_key
     campaign = await make_campaign(
         session,
         line=await make_line(session),
@@ -105,7 +107,7 @@ async def test_zone_keys_of_all_chunks_are_stored(session: AsyncSession, new_uow
     )
     await session.commit()
 
-    counts = await write_all(new_uow, campaign, 2)
+    counts = await store_all_chunks(new_uow, campaign, 2)
 
     await session.refresh(campaign)
     assert counts == [2, 2, 2, 0]
@@ -115,12 +117,12 @@ async def test_zone_keys_of_all_chunks_are_stored(session: AsyncSession, new_uow
 async def test_audience_is_the_same_in_chunks_of_any_size(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    campaign = await to_list(session, 40)
+    campaign = await start_campaign_to_list(session, 40)
     by_size = []
 
     for size in (1, 7, 40, 1000):
-        await write_all(new_uow, campaign, size)
-        rows = await recipients(session, campaign)
+        await store_all_chunks(new_uow, campaign, size)
+        rows = await read_recipients(session, campaign)
         by_size.append(Counter((row.phone, row.status, row.variant) for row in rows.values()))
         await session.refresh(campaign)
         for row in rows.values():
@@ -130,33 +132,33 @@ async def test_audience_is_the_same_in_chunks_of_any_size(
         await session.commit()
 
     assert by_size[0].total() == 40
-    assert all(one == by_size[0] for one in by_size)
+    assert all(counts_of_size == by_size[0] for counts_of_size in by_size)
 
 
-async def test_worker_that_is_lost_loses_its_chunk_and_another_goes_on(
+async def test_crashed_worker_loses_its_chunk_and_another_worker_continues(
     committed_uow: NewUow,
 ) -> None:
     async with committed_uow() as uow:
-        campaign = await to_list(uow.session, 10)
-    await chunk(committed_uow, campaign, 4)
+        campaign = await start_campaign_to_list(uow.session, 10)
+    await store_chunk(committed_uow, campaign, 4)
 
-    with pytest.raises(LostWorkerError):
+    with pytest.raises(WorkerCrashError):
         async with committed_uow() as uow:
             await store_next_chunk(uow, campaign_id=campaign.id, limit=4, now=NOW)
-            raise LostWorkerError
-    counts = await write_all(committed_uow, campaign, 4)
+            raise WorkerCrashError
+    counts = await store_all_chunks(committed_uow, campaign, 4)
 
     async with committed_uow() as uow:
         detail = await read_campaign(uow, campaign_id=campaign.id)
-        rows = await recipients(uow.session, campaign)
+        rows = await read_recipients(uow.session, campaign)
     assert counts == [4, 2]
     assert (detail.campaign.recipients_written, detail.campaign.recipients_total) == (10, 10)
     assert sorted(rows) == [number(position) for position in range(10)]
 
 
-async def test_concurrent_workers_store_everyone_once(committed_uow: NewUow) -> None:
+async def test_concurrent_workers_store_each_recipient_once(committed_uow: NewUow) -> None:
     async with committed_uow() as uow:
-        campaign = await to_list(uow.session, 40)
+        campaign = await start_campaign_to_list(uow.session, 40)
 
     async def work() -> int:
         total = 0
@@ -165,67 +167,69 @@ async def test_concurrent_workers_store_everyone_once(committed_uow: NewUow) -> 
                 waiting = await list_unstored_audiences(uow)
             if not waiting:
                 return total
-            written = await chunk(committed_uow, campaign, 3)
-            total += written.people if written else 0
+            stored = await store_chunk(committed_uow, campaign, 3)
+            total += stored.people if stored else 0
 
     async with asyncio.timeout(30):
         totals = await asyncio.gather(work(), work(), work())
 
     async with committed_uow() as uow:
         detail = await read_campaign(uow, campaign_id=campaign.id)
-        assert len(await recipients(uow.session, campaign)) == 40
+        assert len(await read_recipients(uow.session, campaign)) == 40
     assert sum(totals) == 40
     assert detail.campaign.recipients_total == 40
 
 
-async def test_campaign_begins_only_when_its_audience_is_whole(
+async def test_campaign_begins_only_when_its_audience_is_complete(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    campaign = await to_list(session, 3)
-    await chunk(new_uow, campaign, 2)
+    campaign = await start_campaign_to_list(session, 3)
+    await store_chunk(new_uow, campaign, 2)
 
     async with new_uow() as uow:
         early = await begin_due_campaigns(uow, now=NOW)
-    await chunk(new_uow, campaign, 2)
+    await store_chunk(new_uow, campaign, 2)
     async with new_uow() as uow:
         begun = await begin_due_campaigns(uow, now=NOW)
 
     assert (early, begun) == ([], [campaign.id])
 
 
-async def test_pause_stops_the_writing_and_resume_lets_it_go_on(
+async def test_pause_stops_storing_chunks_and_resume_continues(
     session: AsyncSession, new_uow: NewUow, queue: RecordingQueue
 ) -> None:
-    campaign = await to_list(session, 5)
-    await chunk(new_uow, campaign, 2)
+    campaign = await start_campaign_to_list(session, 5)
+    await store_chunk(new_uow, campaign, 2)
 
     async with new_uow() as uow:
         await campaigns.pause_campaign(uow, campaign_id=campaign.id, now=NOW)
-    while_paused = await chunk(new_uow, campaign, 2)
+    while_paused = await store_chunk(new_uow, campaign, 2)
     async with new_uow() as uow:
         resumed = await campaigns.resume_campaign(uow, campaign_id=campaign.id, now=NOW)
 
     assert while_paused is None
     assert resumed.campaign.status == "scheduled"
     assert queue.names == [JobName.PROCESS_CAMPAIGN_QUEUE, JobName.WRITE_AUDIENCES]
-    assert await write_all(new_uow, campaign, 2) == [2, 1]
+    assert await store_all_chunks(new_uow, campaign, 2) == [2, 1]
 
 
-async def test_cancel_in_the_middle_is_final(session: AsyncSession, new_uow: NewUow) -> None:
-    campaign = await to_list(session, 5)
-    await chunk(new_uow, campaign, 2)
+async def test_cancel_between_chunks_is_final(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign = await start_campaign_to_list(session, 5)
+    await store_chunk(new_uow, campaign, 2)
 
     async with new_uow() as uow:
         cancelled = await campaigns.cancel_campaign(uow, campaign_id=campaign.id, now=NOW)
 
     assert (cancelled.campaign.status, cancelled.campaign.recipients_total) == ("cancelled", 2)
-    assert await chunk(new_uow, campaign, 2) is None
-    assert set((await found(session, campaign)).values()) == {("cancelled", None)}
+    assert await store_chunk(new_uow, campaign, 2) is None
+    assert set((await read_states(session, campaign)).values()) == {("cancelled", None)}
 
 
-async def test_who_came_after_the_start_is_not_in(session: AsyncSession, new_uow: NewUow) -> None:
-    campaign = await to_list(session, 4)
-    await chunk(new_uow, campaign, 2)
+async def test_contact_added_to_the_list_after_the_start_is_not_a_recipient(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    campaign = await start_campaign_to_list(session, 4)
+    await store_chunk(new_uow, campaign, 2)
     list_id = campaign.audience["list_id"]
 
     known = await make_contact(session, phone=number(50))
@@ -236,20 +240,22 @@ async def test_who_came_after_the_start_is_not_in(session: AsyncSession, new_uow
         for contact_id, added_at in added.items()
     )
     await session.commit()
-    await write_all(new_uow, campaign, 2)
+    await store_all_chunks(new_uow, campaign, 2)
 
-    assert sorted(await found(session, campaign)) == [number(position) for position in range(4)]
+    assert sorted(await read_states(session, campaign)) == [
+        number(position) for position in range(4)
+    ]
 
 
-async def test_what_changes_in_the_middle_counts_for_the_chunks_to_come(
+async def test_changes_between_chunks_apply_to_later_chunks(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     neighbours = await make_list(session, name="Neighbours", contacts=[])
-    campaign = await to_list(session, 6, exclude={"list_ids": [str(neighbours.id)]})
-    await chunk(new_uow, campaign, 1)
-    written = await found(session, campaign)
+    campaign = await start_campaign_to_list(session, 6, exclude={"list_ids": [str(neighbours.id)]})
+    await store_chunk(new_uow, campaign, 1)
+    stored = await read_states(session, campaign)
     excluded, flagged, *_ = await session.scalars(
-        select(Contact).where(Contact.phone.not_in(written)).order_by(Contact.phone)
+        select(Contact).where(Contact.phone.not_in(stored)).order_by(Contact.phone)
     )
 
     session.add(
@@ -257,18 +263,18 @@ async def test_what_changes_in_the_middle_counts_for_the_chunks_to_come(
     )
     session.add(ContactFlag(phone=flagged.phone, flag_type="opted_out", created_at=NOW + SECOND))
     await session.commit()
-    await write_all(new_uow, campaign, 2)
+    await store_all_chunks(new_uow, campaign, 2)
 
-    rows = await found(session, campaign)
+    rows = await read_states(session, campaign)
     assert set(rows) == {number(position) for position in range(6)} - {excluded.phone}
     assert rows.pop(flagged.phone) == ("skipped", "opted_out")
     assert set(rows.values()) == {("pending", None)}
 
 
-async def test_flag_that_ended_before_the_start_stops_no_one_in_any_chunk(
+async def test_every_chunk_compares_the_expiry_of_flags_with_the_start(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    campaign = await to_list(session, 3)
+    campaign = await start_campaign_to_list(session, 3)
     for position, ends_at in ((0, NOW - SECOND), (2, NOW + SECOND)):
         session.add(
             ContactFlag(
@@ -287,36 +293,36 @@ async def test_flag_that_ended_before_the_start_stops_no_one_in_any_chunk(
             ):
                 break
 
-    assert await found(session, campaign) == {
+    assert await read_states(session, campaign) == {
         number(0): ("pending", None),
         number(1): ("pending", None),
         number(2): ("skipped", "do_not_contact"),
     }
 
 
-async def test_page_without_a_recipient_is_not_the_last(
+async def test_page_without_recipients_is_not_the_last_page(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    campaign = await to_list(session, 6)
+    campaign = await start_campaign_to_list(session, 6)
     first = select(Contact.id).order_by(Contact.id).limit(4)
     excluded = [str(contact_id) for contact_id in await session.scalars(first)]
     campaign.audience = {**campaign.audience, "exclude": {"contact_ids": excluded}}
     await session.commit()
 
-    counts = await write_all(new_uow, campaign, 2)
+    counts = await store_all_chunks(new_uow, campaign, 2)
 
     await session.refresh(campaign)
     assert counts == [0, 0, 2, 0]
     assert campaign.recipients_total == 2
 
 
-async def test_number_that_has_moved_to_another_person_meanwhile_is_written_once(
+async def test_number_that_moves_to_another_contact_between_chunks_is_stored_once(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    campaign = await to_list(session, 2)
-    await chunk(new_uow, campaign, 1)
-    (written,) = (await recipients(session, campaign)).values()
-    moved = written.phone
+    campaign = await start_campaign_to_list(session, 2)
+    await store_chunk(new_uow, campaign, 1)
+    (stored,) = (await read_recipients(session, campaign)).values()
+    moved = stored.phone
 
     contacts = {contact.phone: contact for contact in await session.scalars(select(Contact))}
     other = next(contact for phone, contact in contacts.items() if phone != moved)
@@ -324,8 +330,8 @@ async def test_number_that_has_moved_to_another_person_meanwhile_is_written_once
     await session.flush()
     other.phone = moved
     await session.commit()
-    await write_all(new_uow, campaign, 1)
+    await store_all_chunks(new_uow, campaign, 1)
 
     await session.refresh(campaign)
-    assert list(await recipients(session, campaign)) == [moved]
+    assert list(await read_recipients(session, campaign)) == [moved]
     assert campaign.recipients_total == 1

@@ -1,4 +1,4 @@
-"""Who is left out of an audience: other lists, and the recipients of other campaigns."""
+"""Exclusions from an audience: contacts of lists, and recipients of other campaigns."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,11 +27,11 @@ NewUow = Callable[[], UnitOfWork]
 UNKNOWN_ID = UUID("00000000-0000-7000-8000-000000000000")
 
 
-async def people(session: AsyncSession, count: int) -> list[Contact]:
+async def make_contacts(session: AsyncSession, count: int) -> list[Contact]:
     return [await make_contact(session, phone=number(position)) for position in range(count)]
 
 
-async def earlier_campaign(
+async def make_earlier_campaign(
     session: AsyncSession, line: Line, *members: tuple[Contact, str], step: int = 0
 ) -> Campaign:
     campaign = await make_campaign(session, line=line, status="completed")
@@ -53,7 +53,7 @@ async def earlier_campaign(
     return campaign
 
 
-async def draft(
+async def make_draft(
     session: AsyncSession, line: Line, contacts: list[Contact], **exclude: list[Any]
 ) -> Campaign:
     audience = {
@@ -65,8 +65,10 @@ async def draft(
     return campaign
 
 
-async def audience_of(session: AsyncSession, new_uow: NewUow, campaign: Campaign) -> list[str]:
-    """Start the campaign, store its audience, and return the numbers."""
+async def start_and_read_audience(
+    session: AsyncSession, new_uow: NewUow, campaign: Campaign
+) -> list[str]:
+    """Start the campaign, store its audience, and return the numbers of the recipients."""
     async with new_uow() as uow:
         await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
         await store_next_chunk(uow, campaign_id=campaign.id, now=NOW)
@@ -76,67 +78,71 @@ async def audience_of(session: AsyncSession, new_uow: NewUow, campaign: Campaign
     return sorted(rows)
 
 
-async def test_everybody_on_any_of_the_lists_is_left_out(
+async def test_contacts_of_excluded_lists_are_left_out(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    contacts = await people(session, 4)
+    contacts = await make_contacts(session, 4)
     lists = [
         await make_list(session, name=str(position), contacts=[contacts[position]])
         for position in range(2)
     ]
-    campaign = await draft(session, await make_line(session), contacts, list_ids=lists)
+    campaign = await make_draft(session, await make_line(session), contacts, list_ids=lists)
 
-    assert await audience_of(session, new_uow, campaign) == [number(2), number(3)]
+    assert await start_and_read_audience(session, new_uow, campaign) == [number(2), number(3)]
 
 
-async def test_recipients_of_another_campaign_are_left_out(
+async def test_recipients_of_excluded_campaigns_are_left_out(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    contacts = await people(session, 9)
+    contacts = await make_contacts(session, 9)
     line = await make_line(session)
     states = ["pending", "review", "sending", "unknown", "delivered", "failed", "skipped"]
-    first = await earlier_campaign(session, line, *zip(contacts, states, strict=False))
-    second = await earlier_campaign(session, line, (contacts[7], "cancelled"))
-    campaign = await draft(session, line, contacts, campaign_ids=[first, second])
+    first = await make_earlier_campaign(session, line, *zip(contacts, states, strict=False))
+    second = await make_earlier_campaign(session, line, (contacts[7], "cancelled"))
+    campaign = await make_draft(session, line, contacts, campaign_ids=[first, second])
 
-    left = await audience_of(session, new_uow, campaign)
+    included = await start_and_read_audience(session, new_uow, campaign)
 
-    assert left == [number(6), number(7), number(8)]
+    assert included == [number(6), number(7), number(8)]
 
 
 async def test_recipient_of_a_later_step_is_left_out(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    contacts = await people(session, 2)
+    contacts = await make_contacts(session, 2)
     line = await make_line(session)
-    earlier = await earlier_campaign(session, line, (contacts[0], "sent"), step=2)
-    campaign = await draft(session, line, contacts, campaign_ids=[earlier])
+    earlier = await make_earlier_campaign(session, line, (contacts[0], "sent"), step=2)
+    campaign = await make_draft(session, line, contacts, campaign_ids=[earlier])
 
-    assert await audience_of(session, new_uow, campaign) == [number(1)]
+    assert await start_and_read_audience(session, new_uow, campaign) == [number(1)]
 
 
-async def test_recipient_is_known_by_number_and_by_person(
+async def test_recipient_is_excluded_by_number_and_by_contact(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    contacts = await people(session, 3)
+    contacts = await make_contacts(session, 3)
     line = await make_line(session)
-    earlier = await earlier_campaign(session, line, (contacts[0], "sent"), (contacts[1], "sent"))
+    earlier = await make_earlier_campaign(
+        session, line, (contacts[0], "sent"), (contacts[1], "sent")
+    )
     contacts[0].phone = number(50)
     await session.delete(contacts[1])
     await session.flush()
     again = await make_contact(session, phone=number(1))
-    now_known = [contacts[0], again, contacts[2]]
-    campaign = await draft(session, line, now_known, campaign_ids=[earlier])
+    candidates = [contacts[0], again, contacts[2]]
+    campaign = await make_draft(session, line, candidates, campaign_ids=[earlier])
 
-    assert await audience_of(session, new_uow, campaign) == [number(2)]
+    assert await start_and_read_audience(session, new_uow, campaign) == [number(2)]
 
 
-async def test_preview_leaves_them_out_too(session: AsyncSession, new_uow: NewUow) -> None:
-    contacts = await people(session, 3)
+async def test_preview_leaves_out_excluded_contacts(session: AsyncSession, new_uow: NewUow) -> None:
+    contacts = await make_contacts(session, 3)
     line = await make_line(session)
-    earlier = await earlier_campaign(session, line, (contacts[0], "sent"))
+    earlier = await make_earlier_campaign(session, line, (contacts[0], "sent"))
     neighbours = await make_list(session, contacts=[contacts[1]])
-    campaign = await draft(session, line, contacts, campaign_ids=[earlier], list_ids=[neighbours])
+    campaign = await make_draft(
+        session, line, contacts, campaign_ids=[earlier], list_ids=[neighbours]
+    )
 
     async with new_uow() as uow:
         shown = await previews.preview_campaign(
@@ -147,19 +153,21 @@ async def test_preview_leaves_them_out_too(session: AsyncSession, new_uow: NewUo
     assert shown.recipients.total == 1
 
 
-async def test_audience_without_people_is_empty(session: AsyncSession, new_uow: NewUow) -> None:
-    contacts = await people(session, 1)
+async def test_start_is_refused_if_all_contacts_are_excluded(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    contacts = await make_contacts(session, 1)
     line = await make_line(session)
-    earlier = await earlier_campaign(session, line, (contacts[0], "sent"))
-    campaign = await draft(session, line, contacts, campaign_ids=[earlier])
+    earlier = await make_earlier_campaign(session, line, (contacts[0], "sent"))
+    campaign = await make_draft(session, line, contacts, campaign_ids=[earlier])
 
     with pytest.raises(EmptyAudienceError):
         async with new_uow() as uow:
             await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
 
 
-async def test_unknown_ids_are_named(session: AsyncSession, new_uow: NewUow) -> None:
-    (contact,) = await people(session, 1)
+async def test_unknown_exclusion_ids_are_reported(session: AsyncSession, new_uow: NewUow) -> None:
+    (contact,) = await make_contacts(session, 1)
     line = await make_line(session)
     known = await make_campaign(session, line=line, status="draft")
     homeowners = await make_list(session, contacts=[])
@@ -190,11 +198,11 @@ async def test_unknown_ids_are_named(session: AsyncSession, new_uow: NewUow) -> 
 
 
 @pytest.mark.parametrize("kind", ["list_ids", "campaign_ids"])
-async def test_exclusion_that_is_gone_stops_the_start(
+async def test_start_is_refused_if_an_exclusion_no_longer_exists(
     session: AsyncSession, new_uow: NewUow, kind: str
 ) -> None:
-    contacts = await people(session, 1)
-    campaign = await draft(session, await make_line(session), contacts)
+    contacts = await make_contacts(session, 1)
+    campaign = await make_draft(session, await make_line(session), contacts)
     campaign.audience = campaign.audience | {"exclude": {kind: [str(UNKNOWN_ID)]}}
     await session.commit()
 

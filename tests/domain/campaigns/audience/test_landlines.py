@@ -8,7 +8,13 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.domain.campaigns.audiences import NewUow, people, recipients, scheduled, written
+from tests.domain.campaigns.audiences import (
+    NewUow,
+    make_contacts,
+    make_scheduled_campaign,
+    read_recipients,
+    store_audience,
+)
 from tests.factories import make_campaign, make_line, make_list, number
 from tests.fakes import RecordingQueue
 
@@ -22,8 +28,8 @@ from crm_api.platform.database import UnitOfWork
 LANDLINE = ("skipped", "landline")
 
 
-def looked_up(position: int, line_type: str) -> PhoneLookup:
-    """A look-up of last year, due for renewal."""
+def make_lookup(position: int, line_type: str) -> PhoneLookup:
+    """Return a look-up of last year, which is due for renewal."""
     return PhoneLookup(
         phone=number(position),
         line_type=line_type,
@@ -33,23 +39,23 @@ def looked_up(position: int, line_type: str) -> PhoneLookup:
     )
 
 
-async def scene(session: AsyncSession, **values: Any) -> Campaign:
-    """Five people: a landline, a mobile, VoIP, one unknown, one not looked up."""
-    contacts = await people(session, 5)
+async def schedule_to_mixed_line_types(session: AsyncSession, **values: Any) -> Campaign:
+    """Schedule a campaign to a landline, a mobile, VoIP, an unknown type, and no look-up."""
+    contacts = await make_contacts(session, 5)
     for position, line_type in enumerate(("landline", "mobile", "voip", "unknown")):
-        session.add(looked_up(position, line_type))
-    return await scheduled(session, contacts, **values)
+        session.add(make_lookup(position, line_type))
+    return await make_scheduled_campaign(session, contacts, **values)
 
 
 @pytest.mark.parametrize(("rule", "first"), [(True, LANDLINE), (False, ("pending", None))])
-async def test_landlines_are_skipped_where_the_campaign_says_so(
+async def test_landlines_are_skipped_if_the_campaign_skips_them(
     session: AsyncSession, new_uow: NewUow, *, rule: bool, first: tuple[str, str | None]
 ) -> None:
-    campaign = await scene(session, skip_landlines=rule)
+    campaign = await schedule_to_mixed_line_types(session, skip_landlines=rule)
 
-    assert await written(new_uow, campaign) == 5
+    assert await store_audience(new_uow, campaign) == 5
 
-    rows = await recipients(session, campaign)
+    rows = await read_recipients(session, campaign)
     assert (rows[number(0)].status, rows[number(0)].skip_reason) == first
     assert {rows[number(position)].status for position in range(1, 5)} == {"pending"}
 
@@ -59,28 +65,28 @@ async def test_landlines_are_skipped_where_the_campaign_says_so(
     [
         ("opted_out", ("skipped", "opted_out")),
         ("do_not_contact", ("skipped", "do_not_contact")),
-        # After a release of the hold a message would be sent, but a landline never receives one.
+        # A release of the hold would allow a message, but a landline never receives one.
         ("opt_out_hold", LANDLINE),
     ],
 )
-async def test_landline_among_other_reasons(
+async def test_opt_out_and_do_not_contact_have_priority_over_landline(
     session: AsyncSession, new_uow: NewUow, flag: str, found: tuple[str, str]
 ) -> None:
-    campaign = await scene(session, skip_landlines=True)
+    campaign = await schedule_to_mixed_line_types(session, skip_landlines=True)
     session.add(ContactFlag(phone=number(0), flag_type=flag, created_at=NOW))
     await session.commit()
 
-    await written(new_uow, campaign)
+    await store_audience(new_uow, campaign)
 
-    row = (await recipients(session, campaign))[number(0)]
+    row = (await read_recipients(session, campaign))[number(0)]
     assert (row.status, row.skip_reason) == found
 
 
-async def test_start_to_landlines_alone_is_refused(
+async def test_start_is_refused_if_all_recipients_are_landlines(
     session: AsyncSession, new_uow: Callable[[], UnitOfWork]
 ) -> None:
-    homeowners = await make_list(session, contacts=await people(session, 1))
-    session.add(looked_up(0, "landline"))
+    homeowners = await make_list(session, contacts=await make_contacts(session, 1))
+    session.add(make_lookup(0, "landline"))
     campaign = await make_campaign(
         session,
         line=await make_line(session),
@@ -95,18 +101,18 @@ async def test_start_to_landlines_alone_is_refused(
             await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
 
 
-async def test_preview_and_explanation_know_the_rule(
+async def test_preview_and_explanation_apply_skip_landlines(
     session: AsyncSession,
     new_uow: NewUow,
     client: httpx.AsyncClient,
     queue: RecordingQueue,
 ) -> None:
-    campaign = await scene(session, skip_landlines=True)
+    campaign = await schedule_to_mixed_line_types(session, skip_landlines=True)
 
     shown = (await client.get(f"/v1/campaigns/{campaign.id}")).json()
     preview = (await client.post(f"/v1/campaigns/{campaign.id}/preview", json={})).json()
-    await written(new_uow, campaign)
-    row = (await recipients(session, campaign))[number(0)]
+    await store_audience(new_uow, campaign)
+    row = (await read_recipients(session, campaign))[number(0)]
     explained = await client.get(f"/v1/campaigns/{campaign.id}/recipients/{row.contact_id}/explain")
 
     assert shown["rules"]["skip_landlines"] is True

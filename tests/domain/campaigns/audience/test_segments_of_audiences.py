@@ -1,4 +1,4 @@
-"""A segment as an audience, or excluded from one: evaluated at the start, then frozen."""
+"""A segment as an audience, or excluded from an audience: evaluated at the start, then frozen."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.conftest import NOW
-from tests.domain.campaigns.audiences import recipients
+from tests.domain.campaigns.audiences import read_recipients
 from tests.domain.messaging.sends.ledger import BUSINESS
 from tests.factories import make_campaign, make_contact, make_line, make_list, number
 from tests.locks import blocked
@@ -32,21 +32,25 @@ HOT = {"field": "tags", "op": "contains", "value": "hot"}
 UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
 
 
-async def people(session: AsyncSession, *tags: list[str]) -> None:
-    """The n-th person has the n-th tags."""
-    for place, own in enumerate(tags):
-        await make_contact(session, phone=number(place), tags=own)
+async def make_contacts_with_tags(session: AsyncSession, *tags: list[str]) -> None:
+    """Make contacts; the n-th contact has the n-th tags."""
+    for position, contact_tags in enumerate(tags):
+        await make_contact(session, phone=number(position), tags=contact_tags)
 
 
-async def segment(session: AsyncSession, filter_: dict[str, Any], name: str = "VIP") -> Segment:
+async def make_segment(
+    session: AsyncSession, filter_: dict[str, Any], name: str = "VIP"
+) -> Segment:
     made = Segment(name=name, filter=filter_, created_at=NOW, updated_at=NOW)
     session.add(made)
     await session.flush()
     return made
 
 
-async def to(session: AsyncSession, audience: dict[str, Any], **values: Any) -> Campaign:
-    """Store a draft to this audience; ``values`` may set another status."""
+async def make_campaign_to(
+    session: AsyncSession, audience: dict[str, Any], **values: Any
+) -> Campaign:
+    """Store a draft with this audience; ``values`` may set another status."""
     campaign = await make_campaign(
         session,
         line=await make_line(session),
@@ -57,100 +61,102 @@ async def to(session: AsyncSession, audience: dict[str, Any], **values: Any) -> 
     return campaign
 
 
-async def written(
+async def store_and_read_positions(
     session: AsyncSession, new_uow: NewUow, campaign: Campaign, *, limit: int = 100
 ) -> list[int]:
-    """Store the audience in chunks; return the positions of the numbers."""
+    """Store the audience in chunks; return the positions of the stored numbers."""
     async with new_uow() as uow:
         while await store_next_chunk(uow, campaign_id=campaign.id, limit=limit, now=NOW):
             pass
-    rows = await recipients(session, campaign)
+    rows = await read_recipients(session, campaign)
     return sorted(int(phone[-4:]) for phone in rows)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 100])
-async def test_people_of_the_segment_are_the_recipients(
+async def test_contacts_of_the_segment_become_recipients(
     session: AsyncSession, new_uow: NewUow, limit: int
 ) -> None:
-    await people(session, ["vip"], [], ["vip", "hot"], [], [], ["vip"])
-    vip = await segment(session, VIP)
-    campaign = await to(session, {"segment_id": str(vip.id)})
+    await make_contacts_with_tags(session, ["vip"], [], ["vip", "hot"], [], [], ["vip"])
+    vip = await make_segment(session, VIP)
+    campaign = await make_campaign_to(session, {"segment_id": str(vip.id)})
 
     async with new_uow() as uow:
         await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
 
-    assert await written(session, new_uow, campaign, limit=limit) == [0, 2, 5]
+    assert await store_and_read_positions(session, new_uow, campaign, limit=limit) == [0, 2, 5]
     await session.refresh(campaign)
     assert campaign.recipients_total == 3
 
 
 @pytest.mark.parametrize("limit", [1, 100])
-async def test_people_of_excluded_segments_are_left_out(
+async def test_contacts_of_excluded_segments_are_left_out(
     session: AsyncSession, new_uow: NewUow, limit: int
 ) -> None:
-    await people(session, ["vip"], [], ["vip", "hot"], ["hot"], ["cold"], ["vip"])
-    vip, hot = await segment(session, VIP), await segment(session, HOT, "Hot")
-    cold = await segment(session, HOT | {"value": "cold"}, "Cold")
+    await make_contacts_with_tags(session, ["vip"], [], ["vip", "hot"], ["hot"], ["cold"], ["vip"])
+    vip, hot = await make_segment(session, VIP), await make_segment(session, HOT, "Hot")
+    cold = await make_segment(session, HOT | {"value": "cold"}, "Cold")
     await session.commit()
     excluded = {"segment_ids": [str(hot.id), str(cold.id)]}
-    by_segment = await to(
+    by_segment = await make_campaign_to(
         session, {"segment_id": str(vip.id), "exclude": excluded}, status="scheduled"
     )
 
-    assert await written(session, new_uow, by_segment, limit=limit) == [0, 5]
+    assert await store_and_read_positions(session, new_uow, by_segment, limit=limit) == [0, 5]
 
 
-async def test_exclusion_does_not_swallow_those_of_whom_nothing_is_known(
+async def test_contact_without_the_value_is_not_excluded(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     contacts = [
-        await make_contact(session, phone=number(place), state=state)
-        for place, state in enumerate(["MA", None, "FL"])
+        await make_contact(session, phone=number(position), state=state)
+        for position, state in enumerate(["MA", None, "FL"])
     ]
     homeowners = await make_list(session, contacts=contacts)
     rule = {"field": "state", "op": "eq", "value": "ma"}
-    massachusetts = await segment(session, rule)
+    massachusetts = await make_segment(session, rule)
     audience = {
         "list_id": str(homeowners.id),
         "exclude": {"segment_ids": [str(massachusetts.id)]},
     }
-    campaign = await to(session, audience, status="scheduled")
+    campaign = await make_campaign_to(session, audience, status="scheduled")
 
-    assert await written(session, new_uow, campaign) == [1, 2]
+    assert await store_and_read_positions(session, new_uow, campaign) == [1, 2]
 
 
-async def test_recipients_stay_who_they_were_at_the_start(
+async def test_stored_recipients_do_not_change_with_the_segment(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    await people(session, ["vip"], [])
-    vip = await segment(session, VIP)
-    campaign = await to(session, {"segment_id": str(vip.id)}, status="scheduled")
-    await written(session, new_uow, campaign)
+    await make_contacts_with_tags(session, ["vip"], [])
+    vip = await make_segment(session, VIP)
+    campaign = await make_campaign_to(session, {"segment_id": str(vip.id)}, status="scheduled")
+    await store_and_read_positions(session, new_uow, campaign)
 
     async with new_uow() as uow:
         await segments.update_segment(uow, SegmentUpdate(filter=HOT), segment_id=vip.id, now=NOW)
 
-    assert await written(session, new_uow, campaign) == [0]
+    assert await store_and_read_positions(session, new_uow, campaign) == [0]
 
 
-async def test_distances_are_counted_from_the_start(session: AsyncSession, new_uow: NewUow) -> None:
-    for place, hours in enumerate([23, 25]):
-        await make_contact(session, phone=number(place), now=NOW - timedelta(hours=hours))
+async def test_relative_times_count_from_the_start(session: AsyncSession, new_uow: NewUow) -> None:
+    for position, hours in enumerate([23, 25]):
+        await make_contact(session, phone=number(position), now=NOW - timedelta(hours=hours))
     rule = {"field": "created_at", "op": "within_last", "value": {"days": 1}}
-    new = await segment(session, rule)
+    recent = await make_segment(session, rule)
     began = NOW - timedelta(hours=2)
-    campaign = await to(session, {"segment_id": str(new.id)}, status="scheduled", started_at=began)
+    campaign = await make_campaign_to(
+        session, {"segment_id": str(recent.id)}, status="scheduled", started_at=began
+    )
 
-    assert await written(session, new_uow, campaign) == [0, 1]
+    assert await store_and_read_positions(session, new_uow, campaign) == [0, 1]
 
 
-async def test_preview_counts_the_people_of_the_segment(
+async def test_preview_counts_the_contacts_of_the_segment(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    await people(session, ["vip"], [], ["vip", "hot"])
-    vip, hot = await segment(session, VIP), await segment(session, HOT, "Hot")
+    await make_contacts_with_tags(session, ["vip"], [], ["vip", "hot"])
+    vip, hot = await make_segment(session, VIP), await make_segment(session, HOT, "Hot")
     audience = {"segment_id": str(vip.id), "exclude": {"segment_ids": [str(hot.id)]}}
-    campaign = await to(session, audience)
+    campaign = await make_campaign_to(session, audience)
 
     async with new_uow() as uow:
         found = await previews.preview_campaign(
@@ -161,23 +167,26 @@ async def test_preview_counts_the_people_of_the_segment(
 
 
 async def test_start_without_recipients_is_refused(session: AsyncSession, new_uow: NewUow) -> None:
-    await people(session, [])
-    vip = await segment(session, VIP)
-    campaign = await to(session, {"segment_id": str(vip.id)})
+    await make_contacts_with_tags(session, [])
+    vip = await make_segment(session, VIP)
+    campaign = await make_campaign_to(session, {"segment_id": str(vip.id)})
 
     async with new_uow() as uow:
         with pytest.raises(EmptyAudienceError):
             await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
 
 
-async def test_start_is_refused_when_a_list_of_the_rules_is_gone(
+async def test_start_is_refused_if_a_segment_names_an_unknown_list(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    await people(session, ["vip"])
-    lost = {"field": "lists", "op": "contains", "value": UNKNOWN_ID}
-    vip, left_out = await segment(session, VIP), await segment(session, lost, "Customers")
-    audience = {"segment_id": str(vip.id), "exclude": {"segment_ids": [str(left_out.id)]}}
-    campaign = await to(session, audience)
+    await make_contacts_with_tags(session, ["vip"])
+    unknown_list = {"field": "lists", "op": "contains", "value": UNKNOWN_ID}
+    vip, broken = (
+        await make_segment(session, VIP),
+        await make_segment(session, unknown_list, "Customers"),
+    )
+    audience = {"segment_id": str(vip.id), "exclude": {"segment_ids": [str(broken.id)]}}
+    campaign = await make_campaign_to(session, audience)
 
     async with new_uow() as uow:
         with pytest.raises(InvalidCampaignError) as refused:
@@ -193,13 +202,15 @@ async def test_start_is_refused_when_a_list_of_the_rules_is_gone(
     ("status", "is_refused"),
     [("draft", True), ("scheduled", True), ("completed", False), ("cancelled", False)],
 )
-async def test_segment_of_a_campaign_that_has_yet_to_begin_cannot_be_removed(
+async def test_segment_of_a_draft_or_scheduled_campaign_cannot_be_deleted(
     client: httpx.AsyncClient, session: AsyncSession, role: str, status: str, *, is_refused: bool
 ) -> None:
-    vip = await segment(session, VIP)
+    vip = await make_segment(session, VIP)
     named = {"segment_id": str(vip.id)}
     excluded = {"contact_ids": [], "exclude": {"segment_ids": [UNKNOWN_ID, str(vip.id)]}}
-    campaign = await to(session, named if role == "named" else excluded, status=status)
+    campaign = await make_campaign_to(
+        session, named if role == "named" else excluded, status=status
+    )
 
     response = await client.delete(f"/v1/segments/{vip.id}")
 
@@ -221,7 +232,7 @@ async def test_segment_of_a_campaign_that_has_yet_to_begin_cannot_be_removed(
         ("cancelled", None, False),
     ],
 )
-async def test_rules_do_not_change_while_recipients_are_written_down_by_them(
+async def test_filter_cannot_change_while_recipients_are_stored(
     client: httpx.AsyncClient,
     session: AsyncSession,
     status: str,
@@ -229,8 +240,10 @@ async def test_rules_do_not_change_while_recipients_are_written_down_by_them(
     *,
     is_refused: bool,
 ) -> None:
-    vip = await segment(session, VIP)
-    await to(session, {"segment_id": str(vip.id)}, status=status, recipients_total=total)
+    vip = await make_segment(session, VIP)
+    await make_campaign_to(
+        session, {"segment_id": str(vip.id)}, status=status, recipients_total=total
+    )
     path = f"/v1/segments/{vip.id}"
 
     changed = await client.patch(path, json={"filter": HOT})
@@ -240,12 +253,12 @@ async def test_rules_do_not_change_while_recipients_are_written_down_by_them(
     assert renamed.status_code == 200
 
 
-async def test_removal_waits_for_the_start_that_names_it(
+async def test_deletion_waits_for_a_start_that_uses_the_segment(
     committed_db: AsyncEngine, committed_uow: NewUow
 ) -> None:
     async with committed_uow() as uow:
-        await people(uow.session, ["vip"])
-        vip = await segment(uow.session, VIP)
+        await make_contacts_with_tags(uow.session, ["vip"])
+        vip = await make_segment(uow.session, VIP)
         campaign = await make_campaign(
             uow.session,
             line=await make_line(uow.session),
@@ -253,13 +266,13 @@ async def test_removal_waits_for_the_start_that_names_it(
             status="draft",
         )
 
-    async def remove(segment_id: UUID) -> None:
+    async def delete(segment_id: UUID) -> None:
         async with committed_uow() as uow:
             await segments.delete_segment(uow, segment_id=segment_id)
 
     async with committed_uow() as uow:
         await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
-        removal = await blocked(committed_db, remove(vip.id))
+        deletion = await blocked(committed_db, delete(vip.id))
 
     with pytest.raises(SegmentInUseError):
-        await removal
+        await deletion

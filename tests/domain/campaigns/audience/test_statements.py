@@ -1,4 +1,4 @@
-"""The statement that stores a chunk has only what its audience needs."""
+"""The statement that stores a chunk has only the clauses that its audience needs."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def test_audience_without_exclusions_reads_no_exclusions() -> None:
 
 
 @pytest.mark.parametrize("name", EXCLUSIONS)
-def test_each_exclusion_is_read_where_it_is_wanted(name: str) -> None:
+def test_exclusion_is_read_only_if_the_audience_has_it(name: str) -> None:
     statement = insert_chunk_statement(AudienceConditions(exclusions=(name,))).text
 
     assert [other for other in EXCLUSIONS if other in statement] == [name]

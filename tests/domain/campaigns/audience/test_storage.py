@@ -8,7 +8,13 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.domain.campaigns.audiences import NewUow, people, recipients, scheduled, written
+from tests.domain.campaigns.audiences import (
+    NewUow,
+    make_contacts,
+    make_scheduled_campaign,
+    read_recipients,
+    store_audience,
+)
 from tests.factories import make_campaign, make_line, make_list, number
 
 from crm_api.domain.campaigns.audience.storage import (
@@ -25,15 +31,15 @@ from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.people.models.contacts import Contact
 
 
-async def test_audience_is_written_down_once(session: AsyncSession, new_uow: NewUow) -> None:
-    contacts = await people(session, 2)
+async def test_audience_is_stored_once(session: AsyncSession, new_uow: NewUow) -> None:
+    contacts = await make_contacts(session, 2)
     contacts[1].zone_key = "TX/America/Chicago"
-    campaign = await scheduled(session, contacts)
+    campaign = await make_scheduled_campaign(session, contacts)
 
-    first, second = await written(new_uow, campaign), await written(new_uow, campaign)
+    first, second = await store_audience(new_uow, campaign), await store_audience(new_uow, campaign)
 
     await session.refresh(campaign)
-    rows = await recipients(session, campaign)
+    rows = await read_recipients(session, campaign)
     assert (first, second) == (2, 0)
     assert campaign.status == "scheduled"
     assert campaign.recipients_total == 2
@@ -43,15 +49,15 @@ async def test_audience_is_written_down_once(session: AsyncSession, new_uow: New
     assert rows[number(1)].id.version == 7
 
 
-async def test_two_workers_write_one_audience(committed_uow: NewUow) -> None:
+async def test_concurrent_workers_store_an_audience_once(committed_uow: NewUow) -> None:
     async with committed_uow() as uow:
-        campaign = await scheduled(uow.session, await people(uow.session, 20))
+        campaign = await make_scheduled_campaign(uow.session, await make_contacts(uow.session, 20))
 
-    totals = await asyncio.gather(*(written(committed_uow, campaign) for _ in range(3)))
+    totals = await asyncio.gather(*(store_audience(committed_uow, campaign) for _ in range(3)))
 
     assert sorted(totals) == [0, 0, 20]
     async with committed_uow() as uow:
-        assert len(await recipients(uow.session, campaign)) == 20
+        assert len(await read_recipients(uow.session, campaign)) == 20
 
 
 @pytest.mark.parametrize(
@@ -64,36 +70,38 @@ async def test_two_workers_write_one_audience(committed_uow: NewUow) -> None:
         ("recently_texted", "pending", None),
     ],
 )
-async def test_flagged_number_is_kept_with_its_reason(
+async def test_flagged_number_is_stored_with_its_reason(
     session: AsyncSession, new_uow: NewUow, kind: str, status: str, reason: str | None
 ) -> None:
-    contacts = await people(session, 2)
+    contacts = await make_contacts(session, 2)
     session.add(ContactFlag(phone=number(0), flag_type=kind, created_at=NOW))
-    campaign = await scheduled(session, contacts)
+    campaign = await make_scheduled_campaign(session, contacts)
 
-    total = await written(new_uow, campaign)
+    total = await store_audience(new_uow, campaign)
 
-    rows = await recipients(session, campaign)
+    rows = await read_recipients(session, campaign)
     assert total == 2
     assert (rows[number(0)].status, rows[number(0)].skip_reason) == (status, reason)
     assert rows[number(1)].status == "pending"
 
 
-async def test_opt_out_wins_over_other_flags(session: AsyncSession, new_uow: NewUow) -> None:
-    contacts = await people(session, 1)
+async def test_opt_out_has_priority_over_other_flags(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    contacts = await make_contacts(session, 1)
     for kind in ("opt_out_hold", "do_not_contact", "opted_out"):
         session.add(ContactFlag(phone=number(0), flag_type=kind, created_at=NOW))
-    campaign = await scheduled(session, contacts)
+    campaign = await make_scheduled_campaign(session, contacts)
 
-    await written(new_uow, campaign)
+    await store_audience(new_uow, campaign)
 
-    assert (await recipients(session, campaign))[number(0)].skip_reason == "opted_out"
+    assert (await read_recipients(session, campaign))[number(0)].skip_reason == "opted_out"
 
 
 async def test_deleted_and_excluded_contacts_get_no_row(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    contacts = await people(session, 5)
+    contacts = await make_contacts(session, 5)
     contacts[1].deleted_at = NOW
     homeowners = await make_list(session, contacts=contacts)
     neighbours = await make_list(session, name="Neighbours", contacts=[contacts[2]])
@@ -101,19 +109,19 @@ async def test_deleted_and_excluded_contacts_get_no_row(
         "list_id": str(homeowners.id),
         "exclude": {"list_id": str(neighbours.id), "contact_ids": [str(contacts[3].id)]},
     }
-    campaign = await scheduled(session, contacts, audience=audience)
+    campaign = await make_scheduled_campaign(session, contacts, audience=audience)
 
-    await written(new_uow, campaign)
+    await store_audience(new_uow, campaign)
 
-    assert sorted(await recipients(session, campaign)) == [number(0), number(4)]
+    assert sorted(await read_recipients(session, campaign)) == [number(0), number(4)]
 
 
-async def test_same_contact_twice_is_one_recipient(session: AsyncSession, new_uow: NewUow) -> None:
-    (contact,) = await people(session, 1)
+async def test_contact_named_twice_is_one_recipient(session: AsyncSession, new_uow: NewUow) -> None:
+    (contact,) = await make_contacts(session, 1)
     audience = {"contact_ids": [str(contact.id), str(contact.id)]}
-    campaign = await scheduled(session, [], audience=audience)
+    campaign = await make_scheduled_campaign(session, [], audience=audience)
 
-    assert await written(new_uow, campaign) == 1
+    assert await store_audience(new_uow, campaign) == 1
 
 
 @pytest.mark.parametrize(
@@ -124,26 +132,26 @@ async def test_same_contact_twice_is_one_recipient(session: AsyncSession, new_uo
         ("review", "review", None),
     ],
 )
-async def test_people_texted_before_follow_the_rule(
+async def test_previously_contacted_rule_decides_the_status(
     session: AsyncSession, new_uow: NewUow, rule: str, status: str, reason: str | None
 ) -> None:
     line = await make_line(session)
-    contacts = await people(session, 5)
+    contacts = await make_contacts(session, 5)
     earlier = await make_campaign(session, line=line, status="completed")
-    session.add_all(_earlier_texts(earlier, contacts))
+    session.add_all(_make_earlier_messages(earlier, contacts))
     session.add(ContactFlag(phone=number(3), flag_type="recently_texted", created_at=NOW))
-    campaign = await scheduled(session, contacts, line, previously_contacted=rule)
+    campaign = await make_scheduled_campaign(session, contacts, line, previously_contacted=rule)
 
-    await written(new_uow, campaign)
+    await store_audience(new_uow, campaign)
 
-    rows = await recipients(session, campaign)
-    texted = [(rows[number(n)].status, rows[number(n)].skip_reason) for n in (0, 2, 3)]
-    assert texted == [(status, reason)] * 3
+    rows = await read_recipients(session, campaign)
+    states_of_contacted = [(rows[number(n)].status, rows[number(n)].skip_reason) for n in (0, 2, 3)]
+    assert states_of_contacted == [(status, reason)] * 3
     assert [rows[number(n)].status for n in (1, 4)] == ["pending", "pending"]
 
 
-def _earlier_texts(earlier: Campaign, contacts: list[Contact]) -> list[Any]:
-    """The first got a message, the second did not, the third got one from a person."""
+def _make_earlier_messages(earlier: Campaign, contacts: list[Contact]) -> list[Any]:
+    """The first contact got a message, the second got none, the third got one from a user."""
     common = {"campaign_id": earlier.id, "zone_key": "x", "due_at": NOW}
     stamps = {"created_at": NOW, "updated_at": NOW}
     first, second, third = contacts[:3]
@@ -167,20 +175,20 @@ def _earlier_texts(earlier: Campaign, contacts: list[Contact]) -> list[Any]:
     ]
 
 
-async def test_variants_follow_their_weights_and_stay(
+async def test_weights_split_recipients_differently_in_each_campaign(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    contacts = await people(session, 400)
-    campaign = await scheduled(session, contacts, bodies=("A", "B", "C", "D"))
+    contacts = await make_contacts(session, 400)
+    campaign = await make_scheduled_campaign(session, contacts, bodies=("A", "B", "C", "D"))
     line = await session.get_one(Line, campaign.line_id)
-    twin = await scheduled(session, contacts, line, bodies=("A", "B"))
+    twin = await make_scheduled_campaign(session, contacts, line, bodies=("A", "B"))
 
-    await written(new_uow, campaign)
-    await written(new_uow, twin)
+    await store_audience(new_uow, campaign)
+    await store_audience(new_uow, twin)
 
-    rows = await recipients(session, campaign)
+    rows = await read_recipients(session, campaign)
     counts = Counter(row.variant for row in rows.values())
-    other = await recipients(session, twin)
+    other = await read_recipients(session, twin)
     assert sorted(counts) == [0, 1, 2, 3]
     assert all(70 <= count <= 130 for count in counts.values())
     assert {row.variant for row in other.values()} == {0, 1}
@@ -188,19 +196,21 @@ async def test_variants_follow_their_weights_and_stay(
     assert len({(rows[phone].variant, other[phone].variant) for phone in rows}) == 8
 
 
-async def test_variant_without_weight_gets_no_one(session: AsyncSession, new_uow: NewUow) -> None:
-    contacts = await people(session, 50)
-    campaign = await scheduled(session, contacts, bodies=("A", "B"))
-    variants = await variants_of(session, campaign)
+async def test_variant_without_weight_gets_no_recipients(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    contacts = await make_contacts(session, 50)
+    campaign = await make_scheduled_campaign(session, contacts, bodies=("A", "B"))
+    variants = await read_variants(session, campaign)
     variants[0].weight, variants[1].weight = 0, 100
     await session.commit()
 
-    await written(new_uow, campaign)
+    await store_audience(new_uow, campaign)
 
-    assert {row.variant for row in (await recipients(session, campaign)).values()} == {1}
+    assert {row.variant for row in (await read_recipients(session, campaign)).values()} == {1}
 
 
-async def variants_of(session: AsyncSession, campaign: Campaign) -> list[CampaignVariant]:
+async def read_variants(session: AsyncSession, campaign: Campaign) -> list[CampaignVariant]:
     statement = (
         select(CampaignVariant)
         .where(CampaignVariant.campaign_id == campaign.id)
@@ -209,8 +219,10 @@ async def variants_of(session: AsyncSession, campaign: Campaign) -> list[Campaig
     return list(await session.scalars(statement))
 
 
-async def test_what_waits_to_be_written_is_listed(session: AsyncSession, new_uow: NewUow) -> None:
-    waiting = await scheduled(session, await people(session, 1))
+async def test_campaign_with_an_unstored_audience_is_listed(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    waiting = await make_scheduled_campaign(session, await make_contacts(session, 1))
     line = await session.get_one(Line, waiting.line_id)
     await make_campaign(session, line=line, status="draft")
     await make_campaign(session, line=line, status="scheduled", recipients_total=0)
@@ -227,19 +239,19 @@ async def test_statistics_can_be_refreshed(new_uow: NewUow) -> None:
         await refresh_statistics(uow)
 
 
-async def test_audience_that_one_worker_writes_is_left_by_the_other(
+async def test_audience_that_one_worker_stores_is_left_to_that_worker(
     committed_uow: NewUow,
 ) -> None:
     async with committed_uow() as uow:
-        campaign = await scheduled(uow.session, await people(uow.session, 20))
+        campaign = await make_scheduled_campaign(uow.session, await make_contacts(uow.session, 20))
 
     async with committed_uow() as uow:
-        mine = await store_next_chunk(uow, campaign_id=campaign.id, now=NOW)
+        first = await store_next_chunk(uow, campaign_id=campaign.id, now=NOW)
         async with asyncio.timeout(10):
-            other = await written(committed_uow, campaign)
+            other = await store_audience(committed_uow, campaign)
 
     async with committed_uow() as uow:
         detail = await read_campaign(uow, campaign_id=campaign.id)
-    assert (mine, other) == (StoredChunk(people=20, is_whole=True), 0)
+    assert (first, other) == (StoredChunk(people=20, is_whole=True), 0)
     assert detail.campaign.recipients_total == 20
     assert detail.campaign.zone_keys

@@ -1,4 +1,4 @@
-"""Copies of campaigns, and test messages."""
+"""Copies of campaigns."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -20,7 +20,7 @@ NewUow = Callable[[], UnitOfWork]
 HOUR = timedelta(hours=1)
 
 
-async def cloned(new_uow: NewUow, campaign: Campaign, **values: Any) -> CampaignDetail:
+async def clone(new_uow: NewUow, campaign: Campaign, **values: Any) -> CampaignDetail:
     async with new_uow() as uow:
         return await drafts.clone_campaign(
             uow, campaign_id=campaign.id, now=NOW, **{"name": None, **values}
@@ -44,7 +44,7 @@ async def test_copy_of_a_running_campaign_is_a_new_draft(
     )
     await session.commit()
 
-    copy = await cloned(new_uow, campaign)
+    copy = await clone(new_uow, campaign)
 
     assert copy.campaign.id != campaign.id
     assert copy.campaign.status == "draft"
@@ -70,33 +70,33 @@ async def test_copy_of_a_running_campaign_is_a_new_draft(
         (None, NOW, (None, None)),
     ],
 )
-async def test_dates_that_have_passed_are_left_out(
+async def test_copy_leaves_out_dates_that_have_passed(
     session: AsyncSession, new_uow: NewUow, start_at: Any, end_at: Any, kept: Any
 ) -> None:
     line = await make_line(session)
     campaign = await make_campaign(session, line=line, start_at=start_at, end_at=end_at)
     await session.commit()
 
-    copy = await cloned(new_uow, campaign)
+    copy = await clone(new_uow, campaign)
 
     assert (copy.campaign.start_at, copy.campaign.end_at) == kept
 
 
-async def test_name_of_a_copy_stays_within_its_length(
+async def test_name_of_a_copy_keeps_the_length_limit(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     line = await make_line(session)
     campaign = await make_campaign(session, line=line, name="x" * 200)
     await session.commit()
 
-    copy = await cloned(new_uow, campaign)
-    named = await cloned(new_uow, campaign, name="Winter")
+    copy = await clone(new_uow, campaign)
+    named = await clone(new_uow, campaign, name="Winter")
 
     assert copy.campaign.name == "x" * 193 + " (copy)"
     assert named.campaign.name == "Winter"
 
 
-async def test_unknown_campaign_has_no_copy(new_uow: NewUow) -> None:
+async def test_unknown_campaign_cannot_be_cloned(new_uow: NewUow) -> None:
     with pytest.raises(CampaignNotFoundError):
         async with new_uow() as uow:
             await drafts.clone_campaign(uow, campaign_id=new_id(), name=None, now=NOW)

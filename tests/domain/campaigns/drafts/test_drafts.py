@@ -1,4 +1,4 @@
-"""Create, change and remove drafts."""
+"""Create, change, delete and list drafts."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -26,7 +26,7 @@ NewUow = Callable[[], UnitOfWork]
 UNKNOWN_ID = UUID("00000000-0000-7000-8000-000000000000")
 
 
-def request(line_id: UUID, list_id: UUID, /, **changes: Any) -> CampaignCreate:
+def make_request(line_id: UUID, list_id: UUID, /, **changes: Any) -> CampaignCreate:
     return CampaignCreate.model_validate(
         {
             "name": "Autumn check",
@@ -38,27 +38,27 @@ def request(line_id: UUID, list_id: UUID, /, **changes: Any) -> CampaignCreate:
     )
 
 
-async def created(session: AsyncSession, new_uow: NewUow, **changes: Any) -> CampaignDetail:
+async def create_draft(session: AsyncSession, new_uow: NewUow, **changes: Any) -> CampaignDetail:
     line = await make_line(session)
     contact = await make_contact(session)
     homeowners = await make_list(session, contacts=[contact])
     await session.commit()
     async with new_uow() as uow:
         return await drafts.create_campaign(
-            uow, request(line.id, homeowners.id, **changes), now=NOW
+            uow, make_request(line.id, homeowners.id, **changes), now=NOW
         )
 
 
-async def faults_of(
+async def list_faults(
     session: AsyncSession, new_uow: NewUow, **changes: Any
 ) -> list[tuple[str, str]]:
     with pytest.raises(InvalidCampaignError) as caught:
-        await created(session, new_uow, **changes)
+        await create_draft(session, new_uow, **changes)
     return [(fault.pointer, fault.code) for fault in caught.value.errors]
 
 
 async def test_draft_keeps_its_content(session: AsyncSession, new_uow: NewUow) -> None:
-    detail = await created(session, new_uow, pacing={"mode": "even", "daily_limit": 40})
+    detail = await create_draft(session, new_uow, pacing={"mode": "even", "daily_limit": 40})
 
     assert detail.campaign.status == "draft"
     assert detail.campaign.daily_limit == 40
@@ -132,10 +132,10 @@ async def test_draft_keeps_its_content(session: AsyncSession, new_uow: NewUow) -
         ),
     ],
 )
-async def test_fault_is_named_by_its_pointer(
+async def test_fault_is_reported_with_its_pointer(
     session: AsyncSession, new_uow: NewUow, changes: dict[str, Any], fault: tuple[str, str]
 ) -> None:
-    assert await faults_of(session, new_uow, **changes) == [fault]
+    assert await list_faults(session, new_uow, **changes) == [fault]
 
 
 @pytest.mark.parametrize(
@@ -148,23 +148,23 @@ async def test_fault_is_named_by_its_pointer(
 async def test_date_that_has_passed_is_refused(
     session: AsyncSession, new_uow: NewUow, schedule: dict[str, Any], fault: tuple[str, str]
 ) -> None:
-    assert await faults_of(session, new_uow, schedule=schedule) == [fault]
+    assert await list_faults(session, new_uow, schedule=schedule) == [fault]
 
 
-async def test_start_that_was_now_a_moment_ago_is_taken(
+async def test_start_time_of_five_minutes_ago_is_accepted(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     schedule = {"start_at": NOW - timedelta(minutes=5), "end_at": NOW + timedelta(seconds=1)}
 
-    detail = await created(session, new_uow, schedule=schedule)
+    detail = await create_draft(session, new_uow, schedule=schedule)
 
     assert detail.campaign.start_at == schedule["start_at"]
 
 
-async def test_old_draft_can_be_changed_but_not_to_a_date_that_has_passed(
+async def test_draft_with_a_past_start_can_be_changed_but_not_to_a_past_start(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    detail = await created(session, new_uow, schedule={"start_at": NOW})
+    detail = await create_draft(session, new_uow, schedule={"start_at": NOW})
     later = NOW + timedelta(days=2)
 
     async def change(**changes: Any) -> None:
@@ -182,20 +182,20 @@ async def test_old_draft_can_be_changed_but_not_to_a_date_that_has_passed(
 
 async def test_unknown_exclusions_are_refused(session: AsyncSession, new_uow: NewUow) -> None:
     contact = await make_contact(session, phone=number(7))
-    gone = await make_contact(session, phone=number(8), deleted_at=NOW)
+    deleted = await make_contact(session, phone=number(8), deleted_at=NOW)
     audience = {
         "contact_ids": [contact.id],
-        "exclude": {"list_id": UNKNOWN_ID, "contact_ids": [contact.id, gone.id]},
+        "exclude": {"list_id": UNKNOWN_ID, "contact_ids": [contact.id, deleted.id]},
     }
 
-    assert await faults_of(session, new_uow, audience=audience) == [
+    assert await list_faults(session, new_uow, audience=audience) == [
         ("/audience/exclude/list_id", "unknown_list"),
         ("/audience/exclude/contact_ids/1", "unknown_contact"),
     ]
 
 
 async def test_all_faults_are_reported_at_once(session: AsyncSession, new_uow: NewUow) -> None:
-    found = await faults_of(
+    found = await list_faults(
         session,
         new_uow,
         line_id=UNKNOWN_ID,
@@ -205,8 +205,8 @@ async def test_all_faults_are_reported_at_once(session: AsyncSession, new_uow: N
     assert [pointer for pointer, _ in found] == ["/variants", "/variants/0/body", "/line_id"]
 
 
-async def test_change_keeps_what_it_leaves_out(session: AsyncSession, new_uow: NewUow) -> None:
-    detail = await created(
+async def test_change_keeps_omitted_fields(session: AsyncSession, new_uow: NewUow) -> None:
+    detail = await create_draft(
         session,
         new_uow,
         schedule={"days": ["mon", "tue"], "window": {"start": "10:00", "end": "16:00"}},
@@ -234,7 +234,7 @@ async def test_change_keeps_what_it_leaves_out(session: AsyncSession, new_uow: N
 
 
 async def test_change_may_clear_an_optional_value(session: AsyncSession, new_uow: NewUow) -> None:
-    detail = await created(session, new_uow, rules={"opt_out_footer": "STOP to end"})
+    detail = await create_draft(session, new_uow, rules={"opt_out_footer": "STOP to end"})
     body = CampaignUpdate.model_validate({"rules": {"opt_out_footer": None}})
 
     async with new_uow() as uow:
@@ -246,7 +246,7 @@ async def test_change_may_clear_an_optional_value(session: AsyncSession, new_uow
 
 
 async def test_change_replaces_the_variants(session: AsyncSession, new_uow: NewUow) -> None:
-    detail = await created(session, new_uow)
+    detail = await create_draft(session, new_uow)
     body = CampaignUpdate.model_validate(
         {
             "variants": [
@@ -264,10 +264,10 @@ async def test_change_replaces_the_variants(session: AsyncSession, new_uow: NewU
     assert [(row.name, row.weight) for row in changed.variants] == [("B", 30), ("A", 70)]
 
 
-async def test_change_is_checked_together_with_what_stays(
+async def test_change_is_checked_together_with_unchanged_fields(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    detail = await created(
+    detail = await create_draft(
         session, new_uow, schedule={"window": {"start": "10:00", "end": "16:00"}}
     )
     body = CampaignUpdate.model_validate({"schedule": {"window": {"start": "16:00"}}})
@@ -278,7 +278,7 @@ async def test_change_is_checked_together_with_what_stays(
 
 
 @pytest.mark.parametrize("status", ["scheduled", "running", "paused", "completed", "cancelled"])
-async def test_only_a_draft_can_be_changed_or_removed(
+async def test_only_a_draft_can_be_changed_or_deleted(
     session: AsyncSession, new_uow: NewUow, status: str
 ) -> None:
     line = await make_line(session)
@@ -294,10 +294,8 @@ async def test_only_a_draft_can_be_changed_or_removed(
             await drafts.delete_campaign(uow, campaign_id=campaign.id)
 
 
-async def test_removed_draft_is_gone_with_its_variants(
-    session: AsyncSession, new_uow: NewUow
-) -> None:
-    detail = await created(session, new_uow)
+async def test_deleted_draft_is_not_found(session: AsyncSession, new_uow: NewUow) -> None:
+    detail = await create_draft(session, new_uow)
 
     async with new_uow() as uow:
         await drafts.delete_campaign(uow, campaign_id=detail.campaign.id)
@@ -307,7 +305,7 @@ async def test_removed_draft_is_gone_with_its_variants(
             await read_campaign(uow, campaign_id=detail.campaign.id)
 
 
-async def test_what_does_not_exist_is_not_found(new_uow: NewUow) -> None:
+async def test_unknown_draft_is_not_found(new_uow: NewUow) -> None:
     body = CampaignUpdate.model_validate({"name": "Other"})
 
     with pytest.raises(CampaignNotFoundError):
@@ -318,21 +316,23 @@ async def test_what_does_not_exist_is_not_found(new_uow: NewUow) -> None:
             await drafts.delete_campaign(uow, campaign_id=UNKNOWN_ID)
 
 
-async def test_list_is_newest_first_and_pages(session: AsyncSession, new_uow: NewUow) -> None:
+async def test_list_is_newest_first_paged_and_filtered_by_status(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
     line = await make_line(session)
     rows = [await make_campaign(session, line=line, name=str(n), status="draft") for n in range(3)]
     running = await make_campaign(session, line=line, status="running")
     await session.commit()
 
     async with new_uow() as uow:
-        every = CampaignFilter()
-        first = await list_campaigns(uow, every, cursor=None, limit=3)
-        second = await list_campaigns(uow, every, cursor=first.next_cursor, limit=3)
-        only = await list_campaigns(
+        no_filter = CampaignFilter()
+        first = await list_campaigns(uow, no_filter, cursor=None, limit=3)
+        second = await list_campaigns(uow, no_filter, cursor=first.next_cursor, limit=3)
+        running_only = await list_campaigns(
             uow, CampaignFilter(status=CampaignStatus.RUNNING), cursor=None, limit=3
         )
 
     newest = sorted([*ids(*rows), running.id], reverse=True)
     assert [one.detail.campaign.id for one in [*first.data, *second.data]] == newest
     assert second.next_cursor is None
-    assert [one.detail.campaign.id for one in only.data] == [running.id]
+    assert [one.detail.campaign.id for one in running_only.data] == [running.id]

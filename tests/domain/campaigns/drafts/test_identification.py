@@ -13,7 +13,7 @@ LINE = Line(name="Boston office", number="+16175550100")
 BUSINESS = Business(name="The Granite Foundations", contact=None)
 
 
-def lacks(
+def find_missing_parts(
     body: str, *, footer: str | None = None, business: Business = BUSINESS
 ) -> set[MissingPart]:
     variant = CampaignVariant(name="A", body=body, weight=100)
@@ -33,19 +33,19 @@ def lacks(
         "Hi, {{ line.name }} here",
     ],
 )
-def test_sender_is_named_by_business_or_line(text: str) -> None:
-    assert lacks(text, footer="Reply STOP") == set()
+def test_business_or_line_names_the_sender(text: str) -> None:
+    assert find_missing_parts(text, footer="Reply STOP") == set()
 
 
 @pytest.mark.parametrize("text", ["Hi {{ first_name }}", "Granites are hard", "The office here"])
-def test_sender_is_not_named(text: str) -> None:
-    assert lacks(text, footer="Reply STOP") == {MissingPart.SENDER}
+def test_missing_sender_is_found(text: str) -> None:
+    assert find_missing_parts(text, footer="Reply STOP") == {MissingPart.SENDER}
 
 
-def test_without_a_business_the_line_is_the_sender() -> None:
+def test_line_is_the_sender_without_a_business() -> None:
     nameless = Business(name=None, contact=None)
 
-    assert lacks("{{ business.name }} here. STOP ends it", business=nameless) == set()
+    assert find_missing_parts("{{ business.name }} here. STOP ends it", business=nameless) == set()
 
 
 @pytest.mark.parametrize(
@@ -61,33 +61,33 @@ def test_without_a_business_the_line_is_the_sender() -> None:
     ],
 )
 def test_opt_out_instruction_is_found(text: str) -> None:
-    assert lacks("Granite here", footer=text) == set()
+    assert find_missing_parts("Granite here", footer=text) == set()
 
 
 @pytest.mark.parametrize(
     "text", ["Can we stop by tomorrow?", "Stop the leaks!", "The season will end soon", "nonstop"]
 )
 def test_missing_opt_out_instruction_is_found(text: str) -> None:
-    assert lacks(f"Granite here. {text}") == {MissingPart.STOP}
+    assert find_missing_parts(f"Granite here. {text}") == {MissingPart.STOP}
 
 
 def test_message_is_also_checked_for_a_contact_without_values() -> None:
     body = "{% if first_name %}Granite. Reply STOP{% else %}Hello{% endif %}"
 
-    assert lacks(body) == {MissingPart.SENDER, MissingPart.STOP}
+    assert find_missing_parts(body) == {MissingPart.SENDER, MissingPart.STOP}
 
 
-def test_value_that_a_contact_brings_does_not_name_the_sender() -> None:
-    assert lacks("Hi {{ company }}. Reply STOP") == {MissingPart.SENDER}
+def test_value_of_a_contact_does_not_name_the_sender() -> None:
+    assert find_missing_parts("Hi {{ company }}. Reply STOP") == {MissingPart.SENDER}
 
 
-def test_message_that_needs_numbers_is_checked() -> None:
+def test_message_that_calculates_with_numbers_is_checked() -> None:
     body = "Granite: {{ attributes.price | times: 2 | divided_by: attributes.price }}. Reply STOP"
 
-    assert lacks(body) == set()
+    assert find_missing_parts(body) == set()
 
 
-def test_variant_without_a_share_is_not_checked() -> None:
+def test_variant_without_weight_is_not_checked() -> None:
     variants = [
         CampaignVariant(name="A", body="Granite. Reply STOP", weight=100),
         CampaignVariant(name="B", body="Hello", weight=0),
@@ -101,7 +101,7 @@ def test_variant_without_a_share_is_not_checked() -> None:
     )
 
 
-def test_each_fault_is_refused_by_its_pointer() -> None:
+def test_missing_part_is_reported_with_its_pointer() -> None:
     variants = [
         CampaignVariant(name="A", body="Granite. Reply STOP", weight=50),
         CampaignVariant(name="B", body="Granite here", weight=50),

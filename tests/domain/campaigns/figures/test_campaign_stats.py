@@ -1,4 +1,4 @@
-"""The figures of a campaign agree with its rows."""
+"""The stats of a campaign agree with its recipients and attempts."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.domain.campaigns.rows import PLACE, Rows, campaign_with
+from tests.domain.campaigns.rows import ZONE_KEY, Rows, make_campaign_rows
 from tests.factories import make_contact
 
 from crm_api.domain.campaigns.answers import format_rate
@@ -25,7 +25,7 @@ from crm_api.platform.settings import Settings
 NewUow = Callable[[], UnitOfWork]
 
 
-async def figures(
+async def read_stats(
     new_uow: NewUow,
     rows: Rows,
     settings: Settings,
@@ -50,7 +50,7 @@ async def figures(
 async def test_every_status_is_counted(
     session: AsyncSession, new_uow: NewUow, settings: Settings
 ) -> None:
-    rows = await campaign_with(session)
+    rows = await make_campaign_rows(session)
     expected = {
         "pending": 3,
         "review": 1,
@@ -67,24 +67,24 @@ async def test_every_status_is_counted(
         rows.add(status, count=count)
     rows.add("pending", count=4, step=1)
 
-    found = await figures(new_uow, rows, settings)
+    found = await read_stats(new_uow, rows, settings)
 
     assert found.by_status.model_dump() == expected
     assert found.recipients_total == sum(expected.values())
-    assert (await figures(new_uow, rows, settings, step=1)).recipients_total == 4
+    assert (await read_stats(new_uow, rows, settings, step=1)).recipients_total == 4
 
 
-async def test_answers_are_counted_by_variant(
+async def test_replies_and_opt_outs_are_counted_by_variant(
     session: AsyncSession, new_uow: NewUow, settings: Settings
 ) -> None:
-    rows = await campaign_with(session, bodies=("A", "B"))
+    rows = await make_campaign_rows(session, bodies=("A", "B"))
     rows.add("delivered", count=2, variant=0, replied_at=NOW)
     rows.add("sent", variant=0)
     rows.add("pending", variant=0)
     rows.add("delivered", variant=1, replied_at=NOW, opted_out_at=NOW)
     rows.add("failed", variant=1)
 
-    found = await figures(new_uow, rows, settings)
+    found = await read_stats(new_uow, rows, settings)
 
     assert (found.replied, found.opted_out, found.response_rate) == (3, 1, "0.7500")
     shown = [variant.model_dump() for variant in found.variants]
@@ -114,163 +114,165 @@ async def test_answers_are_counted_by_variant(
     assert (shown[1]["opt_out_rate"], shown[1]["delivery_rate"]) == ("1.0000", "0.5000")
 
 
-async def test_single_variant_is_not_a_test(
+async def test_campaign_with_one_variant_has_no_ab_test(
     session: AsyncSession, new_uow: NewUow, settings: Settings
 ) -> None:
-    rows = await campaign_with(session)
+    rows = await make_campaign_rows(session)
     rows.add("delivered", count=2)
 
-    found = await figures(new_uow, rows, settings)
+    found = await read_stats(new_uow, rows, settings)
 
     assert found.ab_test is None
 
 
-async def test_variant_without_a_share_takes_no_part_in_the_test(
+async def test_variant_without_weight_is_not_compared(
     session: AsyncSession, new_uow: NewUow, settings: Settings
 ) -> None:
-    rows = await campaign_with(session, bodies=("A", "B", "C"))
+    rows = await make_campaign_rows(session, bodies=("A", "B", "C"))
     await session.execute(text("UPDATE campaign_variant SET weight = 0 WHERE name = 'V2'"))
     for variant in (0, 1):
         rows.add("sent", count=100, variant=variant)
 
-    found = (await figures(new_uow, rows, settings)).ab_test
+    found = (await read_stats(new_uow, rows, settings)).ab_test
 
     assert found is not None
     assert found.status == "no_difference_yet"
 
 
-async def test_figures_of_a_follow_up_show_the_test_of_the_first_message(
+async def test_stats_of_a_follow_up_show_the_ab_test_of_the_first_message(
     session: AsyncSession, new_uow: NewUow, settings: Settings
 ) -> None:
-    rows = await campaign_with(session, bodies=("A", "B"))
+    rows = await make_campaign_rows(session, bodies=("A", "B"))
     for variant in (0, 1):
         rows.add("sent", count=100, variant=variant)
         rows.add("sent", count=20, variant=variant, step=1)
 
-    first = await figures(new_uow, rows, settings)
-    second = await figures(new_uow, rows, settings, step=1)
+    first = await read_stats(new_uow, rows, settings)
+    second = await read_stats(new_uow, rows, settings, step=1)
 
     assert second.ab_test is not None
     assert second.ab_test == first.ab_test
     assert [variant.sent for variant in second.variants] == [20, 20]
 
 
-async def test_nothing_sent_has_no_rate(
+async def test_campaign_without_sent_messages_has_no_response_rate(
     session: AsyncSession, new_uow: NewUow, settings: Settings
 ) -> None:
-    rows = await campaign_with(session)
+    rows = await make_campaign_rows(session)
     rows.add("pending")
 
-    found = await figures(new_uow, rows, settings)
+    found = await read_stats(new_uow, rows, settings)
 
     assert found.response_rate is None
     assert found.variants[0].response_rate is None
 
 
-async def test_parked_is_the_part_of_unknown_that_waits_for_a_person(
+async def test_parked_counts_unknown_recipients_that_wait_for_a_person(
     session: AsyncSession, new_uow: NewUow, settings: Settings
 ) -> None:
-    rows = await campaign_with(session)
+    rows = await make_campaign_rows(session)
     first, second, third = rows.add("unknown", count=3)
     (settled,) = rows.add("sent")
-    rows.attempt(first, "parked")
-    rows.attempt(second, "unknown")
-    rows.attempt(third, "parked")
-    rows.attempt(settled, "parked")
+    rows.add_attempt(first, "parked")
+    rows.add_attempt(second, "unknown")
+    rows.add_attempt(third, "parked")
+    rows.add_attempt(settled, "parked")
 
-    found = await figures(new_uow, rows, settings)
+    found = await read_stats(new_uow, rows, settings)
 
     assert found.by_status.unknown == 3
     assert found.parked == 2
 
 
-async def test_today_is_counted_in_the_lines_zone(
+async def test_today_is_counted_in_the_time_zone_of_the_line(
     session: AsyncSession, new_uow: NewUow, settings: Settings
 ) -> None:
-    rows = await campaign_with(session, daily_limit=10)
+    rows = await make_campaign_rows(session, daily_limit=10)
     midnight = datetime(2026, 11, 25, 5, 0, tzinfo=UTC)
     for member, at in zip(rows.add("sent", count=3), (-1, 0, 3600), strict=True):
-        rows.attempt(member, "sent", accepted_at=midnight + timedelta(seconds=at))
+        rows.add_attempt(member, "sent", accepted_at=midnight + timedelta(seconds=at))
 
-    found = await figures(new_uow, rows, settings)
+    found = await read_stats(new_uow, rows, settings)
 
     assert (found.sent_today, found.remaining_today) == (2, 8)
 
 
-async def waiting(session: AsyncSession, people: int, **values: Any) -> Rows:
-    """A campaign whose audience is stored, and waits."""
-    rows = await campaign_with(session, zone_keys=[PLACE], recipients_total=people, **values)
+async def make_waiting_campaign(session: AsyncSession, people: int, **values: Any) -> Rows:
+    """Make a campaign whose stored recipients all wait."""
+    rows = await make_campaign_rows(
+        session, zone_keys=[ZONE_KEY], recipients_total=people, **values
+    )
     rows.add("pending", count=people)
     return rows
 
 
-async def test_estimate_fills_the_days_that_follow(
+async def test_estimate_continues_on_the_following_days(
     session: AsyncSession, new_uow: NewUow, settings: Settings
 ) -> None:
-    rows = await waiting(session, 26, daily_limit=10)
+    rows = await make_waiting_campaign(session, 26, daily_limit=10)
 
-    found = await figures(new_uow, rows, settings)
+    found = await read_stats(new_uow, rows, settings)
 
-    # Ten today, ten tomorrow, six the day after from 09:00 in New York, eight a second.
+    # 10 today, 10 tomorrow, and 6 on the third day from 09:00 in New York, 8 messages a second.
     assert found.estimated_finish_at is not None
     finish = found.estimated_finish_at - datetime(2026, 11, 27, 14, 0, tzinfo=UTC)
     assert finish.total_seconds() == pytest.approx(5 / 8, abs=0.1)
 
 
-async def test_estimate_heeds_the_lines_limit(
+async def test_estimate_applies_the_daily_limit_of_the_line(
     session: AsyncSession, new_uow: NewUow, settings: Settings
 ) -> None:
-    rows = await waiting(session, 6, daily_limit=100, line_values={"daily_limit": 5})
+    rows = await make_waiting_campaign(session, 6, daily_limit=100, line_values={"daily_limit": 5})
 
-    found = await figures(new_uow, rows, settings)
+    found = await read_stats(new_uow, rows, settings)
 
     assert found.estimated_finish_at == datetime(2026, 11, 26, 14, 0, tzinfo=UTC)
 
 
-async def test_estimate_heeds_the_law(
+async def test_estimate_applies_legal_hours(
     session: AsyncSession, new_uow: NewUow, settings: Settings
 ) -> None:
     """At 21:30 in New York nothing is sent to Massachusetts before 08:00 of the next day."""
-    rows = await waiting(session, 1, window_start=time(0), window_end=time(23, 59))
+    rows = await make_waiting_campaign(session, 1, window_start=time(0), window_end=time(23, 59))
     night = datetime(2026, 11, 26, 2, 30, tzinfo=UTC)
 
-    found = await figures(new_uow, rows, settings, now=night, rules=load_rules("us"))
+    found = await read_stats(new_uow, rows, settings, now=night, rules=load_rules("us"))
 
     assert found.estimated_finish_at == datetime(2026, 11, 26, 13, 0, tzinfo=UTC)
 
 
-async def test_estimate_begins_with_the_campaign(
+async def test_estimate_counts_from_the_start_of_the_campaign(
     session: AsyncSession, new_uow: NewUow, settings: Settings
 ) -> None:
     start_at = datetime(2026, 12, 24, 16, 0, tzinfo=UTC)
-    rows = await waiting(session, 9, status="scheduled", start_at=start_at)
+    rows = await make_waiting_campaign(session, 9, status="scheduled", start_at=start_at)
 
-    found = await figures(new_uow, rows, settings)
+    found = await read_stats(new_uow, rows, settings)
 
     assert found.estimated_finish_at is not None
-    took = found.estimated_finish_at - start_at
-    assert took.total_seconds() == pytest.approx(1, abs=0.1)
+    duration = found.estimated_finish_at - start_at
+    assert duration.total_seconds() == pytest.approx(1, abs=0.1)
 
 
-async def test_audience_that_is_not_written_down_has_no_estimate(
+async def test_audience_that_is_not_stored_has_no_estimate(
     session: AsyncSession, new_uow: NewUow, settings: Settings
 ) -> None:
-    """The forecast counts it; the figures, which are requested often, do not."""
+    """The forecast counts such an audience; the stats, which are requested often, do not."""
     person = await make_contact(session)
-    rows = await campaign_with(
+    rows = await make_campaign_rows(
         session, status="scheduled", audience={"contact_ids": [str(person.id)]}
     )
 
-    found = await figures(new_uow, rows, settings)
+    found = await read_stats(new_uow, rows, settings)
 
     assert found.estimated_finish_at is None
 
 
-async def test_estimate_is_the_forecasts(
+async def test_estimate_equals_the_forecast(
     session: AsyncSession, new_uow: NewUow, settings: Settings
 ) -> None:
-    rows = await waiting(session, 300, pacing_mode="even")
-    found = await figures(new_uow, rows, settings)
+    rows = await make_waiting_campaign(session, 300, pacing_mode="even")
+    found = await read_stats(new_uow, rows, settings)
 
     async with new_uow() as uow:
         forecast = await forecasting.forecast(
@@ -286,15 +288,15 @@ async def test_estimate_is_the_forecasts(
 
 
 @pytest.mark.parametrize("status", ["draft", "paused", "blocked", "completed", "cancelled"])
-async def test_campaign_that_does_not_move_has_no_estimate(
+async def test_campaign_that_is_not_scheduled_or_running_has_no_estimate(
     session: AsyncSession, new_uow: NewUow, settings: Settings, status: str
 ) -> None:
-    rows = await waiting(session, 1, status=status)
+    rows = await make_waiting_campaign(session, 1, status=status)
 
-    assert (await figures(new_uow, rows, settings)).estimated_finish_at is None
+    assert (await read_stats(new_uow, rows, settings)).estimated_finish_at is None
 
 
-async def test_what_does_not_exist_is_not_found(new_uow: NewUow, settings: Settings) -> None:
+async def test_unknown_campaign_is_not_found(new_uow: NewUow, settings: Settings) -> None:
     with pytest.raises(CampaignNotFoundError):
         async with new_uow() as uow:
             await read_campaign_stats(
@@ -308,7 +310,7 @@ async def test_what_does_not_exist_is_not_found(new_uow: NewUow, settings: Setti
 
 
 @pytest.mark.parametrize(
-    ("part", "whole", "text"), [(0, 3, "0.0000"), (1, 3, "0.3333"), (3, 3, "1.0000"), (0, 0, None)]
+    ("part", "total", "text"), [(0, 3, "0.0000"), (1, 3, "0.3333"), (3, 3, "1.0000"), (0, 0, None)]
 )
-def test_rate_has_four_decimals(part: int, whole: int, text: str | None) -> None:
-    assert format_rate(part, whole) == text
+def test_rate_has_four_decimals(part: int, total: int, text: str | None) -> None:
+    assert format_rate(part, total) == text

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Row, null, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.conftest import NOW
-from tests.domain.campaigns.rows import Rows, campaign_with
+from tests.domain.campaigns.rows import Rows, make_campaign_rows
 from tests.factories import make_campaign
 from tests.locks import blocked
 
@@ -25,12 +25,15 @@ HARMFUL = {"min_per_variant": 100, "stop_harmful": True}
 WINNER = {"min_per_variant": 100, "shift_to_winner": True}
 
 
-def opt_outs(rows: Rows, count: int, **values: Any) -> None:
+def add_opt_outs(rows: Rows, count: int, **values: Any) -> None:
     rows.add("sent", count=count, sent_at=NOW, replied_at=NOW, opted_out_at=NOW, **values)
 
 
-async def watched(new_uow: NewUow, rows: Rows, *, now: datetime = NOW) -> bool:
-    """Return whether the campaign changed; a second change would loop forever in the worker."""
+async def run_check(new_uow: NewUow, rows: Rows, *, now: datetime = NOW) -> bool:
+    """Return whether the check changed the campaign.
+
+    A second check must change nothing: the worker would repeat such a change forever.
+    """
     await rows.session.commit()
     async with new_uow() as uow:
         changed = await check_figures(uow, now=now)
@@ -40,24 +43,24 @@ async def watched(new_uow: NewUow, rows: Rows, *, now: datetime = NOW) -> bool:
     return changed == rows.campaign.id
 
 
-async def resumed(new_uow: NewUow, rows: Rows, *, now: datetime = NOW) -> None:
+async def resume(new_uow: NewUow, rows: Rows, *, now: datetime = NOW) -> None:
     async with new_uow() as uow:
         await campaigns.resume_campaign(uow, campaign_id=rows.campaign.id, now=now)
     await rows.session.refresh(rows.campaign)
 
 
-async def written(session: AsyncSession, table: str) -> Sequence[Row[Any]]:
+async def read_table(session: AsyncSession, table: str) -> Sequence[Row[Any]]:
     return (await session.execute(text(f"SELECT * FROM {table} ORDER BY id"))).all()
 
 
-async def test_too_many_opt_outs_pause_the_campaign_with_the_figures(
+async def test_too_many_opt_outs_pause_the_campaign_with_evidence(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    rows = await campaign_with(session)
+    rows = await make_campaign_rows(session)
     rows.add("delivered", count=87)
-    opt_outs(rows, 13)
+    add_opt_outs(rows, 13)
 
-    assert await watched(new_uow, rows)
+    assert await run_check(new_uow, rows)
 
     campaign = rows.campaign
     assert (campaign.status, campaign.paused_reason) == ("paused", "opt_out_rate")
@@ -75,24 +78,24 @@ async def test_too_many_opt_outs_pause_the_campaign_with_the_figures(
     }
 
 
-async def test_campaign_whose_people_all_opt_out_pauses_at_the_third(
+async def test_campaign_whose_recipients_all_opt_out_pauses_at_the_third(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    rows = await campaign_with(session, max_opt_out_rate="0.02")
+    rows = await make_campaign_rows(session, max_opt_out_rate="0.02")
     rows.add("pending", count=92)
-    opt_outs(rows, 3)
+    add_opt_outs(rows, 3)
 
-    assert await watched(new_uow, rows)
+    assert await run_check(new_uow, rows)
 
     assert rows.campaign.paused_reason == "opt_out_rate"
 
 
 async def test_too_many_failures_pause_the_campaign(session: AsyncSession, new_uow: NewUow) -> None:
-    rows = await campaign_with(session)
+    rows = await make_campaign_rows(session)
     rows.add("sent", count=62)
     rows.add("failed", count=38)
 
-    assert await watched(new_uow, rows)
+    assert await run_check(new_uow, rows)
 
     assert rows.campaign.paused_reason == "failure_rate"
     evidence = rows.campaign.paused_evidence or {}
@@ -100,14 +103,14 @@ async def test_too_many_failures_pause_the_campaign(session: AsyncSession, new_u
     assert evidence["sentence"].startswith("38 of 100 messages failed")
 
 
-async def test_of_two_reasons_the_opt_outs_are_named(
+async def test_opt_out_rate_has_priority_over_failure_rate(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    rows = await campaign_with(session)
+    rows = await make_campaign_rows(session)
     rows.add("failed", count=100)
-    opt_outs(rows, 100)
+    add_opt_outs(rows, 100)
 
-    await watched(new_uow, rows)
+    await run_check(new_uow, rows)
 
     assert rows.campaign.paused_reason == "opt_out_rate"
 
@@ -118,89 +121,89 @@ async def test_of_two_reasons_the_opt_outs_are_named(
 async def test_campaign_within_its_limits_continues(
     session: AsyncSession, new_uow: NewUow, sent: int, failed: int, opted_out: int
 ) -> None:
-    rows = await campaign_with(session)
+    rows = await make_campaign_rows(session)
     rows.add("sent", count=sent)
     rows.add("failed", count=failed)
-    opt_outs(rows, opted_out)
+    add_opt_outs(rows, opted_out)
 
-    assert not await watched(new_uow, rows)
+    assert not await run_check(new_uow, rows)
 
     assert rows.campaign.status == "running"
 
 
 @pytest.mark.parametrize("limits", [(None, None), ("0.2", "0.6"), ("1", "1")])
-async def test_campaign_with_other_limits_continues(
+async def test_campaign_without_limits_or_with_higher_limits_continues(
     session: AsyncSession, new_uow: NewUow, limits: tuple[str | None, str | None]
 ) -> None:
     values = {"max_opt_out_rate": limits[0] or null(), "max_failure_rate": limits[1] or null()}
-    rows = await campaign_with(session, ab_test=HARMFUL, **values)
+    rows = await make_campaign_rows(session, ab_test=HARMFUL, **values)
     rows.add("failed", count=60)
     rows.add("sent", count=80)
-    opt_outs(rows, 20)
+    add_opt_outs(rows, 20)
 
-    assert not await watched(new_uow, rows)
+    assert not await run_check(new_uow, rows)
 
 
 @pytest.mark.parametrize("status", ["draft", "scheduled", "paused", "blocked", "cancelled"])
-async def test_campaign_that_does_not_run_is_left_alone(
+async def test_campaign_that_is_not_running_is_not_changed(
     session: AsyncSession, new_uow: NewUow, status: str
 ) -> None:
-    rows = await campaign_with(session, status=status, bodies=("A", "B"), ab_test=HARMFUL)
-    opt_outs(rows, 200)
+    rows = await make_campaign_rows(session, status=status, bodies=("A", "B"), ab_test=HARMFUL)
+    add_opt_outs(rows, 200)
     rows.add("sent", count=200, variant=1)
 
-    assert not await watched(new_uow, rows)
+    assert not await run_check(new_uow, rows)
 
     assert rows.campaign.status == status
-    assert await stopped(session) == {"V0": None, "V1": None}
+    assert await read_stop_reasons(session) == {"V0": None, "V1": None}
 
 
-async def test_people_who_still_wait_are_no_texts(session: AsyncSession, new_uow: NewUow) -> None:
-    rows = await campaign_with(session)
+async def test_recipients_without_a_sent_message_do_not_count(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    rows = await make_campaign_rows(session)
     for status in ("pending", "sending", "unknown", "skipped", "cancelled"):
         rows.add(status, count=100)
     rows.add("sent", count=80)
-    opt_outs(rows, 20)
+    add_opt_outs(rows, 20)
 
-    assert await watched(new_uow, rows)
+    assert await run_check(new_uow, rows)
 
     assert (rows.campaign.paused_evidence or {})["rate"] == "0.2000"
 
 
-async def test_follow_ups_count_as_texts_and_each_person_opts_out_once(
+async def test_follow_ups_count_as_messages_and_an_opt_out_counts_once_a_person(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    rows = await campaign_with(session)
+    rows = await make_campaign_rows(session)
     rows.add("sent", count=188)
     for member in rows.add("sent", count=12, opted_out_at=NOW, replied_at=NOW):
         rows.add_step(member, "sent", opted_out_at=NOW, replied_at=NOW)
 
-    assert not await watched(new_uow, rows)
+    assert not await run_check(new_uow, rows)
 
 
-async def test_pause_takes_claims_back(session: AsyncSession, new_uow: NewUow) -> None:
-    rows = await campaign_with(session)
-    opt_outs(rows, 100)
+async def test_pause_withdraws_claims(session: AsyncSession, new_uow: NewUow) -> None:
+    rows = await make_campaign_rows(session)
+    add_opt_outs(rows, 100)
     (claimed,) = rows.add("sending")
-    rows.attempt(claimed, "claimed", called_at=None)
+    rows.add_attempt(claimed, "claimed", called_at=None)
 
-    await watched(new_uow, rows)
+    await run_check(new_uow, rows)
 
     await session.refresh(claimed)
-    (attempt,) = await written(session, "send_attempt")
-    assert (claimed.status, attempt.status) == ("pending", "released")
+    (attempt_row,) = await read_table(session, "send_attempt")
+    assert (claimed.status, attempt_row.status) == ("pending", "released")
 
 
-async def test_pause_raises_an_alert_and_is_in_the_audit_log(
-    session: AsyncSession, new_uow: NewUow
-) -> None:
-    rows = await campaign_with(session, name="Autumn check")
-    opt_outs(rows, 100)
+async def test_pause_raises_an_alert_and_is_audited(session: AsyncSession, new_uow: NewUow) -> None:
+    rows = await make_campaign_rows(session, name="Autumn check")
+    add_opt_outs(rows, 100)
 
-    await watched(new_uow, rows)
+    await run_check(new_uow, rows)
 
-    (alert,) = await written(session, "alert")
-    (entry,) = await written(session, "audit_log")
+    (alert,) = await read_table(session, "alert")
+    (entry,) = await read_table(session, "audit_log")
     context = {"reason": "opt_out_rate", **(rows.campaign.paused_evidence or {})}
     assert (alert.kind, alert.subject) == ("campaign_paused", str(rows.campaign.id))
     assert alert.detail.endswith(context["sentence"])
@@ -209,11 +212,11 @@ async def test_pause_raises_an_alert_and_is_in_the_audit_log(
     assert (entry.subject, entry.detail) == (str(rows.campaign.id), context)
 
 
-async def test_two_campaigns_pause_one_a_call(session: AsyncSession, new_uow: NewUow) -> None:
-    first = await campaign_with(session)
-    second = Rows(session, await again(session, first.campaign))
-    opt_outs(first, 100)
-    opt_outs(second, 100)
+async def test_each_check_pauses_one_campaign(session: AsyncSession, new_uow: NewUow) -> None:
+    first = await make_campaign_rows(session)
+    second = Rows(session, await make_other_campaign(session, first.campaign))
+    add_opt_outs(first, 100)
+    add_opt_outs(second, 100)
     await session.commit()
 
     changed = []
@@ -224,127 +227,131 @@ async def test_two_campaigns_pause_one_a_call(session: AsyncSession, new_uow: Ne
     assert changed == [*sorted([first.campaign.id, second.campaign.id]), None]
 
 
-async def again(session: AsyncSession, campaign: Campaign) -> Campaign:
+async def make_other_campaign(session: AsyncSession, campaign: Campaign) -> Campaign:
     """Store another campaign on the same line."""
     other = await make_campaign(session, line=await session.get_one(Line, campaign.line_id))
     await session.commit()
     return other
 
 
-async def test_resume_starts_a_new_count(session: AsyncSession, new_uow: NewUow) -> None:
-    rows = await campaign_with(session, recipients_total=200)
-    opt_outs(rows, 100)
+async def test_resume_restarts_the_counts(session: AsyncSession, new_uow: NewUow) -> None:
+    rows = await make_campaign_rows(session, recipients_total=200)
+    add_opt_outs(rows, 100)
     rows.add("failed", count=100)
-    await watched(new_uow, rows)
+    await run_check(new_uow, rows)
 
-    await resumed(new_uow, rows)
+    await resume(new_uow, rows)
 
     assert (rows.campaign.paused_reason, rows.campaign.paused_evidence) == (None, None)
-    assert not await watched(new_uow, rows)
-    (alert,) = await written(session, "alert")
+    assert not await run_check(new_uow, rows)
+    (alert,) = await read_table(session, "alert")
     assert alert.resolved_at == NOW
 
 
-async def test_resumed_campaign_pauses_again_by_its_new_texts(
+async def test_resumed_campaign_pauses_again_for_its_new_messages(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    rows = await campaign_with(session, recipients_total=300)
-    opt_outs(rows, 100)
-    await watched(new_uow, rows)
-    await resumed(new_uow, rows)
+    rows = await make_campaign_rows(session, recipients_total=300)
+    add_opt_outs(rows, 100)
+    await run_check(new_uow, rows)
+    await resume(new_uow, rows)
 
     rows.add("sent", count=87)
-    rows.answered(13, called_at=LATER, opted_out_at=LATER, replied_at=LATER)
-    assert await watched(new_uow, rows, now=LATER)
+    rows.add_called(13, called_at=LATER, opted_out_at=LATER, replied_at=LATER)
+    assert await run_check(new_uow, rows, now=LATER)
 
     evidence = rows.campaign.paused_evidence or {}
     assert (evidence["texts"], evidence["opted_out"]) == (100, 13)
-    (alert,) = await written(session, "alert")
+    (alert,) = await read_table(session, "alert")
     assert (alert._mapping["count"], alert.resolved_at) == (2, None)
 
 
-async def test_late_answers_to_texts_from_before_a_resume_do_not_count(
+async def test_late_results_of_messages_from_before_a_resume_do_not_count(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    rows = await campaign_with(session, recipients_total=500)
-    early = rows.answered(200, called_at=NOW)
-    opt_outs(rows, 100)
-    await watched(new_uow, rows)
-    await resumed(new_uow, rows, now=NOW + timedelta(minutes=1))
+    rows = await make_campaign_rows(session, recipients_total=500)
+    early = rows.add_called(200, called_at=NOW)
+    add_opt_outs(rows, 100)
+    await run_check(new_uow, rows)
+    await resume(new_uow, rows, now=NOW + timedelta(minutes=1))
 
     for member in early[:90]:
         member.status = "failed"
     for member in early[90:]:
         member.opted_out_at = member.replied_at = LATER
     rows.add("sent", count=110)
-    assert not await watched(new_uow, rows, now=LATER)
+    assert not await run_check(new_uow, rows, now=LATER)
 
-    rows.answered(90, "failed", called_at=LATER)
-    assert await watched(new_uow, rows, now=LATER)
+    rows.add_called(90, "failed", called_at=LATER)
+    assert await run_check(new_uow, rows, now=LATER)
     evidence = rows.campaign.paused_evidence or {}
     assert (rows.campaign.paused_reason, evidence["failed"]) == ("failure_rate", 90)
     assert evidence["texts"] == 200
 
 
-async def test_cancel_ends_the_alert(session: AsyncSession, new_uow: NewUow) -> None:
-    rows = await campaign_with(session)
-    opt_outs(rows, 100)
-    await watched(new_uow, rows)
+async def test_cancel_resolves_the_alert(session: AsyncSession, new_uow: NewUow) -> None:
+    rows = await make_campaign_rows(session)
+    add_opt_outs(rows, 100)
+    await run_check(new_uow, rows)
 
     async with new_uow() as uow:
         await campaigns.cancel_campaign(uow, campaign_id=rows.campaign.id, now=LATER)
 
-    (alert,) = await written(session, "alert")
+    (alert,) = await read_table(session, "alert")
     assert alert.resolved_at == LATER
 
 
-async def test_figures_from_before_a_resume_pause_nothing(
+async def test_figures_read_before_a_resume_do_not_pause_the_campaign(
     committed_uow: NewUow, committed_db: AsyncEngine
 ) -> None:
     async with committed_uow() as uow:
-        rows = await campaign_with(uow.session, recipients_total=100)
-        opt_outs(rows, 100)
+        rows = await make_campaign_rows(uow.session, recipients_total=100)
+        add_opt_outs(rows, 100)
     campaign_id = rows.campaign.id
 
-    async def watch() -> UUID | None:
+    async def check() -> UUID | None:
         async with committed_uow() as uow:
             return await check_figures(uow, now=NOW)
 
     async with committed_uow() as uow:
         await campaigns.pause_campaign(uow, campaign_id=campaign_id, now=NOW)
         await campaigns.resume_campaign(uow, campaign_id=campaign_id, now=NOW)
-        waiting = await blocked(committed_db, watch())
+        waiting = await blocked(committed_db, check())
 
     assert await waiting is None
 
 
-async def test_two_workers_pause_once(committed_uow: NewUow, committed_db: AsyncEngine) -> None:
+async def test_concurrent_workers_pause_a_campaign_once(
+    committed_uow: NewUow, committed_db: AsyncEngine
+) -> None:
     async with committed_uow() as uow:
-        opt_outs(await campaign_with(uow.session), 100)
+        add_opt_outs(await make_campaign_rows(uow.session), 100)
 
-    async def watch() -> UUID | None:
+    async def check() -> UUID | None:
         async with committed_uow() as uow:
             return await check_figures(uow, now=NOW)
 
     async with committed_uow() as uow:
         first = await check_figures(uow, now=NOW)
-        waiting = await blocked(committed_db, watch())
+        waiting = await blocked(committed_db, check())
 
     assert first is not None
     assert await waiting is None
     async with committed_uow() as uow:
-        assert len(await written(uow.session, "audit_log")) == 1
+        assert len(await read_table(uow.session, "audit_log")) == 1
 
 
-def compared(rows: Rows, variant: int, *, texts: int, replies: int = 0, out: int = 0) -> None:
-    """Add people with a variant, of whom some replied and further ones opted out."""
+def add_variant_results(
+    rows: Rows, variant: int, *, texts: int, replies: int = 0, out: int = 0
+) -> None:
+    """Add recipients of a variant; ``replies`` of them replied, and ``out`` others opted out."""
     rows.add("sent", count=texts - replies - out, variant=variant)
     rows.add("sent", count=replies, variant=variant, replied_at=NOW)
-    opt_outs(rows, out, variant=variant)
+    add_opt_outs(rows, out, variant=variant)
 
 
-async def stopped(session: AsyncSession) -> dict[str, str | None]:
-    """Return why each variant was stopped; None while it is sent."""
+async def read_stop_reasons(session: AsyncSession) -> dict[str, str | None]:
+    """Return why each variant was stopped; None for a variant that is still sent."""
     found = await session.execute(
         text("SELECT name, stopped_at, stopped_reason FROM campaign_variant ORDER BY position")
     )
@@ -352,15 +359,15 @@ async def stopped(session: AsyncSession) -> dict[str, str | None]:
 
 
 async def test_harmful_variant_is_stopped(session: AsyncSession, new_uow: NewUow) -> None:
-    rows = await campaign_with(session, bodies=("A", "B"), ab_test=HARMFUL)
-    compared(rows, 0, texts=600, replies=60, out=2)
-    compared(rows, 1, texts=600, replies=60, out=30)
+    rows = await make_campaign_rows(session, bodies=("A", "B"), ab_test=HARMFUL)
+    add_variant_results(rows, 0, texts=600, replies=60, out=2)
+    add_variant_results(rows, 1, texts=600, replies=60, out=30)
 
-    assert await watched(new_uow, rows)
+    assert await run_check(new_uow, rows)
 
-    assert await stopped(session) == {"V0": None, "V1": "harmful"}
+    assert await read_stop_reasons(session) == {"V0": None, "V1": "harmful"}
     assert rows.campaign.status == "running"
-    (entry,) = await written(session, "audit_log")
+    (entry,) = await read_table(session, "audit_log")
     assert (entry.actor, entry.action) == ("worker", "stop_variant")
     assert 0 < float(entry.detail.pop("p_value")) <= 0.05
     assert entry.detail == {
@@ -374,35 +381,37 @@ async def test_harmful_variant_is_stopped(session: AsyncSession, new_uow: NewUow
     }
 
 
-async def test_winner_gets_the_others_share(session: AsyncSession, new_uow: NewUow) -> None:
-    rows = await campaign_with(session, bodies=("A", "B", "C"), ab_test=WINNER)
-    compared(rows, 0, texts=400, replies=20)
-    compared(rows, 1, texts=400, replies=90)
-    compared(rows, 2, texts=400, replies=22)
+async def test_other_variants_are_stopped_if_one_wins(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    rows = await make_campaign_rows(session, bodies=("A", "B", "C"), ab_test=WINNER)
+    add_variant_results(rows, 0, texts=400, replies=20)
+    add_variant_results(rows, 1, texts=400, replies=90)
+    add_variant_results(rows, 2, texts=400, replies=22)
 
-    assert await watched(new_uow, rows)
+    assert await run_check(new_uow, rows)
 
-    assert await stopped(session) == {"V0": "lost", "V1": None, "V2": "lost"}
-    entries = await written(session, "audit_log")
+    assert await read_stop_reasons(session) == {"V0": "lost", "V1": None, "V2": "lost"}
+    entries = await read_table(session, "audit_log")
     assert [entry.detail["variant"] for entry in entries] == ["V0", "V2"]
     assert {entry.detail["winner"] for entry in entries} == {"V1"}
     assert all(0 < float(entry.detail["p_value"]) <= 0.05 for entry in entries)
 
 
-async def test_stop_withdraws_claims_so_that_the_variant_is_not_sent(
+async def test_stopping_a_variant_withdraws_its_claims(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    rows = await campaign_with(session, bodies=("A", "B"), ab_test=HARMFUL)
-    compared(rows, 0, texts=600)
-    compared(rows, 1, texts=600, out=30)
+    rows = await make_campaign_rows(session, bodies=("A", "B"), ab_test=HARMFUL)
+    add_variant_results(rows, 0, texts=600)
+    add_variant_results(rows, 1, texts=600, out=30)
     (claimed,) = rows.add("sending", variant=1)
-    rows.attempt(claimed, "claimed", called_at=None)
+    rows.add_attempt(claimed, "claimed", called_at=None)
 
-    await watched(new_uow, rows)
+    await run_check(new_uow, rows)
 
     await session.refresh(claimed)
-    (attempt,) = await written(session, "send_attempt")
-    assert (claimed.status, attempt.status) == ("pending", "released")
+    (attempt_row,) = await read_table(session, "send_attempt")
+    assert (claimed.status, attempt_row.status) == ("pending", "released")
 
 
 @pytest.mark.parametrize(
@@ -412,66 +421,68 @@ async def test_stop_withdraws_claims_so_that_the_variant_is_not_sent(
 async def test_harmful_variant_continues_without_the_option_or_evidence(
     session: AsyncSession, new_uow: NewUow, ab_test: dict[str, Any] | None
 ) -> None:
-    rows = await campaign_with(session, bodies=("A", "B"), ab_test=ab_test)
-    compared(rows, 0, texts=600, replies=60, out=2)
-    compared(rows, 1, texts=600, replies=60, out=30)
+    rows = await make_campaign_rows(session, bodies=("A", "B"), ab_test=ab_test)
+    add_variant_results(rows, 0, texts=600, replies=60, out=2)
+    add_variant_results(rows, 1, texts=600, replies=60, out=30)
 
-    assert not await watched(new_uow, rows)
+    assert not await run_check(new_uow, rows)
 
 
 @pytest.mark.parametrize("ab_test", [None, {}, HARMFUL, {**WINNER, "min_per_variant": 401}])
-async def test_loser_continues_without_the_option_or_evidence(
+async def test_losing_variant_continues_without_the_option_or_evidence(
     session: AsyncSession, new_uow: NewUow, ab_test: dict[str, Any] | None
 ) -> None:
-    rows = await campaign_with(session, bodies=("A", "B"), ab_test=ab_test)
-    compared(rows, 0, texts=400, replies=20)
-    compared(rows, 1, texts=400, replies=90)
+    rows = await make_campaign_rows(session, bodies=("A", "B"), ab_test=ab_test)
+    add_variant_results(rows, 0, texts=400, replies=20)
+    add_variant_results(rows, 1, texts=400, replies=90)
 
-    assert not await watched(new_uow, rows)
-
-
-async def test_opt_outs_win_nothing(session: AsyncSession, new_uow: NewUow) -> None:
-    rows = await campaign_with(session, bodies=("A", "B"), ab_test=WINNER, max_opt_out_rate=null())
-    compared(rows, 0, texts=400, out=10)
-    compared(rows, 1, texts=400, out=90)
-
-    assert not await watched(new_uow, rows)
+    assert not await run_check(new_uow, rows)
 
 
-async def test_follow_ups_decide_nothing_about_variants(
+async def test_variant_does_not_win_by_opt_outs(session: AsyncSession, new_uow: NewUow) -> None:
+    rows = await make_campaign_rows(
+        session, bodies=("A", "B"), ab_test=WINNER, max_opt_out_rate=null()
+    )
+    add_variant_results(rows, 0, texts=400, out=10)
+    add_variant_results(rows, 1, texts=400, out=90)
+
+    assert not await run_check(new_uow, rows)
+
+
+async def test_replies_to_follow_ups_do_not_decide_the_ab_test(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    rows = await campaign_with(session, bodies=("A", "B"), ab_test=WINNER)
-    compared(rows, 0, texts=400, replies=20)
-    compared(rows, 1, texts=400, replies=20)
+    rows = await make_campaign_rows(session, bodies=("A", "B"), ab_test=WINNER)
+    add_variant_results(rows, 0, texts=400, replies=20)
+    add_variant_results(rows, 1, texts=400, replies=20)
     rows.add("sent", count=90, step=1, variant=1, replied_at=NOW)
 
-    assert not await watched(new_uow, rows)
+    assert not await run_check(new_uow, rows)
 
 
-async def test_variant_without_a_share_takes_no_part(
+async def test_variant_without_weight_is_not_compared(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    rows = await campaign_with(session, bodies=("A", "B", "C"), ab_test=WINNER)
+    rows = await make_campaign_rows(session, bodies=("A", "B", "C"), ab_test=WINNER)
     await session.execute(text("UPDATE campaign_variant SET weight = 0 WHERE name = 'V2'"))
-    compared(rows, 0, texts=400, replies=20)
-    compared(rows, 1, texts=400, replies=90)
+    add_variant_results(rows, 0, texts=400, replies=20)
+    add_variant_results(rows, 1, texts=400, replies=90)
 
-    assert await watched(new_uow, rows)
+    assert await run_check(new_uow, rows)
 
-    assert await stopped(session) == {"V0": "lost", "V1": None, "V2": None}
+    assert await read_stop_reasons(session) == {"V0": "lost", "V1": None, "V2": None}
 
 
 async def test_last_variant_is_never_stopped(
     committed_uow: NewUow, committed_db: AsyncEngine
 ) -> None:
-    """Two workers have different figures; each leaves the variant that the other one keeps."""
+    """Two workers read different figures. One stopped V1, so the other one does not stop V0."""
     async with committed_uow() as uow:
-        rows = await campaign_with(uow.session, bodies=("A", "B"), ab_test=WINNER)
-        compared(rows, 0, texts=400, replies=20)
-        compared(rows, 1, texts=400, replies=90)
+        rows = await make_campaign_rows(uow.session, bodies=("A", "B"), ab_test=WINNER)
+        add_variant_results(rows, 0, texts=400, replies=20)
+        add_variant_results(rows, 1, texts=400, replies=90)
 
-    async def watch() -> UUID | None:
+    async def check() -> UUID | None:
         async with committed_uow() as uow:
             return await check_figures(uow, now=NOW)
 
@@ -483,8 +494,8 @@ async def test_last_variant_is_never_stopped(
             ),
             {"now": NOW},
         )
-        waiting = await blocked(committed_db, watch())
+        waiting = await blocked(committed_db, check())
 
     assert await waiting is None
     async with committed_uow() as uow:
-        assert await stopped(uow.session) == {"V0": None, "V1": "harmful"}
+        assert await read_stop_reasons(uow.session) == {"V0": None, "V1": "harmful"}

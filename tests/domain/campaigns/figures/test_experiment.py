@@ -1,8 +1,8 @@
-"""The tests of rates, by simulation and by example.
+"""The statistical tests of rates, by simulation and by example.
 
-The seed is printed when a test fails; set ``CRM_TEST_SEED`` to repeat it. Every simulation checks
-after every reply, as an owner may. A test that is made for one look would find far more differences
-that do not exist.
+The seed is printed when a test fails; set ``CRM_TEST_SEED`` to repeat it. Every simulation
+evaluates the test after every reply, because an owner may look at any time. A test made for a
+single evaluation would find far more differences that do not exist.
 """
 
 import math
@@ -37,7 +37,7 @@ def dice() -> random.Random:
     return random.Random(SEED)  # noqa: S311 - a simulation
 
 
-def campaign(
+def simulate_campaign(
     dice: random.Random, *, rates: list[float], weights: list[int], texts: int, lag: int = 0
 ) -> Iterator[tuple[list[int], list[int]]]:
     """Send messages, each to an arm by weight; yield messages and replies after every reply.
@@ -56,9 +56,9 @@ def campaign(
             yield sent, replies
 
 
-def found_winner(dice: random.Random, **values: Any) -> int | None:
+def find_winner(dice: random.Random, **values: Any) -> int | None:
     """Return the winner for a reader who checks after every reply and stops at the first winner."""
-    for sent, replies in campaign(dice, **values):
+    for sent, replies in simulate_campaign(dice, **values):
         if min(sent) < FEWEST:
             continue
         arms = [
@@ -71,9 +71,9 @@ def found_winner(dice: random.Random, **values: Any) -> int | None:
     return None
 
 
-def found_difference(dice: random.Random, **values: Any) -> bool:
-    """Return whether any pair ever differs; with two arms that is the same as a winner."""
-    for sent, replies in campaign(dice, **values):
+def find_difference(dice: random.Random, **values: Any) -> bool:
+    """Return whether any pair ever differs; with two arms, a difference is the same as a winner."""
+    for sent, replies in simulate_campaign(dice, **values):
         arms = [
             Arm(name=str(n), texts=sent[n], replies=replies[n], opt_outs=0)
             for n in range(len(sent))
@@ -97,22 +97,26 @@ EQUAL: list[dict[str, Any]] = [
 ]
 
 
-def test_equal_variants_differ_by_chance_in_one_of_twenty_at_most(dice: random.Random) -> None:
+def test_equal_variants_are_reported_as_different_in_at_most_one_of_twenty_runs(
+    dice: random.Random,
+) -> None:
     found = []
     for case in EQUAL:
-        found.append(sum(found_difference(dice, **case) for _ in range(RUNS)))
+        found.append(sum(find_difference(dice, **case) for _ in range(RUNS)))
         print(f"{found[-1]} of {RUNS} with {case}")  # noqa: T201 - shown when the test fails
 
     assert max(found) <= ALLOWED
     assert sum(found) <= RUNS * len(EQUAL) * ERROR
 
 
-def test_simulation_shows_what_looking_often_does_to_a_test_for_one_look(
+def test_repeated_evaluation_of_a_single_evaluation_test_gives_false_alarms(
     dice: random.Random,
 ) -> None:
     false_alarms = 0
     for _ in range(RUNS):
-        for sent, replies in campaign(dice, rates=[0.1, 0.1], weights=[50, 50], texts=1500):
+        for sent, replies in simulate_campaign(
+            dice, rates=[0.1, 0.1], weights=[50, 50], texts=1500
+        ):
             pooled = sum(replies) / sum(sent)
             error = math.sqrt(pooled * (1 - pooled) * sum(1 / texts for texts in sent if texts))
             difference = abs(replies[0] / max(1, sent[0]) - replies[1] / max(1, sent[1]))
@@ -138,7 +142,7 @@ def test_better_variant_is_found(
     dice: random.Random, rates: list[float], weights: list[int], texts: int, power: float
 ) -> None:
     runs = 40
-    winners = [found_winner(dice, rates=rates, weights=weights, texts=texts) for _ in range(runs)]
+    winners = [find_winner(dice, rates=rates, weights=weights, texts=texts) for _ in range(runs)]
 
     best = rates.index(max(rates))
     assert winners.count(best) >= power * runs - 1.64 * math.sqrt(runs * power * (1 - power))
@@ -146,14 +150,16 @@ def test_better_variant_is_found(
 
 
 @pytest.mark.parametrize(("limit", "texts"), [(0.05, 3000), (0.25, 1500), (0.01, 4000)])
-def test_rate_at_its_limit_trips_in_one_of_twenty_at_most(
+def test_rate_at_its_limit_trips_in_at_most_one_of_twenty_runs(
     dice: random.Random, limit: float, texts: int
 ) -> None:
     runs = 400
     tripped = sum(
         any(
             is_significant(log_excess(replies[0], texts=sent[0], limit=limit))
-            for sent, replies in campaign(dice, rates=[limit], weights=[1], texts=texts, lag=50)
+            for sent, replies in simulate_campaign(
+                dice, rates=[limit], weights=[1], texts=texts, lag=50
+            )
         )
         for _ in range(runs)
     )
@@ -171,7 +177,7 @@ def test_rate_above_its_limit_trips(
     tripped = sum(
         any(
             is_significant(log_excess(replies[0], texts=sent[0], limit=limit))
-            for sent, replies in campaign(dice, rates=[rate], weights=[1], texts=texts)
+            for sent, replies in simulate_campaign(dice, rates=[rate], weights=[1], texts=texts)
         )
         for _ in range(runs)
     )
@@ -183,45 +189,53 @@ def test_rate_above_its_limit_trips(
     ("limit", "texts", "hits"),
     [(0.05, 100, 13), (0.05, 200, 20), (0.05, 1000, 72), (0.05, 10_000, 578), (0.25, 100, 38)],
 )
-def test_fewest_hits_that_trip(limit: float, texts: int, hits: int) -> None:
+def test_smallest_count_that_trips(limit: float, texts: int, hits: int) -> None:
     assert is_significant(log_excess(hits, texts=texts, limit=limit))
     assert not is_significant(log_excess(hits - 1, texts=texts, limit=limit))
 
 
-def test_limit_of_everything_never_trips() -> None:
+def test_limit_of_one_hundred_percent_never_trips() -> None:
     assert not is_significant(log_excess(1000, texts=1000, limit=1.0))
 
 
-def test_large_counts_overflow_nothing() -> None:
+def test_large_counts_do_not_overflow() -> None:
     assert is_significant(log_excess(900_000, texts=1_000_000, limit=0.05))
     assert log_difference((500_000, 100), texts=(1_000_000, 1_000_000)) > 1000
 
 
-def test_prior_is_fair_before_the_first_reply() -> None:
+def test_difference_is_zero_before_the_first_reply() -> None:
     assert log_difference((0, 0), texts=(900, 100)) == pytest.approx(0.0)
 
 
-def arm(name: str, replies: int = 50, *, texts: int = 1000, opt_outs: int = 0, **more: str) -> Arm:
+def make_arm(
+    name: str, replies: int = 50, *, texts: int = 1000, opt_outs: int = 0, **more: str
+) -> Arm:
     return Arm(name=name, texts=texts, replies=replies, opt_outs=opt_outs, **more)
 
 
-def test_too_few_texts_are_not_enough_data() -> None:
-    verdict = evaluate_experiment([arm("A", 90), arm("B", 0, texts=99)], min_per_variant=100)
+def test_too_few_messages_are_not_enough_data() -> None:
+    verdict = evaluate_experiment(
+        [make_arm("A", 90), make_arm("B", 0, texts=99)], min_per_variant=100
+    )
 
     assert (verdict.status, verdict.winner) == (VariantTestStatus.NOT_ENOUGH_DATA, None)
     assert verdict.comparisons == []
 
 
 def test_equal_variants_have_no_difference_yet() -> None:
-    verdict = evaluate_experiment([arm("A"), arm("B")], min_per_variant=100)
+    verdict = evaluate_experiment([make_arm("A"), make_arm("B")], min_per_variant=100)
 
     assert verdict.status is VariantTestStatus.NO_DIFFERENCE_YET
     assert [one.p_value for one in verdict.comparisons] == [1.0, 1.0]
 
 
-def test_winner_must_beat_every_other() -> None:
-    two = evaluate_experiment([arm("A", 50), arm("B", 120), arm("C", 118)], min_per_variant=100)
-    one = evaluate_experiment([arm("A", 50), arm("B", 120), arm("C", 55)], min_per_variant=100)
+def test_winner_must_beat_every_other_variant() -> None:
+    two = evaluate_experiment(
+        [make_arm("A", 50), make_arm("B", 120), make_arm("C", 118)], min_per_variant=100
+    )
+    one = evaluate_experiment(
+        [make_arm("A", 50), make_arm("B", 120), make_arm("C", 55)], min_per_variant=100
+    )
 
     assert two.winner is None
     assert one.winner is not None
@@ -231,16 +245,18 @@ def test_winner_must_beat_every_other() -> None:
 
 
 def test_more_pairs_need_more_evidence() -> None:
-    pair = [arm("A", 50), arm("B", 88)]
+    pair = [make_arm("A", 50), make_arm("B", 88)]
     alone = evaluate_experiment(pair, min_per_variant=100).comparisons[0]
-    among = evaluate_experiment([*pair, arm("C"), arm("D")], min_per_variant=100).comparisons[0]
+    among = evaluate_experiment(
+        [*pair, make_arm("C"), make_arm("D")], min_per_variant=100
+    ).comparisons[0]
 
     assert among.log_e_value == alone.log_e_value
     assert among.p_value == pytest.approx(6 * alone.p_value)
 
 
 def test_harmful_variant_is_found_and_never_wins() -> None:
-    arms = [arm("A", 120, opt_outs=80), arm("B", 50, opt_outs=10)]
+    arms = [make_arm("A", 120, opt_outs=80), make_arm("B", 50, opt_outs=10)]
 
     verdict = evaluate_experiment(arms, min_per_variant=100)
 
@@ -254,7 +270,7 @@ def test_harmful_variant_is_found_and_never_wins() -> None:
 
 
 def test_stopped_variant_is_no_longer_compared() -> None:
-    arms = [arm("A", 50), arm("B", 120), arm("C", 300, stopped="harmful")]
+    arms = [make_arm("A", 50), make_arm("B", 120), make_arm("C", 300, stopped="harmful")]
 
     verdict = evaluate_experiment(arms, min_per_variant=100)
 
@@ -266,9 +282,13 @@ def test_stopped_variant_is_no_longer_compared() -> None:
     }
 
 
-def test_earlier_decision_stays() -> None:
-    won = evaluate_experiment([arm("A", 0), arm("B", 900, stopped="lost")], min_per_variant=100)
-    ended = evaluate_experiment([arm("A"), arm("B", stopped="harmful")], min_per_variant=100)
+def test_earlier_decision_is_kept() -> None:
+    won = evaluate_experiment(
+        [make_arm("A", 0), make_arm("B", 900, stopped="lost")], min_per_variant=100
+    )
+    ended = evaluate_experiment(
+        [make_arm("A"), make_arm("B", stopped="harmful")], min_per_variant=100
+    )
 
     assert won.winner is not None
     assert (won.status, won.winner.name, won.p_value) == (VariantTestStatus.WINNER, "A", None)

@@ -1,4 +1,4 @@
-"""The breakers check a campaign from its first reply on; at most one of twenty pauses is wrong.
+"""The breakers check a campaign from its first reply; at its limit, one of twenty pauses at most.
 
 The seed is printed when a test fails; set ``CRM_TEST_SEED`` to repeat it.
 """
@@ -16,7 +16,7 @@ from crm_api.domain.campaigns.figures.rate_limits import RateCounts, RateLimits,
 from crm_api.domain.messaging.sends.vocabulary import PauseReason
 
 SEED = int(os.environ.get("CRM_TEST_SEED", "20261128"))
-DOZEN = 12
+LATEST_PAUSE = 12
 
 
 @pytest.fixture
@@ -25,43 +25,43 @@ def dice() -> random.Random:
     return random.Random(SEED)  # noqa: S311 - a simulation
 
 
-def opt_out_limit(limit: str) -> RateLimits:
+def make_opt_out_limit(limit: str) -> RateLimits:
     return RateLimits(opt_out_rate=Decimal(limit), failure_rate=None)
 
 
-def failure_limit(limit: str) -> RateLimits:
+def make_failure_limit(limit: str) -> RateLimits:
     return RateLimits(opt_out_rate=None, failure_rate=Decimal(limit))
 
 
 @pytest.mark.parametrize("limit", ["0.01", "0.02", "0.05", "0.10", "0.25", "0.5"])
-def test_campaign_whose_people_all_opt_out_pauses_within_a_dozen(limit: str) -> None:
+def test_campaign_whose_recipients_all_opt_out_pauses_within_twelve(limit: str) -> None:
     paused_after = next(
         people
         for people in range(1, 96)
         if find_exceeded_rate(
-            RateCounts(texts=people, failed=0, opted_out=people), opt_out_limit(limit), now=NOW
+            RateCounts(texts=people, failed=0, opted_out=people), make_opt_out_limit(limit), now=NOW
         )
     )
 
-    assert 1 < paused_after <= DOZEN
+    assert 1 < paused_after <= LATEST_PAUSE
 
 
 @pytest.mark.parametrize("limit", ["0.01", "0.05", "0.25", "0.5"])
-def test_campaign_whose_texts_all_fail_pauses_within_a_dozen(limit: str) -> None:
+def test_campaign_whose_messages_all_fail_pauses_within_twelve(limit: str) -> None:
     paused_after = next(
         texts
         for texts in range(1, 96)
         if find_exceeded_rate(
-            RateCounts(texts=0, failed=texts, opted_out=0), failure_limit(limit), now=NOW
+            RateCounts(texts=0, failed=texts, opted_out=0), make_failure_limit(limit), now=NOW
         )
     )
 
-    assert 1 < paused_after <= DOZEN
+    assert 1 < paused_after <= LATEST_PAUSE
 
 
-def test_opt_out_that_is_stored_before_its_text_is_recorded_counts_as_one_text() -> None:
+def test_opt_out_stored_before_its_message_counts_as_one_message() -> None:
     tripped = find_exceeded_rate(
-        RateCounts(texts=0, failed=0, opted_out=5), opt_out_limit("0.02"), now=NOW
+        RateCounts(texts=0, failed=0, opted_out=5), make_opt_out_limit("0.02"), now=NOW
     )
 
     assert tripped is not None
@@ -70,7 +70,7 @@ def test_opt_out_that_is_stored_before_its_text_is_recorded_counts_as_one_text()
     assert (evidence["texts"], evidence["opted_out"], evidence["rate"]) == (5, 5, "1.0000")
 
 
-def opts_out(dice: random.Random, *, people: int, limit: str, lag: int) -> bool:
+def pauses_at_limit(dice: random.Random, *, people: int, limit: str, lag: int) -> bool:
     """Return whether a campaign exactly at its limit pauses, if checked after every event."""
     due = [0] * (people + lag + 1)
     for person in range(people):
@@ -80,7 +80,7 @@ def opts_out(dice: random.Random, *, people: int, limit: str, lag: int) -> bool:
     for at, stops in enumerate(due):
         opted_out += stops
         counts = RateCounts(texts=min(at + 1, people), failed=0, opted_out=opted_out)
-        if stops and find_exceeded_rate(counts, opt_out_limit(limit), now=NOW):
+        if stops and find_exceeded_rate(counts, make_opt_out_limit(limit), now=NOW):
             return True
     return False
 
@@ -89,12 +89,12 @@ def opts_out(dice: random.Random, *, people: int, limit: str, lag: int) -> bool:
 @pytest.mark.parametrize(
     ("limit", "people"), [("0.02", 95), ("0.05", 95), ("0.02", 2000), ("0.25", 500)]
 )
-def test_campaign_at_its_limit_pauses_in_one_of_twenty_at_most(
+def test_campaign_at_its_limit_pauses_in_at_most_one_of_twenty_runs(
     dice: random.Random, limit: str, people: int, lag: int
 ) -> None:
     runs = 500
 
-    paused = sum(opts_out(dice, people=people, limit=limit, lag=lag) for _ in range(runs))
+    paused = sum(pauses_at_limit(dice, people=people, limit=limit, lag=lag) for _ in range(runs))
 
     print(f"{paused} of {runs} pause at {limit}, {people} people")  # noqa: T201 - shown on failure
     assert paused <= runs * ERROR + 3 * math.sqrt(runs * ERROR * (1 - ERROR))

@@ -43,14 +43,14 @@ async def forecast(
 
 
 @dataclass(kw_only=True)
-class Running:
+class RunningCampaign:
     """A campaign whose waiting recipients are stored by one statement."""
 
     session: AsyncSession
     line: Line
     campaign: Campaign
 
-    async def wait(
+    async def add_waiting(
         self, people: int, *, zone_key: str = "MA/America/New_York", **values: Any
     ) -> None:
         await self.session.execute(
@@ -83,9 +83,11 @@ class Running:
         await self.session.commit()
 
 
-async def running(session: AsyncSession, *, line: Line | None = None, **values: Any) -> Running:
+async def make_running_campaign(
+    session: AsyncSession, *, line: Line | None = None, **values: Any
+) -> RunningCampaign:
     line = line or await make_line(
-        session, timezone="America/New_York", **values.pop("of_line", {})
+        session, timezone="America/New_York", **values.pop("line_values", {})
     )
     campaign = await make_campaign(session, line=line, **(EVEN | values))
-    return Running(session=session, line=line, campaign=campaign)
+    return RunningCampaign(session=session, line=line, campaign=campaign)

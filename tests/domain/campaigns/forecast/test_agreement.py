@@ -1,4 +1,4 @@
-"""Forecast and explain agree about every rule that holds a person.
+"""Forecast and explanation agree about every rule that delays a person.
 
 The seed is printed when a test fails; set ``CRM_TEST_SEED`` to repeat it.
 """
@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.domain.campaigns.forecast.situations import NewUow, forecast, running
+from tests.domain.campaigns.forecast.situations import NewUow, forecast, make_running_campaign
 from tests.domain.messaging.sends.ledger import BUSINESS, TIMES
 from tests.factories import make_campaign, make_contact, make_member, number
 
@@ -35,12 +35,12 @@ AMPLE: dict[str, Any] = {
     "batch_interval_minutes": 1,
 }
 SOON = timedelta(minutes=15)
-"""From the first allowed instant to the message, if only the rules delay it."""
+"""Longest time from the first allowed instant to the message, if only the rules delay it."""
 
 
 @dataclass(kw_only=True)
-class Town:
-    """A campaign, and another one that sent to some of its people before."""
+class TwoCampaigns:
+    """A campaign, and an earlier campaign that sent to some of the same people."""
 
     session: AsyncSession
     new_uow: NewUow
@@ -50,24 +50,28 @@ class Town:
 
     @classmethod
     async def open(
-        cls, session: AsyncSession, new_uow: NewUow, places: list[str], **values: Any
-    ) -> "Town":
-        rows = await running(session, of_line={"daily_limit": 9000}, **(AMPLE | values))
+        cls, session: AsyncSession, new_uow: NewUow, zone_keys: list[str], **values: Any
+    ) -> "TwoCampaigns":
+        rows = await make_running_campaign(
+            session, line_values={"daily_limit": 9000}, **(AMPLE | values)
+        )
         line = await session.get_one(Line, rows.line.id)
         other = await make_campaign(session, line=line, status="completed")
         people = []
-        for position, place in enumerate(places):
-            person = await make_contact(session, phone=number(position), zone_key=place)
-            await make_member(session, campaign=rows.campaign, contact=person)
-            people.append(person.id)
-        rows.campaign.zone_keys = sorted(set(places))
-        rows.campaign.recipients_total = len(places)
+        for position, zone_key in enumerate(zone_keys):
+            contact = await make_contact(session, phone=number(position), zone_key=zone_key)
+            await make_member(session, campaign=rows.campaign, contact=contact)
+            people.append(contact.id)
+        rows.campaign.zone_keys = sorted(set(zone_keys))
+        rows.campaign.recipients_total = len(zone_keys)
         await session.commit()
         return cls(
             session=session, new_uow=new_uow, campaign=rows.campaign, other=other, people=people
         )
 
-    async def texted(self, position: int, at: datetime, *, by: Campaign | None = None) -> None:
+    async def add_sent_message(
+        self, position: int, at: datetime, *, by: Campaign | None = None
+    ) -> None:
         await self.session.execute(
             text("""
                 INSERT INTO send_attempt (id, kind, campaign_id, line_id, activity_id, phone, body,
@@ -84,30 +88,30 @@ class Town:
         )
         await self.session.commit()
 
-    async def declare(self, **budgets: int) -> None:
-        declared = {
+    async def set_carrier_budgets(self, **budgets: int) -> None:
+        carrier_budgets = {
             carrier: {"daily_segments": segments, "other_vendors": []}
             for carrier, segments in budgets.items()
         }
-        self.session.add(CompanySettings(id=1, carrier_budgets=declared, updated_at=NOW))
+        self.session.add(CompanySettings(id=1, carrier_budgets=carrier_budgets, updated_at=NOW))
         await self.session.commit()
 
-    async def due(self, position: int, at: datetime) -> None:
+    async def set_due(self, position: int, at: datetime) -> None:
         await self.session.execute(
             text("UPDATE campaign_membership SET due_at = :at WHERE phone = :phone"),
             {"at": at, "phone": number(position)},
         )
         await self.session.commit()
 
-    async def explained(self, rules: RuleBook) -> list[Explanation]:
+    async def explain_all(self, rules: RuleBook) -> list[Explanation]:
         found = []
-        for person in self.people:
+        for contact in self.people:
             async with self.new_uow() as uow:
                 found.append(
                     await explain_recipient(
                         uow,
                         campaign_id=self.campaign.id,
-                        contact_id=person,
+                        contact_id=contact,
                         step=None,
                         rules=rules,
                         business=BUSINESS,
@@ -121,15 +125,13 @@ class Town:
         return await forecast(self.new_uow, self.campaign, rules=rules)
 
 
-async def test_days_between_campaigns_decide_when_it_is_done(
-    session: AsyncSession, new_uow: NewUow
-) -> None:
-    town = await Town.open(session, new_uow, [MA] * 3, min_days_between=30)
-    await town.texted(2, NOW - timedelta(days=1))
+async def test_min_days_between_decides_the_finish(session: AsyncSession, new_uow: NewUow) -> None:
+    campaigns = await TwoCampaigns.open(session, new_uow, [MA] * 3, min_days_between=30)
+    await campaigns.add_sent_message(2, NOW - timedelta(days=1))
 
-    found = await town.forecast(NO_RULES)
+    found = await campaigns.forecast(NO_RULES)
 
-    allowed_at = (await town.explained(NO_RULES))[2].next_allowed_at
+    allowed_at = (await campaigns.explain_all(NO_RULES))[2].next_allowed_at
     assert allowed_at == NOW + timedelta(days=29)
     assert found.p50_finish_at is not None
     assert allowed_at <= found.p50_finish_at <= allowed_at + SOON
@@ -139,38 +141,42 @@ async def test_days_between_campaigns_decide_when_it_is_done(
     assert found.people_waiting == 3
 
 
-async def test_followed_up_person_waits_for_the_follow_up_too(
+async def test_finish_includes_the_follow_up_of_a_delayed_person(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     steps = [{"after_hours": 48, "body": "Still there?"}]
-    town = await Town.open(session, new_uow, [MA] * 2, min_days_between=30, follow_ups=steps)
-    await town.texted(1, NOW - timedelta(days=1))
+    campaigns = await TwoCampaigns.open(
+        session, new_uow, [MA] * 2, min_days_between=30, follow_ups=steps
+    )
+    await campaigns.add_sent_message(1, NOW - timedelta(days=1))
 
-    found = await town.forecast(NO_RULES)
+    found = await campaigns.forecast(NO_RULES)
 
     assert found.p50_finish_at is not None
     assert found.p50_finish_at >= NOW + timedelta(days=31)
     assert found.p50_finish_at < NOW + timedelta(days=32)
 
 
-async def test_people_held_beyond_the_end_are_not_reached(
+async def test_people_delayed_beyond_the_end_are_not_reached(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    town = await Town.open(
+    campaigns = await TwoCampaigns.open(
         session, new_uow, [MA] * 3, min_days_between=30, end_at=NOW + timedelta(days=9)
     )
-    await town.texted(2, NOW - timedelta(days=1))
+    await campaigns.add_sent_message(2, NOW - timedelta(days=1))
 
-    found = await town.forecast(NO_RULES)
+    found = await campaigns.forecast(NO_RULES)
 
     assert (found.not_reached, found.binding_rule) == (1, "min_days_between")
 
 
-async def test_many_held_people_are_estimated_from_a_sample(
+async def test_many_delayed_people_are_estimated_from_a_sample(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    rows = await running(session, min_days_between=30, of_line={"daily_limit": 9000}, **AMPLE)
-    await rows.wait(4000)
+    rows = await make_running_campaign(
+        session, min_days_between=30, line_values={"daily_limit": 9000}, **AMPLE
+    )
+    await rows.add_waiting(4000)
     await session.execute(
         text("""
             INSERT INTO send_attempt (id, kind, campaign_id, line_id, activity_id, phone, body,
@@ -197,33 +203,35 @@ async def test_forecast_agrees_with_explain_on_random_situations(
 ) -> None:
     print(f"CRM_TEST_SEED={SEED}")  # noqa: T201 - shown when the test fails
     dice = random.Random(SEED + case)  # noqa: S311 - a simulation
-    places = [dice.choice([MA, FL, HI]) for _ in range(dice.randint(1, 7))]
+    zone_keys = [dice.choice([MA, FL, HI]) for _ in range(dice.randint(1, 7))]
     rules = dice.choice([NO_RULES, US])
-    town = await Town.open(
+    campaigns = await TwoCampaigns.open(
         session,
         new_uow,
-        places,
+        zone_keys,
         min_days_between=dice.choice([None, None, 7, 30]),
         frequency_cap=dice.choice([None, None, {"texts": 1, "days": 12}, {"texts": 2, "days": 40}]),
         timezone=dice.choice([None, "recipient"]),
     )
-    for position in range(len(places)):
+    for position in range(len(zone_keys)):
         for _ in range(dice.randint(0, 4)):
             ago = timedelta(hours=dice.choice([2, 9, 20, 70, 400, 800]), minutes=dice.random())
-            await town.texted(position, NOW - ago, by=dice.choice([town.campaign, town.other]))
+            await campaigns.add_sent_message(
+                position, NOW - ago, by=dice.choice([campaigns.campaign, campaigns.other])
+            )
         if dice.random() < 0.2:
-            await town.due(position, NOW + timedelta(hours=dice.randint(1, 90)))
+            await campaigns.set_due(position, NOW + timedelta(hours=dice.randint(1, 90)))
 
     budget = dice.choice([None, None, 0, 3, 500])
     if budget is not None:
-        await town.declare(t_mobile=budget)
+        await campaigns.set_carrier_budgets(t_mobile=budget)
 
-    found = await town.forecast(rules)
-    said = await town.explained(rules)
+    found = await campaigns.forecast(rules)
+    explanations = await campaigns.explain_all(rules)
 
     print(found.detail)  # noqa: T201 - shown when the test fails
-    allowed = [one.next_allowed_at for one in said]
-    assert found.people_waiting == len(said)
+    allowed = [one.next_allowed_at for one in explanations]
+    assert found.people_waiting == len(explanations)
     if budget == 0:
         assert set(allowed) == {None}
         assert (found.p50_finish_at, found.binding_rule) == (None, "carrier_budget")
@@ -233,11 +241,11 @@ async def test_forecast_agrees_with_explain_on_random_situations(
     assert found.p50_finish_at is not None
     assert last <= found.p50_finish_at
     if budget == 3:
-        # Explain is about one person; it does not know how many share the budget.
+        # An explanation is about one person; it ignores how many people share the budget.
         return
     assert found.p50_finish_at <= last + SOON
-    latest = said[allowed.index(last)]
+    latest = explanations[allowed.index(last)]
     if found.binding_rule is not None:
-        # Both name the rule of a message that was put off, but explain has no rule for its delay.
+        # Both name the rule of a postponed message, but the explanation has no rule for the delay.
         named = {stop.rule.replace("waiting", "follow_up_waits") for stop in latest.stops}
         assert found.binding_rule in named

@@ -11,9 +11,9 @@ from tests.domain.campaigns.forecast.situations import (
     EVEN,
     NEW_YORK,
     NewUow,
-    Running,
+    RunningCampaign,
     forecast,
-    running,
+    make_running_campaign,
 )
 
 from crm_api.domain.messaging.models.lines import CompanySettings
@@ -21,17 +21,17 @@ from crm_api.domain.messaging.models.lines import CompanySettings
 FIRST = date(2026, 11, 25)
 
 
-async def declare(session: AsyncSession, **budgets: int) -> None:
-    declared = {
+async def set_carrier_budgets(session: AsyncSession, **budgets: int) -> None:
+    carrier_budgets = {
         carrier: {"daily_segments": segments, "other_vendors": []}
         for carrier, segments in budgets.items()
     }
-    session.add(CompanySettings(id=1, carrier_budgets=declared, updated_at=NOW))
+    session.add(CompanySettings(id=1, carrier_budgets=carrier_budgets, updated_at=NOW))
     await session.commit()
 
 
-async def carriers(rows: Running, shares: dict[str, float]) -> None:
-    """Assign carriers to the waiting people, by share."""
+async def assign_carriers(rows: RunningCampaign, shares: dict[str, float]) -> None:
+    """Assign a carrier to each share of the waiting people."""
     done = 0.0
     for name, share in shares.items():
         await rows.session.execute(
@@ -48,19 +48,19 @@ async def carriers(rows: Running, shares: dict[str, float]) -> None:
     await rows.session.commit()
 
 
-async def of_days(rows: Running, new_uow: NewUow) -> tuple[list[int], Any]:
+async def forecast_days(rows: RunningCampaign, new_uow: NewUow) -> tuple[list[int], Any]:
     found = await forecast(new_uow, rows.campaign)
     return [day.texts for day in found.days], found
 
 
-async def test_budget_of_unknown_carriers_binds_everyone(
+async def test_budget_applies_to_numbers_of_unknown_carriers(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    rows = await running(session)
-    await rows.wait(100)
-    await declare(session, t_mobile=40, att=900)
+    rows = await make_running_campaign(session)
+    await rows.add_waiting(100)
+    await set_carrier_budgets(session, t_mobile=40, att=900)
 
-    days, found = await of_days(rows, new_uow)
+    days, found = await forecast_days(rows, new_uow)
 
     assert days == [40, 40, 20]
     assert found.binding_rule == "carrier_budget"
@@ -69,34 +69,34 @@ async def test_budget_of_unknown_carriers_binds_everyone(
     assert found.days[0].date == FIRST
 
 
-async def test_other_carriers_go_on(session: AsyncSession, new_uow: NewUow) -> None:
-    rows = await running(session)
-    await rows.wait(100)
-    await carriers(rows, {"T-Mobile USA": 0.5, "Verizon Wireless": 0.5})
-    await declare(session, t_mobile=20)
+async def test_other_carriers_are_not_delayed(session: AsyncSession, new_uow: NewUow) -> None:
+    rows = await make_running_campaign(session)
+    await rows.add_waiting(100)
+    await assign_carriers(rows, {"T-Mobile USA": 0.5, "Verizon Wireless": 0.5})
+    await set_carrier_budgets(session, t_mobile=20)
 
-    days, found = await of_days(rows, new_uow)
+    days, found = await forecast_days(rows, new_uow)
 
     assert days == [pytest.approx(70, abs=1), 20, pytest.approx(10, abs=1)]
     assert found.binding_rule == "carrier_budget"
 
 
 async def test_budget_is_counted_in_segments(session: AsyncSession, new_uow: NewUow) -> None:
-    rows = await running(session, bodies=("x" * 200,))
-    await rows.wait(60)
-    await declare(session, t_mobile=60)
+    rows = await make_running_campaign(session, bodies=("x" * 200,))
+    await rows.add_waiting(60)
+    await set_carrier_budgets(session, t_mobile=60)
 
-    days, _ = await of_days(rows, new_uow)
+    days, _ = await forecast_days(rows, new_uow)
 
     assert days == [30, 30]
 
 
-async def test_what_was_used_today_is_left_out_today(
+async def test_segments_used_today_reduce_the_budget_of_today(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    rows = await running(session)
-    await rows.wait(50)
-    await declare(session, t_mobile=40)
+    rows = await make_running_campaign(session)
+    await rows.add_waiting(50)
+    await set_carrier_budgets(session, t_mobile=40)
     await session.execute(
         text("""
             INSERT INTO send_attempt (id, kind, line_id, activity_id, phone, body, status, segments,
@@ -109,7 +109,7 @@ async def test_what_was_used_today_is_left_out_today(
     )
     await session.commit()
 
-    days, found = await of_days(rows, new_uow)
+    days, found = await forecast_days(rows, new_uow)
 
     assert days == [10, 40]
     assert found.p50_finish_at.astimezone(NEW_YORK).date() == date(2026, 11, 26)
@@ -119,23 +119,23 @@ async def test_what_was_used_today_is_left_out_today(
 async def test_budget_that_is_not_reached_changes_nothing(
     session: AsyncSession, new_uow: NewUow, budgets: dict[str, int]
 ) -> None:
-    rows = await running(session, **EVEN)
-    await rows.wait(150)
-    await carriers(rows, {"AT&T": 1.0})
-    await declare(session, **budgets)
+    rows = await make_running_campaign(session, **EVEN)
+    await rows.add_waiting(150)
+    await assign_carriers(rows, {"AT&T": 1.0})
+    await set_carrier_budgets(session, **budgets)
 
-    days, found = await of_days(rows, new_uow)
+    days, found = await forecast_days(rows, new_uow)
 
     assert days == [125, 25]
     assert found.binding_rule != "carrier_budget"
 
 
-async def test_budget_of_nothing_is_never_done(session: AsyncSession, new_uow: NewUow) -> None:
-    rows = await running(session)
-    await rows.wait(50)
-    await declare(session, t_mobile=0)
+async def test_budget_of_zero_has_no_finish(session: AsyncSession, new_uow: NewUow) -> None:
+    rows = await make_running_campaign(session)
+    await rows.add_waiting(50)
+    await set_carrier_budgets(session, t_mobile=0)
 
-    days, found = await of_days(rows, new_uow)
+    days, found = await forecast_days(rows, new_uow)
 
     assert (days, found.p50_finish_at) == ([], None)
     assert found.binding_rule == "carrier_budget"

@@ -8,7 +8,13 @@ import pytest
 from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.domain.campaigns.forecast.situations import EVEN, NEW_YORK, NewUow, forecast, running
+from tests.domain.campaigns.forecast.situations import (
+    EVEN,
+    NEW_YORK,
+    NewUow,
+    forecast,
+    make_running_campaign,
+)
 from tests.domain.messaging.sends.ledger import TIMES, Ledger, after
 from tests.factories import make_contact, make_member, number
 
@@ -23,16 +29,16 @@ from crm_api.platform.database import UnitOfWorkFactory
 
 CALIFORNIA = "CA/America/Los_Angeles"
 SEED = 11
-"""Of the planner's jitter."""
-MIX = text("""
+"""Seed of the planner's jitter."""
+MIX_ZONE_KEYS = text("""
     UPDATE campaign_membership m
     SET due_at = CAST(:now AS timestamptz) - x.ahead * interval '1 hour'
     FROM (SELECT id, percent_rank() OVER (PARTITION BY zone_key ORDER BY id) AS ahead
           FROM campaign_membership) x
     WHERE m.id = x.id
 """)
-"""Mixes the zone keys in the queue, as they are mixed in an audience."""
-WHO = Business(name="Granite", contact="+16175550100")
+"""Mixes the zone keys in the queue, as an audience mixes them."""
+BUSINESS = Business(name="Granite", contact="+16175550100")
 
 
 async def send_all(ledger: Ledger) -> tuple[datetime, Counter[date]]:
@@ -41,7 +47,7 @@ async def send_all(ledger: Ledger) -> tuple[datetime, Counter[date]]:
     sent: Counter[date] = Counter()
     while now < NOW + timedelta(days=9):
         async with ledger.new_uow() as uow:
-            plan = await planning.plan_sends(uow, rules=NO_RULES, business=WHO, now=now)
+            plan = await planning.plan_sends(uow, rules=NO_RULES, business=BUSINESS, now=now)
         for order in plan.orders:
             async with ledger.new_uow() as uow:
                 claimed = (
@@ -62,8 +68,8 @@ async def send_all(ledger: Ledger) -> tuple[datetime, Counter[date]]:
     raise AssertionError(sent)
 
 
-async def test_forecast_agrees_with_the_claims_themselves(new_uow: UnitOfWorkFactory) -> None:
-    """Two time zones, each with its own clock, over three days."""
+async def test_forecast_agrees_with_the_claims(new_uow: UnitOfWorkFactory) -> None:
+    """The recipients are in two time zones, and the campaign takes three days."""
     random.seed(SEED)
     ledger = await Ledger.open(
         new_uow, people=40, line_limit=40, daily_limit=35, timezone="recipient", **EVEN
@@ -71,9 +77,9 @@ async def test_forecast_agrees_with_the_claims_themselves(new_uow: UnitOfWorkFac
     async with new_uow() as uow:
         campaign = await uow.session.get_one(Campaign, ledger.campaign.id)
         for position in range(40, 85):
-            person = await make_contact(uow.session, phone=number(position), zone_key=CALIFORNIA)
-            await make_member(uow.session, campaign=campaign, contact=person)
-        await uow.session.execute(MIX, {"now": NOW})
+            contact = await make_contact(uow.session, phone=number(position), zone_key=CALIFORNIA)
+            await make_member(uow.session, campaign=campaign, contact=contact)
+        await uow.session.execute(MIX_ZONE_KEYS, {"now": NOW})
     found = await forecast(new_uow, ledger.campaign)
 
     finished, sent = await send_all(ledger)
@@ -87,7 +93,7 @@ async def test_forecast_agrees_with_the_claims_themselves(new_uow: UnitOfWorkFac
 
 
 @pytest.mark.parametrize(("line_limit", "daily_limit"), [(8, 100), (100, 8)])
-async def test_forecast_begins_with_the_rest_of_today(
+async def test_forecast_begins_with_the_remaining_limit_of_today(
     new_uow: UnitOfWorkFactory, line_limit: int, daily_limit: int
 ) -> None:
     ledger = await Ledger.open(new_uow, people=10, line_limit=line_limit, daily_limit=daily_limit)
@@ -103,12 +109,12 @@ async def test_forecast_begins_with_the_rest_of_today(
 async def test_forecast_shares_the_line_with_other_campaigns(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    own = await running(session)
-    await own.wait(125)
-    other = await running(session, line=own.line)
-    await other.wait(900)
-    paused = await running(session, line=own.line, status="paused")
-    await paused.wait(900)
+    own = await make_running_campaign(session)
+    await own.add_waiting(125)
+    other = await make_running_campaign(session, line=own.line)
+    await other.add_waiting(900)
+    paused = await make_running_campaign(session, line=own.line, status="paused")
+    await paused.add_waiting(900)
 
     found = await forecast(new_uow, own.campaign)
 
@@ -118,7 +124,7 @@ async def test_forecast_shares_the_line_with_other_campaigns(
     assert (found.assumptions.competing_campaigns, found.assumptions.competing_texts) == (1, 900)
 
 
-async def test_campaign_whose_day_is_used_up_takes_no_more_of_the_line(
+async def test_other_campaign_with_a_used_up_limit_takes_no_more_of_the_line(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     other = await Ledger.open(new_uow, people=60, line_limit=100, daily_limit=30)
@@ -128,50 +134,52 @@ async def test_campaign_whose_day_is_used_up_takes_no_more_of_the_line(
     async with new_uow() as uow:
         campaign = await uow.session.get_one(Campaign, own.campaign.id)
         for position in range(100, 180):
-            person = await make_contact(uow.session, phone=number(position))
-            await make_member(uow.session, campaign=campaign, contact=person)
+            contact = await make_contact(uow.session, phone=number(position))
+            await make_member(uow.session, campaign=campaign, contact=contact)
 
     found = await forecast(new_uow, own.campaign, now=after(60))
 
     assert [day.texts for day in found.days] == [70, 10]
 
 
-async def test_campaign_whose_hours_are_over_leaves_the_line_for_today(
+async def test_other_campaign_whose_hours_are_over_leaves_the_line_free_today(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    own = await running(session)
-    await own.wait(150)
-    early = await running(session, line=own.line, window_start=time(7), window_end=time(9, 30))
-    await early.wait(900)
+    own = await make_running_campaign(session)
+    await own.add_waiting(150)
+    early = await make_running_campaign(
+        session, line=own.line, window_start=time(7), window_end=time(9, 30)
+    )
+    await early.add_waiting(900)
 
     found = await forecast(new_uow, own.campaign)
 
     assert [day.texts for day in found.days] == [125, 25]
 
 
-async def test_follow_ups_of_other_campaigns_are_texts_to_come(
+async def test_follow_ups_of_other_campaigns_count_as_competing_messages(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    own = await running(session)
-    await own.wait(10)
+    own = await make_running_campaign(session)
+    await own.add_waiting(10)
     steps = [{"after_hours": 24, "body": "Hi"}, {"after_hours": 24, "body": "Hi again"}]
-    other = await running(session, line=own.line, follow_ups=steps)
-    await other.wait(20)
-    await other.wait(5, step=2, area=1)
+    other = await make_running_campaign(session, line=own.line, follow_ups=steps)
+    await other.add_waiting(20)
+    await other.add_waiting(5, step=2, area=1)
 
     found = await forecast(new_uow, own.campaign)
 
     assert found.assumptions.competing_texts == 20 * 3 + 5
 
 
-async def test_many_campaigns_on_the_line_are_taken_together(
+async def test_many_campaigns_on_the_line_are_combined(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    own = await running(session, of_line={"daily_limit": 2000})
-    await own.wait(100)
+    own = await make_running_campaign(session, line_values={"daily_limit": 2000})
+    await own.add_waiting(100)
     for _ in range(30):
-        other = await running(session, line=own.line, daily_limit=50)
-        await other.wait(40)
+        other = await make_running_campaign(session, line=own.line, daily_limit=50)
+        await other.add_waiting(40)
 
     found = await forecast(new_uow, own.campaign)
 
@@ -179,14 +187,14 @@ async def test_many_campaigns_on_the_line_are_taken_together(
     assert sum(day.texts for day in found.days) == 100
 
 
-async def test_many_are_sampled_and_small_zone_keys_counted(
+async def test_many_people_are_sampled_and_small_zone_keys_counted(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    rows = await running(
-        session, timezone="recipient", daily_limit=9000, of_line={"daily_limit": 9000}
+    rows = await make_running_campaign(
+        session, timezone="recipient", daily_limit=9000, line_values={"daily_limit": 9000}
     )
-    await rows.wait(4000)
-    await rows.wait(3, zone_key="HI/Pacific/Honolulu", area=1)
+    await rows.add_waiting(4000)
+    await rows.add_waiting(3, zone_key="HI/Pacific/Honolulu", area=1)
 
     found = await forecast(new_uow, rows.campaign)
 
@@ -202,9 +210,9 @@ async def test_zone_key_that_no_sample_contains_is_counted(
     session: AsyncSession, new_uow: NewUow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recipients, "SAMPLED_PAGES", 0)
-    rows = await running(session, timezone="recipient")
-    await rows.wait(4000)
-    await rows.wait(3, zone_key="HI/Pacific/Honolulu", area=1)
+    rows = await make_running_campaign(session, timezone="recipient")
+    await rows.add_waiting(4000)
+    await rows.add_waiting(3, zone_key="HI/Pacific/Honolulu", area=1)
 
     async with new_uow() as uow:
         found = await recipients.read_people(uow.session, rows.campaign, rules=NO_RULES, now=NOW)
@@ -214,17 +222,17 @@ async def test_zone_key_that_no_sample_contains_is_counted(
 
 
 @pytest.mark.parametrize("is_sampled", [False, True])
-async def test_people_that_no_rule_can_hold_are_only_counted(
+async def test_people_whom_no_rule_can_delay_are_only_counted(
     session: AsyncSession,
     new_uow: NewUow,
     monkeypatch: pytest.MonkeyPatch,
-    is_sampled: bool,  # noqa: FBT001 - a table's column
+    is_sampled: bool,  # noqa: FBT001 - a parameter of the case
 ) -> None:
-    # Other tests may have left a large file, of which a sample would read a part.
+    # Other tests may have left a large table file; a sample would read only a part of the file.
     monkeypatch.setattr(recipients, "SAMPLED_PAGES", 1_000_000)
-    rows = await running(session)
-    await rows.wait(30)
-    await rows.wait(2, due_at=NOW + timedelta(hours=20), area=1)
+    rows = await make_running_campaign(session)
+    await rows.add_waiting(30)
+    await rows.add_waiting(2, due_at=NOW + timedelta(hours=20), area=1)
 
     async with new_uow() as uow:
         found = await recipients.list_texted(
@@ -238,14 +246,14 @@ async def test_follow_ups_wait_for_people_who_do_not_reply(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     steps = [{"after_hours": 48, "body": "Still there?"}]
-    rows = await running(session, follow_ups=steps)
-    await rows.wait(100)
-    await rows.wait(10, status="sent", area=1)
-    await rows.wait(10, step=1, due_at=NOW + timedelta(hours=40), area=1)
+    rows = await make_running_campaign(session, follow_ups=steps)
+    await rows.add_waiting(100)
+    await rows.add_waiting(10, status="sent", area=1)
+    await rows.add_waiting(10, step=1, due_at=NOW + timedelta(hours=40), area=1)
 
     found = await forecast(new_uow, rows.campaign)
 
-    # Of 100 people about 5 reply, as assumed; the 10 wait already.
+    # As assumed, about 5 of 100 people reply. The other 10 already wait for a follow-up.
     assert found.texts == pytest.approx(100 + 96 + 10, abs=2)
     assert found.p50_finish_at is not None
     assert found.p50_finish_at > NOW + timedelta(hours=48)
@@ -253,11 +261,9 @@ async def test_follow_ups_wait_for_people_who_do_not_reply(
     assert found.assumptions.replies_of == 10
 
 
-async def test_people_who_were_put_off_are_waited_for(
-    session: AsyncSession, new_uow: NewUow
-) -> None:
-    rows = await running(session)
-    await rows.wait(3, due_at=NOW + timedelta(hours=20))
+async def test_forecast_waits_for_postponed_people(session: AsyncSession, new_uow: NewUow) -> None:
+    rows = await make_running_campaign(session)
+    await rows.add_waiting(3, due_at=NOW + timedelta(hours=20))
 
     found = await forecast(new_uow, rows.campaign)
 
@@ -267,12 +273,14 @@ async def test_people_who_were_put_off_are_waited_for(
     assert "postponed" in found.detail
 
 
-async def test_measured_replies_replace_the_assumption(
+async def test_measured_reply_rate_replaces_the_assumed_rate(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    rows = await running(session, follow_ups=[{"after_hours": 48, "body": "Still there?"}])
-    await rows.wait(100)
-    await rows.wait(400, status="sent", area=1)
+    rows = await make_running_campaign(
+        session, follow_ups=[{"after_hours": 48, "body": "Still there?"}]
+    )
+    await rows.add_waiting(100)
+    await rows.add_waiting(400, status="sent", area=1)
     await session.execute(
         text("UPDATE campaign_membership SET replied_at = :now WHERE status = 'sent'"), {"now": NOW}
     )
@@ -285,10 +293,10 @@ async def test_measured_replies_replace_the_assumption(
 
 
 @pytest.mark.parametrize("newest", [5_000, 100])
-async def test_other_texts_of_the_line_take_their_part(
+async def test_other_messages_of_the_line_use_part_of_its_daily_limit(
     new_uow: UnitOfWorkFactory, monkeypatch: pytest.MonkeyPatch, newest: int
 ) -> None:
-    """Manual messages count for the line's day: about 20 a day were sent recently."""
+    """Manual messages count towards the limit: about 20 a day were sent recently."""
     monkeypatch.setattr(line_load, "NEWEST_TEXTS", newest)
     ledger = await Ledger.open(new_uow, people=100, line_limit=40, daily_limit=100)
     async with new_uow() as uow:

@@ -1,4 +1,4 @@
-"""Forecasts compared with the same plan sent message by message; no database is needed."""
+"""Forecasts compared with the same plan sent message by message, without a database."""
 
 from collections import Counter
 from dataclasses import replace
@@ -27,12 +27,12 @@ from crm_api.domain.consent.legal_rules.rules import is_federal_holiday
 from crm_api.domain.kit.windows import DAYS, Window
 
 
-def local(at: datetime | None) -> str:
+def format_local(at: datetime | None) -> str:
     assert at is not None
     return at.astimezone(ZoneInfo(NEW_YORK)).strftime("%Y-%m-%d %H:%M")
 
 
-def one_by_one(plan: Plan, *rivals: Sender) -> tuple[datetime, Counter[date]]:
+def send_one_by_one(plan: Plan, *rivals: Sender) -> tuple[datetime, Counter[date]]:
     hours = plan.hours
     assert hours.window is not None
     sender = Sender(
@@ -59,39 +59,41 @@ def one_by_one(plan: Plan, *rivals: Sender) -> tuple[datetime, Counter[date]]:
 
 CASES = {
     "one zone": make_plan(),
-    "half a day": make_plan(waiting={MA: 50}),
-    "ends with a day": make_plan(waiting={MA: 250}),
+    "half of a daily limit": make_plan(waiting={MA: 50}),
+    "uses exactly two daily limits": make_plan(waiting={MA: 250}),
     "change to standard time": make_plan(begins=datetime(2026, 10, 31, 13, 0, tzinfo=UTC)),
     "change to daylight-saving time": make_plan(
         begins=datetime(2027, 3, 13, 13, 0, tzinfo=UTC), timezone="recipient", waiting={HI: 300}
     ),
-    "weekend between": make_plan(window=WEEKDAYS),
-    "holiday where the law keeps it": make_plan(rules=US, waiting={AL: 260}),
+    "a weekend in between": make_plan(window=WEEKDAYS),
+    "a holiday on which the law forbids messages": make_plan(rules=US, waiting={AL: 260}),
     "zones that close early": make_plan(
         rules=US, waiting={MA: 100, CA: 100, HI: 60}, timezone="recipient"
     ),
-    "zones after each other": make_plan(
+    "zones that open one after another": make_plan(
         waiting={MA: 10, HI: 100}, timezone="recipient", campaign_limit=40
     ),
     "a zone with short weekends": make_plan(
         rules=US, waiting={MA: 200, RI: 200}, window=Window.of(DAYS, time(8), time(20))
     ),
-    "people who may be anywhere": make_plan(rules=US, waiting={UNKNOWN: 200}),
-    "a window round the clock": make_plan(window=Window.of(DAYS, time(0), time(23, 59))),
-    "a window round the clock at the recipient": make_plan(
+    "people with several possible time zones": make_plan(rules=US, waiting={UNKNOWN: 200}),
+    "a window of 24 hours": make_plan(window=Window.of(DAYS, time(0), time(23, 59))),
+    "a window of 24 hours at the recipient": make_plan(
         window=Window.of(DAYS, time(0), time(23, 59)), timezone="recipient", waiting={HI: 300}
     ),
-    "a week after the change": make_plan(
+    "a week after the clock change": make_plan(
         begins=datetime(2026, 10, 31, 13, 0, tzinfo=UTC), waiting={MA: 125 * 8 + 50}
     ),
     "a line in another zone": make_plan(line_timezone="Pacific/Honolulu", timezone=NEW_YORK),
     "ramp": make_plan(ramp_plan=(20, 40, 80), waiting={MA: 250}),
     "campaign limit below the line's": make_plan(campaign_limit=40, waiting={MA: 130}),
     "bursts": make_plan(pacing=Pacing(batch_size=10, batch_seconds=45 * 60), waiting={MA: 215}),
-    "bursts that use the day up": make_plan(pacing=Pacing(batch_size=40, batch_seconds=60 * 60)),
+    "bursts that use up the daily limit": make_plan(
+        pacing=Pacing(batch_size=40, batch_seconds=60 * 60)
+    ),
     "begins at night": make_plan(begins=datetime(2026, 11, 26, 3, 0, tzinfo=UTC)),
     "a follow-up": make_plan(waiting={MA: 150}, follow_ups=[timedelta(hours=48)], reply_share=0.0),
-    "two follow-ups, some answer": make_plan(
+    "two follow-ups, some people reply": make_plan(
         waiting={MA: 400},
         campaign_limit=60,
         follow_ups=[timedelta(hours=30), timedelta(hours=200)],
@@ -101,31 +103,35 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_forecast_ends_when_texts_sent_one_by_one_end(case: str) -> None:
+def test_forecast_finishes_when_messages_sent_one_by_one_finish(case: str) -> None:
     plan = CASES[case]
 
     found = simulate(plan)
 
-    finish, used = one_by_one(plan)
+    finish, used = send_one_by_one(plan)
     assert found.finish is not None
-    # Second follow-ups fall due one by one there, and here from the end of the first ones.
+    # Sent one by one, second follow-ups become due one by one. The forecast counts them from the
+    # end of the first follow-ups.
     slack = timedelta(hours=8) if plan.reply_share else timedelta(minutes=12)
-    assert abs(found.finish - finish) <= slack, (local(found.finish), local(finish))
+    assert abs(found.finish - finish) <= slack, (format_local(found.finish), format_local(finish))
     if not plan.reply_share:
         shown = {day: texts for day, texts in found.per_day if texts}
         assert {day: pytest.approx(used[day], abs=3) for day in used} == shown
 
 
 RIVALS = {
-    "an equal": (300, Rival(waiting=1000, daily_limit=125)),
-    "a small one": (300, Rival(waiting=1000, daily_limit=30)),
-    "one that ends": (300, Rival(waiting=70, daily_limit=125)),
-    "one that begins later": (400, Rival(waiting=500, daily_limit=125, first=date(2026, 11, 27))),
+    "an equal campaign": (300, Rival(waiting=1000, daily_limit=125)),
+    "a campaign with a smaller limit": (300, Rival(waiting=1000, daily_limit=30)),
+    "a campaign that ends": (300, Rival(waiting=70, daily_limit=125)),
+    "a campaign that begins later": (
+        400,
+        Rival(waiting=500, daily_limit=125, first=date(2026, 11, 27)),
+    ),
 }
 
 
 @pytest.mark.parametrize("case", RIVALS)
-def test_forecast_shares_the_line_as_campaigns_that_take_turns_do(case: str) -> None:
+def test_forecast_shares_the_line_like_campaigns_that_take_turns(case: str) -> None:
     people, rival = RIVALS[case]
     plan = make_plan(waiting={MA: people}, rivals=[rival])
 
@@ -139,23 +145,26 @@ def test_forecast_shares_the_line_as_campaigns_that_take_turns_do(case: str) -> 
         daily_limit=rival.daily_limit,
         begins=datetime.combine(first, time(0), tzinfo=ZoneInfo(NEW_YORK)),
     )
-    finish, used = one_by_one(plan, other)
+    finish, used = send_one_by_one(plan, other)
     assert found.finish is not None
-    assert abs(found.finish - finish) <= timedelta(hours=1), (local(found.finish), local(finish))
+    assert abs(found.finish - finish) <= timedelta(hours=1), (
+        format_local(found.finish),
+        format_local(finish),
+    )
     assert {day: pytest.approx(used[day], abs=6) for day in used} == dict(found.per_day)
 
 
-def test_forecast_of_a_year_ends_on_the_day_that_counting_gives() -> None:
+def test_forecast_of_a_year_finishes_on_the_counted_day() -> None:
     people = 125 * 400
 
     found = simulate(make_plan(waiting={MA: people}))
 
-    assert local(found.finish)[:10] == str(date(2026, 11, 25) + timedelta(days=399))
+    assert format_local(found.finish)[:10] == str(date(2026, 11, 25) + timedelta(days=399))
     assert round(found.sending_days) == 400
     assert len(found.per_day) == SHOWN_DAYS
 
 
-def test_follow_ups_of_years_end_on_the_day_that_counting_gives() -> None:
+def test_forecast_of_years_with_follow_ups_finishes_on_the_counted_day() -> None:
     follow_ups = [timedelta(days=2), timedelta(days=5)]
     plan = make_plan(waiting={MA: 60_000}, follow_ups=follow_ups, reply_share=0.05)
 
@@ -166,7 +175,7 @@ def test_follow_ups_of_years_end_on_the_day_that_counting_gives() -> None:
     assert abs(found.finish - (plan.begins + days)) <= timedelta(days=2)
 
 
-def test_forecast_of_years_leaves_out_the_days_that_the_law_does() -> None:
+def test_forecast_of_years_leaves_out_days_that_the_law_forbids() -> None:
     """Alabama allows no messages on Sundays and federal holidays."""
     plan = make_plan(rules=US, waiting={AL: 100_000}, line_limit=100, campaign_limit=100)
 
@@ -183,20 +192,20 @@ def test_forecast_of_years_leaves_out_the_days_that_the_law_does() -> None:
     assert abs(found.finish.date() - day) <= timedelta(days=3)
 
 
-def test_forecast_of_a_million_takes_no_longer_than_one_of_a_thousand() -> None:
+def test_forecast_of_a_million_people_finishes_on_the_counted_day() -> None:
     found = simulate(make_plan(waiting={MA: 1_000_000}, line_limit=6000, campaign_limit=6000))
 
-    assert local(found.finish)[:10] == str(date(2026, 11, 25) + timedelta(days=166))
+    assert format_local(found.finish)[:10] == str(date(2026, 11, 25) + timedelta(days=166))
 
 
-def test_forecast_beyond_ten_years_has_no_end_but_shows_the_first_days() -> None:
+def test_forecast_beyond_ten_years_has_no_finish_but_shows_the_first_days() -> None:
     found = simulate(make_plan(waiting={MA: 1_000_000}))
 
     assert found.finish is None
     assert sum(texts for _, texts in found.per_day) == 125 * SHOWN_DAYS
 
 
-def test_forecast_stops_at_the_campaigns_end() -> None:
+def test_forecast_stops_at_the_end_of_the_campaign() -> None:
     ends = datetime(2026, 11, 27, 20, 0, tzinfo=UTC)
 
     found = simulate(make_plan(waiting={MA: 500}, ends=ends))
@@ -207,7 +216,7 @@ def test_forecast_stops_at_the_campaigns_end() -> None:
     assert found.not_reached == 125
 
 
-def test_people_where_it_never_opens_leave_a_forecast_without_an_end() -> None:
+def test_zone_key_that_never_opens_leaves_a_forecast_without_a_finish() -> None:
     sundays = Window.of(["sun"], time(9), time(18))
 
     found = simulate(make_plan(rules=US, window=sundays, waiting={MA: 10, AL: 5}))
@@ -216,20 +225,20 @@ def test_people_where_it_never_opens_leave_a_forecast_without_an_end() -> None:
     assert round(found.unsent) == 5
 
 
-def test_no_text_goes_where_the_line_allows_none() -> None:
+def test_line_limit_of_zero_sends_no_messages() -> None:
     found = simulate(make_plan(line_limit=0))
 
     assert found.finish is None
     assert found.per_day == []
 
 
-def test_line_with_other_texts_leaves_less_of_the_day() -> None:
+def test_other_messages_of_the_line_reduce_the_daily_limit() -> None:
     found = simulate(make_plan(others_a_day=25))
 
     assert [texts for _, texts in found.per_day] == [110, 100, 90]
 
 
-def test_text_put_off_ends_no_sooner_than_it_is_due() -> None:
+def test_postponed_messages_finish_no_sooner_than_they_are_due() -> None:
     due = datetime(2026, 11, 28, 4, 0, tzinfo=UTC)
 
     plan = make_plan()
@@ -237,4 +246,4 @@ def test_text_put_off_ends_no_sooner_than_it_is_due() -> None:
 
     found = simulate(replace(plan, waiting=waiting))
 
-    assert local(found.finish) == "2026-11-28 09:00"
+    assert format_local(found.finish) == "2026-11-28 09:00"

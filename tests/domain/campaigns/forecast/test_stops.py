@@ -1,4 +1,4 @@
-"""Forecasts of campaigns without an end, or without one for now."""
+"""Forecasts of campaigns that have no finish, or none at present."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -8,7 +8,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.domain.campaigns.forecast.situations import EVEN, NEW_YORK, NewUow, forecast, running
+from tests.domain.campaigns.forecast.situations import (
+    EVEN,
+    NEW_YORK,
+    NewUow,
+    forecast,
+    make_running_campaign,
+)
 from tests.domain.messaging.sends.ledger import TIMES
 from tests.factories import make_campaign, make_contact, make_line, make_list, number
 
@@ -24,21 +30,21 @@ from crm_api.domain.consent.legal_rules.rules import NO_RULES, load_rules
         ({"status": "paused", "paused_reason": "opt_out_rate"}, "campaign_paused", "resume"),
         ({"status": "blocked", "blocked_reason": "content"}, "campaign_blocked", "resume"),
         (
-            {"of_line": {"status": "blocked", "blocked_reason": "no credits"}},
+            {"line_values": {"status": "blocked", "blocked_reason": "no credits"}},
             "line_blocked",
             "unblock",
         ),
     ],
 )
-async def test_stopped_campaign_has_no_end_until_it_is_resumed(
+async def test_stopped_campaign_has_no_finish_until_it_is_resumed(
     session: AsyncSession,
     new_uow: NewUow,
     values: dict[str, Any],
     rule: str,
     words: str,
 ) -> None:
-    rows = await running(session, **values)
-    await rows.wait(130)
+    rows = await make_running_campaign(session, **values)
+    await rows.add_waiting(130)
 
     found = await forecast(new_uow, rows.campaign)
 
@@ -55,21 +61,21 @@ async def test_stopped_campaign_has_no_end_until_it_is_resumed(
     ("values", "rule", "words"),
     [
         ({"daily_limit": 0}, "campaign_daily_limit", "never"),
-        ({"of_line": {"daily_limit": 0}}, "line_daily_limit", "never"),
+        ({"line_values": {"daily_limit": 0}}, "line_daily_limit", "never"),
         ({"days": ["sun"]}, "outside_schedule", "5 people"),
         ({"end_at": NOW - timedelta(hours=1)}, "campaign_ended", "clone"),
         ({"status": "cancelled", "finished_at": NOW}, "campaign_cancelled", "sends no more"),
     ],
 )
-async def test_campaign_that_never_ends_says_why(
+async def test_campaign_without_a_finish_names_the_reason(
     session: AsyncSession,
     new_uow: NewUow,
     values: dict[str, Any],
     rule: str,
     words: str,
 ) -> None:
-    rows = await running(session, **values)
-    await rows.wait(5, zone_key="AL/America/Chicago")
+    rows = await make_running_campaign(session, **values)
+    await rows.add_waiting(5, zone_key="AL/America/Chicago")
 
     found = await forecast(new_uow, rows.campaign, rules=load_rules("us"))
 
@@ -83,8 +89,8 @@ async def test_finished_campaign_shows_when_it_finished(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     at = NOW - timedelta(days=1)
-    rows = await running(session, status="completed", finished_at=at)
-    await rows.wait(5, status="delivered")
+    rows = await make_running_campaign(session, status="completed", finished_at=at)
+    await rows.add_waiting(5, status="delivered")
 
     found = await forecast(new_uow, rows.campaign)
 
@@ -92,12 +98,12 @@ async def test_finished_campaign_shows_when_it_finished(
     assert (found.texts, found.people_waiting) == (0, 0)
 
 
-async def test_campaign_that_ends_first_counts_people_not_reached(
+async def test_campaign_that_ends_early_counts_people_not_reached(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     ends = datetime(2026, 11, 26, 23, 0, tzinfo=UTC)
-    rows = await running(session, end_at=ends)
-    await rows.wait(300)
+    rows = await make_running_campaign(session, end_at=ends)
+    await rows.add_waiting(300)
 
     found = await forecast(new_uow, rows.campaign)
 
@@ -106,11 +112,9 @@ async def test_campaign_that_ends_first_counts_people_not_reached(
     assert "50 people get no message" in found.detail
 
 
-async def test_end_beyond_ten_years_is_described_as_such(
-    session: AsyncSession, new_uow: NewUow
-) -> None:
-    rows = await running(session, daily_limit=1)
-    await rows.wait(5000)
+async def test_finish_beyond_ten_years_is_described(session: AsyncSession, new_uow: NewUow) -> None:
+    rows = await make_running_campaign(session, daily_limit=1)
+    await rows.add_waiting(5000)
 
     found = await forecast(new_uow, rows.campaign)
 
@@ -120,12 +124,12 @@ async def test_end_beyond_ten_years_is_described_as_such(
     assert found.later == found.texts - 60
 
 
-async def test_people_who_wait_for_a_person_are_outside(
+async def test_people_who_wait_for_a_decision_are_counted_separately(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    rows = await running(session)
+    rows = await make_running_campaign(session)
     for position, status in enumerate(("pending", "review", "held", "unknown")):
-        await rows.wait(position + 1, status=status, area=position)
+        await rows.add_waiting(position + 1, status=status, area=position)
 
     found = await forecast(new_uow, rows.campaign)
 
@@ -182,7 +186,9 @@ async def test_long_list_of_a_draft_is_sampled(
     assert found.people_waiting == 40
 
 
-async def test_draft_without_recipients_says_so(session: AsyncSession, new_uow: NewUow) -> None:
+async def test_draft_without_recipients_names_the_empty_audience(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
     line = await make_line(session)
     draft = await make_campaign(session, line=line, status="draft")
     await session.commit()

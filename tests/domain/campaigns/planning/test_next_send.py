@@ -1,4 +1,4 @@
-"""When a campaign may next send, to skip the time until then."""
+"""The next instant at which a campaign may send, to which a sandbox clock can skip."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
@@ -17,71 +17,73 @@ NewUow = Callable[[], UnitOfWork]
 CALL = timedelta(seconds=16)
 
 
-async def _chance(
+async def _find_next_send(
     new_uow: NewUow, *, now: datetime = NOW, rules: RuleBook = NO_RULES
 ) -> datetime | None:
     async with new_uow() as uow:
         return await find_next_send(uow, rules=rules, business=BUSINESS, call=CALL, now=now)
 
 
-async def _change(new_uow: NewUow, statement: str, **values: Any) -> None:
+async def _execute(new_uow: NewUow, statement: str, **values: Any) -> None:
     async with new_uow() as uow:
         await uow.session.execute(text(statement), values)
 
 
-async def test_without_recipients_there_is_no_next_chance(new_uow: NewUow) -> None:
-    assert await _chance(new_uow) is None
+async def test_campaign_without_recipients_has_no_next_send(new_uow: NewUow) -> None:
+    assert await _find_next_send(new_uow) is None
 
 
-async def test_who_is_due_in_an_open_window_is_now(new_uow: NewUow) -> None:
+async def test_recipient_due_in_an_open_window_gets_a_message_now(new_uow: NewUow) -> None:
     await Ledger.open(new_uow, people=1)
 
-    assert await _chance(new_uow) == NOW
+    assert await _find_next_send(new_uow) == NOW
 
 
-async def test_at_night_it_is_the_opening_of_the_window(new_uow: NewUow) -> None:
+async def test_next_send_at_night_is_the_opening_of_the_window(new_uow: NewUow) -> None:
     await Ledger.open(new_uow, people=1, window_start=time(9), window_end=time(18))
     night = datetime(2026, 11, 26, 3, 0, tzinfo=UTC)
 
-    assert await _chance(new_uow, now=night) == datetime(2026, 11, 26, 14, 0, tzinfo=UTC)
+    assert await _find_next_send(new_uow, now=night) == datetime(2026, 11, 26, 14, 0, tzinfo=UTC)
 
 
-async def test_the_law_opens_later_than_the_campaign(new_uow: NewUow) -> None:
+async def test_next_send_is_not_before_legal_hours(new_uow: NewUow) -> None:
     await Ledger.open(new_uow, people=1, window_start=time(0), window_end=time(23, 59))
     night = datetime(2026, 11, 26, 3, 0, tzinfo=UTC)
-    chance = await _chance(new_uow, now=night, rules=load_rules("us"))
+    next_send = await _find_next_send(new_uow, now=night, rules=load_rules("us"))
 
-    assert chance is not None
-    assert chance >= datetime(2026, 11, 26, 13, 0, tzinfo=UTC)
+    assert next_send is not None
+    assert next_send >= datetime(2026, 11, 26, 13, 0, tzinfo=UTC)
 
 
-async def test_a_follow_up_is_awaited(new_uow: NewUow) -> None:
+async def test_next_send_is_when_a_follow_up_is_due(new_uow: NewUow) -> None:
     await Ledger.open(new_uow, people=1)
     due = NOW + timedelta(hours=1)
-    await _change(new_uow, "UPDATE campaign_membership SET due_at = :due", due=due)
+    await _execute(new_uow, "UPDATE campaign_membership SET due_at = :due", due=due)
 
-    assert await _chance(new_uow) == due
+    assert await _find_next_send(new_uow) == due
 
 
-async def test_a_start_to_come_is_awaited(new_uow: NewUow) -> None:
+async def test_next_send_is_the_future_start(new_uow: NewUow) -> None:
     await Ledger.open(new_uow, people=1)
     start = NOW + timedelta(days=3)
-    await _change(new_uow, "UPDATE campaign SET status = 'scheduled', start_at = :at", at=start)
+    await _execute(new_uow, "UPDATE campaign SET status = 'scheduled', start_at = :at", at=start)
 
-    assert await _chance(new_uow) == start
+    assert await _find_next_send(new_uow) == start
 
 
 @pytest.mark.parametrize("used_up", ["campaign", "line"])
-async def test_a_day_that_is_used_up_is_followed_by_the_next(new_uow: NewUow, used_up: str) -> None:
+async def test_next_send_after_a_used_up_limit_is_on_the_next_day(
+    new_uow: NewUow, used_up: str
+) -> None:
     await Ledger.open(new_uow, people=1, window_start=time(9), window_end=time(18))
-    await _change(new_uow, f"UPDATE {used_up} SET daily_limit = 0")
+    await _execute(new_uow, f"UPDATE {used_up} SET daily_limit = 0")
 
-    assert await _chance(new_uow) == datetime(2026, 11, 26, 14, 0, tzinfo=UTC)
+    assert await _find_next_send(new_uow) == datetime(2026, 11, 26, 14, 0, tzinfo=UTC)
 
 
-async def test_the_pace_is_awaited(new_uow: NewUow) -> None:
+async def test_next_send_is_when_the_pace_allows_it(new_uow: NewUow) -> None:
     await Ledger.open(new_uow, people=1)
     at = NOW + timedelta(minutes=7)
-    await _change(new_uow, "INSERT INTO campaign_pace SELECT id, :at, 0 FROM campaign", at=at)
+    await _execute(new_uow, "INSERT INTO campaign_pace SELECT id, :at, 0 FROM campaign", at=at)
 
-    assert await _chance(new_uow) == at
+    assert await _find_next_send(new_uow) == at

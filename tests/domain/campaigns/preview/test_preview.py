@@ -35,7 +35,7 @@ NewUow = Callable[[], UnitOfWork]
 SIGNED = "Granite here. Reply STOP to opt out."
 
 
-async def draft(
+async def make_draft(
     session: AsyncSession, people: list[Contact], *bodies: str, **values: Any
 ) -> Campaign:
     line = await make_line(session)
@@ -48,7 +48,7 @@ async def draft(
     return campaign
 
 
-async def shown(
+async def preview(
     new_uow: NewUow, campaign: Campaign, *, most: int = previews.MOST_PEOPLE, **request: Any
 ) -> CampaignPreview:
     async with new_uow() as uow:
@@ -62,13 +62,15 @@ async def shown(
         )
 
 
-async def person(session: AsyncSession, position: int, **values: Any) -> Contact:
+async def make_person(session: AsyncSession, position: int, **values: Any) -> Contact:
     return await make_contact(session, phone=number(position), **values)
 
 
-async def test_preview_shows_what_the_claim_writes(session: AsyncSession, new_uow: NewUow) -> None:
+async def test_preview_shows_the_messages_of_the_claim(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
     people = [
-        await person(
+        await make_person(
             session,
             n,
             first_name=f"Ada{n}" if n % 2 else None,
@@ -81,7 +83,7 @@ async def test_preview_shows_what_the_claim_writes(session: AsyncSession, new_uo
             postal_code="02118",
             attributes={"year_built": 1900 + n, "owner": {"kind": "trust"}},
         )
-        for n in range(48)  # the chance that none of 24 draws the variant that needs a name is 6e-8
+        for n in range(48)  # the chance that none of 24 gets the variant that needs a name is 6e-8
     ]
     everything = (
         "{{ first_name | default: 'there' }} {{ last_name }} {{ email }} {{ company }} {{ street }}"
@@ -90,9 +92,9 @@ async def test_preview_shows_what_the_claim_writes(session: AsyncSession, new_uo
         " {{ business.contact }}"
     )
     bodies = (everything, "{{ first_name }}: {{ attributes.owner.kind }}")
-    campaign = await draft(session, people, *bodies, opt_out_footer="STOP ends it")
+    campaign = await make_draft(session, people, *bodies, opt_out_footer="STOP ends it")
 
-    preview_ = await shown(new_uow, campaign, limit=50)
+    result = await preview(new_uow, campaign, limit=50)
 
     async with new_uow() as uow:
         await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
@@ -115,30 +117,32 @@ async def test_preview_shows_what_the_claim_writes(session: AsyncSession, new_uo
         )
         claim = await claiming.claim_recipients(uow, order, limit=50, times=TIMES, now=NOW)
         members = (await uow.session.scalars(select(CampaignMembership))).all()
-    assert {sample.phone: sample.text for sample in preview_.samples} == {
+    assert {sample.phone: sample.text for sample in result.samples} == {
         item.phone: item.body for item in claim.claimed
     }
     names = {member.phone: f"V{member.variant}" for member in members}
-    assert all(sample.variant == names[sample.phone] for sample in preview_.samples)
-    assert len({sample.variant for sample in preview_.samples}) == 2
+    assert all(sample.variant == names[sample.phone] for sample in result.samples)
+    assert len({sample.variant for sample in result.samples}) == 2
     skipped = [member for member in members if member.skip_reason == "missing_value"]
-    assert preview_.missing_values.count == len(skipped) > 0
+    assert result.missing_values.count == len(skipped) > 0
 
 
 @pytest.mark.parametrize("rule", ["send", "skip", "review"])
-async def test_recipients_are_those_that_a_start_writes_down(
+async def test_recipient_counts_equal_those_of_a_start(
     session: AsyncSession, new_uow: NewUow, rule: str
 ) -> None:
-    people = [await person(session, n) for n in range(7)]
+    people = [await make_person(session, n) for n in range(7)]
     flags = {0: "opted_out", 1: "do_not_contact", 2: "opt_out_hold"}
     for position, kind in flags.items():
         session.add(ContactFlag(phone=number(position), flag_type=kind, created_at=NOW))
     session.add(ContactFlag(phone=number(3), flag_type="recently_texted", created_at=NOW))
     people[6].deleted_at = NOW
     audience = {"exclude": {"contact_ids": [str(people[5].id)]}}
-    campaign = await draft(session, people, SIGNED, previously_contacted=rule, audience=audience)
+    campaign = await make_draft(
+        session, people, SIGNED, previously_contacted=rule, audience=audience
+    )
 
-    found = (await shown(new_uow, campaign)).recipients
+    found = (await preview(new_uow, campaign)).recipients
 
     async with new_uow() as uow:
         await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
@@ -153,11 +157,11 @@ async def test_recipients_are_those_that_a_start_writes_down(
     assert found.skipped == {reason: reasons.count(reason) for reason in reasons}
 
 
-async def test_who_was_texted_before_is_seen_on_the_timeline(
+async def test_previous_message_is_found_on_the_timeline(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    ada = await person(session, 1)
-    campaign = await draft(session, [ada], SIGNED, previously_contacted="skip")
+    ada = await make_person(session, 1)
+    campaign = await make_draft(session, [ada], SIGNED, previously_contacted="skip")
     session.add(
         Activity(
             kind="message",
@@ -175,7 +179,7 @@ async def test_who_was_texted_before_is_seen_on_the_timeline(
     )
     await session.commit()
 
-    found = await shown(new_uow, campaign)
+    found = await preview(new_uow, campaign)
 
     assert found.recipients.skipped == {"previously_contacted": 1}
     assert found.samples == []
@@ -183,7 +187,7 @@ async def test_who_was_texted_before_is_seen_on_the_timeline(
 
 
 @pytest.mark.parametrize(
-    ("name", "written"),
+    ("name", "rendered"),
     [
         ("{{ business.name }}", "Hi {{ business.name }}!"),
         ("{% assign x = 1 %}{{ 7 | times: 6 }}", "Hi {% assign x = 1 %}{{ 7 | times: 6 }}!"),
@@ -193,28 +197,28 @@ async def test_who_was_texted_before_is_seen_on_the_timeline(
         ("A\x07d\x1ba", "Hi Ada!"),
     ],
 )
-async def test_a_value_is_text(
-    session: AsyncSession, new_uow: NewUow, name: str, written: str
+async def test_value_with_liquid_is_inserted_as_text(
+    session: AsyncSession, new_uow: NewUow, name: str, rendered: str
 ) -> None:
-    ada = await person(session, 1, first_name=name)
-    campaign = await draft(session, [ada], "Hi {{ first_name }}!")
+    ada = await make_person(session, 1, first_name=name)
+    campaign = await make_draft(session, [ada], "Hi {{ first_name }}!")
 
-    found = await shown(new_uow, campaign)
+    found = await preview(new_uow, campaign)
 
-    assert [sample.text for sample in found.samples] == [written]
+    assert [sample.text for sample in found.samples] == [rendered]
 
 
 async def test_value_that_forces_ucs_2_is_reported_without_a_position(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     people = [
-        await person(session, 1, first_name="Zo\u00eb"),
-        await person(session, 2, first_name="\U0001f600" * 36),
-        await person(session, 3),
+        await make_person(session, 1, first_name="Zo\u00eb"),
+        await make_person(session, 2, first_name="\U0001f600" * 36),
+        await make_person(session, 3),
     ]
-    campaign = await draft(session, people, "{{ first_name }}")
+    campaign = await make_draft(session, people, "{{ first_name }}")
 
-    found = await shown(new_uow, campaign)
+    found = await preview(new_uow, campaign)
 
     characters = {
         (one.character, one.code_point, one.source, one.position, one.texts)
@@ -234,11 +238,11 @@ async def test_value_that_forces_ucs_2_is_reported_without_a_position(
 async def test_characters_that_force_ucs_2_in_body_and_footer_have_a_position(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    ada = await person(session, 1)
+    ada = await make_person(session, 1)
     body = "It\u2019s {{ first_name | default: '\u05d0' }}{% comment %}\u2014{% endcomment %}"
-    campaign = await draft(session, [ada], body, opt_out_footer="STOP \u2192 out")
+    campaign = await make_draft(session, [ada], body, opt_out_footer="STOP \u2192 out")
 
-    found = await shown(new_uow, campaign)
+    found = await preview(new_uow, campaign)
 
     # Neither the comment nor the unused default is in any message.
     assert [(one.source, one.position, one.character) for one in found.forcing_characters] == [
@@ -247,31 +251,31 @@ async def test_characters_that_force_ucs_2_in_body_and_footer_have_a_position(
     ]
 
 
-async def test_the_first_fifty_who_lack_a_value_are_named(
+async def test_first_fifty_contacts_without_a_value_are_listed(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    people = [await person(session, n, first_name=None) for n in range(55)]
-    people += [await person(session, 55, attributes={"owner": " "})]
+    people = [await make_person(session, n, first_name=None) for n in range(55)]
+    people += [await make_person(session, 55, attributes={"owner": " "})]
     body = "{{ first_name }} {{ attributes.owner }}"
-    campaign = await draft(session, people, body)
+    campaign = await make_draft(session, people, body)
 
-    missing = (await shown(new_uow, campaign)).missing_values
+    missing = (await preview(new_uow, campaign)).missing_values
 
     assert missing.count == 56
     assert missing.by_variable == {"first_name": 55, "attributes.owner": 1}
     assert len(missing.contacts) == 50
 
 
-async def test_chosen_contacts_are_shown_in_their_order_with_what_stops_them(
+async def test_chosen_contacts_are_shown_in_order_with_their_skip_reasons(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    people = [await person(session, n, first_name=f"Ada{n}") for n in range(3)]
-    people.append(await person(session, 3, first_name=None))
+    people = [await make_person(session, n, first_name=f"Ada{n}") for n in range(3)]
+    people.append(await make_person(session, 3, first_name=None))
     session.add(ContactFlag(phone=number(2), flag_type="opted_out", created_at=NOW))
-    campaign = await draft(session, people, "Hi {{ first_name }}")
+    campaign = await make_draft(session, people, "Hi {{ first_name }}")
 
     chosen = [people[n].id for n in (3, 2, 0, 0)]
-    found = await shown(new_uow, campaign, contact_ids=chosen)
+    found = await preview(new_uow, campaign, contact_ids=chosen)
 
     assert [(sample.phone, sample.text, sample.skip_reason) for sample in found.samples] == [
         (number(3), None, "missing_value"),
@@ -281,41 +285,41 @@ async def test_chosen_contacts_are_shown_in_their_order_with_what_stops_them(
     assert found.texts_rendered == 2
 
 
-async def test_contact_outside_of_the_audience_is_named(
+async def test_contact_outside_the_audience_is_refused(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    ada, excluded = await person(session, 1), await person(session, 2)
+    ada, excluded = await make_person(session, 1), await make_person(session, 2)
     audience = {"exclude": {"contact_ids": [str(excluded.id)]}}
-    campaign = await draft(session, [ada, excluded], SIGNED, audience=audience)
+    campaign = await make_draft(session, [ada, excluded], SIGNED, audience=audience)
 
     with pytest.raises(InvalidCampaignError) as caught:
-        await shown(new_uow, campaign, contact_ids=[ada.id, excluded.id])
+        await preview(new_uow, campaign, contact_ids=[ada.id, excluded.id])
 
     assert [(fault.pointer, fault.code) for fault in caught.value.errors] == [
         ("/contact_ids/1", "unknown_contact")
     ]
 
 
-async def test_large_audience_is_counted_whole_and_rendered_in_part(
+async def test_large_audience_is_counted_completely_and_rendered_partly(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    people = [await person(session, n) for n in range(5)]
+    people = [await make_person(session, n) for n in range(5)]
     session.add(ContactFlag(phone=number(4), flag_type="opted_out", created_at=NOW))
-    campaign = await draft(session, people, SIGNED)
+    campaign = await make_draft(session, people, SIGNED)
 
-    part = await shown(new_uow, campaign, most=3)
-    whole = await shown(new_uow, campaign, most=5)
+    part = await preview(new_uow, campaign, most=3)
+    complete = await preview(new_uow, campaign, most=5)
 
     assert (part.is_partial, part.texts_rendered, part.cost) == (True, 3, "0.03")
-    assert (whole.is_partial, whole.texts_rendered, whole.cost) == (False, 4, "0.04")
-    assert part.recipients == whole.recipients
+    assert (complete.is_partial, complete.texts_rendered, complete.cost) == (False, 4, "0.04")
+    assert part.recipients == complete.recipients
     assert part.recipients.would_be_texted == 4
 
 
-async def test_audience_is_planned_for_its_size(session: AsyncSession, new_uow: NewUow) -> None:
+async def test_audience_queries_use_a_custom_plan(session: AsyncSession, new_uow: NewUow) -> None:
     # A generic plan takes twenty times as long for a large audience; PostgreSQL switches to it
     # after five runs on a connection.
-    campaign = await draft(session, [await person(session, 1)], SIGNED)
+    campaign = await make_draft(session, [await make_person(session, 1)], SIGNED)
 
     modes = []
     async with new_uow() as uow:
@@ -347,11 +351,11 @@ async def test_unknown_campaign_is_not_found(new_uow: NewUow) -> None:
             )
 
 
-async def test_draft_that_could_not_be_stored_is_refused(
+async def test_preview_of_an_invalid_draft_is_refused(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     line = await make_line(session)
-    ada = await person(session, 1)
+    ada = await make_person(session, 1)
     body = DraftPreview.model_validate(
         {
             "name": "Autumn",

@@ -19,7 +19,7 @@ from crm_api.domain.consent.models import ContactFlag
 OWN = "+16175550101"
 
 
-async def tried(
+async def send_trial(
     session: AsyncSession, new_uow: NewUow, campaign: Campaign, **request: Any
 ) -> str | None:
     await make_line(session, phone_number_id="PNsandbox2", line_number=OWN)
@@ -38,7 +38,7 @@ async def tried(
     return message.body
 
 
-async def test_trial_takes_the_first_of_the_audience_who_has_all_values(
+async def test_trial_uses_the_first_contact_with_all_values(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     line = await make_line(session)
@@ -51,7 +51,7 @@ async def test_trial_takes_the_first_of_the_audience_who_has_all_values(
     bodies = ("A {{ first_name }}", "B {{ first_name }}")
     campaign = await make_campaign(session, line=line, bodies=bodies, audience=audience)
 
-    assert await tried(session, new_uow, campaign, variant="V1") == "B {{ phone }}"
+    assert await send_trial(session, new_uow, campaign, variant="V1") == "B {{ phone }}"
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,10 @@ async def test_trial_without_an_audience_shows_the_names_of_values(
     line = await make_line(session)
     campaign = await make_campaign(session, line=line, bodies=(body,))
 
-    assert await tried(session, new_uow, campaign) == text
+    assert await send_trial(session, new_uow, campaign) == text
 
 
-async def test_trial_does_not_go_to_the_line_itself(session: AsyncSession, new_uow: NewUow) -> None:
+async def test_trial_to_the_sending_line_is_refused(session: AsyncSession, new_uow: NewUow) -> None:
     line = await make_line(session)
     campaign = await make_campaign(session, line=line)
     await session.commit()

@@ -1,4 +1,4 @@
-"""Each claim checks again who got a message before, or recently."""
+"""Each claim checks again whether a person got a message before, or recently."""
 
 from datetime import timedelta
 from typing import Any
@@ -18,18 +18,18 @@ FOLLOW_UP: dict[str, Any] = {"follow_ups": [{"after_hours": 2, "body": "Did you 
 LATER = NOW + timedelta(hours=2)
 
 
-async def both_written(new_uow: UnitOfWorkFactory, rule: str) -> tuple[Ledger, Ledger]:
-    """Two campaigns to one person, both stored before either has sent."""
+async def store_two_campaigns(new_uow: UnitOfWorkFactory, rule: str) -> tuple[Ledger, Ledger]:
+    """Store two campaigns to one person before either campaign has sent."""
     first = await Ledger.open(new_uow)
     return first, await Ledger.open(new_uow, line=first.line, previously_contacted=rule)
 
 
-async def send(ledger: Ledger, message_id: str = "AC1") -> None:
+async def send_message(ledger: Ledger, message_id: str = "AC1") -> None:
     (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed, message_id)
 
 
-async def activity(ledger: Ledger, **values: Any) -> None:
+async def add_activity(ledger: Ledger, **values: Any) -> None:
     person = await ledger.recipient()
     async with ledger.new_uow() as uow:
         uow.session.add(
@@ -45,7 +45,7 @@ async def activity(ledger: Ledger, **values: Any) -> None:
         )
 
 
-async def state(ledger: Ledger) -> tuple[str, str | None]:
+async def read_state(ledger: Ledger) -> tuple[str, str | None]:
     member = await ledger.recipient()
     return member.status, member.skip_reason
 
@@ -63,70 +63,80 @@ async def approve(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "left"),
+    ("rule", "state"),
     [("skip", ("skipped", "previously_contacted")), ("review", ("review", None))],
 )
-async def test_text_of_another_campaign_meanwhile_counts(
-    new_uow: UnitOfWorkFactory, rule: str, left: tuple[str, str | None]
+async def test_message_of_another_campaign_before_the_claim_counts(
+    new_uow: UnitOfWorkFactory, rule: str, state: tuple[str, str | None]
 ) -> None:
-    first, second = await both_written(new_uow, rule)
-    await send(first)
+    first, second = await store_two_campaigns(new_uow, rule)
+    await send_message(first)
 
     claimed = await second.claim(now=after(60))
 
-    assert (claimed, await state(second)) == ([], left)
+    assert (claimed, await read_state(second)) == ([], state)
     assert len(await second.attempts()) == 1
 
 
-async def test_campaign_that_sends_anyway_puts_no_one_in_review(new_uow: UnitOfWorkFactory) -> None:
-    first, second = await both_written(new_uow, "send")
-    await send(first)
+async def test_campaign_with_the_rule_send_claims_contacted_people(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    first, second = await store_two_campaigns(new_uow, "send")
+    await send_message(first)
 
     assert len(await second.claim(now=after(60))) == 1
 
 
 @pytest.mark.parametrize("origin", ["manual", "provider"])
-async def test_text_by_a_person_meanwhile_counts(new_uow: UnitOfWorkFactory, origin: str) -> None:
+async def test_message_by_a_user_before_the_claim_counts(
+    new_uow: UnitOfWorkFactory, origin: str
+) -> None:
     ledger = await Ledger.open(new_uow, previously_contacted="skip")
-    await activity(ledger, origin=origin)
+    await add_activity(ledger, origin=origin)
 
-    assert (await ledger.claim(), await state(ledger)) == ([], ("skipped", "previously_contacted"))
+    assert (await ledger.claim(), await read_state(ledger)) == (
+        [],
+        ("skipped", "previously_contacted"),
+    )
 
 
-async def test_flag_set_meanwhile_counts(new_uow: UnitOfWorkFactory) -> None:
+async def test_flag_set_before_the_claim_counts(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, previously_contacted="skip")
     await ledger.flag("recently_texted")
 
-    assert (await ledger.claim(), await state(ledger)) == ([], ("skipped", "previously_contacted"))
+    assert (await ledger.claim(), await read_state(ledger)) == (
+        [],
+        ("skipped", "previously_contacted"),
+    )
 
 
 @pytest.mark.parametrize(
     "values", [{"direction": "incoming"}, {"kind": "call"}, {"origin": "confirmation"}]
 )
-async def test_what_is_no_text_to_the_person_does_not_count(
+async def test_activity_that_is_not_a_message_to_the_person_does_not_count(
     new_uow: UnitOfWorkFactory, values: dict[str, Any]
 ) -> None:
     ledger = await Ledger.open(new_uow, previously_contacted="skip")
-    await activity(ledger, **values)
+    await add_activity(ledger, **values)
 
     assert len(await ledger.claim()) == 1
 
 
-async def test_others_of_the_batch_are_claimed(new_uow: UnitOfWorkFactory) -> None:
+async def test_other_recipients_of_the_batch_are_claimed(new_uow: UnitOfWorkFactory) -> None:
     first = await Ledger.open(new_uow)
     second = await Ledger.open(new_uow, people=3, line=first.line, previously_contacted="skip")
-    await send(first)
+    await send_message(first)
 
     claimed = await second.claim(now=after(60))
 
     assert sorted(one.phone for one in claimed) == [number(1), number(2)]
 
 
-async def test_approval_holds_whatever_was_sent_before_and_after(
+async def test_approved_recipient_is_claimed_despite_earlier_messages(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    first, second = await both_written(new_uow, "review")
-    await send(first)
+    first, second = await store_two_campaigns(new_uow, "review")
+    await send_message(first)
     assert await second.claim(now=after(60)) == []
 
     await approve(second)
@@ -134,13 +144,13 @@ async def test_approval_holds_whatever_was_sent_before_and_after(
     assert len(await second.claim(now=after(60))) == 1
 
 
-async def test_approval_outlasts_a_hold(new_uow: UnitOfWorkFactory) -> None:
-    first, second = await both_written(new_uow, "review")
-    await send(first)
+async def test_approval_is_kept_after_a_hold(new_uow: UnitOfWorkFactory) -> None:
+    first, second = await store_two_campaigns(new_uow, "review")
+    await send_message(first)
     await second.claim(now=after(60))
     await second.flag("opt_out_hold")
     await approve(second)
-    assert await state(second) == ("held", None)
+    assert await read_state(second) == ("held", None)
 
     await second.run("DELETE FROM contact_flag")
     async with new_uow() as uow:
@@ -150,8 +160,8 @@ async def test_approval_outlasts_a_hold(new_uow: UnitOfWorkFactory) -> None:
 
 
 async def test_person_released_from_a_hold_is_checked_again(new_uow: UnitOfWorkFactory) -> None:
-    first, second = await both_written(new_uow, "skip")
-    await send(first)
+    first, second = await store_two_campaigns(new_uow, "skip")
+    await send_message(first)
     await second.run(
         "UPDATE campaign_membership SET status = 'held' WHERE campaign_id = :id",
         id=second.campaign.id,
@@ -159,12 +169,12 @@ async def test_person_released_from_a_hold_is_checked_again(new_uow: UnitOfWorkF
     async with new_uow() as uow:
         await sends.restore_held_recipients(uow, phones=[number(0)], now=after(60))
 
-    assert (await second.claim(now=after(60)), (await state(second))[0]) == ([], "skipped")
+    assert (await second.claim(now=after(60)), (await read_state(second))[0]) == ([], "skipped")
 
 
-async def test_opt_out_between_lock_and_look_keeps_its_reason(new_uow: UnitOfWorkFactory) -> None:
-    first, second = await both_written(new_uow, "review")
-    await send(first)
+async def test_opt_out_between_lock_and_check_keeps_its_reason(new_uow: UnitOfWorkFactory) -> None:
+    first, second = await store_two_campaigns(new_uow, "review")
+    await send_message(first)
     await second.run(
         "UPDATE campaign_membership SET status = 'skipped', skip_reason = 'opted_out' "
         "WHERE campaign_id = :id",
@@ -172,28 +182,32 @@ async def test_opt_out_between_lock_and_look_keeps_its_reason(new_uow: UnitOfWor
     )
 
     async with new_uow() as uow:
-        aside = await claim.set_contacted_aside(
+        set_aside = await claim.set_contacted_aside(
             uow.session,
             membership_ids=[(await second.recipient()).id],
             rule="review",
             now=after(60),
         )
 
-    assert (aside, await state(second)) == (set(), ("skipped", "opted_out"))
+    assert (set_aside, await read_state(second)) == (set(), ("skipped", "opted_out"))
 
 
-async def test_own_first_text_does_not_stop_a_follow_up(new_uow: UnitOfWorkFactory) -> None:
+async def test_first_message_of_the_campaign_does_not_stop_its_follow_up(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(
         new_uow, previously_contacted="skip", min_days_between=30, **FOLLOW_UP
     )
-    await send(ledger)
+    await send_message(ledger)
 
     (claimed,) = await ledger.claim(now=LATER)
 
     assert claimed.body == "Did you see my text?"
 
 
-async def test_text_by_a_person_starts_no_waiting_days(new_uow: UnitOfWorkFactory) -> None:
+async def test_message_by_a_user_does_not_start_min_days_between(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     ledger = await Ledger.open(new_uow, min_days_between=30)
     await ledger.run(
         "INSERT INTO send_attempt (id, kind, line_id, activity_id, phone, body, status, "
@@ -207,17 +221,17 @@ async def test_text_by_a_person_starts_no_waiting_days(new_uow: UnitOfWorkFactor
     assert len(await ledger.claim(now=after(60))) == 1
 
 
-async def test_two_campaigns_that_start_together_text_a_person_once_in_the_days(
+async def test_person_gets_one_message_from_two_campaigns_within_min_days_between(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     first = await Ledger.open(new_uow, people=4, min_days_between=7)
     second = await Ledger.open(new_uow, people=4, line=first.line, min_days_between=7)
 
-    got: list[str] = []
+    messaged: list[str] = []
     for _ in range(4):
         for ledger in (first, second):
             for one in await ledger.begin_calls(limit=1):
-                await ledger.accept(one, f"AC{len(got)}")
-                got.append(one.phone)
+                await ledger.accept(one, f"AC{len(messaged)}")
+                messaged.append(one.phone)
 
-    assert sorted(got) == [number(position) for position in range(4)]
+    assert sorted(messaged) == [number(position) for position in range(4)]

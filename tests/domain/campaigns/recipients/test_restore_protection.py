@@ -21,8 +21,12 @@ from crm_api.platform.database import UnitOfWorkFactory
 MADE_AT = NOW - timedelta(hours=5)
 
 
-async def paused(session: AsyncSession, **values: Any) -> Campaign:
-    """Four people wait: with a message before the backup, since, since by a follow-up, and none."""
+async def make_paused_campaign(session: AsyncSession, **values: Any) -> Campaign:
+    """Pause a campaign with four waiting people.
+
+    The first one got a message before the backup, the second one since the backup, the third one a
+    follow-up since the backup, and the fourth one none.
+    """
     line = await make_line(session)
     evidence = {
         "sentence": "Restored.",
@@ -53,7 +57,7 @@ async def paused(session: AsyncSession, **values: Any) -> Campaign:
     return campaign
 
 
-async def reconciled(session: AsyncSession, **values: Any) -> None:
+async def add_reconciliation_run(session: AsyncSession, **values: Any) -> None:
     run = {
         "trigger": "manual",
         "status": "completed",
@@ -66,7 +70,7 @@ async def reconciled(session: AsyncSession, **values: Any) -> None:
     await session.commit()
 
 
-async def members(session: AsyncSession) -> list[tuple[str, str | None]]:
+async def read_members(session: AsyncSession) -> list[tuple[str, str | None]]:
     found = await session.execute(
         text("SELECT status, skip_reason FROM campaign_membership ORDER BY phone")
     )
@@ -76,15 +80,15 @@ async def members(session: AsyncSession) -> list[tuple[str, str | None]]:
 async def test_person_with_a_message_since_the_backup_goes_to_review(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    campaign = await paused(session)
-    await reconciled(session)
+    campaign = await make_paused_campaign(session)
+    await add_reconciliation_run(session)
 
     async with new_uow() as uow:
         detail = await campaigns.resume_campaign(uow, campaign_id=campaign.id, now=NOW)
 
     assert detail.campaign.status == "running"
     assert detail.campaign.paused_reason is None
-    assert await members(session) == [
+    assert await read_members(session) == [
         ("pending", None),
         ("review", None),
         ("skipped", "texted_since_backup"),
@@ -100,29 +104,29 @@ async def test_person_with_a_message_since_the_backup_goes_to_review(
         {"until": NOW - timedelta(seconds=1)},
         {"since": MADE_AT + timedelta(seconds=1)},
     ],
-    ids=["runs", "failed", "ended before the restore", "began after the backup"],
+    ids=["still running", "failed", "ended before the restore", "began after the backup"],
 )
-async def test_it_stays_paused_until_what_was_sent_is_known(
+async def test_campaign_stays_paused_until_the_time_since_the_backup_is_reconciled(
     session: AsyncSession, new_uow: UnitOfWorkFactory, run: dict[str, Any]
 ) -> None:
-    campaign = await paused(session)
-    await reconciled(session, **run)
+    campaign = await make_paused_campaign(session)
+    await add_reconciliation_run(session, **run)
 
     with pytest.raises(NotReconciledError, match="POST /v1/reconciliation-runs"):
         async with new_uow() as uow:
             await campaigns.resume_campaign(uow, campaign_id=campaign.id, now=NOW)
 
-    assert {status for status, _ in await members(session)} == {"pending"}
+    assert {status for status, _ in await read_members(session)} == {"pending"}
     await session.refresh(campaign)
     assert campaign.status == "paused"
 
 
-async def test_campaign_with_half_an_audience_cannot_be_resumed(
+async def test_campaign_with_an_incomplete_audience_cannot_be_resumed(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    campaign = await paused(session)
+    campaign = await make_paused_campaign(session)
     await session.execute(text("UPDATE campaign SET recipients_total = NULL"))
-    await reconciled(session)
+    await add_reconciliation_run(session)
 
     with pytest.raises(AudienceLostError, match="clone"):
         async with new_uow() as uow:
@@ -136,9 +140,9 @@ async def test_campaign_with_half_an_audience_cannot_be_resumed(
 async def test_campaign_paused_for_another_reason_is_not_changed(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    campaign = await paused(session, paused_reason="opt_out_rate", paused_evidence={})
+    campaign = await make_paused_campaign(session, paused_reason="opt_out_rate", paused_evidence={})
 
     async with new_uow() as uow:
         await campaigns.resume_campaign(uow, campaign_id=campaign.id, now=NOW)
 
-    assert {status for status, _ in await members(session)} == {"pending"}
+    assert {status for status, _ in await read_members(session)} == {"pending"}

@@ -29,15 +29,15 @@ LATER = NOW + timedelta(hours=2)
 UNKNOWN_ID = UUID("00000000-0000-7000-8000-000000000000")
 
 
-def counted(**counts: int) -> ReviewRead:
-    """Return the answer to a decision; like all dry runs it repeats the counts."""
+def make_result(**counts: int) -> ReviewRead:
+    """Return the response to a decision; like the response to a dry run, it repeats the counts."""
     return ReviewRead(**counts, counts=counts)
 
 
-async def in_review(
+async def make_people_in_review(
     session: AsyncSession, *, people: int = 3, **values: Any
 ) -> tuple[Campaign, list[CampaignMembership]]:
-    """Start a campaign with ``count`` people in review, whose numbers are the first ones."""
+    """Start a campaign with ``people`` people in review, who have the first numbers."""
     campaign = await make_campaign(session, line=await make_line(session), **values)
     members = [
         await make_member(
@@ -70,7 +70,7 @@ async def decide(
         )
 
 
-async def states(session: AsyncSession, campaign: Campaign) -> list[tuple[str, str | None]]:
+async def read_states(session: AsyncSession, campaign: Campaign) -> list[tuple[str, str | None]]:
     rows = await session.scalars(
         select(CampaignMembership)
         .where(CampaignMembership.campaign_id == campaign.id)
@@ -83,14 +83,14 @@ async def states(session: AsyncSession, campaign: Campaign) -> list[tuple[str, s
 async def test_approved_people_are_due_now(
     session: AsyncSession, new_uow: NewUow, queue: RecordingQueue
 ) -> None:
-    campaign, members = await in_review(session)
+    campaign, members = await make_people_in_review(session)
 
     result = await decide(new_uow, campaign, "approve", members[:2])
 
     await session.refresh(members[0])
-    assert result == counted(approved=2, rejected=0, unchanged=0, left=1)
+    assert result == make_result(approved=2, rejected=0, unchanged=0, left=1)
     assert members[0].due_at == LATER
-    assert await states(session, campaign) == [
+    assert await read_states(session, campaign) == [
         ("pending", None),
         ("pending", None),
         ("review", None),
@@ -98,25 +98,27 @@ async def test_approved_people_are_due_now(
     assert queue.names == [JobName.PROCESS_CAMPAIGN_QUEUE]
 
 
-async def test_rejected_people_are_skipped_for_it(session: AsyncSession, new_uow: NewUow) -> None:
-    campaign, members = await in_review(session)
+async def test_rejected_people_are_skipped_as_rejected(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    campaign, members = await make_people_in_review(session)
 
     result = await decide(new_uow, campaign, "reject", members[:1])
 
-    assert result == counted(approved=0, rejected=1, unchanged=0, left=2)
-    assert (await states(session, campaign))[0] == ("skipped", "rejected")
+    assert result == make_result(approved=0, rejected=1, unchanged=0, left=2)
+    assert (await read_states(session, campaign))[0] == ("skipped", "rejected")
 
 
-async def test_all_are_decided_at_once_and_the_decision_is_kept(
+async def test_decision_for_all_people_is_applied_and_audited(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    campaign, _ = await in_review(session, people=5)
+    campaign, _ = await make_people_in_review(session, people=5)
     campaign_id = campaign.id
 
     result = await decide(new_uow, campaign, "reject")
 
     entry = (await session.scalars(select(AuditEntry))).one()
-    assert result == counted(approved=0, rejected=5, unchanged=0, left=0)
+    assert result == make_result(approved=0, rejected=5, unchanged=0, left=0)
     assert (entry.actor, entry.action, entry.subject) == (
         "Grace",
         "reject_recipients",
@@ -126,8 +128,8 @@ async def test_all_are_decided_at_once_and_the_decision_is_kept(
 
 
 async def test_only_people_in_review_are_changed(session: AsyncSession, new_uow: NewUow) -> None:
-    campaign, members = await in_review(session, people=4)
-    other, (neighbour,) = await in_review_of_another(session)
+    campaign, members = await make_people_in_review(session, people=4)
+    other, (neighbour,) = await make_person_in_other_review(session)
     for member, status in zip(members, ("sent", "pending", "skipped"), strict=False):
         member.status = status
     await session.commit()
@@ -135,17 +137,17 @@ async def test_only_people_in_review_are_changed(session: AsyncSession, new_uow:
 
     result = await decide(new_uow, campaign, "approve", [*members, neighbour, stranger])
 
-    assert result == counted(approved=1, rejected=0, unchanged=5, left=0)
-    assert [status for status, _ in await states(session, campaign)] == [
+    assert result == make_result(approved=1, rejected=0, unchanged=5, left=0)
+    assert [status for status, _ in await read_states(session, campaign)] == [
         "sent",
         "pending",
         "skipped",
         "pending",
     ]
-    assert await states(session, other) == [("review", None)]
+    assert await read_states(session, other) == [("review", None)]
 
 
-async def in_review_of_another(
+async def make_person_in_other_review(
     session: AsyncSession,
 ) -> tuple[Campaign, list[CampaignMembership]]:
     line = await make_line(session, phone_number_id="PN2", line_number="+16175550101")
@@ -165,21 +167,23 @@ async def in_review_of_another(
         ("recently_texted", ("pending", None)),
     ],
 )
-async def test_flag_set_meanwhile_wins_over_an_approval(
+async def test_flag_set_before_an_approval_has_priority(
     session: AsyncSession, new_uow: NewUow, kind: str, state: tuple[str, str | None]
 ) -> None:
-    campaign, _ = await in_review(session, people=1)
+    campaign, _ = await make_people_in_review(session, people=1)
     session.add(ContactFlag(phone=number(0), flag_type=kind, created_at=NOW))
     await session.commit()
 
     result = await decide(new_uow, campaign, "approve")
 
-    assert await states(session, campaign) == [state]
+    assert await read_states(session, campaign) == [state]
     assert (result.approved, result.unchanged) == ((1, 0) if state[0] == "pending" else (0, 1))
 
 
-async def test_flag_that_is_over_stops_no_approval(session: AsyncSession, new_uow: NewUow) -> None:
-    campaign, _ = await in_review(session, people=1)
+async def test_expired_flag_does_not_stop_an_approval(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    campaign, _ = await make_people_in_review(session, people=1)
     session.add(
         ContactFlag(phone=number(0), flag_type="do_not_contact", created_at=NOW, expires_at=LATER)
     )
@@ -187,21 +191,21 @@ async def test_flag_that_is_over_stops_no_approval(session: AsyncSession, new_uo
 
     await decide(new_uow, campaign, "approve")
 
-    assert await states(session, campaign) == [("pending", None)]
+    assert await read_states(session, campaign) == [("pending", None)]
 
 
 async def test_deleted_contact_is_not_approved(session: AsyncSession, new_uow: NewUow) -> None:
-    campaign, _ = await in_review(session, people=0)
+    campaign, _ = await make_people_in_review(session, people=0)
     contact = await make_contact(session, phone=number(0), deleted_at=NOW)
     await make_member(session, campaign=campaign, contact=contact, status="review")
     await session.commit()
 
     await decide(new_uow, campaign, "approve")
 
-    assert await states(session, campaign) == [("skipped", "contact_deleted")]
+    assert await read_states(session, campaign) == [("skipped", "contact_deleted")]
 
 
-async def test_approved_person_is_claimed_and_a_waiting_one_is_not(new_uow: NewUow) -> None:
+async def test_only_the_approved_person_is_claimed(new_uow: NewUow) -> None:
     ledger = await Ledger.open(new_uow, people=2)
     await ledger.run("UPDATE campaign_membership SET status = 'review'")
     before = await ledger.claim()
@@ -223,26 +227,26 @@ async def test_approved_person_is_claimed_and_a_waiting_one_is_not(new_uow: NewU
 
 
 @pytest.mark.parametrize("status", ["draft", "completed", "cancelled"])
-async def test_finished_campaign_has_no_review(
+async def test_review_of_a_draft_or_finished_campaign_is_refused(
     session: AsyncSession, new_uow: NewUow, status: str
 ) -> None:
-    campaign, _ = await in_review(session, status=status)
+    campaign, _ = await make_people_in_review(session, status=status)
 
     with pytest.raises(NotInReviewError, match=status):
         await decide(new_uow, campaign, "approve")
 
 
 @pytest.mark.parametrize("status", ["scheduled", "running", "paused", "blocked"])
-async def test_campaign_that_waits_can_be_reviewed(
+async def test_unfinished_campaign_can_be_reviewed(
     session: AsyncSession, new_uow: NewUow, status: str
 ) -> None:
-    campaign, _ = await in_review(session, status=status)
+    campaign, _ = await make_people_in_review(session, status=status)
 
     assert (await decide(new_uow, campaign, "approve")).approved == 3
 
 
-async def test_unknown_campaign_has_no_review(session: AsyncSession, new_uow: NewUow) -> None:
-    campaign, _ = await in_review(session)
+async def test_unknown_campaign_cannot_be_reviewed(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign, _ = await make_people_in_review(session)
     await session.delete(campaign)
     await session.commit()
 
@@ -250,9 +254,9 @@ async def test_unknown_campaign_has_no_review(session: AsyncSession, new_uow: Ne
         await decide(new_uow, campaign, "approve")
 
 
-async def test_two_decisions_at_once_count_each_person_once(committed_uow: NewUow) -> None:
+async def test_concurrent_decisions_count_each_person_once(committed_uow: NewUow) -> None:
     async with committed_uow() as uow:
-        campaign, _ = await in_review(uow.session, people=20)
+        campaign, _ = await make_people_in_review(uow.session, people=20)
 
     results = await asyncio.gather(
         *(decide(committed_uow, campaign, decision) for decision in ("approve", "reject"))
@@ -260,14 +264,14 @@ async def test_two_decisions_at_once_count_each_person_once(committed_uow: NewUo
 
     assert sum(result.approved + result.rejected for result in results) == 20
     async with committed_uow() as uow:
-        statuses = {status for status, _ in await states(uow.session, campaign)}
+        statuses = {status for status, _ in await read_states(uow.session, campaign)}
     assert len(statuses) == 1
 
 
-async def test_campaign_is_done_when_the_last_one_is_rejected(
+async def test_campaign_completes_when_its_last_recipients_are_rejected(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    campaign, _ = await in_review(session)
+    campaign, _ = await make_people_in_review(session)
 
     async with new_uow() as uow:
         before = await complete_finished_campaigns(uow, now=LATER)

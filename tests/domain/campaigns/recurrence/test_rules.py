@@ -11,7 +11,7 @@ NEW_YORK = ZoneInfo("America/New_York")
 
 
 def local_times(rule: str, *, begins: str, days: int) -> list[str]:
-    """The occurrences in New York's local time."""
+    """Return the occurrences in New York's local time."""
     start = datetime.fromisoformat(begins).replace(tzinfo=NEW_YORK)
     found = RecurrenceRule.parse(rule).occurrences(
         begins=start.astimezone(UTC),
@@ -32,7 +32,7 @@ def local_times(rule: str, *, begins: str, days: int) -> list[str]:
             ["10-26 10:00", "11-02 10:00", "11-09 10:00"],
         ),
         ("RRULE:FREQ=DAILY;COUNT=2;", "2027-03-13T09:00", 9, ["03-13 09:00", "03-14 09:00"]),
-        # 02:30 does not exist on 14 March; there are two 01:30 on 1 November.
+        # 02:30 does not exist on 14 March; 01:30 exists twice on 1 November.
         (
             "FREQ=DAILY",
             "2027-03-13T02:30",
@@ -99,6 +99,6 @@ def test_occurrences_keep_their_local_time(
         ("FREQ=DAILY;" + "BYDAY=MO," * 100, "longer than 500"),
     ],
 )
-def test_a_bad_rule_is_refused_with_a_sentence(rule: str, words: str) -> None:
+def test_invalid_rule_is_refused_with_a_sentence(rule: str, words: str) -> None:
     with pytest.raises(InvalidRuleError, match=words):
         RecurrenceRule.parse(rule)

@@ -24,11 +24,11 @@ CONTEXT: dict[str, object] = {
 }
 
 
-def written(body: str) -> str:
+def render(body: str) -> str:
     return render_body(compile_body(body), CONTEXT)
 
 
-def faults(body: str) -> list[tuple[str, str]]:
+def list_faults(body: str) -> list[tuple[str, str]]:
     return [
         (fault.code, fault.detail)
         for fault in find_template_faults(body, pointer="/variants/0/body")
@@ -51,12 +51,12 @@ def faults(body: str) -> list[tuple[str, str]]:
         "{% raw %}{{ untouched }}{% endraw %}",
     ],
 )
-def test_good_text_has_no_fault(body: str) -> None:
-    assert faults(body) == []
+def test_valid_body_has_no_fault(body: str) -> None:
+    assert list_faults(body) == []
 
 
 @pytest.mark.parametrize(
-    ("body", "code", "place"),
+    ("body", "code", "position"),
     [
         ("Hi {{ first_name", "template_syntax", "line 1, column 4"),
         ("Hi\n  {% if company %}", "template_syntax", "line 2, column 19"),
@@ -77,14 +77,14 @@ def test_good_text_has_no_fault(body: str) -> None:
         ("{% for i in (1..1000000000) %}x{% endfor %}", "template_fails", ""),
     ],
 )
-def test_fault_is_named_with_its_place(body: str, code: str, place: str) -> None:
-    found = faults(body)
+def test_fault_is_reported_with_its_position(body: str, code: str, position: str) -> None:
+    found = list_faults(body)
 
     assert found[0][0] == code
-    assert found[0][1].startswith(place)
+    assert found[0][1].startswith(position)
 
 
-def test_fault_points_at_the_field() -> None:
+def test_fault_has_the_pointer_of_its_field() -> None:
     (fault,) = find_template_faults("{{ nope }}", pointer="/variants/2/body")
 
     assert fault.pointer == "/variants/2/body"
@@ -93,11 +93,11 @@ def test_fault_points_at_the_field() -> None:
 
 @pytest.mark.timeout(5)
 @pytest.mark.parametrize("growth", ["append: x", "replace: 'a', x"])
-def test_text_that_grows_without_bound_is_refused_at_once(growth: str) -> None:
+def test_body_that_grows_without_bound_is_refused_at_once(growth: str) -> None:
     start = "{% assign x = 'aaaaaaaaaaaaaaaa' %}"
     loop = "{% for i in (1..60) %}{% assign x = x | " + growth + " %}{% endfor %}"
 
-    assert faults(start + loop)[0][0] == "template_fails"
+    assert list_faults(start + loop)[0][0] == "template_fails"
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,8 @@ def test_text_that_grows_without_bound_is_refused_at_once(growth: str) -> None:
         ("{{ business.name }} {{ line.name }}", "Granite Foundations Main line"),
     ],
 )
-def test_text_is_written_for_the_contact(body: str, text: str) -> None:
-    assert written(body) == text
+def test_body_is_rendered_for_the_contact(body: str, text: str) -> None:
+    assert render(body) == text
 
 
 @pytest.mark.parametrize(
@@ -137,17 +137,17 @@ def test_text_is_written_for_the_contact(body: str, text: str) -> None:
 )
 def test_missing_value_without_default_is_refused(body: str) -> None:
     with pytest.raises(MissingValueError) as caught:
-        written(body)
+        render(body)
 
     assert caught.value.code == "missing_value"
 
 
 def test_missing_value_is_named() -> None:
     with pytest.raises(MissingValueError, match=r"attributes\.roof"):
-        written("Hi {{ attributes.roof }}")
+        render("Hi {{ attributes.roof }}")
 
 
-def test_value_that_is_itself_liquid_is_text() -> None:
+def test_value_with_liquid_is_inserted_as_text() -> None:
     context = {"first_name": "{{ line.number }}{% assign x = 1 %}"}
 
     assert render_body(compile_body("Hi {{ first_name }}"), context) == (
@@ -155,7 +155,7 @@ def test_value_that_is_itself_liquid_is_text() -> None:
     )
 
 
-def test_right_to_left_text_and_emoji_stay_as_they_are() -> None:
+def test_right_to_left_text_and_emoji_are_not_changed() -> None:
     context = {"first_name": "\u05e9\u05dc\u05d5\u05dd \U0001f600"}
 
     assert (
@@ -165,7 +165,7 @@ def test_right_to_left_text_and_emoji_stay_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "left"),
+    ("text", "cleaned"),
     [
         ("a\x00b\x1bc\x7fd\x85e", "abcde"),
         ("a\r\nb\tc\nd", "a\nb c\nd"),
@@ -175,13 +175,13 @@ def test_right_to_left_text_and_emoji_stay_as_they_are() -> None:
         ("caf\u00e9 \U0001f600", "caf\u00e9 \U0001f600"),
     ],
 )
-def test_unsendable_characters_are_dropped(text: str, left: str) -> None:
-    assert remove_unsendable(text) == left
-    assert render_body(compile_body("{{ first_name }}"), {"first_name": text}) == left
-    assert render_body(compile_body(text), {}) == left
+def test_unsendable_characters_are_removed(text: str, cleaned: str) -> None:
+    assert remove_unsendable(text) == cleaned
+    assert render_body(compile_body("{{ first_name }}"), {"first_name": text}) == cleaned
+    assert render_body(compile_body(text), {}) == cleaned
 
 
-def test_filter_that_cannot_take_the_value_fails_by_name() -> None:
+def test_filter_that_cannot_use_the_value_raises_text_failed() -> None:
     compiled = compile_body("{{ 100 | divided_by: attributes.n }}")
 
     with pytest.raises(TextFailedError) as caught:
@@ -190,12 +190,12 @@ def test_filter_that_cannot_take_the_value_fails_by_name() -> None:
     assert caught.value.code == "text_failed"
 
 
-def test_invalid_body_fails_by_name() -> None:
+def test_invalid_body_raises_text_failed() -> None:
     with pytest.raises(TextFailedError):
         compile_body("{{ first_name")
 
 
-def test_footer_stands_on_its_own_line() -> None:
+def test_footer_is_on_its_own_line() -> None:
     compiled = compile_body("Hi {{ first_name }}")
 
     assert (
@@ -205,7 +205,7 @@ def test_footer_stands_on_its_own_line() -> None:
     assert render_message(compiled, CONTEXT, footer=None) == "Hi Ada"
 
 
-def test_text_longer_than_the_provider_takes_fails() -> None:
+def test_message_longer_than_the_provider_accepts_fails() -> None:
     compiled = compile_body("{{ attributes.story }}")
 
     with pytest.raises(TextFailedError, match=str(MAX_TEXT)):

@@ -9,7 +9,11 @@ import pytest
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW, SECRET
-from tests.domain.campaigns.audiences import recipients, scheduled, written
+from tests.domain.campaigns.audiences import (
+    make_scheduled_campaign,
+    read_recipients,
+    store_audience,
+)
 from tests.domain.messaging.sends.ledger import BODY, TIMES, Ledger, after, message_facts
 from tests.factories import make_campaign, make_member, number
 from tests.fakes import RecordingQueue
@@ -220,11 +224,11 @@ async def test_later_campaign_skips_a_landline_known_from_a_failure(
     await fail(ledger, code, message_id="AC1")
     await learn(new_uow)
     contacts = list(await session.scalars(select(Contact)))
-    later = await scheduled(session, contacts, ledger.line, skip_landlines=True)
+    later = await make_scheduled_campaign(session, contacts, ledger.line, skip_landlines=True)
 
-    await written(new_uow, later)
+    await store_audience(new_uow, later)
 
-    rows = await recipients(session, later)
+    rows = await read_recipients(session, later)
     shown = {phone: (row.status, row.skip_reason) for phone, row in rows.items()}
     assert shown == {number(0): ("skipped", "landline"), number(1): ("pending", None)}
 

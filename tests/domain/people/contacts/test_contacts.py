@@ -46,7 +46,7 @@ LATER = NOW + timedelta(hours=1)
 BY_KEY: dict[str, Any] = {"actor": "a key", "now": NOW, "secret": SECRET}
 
 
-async def add(new_uow: UnitOfWorkFactory, **values: Any) -> FlaggedContact:
+async def add_contact(new_uow: UnitOfWorkFactory, **values: Any) -> FlaggedContact:
     now = values.pop("now", NOW)
     async with new_uow() as uow:
         return await contact_changes.create_contact(
@@ -54,26 +54,28 @@ async def add(new_uow: UnitOfWorkFactory, **values: Any) -> FlaggedContact:
         )
 
 
-async def change(new_uow: UnitOfWorkFactory, contact_id: UUID, **values: Any) -> FlaggedContact:
+async def change_contact(
+    new_uow: UnitOfWorkFactory, contact_id: UUID, **values: Any
+) -> FlaggedContact:
     async with new_uow() as uow:
         return await contact_changes.update_contact(
             uow, ContactUpdate(**values), contact_id=contact_id, now=LATER
         )
 
 
-async def remove(new_uow: UnitOfWorkFactory, contact_id: UUID) -> None:
+async def delete_contact(new_uow: UnitOfWorkFactory, contact_id: UUID) -> None:
     async with new_uow() as uow:
         await contact_changes.delete_contact(uow, contact_id=contact_id, now=LATER)
 
 
-async def opt_out(new_uow: UnitOfWorkFactory, contact_id: UUID) -> FlaggedContact:
+async def opt_out_contact(new_uow: UnitOfWorkFactory, contact_id: UUID) -> FlaggedContact:
     async with new_uow() as uow:
         return await decisions.opt_out(
             uow, contact_id=contact_id, decision=ConsentDecision(reason="asked by phone"), **BY_KEY
         )
 
 
-async def search(
+async def list_phones(
     new_uow: UnitOfWorkFactory, *, limit: int = 50, cursor: str | None = None, **wanted: Any
 ) -> list[str]:
     async with new_uow() as uow:
@@ -83,7 +85,7 @@ async def search(
     return [found.contact.phone for found in page.data]
 
 
-async def member_of(
+async def make_recipient(
     session: AsyncSession, contact: Contact, *, status: str = "pending", step: int = 0
 ) -> CampaignMembership:
     """Make a recipient in a campaign of its own."""
@@ -98,7 +100,7 @@ async def member_of(
 
 class TestCreate:
     async def test_new_contact_has_the_given_fields(self, new_uow: UnitOfWorkFactory) -> None:
-        found = await add(
+        found = await add_contact(
             new_uow,
             first_name=" Ada\n",
             last_name="",
@@ -115,21 +117,25 @@ class TestCreate:
         assert contact.zone_key == "MA/America/New_York"
         assert found.flags == []
 
-    async def test_known_number_is_refused_with_its_contact(
+    async def test_known_number_is_refused_with_the_id_of_its_contact(
         self, new_uow: UnitOfWorkFactory
     ) -> None:
-        first = await add(new_uow)
+        first = await add_contact(new_uow)
 
         with pytest.raises(ContactExistsError) as refusal:
-            await add(new_uow, first_name="Eve")
+            await add_contact(new_uow, first_name="Eve")
 
         assert refusal.value.extras == {"contact_id": str(first.contact.id)}
 
-    async def test_deleted_contact_returns_under_its_id(self, new_uow: UnitOfWorkFactory) -> None:
-        first = await add(new_uow, first_name="Ada", tags=["vip"], attributes={"roof": "slate"})
-        await remove(new_uow, first.contact.id)
+    async def test_deleted_contact_that_is_added_again_keeps_its_id(
+        self, new_uow: UnitOfWorkFactory
+    ) -> None:
+        first = await add_contact(
+            new_uow, first_name="Ada", tags=["vip"], attributes={"roof": "slate"}
+        )
+        await delete_contact(new_uow, first.contact.id)
 
-        again = await add(new_uow, last_name="Rossi", now=LATER)
+        again = await add_contact(new_uow, last_name="Rossi", now=LATER)
 
         contact = again.contact
         assert contact.id == first.contact.id
@@ -137,12 +143,14 @@ class TestCreate:
         assert (contact.tags, contact.attributes) == ([], {})
         assert (contact.created_at, contact.deleted_at) == (LATER, None)
 
-    async def test_opt_out_survives_deletion_and_return(self, new_uow: UnitOfWorkFactory) -> None:
-        first = await add(new_uow)
-        await opt_out(new_uow, first.contact.id)
-        await remove(new_uow, first.contact.id)
+    async def test_opt_out_is_kept_when_a_deleted_contact_is_added_again(
+        self, new_uow: UnitOfWorkFactory
+    ) -> None:
+        first = await add_contact(new_uow)
+        await opt_out_contact(new_uow, first.contact.id)
+        await delete_contact(new_uow, first.contact.id)
 
-        again = await add(new_uow)
+        again = await add_contact(new_uow)
 
         assert again.flags == ["opted_out"]
         async with new_uow() as uow:
@@ -156,7 +164,9 @@ class TestCreate:
             )
         assert [entry.action for entry, _ in history.data] == ["opt_out"]
 
-    async def test_unknown_sender_becomes_a_contact_once(self, new_uow: UnitOfWorkFactory) -> None:
+    async def test_unknown_sender_is_added_as_a_contact_once(
+        self, new_uow: UnitOfWorkFactory
+    ) -> None:
         async with new_uow() as uow:
             first = await find_or_add_contact(uow, PHONE, now=NOW)
             again = await find_or_add_contact(uow, PHONE, now=LATER)
@@ -166,11 +176,11 @@ class TestCreate:
         assert again == first
         assert (found.source, found.created_at) == ("message", NOW)
 
-    async def test_deleted_sender_returns_without_old_fields(
+    async def test_deleted_sender_is_added_again_without_old_fields(
         self, new_uow: UnitOfWorkFactory
     ) -> None:
-        first = await add(new_uow, first_name="Ada")
-        await remove(new_uow, first.contact.id)
+        first = await add_contact(new_uow, first_name="Ada")
+        await delete_contact(new_uow, first.contact.id)
 
         async with new_uow() as uow:
             assert await find_or_add_contact(uow, PHONE, now=LATER) == first.contact.id
@@ -182,8 +192,10 @@ class TestCreate:
 
 
 class TestFind:
-    async def test_any_format_of_the_number_finds(self, new_uow: UnitOfWorkFactory) -> None:
-        made = await add(new_uow)
+    async def test_contact_is_found_by_any_format_of_its_number(
+        self, new_uow: UnitOfWorkFactory
+    ) -> None:
+        made = await add_contact(new_uow)
 
         async with new_uow() as uow:
             found = await contacts.get_contact_by_phone(uow, phone="1 (617) 555.0123", now=NOW)
@@ -196,8 +208,8 @@ class TestFind:
                 await contacts.get_contact_by_phone(uow, phone="617", now=NOW)
 
     async def test_deleted_contact_is_not_found(self, new_uow: UnitOfWorkFactory) -> None:
-        made = await add(new_uow)
-        await remove(new_uow, made.contact.id)
+        made = await add_contact(new_uow)
+        await delete_contact(new_uow, made.contact.id)
 
         async with new_uow() as uow:
             with pytest.raises(ContactNotFoundError):
@@ -210,7 +222,7 @@ class TestFind:
                 await contact_changes.update_contact(
                     uow, ContactUpdate(first_name="x"), contact_id=made.contact.id, now=NOW
                 )
-        assert await search(new_uow) == []
+        assert await list_phones(new_uow) == []
 
     @pytest.mark.parametrize(
         ("q", "is_found"),
@@ -231,13 +243,13 @@ class TestFind:
             ("ada ' rossi", True),
         ],
     )
-    async def test_search_finds_any_part(
+    async def test_search_finds_any_part_of_the_fields(
         self,
         new_uow: UnitOfWorkFactory,
         q: str,
         is_found: bool,  # noqa: FBT001 - a parameter of the case
     ) -> None:
-        await add(
+        await add_contact(
             new_uow,
             first_name="Ada",
             last_name="Rossi",
@@ -245,39 +257,39 @@ class TestFind:
             email="ada@example.com",
         )
 
-        assert await search(new_uow, q=q) == ([PHONE] if is_found else [])
+        assert await list_phones(new_uow, q=q) == ([PHONE] if is_found else [])
 
-    async def test_wildcards_are_plain_characters(self, new_uow: UnitOfWorkFactory) -> None:
-        await add(new_uow, company="50% off_shore")
+    async def test_wildcards_are_searched_literally(self, new_uow: UnitOfWorkFactory) -> None:
+        await add_contact(new_uow, company="50% off_shore")
 
-        assert await search(new_uow, q="50%") == [PHONE]
-        assert await search(new_uow, q="off_shore") == [PHONE]
-        assert await search(new_uow, q="off-shore") == []
+        assert await list_phones(new_uow, q="50%") == [PHONE]
+        assert await list_phones(new_uow, q="off_shore") == [PHONE]
+        assert await list_phones(new_uow, q="off-shore") == []
 
     async def test_filters_select_contacts(
         self, new_uow: UnitOfWorkFactory, session: AsyncSession
     ) -> None:
-        ada = await add(new_uow, tags=["vip"])
-        await add(new_uow, phone=OTHER, now=LATER)
-        await opt_out(new_uow, ada.contact.id)
+        ada = await add_contact(new_uow, tags=["vip"])
+        await add_contact(new_uow, phone=OTHER, now=LATER)
+        await opt_out_contact(new_uow, ada.contact.id)
         homeowners = await make_list(session, contacts=[ada.contact])
         await session.commit()
 
-        assert await search(new_uow) == [OTHER, PHONE]
-        assert await search(new_uow, tag="vip") == [PHONE]
-        assert await search(new_uow, phone=OTHER) == [OTHER]
-        assert await search(new_uow, list_id=homeowners.id) == [PHONE]
-        assert await search(new_uow, opted_out=True) == [PHONE]
-        assert await search(new_uow, opted_out=False) == [OTHER]
-        assert await search(new_uow, created_after=NOW) == [OTHER]
-        assert await search(new_uow, created_before=LATER) == [PHONE]
+        assert await list_phones(new_uow) == [OTHER, PHONE]
+        assert await list_phones(new_uow, tag="vip") == [PHONE]
+        assert await list_phones(new_uow, phone=OTHER) == [OTHER]
+        assert await list_phones(new_uow, list_id=homeowners.id) == [PHONE]
+        assert await list_phones(new_uow, opted_out=True) == [PHONE]
+        assert await list_phones(new_uow, opted_out=False) == [OTHER]
+        assert await list_phones(new_uow, created_after=NOW) == [OTHER]
+        assert await list_phones(new_uow, created_before=LATER) == [PHONE]
 
     async def test_pages_are_stable_while_contacts_are_added(
         self, new_uow: UnitOfWorkFactory
     ) -> None:
         for position in range(5):
             # Two contacts share each instant, so that the id decides their order.
-            await add(
+            await add_contact(
                 new_uow,
                 phone=f"+1617555010{position}",
                 now=NOW + timedelta(minutes=position // 2),
@@ -292,17 +304,17 @@ class TestFind:
                 )
             seen += [found.contact.phone[-1] for found in page.data]
             cursor = page.next_cursor
-            await add(new_uow, phone=f"+1617555020{turn}", now=LATER)
+            await add_contact(new_uow, phone=f"+1617555020{turn}", now=LATER)
 
         assert seen == ["4", "3", "2", "1", "0"]
         assert cursor is None
 
-    async def test_foreign_cursor_is_refused(self, new_uow: UnitOfWorkFactory) -> None:
+    async def test_invalid_cursor_is_refused(self, new_uow: UnitOfWorkFactory) -> None:
         with pytest.raises(InvalidCursorError):
-            await search(new_uow, cursor="no cursor")
+            await list_phones(new_uow, cursor="no cursor")
 
     async def test_expired_flag_is_not_shown(self, new_uow: UnitOfWorkFactory) -> None:
-        made = await add(new_uow)
+        made = await add_contact(new_uow)
         body = FlagCreate(flag="recently_texted", expires_at=LATER)
         async with new_uow() as uow:
             await decisions.add_flag(uow, body, contact_id=made.contact.id, **BY_KEY)
@@ -316,12 +328,16 @@ class TestFind:
 
 
 class TestUpdate:
-    async def test_omitted_field_stays_and_null_clears(self, new_uow: UnitOfWorkFactory) -> None:
-        made = await add(
+    async def test_omitted_field_is_kept_and_null_clears_a_field(
+        self, new_uow: UnitOfWorkFactory
+    ) -> None:
+        made = await add_contact(
             new_uow, first_name="Ada", last_name="Rossi", tags=["vip"], timezone="America/Chicago"
         )
 
-        found = await change(new_uow, made.contact.id, first_name=None, tags=None, timezone=None)
+        found = await change_contact(
+            new_uow, made.contact.id, first_name=None, tags=None, timezone=None
+        )
 
         contact = found.contact
         assert (contact.first_name, contact.last_name) == (None, "Rossi")
@@ -329,13 +345,13 @@ class TestUpdate:
         assert contact.updated_at == LATER
 
     async def test_address_and_attributes_are_merged(self, new_uow: UnitOfWorkFactory) -> None:
-        made = await add(
+        made = await add_contact(
             new_uow,
             address={"city": "Quincy", "state": "MA"},
             attributes={"roof": "slate", "beds": 3},
         )
 
-        found = await change(
+        found = await change_contact(
             new_uow,
             made.contact.id,
             address={"city": None, "postal_code": "02169"},
@@ -347,71 +363,73 @@ class TestUpdate:
         assert contact.attributes == {"roof": "slate", "baths": 2}
 
     async def test_null_address_and_attributes_clear_all(self, new_uow: UnitOfWorkFactory) -> None:
-        made = await add(new_uow, address={"city": "Quincy"}, attributes={"roof": "slate"})
+        made = await add_contact(new_uow, address={"city": "Quincy"}, attributes={"roof": "slate"})
 
-        found = await change(new_uow, made.contact.id, address=None, attributes=None)
+        found = await change_contact(new_uow, made.contact.id, address=None, attributes=None)
 
         assert (found.contact.city, found.contact.attributes) == (None, {})
 
-    async def test_update_without_changes_keeps_the_time(self, new_uow: UnitOfWorkFactory) -> None:
-        made = await add(new_uow, first_name="Ada")
+    async def test_update_without_changes_keeps_the_update_time(
+        self, new_uow: UnitOfWorkFactory
+    ) -> None:
+        made = await add_contact(new_uow, first_name="Ada")
 
-        found = await change(new_uow, made.contact.id, first_name="Ada")
+        found = await change_contact(new_uow, made.contact.id, first_name="Ada")
 
         assert found.contact.updated_at == NOW
 
     async def test_merged_attributes_must_keep_the_limits(self, new_uow: UnitOfWorkFactory) -> None:
-        made = await add(new_uow, attributes={f"a{position}": 1 for position in range(60)})
+        made = await add_contact(new_uow, attributes={f"a{position}": 1 for position in range(60)})
 
         with pytest.raises(InvalidAttributesError):
-            await change(
+            await change_contact(
                 new_uow,
                 made.contact.id,
                 attributes={f"b{position}": 1 for position in range(60)},
             )
 
-    async def test_taken_number_is_refused_with_its_contact(
+    async def test_used_number_is_refused_with_the_id_of_its_contact(
         self, new_uow: UnitOfWorkFactory
     ) -> None:
-        ada = await add(new_uow)
-        eve = await add(new_uow, phone=OTHER)
+        ada = await add_contact(new_uow)
+        eve = await add_contact(new_uow, phone=OTHER)
 
         with pytest.raises(ContactExistsError) as refusal:
-            await change(new_uow, eve.contact.id, phone=PHONE)
+            await change_contact(new_uow, eve.contact.id, phone=PHONE)
 
         assert refusal.value.extras == {"contact_id": str(ada.contact.id)}
 
-    async def test_number_of_a_deleted_contact_can_be_taken_over(
+    async def test_number_of_a_deleted_contact_can_be_reused(
         self, new_uow: UnitOfWorkFactory, session: AsyncSession
     ) -> None:
-        gone = await add(new_uow)
-        await remove(new_uow, gone.contact.id)
-        heir = await add(new_uow, phone=OTHER)
+        deleted = await add_contact(new_uow)
+        await delete_contact(new_uow, deleted.contact.id)
+        new_owner = await add_contact(new_uow, phone=OTHER)
         line = await make_line(session)
         conversation = Conversation(
             line_id=line.id,
             phone=PHONE,
-            contact_id=gone.contact.id,
+            contact_id=deleted.contact.id,
             last_activity_at=NOW,
             created_at=NOW,
         )
         session.add(conversation)
         await session.commit()
 
-        found = await change(new_uow, heir.contact.id, phone=PHONE)
+        found = await change_contact(new_uow, new_owner.contact.id, phone=PHONE)
 
         await session.refresh(conversation)
         assert found.contact.phone == PHONE
-        assert conversation.contact_id == heir.contact.id
-        assert await search(new_uow) == [PHONE]
+        assert conversation.contact_id == new_owner.contact.id
+        assert await list_phones(new_uow) == [PHONE]
 
-    async def test_waiting_recipients_follow_number_and_zone(
+    async def test_waiting_recipients_get_the_new_number_and_zone_key(
         self, new_uow: UnitOfWorkFactory, session: AsyncSession
     ) -> None:
-        made = await add(new_uow)
-        member = await member_of(session, made.contact)
+        made = await add_contact(new_uow)
+        member = await make_recipient(session, made.contact)
 
-        await change(new_uow, made.contact.id, phone=OTHER)
+        await change_contact(new_uow, made.contact.id, phone=OTHER)
 
         await session.refresh(member)
         campaign = await session.get_one(Campaign, member.campaign_id, populate_existing=True)
@@ -419,25 +437,25 @@ class TestUpdate:
         assert member.zone_key == "FL/America/New_York"
         assert set(campaign.zone_keys) == {"MA/America/New_York", "FL/America/New_York"}
 
-    async def test_waiting_recipients_follow_the_time_zone(
+    async def test_waiting_recipients_get_the_new_time_zone(
         self, new_uow: UnitOfWorkFactory, session: AsyncSession
     ) -> None:
-        made = await add(new_uow)
-        member = await member_of(session, made.contact)
+        made = await add_contact(new_uow)
+        member = await make_recipient(session, made.contact)
 
-        await change(new_uow, made.contact.id, timezone="America/Los_Angeles")
+        await change_contact(new_uow, made.contact.id, timezone="America/Los_Angeles")
 
         await session.refresh(member)
         assert (member.phone, member.zone_key) == (PHONE, "MA/America/Los_Angeles")
 
     @pytest.mark.parametrize("status", ["sending", "unknown"])
-    async def test_recipients_being_sent_to_follow_number_and_zone(
+    async def test_recipients_being_sent_to_get_the_new_number_and_zone_key(
         self, new_uow: UnitOfWorkFactory, session: AsyncSession, status: str
     ) -> None:
-        made = await add(new_uow)
-        member = await member_of(session, made.contact, status=status)
+        made = await add_contact(new_uow)
+        member = await make_recipient(session, made.contact, status=status)
 
-        await change(new_uow, made.contact.id, phone=OTHER)
+        await change_contact(new_uow, made.contact.id, phone=OTHER)
 
         await session.refresh(member)
         campaign = await session.get_one(Campaign, member.campaign_id, populate_existing=True)
@@ -448,10 +466,10 @@ class TestUpdate:
     async def test_sent_recipients_keep_their_number(
         self, new_uow: UnitOfWorkFactory, session: AsyncSession
     ) -> None:
-        made = await add(new_uow)
-        member = await member_of(session, made.contact, status="sent")
+        made = await add_contact(new_uow)
+        member = await make_recipient(session, made.contact, status="sent")
 
-        await change(new_uow, made.contact.id, phone=OTHER)
+        await change_contact(new_uow, made.contact.id, phone=OTHER)
 
         await session.refresh(member)
         assert member.phone == PHONE
@@ -459,15 +477,15 @@ class TestUpdate:
     async def test_recipient_whose_new_number_is_in_the_campaign_is_skipped(
         self, new_uow: UnitOfWorkFactory, session: AsyncSession
     ) -> None:
-        eve = await add(new_uow, phone=OTHER)
-        made = await add(new_uow)
-        member = await member_of(session, made.contact)
+        eve = await add_contact(new_uow, phone=OTHER)
+        made = await add_contact(new_uow)
+        member = await make_recipient(session, made.contact)
         campaign = await session.get_one(Campaign, member.campaign_id)
         await make_member(session, campaign=campaign, contact=eve.contact, status="sent")
         await session.commit()
-        await remove(new_uow, eve.contact.id)
+        await delete_contact(new_uow, eve.contact.id)
 
-        await change(new_uow, made.contact.id, phone=OTHER)
+        await change_contact(new_uow, made.contact.id, phone=OTHER)
 
         await session.refresh(member)
         assert (member.phone, member.status) == (PHONE, "skipped")
@@ -476,13 +494,13 @@ class TestUpdate:
     async def test_waiting_recipient_is_skipped_for_an_opted_out_number(
         self, new_uow: UnitOfWorkFactory, session: AsyncSession
     ) -> None:
-        eve = await add(new_uow, phone=OTHER)
-        await opt_out(new_uow, eve.contact.id)
-        await remove(new_uow, eve.contact.id)
-        made = await add(new_uow)
-        member = await member_of(session, made.contact)
+        eve = await add_contact(new_uow, phone=OTHER)
+        await opt_out_contact(new_uow, eve.contact.id)
+        await delete_contact(new_uow, eve.contact.id)
+        made = await add_contact(new_uow)
+        member = await make_recipient(session, made.contact)
 
-        found = await change(new_uow, made.contact.id, phone=OTHER)
+        found = await change_contact(new_uow, made.contact.id, phone=OTHER)
 
         await session.refresh(member)
         assert found.flags == ["opted_out"]
@@ -490,10 +508,10 @@ class TestUpdate:
 
 
 class TestDelete:
-    async def test_fields_are_cleared_and_the_number_stays(
+    async def test_fields_are_cleared_and_the_number_is_kept(
         self, new_uow: UnitOfWorkFactory, session: AsyncSession
     ) -> None:
-        made = await add(
+        made = await add_contact(
             new_uow,
             first_name="Ada",
             email="ada@example.com",
@@ -505,36 +523,36 @@ class TestDelete:
         await make_list(session, contacts=[made.contact])
         await session.commit()
 
-        await remove(new_uow, made.contact.id)
+        await delete_contact(new_uow, made.contact.id)
 
-        left = await session.scalar(select(Contact).execution_options(populate_existing=True))
-        assert left is not None
-        assert (left.phone, left.deleted_at) == (PHONE, LATER)
-        assert left.search_text.split() == [PHONE]
-        assert {left.street, left.state, left.timezone} == {None}
-        assert (left.tags, left.attributes) == ([], {})
-        assert left.zone_key == "MA/America/New_York"
+        stored = await session.scalar(select(Contact).execution_options(populate_existing=True))
+        assert stored is not None
+        assert (stored.phone, stored.deleted_at) == (PHONE, LATER)
+        assert stored.search_text.split() == [PHONE]
+        assert {stored.street, stored.state, stored.timezone} == {None}
+        assert (stored.tags, stored.attributes) == ([], {})
+        assert stored.zone_key == "MA/America/New_York"
         assert list(await session.scalars(select(ContactListMember))) == []
 
     @pytest.mark.parametrize("status", ["pending", "review", "held"])
     async def test_waiting_recipient_is_skipped(
         self, new_uow: UnitOfWorkFactory, session: AsyncSession, status: str
     ) -> None:
-        made = await add(new_uow)
-        member = await member_of(session, made.contact, status=status)
+        made = await add_contact(new_uow)
+        member = await make_recipient(session, made.contact, status=status)
 
-        await remove(new_uow, made.contact.id)
+        await delete_contact(new_uow, made.contact.id)
 
         await session.refresh(member)
         assert (member.status, member.skip_reason) == ("skipped", "contact_deleted")
 
-    async def test_delivered_recipient_stays(
+    async def test_delivered_recipient_is_not_changed(
         self, new_uow: UnitOfWorkFactory, session: AsyncSession
     ) -> None:
-        made = await add(new_uow)
-        member = await member_of(session, made.contact, status="delivered")
+        made = await add_contact(new_uow)
+        member = await make_recipient(session, made.contact, status="delivered")
 
-        await remove(new_uow, made.contact.id)
+        await delete_contact(new_uow, made.contact.id)
 
         await session.refresh(member)
         assert member.status == "delivered"
@@ -542,15 +560,15 @@ class TestDelete:
 
 class TestDecisions:
     async def test_missing_flag_cannot_be_removed(self, new_uow: UnitOfWorkFactory) -> None:
-        made = await add(new_uow)
+        made = await add_contact(new_uow)
 
         async with new_uow() as uow:
             with pytest.raises(FlagNotFoundError):
                 await decisions.remove_flag(uow, contact_id=made.contact.id, flag="vip", **BY_KEY)
 
     async def test_opt_in_ends_opt_out(self, new_uow: UnitOfWorkFactory) -> None:
-        made = await add(new_uow)
-        await opt_out(new_uow, made.contact.id)
+        made = await add_contact(new_uow)
+        await opt_out_contact(new_uow, made.contact.id)
 
         async with new_uow() as uow:
             found = await decisions.opt_in(
@@ -562,20 +580,20 @@ class TestDecisions:
 
         assert found.flags == []
 
-    @pytest.mark.parametrize("written", ["Opted Out", "OPTED_OUT", "opted-out"])
-    async def test_known_flag_is_recognised_in_any_spelling(self, written: str) -> None:
-        assert FlagCreate(flag=written).flag == "opted_out"
+    @pytest.mark.parametrize("spelling", ["Opted Out", "OPTED_OUT", "opted-out"])
+    async def test_known_flag_is_recognised_in_any_spelling(self, spelling: str) -> None:
+        assert FlagCreate(flag=spelling).flag == "opted_out"
 
     async def test_custom_flag_keeps_its_spelling(self) -> None:
         assert FlagCreate(flag=" VIP customer ").flag == "VIP customer"
 
 
 class TestTimeline:
-    async def test_items_of_all_kinds_are_in_one_order(
+    async def test_items_of_all_kinds_are_ordered_by_time(
         self, new_uow: UnitOfWorkFactory, session: AsyncSession
     ) -> None:
-        made = await add(new_uow)
-        member = await member_of(session, made.contact)
+        made = await add_contact(new_uow)
+        member = await make_recipient(session, made.contact)
         for minutes, kind in ((10, "message"), (20, "call")):
             session.add(
                 Activity(
@@ -624,8 +642,8 @@ class TestTimeline:
         assert (items[2].reason, items[2].note) == ("by phone", "twice")
         assert items[3].body == "Yes please"
 
-    async def test_foreign_cursor_is_refused(self, new_uow: UnitOfWorkFactory) -> None:
-        made = await add(new_uow)
+    async def test_invalid_cursor_is_refused(self, new_uow: UnitOfWorkFactory) -> None:
+        made = await add_contact(new_uow)
 
         async with new_uow() as uow:
             with pytest.raises(InvalidCursorError):

@@ -9,7 +9,7 @@ from crm_api.domain.people.contacts.schemas import ContactUpdate
 from crm_api.platform.database import UnitOfWorkFactory
 
 
-async def test_hold_of_the_old_number_does_not_hold_the_new_one(
+async def test_hold_of_the_old_number_does_not_apply_to_the_new_number(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow)

@@ -1,4 +1,4 @@
-"""Finding contacts by filters, in orders and by pages, compared with a plain evaluation."""
+"""Search for contacts by filter, in every order, page by page."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -31,7 +31,7 @@ PEOPLE: list[dict[str, Any]] = [
 ]
 
 
-def phone_of(position: int) -> str:
+def make_phone(position: int) -> str:
     return f"+1617555010{position}"
 
 
@@ -41,7 +41,7 @@ async def people(session: AsyncSession) -> list[Contact]:
     made = [
         await make_contact(
             session,
-            phone=phone_of(position),
+            phone=make_phone(position),
             now=NOW + timedelta(minutes=position // 2),
             **{"first_name": None, **values},
         )
@@ -52,7 +52,7 @@ async def people(session: AsyncSession) -> list[Contact]:
     await make_contact(session, phone="+16175550199", first_name="Josefa", deleted_at=NOW)
     session.add_all(
         ContactFlag(
-            id=new_id(), phone=phone_of(position), flag_type=flag, created_at=NOW, expires_at=end
+            id=new_id(), phone=make_phone(position), flag_type=flag, created_at=NOW, expires_at=end
         )
         for position, flag, end in (
             (0, "opted_out", None),
@@ -67,7 +67,7 @@ async def people(session: AsyncSession) -> list[Contact]:
     return made
 
 
-async def pages(
+async def read_pages(
     session: AsyncSession,
     *,
     sort: ContactSort = ContactSort.NEWEST,
@@ -132,28 +132,30 @@ async def pages(
         ({"created_after": NOW + timedelta(minutes=2)}, {6, 7, 8}),
         ({"created_before": NOW + timedelta(minutes=1)}, {0, 1}),
         ({"updated_after": NOW + timedelta(hours=5)}, {4}),
-        ({"phone": phone_of(4)}, {4}),
-        ({"phone": phone_of(4), "tag": "cold"}, set()),
+        ({"phone": make_phone(4)}, {4}),
+        ({"phone": make_phone(4), "tag": "cold"}, set()),
         ({"tag": "vip", "q": "acme", "has_email": False}, {4}),
     ],
     ids=str,
 )
 @pytest.mark.usefixtures("people")
-async def test_filter_finds_the_same_in_window_and_by_look_up(
+async def test_filter_finds_the_same_contacts_by_window_and_by_look_up(
     session: AsyncSession, wanted: dict[str, Any], found: set[int]
 ) -> None:
-    near = await pages(session, **wanted)
-    far = await pages(session, window=1, limit=2, **wanted)
+    by_window = await read_pages(session, **wanted)
+    by_look_up = await read_pages(session, window=1, limit=2, **wanted)
 
-    assert set(near) == found
-    assert far == near
+    assert set(by_window) == found
+    assert by_look_up == by_window
 
 
-async def test_list_filter_finds_its_contacts(session: AsyncSession, people: list[Contact]) -> None:
+async def test_list_filter_finds_the_contacts_of_the_list(
+    session: AsyncSession, people: list[Contact]
+) -> None:
     some = await make_list(session, contacts=[people[0], people[7]])
 
-    assert await pages(session, list_id=some.id) == [7, 0]
-    assert await pages(session, list_id=some.id, window=1, q="zoe") == [7]
+    assert await read_pages(session, list_id=some.id) == [7, 0]
+    assert await read_pages(session, list_id=some.id, window=1, q="zoe") == [7]
 
 
 Key = Callable[[Contact], tuple[Any, ...]]
@@ -172,18 +174,18 @@ KEYS: dict[ContactSort, tuple[Key, bool]] = {
 async def test_pages_in_any_order_have_each_contact_once(
     session: AsyncSession, people: list[Contact], sort: ContactSort, limit: int, window: int
 ) -> None:
-    key, backwards = KEYS[sort]
-    expected = [int(one.phone[-1]) for one in sorted(people, key=key, reverse=backwards)]
+    key, is_reversed = KEYS[sort]
+    expected = [int(one.phone[-1]) for one in sorted(people, key=key, reverse=is_reversed)]
 
-    assert await pages(session, sort=sort, limit=limit) == expected
-    assert await pages(session, sort=sort, limit=limit, window=window, q="61") == expected
+    assert await read_pages(session, sort=sort, limit=limit) == expected
+    assert await read_pages(session, sort=sort, limit=limit, window=window, q="61") == expected
 
 
 @pytest.mark.usefixtures("people")
-async def test_names_are_in_the_order_of_a_telephone_book(session: AsyncSession) -> None:
-    found = await pages(session, sort=ContactSort.NAME)
+async def test_order_by_name_ignores_case_and_accents(session: AsyncSession) -> None:
+    found = await read_pages(session, sort=ContactSort.NAME)
 
-    # Álvarez is among the As. Contacts without a name come last, by company and then number.
+    # Álvarez is sorted with A. Contacts without a name come last, by company and then by number.
     assert found == [6, 0, 3, *sorted((2, 8), key=found.index), 1, 7, 5, 4]
 
 

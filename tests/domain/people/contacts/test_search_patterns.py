@@ -43,7 +43,7 @@ def test_words_beyond_the_tenth_are_ignored() -> None:
 
 
 @pytest.mark.parametrize("text", ["-", "& %", "___", "…", "'"])
-def test_text_of_signs_is_refused(text: str) -> None:
+def test_text_without_letters_and_digits_is_refused(text: str) -> None:
     with pytest.raises(UnsearchableError, match="no letter and no digit"):
         search_patterns(text)
 
@@ -64,5 +64,7 @@ def test_text_of_signs_is_refused(text: str) -> None:
         *("a\u0300\u0345b", "½ ™", "Ünal-Ø", "ẞ", "ÅÄÖ åäö", "😀 Ada", "\u0130\u0307"),
     ],
 )
-async def test_database_folds_as_the_search_does(connection: AsyncConnection, name: str) -> None:
+async def test_database_and_search_fold_text_equally(
+    connection: AsyncConnection, name: str
+) -> None:
     assert await connection.scalar(text("SELECT search_fold(:name)"), {"name": name}) == fold(name)

@@ -94,7 +94,7 @@ def test_value_is_stored_in_the_form_of_its_type(kind: str, value: Any, stored: 
         ("email", 5),
     ],
 )
-def test_misfit_is_refused_with_a_sentence(kind: str, value: Any) -> None:
+def test_value_of_the_wrong_type_is_refused_with_a_sentence(kind: str, value: Any) -> None:
     with pytest.raises(MisfitError, match=r"\.$"):
         normalise(value, FieldType(kind), ROOFS)
 
@@ -128,7 +128,7 @@ def test_scalar_is_refused_or_its_stored_form_is_stable(value: Any, kind: FieldT
     assert (again, type(again)) == (once, type(once))
 
 
-def test_chunk_keeps_fitting_values_and_returns_problems() -> None:
+def test_chunk_keeps_valid_values_and_returns_problems() -> None:
     year = Definition(name="year_built", type=FieldType.INTEGER)
     defined = Definitions({"year_built": year})
 

@@ -1,4 +1,4 @@
-"""Helpers to merge contacts in tests of the domain."""
+"""Helpers to merge contacts and to read their recipients."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from crm_api.domain.people.models.deduplication import ContactMerge
 from crm_api.platform.database import UnitOfWorkFactory
 
 
-async def ids_of(new_uow: UnitOfWorkFactory) -> dict[str, UUID]:
+async def read_ids(new_uow: UnitOfWorkFactory) -> dict[str, UUID]:
     """Return the contact ids by number, including merged duplicates."""
     async with new_uow() as uow:
         rows = await uow.session.execute(text("SELECT phone, id FROM contact"))
@@ -25,8 +25,8 @@ async def ids_of(new_uow: UnitOfWorkFactory) -> dict[str, UUID]:
 async def merge(
     new_uow: UnitOfWorkFactory, primary: int, *duplicates: int, now: Any = NOW
 ) -> ContactMerge:
-    """Merge the contacts of these numbers into the contact of the first number."""
-    ids = await ids_of(new_uow)
+    """Merge the contacts at the positions ``duplicates`` into the contact at ``primary``."""
+    ids = await read_ids(new_uow)
     async with new_uow() as uow:
         _, made = await merging.merge_contacts(
             uow,
@@ -45,7 +45,7 @@ async def unmerge(new_uow: UnitOfWorkFactory, made: ContactMerge, *, now: Any = 
         await undo_merge(uow, merge_id=made.id, actor="key", now=now)
 
 
-async def tracks(ledger: Ledger) -> Sequence[tuple[int, str, str, str, str | None]]:
+async def read_recipients(ledger: Ledger) -> Sequence[tuple[int, str, str, str, str | None]]:
     """Return (step, number of the contact, number, status, skip reason) of a campaign's recipients.
 
     The n-th number is ``n<n>``.
@@ -56,8 +56,7 @@ async def tracks(ledger: Ledger) -> Sequence[tuple[int, str, str, str, str | Non
         "WHERE m.campaign_id = :id ORDER BY m.step, m.phone, c.phone",
         id=ledger.campaign.id,
     )
-    places = {number(place): f"n{place}" for place in range(10)}
+    names = {number(position): f"n{position}" for position in range(10)}
     return [
-        (row.step, places[row.owner], places[row.phone], row.status, row.skip_reason)
-        for row in rows
+        (row.step, names[row.owner], names[row.phone], row.status, row.skip_reason) for row in rows
     ]

@@ -1,4 +1,4 @@
-"""Merges of recipients: no step is sent twice, nothing after a STOP, and nothing is lost."""
+"""Merges of recipients: no step is sent twice or after a STOP, and no recipient is lost."""
 
 from datetime import timedelta
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW, SECRET
 from tests.domain.messaging.sends.ledger import TIMES, Ledger, after
-from tests.domain.people.deduplication.people import ids_of, merge, tracks, unmerge
+from tests.domain.people.deduplication.people import merge, read_ids, read_recipients, unmerge
 from tests.factories import make_contact, make_member, number
 from tests.locks import blocked
 
@@ -28,18 +28,18 @@ FOLLOW_UP: dict[str, Any] = {"follow_ups": [{"after_hours": 2, "body": "Did you 
 LATER = NOW + timedelta(hours=3)
 
 
-async def only_member(new_uow: UnitOfWorkFactory, *places: int, **values: Any) -> Ledger:
-    """Make three contacts, and a campaign with some of them."""
+async def make_campaign_to(new_uow: UnitOfWorkFactory, *positions: int, **values: Any) -> Ledger:
+    """Make three contacts, and a campaign to those at ``positions``."""
     ledger = await Ledger.open(new_uow, people=0, **values)
     async with new_uow() as uow:
         known = [
-            await make_contact(uow.session, phone=number(place), zone_key=f"MA/zone{place}")
-            for place in range(3)
+            await make_contact(uow.session, phone=number(position), zone_key=f"MA/zone{position}")
+            for position in range(3)
         ]
         campaign = await uow.session.get(Campaign, ledger.campaign.id)
         assert campaign is not None
-        for place in places:
-            await make_member(uow.session, campaign=campaign, contact=known[place])
+        for position in positions:
+            await make_member(uow.session, campaign=campaign, contact=known[position])
     return ledger
 
 
@@ -60,43 +60,43 @@ async def opt_out(new_uow: UnitOfWorkFactory, phone: str) -> None:
 async def test_waiting_recipient_of_a_duplicate_moves_to_the_primarys_number(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    ledger = await only_member(new_uow, 1)
+    ledger = await make_campaign_to(new_uow, 1)
 
     await merge(new_uow, 0, 1)
 
-    assert await tracks(ledger) == [(0, "n0", "n0", "pending", None)]
+    assert await read_recipients(ledger) == [(0, "n0", "n0", "pending", None)]
     async with new_uow() as uow:
         campaign = await require_campaign(uow.session, campaign_id=ledger.campaign.id)
     assert len(campaign.zone_keys) == 2  # the primary's zone key was added
     assert campaign.recipients_total == 1
 
 
-async def test_of_two_waiting_recipients_that_of_the_duplicate_is_skipped(
+async def test_the_duplicates_recipient_is_skipped_if_the_primarys_one_waits_too(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=2)
 
     await merge(new_uow, 0, 1)
 
-    assert await tracks(ledger) == [
+    assert await read_recipients(ledger) == [
         (0, "n0", "n0", "pending", None),
         (0, "n1", "n1", "skipped", "merged"),
     ]
     assert [claimed.phone for claimed in await ledger.begin_calls()] == [number(0)]
 
 
-async def test_of_two_waiting_duplicates_one_continues(new_uow: UnitOfWorkFactory) -> None:
-    ledger = await only_member(new_uow, 1, 2)
+async def test_only_one_of_two_waiting_duplicates_continues(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await make_campaign_to(new_uow, 1, 2)
 
     await merge(new_uow, 0, 1, 2)
 
-    assert await tracks(ledger) == [
+    assert await read_recipients(ledger) == [
         (0, "n0", "n0", "pending", None),
         (0, "n2", "n2", "skipped", "merged"),
     ]
 
 
-async def test_primary_does_not_wait_if_the_duplicate_got_the_message(
+async def test_waiting_primary_is_skipped_if_the_duplicate_got_the_message(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, people=2)
@@ -110,7 +110,7 @@ async def test_primary_does_not_wait_if_the_duplicate_got_the_message(
 
     await merge(new_uow, 0, 1)
 
-    assert await tracks(ledger) == [
+    assert await read_recipients(ledger) == [
         (0, "n0", "n0", "skipped", "merged"),
         (0, "n1", "n1", "sent", None),
     ]
@@ -118,7 +118,7 @@ async def test_primary_does_not_wait_if_the_duplicate_got_the_message(
 
 
 async def test_a_claim_is_withdrawn_and_moves_to_the_primary(new_uow: UnitOfWorkFactory) -> None:
-    ledger = await only_member(new_uow, 1)
+    ledger = await make_campaign_to(new_uow, 1)
     await ledger.run("UPDATE contact SET zone_key = 'MA/America/New_York'")
     await ledger.run(
         "UPDATE campaign_membership SET zone_key = 'MA/America/New_York'",
@@ -129,7 +129,7 @@ async def test_a_claim_is_withdrawn_and_moves_to_the_primary(new_uow: UnitOfWork
     await merge(new_uow, 0, 1)
 
     assert await ledger.gate([claimed]) == []
-    assert await tracks(ledger) == [(0, "n0", "n0", "pending", None)]
+    assert await read_recipients(ledger) == [(0, "n0", "n0", "pending", None)]
     assert [again.phone for again in await ledger.begin_calls(now=after(60))] == [number(0)]
 
 
@@ -143,27 +143,27 @@ async def test_recipient_being_sent_to_stays_with_its_attempt(new_uow: UnitOfWor
     (claimed,) = await ledger.begin_calls()
 
     await merge(new_uow, 0, 1)
-    before = await tracks(ledger)
+    before = await read_recipients(ledger)
     await ledger.accept(claimed)
 
     assert before == [
         (0, "n0", "n0", "skipped", "merged"),
         (0, "n1", "n1", "sending", None),
     ]
-    assert (await tracks(ledger))[1] == (0, "n1", "n1", "sent", None)
+    assert (await read_recipients(ledger))[1] == (0, "n1", "n1", "sent", None)
 
 
-@pytest.mark.parametrize("is_primarys", [False, True])
+@pytest.mark.parametrize("is_of_primary", [False, True])
 async def test_an_unclear_attempt_is_not_repeated_if_the_other_number_got_the_message(
-    new_uow: UnitOfWorkFactory, *, is_primarys: bool
+    new_uow: UnitOfWorkFactory, *, is_of_primary: bool
 ) -> None:
     ledger = await Ledger.open(new_uow, people=2)
     unclear = await ledger.make_unclear_attempt()
-    place = int(unclear.phone == number(1))
+    position = int(unclear.phone == number(1))
     (other,) = await ledger.begin_calls(limit=1)
     await ledger.accept(other)
 
-    await merge(new_uow, *((place, 1 - place) if is_primarys else (1 - place, place)))
+    await merge(new_uow, *((position, 1 - position) if is_of_primary else (1 - position, position)))
     await ledger.conclude_not_found()
 
     row = next(one for one in await ledger.recipients() if one.phone == unclear.phone)
@@ -180,7 +180,7 @@ async def test_an_unclear_attempt_of_the_only_track_is_repeated_at_the_primarys_
     await ledger.make_unclear_attempt()
 
     await merge(new_uow, 1, 0)
-    before = await tracks(ledger)
+    before = await read_recipients(ledger)
     await ledger.conclude_not_found()
 
     assert before == [(0, "n1", "n1", "unknown", None)]
@@ -196,7 +196,7 @@ async def test_follow_ups_continue_at_the_primarys_number(new_uow: UnitOfWorkFac
     await merge(new_uow, 1, 0)
     await ledger.accept(claimed)
 
-    assert await tracks(ledger) == [
+    assert await read_recipients(ledger) == [
         (0, "n1", "n1", "sent", None),
         (1, "n1", "n1", "pending", None),
     ]
@@ -217,7 +217,7 @@ async def test_the_furthest_track_continues(new_uow: UnitOfWorkFactory) -> None:
 
     await merge(new_uow, 0, 1, now=LATER)
 
-    assert await tracks(ledger) == [
+    assert await read_recipients(ledger) == [
         (0, "n0", "n0", "sent", None),
         (0, "n1", "n1", "sent", None),
         (1, "n0", "n0", "skipped", "merged"),
@@ -246,19 +246,19 @@ async def test_a_reply_from_either_number_ends_the_follow_ups(
             now=after(60),
         )
 
-    assert (await tracks(ledger))[1] == (1, "n1", "n1", "skipped", "replied")
+    assert (await read_recipients(ledger))[1] == (1, "n1", "n1", "skipped", "replied")
 
 
 @pytest.mark.parametrize("stops", [0, 1])
-async def test_a_stop_from_either_number_stops_the_person(
+async def test_a_stop_from_either_number_skips_the_recipient(
     new_uow: UnitOfWorkFactory, stops: int
 ) -> None:
-    ledger = await only_member(new_uow, 1)
+    ledger = await make_campaign_to(new_uow, 1)
     await merge(new_uow, 0, 1)
 
     await opt_out(new_uow, number(stops))
 
-    assert await tracks(ledger) == [(0, "n0", "n0", "skipped", "opted_out")]
+    assert await read_recipients(ledger) == [(0, "n0", "n0", "skipped", "opted_out")]
 
 
 async def test_message_to_a_duplicate_counts_as_previous_contact(
@@ -282,11 +282,11 @@ async def test_message_to_a_duplicate_counts_as_previous_contact(
 
 
 async def test_audiences_replace_merged_ids_by_the_primary(new_uow: UnitOfWorkFactory) -> None:
-    await only_member(new_uow)
-    ids = await ids_of(new_uow)
+    await make_campaign_to(new_uow)
+    ids = await read_ids(new_uow)
     await merge(new_uow, 0, 1)
 
-    async def count(audience: dict[str, Any]) -> int:
+    async def count_recipients(audience: dict[str, Any]) -> int:
         async with new_uow() as uow:
             counted = await reading.count_audience(
                 uow.session,
@@ -298,11 +298,11 @@ async def test_audiences_replace_merged_ids_by_the_primary(new_uow: UnitOfWorkFa
         return sum(counted.values())
 
     old, other = str(ids[number(1)]), str(ids[number(2)])
-    assert await count({"contact_ids": [old]}) == 1
-    assert await count({"contact_ids": [old, str(ids[number(0)])]}) == 1
+    assert await count_recipients({"contact_ids": [old]}) == 1
+    assert await count_recipients({"contact_ids": [old, str(ids[number(0)])]}) == 1
     all_ids = [str(one) for one in ids.values()]
-    assert await count({"contact_ids": all_ids, "exclude": {"contact_ids": [old]}}) == 1
-    assert await count({"contact_ids": [other], "exclude": {"contact_ids": [old]}}) == 1
+    assert await count_recipients({"contact_ids": all_ids, "exclude": {"contact_ids": [old]}}) == 1
+    assert await count_recipients({"contact_ids": [other], "exclude": {"contact_ids": [old]}}) == 1
 
 
 async def test_a_recipient_skipped_before_its_lock_is_not_claimed(
@@ -313,7 +313,7 @@ async def test_a_recipient_skipped_before_its_lock_is_not_claimed(
     await ledger.run("UPDATE campaign_membership SET status = 'skipped', skip_reason = 'merged'")
 
     async with new_uow() as uow:
-        got = await attempt_insertion.insert_attempts(
+        inserted = await attempt_insertion.insert_attempts(
             uow.session,
             [
                 PlannedAttempt(
@@ -341,7 +341,7 @@ async def test_a_recipient_skipped_before_its_lock_is_not_claimed(
             now=NOW,
         )
 
-    assert got == []
+    assert inserted == []
 
 
 async def test_a_merge_waits_for_a_claim_and_withdraws_it(
@@ -355,22 +355,22 @@ async def test_a_merge_waits_for_a_claim_and_withdraws_it(
 
     assert len(claimed) == 2
     assert await ledger.gate(claimed) == []
-    assert await tracks(ledger) == [
+    assert await read_recipients(ledger) == [
         (0, "n0", "n0", "pending", None),
         (0, "n1", "n1", "skipped", "merged"),
     ]
 
 
 async def test_undo_returns_a_waiting_recipient(new_uow: UnitOfWorkFactory) -> None:
-    ledger = await only_member(new_uow, 1)
+    ledger = await make_campaign_to(new_uow, 1)
     made = await merge(new_uow, 0, 1)
 
     await unmerge(new_uow, made)
 
-    assert await tracks(ledger) == [(0, "n1", "n1", "pending", None)]
+    assert await read_recipients(ledger) == [(0, "n1", "n1", "pending", None)]
 
 
-async def test_recipient_sent_to_the_primary_since_the_merge_stays_with_it(
+async def test_recipient_sent_to_since_the_merge_stays_with_the_primary(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     ledger = await Ledger.open(new_uow, **FOLLOW_UP)
@@ -382,7 +382,7 @@ async def test_recipient_sent_to_the_primary_since_the_merge_stays_with_it(
 
     await unmerge(new_uow, made)
 
-    assert await tracks(ledger) == [
+    assert await read_recipients(ledger) == [
         (0, "n1", "n1", "sent", None),
         (1, "n1", "n1", "pending", None),
     ]
@@ -398,7 +398,7 @@ async def test_undo_returns_a_track_with_its_later_steps(new_uow: UnitOfWorkFact
 
     await unmerge(new_uow, made)
 
-    assert await tracks(ledger) == [
+    assert await read_recipients(ledger) == [
         (0, "n0", "n0", "sent", None),
         (1, "n0", "n0", "pending", None),
     ]
@@ -407,10 +407,10 @@ async def test_undo_returns_a_track_with_its_later_steps(new_uow: UnitOfWorkFact
 async def test_an_opt_out_since_the_merge_applies_after_its_undo(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    ledger = await only_member(new_uow, 1)
+    ledger = await make_campaign_to(new_uow, 1)
     made = await merge(new_uow, 0, 1)
     await opt_out(new_uow, number(0))
 
     await unmerge(new_uow, made)
 
-    assert await tracks(ledger) == [(0, "n1", "n1", "skipped", "opted_out")]
+    assert await read_recipients(ledger) == [(0, "n1", "n1", "skipped", "opted_out")]

@@ -18,12 +18,12 @@ VALUES = st.fixed_dictionaries(
 )
 
 
-def contact(**values: Any) -> dict[str, Any]:
+def make_fields(**values: Any) -> dict[str, Any]:
     return dict.fromkeys(TEXT_COLUMNS) | {"tags": [], "attributes": {}} | values
 
 
 @given(VALUES, st.lists(VALUES, max_size=4))
-def test_folded_and_unedited_values_unfold_to_the_original(
+def test_undo_of_a_merge_without_edits_restores_the_original(
     primary: dict[str, Any], duplicates: list[dict[str, Any]]
 ) -> None:
     after = merge_fields(primary, duplicates)
@@ -34,26 +34,26 @@ def test_folded_and_unedited_values_unfold_to_the_original(
 
 
 @given(VALUES, st.lists(VALUES, max_size=3), VALUES)
-def test_values_edited_since_stay(
+def test_undo_keeps_values_edited_since_the_merge(
     primary: dict[str, Any], duplicates: list[dict[str, Any]], edited: dict[str, Any]
 ) -> None:
     after = merge_fields(primary, duplicates)
 
-    left = edited | undo_fields(edited, primary, after, [])
+    undone = edited | undo_fields(edited, primary, after, [])
 
     for name in TEXT_COLUMNS:
         if edited[name] != after[name]:
-            assert left[name] == edited[name]
+            assert undone[name] == edited[name]
 
 
-def test_folding_keeps_the_limits_of_a_contact() -> None:
-    primary = contact(tags=["mine"], attributes={"mine": 1})
+def test_merged_fields_keep_the_limits_of_a_contact() -> None:
+    primary = make_fields(tags=["mine"], attributes={"mine": 1})
     others = [
-        contact(
-            tags=[f"{place}-{count}" for count in range(MAX_TAGS)],
-            attributes={f"{place}-{count}": "x" * 100 for count in range(MAX_ATTRIBUTES)},
+        make_fields(
+            tags=[f"{position}-{count}" for count in range(MAX_TAGS)],
+            attributes={f"{position}-{count}": "x" * 100 for count in range(MAX_ATTRIBUTES)},
         )
-        for place in range(3)
+        for position in range(3)
     ]
 
     after = merge_fields(primary, others)
@@ -64,8 +64,8 @@ def test_folding_keeps_the_limits_of_a_contact() -> None:
     assert after["attributes"]["mine"] == 1
 
 
-def test_values_that_another_merge_gave_too_stay() -> None:
-    before, duplicate = contact(), contact(tags=["roof"], attributes={"beds": 3})
+def test_undo_keeps_values_that_another_merge_also_gave() -> None:
+    before, duplicate = make_fields(), make_fields(tags=["roof"], attributes={"beds": 3})
     after = merge_fields(before, [duplicate])
 
     changes = undo_fields(after, before, after, [duplicate])

@@ -37,13 +37,13 @@ from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory, create_engi
 
 PEOPLE = 4
 EXAMPLES = int(os.environ.get("MERGING_EXAMPLES", "6"))
-PLACE = st.integers(0, PEOPLE - 1)
-ACT = st.one_of(
-    st.tuples(st.just("start"), st.sets(PLACE, min_size=1)),
-    st.tuples(st.just("merge"), PLACE, PLACE),
-    st.tuples(st.just("merge"), PLACE, PLACE),
+POSITION = st.integers(0, PEOPLE - 1)
+ACTION = st.one_of(
+    st.tuples(st.just("start"), st.sets(POSITION, min_size=1)),
+    st.tuples(st.just("merge"), POSITION, POSITION),
+    st.tuples(st.just("merge"), POSITION, POSITION),
     st.tuples(st.just("undo"), st.integers(0, 3)),
-    st.tuples(st.just("stop"), PLACE),
+    st.tuples(st.just("stop"), POSITION),
     st.tuples(st.just("send"), st.integers(1, 3), st.sampled_from(["accepted", "unclear"])),
     st.tuples(st.just("send"), st.integers(1, 3), st.sampled_from(["accepted", "unclear"])),
     st.tuples(st.just("settle")),
@@ -51,28 +51,28 @@ ACT = st.one_of(
 FOLLOW_UPS = [{"after_hours": 0.001, "body": "Did you see my text?"}]
 
 
-class World:
-    """The service, and a simple model of it: the groups of numbers, and the messages they got."""
+class ModelledService:
+    """The service, and a simple model: groups of merged numbers, and the messages sent to each."""
 
     def __init__(self, engine: AsyncEngine, line: Line) -> None:
         sessions = session_factory(engine)
         self.new_uow: UnitOfWorkFactory = lambda: UnitOfWork(sessions, RecordingQueue())
         self.line = line
         self.now = NOW
-        self.group = {place: {place} for place in range(PEOPLE)}
-        self.head = {place: place for place in range(PEOPLE)}
+        self.group = {position: {position} for position in range(PEOPLE)}
+        self.head = {position: position for position in range(PEOPLE)}
         self.stopped: set[int] = set()
         self.messaged: dict[tuple[UUID, int], set[int]] = {}
         self.merges: list[tuple[ContactMerge, int, int, dict[int, Any]]] = []
         self.ledgers: dict[UUID, Ledger] = {}
         self.count = 0
 
-    async def act(self, act: Sequence[Any]) -> None:
+    async def run(self, action: Sequence[Any]) -> None:
         self.now += timedelta(seconds=10)
-        await getattr(self, act[0])(*act[1:])
+        await getattr(self, action[0])(*action[1:])
 
-    async def start(self, places: set[int]) -> None:
-        heads = sorted({self.head[place] for place in places})
+    async def start(self, positions: set[int]) -> None:
+        heads = sorted({self.head[position] for position in positions})
         ledger = await Ledger.open(
             self.new_uow, people=0, line=self.line, follow_ups=FOLLOW_UPS, now=self.now
         )
@@ -88,27 +88,27 @@ class World:
         self.ledgers[ledger.campaign.id] = ledger
 
     async def merge(self, primary: int, duplicate: int) -> None:
-        into, gone = self.head[primary], self.head[duplicate]
-        if into == gone:
+        primary_head, duplicate_head = self.head[primary], self.head[duplicate]
+        if primary_head == duplicate_head:
             return
-        before = {gone: await self.content(gone)}
-        made = await merge(self.new_uow, into, gone, now=self.now)
-        numbers = self.group[into] | self.group[gone]
+        before = {duplicate_head: await self.read_content(duplicate_head)}
+        made = await merge(self.new_uow, primary_head, duplicate_head, now=self.now)
+        numbers = self.group[primary_head] | self.group[duplicate_head]
         if numbers & self.stopped:
             self.stopped |= numbers
-        self.merges.append((made, into, gone, before))
-        self.regroup(into, numbers)
+        self.merges.append((made, primary_head, duplicate_head, before))
+        self.regroup(primary_head, numbers)
 
-    async def undo(self, back: int) -> None:
+    async def undo(self, offset: int) -> None:
         if not self.merges:
             return
-        made, into, gone, before = self.merges.pop(-1 - back % len(self.merges))
-        if self.head[into] != into:
+        made, primary_head, duplicate_head, before = self.merges.pop(-1 - offset % len(self.merges))
+        if self.head[primary_head] != primary_head:
             with pytest.raises(MergeNotUndoableError):
                 await unmerge(self.new_uow, made, now=self.now)
             return
         await unmerge(self.new_uow, made, now=self.now)
-        ids = {number(place): place for place in range(PEOPLE)}
+        ids = {number(position): position for position in range(PEOPLE)}
         async with self.new_uow() as uow:
             rows = await uow.session.execute(
                 text(
@@ -117,18 +117,18 @@ class World:
                 )
             )
             heads = {ids[row.phone]: ids[row.head or row.phone] for row in rows}
-        assert heads[gone] == gone
+        assert heads[duplicate_head] == duplicate_head
         self.head = heads
         self.group = {
-            place: {one for one in heads if heads[one] == heads[place]} for place in heads
+            position: {one for one in heads if heads[one] == heads[position]} for position in heads
         }
-        assert await self.content(gone) == before[gone]
+        assert await self.read_content(duplicate_head) == before[duplicate_head]
 
-    async def stop(self, place: int) -> None:
+    async def stop(self, position: int) -> None:
         async with self.new_uow() as uow:
             await consent.opt_out(
                 uow,
-                phone=number(place),
+                phone=number(position),
                 contact_id=None,
                 source=ConsentSource.MESSAGE,
                 actor="person",
@@ -136,14 +136,14 @@ class World:
                 now=self.now,
                 secret=SECRET.encode(),
             )
-        self.stopped |= self.group[place]
+        self.stopped |= self.group[position]
 
-    async def send(self, limit: int, answer: str) -> None:
+    async def send(self, limit: int, outcome: str) -> None:
         for ledger in self.ledgers.values():
             for claimed in await ledger.begin_calls(limit=limit, now=self.now):
                 await self.check(ledger, claimed)
                 self.count += 1
-                if answer == "accepted":
+                if outcome == "accepted":
                     await ledger.accept(claimed, f"AC{self.count}", at=self.now, now=self.now)
                 else:
                     await ledger.answer(claimed, AnswerKind.UNCLEAR, code="timeout", now=self.now)
@@ -163,21 +163,21 @@ class World:
                 await ledger.conclude(rows[row.id], begun_at=self.now + timedelta(seconds=later))
         for row in unknown:
             assert row.campaign_id is not None
-            step = await self.step_of(row.id)
-            self.messaged[row.campaign_id, step].discard(self.place(row.phone))
+            step = await self.read_step(row.id)
+            self.messaged[row.campaign_id, step].discard(self.position(row.phone))
         self.now += timedelta(seconds=900)
 
     async def check(self, ledger: Ledger, claimed: ClaimedAttempt) -> None:
         """Check that no person gets a message after a STOP from any number, or a step twice."""
-        place = self.place(claimed.phone)
-        step = await self.step_of(claimed.attempt_id)
+        position = self.position(claimed.phone)
+        step = await self.read_step(claimed.attempt_id)
         before = self.messaged.setdefault((ledger.campaign.id, step), set())
-        assert place not in self.stopped, "a message after a STOP"
-        assert self.head[place] == place, "a message to a merged number"
-        assert not before & self.group[place], "a step twice"
-        before.add(place)
+        assert position not in self.stopped, "a message after a STOP"
+        assert self.head[position] == position, "a message to a merged number"
+        assert not before & self.group[position], "a step twice"
+        before.add(position)
 
-    async def step_of(self, attempt_id: UUID) -> int:
+    async def read_step(self, attempt_id: UUID) -> int:
         async with self.new_uow() as uow:
             step: int = await uow.session.scalar(
                 text(
@@ -188,52 +188,52 @@ class World:
             )
         return step
 
-    async def content(self, place: int) -> dict[str, Any]:
+    async def read_content(self, position: int) -> dict[str, Any]:
         async with self.new_uow() as uow:
-            found = await contacts.get_contact_by_phone(uow, phone=number(place), now=self.now)
+            found = await contacts.get_contact_by_phone(uow, phone=number(position), now=self.now)
             return content_of(found.contact)
 
-    def place(self, phone: str) -> int:
-        return next(place for place in range(PEOPLE) if number(place) == phone)
+    def position(self, phone: str) -> int:
+        return next(position for position in range(PEOPLE) if number(position) == phone)
 
     def regroup(self, head: int, numbers: set[int]) -> None:
-        for place in numbers:
-            self.group[place] = numbers
-            self.head[place] = head
+        for position in numbers:
+            self.group[position] = numbers
+            self.head[position] = head
 
     async def check_flags(self) -> None:
         async with self.new_uow() as uow:
             phones = await uow.session.scalars(
                 text("SELECT phone FROM contact_flag WHERE flag_type = 'opted_out'")
             )
-            flagged = {self.place(phone) for phone in phones}
+            flagged = {self.position(phone) for phone in phones}
         assert flagged == self.stopped
 
 
-async def _play(engine: AsyncEngine, acts: Sequence[Sequence[Any]], now: datetime) -> None:
+async def run_actions(engine: AsyncEngine, actions: Sequence[Sequence[Any]], now: datetime) -> None:
     await empty_tables(engine)
     sessions = session_factory(engine)
     async with UnitOfWork(sessions, RecordingQueue()) as uow:
         line = await make_line(uow.session, daily_limit=10_000, now=now)
-        for place in range(PEOPLE):
+        for position in range(PEOPLE):
             await make_contact(
                 uow.session,
-                phone=number(place),
-                first_name=None if place % 2 else f"Ada{place}",
-                last_name=f"Rossi{place}" if place % 2 else None,
-                tags=["all", f"tag{place}"],
-                attributes={"all": place, f"own{place}": place},
+                phone=number(position),
+                first_name=None if position % 2 else f"Ada{position}",
+                last_name=f"Rossi{position}" if position % 2 else None,
+                tags=["all", f"tag{position}"],
+                attributes={"all": position, f"own{position}": position},
             )
-    world = World(engine, line)
-    for act in acts:
-        await world.act(act)
-    await world.check_flags()
+    model = ModelledService(engine, line)
+    for action in actions:
+        await model.run(action)
+    await model.check_flags()
 
 
 @pytest.mark.timeout(0)
 def test_no_person_gets_a_step_twice_or_a_message_after_a_stop(
     database_url: str,
-    committed_db: AsyncEngine,  # noqa: ARG001 - it empties the tables after the test
+    committed_db: AsyncEngine,  # noqa: ARG001 - the fixture empties the tables
 ) -> None:
     chosen = int(os.environ.get("MERGING_SEED", random.SystemRandom().randrange(2**31)))
     print(f"MERGING_SEED={chosen} MERGING_EXAMPLES={EXAMPLES}")  # noqa: T201 - needed to repeat the run
@@ -251,11 +251,11 @@ def test_no_person_gets_a_step_twice_or_a_message_after_a_stop(
             database=None,
             suppress_health_check=list(HealthCheck),
         )
-        @given(st.lists(ACT, min_size=8, max_size=20))
-        def play(acts: list[tuple[Any, ...]]) -> None:
-            runner.run(_play(engine, acts, NOW))
+        @given(st.lists(ACTION, min_size=8, max_size=20))
+        def run_example(actions: list[tuple[Any, ...]]) -> None:
+            runner.run(run_actions(engine, actions, NOW))
 
         try:
-            play()
+            run_example()
         finally:
             runner.run(engine.dispose())

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW, SECRET
-from tests.domain.people.deduplication.people import ids_of, merge
+from tests.domain.people.deduplication.people import merge, read_ids
 from tests.factories import make_contact, number
 from tests.locks import blocked
 
@@ -20,10 +20,10 @@ from crm_api.domain.people.deduplication.errors import ContactsChangedError
 from crm_api.platform.database import UnitOfWorkFactory
 
 
-async def people(new_uow: UnitOfWorkFactory, count: int) -> None:
+async def make_contacts(new_uow: UnitOfWorkFactory, count: int) -> None:
     async with new_uow() as uow:
-        for place in range(count):
-            await make_contact(uow.session, phone=number(place))
+        for position in range(count):
+            await make_contact(uow.session, phone=number(position))
 
 
 async def opt_out(new_uow: UnitOfWorkFactory, phone: str) -> None:
@@ -40,18 +40,18 @@ async def opt_out(new_uow: UnitOfWorkFactory, phone: str) -> None:
         )
 
 
-async def opted_out(new_uow: UnitOfWorkFactory) -> set[str]:
+async def read_opted_out_phones(new_uow: UnitOfWorkFactory) -> set[str]:
     async with new_uow() as uow:
         return set(await uow.session.scalars(text("SELECT phone FROM contact_flag")))
 
 
-async def test_two_merges_in_opposite_directions_end_in_one_person(
+async def test_two_merges_in_opposite_directions_leave_one_contact(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
-    await people(committed_uow, 2)
-    ids = await ids_of(committed_uow)
+    await make_contacts(committed_uow, 2)
+    ids = await read_ids(committed_uow)
 
-    async def into(primary: int, duplicate: int) -> None:
+    async def merge_into(primary: int, duplicate: int) -> None:
         async with committed_uow() as uow:
             await merging.merge_contacts(
                 uow,
@@ -62,7 +62,7 @@ async def test_two_merges_in_opposite_directions_end_in_one_person(
                 now=NOW,
             )
 
-    await asyncio.gather(into(0, 1), into(1, 0))
+    await asyncio.gather(merge_into(0, 1), merge_into(1, 0))
 
     async with committed_uow() as uow:
         found = [
@@ -72,7 +72,7 @@ async def test_two_merges_in_opposite_directions_end_in_one_person(
 
 
 async def test_many_concurrent_merges_lose_no_contact(committed_uow: UnitOfWorkFactory) -> None:
-    await people(committed_uow, 6)
+    await make_contacts(committed_uow, 6)
     pairs = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 0)]
 
     results = await asyncio.gather(
@@ -83,8 +83,8 @@ async def test_many_concurrent_merges_lose_no_contact(committed_uow: UnitOfWorkF
     assert {type(one) for one in results if isinstance(one, BaseException)} <= {AssertionError}
     async with committed_uow() as uow:
         found = {
-            (await contacts.get_contact_by_phone(uow, phone=number(place), now=NOW)).contact.id
-            for place in range(6)
+            (await contacts.get_contact_by_phone(uow, phone=number(position), now=NOW)).contact.id
+            for position in range(6)
         }
         chained = await uow.session.scalar(
             text(
@@ -99,18 +99,18 @@ async def test_many_concurrent_merges_lose_no_contact(committed_uow: UnitOfWorkF
 async def test_contacts_that_change_during_every_attempt_are_not_merged(
     committed_uow: UnitOfWorkFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await people(committed_uow, 2)
+    await make_contacts(committed_uow, 2)
     monkeypatch.setattr(group, "_TRIES", 0)
 
     with pytest.raises(ContactsChangedError):
         await merge(committed_uow, 0, 1)
 
 
-async def test_a_message_that_is_being_stored_moves_too(
+async def test_a_message_that_is_being_stored_moves_to_the_primary(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    await people(committed_uow, 2)
-    ids = await ids_of(committed_uow)
+    await make_contacts(committed_uow, 2)
+    ids = await read_ids(committed_uow)
     async with committed_uow() as uow:
         found = await find_or_add_contacts(uow, [number(1)], may_add=(), now=NOW)
         waiting = await blocked(committed_db, merge(committed_uow, 0, 1))
@@ -134,7 +134,7 @@ async def test_a_message_that_is_being_stored_moves_too(
 async def test_a_merge_sees_an_opt_out_committed_before_it(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    await people(committed_uow, 2)
+    await make_contacts(committed_uow, 2)
     async with committed_uow() as uow:
         await consent.opt_out(
             uow,
@@ -149,14 +149,14 @@ async def test_a_merge_sees_an_opt_out_committed_before_it(
         waiting = await blocked(committed_db, merge(committed_uow, 0, 1))
     await waiting
 
-    assert await opted_out(committed_uow) == {number(0), number(1)}
+    assert await read_opted_out_phones(committed_uow) == {number(0), number(1)}
 
 
 async def test_an_opt_out_concurrent_with_a_merge_applies_to_both_numbers(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    await people(committed_uow, 2)
-    ids = await ids_of(committed_uow)
+    await make_contacts(committed_uow, 2)
+    ids = await read_ids(committed_uow)
     async with committed_uow() as uow:
         await merging.merge_contacts(
             uow,
@@ -169,16 +169,16 @@ async def test_an_opt_out_concurrent_with_a_merge_applies_to_both_numbers(
         waiting = await blocked(committed_db, opt_out(committed_uow, number(1)))
     await waiting
 
-    assert await opted_out(committed_uow) == {number(0), number(1)}
+    assert await read_opted_out_phones(committed_uow) == {number(0), number(1)}
 
 
 async def test_an_edit_of_a_duplicate_concurrent_with_its_merge_reaches_the_primary(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    await people(committed_uow, 2)
-    ids = await ids_of(committed_uow)
+    await make_contacts(committed_uow, 2)
+    ids = await read_ids(committed_uow)
 
-    async def hold() -> object:
+    async def lock_duplicate() -> object:
         async with committed_uow() as uow:
             return (await contacts.lock_contact(uow, contact_id=ids[number(1)])).id
 
@@ -191,6 +191,6 @@ async def test_an_edit_of_a_duplicate_concurrent_with_its_merge_reaches_the_prim
             secret=SECRET.encode(),
             now=NOW,
         )
-        waiting = await blocked(committed_db, hold())
+        waiting = await blocked(committed_db, lock_duplicate())
 
     assert await waiting == ids[number(0)]

@@ -46,7 +46,7 @@ from crm_api.workers.people import run_erasures
 
 PHONE = "+16175550142"
 OTHER = "+16175550199"
-WRITINGS = ("6175550142", "(617) 555-0142", "617.555.0142", "1-617-555-0142")
+PHONE_SPELLINGS = ("6175550142", "(617) 555-0142", "617.555.0142", "1-617-555-0142")
 TRACES = ("Quillon", "Ferncliff", "quillon@example.com", "7 Larkspur Lane", "basement floods")
 """Names, addresses and message texts of the person; none occurs in data of others."""
 SHA = "ab" * 32
@@ -66,8 +66,8 @@ class WorkerDeps:
 
 
 @dataclass
-class Traced:
-    """The ids of the rows that were made."""
+class PersonIds:
+    """The ids of the rows of the person."""
 
     contact_id: UUID
     campaign_id: UUID
@@ -76,7 +76,7 @@ class Traced:
 
 async def make_person(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: NewUow, settings: Settings
-) -> Traced:
+) -> PersonIds:
     """Make a person who was imported and messaged, replied, called, opted out, and has a note."""
     body = {
         "phone": PHONE,
@@ -106,10 +106,10 @@ async def make_person(
     )
     session.add(conversation)
     await session.flush()
-    sent = _activity(
+    sent = _make_activity(
         conversation, contact, direction="outgoing", body="Hi Quillon", openphone_id="AC1"
     )
-    heard = _activity(
+    received = _make_activity(
         conversation,
         contact,
         direction="incoming",
@@ -117,7 +117,7 @@ async def make_person(
         openphone_id="AC2",
         media=[{"url": "https://media.example.com/1", "type": "image/jpeg"}],
     )
-    call = _activity(
+    call = _make_activity(
         conversation,
         contact,
         kind="call",
@@ -125,7 +125,7 @@ async def make_person(
         openphone_id="AC3",
         call={"external": [PHONE], "summary": ["Quillon's basement floods"]},
     )
-    session.add_all([sent, heard, call])
+    session.add_all([sent, received, call])
     session.add(
         SendAttempt(
             membership_id=member.id,
@@ -205,8 +205,8 @@ async def make_person(
     session.add(
         PropertyContact(property_id=owned.id, contact_id=contact.id, role="primary", added_at=NOW)
     )
-    await _refusals(session, line, sent)
-    await _ledgers(session, contact, heard, settings)
+    await _add_failures(session, line, sent)
+    await _add_copies(session, contact, received, settings)
     await session.commit()
     async with new_uow() as uow:
         await consent.opt_out(
@@ -217,14 +217,14 @@ async def make_person(
             actor="person",
             reason="stop, says Quillon",
             evidence={"text": "basement floods, stop"},
-            activity_id=heard.id,
+            activity_id=received.id,
             now=NOW,
             secret=KEY,
         )
-    return Traced(contact_id=contact.id, campaign_id=campaign.id, line_id=line.id)
+    return PersonIds(contact_id=contact.id, campaign_id=campaign.id, line_id=line.id)
 
 
-def _activity(conversation: Conversation, contact: Contact, **values: Any) -> Activity:
+def _make_activity(conversation: Conversation, contact: Contact, **values: Any) -> Activity:
     return Activity(
         id=new_id(),
         kind=values.pop("kind", "message"),
@@ -241,8 +241,8 @@ def _activity(conversation: Conversation, contact: Contact, **values: Any) -> Ac
     )
 
 
-async def _refusals(session: AsyncSession, line: Line, sent: Activity) -> None:
-    """Add what is kept of refused messages, and a delivery whose receiver repeated the person."""
+async def _add_failures(session: AsyncSession, line: Line, sent: Activity) -> None:
+    """Add failures of refused messages, and a delivery whose response names the person."""
     session.add(
         NumberFailure(
             phone=PHONE,
@@ -282,13 +282,13 @@ async def _refusals(session: AsyncSession, line: Line, sent: Activity) -> None:
     await session.flush()
 
 
-async def _ledgers(
-    session: AsyncSession, contact: Contact, heard: Activity, settings: Settings
+async def _add_copies(
+    session: AsyncSession, contact: Contact, received: Activity, settings: Settings
 ) -> None:
     """Add copies of the person's data: received events, imports, files."""
-    for status, writing in zip(("processed", "dead", "ignored"), WRITINGS, strict=False):
-        session.add(event(status=status, writing=writing))
-    loaded = ContactImport(
+    for status, spelling in zip(("processed", "dead", "ignored"), PHONE_SPELLINGS, strict=False):
+        session.add(make_event(status=status, spelling=spelling))
+    imported = ContactImport(
         status="completed",
         byte_size=1,
         sample=[
@@ -298,11 +298,11 @@ async def _ledgers(
         created_at=NOW,
         updated_at=NOW,
     )
-    session.add(loaded)
+    session.add(imported)
     await session.flush()
     session.add(
         ContactImportChunk(
-            import_id=loaded.id,
+            import_id=imported.id,
             start=0,
             applied_at=NOW,
             outcomes=[],
@@ -311,10 +311,10 @@ async def _ledgers(
             changes=[{"old": {"company": "Ada's"}}, {"old": {"company": "Ferncliff & Sons"}}],
         )
     )
-    for value in WRITINGS:
+    for value in PHONE_SPELLINGS:
         session.add(
             ContactImportError(
-                import_id=loaded.id,
+                import_id=imported.id,
                 line=7,
                 column="phone",
                 value=f"{value} / 555",
@@ -323,7 +323,7 @@ async def _ledgers(
             )
         )
     for phone, activity_id, body in (
-        (PHONE, heard.id, "basement floods, not now"),
+        (PHONE, received.id, "basement floods, not now"),
         (OTHER, new_id(), "ask my neighbor at (617) 555-0142"),
     ):
         session.add(
@@ -346,7 +346,7 @@ async def _ledgers(
     await session.flush()
     session.add(
         MediaFetch(
-            activity_id=heard.id,
+            activity_id=received.id,
             kind="picture",
             url="https://media.example.com/1",
             status="stored",
@@ -359,32 +359,32 @@ async def _ledgers(
     await MediaStore.from_settings(settings).put(SHA, BytesIO(b"file"), size_bytes=4)
 
 
-def event(*, status: str = "processed", writing: str = PHONE, **values: Any) -> WebhookEvent:
+def make_event(*, status: str = "processed", spelling: str = PHONE, **values: Any) -> WebhookEvent:
     """Make a received event with a message of the person."""
-    words = {"from": writing, "body": "My basement floods"}
+    message = {"from": spelling, "body": "My basement floods"}
     return WebhookEvent(
         provider_event_id=f"EV{new_id()}",
         scheme="legacy",
         type="message.received",
         status=status,
         next_attempt_at=NOW,
-        last_error=f"no line for {writing}" if status == "dead" else None,
+        last_error=f"no line for {spelling}" if status == "dead" else None,
         received_at=values.pop("received_at", NOW),
-        payload={"type": "message.received", "data": {"object": words}},
+        payload={"type": "message.received", "data": {"object": message}},
         **values,
     )
 
 
-async def erase(client: httpx.AsyncClient, person: Traced) -> Any:
+async def erase(client: httpx.AsyncClient, person: PersonIds) -> Any:
     """Request the erasure and return the response."""
-    answer = await client.post(
+    response = await client.post(
         f"/v1/contacts/{person.contact_id}/erase", json={"reason": "asked by letter"}
     )
-    assert answer.status_code == 202, answer.text
-    return answer.json()
+    assert response.status_code == 202, response.text
+    return response.json()
 
 
-async def run(new_uow: NewUow, settings: Settings) -> None:
+async def run_erasure_job(new_uow: NewUow, settings: Settings) -> None:
     """Run the worker's job for erasures."""
     await run_erasures({"deps": WorkerDeps(new_uow, settings)})
 
@@ -398,7 +398,7 @@ COLUMNS = text("""
 """)
 
 
-async def traces(session: AsyncSession) -> list[str]:
+async def find_traces(session: AsyncSession) -> list[str]:
     """Search every column of every table; return the values that still name the person."""
     found = []
     for table, column, kind in (await session.execute(COLUMNS)).all():
@@ -406,11 +406,11 @@ async def traces(session: AsyncSession) -> list[str]:
             continue
         shown = f"encode(\"{column}\", 'escape')" if kind == "bytea" else f'"{column}"::text'
         cells = await session.scalars(text(f'SELECT {shown} FROM "{table}"'))
-        found += [f"{table}.{column}: {cell}" for cell in cells if cell and _names(cell)]
+        found += [f"{table}.{column}: {cell}" for cell in cells if cell and _names_person(cell)]
     return found
 
 
-def _names(cell: str) -> bool:
+def _names_person(cell: str) -> bool:
     folded = cell.casefold()
     if any(trace.casefold() in folded for trace in TRACES):
         return True
@@ -418,4 +418,4 @@ def _names(cell: str) -> bool:
 
 
 LATER = timedelta(minutes=11)
-"""A waiting erasure continues after this."""
+"""A waiting erasure continues after this time."""

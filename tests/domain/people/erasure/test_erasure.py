@@ -1,4 +1,4 @@
-"""No table names an erased person, counts stay, and the number is blocked."""
+"""No table names an erased person, counts are kept, and the number is blocked."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -14,12 +14,12 @@ from tests.domain.people.erasure.support import (
     PHONE,
     SHA,
     NewUow,
-    Traced,
+    PersonIds,
     erase,
-    event,
+    find_traces,
+    make_event,
     make_person,
-    run,
-    traces,
+    run_erasure_job,
 )
 from tests.factories import make_contact
 
@@ -46,7 +46,7 @@ from crm_api.platform.settings import Settings
 @pytest.fixture(name="person")
 async def _person(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: NewUow, settings: Settings
-) -> Traced:
+) -> PersonIds:
     return await make_person(client, session, new_uow, settings)
 
 
@@ -55,12 +55,12 @@ async def test_nothing_in_the_database_names_an_erased_person(
     session: AsyncSession,
     new_uow: NewUow,
     settings: Settings,
-    person: Traced,
+    person: PersonIds,
 ) -> None:
-    before = await traces(session)
+    before = await find_traces(session)
 
     erasure = await erase(client, person)
-    await run(new_uow, settings)
+    await run_erasure_job(new_uow, settings)
 
     after = (await client.get(f"/v1/erasures/{erasure['id']}")).json()
     tables = {one.partition(".")[0] for one in before}
@@ -78,18 +78,18 @@ async def test_nothing_in_the_database_names_an_erased_person(
     }
     assert tables > {"contact_import", "contact_import_chunk", "contact_import_error"}
     assert tables > {"number_failure", "provider_stop", "webhook_delivery"}
-    assert await traces(session) == []
+    assert await find_traces(session) == []
     assert (erasure["status"], after["status"]) == ("sweeping", "completed")
     assert after["finished_at"] is not None
 
 
 async def test_own_rows_are_erased_at_once(
-    client: httpx.AsyncClient, session: AsyncSession, person: Traced
+    client: httpx.AsyncClient, session: AsyncSession, person: PersonIds
 ) -> None:
-    """Only copies of events, deliveries and imports, and mentions in data of others, wait."""
+    """Only copies of events, deliveries and imports wait, and mentions in data of others."""
     await erase(client, person)
 
-    left = {one.partition(".")[0] for one in await traces(session)}
+    remaining = {one.partition(".")[0] for one in await find_traces(session)}
     copies = {
         "webhook_event",
         "webhook_delivery",
@@ -97,23 +97,23 @@ async def test_own_rows_are_erased_at_once(
         "contact_import_chunk",
         "reply_example",
     }
-    assert left == copies
-    gone = await client.get(f"/v1/contacts/{person.contact_id}")
-    assert gone.status_code == 404
+    assert remaining == copies
+    erased = await client.get(f"/v1/contacts/{person.contact_id}")
+    assert erased.status_code == 404
 
 
-async def test_counts_and_rows_stay(
+async def test_counts_and_rows_are_kept(
     client: httpx.AsyncClient,
     session: AsyncSession,
     new_uow: NewUow,
     settings: Settings,
-    person: Traced,
+    person: PersonIds,
 ) -> None:
     path = f"/v1/campaigns/{person.campaign_id}/stats"
     before = (await client.get(path)).json()
 
     await erase(client, person)
-    await run(new_uow, settings)
+    await run_erasure_job(new_uow, settings)
 
     members = {
         member.campaign_id: (member.status, member.skip_reason)
@@ -128,8 +128,8 @@ async def test_counts_and_rows_stay(
     assert list(await session.scalars(select(SendAttempt.provider_message_id))) == ["AC1"]
 
 
-async def test_history_keeps_what_was_decided_and_still_verifies(
-    client: httpx.AsyncClient, session: AsyncSession, new_uow: NewUow, person: Traced
+async def test_consent_history_keeps_the_decisions_and_still_verifies(
+    client: httpx.AsyncClient, session: AsyncSession, new_uow: NewUow, person: PersonIds
 ) -> None:
     async with new_uow() as uow:
         await linking.link_entries(uow, secret=KEY)
@@ -146,24 +146,24 @@ async def test_history_keeps_what_was_decided_and_still_verifies(
 
 
 async def test_files_of_only_this_person_are_removed_from_the_store(
-    client: httpx.AsyncClient, new_uow: NewUow, settings: Settings, person: Traced
+    client: httpx.AsyncClient, new_uow: NewUow, settings: Settings, person: PersonIds
 ) -> None:
     store = MediaStore.from_settings(settings)
     before = await store._size_of(SHA)
 
     await erase(client, person)
-    await run(new_uow, settings)
+    await run_erasure_job(new_uow, settings)
 
     assert before == 4
     assert await store._size_of(SHA) is None
 
 
-async def test_a_file_of_another_message_stays(
+async def test_a_file_that_another_message_uses_is_kept(
     client: httpx.AsyncClient,
     session: AsyncSession,
     new_uow: NewUow,
     settings: Settings,
-    person: Traced,
+    person: PersonIds,
 ) -> None:
     await session.execute(
         text("""
@@ -176,17 +176,17 @@ async def test_a_file_of_another_message_stays(
     await session.commit()
 
     await erase(client, person)
-    await run(new_uow, settings)
+    await run_erasure_job(new_uow, settings)
 
     assert await MediaStore.from_settings(settings)._size_of(SHA) == 4
 
 
-async def test_others_keep_their_data(
+async def test_other_contacts_keep_their_data(
     client: httpx.AsyncClient,
     session: AsyncSession,
     new_uow: NewUow,
     settings: Settings,
-    person: Traced,
+    person: PersonIds,
 ) -> None:
     """Only the mention of the number is removed from a neighbour's data."""
     neighbour = await make_contact(
@@ -196,11 +196,11 @@ async def test_others_keep_their_data(
         email="ada@example.com",
         attributes={"friend": "call (617) 555-0142 first", "since": 2019, "number": 6175550142},
     )
-    session.add(event(writing=OTHER))
+    session.add(make_event(spelling=OTHER))
     await session.commit()
 
     await erase(client, person)
-    await run(new_uow, settings)
+    await run_erasure_job(new_uow, settings)
 
     await session.refresh(neighbour)
     events = await session.scalars(select(WebhookEvent).order_by(WebhookEvent.id))
@@ -221,26 +221,26 @@ async def test_an_erasure_waits_for_an_event_that_is_not_applied_yet(
     session: AsyncSession,
     new_uow: NewUow,
     settings: Settings,
-    person: Traced,
+    person: PersonIds,
 ) -> None:
-    waiting = event(status="pending")
+    waiting = make_event(status="pending")
     session.add(waiting)
     await session.commit()
     erasure = await erase(client, person)
 
-    await run(new_uow, settings)
+    await run_erasure_job(new_uow, settings)
     row = await session.get_one(Erasure, erasure["id"])
     await session.refresh(row)
     between = (row.status, row.next_at - row.created_at > timedelta(minutes=9))
     waiting.status = "processed"
     row.next_at = row.created_at
     await session.commit()
-    await run(new_uow, settings)
+    await run_erasure_job(new_uow, settings)
 
     await session.refresh(row)
     assert between == ("sweeping", True)
     assert row.status == "completed"
-    assert await traces(session) == []
+    assert await find_traces(session) == []
 
 
 async def test_a_later_message_of_the_person_is_not_erased(
@@ -248,16 +248,16 @@ async def test_a_later_message_of_the_person_is_not_erased(
     session: AsyncSession,
     new_uow: NewUow,
     settings: Settings,
-    person: Traced,
+    person: PersonIds,
 ) -> None:
     erasure = await erase(client, person)
     row = await session.get_one(Erasure, erasure["id"])
-    later = event(received_at=row.created_at + timedelta(seconds=1))
+    later = make_event(received_at=row.created_at + timedelta(seconds=1))
     session.add(later)
     await make_contact(session, phone=PHONE, now=row.created_at + timedelta(seconds=1))
     await session.commit()
 
-    await run(new_uow, settings)
+    await run_erasure_job(new_uow, settings)
 
     await session.refresh(later)
     await session.refresh(row)
@@ -268,8 +268,8 @@ async def test_a_later_message_of_the_person_is_not_erased(
 
 
 @pytest.mark.parametrize("status", ["calling", "unknown", "parked"])
-async def test_an_unsettled_attempt_blocks_and_nothing_is_changed(
-    client: httpx.AsyncClient, session: AsyncSession, person: Traced, status: str
+async def test_an_unsettled_attempt_blocks_the_erasure_and_nothing_is_changed(
+    client: httpx.AsyncClient, session: AsyncSession, person: PersonIds, status: str
 ) -> None:
     session.add(
         SendAttempt(
@@ -285,18 +285,18 @@ async def test_an_unsettled_attempt_blocks_and_nothing_is_changed(
     )
     await session.commit()
 
-    answer = await client.post(
+    response = await client.post(
         f"/v1/contacts/{person.contact_id}/erase", json={"reason": "asked by letter"}
     )
 
-    assert (answer.status_code, answer.json()["code"]) == (409, "text_under_way")
-    assert answer.json()["texts"] == 1
+    assert (response.status_code, response.json()["code"]) == (409, "text_under_way")
+    assert response.json()["texts"] == 1
     assert (await client.get(f"/v1/contacts/{person.contact_id}")).status_code == 200
     assert not list(await session.scalars(select(ErasedNumber)))
 
 
 async def test_a_claimed_message_is_withdrawn(
-    client: httpx.AsyncClient, session: AsyncSession, person: Traced
+    client: httpx.AsyncClient, session: AsyncSession, person: PersonIds
 ) -> None:
     await session.execute(text("DELETE FROM contact_flag"))
     claimed = SendAttempt(
@@ -318,7 +318,7 @@ async def test_a_claimed_message_is_withdrawn(
 
 
 async def test_a_deleted_contact_can_be_erased_and_an_erased_one_is_not_found(
-    client: httpx.AsyncClient, session: AsyncSession, person: Traced
+    client: httpx.AsyncClient, session: AsyncSession, person: PersonIds
 ) -> None:
     await client.delete(f"/v1/contacts/{person.contact_id}")
 
@@ -326,7 +326,7 @@ async def test_a_deleted_contact_can_be_erased_and_an_erased_one_is_not_found(
     again = await client.post(f"/v1/contacts/{person.contact_id}/erase", json={"reason": "again"})
 
     assert (again.status_code, again.json()["code"]) == (404, "contact_not_found")
-    assert [one for one in await traces(session) if one.startswith("contact.")] == []
+    assert [one for one in await find_traces(session) if one.startswith("contact.")] == []
 
 
 async def test_earlier_numbers_are_erased_too(
@@ -334,24 +334,24 @@ async def test_earlier_numbers_are_erased_too(
     session: AsyncSession,
     new_uow: NewUow,
     settings: Settings,
-    person: Traced,
+    person: PersonIds,
 ) -> None:
     moved = await client.patch(f"/v1/contacts/{person.contact_id}", json={"phone": "6175550177"})
 
     await erase(client, person)
-    await run(new_uow, settings)
+    await run_erasure_job(new_uow, settings)
 
     assert moved.status_code == 200
-    assert await traces(session) == []
+    assert await find_traces(session) == []
     assert len(list(await session.scalars(select(ErasedNumber)))) == 2
 
 
-async def test_messages_without_a_contact_are_erased_and_those_of_a_former_owner_stay(
+async def test_messages_without_a_contact_are_erased_and_those_of_a_former_owner_are_kept(
     client: httpx.AsyncClient,
     session: AsyncSession,
     new_uow: NewUow,
     settings: Settings,
-    person: Traced,
+    person: PersonIds,
 ) -> None:
     former = await make_contact(session, phone=OTHER)
     conversation_id = await session.scalar(select(Conversation.id))
@@ -374,11 +374,11 @@ async def test_messages_without_a_contact_are_erased_and_those_of_a_former_owner
     await session.commit()
 
     await erase(client, person)
-    await run(new_uow, settings)
+    await run_erasure_job(new_uow, settings)
 
     bodies = await session.scalars(select(Activity.body).where(Activity.contact_id == former.id))
     assert bodies.all() == ["Is this still my number?"]
-    assert await traces(session) == []
+    assert await find_traces(session) == []
 
 
 @pytest.mark.parametrize("is_by_alias", [False, True])
@@ -388,7 +388,7 @@ async def test_merged_duplicates_are_erased_too(
     session: AsyncSession,
     new_uow: NewUow,
     settings: Settings,
-    person: Traced,
+    person: PersonIds,
     is_by_alias: bool,
 ) -> None:
     other = await client.post(
@@ -399,32 +399,34 @@ async def test_merged_duplicates_are_erased_too(
         "/v1/contacts/merge",
         json={"primary_id": str(other_id), "duplicate_ids": [str(person.contact_id)]},
     )
-    head = Traced(
+    head = PersonIds(
         contact_id=person.contact_id if is_by_alias else other_id,
         campaign_id=person.campaign_id,
         line_id=person.line_id,
     )
 
     erasure = await erase(client, head)
-    await run(new_uow, settings)
+    await run_erasure_job(new_uow, settings)
 
     assert merged.status_code == 200, merged.text
     assert erasure["contact_id"] == str(other_id)
-    assert await traces(session) == []
+    assert await find_traces(session) == []
     phones = await session.scalars(select(Contact.phone))
     assert set(phones) == {f"erased:{other_id}", f"erased:{person.contact_id}"}
 
 
-async def test_reason_is_stored_without_the_name(client: httpx.AsyncClient, person: Traced) -> None:
-    answer = await client.post(
+async def test_reason_is_stored_without_the_name(
+    client: httpx.AsyncClient, person: PersonIds
+) -> None:
+    response = await client.post(
         f"/v1/contacts/{person.contact_id}/erase",
         json={"reason": "Quillon Ferncliff asked from 617-555-0142"},
     )
 
-    assert answer.json()["reason"] == "erased asked from 0"
+    assert response.json()["reason"] == "erased asked from 0"
 
 
-async def test_erasing_is_for_admins(client: httpx.AsyncClient, key_with: object) -> None:
+async def test_only_admins_can_erase(client: httpx.AsyncClient, key_with: object) -> None:
     from crm_api.domain.identity.api_keys.models import Scope  # noqa: PLC0415
 
     header = await key_with(Scope.CONTACTS_WRITE)  # type: ignore[operator]
@@ -439,7 +441,7 @@ async def test_erasing_is_for_admins(client: httpx.AsyncClient, key_with: object
 
 
 async def test_erasures_are_listed_and_unknown_ones_are_404(
-    client: httpx.AsyncClient, person: Traced
+    client: httpx.AsyncClient, person: PersonIds
 ) -> None:
     made = await erase(client, person)
 
@@ -465,8 +467,8 @@ HOLDS_A_NUMBER = {
 """Tables with a column for one number, which the request erases."""
 
 
-def test_a_new_table_with_a_number_is_not_forgotten() -> None:
-    """The search skips these columns, so a new one needs its own statement in the erasure."""
+def test_every_table_with_a_number_is_erased() -> None:
+    """The search skips these columns, so a new column needs its own statement in the erasure."""
     found = {
         table.name
         for table in metadata.tables.values()
@@ -479,8 +481,8 @@ def test_a_new_table_with_a_number_is_not_forgotten() -> None:
     assert found == HOLDS_A_NUMBER
 
 
-async def test_a_property_with_other_contacts_stays(
-    client: httpx.AsyncClient, session: AsyncSession, person: Traced
+async def test_a_property_with_other_contacts_is_kept(
+    client: httpx.AsyncClient, session: AsyncSession, person: PersonIds
 ) -> None:
     spouse = await make_contact(session, phone=OTHER)
     property_id = await session.scalar(select(Property.id))
@@ -493,14 +495,14 @@ async def test_a_property_with_other_contacts_stays(
 
     await erase(client, person)
 
-    left = list(await session.scalars(select(PropertyContact.contact_id)))
-    assert left == [spouse.id]
+    remaining = list(await session.scalars(select(PropertyContact.contact_id)))
+    assert remaining == [spouse.id]
     assert await session.scalar(select(Property.street)) == "7 Larkspur Lane"
 
 
 class TestSearchTerms:
     @pytest.mark.parametrize(
-        ("written", "left"),
+        ("given", "redacted"),
         [
             ("call +16175550142", "call 0"),
             ("call (617) 555-0142.", "call 0."),
@@ -514,28 +516,28 @@ class TestSearchTerms:
             ("617555014", "617555014"),
         ],
     )
-    def test_redact(self, written: str, left: str) -> None:
+    def test_numbers_and_search_words_are_redacted(self, given: str, redacted: str) -> None:
         terms = SearchTerms.of([PHONE], ["Quillon Ferncliff", "Al", None])
 
-        assert terms.redact(written) == left
+        assert terms.redact(given) == redacted
 
-    def test_words_are_literal(self) -> None:
+    def test_search_words_are_matched_literally(self) -> None:
         terms = SearchTerms.of([PHONE], ["a.b+c@x.example", "(c) [d] *"])
 
         assert terms.redact("A.B+C@X.EXAMPLE (C) [D] *") == "erased erased"
         assert terms.redact("aXb+c@x.example") == "aXb+c@x.example"
 
-    def test_text_stays_without_words(self) -> None:
+    def test_text_is_not_changed_without_search_words(self) -> None:
         assert SearchTerms.of([PHONE], []).redact("anything at all") == "anything at all"
 
-    def test_terms_survive_a_round_trip(self) -> None:
+    def test_terms_are_equal_after_dump_and_load(self) -> None:
         terms = SearchTerms.of([PHONE], ["Quillon Ferncliff"])
 
         assert SearchTerms.load(terms.dump()) == terms
 
 
-async def test_flags_are_gone(
-    client: httpx.AsyncClient, session: AsyncSession, person: Traced
+async def test_flags_are_deleted(
+    client: httpx.AsyncClient, session: AsyncSession, person: PersonIds
 ) -> None:
     await erase(client, person)
 

@@ -29,28 +29,30 @@ from crm_api.platform.ids import new_id
 LATER = NOW + timedelta(hours=1)
 
 
-async def add(
+async def create_list(
     new_uow: UnitOfWorkFactory, name: str = "Homeowners", *, after: int = 0
 ) -> CountedList:
     async with new_uow() as uow:
         return await lists.create_list(uow, name=name, now=NOW + timedelta(minutes=after))
 
 
-async def people(session: AsyncSession, count: int) -> list[Contact]:
+async def make_contacts(session: AsyncSession, count: int) -> list[Contact]:
     made = [await make_contact(session, phone=number(position)) for position in range(count)]
     await session.commit()
     return made
 
 
-async def put(new_uow: UnitOfWorkFactory, found: CountedList, *who: Contact) -> CountedList:
+async def add_members(
+    new_uow: UnitOfWorkFactory, found: CountedList, *new_members: Contact
+) -> CountedList:
     async with new_uow() as uow:
         return await lists.add_members(
-            uow, list_id=found.contact_list.id, contact_ids=ids(*who), now=NOW
+            uow, list_id=found.contact_list.id, contact_ids=ids(*new_members), now=NOW
         )
 
 
 async def test_new_list_is_empty(new_uow: UnitOfWorkFactory) -> None:
-    made = await add(new_uow)
+    made = await create_list(new_uow)
 
     async with new_uow() as uow:
         found = await lists.get_list(uow, list_id=made.contact_list.id)
@@ -58,12 +60,12 @@ async def test_new_list_is_empty(new_uow: UnitOfWorkFactory) -> None:
     assert (found.contact_list.name, found.contact_count) == ("Homeowners", 0)
 
 
-async def test_taken_name_is_refused_with_its_list(new_uow: UnitOfWorkFactory) -> None:
-    made = await add(new_uow)
-    other = await add(new_uow, "Realtors")
+async def test_used_name_is_refused_with_the_id_of_its_list(new_uow: UnitOfWorkFactory) -> None:
+    made = await create_list(new_uow)
+    other = await create_list(new_uow, "Realtors")
 
     with pytest.raises(ListExistsError) as refusal:
-        await add(new_uow)
+        await create_list(new_uow)
     async with new_uow() as uow:
         with pytest.raises(ListExistsError):
             await lists.rename_list(
@@ -74,7 +76,7 @@ async def test_taken_name_is_refused_with_its_list(new_uow: UnitOfWorkFactory) -
 
 
 async def test_list_is_renamed(new_uow: UnitOfWorkFactory) -> None:
-    made = await add(new_uow)
+    made = await create_list(new_uow)
 
     async with new_uow() as uow:
         found = await lists.rename_list(
@@ -86,11 +88,11 @@ async def test_list_is_renamed(new_uow: UnitOfWorkFactory) -> None:
 
 async def test_lists_are_newest_first_in_stable_pages(new_uow: UnitOfWorkFactory) -> None:
     for position in range(3):
-        await add(new_uow, str(position), after=position)
+        await create_list(new_uow, str(position), after=position)
 
     async with new_uow() as uow:
         first = await lists.list_lists(uow, cursor=None, limit=2)
-    await add(new_uow, "later", after=9)
+    await create_list(new_uow, "later", after=9)
     async with new_uow() as uow:
         second = await lists.list_lists(uow, cursor=first.next_cursor, limit=2)
         with pytest.raises(InvalidCursorError):
@@ -100,12 +102,14 @@ async def test_lists_are_newest_first_in_stable_pages(new_uow: UnitOfWorkFactory
     assert second.next_cursor is None
 
 
-async def test_contacts_are_counted_once(new_uow: UnitOfWorkFactory, session: AsyncSession) -> None:
-    made = await add(new_uow)
-    ada, eve = await people(session, 2)
+async def test_contact_that_is_added_twice_is_counted_once(
+    new_uow: UnitOfWorkFactory, session: AsyncSession
+) -> None:
+    made = await create_list(new_uow)
+    ada, eve = await make_contacts(session, 2)
 
-    await put(new_uow, made, ada, eve)
-    found = await put(new_uow, made, ada, ada)
+    await add_members(new_uow, made, ada, eve)
+    found = await add_members(new_uow, made, ada, ada)
 
     assert found.contact_count == 2
 
@@ -113,17 +117,17 @@ async def test_contacts_are_counted_once(new_uow: UnitOfWorkFactory, session: As
 async def test_unknown_and_deleted_contacts_are_reported_and_none_is_added(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    made = await add(new_uow)
-    ada, gone = await people(session, 2)
+    made = await create_list(new_uow)
+    ada, deleted = await make_contacts(session, 2)
     async with new_uow() as uow:
-        await contact_changes.delete_contact(uow, contact_id=gone.id, now=NOW)
+        await contact_changes.delete_contact(uow, contact_id=deleted.id, now=NOW)
 
     with pytest.raises(UnknownContactsError) as refusal:
         async with new_uow() as uow:
             await lists.add_members(
                 uow,
                 list_id=made.contact_list.id,
-                contact_ids=[ada.id, new_id(), gone.id],
+                contact_ids=[ada.id, new_id(), deleted.id],
                 now=NOW,
             )
 
@@ -137,9 +141,9 @@ async def test_unknown_and_deleted_contacts_are_reported_and_none_is_added(
 
 
 async def test_members_are_paged(new_uow: UnitOfWorkFactory, session: AsyncSession) -> None:
-    made = await add(new_uow)
-    members = await people(session, 5)
-    await put(new_uow, made, *members)
+    made = await create_list(new_uow)
+    members = await make_contacts(session, 5)
+    await add_members(new_uow, made, *members)
 
     seen: list[str] = []
     cursor: str | None = None
@@ -158,9 +162,9 @@ async def test_members_are_paged(new_uow: UnitOfWorkFactory, session: AsyncSessi
 async def test_deleted_contact_is_removed_from_its_lists(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    made = await add(new_uow)
-    [ada] = await people(session, 1)
-    await put(new_uow, made, ada)
+    made = await create_list(new_uow)
+    [ada] = await make_contacts(session, 1)
+    await add_members(new_uow, made, ada)
 
     async with new_uow() as uow:
         await contact_changes.delete_contact(uow, contact_id=ada.id, now=NOW)
@@ -169,10 +173,12 @@ async def test_deleted_contact_is_removed_from_its_lists(
     assert found.contact_count == 0
 
 
-async def test_member_is_removed_once(new_uow: UnitOfWorkFactory, session: AsyncSession) -> None:
-    made = await add(new_uow)
-    [ada] = await people(session, 1)
-    await put(new_uow, made, ada)
+async def test_member_cannot_be_removed_twice(
+    new_uow: UnitOfWorkFactory, session: AsyncSession
+) -> None:
+    made = await create_list(new_uow)
+    [ada] = await make_contacts(session, 1)
+    await add_members(new_uow, made, ada)
 
     async with new_uow() as uow:
         await lists.remove_member(uow, list_id=made.contact_list.id, contact_id=ada.id)
@@ -180,12 +186,12 @@ async def test_member_is_removed_once(new_uow: UnitOfWorkFactory, session: Async
             await lists.remove_member(uow, list_id=made.contact_list.id, contact_id=ada.id)
 
 
-async def test_contacts_of_a_deleted_list_stay(
+async def test_contacts_of_a_deleted_list_are_kept(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    made = await add(new_uow)
-    [ada] = await people(session, 1)
-    await put(new_uow, made, ada)
+    made = await create_list(new_uow)
+    [ada] = await make_contacts(session, 1)
+    await add_members(new_uow, made, ada)
 
     async with new_uow() as uow:
         await lists.delete_list(uow, list_id=made.contact_list.id)
@@ -195,45 +201,45 @@ async def test_contacts_of_a_deleted_list_stay(
 
 
 async def test_unknown_list_is_not_found(new_uow: UnitOfWorkFactory) -> None:
-    nothing = new_id()
+    unknown_id = new_id()
     async with new_uow() as uow:
         for attempt in (
-            lists.get_list(uow, list_id=nothing),
-            lists.delete_list(uow, list_id=nothing),
-            lists.rename_list(uow, ListUpdate(name="x"), list_id=nothing, now=NOW),
-            lists.add_members(uow, list_id=nothing, contact_ids=[new_id()], now=NOW),
-            lists.list_members(uow, list_id=nothing, cursor=None, limit=1, now=NOW),
-            lists.remove_member(uow, list_id=nothing, contact_id=nothing),
+            lists.get_list(uow, list_id=unknown_id),
+            lists.delete_list(uow, list_id=unknown_id),
+            lists.rename_list(uow, ListUpdate(name="x"), list_id=unknown_id, now=NOW),
+            lists.add_members(uow, list_id=unknown_id, contact_ids=[new_id()], now=NOW),
+            lists.list_members(uow, list_id=unknown_id, cursor=None, limit=1, now=NOW),
+            lists.remove_member(uow, list_id=unknown_id, contact_id=unknown_id),
         ):
             with pytest.raises(ListNotFoundError):
                 await attempt
 
 
-async def tally(session: AsyncSession, list_id: UUID) -> list[int]:
-    """The rows whose sum is the number of contacts of a list."""
+async def read_tallies(session: AsyncSession, list_id: UUID) -> list[int]:
+    """Return the tallies, whose sum is the number of contacts of a list."""
     statement = select(ContactListTally.contacts).where(ContactListTally.list_id == list_id)
     return list(await session.scalars(statement.order_by(ContactListTally.id)))
 
 
-async def counted(session: AsyncSession, list_id: UUID) -> int | None:
+async def count_members(session: AsyncSession, list_id: UUID) -> int | None:
     members = select(func.count()).where(ContactListMember.list_id == list_id)
     return await session.scalar(members)
 
 
-async def test_each_statement_changes_the_count_by_one_row(
+async def test_each_statement_adds_one_tally(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    made = await add(new_uow)
-    who = await people(session, 5)
+    made = await create_list(new_uow)
+    new_members = await make_contacts(session, 5)
     list_id = made.contact_list.id
 
-    await put(new_uow, made, *who)
-    await put(new_uow, made, *who[:2])
+    await add_members(new_uow, made, *new_members)
+    await add_members(new_uow, made, *new_members[:2])
     async with new_uow() as uow:
-        await lists.remove_member(uow, list_id=list_id, contact_id=who[0].id)
+        await lists.remove_member(uow, list_id=list_id, contact_id=new_members[0].id)
 
-    assert await tally(session, list_id) == [5, -1]
-    assert await counted(session, list_id) == 4
+    assert await read_tallies(session, list_id) == [5, -1]
+    assert await count_members(session, list_id) == 4
     async with new_uow() as uow:
         assert (await lists.get_list(uow, list_id=list_id)).contact_count == 4
 
@@ -241,41 +247,45 @@ async def test_each_statement_changes_the_count_by_one_row(
 async def test_deleted_contact_is_not_counted(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    made = await add(new_uow)
-    who = await people(session, 3)
-    await put(new_uow, made, *who)
+    made = await create_list(new_uow)
+    new_members = await make_contacts(session, 3)
+    await add_members(new_uow, made, *new_members)
 
-    await session.execute(delete(Contact).where(Contact.id == who[1].id))
+    await session.execute(delete(Contact).where(Contact.id == new_members[1].id))
 
     async with new_uow() as uow:
         assert (await lists.get_list(uow, list_id=made.contact_list.id)).contact_count == 2
 
 
-async def test_deleted_list_leaves_no_count(
+async def test_deleted_list_has_no_tallies(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    made, other = await add(new_uow), await add(new_uow, "Realtors")
-    who = await people(session, 3)
-    await put(new_uow, made, *who)
-    await put(new_uow, other, *who)
+    made, other = await create_list(new_uow), await create_list(new_uow, "Realtors")
+    new_members = await make_contacts(session, 3)
+    await add_members(new_uow, made, *new_members)
+    await add_members(new_uow, other, *new_members)
 
     async with new_uow() as uow:
         await lists.delete_list(uow, list_id=made.contact_list.id)
 
-    assert await tally(session, made.contact_list.id) == []
-    assert await tally(session, other.contact_list.id) == [3]
+    assert await read_tallies(session, made.contact_list.id) == []
+    assert await read_tallies(session, other.contact_list.id) == [3]
 
 
-async def test_merging_keeps_the_counts(
+async def test_merged_tallies_keep_the_counts(
     new_uow: UnitOfWorkFactory, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lists, "MERGED_ABOVE", 2)
-    many, few, emptied = await add(new_uow), await add(new_uow, "Few"), await add(new_uow, "Empty")
-    who = await people(session, 3)
-    for one in who:
-        await put(new_uow, many, one)
-        await put(new_uow, emptied, one)
-    await put(new_uow, few, who[0])
+    many, few, emptied = (
+        await create_list(new_uow),
+        await create_list(new_uow, "Few"),
+        await create_list(new_uow, "Empty"),
+    )
+    new_members = await make_contacts(session, 3)
+    for one in new_members:
+        await add_members(new_uow, many, one)
+        await add_members(new_uow, emptied, one)
+    await add_members(new_uow, few, new_members[0])
     await session.execute(
         delete(ContactListMember).where(ContactListMember.list_id == emptied.contact_list.id)
     )
@@ -283,26 +293,26 @@ async def test_merging_keeps_the_counts(
     async with new_uow() as uow:
         await lists.merge_list_tallies(uow)
 
-    assert await tally(session, many.contact_list.id) == [3]
-    assert await tally(session, few.contact_list.id) == [1]
-    assert await tally(session, emptied.contact_list.id) == []
+    assert await read_tallies(session, many.contact_list.id) == [3]
+    assert await read_tallies(session, few.contact_list.id) == [1]
+    assert await read_tallies(session, emptied.contact_list.id) == []
 
 
-async def test_page_of_members_reads_no_count(
+async def test_page_of_members_does_not_count_the_members(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    made = await add(new_uow)
-    await put(new_uow, made, *await people(session, 3))
+    made = await create_list(new_uow)
+    await add_members(new_uow, made, *await make_contacts(session, 3))
     seen: list[str] = []
     connection = await session.connection()
 
-    def remember(*given: Any) -> None:
+    def record_statement(*given: Any) -> None:
         seen.append(given[2])
 
-    event.listen(connection.sync_connection, "before_cursor_execute", remember)
+    event.listen(connection.sync_connection, "before_cursor_execute", record_statement)
     async with new_uow() as uow:
         await lists.list_members(uow, list_id=made.contact_list.id, cursor=None, limit=2, now=LATER)
-    event.remove(connection.sync_connection, "before_cursor_execute", remember)
+    event.remove(connection.sync_connection, "before_cursor_execute", record_statement)
 
     read = [one for one in seen if one.startswith("SELECT")]
     assert len(read) == 2

@@ -1,4 +1,4 @@
-"""A look-up service on the loopback interface with answers set by a test."""
+"""A look-up service on the loopback interface, with responses set by a test."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 KEY = "a key of the look-up service"
 
 
-def reply(body: str, *, status: int = 200, kind: str = "application/json", **headers: str) -> bytes:
+def make_response(
+    body: str, *, status: int = 200, kind: str = "application/json", **headers: str
+) -> bytes:
     content = body.encode()
     lines = [
         f"HTTP/1.1 {status} Any",
@@ -22,48 +24,50 @@ def reply(body: str, *, status: int = 200, kind: str = "application/json", **hea
     return "\r\n".join([*lines, "", ""]).encode() + content
 
 
-def told(line_type: str, **more: str | None) -> bytes:
-    return reply(json.dumps({"line_type": line_type, **more}))
+def make_answer(line_type: str, **more: str | None) -> bytes:
+    return make_response(json.dumps({"line_type": line_type, **more}))
 
 
-HTML = reply("<html>Please log in</html>", kind="text/html")
-REFUSED = reply('{"error": "unauthorized"}', status=401)
-AWAY = reply("Bad gateway", status=502, kind="text/plain")
-THROTTLED = reply("{}", status=429, retry_after="0")
+HTML = make_response("<html>Please log in</html>", kind="text/html")
+REFUSED = make_response('{"error": "unauthorized"}', status=401)
+UNAVAILABLE = make_response("Bad gateway", status=502, kind="text/plain")
+THROTTLED = make_response("{}", status=429, retry_after="0")
 
 
 @dataclass
 class LookupHost:
-    """Sends the replies in order and repeats the last one; ``by_phone`` has priority."""
+    """A host that sends ``responses`` in order, then the last one; ``by_phone`` has priority."""
 
     port: int = 0
-    replies: list[bytes] = field(default_factory=lambda: [told("mobile", carrier="Example")])
+    responses: list[bytes] = field(
+        default_factory=lambda: [make_answer("mobile", carrier="Example")]
+    )
     by_phone: dict[str, bytes] = field(default_factory=dict)
     is_silent: bool = False
-    before_answer: Callable[[], Awaitable[None]] | None = None
-    asked: list[str] = field(default_factory=list)
+    before_response: Callable[[], Awaitable[None]] | None = None
+    requested: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1/lookup?fields=line_type"
 
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             query = parse_qs(urlsplit(first.split(" ")[1]).query)
             assert query["fields"] == ["line_type"]
             [phone] = query["phone"]
-            self.asked.append(phone)
+            self.requested.append(phone)
             self.headers.append(dict(line.lower().split(": ", 1) for line in lines if line))
             if self.is_silent:
                 await reader.read()
-            if self.before_answer is not None:
-                await self.before_answer()
-            answer = self.by_phone.get(phone)
-            if answer is None:
-                answer = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
-            writer.write(answer)
+            if self.before_response is not None:
+                await self.before_response()
+            response = self.by_phone.get(phone)
+            if response is None:
+                response = self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
+            writer.write(response)
             await writer.drain()
         writer.close()
 
@@ -71,7 +75,7 @@ class LookupHost:
 @contextlib.asynccontextmanager
 async def lookup_host() -> AsyncIterator[LookupHost]:
     host = LookupHost()
-    server = await asyncio.start_server(host.answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(host.respond, "127.0.0.1", 0)
     host.port = server.sockets[0].getsockname()[1]
     try:
         yield host

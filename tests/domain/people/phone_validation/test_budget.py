@@ -20,7 +20,7 @@ class Clock:
         return self.now
 
 
-async def used(new_uow: UnitOfWorkFactory) -> list[int]:
+async def read_used(new_uow: UnitOfWorkFactory) -> list[int]:
     async with new_uow() as uow:
         rows = await uow.session.scalars(text("SELECT used FROM phone_lookup_day ORDER BY day"))
         return list(rows)
@@ -46,17 +46,17 @@ async def test_concurrent_workers_do_not_exceed_the_budget(
     await asyncio.gather(*(work() for _ in range(4)))
 
     assert taken == daily
-    assert sum(await used(committed_uow)) == daily
+    assert sum(await read_used(committed_uow)) == daily
 
 
 async def test_unused_look_ups_are_returned(new_uow: UnitOfWorkFactory) -> None:
     async with Budget(new_uow, daily=100, now=Clock()) as budget:
         days = [await budget.take() for _ in range(3)]
-        while_open = await used(new_uow)
+        while_open = await read_used(new_uow)
         budget.give_back(days[0])
 
     assert while_open == [LOT]
-    assert await used(new_uow) == [2]
+    assert await read_used(new_uow) == [2]
 
 
 async def test_each_day_has_its_own_budget(new_uow: UnitOfWorkFactory) -> None:
@@ -71,7 +71,7 @@ async def test_each_day_has_its_own_budget(new_uow: UnitOfWorkFactory) -> None:
         with pytest.raises(BudgetSpentError):
             await budget.take()
 
-    assert await used(new_uow) == [1, 1]
+    assert await read_used(new_uow) == [1, 1]
 
 
 async def test_unused_look_ups_of_yesterday_are_returned_to_yesterday(
@@ -83,4 +83,4 @@ async def test_unused_look_ups_of_yesterday_are_returned_to_yesterday(
         clock.now += timedelta(days=1)
         await budget.take()
 
-    assert await used(new_uow) == [1, 1]
+    assert await read_used(new_uow) == [1, 1]

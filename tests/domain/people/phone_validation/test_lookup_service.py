@@ -1,4 +1,4 @@
-"""The paid service over real HTTP: its answers, its failures, and their cost."""
+"""The paid look-up service over real HTTP: its answers, its failures, and their cost."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -9,15 +9,15 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.people.phone_validation.lookup_host import (
-    AWAY,
     HTML,
     KEY,
     REFUSED,
     THROTTLED,
+    UNAVAILABLE,
     LookupHost,
     lookup_host,
-    reply,
-    told,
+    make_answer,
+    make_response,
 )
 
 from crm_api.domain.people.phone_validation.budget import Budget
@@ -39,15 +39,17 @@ async def host() -> AsyncIterator[LookupHost]:
         yield host
 
 
-class Asker:
-    """Looks up one number at the host, with its own budget; records the waits."""
+class LookupClient:
+    """A client that looks up one number at the host, with its own budget, and records the waits."""
 
     def __init__(self, host: LookupHost, new_uow: UnitOfWorkFactory) -> None:
         self._host = host
         self._new_uow = new_uow
         self.waits: list[float] = []
 
-    async def ask(self, *, daily: int = 100, call_seconds: float = 10.0) -> LineTypeAnswer:
+    async def look_up_phone(
+        self, *, daily: int = 100, call_seconds: float = 10.0
+    ) -> LineTypeAnswer:
         async with (
             Budget(self._new_uow, daily=daily, now=_now) as budget,
             LookupService(
@@ -69,16 +71,16 @@ def _now() -> datetime:
 
 
 @pytest.fixture
-def asker(host: LookupHost, new_uow: UnitOfWorkFactory) -> Asker:
-    return Asker(host, new_uow)
+def lookup(host: LookupHost, new_uow: UnitOfWorkFactory) -> LookupClient:
+    return LookupClient(host, new_uow)
 
 
-async def used(session: AsyncSession) -> int:
+async def read_used(session: AsyncSession) -> int:
     return await session.scalar(text("SELECT sum(used) FROM phone_lookup_day")) or 0
 
 
 @pytest.mark.parametrize(
-    ("said", "line_type"),
+    ("given", "line_type"),
     [
         ("mobile", "mobile"),
         ("Wireless", "mobile"),
@@ -91,99 +93,99 @@ async def used(session: AsyncSession) -> int:
         ("", "unknown"),
     ],
 )
-async def test_answer_is_understood(
-    host: LookupHost, asker: Asker, session: AsyncSession, said: str, line_type: str
+async def test_answer_is_mapped_to_a_line_type(
+    host: LookupHost, lookup: LookupClient, session: AsyncSession, given: str, line_type: str
 ) -> None:
-    host.replies = [told(said, carrier="Example Wireless", phone=PHONE)]
+    host.responses = [make_answer(given, carrier="Example Wireless", phone=PHONE)]
 
-    answer = await asker.ask()
+    answer = await lookup.look_up_phone()
 
     assert (answer.line_type, answer.carrier) == (line_type, "Example Wireless")
-    assert host.asked == [PHONE]
+    assert host.requested == [PHONE]
     assert host.headers[0]["authorization"] == f"bearer {KEY}"
-    assert await used(session) == 1
+    assert await read_used(session) == 1
 
 
 async def test_number_unknown_to_the_service_has_an_unknown_type(
-    host: LookupHost, asker: Asker, session: AsyncSession
+    host: LookupHost, lookup: LookupClient, session: AsyncSession
 ) -> None:
-    host.replies = [reply('{"error": "no such number"}', status=404)]
+    host.responses = [make_response('{"error": "no such number"}', status=404)]
 
-    answer = await asker.ask()
+    answer = await lookup.look_up_phone()
 
     assert answer.line_type == "unknown"
-    assert await used(session) == 1
+    assert await read_used(session) == 1
 
 
 @pytest.mark.parametrize(
     "answer",
     [
         REFUSED,
-        reply("{}", status=403),
-        reply("{}", status=400),
+        make_response("{}", status=403),
+        make_response("{}", status=400),
         HTML,
-        reply("<html>Not found</html>", status=404, kind="text/html"),
-        reply("", status=302, location="https://lookup.example.com/login"),
-        reply("[]"),
-        reply("{}"),
-        reply('{"line_type": 7}'),
-        told("mobile", phone="+16175550199"),
-        reply('{"line_type": "mobile", "more": "' + "x" * MOST_BYTES + '"}'),
+        make_response("<html>Not found</html>", status=404, kind="text/html"),
+        make_response("", status=302, location="https://lookup.example.com/login"),
+        make_response("[]"),
+        make_response("{}"),
+        make_response('{"line_type": 7}'),
+        make_answer("mobile", phone="+16175550199"),
+        make_response('{"line_type": "mobile", "more": "' + "x" * MOST_BYTES + '"}'),
     ],
 )
-async def test_refusal_or_another_kind_of_service_costs_nothing(
-    host: LookupHost, asker: Asker, session: AsyncSession, answer: bytes
+async def test_refusal_or_unexpected_response_uses_no_budget(
+    host: LookupHost, lookup: LookupClient, session: AsyncSession, answer: bytes
 ) -> None:
-    host.replies = [answer]
+    host.responses = [answer]
 
     with pytest.raises(PhoneLookupRefusedError) as caught:
-        await asker.ask()
+        await lookup.look_up_phone()
 
     assert KEY not in caught.value.detail
     assert PHONE not in caught.value.detail
-    assert len(host.asked) == 1
-    assert await used(session) == 0
+    assert len(host.requested) == 1
+    assert await read_used(session) == 0
 
 
 async def test_throttled_request_is_repeated_and_counted_once(
-    host: LookupHost, asker: Asker, session: AsyncSession
+    host: LookupHost, lookup: LookupClient, session: AsyncSession
 ) -> None:
-    host.replies = [THROTTLED, THROTTLED, told("voip")]
+    host.responses = [THROTTLED, THROTTLED, make_answer("voip")]
 
-    answer = await asker.ask()
+    answer = await lookup.look_up_phone()
 
     assert answer.line_type == "voip"
-    assert len(asker.waits) == 2
-    assert await used(session) == 1
+    assert len(lookup.waits) == 2
+    assert await read_used(session) == 1
 
 
 async def test_unavailable_service_fails_after_repeats_and_each_attempt_counts(
-    host: LookupHost, asker: Asker, session: AsyncSession
+    host: LookupHost, lookup: LookupClient, session: AsyncSession
 ) -> None:
-    host.replies = [AWAY]
+    host.responses = [UNAVAILABLE]
 
     with pytest.raises(PhoneLookupBusyError):
-        await asker.ask()
+        await lookup.look_up_phone()
 
-    assert len(host.asked) == 3
-    assert await used(session) == 3
+    assert len(host.requested) == 3
+    assert await read_used(session) == 3
 
 
-async def test_silent_service_times_out(host: LookupHost, asker: Asker) -> None:
+async def test_silent_service_times_out(host: LookupHost, lookup: LookupClient) -> None:
     host.is_silent = True
 
     with pytest.raises(PhoneLookupBusyError, match="sent no response"):
-        await asker.ask(call_seconds=0.05)
+        await lookup.look_up_phone(call_seconds=0.05)
 
 
 async def test_spent_budget_sends_no_request(
-    host: LookupHost, asker: Asker, session: AsyncSession
+    host: LookupHost, lookup: LookupClient, session: AsyncSession
 ) -> None:
     for _ in range(2):
-        await asker.ask(daily=2)
+        await lookup.look_up_phone(daily=2)
 
     with pytest.raises(BudgetSpentError):
-        await asker.ask(daily=2)
+        await lookup.look_up_phone(daily=2)
 
-    assert len(host.asked) == 2
-    assert await used(session) == 2
+    assert len(host.requested) == 2
+    assert await read_used(session) == 2

@@ -1,4 +1,4 @@
-"""Runs over the numbers of contacts: page by page, interrupted and continued."""
+"""Runs that check the numbers of contacts: page by page, interrupted and continued."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -10,13 +10,13 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.people.phone_validation.lookup_host import (
-    AWAY,
     HTML,
     KEY,
     REFUSED,
+    UNAVAILABLE,
     LookupHost,
     lookup_host,
-    told,
+    make_answer,
 )
 from tests.factories import ids, make_contact, make_list, number
 from tests.fakes import RecordingQueue
@@ -41,8 +41,8 @@ from crm_api.platform.jobs import JobName
 TOLL_FREE = "+18002345678"
 
 
-async def _at_once(_seconds: float) -> None:
-    """Do not wait."""
+async def _do_not_wait(_seconds: float) -> None:
+    """Return at once, instead of a wait."""
 
 
 class Worker:
@@ -57,19 +57,19 @@ class Worker:
         self.now = NOW
         self.daily = 1000
 
-    async def people(self, count: int, *more: str) -> list[Contact]:
+    async def make_contacts(self, count: int, *more: str) -> list[Contact]:
         phones = [number(position) for position in range(count)] + list(more)
         contacts = [await make_contact(self.session, phone=phone) for phone in phones]
         await self.session.commit()
         return contacts
 
-    async def request(self, contacts: Sequence[Contact]) -> PhoneValidation:
+    async def request_run(self, contacts: Sequence[Contact]) -> PhoneValidation:
         body = PhoneValidationCreate(contact_ids=ids(*contacts))
         async with self.new_uow() as uow:
             return await runs.request_run(uow, body, now=self.now)
 
     async def work(self, *, is_over: Callable[[], bool] = lambda: False) -> bool:
-        """Work as the job does, with the service."""
+        """Run the job with the service."""
         async with self._service() as service:
             return await validation_run.work(
                 Parts(new_uow=self.new_uow, service=service, now=self._clock, is_over=is_over)
@@ -90,29 +90,31 @@ class Worker:
     async def _service(self) -> AsyncIterator[LookupService]:
         async with (
             Budget(self.new_uow, daily=self.daily, now=self._clock) as budget,
-            LookupService(url=self.host.url, api_key=KEY, budget=budget, sleep=_at_once) as service,
+            LookupService(
+                url=self.host.url, api_key=KEY, budget=budget, sleep=_do_not_wait
+            ) as service,
         ):
             yield service
 
     def _clock(self) -> datetime:
         return self.now
 
-    async def row(self, run: PhoneValidation) -> PhoneValidation:
+    async def read_run(self, run: PhoneValidation) -> PhoneValidation:
         async with self.new_uow() as uow:
             return await runs.get_run(uow, run_id=run.id)
 
-    async def known(self) -> dict[str, str]:
+    async def read_line_types(self) -> dict[str, str]:
         rows = await self.session.scalars(
             select(PhoneLookup).execution_options(populate_existing=True)
         )
         return {row.phone: row.line_type for row in rows}
 
-    async def alerts(self) -> dict[str, bool]:
+    async def read_alerts(self) -> dict[str, bool]:
         """Return the kinds of alerts, and whether each is resolved."""
         rows = await self.session.scalars(select(Alert).execution_options(populate_existing=True))
         return {row.kind: row.resolved_at is not None for row in rows}
 
-    async def used(self) -> int:
+    async def read_used(self) -> int:
         return await self.session.scalar(text("SELECT sum(used) FROM phone_lookup_day")) or 0
 
 
@@ -123,31 +125,34 @@ async def worker(session: AsyncSession, new_uow: UnitOfWorkFactory) -> AsyncIter
 
 
 async def test_run_checks_every_contact_and_counts(worker: Worker, queue: RecordingQueue) -> None:
-    contacts = await worker.people(4, TOLL_FREE)
+    contacts = await worker.make_contacts(4, TOLL_FREE)
     contacts[3].deleted_at = NOW
     await worker.session.commit()
-    worker.host.by_phone = {number(0): told("landline", carrier="Bell"), number(1): told("pager")}
+    worker.host.by_phone = {
+        number(0): make_answer("landline", carrier="Bell"),
+        number(1): make_answer("pager"),
+    }
 
-    run = await worker.request(contacts)
+    run = await worker.request_run(contacts)
     assert await worker.work()
 
-    row = await worker.row(run)
+    row = await worker.read_run(run)
     assert queue.names == [JobName.VALIDATE_PHONES]
     assert (run.status, row.status, row.total, row.checked) == ("pending", "completed", 4, 4)
     assert row.line_types == {"landline": 1, "mobile": 1, "toll_free": 1, "unknown": 1}
     assert (row.looked_up, row.finished_at, row.last_error) == (3, NOW, None)
-    assert await worker.known() == {
+    assert await worker.read_line_types() == {
         number(0): "landline",
         number(1): "unknown",
         number(2): "mobile",
         TOLL_FREE: "toll_free",
     }
-    assert sorted(worker.host.asked) == [number(0), number(1), number(2)]
+    assert sorted(worker.host.requested) == [number(0), number(1), number(2)]
     assert not await worker.work()
 
 
-async def test_run_over_a_list(worker: Worker) -> None:
-    contacts = await worker.people(3)
+async def test_run_over_a_list_checks_its_contacts(worker: Worker) -> None:
+    contacts = await worker.make_contacts(3)
     homeowners = await make_list(worker.session, contacts=contacts[:2])
     await worker.session.commit()
 
@@ -155,112 +160,112 @@ async def test_run_over_a_list(worker: Worker) -> None:
         run = await runs.request_run(uow, PhoneValidationCreate(list_id=homeowners.id), now=NOW)
     await worker.work()
 
-    row = await worker.row(run)
+    row = await worker.read_run(run)
     assert (row.total, row.checked) == (2, 2)
-    assert sorted(await worker.known()) == [number(0), number(1)]
+    assert sorted(await worker.read_line_types()) == [number(0), number(1)]
 
 
 async def test_merged_contact_is_replaced_by_its_primary(worker: Worker) -> None:
-    head, duplicate = await worker.people(2)
+    head, duplicate = await worker.make_contacts(2)
     duplicate.merged_into, duplicate.deleted_at = head.id, NOW
     await worker.session.commit()
 
-    run = await worker.request([duplicate])
+    run = await worker.request_run([duplicate])
     await worker.work()
 
     assert (run.total, run.contact_ids) == (1, [head.id])
-    assert list(await worker.known()) == [head.phone]
+    assert list(await worker.read_line_types()) == [head.phone]
 
 
 async def test_without_a_service_only_the_numbering_plan_is_used(worker: Worker) -> None:
-    run = await worker.request(await worker.people(2, TOLL_FREE))
+    run = await worker.request_run(await worker.make_contacts(2, TOLL_FREE))
 
     await worker.work_offline()
 
-    row = await worker.row(run)
+    row = await worker.read_run(run)
     assert (row.status, row.line_types) == ("completed", {"toll_free": 1, "unknown": 2})
-    assert await worker.known() == {TOLL_FREE: "toll_free"}
-    assert worker.host.asked == []
+    assert await worker.read_line_types() == {TOLL_FREE: "toll_free"}
+    assert worker.host.requested == []
 
 
 async def test_answer_is_used_until_it_expires(worker: Worker) -> None:
-    contacts = await worker.people(1)
-    worker.host.replies = [told("landline"), told("mobile")]
+    contacts = await worker.make_contacts(1)
+    worker.host.responses = [make_answer("landline"), make_answer("mobile")]
     for _ in range(2):
-        await worker.request(contacts)
+        await worker.request_run(contacts)
         await worker.work()
-    kept = await worker.known()
+    kept = await worker.read_line_types()
 
     worker.now += progress.FRESH_FOR
-    run = await worker.request(contacts)
+    run = await worker.request_run(contacts)
     await worker.work()
 
     assert kept == {number(0): "landline"}
-    assert await worker.known() == {number(0): "mobile"}
-    assert len(worker.host.asked) == 2
-    assert (await worker.row(run)).looked_up == 1
+    assert await worker.read_line_types() == {number(0): "mobile"}
+    assert len(worker.host.requested) == 2
+    assert (await worker.read_run(run)).looked_up == 1
 
 
 async def test_expired_answer_is_used_while_there_is_no_service(worker: Worker) -> None:
-    contacts = await worker.people(1)
-    worker.host.replies = [told("landline")]
-    await worker.request(contacts)
+    contacts = await worker.make_contacts(1)
+    worker.host.responses = [make_answer("landline")]
+    await worker.request_run(contacts)
     await worker.work()
 
     worker.now += 2 * progress.FRESH_FOR
-    run = await worker.request(contacts)
+    run = await worker.request_run(contacts)
     await worker.work_offline()
 
-    assert (await worker.row(run)).line_types == {"landline": 1}
-    assert await worker.known() == {number(0): "landline"}
+    assert (await worker.read_run(run)).line_types == {"landline": 1}
+    assert await worker.read_line_types() == {number(0): "landline"}
 
 
-async def test_interrupted_run_continues_and_asks_about_no_number_twice(
+async def test_interrupted_run_continues_and_looks_up_no_number_twice(
     worker: Worker, queue: RecordingQueue
 ) -> None:
-    run = await worker.request(await worker.people(20))
+    run = await worker.request_run(await worker.make_contacts(20))
     calls = iter(range(100))
 
     await worker.work(is_over=lambda: next(calls) > 10)
-    interrupted = await worker.row(run)
+    interrupted = await worker.read_run(run)
     while await worker.work():
         pass
 
-    row = await worker.row(run)
+    row = await worker.read_run(run)
     assert (interrupted.status, interrupted.checked) == ("running", 0)
     assert 0 < interrupted.looked_up < 20
     assert (row.status, row.checked, row.looked_up) == ("completed", 20, 20)
-    assert sorted(worker.host.asked) == [number(position) for position in range(20)]
+    assert sorted(worker.host.requested) == [number(position) for position in range(20)]
     assert queue.names == [JobName.VALIDATE_PHONES] * 2
 
 
-async def test_pages_follow_each_other(worker: Worker) -> None:
-    run = await worker.request(await worker.people(7))
+async def test_run_reads_all_pages(worker: Worker) -> None:
+    run = await worker.request_run(await worker.make_contacts(7))
 
     await worker.work_offline(page=3)
 
-    assert (await worker.row(run)).checked == 7
+    assert (await worker.read_run(run)).checked == 7
 
 
-async def test_run_of_a_lost_worker_continues_after_its_lease(worker: Worker) -> None:
-    run = await worker.request(await worker.people(1))
+async def test_run_of_a_crashed_worker_continues_after_its_lease(worker: Worker) -> None:
+    run = await worker.request_run(await worker.make_contacts(1))
     async with worker.new_uow() as uow:
-        lost = await progress.claim_validation(uow, now=worker.now)
+        first_claim = await progress.claim_validation(uow, now=worker.now)
 
-    at_once = await worker.work()
+    before_lease_end = await worker.work()
     worker.now += progress.LEASE
     later = await worker.work()
 
-    assert (at_once, later) == (False, True)
-    assert (await worker.row(run)).status == "completed"
-    assert lost is not None
+    assert (before_lease_end, later) == (False, True)
+    assert (await worker.read_run(run)).status == "completed"
+    assert first_claim is not None
     with pytest.raises(ValidationLostError):
         async with worker.new_uow() as uow:
-            await progress.release(uow, lost)
+            await progress.release(uow, first_claim)
 
 
-async def test_run_whose_workers_die_repeatedly_fails(worker: Worker) -> None:
-    run = await worker.request(await worker.people(1))
+async def test_run_whose_workers_crash_repeatedly_fails(worker: Worker) -> None:
+    run = await worker.request_run(await worker.make_contacts(1))
     for _ in range(progress.MOST_FAILURES):
         async with worker.new_uow() as uow:
             await progress.claim_validation(uow, now=worker.now)
@@ -268,90 +273,90 @@ async def test_run_whose_workers_die_repeatedly_fails(worker: Worker) -> None:
 
     await worker.work()
 
-    row = await worker.row(run)
+    row = await worker.read_run(run)
     assert (row.status, row.last_error) == ("failed", validation_run.STUCK)
-    assert await worker.alerts() == {"phone_validation_failed": False}
+    assert await worker.read_alerts() == {"phone_validation_failed": False}
 
 
 async def test_spent_budget_waits_for_the_next_day(worker: Worker) -> None:
     worker.daily = 3
-    run = await worker.request(await worker.people(5))
+    run = await worker.request_run(await worker.make_contacts(5))
 
     await worker.work()
-    waiting = await worker.row(run)
+    waiting = await worker.read_run(run)
     assert not await worker.work()
     worker.now = next_day(NOW)
     await worker.work()
 
-    row = await worker.row(run)
+    row = await worker.read_run(run)
     assert (waiting.status, waiting.looked_up, waiting.continues_at) == ("running", 3, worker.now)
     assert "All 3 phone look-ups of today" in (waiting.last_error or "")
     assert (row.status, row.looked_up, row.last_error) == ("completed", 5, None)
-    assert len(worker.host.asked) == 5
-    assert await worker.alerts() == {}
+    assert len(worker.host.requested) == 5
+    assert await worker.read_alerts() == {}
 
 
 @pytest.mark.parametrize("answer", [REFUSED, HTML])
-async def test_refusal_stops_the_run_with_an_alert_and_burns_no_budget(
+async def test_refusal_stops_the_run_with_an_alert_and_uses_no_budget(
     worker: Worker, answer: bytes
 ) -> None:
-    worker.host.replies = [answer]
-    run = await worker.request(await worker.people(30))
+    worker.host.responses = [answer]
+    run = await worker.request_run(await worker.make_contacts(30))
 
     await worker.work()
 
-    row = await worker.row(run)
+    row = await worker.read_run(run)
     assert row.status == "failed"
     assert "CRM_PHONE_LOOKUP" in (row.last_error or "")
-    assert len(worker.host.asked) == 1
-    assert await worker.used() == 0
-    assert await worker.alerts() == {"phone_lookup_refused": False}
+    assert len(worker.host.requested) == 1
+    assert await worker.read_used() == 0
+    assert await worker.read_alerts() == {"phone_lookup_refused": False}
 
-    worker.host.replies = [told("mobile")]
-    await worker.request(await worker.people(0, number(40)))
+    worker.host.responses = [make_answer("mobile")]
+    await worker.request_run(await worker.make_contacts(0, number(40)))
     await worker.work()
-    assert await worker.alerts() == {"phone_lookup_refused": True}
+    assert await worker.read_alerts() == {"phone_lookup_refused": True}
 
 
 async def test_refusal_in_the_middle_keeps_earlier_answers(worker: Worker) -> None:
-    worker.host.replies = [*[told("landline")] * 3, REFUSED]
-    run = await worker.request(await worker.people(30))
+    worker.host.responses = [*[make_answer("landline")] * 3, REFUSED]
+    run = await worker.request_run(await worker.make_contacts(30))
 
     await worker.work()
 
-    row = await worker.row(run)
+    row = await worker.read_run(run)
     assert (row.status, row.looked_up) == ("failed", 3)
-    assert len(await worker.known()) == 3
-    assert await worker.used() == 3
+    assert len(await worker.read_line_types()) == 3
+    assert await worker.read_used() == 3
 
 
-async def test_unavailable_service_is_tried_again_later_until_the_run_fails(
+async def test_unavailable_service_is_retried_later_until_the_run_fails(
     worker: Worker,
 ) -> None:
-    worker.host.replies = [AWAY]
-    run = await worker.request(await worker.people(1))
+    worker.host.responses = [UNAVAILABLE]
+    run = await worker.request_run(await worker.make_contacts(1))
     waits: list[timedelta] = []
 
     while await worker.work():
-        row = await worker.row(run)
+        row = await worker.read_run(run)
         if row.continues_at is None:
             break
         waits.append(row.continues_at - worker.now)
         worker.now = row.continues_at
 
     assert [wait.total_seconds() / 60 for wait in waits] == [1, 2, 4, 8, 16]
-    assert (await worker.row(run)).status == "failed"
-    assert await worker.alerts() == {"phone_validation_failed": False}
+    assert (await worker.read_run(run)).status == "failed"
+    assert await worker.read_alerts() == {"phone_validation_failed": False}
 
 
 async def test_cancelled_run_stops_and_the_next_one_begins(
     worker: Worker, queue: RecordingQueue
 ) -> None:
     worker.daily = 1
-    contacts = await worker.people(3)
-    first = await worker.request(contacts)
+    contacts = await worker.make_contacts(3)
+    first = await worker.request_run(contacts)
     await worker.work()
-    second = await worker.request(contacts)
+    second = await worker.request_run(contacts)
 
     async with worker.new_uow() as uow:
         cancelled = await runs.cancel_run(uow, run_id=first.id, now=NOW)
@@ -359,7 +364,7 @@ async def test_cancelled_run_stops_and_the_next_one_begins(
     await worker.work()
 
     assert (cancelled.status, cancelled.finished_at) == ("cancelled", NOW)
-    assert (await worker.row(second)).status == "completed"
+    assert (await worker.read_run(second)).status == "completed"
     assert queue.names == [JobName.VALIDATE_PHONES] * 3
     with pytest.raises(PhoneValidationEndedError, match="cancelled"):
         async with worker.new_uow() as uow:
@@ -367,17 +372,17 @@ async def test_cancelled_run_stops_and_the_next_one_begins(
 
 
 async def test_run_that_is_cancelled_during_a_look_up_keeps_the_answers(worker: Worker) -> None:
-    run = await worker.request(await worker.people(1))
+    run = await worker.request_run(await worker.make_contacts(1))
 
     async def cancel() -> None:
         async with worker.new_uow() as uow:
             await runs.cancel_run(uow, run_id=run.id, now=NOW)
 
-    worker.host.before_answer = cancel
+    worker.host.before_response = cancel
     await worker.work()
 
-    assert (await worker.row(run)).status == "cancelled"
-    assert await worker.known() == {number(0): "mobile"}
+    assert (await worker.read_run(run)).status == "cancelled"
+    assert await worker.read_line_types() == {number(0): "mobile"}
 
 
 async def test_run_without_contacts_is_refused(worker: Worker) -> None:

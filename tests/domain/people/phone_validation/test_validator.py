@@ -19,7 +19,7 @@ from crm_api.domain.people.phone_validation.validator import OfflineValidator
         ("no number", "unknown"),
     ],
 )
-async def test_line_type_of_the_range(phone: str, line_type: str) -> None:
+async def test_line_type_is_read_from_the_number_range(phone: str, line_type: str) -> None:
     answer = await OfflineValidator().look_up(phone)
 
     assert (answer.line_type, answer.carrier) == (line_type, None)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from crm_api.domain.people.properties.address_key import address_key, street_key
 
 
-def key(
+def make_key(
     street: str,
     postal_code: str | None = "02169",
     *,
@@ -18,7 +18,7 @@ def key(
 
 
 @pytest.mark.parametrize(
-    ("written", "other"),
+    ("spelling", "other"),
     [
         ("12 Main St", "12 main street"),
         ("12 Main St", "  12   MAIN   ST. "),
@@ -41,8 +41,8 @@ def key(
         ("12 Main St Apt", "12 Main St"),
     ],
 )
-def test_spellings_of_one_address_have_one_key(written: str, other: str) -> None:
-    assert key(written) == key(other)
+def test_spellings_of_one_address_have_one_key(spelling: str, other: str) -> None:
+    assert make_key(spelling) == make_key(other)
 
 
 @pytest.mark.parametrize(
@@ -59,23 +59,23 @@ def test_spellings_of_one_address_have_one_key(written: str, other: str) -> None
     ],
 )
 def test_different_addresses_have_different_keys(street: str, other: str) -> None:
-    assert key(street) != key(other)
+    assert make_key(street) != make_key(other)
 
 
 @pytest.mark.parametrize("zip_code", ["02169", "02169-1234", "021691234", " 02169 ", "2169"])
 def test_key_has_the_zip_code_of_five_digits(zip_code: str) -> None:
-    assert key("12 Main St", zip_code, city="anything") == "12 main st|02169"
+    assert make_key("12 Main St", zip_code, city="anything") == "12 main st|02169"
 
 
 def test_key_without_a_zip_code_has_city_and_state() -> None:
-    found = key("12 Main St", None, city="St. Louis", state="Missouri")
+    found = make_key("12 Main St", None, city="St. Louis", state="Missouri")
 
     assert found == "12 main st|st louis mo"
-    assert key("12 Main St", "", city="Saint Louis", state="MO") == found
+    assert make_key("12 Main St", "", city="Saint Louis", state="MO") == found
 
 
 def test_canadian_postal_code_keeps_its_letters() -> None:
-    assert key("12 Main St", "k1a 0b1") == "12 main st|k1a0b1"
+    assert make_key("12 Main St", "k1a 0b1") == "12 main st|k1a0b1"
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,11 @@ def test_canadian_postal_code_keeps_its_letters() -> None:
 def test_incomplete_address_has_no_key(
     street: str, postal_code: str | None, city: str | None, state: str | None
 ) -> None:
-    assert key(street, postal_code, city=city, state=state) is None
+    assert make_key(street, postal_code, city=city, state=state) is None
 
 
 @given(st.text(max_size=60))
-def test_key_of_a_key_is_the_key(text: str) -> None:
+def test_key_of_a_key_is_not_changed(text: str) -> None:
     once = street_key(text)
 
     assert street_key(once) == once

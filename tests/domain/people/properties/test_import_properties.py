@@ -23,7 +23,7 @@ PRIMARY, SECONDARY = PropertyRole.PRIMARY, PropertyRole.SECONDARY
 LATER = NOW + timedelta(hours=1)
 
 
-def row(
+def make_row(
     street: str = "12 Main St",
     people: list[tuple[str, PropertyRole]] | None = None,
     *,
@@ -41,14 +41,14 @@ def row(
     )
 
 
-async def stored(session: AsyncSession) -> list[tuple[Any, ...]]:
+async def read_properties(session: AsyncSession) -> list[tuple[Any, ...]]:
     found = await session.execute(
         text("SELECT street, year_built, property_type, source FROM property ORDER BY address_key")
     )
     return [tuple(one) for one in found]
 
 
-async def people(session: AsyncSession) -> list[tuple[Any, ...]]:
+async def read_contacts(session: AsyncSession) -> list[tuple[Any, ...]]:
     found = await session.execute(
         text(
             "SELECT p.street, c.phone, l.role FROM property_contact l "
@@ -65,21 +65,21 @@ async def test_chunk_adds_properties_with_their_contacts_once(
     for position in range(3):
         await make_contact(session, phone=number(position))
     chunk = [
-        row(people=[(number(0), PRIMARY), (number(1), SECONDARY)], year_built=1987),
-        row("12 MAIN STREET", people=[(number(2), PRIMARY)], property_type="SFR"),
-        row("14 Oak Ave", people=[(number(0), PRIMARY), ("+16175559999", SECONDARY)]),
-        row("15 Oak Ave", postal_code=None),
+        make_row(people=[(number(0), PRIMARY), (number(1), SECONDARY)], year_built=1987),
+        make_row("12 MAIN STREET", people=[(number(2), PRIMARY)], property_type="SFR"),
+        make_row("14 Oak Ave", people=[(number(0), PRIMARY), ("+16175559999", SECONDARY)]),
+        make_row("15 Oak Ave", postal_code=None),
     ]
 
     for _ in range(2):
         async with new_uow() as uow:
             await import_properties.store_properties(uow, chunk, import_id=new_id(), now=NOW)
 
-    assert await stored(session) == [
+    assert await read_properties(session) == [
         ("12 Main St", 1987, "SFR", "import"),
         ("14 Oak Ave", None, None, "import"),
     ]
-    assert await people(session) == [
+    assert await read_contacts(session) == [
         ("12 Main St", number(0), "primary"),
         ("12 Main St", number(1), "secondary"),
         ("12 Main St", number(2), "primary"),
@@ -87,7 +87,7 @@ async def test_chunk_adds_properties_with_their_contacts_once(
     ]
 
 
-async def test_existing_values_stay_and_empty_values_are_filled(
+async def test_existing_values_are_kept_and_empty_values_are_filled(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     address = PropertyAddress(street="12 Main Street", postal_code="02169")
@@ -97,10 +97,10 @@ async def test_existing_values_stay_and_empty_values_are_filled(
         )
 
     async with new_uow() as uow:
-        imported = row(year_built=1987, property_type="SFR")
+        imported = make_row(year_built=1987, property_type="SFR")
         await import_properties.store_properties(uow, [imported], import_id=new_id(), now=LATER)
 
-    assert await stored(session) == [("12 Main Street", 1950, "SFR", "api")]
+    assert await read_properties(session) == [("12 Main Street", 1950, "SFR", "api")]
 
 
 async def test_undo_removes_unused_properties_of_the_import(
@@ -113,15 +113,15 @@ async def test_undo_removes_unused_properties_of_the_import(
         await import_properties.store_properties(
             uow,
             [
-                row("1 Oak St", [(number(0), PRIMARY)]),
-                row("2 Oak St", [(number(0), PRIMARY)]),
-                row("3 Oak St", [(number(0), PRIMARY)]),
+                make_row("1 Oak St", [(number(0), PRIMARY)]),
+                make_row("2 Oak St", [(number(0), PRIMARY)]),
+                make_row("3 Oak St", [(number(0), PRIMARY)]),
             ],
             import_id=first,
             now=NOW,
         )
         await import_properties.store_properties(
-            uow, [row("2 Oak St", [(number(1), SECONDARY)])], import_id=second, now=LATER
+            uow, [make_row("2 Oak St", [(number(1), SECONDARY)])], import_id=second, now=LATER
         )
         edited = await service.get_by_address(
             uow, PropertyAddress(street="3 Oak St", postal_code="02169")
@@ -136,5 +136,5 @@ async def test_undo_removes_unused_properties_of_the_import(
             rounds += 1
 
     assert rounds == 3
-    assert [street for street, *_ in await stored(session)] == ["2 Oak St", "3 Oak St"]
-    assert await people(session) == [("2 Oak St", number(1), "secondary")]
+    assert [street for street, *_ in await read_properties(session)] == ["2 Oak St", "3 Oak St"]
+    assert await read_contacts(session) == [("2 Oak St", number(1), "secondary")]

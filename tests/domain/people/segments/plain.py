@@ -1,6 +1,6 @@
 """A plain Python evaluation of filters, with which the SQL must agree.
 
-It shares no code with the reading and compiling of filters, and takes the JSON as given.
+This module shares no code with the parser and the compiler of filters. It reads the JSON as given.
 """
 
 import re
@@ -34,7 +34,7 @@ class PlainConversation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class PlainRecipient:
     """A recipient of a campaign's step."""
 
     campaign_id: str
@@ -44,7 +44,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heard:
+class IncomingActivity:
     """A message or a call from the person; only a message has a class."""
 
     at: datetime
@@ -66,60 +66,60 @@ class Person:
     flags: dict[str, datetime | None] = field(default_factory=dict)
     """Flags with their expiry; None never expires."""
     conversations: list[PlainConversation] = field(default_factory=list)
-    parts: list[Part] = field(default_factory=list)
-    heard: list[Heard] = field(default_factory=list)
+    recipients: list[PlainRecipient] = field(default_factory=list)
+    incoming: list[IncomingActivity] = field(default_factory=list)
     outcomes: list[str] = field(default_factory=list)
     """The kinds of the outcomes."""
 
 
-def fits(node: dict[str, Any], person: Person, now: datetime) -> bool:
+def matches(node: dict[str, Any], person: Person, now: datetime) -> bool:
     """Return whether a filter matches a person."""
     if "all" in node:
-        return all(fits(one, person, now) for one in node["all"])
+        return all(matches(one, person, now) for one in node["all"])
     if "any" in node:
-        return any(fits(one, person, now) for one in node["any"])
+        return any(matches(one, person, now) for one in node["any"])
     if "not" in node:
-        return not fits(node["not"], person, now)
+        return not matches(node["not"], person, now)
     op = node["op"]
     if op in NEGATIVES:
-        return not fits(node | {"op": NEGATIVES[op]}, person, now)
-    return _holds(node["field"], op, node.get("value"), person, now)
+        return not matches(node | {"op": NEGATIVES[op]}, person, now)
+    return _matches_rule(node["field"], op, node.get("value"), person, now)
 
 
 def lower(text: str) -> str:
-    """Lower each letter by itself, as PostgreSQL does."""
+    """Convert each letter to lower case separately, as PostgreSQL does."""
     return "".join(
         letter.lower() if len(letter.lower()) == 1 else letter.lower()[0] for letter in text
     )
 
 
-def _holds(name: str, op: str, value: Any, person: Person, now: datetime) -> bool:
+def _matches_rule(name: str, op: str, value: Any, person: Person, now: datetime) -> bool:
     active = {flag for flag, end in person.flags.items() if end is None or end > now}
     sets = {"tags": set(person.tags), "lists": person.lists, "flags": active}
     if name in TEXTS:
-        holds = _of_text(op, person.texts.get(name), value)
+        is_match = _match_text(op, person.texts.get(name), value)
     elif name.startswith("attributes."):
         stored = person.attributes.get(name.removeprefix("attributes."))
-        holds = _of_attribute(op, stored, value, now)
+        is_match = _match_attribute(op, stored, value, now)
     elif name == "phone":
-        holds = _of_phone(op, person.phone, value)
+        is_match = _match_phone(op, person.phone, value)
     elif name in sets:
-        holds = _of_set(op, sets[name], value)
+        is_match = _match_set(op, sets[name], value)
     elif name == "opted_out":
-        holds = ("opted_out" in active) is value
+        is_match = ("opted_out" in active) is value
     elif name == "engagement_score":
-        holds = _of_number(op, Decimal(score(person, now)), value)
+        is_match = _match_number(op, Decimal(score(person, now)), value)
     elif name == "engagement_grade":
-        holds = grade(score(person, now)) in (value if isinstance(value, list) else [value])
+        is_match = grade(score(person, now)) in (value if isinstance(value, list) else [value])
     elif name == "reply_class":
         last = last_class(person)
         wanted = value if isinstance(value, list) else [value]
-        holds = last is None if op == "is_empty" else last is not None and last in wanted
+        is_match = last is None if op == "is_empty" else last is not None and last in wanted
     elif name == "campaigns":
-        holds = any(_is_meant(part, value) for part in person.parts)
+        is_match = any(_is_named(recipient, value) for recipient in person.recipients)
     else:
-        holds = _of_instant(op, _instant(name, person), value, now)
-    return holds
+        is_match = _match_instant(op, _instant(name, person), value, now)
+    return is_match
 
 
 def score(person: Person, now: datetime) -> int:
@@ -127,9 +127,9 @@ def score(person: Person, now: datetime) -> int:
     ends = [end for flag, end in person.flags.items() if flag == "opted_out"]
     if any(end is None or end > now for end in ends):
         return 0
-    points = 5 * min(4, sum(not one.is_call for one in person.heard))
-    if person.heard:
-        age = max(now - max(one.at for one in person.heard), timedelta())
+    points = 5 * min(4, sum(not one.is_call for one in person.incoming))
+    if person.incoming:
+        age = max(now - max(one.at for one in person.incoming), timedelta())
         points += round(40 * 0.5 ** (age / timedelta(days=30)))
     if {"appointment_booked", "quote_sent"} & {*person.outcomes}:
         points += 15
@@ -143,11 +143,11 @@ def grade(points: int) -> str:
 
 
 def last_class(person: Person) -> str | None:
-    replies = [one for one in person.heard if not one.is_call]
+    replies = [one for one in person.incoming if not one.is_call]
     return max(replies, key=lambda one: one.at).reply_class if replies else None
 
 
-def _of_text(op: str, text: str | None, value: Any) -> bool:
+def _match_text(op: str, text: str | None, value: Any) -> bool:
     if op == "is_empty":
         return not text
     if text is None:
@@ -163,13 +163,13 @@ def _of_text(op: str, text: str | None, value: Any) -> bool:
     return any(compared[op](lower(text), lower(one)) for one in wanted)
 
 
-def _of_phone(op: str, phone: str, value: Any) -> bool:
+def _match_phone(op: str, phone: str, value: Any) -> bool:
     if op == "starts_with":
         return phone.startswith(value)
     return phone in (value if isinstance(value, list) else [value])
 
 
-def _of_set(op: str, has: set[str], value: Any) -> bool:
+def _match_set(op: str, has: set[str], value: Any) -> bool:
     if op == "is_empty":
         return not has
     if op == "contains":
@@ -178,12 +178,12 @@ def _of_set(op: str, has: set[str], value: Any) -> bool:
     return any(found) if op == "contains_any" else all(found)
 
 
-def _is_meant(part: Part, value: dict[str, Any]) -> bool:
+def _is_named(recipient: PlainRecipient, value: dict[str, Any]) -> bool:
     return (
-        part.campaign_id == value["campaign_id"]
-        and part.step == value.get("step", 0)
-        and part.status in value.get("status", [part.status])
-        and part.has_replied is value.get("replied", part.has_replied)
+        recipient.campaign_id == value["campaign_id"]
+        and recipient.step == value.get("step", 0)
+        and recipient.status in value.get("status", [recipient.status])
+        and recipient.has_replied is value.get("replied", recipient.has_replied)
     )
 
 
@@ -206,7 +206,7 @@ def _distance(value: dict[str, int]) -> timedelta:
     return timedelta(seconds=UNITS[unit] * amount)
 
 
-def _of_instant(op: str, at: datetime | None, value: Any, now: datetime) -> bool:
+def _match_instant(op: str, at: datetime | None, value: Any, now: datetime) -> bool:
     if op == "is_empty":
         return at is None
     if at is None:
@@ -224,7 +224,7 @@ _DATE = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?:[T ].*)?"
 _NUMBER = re.compile(r" *[+-]?[0-9]{1,30}(?:\.[0-9]{1,30})? *")
 
 
-def _of_attribute(op: str, stored: Any, value: Any, now: datetime) -> bool:
+def _match_attribute(op: str, stored: Any, value: Any, now: datetime) -> bool:
     if op == "is_empty":
         is_blank = isinstance(stored, str) and not stored.strip(" \t\n")
         return stored is None or is_blank or stored in ([], {})
@@ -233,12 +233,12 @@ def _of_attribute(op: str, stored: Any, value: Any, now: datetime) -> bool:
         text = stored.strip(" ") if isinstance(stored, str) else str(stored)
         return isinstance(stored, (bool, str)) and lower(text) == str(first).lower()
     if isinstance(first, (int, float)):
-        return _of_number(op, _number(stored), value)
+        return _match_number(op, _number(stored), value)
     if op in {"before", "after", "between", "within_last", "within_next"}:
-        return _of_date(op, stored, value, now)
+        return _match_date(op, stored, value, now)
     if op == "contains" and isinstance(stored, list):
         return value in stored
-    return isinstance(stored, str) and _of_text(op, stored, value)
+    return isinstance(stored, str) and _match_text(op, stored, value)
 
 
 def _number(stored: Any) -> Decimal | None:
@@ -248,7 +248,7 @@ def _number(stored: Any) -> Decimal | None:
     return Decimal(repr(stored)) if is_number else None
 
 
-def _of_number(op: str, number: Decimal | None, value: Any) -> bool:
+def _match_number(op: str, number: Decimal | None, value: Any) -> bool:
     if number is None:
         return False
     wanted = [Decimal(repr(one)) for one in (value if isinstance(value, list) else [value])]
@@ -264,7 +264,7 @@ def _of_number(op: str, number: Decimal | None, value: Any) -> bool:
     }[op]
 
 
-def _of_date(op: str, stored: Any, value: Any, now: datetime) -> bool:
+def _match_date(op: str, stored: Any, value: Any, now: datetime) -> bool:
     if not isinstance(stored, str) or not _DATE.fullmatch(stored):
         return False
     day, today = stored[:10], now.astimezone(UTC)

@@ -8,8 +8,8 @@ from uuid import UUID, uuid5
 from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.domain.people.segments.drawn import CAMPAIGNS, LISTS
 from tests.domain.people.segments.plain import Person
+from tests.domain.people.segments.strategies import CAMPAIGNS, LISTS
 from tests.factories import make_campaign, make_line, number
 
 from crm_api.domain.campaigns.models import CampaignMembership
@@ -29,15 +29,17 @@ _SPACE = UUID(int=0)
 Rows = dict[type[Base], list[dict[str, Any]]]
 
 
-async def lay_ground(session: AsyncSession) -> list[Line]:
-    """Make the lists and campaigns that filters name, and lines for conversations."""
+async def make_referenced_rows(session: AsyncSession) -> list[Line]:
+    """Make the lists and campaigns that filters name, and the lines of conversations."""
     lines = [
-        await make_line(session, phone_number_id=f"PN{place}", line_number=number(100 + place))
-        for place in range(2)
+        await make_line(
+            session, phone_number_id=f"PN{position}", line_number=number(100 + position)
+        )
+        for position in range(2)
     ]
-    for place, list_id in enumerate(LISTS):
+    for position, list_id in enumerate(LISTS):
         session.add(
-            ContactList(id=UUID(list_id), name=f"List {place}", created_at=NOW, updated_at=NOW)
+            ContactList(id=UUID(list_id), name=f"List {position}", created_at=NOW, updated_at=NOW)
         )
     for campaign_id in CAMPAIGNS:
         await make_campaign(session, line=lines[0], id=UUID(campaign_id))
@@ -45,8 +47,10 @@ async def lay_ground(session: AsyncSession) -> list[Line]:
     return lines
 
 
-async def put(session: AsyncSession, people: Sequence[Person], lines: Sequence[Line]) -> None:
-    """Insert persons; the n-th gets the n-th number."""
+async def insert_people(
+    session: AsyncSession, people: Sequence[Person], lines: Sequence[Line]
+) -> None:
+    """Insert persons; the n-th person gets the n-th number."""
     rows: Rows = {
         model: []
         for model in (
@@ -54,15 +58,15 @@ async def put(session: AsyncSession, people: Sequence[Person], lines: Sequence[L
             *(Activity, Outcome, OutcomeSubject),
         )
     }
-    for place, person in enumerate(people):
-        _add(rows, place, person, lines)
+    for position, person in enumerate(people):
+        _add(rows, position, person, lines)
     for model, values in rows.items():
         if values:
             await session.execute(insert(model), values)
 
 
-def _add(rows: Rows, place: int, person: Person, lines: Sequence[Line]) -> None:
-    contact_id, phone = id_of(place), number(place)
+def _add(rows: Rows, position: int, person: Person, lines: Sequence[Line]) -> None:
+    contact_id, phone = make_id(position), number(position)
     rows[Contact].append(
         {
             "id": contact_id,
@@ -98,18 +102,18 @@ def _add(rows: Rows, place: int, person: Person, lines: Sequence[Line]) -> None:
     ]
     rows[CampaignMembership] += [
         {
-            "campaign_id": UUID(part.campaign_id),
-            "step": part.step,
+            "campaign_id": UUID(recipient.campaign_id),
+            "step": recipient.step,
             "contact_id": contact_id,
             "phone": phone,
             "zone_key": "MA/America/New_York",
-            "status": part.status,
+            "status": recipient.status,
             "due_at": NOW,
-            "replied_at": NOW if part.has_replied else None,
+            "replied_at": NOW if recipient.has_replied else None,
             "created_at": NOW,
             "updated_at": NOW,
         }
-        for part in person.parts
+        for recipient in person.recipients
     ]
     _add_history(rows, person, contact_id=contact_id, phone=phone)
 
@@ -128,7 +132,7 @@ def _add_history(rows: Rows, person: Person, *, contact_id: UUID, phone: str) ->
             "created_at": NOW,
             "updated_at": NOW,
         }
-        for one in person.heard
+        for one in person.incoming
     ]
     for kind in person.outcomes:
         outcome_id = new_id()
@@ -147,12 +151,12 @@ def _add_history(rows: Rows, person: Person, *, contact_id: UUID, phone: str) ->
         rows[OutcomeSubject].append({"outcome_id": outcome_id, "contact_id": contact_id})
 
 
-def id_of(place: int) -> UUID:
+def make_id(position: int) -> UUID:
     """Return the id of the n-th person."""
-    return uuid5(_SPACE, str(place))
+    return uuid5(_SPACE, str(position))
 
 
-async def who(
+async def find_matches(
     session: AsyncSession,
     filter_: dict[str, Any],
     *,
@@ -170,15 +174,15 @@ async def who(
     return set(found.scalars())
 
 
-async def who_of_each(
+async def find_matches_of_each(
     session: AsyncSession, filters: Sequence[dict[str, Any]], *, by_person: bool
 ) -> list[set[UUID]]:
     """Evaluate many filters in one statement, with one column for each."""
     conditions = [
-        compile_filter(read_filter(one), now=NOW, prefix=f"of_{place}", by_person=by_person)
-        for place, one in enumerate(filters)
+        compile_filter(read_filter(one), now=NOW, prefix=f"of_{position}", by_person=by_person)
+        for position, one in enumerate(filters)
     ]
     columns = ", ".join(f"({one.sql}) IS TRUE" for one in conditions)
     values = {name: value for one in conditions for name, value in one.values.items()}
     rows = (await session.execute(text(f"SELECT c.id, {columns} FROM contact c"), values)).all()
-    return [{row[0] for row in rows if row[1 + place]} for place in range(len(filters))]
+    return [{row[0] for row in rows if row[1 + position]} for position in range(len(filters))]

@@ -10,10 +10,16 @@ from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.inbound.webhook_events.support import undone
-from tests.domain.people.segments import drawn
-from tests.domain.people.segments.crowd import CROWD, every_rule
-from tests.domain.people.segments.plain import Person, fits
-from tests.domain.people.segments.store import id_of, lay_ground, put, who, who_of_each
+from tests.domain.people.segments import strategies
+from tests.domain.people.segments.examples import EXAMPLE_PEOPLE, every_rule
+from tests.domain.people.segments.plain import Person, matches
+from tests.domain.people.segments.store import (
+    find_matches,
+    find_matches_of_each,
+    insert_people,
+    make_id,
+    make_referenced_rows,
+)
 from tests.factories import number
 
 from crm_api.domain.people.segments.catalogue import (
@@ -33,45 +39,45 @@ UNDONE = settings(
 """Every example rolls back its writes."""
 
 
-def test_every_field_and_operator_is_drawn() -> None:
-    taken = {
+def test_strategies_have_every_field_and_operator() -> None:
+    supported = {
         name: set(
             OPERATORS[
                 SegmentFieldKind.ATTRIBUTE if name.startswith(ATTRIBUTE_PREFIX) else FIELDS[name]
             ]
         )
-        for name in drawn.OPERATORS
+        for name in strategies.OPERATORS
     }
 
-    assert {name: set(ops) for name, ops in drawn.OPERATORS.items()} == taken
-    assert FIELDS.keys() <= taken.keys()
+    assert {name: set(ops) for name, ops in strategies.OPERATORS.items()} == supported
+    assert FIELDS.keys() <= supported.keys()
 
 
-async def _agree(
+async def _check_agreement(
     session: AsyncSession, people: Sequence[Person], filters: Sequence[dict[str, Any]]
 ) -> None:
     async with undone(session):
-        lines = await lay_ground(session)
-        await put(session, people, lines)
+        lines = await make_referenced_rows(session)
+        await insert_people(session, people, lines)
         for filter_ in filters:
-            all_ids = {id_of(place) for place in range(len(people))}
+            all_ids = {make_id(position) for position in range(len(people))}
             expected = {
-                id_of(place)
-                for place, person in enumerate(people)
-                if fits(filter_, replace(person, phone=number(place)), NOW)
+                make_id(position)
+                for position, person in enumerate(people)
+                if matches(filter_, replace(person, phone=number(position)), NOW)
             }
-            assert await who(session, filter_) == expected, filter_
-            assert await who(session, filter_, by_person=True) == expected, filter_
-            others = await who(session, filter_, is_negated=True)
+            assert await find_matches(session, filter_) == expected, filter_
+            assert await find_matches(session, filter_, by_person=True) == expected, filter_
+            others = await find_matches(session, filter_, is_negated=True)
             assert others == all_ids - expected, filter_
 
 
 @UNDONE
-@given(people=drawn.people, filters=st.lists(drawn.filters, min_size=3, max_size=6))
-async def test_trees_match_the_same_contacts_as_plain_python(
+@given(people=strategies.people, filters=st.lists(strategies.filters, min_size=3, max_size=6))
+async def test_filter_trees_match_the_same_contacts_as_plain_python(
     session: AsyncSession, people: list[Person], filters: list[dict[str, Any]]
 ) -> None:
-    await _agree(session, people, filters)
+    await _check_agreement(session, people, filters)
 
 
 NAMES = [
@@ -91,14 +97,15 @@ def test_every_kind_is_tested() -> None:
 async def test_each_operator_matches_the_same_contacts_as_plain_python(
     session: AsyncSession, name: str, *, by_person: bool
 ) -> None:
-    await put(session, CROWD, await lay_ground(session))
-    crowd = {
-        id_of(place): replace(person, phone=number(place)) for place, person in enumerate(CROWD)
+    await insert_people(session, EXAMPLE_PEOPLE, await make_referenced_rows(session))
+    people_by_id = {
+        make_id(position): replace(person, phone=number(position))
+        for position, person in enumerate(EXAMPLE_PEOPLE)
     }
     rules = every_rule(name)
 
-    found = await who_of_each(session, rules, by_person=by_person)
+    found = await find_matches_of_each(session, rules, by_person=by_person)
 
     for rule, people in zip(rules, found, strict=True):
-        expected = {one for one, person in crowd.items() if fits(rule, person, NOW)}
+        expected = {one for one, person in people_by_id.items() if matches(rule, person, NOW)}
         assert people == expected, rule

@@ -1,11 +1,17 @@
-"""Random persons and filters from few values, so that they often match; with edge cases."""
+"""Strategies for random persons and filters. The values are few, so that filters often match."""
 
 from datetime import timedelta
 from typing import Any
 
 from hypothesis import strategies as st
 from tests.conftest import NOW
-from tests.domain.people.segments.plain import TEXTS, Heard, Part, Person, PlainConversation
+from tests.domain.people.segments.plain import (
+    TEXTS,
+    IncomingActivity,
+    Person,
+    PlainConversation,
+    PlainRecipient,
+)
 from tests.factories import number
 
 LISTS = [f"11111111-1111-4111-8111-11111111111{n}" for n in range(2)]
@@ -44,17 +50,17 @@ _conversation = st.builds(
 CLASSES = ["interested", "later", "stop"]
 OUTCOMES = ["appointment_booked", "quote_sent", "job_done", "invoice_paid", "custom"]
 SCORES = [0, 5, 15, 20, 20.5, 39, 40, 60, 75, 80, 100]
-_heard = st.builds(
-    Heard,
+_incoming = st.builds(
+    IncomingActivity,
     at=_moment,
     reply_class=st.none() | st.sampled_from(CLASSES),
     is_call=st.just(value=False),
-) | st.builds(Heard, at=_moment, reply_class=st.none(), is_call=st.just(value=True))
+) | st.builds(IncomingActivity, at=_moment, reply_class=st.none(), is_call=st.just(value=True))
 
 
-def _parts(draws: dict[tuple[str, int], tuple[str, bool]]) -> list[Part]:
+def _make_recipients(draws: dict[tuple[str, int], tuple[str, bool]]) -> list[PlainRecipient]:
     return [
-        Part(campaign_id=campaign_id, step=step, status=status, has_replied=has_replied)
+        PlainRecipient(campaign_id=campaign_id, step=step, status=status, has_replied=has_replied)
         for (campaign_id, step), (status, has_replied) in draws.items()
     ]
 
@@ -73,11 +79,11 @@ _person = st.builds(
     lists=st.sets(st.sampled_from(LISTS)),
     flags=st.dictionaries(st.sampled_from(FLAGS), _maybe_moment),
     conversations=st.lists(_conversation, max_size=2),
-    parts=st.dictionaries(
+    recipients=st.dictionaries(
         st.tuples(st.sampled_from(CAMPAIGNS), st.integers(0, 1)),
         st.tuples(st.sampled_from(STATUSES), st.booleans()),
-    ).map(_parts),
-    heard=st.lists(_heard, max_size=5, unique_by=lambda one: one.at),
+    ).map(_make_recipients),
+    incoming=st.lists(_incoming, max_size=5, unique_by=lambda one: one.at),
     outcomes=st.lists(st.sampled_from(OUTCOMES), max_size=2),
 )
 people = st.lists(_person, min_size=1, max_size=8)

@@ -1,9 +1,15 @@
-"""A crowd with at least one person for each value, and every operator with each value."""
+"""Example persons, at least one for each value; and every operator with each value."""
 
 from itertools import pairwise
 from typing import Any
 
-from tests.domain.people.segments.drawn import (
+from tests.domain.people.segments.plain import (
+    IncomingActivity,
+    Person,
+    PlainConversation,
+    PlainRecipient,
+)
+from tests.domain.people.segments.strategies import (
     CAMPAIGNS,
     CLASSES,
     DAYS,
@@ -21,7 +27,6 @@ from tests.domain.people.segments.drawn import (
     TAGS,
     WORDS,
 )
-from tests.domain.people.segments.plain import Heard, Part, Person, PlainConversation
 
 _POOLS: dict[str, list[Any]] = {
     **dict.fromkeys(("created_at", "updated_at", "last_contacted_at", "last_replied_at"), MOMENTS),
@@ -42,50 +47,50 @@ _FURTHER: list[dict[str, Any]] = [
     *({}, {"step": 1}, {"replied": True}, {"replied": False}),
     *({"status": STATUSES[:2]}, {"status": STATUSES[2:4], "step": 1}),
 ]
-CROWD = [
+EXAMPLE_PEOPLE = [
     Person(
         phone="",
-        texts={"source": "api", "first_name": WORDS[place % (len(WORDS) + 1)]}
-        if place % (len(WORDS) + 1) < len(WORDS)
+        texts={"source": "api", "first_name": WORDS[position % (len(WORDS) + 1)]}
+        if position % (len(WORDS) + 1) < len(WORDS)
         else {"source": "api"},
-        tags=[tag for bit, tag in enumerate(TAGS) if place >> bit & 1],
+        tags=[tag for bit, tag in enumerate(TAGS) if position >> bit & 1],
         attributes={"year_built": stored} if stored != {"a": 1} else {},
-        created_at=MOMENTS[place % len(MOMENTS)],
-        updated_at=MOMENTS[place % len(MOMENTS)],
-        lists={one for bit, one in enumerate(LISTS) if place >> bit & 1},
+        created_at=MOMENTS[position % len(MOMENTS)],
+        updated_at=MOMENTS[position % len(MOMENTS)],
+        lists={one for bit, one in enumerate(LISTS) if position >> bit & 1},
         flags={
-            flag: [None, *MOMENTS][(place + bit) % 4]
+            flag: [None, *MOMENTS][(position + bit) % 4]
             for bit, flag in enumerate(FLAGS)
-            if place >> bit & 1
+            if position >> bit & 1
         },
         conversations=[
             PlainConversation(
-                outgoing_at=[*MOMENTS, None][(place + turn * 7) % (len(MOMENTS) + 1)],
-                incoming_at=[*MOMENTS, None][(place * 3 + turn) % (len(MOMENTS) + 1)],
-                is_unassigned=bool((place >> turn) & 1),
+                outgoing_at=[*MOMENTS, None][(position + index * 7) % (len(MOMENTS) + 1)],
+                incoming_at=[*MOMENTS, None][(position * 3 + index) % (len(MOMENTS) + 1)],
+                is_unassigned=bool((position >> index) & 1),
             )
-            for turn in range(place % 3)
+            for index in range(position % 3)
         ],
-        parts=[
-            Part(
-                campaign_id=CAMPAIGNS[place % 2],
+        recipients=[
+            PlainRecipient(
+                campaign_id=CAMPAIGNS[position % 2],
                 step=step,
-                status=STATUSES[(place + step) % len(STATUSES)],
-                has_replied=bool(place & 4),
+                status=STATUSES[(position + step) % len(STATUSES)],
+                has_replied=bool(position & 4),
             )
-            for step in range(place % 3)
+            for step in range(position % 3)
         ],
-        heard=[
-            Heard(
-                at=MOMENTS[(place + turn) % len(MOMENTS)],
-                reply_class=None if turn == 2 else [*CLASSES, None][(place + turn) % 4],
-                is_call=turn == 2,
+        incoming=[
+            IncomingActivity(
+                at=MOMENTS[(position + index) % len(MOMENTS)],
+                reply_class=None if index == 2 else [*CLASSES, None][(position + index) % 4],
+                is_call=index == 2,
             )
-            for turn in range(place % 5)
+            for index in range(position % 5)
         ],
-        outcomes=[OUTCOMES[(place + turn) % len(OUTCOMES)] for turn in range(place % 4)],
+        outcomes=[OUTCOMES[(position + index) % len(OUTCOMES)] for index in range(position % 4)],
     )
-    for place, stored in enumerate(STORED * 2)
+    for position, stored in enumerate(STORED * 2)
 ]
 """At least one person has each value."""
 
@@ -128,7 +133,7 @@ def _values_of_attributes(op: str) -> list[Any]:
 
 
 def every_rule(field: str) -> list[dict[str, Any]]:
-    """Return each operator of a field with each value of the crowd, and with edge cases."""
+    """Return each operator of a field with each value of the example persons, and edge cases."""
     return [
         {"field": field, "op": op, "value": value}
         for op in OPERATORS[field]

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
 from tests.domain.inbound.webhook_events.support import RECEPTION
 from tests.domain.messaging.sends.ledger import TIMES
-from tests.domain.people.erasure.support import KEY, PHONE, run, traces
+from tests.domain.people.erasure.support import KEY, PHONE, find_traces, run_erasure_job
 from tests.factories import OFFICE, make_contact, make_line
 from tests.locks import blocked
 
@@ -108,13 +108,13 @@ class Person:
                 uow, limit=10, times=TIMES, rules=NO_RULES, now=LATER
             )
 
-    async def left(self, settings: Settings) -> list[str]:
-        """Run the job to its end; return where the person is still named."""
+    async def find_remaining_traces(self, settings: Settings) -> list[str]:
+        """Run the job to its end; return the values that still name the person."""
         for _ in range(3):
-            await run(self.new_uow, settings)
+            await run_erasure_job(self.new_uow, settings)
         async with self.new_uow() as uow:
             assert await uow.session.scalar(text("SELECT status FROM erasure")) == "completed"
-            return await traces(uow.session)
+            return await find_traces(uow.session)
 
 
 @pytest.fixture(name="person")
@@ -131,10 +131,10 @@ async def test_reply_that_is_being_queued_is_erased_with_the_person(
     await waiting
 
     assert await person.claim() == []
-    assert await person.left(settings) == []
+    assert await person.find_remaining_traces(settings) == []
 
 
-async def test_reply_beside_an_erasure_is_refused(
+async def test_reply_concurrent_with_an_erasure_is_refused(
     person: Person, committed_db: AsyncEngine, settings: Settings
 ) -> None:
     async with person.new_uow() as uow:
@@ -144,7 +144,7 @@ async def test_reply_beside_an_erasure_is_refused(
     with pytest.raises(RecipientDoNotContactError):
         await waiting
     assert await person.claim() == []
-    assert await person.left(settings) == []
+    assert await person.find_remaining_traces(settings) == []
 
 
 async def test_claimed_reply_is_withdrawn(person: Person, settings: Settings) -> None:
@@ -156,7 +156,7 @@ async def test_claimed_reply_is_withdrawn(person: Person, settings: Settings) ->
     async with person.new_uow() as uow:
         passed = await gate.pass_gate(uow, batch, times=TIMES, now=LATER)
     assert (len(batch), passed) == (1, [])
-    assert await person.left(settings) == []
+    assert await person.find_remaining_traces(settings) == []
 
 
 async def test_reply_that_is_being_claimed_is_withdrawn(
@@ -172,7 +172,7 @@ async def test_reply_that_is_being_claimed_is_withdrawn(
 
     async with person.new_uow() as uow:
         assert await gate.pass_gate(uow, batch, times=TIMES, now=LATER) == []
-    assert await person.left(settings) == []
+    assert await person.find_remaining_traces(settings) == []
 
 
 async def test_reply_that_passes_the_gate_first_blocks_the_erasure(
@@ -197,10 +197,10 @@ async def test_old_message_that_is_being_stored_is_erased_with_the_person(
         waiting = await blocked(committed_db, person.erase())
     await waiting
 
-    assert await person.left(settings) == []
+    assert await person.find_remaining_traces(settings) == []
 
 
-async def test_old_message_beside_an_erasure_is_not_stored(
+async def test_old_message_concurrent_with_an_erasure_is_not_stored(
     person: Person, committed_db: AsyncEngine, settings: Settings
 ) -> None:
     async with person.new_uow() as uow:
@@ -208,10 +208,10 @@ async def test_old_message_beside_an_erasure_is_not_stored(
         waiting = await blocked(committed_db, person.receive())
     await waiting
 
-    assert await person.left(settings) == []
+    assert await person.find_remaining_traces(settings) == []
 
 
-LEFTOVERS = {
+LATE_ROWS = {
     "activity": "INSERT INTO activity (id, kind, origin, phone, status, occurred_at, created_at, "
     "updated_at) VALUES (uuid_v7(), 'message', 'manual', :phone, 'sent', :now, :now, :now)",
     # The id of another contact, so that only the search finds the row.
@@ -241,15 +241,15 @@ LEFTOVERS = {
 }
 
 
-@pytest.mark.parametrize("table", LEFTOVERS)
+@pytest.mark.parametrize("table", LATE_ROWS)
 async def test_search_erases_rows_written_during_the_erasure(
     person: Person, settings: Settings, table: str
 ) -> None:
     await person.erase()
     async with person.new_uow() as uow:
-        await uow.session.execute(text(LEFTOVERS[table]), {"phone": PHONE, "now": NOW})
+        await uow.session.execute(text(LATE_ROWS[table]), {"phone": PHONE, "now": NOW})
 
-    assert await person.left(settings) == []
+    assert await person.find_remaining_traces(settings) == []
 
 
 async def test_number_added_again_during_the_erasure_is_flagged_by_the_job(
@@ -259,9 +259,9 @@ async def test_number_added_again_during_the_erasure_is_flagged_by_the_job(
     async with person.new_uow() as uow:
         await make_contact(uow.session, phone=PHONE, now=LATER + timedelta(seconds=1))
 
-    left = await person.left(settings)
+    remaining = await person.find_remaining_traces(settings)
 
-    assert {one.partition(":")[0] for one in left} == {
+    assert {one.partition(":")[0] for one in remaining} == {
         "contact.phone",
         "contact.search_text",
         "contact_flag.phone",

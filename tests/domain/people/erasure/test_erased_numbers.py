@@ -1,4 +1,4 @@
-"""An erased number that returns gets no messages, and its history does not return."""
+"""An erased number that is added again gets no messages, and its history is not restored."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ from tests.domain.people.erasure.support import (
     OTHER,
     PHONE,
     NewUow,
-    Traced,
+    PersonIds,
     erase,
     make_person,
 )
@@ -41,13 +41,13 @@ OWN = "+16175550100"
 BEFORE, AFTER = NOW - timedelta(hours=1), NOW + timedelta(hours=1)
 
 
-async def block(new_uow: NewUow, *phones: str, secret: bytes = KEY) -> None:
-    """Record these numbers as those of persons erased at ``NOW``."""
+async def record_erasure_of(new_uow: NewUow, *phones: str, secret: bytes = KEY) -> None:
+    """Record that the persons with these numbers were erased at ``NOW``."""
     async with new_uow() as uow:
         await suppression.erase_consent_of(uow, phones=phones, now=NOW, secret=secret)
 
 
-async def blocked(session: AsyncSession) -> dict[str, str | None]:
+async def read_blocked_numbers(session: AsyncSession) -> dict[str, str | None]:
     rows = await session.scalars(select(ContactFlag).execution_options(populate_existing=True))
     return {row.phone: row.reason for row in rows if row.flag_type == "do_not_contact"}
 
@@ -55,15 +55,15 @@ async def blocked(session: AsyncSession) -> dict[str, str | None]:
 @pytest_asyncio.fixture(name="person")
 async def _person(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: NewUow, settings: Settings
-) -> Traced:
+) -> PersonIds:
     person = await make_person(client, session, new_uow, settings)
     await erase(client, person)
     return person
 
 
 @pytest.mark.usefixtures("person")
-async def test_added_again_it_is_another_contact_that_gets_no_messages(
-    client: httpx.AsyncClient, person: Traced
+async def test_erased_number_that_is_added_again_is_a_new_blocked_contact(
+    client: httpx.AsyncClient, person: PersonIds
 ) -> None:
     added = (await client.post("/v1/contacts", json={"phone": "617 555 0142"})).json()
 
@@ -72,17 +72,17 @@ async def test_added_again_it_is_another_contact_that_gets_no_messages(
 
 
 @pytest.mark.usefixtures("person")
-async def test_added_in_a_batch_it_is_blocked_too(client: httpx.AsyncClient) -> None:
+async def test_erased_number_that_is_added_in_a_batch_is_blocked(client: httpx.AsyncClient) -> None:
     items = [{"op": "create", "contact": {"phone": phone}} for phone in (PHONE, OTHER)]
 
-    answer = await client.post("/v1/contacts/batch", json={"items": items})
+    response = await client.post("/v1/contacts/batch", json={"items": items})
 
-    made = [one["contact"]["flags"] for one in answer.json()["results"]]
+    made = [one["contact"]["flags"] for one in response.json()["results"]]
     assert made == [["do_not_contact", "opted_out"], []]
 
 
 @pytest.mark.usefixtures("person")
-async def test_a_user_may_lift_the_block_permanently(
+async def test_user_can_lift_the_block_permanently(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     added = (await client.post("/v1/contacts", json={"phone": PHONE})).json()
@@ -98,7 +98,7 @@ async def test_a_user_may_lift_the_block_permanently(
 
 
 @pytest.mark.usefixtures("person")
-async def test_erased_again_it_is_blocked_again(client: httpx.AsyncClient) -> None:
+async def test_number_that_is_erased_again_is_blocked_again(client: httpx.AsyncClient) -> None:
     added = (await client.post("/v1/contacts", json={"phone": PHONE})).json()
     await client.delete(f"/v1/contacts/{added['id']}/flags/do_not_contact")
 
@@ -109,7 +109,7 @@ async def test_erased_again_it_is_blocked_again(client: httpx.AsyncClient) -> No
 
 
 @pytest.mark.usefixtures("person")
-async def test_a_contact_that_takes_the_number_gets_no_message(
+async def test_contact_that_changes_to_the_number_gets_no_message(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     line = await make_line(session, phone_number_id="PN2", line_number="+16175550101")
@@ -126,16 +126,18 @@ async def test_a_contact_that_takes_the_number_gets_no_message(
 
 
 @pytest.mark.usefixtures("person")
-async def test_a_message_by_hand_is_refused(client: httpx.AsyncClient, person: Traced) -> None:
-    answer = await client.post(
+async def test_manual_message_to_the_number_is_refused(
+    client: httpx.AsyncClient, person: PersonIds
+) -> None:
+    response = await client.post(
         "/v1/messages", json={"line_id": str(person.line_id), "to": PHONE, "body": "Hello?"}
     )
 
-    assert (answer.status_code, answer.json()["code"]) == (409, "recipient_opted_out")
+    assert (response.status_code, response.json()["code"]) == (409, "recipient_opted_out")
 
 
-async def test_others_are_not_blocked(new_uow: NewUow, session: AsyncSession) -> None:
-    await block(new_uow, PHONE)
+async def test_other_numbers_are_not_blocked(new_uow: NewUow, session: AsyncSession) -> None:
+    await record_erasure_of(new_uow, PHONE)
 
     async with new_uow() as uow:
         none = await suppress_erased(uow, phones=[], now=NOW, secret=KEY)
@@ -143,10 +145,10 @@ async def test_others_are_not_blocked(new_uow: NewUow, session: AsyncSession) ->
         both = await suppress_erased(uow, phones=[OTHER, PHONE], now=NOW, secret=KEY)
 
     assert (none, other, both) == (set(), set(), {PHONE})
-    assert await blocked(session) == {PHONE: suppression.ERASED_REASON}
+    assert await read_blocked_numbers(session) == {PHONE: suppression.ERASED_REASON}
 
 
-def message_from(phone: str, at: datetime, **changes: Any) -> ProviderEvent:
+def make_message(phone: str, at: datetime, **changes: Any) -> ProviderEvent:
     values: dict[str, Any] = {
         "provider_message_id": f"AC{at:%H}{phone}",
         "direction": "incoming",
@@ -165,10 +167,10 @@ def message_from(phone: str, at: datetime, **changes: Any) -> ProviderEvent:
     }
     facts = MessageFacts(**values | changes)
     kind = "received" if facts.direction == "incoming" else "delivered"
-    return event(f"message.{kind}", at, message=facts)
+    return make_event(f"message.{kind}", at, message=facts)
 
 
-def event(
+def make_event(
     name: str,
     at: datetime | None,
     *,
@@ -186,13 +188,13 @@ def event(
     )
 
 
-async def receive(new_uow: NewUow, *events: ProviderEvent) -> None:
+async def receive_events(new_uow: NewUow, *events: ProviderEvent) -> None:
     for one in events:
         async with new_uow() as uow:
             await webhooks.apply_event(uow, one, now=AFTER, reception=RECEPTION)
 
 
-async def known(session: AsyncSession) -> list[str | None]:
+async def read_phones(session: AsyncSession) -> list[str | None]:
     rows = await session.scalars(select(Activity.phone).order_by(Activity.occurred_at))
     return list(rows)
 
@@ -204,11 +206,11 @@ async def _line(session: AsyncSession) -> None:
 
 
 @pytest.mark.usefixtures("_line")
-class TestEventsOfTheProvider:
+class TestProviderEvents:
     async def test_events_from_before_the_erasure_are_not_stored(
         self, new_uow: NewUow, session: AsyncSession
     ) -> None:
-        await block(new_uow, PHONE, secret=RECEPTION.secret)
+        await record_erasure_of(new_uow, PHONE, secret=RECEPTION.secret)
         call = CallFacts(
             provider_call_id="AC77",
             direction="incoming",
@@ -217,26 +219,26 @@ class TestEventsOfTheProvider:
             created_at=BEFORE,
         )
 
-        await receive(
+        await receive_events(
             new_uow,
-            message_from(PHONE, BEFORE),
-            message_from(PHONE, BEFORE, direction="outgoing", from_number=OWN, to_numbers=(PHONE,)),
-            event("call.completed", BEFORE, call=call),
-            message_from(OTHER, BEFORE),
+            make_message(PHONE, BEFORE),
+            make_message(PHONE, BEFORE, direction="outgoing", from_number=OWN, to_numbers=(PHONE,)),
+            make_event("call.completed", BEFORE, call=call),
+            make_message(OTHER, BEFORE),
         )
 
-        assert await known(session) == [OTHER]
+        assert await read_phones(session) == [OTHER]
         assert list(await session.scalars(select(Contact.phone))) == [OTHER]
 
     async def test_a_later_message_is_stored_and_the_number_is_blocked(
         self, new_uow: NewUow, session: AsyncSession
     ) -> None:
-        await block(new_uow, PHONE, secret=RECEPTION.secret)
+        await record_erasure_of(new_uow, PHONE, secret=RECEPTION.secret)
 
-        await receive(new_uow, message_from(PHONE, AFTER))
+        await receive_events(new_uow, make_message(PHONE, AFTER))
 
-        assert await known(session) == [PHONE]
-        assert await blocked(session) == {PHONE: suppression.ERASED_REASON}
+        assert await read_phones(session) == [PHONE]
+        assert await read_blocked_numbers(session) == {PHONE: suppression.ERASED_REASON}
 
     async def test_summary_of_a_call_from_before_the_erasure_is_not_stored(
         self, new_uow: NewUow, session: AsyncSession
@@ -258,7 +260,7 @@ class TestEventsOfTheProvider:
         await session.commit()
         summary = CallFacts(provider_call_id="AC77", summary=("They want a quote.",))
 
-        await receive(new_uow, event("call.summary.completed", AFTER, call=summary))
+        await receive_events(new_uow, make_event("call.summary.completed", AFTER, call=summary))
 
         call = (await session.scalars(select(Activity))).one()
         await session.refresh(call)
@@ -267,9 +269,9 @@ class TestEventsOfTheProvider:
     async def test_a_history_import_leaves_out_erased_numbers(
         self, new_uow: NewUow, session: AsyncSession
     ) -> None:
-        await block(new_uow, PHONE, secret=RECEPTION.secret)
+        await record_erasure_of(new_uow, PHONE, secret=RECEPTION.secret)
         long_ago = NOW - timedelta(days=90)
-        messages = [message_from(phone, long_ago).message for phone in (PHONE, OTHER)]
+        messages = [make_message(phone, long_ago).message for phone in (PHONE, OTHER)]
 
         async with new_uow() as uow:
             stored = await apply_plain_messages(
@@ -277,4 +279,4 @@ class TestEventsOfTheProvider:
             )
 
         assert len(stored) == 1
-        assert await known(session) == [OTHER]
+        assert await read_phones(session) == [OTHER]
