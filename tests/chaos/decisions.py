@@ -76,7 +76,7 @@ class Deciders:
         (await self._provider.post("/sandbox/people", json=script)).raise_for_status()
         phones = [population.phone(FIRST + number) for number in range(COUNT)]
         added = await self._crowd.add_contacts(phones)
-        self._crowd.spared.update(added.values())
+        self._crowd.protected.update(added.values())
         return [Person(id=contact_id, phone=phone) for phone, contact_id in added.items()]
 
     async def decide(self, people: Sequence[Person]) -> Decided:

@@ -27,7 +27,7 @@ def account(trials: Sequence[Trial], *, seed: int, took: float) -> str:
     """Return what was run, when and where, then the table."""
     run = [trial for trial in trials if trial.not_run is None]
     loads = sorted(trial.load for trial in run) or [0.0]
-    texts = sum(trial.figures["texts accepted"] for trial in run)
+    texts = sum(trial.figures["messages accepted"] for trial in run)
     clean = sum(trial.is_clean for trial in run)
     words = (
         f"{time.strftime('%-d %B %Y, %H:%M', time.gmtime())} UTC, `SEED={seed}`, {took:.0f} s, "

@@ -50,16 +50,16 @@ class Parts:
     def check(self) -> None:
         """Do nothing: what ends by itself is restarted."""
 
-    async def keep_running(self, surprises: list[str]) -> None:
+    async def keep_running(self, unexpected: list[str]) -> None:
         """Restart what has ended by itself, as `crm-api up` does; on a full disk, a server."""
         while True:
             for server in (self.postgres, self.redis):
                 if server.name not in self._down and not server.is_alive():
-                    surprises.append(f"{server.name} ended by itself")
+                    unexpected.append(f"{server.name} ended by itself")
                     server.spawn()
             for name, program in (("worker", self.worker), ("API", self.api)):
                 if name not in self._down and not program.is_alive:
-                    surprises.append(f"{name} ended by itself")
+                    unexpected.append(f"{name} ended by itself")
                     program.start()
             await asyncio.sleep(KEPT_RUNNING_EVERY)
 
@@ -102,7 +102,7 @@ class Up:
             said = self.program.log.read_text(errors="replace").strip().splitlines()[-1:]
             raise EndedError(f"`crm-api up` ended: {' '.join(said)}")
 
-    async def keep_running(self, surprises: list[str]) -> None:  # noqa: ARG002 - as of Parts
+    async def keep_running(self, unexpected: list[str]) -> None:  # noqa: ARG002 - as of Parts
         """Raise an error when it has ended: it must start at the first try, and stay up."""
         while True:
             self.check()

@@ -22,8 +22,8 @@ from tests.chaos.parts import STARTS_WITHIN_SECONDS, Parts, Up
 from tests.chaos.traffic import Traffic
 from tests.crash.crowd import PEOPLE_WEIGHTS, Crowd
 from tests.crash.harness import ADMIN_KEY, Program, environment
-from tests.crash.holders import note_holders
-from tests.crash.servers import OURS
+from tests.crash.holders import record_holders
+from tests.crash.servers import OWN_APPLICATION
 
 from crm_api.dev.embedded_servers import EmbeddedServers
 from crm_api.dev.sandbox.app import RunningSandbox, run_sandbox
@@ -69,7 +69,7 @@ class Stage:
     capped_line: str = ""
     capped: list[str] = field(default_factory=list)
     """Campaigns that cannot end today."""
-    surprises: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     """Violations that a fault saw."""
     reported: list[str] = field(default_factory=list)
@@ -96,7 +96,7 @@ class Stage:
     async def open_up(self) -> None:
         """Start the first campaigns."""
         await self.until_ready()
-        await self.crowd.gather(PEOPLE)
+        await self.crowd.create_people(PEOPLE)
         self.capped_line = self.crowd.lines.pop()
         await self.crowd.ask("PATCH", f"/v1/lines/{self.capped_line}", {"daily_limit": LINE_CAP})
         pacing = {"daily_limit": CAMPAIGN_CAP, "mode": "burst"}
@@ -145,7 +145,7 @@ async def make_template(folder: Path) -> None:
             url = str(embedded.start().database_url)
             await upgrade(url)
             async with open_engine(url, pool_size=1) as engine:
-                await note_holders(engine, has_names=False)
+                await record_holders(engine, has_names=False)
                 await note_steps(engine)
                 async with engine.connect() as connection:
                     outside = await connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -178,7 +178,7 @@ async def stage(
         else:
             machine, database_url, redis_url = await _parts(stack, env, folder, disk, needs)
         engine = await stack.enter_async_context(
-            open_engine(database_url, pool_size=8, application=OURS)
+            open_engine(database_url, pool_size=8, application=OWN_APPLICATION)
         )
         provider = await stack.enter_async_context(
             httpx.AsyncClient(base_url=sandbox.url, timeout=60, limits=SHORT_LIVED)

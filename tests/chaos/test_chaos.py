@@ -58,7 +58,7 @@ async def test_three_faults_leave_every_invariant_whole(folder: Path) -> None:
     trials = await run_faults(FAULTS, folder)
 
     assert all(trial.is_clean for trial in trials), page.table(trials)
-    assert trials[0].figures["texts accepted"] > 0
+    assert trials[0].figures["messages accepted"] > 0
     assert "31536000 s asked for" in trials[2].reported[0]
 
 
@@ -77,4 +77,4 @@ async def test_up_starts_at_once_after_everything_was_killed(folder: Path) -> No
     trials = await run_faults((ALL_KILLED,), folder)
 
     assert all(trial.is_clean for trial in trials), page.table(trials)
-    assert trials[0].figures["texts accepted"] > 0
+    assert trials[0].figures["messages accepted"] > 0

@@ -40,7 +40,7 @@ WORDS = (
     "Stop texting me please",
     "Is the look at the basement really free?",
 )
-AWAY = (DBAPIError, OSError, TimeoutError)
+DATABASE_UNREACHABLE = (DBAPIError, OSError, TimeoutError)
 
 _ARRIVED = text("""
     SELECT openphone_id FROM activity WHERE openphone_id = ANY(CAST(:ids AS text[]))
@@ -183,7 +183,7 @@ class Traffic:
                 self._seen_up_to = message["seq"]
                 self.sent_at.append(_seconds(message["createdAt"]))
             waiting = {one.id: one for one in self.incoming if one.applied_at is None}
-            with suppress(*AWAY):
+            with suppress(*DATABASE_UNREACHABLE):
                 async with self.engine.connect() as connection:
                     found = await connection.scalars(_ARRIVED, {"ids": list(waiting)})
                     for message_id in found:

@@ -16,7 +16,7 @@ from tests.chaos.invariants import broken, find, gates, read_history
 from tests.chaos.ledger import read_steps
 from tests.chaos.recovery import Recovery, measure, rate_before
 from tests.chaos.stage import BACKLOG, RATE_PER_SECOND, Stage, stage
-from tests.chaos.traffic import AWAY, Outcome
+from tests.chaos.traffic import DATABASE_UNREACHABLE, Outcome
 from tests.crash.crowd import ONLY_OPT_OUTS
 from tests.crash.verdict import count_open, judge
 
@@ -72,11 +72,11 @@ async def attempt(
     async with stage(folder, template, seed=seed, needs=needs) as scene:
         await scene.open_up()
         work = [
-            asyncio.create_task(scene.crowd.keep_busy(backlog=BACKLOG)),
-            asyncio.create_task(scene.crowd.meddle(ONLY_OPT_OUTS)),
+            asyncio.create_task(scene.crowd.keep_recipients_waiting(backlog=BACKLOG)),
+            asyncio.create_task(scene.crowd.act_as_users(ONLY_OPT_OUTS)),
             asyncio.create_task(scene.traffic.run()),
         ]
-        keeping = asyncio.create_task(scene.machine.keep_running(scene.surprises))
+        keeping = asyncio.create_task(scene.machine.keep_running(scene.unexpected))
         try:
             history: dict[str, str] = {}
             for trial in trials:
@@ -151,7 +151,7 @@ async def _until_quiet(scene: Stage) -> list[str]:
     while time.monotonic() < deadline:
         # The provider first: its remaining events may open something here.
         is_reported = workspace.deliverer.counts.pending == 0 and len(workspace.timeline) == 0
-        with suppress(*AWAY):
+        with suppress(*DATABASE_UNREACHABLE):
             left = await count_open(scene.engine)
             if is_reported and left == 0:
                 return []
@@ -178,5 +178,5 @@ async def _judge(
         trial.broken = faults
         trial.figures = verdict.figures
         trial.wrong += wrong
-    result = {"wrong": wrong, "broken": faults, "surprises": scene.surprises}
+    result = {"wrong": wrong, "broken": faults, "unexpected": scene.unexpected}
     (scene.folder / "wrong.json").write_text(json.dumps(result, indent=1))
