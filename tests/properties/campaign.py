@@ -65,7 +65,7 @@ class Campaign:
     def edge(
         self, person: Person, now: datetime, *, line_timezone: str, skip: bool
     ) -> datetime | None:
-        """Return the next instant within three days at which a person's hours begin or end.
+        """Return the next instant at which a person's hours begin or end; None: not in three days.
 
         Args:
             skip: Return the second such instant.
