@@ -21,7 +21,7 @@ from tests.crash.verdict import count_open
 
 WORKERS = 3
 SECONDS_A_KILL = 6.0
-"""Much more than needed. It ends a crash run in which no kill counts."""
+"""Time limit of a run per kill. It is long: it only ends a run in which no kill counts."""
 STEP_SECONDS = 5.0
 """A process that has not reached its step by then is killed where it is."""
 STOPPED_FOR_SECONDS = 33.0

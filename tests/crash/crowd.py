@@ -55,8 +55,8 @@ UNLIMITED_PACING = {
     "batch_interval_minutes": 1,
 }
 REPEAT_SECONDS = 100.0
-"""How long a request is repeated. It is longer than a minute plus one statement timeout: so long
-PostgreSQL keeps the locks of a process whose connection was cut."""
+"""How long a request is repeated. PostgreSQL keeps the locks of a process whose connection was cut
+for a minute. This time is longer by one statement timeout."""
 USER_ACT_WEIGHTS = (20, 60, 1)
 ONLY_OPT_OUTS = (0, 1, 0)
 

@@ -49,7 +49,7 @@ WORKER_STEPS: Mapping[str, int] = {
     "audience.open": 1,
     "release.open": 1,
 }
-"""Steps of a worker, each with the latest of its arrivals there at which it may be killed."""
+"""Steps of a worker, each with the largest arrival number at which the worker may be killed."""
 
 AFTER_TERM = "release.open"
 """A worker reaches this step only after SIGTERM."""

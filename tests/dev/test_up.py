@@ -1,4 +1,4 @@
-"""`crm-api up` as people run it: real processes, real signals, free ports."""
+"""`crm-api up` as a user runs it: real processes, real signals, free ports."""
 
 import json
 import os

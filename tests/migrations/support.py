@@ -102,7 +102,7 @@ async def plan_of(engine: AsyncEngine, call: Call, *, without_statistics: bool =
     """Run a call of the code, return the plan of all its statements, and roll back.
 
     Args:
-        forgetting: Plan without statistics.
+        without_statistics: Plan without statistics.
     """
     sessions = async_sessionmaker(engine, expire_on_commit=False)
     plan = Plan()

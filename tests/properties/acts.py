@@ -136,7 +136,7 @@ class Acts(CampaignActs):
                 now=self._model.clock(),
                 secret=self._service.secret,
             )
-        await self._done(lambda: setattr(person, "barred_until", until))
+        await self._done(lambda: setattr(person, "do_not_contact_until", until))
 
     async def set_time_zone(self, person: Person, zone: str) -> None:
         """Set a person's time zone."""

@@ -39,11 +39,11 @@ class Model:
 
     Attributes:
         others: Accepted messages outside campaigns.
-        on_the_way: Number and body of messages that had passed the gate when the last act took
+        in_flight: Number and body of messages that had passed the gate when the last act took
             effect; they may still be accepted.
         wrong: Faults, as sentences.
-        begun: Per event of a message or call from a person: how many messages had been accepted
-            before it.
+        accepted_before: Per event of a message or call from a person: number of messages that
+            had been accepted before it.
         version: Increases with every change other than passing time and accepted messages.
         promises: Per campaign, step and person: no message before an instant, as long as the
             version is the same.

@@ -146,9 +146,9 @@ class Person:
     Attributes:
         numbers: All numbers of the person, the present one last.
         has_written: The person has written to the line from the present number.
-        asked_out: How often the person opted out in other words than STOP; each opt-out gets one
-            confirmation.
-        barred_until: End of a ``do_not_contact`` flag.
+        own_word_opt_outs: How often the person opted out in other words than STOP; each such
+            opt-out gets one confirmation.
+        do_not_contact_until: End of a ``do_not_contact`` flag.
         words: Decisions about messages, by the person or by users.
     """
 

@@ -67,7 +67,7 @@ class Provider(httpx.AsyncBaseTransport):
         orders: Faults of the next calls, one each.
         list_delay: Age from which an accepted message is listed.
         failing_reads: Number of look-ups that fail.
-        upsets: How many calls had a fault.
+        faults_used: How many calls had a fault.
         refusals: How often the account was refused.
     """
 

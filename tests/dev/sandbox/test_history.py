@@ -89,7 +89,7 @@ async def test_history_matches_the_providers_api_description() -> None:
     assert listed["data"] == [one["data"]]
 
 
-async def test_call_without_recordings_or_texts_has_none() -> None:
+async def test_call_has_no_recording_summary_or_transcript_by_default() -> None:
     async with open_sandbox() as sandbox:
         call = await _call(sandbox)
         recordings = await sandbox.http.get(f"/v1/call-recordings/{call}")
