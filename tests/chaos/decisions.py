@@ -1,7 +1,7 @@
 """People who opt out and in again, by message and through the API, one decision after the other.
 
-Each decision of a person is stored before the next one is made, so the last one is known. Nothing
-else decides about them: their phones answer nothing, and no user picks them.
+Each decision of a person is stored before the person makes the next one, so the last one is known.
+Nothing else decides about these people: they send no replies, and no user opts them out.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from tests.crash.crowd import Crowd
 
 COUNT = 24
 FIRST = 6_500_000
-"""First of the numbers that no campaign and no stranger has."""
+"""First of the numbers that no other person has."""
 NUMBERS = population.phone(FIRST)[:8] + "*"
 SILENT = [{"do": "deliver", "after": 0.3}]
 DECISIONS = (2, 3)
@@ -39,7 +39,7 @@ class Decided:
 
     Attributes:
         is_out: Per number: True if its last decision was an opt-out.
-        campaign: Started to all of them once all decisions were stored.
+        campaign: The campaign to all of them, which started once all decisions were stored.
     """
 
     is_out: dict[str, bool]
@@ -48,7 +48,7 @@ class Decided:
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """One person who decides."""
+    """One person who opts out and in."""
 
     id: UUID
     phone: str
@@ -70,13 +70,13 @@ class Deciders:
         self._crowd = crowd
         self._chance = chance
 
-    async def gather(self) -> Sequence[Person]:
+    async def create_people(self) -> Sequence[Person]:
         """Create the people."""
         script = {"number": NUMBERS, "script": SILENT}
         (await self._provider.post("/sandbox/people", json=script)).raise_for_status()
         phones = [population.phone(FIRST + number) for number in range(COUNT)]
         added = await self._crowd.add_contacts(phones)
-        self._crowd.spared.update(added.values())
+        self._crowd.protected.update(added.values())
         return [Person(id=contact_id, phone=phone) for phone, contact_id in added.items()]
 
     async def decide(self, people: Sequence[Person]) -> Decided:
@@ -102,13 +102,13 @@ class Deciders:
             if is_out:
                 is_blocked |= await self._opt_out(person)
             else:
-                # The provider itself blocks after a STOP, until the person sends START.
+                # The provider itself blocks the number after a STOP, until the person sends START.
                 await self._opt_in(person, by_text=is_blocked or self._chance.random() < 0.5)
                 is_blocked = False
         return is_out
 
     async def _opt_out(self, person: Person) -> bool:
-        """Opt out in one of three ways; return True if the provider blocks the number for it."""
+        """Opt out in one of three ways; return True if the provider then blocks the number."""
         words = self._chance.choice(("STOP", "Stop texting me please", None))
         if words is None:
             await self._ask(person, "opt-out")

@@ -1,4 +1,4 @@
-"""The checks, one per invariant; each reads the final state, and can fail.
+"""The checks, one per invariant; each reads the final state.
 
 The numbers are those of the invariants in ARCHITECTURE.md: "I4" is Invariant 4.
 """
@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 from redis.asyncio import Redis
 from sqlalchemy import Row, text
 from tests.chaos.decisions import Decided
-from tests.chaos.ledger import Step, Subject, read_steps
-from tests.chaos.stage import LINE_CAP, Stage
+from tests.chaos.installation import LINE_CAP, Installation
+from tests.chaos.status_changes import StatusChange, Subject, read_status_changes
 from tests.crash.verdict import Verdict
 
 from crm_api.cli.doctor_checks import State, check_consent
@@ -23,9 +23,9 @@ from crm_api.cli.doctor_checks import State, check_consent
 SAME_CLOCK = timedelta(milliseconds=2)
 """The provider's times have milliseconds."""
 GRACE = timedelta(seconds=9.9)
-"""The grace of the settings is 10 s; a look-up may need the rest to commit."""
-BURNT_AT_MOST = 40
-"""Calls of two gates of three lines: so many are under way before a refusal is known."""
+"""The grace in the settings is 10 s; the difference allows for the time of commits."""
+MOST_REFUSED_CALLS = 40
+"""Calls of two gates of three lines: so many may be under way before a refusal is known."""
 REDIS_KEYS = ("arq:", "crm:jobs")
 CLOSED = frozenset({"released", "refused", "not_found"})
 RANKS: Mapping[Subject, Mapping[str, int]] = {
@@ -41,7 +41,7 @@ RANKS: Mapping[Subject, Mapping[str, int]] = {
         "failed": 6,
         "delivered": 7,
     },
-    # Before a message is sent its recipient may wait again; from then on the status only rises.
+    # Before a message is sent its recipient may wait again. From then on the status only rises.
     Subject.MEMBER: {"sent": 1, "failed": 2, "delivered": 3},
     Subject.MESSAGE: {"sent": 1, "failed": 2, "undelivered": 2, "delivered": 3},
 }
@@ -52,7 +52,7 @@ _ATTEMPTS = text("""
            a.provider_message_id, a.nil_at, l.phone_number_id, l.timezone, l.daily_limit
     FROM send_attempt a JOIN line l ON l.id = a.line_id
 """)
-_DOUBLES = text("""
+_DUPLICATES = text("""
     SELECT count(*) FROM (
         SELECT 1 FROM campaign_membership GROUP BY campaign_id, step, contact_id
         HAVING count(*) > 1) AS twice
@@ -61,15 +61,15 @@ _CAMPAIGN_CAPS = text("SELECT id, daily_limit FROM campaign")
 _MEMBERS = text("SELECT phone, status, error_code FROM campaign_membership")
 _LINES = text("SELECT number, status FROM line")
 _EVENTS = text("SELECT provider_event_id, count(*) AS rows FROM webhook_event GROUP BY 1")
-_TEXTS = text("SELECT openphone_id, status FROM activity WHERE openphone_id IS NOT NULL")
+_MESSAGES = text("SELECT openphone_id, status FROM activity WHERE openphone_id IS NOT NULL")
 _CONTACTS = text("SELECT phone, id FROM contact WHERE phone = ANY(CAST(:phones AS text[]))")
 _HISTORY = text("""
     SELECT 'audit ' || id AS name, md5(a::text) AS digest FROM audit_log a
     UNION ALL SELECT 'consent ' || id, md5(c::text) FROM consent_entry c
 """)
-_ASKED = text("SELECT activity_id FROM consent_entry WHERE action = 'opt_out'")
+_OPT_OUTS = text("SELECT activity_id FROM consent_entry WHERE action = 'opt_out'")
 _OPTED_OUT = text("SELECT phone FROM contact_flag WHERE flag_type = 'opted_out'")
-_DECIDED_TEXTS = text("""
+_MESSAGES_AFTER_DECISIONS = text("""
     SELECT m.phone, count(a.provider_message_id) AS texts
     FROM campaign_membership m LEFT JOIN send_attempt a ON a.membership_id = m.id
     WHERE m.campaign_id = CAST(:campaign AS uuid) GROUP BY m.phone
@@ -81,12 +81,12 @@ _STOPS = text("""
 
 
 @dataclass(kw_only=True)
-class Found:
-    """Everything that the checks read, once all is quiet."""
+class FinalState:
+    """Everything that the checks read, once no work is open."""
 
-    stage: Stage
+    installation: Installation
     verdict: Verdict
-    steps: Sequence[Step]
+    changes: Sequence[StatusChange]
     attempts: Sequence[Row[Any]]
     accepted: Sequence[Mapping[str, Any]]
     history_before: Mapping[str, str]
@@ -100,293 +100,312 @@ class Found:
             if row.provider_message_id is not None
         }
 
-    def of_attempts(self) -> Mapping[UUID, list[Step]]:
-        steps: defaultdict[UUID, list[Step]] = defaultdict(list)
-        for step in self.steps:
-            if step.subject is Subject.ATTEMPT:
-                steps[step.row].append(step)
-        return steps
+    def of_attempts(self) -> Mapping[UUID, list[StatusChange]]:
+        changes: defaultdict[UUID, list[StatusChange]] = defaultdict(list)
+        for change in self.changes:
+            if change.subject is Subject.ATTEMPT:
+                changes[change.row].append(change)
+        return changes
 
     async def rows(self, statement: Any, values: Any = None) -> Sequence[Row[Any]]:
-        async with self.stage.engine.connect() as connection:
+        async with self.installation.engine.connect() as connection:
             return (await connection.execute(statement, values or {})).all()
 
 
-Check = Callable[[Found], Awaitable[list[str]]]
+Check = Callable[[FinalState], Awaitable[list[str]]]
 
 
-async def one_open_attempt(found: Found) -> list[str]:
+async def one_open_attempt(state: FinalState) -> list[str]:
     """Check Invariant 1: no duplicate recipient; at each moment one open attempt."""
-    faults = []
-    if doubles := (await found.rows(_DOUBLES))[0][0]:
-        faults.append(f"{doubles} memberships are there twice")
-    return faults + [
-        f"recipient {step.member} got attempt {step.row} while {others} were open"
-        for step, others in made_beside(found.steps, {"claimed", "calling", "unknown"})
+    violations = []
+    if duplicates := (await state.rows(_DUPLICATES))[0][0]:
+        violations.append(f"{duplicates} memberships exist twice")
+    return violations + [
+        f"recipient {change.member} got attempt {change.row} while {others} were open"
+        for change, others in created_while_another_is_in(
+            state.changes, {"claimed", "calling", "unknown"}
+        )
     ]
 
 
-async def intent_before_call(found: Found) -> list[str]:
+async def intent_before_call(state: FinalState) -> list[str]:
     """Check Invariant 2: `calling` was committed before the provider's acceptance, `sent` after."""
-    steps, faults = found.of_attempts(), []
-    for message in found.accepted:
-        row, at = found.by_id.get(message["id"]), _instant(message)
+    changes, violations = state.of_attempts(), []
+    for message in state.accepted:
+        row, at = state.by_id.get(message["id"]), _instant(message)
         if row is None:
-            continue  # the verdict names it
-        called = [step.at for step in steps[row.id] if step.became == "calling"]
-        sent = [step.at for step in steps[row.id] if step.became in {"sent", "delivered", "failed"}]
-        if not called or called[0] > at + SAME_CLOCK:
-            faults.append(f"text {message['id']} came before its intent was stored")
-        if not sent or sent[0] < at - SAME_CLOCK:
-            faults.append(f"attempt {row.id} was called sent before it was")
-    return faults
-
-
-async def unclear_is_settled(found: Found) -> list[str]:
-    """Check Invariant 3: no second attempt beside an unclear one; "not found" after the grace."""
-    faults = [
-        f"recipient {step.member} got attempt {step.row} while {others} were not settled"
-        for step, others in made_beside(found.steps, {"calling", "unknown", "parked"})
-    ]
-    nil_at = {row.id: row.nil_at for row in found.attempts}
-    for attempt, steps in found.of_attempts().items():
-        called = [step.at for step in steps if step.became == "calling"]
-        faults += [
-            f"attempt {attempt} was given up after {step.at - called[0]}"
-            for step in steps
-            if step.became == "not_found" and step.at - called[0] < GRACE
+            continue  # the verdict reports this message
+        called = [change.at for change in changes[row.id] if change.became == "calling"]
+        sent = [
+            change.at
+            for change in changes[row.id]
+            if change.became in {"sent", "delivered", "failed"}
         ]
-        if steps[-1].became == "not_found" and nil_at[attempt] is None:
-            faults.append(f"attempt {attempt} was given up after one look")
-    return faults
+        if not called or called[0] > at + SAME_CLOCK:
+            violations.append(f"message {message['id']} was accepted before its intent was stored")
+        if not sent or sent[0] < at - SAME_CLOCK:
+            violations.append(f"attempt {row.id} was stored as sent before it was accepted")
+    return violations
 
 
-async def nothing_after_a_stop(found: Found) -> list[str]:
+async def unclear_attempts_are_settled(state: FinalState) -> list[str]:
+    """Check Invariant 3: no second attempt beside an unclear one; "not found" after the grace."""
+    violations = [
+        f"recipient {change.member} got attempt {change.row} while {others} were not settled"
+        for change, others in created_while_another_is_in(
+            state.changes, {"calling", "unknown", "parked"}
+        )
+    ]
+    nil_at = {row.id: row.nil_at for row in state.attempts}
+    for attempt, changes in state.of_attempts().items():
+        called = [change.at for change in changes if change.became == "calling"]
+        violations += [
+            f"attempt {attempt} was given up after {change.at - called[0]}"
+            for change in changes
+            if change.became == "not_found" and change.at - called[0] < GRACE
+        ]
+        if changes[-1].became == "not_found" and nil_at[attempt] is None:
+            violations.append(f"attempt {attempt} was given up after one look-up")
+    return violations
+
+
+async def no_message_after_an_opt_out(state: FinalState) -> list[str]:
     """Check Invariant 4: no gate after a committed opt-out, no message two seconds later."""
-    faults = [f"recipient {member} after a STOP" for member in found.verdict.after_stop]
-    if not found.verdict.figures["opt-outs"]:
-        faults.append("nobody opted out: this was not tried")
-    return faults + await decisions_hold(found)
+    violations = [f"recipient {member} after a STOP" for member in state.verdict.after_stop]
+    if not state.verdict.figures["opt-outs"]:
+        violations.append("nobody opted out: this was not tested")
+    return violations + await last_decisions_apply(state)
 
 
-async def decisions_hold(found: Found) -> list[str]:
-    """Compare each number with its last decision: messages only after an opt-in."""
-    if found.decided is None:
+async def last_decisions_apply(state: FinalState) -> list[str]:
+    """Check that only people whose last decision was an opt-in got the second campaign."""
+    if state.decided is None:
         return []
-    flags = {row.phone for row in await found.rows(_OPTED_OUT)}
-    values = {"campaign": found.decided.campaign}
-    texts = {row.phone: row.texts for row in await found.rows(_DECIDED_TEXTS, values)}
-    faults = []
-    for phone, is_out in found.decided.is_out.items():
-        said = "opt-out" if is_out else "opt-in"
+    flags = {row.phone for row in await state.rows(_OPTED_OUT)}
+    values = {"campaign": state.decided.campaign}
+    texts = {row.phone: row.texts for row in await state.rows(_MESSAGES_AFTER_DECISIONS, values)}
+    violations = []
+    for phone, is_out in state.decided.is_out.items():
+        decision = "opt-out" if is_out else "opt-in"
         if (phone in flags) != is_out:
-            faults.append(f"the last decision of {phone} is an {said}, its flag differs")
+            violations.append(
+                f"the last decision of {phone} is an {decision}, but its flag differs"
+            )
         if texts.get(phone) != (0 if is_out else 1):
-            faults.append(f"{phone} got {texts.get(phone)} texts after its {said}")
-    if len({*found.decided.is_out.values()}) == 1:
-        faults.append("all decided alike: this was not tried")
-    return faults
+            violations.append(f"{phone} got {texts.get(phone)} messages after its {decision}")
+    if len({*state.decided.is_out.values()}) == 1:
+        violations.append("all people decided the same: this was not tested")
+    return violations
 
 
-async def caps_hold(found: Found) -> list[str]:
+async def caps_are_kept(state: FinalState) -> list[str]:
     """Check Invariant 5: messages per line, campaign and day, by the provider's log."""
-    limits = {row.id: row.daily_limit for row in await found.rows(_CAMPAIGN_CAPS)}
+    limits = {row.id: row.daily_limit for row in await state.rows(_CAMPAIGN_CAPS)}
     lines: Counter[tuple[Any, str, int]] = Counter()
     campaigns: Counter[tuple[UUID, str]] = Counter()
-    for message in found.accepted:
-        row = found.by_id.get(message["id"])
+    for message in state.accepted:
+        row = state.by_id.get(message["id"])
         if row is None or row.kind != "campaign":
             continue
         day = _instant(message).astimezone(ZoneInfo(row.timezone)).date().isoformat()
         lines[row.phone_number_id, day, row.daily_limit] += 1
         campaigns[row.campaign_id, day] += 1
-    faults = [
-        f"{count} texts over {line} on {day}, {limit} were allowed"
+    violations = [
+        f"{count} messages over {line} on {day}, {limit} were allowed"
         for (line, day, limit), count in lines.items()
         if count > limit
     ]
-    faults += [
-        f"{count} texts of campaign {campaign} on {day}, {limits[campaign]} were allowed"
+    violations += [
+        f"{count} messages of campaign {campaign} on {day}, {limits[campaign]} were allowed"
         for (campaign, day), count in campaigns.items()
         if count > limits[campaign]
     ]
     if max((count for (*_, limit), count in lines.items() if limit == LINE_CAP), default=0) == 0:
-        faults.append("the line with few texts a day sent none: this was not tried")
-    return faults
+        violations.append("the line with the low daily limit sent no message: this was not tested")
+    return violations
 
 
-async def never_too_late(found: Found) -> list[str]:
+async def no_message_after_its_latest_instant(state: FinalState) -> list[str]:
     """Check Invariant 6: no message after its latest instant, by the provider's clock."""
     return [
-        f"text {message['id']} came at {message['createdAt']}, not after {row.not_after}"
-        for message in found.accepted
-        if (row := found.by_id.get(message["id"])) is not None
+        f"message {message['id']} was accepted at {message['createdAt']}, after {row.not_after}"
+        for message in state.accepted
+        if (row := state.by_id.get(message["id"])) is not None
         and row.not_after is not None
         and _instant(message) > row.not_after
     ]
 
 
-async def redis_holds_nudges(found: Found) -> list[str]:
+async def redis_holds_only_jobs(state: FinalState) -> list[str]:
     """Check Invariant 7: Redis holds only jobs and what arq needs for them."""
-    async with Redis.from_url(found.stage.redis_url) as redis:
+    async with Redis.from_url(state.installation.redis_url) as redis:
         keys = [key.decode() async for key in redis.scan_iter()]
     return [f"Redis holds {key}" for key in keys if not key.startswith(REDIS_KEYS)]
 
 
-async def webhooks_are_kept(found: Found) -> list[str]:
-    """Check Invariant 8: what was acknowledged is stored once, and agrees with the provider."""
-    stored = {row.provider_event_id: row.rows for row in await found.rows(_EVENTS)}
-    log = list(found.stage.sandbox.app.workspace.deliverer.log.values())
-    faults = [
+async def webhooks_are_stored_once(state: FinalState) -> list[str]:
+    """Check Invariant 8: acknowledged events are stored once, and agree with the provider."""
+    stored = {row.provider_event_id: row.rows for row in await state.rows(_EVENTS)}
+    log = list(state.installation.sandbox.app.workspace.deliverer.log.values())
+    violations = [
         f"event {one.event_id} was acknowledged, rows: {stored.get(str(one.event_id), 0)}"
         for one in log
         if one.status == "success" and stored.get(str(one.event_id)) != 1
     ]
-    faults += [f"event {one.event_id} was never taken" for one in log if one.status != "success"]
-    known = {row.openphone_id: row.status for row in await found.rows(_TEXTS)}
+    violations += [
+        f"event {one.event_id} was never acknowledged" for one in log if one.status != "success"
+    ]
+    known = {row.openphone_id: row.status for row in await state.rows(_MESSAGES)}
     reported = {one.resource_id for one in log}
-    faults += [
-        f"text {message['id']} is {known.get(message['id'])} here, {message['status']} there"
-        for message in found.accepted
+    violations += [
+        f"message {message['id']} is {known.get(message['id'])} here, {message['status']} there"
+        for message in state.accepted
         if message["id"] in reported and known.get(message["id"]) != message["status"]
     ]
-    faults += [
-        f"the text {one.id} of a person is not there"
-        for one in found.stage.traffic.incoming
+    violations += [
+        f"the message {one.id} of a person is missing"
+        for one in state.installation.traffic.incoming
         if one.id not in known
     ]
-    return faults
+    return violations
 
 
-async def states_only_rise(found: Found) -> list[str]:
+async def status_never_goes_back(state: FinalState) -> list[str]:
     """Check Invariant 9: no status of an attempt, recipient or message went back."""
     return [
-        f"{step.subject} {step.row} went from {step.was} to {step.became}"
-        for step in found.steps
-        if step.was is not None and not step.is_corrected and _falls(step)
+        f"{change.subject} {change.row} went from {change.was} to {change.became}"
+        for change in state.changes
+        if change.was is not None and not change.is_corrected and _goes_back(change)
     ]
 
 
-async def refusals_stop(found: Found) -> list[str]:
+async def refusal_stops_calls(state: FinalState) -> list[str]:
     """Check Invariant 10: few calls after a refusal, no failed recipient, all lines open again."""
-    heard = found.stage.refusals_heard
-    faults = [
-        f"{row.phone} failed with {row.error_code}, which is the account's"
-        for row in await found.rows(_MEMBERS)
+    refused_calls = state.installation.refused_calls
+    violations = [
+        f"{row.phone} failed with {row.error_code}, which is a code of the account"
+        for row in await state.rows(_MEMBERS)
         if row.status == "failed" and row.error_code in ACCOUNT_CODES
     ]
-    faults += [
-        f"line {row.number} is left {row.status}"
-        for row in await found.rows(_LINES)
+    violations += [
+        f"line {row.number} is still {row.status}"
+        for row in await state.rows(_LINES)
         if row.status != "active"
     ]
-    if heard is not None and not 0 < heard <= BURNT_AT_MOST:
-        faults.append(f"{heard} calls were made to an account that was refused")
-    return faults
+    if refused_calls is not None and not 0 < refused_calls <= MOST_REFUSED_CALLS:
+        violations.append(f"{refused_calls} calls were made although the account was refused")
+    return violations
 
 
-async def history_is_kept(found: Found) -> list[str]:
-    """Check Invariant 11: audit log and consent history are complete and unchanged; the chain fits.
+async def history_is_complete(state: FinalState) -> list[str]:
+    """Check Invariant 11: audit log and consent history are complete, unchanged and a valid chain.
 
-    Each STOP that came has its entry, and each contact that the API reported as created exists.
+    Each received STOP has its entry, and each contact that the API reported as created exists.
     """
-    now = {row.name: row.digest for row in await found.rows(_HISTORY)}
-    faults = [
-        f"{name} is gone or changed"
-        for name, digest in found.history_before.items()
+    now = {row.name: row.digest for row in await state.rows(_HISTORY)}
+    violations = [
+        f"{name} is missing or changed"
+        for name, digest in state.history_before.items()
         if now.get(name) != digest
     ]
-    if not found.history_before:
-        faults.append("there was no history yet: this was not tried")
-    chain = await check_consent(found.stage.settings)
-    faults += [check.advice for check in chain if check.state is not State.OK]
-    entries = {row.activity_id for row in await found.rows(_ASKED)}
-    faults += [
+    if not state.history_before:
+        violations.append("there was no history yet: this was not tested")
+    chain = await check_consent(state.installation.settings)
+    violations += [check.advice for check in chain if check.state is not State.OK]
+    entries = {row.activity_id for row in await state.rows(_OPT_OUTS)}
+    violations += [
         f"the STOP {row.openphone_id} has no entry"
-        for row in await found.rows(_STOPS)
+        for row in await state.rows(_STOPS)
         if row.id not in entries
     ]
-    written = found.stage.traffic.written
-    there = {row.phone: str(row.id) for row in await found.rows(_CONTACTS, {"phones": [*written]})}
-    faults += [
-        f"contact {phone} was said to be made and is not there"
-        for phone, made in written.items()
-        if there.get(phone) != made
+    created_contacts = state.installation.traffic.created_contacts
+    contacts = {
+        row.phone: str(row.id)
+        for row in await state.rows(_CONTACTS, {"phones": [*created_contacts]})
+    }
+    violations += [
+        f"contact {phone} was reported as created and is missing"
+        for phone, made in created_contacts.items()
+        if contacts.get(phone) != made
     ]
-    return faults
+    return violations
 
 
 CHECKS: Mapping[str, Check] = {
     "I1": one_open_attempt,
     "I2": intent_before_call,
-    "I3": unclear_is_settled,
-    "I4": nothing_after_a_stop,
-    "I5": caps_hold,
-    "I6": never_too_late,
-    "I7": redis_holds_nudges,
-    "I8": webhooks_are_kept,
-    "I9": states_only_rise,
-    "I10": refusals_stop,
-    "I11": history_is_kept,
+    "I3": unclear_attempts_are_settled,
+    "I4": no_message_after_an_opt_out,
+    "I5": caps_are_kept,
+    "I6": no_message_after_its_latest_instant,
+    "I7": redis_holds_only_jobs,
+    "I8": webhooks_are_stored_once,
+    "I9": status_never_goes_back,
+    "I10": refusal_stops_calls,
+    "I11": history_is_complete,
 }
 
 
-async def read_history(stage: Stage) -> Mapping[str, str]:
-    """Return a digest of each entry that may never change."""
-    async with stage.engine.connect() as connection:
+async def read_history(installation: Installation) -> Mapping[str, str]:
+    """Return a digest of each entry that must never change."""
+    async with installation.engine.connect() as connection:
         return {row.name: row.digest for row in await connection.execute(_HISTORY)}
 
 
-async def find(stage: Stage, verdict: Verdict, history_before: Mapping[str, str]) -> Found:
-    """Read everything once all is quiet."""
-    answer = await stage.provider.get("/sandbox/messages", params={"direction": "outgoing"})
-    async with stage.engine.connect() as connection:
+async def read_final_state(
+    installation: Installation, verdict: Verdict, history_before: Mapping[str, str]
+) -> FinalState:
+    """Read everything once no work is open."""
+    answer = await installation.provider.get("/sandbox/messages", params={"direction": "outgoing"})
+    async with installation.engine.connect() as connection:
         attempts = (await connection.execute(_ATTEMPTS)).all()
-    return Found(
-        stage=stage,
+    return FinalState(
+        installation=installation,
         verdict=verdict,
-        steps=await read_steps(stage.engine),
+        changes=await read_status_changes(installation.engine),
         attempts=attempts,
         accepted=answer.json()["data"],
         history_before=history_before,
-        decided=stage.decided,
+        decided=installation.decided,
     )
 
 
-async def broken(found: Found) -> Mapping[str, list[str]]:
+async def find_violations(state: FinalState) -> Mapping[str, list[str]]:
     """Return the violated invariants, each with the evidence."""
-    results = {name: await check(found) for name, check in CHECKS.items()}
-    return {name: faults for name, faults in results.items() if faults}
+    results = {name: await check(state) for name, check in CHECKS.items()}
+    return {name: violations for name, violations in results.items() if violations}
 
 
-def gates(steps: Sequence[Step]) -> Mapping[UUID, datetime]:
+def read_gate_times(changes: Sequence[StatusChange]) -> Mapping[UUID, datetime]:
     """Return when attempts passed their gate, by the database's commit log."""
     return {
-        step.row: step.at
-        for step in steps
-        if step.subject is Subject.ATTEMPT and step.became == "calling"
+        change.row: change.at
+        for change in changes
+        if change.subject is Subject.ATTEMPT and change.became == "calling"
     }
 
 
-def made_beside(steps: Sequence[Step], open_: set[str]) -> Iterator[tuple[Step, set[UUID]]]:
-    """Yield each attempt that was made while others of its recipient were in these states."""
+def created_while_another_is_in(
+    changes: Sequence[StatusChange], open_: set[str]
+) -> Iterator[tuple[StatusChange, set[UUID]]]:
+    """Yield each attempt that was created while others of its recipient were in these states."""
     states: defaultdict[UUID, dict[UUID, str]] = defaultdict(dict)
-    for step in steps:
-        if step.subject is not Subject.ATTEMPT or step.member is None:
+    for change in changes:
+        if change.subject is not Subject.ATTEMPT or change.member is None:
             continue
         others = {
             attempt
-            for attempt, state in states[step.member].items()
-            if attempt != step.row and state in open_
+            for attempt, state in states[change.member].items()
+            if attempt != change.row and state in open_
         }
-        if step.was is None and others:
-            yield step, others
-        states[step.member][step.row] = step.became
+        if change.was is None and others:
+            yield change, others
+        states[change.member][change.row] = change.became
 
 
-def _falls(step: Step) -> bool:
-    ranks = RANKS[step.subject]
-    return ranks.get(step.became, 0) < ranks.get(step.was or "", 0)
+def _goes_back(change: StatusChange) -> bool:
+    ranks = RANKS[change.subject]
+    return ranks.get(change.became, 0) < ranks.get(change.was or "", 0)
 
 
 def _instant(message: Mapping[str, Any]) -> datetime:

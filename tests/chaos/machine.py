@@ -1,6 +1,6 @@
 """What the suite needs from the machine: a small disk that can be filled, a clock that can be set.
 
-If a machine lacks one, the rows that need it say so and are not run.
+If a machine lacks one of them, the faults that need it are not run, and the table says so.
 """
 
 import ctypes
@@ -26,21 +26,21 @@ class Need(StrEnum):
     SMALL_DISK = "a small disk"
     CLOCKS = "clocks"
     API_CLOCK = "a clock of the API"
-    """The worker keeps the machine's clock, and so its full speed."""
+    """The worker has the machine's clock, so libfaketime does not slow it down."""
     UP = "crm-api up"
     """The company runs under `crm-api up`."""
 
 
 def take_own_mounts() -> str | None:
-    """Give this process and its children their own mounts; return the reason if it cannot."""
+    """Give this process and its children their own mounts; return the reason if this fails."""
     if os.geteuid() != 0:
-        return "not run: filling a disk takes root, who may mount one"
+        return "not run: only root can mount the disk that is filled"
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNS) != 0:
-        return f"not run: no mounts of its own ({os.strerror(ctypes.get_errno())})"
+        return f"not run: the process cannot get its own mounts ({os.strerror(ctypes.get_errno())})"
     mount = shutil.which("mount")
-    if mount is None or subprocess.run([mount, "--make-rprivate", "/"], check=False).returncode:  # noqa: S603 - our own words
-        return "not run: no mounts of its own"
+    if mount is None or subprocess.run([mount, "--make-rprivate", "/"], check=False).returncode:  # noqa: S603 - our own arguments
+        return "not run: the process cannot get its own mounts"
     return None
 
 
@@ -68,7 +68,7 @@ class Disk:
 
 @contextmanager
 def small_disk(path: Path) -> Iterator[Disk]:
-    """Mount one until the block ends; the caller must have its own mounts."""
+    """Mount a small disk until the block ends; the caller must have its own mounts."""
     path.mkdir(parents=True, exist_ok=True)
     options = f"size={DISK_BYTES},mode=0711"
     _run("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path))
@@ -82,7 +82,7 @@ def _run(program: str, *words: str) -> None:
     found = shutil.which(program)
     if found is None:
         raise FileNotFoundError(program)
-    subprocess.run([found, *words], check=True)  # noqa: S603 - our own words
+    subprocess.run([found, *words], check=True)  # noqa: S603 - our own arguments
 
 
 def find_clock_library() -> Path | None:
@@ -111,8 +111,8 @@ class Clock:
         }
 
     def step(self, seconds: float) -> None:
-        """Set it so far ahead of the machine's clock."""
-        # The process reads it with each look at the clock, so it is replaced in one step.
+        """Set the clock this many seconds ahead of the machine's clock."""
+        # The process reads the file each time it reads the clock, so replace the file at once.
         fresh = self.file.with_suffix(".new")
         fresh.write_text(f"{seconds:+.0f}\n")
         fresh.replace(self.file)

@@ -12,7 +12,7 @@ from tests.chaos.trial import Trial
 BEGIN = "<!-- a run begins: python -m tests.chaos --page writes up to its end -->"
 END = "<!-- a run ends -->"
 _HEAD = (
-    "fault", "it lasted", "requests failed", "no text for", "texts as before after",
+    "fault", "fault lasted", "requests failed", "no message for", "messages as before after",
     "webhooks", "API", "twice", "lost", "after STOP", "invariants", "the service reports",
 )  # fmt: skip
 
@@ -23,16 +23,17 @@ def table(trials: Sequence[Trial]) -> str:
     return "\n".join([*lines, *(_row(trial) for trial in trials)])
 
 
-def account(trials: Sequence[Trial], *, seed: int, took: float) -> str:
-    """Return what was run, when and where, then the table."""
+def describe_run(trials: Sequence[Trial], *, seed: int, took: float) -> str:
+    """Return a description of the run, with its time and machine, then the table."""
     run = [trial for trial in trials if trial.not_run is None]
     loads = sorted(trial.load for trial in run) or [0.0]
-    texts = sum(trial.figures["texts accepted"] for trial in run)
+    messages = sum(trial.figures["messages accepted"] for trial in run)
     clean = sum(trial.is_clean for trial in run)
     words = (
         f"{time.strftime('%-d %B %Y, %H:%M', time.gmtime())} UTC, `SEED={seed}`, {took:.0f} s, "
         f"{os.cpu_count()} cores, load average {loads[0]:.1f} to {loads[-1]:.1f}. "
-        f"{clean} of {len(run)} clean, {len(trials) - len(run)} not run; {texts} texts accepted."
+        f"{clean} of {len(run)} clean, {len(trials) - len(run)} not run; "
+        f"{messages} messages accepted."
     )
     return f"{words}\n\n{table(trials)}"
 
@@ -56,8 +57,8 @@ def _row(trial: Trial) -> str:
         name,
         f"{trial.lasted:.1f}",
         _requests(trial),
-        f"{recovery.silence:.1f}",
-        *(_seconds(found) for found in (recovery.texts, recovery.webhooks, recovery.api)),
+        f"{recovery.longest_gap:.1f}",
+        *(_seconds(found) for found in (recovery.messages, recovery.webhooks, recovery.api)),
         str(trial.duplicates),
         str(trial.lost),
         str(trial.after_stop),

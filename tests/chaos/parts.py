@@ -1,4 +1,4 @@
-"""The processes of a company: one by one, or as `crm-api up` with all that it starts."""
+"""The processes of an installation: started one by one, or by `crm-api up`."""
 
 import asyncio
 import contextlib
@@ -10,19 +10,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos.cuts import Cut
 from tests.chaos.machine import Clock, Disk
+from tests.chaos.proxy import Proxy
 from tests.crash.harness import Program
 
 from crm_api.dev.server_processes import Server
 from crm_api.platform.data_dir import running_settings
 
-KEPT_RUNNING_EVERY = 0.2
+CHECK_EVERY_SECONDS = 0.2
 STARTS_WITHIN_SECONDS = 90.0
 
 
 class EndedError(Exception):
-    """`crm-api up` has ended although nothing ended it."""
+    """`crm-api up` has ended although no fault ended it."""
 
 
 @dataclass(kw_only=True)
@@ -34,38 +34,41 @@ class Parts:
     redis: Server
     worker: Program
     api: Program
-    worker_cut: Cut
-    api_cut: Cut
+    worker_proxy: Proxy
+    api_proxy: Proxy
     disk: Disk | None
     worker_clock: Clock | None
     api_clock: Clock | None
     _down: set[str] = field(default_factory=set)
-    """What is down on purpose."""
+    """Servers and programs that a fault keeps down."""
 
     def start(self) -> None:
-        """Start the programs; the servers run already."""
+        """Start the programs; the servers are already running."""
         self.worker.start()
         self.api.start()
 
     def check(self) -> None:
-        """Do nothing: what ends by itself is restarted."""
+        """Do nothing: a process that ends by itself is restarted."""
 
-    async def keep_running(self, surprises: list[str]) -> None:
-        """Restart what has ended by itself, as `crm-api up` does; on a full disk, a server."""
+    async def keep_running(self, unexpected: list[str]) -> None:
+        """Restart processes that ended by themselves, as `crm-api up` does.
+
+        On a full disk, a server ends by itself.
+        """
         while True:
             for server in (self.postgres, self.redis):
                 if server.name not in self._down and not server.is_alive():
-                    surprises.append(f"{server.name} ended by itself")
+                    unexpected.append(f"{server.name} ended by itself")
                     server.spawn()
             for name, program in (("worker", self.worker), ("API", self.api)):
                 if name not in self._down and not program.is_alive:
-                    surprises.append(f"{name} ended by itself")
+                    unexpected.append(f"{name} ended by itself")
                     program.start()
-            await asyncio.sleep(KEPT_RUNNING_EVERY)
+            await asyncio.sleep(CHECK_EVERY_SECONDS)
 
     @contextmanager
     def down(self, name: str) -> Iterator[None]:
-        """Leave it down until the block ends."""
+        """Do not restart this process until the block ends."""
         self._down.add(name)
         try:
             yield
@@ -73,9 +76,9 @@ class Parts:
             self._down.discard(name)
 
     def kill_postgres(self) -> None:
-        """Kill all of its processes, like a power failure."""
+        """Kill all processes of PostgreSQL, as a power failure does."""
         lines = (self.data / "postgres" / "postmaster.pid").read_text().splitlines()
-        kill_family(int(lines[0]))
+        kill_process_tree(int(lines[0]))
 
     def kill_redis(self) -> None:
         pid_file = self.data / "redis" / "redis.pid"
@@ -84,7 +87,7 @@ class Parts:
 
 @dataclass(kw_only=True)
 class Up:
-    """`crm-api up`: it starts the servers, the worker and the API, and keeps them running."""
+    """`crm-api up`, which starts the servers, the worker and the API, and keeps them running."""
 
     data: Path
     program: Program
@@ -93,23 +96,23 @@ class Up:
         self.program.start()
 
     def check(self) -> None:
-        """Check that it runs.
+        """Check that `crm-api up` runs.
 
         Raises:
-            EndedError: It does not run; its last line says why.
+            EndedError: It does not run; the message has the last line of its log.
         """
         if not self.program.is_alive:
-            said = self.program.log.read_text(errors="replace").strip().splitlines()[-1:]
-            raise EndedError(f"`crm-api up` ended: {' '.join(said)}")
+            last_line = self.program.log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise EndedError(f"`crm-api up` ended: {' '.join(last_line)}")
 
-    async def keep_running(self, surprises: list[str]) -> None:  # noqa: ARG002 - as of Parts
-        """Raise an error when it has ended: it must start at the first try, and stay up."""
+    async def keep_running(self, unexpected: list[str]) -> None:  # noqa: ARG002 - same signature as Parts
+        """Raise an error when `crm-api up` has ended: it must start at once and keep running."""
         while True:
             self.check()
-            await asyncio.sleep(KEPT_RUNNING_EVERY)
+            await asyncio.sleep(CHECK_EVERY_SECONDS)
 
     async def urls(self) -> tuple[str, str]:
-        """Wait until its servers run, and return the addresses of PostgreSQL and Redis."""
+        """Wait until the servers run, and return the addresses of PostgreSQL and Redis."""
         deadline = time.monotonic() + STARTS_WITHIN_SECONDS
         while time.monotonic() < deadline:
             found = running_settings(self.data)
@@ -120,21 +123,21 @@ class Up:
         raise TimeoutError("the servers of `crm-api up` do not run")
 
     def kill_everything(self) -> None:
-        """Kill it and everything that it started, like a power failure."""
+        """Kill `crm-api up` and everything that it started, as a power failure does."""
         if self.program.pid is not None and self.program.is_alive:
-            kill_family(self.program.pid)
+            kill_process_tree(self.program.pid)
         self.program.kill()
 
     def kill_and_start(self) -> None:
-        """Kill everything, and start again at once."""
+        """Kill everything, and start again immediately."""
         self.kill_everything()
         self.start()
 
 
-def kill_family(pid: int) -> None:
+def kill_process_tree(pid: int) -> None:
     """Kill a process and all its descendants.
 
-    Each is stopped before its children are read, so that it starts no others meanwhile.
+    Each process is stopped before its children are read, so that it starts no others meanwhile.
     """
     found = [pid]
     for one in found:

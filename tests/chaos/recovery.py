@@ -1,4 +1,4 @@
-"""Measure when all is as before: messages are sent as fast, events applied, requests answered."""
+"""Measure when messages, events and requests are again as fast as before the fault."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,45 +7,45 @@ from itertools import pairwise
 from tests.chaos.traffic import Incoming, Outcome, Request, Traffic
 
 RATE_OVER_SECONDS = 5.0
-"""Time before the fault, for the earlier rate."""
+"""The rate before the fault is measured over this time."""
 AGAIN_OVER_SECONDS = 4.0
-AS_FAST = 0.8
-"""Share of the earlier rate, over the seconds above: runs of the queue have short pauses."""
+RATE_SHARE = 0.8
+"""Share of the earlier rate that must be reached: runs of the queue have short pauses."""
 WITHIN_SECONDS = 2.0
-AS_SOON = 2.0
-"""Most seconds to apply or answer, or as a multiple of the longest time right before."""
+TIME_FACTOR = 2.0
+"""The most seconds to apply or answer; or this multiple of the longest time before the fault."""
 APPLIED_IN_A_ROW = 4
 ANSWERED_IN_A_ROW = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery:
-    """When each was as before, in seconds after the end of the fault; None: not yet."""
+    """Seconds from the end of the fault until each was as before; None: not yet."""
 
-    texts: float | None
+    messages: float | None
     webhooks: float | None
     api: float | None
-    silence: float
-    """The longest time since the beginning of the fault without a message."""
+    longest_gap: float
+    """The longest time without a message since the beginning of the fault."""
 
     @property
     def seconds(self) -> float | None:
-        """The latest of them."""
-        found = [self.texts, self.webhooks, self.api]
+        """The seconds until all were as before; None: not yet."""
+        found = [self.messages, self.webhooks, self.api]
         return None if None in found else max(one for one in found if one is not None)
 
 
 def rate_before(traffic: Traffic, begun_at: float) -> float:
-    """Return the messages per second right before the fault."""
+    """Return the messages per second before the fault."""
     first = begun_at - RATE_OVER_SECONDS
     return sum(first <= at < begun_at for at in traffic.sent_at) / RATE_OVER_SECONDS
 
 
 def measure(traffic: Traffic, *, begun_at: float, ended_at: float, now: float) -> Recovery:
-    """Return what is as before, and since when."""
+    """Return when messages, webhooks and requests were as before."""
     rate, first = rate_before(traffic, begun_at), begun_at - RATE_OVER_SECONDS
     return Recovery(
-        texts=_since(_texts_again(traffic.sent_at, rate=rate, after=ended_at, now=now), ended_at),
+        messages=_since(_rate_again(traffic.sent_at, rate=rate, after=ended_at, now=now), ended_at),
         webhooks=_since(
             _applied_again(
                 traffic.incoming,
@@ -70,13 +70,13 @@ def measure(traffic: Traffic, *, begun_at: float, ended_at: float, now: float) -
             ),
             ended_at,
         ),
-        silence=_longest_silence(traffic.sent_at, begun_at, now),
+        longest_gap=_longest_gap(traffic.sent_at, begun_at, now),
     )
 
 
 def _within(before: Sequence[float]) -> float:
-    """Return how long something may take to be as before."""
-    return max(WITHIN_SECONDS, AS_SOON * max(before, default=0.0))
+    """Return how many seconds may pass until an event is applied or a request answered."""
+    return max(WITHIN_SECONDS, TIME_FACTOR * max(before, default=0.0))
 
 
 def _waited(one: Incoming, until: float) -> float:
@@ -87,11 +87,9 @@ def _since(at: float | None, ended_at: float) -> float | None:
     return None if at is None else max(0.0, at - ended_at)
 
 
-def _texts_again(
-    sent_at: Sequence[float], *, rate: float, after: float, now: float
-) -> float | None:
-    """Return since when the earlier rate is reached again; None if it is not."""
-    enough = rate * AGAIN_OVER_SECONDS * AS_FAST
+def _rate_again(sent_at: Sequence[float], *, rate: float, after: float, now: float) -> float | None:
+    """Return when the earlier rate was reached again; None if it was not."""
+    enough = rate * AGAIN_OVER_SECONDS * RATE_SHARE
     for begin in (after, *(at for at in sent_at if at >= after)):
         if begin + AGAIN_OVER_SECONDS > now:
             return None
@@ -101,7 +99,7 @@ def _texts_again(
 
 
 def _applied_again(incoming: Sequence[Incoming], *, after: float, within: float) -> float | None:
-    """Return when the first of several consecutive messages came that were applied soon."""
+    """Return when the first of several consecutive messages arrived that were applied in time."""
     row: list[Incoming] = []
     for one in (one for one in incoming if one.at >= after):
         is_soon = one.applied_at is not None and one.applied_at - one.at <= within
@@ -121,6 +119,6 @@ def _answered_again(requests: Sequence[Request], *, after: float, within: float)
     return None
 
 
-def _longest_silence(sent_at: Sequence[float], since: float, until: float) -> float:
+def _longest_gap(sent_at: Sequence[float], since: float, until: float) -> float:
     points = [since, *sorted(at for at in sent_at if since <= at < until), until]
     return max(later - earlier for earlier, later in pairwise(points))

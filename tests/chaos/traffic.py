@@ -1,4 +1,4 @@
-"""Traffic during a fault: people who write, and a program that uses the API."""
+"""Traffic during a fault: people who send messages, and a program that uses the API."""
 
 import asyncio
 import itertools
@@ -19,18 +19,18 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-TEXTS_EVERY_SECONDS = 0.25
+MESSAGES_EVERY_SECONDS = 0.25
 READS_EVERY_SECONDS = 0.25
 WRITES_EVERY_SECONDS = 0.5
-MOST_AT_ONCE = 8
-"""Most requests of a kind without an answer: a user stops asking before there are more."""
-LOOK_EVERY_SECONDS = 0.25
-ASKS_AGAIN_AFTER_SECONDS = 1.0
-GIVES_UP_AFTER_SECONDS = 5.0
-"""How long a user waits for one answer."""
-FIRST_STRANGER = 5_000_000
-"""First of the numbers to which no campaign sends."""
-WORDS = (
+MOST_UNANSWERED = 8
+"""The most requests of a kind that wait for an answer at the same time."""
+POLL_SECONDS = 0.25
+RETRY_AFTER_SECONDS = 1.0
+TIMEOUT_SECONDS = 5.0
+"""How long the program waits for one answer."""
+FIRST_UNKNOWN_NUMBER = 5_000_000
+"""First of the numbers that are in no campaign."""
+MESSAGE_TEXTS = (
     "Yes, please call me tomorrow afternoon.",
     "How much would it cost?",
     "STOP",
@@ -40,7 +40,7 @@ WORDS = (
     "Stop texting me please",
     "Is the look at the basement really free?",
 )
-AWAY = (DBAPIError, OSError, TimeoutError)
+DATABASE_UNREACHABLE = (DBAPIError, OSError, TimeoutError)
 
 _ARRIVED = text("""
     SELECT openphone_id FROM activity WHERE openphone_id = ANY(CAST(:ids AS text[]))
@@ -48,12 +48,12 @@ _ARRIVED = text("""
 
 
 class Outcome(StrEnum):
-    """Result of a request, as a user sees it."""
+    """Result of a request, as the program sees it."""
 
     ANSWERED = "answered"
     UNAVAILABLE = "503"
     FAILED = "other 5xx"
-    NO_ANSWER = f"no answer in {GIVES_UP_AFTER_SECONDS:g} s"
+    NO_ANSWER = f"no answer in {TIMEOUT_SECONDS:g} s"
     NOT_CONNECTED = "not connected"
 
 
@@ -68,7 +68,7 @@ class Request:
 
 @dataclass(kw_only=True)
 class Incoming:
-    """One message from a person; ``applied_at`` is when it was first seen in the database."""
+    """One message from a person; ``applied_at`` is when it was first found in the database."""
 
     id: str
     at: float
@@ -77,7 +77,7 @@ class Incoming:
 
 @dataclass(kw_only=True)
 class Traffic:
-    """Messages come in, contacts are written, figures are read, until it is cancelled."""
+    """Receives messages, creates contacts and lists campaigns until it is cancelled."""
 
     engine: AsyncEngine
     api: httpx.AsyncClient
@@ -89,67 +89,67 @@ class Traffic:
     incoming: list[Incoming] = field(default_factory=list)
     sent_at: list[float] = field(default_factory=list)
     """When the provider accepted messages, by its own log."""
-    written: dict[str, str] = field(default_factory=dict)
+    created_contacts: dict[str, str] = field(default_factory=dict)
     """Number and id of each contact that the API reported as created."""
     refusals: list[str] = field(default_factory=list)
-    """Answers that no fault explains."""
+    """Refused requests that no fault explains."""
     _seen_up_to: int = 0
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._write_texts())
+            tasks.create_task(self._send_messages())
             tasks.create_task(self._read())
             tasks.create_task(self._write())
-            tasks.create_task(self._look())
+            tasks.create_task(self._follow_provider())
 
     def counted(self, since: float, until: float) -> Counter[Outcome]:
         """Count how the requests of a period ended."""
         return Counter(one.outcome for one in self.requests if since <= one.at < until)
 
-    async def _write_texts(self) -> None:
-        words = itertools.cycle(WORDS)
+    async def _send_messages(self) -> None:
+        message_texts = itertools.cycle(MESSAGE_TEXTS)
         for number in itertools.count():
-            is_stranger = number % 4 == 0
+            is_unknown = number % 4 == 0
             phone = (
-                population.phone(FIRST_STRANGER + number)
-                if is_stranger
+                population.phone(FIRST_UNKNOWN_NUMBER + number)
+                if is_unknown
                 else population.phone(self.chance.randrange(self.people))
             )
-            body = {"from": phone, "text": next(words)}
+            body = {"from": phone, "text": next(message_texts)}
             at = time.time()
             answer = await self.provider.post("/sandbox/receive", json=body)
             self.incoming.append(Incoming(id=answer.json()["data"]["id"], at=at))
-            await asyncio.sleep(TEXTS_EVERY_SECONDS)
+            await asyncio.sleep(MESSAGES_EVERY_SECONDS)
 
     async def _read(self) -> None:
-        await self._at_most(READS_EVERY_SECONDS, lambda: self._ask("GET", "/v1/campaigns?limit=20"))
+        await self._repeat(READS_EVERY_SECONDS, lambda: self._ask("GET", "/v1/campaigns?limit=20"))
 
     async def _write(self) -> None:
-        numbers = itertools.count(FIRST_STRANGER + 1_000_000)
-        await self._at_most(
+        numbers = itertools.count(FIRST_UNKNOWN_NUMBER + 1_000_000)
+        await self._repeat(
             WRITES_EVERY_SECONDS, lambda: self._add_contact(population.phone(next(numbers)))
         )
 
-    async def _at_most(self, every: float, begin: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-        """Begin another request at each interval, also while earlier ones wait, like a browser."""
+    async def _repeat(self, every: float, begin: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """Begin a request at each interval, also while earlier ones wait, as a browser does."""
         waiting: set[asyncio.Task[Any]] = set()
         async with asyncio.TaskGroup() as tasks:
             while True:
-                if len(waiting) < MOST_AT_ONCE:
+                if len(waiting) < MOST_UNANSWERED:
                     task = tasks.create_task(begin())
                     waiting.add(task)
                     task.add_done_callback(waiting.discard)
                 await asyncio.sleep(every)
 
     async def _add_contact(self, phone: str) -> None:
-        """Create one, and repeat with the same key until its creation is confirmed."""
+        """Create a contact; repeat the request with the same key until it succeeds."""
         key = {"Idempotency-Key": str(uuid4())}
         while True:
             made = await self._ask("POST", "/v1/contacts", {"phone": phone}, headers=key)
             if made is not None:
-                self.written[phone] = made.json()["id"]
+                self.created_contacts[phone] = made.json()["id"]
                 return
-            await asyncio.sleep(ASKS_AGAIN_AFTER_SECONDS)
+            await asyncio.sleep(RETRY_AFTER_SECONDS)
 
     async def _ask(
         self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
@@ -157,7 +157,7 @@ class Traffic:
         at, answer = time.time(), None
         try:
             answer = await self.api.request(
-                method, path, json=body, headers=headers, timeout=GIVES_UP_AFTER_SECONDS
+                method, path, json=body, headers=headers, timeout=TIMEOUT_SECONDS
             )
             outcome = _outcome(answer.status_code)
         except httpx.TimeoutException:
@@ -172,7 +172,7 @@ class Traffic:
             return None
         return answer
 
-    async def _look(self) -> None:
+    async def _follow_provider(self) -> None:
         """Follow the provider's log, and record which messages have been applied."""
         while True:
             log = await self.provider.get(
@@ -183,12 +183,12 @@ class Traffic:
                 self._seen_up_to = message["seq"]
                 self.sent_at.append(_seconds(message["createdAt"]))
             waiting = {one.id: one for one in self.incoming if one.applied_at is None}
-            with suppress(*AWAY):
+            with suppress(*DATABASE_UNREACHABLE):
                 async with self.engine.connect() as connection:
                     found = await connection.scalars(_ARRIVED, {"ids": list(waiting)})
                     for message_id in found:
                         waiting[message_id].applied_at = time.time()
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
 
 def _outcome(status: int) -> Outcome:

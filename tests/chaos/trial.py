@@ -1,4 +1,4 @@
-"""One fault, from a company at work to the verdict."""
+"""Run a fault in a working installation, and judge the result."""
 
 import asyncio
 import json
@@ -12,29 +12,34 @@ from datetime import timedelta
 from pathlib import Path
 
 from tests.chaos.faults import Fault
-from tests.chaos.invariants import broken, find, gates, read_history
-from tests.chaos.ledger import read_steps
+from tests.chaos.installation import BACKLOG, RATE_PER_SECOND, Installation, open_installation
+from tests.chaos.invariants import (
+    find_violations,
+    read_final_state,
+    read_gate_times,
+    read_history,
+)
 from tests.chaos.recovery import Recovery, measure, rate_before
-from tests.chaos.stage import BACKLOG, RATE_PER_SECOND, Stage, stage
-from tests.chaos.traffic import AWAY, Outcome
+from tests.chaos.status_changes import read_status_changes
+from tests.chaos.traffic import DATABASE_UNREACHABLE, Outcome
 from tests.crash.crowd import ONLY_OPT_OUTS
 from tests.crash.verdict import count_open, judge
 
 from crm_api.platform import clock
 
-FLOWS_WITHIN_SECONDS = 120.0
-FLOWS = 0.8
+USUAL_RATE_WITHIN_SECONDS = 120.0
+USUAL_SHARE = 0.8
 """Share of the allowed rate that must be sent before a fault begins."""
 RECOVERS_WITHIN_SECONDS = 120.0
 QUIET_WITHIN_SECONDS = 240.0
 CLOSES_AFTER = timedelta(seconds=25)
-"""The end of one campaign falls into each fault or into the time after it."""
+"""One campaign ends during each fault or soon after it."""
 SHOWN_FAULTS = 20
 
 
 @dataclass(kw_only=True)
 class Trial:
-    """Effects of a fault."""
+    """The run of a fault and its effects."""
 
     fault: Fault
     not_run: str | None = None
@@ -47,7 +52,7 @@ class Trial:
     after_stop: int = 0
     broken: Mapping[str, list[str]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
-    """Other faults, as sentences."""
+    """Other violations, as sentences."""
     reported: list[str] = field(default_factory=list)
     """What the service reported about the fault."""
     load: float = 0.0
@@ -59,118 +64,124 @@ class Trial:
         return not (self.duplicates or self.lost or self.after_stop or self.broken or self.wrong)
 
 
-async def attempt(
+async def run_faults(
     faults: Sequence[Fault], *, folder: Path, template: Path, seed: int
 ) -> list[Trial]:
-    """Run faults one after the other in one company, and judge it in the end.
+    """Run faults one after the other in one installation, and judge it in the end.
 
-    All faults are also written to ``evidence.json`` and ``wrong.json``.
+    All violations are also written to ``evidence.json`` and ``wrong.json``.
     """
     began = time.monotonic()
     needs = {fault.need for fault in faults if fault.need is not None}
     trials = [Trial(fault=fault) for fault in faults]
-    async with stage(folder, template, seed=seed, needs=needs) as scene:
-        await scene.open_up()
+    async with open_installation(folder, template, seed=seed, needs=needs) as installation:
+        await installation.start_first_campaigns()
         work = [
-            asyncio.create_task(scene.crowd.keep_busy(backlog=BACKLOG)),
-            asyncio.create_task(scene.crowd.meddle(ONLY_OPT_OUTS)),
-            asyncio.create_task(scene.traffic.run()),
+            asyncio.create_task(installation.crowd.keep_recipients_waiting(backlog=BACKLOG)),
+            asyncio.create_task(installation.crowd.act_as_users(ONLY_OPT_OUTS)),
+            asyncio.create_task(installation.traffic.run()),
         ]
-        keeping = asyncio.create_task(scene.machine.keep_running(scene.surprises))
+        keeping = asyncio.create_task(installation.machine.keep_running(installation.unexpected))
         try:
             history: dict[str, str] = {}
             for trial in trials:
-                await _prepare(scene, [*work, keeping])
-                history |= await read_history(scene)
-                await _strike(scene, trial, [*work, keeping])
+                await _prepare(installation, [*work, keeping])
+                history |= await read_history(installation)
+                await _run_fault(installation, trial, [*work, keeping])
         finally:
             for task in work:
                 task.cancel()
             ends = await asyncio.gather(*work, return_exceptions=True)
         wrong = [repr(end) for end in ends if not isinstance(end, asyncio.CancelledError)]
-        wrong += await _until_quiet(scene)
-        await _judge(scene, trials, history, wrong)
+        wrong += await _wait_until_quiet(installation)
+        await _judge(installation, trials, history, wrong)
         keeping.cancel()
     for trial in trials:
         trial.took = (time.monotonic() - began) / len(trials)
     return trials
 
 
-async def _until_texts_flow(scene: Stage, work: list[asyncio.Task[None]]) -> None:
-    deadline = time.time() + FLOWS_WITHIN_SECONDS
-    while rate_before(scene.traffic, time.time()) < RATE_PER_SECOND * FLOWS:
-        _raise_what_failed(work)
+async def _wait_for_usual_rate(installation: Installation, work: list[asyncio.Task[None]]) -> None:
+    deadline = time.time() + USUAL_RATE_WITHIN_SECONDS
+    while rate_before(installation.traffic, time.time()) < RATE_PER_SECOND * USUAL_SHARE:
+        _raise_error_of(work)
         if time.time() > deadline:
-            raise TimeoutError("texts do not flow")
+            raise TimeoutError("the worker does not send at the usual rate")
         await asyncio.sleep(0.1)
 
 
-async def _prepare(scene: Stage, work: list[asyncio.Task[None]]) -> None:
+async def _prepare(installation: Installation, work: list[asyncio.Task[None]]) -> None:
     """Start sending, also for a campaign that ends soon."""
     end_at = (clock.now() + CLOSES_AFTER).isoformat()
-    await scene.crowd.start_campaign(
+    await installation.crowd.start_campaign(
         schedule={"window": {"start": "00:00", "end": "23:59"}, "timezone": "UTC", "end_at": end_at}
     )
-    await _until_texts_flow(scene, work)
+    await _wait_for_usual_rate(installation, work)
 
 
-async def _strike(scene: Stage, trial: Trial, work: list[asyncio.Task[None]]) -> None:
+async def _run_fault(
+    installation: Installation, trial: Trial, work: list[asyncio.Task[None]]
+) -> None:
     begun_at = time.time()
-    trial.rate = rate_before(scene.traffic, begun_at)
-    scene.reported.clear()
-    await trial.fault.strike(scene)
-    trial.reported = list(scene.reported)
+    trial.rate = rate_before(installation.traffic, begun_at)
+    installation.reported.clear()
+    await trial.fault.run(installation)
+    trial.reported = list(installation.reported)
     ended_at = time.time()
     trial.lasted = ended_at - begun_at
     while True:
-        _raise_what_failed(work)
+        _raise_error_of(work)
         now = time.time()
-        trial.recovery = measure(scene.traffic, begun_at=begun_at, ended_at=ended_at, now=now)
+        trial.recovery = measure(
+            installation.traffic, begun_at=begun_at, ended_at=ended_at, now=now
+        )
         is_late = now - ended_at > RECOVERS_WITHIN_SECONDS
         if trial.recovery.seconds is not None or is_late:
             break
         await asyncio.sleep(0.25)
     if trial.recovery.seconds is None:
-        trial.wrong.append(f"not as before {RECOVERS_WITHIN_SECONDS:g} s after its end")
-    trial.requests = scene.traffic.counted(begun_at, ended_at + (trial.recovery.seconds or 0))
+        trial.wrong.append(f"not recovered {RECOVERS_WITHIN_SECONDS:g} s after its end")
+    trial.requests = installation.traffic.counted(
+        begun_at, ended_at + (trial.recovery.seconds or 0)
+    )
     trial.load = os.getloadavg()[0]
 
 
-def _raise_what_failed(work: list[asyncio.Task[None]]) -> None:
+def _raise_error_of(work: list[asyncio.Task[None]]) -> None:
     for task in work:
         if task.done():
             task.result()
 
 
-async def _until_quiet(scene: Stage) -> list[str]:
-    """Wait until nothing is open, here or on its way from the provider."""
-    await scene.close_down()
+async def _wait_until_quiet(installation: Installation) -> list[str]:
+    """Wait until no work is open here and the provider has no event left to deliver."""
+    await installation.cancel_capped_campaigns()
     deadline = time.monotonic() + QUIET_WITHIN_SECONDS
-    workspace = scene.sandbox.app.workspace
+    workspace = installation.sandbox.app.workspace
     left = -1
     while time.monotonic() < deadline:
-        # The provider first: its remaining events may open something here.
+        # Check the provider first: its remaining events may start work here.
         is_reported = workspace.deliverer.counts.pending == 0 and len(workspace.timeline) == 0
-        with suppress(*AWAY):
-            left = await count_open(scene.engine)
+        with suppress(*DATABASE_UNREACHABLE):
+            left = await count_open(installation.engine)
             if is_reported and left == 0:
                 return []
         await asyncio.sleep(0.25)
-    return [f"not everything came to its end: {left} open, {workspace.deliverer.counts}"]
+    return [f"some work did not end: {left} open, {workspace.deliverer.counts}"]
 
 
 async def _judge(
-    scene: Stage, trials: list[Trial], history: Mapping[str, str], wrong: list[str]
+    installation: Installation, trials: list[Trial], history: Mapping[str, str], wrong: list[str]
 ) -> None:
-    """Compare with the provider, check the invariants, and write the faults."""
+    """Compare with the provider, check the invariants, and write the violations to files."""
     verdict = await judge(
-        scene.engine,
-        scene.provider,
-        evidence=scene.folder / "evidence.json",
-        gated=gates(await read_steps(scene.engine)),
+        installation.engine,
+        installation.provider,
+        evidence=installation.folder / "evidence.json",
+        gated=read_gate_times(await read_status_changes(installation.engine)),
     )
-    faults = await broken(await find(scene, verdict, history))
-    wrong = [*scene.complaints, *wrong, *verdict.faults, *scene.traffic.refusals]
+    faults = await find_violations(await read_final_state(installation, verdict, history))
+    wrong = [*installation.violations, *wrong, *verdict.faults, *installation.traffic.refusals]
     for trial in trials:
         trial.duplicates = len(verdict.duplicates)
         trial.lost = len(verdict.losses)
@@ -178,5 +189,5 @@ async def _judge(
         trial.broken = faults
         trial.figures = verdict.figures
         trial.wrong += wrong
-    result = {"wrong": wrong, "broken": faults, "surprises": scene.surprises}
-    (scene.folder / "wrong.json").write_text(json.dumps(result, indent=1))
+    result = {"wrong": wrong, "broken": faults, "unexpected": installation.unexpected}
+    (installation.folder / "wrong.json").write_text(json.dumps(result, indent=1))

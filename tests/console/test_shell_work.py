@@ -235,7 +235,7 @@ async def test_restarted_service_loses_nothing(talk: Any, visit: Visit, service:
         await expect(page.get_by_text("This could not be loaded")).to_be_visible()
         await expect(page.get_by_text("Live", exact=True)).to_be_visible()
         await page.unroute("**/v1/conversations/*/messages?*")
-        for process in service.run.family():
+        for process in service.run.descendants():
             if process.cmdline()[-1:] == ["serve"]:
                 process.kill()
         await answer.fill("Typed while the service was away")

@@ -43,21 +43,21 @@ REPORTED_AT_ONCE = [{"do": "deliver", "after": 0.0}]
 """Usually before the answer to the send has been recorded."""
 SCRIPTED_SHARE = 0.45
 SHARED_OFFER = 2
-"""Number of consecutive campaigns with the same text, so that their messages look alike."""
+"""Number of consecutive campaigns with the same text, so that their messages can be confused."""
 ALL_DAY = {"start": "00:00", "end": "23:59"}
 ZONES = ("America/New_York", "Pacific/Honolulu")
 LATE_HOUR = 20
 NO_BREAKER = {"max_attempts": 20, "max_opt_out_rate": None, "max_failure_rate": None}
-AT_ONCE = {
+UNLIMITED_PACING = {
     "daily_limit": 1_000_000,
     "mode": "burst",
     "batch_size": 100_000,
     "batch_interval_minutes": 1,
 }
-PATIENCE_SECONDS = 100.0
-"""How long a request is repeated. It is longer than a minute, because for so long PostgreSQL keeps
-the locks of a process whose connection was cut, and longer by one statement timeout."""
-MEDDLES = (20, 60, 1)
+REPEAT_SECONDS = 100.0
+"""How long a request is repeated. PostgreSQL keeps the locks of a process whose connection was cut
+for a minute. This time is longer by one statement timeout."""
+USER_ACT_WEIGHTS = (20, 60, 1)
 ONLY_OPT_OUTS = (0, 1, 0)
 
 _CONTACTS = text("""
@@ -66,12 +66,12 @@ _CONTACTS = text("""
     FROM unnest(CAST(:phones AS text[])) WITH ORDINALITY AS x (phone, position)
     RETURNING id, phone
 """)
-_ABOUT_TO_LEAVE = text("""
+_CLAIMED_CONTACTS = text("""
     SELECT m.contact_id FROM send_attempt a JOIN campaign_membership m ON m.id = a.membership_id
     WHERE a.status = 'claimed' ORDER BY a.created_at DESC, a.id LIMIT 200
 """)
-# A campaign whose recipients are not stored yet counts too: an API whose clock is ahead asks for a
-# job that is due tomorrow, so that its campaigns wait for the schedule, for up to a minute.
+# A campaign whose recipients are not stored yet counts too. An API whose clock is a day ahead asks
+# for a job that is due tomorrow. Its campaigns wait for the scheduled run, for up to a minute.
 _WAITING = text("""
     SELECT (SELECT count(*) FROM campaign_membership WHERE status = 'pending')
          + (SELECT coalesce(sum(jsonb_array_length(audience -> 'contact_ids')), 0) FROM campaign
@@ -80,7 +80,7 @@ _WAITING = text("""
 
 
 def zone_far_from_midnight(now: datetime) -> str:
-    """Return a time zone whose day does not end during a siege, so that no legal hours end."""
+    """Return a time zone whose day does not end during a crash run, so that no legal hours end."""
     here, elsewhere = ZONES
     return here if 0 < now.astimezone(ZoneInfo(here)).hour < LATE_HOUR else elsewhere
 
@@ -90,7 +90,7 @@ class ApiRefusedError(Exception):
 
 
 class Crowd:
-    """Scripted people, and campaigns to them that are started, paused, resumed and cancelled."""
+    """Scripted people, the campaigns to them, and the users who change these campaigns."""
 
     def __init__(
         self,
@@ -108,15 +108,15 @@ class Crowd:
         self._campaign_size = campaign_size
         self._people: list[UUID] = []
         self._next: list[UUID] = []
-        self.spared: set[UUID] = set()
-        """Contacts whom no user opts out."""
+        self.protected: set[UUID] = set()
+        """Contacts that no user opts out."""
         self.lines: list[str] = []
         self.campaigns: list[str] = []
         self.opted_out_by_api = 0
         self.pauses = 0
         self.cancels = 0
 
-    async def gather(self, count: int) -> None:
+    async def create_people(self, count: int) -> None:
         """Create contacts, some of them with a script, and the lines."""
         phones = [population.phone(position) for position in range(count)]
         self._people = sorted((await self.add_contacts(phones)).values())
@@ -135,20 +135,20 @@ class Crowd:
             rows = await connection.execute(_CONTACTS, {"phones": list(phones)})
             return {row.phone: row.id for row in rows}
 
-    async def misbehave(self, *, throttles: bool) -> None:
-        """Make the provider fail now and then."""
+    async def add_provider_faults(self, *, throttles: bool) -> None:
+        """Make the provider fail at random."""
         for fault in (*FAULTS, *(THROTTLES if throttles else ())):
             (await self._sandbox.post("/sandbox/faults", json=fault)).raise_for_status()
 
     async def start_campaign(self, *, line: str | None = None, **changes: object) -> str:
-        """Start a campaign to a share of the contacts; consecutive ones share their text.
+        """Start a campaign to a share of the contacts; consecutive campaigns have the same text.
 
         Args:
-            line: The line; the lines take turns if left out.
-            changes: Changes to its content.
+            line: The line; if left out, the lines alternate.
+            changes: Fields of the draft that replace the usual ones.
         """
         number = len(self.campaigns)
-        contact_ids = self._take()
+        contact_ids = self._next_contacts()
         draft = {
             "name": f"Campaign {number}",
             "line_id": line or self.lines[number % len(self.lines)],
@@ -157,7 +157,7 @@ class Crowd:
                 {"name": "A", "body": BODY.format(offer=number // SHARED_OFFER), "weight": 100}
             ],
             "schedule": {"window": ALL_DAY, "timezone": zone_far_from_midnight(clock.now())},
-            "pacing": AT_ONCE,
+            "pacing": UNLIMITED_PACING,
             "rules": NO_BREAKER,
         }
         made = await self.ask("POST", "/v1/campaigns", draft | changes)
@@ -165,15 +165,15 @@ class Crowd:
         await self.ask("POST", f"/v1/campaigns/{made['id']}/start")
         return str(made["id"])
 
-    def _take(self) -> list[UUID]:
-        """Return the next contacts; one that comes again may still wait for an earlier message."""
+    def _next_contacts(self) -> list[UUID]:
+        """Return the next contacts; some of them may still wait for an earlier message."""
         if len(self._next) < self._campaign_size:
             self._next += self._chance.sample(self._people, len(self._people))
         taken, self._next = self._next[: self._campaign_size], self._next[self._campaign_size :]
         return list(dict.fromkeys(taken))
 
-    async def keep_busy(self, *, backlog: int) -> None:
-        """Start a campaign whenever fewer than so many recipients wait for their message."""
+    async def keep_recipients_waiting(self, *, backlog: int) -> None:
+        """Start a campaign whenever fewer than ``backlog`` recipients wait for their message."""
         while True:
             with suppress(DBAPIError, OSError):
                 async with self._engine.connect() as connection:
@@ -182,8 +182,12 @@ class Crowd:
                     await self.start_campaign()
             await asyncio.sleep(0.5)
 
-    async def meddle(self, weights: Sequence[int] = MEDDLES) -> None:
-        """Pause and resume campaigns, opt people out, and cancel, by the given weights."""
+    async def act_as_users(self, weights: Sequence[int] = USER_ACT_WEIGHTS) -> None:
+        """Act as users: pause and resume campaigns, opt people out, cancel campaigns.
+
+        Args:
+            weights: How often each of these three acts is chosen.
+        """
         acts: tuple[Callable[[], Awaitable[None]], ...] = (
             self._pause_and_resume,
             self._opt_out,
@@ -194,7 +198,7 @@ class Crowd:
             if self.campaigns:
                 await self._chance.choices(acts, weights=weights)[0]()
 
-    async def calm(self) -> None:
+    async def resume_paused_campaigns(self) -> None:
         """Resume every paused campaign, so that all of them end."""
         for campaign in self.campaigns:
             shown = await self.ask("GET", f"/v1/campaigns/{campaign}")
@@ -209,12 +213,12 @@ class Crowd:
         await self.move(campaign, "resume")
 
     async def _opt_out(self) -> None:
-        """Opt a person out, mostly one whose message is about to be sent."""
+        """Opt out a person; one whose message is about to be sent if there is one."""
         claimed: list[UUID] = []
         with suppress(DBAPIError, OSError):
             async with self._engine.connect() as connection:
-                claimed = list(await connection.scalars(_ABOUT_TO_LEAVE))
-        claimed = [one for one in claimed if one not in self.spared]
+                claimed = list(await connection.scalars(_CLAIMED_CONTACTS))
+        claimed = [one for one in claimed if one not in self.protected]
         person = self._chance.choice(claimed or self._people)
         await self.ask("POST", f"/v1/contacts/{person}/opt-out", {"reason": "asked by phone"})
         self.opted_out_by_api += 1
@@ -227,8 +231,8 @@ class Crowd:
         await self.ask("POST", f"/v1/campaigns/{campaign}/{move}")
 
     async def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        """Repeat a request until there is an answer: the API and its servers come and go."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        """Repeat a request until it is answered: the API and its servers are killed too."""
+        deadline = time.monotonic() + REPEAT_SECONDS
         while True:
             with suppress(httpx.TransportError):
                 answer = await self._api.request(method, path, json=body)
@@ -238,5 +242,5 @@ class Crowd:
                 if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                     raise ApiRefusedError(f"{method} {path}: {answer.status_code} {answer.text}")
             if time.monotonic() > deadline:
-                raise ApiRefusedError(f"{method} {path}: no answer within {PATIENCE_SECONDS:g} s")
+                raise ApiRefusedError(f"{method} {path}: no answer within {REPEAT_SECONDS:g} s")
             await asyncio.sleep(0.1)

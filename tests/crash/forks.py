@@ -1,4 +1,4 @@
-"""Processes of the crash test, as seen by the process that watches them."""
+"""Processes of the crash test, as the process that watches them sees them."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from tests.crash.holders import name_of, url_for
 ROOT = Path(__file__).parents[2]
 NO_VARIABLES: Mapping[str, str] = {}
 STARTS_WITHIN_SECONDS = 180.0
-"""The first one waits until the forking program has imported everything."""
+"""The first process waits until the forking program has imported everything."""
 
 
 class Fork:
@@ -25,9 +25,9 @@ class Fork:
         self.pid = pid
         self.is_api = is_api
         self.name = name
-        """Its login at the database."""
+        """Name under which the process logs in to the database."""
         self.stopped = asyncio.Event()
-        """Set while it is stopped, by its own step or by our signal."""
+        """Set while the process is stopped, at its step or by a signal of this test."""
         self.ended = asyncio.Event()
         self.code: int | None = None
 
@@ -39,14 +39,14 @@ class Fork:
                 os.kill(self.pid, number)
 
     async def freeze(self) -> bool:
-        """Stop it, so that what it holds can be counted; False if it has ended."""
+        """Stop the process, so that the attempts it holds can be counted; False if it has ended."""
         if not self.stopped.is_set():
             self.signal(signal.SIGSTOP)
-            await self.wait_until_still(10)
+            await self.wait_until_stopped_or_ended(10)
         return not self.ended.is_set()
 
-    async def wait_until_still(self, seconds: float) -> bool:
-        """Wait until it is stopped or has ended; False if neither happens in time."""
+    async def wait_until_stopped_or_ended(self, seconds: float) -> bool:
+        """Wait until the process is stopped or has ended; False if neither happens in time."""
         waits = [asyncio.create_task(event.wait()) for event in (self.stopped, self.ended)]
         done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
@@ -54,26 +54,26 @@ class Fork:
         return bool(done)
 
     async def wait_ended(self, seconds: float) -> bool:
-        """Wait until it has ended; False if it does not in time."""
+        """Wait until the process has ended; False if it does not end in time."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.ended.wait(), timeout=seconds)
         return self.ended.is_set()
 
-    async def go_to_its_end(self, seconds: float) -> bool:
-        """Wake it whenever it is stopped, until it has ended; False if it does not in time.
+    async def continue_until_ended(self, seconds: float) -> bool:
+        """Continue the process each time it stops; False if it does not end in time.
 
-        It may still reach a step that it had not reached before it was struck.
+        The process may still stop at its step if SIGTERM came before the step.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not self.ended.is_set():
                     self.signal(signal.SIGCONT)
-                    await self.wait_until_still(seconds)
+                    await self.wait_until_stopped_or_ended(seconds)
         return self.ended.is_set()
 
 
 class Zygote:
-    """The program that forks; see ``zygote.py``."""
+    """The program that forks the processes; see ``zygote.py``."""
 
     def __init__(
         self, process: asyncio.subprocess.Process, folder: Path, database_url: str
@@ -84,7 +84,7 @@ class Zygote:
         self._count = 0
         self._forks: dict[int, Fork] = {}
         self._started: asyncio.Queue[Fork] = asyncio.Queue()
-        self._one_order = asyncio.Lock()
+        self._order_lock = asyncio.Lock()
 
     async def spawn(
         self,
@@ -94,9 +94,11 @@ class Zygote:
         arrival: int = 1,
         env: Mapping[str, str] = NO_VARIABLES,
     ) -> Fork:
-        """Start a worker or the API; it stops at the n-th arrival at the step.
+        """Start a worker or the API.
 
         Args:
+            step: The step at which the process stops itself; None is no step.
+            arrival: The number of the arrival at the step at which the process stops.
             env: Variables in addition to, or instead of, the common ones.
         """
         name = name_of(self._count)
@@ -112,7 +114,7 @@ class Zygote:
         writer = self._process.stdin
         if writer is None:
             raise RuntimeError("the forking program has no standard input")
-        async with self._one_order:
+        async with self._order_lock:
             writer.write(json.dumps(order).encode() + b"\n")
             await writer.drain()
             async with asyncio.timeout(STARTS_WITHIN_SECONDS):
@@ -123,13 +125,13 @@ class Zygote:
         """Names of the processes that have not ended and are not stopped."""
         return {fork.name for fork in self._forks.values() if not fork.stopped.is_set()}
 
-    async def listen(self) -> None:
-        """Read its messages until it ends."""
+    async def read_reports(self) -> None:
+        """Read the reports of the forking program until it ends."""
         reader = self._process.stdout
         while reader is not None and (line := await reader.readline()):
-            self._note(json.loads(line))
+            self._record_state(json.loads(line))
 
-    def _note(self, message: Mapping[str, int | str]) -> None:
+    def _record_state(self, message: Mapping[str, int | str]) -> None:
         pid = int(message["pid"])
         match message["state"]:
             case "started":
@@ -153,7 +155,7 @@ class Zygote:
 async def zygote(
     folder: Path, env: Mapping[str, str], *, database_url: str
 ) -> AsyncIterator[Zygote]:
-    """Start the program that forks; it and all of its children end with the block."""
+    """Start the program that forks; the program and all its children end with the block."""
     with (folder / "zygote.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -166,13 +168,13 @@ async def zygote(
             stderr=log,
         )
     forking = Zygote(process, folder, database_url)
-    listening = asyncio.create_task(forking.listen())
+    reading = asyncio.create_task(forking.read_reports())
     try:
         yield forking
     finally:
         forking.kill_all()
         process.kill()
         await process.wait()
-        listening.cancel()
+        reading.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await listening
+            await reading

@@ -62,7 +62,7 @@ class Program:
             self._process.wait()
 
     def terminate(self) -> int | None:
-        """Ask it to stop, and return its exit code; None if it had to be killed."""
+        """Ask the process to stop, and return its exit code; None if it had to be killed."""
         if self._process is None:
             return None
         self._process.terminate()
@@ -73,8 +73,8 @@ class Program:
 
 
 @dataclass(kw_only=True)
-class Scene:
-    """Fixture of a crash test: the database, the provider's log, and the worker."""
+class Installation:
+    """What a crash test works with: the servers, the provider's log, the worker and the API."""
 
     engine: AsyncEngine
     database_url: str
@@ -98,7 +98,7 @@ class Scene:
             return Counter({row.status: row.rows for row in rows})
 
     async def in_flight(self) -> int:
-        """Return how many attempts a worker holds right now."""
+        """Return how many attempts workers hold now."""
         async with self.engine.connect() as connection:
             found = await connection.scalar(
                 text("SELECT count(*) FROM send_attempt WHERE status IN ('claimed', 'calling')")
@@ -106,7 +106,7 @@ class Scene:
         return int(found or 0)
 
     async def wait_for_work(self) -> bool:
-        """Wait until something is in flight; False if nothing more will be."""
+        """Wait until an attempt is in flight; False if no recipient is open any more."""
         while time.monotonic() < self.deadline:
             if await self.in_flight():
                 return True
@@ -124,7 +124,7 @@ class Scene:
         return statuses
 
     @asynccontextmanager
-    async def caller(self) -> AsyncIterator[httpx.AsyncClient]:
+    async def open_client(self) -> AsyncIterator[httpx.AsyncClient]:
         """Start the API and yield a client with the admin key."""
         self.api.start()
         headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
@@ -136,10 +136,10 @@ class Scene:
                 await asyncio.sleep(0.05)
             yield client
 
-    async def until(self, ask: Callable[[], Awaitable[bool]]) -> bool:
-        """Wait until something is true; False if it is too late."""
+    async def wait_until_true(self, condition: Callable[[], Awaitable[bool]]) -> bool:
+        """Wait until the condition is true; False if it is not by the deadline."""
         while time.monotonic() < self.deadline:
-            if await ask():
+            if await condition():
                 return True
             await asyncio.sleep(0.1)
         return False
@@ -149,14 +149,14 @@ class Scene:
             body = {"kind": kind, "probability": probability}
             (await client.post("/sandbox/faults", json=body)).raise_for_status()
 
-    async def texts_by_recipient(self) -> Counter[str]:
+    async def messages_by_recipient(self) -> Counter[str]:
         """Return how many messages the provider accepted for each number."""
         async with httpx.AsyncClient(base_url=self.sandbox_url) as client:
             answer = await client.get("/sandbox/messages", params={"direction": "outgoing"})
         return Counter(message["to"][0] for message in answer.json()["data"])
 
     async def pause(self, seconds: float) -> None:
-        """Let the processes work."""
+        """Do nothing while the processes work."""
         await asyncio.sleep(seconds)
 
     async def empty_redis(self) -> None:
@@ -164,7 +164,7 @@ class Scene:
             await redis.flushall()
 
     async def kill_at_random(self, chance: random.Random, kills: int, *, within: float) -> int:
-        """Kill and restart the worker while something is in flight; return how often."""
+        """Kill and restart the worker while attempts are in flight; return how often."""
         counted = 0
         while counted < kills and await self.wait_for_work():
             await asyncio.sleep(chance.uniform(0.0, within))
@@ -175,7 +175,9 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(folder: Path, *, rate_per_second: float, seconds: float) -> AsyncIterator[Scene]:
+async def open_installation(
+    folder: Path, *, rate_per_second: float, seconds: float
+) -> AsyncIterator[Installation]:
     """Start everything except the worker, and leave no process behind."""
     config = SandboxConfig(people="silent", rate_per_second=None)
     with claim(folder) as held, run_sandbox(config) as sandbox:
@@ -193,7 +195,7 @@ async def scene(folder: Path, *, rate_per_second: float, seconds: float) -> Asyn
             worker = Program("worker", env, folder / "worker.log")
             api = Program("serve", env, folder / "serve.log")
             async with open_engine(database_url, pool_size=3) as engine:
-                yield Scene(
+                yield Installation(
                     engine=engine,
                     database_url=database_url,
                     redis_url=redis_url,

@@ -1,7 +1,7 @@
-"""Find which process holds an attempt, so that what a dead process left behind is not counted.
+"""Find which process holds an attempt, so that attempts of dead processes are not counted.
 
-Each worker connects to the database under a name of its own. A trigger, which only the crash test's
-database has, stores who inserted an attempt: only that process can gate and call it.
+Each worker connects to the database under its own name. A trigger, which only the crash test's
+database has, stores which process inserted an attempt. Only that process can gate and call it.
 """
 
 from collections.abc import Collection
@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 NAMES = 3_000
-"""More than a long siege starts; after that names are used again."""
+"""More processes than a long crash run starts; after that, names are used again."""
 
 _SET_UP = (
     "CREATE TABLE crash_holder (attempt_id uuid PRIMARY KEY, holder text NOT NULL)",
@@ -44,11 +44,11 @@ _IN_FLIGHT = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class InFlight:
-    """What living workers hold at one moment.
+    """What running workers hold at one moment.
 
     Attributes:
         attempts: Claimed or calling.
-        own: Attempts that the struck process itself holds.
+        own: Attempts that the killed process itself holds.
         members: The recipients.
     """
 
@@ -57,11 +57,11 @@ class InFlight:
     members: frozenset[UUID] = field(default_factory=frozenset, repr=False)
 
 
-async def note_holders(engine: AsyncEngine, *, has_names: bool = True) -> None:
-    """Make the database store who claims what.
+async def record_holders(engine: AsyncEngine, *, has_names: bool = True) -> None:
+    """Make the database store which process inserts each attempt.
 
     Args:
-        has_names: Processes connect under names of their own, so create the names too.
+        has_names: Processes connect under their own names, so create these logins too.
     """
     async with engine.begin() as connection:
         for statement in (*_SET_UP, *((_NAMES,) if has_names else ())):
@@ -74,19 +74,19 @@ def name_of(number: int) -> str:
 
 
 def url_for(database_url: str, name: str) -> str:
-    """Return the database's URL for a process of that name; no password is needed."""
+    """Return the database's URL for the process of a name; no password is needed."""
     parts = urlsplit(database_url)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{name}@{host}"))
 
 
 async def in_flight(
-    connection: AsyncConnection, *, alive: Collection[str], struck: str | None
+    connection: AsyncConnection, *, alive: Collection[str], killed: str | None
 ) -> InFlight:
-    """Count what living processes hold, and what the struck one holds."""
+    """Count the attempts of running processes, and those of the killed process."""
     rows = (await connection.execute(_IN_FLIGHT, {"alive": list(alive)})).all()
     return InFlight(
         attempts=len(rows),
-        own=sum(row.holder == struck for row in rows),
+        own=sum(row.holder == killed for row in rows),
         members=frozenset(row.membership_id for row in rows if row.membership_id is not None),
     )

@@ -1,4 +1,4 @@
-"""Strikes against PostgreSQL and Redis."""
+"""Kills of PostgreSQL and Redis."""
 
 import asyncio
 import os
@@ -10,12 +10,12 @@ from pathlib import Path
 from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
-from tests.crash.strikes import Kind
+from tests.crash.kills import Kind
 
 from crm_api.dev.server_processes import Server
 
-OURS = "crm-api crash test"
-"""Name of our own connections, which nothing strikes."""
+OWN_APPLICATION = "crm-api crash test"
+"""Name of the test's own connections, which are never killed."""
 
 _BACKENDS = text("""
     SELECT pid FROM pg_stat_activity
@@ -35,23 +35,23 @@ class Servers:
     redis: Server
     redis_url: str
     redis_pid_file: Path
-    _one_restart: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _restart_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def strike(self, kind: Kind, *, struck: str | None, fraction: float) -> None:
-        """Strike a server.
+    async def kill(self, kind: Kind, *, killed: str | None, fraction: float) -> None:
+        """Kill, restart or empty a server.
 
         Args:
-            struck: Name of the process whose backends are struck; None is any.
+            killed: Name of the process whose backends are killed; None is any process.
             fraction: Choice among several backends, between 0 and 1.
         """
         match kind:
             case Kind.BACKEND_TERMINATED:
-                backends = await self._backends(struck)
+                backends = await self._backends(killed)
                 await self._terminate(backends[int(fraction * len(backends)) :][:1])
             case Kind.BACKENDS_TERMINATED:
                 await self._terminate(await self._backends())
             case Kind.BACKEND_KILLED:
-                for pid in (await self._backends(struck))[:1]:
+                for pid in (await self._backends(killed))[:1]:
                     os.kill(pid, signal.SIGKILL)
             case Kind.POSTGRES_RESTARTED:
                 await self._restart(self.postgres)
@@ -59,17 +59,17 @@ class Servers:
                 async with Redis.from_url(self.redis_url) as redis:
                     await redis.flushall()
             case Kind.REDIS_KILLED:
-                async with self._one_restart:
+                async with self._restart_lock:
                     os.kill(int(self.redis_pid_file.read_text()), signal.SIGKILL)
                     await asyncio.to_thread(restart, self.redis)
 
     async def _restart(self, server: Server) -> None:
-        async with self._one_restart:
+        async with self._restart_lock:
             await asyncio.to_thread(restart, server)
 
     async def _backends(self, holder: str | None = None) -> list[int]:
         async with self.engine.connect() as connection:
-            found = await connection.scalars(_BACKENDS, {"ours": OURS, "holder": holder})
+            found = await connection.scalars(_BACKENDS, {"ours": OWN_APPLICATION, "holder": holder})
             return list(found)
 
     async def _terminate(self, pids: Sequence[int]) -> None:

@@ -1,10 +1,10 @@
-"""Tables of a siege: kills, counted kills, and their effects on the recipients in flight."""
+"""Tables of a crash run: kills, counted kills, and their effects on the recipients in flight."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from uuid import UUID
 
-from tests.crash.strikes import API_STEPS, WORKER_STEPS, Kind, Strike
+from tests.crash.kills import API_STEPS, WORKER_STEPS, Kill, Kind
 from tests.crash.verdict import Verdict
 
 GROUPS: Mapping[str, frozenset[Kind]] = {
@@ -16,13 +16,13 @@ GROUPS: Mapping[str, frozenset[Kind]] = {
     "PG restart": frozenset({Kind.BACKEND_KILLED, Kind.POSTGRES_RESTARTED}),
     "Redis": frozenset({Kind.REDIS_EMPTIED, Kind.REDIS_KILLED}),
 }
-"""Kinds side by side in the table of steps."""
+"""Columns of the table of steps, each with its kinds."""
 WRONG = ("duplicates", "losses", "after STOP")
 ORDER = (*WORKER_STEPS, *API_STEPS)
 SHOWN_FAULTS = 50
 
 
-def tables(strikes: Sequence[Strike], verdict: Verdict) -> str:
+def tables(kills: Sequence[Kill], verdict: Verdict) -> str:
     """Return both tables and the figures, as Markdown.
 
     A duplicate or loss appears in the row of every kill that found its recipient in flight.
@@ -31,60 +31,58 @@ def tables(strikes: Sequence[Strike], verdict: Verdict) -> str:
     faults = [f"- {fault}" for fault in verdict.faults[:SHOWN_FAULTS]] or ["- none"]
     return "\n".join(
         [
-            *_by_kind(strikes, verdict),
+            *_by_kind(kills, verdict),
             "",
-            *_by_step(strikes, verdict),
+            *_by_step(kills, verdict),
             "",
-            "What was counted:",
+            "Counted at the end:",
             *figures,
             "",
-            "Where database and provider disagree, or something is stuck:",
+            "Differences between database and provider, and work that did not end:",
             *faults,
         ]
     )
 
 
-def _by_kind(strikes: Sequence[Strike], verdict: Verdict) -> list[str]:
-    groups = _grouped(strikes, key=lambda strike: strike.kind.value)
-    lines = _head("kind of kill", "kills", "counted", "held by the struck", *WRONG)
+def _by_kind(kills: Sequence[Kill], verdict: Verdict) -> list[str]:
+    groups = _grouped(kills, key=lambda kill: kill.kind.value)
+    lines = _head("kind of kill", "kills", "counted", "held by the killed process", *WRONG)
     for kind in Kind:
         if group := groups.get(kind.value):
             lines.append(_line(kind.value, *_counts(group), *_wrongs(verdict, group)))
-    return [*lines, _line("**all**", *_counts(strikes), *_wrongs(verdict))]
+    return [*lines, _line("**all**", *_counts(kills), *_wrongs(verdict))]
 
 
-def _by_step(strikes: Sequence[Strike], verdict: Verdict) -> list[str]:
-    groups = _grouped(strikes, key=lambda strike: strike.step)
+def _by_step(kills: Sequence[Kill], verdict: Verdict) -> list[str]:
+    groups = _grouped(kills, key=lambda kill: kill.step)
     lines = _head("counted / kills at", *GROUPS, *WRONG)
     for step in sorted(groups, key=lambda name: (*ORDER, name).index(name)):
         group = groups[step]
         cells = [_share(group, kinds) for kinds in GROUPS.values()]
         lines.append(_line(step, *cells, *_wrongs(verdict, group)))
-    cells = [_share(strikes, kinds) for kinds in GROUPS.values()]
+    cells = [_share(kills, kinds) for kinds in GROUPS.values()]
     return [*lines, _line("**all**", *cells, *_wrongs(verdict))]
 
 
-def _grouped(
-    strikes: Sequence[Strike], *, key: Callable[[Strike], str]
-) -> Mapping[str, Sequence[Strike]]:
-    groups: defaultdict[str, list[Strike]] = defaultdict(list)
-    for strike in strikes:
-        groups[key(strike)].append(strike)
+def _grouped(kills: Sequence[Kill], *, key: Callable[[Kill], str]) -> Mapping[str, Sequence[Kill]]:
+    groups: defaultdict[str, list[Kill]] = defaultdict(list)
+    for kill in kills:
+        groups[key(kill)].append(kill)
     return groups
 
 
-def _share(group: Sequence[Strike], kinds: frozenset[Kind]) -> str:
-    chosen = [strike for strike in group if strike.kind in kinds]
-    return f"{sum(strike.counts for strike in chosen)} / {len(chosen)}" if chosen else ""
+def _share(group: Sequence[Kill], kinds: frozenset[Kind]) -> str:
+    chosen = [kill for kill in group if kill.kind in kinds]
+    return f"{sum(kill.counts for kill in chosen)} / {len(chosen)}" if chosen else ""
 
 
-def _counts(group: Sequence[Strike]) -> tuple[str, ...]:
-    own = sum(strike.held.own > 0 for strike in group)
-    return str(len(group)), str(sum(strike.counts for strike in group)), str(own)
+def _counts(group: Sequence[Kill]) -> tuple[str, ...]:
+    own = sum(kill.held.own > 0 for kill in group)
+    return str(len(group)), str(sum(kill.counts for kill in group)), str(own)
 
 
-def _wrongs(verdict: Verdict, group: Sequence[Strike] | None = None) -> tuple[str, ...]:
-    """Count the faults of the recipients that these strikes found in flight; None counts all."""
+def _wrongs(verdict: Verdict, group: Sequence[Kill] | None = None) -> tuple[str, ...]:
+    """Count the faults of the recipients that were in flight at these kills; None counts all."""
     wrong: tuple[Iterable[UUID | None], ...] = (
         verdict.duplicates,
         verdict.losses,
@@ -92,8 +90,8 @@ def _wrongs(verdict: Verdict, group: Sequence[Strike] | None = None) -> tuple[st
     )
     if group is None:
         return tuple(str(len(list(members))) for members in wrong)
-    struck = frozenset[UUID]().union(*(strike.held.members for strike in group))
-    return tuple(str(sum(member in struck for member in members)) for members in wrong)
+    members_in_flight = frozenset[UUID]().union(*(kill.held.members for kill in group))
+    return tuple(str(sum(member in members_in_flight for member in members)) for members in wrong)
 
 
 def _head(*cells: str) -> list[str]:

@@ -1,11 +1,11 @@
-"""PostgreSQL or Redis goes away and comes back, with the real processes running."""
+"""PostgreSQL or Redis stops and starts again while the real processes run."""
 
 import json
 from pathlib import Path
 
 import httpx
 import pytest
-from tests.crash.harness import SECRET_KEY, Scene, scene
+from tests.crash.harness import SECRET_KEY, Installation, open_installation
 
 from crm_api.domain.provider.openphone.signature import sign_standard
 from crm_api.platform import clock
@@ -51,21 +51,21 @@ async def is_applied(client: httpx.AsyncClient) -> bool:
 
 
 async def test_without_redis_requests_and_webhooks_are_served(tmp_path: Path) -> None:
-    async with scene(tmp_path, rate_per_second=50, seconds=SECONDS) as stage:
-        stage.worker.start()
-        async with stage.caller() as client:
-            stage.redis.stop()
+    async with open_installation(tmp_path, rate_per_second=50, seconds=SECONDS) as installation:
+        installation.worker.start()
+        async with installation.open_client() as client:
+            installation.redis.stop()
 
             contacts = await client.get("/v1/contacts")
             ready = await client.get("/readyz")
             webhook = await post_event(client)
-            stage.redis.spawn()
+            installation.redis.spawn()
 
             assert contacts.status_code == 200
             assert ready.status_code == 200
             assert ready.json()["checks"]["redis"] == "degraded"
             assert webhook.status_code == 200
-            assert await stage.until(lambda: is_applied(client))
+            assert await installation.wait_until_true(lambda: is_applied(client))
 
 
 async def is_serving(client: httpx.AsyncClient) -> bool:
@@ -75,34 +75,34 @@ async def is_serving(client: httpx.AsyncClient) -> bool:
 async def test_without_postgresql_requests_get_503_and_work_continues_later(
     tmp_path: Path,
 ) -> None:
-    async with scene(tmp_path, rate_per_second=50, seconds=SECONDS) as stage:
-        await stage.start_campaign(300)
-        stage.worker.start()
-        async with stage.caller() as client:
-            await stage.wait_for_work()
-            stage.postgres.stop()
+    async with open_installation(tmp_path, rate_per_second=50, seconds=SECONDS) as installation:
+        await installation.start_campaign(300)
+        installation.worker.start()
+        async with installation.open_client() as client:
+            await installation.wait_for_work()
+            installation.postgres.stop()
 
             contacts = await client.get("/v1/contacts")
             webhook = await post_event(client)
             alive = await client.get("/healthz")
             ready = await client.get("/readyz")
-            await stage.pause(2)
-            stage.postgres.spawn()
-            stage.postgres.wait_ready()
-            await stage.engine.dispose()
+            await installation.pause(2)
+            installation.postgres.spawn()
+            installation.postgres.wait_ready()
+            await installation.engine.dispose()
 
             assert contacts.status_code == 503
             assert contacts.json()["code"] == "database_unavailable"
             assert webhook.status_code == 503
             assert alive.status_code == 200
             assert ready.status_code == 503
-            assert await stage.until(lambda: is_serving(client))
-            await assert_every_recipient_once(stage)
+            assert await installation.wait_until_true(lambda: is_serving(client))
+            await assert_every_recipient_once(installation)
 
 
-async def assert_every_recipient_once(stage: Scene) -> None:
-    statuses = await stage.wait_until_settled()
-    texts = await stage.texts_by_recipient()
+async def assert_every_recipient_once(installation: Installation) -> None:
+    statuses = await installation.wait_until_settled()
+    messages = await installation.messages_by_recipient()
     assert statuses == {"sent": 300}
-    assert len(texts) == 300
-    assert set(texts.values()) == {1}
+    assert len(messages) == 300
+    assert set(messages.values()) == {1}

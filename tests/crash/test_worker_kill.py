@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 
 import pytest
-from tests.crash.harness import scene
+from tests.crash.harness import open_installation
 
 RECIPIENTS = 1_000
 KILLS = 20
@@ -20,58 +20,58 @@ pytestmark = pytest.mark.timeout(SECONDS + 60)
 
 @pytest.fixture
 def chance() -> random.Random:
-    """Use a new seed each time and print it; CRASH_SEED repeats a run."""
+    """Use a new seed each time and print the seed; CRASH_SEED repeats a run."""
     seed = int(os.environ.get("CRASH_SEED", random.SystemRandom().randrange(2**31)))
     print(f"CRASH_SEED={seed}")  # noqa: T201 - so that a failure can be repeated
     return random.Random(seed)  # noqa: S311 - repeatable, no secret
 
 
-async def test_killed_worker_neither_doubles_nor_loses(
+async def test_killed_worker_neither_duplicates_nor_loses_messages(
     tmp_path: Path, chance: random.Random
 ) -> None:
-    async with scene(tmp_path, rate_per_second=40, seconds=SECONDS) as stage:
-        await stage.start_campaign(RECIPIENTS)
+    async with open_installation(tmp_path, rate_per_second=40, seconds=SECONDS) as installation:
+        await installation.start_campaign(RECIPIENTS)
         for kind, probability in FAULTS.items():
-            await stage.add_fault(kind, probability)
-        stage.worker.start()
+            await installation.add_fault(kind, probability)
+        installation.worker.start()
 
-        kills = await stage.kill_at_random(chance, KILLS, within=0.8)
-        statuses = await stage.wait_until_settled()
+        kills = await installation.kill_at_random(chance, KILLS, within=0.8)
+        statuses = await installation.wait_until_settled()
 
-        texts = await stage.texts_by_recipient()
-        assert kills >= KILLS, f"{kills} kills met something in flight"
+        messages = await installation.messages_by_recipient()
+        assert kills >= KILLS, f"only {kills} kills while attempts were in flight"
         assert statuses == {"sent": RECIPIENTS}
-        assert len(texts) == RECIPIENTS
-        assert set(texts.values()) == {1}
+        assert len(messages) == RECIPIENTS
+        assert set(messages.values()) == {1}
 
 
-async def test_emptied_redis_loses_nothing(tmp_path: Path, chance: random.Random) -> None:
-    async with scene(tmp_path, rate_per_second=60, seconds=SECONDS) as stage:
-        await stage.start_campaign(300)
-        stage.worker.start()
+async def test_emptied_redis_loses_no_message(tmp_path: Path, chance: random.Random) -> None:
+    async with open_installation(tmp_path, rate_per_second=60, seconds=SECONDS) as installation:
+        await installation.start_campaign(300)
+        installation.worker.start()
         for _ in range(3):
-            await stage.wait_for_work()
-            await stage.empty_redis()
-            await stage.pause(chance.uniform(0.2, 1.0))
+            await installation.wait_for_work()
+            await installation.empty_redis()
+            await installation.pause(chance.uniform(0.2, 1.0))
 
-        statuses = await stage.wait_until_settled()
+        statuses = await installation.wait_until_settled()
 
-        texts = await stage.texts_by_recipient()
+        messages = await installation.messages_by_recipient()
         assert statuses == {"sent": 300}
-        assert len(texts) == 300
-        assert set(texts.values()) == {1}
+        assert len(messages) == 300
+        assert set(messages.values()) == {1}
 
 
-async def test_sigterm_ends_calls_and_gives_claims_back(tmp_path: Path) -> None:
-    async with scene(tmp_path, rate_per_second=40, seconds=SECONDS) as stage:
-        await stage.start_campaign(400)
-        stage.worker.start()
-        await stage.wait_for_work()
+async def test_sigterm_finishes_calls_and_releases_claims(tmp_path: Path) -> None:
+    async with open_installation(tmp_path, rate_per_second=40, seconds=SECONDS) as installation:
+        await installation.start_campaign(400)
+        installation.worker.start()
+        await installation.wait_for_work()
 
-        code = stage.worker.terminate()
+        code = installation.worker.terminate()
 
-        statuses = await stage.statuses()
+        statuses = await installation.statuses()
         assert code == 0
-        assert await stage.in_flight() == 0
+        assert await installation.in_flight() == 0
         assert set(statuses) <= {"pending", "sent"}
-        assert statuses["sent"] == len(await stage.texts_by_recipient())
+        assert statuses["sent"] == len(await installation.messages_by_recipient())

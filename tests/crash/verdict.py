@@ -1,4 +1,4 @@
-"""Count at the provider what every recipient got, and compare the database with it."""
+"""Count the messages of every recipient at the provider, and compare the database with them."""
 
 import json
 from collections import Counter, defaultdict
@@ -13,9 +13,9 @@ import httpx
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-MAY_STILL_LEAVE = timedelta(seconds=2)
+MAY_STILL_BE_SENT = timedelta(seconds=2)
 """A message that passed the gate before the opt-out is sent within one second (``call_start``).
-The rest is for a provider that shares two cores with everything else."""
+The second one is for the sandbox, which shares two cores with all other processes."""
 ENDED_WITH_TEXT = frozenset({"sent", "delivered", "failed"})
 OPEN = frozenset({"pending", "sending", "unknown", "review", "held"})
 GIVEN_UP = frozenset({"gave_up", "expired"})
@@ -56,8 +56,9 @@ class Verdict:
     """What the provider accepted, compared with what it should have accepted.
 
     Attributes:
-        duplicates: One entry per message too many: its recipient, None if it has none.
-        losses: One entry per recipient without the message that is claimed, or without an end.
+        duplicates: One entry per surplus message: its recipient; None if it has no recipient.
+        losses: One entry per recipient whose stored message the provider does not have, or that did
+            not end.
         after_stop: Messages that were sent after an opt-out was stored.
         faults: Differences between the database and the provider, as sentences.
         figures: Other counts.
@@ -83,7 +84,7 @@ class Decision:
 
 
 async def count_open(engine: AsyncEngine) -> int:
-    """Count what has not ended: recipients, calls, automatic replies, campaigns, events."""
+    """Count the recipients, calls, automatic replies, campaigns and events that have not ended."""
     async with engine.connect() as connection:
         return int(await connection.scalar(_OPEN) or 0)
 
@@ -95,11 +96,11 @@ async def judge(
     evidence: Path,
     gated: Mapping[UUID, datetime] = NO_GATES,
 ) -> Verdict:
-    """Read everything once all is quiet, and compare; evidence of faults is written to a file.
+    """Compare the database with the provider once no work is open; write the evidence of faults.
 
     Args:
-        gated: When attempts passed their gate, if known better than by the worker's clock, which
-            may have been wrong.
+        evidence: The file for the evidence.
+        gated: When attempts passed their gate. Give it if the worker's clock may have been wrong.
     """
     async with engine.connect() as connection:
         members = (await connection.execute(_MEMBERS)).all()
@@ -113,13 +114,13 @@ async def judge(
     verdict = Verdict()
     _compare_counts(verdict, attempts, accepted)
     _compare_ids(verdict, attempts, accepted)
-    _look_at_ends(verdict, members, attempts)
-    _look_at_stops(verdict, attempts, accepted, decisions, gated)
+    _check_ends(verdict, members, attempts)
+    _check_opt_outs(verdict, attempts, accepted, decisions, gated)
     if dead_events:
         verdict.faults.append(f"{dead_events} webhook events could not be applied")
     opt_outs = sum(any(one.is_out for one in made) for made in decisions.values())
     verdict.figures.update(
-        {"recipients": len(members), "texts accepted": len(accepted), "opt-outs": opt_outs}
+        {"recipients": len(members), "messages accepted": len(accepted), "opt-outs": opt_outs}
     )
     verdict.figures.update(f"recipients {row.status}" for row in members)
     verdict.figures.update(f"attempts {row.status}" for row in attempts)
@@ -153,7 +154,7 @@ def _shown(value: object) -> object:
 def _compare_counts(
     verdict: Verdict, attempts: Sequence[Row[Any]], accepted: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Count the messages per number and text, and nothing else."""
+    """Compare the number of messages per phone number and text."""
     due: defaultdict[tuple[str, str], set[UUID]] = defaultdict(set)
     tried: defaultdict[tuple[str, str], set[UUID]] = defaultdict(set)
     for attempt in attempts:
@@ -175,23 +176,27 @@ def _compare_ids(
     by_id = {message["id"]: message for message in accepted}
     held = {row.provider_message_id: row for row in attempts if row.provider_message_id is not None}
     for message_id in by_id.keys() - held.keys():
-        verdict.faults.append(f"nobody's text {message_id} to {by_id[message_id]['to'][0]}")
+        verdict.faults.append(
+            f"no attempt has message {message_id} to {by_id[message_id]['to'][0]}"
+        )
     for message_id in held.keys() - by_id.keys():
-        verdict.faults.append(f"attempt {held[message_id].id} has a text that was never accepted")
+        verdict.faults.append(
+            f"attempt {held[message_id].id} has a message that was never accepted"
+        )
     for message_id in held.keys() & by_id.keys():
         message, row = by_id[message_id], held[message_id]
         if (message["to"], message["text"]) != ([row.phone], row.body):
-            verdict.faults.append(f"attempt {row.id} holds the text of somebody else")
+            verdict.faults.append(f"attempt {row.id} has a message with another number or text")
 
 
-def _look_at_ends(
+def _check_ends(
     verdict: Verdict, members: Sequence[Row[Any]], attempts: Sequence[Row[Any]]
 ) -> None:
-    """Check that every recipient has one message, or none and the reason; nothing is under way."""
+    """Check that every recipient has one message, or none with a reason, and no attempt is open."""
     texts = Counter(row.subject for row in attempts if row.provider_message_id is not None)
     for row in attempts:
         if row.status in {"claimed", "calling", "unknown", "parked"}:
-            verdict.faults.append(f"attempt {row.id} is left {row.status}")
+            verdict.faults.append(f"attempt {row.id} is still {row.status}")
     for member in members:
         if texts[member.id] > 1:
             verdict.duplicates += [member.id] * (texts[member.id] - 1)
@@ -205,28 +210,28 @@ def _look_at_ends(
     unfinished = {row.campaign_id for row in members} - {
         row.campaign_id for row in members if row.campaign_status in {"completed", "cancelled"}
     }
-    verdict.faults += [f"campaign {campaign} has not come to its end" for campaign in unfinished]
+    verdict.faults += [f"campaign {campaign} has not ended" for campaign in unfinished]
 
 
 def _may_be_cancelled(member: Row[Any]) -> bool:
-    """Return True if its campaign was cancelled, or ended before the message was sent."""
+    """Return True if the campaign was cancelled, or ended before the message was sent."""
     has_ended = member.end_at is not None and member.skip_reason == "campaign_ended"
     return has_ended or bool(member.campaign_status == "cancelled")
 
 
-def _look_at_stops(
+def _check_opt_outs(
     verdict: Verdict,
     attempts: Sequence[Row[Any]],
     accepted: Sequence[Mapping[str, Any]],
     decisions: Mapping[str, Sequence[Decision]],
     gated: Mapping[UUID, datetime],
 ) -> None:
-    """Check for gates after a stored opt-out, and for messages later than their gates allow."""
+    """Find attempts that passed the gate, and messages that were accepted, after an opt-out."""
     created = {message["id"]: datetime.fromisoformat(message["createdAt"]) for message in accepted}
     for row in attempts:
         accepted_at = created.get(row.provider_message_id)
         if accepted_at is not None and row.called_at is None:
-            verdict.faults.append(f"attempt {row.id} has a text and never passed its gate")
+            verdict.faults.append(f"attempt {row.id} has a message and never passed its gate")
         if row.kind != "campaign" or row.phone not in decisions:
             continue
         made = decisions[row.phone]
@@ -234,7 +239,7 @@ def _look_at_stops(
         is_gated_late = gated_at is not None and is_out(made, gated_at)
         is_late = (
             accepted_at is not None
-            and is_out(made, accepted_at - MAY_STILL_LEAVE)
+            and is_out(made, accepted_at - MAY_STILL_BE_SENT)
             and is_out(made, accepted_at)
         )
         if is_gated_late or is_late:

@@ -1,4 +1,4 @@
-"""Fork worker and API processes in milliseconds, so that hundreds of kills do not take an hour.
+"""Fork worker and API processes in milliseconds, so that hundreds of kills take minutes.
 
 The program imports everything once and then reads orders from its standard input, one JSON object
 per line. Before a fork there is no event loop, connection or thread, so each child creates its own,
@@ -32,7 +32,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def stop_at(step: str, *, arrival: int) -> failpoints.Hook:
-    """Stop at the n-th arrival at a step; the watching process decides how this ends."""
+    """Stop at the given arrival at a step; the watching process decides what follows."""
     arrivals = 0
 
     async def hook(name: str) -> None:
@@ -47,7 +47,7 @@ def stop_at(step: str, *, arrival: int) -> failpoints.Hook:
 
 
 def print_tasks(_signal: int, _frame: object) -> None:
-    """Print where every task waits, for a process that does not end when it is asked to."""
+    """Print where every task waits, for a process that does not end after SIGTERM."""
     for task in asyncio.all_tasks():
         task.print_stack(file=sys.stderr)
     sys.stderr.flush()
@@ -60,11 +60,11 @@ def report(pid: int, state: str, **more: int | str) -> None:
 def fork(order: Mapping[str, Any]) -> None:
     pid = os.fork()
     if pid == 0:
-        live(order)
+        run_child(order)
     report(pid, "started", name=order["name"], command=order["command"])
 
 
-def live(order: Mapping[str, Any]) -> None:
+def run_child(order: Mapping[str, Any]) -> None:
     """Run as the child; never returns."""
     code = 1
     try:
@@ -81,7 +81,7 @@ def live(order: Mapping[str, Any]) -> None:
             failpoints.set_hook(stop_at(order["step"], arrival=order["arrival"]))
         COMMANDS[order["command"]]()
         code = 0
-    except BaseException:  # noqa: BLE001 - whatever ended it; `_exit` prints nothing
+    except BaseException:  # noqa: BLE001 - every error: `_exit` prints nothing
         traceback.print_exc()
     finally:
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""The demo: its made-up people, its three counts, and one real run."""
+"""The demo: its sample file, the comparison of its three counts, and one real run."""
 
 import csv
 import io
@@ -44,7 +44,7 @@ def usable_numbers(rows: list[list[str]]) -> list[str]:
     return numbers
 
 
-def test_sample_is_the_same_every_time_and_large_enough() -> None:
+def test_sample_file_is_always_the_same_and_large_enough() -> None:
     rows = rows_of(make_csv())
 
     assert make_csv() == make_csv()
@@ -53,7 +53,7 @@ def test_sample_is_the_same_every_time_and_large_enough() -> None:
     assert len(set(usable_numbers(rows))) > 350
 
 
-def test_sample_has_only_fictional_numbers_and_addresses() -> None:
+def test_sample_file_has_only_fictional_numbers_and_addresses() -> None:
     rows = rows_of(make_csv())
 
     assert {number[5:8] for number in usable_numbers(rows)} == {"555"}
@@ -62,7 +62,7 @@ def test_sample_has_only_fictional_numbers_and_addresses() -> None:
     assert all(email.endswith("@example.com") for email in emails)
 
 
-def test_sample_is_read_as_a_property_list() -> None:
+def test_sample_file_is_detected_as_a_property_list() -> None:
     rows = rows_of(make_csv())
 
     assert detect_format(rows[0], rows[1:50]).format_name == "propertyradar"
@@ -79,10 +79,10 @@ def recipient(phone: str, status: str, **values: Any) -> JSON:
     } | values
 
 
-def witnesses(**changes: Any) -> Snapshot:
-    """Two messages, one delivered and answered, one failed; one person skipped."""
+def snapshot(**changes: Any) -> Snapshot:
+    """Return counts with a delivered and answered message, a failed one, and a skipped person."""
     by_status = dict.fromkeys(("pending", "sending", "unknown", "sent"), 0)
-    seen: dict[str, Any] = {
+    values: dict[str, Any] = {
         "stats": {
             "recipients_total": 3,
             "by_status": by_status | {"delivered": 1, "failed": 1, "skipped": 1},
@@ -101,45 +101,45 @@ def witnesses(**changes: Any) -> Snapshot:
         "answers": [{"from": "+16175550001"}],
         "stops": 0,
     }
-    return Snapshot(**(seen | changes))
+    return Snapshot(**(values | changes))
 
 
-def disagreeing(seen: Snapshot) -> list[str]:
-    return [check.name for check in compare(seen) if not check.agrees]
+def names_of_disagreements(values: Snapshot) -> list[str]:
+    return [check.name for check in compare(values) if not check.agrees]
 
 
 def test_three_equal_counts_agree() -> None:
-    assert disagreeing(witnesses()) == []
+    assert names_of_disagreements(snapshot()) == []
 
 
-def test_a_duplicate_message_disagrees() -> None:
-    texts = [*witnesses().texts, {"to": ["+16175550001"], "status": "sent"}]
+def test_duplicate_message_makes_the_counts_disagree() -> None:
+    texts = [*snapshot().texts, {"to": ["+16175550001"], "status": "sent"}]
 
-    assert disagreeing(witnesses(texts=texts)) == ["got two messages"]
+    assert names_of_disagreements(snapshot(texts=texts)) == ["got two messages"]
 
 
-def test_a_message_after_an_opt_out_disagrees() -> None:
-    texts = [*witnesses().texts, {"to": ["+16175550003"], "status": "sent"}]
+def test_message_after_an_opt_out_makes_the_counts_disagree() -> None:
+    texts = [*snapshot().texts, {"to": ["+16175550003"], "status": "sent"}]
 
-    assert disagreeing(witnesses(texts=texts)) == [
+    assert names_of_disagreements(snapshot(texts=texts)) == [
         "got a message",
         "got a message after an opt-out",
     ]
 
 
-def test_a_reply_that_was_not_stored_disagrees() -> None:
-    assert disagreeing(witnesses(answers=[])) == ["replied"]
+def test_reply_that_was_not_stored_makes_the_counts_disagree() -> None:
+    assert names_of_disagreements(snapshot(answers=[])) == ["replied"]
 
 
 def test_skipped_people_are_counted_by_reason() -> None:
-    assert figures.skip_reasons(witnesses().recipients) == {"opted_out": 1}
+    assert figures.skip_reasons(snapshot().recipients) == {"opted_out": 1}
 
 
 @pytest.mark.parametrize(
     ("rows", "recorded", "agrees"),
     [(22, 22, True), (22, None, True), (21, None, False), (22, 23, False)],
 )
-def test_a_figure_agrees_with_its_records_and_with_what_was_recorded(
+def test_figure_is_compared_with_its_rows_and_with_the_recorded_number(
     rows: int, recorded: int | None, *, agrees: bool
 ) -> None:
     check = FigureCheck("jobs", "22", Decimal(22), Decimal(rows), recorded)
@@ -152,7 +152,7 @@ def plain_screen() -> tuple[Screen, io.StringIO]:
     return Screen(Console(file=output, width=100)), output
 
 
-def test_table_marks_what_disagrees() -> None:
+def test_table_marks_counts_that_disagree() -> None:
     screen, output = plain_screen()
 
     screen.result([("sent", "2")], [Check("sent", 2, 2, 2), Check("replied", 1, 1, 2)])
@@ -162,7 +162,7 @@ def test_table_marks_what_disagrees() -> None:
     assert "NO" in shown
 
 
-def test_a_service_with_other_lines_is_refused_before_anything_is_imported() -> None:
+def test_service_with_other_lines_is_refused_before_the_import() -> None:
     called = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -183,7 +183,7 @@ def test_a_service_with_other_lines_is_refused_before_anything_is_imported() -> 
     assert called == ["/sandbox", "/v1/lines/sync"]
 
 
-def test_no_sandbox_at_all_is_refused() -> None:
+def test_demo_without_a_sandbox_is_refused() -> None:
     sandbox = Sandbox(
         HERE.sandbox_url, transport=httpx.MockTransport(lambda _: httpx.Response(404))
     )
@@ -192,7 +192,7 @@ def test_no_sandbox_at_all_is_refused() -> None:
         sandbox.lines()
 
 
-def test_a_refusal_of_the_api_is_one_line() -> None:
+def test_refusal_by_the_api_is_reported_in_one_line() -> None:
     problem = {"code": "invalid", "detail": "Wrong.", "errors": [{"pointer": "/a", "detail": "No"}]}
     transport = httpx.MockTransport(lambda _: httpx.Response(422, json=problem))
 
@@ -205,7 +205,7 @@ def test_a_refusal_of_the_api_is_one_line() -> None:
         api.post("/v1/x")
 
 
-def test_an_api_key_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_demo_with_a_provider_api_key_is_refused_in_one_line(tmp_path: Path) -> None:
     result = command(
         "demo",
         "--data-dir",
@@ -241,17 +241,17 @@ def test_demo_finds_the_service_of_another_container(tmp_path: Path) -> None:
         }
         steps: list[str] = []
 
-        with service(variables, steps.append) as looked_for:
+        with service(variables, steps.append) as found:
             pass
         with service(variables | {"CRM_PUBLIC_URL": ""}, steps.append, url=f"{url}/") as named:
             pass
         elsewhere.shutdown()
 
-    assert looked_for == named == Service(url, "http://sandbox:8001", "k" * 32)
+    assert found == named == Service(url, "http://sandbox:8001", "k" * 32)
     assert steps == [f"using the running service at {url}"] * 2
 
 
-def test_demo_alone_starts_its_service_and_stops_it(tmp_path: Path) -> None:
+def test_demo_without_a_running_service_starts_and_stops_its_own(tmp_path: Path) -> None:
     port = free_port()
     people = tmp_path / "people.csv"
     people.write_bytes(make_csv(rows=40, seed=3))

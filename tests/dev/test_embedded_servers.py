@@ -23,7 +23,7 @@ from crm_api.platform.database import open_engine
 from crm_api.platform.processes import Account, StartError
 from crm_api.platform.server_programs import find_postgres
 
-HOLD = """
+OWNER_PROGRAM = """
 import sys
 from pathlib import Path
 from crm_api.dev.embedded_servers import servers
@@ -37,15 +37,15 @@ with servers(Path(sys.argv[1])) as urls:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A data directory that no other user may enter, with a short path."""
+    """Return a data directory with a short path that other users may not enter."""
     path = Path(tempfile.mkdtemp(prefix="crm-test-"))
     yield path / "data"
     shutil.rmtree(path)
 
 
-def hold(folder: Path, *, account: Account | None = None) -> subprocess.Popen[str]:
+def start_owner(folder: Path, *, account: Account | None = None) -> subprocess.Popen[str]:
     command = processes.child_command(
-        [sys.executable, "-c", HOLD, str(folder)],
+        [sys.executable, "-c", OWNER_PROGRAM, str(folder)],
         account=account or processes.own_account(),
         death_signal=signal.SIGKILL,
     )
@@ -58,7 +58,7 @@ def hold(folder: Path, *, account: Account | None = None) -> subprocess.Popen[st
     )
 
 
-def announced(run: subprocess.Popen[str]) -> ServerUrls:
+def read_urls(run: subprocess.Popen[str]) -> ServerUrls:
     assert run.stdout is not None
     database_url, redis_url = run.stdout.readline().split()
     return ServerUrls(database_url, redis_url)
@@ -77,8 +77,8 @@ def redis(urls: ServerUrls) -> "Redis":
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o755])
-async def test_row_and_entry_survive_a_restart(folder: Path, mode: int) -> None:
-    # Root's servers run as the user nobody, or in a user namespace if nobody cannot enter.
+async def test_row_and_redis_entry_survive_a_restart(folder: Path, mode: int) -> None:
+    # Root's servers run as the user "nobody", or in a user namespace if "nobody" has no access.
     folder.parent.chmod(mode)
     with servers(folder) as urls:
         await execute(urls, "CREATE TABLE kept AS SELECT 7 AS value")
@@ -94,7 +94,7 @@ async def test_row_and_entry_survive_a_restart(folder: Path, mode: int) -> None:
     assert entry == "7"
 
 
-async def test_database_is_durable_and_sorts_alike_everywhere(folder: Path) -> None:
+async def test_database_is_durable_and_has_a_fixed_sort_order(folder: Path) -> None:
     with servers(folder, redis=False) as urls:
         durable = await execute(
             urls, "SELECT current_setting('fsync') || current_setting('synchronous_commit')"
@@ -106,7 +106,7 @@ async def test_database_is_durable_and_sorts_alike_everywhere(folder: Path) -> N
     assert urls.redis_url is None
 
 
-def test_nothing_listens_but_sockets_in_a_private_folder(folder: Path) -> None:
+def test_servers_listen_only_on_sockets_in_a_private_folder(folder: Path) -> None:
     with servers(folder, fsync=False) as urls:
         mode = stat.S_IMODE((folder / "run").stat().st_mode)
         sockets = {path.name for path in (folder / "run").iterdir() if path.is_socket()}
@@ -125,10 +125,10 @@ def test_stop_leaves_no_process(folder: Path) -> None:
     assert not (folder / "postgres" / "postmaster.pid").exists()
 
 
-async def test_kill_of_the_holder_loses_nothing_and_does_not_block_the_start(folder: Path) -> None:
-    run = hold(folder)
+async def test_killed_owner_loses_no_data_and_does_not_block_the_next_start(folder: Path) -> None:
+    run = start_owner(folder)
     with run:
-        urls = announced(run)
+        urls = read_urls(run)
         await execute(urls, "CREATE TABLE kept AS SELECT 7 AS value")
         with redis(urls) as client:
             client.set("kept", "7")
@@ -143,7 +143,7 @@ async def test_kill_of_the_holder_loses_nothing_and_does_not_block_the_start(fol
     assert entry == "7"
 
 
-def test_second_start_on_the_same_folder_is_one_clear_line(folder: Path) -> None:
+def test_second_start_on_the_same_folder_is_refused_in_one_line(folder: Path) -> None:
     with (
         servers(folder, postgres=False),
         pytest.raises(StartError, match=rf"already running in .*\(process {os.getpid()}\)"),
@@ -152,7 +152,7 @@ def test_second_start_on_the_same_folder_is_one_clear_line(folder: Path) -> None
         pass
 
 
-def test_files_of_another_version_are_one_clear_line(folder: Path) -> None:
+def test_files_of_another_version_are_refused_in_one_line(folder: Path) -> None:
     (folder / "postgres").mkdir(parents=True)
     (folder / "postgres" / "PG_VERSION").write_text("9\n")
 
@@ -173,7 +173,7 @@ async def test_stale_pid_file_that_names_a_living_process_does_not_block_the_sta
 
 
 def zombie(folder: Path) -> subprocess.Popen[bytes]:
-    """Start a process as PostgreSQL's account and let it end; it is not reaped yet."""
+    """Start a process as PostgreSQL's account, and return it after its end, not reaped yet."""
     account = processes.choose_account(find_postgres() / "postgres", folder)
     dead = processes.start(
         ["/bin/true"], account=account, death_signal=signal.SIGKILL, environment={}
@@ -196,9 +196,9 @@ async def test_server_that_was_killed_and_not_reaped_does_not_block_the_start(fo
 
 
 async def test_kill_of_everything_does_not_block_the_start(folder: Path) -> None:
-    run = hold(folder)
+    run = start_owner(folder)
     with run:
-        urls = announced(run)
+        urls = read_urls(run)
         await execute(urls, "CREATE TABLE kept AS SELECT 7 AS value")
         for process in [*psutil.Process(run.pid).children(recursive=True), psutil.Process(run.pid)]:
             with suppress(psutil.NoSuchProcess):  # it ended with its parent
@@ -210,7 +210,7 @@ async def test_kill_of_everything_does_not_block_the_start(folder: Path) -> None
     assert row == 7
 
 
-def test_run_that_is_being_killed_is_waited_for(folder: Path) -> None:
+def test_start_waits_for_a_run_that_is_being_killed(folder: Path) -> None:
     folder.mkdir(mode=0o755)
     dead = zombie(folder.parent)
     held = os.open(folder / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -227,7 +227,7 @@ def test_run_that_is_being_killed_is_waited_for(folder: Path) -> None:
     assert not was_refused
 
 
-async def test_half_made_cluster_is_created_again(folder: Path) -> None:
+async def test_incomplete_cluster_is_created_again(folder: Path) -> None:
     (folder / "postgres.new" / "base").mkdir(parents=True)
 
     with servers(folder, redis=False, fsync=False) as urls:
@@ -246,14 +246,14 @@ async def test_long_path_gets_short_sockets_that_are_removed(folder: Path) -> No
     assert sockets not in set(sockets.parent.iterdir())
 
 
-async def test_ordinary_user_can_run_it() -> None:
-    # Root becomes an ordinary user for this, by whichever of the two ways works here.
+async def test_ordinary_user_can_run_the_servers() -> None:
+    # Root becomes an ordinary user here, in one of the two ways that `choose_account` knows.
     root = Path(tempfile.mkdtemp(prefix="crm-test-", dir="/tmp"))
     account = processes.choose_account(Path(sys.executable), root.parent)
     os.chown(root, *account.file_owner)
     try:
-        with hold(root / "data", account=account) as run:
-            urls = announced(run)
+        with start_owner(root / "data", account=account) as run:
+            urls = read_urls(run)
             answer = await execute(urls, "SELECT 1")
             owner = (root / "data" / "postgres").stat().st_uid
     finally:
@@ -264,14 +264,14 @@ async def test_ordinary_user_can_run_it() -> None:
     assert run.returncode == 0
 
 
-def test_folder_that_cannot_be_written_is_one_clear_line(folder: Path) -> None:
+def test_folder_that_cannot_be_used_is_reported_in_one_line(folder: Path) -> None:
     folder.write_text("a file, not a folder")
 
     with pytest.raises(StartError, match="cannot be used"):
         servers(folder).__enter__()
 
 
-def test_server_that_cannot_start_says_why_in_one_line(folder: Path) -> None:
+def test_server_that_cannot_start_is_reported_with_its_reason_in_one_line(folder: Path) -> None:
     with servers(folder, redis=False, fsync=False):
         pass
     (folder / "postgres" / "postgresql.conf").write_text("max_connections = many\n")
@@ -283,7 +283,7 @@ def test_server_that_cannot_start_says_why_in_one_line(folder: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_full_disk_is_one_clear_line(tmp_path: Path) -> None:
+def test_full_disk_is_reported_in_one_line(tmp_path: Path) -> None:
     log_lines = ['PANIC:  could not write to file "pg_wal/xlogtemp.1": No space left on device']
 
     line = server_processes._explain("postgres", log_lines, tmp_path)
@@ -291,7 +291,7 @@ def test_full_disk_is_one_clear_line(tmp_path: Path) -> None:
     assert line == data_dir.disk_full(tmp_path)
 
 
-def test_secret_file_is_made_once_and_closed_to_others(tmp_path: Path) -> None:
+def test_secret_file_is_created_once_and_is_private(tmp_path: Path) -> None:
     path = tmp_path / "secret-key"
 
     first = data_dir.secret_file(path, data_dir.new_secret)
@@ -303,7 +303,7 @@ def test_secret_file_is_made_once_and_closed_to_others(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_file_that_is_not_written_yet_does_not_count(tmp_path: Path) -> None:
+def test_server_with_an_empty_pid_file_is_not_ready(tmp_path: Path) -> None:
     with data_dir.claim(tmp_path) as held:
         server = server_processes.Postgres(
             held, processes.own_account(), tmp_path, tmp_path, binaries=tmp_path, fsync=False

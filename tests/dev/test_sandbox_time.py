@@ -1,6 +1,6 @@
 """Two weeks of a campaign in seconds, through the public API of real processes.
 
-The send times are read from the sandbox's log, which stands in for the provider's.
+The send times are read from the sandbox's log, which takes the place of the provider's log.
 """
 
 import json
@@ -28,14 +28,14 @@ from crm_api.domain.monitoring.sandbox_control.schemas import write_duration
 ZONE = ZoneInfo("America/New_York")
 
 
-def _before_the_change(year: int) -> datetime:
+def _monday_before_the_clock_change(year: int) -> datetime:
     first = datetime(year, 3, 1, 8, tzinfo=ZONE)
     sunday = first + timedelta(days=6 - first.weekday() + 7)
     return sunday - timedelta(days=6)
 
 
-START = _before_the_change(datetime.now(ZONE).year + 3)
-"""A Monday, 8:00 in New York; on the Sunday after it the clocks there go forward."""
+START = _monday_before_the_clock_change(datetime.now(ZONE).year + 3)
+"""A Monday, 8:00 in New York. On the following Sunday the clocks there are set forward."""
 PEOPLE = [f"+1617555{number:04d}" for number in range(110, 122)]
 STOPS, ANSWERS, CALLS, LANDLINE = PEOPLE[:4]
 FIRST, SECOND, THIRD = (
@@ -44,7 +44,7 @@ FIRST, SECOND, THIRD = (
     "Last word from us.",
 )
 SECONDS = 400.0
-"""Longer than the move takes on two busy cores."""
+"""Longer than the clock move takes on two busy cores."""
 pytestmark = pytest.mark.timeout(SECONDS + 60)
 
 
@@ -72,7 +72,7 @@ def http(service: Run) -> Iterator[httpx.Client]:
 
 @dataclass
 class Integrator:
-    """Events that an integrator received, and how many had a bad signature by their own clock."""
+    """Events that an integrator received; ``refused`` had a bad signature by the real clock."""
 
     url: str = ""
     secret: str = ""
@@ -82,16 +82,16 @@ class Integrator:
 
 @pytest.fixture(scope="module")
 def integrator() -> Iterator[Integrator]:
-    sent_messages = Integrator()
+    received = Integrator()
 
     class Receiver(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             try:
-                Webhook(sent_messages.secret).verify(body, dict(self.headers))
+                Webhook(received.secret).verify(body, dict(self.headers))
             except WebhookVerificationError:
-                sent_messages.refused += 1
-            sent_messages.bodies.append(json.loads(body))
+                received.refused += 1
+            received.bodies.append(json.loads(body))
             self.send_response(204)
             self.end_headers()
 
@@ -99,9 +99,9 @@ def integrator() -> Iterator[Integrator]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
-        sent_messages.url = f"http://127.0.0.1:{server.server_address[1]}/"
+        received.url = f"http://127.0.0.1:{server.server_address[1]}/"
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield sent_messages
+        yield received
         server.shutdown()
 
 
@@ -110,7 +110,7 @@ def done(answer: httpx.Response) -> Any:
     return answer.json()
 
 
-def arrived(http: httpx.Client) -> Any:
+def wait_until_clock_arrived(http: httpx.Client) -> Any:
     for _ in range(int(SECONDS / 60)):
         clock = done(http.get("/v1/sandbox/clock", params={"wait": 60}))
         if clock["status"] == "still":
@@ -155,13 +155,13 @@ def campaign(http: httpx.Client, integrator: Integrator) -> Any:
     done(http.post(f"/v1/campaigns/{made['id']}/start"))
     answer = http.post("/v1/sandbox/clock", json={"advance": "P14D"})
     assert answer.status_code == 202, answer.text
-    arrived(http)
+    wait_until_clock_arrived(http)
     return done(http.get(f"/v1/campaigns/{made['id']}"))
 
 
 @pytest.fixture(scope="module")
 def sent_messages(service: Run, campaign: Any) -> list[dict[str, Any]]:
-    """Return what the sandbox accepted, in order."""
+    """Return the messages that the sandbox accepted, in order."""
     assert campaign["status"] == "completed"
     answer = httpx.get(
         f"http://127.0.0.1:{service.port + 1}/sandbox/messages?direction=outgoing", timeout=20
@@ -188,13 +188,13 @@ def test_every_message_was_sent_in_legal_hours(sent_messages: list[dict[str, Any
     assert {at.utcoffset() for at in local} == {timedelta(hours=-5), timedelta(hours=-4)}
 
 
-def test_the_days_limit_held(sent_messages: list[dict[str, Any]]) -> None:
+def test_daily_limit_was_kept(sent_messages: list[dict[str, Any]]) -> None:
     days = Counter(instant(one["createdAt"]).astimezone(ZONE).date() for one in sent_messages)
 
     assert max(days.values()) == 5
 
 
-def test_follow_ups_kept_their_distance(sent_messages: list[dict[str, Any]]) -> None:
+def test_follow_ups_were_sent_after_their_hours(sent_messages: list[dict[str, Any]]) -> None:
     sent = {(one["to"][0], one["text"]): instant(one["createdAt"]) for one in sent_messages}
     waits = [
         sent[phone, SECOND] - at
@@ -206,7 +206,7 @@ def test_follow_ups_kept_their_distance(sent_messages: list[dict[str, Any]]) -> 
     assert max(waits) < timedelta(hours=72 + 48)
 
 
-def test_the_service_knows_the_same_as_the_provider(
+def test_service_and_provider_have_the_same_facts(
     http: httpx.Client, campaign: Any, sent_messages: list[dict[str, Any]]
 ) -> None:
     stats = done(http.get(f"/v1/campaigns/{campaign['id']}/stats"))
@@ -217,11 +217,11 @@ def test_the_service_knows_the_same_as_the_provider(
     assert contact["opted_out"] is True
     history = done(http.get(f"/v1/contacts/{contact['id']}/consent-history"))["data"]
     first = next(instant(one["createdAt"]) for one in sent_messages if one["to"] == [STOPS])
-    late = instant(history[0]["created_at"]) - first
-    assert timedelta(hours=2) <= late < timedelta(hours=3)
+    delay = instant(history[0]["created_at"]) - first
+    assert timedelta(hours=2) <= delay < timedelta(hours=3)
 
 
-def test_integrators_got_all_events_with_good_signatures(
+def test_integrators_got_all_events_with_valid_signatures(
     campaign: Any, integrator: Integrator
 ) -> None:
     assert campaign["status"] == "completed"
@@ -232,7 +232,7 @@ def test_integrators_got_all_events_with_good_signatures(
     assert months == {f"{START:%Y-%m}"}
 
 
-def test_nothing_is_broken_after_the_move(http: httpx.Client, campaign: Any) -> None:
+def test_service_is_healthy_after_the_clock_move(http: httpx.Client, campaign: Any) -> None:
     assert campaign["status"] == "completed"
     checks = http.get("/readyz").json()["checks"]
     assert set(checks.values()) == {"ok"}
@@ -241,7 +241,7 @@ def test_nothing_is_broken_after_the_move(http: httpx.Client, campaign: Any) -> 
     assert {run["trigger"] for run in runs} <= {"daily", "import"}
 
 
-def test_every_job_ran_at_its_own_time(http: httpx.Client, campaign: Any) -> None:
+def test_every_job_ran_at_its_scheduled_time(http: httpx.Client, campaign: Any) -> None:
     assert campaign["status"] == "completed"
     runs = done(http.get("/v1/reconciliation-runs"))["data"]
     made = [instant(run["created_at"]) for run in runs]
@@ -254,35 +254,37 @@ def test_every_job_ran_at_its_own_time(http: httpx.Client, campaign: Any) -> Non
     assert max(waits) < timedelta(minutes=61)
 
 
-def test_a_second_move_waits_and_none_goes_back(http: httpx.Client, campaign: Any) -> None:
+def test_second_clock_move_and_move_into_the_past_are_refused(
+    http: httpx.Client, campaign: Any
+) -> None:
     assert campaign["status"] == "completed"
     before = done(http.get("/v1/sandbox/clock"))
     back = http.post("/v1/sandbox/clock", json={"to": START.isoformat()})
     first = http.post("/v1/sandbox/clock", json={"advance": "P2D"})
     second = http.post("/v1/sandbox/clock", json={"advance": "PT1H"})
-    after = arrived(http)
+    after = wait_until_clock_arrived(http)
 
     assert (back.status_code, back.json()["code"]) == (422, "clock_goes_forward")
     assert first.status_code == 202
     assert (second.status_code, second.json()["code"]) == (409, "clock_moves")
     assert second.json()["to"] == first.json()["move"]["to_at"]
-    gone = instant(after["now"]) - instant(before["now"])
-    assert timedelta(days=2) <= gone < timedelta(days=2, minutes=2)
+    moved = instant(after["now"]) - instant(before["now"])
+    assert timedelta(days=2) <= moved < timedelta(days=2, minutes=2)
 
 
 def test_restarted_sandbox_has_the_moved_time(
     service: Run, http: httpx.Client, campaign: Any
 ) -> None:
     assert campaign["status"] == "completed"
-    for process in service.family():
+    for process in service.descendants():
         if process.cmdline()[-1:] == ["sandbox"]:
             process.kill()
     ahead = done(http.get("/v1/sandbox/clock"))["ahead"]
 
-    def knows() -> bool:
+    def has_moved_time() -> bool:
         with suppress(httpx.HTTPError):
             clock = httpx.get(f"http://127.0.0.1:{service.port + 1}/sandbox/clock").json()
             return write_duration(timedelta(seconds=clock["shift_seconds"])) == str(ahead)
         return False
 
-    wait_until(knows, SECONDS)
+    wait_until(has_moved_time, SECONDS)

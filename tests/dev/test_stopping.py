@@ -1,4 +1,4 @@
-"""How a process ends, as a process manager sees it: by its exit status."""
+"""Exit status and last answers of a process that gets SIGTERM."""
 
 import asyncio
 import signal
@@ -18,7 +18,7 @@ from crm_api.platform.postgres import driver_url
 from crm_api.platform.settings import Settings
 
 WITHIN_SECONDS = 90
-"""More than any start or stop takes on a busy machine; this measures no speed."""
+"""More than any start or stop takes on a busy machine; no test here measures speed."""
 _BEATS = "SELECT count(*) FROM worker_heartbeat"
 
 
@@ -63,7 +63,7 @@ async def ended(process: asyncio.subprocess.Process) -> int:
 @pytest.mark.usefixtures("committed_db")
 @pytest.mark.parametrize("command", ["serve", "sandbox"])
 @pytest.mark.parametrize("drain_seconds", ["0", "0.3"])
-async def test_server_that_is_asked_to_end_ends_with_success(
+async def test_server_exits_with_status_0_after_sigterm(
     settings: Settings, command: str, drain_seconds: str
 ) -> None:
     port = free_port()
@@ -79,7 +79,7 @@ async def test_server_that_is_asked_to_end_ends_with_success(
         assert await ended(process) == 0
 
 
-async def test_request_that_outlasts_the_stop_is_answered_with_503(
+async def test_request_that_does_not_end_before_the_stop_gets_503(
     settings: Settings, committed_uow: Callable[[], UnitOfWork]
 ) -> None:
     async with committed_uow() as uow:
@@ -116,7 +116,7 @@ async def _answers(client: httpx.AsyncClient) -> bool:
 
 
 @pytest.mark.usefixtures("committed_db")
-async def test_worker_that_is_asked_to_end_ends_with_success(settings: Settings) -> None:
+async def test_worker_exits_with_status_0_after_sigterm(settings: Settings) -> None:
     connection = await asyncpg.connect(driver_url(settings.require_database_url()))
     before = await connection.fetchval(_BEATS)
 

@@ -1,4 +1,4 @@
-"""`crm-api up` as people run it: real processes, real signals, free ports."""
+"""`crm-api up` as a user runs it: real processes, real signals, free ports."""
 
 import json
 import os
@@ -53,7 +53,7 @@ class Run:
     def admin_key(self) -> str:
         return (self.folder / "admin-key").read_text().strip()
 
-    def family(self) -> list[psutil.Process]:
+    def descendants(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def call(self, method: str, path: str, body: dict[str, str] | None = None) -> httpx.Response:
@@ -100,14 +100,14 @@ def up(
     log: Path | None = None,
     **values: str,
 ) -> Iterator[Run]:
-    """Start `up` in a process group of its own and wait until it is ready.
+    """Start `up` in its own process group and wait until it is ready.
 
     Args:
-        folder: Its data directory.
-        port: Of the API.
-        account: The account that runs it; None is that of the tests.
-        output: Where its output goes; None is the file.
-        log: The file that has the output; None makes one.
+        folder: The data directory.
+        port: The port of the API.
+        account: The account that runs `up`; None is that of the tests.
+        output: File descriptor for the output; None is the log file.
+        log: The log file; None creates one.
         values: Additional environment variables.
     """
     arguments = ["up", "--port", str(port), "--data-dir", str(folder)]
@@ -133,11 +133,11 @@ def up(
         assert process.poll() is None, run.output
         yield run
     finally:
-        # Its servers end after it; a caller that removes the folder must not meet them.
-        family = run.family() if process.poll() is None else []
+        # The servers end after `up`. The caller may remove the folder only after their end.
+        descendants = run.descendants() if process.poll() is None else []
         process.kill()
         process.wait()
-        psutil.wait_procs(family, timeout=STOP_SECONDS)
+        psutil.wait_procs(descendants, timeout=STOP_SECONDS)
 
 
 @contextmanager
@@ -163,16 +163,16 @@ def terminal(log: Path) -> Iterator[int]:
 def wait_until(is_true: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not is_true():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, "the condition was not true in time"
         time.sleep(0.02)
 
 
 def stop(run: Run, send: Callable[[], None]) -> None:
-    """Stop a run; check that it ends well, in time, and leaves no process."""
-    family = run.family()
+    """Stop a run; check that it exits with 0 in time and leaves no process."""
+    descendants = run.descendants()
     send()
     assert run.process.wait(STOP_SECONDS) == 0, run.output
-    assert [process for process in family if process.is_running()] == []
+    assert [process for process in descendants if process.is_running()] == []
 
 
 @pytest.fixture(scope="module")
@@ -184,13 +184,13 @@ def root() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def running(root: Path) -> Iterator[Run]:
-    """One run for all tests that do not stop it; it ends by SIGTERM to the supervisor alone."""
+    """One run for all tests that do not stop it; SIGTERM to the supervisor ends the run."""
     with up(root / "data", free_port()) as run:
         yield run
         stop(run, run.process.terminate)
 
 
-def test_output_says_where_everything_is_and_what_comes_next(running: Run) -> None:
+def test_output_has_all_addresses_and_the_next_step(running: Run) -> None:
     output = running.output
 
     for text in (running.url, f"{running.url}/docs", running.admin_key, "make demo"):
@@ -201,7 +201,7 @@ def test_output_says_where_everything_is_and_what_comes_next(running: Run) -> No
     assert output.count("is ready") == 1
 
 
-def test_log_off_a_terminal_has_every_line(running: Run) -> None:
+def test_output_to_a_file_has_every_log_line(running: Run) -> None:
     lines = [json.loads(line) for line in running.output.splitlines() if line.startswith("{")]
 
     loggers = {line["logger"] for line in lines}
@@ -209,7 +209,7 @@ def test_log_off_a_terminal_has_every_line(running: Run) -> None:
     assert "is starting" not in running.output
 
 
-def test_start_on_a_terminal_is_a_few_sentences(root: Path) -> None:
+def test_output_to_a_terminal_is_a_few_sentences(root: Path) -> None:
     log = root / "terminal.log"
     with (
         terminal(log) as output,
@@ -234,16 +234,16 @@ def test_admin_key_is_accepted_and_its_file_is_private(running: Run) -> None:
         assert stat.S_IMODE((running.folder / name).stat().st_mode) == 0o600
 
 
-def test_processes_show_what_they_are(running: Run) -> None:
-    lines = [" ".join(process.cmdline()) for process in running.family()]
+def test_command_lines_have_the_command_and_no_key(running: Run) -> None:
+    lines = [" ".join(process.cmdline()) for process in running.descendants()]
 
     for name in ("serve", "worker", "sandbox"):
         assert sum(line.endswith(f"crm_api.cli {name}") for line in lines) == 1
     assert not any(running.admin_key in line for line in lines)
 
 
-def test_service_processes_own_nothing_in_the_database(running: Run) -> None:
-    titles = [" ".join(process.cmdline()) for process in running.family()]
+def test_service_processes_use_a_database_role_that_owns_nothing(running: Run) -> None:
+    titles = [" ".join(process.cmdline()) for process in running.descendants()]
     logins = {title.split()[1] for title in titles if title.startswith("postgres: crm_service")}
 
     assert logins == {"crm_service"}
@@ -253,7 +253,9 @@ def test_service_processes_own_nothing_in_the_database(running: Run) -> None:
 def test_api_exports_the_workers_metrics(running: Run) -> None:
     def value_of(sample: str, **labels: str) -> float | None:
         families = text_string_to_metric_families(httpx.get(f"{running.url}/metrics").text)
-        samples = [one for family in families for one in family.samples if one.name == sample]
+        samples = [
+            one for descendants in families for one in descendants.samples if one.name == sample
+        ]
         return next((one.value for one in samples if one.labels == labels), None)
 
     worker = {"process": "worker"}
@@ -267,7 +269,7 @@ def test_api_exports_the_workers_metrics(running: Run) -> None:
     assert value_of("crm_job_run_seconds_count", **runs | {"process": "serve"}) is None
 
 
-def test_second_run_in_the_same_folder_is_one_clear_line(running: Run) -> None:
+def test_second_run_in_the_same_folder_is_refused_in_one_line(running: Run) -> None:
     done = command("up", "--port", str(free_port()), "--data-dir", str(running.folder))
 
     assert done.returncode == 1
@@ -278,8 +280,8 @@ def test_second_run_in_the_same_folder_is_one_clear_line(running: Run) -> None:
 
 
 @pytest.mark.parametrize("offset", [0, -1])
-def test_port_in_use_is_one_clear_line(running: Run, root: Path, offset: int) -> None:
-    # One before: then it is the new run's sandbox that finds its port taken.
+def test_port_in_use_is_reported_in_one_line(running: Run, root: Path, offset: int) -> None:
+    # With -1, the port of the new run's sandbox is in use.
     port = running.port + offset
 
     done = command("up", "--port", str(port), "--data-dir", str(root / "other"))
@@ -291,9 +293,9 @@ def test_port_in_use_is_one_clear_line(running: Run, root: Path, offset: int) ->
     assert str(running.port) in done.stderr
 
 
-def test_process_that_dies_is_started_again(running: Run) -> None:
+def test_killed_process_is_started_again(running: Run) -> None:
     def worker() -> psutil.Process | None:
-        found = [one for one in running.family() if one.cmdline()[-1:] == ["worker"]]
+        found = [one for one in running.descendants() if one.cmdline()[-1:] == ["worker"]]
         return found[0] if found else None
 
     first = worker()
@@ -305,8 +307,8 @@ def test_process_that_dies_is_started_again(running: Run) -> None:
     assert running.output.count("process ended; restart planned") == 1
 
 
-def test_database_that_dies_is_started_again(running: Run) -> None:
-    first = [one for one in running.family() if one.name() == "postgres"]
+def test_killed_database_is_started_again(running: Run) -> None:
+    first = [one for one in running.descendants() if one.name() == "postgres"]
     postmaster = min(first, key=lambda one: len(one.parents()))
     postmaster.kill()
     postmaster.wait(10)
@@ -318,7 +320,7 @@ def test_database_that_dies_is_started_again(running: Run) -> None:
     assert not postmaster.is_running()
 
 
-def test_key_made_beside_a_run_is_accepted(running: Run) -> None:
+def test_key_created_during_a_run_is_accepted(running: Run) -> None:
     done = command(
         "keys",
         "create",
@@ -332,7 +334,7 @@ def test_key_made_beside_a_run_is_accepted(running: Run) -> None:
     assert httpx.get(f"{running.url}/v1/contacts", headers=headers).status_code == 200
 
 
-def test_unknown_scope_is_one_clear_line(running: Run) -> None:
+def test_unknown_scope_is_refused_in_one_line(running: Run) -> None:
     done = command(
         "keys", "create", "--name=x", "--scopes=everything", CRM_DATA_DIR=str(running.folder)
     )
@@ -342,7 +344,7 @@ def test_unknown_scope_is_one_clear_line(running: Run) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_doctor_finds_a_run_healthy(running: Run) -> None:
+def test_doctor_reports_a_running_service_as_healthy(running: Run) -> None:
     done = command("doctor", "--data-dir", str(running.folder))
 
     assert done.returncode == 0, done.stdout
@@ -358,8 +360,8 @@ def test_migrating_again_changes_nothing(running: Run) -> None:
     assert "nothing was changed" in done.stdout
 
 
-def test_kill_of_the_supervisor_loses_nothing_and_ctrl_c_stops_all(root: Path) -> None:
-    # As an ordinary user; root becomes one by whichever way works here.
+def test_killed_supervisor_loses_no_data_and_ctrl_c_stops_all_processes(root: Path) -> None:
+    # As an ordinary user: root becomes one in one of the ways that `choose_account` knows.
     account = choose_account(Path(sys.executable), root.parent)
     home = root / "user"
     home.mkdir(mode=0o755)
@@ -367,17 +369,17 @@ def test_kill_of_the_supervisor_loses_nothing_and_ctrl_c_stops_all(root: Path) -
     port = free_port()
     with up(home / "data", port, account=account) as run:
         made = run.call("POST", "/v1/contacts", {"phone": "617-555-0142"})
-        family = run.family()
+        descendants = run.descendants()
         run.process.kill()
         run.process.wait()
-    psutil.wait_procs(family, timeout=STOP_SECONDS)
+    psutil.wait_procs(descendants, timeout=STOP_SECONDS)
 
     with up(home / "data", port, account=account) as again:
         kept = again.call("GET", f"/v1/contacts/{made.json()['id']}")
-        # Like the terminal: to the whole process group.
+        # As a terminal does: to the whole process group.
         stop(again, lambda: os.killpg(again.process.pid, signal.SIGINT))
 
-    assert not any(process.is_running() for process in family)
+    assert not any(process.is_running() for process in descendants)
     assert kept.status_code == 200
     assert kept.json()["phone"] == "+16175550142"
     assert (home / "data" / "postgres").stat().st_uid == account.file_owner[0]
@@ -390,7 +392,7 @@ TEXT = "The crew comes on Tuesday at nine."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Past:
+class EndedRun:
     """A run that has ended: its configuration, answers, log and exported traces."""
 
     run: Run
@@ -404,8 +406,8 @@ class Past:
 
 
 @pytest.fixture(scope="module")
-def past(root: Path) -> Iterator[Past]:
-    """A run beside given servers, with a collector, that sent one message."""
+def ended_run(root: Path) -> Iterator[EndedRun]:
+    """A run with configured servers and a trace collector that sent one message and ended."""
     with (
         servers(root / "servers", fsync=False) as urls,
         collecting() as collector,
@@ -417,15 +419,15 @@ def past(root: Path) -> Iterator[Past]:
             CRM_BOOTSTRAP_API_KEY=GIVEN_KEY,
             CRM_OTLP_ENDPOINT=collector.url,
             CRM_LOG_LEVEL="debug",
-            # FastAPI's own telemetry would arrive there too.
+            # FastAPI's own telemetry would arrive at the collector too.
             OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
             FASTAPI_OTEL_AUTO_CONFIGURE="true",
         ) as run,
     ):
-        names = {process.name() for process in run.family()}
+        names = {process.name() for process in run.descendants()}
         sent = send_one_message(run)
         stop(run, lambda: run.process.send_signal(signal.SIGINT))
-        yield Past(run=run, names=names, sent=sent, spans=collector.spans)
+        yield EndedRun(run=run, names=names, sent=sent, spans=collector.spans)
 
 
 def send_one_message(run: Run) -> dict[str, str]:
@@ -445,16 +447,16 @@ def send_one_message(run: Run) -> dict[str, str]:
     return sent
 
 
-def test_given_servers_are_used_instead(past: Past) -> None:
-    assert past.run.admin_key == GIVEN_KEY
-    assert past.sent["status"] == "delivered"
-    assert not past.names & {"postgres", "valkey-server"}
-    assert not (past.run.folder / "postgres").exists()
+def test_configured_servers_replace_the_embedded_ones(ended_run: EndedRun) -> None:
+    assert ended_run.run.admin_key == GIVEN_KEY
+    assert ended_run.sent["status"] == "delivered"
+    assert not ended_run.names & {"postgres", "valkey-server"}
+    assert not (ended_run.run.folder / "postgres").exists()
 
 
-def test_message_is_one_trace_from_the_request_to_the_provider(past: Past) -> None:
+def test_message_is_one_trace_from_the_request_to_the_provider(ended_run: EndedRun) -> None:
     _, trace, callers_step, _ = CALLERS_STEP.split("-")
-    spans = [one for one in past.spans if one.trace == trace]
+    spans = [one for one in ended_run.spans if one.trace == trace]
 
     parent = callers_step
     for process, kind, name in (
@@ -472,16 +474,16 @@ def test_message_is_one_trace_from_the_request_to_the_provider(past: Past) -> No
     assert not [one for one in spans if one.is_failed]
 
 
-def test_poll_leaves_no_trace_of_ours_or_of_fastapi(past: Past) -> None:
-    polls = [line for line in past.lines if line.get("route") == "/healthz"]
+def test_health_check_creates_no_trace(ended_run: EndedRun) -> None:
+    polls = [line for line in ended_run.lines if line.get("route") == "/healthz"]
 
     assert polls
     assert not [line for line in polls if "trace_id" in line]
 
 
-def test_log_line_of_each_process_leads_to_the_next(past: Past) -> None:
+def test_log_lines_of_all_processes_have_the_ids_of_the_request(ended_run: EndedRun) -> None:
     _, trace, _, _ = CALLERS_STEP.split("-")
-    lines = [line for line in past.lines if line.get("trace_id") == trace]
+    lines = [line for line in ended_run.lines if line.get("trace_id") == trace]
 
     by_event = {(line["process"], line["event"]): line for line in lines}
     assert {line["request_id"] for line in lines} == {"one-text"}
@@ -493,10 +495,14 @@ def test_log_line_of_each_process_leads_to_the_next(past: Past) -> None:
     assert call["attempt"]
 
 
-def test_neither_log_lines_nor_traces_contain_a_person_a_message_or_a_key(past: Past) -> None:
-    given = past.run.output.replace(GIVEN_KEY, "", 1)  # `up` prints it to its owner
+def test_neither_log_lines_nor_traces_contain_a_person_a_message_or_a_key(
+    ended_run: EndedRun,
+) -> None:
+    given = ended_run.run.output.replace(
+        GIVEN_KEY, "", 1
+    )  # `up` prints the key once, for the operator
 
-    for emitted in (given, str(past.spans)):
+    for emitted in (given, str(ended_run.spans)):
         for secret in (GIVEN_KEY, PERSON["phone"], "6175550142", "617-555-0142", "ada.fields"):
             assert secret not in emitted
         for content in (TEXT, "Tuesday", PERSON["last_name"]):
@@ -512,7 +518,9 @@ def test_neither_log_lines_nor_traces_contain_a_person_a_message_or_a_key(past: 
         ({"CRM_OPENPHONE_API_KEY": "a real key"}, "CRM_OPENPHONE_WEBHOOK_SECRETS is needed"),
     ],
 )
-def test_wrong_setting_is_one_line_that_names_it(values: dict[str, str], line: str) -> None:
+def test_wrong_setting_is_reported_in_one_line_with_its_name(
+    values: dict[str, str], line: str
+) -> None:
     done = command("up", **values)
 
     assert done.returncode == 2
@@ -520,7 +528,7 @@ def test_wrong_setting_is_one_line_that_names_it(values: dict[str, str], line: s
     assert done.stderr.count("\n") == 1
 
 
-def test_server_that_is_away_is_one_clear_line(root: Path) -> None:
+def test_unreachable_server_is_reported_in_one_line(root: Path) -> None:
     url = f"postgresql://crm@127.0.0.1:{free_port()}/crm"
 
     done = command("migrate", CRM_DATABASE_URL=url, CRM_DATA_DIR=str(root / "none"))
@@ -530,7 +538,7 @@ def test_server_that_is_away_is_one_clear_line(root: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_doctor_says_what_to_fix(root: Path) -> None:
+def test_doctor_names_what_to_fix(root: Path) -> None:
     done = command("doctor", CRM_DATA_DIR=str(root / "none"), CRM_PORT=str(free_port()))
 
     assert done.returncode == 1

@@ -1,7 +1,7 @@
-"""What a change of the schema takes from the code that ran on it before, found by comparison.
+"""Find the changes of the schema that break the code of the last release, by comparison.
 
-The schema before and after is read from PostgreSQL's catalogues, so that it does not matter how a
-revision words its statements; only how an index is built is read from those.
+The schema before and after is read from PostgreSQL's catalogues, so the exact statements of a
+revision do not matter. Only how an index is built is read from the statements.
 """
 
 import re
@@ -50,7 +50,7 @@ _PLAIN_INDEX = re.compile(
     r'"?(\w+)"?\s+ON\s+(?!ONLY\s)(?:public\.)?"?(\w+)"?',
     re.IGNORECASE,
 )
-"""``ON ONLY`` a partitioned table reads no row: the months' indexes are built concurrently."""
+"""``ON ONLY`` a partitioned table reads no row; the months' indexes are built concurrently."""
 _CHECKED_AT_ONCE = re.compile(
     r'ALTER\s+TABLE\s+(?:ONLY\s+)?(?:public\.)?"?(\w+)"?\s+ADD\s+CONSTRAINT\s+"?(\w+)"?\s+'
     r"(?:CHECK|FOREIGN\s+KEY)(?![^;]*NOT\s+VALID)",
@@ -61,7 +61,7 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Schema:
-    """Every part by kind, table and name, and how it is defined."""
+    """The definition of every part of the schema, by kind, table and name."""
 
     parts: dict[Key, str]
 
@@ -79,9 +79,9 @@ async def read_schema(connection: AsyncConnection) -> Schema:
     return Schema({(row.kind, row.owner, row.name): row.definition for row in rows})
 
 
-def breaks(before: Schema, after: Schema, statements: Iterable[str] = ()) -> list[str]:
-    """Say what of it the code of before does not survive, or would wait for."""
-    found = [*_gone(before, after), *_tightened(before, after), *_rewritten(before, after)]
+def breaking_changes(before: Schema, after: Schema, statements: Iterable[str] = ()) -> list[str]:
+    """Return the changes that break the earlier code or block it for long."""
+    found = [*_missing(before, after), *_tightened(before, after), *_rewritten(before, after)]
     for statement in statements:
         for index, table in _PLAIN_INDEX.findall(statement):
             if table in before.tables & after.tables:
@@ -92,22 +92,22 @@ def breaks(before: Schema, after: Schema, statements: Iterable[str] = ()) -> lis
     return sorted(found)
 
 
-def _gone(before: Schema, after: Schema) -> Iterator[str]:
+def _missing(before: Schema, after: Schema) -> Iterator[str]:
     for table in before.tables - after.tables:
-        yield f"{table}: the table is gone"
+        yield f"{table}: the table is missing"
     columns = after.of("column")
     for table, column in before.of("column"):
         if table in after.tables and (table, column) not in columns:
-            yield f"{table}.{column}: the column is gone"
+            yield f"{table}.{column}: the column is missing"
     functions = after.of("function")
     for (_, name), result in before.of("function").items():
         if functions.get(("", name)) != result:
-            yield f"{name}: the function is gone or gives something else"
+            yield f"{name}: the function is missing or returns another type"
     # ON CONFLICT names the columns of a unique index, which must still be there.
     kept = {(table, definition) for (table, _), definition in after.of("unique index").items()}
     for (table, name), definition in before.of("unique index").items():
         if table in after.tables and (table, definition) not in kept:
-            yield f"{table}: {name} no longer keeps rows apart"
+            yield f"{table}: {name} no longer makes rows unique"
 
 
 def _tightened(before: Schema, after: Schema) -> Iterator[str]:
@@ -131,7 +131,7 @@ def _stricter(name: str, was: str, now: str) -> Iterator[str]:
     if "not null" in now and "not null" not in was:
         yield f"{name}: it may no longer be empty"
     elif _must_be_given(now) and not _must_be_given(was):
-        yield f"{name}: its default is gone"
+        yield f"{name}: its default is missing"
 
 
 def _must_be_given(definition: str) -> bool:
@@ -140,13 +140,13 @@ def _must_be_given(definition: str) -> bool:
 
 def _new_rule(before: Schema, table: str, name: str, definition: str) -> Iterator[str]:
     earlier = before.parts.get(("constraint", table, name))
-    if earlier is not None and _takes_more(earlier, definition):
+    if earlier is not None and _only_adds_states(earlier, definition):
         return
     yield f"{table}: {name} is a new rule for what is written"
 
 
-def _takes_more(earlier: str, definition: str) -> bool:
-    """Tell whether a list of states only grew."""
+def _only_adds_states(earlier: str, definition: str) -> bool:
+    """Return True if the new list of states has all earlier states."""
     words = [set(re.findall(r"'([^']*)'", rule)) for rule in (earlier, definition)]
     shapes = [re.sub(r"ARRAY\[.*?\]| NOT VALID", "", rule) for rule in (earlier, definition)]
     return shapes[0] == shapes[1] and words[0] <= words[1]
@@ -156,7 +156,7 @@ def _rewritten(before: Schema, after: Schema) -> Iterator[str]:
     files: dict[tuple[str, str], str] = after.of("table")
     for key, file in before.of("table").items():
         if files.get(key, file) != file:
-            yield f"{key[0]}: the table is written anew under a lock"
+            yield f"{key[0]}: the table is rewritten under a lock"
 
 
 def _type_of(definition: str) -> str:

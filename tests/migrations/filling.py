@@ -1,4 +1,4 @@
-"""Enough rows for the planner to choose as it would in a year: tens of thousands, in one go."""
+"""Fill a database with tens of thousands of rows, so that plans are those of a year's data."""
 
 from datetime import timedelta
 from hashlib import md5
@@ -9,12 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
 
 IN_MONTHS = {"activity", "event"}
-"""Kinds that lie in a month by the time of their id: all in the first one."""
+"""Kinds whose partition depends on the time of their id; all are in the first month."""
 _LONG_AGO = "01900000"
 
 
 def made_id(kind: str, position: int) -> UUID:
-    """The id that the statements below give to the position-th row of a kind."""
+    """Return the id that the statements below give to the row of a kind at a position."""
     made = md5(f"{kind}{position}".encode(), usedforsecurity=False).hexdigest()
     return UUID(_LONG_AGO + made[8:] if kind in IN_MONTHS else made)
 
@@ -24,7 +24,7 @@ def phone_of(position: int) -> str:
 
 
 def _phone(position: str) -> str:
-    """The same in SQL."""
+    """Return the phone number of a position as SQL."""
     return (
         f"'+1' || (601 + ({position}) / 10000) || '555' "
         f"|| lpad((({position}) % 10000)::text, 4, '0')"
@@ -32,7 +32,7 @@ def _phone(position: str) -> str:
 
 
 def _in_months(name: str) -> str:
-    """The id of such a kind in SQL."""
+    """Return the id of a row of a monthly partitioned kind as SQL."""
     return f"('{_LONG_AGO}' || substr(md5({name}), 9))::uuid"
 
 
@@ -44,7 +44,7 @@ LIST = made_id("list", 1)
 OTHER_LIST = made_id("list", 2)
 NOON = NOW - timedelta(hours=1)
 
-# A year of a busy line: 40 campaigns of 500 behind it, one of 10,000 on its way.
+# A year of a busy line: 40 finished campaigns of 500 recipients, and a running one of 10,000.
 _STATEMENTS = (
     """INSERT INTO line (id, phone_number_id, number, name, created_at, updated_at)
     SELECT md5('line' || i)::uuid, 'PN' || i, '+1617555' || lpad(i::text, 4, '0'), 'Line ' || i,
@@ -551,11 +551,11 @@ _NO_AUTOVACUUM = """
 
 
 async def fill(engine: AsyncEngine, *, with_statistics: bool = True) -> None:
-    """Write the rows, committed, and let the planner know them as autovacuum would.
+    """Insert and commit the rows, and collect statistics as autovacuum does.
 
     Args:
-        with_statistics: If False, the planner knows nothing about the rows, as right after a bulk
-            load or on the first day of a month.
+        with_statistics: If False, the planner has no statistics of the rows, as after a bulk load
+            or on the first day of a month.
     """
     async with engine.begin() as connection:
         if not with_statistics:

@@ -1,4 +1,4 @@
-"""What a hot query is, and the rows that the examples ask for."""
+"""The type of a hot query, and the rows that the examples read."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from crm_api.platform.database import UnitOfWork
 PHONE = phone_of(7)
 CONTACT = made_id("contact", 7)
 PLACE = (NOON, made_id("any", 1))
-"""Where a second page begins."""
+"""Cursor of a second page."""
 LARGE = {
     "activity",
     "activity_key",
@@ -41,15 +41,16 @@ LARGE = {
     "webhook_event",
     "webhook_event_key",
 }
-"""Tables of which no hot query may read every row."""
+"""Large tables. No hot query may read every row of them."""
 
 
 class Hot(NamedTuple):
-    """A query of the code and how it must be read.
+    """A query of the code and the indexes that it must use.
 
-    ``indexes``: each must be used; ``a|b`` leaves the choice between two that serve alike.
-    ``is_generic``: it must be so also in a plan that knows no values. ``whole``: large tables of
-    which it may read every row.
+    Attributes:
+        indexes: Each must be used; ``a|b`` allows one of two equally good indexes.
+        is_generic: The same must hold for the generic plan, which knows no values.
+        whole: Large tables of which the query may read every row.
     """
 
     name: str
@@ -66,7 +67,7 @@ class Hot(NamedTuple):
 
 
 def hot_read(statement: str, key: bytes) -> Call:
-    """A statement of ``HotReads``, as it goes through the pool."""
+    """Return a call of a statement of ``HotReads``, as the pool runs it."""
 
     async def call(session: AsyncSession) -> object:
         return await (await session.connection()).exec_driver_sql(statement, ([key],))
@@ -75,7 +76,7 @@ def hot_read(statement: str, key: bytes) -> Call:
 
 
 def sql(statement: TextClause, **values: Any) -> Call:
-    """A statement of the code's own, run as it is."""
+    """Return a call of a statement of the code, unchanged."""
 
     async def run(session: AsyncSession) -> None:
         await session.execute(statement, values)
@@ -84,7 +85,7 @@ def sql(statement: TextClause, **values: Any) -> Call:
 
 
 def use_case(call: Callable[[UnitOfWork], Awaitable[object]]) -> Call:
-    """A use case of the code, in the transaction of the session."""
+    """Return a call of a use case of the code, in the transaction of the session."""
 
     async def run(session: AsyncSession) -> None:
         uow = UnitOfWork(async_sessionmaker(), RecordingQueue())

@@ -28,13 +28,13 @@ ACCOUNTS = [
         lambda s: s.execute(service.users_statement(after=PLACE, limit=51)),
     ),
     Hot(
-        "who sent an access token",
+        "the user of an access token",
         {"uq_user_session_access_hash", "pk_app_user"},
         hot_read(sessions.FIND_LIVE_SESSIONS, hashed("access7")),
         is_generic=True,
     ),
     Hot(
-        "the session that a token renews",
+        "the session of a refresh token",
         {"pk_refresh_token", "pk_user_session"},
         lambda s: s.execute(sessions.session_of_refresh_statement(hashed("refresh7"))),
     ),
@@ -49,7 +49,7 @@ ACCOUNTS = [
         lambda s: sessions.remove_sessions(s, before=NOW + timedelta(minutes=20)),
     ),
     Hot(
-        "when a user's link was made",
+        "when a user's link was created",
         {"idx_user_ticket_user"},
         lambda s: s.execute(
             mailed_links.ticket_created_at_statement(made_id("user", 7), TicketPurpose.INVITATION)

@@ -14,7 +14,7 @@ FORGET = text("SELECT prosrc FROM pg_proc WHERE proname = 'forget_audit_entries'
 
 
 async def _forget(session: AsyncSession) -> None:
-    """What the function does, since no plan shows what is inside one."""
+    """Run the body of the function, because no plan shows the statements in a function."""
     connection = await session.connection()
     body = str(await connection.scalar(FORGET))
     await connection.exec_driver_sql(body.strip(), (NOW - timedelta(days=365), 100))

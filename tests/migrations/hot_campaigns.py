@@ -1,4 +1,4 @@
-"""Queries on campaigns and on what runs the house."""
+"""Queries on campaigns and on operations."""
 
 from datetime import timedelta
 from hashlib import sha256
@@ -62,7 +62,7 @@ OF_A_CAMPAIGN = (
     "uq_campaign_membership_campaign_id_step_contact_id",
     "uq_campaign_membership_campaign_id_step_phone",
 )
-"""Any of them finds all recipients of a campaign."""
+"""Each of these indexes finds all recipients of a campaign."""
 
 
 def _list_alerts(status: AlertStatus | None = None) -> Call:
@@ -88,7 +88,7 @@ CAMPAIGNS = [
         lambda s: s.execute(current_campaigns_statement(20)),
     ),
     Hot(
-        "saved texts, newest first",
+        "message templates, newest first",
         {"idx_message_template_created"},
         lambda s: s.execute(templates.templates_statement(after=PLACE, limit=51)),
     ),
@@ -105,7 +105,7 @@ CAMPAIGNS = [
         is_generic=True,
     ),
     Hot(
-        "campaigns of which somebody is due",
+        "campaigns with a due recipient",
         {"idx_campaign_membership_status"},
         sql(
             planning.CAMPAIGNS_WITH_DUE,
@@ -116,7 +116,7 @@ CAMPAIGNS = [
         is_generic=True,
     ),
     Hot(
-        "campaigns whose start has come",
+        "campaigns that are due to start",
         {"idx_campaign_active"},
         sql(lifecycle.BEGIN_DUE, now=NOW),
         is_generic=True,
@@ -128,18 +128,18 @@ CAMPAIGNS = [
         is_generic=True,
     ),
     Hot(
-        "campaigns to write down",
+        "campaigns whose recipients must be stored",
         {"idx_campaign_active"},
         lambda s: s.execute(storage.unstored_audiences_statement(only_new=False)),
     ),
     Hot(
-        "campaigns that are done",
+        "campaigns that are finished",
         {"idx_campaign_active", "idx_campaign_membership_campaign"},
         sql(lifecycle.COMPLETE_FINISHED, now=NOW),
         is_generic=True,
     ),
     Hot(
-        "who waits in campaigns that are over",
+        "waiting recipients of campaigns that have ended",
         {
             "idx_campaign_active",
             "idx_campaign_cancelled",
@@ -149,10 +149,10 @@ CAMPAIGNS = [
         is_generic=True,
     ),
     Hot(
-        "the audience, who of it was texted before",
+        "contacts of the audience who were messaged before",
         {"idx_campaign_membership_phone", "idx_activity_contact"},
         sql(start_checks.reachable_zone_statement(AudienceConditions()), **AUDIENCE),
-        whole=frozenset({"contact"}),  # of 20,000 people a list of 500 is a fair share
+        whole=frozenset({"contact"}),  # a list of 500 of 20,000 people is a large share
     ),
     Hot(
         "the audience, without the recipients of a finished campaign",
@@ -169,7 +169,7 @@ CAMPAIGNS = [
         whole=frozenset({"contact"}),
     ),
     Hot(
-        "the next chunk of an audience, written down",
+        "the next chunk of an audience, stored",
         {
             "pk_contact_list_member",
             "pk_contact",
@@ -195,14 +195,14 @@ CAMPAIGNS = [
         ),
     ),
     Hot(
-        "people in review, decided",
+        "recipients in review, decided",
         {"idx_campaign_membership_campaign"},
         lambda s: review.store_decisions(
             s, campaign_id=RUNNING, decision="approve", contact_ids=None, now=NOW
         ),
     ),
     Hot(
-        "one in review, decided",
+        "one recipient in review, decided",
         {"uq_campaign_membership_campaign_id_step_contact_id|idx_campaign_membership_campaign"},
         lambda s: review.store_decisions(
             s, campaign_id=RUNNING, decision="reject", contact_ids=[CONTACT], now=NOW
@@ -210,7 +210,7 @@ CAMPAIGNS = [
         is_generic=True,
     ),
     Hot(
-        "how many are in review",
+        "number of recipients in review",
         {"idx_campaign_tally_campaign"},
         lambda s: review.count_in_review(s, campaign_id=RUNNING),
     ),
@@ -223,7 +223,7 @@ CAMPAIGNS = [
         sql(campaign_stats.RECIPIENT_COUNTS, campaign_id=FINISHED, line_id=LINE, step=0),
     ),
     Hot(
-        "rates of the campaigns that run",
+        "rates of running campaigns",
         {
             "idx_campaign_active",
             "idx_campaign_tally_campaign",
@@ -233,12 +233,12 @@ CAMPAIGNS = [
         is_generic=True,
     ),
     Hot(
-        "what a campaign's rates are counted from",
+        "the rows that a campaign's rates count",
         {"idx_campaign_tally_campaign"},
         sql(circuit_breaker.RATE_SUMS, campaign_id=RUNNING),
     ),
     Hot(
-        "whether late answers are of texts from before a resume",
+        "whether failures and opt-outs are of messages from before a resume",
         {
             "|".join(OF_A_CAMPAIGN),
             "idx_send_attempt_membership",
@@ -246,12 +246,12 @@ CAMPAIGNS = [
         sql(circuit_breaker.ANSWERED_SINCE, campaign_id=FINISHED, since=NOW),
     ),
     Hot(
-        "people of a campaign, by step, for a forecast",
+        "recipients of a campaign, by step, for a forecast",
         {"idx_campaign_tally_campaign"},
         lambda s: forecast_recipients.count_by_step(s, campaign_id=RUNNING),
     ),
     Hot(
-        "who waits in each place, for a forecast",
+        "waiting recipients by zone key, for a forecast",
         {"idx_campaign_membership_status"},
         lambda s: forecast_recipients.count_places(
             s, campaign_id=RUNNING, zone_keys=["MA/zone0", "MA/zone1"], most=20, now=NOW
@@ -259,7 +259,7 @@ CAMPAIGNS = [
         is_generic=True,
     ),
     Hot(
-        "a sample of those who wait, for a forecast",
+        "a sample of waiting recipients, for a forecast",
         set(),
         lambda s: forecast_recipients.sample_places(s, campaign_id=RUNNING, now=NOW),
         is_generic=True,
@@ -271,7 +271,7 @@ CAMPAIGNS = [
         is_generic=True,
     ),
     Hot(
-        "what a line sent lately, for a forecast",
+        "recent messages of a line, for a forecast",
         {"idx_send_attempt_accepted"},
         lambda s: line_load.count_lately(
             s, line_id=LINE, timezone="America/New_York", since=NOW - timedelta(days=14)
@@ -279,7 +279,7 @@ CAMPAIGNS = [
         is_generic=True,
     ),
     Hot(
-        "what may not have arrived lately, for a forecast",
+        "recent unclear attempts, for a forecast",
         {"idx_send_attempt_uncertain"},
         lambda s: line_load.count_uncertain(s, line_id=LINE, since=NOW - timedelta(days=14)),
         is_generic=True,
@@ -326,7 +326,7 @@ CAMPAIGNS = [
         ),
     ),
     Hot(
-        "recipients that a person must settle",
+        "recipients that a user must settle",
         {"idx_campaign_membership_campaign", "idx_send_attempt_membership"},
         lambda s: s.execute(_recipients(parked=True).page(after=CONTACT, limit=51)),
     ),
@@ -389,17 +389,17 @@ OPERATIONS = [
         _list_alerts(),
     ),
     Hot(
-        "alerts that stand, last seen first",
+        "open alerts, last seen first",
         {"idx_alert_open"},
         _list_alerts(AlertStatus.OPEN),
     ),
     Hot(
-        "alerts that have fallen silent",
+        "alerts that were not seen lately",
         {"idx_alert_open|uq_alert_kind_subject"},
         use_case(lambda uow: alerts.resolve_silent_alerts(uow, now=NOW)),
     ),
     Hot(
-        "when mail was sent last, for the next one",
+        "when the last mail was sent, for the next one",
         {"idx_alert_notice_told"},
         sql(
             alert_mail.CLAIM,
@@ -415,7 +415,7 @@ OPERATIONS = [
         ),
     ),
     Hot(
-        "an alert that stands",
+        "an open alert",
         {"uq_alert_kind_subject"},
         use_case(
             lambda uow: alerts.resolve_alert(uow, kind=AlertKind.LINE_BLOCKED, subject="5", now=NOW)
@@ -433,42 +433,42 @@ OPERATIONS = [
         lambda s: s.execute(access.api_keys_statement(status=None, after=PLACE, limit=51, now=NOW)),
     ),
     Hot(
-        "the key that a rotation made",
+        "the key that a rotation created",
         {"uq_api_key_replaces_id"},
         lambda s: s.execute(access.successor_statement(CONTACT)),
     ),
     Hot(
-        "what waits, for the metrics",
+        "waiting work, for the metrics",
         {"idx_webhook_event_processed", "idx_webhook_event_status", "idx_activity_queued"},
         sql(figures.WAITING, most=100_000),
     ),
     Hot(
-        "the text of a campaign that waits longest, for the metrics",
+        "the campaign message that waits longest, for the metrics",
         {"idx_campaign_membership_status"},
         sql(figures.CAMPAIGN_DUE_AT),
     ),
     Hot(
-        "unclear sends, for the metrics",
+        "unclear attempts, for the metrics",
         {"idx_send_attempt_open", "idx_send_attempt_uncertain"},
         sql(figures.UNCLEAR),
     ),
     Hot(
-        "the message to an endpoint that waits longest, for the metrics",
+        "the delivery that waits longest, for the metrics",
         {"idx_webhook_delivery_due"},
         sql(figures.ENDPOINTS),
     ),
     Hot(
-        "alerts that stand by kind, for the metrics",
+        "open alerts by kind, for the metrics",
         {"idx_alert_open"},
         sql(figures.ALERTS),
     ),
     Hot(
-        "events since a place in the log",
+        "events since a position in the log",
         {"pk_event"},
         use_case(lambda uow: event_log.read_new_events(uow, after=LogPosition(1, 1))),
     ),
     Hot(
-        "events between two places in the log",
+        "events between two positions in the log",
         {"pk_event"},
         use_case(
             lambda uow: event_log.read_event_span(
@@ -477,7 +477,7 @@ OPERATIONS = [
         ),
     ),
     Hot(
-        "the oldest events, forgotten",
+        "the oldest events, deleted",
         {"pk_event", "pk_event_horizon"},
         sql(event_log.FORGET, before=NOW, limit=100),
     ),
@@ -487,17 +487,17 @@ OPERATIONS = [
         lambda s: s.execute(live_counts.COUNTERS, {"campaign_ids": [RUNNING, FINISHED]}),
     ),
     Hot(
-        "the texts and answers of a day, for the morning's letter",
+        "the messages and replies of a day, for the daily report",
         {"idx_send_attempt_accepted"},
         sql(digest.TEXTS, since=NOW - timedelta(days=1), until=NOW),
     ),
     Hot(
-        "the opt-outs of a day, for the morning's letter",
+        "the opt-outs of a day, for the daily report",
         {"idx_contact_flag_type_phone"},
         sql(digest.OPT_OUTS, since=NOW - timedelta(days=1), until=NOW),
     ),
     Hot(
-        "people who wait for a decision, for the morning's letter",
+        "people who wait for a decision, for the daily report",
         {"idx_contact_flag_type_phone"},
         sql(digest.WAITING_PEOPLE, now=NOW),
     ),

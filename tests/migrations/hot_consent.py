@@ -22,12 +22,12 @@ EXAMPLES = [
         sql(reply_examples.LAST_ENTRY, phone_hash=HASH, action="opt_out"),
     ),
     Hot(
-        "the reading because of which a number gets no messages",
+        "the reply reading that stops messages to a number",
         {"idx_consent_entry_phone_hash", "pk_consent_wording"},
         lambda s: reply_readings.find_reading(s, phone=PHONE, secret=b"key"),
     ),
     Hot(
-        "the reply that a decision was about",
+        "the reply of a decision",
         {"idx_reply_example_phone_hash"},
         sql(reply_examples.DECIDED_AT, phone_hash=HASH, decided_at=NOW),
     ),
@@ -37,7 +37,7 @@ EXAMPLES = [
         sql(reply_examples.NEWEST_REPLY, phone=PHONE, since=NOW),
     ),
     Hot(
-        "a reply with our last message and its entry",
+        "a reply with the last message before it and its entry",
         {"pk_activity", "idx_activity_conversation", "idx_consent_entry_phone_hash"},
         sql(reply_examples.REPLY, activity_id=REPLY, hashes=[HASH], office=["manual"]),
     ),
@@ -52,7 +52,7 @@ EXAMPLES = [
         sql(example_evaluation.EXAMPLES, after=example_evaluation.FIRST, limit=500),
     ),
     Hot(
-        "a reply is kept as an example",
+        "a reply is stored as an example",
         {"pk_activity"},
         sql(
             reply_examples.KEEP_EXAMPLE,
@@ -72,12 +72,12 @@ EXAMPLES = [
 
 ERASURES = [
     Hot(
-        "whether numbers' persons were erased",
+        "whether the persons of numbers were erased",
         {"pk_erased_number"},
         lambda s: suppression.find_erased_numbers(s, hashes=[HASH]),
     ),
     Hot(
-        "words of an erased person's decisions",
+        "wordings of an erased person's decisions",
         {"idx_consent_entry_phone_hash", "pk_consent_wording"},
         lambda s: suppression.erase_words(s, hashes=[HASH]),
     ),
@@ -97,14 +97,14 @@ ERASURES = [
         lambda s: progress.claim_erasure(s, now=NOW),
     ),
     Hot(
-        "a person's data is taken out",
+        "a person's data is erased",
         {"idx_activity_contact", "idx_activity_conversation", "idx_conversation_contact"}
         | {"idx_send_attempt_phone", "idx_campaign_membership_phone"}
         | {"pk_contact"},
         lambda s: removal.erase_person(s, ids=[CONTACT], phones=[PHONE], zone_key="US", now=NOW),
     ),
     Hot(
-        "texts that wait for an erased person",
+        "messages that wait for an erased person",
         {"idx_activity_queued"},
         lambda s: erase.cancel_queued_messages(s, phones=[PHONE], now=NOW),
     ),
@@ -119,7 +119,7 @@ ERASURES = [
         lambda s: removal.fetch_property_ids(s, contact_id=CONTACT),
     ),
     Hot(
-        "texts under way to a person",
+        "messages in flight to a person",
         {"idx_send_attempt_phone"},
         lambda s: erase.count_open_attempts(s, phones=[PHONE]),
     ),
@@ -129,7 +129,7 @@ ERASURES = [
         lambda s: progress.release_media(s, contact_id=made_id("contact", 1), now=NOW),
     ),
     Hot(
-        "a file that nobody else has",
+        "a file that belongs to no other person",
         {"idx_media_fetch_media", "pk_media"},
         sql(progress.DROP_MEDIA, ids=[made_id("media", 7)]),
     ),
@@ -154,7 +154,7 @@ UPLOADS = [
         ),
     ),
     Hot(
-        "what the store has of a list's numbers",
+        "stored rows of a list's numbers",
         {"idx_contact_flag_type_phone", "uq_contact_phone", "idx_campaign_membership_phone"},
         lambda s: survey_numbers(s, phones=[phone_of(i) for i in range(200)], since=NOW, now=NOW),
     ),

@@ -53,7 +53,7 @@ ENDPOINTS = [
         ),
     ),
     Hot(
-        "endpoints for which something is due, with their secrets",
+        "endpoints with a due delivery, with their secrets",
         {"idx_webhook_delivery_due", "idx_webhook_secret_endpoint"},
         sql(health.LIST_DUE, now=NOW),
         is_generic=True,
@@ -76,12 +76,12 @@ ENDPOINTS = [
         is_generic=True,
     ),
     Hot(
-        "tries, written down",
+        "delivery attempts, stored",
         {"pk_webhook_delivery"},
         _record(EndpointAnswer(status=204, body="", duration_ms=5)),
     ),
     Hot(
-        "deliveries that go back",
+        "deliveries that are released",
         {"pk_webhook_delivery"},
         _record(None),
     ),
@@ -92,7 +92,7 @@ ENDPOINTS = [
         _list(DeliveryStatus.FAILED),
     ),
     Hot(
-        "deliveries that failed, begun anew",
+        "failed deliveries, begun again",
         {"idx_webhook_delivery_failed"},
         use_case(
             lambda uow: deliveries._restart_deliveries(
@@ -101,7 +101,7 @@ ENDPOINTS = [
         ),
     ),
     Hot(
-        "deliveries that are old",
+        "old deliveries",
         {"idx_webhook_delivery_created"},
         sql(deliveries.FORGET, before=NOW - timedelta(days=14), limit=100),
     ),

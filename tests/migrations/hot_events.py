@@ -47,7 +47,7 @@ RECEIVED = [
         is_generic=True,
     ),
     Hot(
-        "an event that is known",
+        "an event that is already stored",
         {"pk_webhook_event_key"},
         lambda s: _driver(
             s,
@@ -72,18 +72,18 @@ RECEIVED = [
     ),
     Hot("error classes", {"idx_webhook_event_error"}, sql(stored_events.READ_ERRORS)),
     Hot(
-        "error classes of which nothing is left",
+        "error classes without events",
         {"idx_webhook_event_error"},
         sql(stored_events.RECOVERED, codes=["error7", "error700"]),
         is_generic=True,
     ),
     Hot(
-        "oldest event that waits, for readiness",
+        "oldest waiting event, for readiness",
         {"idx_webhook_event_processed"},
         sql(readiness.READ_OVERVIEW, jobs=["send_alerts"], late_after=0.0, worth=60.0, now=NOW),
     ),
     Hot(
-        "a received text, once",
+        "a received message, stored once",
         {"pk_activity_key", "pk_activity"},
         lambda s: call_events.lock_calls(s, provider_call_ids=["AC100"], now=NOW),
     ),
@@ -93,7 +93,7 @@ RECEIVED = [
         _messages(made_id("talk", 7)),
     ),
     Hot(
-        "the messages to which people reply",
+        "the messages that replies belong to",
         {"uq_conversation_line_id_phone", "idx_activity_conversation", "idx_send_attempt_phone"},
         sql(
             reply_context.LAST_OUTGOING,
@@ -105,7 +105,7 @@ RECEIVED = [
         is_generic=True,
     ),
     Hot(
-        "a confirmation that was sent lately",
+        "a recent confirmation",
         {"idx_activity_conversation"},
         lambda s: reply_context.was_sent_lately(
             s,

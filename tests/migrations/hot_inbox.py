@@ -1,4 +1,4 @@
-"""Queries on the inbox, and on who waits for an answer."""
+"""Queries on the inbox, and on conversations that wait for an answer."""
 
 from typing import Any
 
@@ -67,7 +67,7 @@ INBOX = [
         sort=InboxSort.WAITING_LONGEST,
     ),
     _list("conversations of a user", "idx_conversation_assignee", assignee=USER),
-    _list("conversations of nobody", "idx_conversation_unassigned", assignee=NOBODY),
+    _list("unassigned conversations", "idx_conversation_unassigned", assignee=NOBODY),
     _list(
         "conversations about a campaign",
         "idx_conversation_campaign",
@@ -90,7 +90,7 @@ INBOX = [
         use_case(lambda uow: changes.wake_conversations(uow, limit=500, now=NOW)),
     ),
     Hot(
-        "who waits after new messages",
+        "waiting state after new messages",
         {"pk_conversation"},
         sql(
             waiting.NOTE_ASKED,
@@ -122,18 +122,18 @@ INBOX = [
         is_generic=True,
     ),
     Hot(
-        "who waits after everything in a conversation",
+        "waiting state after all messages of a conversation",
         {"pk_conversation", "idx_activity_conversation"},
         sql(waiting.DERIVE, ids=[TALK], now=NOW),
         is_generic=True,
     ),
     Hot(
-        "events of presence that are over",
+        "expired events of presence",
         {"idx_event_presence"},
         use_case(lambda uow: presence.forget_presence(uow, now=NOW)),
     ),
     Hot(
-        "who has read an erased conversation",
+        "read marks of an erased conversation",
         {"idx_conversation_read_conversation"},
         sql(FORGET_READING, conversation_ids=[TALK]),
     ),

@@ -1,4 +1,4 @@
-"""Queries on media and what is to be fetched."""
+"""Queries on media and their fetches."""
 
 from tests.conftest import NOW
 from tests.migrations.filling import made_id
@@ -25,7 +25,7 @@ async def _list(uow: UnitOfWork, status: FetchStatus | None) -> None:
 
 MEDIA = [
     Hot(
-        "addresses of a message, once",
+        "media addresses of a message, stored once",
         {"uq_media_fetch_activity_id_url"},
         use_case(_note),
     ),
@@ -55,13 +55,13 @@ MEDIA = [
         use_case(lambda uow: _list(uow, FetchStatus.DEAD)),
     ),
     Hot(
-        "all of one status, begun again",
+        "all fetches of one status, begun again",
         {"idx_media_fetch_status"},
         sql(service.RETRY_FETCHES, status=FetchStatus.DEAD.value, error_code=None, now=NOW),
     ),
-    Hot("errors of the dead ones", {"idx_media_fetch_status"}, sql(service.DEAD_CODES)),
+    Hot("errors of dead fetches", {"idx_media_fetch_status"}, sql(service.DEAD_CODES)),
     Hot(
-        "a file, once",
+        "a file, stored once",
         {"uq_media_sha256"},
         lambda s: fetching.save_media(
             s, StoredFile(sha256="0" * 64, content_type="image/png", size_bytes=1), now=NOW

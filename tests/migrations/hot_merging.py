@@ -13,7 +13,7 @@ from crm_api.domain.people.tags import tag_changes
 
 MERGING = [
     Hot(
-        "change of tags that waits longest",
+        "tag change that waits longest",
         {"idx_tag_change_running"},
         tag_changes.lock_next_change,
     ),
@@ -31,7 +31,7 @@ MERGING = [
         ),
     ),
     Hot(
-        "numbers of people who are not to be contacted",
+        "all numbers of people who must not be contacted",
         {"idx_contact_merged_into", "uq_contact_phone|idx_contact_phone_hash"},
         lambda s: consent.numbers_of_people(s, phones=[PHONE, phone_of(9)]),
     ),
@@ -57,7 +57,7 @@ MERGING = [
         is_generic=True,
     ),
     Hot(
-        "numbers of whoever has a number",
+        "all numbers of the contact that has a number",
         {"idx_contact_merged_into", "idx_contact_phone_hash|uq_contact_phone"},
         lambda s: consent.numbers_of_person(s, phone=PHONE),
         is_generic=True,
@@ -95,7 +95,7 @@ MERGING = [
         lambda s: candidates.forget_candidates(s, contact_ids=[CONTACT]),
     ),
     Hot(
-        "memberships that go back to a duplicate",
+        "memberships that are moved back to a duplicate",
         {"uq_campaign_membership_campaign_id_step_contact_id|idx_campaign_membership_campaign"},
         lambda s: recipient_moves.return_members(
             s,

@@ -37,7 +37,7 @@ def _tasks(name: str, index: str, wanted: TaskFilter) -> Hot:
 DUE = TaskFilter(status=TaskStatus.OPEN, due_before=NOON - timedelta(days=13))
 OF_USERS = [
     Hot(
-        "count of the due tasks of a user and of nobody",
+        "count of the due tasks of a user and of unassigned due tasks",
         {"idx_task_open"},
         lambda s: s.execute(count_due_statement(DUE, due_for(None), now=NOON)),
     ),
@@ -82,7 +82,7 @@ WATCHING = {
 }
 NOTICES = [
     Hot(
-        "conversations that wait unread for a user",
+        "waiting conversations that a user has not read",
         {"idx_conversation_waiting", "pk_conversation_read|idx_conversation_read_conversation"},
         sql(collecting.COLLECT_REPLIES, **WATCHING),
     ),

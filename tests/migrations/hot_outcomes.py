@@ -41,7 +41,7 @@ def _rows(name: str, indexes: set[str], measure: str, **wanted: Any) -> Hot:
     )
 
 
-# As the trigger has it (``migrations/objects/forget_places.sql``).
+# The statement of the trigger (``migrations/objects/forget_places.sql``).
 FORGET = """
     UPDATE insight_{one} k SET is_placed = false, zip = NULL, city = NULL, source = NULL
     WHERE k.contact_id = ANY(CAST(:ids AS uuid[])) AND k.is_placed

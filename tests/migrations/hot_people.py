@@ -31,7 +31,7 @@ from crm_api.domain.people.lists import service as lists
 
 
 def listed(sort: ContactSort = ContactSort.NEWEST, **wanted: Any) -> Call:
-    """A page of contacts under a filter."""
+    """Return a call of a page of filtered contacts."""
     order = search.ORDERS[sort]
 
     async def run(session: AsyncSession) -> None:
@@ -69,7 +69,7 @@ CONTACTS = [
     ),
     *(
         Hot(
-            f"contacts by {sort}, few of whom match",
+            f"contacts by {sort}, few match",
             {index, "idx_contact_search"},
             listed(sort, q="ada777@example"),
             is_generic=True,
@@ -79,7 +79,7 @@ CONTACTS = [
     ),
     Hot("contacts by two letters", {"idx_contact_search"}, listed(q="xq"), is_generic=True),
     Hot("contacts by tag", {"idx_contact_tags"}, listed(tag="tag17"), is_generic=True),
-    Hot("places of contacts", {"idx_contact_zone_key"}, find_places),
+    Hot("zone keys of contacts", {"idx_contact_zone_key"}, find_places),
     Hot("contacts of a state", {"idx_contact_place"}, listed(state="Guam"), is_generic=True),
     Hot(
         "contacts of a town",
@@ -103,7 +103,7 @@ CONTACTS = [
         lambda s: contacts.fetch_list_members(s, list_id=LIST, after=PLACE, limit=51, now=NOW),
     ),
     Hot(
-        "lists of a contact that is erased",
+        "lists of an erased contact",
         {"idx_contact_list_member_contact", "pk_contact"},
         lambda s: contact_changes.blank_contact(
             s, contact_id=CONTACT, zone_key="MA/zone1", now=NOW
@@ -167,7 +167,7 @@ CONTACTS = [
         lambda s: flags.flags_of(s, phones=[phone_of(i) for i in range(20)], now=NOW),
     ),
     Hot(
-        "an opt-out is put on a number",
+        "an opt-out flag is added to a number",
         {"uq_contact_flag_phone_flag_type"},
         lambda s: flags.set_flag(s, phone=PHONE, flag="opted_out", reason="x", now=NOW),
     ),
@@ -179,7 +179,7 @@ CONTACTS = [
         ),
     ),
     Hot(
-        "contacts that are to be opted out",
+        "contacts that must be opted out",
         {"uq_contact_phone|idx_contact_phone_hash", "pk_contact"},
         lambda s: batch_opt_outs.people_named(s, contact_ids=[CONTACT], phones=[PHONE]),
     ),
@@ -213,21 +213,21 @@ async def planned(session: AsyncSession) -> None:
 
 IMPORTS = [
     Hot("contacts of a chunk of a file", {"uq_contact_phone|idx_contact_phone_hash"}, locked),
-    Hot("what becomes of a chunk", {"uq_contact_phone|idx_contact_phone_hash"}, planned),
+    Hot("plan for the rows of a chunk", {"uq_contact_phone|idx_contact_phone_hash"}, planned),
     Hot(
         "contacts that a chunk wrote",
         {"pk_contact_import_chunk", "pk_contact"},
         lambda s: undo.lock_chunk_contacts(s, import_id=made_id("import", 5), start=0),
     ),
     Hot(
-        "what happened since to contacts that a chunk made",
+        "later changes of contacts that a chunk created",
         {"pk_contact", "idx_activity_contact", "idx_send_attempt_phone"},
         lambda s: undo.fetch_created_contacts(
             s, import_id=made_id("import", 5), start=0, own_reason="import 5"
         ),
     ),
     Hot(
-        "who a chunk has put on a list",
+        "contacts that a chunk added to a list",
         {"idx_contact_list_member_added"},
         lambda s: undo.remove_list_members(s, list_id=LIST, applied_at=NOW, staying=[]),
     ),
@@ -274,7 +274,7 @@ IMPORTS = [
         lambda s: lists.fetch_lists(s, after=PLACE, limit=51),
     ),
     Hot(
-        "contacts put on a list",
+        "contacts added to a list",
         {"pk_contact"},
         lambda s: lists.insert_members(s, list_id=LIST, contact_ids=[CONTACT], now=NOW),
     ),
@@ -282,12 +282,12 @@ IMPORTS = [
 
 REQUESTS = [
     Hot(
-        "the answer to a request that came before",
+        "the stored answer to a repeated request",
         {"pk_idempotency_key"},
         lambda s: idempotency.find_key(s, caller="key1", key="request1"),
     ),
     Hot(
-        "answers that nobody may ask for any more",
+        "stored answers that have expired",
         {"idx_idempotency_key_created"},
         use_case(lambda uow: idempotency.clean_up(uow, now=NOW - timedelta(days=4))),
     ),

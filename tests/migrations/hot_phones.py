@@ -1,4 +1,4 @@
-"""Queries on what is known of numbers, and on the runs that ask."""
+"""Queries on stored facts about numbers, and on validation runs."""
 
 from tests.conftest import NOW
 from tests.migrations.filling import LIST, made_id
@@ -16,13 +16,13 @@ PHONES = [
         lambda s: validations.fetch_runs(s, after=PLACE, limit=51),
     ),
     Hot(
-        "the validation of numbers that is next",
+        "the next validation of numbers",
         {"idx_phone_validation_open"},
         use_case(lambda uow: progress.claim_validation(uow, now=NOW)),
         is_generic=True,
     ),
     Hot(
-        "the next people of a validation, and what is known of their numbers",
+        "the next people of a validation, with the stored facts about their numbers",
         {"pk_contact_list_member", "pk_contact", "pk_phone_lookup"},
         lambda s: validation_run.fetch_run_page(
             s,
@@ -33,7 +33,7 @@ PHONES = [
         is_generic=True,
     ),
     Hot(
-        "the next number whose failures are new",
+        "the next number with new failures",
         {"idx_number_failure_new"},
         lambda s: s.execute(failure_learning.NEXT_NUMBER),
         is_generic=True,
@@ -53,7 +53,7 @@ PHONES = [
         is_generic=True,
     ),
     Hot(
-        "failures that are learned from",
+        "failures that are marked as learned",
         {"uq_number_failure_activity_id"},
         lambda s: s.execute(
             failure_learning.MARK_LEARNED, {"activity_ids": [made_id("failed", 1)], "now": NOW}

@@ -19,7 +19,7 @@ PROPERTIES = [
         is_generic=True,
     ),
     Hot(
-        "properties whose address begins so",
+        "properties by the beginning of the address",
         {"uq_property_address_key"},
         lambda s: service.fetch_by_address(
             s, beginning="71 ma", after="71 main st|02169", limit=51
@@ -69,12 +69,12 @@ PROPERTIES = [
         ),
     ),
     Hot(
-        "people whom an import attached",
+        "people that an import attached",
         {"idx_property_contact_import", "pk_property_contact"},
         lambda s: import_properties.undo_people(s, import_id=IMPORT, limit=50),
     ),
     Hot(
-        "properties that an import made",
+        "properties that an import created",
         {"idx_property_import", "pk_property_contact"},
         lambda s: import_properties.undo_properties(s, import_id=IMPORT, limit=50),
     ),

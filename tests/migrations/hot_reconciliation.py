@@ -28,18 +28,18 @@ RECONCILIATION = [
         use_case(runs.newest_made_at),
     ),
     Hot(
-        "the run of the reconciliation that is next",
+        "the next run of the reconciliation",
         {"idx_reconciliation_run_open"},
         sql(run_progress.CLAIM_RUN, token=made_id("any", 1), lease_until=NOW, now=NOW),
         is_generic=True,
     ),
     Hot(
-        "a run of the reconciliation that waits",
+        "a waiting run of the reconciliation",
         {"idx_reconciliation_run_open"},
         use_case(lambda uow: runs.make_run_after_outage(uow, began_at=NOW, now=NOW)),
     ),
     Hot(
-        "whether received events wait, beside a run",
+        "whether received events wait during a run",
         {"idx_reconciliation_run_open", "idx_webhook_event_processed"},
         sql(runs.READ_BACKLOG),
     ),
@@ -54,7 +54,7 @@ RECONCILIATION = [
         sql(runs.ENDED_GAP, after=NOW, seconds=300.0),
     ),
     Hot(
-        "up to when all is compared",
+        "the instant up to which everything is compared",
         {"idx_reconciliation_run_completed"},
         use_case(runs.covered_until),
     ),
@@ -76,7 +76,7 @@ RECONCILIATION = [
         sql(comparison.KNOWN_CALLS, ids=IDS[:20]),
     ),
     Hot(
-        "texts of a span that are not listed",
+        "messages of a period that are not listed",
         {"idx_activity_newest"},
         sql(
             comparison.ABSENT_IN_SPAN,
@@ -100,13 +100,13 @@ RECONCILIATION = [
         ),
     ),
     Hot(
-        "what was told of a number before it was a contact's",
+        "activities of a number from before it had a contact",
         {"uq_conversation_line_id_phone", "idx_activity_conversation"},
         lambda s: participants.adopt_activities(s, contacts={phone_of(7): made_id("contact", 7)}),
         is_generic=True,
     ),
     Hot(
-        "whether texts wait",
+        "whether messages wait",
         {"idx_campaign_active", "idx_activity_queued|idx_activity_queue"},
         sql(pace.MESSAGES_WAIT, now=NOW),
     ),

@@ -66,7 +66,7 @@ APPOINTMENTS = [
         "appointments of a calendar",
         {"idx_appointment_start"},
         lambda s: s.execute(feed_statement(assignee_id=None, now=NOON)),
-        # Up to 2,000 appointments: a table of this size is read faster as a whole.
+        # Up to 2,000 appointments: reading the whole table is faster.
         whole=frozenset({"contact", "property"}),
     ),
     Hot(
@@ -109,7 +109,7 @@ BILLS = [
         ),
     ),
     Hot(
-        "sums of the money that waits",
+        "sums of outstanding money",
         {"idx_quote_approved", "idx_invoice_open"},
         lambda s: s.execute(SUMS, YEAR),
     ),

@@ -25,7 +25,7 @@ ENGAGED = {
 ADOPT = """
     UPDATE conversation SET contact_id = :contact_id WHERE phone = :phone AND contact_id IS NULL
 """
-"""As the trigger does."""
+"""The statement of the trigger."""
 FEW = {
     "all": [
         {"field": "tags", "op": "contains", "value": "tag17"},
@@ -36,7 +36,7 @@ FEW = {
 
 
 def listed(filter_: dict[str, Any]) -> Call:
-    """A page of a segment."""
+    """Return a call of a page of a segment."""
 
     async def run(session: AsyncSession) -> None:
         condition = compile_filter(read_filter(filter_), now=NOW)
@@ -46,7 +46,7 @@ def listed(filter_: dict[str, Any]) -> Call:
 
 
 def one_person(filter_: dict[str, Any]) -> Call:
-    """A segment asked of one person, as a page of an audience asks it of each."""
+    """Return a call that checks a segment for one person, as an audience does for each person."""
 
     async def run(session: AsyncSession) -> None:
         condition = compile_filter(read_filter(filter_), now=NOW, by_person=True)
@@ -59,7 +59,7 @@ def one_person(filter_: dict[str, Any]) -> Call:
 
 
 async def chunk(session: AsyncSession) -> None:
-    """Write the next people of an audience down, who are a segment without another one."""
+    """Store the next people of an audience: a segment without another segment."""
     audience = {
         "segment_id": str(made_id("segment", 1)),
         "exclude": {"segment_ids": [str(made_id("segment", 2))]},
@@ -92,7 +92,7 @@ SEGMENTS = [
         whole=frozenset({"conversation", "contact_list_member"}),
     ),
     Hot(
-        "the next chunk of the people of a segment, written down",
+        "the next chunk of the people of a segment, stored",
         {
             "pk_contact",
             "idx_conversation_contact",
@@ -116,7 +116,7 @@ SEGMENTS = [
         is_generic=True,
     ),
     Hot(
-        "conversations that a contact of their number is given",
+        "conversations that get the contact of their number",
         {"idx_conversation_nobody"},
         sql(text(ADOPT), contact_id=CONTACT, phone=PHONE),
         is_generic=True,

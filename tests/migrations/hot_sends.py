@@ -83,7 +83,7 @@ SENDS = [
         is_generic=True,
     ),
     Hot(
-        "candidates who were texted before",
+        "candidates who were messaged before",
         {
             "pk_campaign_membership",
             "idx_campaign_membership_phone",
@@ -96,7 +96,7 @@ SENDS = [
         is_generic=True,
     ),
     Hot(
-        "the claim: flags and earlier texts of the numbers",
+        "the claim: flags and earlier messages of the numbers",
         {"uq_contact_flag_phone_flag_type", "idx_send_attempt_phone"},
         lambda s: attempt_insertion.insert_attempts(
             s,
@@ -113,7 +113,7 @@ SENDS = [
         ),
     ),
     Hot(
-        "conversations of claimed texts",
+        "conversations of claimed messages",
         {"uq_conversation_line_id_phone"},
         sql(
             attempt_insertion.OPEN_CONVERSATIONS,
@@ -125,7 +125,7 @@ SENDS = [
         is_generic=True,
     ),
     Hot(
-        "recipients and timeline rows of claimed texts",
+        "recipients and timeline rows of claimed messages",
         {"pk_campaign_membership"},
         sql(
             attempt_insertion.SHOW_CLAIMED,
@@ -168,13 +168,13 @@ SENDS = [
         is_generic=True,
     ),
     Hot(
-        "reports that came before their answers",
+        "reports that came before the response to the call",
         {"pk_activity_key", "pk_activity"},
         lambda s: held_message_ids.take_strays(s, message_ids=["AC5"], attempt_ids=[ATTEMPT]),
         is_generic=True,
     ),
     Hot(
-        "an answer that beats a match",
+        "a response that replaces a match",
         {"uq_send_attempt_provider_message_id"},
         lambda s: held_message_ids.unbind_matched_messages(
             s, message_ids=["AC2500"], attempt_ids=[CONTACT], now=NOW
@@ -188,19 +188,19 @@ SENDS = [
         is_generic=True,
     ),
     Hot(
-        "claims whose lease is over",
+        "claims whose lease has expired",
         {"idx_send_attempt_open|uq_send_attempt_open_phone"},
         sql(settle.EXPIRE_CLAIMS, limit=100, now=NOW),
         is_generic=True,
     ),
     Hot(
-        "calls whose lease is over",
+        "calls whose lease has expired",
         {"idx_send_attempt_open|uq_send_attempt_open_phone"},
         sql(settle.EXPIRE_CALLS, limit=100, now=NOW),
         is_generic=True,
     ),
     Hot(
-        "unclear sends to look up",
+        "unclear attempts to look up",
         {"idx_send_attempt_open|uq_send_attempt_open_phone"},
         sql(matching.UNKNOWN_ATTEMPTS, limit=100),
         is_generic=True,
@@ -212,7 +212,7 @@ SENDS = [
         is_generic=True,
     ),
     Hot(
-        "unclear sends that a report may settle",
+        "unclear attempts that a report may settle",
         {"idx_send_attempt_phone"},
         sql(
             report.UNSETTLED,
@@ -221,7 +221,7 @@ SENDS = [
         is_generic=True,
     ),
     Hot(
-        "stored texts that may be an unclear send",
+        "stored messages that may match an unclear attempt",
         {"idx_activity_unmatched"},
         sql(
             matching.STORED_CANDIDATES,
@@ -230,13 +230,13 @@ SENDS = [
         is_generic=True,
     ),
     Hot(
-        "which ids are taken",
+        "provider ids that are already used",
         {"uq_send_attempt_provider_message_id"},
         sql(matching.HELD_IDS, message_ids=["AC2500", "AC2501"]),
         is_generic=True,
     ),
     Hot(
-        "the newest text that the list must show",
+        "the newest message that the list must show",
         {"idx_send_attempt_accepted"},
         sql(settle.CANARY, line_id=LINE, age=150.0, now=NOW),
         is_generic=True,
@@ -257,18 +257,18 @@ SENDS = [
         is_generic=True,
     ),
     Hot(
-        "what waits for a number that opts out",
+        "waiting recipients of a number that opts out",
         {"idx_campaign_membership_phone"},
         sql(withdraw.MEMBERS_OF_NUMBERS, phones=[PHONE], statuses=["pending"]),
         is_generic=True,
     ),
     Hot(
-        "what is claimed for a number that opts out",
+        "claimed attempts of a number that opts out",
         {"uq_send_attempt_open_phone"},
         sql(withdraw.WITHDRAW_NUMBERS, phones=[PHONE], now=NOW),
     ),
     Hot(
-        "recipients who are held without a hold",
+        "held recipients whose number has no hold",
         {
             "idx_campaign_membership_campaign",
             "uq_contact_flag_phone_flag_type|idx_contact_flag_type_phone",
@@ -276,13 +276,13 @@ SENDS = [
         sql(withdraw.HELD_WITHOUT_HOLD, limit=500, now=NOW),
     ),
     Hot(
-        "follow-ups of a person who was heard",
+        "follow-ups of a person who replied or called",
         {"idx_campaign_membership_phone"},
         sql(replies.LOCK_HEARD, phones=[PHONE], ats=[NOW]),
         is_generic=True,
     ),
     Hot(
-        "which follow-ups of a person who was heard end",
+        "which follow-ups end for a person who replied or called",
         {
             "idx_campaign_membership_phone",
             "uq_campaign_membership_campaign_id_step_contact_id",
@@ -292,13 +292,13 @@ SENDS = [
         is_generic=True,
     ),
     Hot(
-        "the tries of a page of messages",
+        "the attempts of a page of messages",
         {"idx_send_attempt_phone"},
         sql(attempts.SHOWN_ATTEMPTS, phones=[PHONE], activity_ids=[ATTEMPT]),
         is_generic=True,
     ),
     Hot(
-        "the message that tries share",
+        "the message that several attempts share",
         {"pk_send_attempt", "idx_send_attempt_phone", "pk_activity"},
         sql(
             ledger.SHOW,
@@ -310,18 +310,18 @@ SENDS = [
         is_generic=True,
     ),
     Hot(
-        "texts under way to a number",
+        "messages in flight to a number",
         {"uq_send_attempt_open_phone"},
         sql(withdraw.ATTEMPTS_UNDER_WAY, phones=[PHONE]),
     ),
     Hot(
-        "what is claimed for a campaign that stops",
+        "claimed attempts of a campaign that stops",
         {"idx_send_attempt_open"},
         sql(withdraw.WITHDRAW_CAMPAIGN, campaign_id=RUNNING, now=NOW),
         is_generic=True,
     ),
     Hot(
-        "parked sends to a recipient",
+        "parked attempts of a recipient",
         {
             "uq_campaign_membership_campaign_id_step_contact_id|idx_campaign_membership_campaign",
             "idx_send_attempt_membership",
@@ -329,13 +329,13 @@ SENDS = [
         sql(settle.LOCK_PARKED_OF_RECIPIENT, campaign_id=RUNNING, contact_id=CONTACT),
     ),
     Hot(
-        "texts outside campaigns that wait",
+        "waiting messages outside campaigns",
         {"idx_activity_queue"},
         sql(queued_claim.LOCK_QUEUED, limit=50, now=NOW),
         is_generic=True,
     ),
     Hot(
-        "the next message for later",
+        "the next scheduled message",
         {"idx_activity_queued|idx_activity_queue"},
         sql(queue.NEXT_SCHEDULED, until=NOW + timedelta(minutes=1), now=NOW),
         is_generic=True,
@@ -346,7 +346,7 @@ SENDS = [
         sql(withdraw.WITHDRAW, message_id=made_id("activity", 7), now=NOW),
     ),
     Hot(
-        "the answer that somebody else has just sent",
+        "the answer that another user has just sent",
         {"uq_conversation_line_id_phone", "idx_activity_conversation"},
         sql(
             user_messages.FIND_OTHER_ANSWER,
@@ -359,7 +359,7 @@ SENDS = [
         is_generic=True,
     ),
     Hot(
-        "where a recipient is, and whether they ever wrote",
+        "the zone key of a recipient, and whether they ever wrote",
         {
             "uq_contact_phone|idx_contact_phone_hash",
             "uq_conversation_line_id_phone",
@@ -369,7 +369,7 @@ SENDS = [
         is_generic=True,
     ),
     Hot(
-        "the conversation of a text",
+        "the conversation of a message",
         {"uq_conversation_line_id_phone"},
         sql(
             report.UPSERT_CONVERSATION,
@@ -385,7 +385,7 @@ SENDS = [
         ),
     ),
     Hot(
-        "the conversations of texts to queue",
+        "the conversations of messages to queue",
         {"uq_conversation_line_id_phone"},
         sql(
             queue.UPSERT_CONVERSATIONS,

@@ -1,4 +1,4 @@
-"""What is looked at each minute, to see what is wrong."""
+"""Queries that the watchdog runs each minute."""
 
 from datetime import timedelta
 
@@ -11,7 +11,7 @@ from crm_api.domain.monitoring.watchdog import sends, system
 
 WATCHDOG = [
     Hot(
-        "a campaign of which nothing leaves",
+        "a campaign that sends no messages",
         {"idx_campaign_membership_status"},
         sql(
             standstill.STANDSTILLS,
@@ -21,12 +21,12 @@ WATCHDOG = [
         ),
     ),
     Hot(
-        "sends that are unclear for long",
+        "attempts that have been unclear for long",
         {"idx_send_attempt_open|uq_send_attempt_open_phone"},
         sql(sends.UNCLEAR_FOR_LONG, before=NOON),
     ),
     Hot(
-        "replies that wait for long",
+        "replies that have waited for long",
         {"idx_activity_queued|idx_activity_queue"},
         sql(sends.WAITS_FOR_LONG, before=NOON),
     ),
@@ -37,7 +37,7 @@ WATCHDOG = [
     ),
     Hot("the last event", {"idx_webhook_event_received"}, sql(sends.LAST_EVENT_AT)),
     Hot(
-        "texts that were accepted and of which no event tells",
+        "accepted messages without an event",
         {"idx_send_attempt_accepted"},
         sql(sends.ACCEPTED_BETWEEN, since=NOW - timedelta(hours=3), until=NOON),
     ),

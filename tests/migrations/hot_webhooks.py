@@ -23,7 +23,7 @@ CHECKS = [
         ),
     ),
     Hot(
-        "the state of each side of webhook health",
+        "the state of each webhook health check",
         {"idx_webhook_health_check_concluded", "uq_webhook_health_check_waiting"},
         use_case(service.read_sides),
     ),
@@ -33,7 +33,7 @@ CHECKS = [
         sql(readiness.READ_OVERVIEW, jobs=["send_alerts"], late_after=0.0, worth=60.0, now=NOW),
     ),
     Hot(
-        "a look that is ordered once",
+        "a requested check, stored once",
         {"uq_webhook_health_check_waiting"},
         use_case(
             lambda uow: service.order_check(
@@ -47,7 +47,7 @@ CHECKS = [
         use_case(lambda uow: service.forget_old_checks(uow, now=NOW - timedelta(days=30))),
     ),
     Hot(
-        "the legs of a test text",
+        "the legs of a test message",
         {"pk_webhook_health_check", "idx_webhook_event_received", "idx_send_attempt_phone"},
         sql(TRACE_MESSAGE, id=made_id("check", 3)),
         is_generic=True,
@@ -63,7 +63,7 @@ CHECKS = [
         ),
     ),
     Hot(
-        "events of the same stretch in earlier weeks",
+        "events of the same period in earlier weeks",
         {"idx_webhook_event_received"},
         sql(
             silence_check.COUNT_SLOTS,
@@ -74,7 +74,7 @@ CHECKS = [
         ),
     ),
     Hot(
-        "events of deliveries that were given up",
+        "events of failed deliveries",
         {"pk_webhook_event_key"},
         sql(provider_check.STORED_EVENTS, event_ids=["EV5", "EV6"]),
     ),

@@ -1,4 +1,4 @@
-"""A database of its own beside the run's, and what the planner does with real statements."""
+"""Separate databases for tests, and the plans that PostgreSQL makes for real statements."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -21,7 +21,7 @@ _PLANNED = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
 
 
 def url_of(database_url: str, name: str) -> str:
-    """The same server, another database."""
+    """Return the URL of another database on the same server."""
     url = make_url(database_url).set(database=name)
     return url.render_as_string(hide_password=False)
 
@@ -30,7 +30,11 @@ def url_of(database_url: str, name: str) -> str:
 async def own_database(
     engine: AsyncEngine, name: str, *, template: str = "template1"
 ) -> AsyncIterator[str]:
-    """Make a database like the template, which is empty, for the length of a block; its URL."""
+    """Create a database from a template, drop it after the block, and yield its URL.
+
+    Args:
+        template: The database that is copied; the default is empty.
+    """
     async with engine.connect() as connection:
         plain = await connection.execution_options(isolation_level="AUTOCOMMIT")
         await plain.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
@@ -49,25 +53,25 @@ async def connected_engine(database_url: str) -> AsyncIterator[AsyncEngine]:
 
 @dataclass
 class Plan:
-    """What the statements of one call read by index, what they read whole, and what they sort."""
+    """The indexes that the statements of one call use, and the tables that they read whole."""
 
     indexes: set[str] = field(default_factory=set)
     in_order: set[str] = field(default_factory=set)
-    """The indexes that are read in their order, and so only until the page is full."""
+    """Indexes that are read in their order, and so only until the page is full."""
     scanned: set[str] = field(default_factory=set)
 
-    def add(self, node: dict[str, Any], shared: dict[str, str | None]) -> None:
-        """Note a node and those below; a month's part goes by the name of what it is part of."""
+    def add(self, node: dict[str, Any], parents: dict[str, str | None]) -> None:
+        """Add a node and its child nodes; a partition counts as its table or index."""
         if "Index Name" in node:
-            name = shared.get(node["Index Name"]) or node["Index Name"]
+            name = parents.get(node["Index Name"]) or node["Index Name"]
             self.indexes.add(name)
             if node["Node Type"] in {"Index Scan", "Index Only Scan"}:
                 self.in_order.add(name)
         self.indexes.update(node.get("Conflict Arbiter Indexes", ()))
         if node["Node Type"] == "Seq Scan":
-            self.scanned.add(shared.get(node["Relation Name"], node["Relation Name"]) or "")
+            self.scanned.add(parents.get(node["Relation Name"], node["Relation Name"]) or "")
         for child in node.get("Plans", ()):
-            self.add(child, shared)
+            self.add(child, parents)
 
 
 @contextmanager
@@ -86,18 +90,19 @@ def _recorded(engine: AsyncEngine) -> Iterator[list[tuple[str, Any]]]:
         event.remove(engine.sync_engine, "before_cursor_execute", remember)
 
 
-FORGET = (
+REMOVE_STATISTICS = (
     "DELETE FROM pg_statistic WHERE starelid >= 16384",
     """UPDATE pg_class SET reltuples = -1, relpages = 0, relallvisible = 0
     WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'i')""",
 )
-"""Leave the tables as a bulk load leaves them, without statistics, until the rollback."""
+"""Statements that remove the statistics of all tables, as after a bulk load."""
 
 
-async def plan_of(engine: AsyncEngine, call: Call, *, forgetting: bool = False) -> Plan:
-    """Run the code's own call, let the planner explain each statement of it, and roll back.
+async def plan_of(engine: AsyncEngine, call: Call, *, without_statistics: bool = False) -> Plan:
+    """Run a call of the code, return the plan of all its statements, and roll back.
 
-    With ``forgetting``, the planner has no statistics.
+    Args:
+        without_statistics: Plan without statistics.
     """
     sessions = async_sessionmaker(engine, expire_on_commit=False)
     plan = Plan()
@@ -105,19 +110,19 @@ async def plan_of(engine: AsyncEngine, call: Call, *, forgetting: bool = False) 
         with _recorded(engine) as statements:
             await call(session)
         connection = await session.connection()
-        for statement in FORGET if forgetting else ():
+        for statement in REMOVE_STATISTICS if without_statistics else ():
             await connection.exec_driver_sql(statement)
         for statement, parameters in statements:
             answer = await connection.exec_driver_sql(
                 f"EXPLAIN (FORMAT JSON) {statement}", parameters
             )
-            _add(plan, answer.scalar_one(), await _shared(connection))
+            _add(plan, answer.scalar_one(), await _parents(connection))
         await session.rollback()
     return plan
 
 
 async def generic_plan_of(engine: AsyncEngine, call: Call) -> Plan:
-    """The same with the plan that a pooled connection falls back to, which knows no values."""
+    """Return the generic plan, which knows no values; a pooled connection changes to it."""
     sessions = async_sessionmaker(engine, expire_on_commit=False)
     plan = Plan()
     async with sessions() as session:
@@ -137,16 +142,15 @@ async def generic_plan_of(engine: AsyncEngine, call: Call) -> Plan:
             answer = await connection.exec_driver_sql(
                 f"EXPLAIN (FORMAT JSON) EXECUTE probe {values}"
             )
-            _add(plan, answer.scalar_one(), await _shared(connection))
+            _add(plan, answer.scalar_one(), await _parents(connection))
             await connection.exec_driver_sql("DEALLOCATE probe")
         await session.rollback()
     return plan
 
 
-async def _shared(connection: AsyncConnection) -> dict[str, str | None]:
-    """What months and their indexes are part of; None for a month that is still empty."""
-    # A month without statistics is filled if it has more pages than tests that were rolled back
-    # leave behind.
+async def _parents(connection: AsyncConnection) -> dict[str, str | None]:
+    """Return the table or index that each partition belongs to; None for an empty partition."""
+    # A month without statistics is filled if it has more pages than rolled-back tests leave.
     found = await connection.exec_driver_sql("""
         SELECT c.relname, CASE
                 WHEN c.relkind = 'i' OR c.reltuples > 0
@@ -158,6 +162,6 @@ async def _shared(connection: AsyncConnection) -> dict[str, str | None]:
     return {row.relname: row.whole for row in found}
 
 
-def _add(plan: Plan, answer: Any, shared: dict[str, str | None]) -> None:
+def _add(plan: Plan, answer: Any, parents: dict[str, str | None]) -> None:
     [document] = json.loads(answer) if isinstance(answer, str) else answer
-    plan.add(document["Plan"], shared)
+    plan.add(document["Plan"], parents)

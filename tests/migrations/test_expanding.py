@@ -1,4 +1,4 @@
-"""A release's schema still serves the code of the one before (docs/how-to/upgrades.md)."""
+"""The code of the last release still runs on the new schema (docs/how-to/upgrades.md)."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
-from tests.migrations.expanding import breaks, listed, read_schema
+from tests.migrations.expanding import breaking_changes, listed, read_schema
 from tests.migrations.support import connected_engine, own_database
 
 from crm_api.platform import migration_runner, schema_revisions
@@ -17,7 +17,7 @@ from crm_api.platform import migration_runner, schema_revisions
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "upgrades.md"
 
 
-def told_as(states: str, ending: str = " NOT VALID") -> str:
+def constrain_notice_states(states: str, ending: str = " NOT VALID") -> str:
     return (
         "ALTER TABLE alert_notice DROP CONSTRAINT ck_alert_notice_told_as; "
         "ALTER TABLE alert_notice ADD CONSTRAINT ck_alert_notice_told_as "
@@ -30,19 +30,19 @@ ADDS_ONLY = [
     "ALTER TABLE contact ADD COLUMN shoe_size text NOT NULL DEFAULT ''",
     "ALTER TABLE contact ALTER COLUMN phone DROP NOT NULL",
     "ALTER TABLE alert_notice DROP CONSTRAINT ck_alert_notice_told_as",
-    told_as("'opened', 'escalated', 'resolved', 'forgotten'"),
+    constrain_notice_states("'opened', 'escalated', 'resolved', 'forgotten'"),
     "CREATE TABLE shoe (id uuid PRIMARY KEY, size text NOT NULL CHECK (size <> ''))",
     "CREATE TABLE shoe (id uuid); CREATE INDEX idx_shoe_id ON shoe (id)",
     "DROP INDEX idx_contact_created",
     "CREATE OR REPLACE FUNCTION search_fold(value text) RETURNS text LANGUAGE sql AS 'SELECT $1'",
 ]
 BREAKS = [
-    ("DROP TABLE contact_note CASCADE", "contact_note: the table is gone"),
-    ("ALTER TABLE contact_note RENAME TO remark", "contact_note: the table is gone"),
-    ("ALTER TABLE contact DROP COLUMN company CASCADE", "contact.company: the column is gone"),
+    ("DROP TABLE contact_note CASCADE", "contact_note: the table is missing"),
+    ("ALTER TABLE contact_note RENAME TO remark", "contact_note: the table is missing"),
+    ("ALTER TABLE contact DROP COLUMN company CASCADE", "contact.company: the column is missing"),
     (
         "ALTER TABLE contact RENAME COLUMN company TO firm",
-        "contact.company: the column is gone",
+        "contact.company: the column is missing",
     ),
     (
         "ALTER TABLE contact ADD COLUMN a text NOT NULL",
@@ -54,7 +54,7 @@ BREAKS = [
     ),
     (
         "ALTER TABLE line ALTER COLUMN daily_limit TYPE bigint",
-        "line: the table is written anew under a lock",
+        "line: the table is rewritten under a lock",
     ),
     (
         "ALTER TABLE contact ALTER COLUMN company SET NOT NULL",
@@ -65,11 +65,11 @@ BREAKS = [
         "contact: short is a new rule for what is written",
     ),
     (
-        told_as("'opened', 'resolved', 'forgotten'"),
+        constrain_notice_states("'opened', 'resolved', 'forgotten'"),
         "alert_notice: ck_alert_notice_told_as is a new rule for what is written",
     ),
     (
-        told_as("'opened', 'escalated', 'resolved', 'forgotten'", ""),
+        constrain_notice_states("'opened', 'escalated', 'resolved', 'forgotten'", ""),
         "alert_notice: ck_alert_notice_told_as is checked under a lock, not NOT VALID first",
     ),
     (
@@ -82,9 +82,9 @@ BREAKS = [
     ),
     (
         "ALTER TABLE contact ADD COLUMN b uuid DEFAULT gen_random_uuid()",
-        "contact: the table is written anew under a lock",
+        "contact: the table is rewritten under a lock",
     ),
-    ("DROP FUNCTION search_fold(text) CASCADE", "search_fold(text): the function is gone or "),
+    ("DROP FUNCTION search_fold(text) CASCADE", "search_fold(text): the function is missing or "),
 ]
 
 
@@ -96,26 +96,26 @@ async def migrated(engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
             yield own
 
 
-async def found_in(engine: AsyncEngine, change: str) -> list[str]:
+async def breaking_changes_of(engine: AsyncEngine, change: str) -> list[str]:
     async with engine.connect() as connection:
         before = await read_schema(connection)
         for statement in change.split("; "):
             await connection.exec_driver_sql(statement)
         after = await read_schema(connection)
         await connection.rollback()
-    return breaks(before, after, [change])
+    return breaking_changes(before, after, [change])
 
 
 @pytest.mark.parametrize("change", ADDS_ONLY, ids=range(len(ADDS_ONLY)))
-async def test_what_only_adds_is_taken(migrated: AsyncEngine, change: str) -> None:
-    assert await found_in(migrated, change) == []
+async def test_additive_change_is_accepted(migrated: AsyncEngine, change: str) -> None:
+    assert await breaking_changes_of(migrated, change) == []
 
 
 @pytest.mark.parametrize(("change", "finding"), BREAKS, ids=range(len(BREAKS)))
-async def test_what_takes_something_away_is_found(
+async def test_breaking_change_is_reported(
     migrated: AsyncEngine, change: str, finding: str
 ) -> None:
-    assert [one for one in await found_in(migrated, change) if one.startswith(finding)]
+    assert [one for one in await breaking_changes_of(migrated, change) if one.startswith(finding)]
 
 
 @contextmanager
@@ -132,7 +132,9 @@ def recorded(engine: AsyncEngine) -> Iterator[list[str]]:
         event.remove(engine.sync_engine, "before_cursor_execute", remember)
 
 
-async def test_migrations_since_the_release_serve_its_code(engine: AsyncEngine) -> None:
+async def test_code_of_the_last_release_runs_after_the_migrations_since(
+    engine: AsyncEngine,
+) -> None:
     async with own_database(engine, "crm_released") as url:
         await migration_runner.upgrade(url, revision=schema_revisions.serves_since())
         async with connected_engine(url) as own:
@@ -145,10 +147,10 @@ async def test_migrations_since_the_release_serve_its_code(engine: AsyncEngine) 
                 after = await read_schema(connection)
 
     page = PAGE.read_text()
-    meant, kept = listed(page, "Stops"), listed(page, "Rules that its code already keeps")
+    intended, kept = listed(page, "Stops"), listed(page, "Rules that its code already keeps")
     assert all(rule.endswith("a new rule for what is written") for rule in kept)
-    assert breaks(before, after, statements) == sorted(meant | kept)
+    assert breaking_changes(before, after, statements) == sorted(intended | kept)
 
 
-def test_every_release_has_a_schema_that_this_code_knows() -> None:
+def test_schema_revision_of_every_release_is_known() -> None:
     assert all(schema_revisions.knows(release.revision) for release in schema_revisions.releases())

@@ -1,4 +1,4 @@
-"""The page on indexes, the database and the tested queries tell the same."""
+"""The page on indexes, the database and the tested queries agree."""
 
 import re
 from pathlib import Path
@@ -8,15 +8,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.migrations.test_indexes import HOT
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "indexes.md"
-RELIED_ON = {
+NAMED_ELSEWHERE = {
     "idx_activity_openphone_id",
     "idx_webhook_event_processed",
     "idx_campaign_membership_status",
     "idx_contact_phone_hash",
     "idx_contact_flag_type_phone",
 }
-"""Names that others read."""
-UNREAD = {
+"""Indexes whose names are used elsewhere."""
+UNTESTED = {
     "idx_activity_openphone_id",
     "idx_refresh_token_session",
     "uq_campaign_series_id_occurrence_at",
@@ -26,15 +26,15 @@ UNREAD = {
     "uq_saved_reply_name",
     "uq_webhook_key_current",
 }
-"""Read by hand, or only a rule, or only for a foreign key."""
+"""Indexes without a tested query: read by hand, only a constraint, or only for a foreign key."""
 
 
-def described() -> list[str]:
-    """The first column of every table of the page."""
+def indexes_on_page() -> list[str]:
+    """Return the first column of every table of the page."""
     return re.findall(r"^\| `(\w+)` \|", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
-async def in_database(connection: AsyncConnection) -> set[str]:
+async def indexes_in_database(connection: AsyncConnection) -> set[str]:
     rows = await connection.scalars(
         text(
             "SELECT indexname FROM pg_indexes WHERE schemaname = 'public' "
@@ -44,23 +44,25 @@ async def in_database(connection: AsyncConnection) -> set[str]:
     return set(rows)
 
 
-async def test_every_index_is_on_the_page_and_no_other(connection: AsyncConnection) -> None:
-    names = described()
+async def test_page_lists_exactly_the_indexes_of_the_database(connection: AsyncConnection) -> None:
+    names = indexes_on_page()
 
-    assert set(names) == await in_database(connection)
+    assert set(names) == await indexes_in_database(connection)
     assert len(names) == len(set(names))
 
 
-async def test_names_that_others_read_exist(connection: AsyncConnection) -> None:
-    existing = await in_database(connection)
+async def test_indexes_whose_names_are_used_elsewhere_exist(connection: AsyncConnection) -> None:
+    existing = await indexes_in_database(connection)
 
-    assert existing >= RELIED_ON
+    assert existing >= NAMED_ELSEWHERE
     assert len([name for name in existing if name.startswith("idx_")]) >= 18
 
 
 async def test_every_index_has_a_tested_query(connection: AsyncConnection) -> None:
-    """Also the other way round: what has none is named here, so that nobody adds one unseen."""
+    """The indexes without a tested query are listed, so an index cannot be added without one."""
     tested = {name for hot in HOT for wanted in hot.indexes for name in wanted.split("|")}
-    own = {name for name in await in_database(connection) if name.startswith(("idx_", "uq_"))}
+    own = {
+        name for name in await indexes_in_database(connection) if name.startswith(("idx_", "uq_"))
+    }
 
-    assert own - tested == UNREAD
+    assert own - tested == UNTESTED

@@ -1,4 +1,4 @@
-"""Each hot query, as the code itself runs it, takes the index that was made for it."""
+"""Each hot query, as the code runs it, uses the indexes that were created for it."""
 
 from collections.abc import AsyncIterator
 
@@ -31,7 +31,7 @@ from tests.migrations.hot_sends import SENDS
 from tests.migrations.hot_watchdog import WATCHDOG
 from tests.migrations.hot_webhooks import CHECKS
 from tests.migrations.support import (
-    FORGET,
+    REMOVE_STATISTICS,
     connected_engine,
     generic_plan_of,
     own_database,
@@ -83,7 +83,7 @@ HOT = [
 
 @pytest_asyncio.fixture(scope="module")
 async def filled(engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
-    """A migrated database of its own with tens of thousands of rows."""
+    """Yield a separate migrated database with tens of thousands of rows."""
     async with own_database(engine, "crm_filled") as url:
         await upgrade(url)
         async with connected_engine(url) as filled:
@@ -102,7 +102,7 @@ async def test_hot_query_uses_its_index(filled: AsyncEngine, hot: Hot) -> None:
 @pytest.mark.parametrize(
     "hot", [hot for hot in HOT if hot.is_generic], ids=[hot.name for hot in HOT if hot.is_generic]
 )
-async def test_hot_query_uses_its_index_without_known_values(filled: AsyncEngine, hot: Hot) -> None:
+async def test_hot_query_uses_its_index_in_a_generic_plan(filled: AsyncEngine, hot: Hot) -> None:
     plan = await generic_plan_of(filled, hot.call)
 
     assert not hot.missing(plan)
@@ -111,7 +111,7 @@ async def test_hot_query_uses_its_index_without_known_values(filled: AsyncEngine
 
 @pytest_asyncio.fixture(scope="module")
 async def unknown(engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
-    """The same database without statistics, as right after a bulk load."""
+    """Yield the same database without statistics, as immediately after a bulk load."""
     async with own_database(engine, "crm_unknown") as url:
         await upgrade(url)
         async with connected_engine(url) as unknown:
@@ -120,7 +120,7 @@ async def unknown(engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.mark.parametrize("hot", SENDS, ids=[hot.name for hot in SENDS])
-async def test_statement_of_a_send_reads_no_whole_table_without_statistics(
+async def test_send_statement_reads_no_whole_table_without_statistics(
     unknown: AsyncEngine, hot: Hot
 ) -> None:
     plan = await plan_of(unknown, hot.call)
@@ -131,18 +131,18 @@ async def test_statement_of_a_send_reads_no_whole_table_without_statistics(
 
 
 IN_ORDER = {
-    "contacts by -created_at, few of whom match": "idx_contact_created",
-    "contacts by name, few of whom match": "idx_contact_name",
-    "contacts by updated_at, few of whom match": "idx_contact_updated",
+    "contacts by -created_at, few match": "idx_contact_created",
+    "contacts by name, few match": "idx_contact_name",
+    "contacts by updated_at, few match": "idx_contact_updated",
     "contacts of a list": "pk_contact",
     "recipients of a variant": "uq_campaign_membership_campaign_id_step_contact_id",
     "recipients who replied": "idx_campaign_membership_answered",
     "recipients who opted out": "idx_campaign_membership_answered",
     "recipients skipped for a reason": "idx_campaign_membership_skipped",
     "recipients with a failure": "idx_campaign_membership_error",
-    "recipients that a person must settle": "idx_campaign_membership_campaign",
+    "recipients that a user must settle": "idx_campaign_membership_campaign",
     "recipients by a common word": "uq_campaign_membership_campaign_id_step_contact_id",
-    "what a line sent lately, for a forecast": "idx_send_attempt_accepted",
+    "recent messages of a line, for a forecast": "idx_send_attempt_accepted",
     "conversations, last active first": "idx_conversation_state",
     "waiting conversations": "idx_conversation_state",
     "waiting conversations, the longest first": "idx_conversation_waiting",
@@ -151,17 +151,17 @@ IN_ORDER = {
     "conversations with a flag": "idx_conversation_state",
     "waiting conversations with a flag, the longest first": "idx_conversation_waiting",
     "conversations of a user": "idx_conversation_assignee",
-    "conversations of nobody": "idx_conversation_unassigned",
+    "unassigned conversations": "idx_conversation_unassigned",
     "conversations about a campaign": "idx_conversation_campaign",
 }
-"""Pages that are long to sort or join, each with the index that is read only for the page."""
+"""Pages that are slow to sort or join, each with the index that is read until the page is full."""
 
 
 @pytest.mark.parametrize("name", IN_ORDER)
 async def test_page_reads_only_its_rows_without_statistics(filled: AsyncEngine, name: str) -> None:
     [hot] = [hot for hot in HOT if hot.name == name]
 
-    plan = await plan_of(filled, hot.call, forgetting=True)
+    plan = await plan_of(filled, hot.call, without_statistics=True)
 
     assert IN_ORDER[name] in plan.in_order
     assert not hot.read_whole(plan)
@@ -170,18 +170,18 @@ async def test_page_reads_only_its_rows_without_statistics(filled: AsyncEngine, 
 async def test_search_reads_no_second_index_without_statistics(filled: AsyncEngine) -> None:
     [hot] = [hot for hot in HOT if hot.name == "contacts by two letters"]
 
-    plan = await plan_of(filled, hot.call, forgetting=True)
+    plan = await plan_of(filled, hot.call, without_statistics=True)
 
     assert "idx_contact_zone_key" not in plan.indexes
 
 
-async def test_sample_of_a_forecast_is_small_without_statistics(
+async def test_forecast_sample_is_small_without_statistics(
     filled: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(forecast_recipients, "SAMPLED_PAGES", 100)
     async with async_sessionmaker(filled)() as session:
         everyone = await session.scalar(PENDING, {"campaign_id": RUNNING})
-        for statement in FORGET:
+        for statement in REMOVE_STATISTICS:
             await session.execute(text(statement))
         found = await forecast_recipients.sample_places(session, campaign_id=RUNNING, now=NOW)
         await session.rollback()
@@ -196,10 +196,10 @@ PERIOD = text("""
       AND coalesce(m.sent_at, m.due_at) < CAST(:now AS timestamptz) - interval '20 days'
 """)
 A_DAY = 144
-"""Messages of the filled database."""
+"""Messages per day in the filled database."""
 
 
-async def test_planner_knows_how_many_messages_a_period_has(filled: AsyncEngine) -> None:
+async def test_planner_estimates_the_number_of_messages_of_a_period(filled: AsyncEngine) -> None:
     async with filled.connect() as connection:
         (found,) = await connection.scalar(PERIOD, {"now": NOW})
 

@@ -1,4 +1,4 @@
-"""What is on the timeline before the migration is on the conversation after it."""
+"""The migration sets the last contact times of conversations from their messages and calls."""
 
 from collections.abc import AsyncIterator
 
@@ -10,11 +10,11 @@ from tests.migrations.support import connected_engine, own_database
 
 from crm_api.platform.migration_runner import downgrade, upgrade
 
-TALK = """
+CONVERSATION = """
     INSERT INTO conversation (id, line_id, phone, last_activity_at, created_at)
     VALUES (md5('talk')::uuid, md5('line')::uuid, '+16175550123', :now, :now)
 """
-SAID = """
+ACTIVITIES = """
     INSERT INTO activity (id, kind, direction, origin, conversation_id, openphone_id, status,
         occurred_at, created_at, updated_at)
     SELECT uuid_v7(), kind, direction, 'provider', md5('talk')::uuid, openphone_id, status,
@@ -41,13 +41,13 @@ async def url(engine: AsyncEngine) -> AsyncIterator[str]:
         yield url
 
 
-async def test_conversations_take_their_times_from_what_was_said(url: str) -> None:
+async def test_migration_sets_contact_times_from_messages_and_calls(url: str) -> None:
     await upgrade(url)
     await downgrade(url, revision="20261125_0012")
     async with connected_engine(url) as engine:
         async with engine.begin() as connection:
-            await connection.execute(text(TALK), {"now": NOW})
-            await connection.execute(text(SAID), {"now": NOW})
+            await connection.execute(text(CONVERSATION), {"now": NOW})
+            await connection.execute(text(ACTIVITIES), {"now": NOW})
 
         await upgrade(url)
 

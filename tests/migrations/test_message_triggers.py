@@ -1,4 +1,4 @@
-"""One statement may change many messages; triggers write an event and a key for each of them."""
+"""Triggers write an event and a key for each message, also if one statement changes many."""
 
 import pytest
 import pytest_asyncio
@@ -28,7 +28,7 @@ KEYS = text("""
 
 @pytest_asyncio.fixture
 async def messages(session: AsyncSession) -> AsyncSession:
-    """Four messages and a call, each with its place as its number; the events are gone."""
+    """Store four messages and a call, numbered by their phone; delete their events."""
     await session.execute(ADD)
     await session.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
     await session.execute(text("DELETE FROM event"))
@@ -46,7 +46,7 @@ async def test_each_message_whose_status_changes_emits_one_event(messages: Async
     assert sorted(await found(messages, EVENTS)) == [("1", "sent"), ("2", "sent")]
 
 
-async def test_message_that_is_sent_again_emits_no_event_before_its_end(
+async def test_message_that_goes_back_to_sending_emits_no_event(
     messages: AsyncSession,
 ) -> None:
     await messages.execute(text("UPDATE activity SET status = 'sending' WHERE kind = 'message'"))
@@ -54,7 +54,7 @@ async def test_message_that_is_sent_again_emits_no_event_before_its_end(
     assert await found(messages, EVENTS) == []
 
 
-async def test_keys_follow_the_ids_of_the_messages(messages: AsyncSession) -> None:
+async def test_keys_follow_the_ids_of_messages(messages: AsyncSession) -> None:
     before = await found(messages, KEYS)
     await messages.execute(
         text("""

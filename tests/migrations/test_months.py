@@ -1,4 +1,4 @@
-"""Tables of before become the first month of theirs, and nothing of them is lost on either way."""
+"""Unpartitioned tables become the first month of partitioned ones; no row is lost up or down."""
 
 from collections.abc import AsyncIterator
 
@@ -46,12 +46,12 @@ RENAMED = {
     "tell_message_status": "emit_message_status_event",
     "tell_new_message": "emit_new_message_event",
 }
-"""By a later revision."""
+"""Triggers that a later revision renamed."""
 ADDED = (
     *("convert_released_message", "emit_received_message_event", "mark_interest"),
     *(f"note_late_answer_on_{one}" for one in ("delete", "insert", "update")),
 )
-"""By later revisions."""
+"""Triggers that later revisions added."""
 Found = list[tuple[object, ...]]
 
 
@@ -62,7 +62,7 @@ async def found(engine: AsyncEngine, query: str) -> Found:
 
 @pytest_asyncio.fixture
 async def old_url(engine: AsyncEngine) -> AsyncIterator[str]:
-    """A database as it was before, with rows."""
+    """Yield the URL of a database with rows at the revision before."""
     async with own_database(engine, "crm_before_months") as url:
         await upgrade(url, revision=BEFORE)
         async with connected_engine(url) as old, old.begin() as connection:
@@ -71,7 +71,7 @@ async def old_url(engine: AsyncEngine) -> AsyncIterator[str]:
         yield url
 
 
-async def test_rows_stay_on_the_way_up_and_down(old_url: str) -> None:
+async def test_upgrade_and_downgrade_keep_all_rows(old_url: str) -> None:
     async with connected_engine(old_url) as engine:
         before, triggers = await found(engine, ROWS), await found(engine, TRIGGERS)
         await upgrade(old_url)
@@ -106,7 +106,7 @@ async def _bind(engine: AsyncEngine, name: str, *, to: str) -> None:
 
 @pytest_asyncio.fixture
 async def messages(connection: AsyncConnection) -> AsyncConnection:
-    """Three messages, of which the provider has named two; one lies in another month."""
+    """Store messages with and without an id of the provider; one is in another month."""
     await connection.execute(text(ADD.split(";")[1]))
     await connection.execute(text(ADD_LATER))
     return connection
@@ -122,7 +122,7 @@ async def _keys(connection: AsyncConnection) -> set[str]:
     return set(rows)
 
 
-async def test_keys_follow_whatever_is_done_to_rows(messages: AsyncConnection) -> None:
+async def test_keys_follow_updates_and_deletes(messages: AsyncConnection) -> None:
     assert await _keys(messages) == {"AC1", "AC2", "AC9"}
 
     await messages.execute(
@@ -143,9 +143,9 @@ async def test_keys_follow_whatever_is_done_to_rows(messages: AsyncConnection) -
         "UPDATE activity SET openphone_id = 'AC9' WHERE openphone_id = 'AC1'",
         ADD_LATER.replace("000000000001", "000000000002"),
     ],
-    ids=["named", "added"],
+    ids=["update", "insert"],
 )
-async def test_an_id_of_the_provider_is_one_rows_over_all_months(
+async def test_provider_id_is_unique_over_all_months(
     messages: AsyncConnection, statement: str
 ) -> None:
     with pytest.raises(IntegrityError, match="pk_activity_key"):

@@ -24,7 +24,7 @@ FUNCTIONS = text("""
 """)
 
 
-async def test_files_are_what_the_database_has(engine: AsyncEngine) -> None:
+async def test_files_equal_the_objects_in_the_database(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
         rows = (await connection.execute(FUNCTIONS)).all()
 
@@ -50,7 +50,7 @@ def statements_of(source: str) -> list[str]:
 
 
 def plain(statement: str) -> str:
-    """Return a statement without what PostgreSQL adds, or leaves out, when it prints one."""
+    """Return a statement in one form, without the differences of PostgreSQL's output."""
     shown = re.sub(r"\bpublic\.(?=\w+[ (])", "", statement) if "TRIGGER" in statement else statement
     shown = re.sub(r"(FUNCTION|PROCEDURE) public\.", r"\1 ", shown)
     return " ".join(shown.replace("CREATE OR REPLACE TRIGGER", "CREATE TRIGGER").split())

@@ -1,4 +1,4 @@
-"""Messages of tries that sent nothing are joined to the one of their recipient."""
+"""The migration joins messages of attempts that sent nothing to the message of the recipient."""
 
 from collections.abc import AsyncIterator
 
@@ -11,7 +11,7 @@ from tests.migrations.support import connected_engine, own_database
 from crm_api.platform.migration_runner import downgrade, upgrade
 
 BEFORE = "20261128_0051"
-# Of each recipient: its status, then its tries, oldest first.
+# For each recipient: its status, then the statuses of its attempts, oldest first.
 RECIPIENTS: dict[str, tuple[str, list[str]]] = {
     "retried": ("sent", ["released", "sent"]),
     "found missing": ("delivered", ["not_found", "released", "delivered"]),
@@ -25,7 +25,7 @@ MEMBER = """
     VALUES (md5(:name)::uuid, md5('campaign')::uuid, 0, md5(:name)::uuid, :name, 'MA', :status,
         CASE WHEN :status = 'skipped' THEN 'opted_out' END, :now, :now, :now)
 """
-TRY = """
+ATTEMPT = """
     WITH attempt AS (
         INSERT INTO send_attempt (id, membership_id, campaign_id, line_id, activity_id, phone, body,
             status, created_at, updated_at)
@@ -53,17 +53,17 @@ async def url(engine: AsyncEngine) -> AsyncIterator[str]:
         yield url
 
 
-async def test_each_recipient_has_one_message_and_no_event_tells_of_the_change(url: str) -> None:
+async def test_migration_leaves_one_message_per_recipient_and_emits_no_event(url: str) -> None:
     await upgrade(url)
     await downgrade(url, revision=BEFORE)
     async with connected_engine(url) as engine:
         async with engine.begin() as connection:
-            for name, (status, tries) in RECIPIENTS.items():
+            for name, (status, attempts) in RECIPIENTS.items():
                 values = {"name": name, "now": NOW}
                 await connection.execute(text(MEMBER), values | {"status": status})
-                for place, outcome in enumerate(tries):
+                for place, outcome in enumerate(attempts):
                     one = {"key": f"{name} {place}", "status": outcome, "place": place}
-                    await connection.execute(text(TRY), values | one)
+                    await connection.execute(text(ATTEMPT), values | one)
         async with engine.connect() as connection:
             before = await connection.scalar(text("SELECT count(*) FROM event"))
 

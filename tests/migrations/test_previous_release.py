@@ -1,4 +1,4 @@
-"""The last release's own code runs the whole demo on today's schema (docs/how-to/upgrades.md)."""
+"""The code of the last release runs the whole demo on the new schema (docs/how-to/upgrades.md)."""
 
 import io
 import shutil
@@ -25,7 +25,7 @@ KEY = "k" * 40
 
 
 def last_release() -> schema_revisions.Release:
-    """The one whose code may run beside this one's, unless nothing has changed since."""
+    """Return the release whose code may run beside this code; skip if the schema is unchanged."""
     since = schema_revisions.serves_since()
     if since == schema_revisions.head_revision():
         pytest.skip("the schema is the last release's")
@@ -34,7 +34,7 @@ def last_release() -> schema_revisions.Release:
 
 @pytest.fixture
 def code(tmp_path: Path) -> Path:
-    """The release's files, out of the history."""
+    """Return a folder with the files of the release, from the repository's history."""
     commit = last_release().commit
     archive = [GIT or "git", "-C", str(ROOT), "archive", commit, "src", "migrations"]
     packed = subprocess.run(archive, capture_output=True, check=False)  # noqa: S603
@@ -95,7 +95,7 @@ def is_ready(variables: dict[str, str]) -> bool:
 
 
 @pytest.mark.timeout(240)
-def test_its_code_runs_the_demo_on_todays_schema(
+def test_code_of_the_last_release_runs_the_demo_on_the_new_schema(
     variables: dict[str, str], code: Path, tmp_path: Path
 ) -> None:
     people = tmp_path / "people.csv"

@@ -1,4 +1,4 @@
-"""The migrations go up, down and up again, and build what the models say."""
+"""Upgrade, downgrade and upgrade again; the migrations build the schema of the models."""
 
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -15,8 +15,8 @@ from crm_api.domain.all_tables import metadata
 from crm_api.platform.migration_runner import downgrade, upgrade
 from crm_api.platform.schema_revisions import current_revision, head_revision
 
-# Everything that a statement can make in the schema, named and defined; dropped columns and
-# positions are left out, and the months of a table, which are made as time goes on.
+# Name and definition of every object of the schema. Dropped columns and positions of columns are
+# left out. So are the monthly partitions of a table, which are created as time goes on.
 SNAPSHOT = text("""
     SELECT 'column' AS kind, c.relname || '.' || a.attname AS name,
            concat_ws(' ', format_type(a.atttypid, a.atttypmod),
@@ -45,7 +45,7 @@ SNAPSHOT = text("""
     ORDER BY 1, 2
 """)
 MADE_BY_MIGRATIONS_ONLY = ("trigger", "function")
-"""Models know tables, not these."""
+"""Kinds of objects that the models do not have."""
 
 Snapshot = dict[tuple[str, str], str]
 
@@ -66,7 +66,7 @@ async def snapshot(database_url: str) -> Snapshot:
         }
 
 
-async def test_migrations_go_up_down_and_up_again(empty_url: str) -> None:
+async def test_migrations_upgrade_downgrade_and_upgrade_again(empty_url: str) -> None:
     untouched = await snapshot(empty_url)
 
     await upgrade(empty_url)
@@ -83,7 +83,7 @@ async def test_migrations_go_up_down_and_up_again(empty_url: str) -> None:
         assert await current_revision(engine) == head_revision()
 
 
-async def test_a_second_upgrade_changes_nothing(empty_url: str) -> None:
+async def test_second_upgrade_changes_nothing(empty_url: str) -> None:
     await upgrade(empty_url)
     first = await snapshot(empty_url)
 
@@ -104,17 +104,17 @@ def _differences(connection: Connection) -> list[Any]:
     return list(compare_metadata(context, metadata))
 
 
-async def test_autogenerate_finds_no_drift(engine: AsyncEngine) -> None:
+async def test_autogenerate_finds_no_difference(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
         differences = await connection.run_sync(_differences)
 
     assert differences == []
 
 
-async def test_models_make_the_same_schema_as_the_migrations(
+async def test_models_and_migrations_create_the_same_schema(
     engine: AsyncEngine, empty_url: str
 ) -> None:
-    """What autogenerate does not see: CHECKs, partial predicates, defaults, operator classes."""
+    """Compare what autogenerate ignores: CHECKs, partial predicates, defaults, operator classes."""
     await upgrade(empty_url)
     migrated = await snapshot(empty_url)
 

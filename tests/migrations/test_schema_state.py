@@ -1,4 +1,4 @@
-"""Who starts on which schema, and how long a migration waits."""
+"""On which schema a process starts, and how long a migration waits."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -67,9 +67,17 @@ def process(*arguments: str, url: str, urls: ServerUrls) -> tuple[int, str]:
         (SchemaState(LATER, "99991231_0000"), "a later release has migrated the database's schema"),
         (SchemaState(LATER, None), "a later release has migrated the database's schema"),
     ],
-    ids=["same", "none", "earlier", "next", "next but one", "far", "unwritten"],
+    ids=[
+        "same",
+        "none",
+        "earlier",
+        "later, serves this",
+        "later, serves earlier",
+        "later, serves only later",
+        "later, not recorded",
+    ],
 )
-def test_code_runs_on_its_schema_and_on_one_that_serves_it(
+def test_code_runs_on_its_own_schema_and_on_a_later_one_that_serves_it(
     schema_state: SchemaState, says: str | None
 ) -> None:
     trouble = schema_state.trouble()
@@ -77,7 +85,7 @@ def test_code_runs_on_its_schema_and_on_one_that_serves_it(
     assert (trouble is None) if says is None else (says in (trouble or ""))
 
 
-async def test_processes_start_on_no_schema_that_they_do_not_fit(
+async def test_processes_do_not_start_on_a_schema_that_does_not_serve_them(
     own_url: str, urls: ServerUrls
 ) -> None:
     never = process("worker", url=own_url, urls=urls)
@@ -95,7 +103,7 @@ async def test_processes_start_on_no_schema_that_they_do_not_fit(
         await migration_runner.upgrade(own_url)
 
 
-async def test_the_next_release_leaves_this_one_running(own_url: str) -> None:
+async def test_code_starts_on_the_schema_of_the_next_release(own_url: str) -> None:
     await migration_runner.upgrade(own_url)
     async with connected_engine(own_url) as engine:
         async with engine.begin() as connection:
@@ -108,7 +116,9 @@ async def test_the_next_release_leaves_this_one_running(own_url: str) -> None:
         assert await schema_revisions.current_revision(engine) == LATER
 
 
-async def test_a_migration_writes_down_whom_the_schema_serves(connection: AsyncConnection) -> None:
+async def test_migration_records_the_oldest_revision_that_the_schema_serves(
+    connection: AsyncConnection,
+) -> None:
     schema_state = await schema_revisions.read_schema_state(connection)
 
     assert schema_state == SchemaState(HEAD, schema_revisions.serves_since())
@@ -117,7 +127,7 @@ async def test_a_migration_writes_down_whom_the_schema_serves(connection: AsyncC
 @pytest.mark.parametrize(
     ("since", "status"), [(HEAD, 200), (LATER, 503)], ids=["serves", "does not serve"]
 )
-async def test_readiness_follows_the_same_rule(
+async def test_readiness_depends_on_whether_the_schema_serves_the_code(
     client: httpx.AsyncClient, connection: AsyncConnection, since: str, status: int
 ) -> None:
     for statement in as_if(LATER, since):
@@ -129,7 +139,7 @@ async def test_readiness_follows_the_same_rule(
     assert (answer.json()["checks"]["migrations"] == "ok") is (status == 200)
 
 
-async def test_a_database_that_is_away_keeps_nobody_from_starting() -> None:
+async def test_unreachable_database_does_not_prevent_a_start() -> None:
     away = Settings.from_env({"CRM_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"})
 
     await require_matching_schema(away)
@@ -144,7 +154,7 @@ async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     writer.close()
 
 
-async def test_a_database_that_starts_is_waited_for_and_named_in_the_end() -> None:
+async def test_process_waits_for_a_starting_database_and_names_it_in_the_error() -> None:
     async with await asyncio.start_server(_refuse, "127.0.0.1") as server:
         port = server.sockets[0].getsockname()[1]
         url = f"postgresql://nobody@127.0.0.1:{port}/none?sslmode=disable"
@@ -156,7 +166,7 @@ async def test_a_database_that_starts_is_waited_for_and_named_in_the_end() -> No
             await with_secret(starting, patience=0)
 
 
-async def test_a_process_that_was_suspended_still_tries_several_times() -> None:
+async def test_process_that_was_suspended_still_tries_several_times() -> None:
     tries = 0
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -174,7 +184,7 @@ async def test_a_process_that_was_suspended_still_tries_several_times() -> None:
     assert tries == 4
 
 
-async def test_a_migration_lets_go_of_a_table_in_use_and_goes_on_later(own_url: str) -> None:
+async def test_migration_gives_up_on_a_table_in_use_and_succeeds_later(own_url: str) -> None:
     await migration_runner.upgrade(own_url, revision=EARLIER)
     async with connected_engine(own_url) as engine, engine.connect() as user:
         await user.execute(text("LOCK TABLE alembic_version"))
@@ -191,7 +201,7 @@ async def test_a_migration_lets_go_of_a_table_in_use_and_goes_on_later(own_url: 
         assert await schema_revisions.current_revision(engine) == HEAD
 
 
-async def test_a_statement_that_runs_too_long_is_ended(own_url: str) -> None:
+async def test_statement_over_the_time_limit_is_cancelled(own_url: str) -> None:
     async with (
         open_engine(own_url, pool_size=1, statement_seconds=1) as engine,
         engine.connect() as connection,

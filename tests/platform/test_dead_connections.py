@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from sqlalchemy import text
-from tests.chaos.cuts import State, cut_to
+from tests.chaos.proxy import State, proxy_to
 
 from crm_api.platform.database import open_engine
 from crm_api.platform.postgres import require_direct
@@ -15,14 +15,14 @@ SECONDS = 1
 
 async def test_pool_is_whole_again_after_its_connections_died(database_url: str) -> None:
     async with (
-        cut_to(database_url) as cut,
-        open_engine(cut.url(database_url), pool_size=2, statement_seconds=SECONDS) as engine,
+        proxy_to(database_url) as proxy,
+        open_engine(proxy.url(database_url), pool_size=2, statement_seconds=SECONDS) as engine,
     ):
         async with engine.connect() as first, engine.connect() as second:
             await first.execute(text("SELECT 1"))
             await second.execute(text("SELECT 1"))
-        cut.become(State.FORGETFUL)
-        cut.become(State.WHOLE)
+        proxy.set_state(State.STALE)
+        proxy.set_state(State.WORKING)
 
         with pytest.raises(TimeoutError):
             async with engine.connect() as dead:

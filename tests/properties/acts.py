@@ -1,4 +1,4 @@
-"""Acts of people and of the office, applied to the service and to the model."""
+"""Acts of people and of users, applied to the service and to the model."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -8,9 +8,9 @@ from typing import Any
 from tests.factories import OFFICE
 from tests.properties.campaign_acts import CampaignActs
 from tests.properties.driver import Driver
-from tests.properties.model import BY_HAND, Model
+from tests.properties.model import USER_MESSAGE, Model
 from tests.properties.people import Decision, Kind, Person
-from tests.properties.provider import Provider, Text
+from tests.properties.provider import Provider, SentMessage
 from tests.properties.service import ACTOR, PROVIDER_LINE, Service
 
 from crm_api.domain.consent.schemas import ConsentDecision
@@ -30,7 +30,7 @@ class Acts(CampaignActs):
         super().__init__(service, provider, model)
         self._driver = driver
         self._events = 0
-        self._held_up: list[dict[str, Any]] = []
+        self._delayed: list[dict[str, Any]] = []
 
     async def add_person(self, kind: Kind) -> None:
         """Add a person of a kind."""
@@ -48,8 +48,8 @@ class Acts(CampaignActs):
             made = await contact_changes.create_contact(uow, body, now=self._model.clock())
         self._model.people.append(Person(kind, [phone], made.contact.id))
 
-    async def write(self, person: Person, words: str, *, is_held_up: bool = False) -> None:
-        """Let a person write to the line; a held-up message arrives with the next one."""
+    async def write(self, person: Person, words: str, *, is_delayed: bool = False) -> None:
+        """Let a person write to the line; a delayed message arrives with the next one."""
         event = self._provider.incoming(
             person.phone,
             words,
@@ -57,7 +57,7 @@ class Acts(CampaignActs):
             at=self._model.clock(),
             number=self._next(),
         )
-        await self._deliver([event], is_held_up=is_held_up)
+        await self._deliver([event], is_delayed=is_delayed)
 
     async def call(self, person: Person) -> None:
         """Let a person call the line."""
@@ -67,25 +67,26 @@ class Acts(CampaignActs):
         await self._deliver([event])
 
     async def report(
-        self, text: Text, statuses: Sequence[str], *, is_held_up: bool = False
+        self, message: SentMessage, statuses: Sequence[str], *, is_delayed: bool = False
     ) -> None:
         """Let the provider report a message's status, once or several times."""
         events = [
-            self._provider.report(text, status=status, number=self._next()) for status in statuses
+            self._provider.report(message, status=status, number=self._next())
+            for status in statuses
         ]
-        await self._deliver([*events, events[0]], is_held_up=is_held_up)
+        await self._deliver([*events, events[0]], is_delayed=is_delayed)
 
-    async def _deliver(self, events: list[dict[str, Any]], *, is_held_up: bool = False) -> None:
-        self._model.begun |= {event["id"]: len(self._model.accepted) for event in events}
-        if is_held_up:
-            self._held_up += events
+    async def _deliver(self, events: list[dict[str, Any]], *, is_delayed: bool = False) -> None:
+        self._model.accepted_before |= {event["id"]: len(self._model.accepted) for event in events}
+        if is_delayed:
+            self._delayed += events
             return
         await self.arrive(events)
 
     async def arrive(self, events: Sequence[dict[str, Any]] = ()) -> None:
-        """Deliver events, then what was held up, and apply all of it."""
-        held_up, self._held_up = self._held_up, []
-        for event in (*events, *held_up):
+        """Deliver these events, then the delayed ones, and apply all of them."""
+        delayed, self._delayed = self._delayed, []
+        for event in (*events, *delayed):
             await self._service.deliver(event, clock=self._model.clock)
         await self._driver.apply_events()
 
@@ -108,8 +109,8 @@ class Acts(CampaignActs):
                 now=now,
                 secret=self._service.secret,
             )
-        decided = Decision(now, word, is_written=False)
-        await self._done(lambda: self._model.decided(person.phone, decided))
+        decision = Decision(now, word, is_written=False)
+        await self._done(lambda: self._model.record_decision(person.phone, decision))
 
     async def delete(self, person: Person) -> None:
         """Delete a person's contact."""
@@ -121,7 +122,7 @@ class Acts(CampaignActs):
             )
         await self._done(lambda: setattr(person, "is_deleted", True))
 
-    async def bar(self, person: Person, *, days: int) -> None:
+    async def flag_do_not_contact(self, person: Person, *, days: int) -> None:
         """Flag a person ``do_not_contact`` for some days."""
         if person.is_deleted:
             return
@@ -135,9 +136,9 @@ class Acts(CampaignActs):
                 now=self._model.clock(),
                 secret=self._service.secret,
             )
-        await self._done(lambda: setattr(person, "barred_until", until))
+        await self._done(lambda: setattr(person, "do_not_contact_until", until))
 
-    async def travel(self, person: Person, zone: str) -> None:
+    async def set_time_zone(self, person: Person, zone: str) -> None:
         """Set a person's time zone."""
         if person.is_deleted:
             return
@@ -160,7 +161,7 @@ class Acts(CampaignActs):
         await run_imports({"deps": self._driver.deps})
         await self._done(person.move_west)
 
-    async def renumber(self, person: Person) -> None:
+    async def change_phone(self, person: Person) -> None:
         """Change a person's number within the area code, once all their messages have arrived."""
         if person.is_deleted:
             return
@@ -174,11 +175,11 @@ class Acts(CampaignActs):
                 contact_id=person.contact_id,
                 now=self._model.clock(),
             )
-        await self._done(lambda: person.get_number(phone))
+        await self._done(lambda: person.change_number(phone))
 
     async def answer(self, person: Person) -> None:
-        """Write to a person by hand, if that is allowed; the next tick sends it."""
-        reply = ReplyCreate(line_id=self._model.line.id, to=person.phone, body=BY_HAND)
+        """Write to a person as a user, if that is allowed; the next tick sends the message."""
+        reply = ReplyCreate(line_id=self._model.line.id, to=person.phone, body=USER_MESSAGE)
         with suppress(ConflictError):
             async with self._service.new_uow() as uow:
                 await user_messages.queue_user_message(
@@ -189,5 +190,5 @@ class Acts(CampaignActs):
                     now=self._model.clock(),
                     secret=self._service.secret,
                 )
-            person.begin_again()  # a message to a deleted person adds the contact again
-        self._model.happened()
+            person.create_again()  # a message to a deleted person creates the contact again
+        self._model.record_change()

@@ -1,4 +1,4 @@
-"""A campaign in the model: its plan, and people's decisions about it."""
+"""A campaign in the model: its plan, and the decisions about it."""
 
 import re
 from dataclasses import dataclass, field
@@ -12,20 +12,20 @@ from tests.properties.plans import DAYS, RECIPIENT, Plan
 _TAG = re.compile(r"Granite c(\d+) ([vf])(\d+):")
 
 QUARTER = timedelta(minutes=15)
-"""All hours begin and end at a multiple of it."""
+"""All windows and legal hours begin and end at a multiple of this."""
 SEARCHED = 4 * 24 * 3
 NEARLY = timedelta(seconds=45)
 
 
 @dataclass
 class Campaign:
-    """What was asked for, and its state by the acts of people.
+    """The plan of a campaign, and its state after the acts of users.
 
     Attributes:
         number: Identifies the campaign in its messages.
-        status: ``on``, ``paused`` or ``cancelled``; rules of the service may also hold it.
-        ended: Contacts who answered or called, so that no follow-up may be sent.
-        approved: Contacts whom a person approved in review.
+        status: ``on``, ``paused`` or ``cancelled``; rules of the service may also pause it.
+        ended: Contacts who replied or called, so that no follow-up may be sent.
+        approved: Contacts that a user approved in review.
     """
 
     number: int
@@ -65,9 +65,10 @@ class Campaign:
     def edge(
         self, person: Person, now: datetime, *, line_timezone: str, skip: bool
     ) -> datetime | None:
-        """Return the next instant at which a person's hours begin or end; with ``skip`` the second.
+        """Return the next instant at which a person's hours begin or end; None: not in three days.
 
-        None if there is none within three days.
+        Args:
+            skip: Return the second such instant.
         """
         at = now.replace(minute=0, second=0, microsecond=0)
         was_open: bool | None = None

@@ -1,7 +1,7 @@
 """Acts about campaigns and the line, applied to the service and to the model.
 
-The service does each act first. What has passed the gate by then may still be sent, so that is read
-before the act is recorded in the model.
+The service does each act first. Messages that have passed the gate by then may still be sent. They
+are read before the act is recorded in the model.
 """
 
 from collections.abc import Callable, Sequence
@@ -53,11 +53,11 @@ class CampaignActs:
         self._model = model
 
     async def _done(self, note: Callable[[], None]) -> None:
-        """Record in the model an act that has just been committed."""
-        on_the_way = await self._service.calling()
-        self._model.on_the_way |= on_the_way
+        """Record an act in the model after its commit."""
+        in_flight = await self._service.calling()
+        self._model.in_flight |= in_flight
         note()
-        self._model.happened()
+        self._model.record_change()
 
     async def start_campaign(self, plan: Plan) -> Campaign | None:
         """Create a campaign and start it; None if the service refuses."""
@@ -86,7 +86,7 @@ class CampaignActs:
         except InvalidError:
             return None
         self._model.campaigns.append(campaign)
-        self._model.happened()
+        self._model.record_change()
         return campaign
 
     async def move(self, campaign: Campaign, action: str) -> None:
@@ -125,7 +125,7 @@ class CampaignActs:
             return
         if decision == "approve":
             campaign.approved |= {row.contact_id for row in rows}
-        self._model.happened()
+        self._model.record_change()
 
     async def limit_line(self, daily_limit: int) -> None:
         """Change the line's daily limit."""
@@ -139,7 +139,7 @@ class CampaignActs:
                 now=self._model.clock(),
             )
         self._model.line.daily_limit = daily_limit
-        self._model.happened()
+        self._model.record_change()
 
     async def unblock(self) -> None:
         """Unblock the line."""
@@ -152,7 +152,7 @@ class CampaignActs:
                 now=self._model.clock(),
             )
         self._model.line.blocked_until = None
-        self._model.happened()
+        self._model.record_change()
 
     async def settle_parked(self) -> None:
         """Settle every parked send with its true result."""
@@ -162,7 +162,8 @@ class CampaignActs:
         )
         for row in rows:
             is_there = any(
-                text.phone == row.phone and text.body == row.body for text in self._provider.texts
+                message.phone == row.phone and message.body == row.body
+                for message in self._provider.messages
             )
             async with self._service.new_uow() as uow:
                 await recipients.settle_recipient(
@@ -173,7 +174,7 @@ class CampaignActs:
                     actor=ACTOR,
                     now=self._model.clock(),
                 )
-        self._model.happened()
+        self._model.record_change()
 
 
 def _body(

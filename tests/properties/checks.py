@@ -17,13 +17,13 @@ from crm_api.domain.campaigns.figures.campaign_stats import read_campaign_stats 
 
 FINAL = frozenset({"sent", "delivered", "failed", "skipped", "cancelled"})
 UNCLEAR = frozenset({"calling", "unknown", "parked"})
-"""Attempts that may still turn out to be accepted messages."""
+"""Statuses of attempts whose message may have been accepted."""
 
-BY_A_PERSON = frozenset({"sent"})
-"""A person's decision is enough, without the provider's id."""
+SET_BY_USER = frozenset({"sent"})
+"""Statuses that a user may set without the provider's id."""
 
-ASKED = 3
-"""Number of waiting recipients that are explained before time moves."""
+EXPLAINED = 3
+"""Number of waiting recipients that are explained before the clock is moved."""
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -36,27 +36,27 @@ class Checks:
         self._model = model
 
     async def ledger(self) -> None:
-        """Check that nothing wrong was accepted, and that the ledger holds every message once."""
+        """Check that the model found no fault, and that the attempts hold every message once."""
         attempts = await self._service.rows(
             "SELECT id, phone, body, status, provider_message_id AS message_id FROM send_attempt"
         )
         held = {row.message_id: row for row in attempts if row.message_id is not None}
-        open_ends = Counter(
+        unclear = Counter(
             (row.phone, row.body)
             for row in attempts
-            if row.message_id is None and row.status in UNCLEAR | BY_A_PERSON
+            if row.message_id is None and row.status in UNCLEAR | SET_BY_USER
         )
-        texts = {text.id: text for text in self._provider.texts}
-        assert held.keys() <= texts.keys(), "the ledger holds a message that was never accepted"
-        for text in texts.values():
-            row = held.get(text.id)
+        messages = {message.id: message for message in self._provider.messages}
+        assert held.keys() <= messages.keys(), "an attempt holds a message that was never accepted"
+        for message in messages.values():
+            row = held.get(message.id)
             if row is None:
-                assert open_ends[text.phone, text.body], f"{text} is lost"
-                open_ends[text.phone, text.body] -= 1
+                assert unclear[message.phone, message.body], f"{message} is lost"
+                unclear[message.phone, message.body] -= 1
             else:
-                assert (row.phone, row.body) == (text.phone, text.body)
+                assert (row.phone, row.body) == (message.phone, message.body)
         for one in self._model.accepted:
-            one.is_recorded = one.text.id in held
+            one.is_recorded = one.message.id in held
         await self._read_line()
         assert not self._model.wrong, "\n".join(self._model.wrong)
 
@@ -67,7 +67,7 @@ class Checks:
             line.ramp_day = found[0].day
 
     async def figures(self, campaign: Campaign) -> None:
-        """Check that the counters of a campaign equal a count, for each of its steps."""
+        """Check that the stored counters of each step of a campaign equal the counted rows."""
         for step in range(len(campaign.plan.follow_ups) + 1):
             async with self._service.new_uow() as uow:
                 stats = await campaign_stats(
@@ -110,7 +110,7 @@ class Checks:
             )
 
     async def waiting(self) -> list[tuple[Campaign, Person, int]]:
-        """Return who waits for which step of which campaign, by the database."""
+        """Return the waiting recipients in the database: campaign, person and step."""
         rows = await self._service.rows(
             "SELECT campaign_id, contact_id, step FROM campaign_membership "
             "WHERE status = 'pending' ORDER BY campaign_id, contact_id, step"
@@ -122,7 +122,7 @@ class Checks:
     async def reasons(
         self, *, most: int | None = None
     ) -> list[tuple[Campaign, Person, int, Explanation]]:
-        """Explain the waiting recipients, or the first of them; keep the answers as promises."""
+        """Explain the waiting recipients, at most ``most``; record the answers as promises."""
         found = []
         is_quiet = not await self._service.rows(
             "SELECT 1 FROM send_attempt WHERE is_open OR is_uncertain LIMIT 1"
@@ -130,21 +130,21 @@ class Checks:
         for campaign, person, step in (await self.waiting())[:most]:
             explanation = await self.explain(campaign, person, step=step)
             found.append((campaign, person, step, explanation))
-            self._hold_against_model(campaign, person, explanation)
+            self._compare_with_model(campaign, person, explanation)
             if is_quiet and explanation.stops:
                 rule = ", ".join(stop.rule for stop in explanation.stops)
-                # A flag that ends is explained without its end: recipients whose turn is before are
-                # skipped.
-                until = explanation.next_allowed_at or person.barred_until or NEVER
+                # An explanation has no end for a flag that expires: recipients who are due before
+                # that end are skipped.
+                until = explanation.next_allowed_at or person.do_not_contact_until or NEVER
                 promise = (until, self._model.version, rule)
                 self._model.promises[campaign.number, step, person.contact_id] = promise
         return found
 
-    def _hold_against_model(
+    def _compare_with_model(
         self, campaign: Campaign, person: Person, explanation: Explanation
     ) -> None:
         now, zone = self._model.clock(), self._model.line.plan.timezone
-        # A call that could not end before the hours or the day end does not begin.
+        # No call begins that could last until after the end of the hours or of the day.
         instants = (now, now + self._service.times.call)
         is_lawful = all(map(person.is_lawful, instants))
         is_open = all(campaign.is_open(person, at, line_timezone=zone) for at in instants) and all(
@@ -154,24 +154,24 @@ class Checks:
         expected = {
             "outside_legal_hours": not is_lawful,
             "outside_schedule": not is_open,
-            "opted_out": person.standing == "out",
-            "opt_out_hold": person.standing == "held",
+            "opted_out": person.consent_state == "out",
+            "opt_out_hold": person.consent_state == "held",
             "campaign_paused": campaign.status == "paused",
         }
         rules = {stop.rule for stop in explanation.stops}
         found = {rule: rule in rules for rule in expected}
         assert found == expected, f"{person}, campaign {campaign.number}, {now}: {sorted(rules)}"
 
-    async def none_is_left(self) -> None:
-        """Check after an undisturbed drain that no waiting recipient could be sent to now."""
+    async def check_waiting_recipients(self) -> None:
+        """Check after a drain without faults that every waiting recipient has a reason to wait."""
         for campaign, person, step, explanation in await self.reasons():
             assert not explanation.would_send_now, (
                 f"campaign {campaign.number}, step {step}, {person.phone} ({person.kind.name}) "
-                f"was left out at {self._model.clock()} for no reason"
+                f"was not sent to at {self._model.clock()}, without a reason"
             )
 
-    async def all_has_ended(self) -> None:
-        """Check that every recipient has a final status with its reason, and the sums agree."""
+    async def check_final_statuses(self) -> None:
+        """Check that every recipient has a final status with its reason, as the messages show."""
         rows = await self._service.rows(
             "SELECT m.contact_id, m.phone, m.step, m.status, m.skip_reason, m.error_code, "
             "m.campaign_id, c.status AS campaign_status FROM campaign_membership m "
@@ -180,19 +180,19 @@ class Checks:
         by_id = {campaign.id: campaign for campaign in self._model.campaigns}
         got = {one.key: one for one in self._model.accepted}
         for row in rows:
-            assert row.status in FINAL, f"{row} never came to an end"
+            assert row.status in FINAL, f"{row} has no final status"
             one = got.pop((by_id[row.campaign_id].number, row.step, row.contact_id), None)
             self._check_end(row.status, row, one)
-        assert not got, f"texts of nobody: {got}"
+        assert not got, f"messages without a recipient: {got}"
         statuses = {row.campaign_status for row in rows}
         assert statuses <= {"completed", "cancelled"}, f"campaigns are {statuses}"
 
     def _check_end(self, status: str, row: object, one: Accepted | None) -> None:
         if one is None:
-            assert status in {"failed", "skipped", "cancelled"}, f"{row} got no text"
+            assert status in {"failed", "skipped", "cancelled"}, f"{row} got no message"
             if status != "cancelled":
                 reasons = (getattr(row, "skip_reason", None), getattr(row, "error_code", None))
                 assert any(reasons), f"{row} has no reason"
             return
         reported = {"delivered": "delivered", "failed": "failed", "undelivered": "failed"}
-        assert status == reported.get(one.text.report, "sent"), f"{row} got {one.text}"
+        assert status == reported.get(one.message.report, "sent"), f"{row} got {one.message}"

@@ -1,4 +1,4 @@
-"""What must hold for one number's consent, by the rules alone (Invariant 8, bounded times)."""
+"""Model of one number's consent, by the rules alone (Invariant 8: times are bounded)."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ class Word(StrEnum):
 
     STOP = "STOP"
     UNSUBSCRIBE = "Unsubscribe"
-    ASKED = "please stop texting me"
+    EXPLAINED = "please stop texting me"
     REVOKE = "REVOKE"
     START = "START"
     UNSTOP = "unstop"
@@ -31,11 +31,11 @@ class Word(StrEnum):
 
 
 BY_PROVIDER = {Word.STOP, Word.UNSUBSCRIBE}
-"""The provider itself confirms these."""
+"""Messages that the provider itself confirms."""
 ACT_OF = {
     Word.STOP: Act.OPT_OUT,
     Word.UNSUBSCRIBE: Act.OPT_OUT,
-    Word.ASKED: Act.OPT_OUT,
+    Word.EXPLAINED: Act.OPT_OUT,
     Word.REVOKE: Act.OPT_OUT,
     Word.START: Act.OPT_IN,
     Word.UNSTOP: Act.OPT_IN,
@@ -44,11 +44,11 @@ ACT_OF = {
 
 
 @dataclass(frozen=True)
-class Said:
-    """A message as it was received.
+class ReceivedMessage:
+    """A message that was received.
 
     Attributes:
-        at: The instant that the provider claims, at most the receipt.
+        at: The instant that the provider claims; the receipt if that is earlier.
     """
 
     message_id: str
@@ -59,11 +59,11 @@ class Said:
 
 @dataclass
 class ConsentModel:
-    """One number.
+    """The consent of one number.
 
     Attributes:
-        confirmations: Most confirmations that may have been sent so far.
-        helps: The same for answers to HELP.
+        confirmations: The most confirmations that may have been sent so far.
+        helps: The most answers to HELP that may have been sent so far.
     """
 
     decisions: list[tuple[datetime, bool, int, int, Act]] = field(default_factory=list)
@@ -72,8 +72,8 @@ class ConsentModel:
     helps: int = 0
 
     @property
-    def standing(self) -> set[str]:
-        """The flags that belong on the number."""
+    def expected_flags(self) -> set[str]:
+        """The flags that the number must have."""
         flags: set[str] = set()
         for *_, act in sorted(self.decisions):
             if act is Act.OPT_OUT:
@@ -88,26 +88,26 @@ class ConsentModel:
 
     @property
     def is_out(self) -> bool:
-        return "opted_out" in self.standing
+        return "opted_out" in self.expected_flags
 
     def decide(self, act: Act, *, at: datetime) -> None:
-        """Apply a decision of the office; of two such decisions the later made counts."""
-        if act is not Act.RELEASE or "opt_out_hold" in self.standing:
+        """Apply a decision of a user; of two such decisions the later one counts."""
+        if act is not Act.RELEASE or "opt_out_hold" in self.expected_flags:
             self.decisions.append((at, True, 0, len(self.decisions), act))
 
-    def hear(self, said: Said, *, applied_at: datetime) -> None:
-        """Apply a message; one that is known changes nothing."""
-        if said.message_id in self.known:
+    def apply_message(self, received: ReceivedMessage, *, applied_at: datetime) -> None:
+        """Apply a message; a message that is already known changes nothing."""
+        if received.message_id in self.known:
             return
-        self.known.add(said.message_id)
-        is_fresh = applied_at - said.at <= ANSWERED_WITHIN
-        if said.word is Word.HELP:
+        self.known.add(received.message_id)
+        is_fresh = applied_at - received.at <= ANSWERED_WITHIN
+        if received.word is Word.HELP:
             self.helps += is_fresh
-        act = ACT_OF.get(said.word)
+        act = ACT_OF.get(received.word)
         if act is None:
             return
         was_out = self.is_out
         strictness = list(Act).index(act)
-        self.decisions.append((said.at, False, strictness, len(self.decisions), act))
-        if act is Act.OPT_OUT and said.word not in BY_PROVIDER:
+        self.decisions.append((received.at, False, strictness, len(self.decisions), act))
+        if act is Act.OPT_OUT and received.word not in BY_PROVIDER:
             self.confirmations += is_fresh and self.is_out and not was_out

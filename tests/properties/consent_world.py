@@ -1,7 +1,7 @@
-"""One person and the real service, with an error of its own on each clock.
+"""One person and the real service; the clock of each process has its own error.
 
-The time of the world is the database's, moved by the sandbox's clock. Web host, worker and provider
-have clocks with errors.
+The true time is the database's time, which the sandbox's clock moves. The clocks of web host,
+worker and provider have errors.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from sqlalchemy import text
 from tests.conftest import NOW
 from tests.domain.messaging.sends.ledger import TIMES, Ledger
 from tests.factories import make_contact, make_line, number
-from tests.properties.consent_model import Act, ConsentModel, Said, Word
+from tests.properties.consent_model import Act, ConsentModel, ReceivedMessage, Word
 
 from crm_api.domain.consent.legal_rules.rules import NO_RULES
 from crm_api.domain.messaging.sends import queued_claim
@@ -54,7 +54,7 @@ class Errors:
 
 @dataclass
 class ConsentWorld:
-    """Environment of a history."""
+    """The service, its clocks and the model during one history."""
 
     client: httpx.AsyncClient
     new_uow: UnitOfWorkFactory
@@ -62,7 +62,7 @@ class ConsentWorld:
     errors: Errors
     ahead: timedelta = timedelta(0)
     model: ConsentModel = field(default_factory=ConsentModel)
-    waiting: list[Said] = field(default_factory=list)
+    waiting: list[ReceivedMessage] = field(default_factory=list)
     delivered: list[str] = field(default_factory=list)
     sent: dict[str, int] = field(default_factory=dict)
 
@@ -78,8 +78,8 @@ class ConsentWorld:
         self._ledger = await self._open_campaign()
 
     @contextmanager
-    def by_clock(self, error: timedelta) -> Iterator[None]:
-        """Give this process a clock with this error."""
+    def with_clock_error(self, error: timedelta) -> Iterator[None]:
+        """Run the block with a clock that has this error."""
         clock.move(self.ahead + error)
         try:
             yield
@@ -87,7 +87,7 @@ class ConsentWorld:
             clock.move(timedelta(0))
 
     async def now(self) -> datetime:
-        """The true time."""
+        """Return the true time."""
         async with self.new_uow() as uow:
             now: datetime = (await uow.session.execute(text(DATABASE_NOW))).scalar_one()
         return now
@@ -98,11 +98,11 @@ class ConsentWorld:
             await uow.session.execute(text(MOVE), {"ahead": self.ahead})
 
     async def deliver(self, message_id: str, word: Word, *, claimed: datetime, event: str) -> None:
-        """Deliver a message by webhook; the same event is stored only once."""
+        """Deliver a message by webhook; an event that was already delivered is not stored again."""
         body = orjson.dumps(_event(message_id, word, claimed=claimed, event=event))
         key = self.deps.settings.sandbox_signing_key()
         begun = await self.now()
-        with self.by_clock(self.errors.web):
+        with self.with_clock_error(self.errors.web):
             headers = sign_standard(key, body, delivery_id=event, at=clock.now())
             answer = await self.client.post("/webhooks/openphone", content=body, headers=headers)
         assert answer.status_code == 200, answer.text
@@ -113,16 +113,18 @@ class ConsentWorld:
             return
         self.delivered.append(event)
         ended = await self.now()
-        # The receipt is the stored instant, unless that is impossible.
+        # The receipt is the stored instant if that lies between the two readings of the clock.
         received_at = stored if begun <= stored <= ended else ended
-        self.waiting.append(Said(message_id, word, min(claimed, received_at), received_at))
+        self.waiting.append(
+            ReceivedMessage(message_id, word, min(claimed, received_at), received_at)
+        )
 
     async def decide(self, act: Act, *, by_flag: bool = False) -> None:
-        """Decide through the API, as the office does."""
+        """Decide through the API, as a user does."""
         is_off = by_flag and act is Act.OPT_IN
         method, path, body = FLAG_OFF if is_off else OFFICE[act]
         begun = await self.now()
-        with self.by_clock(self.errors.web):
+        with self.with_clock_error(self.errors.web):
             answer = await self.client.request(
                 method, f"/v1/contacts/{self.contact_id}/{path}", json=body
             )
@@ -136,25 +138,25 @@ class ConsentWorld:
         self.model.decide(act, at=stored if begun <= stored <= ended else ended)
 
     async def write(self) -> None:
-        """Write to the person, as the office does; refused while the number is opted out."""
-        with self.by_clock(self.errors.web):
+        """Write to the person, as a user does; the API refuses it while the number is opted out."""
+        with self.with_clock_error(self.errors.web):
             await self.client.post(
                 "/v1/messages",
                 json={"line_id": str(self.line.id), "to": PHONE, "body": "See you on Tuesday"},
             )
 
     async def apply(self) -> None:
-        """Apply what was received, as the worker does."""
-        with self.by_clock(self.errors.worker):
+        """Apply the received events, as the worker does."""
+        with self.with_clock_error(self.errors.worker):
             await process_webhook_backlog({"deps": self.deps})
         applied_at = await self.now()
-        for said in sorted(self.waiting, key=lambda one: one.received_at):
-            self.model.hear(said, applied_at=applied_at)
+        for received in sorted(self.waiting, key=lambda one: one.received_at):
+            self.model.apply_message(received, applied_at=applied_at)
         self.waiting.clear()
 
     async def send(self) -> list[str]:
-        """Claim and gate what is due, as a worker does; return the kinds that passed."""
-        with self.by_clock(self.errors.worker):
+        """Claim and gate due messages, as a worker does; return the kinds of those that passed."""
+        with self.with_clock_error(self.errors.worker):
             passed = ["campaign"] * len(await self._send_campaign())
             while queued := await self._send_queued():
                 passed += queued

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from hypothesis import strategies as st
-from tests.properties.driver import NO_WORDS, POINTS, WORDS
-from tests.properties.meanwhile import MEANWHILE
+from tests.properties.driver import DECISION_OF_MESSAGE, OTHER_MESSAGES, POINTS
+from tests.properties.interrupting_acts import INTERRUPTING_ACTS
 from tests.properties.provider import Fault
 
 positions = st.integers(0, 11)
@@ -22,8 +22,8 @@ moves = st.sampled_from(
 short_moves = st.sampled_from([20.0, 45.0, 62.0, 700.0, 7200.0])
 points = st.sampled_from(POINTS)
 waits = st.sampled_from([True, True, True, False])
-meanwhile = st.sampled_from(MEANWHILE)
-said_meanwhile = st.sampled_from(["stop", "opt out", "doubt", "doubt", "reply", "call"])
+interrupting_acts = st.sampled_from(INTERRUPTING_ACTS)
+interrupting_replies = st.sampled_from(["stop", "opt out", "doubt", "doubt", "reply", "call"])
 BEFORE_CALL = ("claim.open", "claim.committed", "claim.committed", "gate.committed")
 CAMPAIGN_ACTIONS = ("pause", "pause", "resume", "resume", "resume", "cancel", "approve", "reject")
 PERSON_ACTIONS = (
@@ -39,5 +39,5 @@ PERSON_ACTIONS = (
     "number",
 )
 LINE_ACTIONS = ("limit", "refuse", "unblock", "settle")
-words = st.sampled_from([*WORDS, *NO_WORDS])
+words = st.sampled_from([*DECISION_OF_MESSAGE, *OTHER_MESSAGES])
 reports = st.lists(st.sampled_from(["delivered", "failed", "undelivered"]), min_size=1, max_size=3)

@@ -1,7 +1,7 @@
-"""The worker's minutes: its real functions, one after the other, with interruptions.
+"""The worker's real functions, run one after the other, with interruptions.
 
-A break-in happens at a named step of the send path: another act is done there, or the process dies.
-Dying is the cancellation of all that runs and the end of its connections; what was committed stays.
+An interruption happens at a named step of the send path: another act is done there, or the process
+dies. A death cancels all tasks of the worker and ends its connections. Committed rows stay.
 """
 
 import asyncio
@@ -23,10 +23,10 @@ from crm_api.workers import campaigns as queue
 from crm_api.workers.inbound import process_webhook_backlog
 from crm_api.workers.messaging import resolve_unknown_sends, send_messages
 
-MINUTE = timedelta(seconds=5)
-"""Time between the actions of one tick and of the next."""
+BETWEEN_TICKS = timedelta(seconds=5)
+"""The time between two ticks."""
 LOCKED_SECONDS = 0.05
-"""An act that takes longer waits for the transaction that it broke into."""
+"""An act that takes longer waits for a lock of the interrupted transaction."""
 HANGING_SECONDS = 30.0
 
 OPEN_TRANSACTION = frozenset({"claim.locked", "claim.open", "record.open", "settle.open"})
@@ -51,8 +51,8 @@ Act = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BreakIn:
-    """An act at a step of the send path; without an act the process dies there."""
+class Interruption:
+    """An act at a step of the send path; without an act, the process dies at the step."""
 
     point: str
     act: Act | None
@@ -68,27 +68,27 @@ class Driver:
         self._clock = model.clock
         self.deps = service.worker(provider)
         self._ctx: dict[str, Any] = {"deps": self.deps}
-        self._break_in: BreakIn | None = None
+        self._interruption: Interruption | None = None
         self._has_died = asyncio.Event()
         self._late: list[asyncio.Task[None]] = []
-        self._heard: set[str] = set()
-        self.is_broken_into = False
-        """True if something happened within the last tick."""
+        self._recorded: set[str] = set()
+        self.was_interrupted = False
+        """True if the last tick was interrupted."""
 
     async def close(self) -> None:
         """Close the worker's client."""
         await self.deps.provider.aclose()
 
-    async def tick(self, break_in: BreakIn | None = None) -> None:
+    async def tick(self, interruption: Interruption | None = None) -> None:
         """Do once what the worker does every minute."""
-        self._clock.move(MINUTE)
-        self._break_in = break_in
+        self._clock.move(BETWEEN_TICKS)
+        self._interruption = interruption
         self._has_died = asyncio.Event()
-        self.is_broken_into = False
-        self._model.on_the_way.clear()
+        self.was_interrupted = False
+        self._model.in_flight.clear()
         refusals = self._provider.refusals
         others = asyncio.all_tasks()
-        failpoints.set_hook(self._reach)
+        failpoints.set_hook(self._at_step)
         died = asyncio.create_task(self._has_died.wait())
         work = asyncio.create_task(self._work())
         try:
@@ -104,34 +104,34 @@ class Driver:
             if not (work.done() and work.exception() is None):
                 await self._kill(asyncio.all_tasks() - others - set(self._late))
         await self._end_late()
-        await self.hear_applied()
-        self._model.on_the_way.clear()
+        await self.record_applied_events()
+        self._model.in_flight.clear()
         if not self._has_died.is_set() and self._provider.refusals > refusals:
-            self._model.line.blocked_until = self._clock() + FIRST_BLOCK - MINUTE
+            self._model.line.blocked_until = self._clock() + FIRST_BLOCK - BETWEEN_TICKS
 
     async def _kill(self, tasks: set[asyncio.Task[Any]]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._service.lose_worker()
-        self._model.happened()
+        await self._service.replace_worker()
+        self._model.record_change()
 
     async def _end_late(self) -> None:
         late, self._late = self._late, []
         for task in late:
             await task
 
-    async def _reach(self, point: str) -> None:
-        break_in = self._break_in
-        if break_in is None or break_in.point != point:
+    async def _at_step(self, point: str) -> None:
+        interruption = self._interruption
+        if interruption is None or interruption.point != point:
             return
-        self._break_in = None
-        self.is_broken_into = True
-        if break_in.act is None:
+        self._interruption = None
+        self.was_interrupted = True
+        if interruption.act is None:
             self._has_died.set()
             await asyncio.Event().wait()
             return
-        act = asyncio.ensure_future(break_in.act())
+        act = asyncio.ensure_future(interruption.act())
         done, _ = await asyncio.wait({act}, timeout=LOCKED_SECONDS)
         if done:
             act.result()
@@ -151,73 +151,73 @@ class Driver:
         await self._pass_limiter()
         await resolve_unknown_sends(self._ctx)
         await process_webhook_backlog(self._ctx)
-        await self.hear_applied()
+        await self.record_applied_events()
         await self._pass_limiter()
         await send_messages(self._ctx)
 
     async def drain(self) -> None:
-        """Send what may be sent now, as another worker would."""
+        """Send what may be sent now, as another worker does."""
         other = self._service.worker(self._provider)
         await queue.drain_campaigns(other)
         await other.provider.aclose()
 
     async def drain_all(self) -> None:
-        """Begin what is due and send what may be sent now, without interruptions."""
-        self._clock.move(MINUTE)
+        """Start due campaigns and send what may be sent now, without interruptions."""
+        self._clock.move(BETWEEN_TICKS)
         await self._pass_limiter()
         await queue.prepare_campaigns(self.deps)
         await queue.drain_campaigns(self.deps)
 
     async def _pass_limiter(self) -> None:
-        """Move the clock to where the provider may be called again, instead of waiting."""
+        """Move the clock to the instant at which the provider may be called again."""
         found = await self._service.rows("SELECT max(next_at) AS at FROM rate_limit")
         if found[0].at is not None:
             self._clock.move_to(found[0].at)
 
     async def apply_events(self) -> None:
-        """Apply what was received, at once."""
+        """Apply the received events now."""
         await process_webhook_backlog(self._ctx)
-        await self.hear_applied()
+        await self.record_applied_events()
 
-    async def hear_applied(self) -> None:
-        """Record in the model the events that have been applied since."""
+    async def record_applied_events(self) -> None:
+        """Record the newly applied events in the model."""
         found = await self._service.rows(
             "SELECT provider_event_id AS id, payload FROM webhook_event "
             "WHERE status = 'processed' ORDER BY received_at, id"
         )
-        new = [row for row in found if row.id not in self._heard]
+        new = [row for row in found if row.id not in self._recorded]
         if not new:
             return
-        on_the_way = await self._service.calling()
-        self._model.on_the_way |= on_the_way
+        in_flight = await self._service.calling()
+        self._model.in_flight |= in_flight
         for row in new:
-            self._heard.add(row.id)
-            self._hear(row.payload)
+            self._recorded.add(row.id)
+            self._record_event(row.payload)
 
-    def _hear(self, event: dict[str, Any]) -> None:
+    def _record_event(self, event: dict[str, Any]) -> None:
         resource = event["data"]["resource"]
         phone = event["data"]["context"]["senderIdentifier"]
         at = datetime.fromisoformat(resource["createdAt"])
         if event["type"] == "message.received":
-            word = WORDS.get(resource["text"])
+            word = DECISION_OF_MESSAGE.get(resource["text"])
             person = self._model.person(phone)
             person.has_written = True
-            person.asked_out += resource["text"] == OWN_WORDS
+            person.own_word_opt_outs += resource["text"] == OPT_OUT_IN_OWN_WORDS
             if word is not None:
-                self._model.decided(phone, Decision(at, word, is_written=True))
+                self._model.record_decision(phone, Decision(at, word, is_written=True))
         if event["type"] in {"message.received", "call.ringing"}:
-            self._model.was_reached(phone, before=self._model.begun[event["id"]])
-            self._model.person(phone).begin_again()
-        self._model.happened()
+            self._model.record_reply_or_call(phone, before=self._model.accepted_before[event["id"]])
+            self._model.person(phone).create_again()
+        self._model.record_change()
 
 
-OWN_WORDS = "stop texting me"
-"""The provider answers STOP itself; the service answers other texts."""
-WORDS = {
+OPT_OUT_IN_OWN_WORDS = "stop texting me"
+"""An opt-out that the service confirms; the provider itself confirms STOP."""
+DECISION_OF_MESSAGE = {
     "STOP": "out",
-    OWN_WORDS: "out",
+    OPT_OUT_IN_OWN_WORDS: "out",
     "START": "in",
     "You can stop now": "doubt",
 }
-"""What people write, and its meaning."""
-NO_WORDS = ("thanks, call me tomorrow", "HELP")
+"""Messages that people write, and the decision in each."""
+OTHER_MESSAGES = ("thanks, call me tomorrow", "HELP")

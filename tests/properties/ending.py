@@ -1,9 +1,9 @@
-"""The end of every example: faults stop, people decide, time passes until nothing is open."""
+"""The end of every example: faults stop, users decide, time passes until no work is open."""
 
 from datetime import datetime, timedelta
 
 from tests.properties.acts import Acts
-from tests.properties.checks import ASKED, Checks
+from tests.properties.checks import EXPLAINED, Checks
 from tests.properties.driver import Driver
 from tests.properties.model import Model
 from tests.properties.provider import Provider
@@ -11,16 +11,16 @@ from tests.properties.service import Service
 
 MOST_ROUNDS = 150
 SETTLED = timedelta(minutes=11)
-"""Later than the grace of an unclear send."""
-SET_ASIDE = frozenset(
+"""Longer than the grace of an unclear attempt."""
+SKIPPING_RULES = frozenset(
     {"previously_contacted", "do_not_contact", "opted_out", "contact_deleted", "missing_value"}
 )
-"""Rules that skip a recipient, or put them in review, once their turn comes."""
-NEVER_SOONER = timedelta(seconds=61)
+"""Rules that skip a recipient, or put the recipient in review, when a message is due."""
+SKIPPED_AFTER = timedelta(seconds=61)
 
 
 class Ending:
-    """Brings one world to its end."""
+    """Lets all work of one world end."""
 
     def __init__(
         self, service: Service, provider: Provider, model: Model, driver: Driver, acts: Acts
@@ -32,8 +32,8 @@ class Ending:
         self._acts = acts
         self._checks = Checks(service, provider, model)
 
-    async def play(self) -> None:
-        """Let everything end, then check the final statuses."""
+    async def run(self) -> None:
+        """Let all work end, then check the final statuses."""
         self._provider.orders.clear()
         self._provider.failing_reads = 0
         self._provider.list_delay = timedelta(0)
@@ -45,16 +45,16 @@ class Ending:
         for _ in range(MOST_ROUNDS):
             await self._driver.tick()
             await self._checks.ledger()
-            if not await self._go_on():
+            if not await self._advance():
                 break
         await self._driver.tick()
         await self._checks.ledger()
-        await self._checks.all_has_ended()
+        await self._checks.check_final_statuses()
         for campaign in self._model.campaigns:
             await self._checks.figures(campaign)
 
-    async def _go_on(self) -> bool:
-        """Do what the next message needs; False if nothing is open."""
+    async def _advance(self) -> bool:
+        """Do what open work needs to continue; False if no work is open."""
         rows = await self._service.rows(
             "SELECT m.status, m.phone, c.status AS campaign_status FROM campaign_membership m "
             "JOIN campaign c ON c.id = m.campaign_id "
@@ -76,13 +76,13 @@ class Ending:
         return True
 
     async def _decide(self, statuses: set[str], held: set[str]) -> bool:
-        """Decide what waits for a person; True if something did."""
+        """Decide what waits for a user; True if there was something to decide."""
         for campaign in self._model.campaigns:
             if "review" in statuses:
                 await self._acts.review(campaign, "approve" if campaign.number % 2 else "reject")
         for phone in held:
             person = self._model.person(phone)
-            if person.standing == "held":
+            if person.consent_state == "held":
                 await self._acts.decide_consent(person, "in")
         paused = await self._service.rows(
             "SELECT id FROM campaign WHERE status IN ('paused', 'blocked')"
@@ -93,16 +93,16 @@ class Ending:
         return bool(held or paused or "review" in statuses)
 
     async def _wait(self, starts: list[datetime | None]) -> None:
-        """Move the clock to the first instant at which a message is said to be allowed."""
+        """Move the clock to the first instant at which a message is allowed, as explained."""
         now = self._model.clock()
         instants = [start for start in starts if start is not None and start > now]
-        for campaign, person, step, explanation in await self._checks.reasons(most=ASKED):
-            others = [stop for stop in explanation.stops if stop.rule not in SET_ASIDE]
+        for campaign, person, step, explanation in await self._checks.reasons(most=EXPLAINED):
+            others = [stop for stop in explanation.stops if stop.rule not in SKIPPING_RULES]
             turns = [stop.until for stop in others if stop.until is not None]
             if explanation.next_allowed_at is not None:
                 instants.append(max(explanation.next_allowed_at, now))
             elif len(others) < len(explanation.stops) and len(turns) == len(others):
-                instants.append(max([now + NEVER_SOONER, *turns]))
+                instants.append(max([now + SKIPPED_AFTER, *turns]))
             elif campaign.start_at > now:
                 instants.append(campaign.start_at)
             elif campaign.end_at is not None:
@@ -112,6 +112,6 @@ class Ending:
             else:
                 waiting = f"campaign {campaign.number}, step {step}, {person.phone}"
                 rules = ", ".join(stop.rule for stop in explanation.stops)
-                raise AssertionError(f"{waiting} waits for ever: {rules}")
+                raise AssertionError(f"{waiting} would wait for ever: {rules}")
         if instants:
             self._model.clock.move_to(max(min(instants), now))

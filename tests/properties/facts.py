@@ -7,7 +7,7 @@ from uuid import UUID
 from tests.properties.campaign import Campaign, local_day
 from tests.properties.people import Person
 from tests.properties.plans import LinePlan
-from tests.properties.provider import Text
+from tests.properties.provider import SentMessage
 
 
 class MovedClock:
@@ -20,11 +20,11 @@ class MovedClock:
         return self.at
 
     def move(self, by: timedelta) -> None:
-        """Let time pass."""
+        """Move forward."""
         self.at += by
 
     def move_to(self, at: datetime) -> None:
-        """Let time pass until an instant, on a whole second; it never goes back."""
+        """Move to an instant, rounded up to a whole second; never move back."""
         whole = at.replace(microsecond=0)
         self.at = max(self.at, whole if whole == at else whole + timedelta(seconds=1))
 
@@ -34,10 +34,10 @@ class Accepted:
     """A campaign message that the provider has accepted.
 
     Attributes:
-        is_recorded: The service knew by the end of a step that it was sent.
+        is_recorded: At the end of a step, an attempt had the message's id.
     """
 
-    text: Text
+    message: SentMessage
     person: Person
     campaign: Campaign
     step: int
@@ -45,21 +45,21 @@ class Accepted:
 
     @property
     def phone(self) -> str:
-        return self.text.phone
+        return self.message.phone
 
     @property
     def at(self) -> datetime:
-        return self.text.at
+        return self.message.at
 
     @property
     def key(self) -> tuple[int, int, UUID]:
-        """What may be sent only once: a step of a campaign to a person, at any number."""
+        """Key of what may be sent only once: a step of a campaign to a person, at any number."""
         return (self.campaign.number, self.step, self.person.contact_id)
 
 
 @dataclass
 class Line:
-    """The sending line; ``ramp_day`` is the first day of its ramp, once that has begun."""
+    """The sending line; ``ramp_day`` is the first day of its ramp, once the ramp has begun."""
 
     id: UUID
     plan: LinePlan

@@ -1,9 +1,9 @@
-"""The model: what people have asked for, what was accepted, and whether that was right.
+"""The model: decisions of people, accepted messages, and whether each message was allowed.
 
-Every act is recorded when it has taken effect, and every message at the instant at which the
-provider accepts it. The model then judges the message by rules of a few lines each. Faults are
-collected, because an exception in the middle of a call would look like the provider's. Nothing here
-asks the service or its database.
+Every act is recorded after it has taken effect. Every message is recorded at the instant at which
+the provider accepts it, and the model then checks it by rules of a few lines each. Faults are
+collected, because an exception in the middle of a call would look like an error of the provider.
+The model reads nothing from the service or its database.
 """
 
 import math
@@ -15,7 +15,7 @@ from uuid import UUID
 from tests.properties.campaign import Campaign, local_day, read_tag
 from tests.properties.facts import Accepted, Line, MovedClock
 from tests.properties.people import Decision, Person
-from tests.properties.provider import Text
+from tests.properties.provider import SentMessage
 
 CLAIM_AGE = timedelta(seconds=90)
 """Some rules count a message from its claim, at most this long before it was accepted."""
@@ -24,28 +24,29 @@ QUARTER = timedelta(minutes=15)
 CATCH_UP = timedelta(seconds=121)
 
 
-BY_HAND = "A word by hand."
-CONFIRMED = "you have opted out"
+USER_MESSAGE = "A word by hand."
+CONFIRMATION_TEXT = "you have opted out"
 
 
-def describe(text: Text) -> str:
+def describe(message: SentMessage) -> str:
     """Return a short description of an accepted message."""
-    return f"{text.at:%a %Y-%m-%d %H:%M:%S} {text.phone} {text.body[:14]!r}"
+    return f"{message.at:%a %Y-%m-%d %H:%M:%S} {message.phone} {message.body[:14]!r}"
 
 
 @dataclass
 class Model:
-    """What must hold.
+    """The state of one world, and the faults that were found in it.
 
     Attributes:
         others: Accepted messages outside campaigns.
-        on_the_way: Number and text of calls that had passed the gate when the last act took
-            effect: these may still arrive.
+        in_flight: Number and body of messages that had passed the gate when the last act took
+            effect; they may still be accepted.
         wrong: Faults, as sentences.
-        begun: Per event of a message or call from a person: how many messages were accepted by
-            then.
-        version: Increases with every event other than passing time and accepted messages.
-        promises: Per campaign, step and person: nothing before an instant, at a version.
+        accepted_before: Per event of a message or call from a person: number of messages that
+            had been accepted before it.
+        version: Increases with every change other than passing time and accepted messages.
+        promises: Per campaign, step and person: no message before an instant, as long as the
+            version is the same.
     """
 
     clock: MovedClock
@@ -53,10 +54,10 @@ class Model:
     people: list[Person] = field(default_factory=list)
     campaigns: list[Campaign] = field(default_factory=list)
     accepted: list[Accepted] = field(default_factory=list)
-    others: list[Text] = field(default_factory=list)
-    on_the_way: set[tuple[str, str]] = field(default_factory=set)
+    others: list[SentMessage] = field(default_factory=list)
+    in_flight: set[tuple[str, str]] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
-    begun: dict[str, int] = field(default_factory=dict)
+    accepted_before: dict[str, int] = field(default_factory=dict)
     version: int = 0
     promises: dict[tuple[int, int, UUID], tuple[datetime, int, str]] = field(default_factory=dict)
 
@@ -68,57 +69,59 @@ class Model:
         """Return the campaign messages that a number got, oldest first."""
         return [one for one in self.accepted if one.phone == phone]
 
-    def accept(self, text: Text) -> None:
-        """Record a message that the provider accepts now, and judge it."""
-        tag = read_tag(text.body)
+    def accept(self, message: SentMessage) -> None:
+        """Record a message that the provider accepts now, and check it."""
+        tag = read_tag(message.body)
         if tag is None:
-            self.wrong += [f"{describe(text)}: {fault}" for fault in self._other_faults(text)]
-            self.others.append(text)
+            self.wrong += [f"{describe(message)}: {fault}" for fault in self._other_faults(message)]
+            self.others.append(message)
             return
         campaign = next(one for one in self.campaigns if one.number == tag[0])
-        person = self.person(text.phone)
-        taken = Accepted(text=text, person=person, campaign=campaign, step=tag[1])
-        is_on_the_way = (text.phone, text.body) in self.on_the_way
-        self.wrong += [f"{describe(text)}: {fault}" for fault in self._faults(taken)]
-        if not is_on_the_way:
-            self.wrong += [f"{describe(text)}: {fault}" for fault in self._bars(taken)]
+        person = self.person(message.phone)
+        taken = Accepted(message=message, person=person, campaign=campaign, step=tag[1])
+        is_in_flight = (message.phone, message.body) in self.in_flight
+        self.wrong += [f"{describe(message)}: {fault}" for fault in self._faults(taken)]
+        if not is_in_flight:
+            self.wrong += [
+                f"{describe(message)}: {fault}" for fault in self._violated_decisions(taken)
+            ]
         self.accepted.append(taken)
 
-    def _other_faults(self, text: Text) -> Iterator[str]:
-        """Yield the faults of a message outside campaigns: by hand, help or confirmation."""
-        person = self.person(text.phone)
-        if text.body == BY_HAND:
-            is_on_the_way = (text.phone, text.body) in self.on_the_way
-            if person.standing == "out" and not is_on_the_way:
+    def _other_faults(self, message: SentMessage) -> Iterator[str]:
+        """Yield the faults of a message outside campaigns: of a user, help or confirmation."""
+        person = self.person(message.phone)
+        if message.body == USER_MESSAGE:
+            is_in_flight = (message.phone, message.body) in self.in_flight
+            if person.consent_state == "out" and not is_in_flight:
                 yield "the number is opted out"
-            is_lawful = person.is_lawful(text.at, phone=text.phone)
+            is_lawful = person.is_lawful(message.at, phone=message.phone)
             if not (person.has_written or person.is_deleted or is_lawful):
                 yield "outside of legal hours"
-        if CONFIRMED in text.body and text.phone == person.phone:
+        if CONFIRMATION_TEXT in message.body and message.phone == person.phone:
             before = [
-                one for one in self.others if (one.phone, one.body) == (text.phone, text.body)
+                one for one in self.others if (one.phone, one.body) == (message.phone, message.body)
             ]
-            if len(before) >= person.asked_out:
-                yield "a confirmation too many"
+            if len(before) >= person.own_word_opt_outs:
+                yield "more confirmations than opt-outs"
 
-    def _bars(self, new: Accepted) -> Iterator[str]:
-        """Yield violated decisions of people; a message that was under way by then may arrive."""
+    def _violated_decisions(self, new: Accepted) -> Iterator[str]:
+        """Yield the decisions that a message violates; one that was in flight before may arrive."""
         person, campaign = new.person, new.campaign
-        if person.standing != "free":
-            yield f"the number is {person.standing}"
+        if person.consent_state != "free":
+            yield f"the number is {person.consent_state}"
         if person.is_deleted:
             yield "the contact was deleted"
         if campaign.status != "on":
             yield f"the campaign is {campaign.status}"
         if new.step > 0 and person.contact_id in campaign.ended:
-            yield "the person has answered or called"
+            yield "the person has replied or called"
         if self.line.blocked_until is not None and new.at < self.line.blocked_until:
             yield "the line is blocked"
-        if person.barred_until is not None and new.at < person.barred_until:
+        if person.do_not_contact_until is not None and new.at < person.do_not_contact_until:
             yield "the number must not be contacted"
 
     def _faults(self, new: Accepted) -> Iterator[str]:
-        """Yield the faults that are never allowed."""
+        """Yield the faults that are not allowed even for a message that was in flight."""
         person, campaign = new.person, new.campaign
         if any(one.key == new.key for one in self.accepted):
             yield "a second time"
@@ -129,7 +132,7 @@ class Model:
         if not person.is_lawful(new.at):
             yield "outside of legal hours"
         yield from self._caps(new)
-        yield from self._texted_before(new)
+        yield from self._contacted_before(new)
         if new.step > 0:
             yield from self._follow_up_faults(new)
         promised = self.promises.get(new.key)
@@ -149,18 +152,18 @@ class Model:
             yield "over the campaign's daily limit"
         caps = [new.person.cap]
         if plan.frequency_cap is not None:
-            texts, days = plan.frequency_cap
-            caps.append((texts, timedelta(days=days)))
+            messages, days = plan.frequency_cap
+            caps.append((messages, timedelta(days=days)))
         for cap in caps:
             if cap is None:
                 continue
             if sum(new.at - one.at < cap[1] for one in self.to(new.phone)) >= cap[0]:
-                yield f"over {cap[0]} texts in {cap[1]}"
+                yield f"over {cap[0]} messages in {cap[1]}"
         if plan.batch is not None:
             size, minutes = plan.batch
             batch = [one.at for one in self.accepted if one.campaign is new.campaign]
-            # The rest of a batch may be sent until the next one begins, but not all of it: the
-            # batch began with an older message.
+            # The rest of a batch may be sent until the next batch begins, but not all of it: an
+            # older message began the batch.
             since = new.at - timedelta(minutes=minutes) + CLAIM_AGE
             if batch.count(new.at) >= size or sum(at >= since for at in batch) >= 2 * size - 1:
                 yield "over the size of a batch"
@@ -172,8 +175,8 @@ class Model:
     def _at_once(self, new: Accepted) -> int:
         """Return the most messages that an even pace may release at an instant.
 
-        The rest of the day's number is spread over the rest of the day; two minutes are made up
-        for. Claims of two instants may be sent at one, so it is twice that.
+        The rest of the daily limit is spread over the rest of the day; a delay of up to two minutes
+        is made up for. Claims of two instants may be sent at one, so the result is doubled.
         """
         plan, zone = new.campaign.plan, self.line.plan.timezone
         person = new.person
@@ -189,7 +192,7 @@ class Model:
             return len(self.people)
         return 2 * (1 + math.floor(CATCH_UP / distance))
 
-    def _texted_before(self, new: Accepted) -> Iterator[str]:
+    def _contacted_before(self, new: Accepted) -> Iterator[str]:
         campaign, plan = new.campaign, new.campaign.plan
         others = [one for one in self.to(new.phone) if one.campaign is not campaign]
         if plan.min_days_between is not None:
@@ -200,7 +203,7 @@ class Model:
             plan.previously_contacted != "send" and new.person.contact_id not in campaign.approved
         )
         if new.step == 0 and asks and any(one.is_recorded for one in others):
-            yield "texted before"
+            yield "contacted before"
 
     def _follow_up_faults(self, new: Accepted) -> Iterator[str]:
         earlier = [
@@ -209,29 +212,29 @@ class Model:
             if one.key == (new.campaign.number, new.step - 1, new.person.contact_id)
         ]
         if not earlier:
-            yield "a follow-up to nothing"
+            yield "a follow-up without the step before"
             return
         hours = new.campaign.plan.follow_ups[new.step - 1]
         if new.at < earlier[0].at + timedelta(hours=hours):
             yield "a follow-up too early"
 
-    def happened(self) -> None:
-        """Record that the world was changed."""
+    def record_change(self) -> None:
+        """Record a change of the world."""
         self.version += 1
 
-    def decided(self, phone: str, decision: Decision) -> None:
+    def record_decision(self, phone: str, decision: Decision) -> None:
         """Record a decision about messages to a number."""
         self.person(phone).words.append(decision)
-        self.happened()
+        self.record_change()
 
-    def was_reached(self, phone: str, *, before: int) -> None:
-        """Record that a person answered or called, which ends follow-ups to what they had got.
+    def record_reply_or_call(self, phone: str, *, before: int) -> None:
+        """Record that a person replied or called, which ends the follow-ups of earlier messages.
 
         Args:
-            before: How many messages had been accepted by then.
+            before: How many messages had been accepted before.
         """
         person = self.person(phone)
         for one in self.accepted[:before]:
             if one.person is person:
                 one.campaign.ended.add(person.contact_id)
-        self.happened()
+        self.record_change()

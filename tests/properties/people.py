@@ -1,8 +1,8 @@
-"""People, their places, and the law there: written by hand, not computed.
+"""People, their states and time zones, and the law there: written by hand, not computed.
 
-Nothing here uses the service's own tables. Each kind of person names the states and time zones that
-the service must find for them. The hours are those of the rules for the United States, for the few
-states that appear.
+This module does not use the service's own tables. Each kind of person names the states and time
+zones that the service must find for the person. The hours are those of the rules for the United
+States, for the few states that appear.
 """
 
 from dataclasses import dataclass, field, replace
@@ -51,27 +51,27 @@ NINE_TO_NINE = (time(9), time(21))
 
 @dataclass(frozen=True)
 class Law:
-    """The hours of the days in a state; None is a day without any."""
+    """The legal hours of the days in a state; None: no message may be sent on the day."""
 
     weekdays: Hours
     saturday: Hours
     sunday: Hours | None
-    rests_on_holidays: bool = False
+    is_closed_on_holidays: bool = False
 
 
 COUNTRY = "country"
 ANY_STATE = "any"
-"""For a person without known state every rule of every state counts."""
+"""The rules of all states count for a person whose state is unknown."""
 LAW = {
     COUNTRY: Law(EIGHT_TO_NINE, EIGHT_TO_NINE, EIGHT_TO_NINE),
     "AZ": Law(EIGHT_TO_NINE, EIGHT_TO_NINE, EIGHT_TO_NINE),
     "MA": Law(EIGHT_TO_EIGHT, EIGHT_TO_EIGHT, EIGHT_TO_EIGHT),
     "FL": Law(EIGHT_TO_EIGHT, EIGHT_TO_EIGHT, EIGHT_TO_EIGHT),
     "RI": Law((time(9), time(18)), (time(10), time(17)), (time(10), time(17))),
-    "AL": Law(EIGHT_TO_EIGHT, EIGHT_TO_EIGHT, None, rests_on_holidays=True),
+    "AL": Law(EIGHT_TO_EIGHT, EIGHT_TO_EIGHT, None, is_closed_on_holidays=True),
     "TX": Law(NINE_TO_NINE, NINE_TO_NINE, (time(12), time(21))),
     "CA": Law(NINE_TO_NINE, NINE_TO_NINE, NINE_TO_NINE),
-    ANY_STATE: Law((time(10), time(18)), (time(10), time(17)), None, rests_on_holidays=True),
+    ANY_STATE: Law((time(10), time(18)), (time(10), time(17)), None, is_closed_on_holidays=True),
 }
 CAPPED_STATES = frozenset({"FL", ANY_STATE})
 STATE_CAP = (3, timedelta(hours=24))
@@ -79,7 +79,7 @@ STATE_CAP = (3, timedelta(hours=24))
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of person: what is stored, and where the service must assume them."""
+    """A kind of person: the stored fields, and the states and time zones that must count."""
 
     name: str
     area_code: str
@@ -90,8 +90,8 @@ class Kind:
     timezone: str | None = None
 
     @property
-    def by_number_alone(self) -> "Kind":
-        """The same person once only the number is known."""
+    def by_number_only(self) -> "Kind":
+        """The kind of the same person when only the number is known."""
         return next(kind for kind in BY_NUMBER if kind.area_code == self.area_code)
 
 
@@ -123,7 +123,7 @@ class Decision:
 
     Attributes:
         word: ``in``, ``doubt`` or ``out``.
-        is_written: The person wrote it; otherwise the office decided.
+        is_written: The person wrote it; otherwise a user decided.
     """
 
     at: datetime
@@ -131,7 +131,7 @@ class Decision:
     is_written: bool
 
     def order(self) -> tuple[datetime, bool, int]:
-        """Return the sort key: messages of one instant by strictness, then the office's decisions.
+        """Return the sort key: messages of one instant by strictness, then decisions of users.
 
         The order in which a person wrote messages of one instant is unknown.
         """
@@ -144,11 +144,12 @@ class Person:
     """A person who may get messages.
 
     Attributes:
-        numbers: All that they have had, the present one last.
-        has_written: They have written to the line from their number.
-        asked_out: How often they opted out in words of their own, each with one answer.
-        barred_until: End of a ``do_not_contact`` flag.
-        words: Decisions about messages, by them or for them.
+        numbers: All numbers of the person, the present one last.
+        has_written: The person has written to the line from the present number.
+        own_word_opt_outs: How often the person opted out in other words than STOP; each such
+            opt-out gets one confirmation.
+        do_not_contact_until: End of a ``do_not_contact`` flag.
+        words: Decisions about messages, by the person or by users.
     """
 
     kind: Kind
@@ -156,8 +157,8 @@ class Person:
     contact_id: UUID
     is_deleted: bool = False
     has_written: bool = False
-    asked_out: int = 0
-    barred_until: datetime | None = None
+    own_word_opt_outs: int = 0
+    do_not_contact_until: datetime | None = None
     words: list[Decision] = field(default_factory=list)
 
     @property
@@ -165,36 +166,36 @@ class Person:
         """The present number."""
         return self.numbers[-1]
 
-    def get_number(self, phone: str) -> None:
+    def change_number(self, phone: str) -> None:
         """Get another number, about which no decision exists yet."""
         self.numbers.append(phone)
-        self.words, self.barred_until = [], None
-        self.has_written, self.asked_out = False, 0
+        self.words, self.do_not_contact_until = [], None
+        self.has_written, self.own_word_opt_outs = False, 0
 
     @property
-    def standing(self) -> str:
-        """``free``, ``out`` or ``held``: the decisions in the order in which they were made."""
-        standing = "free"
+    def consent_state(self) -> str:
+        """``free``, ``out`` or ``held``, by all decisions in their order."""
+        consent_state = "free"
         for decision in sorted(self.words, key=Decision.order):
             if decision.word == "out":
-                standing = "out"
+                consent_state = "out"
             elif decision.word == "in":
-                standing = "free"
-            elif standing != "out":
-                standing = "held"
-        return standing
+                consent_state = "free"
+            elif consent_state != "out":
+                consent_state = "held"
+        return consent_state
 
     def move_to(self, zone: str) -> None:
-        """Move to another time zone; what is known of their states stays."""
+        """Move to another time zone; the known states stay."""
         self.kind = replace(self.kind, timezone=zone, zones=(zone,))
 
     def move_west(self) -> None:
-        """Get an address in Los Angeles; the number's own state counts too, if it is another.
+        """Get an address in Los Angeles; the number's state counts too, if it is another.
 
-        A time zone that was set stays, except for a person who was deleted and begins again.
+        A time zone that was set stays, except for a person who was deleted and is created again.
         """
-        number = self.kind.by_number_alone
-        self.begin_again()
+        number = self.kind.by_number_only
+        self.create_again()
         timezone = self.kind.timezone
         is_known = number.states != (ANY_STATE,)
         states = {"CA", *(number.states if is_known else ())}
@@ -203,21 +204,21 @@ class Person:
             self.kind, states=tuple(states), zones=(timezone,) if timezone else tuple(zones)
         )
 
-    def begin_again(self) -> None:
-        """Be known again, by the number alone, after a deletion."""
+    def create_again(self) -> None:
+        """Create the contact again after a deletion; only the number is known then."""
         if self.is_deleted:
             self.is_deleted = False
-            self.kind = self.kind.by_number_alone
+            self.kind = self.kind.by_number_only
 
     def is_lawful(self, at: datetime, *, phone: str | None = None) -> bool:
-        """Return True if the law allows a message to reach them at an instant.
+        """Return True if the law allows a message to the person at an instant.
 
         Args:
-            phone: The number that it goes to. No contact has a former one, so its area code alone
-                decides. None: their present number.
+            phone: The number of the message; None is the present number. No contact has a former
+                number, so only its area code decides.
         """
         is_former = phone is not None and phone != self.phone
-        kind = self.kind.by_number_alone if is_former else self.kind
+        kind = self.kind.by_number_only if is_former else self.kind
         for zone in kind.zones:
             local = at.astimezone(ZoneInfo(zone))
             for state in (COUNTRY, *kind.states):
@@ -228,18 +229,18 @@ class Person:
 
     @property
     def cap(self) -> tuple[int, timedelta] | None:
-        """How many campaign messages in which time their state allows; None is no limit."""
+        """Limit of the person's state: number of campaign messages and period; None: no limit."""
         return None if CAPPED_STATES.isdisjoint(self.kind.states) else STATE_CAP
 
 
 def legal_hours(state: str, day: date) -> Hours | None:
     """Return the hours of a day in a state; None if no message may be sent on it."""
     law = LAW[state]
-    if law.rests_on_holidays and day in HOLIDAYS:
+    if law.is_closed_on_holidays and day in HOLIDAYS:
         return None
     return {SATURDAY: law.saturday, SUNDAY: law.sunday}.get(day.weekday(), law.weekdays)
 
 
 def is_between(at: time, start: time, end: time) -> bool:
-    """Return True if a time of day is in a window; one that ends at 23:59 lasts to midnight."""
+    """Return True if a time of day is in a window; a window until 23:59 lasts until midnight."""
     return start <= at and (at < end or end >= time(23, 59))

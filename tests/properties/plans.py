@@ -25,12 +25,12 @@ class Plan:
     """Content of a campaign.
 
     Attributes:
-        people: Positions of the people in it.
-        batch: Size and minutes from batch to batch; None spreads evenly.
-        frequency_cap: Messages and days.
-        starts_in: Time from its creation; None is at once.
-        ends_in: Time from its creation; None is never.
-        follow_ups: Hours after the previous message, for each.
+        people: Positions of its recipients among the people.
+        batch: Size, and minutes from batch to batch; None spreads the messages evenly.
+        frequency_cap: Number of messages, and days.
+        starts_in: Time from its creation to its start; None starts immediately.
+        ends_in: Time from its creation to its end; None is no end.
+        follow_ups: Hours from the previous message to each follow-up.
     """
 
     people: frozenset[int]
@@ -60,7 +60,7 @@ def _mostly(usual: object, *others: object) -> st.SearchStrategy[object]:
 
 
 def plans() -> st.SearchStrategy[Plan]:
-    """Draw a plan; most of it is plain, so that something is sent and exceptions are visible."""
+    """Draw a plan; most values are the usual ones, so that messages are sent."""
     return st.builds(
         Plan,
         people=st.just(EVERYBODY) | st.frozensets(st.sampled_from(sorted(EVERYBODY)), min_size=2),
@@ -104,7 +104,7 @@ BEGINNINGS = tuple(
     for text in (
         "2026-11-25T15:00:00+00:00",  # the day before Thanksgiving
         "2026-10-31T18:00:00+00:00",  # the day before the clocks are set back
-        "2027-03-13T17:00:00+00:00",  # the day before they are set forward
+        "2027-03-13T17:00:00+00:00",  # the day before the clocks are set forward
         "2026-12-24T14:00:00+00:00",
         "2027-02-16T16:00:00+00:00",
         "2027-01-29T23:30:00+00:00",

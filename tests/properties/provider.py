@@ -1,7 +1,7 @@
-"""The provider in this process: accepts, refuses, fails and lists, as its API would.
+"""The provider in this process: accepts, refuses, fails and lists, as the real API does.
 
-It answers on the wire, below the service's real client. Faults are ordered beforehand, one per
-call; without an order every message is accepted.
+It answers HTTP requests of the service's real client. Faults are queued beforehand, one per call;
+without a queued fault, every message is accepted.
 """
 
 from collections import deque
@@ -16,11 +16,11 @@ import httpx
 import orjson
 
 PAGE = 2
-"""Small, so that look-ups turn pages."""
+"""Small, so that look-ups read several pages."""
 
 
 class Fault(StrEnum):
-    """How one call goes wrong; after *accepted* the message is sent nevertheless."""
+    """How one call fails; with "accepted" in the value, the message is sent nevertheless."""
 
     NONE = "none"
     REFUSED = "400"
@@ -43,7 +43,7 @@ ACCEPTING = frozenset(
 
 
 @dataclass
-class Text:
+class SentMessage:
     """A message that was accepted."""
 
     id: str
@@ -64,21 +64,21 @@ class Provider(httpx.AsyncBaseTransport):
     Attributes:
         now: The moved clock.
         on_accept: Called with every message at the instant at which it is accepted.
-        orders: Faults for the next calls.
+        orders: Faults of the next calls, one each.
         list_delay: Age from which an accepted message is listed.
         failing_reads: Number of look-ups that fail.
-        upsets: How often the answer was not an acceptance.
+        faults_used: How many calls had a fault.
         refusals: How often the account was refused.
     """
 
     now: Callable[[], datetime]
-    on_accept: Callable[[Text], None]
+    on_accept: Callable[[SentMessage], None]
     number: str
-    texts: list[Text] = field(default_factory=list)
+    messages: list[SentMessage] = field(default_factory=list)
     orders: deque[Fault] = field(default_factory=deque)
     list_delay: timedelta = timedelta(0)
     failing_reads: int = 0
-    upsets: int = 0
+    faults_used: int = 0
     refusals: int = 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -91,7 +91,7 @@ class Provider(httpx.AsyncBaseTransport):
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         fault = self.orders.popleft() if self.orders else Fault.NONE
-        self.upsets += fault is not Fault.NONE
+        self.faults_used += fault is not Fault.NONE
         self.refusals += fault is Fault.NO_CREDITS
         if fault is Fault.NO_CONNECTION:
             raise httpx.ConnectError("refused")
@@ -99,20 +99,20 @@ class Provider(httpx.AsyncBaseTransport):
         (phone,) = body["to"]
         if fault not in ACCEPTING:
             return self._fail(fault)
-        text = Text(
-            id=f"AC{len(self.texts)}",
+        message = SentMessage(
+            id=f"AC{len(self.messages)}",
             line=body["from"],
             phone=phone,
             body=body["content"],
             at=self.now(),
             fault=fault,
         )
-        self.texts.append(text)
-        self.on_accept(text)
+        self.messages.append(message)
+        self.on_accept(message)
         if fault is Fault.NONE:
-            return self._answer(202, {"data": self._shown(text)})
+            return self._answer(202, {"data": self._shown(message)})
         if fault is Fault.NO_ID:
-            shown = self._shown(text)
+            shown = self._shown(message)
             del shown["id"]
             return self._answer(202, {"data": shown})
         return self._fail(fault)
@@ -148,50 +148,50 @@ class Provider(httpx.AsyncBaseTransport):
         after = datetime.fromisoformat(query["createdAfter"])
         before = datetime.fromisoformat(query["createdBefore"])
         listed = [
-            text
-            for text in reversed(self.texts)
-            if text.line == query["phoneNumberId"]
-            and text.phone == query["participants"]
-            and after < text.at < before
-            and text.at + self.list_delay <= self.now()
+            message
+            for message in reversed(self.messages)
+            if message.line == query["phoneNumberId"]
+            and message.phone == query["participants"]
+            and after < message.at < before
+            and message.at + self.list_delay <= self.now()
         ]
         begin = int(query.get("pageToken", "0"))
         end = begin + PAGE
         return self._answer(
             200,
             {
-                "data": [self._shown(text) for text in listed[begin:end]],
+                "data": [self._shown(message) for message in listed[begin:end]],
                 "totalItems": len(listed),
                 "nextPageToken": str(end) if end < len(listed) else None,
             },
         )
 
-    def _shown(self, text: Text) -> dict[str, Any]:
+    def _shown(self, message: SentMessage) -> dict[str, Any]:
         return {
-            "id": text.id,
-            "to": [text.phone],
+            "id": message.id,
+            "to": [message.phone],
             "from": self.number,
-            "text": text.body,
-            "phoneNumberId": text.line,
+            "text": message.body,
+            "phoneNumberId": message.line,
             "direction": "outgoing",
             "userId": "US1",
-            "status": text.report,
-            "createdAt": _instant(text.at),
-            "updatedAt": _instant(text.reported_at or text.at),
+            "status": message.report,
+            "createdAt": _instant(message.at),
+            "updatedAt": _instant(message.reported_at or message.at),
         }
 
-    def report(self, text: Text, *, status: str, number: int) -> dict[str, Any]:
+    def report(self, message: SentMessage, *, status: str, number: int) -> dict[str, Any]:
         """Return the webhook that reports a message's status."""
         reported_at = self.now()
-        if text.reported_at is None or status == "delivered":
-            text.report, text.reported_at = status, reported_at
+        if message.reported_at is None or status == "delivered":
+            message.report, message.reported_at = status, reported_at
         return self._event(
             f"message.{status}",
             number,
-            {**self._shown(text), "status": status, "updatedAt": _instant(reported_at)},
+            {**self._shown(message), "status": status, "updatedAt": _instant(reported_at)},
             sender=self.number,
-            recipient=text.phone,
-            line=text.line,
+            recipient=message.phone,
+            line=message.line,
         )
 
     def incoming(

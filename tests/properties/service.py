@@ -39,7 +39,7 @@ APPEND_ONLY = ("audit_log", "consent_entry")
 
 
 async def _at_once(_: float) -> None:
-    """Wait without waiting, between the tries of a read."""
+    """Return immediately, instead of the wait between the tries of a read."""
 
 
 class Service:
@@ -91,8 +91,8 @@ class Service:
         self._worker_engine = create_engine(url, pool_size=8, application=self._worker_name)
         self._worker_sessions = session_factory(self._worker_engine)
 
-    async def lose_worker(self) -> None:
-        """End the worker's connections, as its death does, and start another."""
+    async def replace_worker(self) -> None:
+        """End the worker's connections, as its death does, and start another worker."""
         name, engine = self._worker_name, self._worker_engine
         self._start_worker()
         await self.rows(
@@ -147,12 +147,12 @@ class Service:
             )
 
     async def rows(self, statement: str, **values: Any) -> Sequence[Row[Any]]:
-        """Read from the database what a person could see there."""
+        """Return the committed rows of a statement."""
         async with self._reader.connect() as connection:
             return (await connection.execute(text(statement), values)).all()
 
     async def locks(self) -> list[str]:
-        """Return which transactions wait for which."""
+        """Return the other connections, each with those that block it."""
         found = await self.rows(
             "SELECT pid, state, pg_blocking_pids(pid) AS waits_for, left(query, 200) AS query "
             "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -160,7 +160,7 @@ class Service:
         return [str(row) for row in found]
 
     async def calling(self) -> set[tuple[str, str]]:
-        """Return number and text of the calls under way."""
+        """Return number and body of the messages whose call is in flight."""
         found = await self.rows("SELECT phone, body FROM send_attempt WHERE status = 'calling'")
         return {(row.phone, row.body) for row in found}
 

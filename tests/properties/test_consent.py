@@ -1,7 +1,7 @@
 """Histories of consent with wrong clocks, against a model: nothing is sent after an opt-out.
 
-``CONSENT_SEED=7 CONSENT_EXAMPLES=200 pytest tests/properties/test_consent.py`` is the long form.
-With ``CONSENT_SHRINK=1`` a failing history is made smaller, which may take minutes.
+``CONSENT_SEED=7 CONSENT_EXAMPLES=200 pytest tests/properties/test_consent.py`` is a longer run.
+With ``CONSENT_SHRINK=1`` a failing history is reduced, which may take minutes.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed
-from hypothesis import settings as drawn_with
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
@@ -35,21 +35,21 @@ EXAMPLES = int(os.environ.get("CONSENT_EXAMPLES", "12"))
 SHRINKS = bool(os.environ.get("CONSENT_SHRINK"))
 DAY = 24 * 60
 MOST_STEPS = 9
-ENOUGH = 60
-"""In so many histories every kind of message is sent; fewer may prove nothing."""
+EVERY_KIND_FROM = 60
+"""In this many histories every kind of message is sent; in fewer a kind may be missing."""
 KINDS = {"campaign", "manual", "confirmation", "help"}
 ERROR = st.one_of(st.just(0), st.integers(-DAY, DAY))
-"""Minutes; often none, so that some histories have only one wrong clock."""
+"""Minutes; often 0, so that some histories have only one wrong clock."""
 
 
 @dataclass(frozen=True)
-class Text:
-    """A person writes.
+class PersonWrites:
+    """A person writes a message.
 
     Attributes:
-        error: Of the provider's clock, in minutes.
-        late: Steps until it is delivered.
-        again: It is delivered twice: the same event, or another event of the same message.
+        error: Error of the provider's clock, in minutes.
+        late: Number of steps until the message is delivered.
+        again: The message is delivered twice: by the same event, or by another event.
     """
 
     word: Word
@@ -59,8 +59,8 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Office:
-    """The office decides, or writes to the person if ``act`` is None."""
+class UserActs:
+    """A user decides, or writes to the person if ``act`` is None."""
 
     act: Act | None
     by_flag: bool
@@ -70,22 +70,22 @@ class Office:
 class Step:
     """One event, the time since the previous one, and whether the worker runs after it."""
 
-    happens: Text | Office
+    happens: PersonWrites | UserActs
     minutes: int
     applies: bool
 
 
-TEXTS = st.builds(
-    Text,
+PERSON_WRITES = st.builds(
+    PersonWrites,
     word=st.sampled_from(Word),
     error=ERROR,
     late=st.sampled_from([0, 0, 0, 1, 2, 4]),
     again=st.sampled_from([None, None, "event", "text"]),
 )
-DECISIONS = st.builds(Office, act=st.sampled_from([None, *Act]), by_flag=st.booleans())
+USER_ACTS = st.builds(UserActs, act=st.sampled_from([None, *Act]), by_flag=st.booleans())
 STEPS = st.builds(
     Step,
-    happens=st.one_of(TEXTS, TEXTS, DECISIONS),
+    happens=st.one_of(PERSON_WRITES, PERSON_WRITES, USER_ACTS),
     minutes=st.sampled_from([1, 1, 7, 60, 300, DAY]),
     applies=st.sampled_from([True, True, True, False]),
 )
@@ -96,21 +96,21 @@ class History:
 
     def __init__(self, world: ConsentWorld) -> None:
         self._world = world
-        self._under_way: list[tuple[int, int, Text, datetime]] = []
+        self._under_way: list[tuple[int, int, PersonWrites, datetime]] = []
 
-    async def play(self, steps: list[Step]) -> None:
+    async def run(self, steps: list[Step]) -> None:
         await self._world.begin()
         for position, step in enumerate(steps):
             await self._world.pass_time(timedelta(minutes=step.minutes))
-            await self._happen(position, step.happens)
+            await self._do(position, step.happens)
             await self._deliver(position)
             if step.applies:
-                await self._look()
+                await self._check()
         await self._deliver(len(steps) + 10)
-        await self._look()
+        await self._check()
 
-    async def _happen(self, position: int, happens: Text | Office) -> None:
-        if isinstance(happens, Text):
+    async def _do(self, position: int, happens: PersonWrites | UserActs) -> None:
+        if isinstance(happens, PersonWrites):
             self._under_way.append(
                 (position + happens.late, position, happens, await self._world.now())
             )
@@ -122,23 +122,25 @@ class History:
     async def _deliver(self, position: int) -> None:
         due = [one for one in self._under_way if one[0] <= position]
         self._under_way = [one for one in self._under_way if one[0] > position]
-        for _, number, said, at in due:
-            claimed = at + timedelta(minutes=said.error)
+        for _, number, received, at in due:
+            claimed = at + timedelta(minutes=received.error)
             events = [f"EV{number}"]
-            if said.again is not None:
-                events.append(f"EV{number}" + ("again" if said.again == "text" else ""))
+            if received.again is not None:
+                events.append(f"EV{number}" + ("again" if received.again == "text" else ""))
             for event in events:
-                await self._world.deliver(f"AC{number}", said.word, claimed=claimed, event=event)
+                await self._world.deliver(
+                    f"AC{number}", received.word, claimed=claimed, event=event
+                )
 
-    async def _look(self) -> None:
-        """Let the worker apply and send; compare with the model."""
+    async def _check(self) -> None:
+        """Let the worker apply events and send, then compare with the model."""
         world, model = self._world, self._world.model
         await world.apply()
         passed = await world.send()
         assert not (model.is_out and {"campaign", "manual"}.intersection(passed)), passed
         assert world.sent.get("confirmation", 0) <= model.confirmations
         assert world.sent.get("help", 0) <= model.helps
-        assert await world.flags() == model.standing
+        assert await world.flags() == model.expected_flags
 
 
 class Processes:
@@ -168,7 +170,7 @@ class Processes:
     async def open(cls, database_url: str, settings: Settings) -> "Processes":
         return cls(settings, create_engine(database_url, pool_size=8, application="consent"))
 
-    async def play(self, errors: Errors, steps: list[Step]) -> None:
+    async def run(self, errors: Errors, steps: list[Step]) -> None:
         """Play one history in empty tables."""
         await empty_tables(self._engine)
         await _put_state(self._app, self._settings, self.new_uow, self._queue, self._provider)
@@ -176,7 +178,7 @@ class Processes:
         try:
             async with _client(self._app) as client:
                 world = ConsentWorld(client, self.new_uow, self.deps, errors)
-                await History(world).play(steps)
+                await History(world).run(steps)
             self.sent.update(world.sent)
         finally:
             await self._app.state.intake.close()
@@ -186,9 +188,9 @@ class Processes:
         await self._engine.dispose()
 
 
-def play_examples(chosen: int, processes: Processes, runner: asyncio.Runner) -> None:
-    @seed(chosen)
-    @drawn_with(
+def play_examples(drawn_seed: int, processes: Processes, runner: asyncio.Runner) -> None:
+    @seed(drawn_seed)
+    @hypothesis_settings(
         max_examples=EXAMPLES,
         deadline=None,
         database=None,
@@ -196,30 +198,30 @@ def play_examples(chosen: int, processes: Processes, runner: asyncio.Runner) -> 
         suppress_health_check=list(HealthCheck),
     )
     @given(web=ERROR, worker=ERROR, steps=st.lists(STEPS, min_size=3, max_size=MOST_STEPS))
-    def play(web: int, worker: int, steps: list[Step]) -> None:
+    def run(web: int, worker: int, steps: list[Step]) -> None:
         errors = Errors(web=timedelta(minutes=web), worker=timedelta(minutes=worker))
         try:
-            runner.run(processes.play(errors, steps))
+            runner.run(processes.run(errors, steps))
         except BaseException:
             print(errors, *steps, sep="\n")  # noqa: T201 - the history that failed
             raise
 
-    play()
+    run()
 
 
 @pytest.mark.timeout(0)
-def test_nothing_is_sent_after_an_opt_out_whatever_the_clocks_show(
+def test_no_message_is_sent_after_an_opt_out_with_wrong_clocks(
     database_url: str,
     committed_db: AsyncEngine,  # noqa: ARG001 - empties the tables afterwards
     settings: Settings,
 ) -> None:
-    chosen = int(os.environ.get("CONSENT_SEED", random.SystemRandom().randrange(2**31)))
-    print(f"CONSENT_SEED={chosen} CONSENT_EXAMPLES={EXAMPLES}")  # noqa: T201 - to repeat it
+    drawn_seed = int(os.environ.get("CONSENT_SEED", random.SystemRandom().randrange(2**31)))
+    print(f"CONSENT_SEED={drawn_seed} CONSENT_EXAMPLES={EXAMPLES}")  # noqa: T201 - to repeat it
     with capture_logs(), asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         processes = runner.run(Processes.open(database_url, settings))
         try:
-            play_examples(chosen, processes, runner)
+            play_examples(drawn_seed, processes, runner)
             assert processes.sent["campaign"], "no campaign message was sent, so nothing was tested"
-            assert EXAMPLES < ENOUGH or set(processes.sent) == KINDS, processes.sent
+            assert EXAMPLES < EVERY_KIND_FROM or set(processes.sent) == KINDS, processes.sent
         finally:
             runner.run(processes.close())

@@ -1,7 +1,7 @@
 """Campaigns, clock, opt-outs and caps in random sequences, against a simple model.
 
-``SENDING_SEED=7 SENDING_EXAMPLES=200 pytest tests/properties`` is the long form. With
-``SENDING_SHRINK=1`` a failing sequence is made smaller, which may take minutes.
+``SENDING_SEED=7 SENDING_EXAMPLES=200 pytest tests/properties`` is a longer run. With
+``SENDING_SHRINK=1`` a failing sequence is reduced, which may take minutes.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ from crm_api.platform import clock, database
 EXAMPLES = int(os.environ.get("SENDING_EXAMPLES", "20"))
 STEPS = 25
 FRESH = "fresh"
-"""The usual backend by another name: with it hypothesis draws every example independently, instead
-of spending most of a few dozen on variations of the first ones."""
+"""The usual backend under another name. With it, hypothesis draws every example independently.
+Otherwise most of a few dozen examples would be variations of the first ones."""
 AVAILABLE_PROVIDERS[FRESH] = HypothesisProvider
 SHRINKS = bool(os.environ.get("SENDING_SHRINK"))
 
@@ -43,14 +43,14 @@ def set_clocks(monkeypatch: pytest.MonkeyPatch, now: Callable[[], datetime]) -> 
 
 
 @pytest.mark.timeout(0)
-def test_sending_keeps_every_promise(
+def test_random_sequences_of_acts_and_faults_break_no_sending_rule(
     database_url: str,
     committed_db: AsyncEngine,  # noqa: ARG001 - empties the tables afterwards
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    chosen = int(os.environ.get("SENDING_SEED", random.SystemRandom().randrange(2**31)))
-    print(f"SENDING_SEED={chosen} SENDING_EXAMPLES={EXAMPLES}")  # noqa: T201 - to repeat it
+    drawn_seed = int(os.environ.get("SENDING_SEED", random.SystemRandom().randrange(2**31)))
+    print(f"SENDING_SEED={drawn_seed} SENDING_EXAMPLES={EXAMPLES}")  # noqa: T201 - to repeat it
     with capture_logs(), asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         service = runner.run(Service.start(database_url, data_dir=tmp_path))
 
@@ -60,7 +60,7 @@ def test_sending_keeps_every_promise(
 
         try:
             run_state_machine_as_test(
-                seed(chosen)(World),
+                seed(drawn_seed)(World),
                 settings=settings(
                     max_examples=EXAMPLES,
                     backend=FRESH,

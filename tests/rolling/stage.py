@@ -14,10 +14,10 @@ import httpx
 from benchmarks import population
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.crash.crash_run import CrashRun, Size
 from tests.crash.forks import Fork, Zygote
 from tests.crash.harness import ADMIN_KEY
-from tests.crash.siege import Siege, Size
-from tests.crash.stage import siege
+from tests.crash.runner import open_crash_run
 from tests.crash.verdict import Verdict, judge
 from tests.machines.servers import free_port
 from tests.rolling.balancer import ANSWER_SECONDS, Balancer, Passed, balancing
@@ -103,13 +103,13 @@ async def roll(
 ) -> Outcome:
     """Run everything."""
     size = Size(
-        kills=0,
+        counted_kills=0,
         people=2 * plan.people,
         campaign_size=plan.people,
         rate_per_second=plan.rate_per_second,
     )
     async with AsyncExitStack() as stack:
-        stage = await stack.enter_async_context(siege(folder, seed=plan.seed, size=size))
+        stage = await stack.enter_async_context(open_crash_run(folder, seed=plan.seed, size=size))
         ports = [free_port() for _ in range(plan.serves)]
         balancer = await stack.enter_async_context(balancing(stage.port, ports))
         service = Service(plan, stage.forking, balancer)
@@ -133,9 +133,9 @@ def _client(port: int) -> httpx.AsyncClient:
     )
 
 
-async def _begin(stage: Siege, plan: Plan) -> str:
+async def _begin(stage: CrashRun, plan: Plan) -> str:
     """Start both campaigns; return the line whose day is too short for the second."""
-    await stage.crowd.gather(2 * plan.people)
+    await stage.crowd.create_people(2 * plan.people)
     async with _client(stage.port) as api:
         lines = (await api.get("/v1/lines")).json()["data"]
         capped = next(line for line in lines if line["id"] == stage.crowd.lines[1])
@@ -172,7 +172,7 @@ async def _wait_until_sent(engine: AsyncEngine, **values: object) -> None:
 
 
 async def _judge(
-    stage: Siege,
+    stage: CrashRun,
     folder: Path,
     balancer: Balancer,
     replacements: list[Replacement],
@@ -199,7 +199,7 @@ async def _judge(
         campaign_texts=sent.campaign,
         texts=sent.all_of_them,
         verdict=verdict,
-        faults=[*faults, *stage.surprises],
+        faults=[*faults, *stage.unexpected],
     )
 
 

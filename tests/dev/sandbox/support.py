@@ -1,4 +1,4 @@
-"""A sandbox in this process: no port, no waiting, and a receiver that keeps its deliveries."""
+"""A sandbox in this process, without a port or waits, and a receiver that stores its deliveries."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ class Delivery:
 
 @dataclass
 class Receiver:
-    """Answers webhooks with the given statuses, then 200; None is no answer at all."""
+    """Answers webhooks with the given statuses, then with 200; None gives no answer."""
 
     statuses: list[int | None] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Receiver:
         return status
 
     async def wait_for(self, count: int) -> list[Delivery]:
-        """Wait until so many have arrived, at most two seconds."""
+        """Wait until ``count`` deliveries have arrived, at most two seconds."""
         async with asyncio.timeout(2):
             while len(self.deliveries) < count:
                 self._arrived.clear()
@@ -65,7 +65,7 @@ class Receiver:
 
 
 class ManualClock:
-    """The sandbox's time, moved by hand, or by ``step`` seconds at every reading."""
+    """The sandbox's time; it moves on request, and by ``step`` seconds each time it is read."""
 
     def __init__(self, *, step: float = 0.0) -> None:
         self.now = NOW
@@ -80,15 +80,15 @@ class ManualClock:
 
 
 @dataclass
-class Bench:
-    """Fixture of the sandbox tests."""
+class LocalSandbox:
+    """The sandbox, its client and the receiver of its webhooks."""
 
     app: Sandbox
     http: httpx.AsyncClient
     receiver: Receiver
 
-    async def send(self, to: str = PERSON, text: str = "Hi", **more: object) -> httpx.Response:
-        body = {"content": text, "from": LINE, "to": [to], **more}
+    async def send(self, to: str = PERSON, text: str = "Hi", **fields: object) -> httpx.Response:
+        body = {"content": text, "from": LINE, "to": [to], **fields}
         return await self.http.post("/v1/messages", json=body)
 
     async def control(self, path: str, body: object = None) -> Any:
@@ -104,10 +104,10 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def bench(
+async def open_sandbox(
     config: SandboxConfig | None = None, *, statuses: list[int | None] | None = None
-) -> AsyncIterator[Bench]:
-    """Make a sandbox without waits: silent people and no rate limit by default."""
+) -> AsyncIterator[LocalSandbox]:
+    """Open a sandbox without waits; by default people are silent and there is no rate limit."""
     receiver = Receiver(statuses or [])
     config = config or SandboxConfig(people="silent")
     config = replace(
@@ -122,5 +122,5 @@ async def bench(
         transport=httpx.ASGITransport(app), base_url=URL, headers={"authorization": "key"}
     )
     async with http:
-        yield Bench(app, http, receiver)
+        yield LocalSandbox(app, http, receiver)
     await app.workspace.stop()

@@ -13,7 +13,7 @@ SEND = {"content": "Hi", "from": LINE, "to": [PERSON]}
 KEY = {"authorization": "key"}
 
 
-def test_it_says_that_nothing_is_sent(caplog: pytest.LogCaptureFixture) -> None:
+def test_sandbox_states_that_no_real_messages_are_sent(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING), run_sandbox(SILENT) as sandbox:
         shown = httpx.get(f"{sandbox.url}/sandbox").json()
 
@@ -36,7 +36,7 @@ def test_reset_closes_the_connection_without_an_answer() -> None:
     assert stats["accepted"] == 1
 
 
-def test_read_is_reset_too() -> None:
+def test_reset_fault_of_reads_closes_the_connection() -> None:
     with run_sandbox(SILENT) as sandbox, httpx.Client(base_url=sandbox.url, headers=KEY) as http:
         http.post("/sandbox/faults", json={"kind": "reset_before", "on": "read"})
 
@@ -44,7 +44,7 @@ def test_read_is_reset_too() -> None:
             http.get("/v1/phone-numbers")
 
 
-def test_request_cut_off_is_not_accepted() -> None:
+def test_incomplete_request_is_not_accepted() -> None:
     with run_sandbox(SILENT) as sandbox:
         host, port = sandbox.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as raw:
@@ -79,6 +79,6 @@ def test_webhook_is_posted_over_http() -> None:
     assert b"webhook-signature: v1," in received[0][0].lower()
 
 
-def test_taken_port_is_an_error() -> None:
+def test_port_in_use_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
         run_sandbox(SILENT, port=taken.getsockname()[1]).__enter__()

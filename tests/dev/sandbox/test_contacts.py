@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.dev.sandbox.support import bench
+from tests.dev.sandbox.support import open_sandbox
 from tests.domain.provider.openphone.samples import check_answer
 
 FIELDS = [
@@ -14,15 +14,16 @@ URL = "/v1/contacts?maxResults=2"
 
 async def test_contacts_are_listed_page_by_page_with_their_custom_fields() -> None:
     people: list[dict[str, Any]] = [
-        {"firstName": f"Ada{at}", "phoneNumbers": [f"+1617555010{at}"]} for at in range(3)
+        {"firstName": f"Ada{number}", "phoneNumbers": [f"+1617555010{number}"]}
+        for number in range(3)
     ]
     people[0] |= {"emails": ["ada@example.com"], "customFields": {"roof": "slate"}}
-    async with bench() as at:
-        await at.control("/contacts", {"fields": FIELDS, "contacts": people})
+    async with open_sandbox() as sandbox:
+        await sandbox.control("/contacts", {"fields": FIELDS, "contacts": people})
 
-        first = (await at.http.get(URL)).json()
-        rest = (await at.http.get(f"{URL}&pageToken={first['nextPageToken']}")).json()
-        fields = (await at.http.get("/v1/contact-custom-fields")).json()
+        first = (await sandbox.http.get(URL)).json()
+        rest = (await sandbox.http.get(f"{URL}&pageToken={first['nextPageToken']}")).json()
+        fields = (await sandbox.http.get("/v1/contact-custom-fields")).json()
 
     listed = first["data"] + rest["data"]
     assert [one["defaultFields"]["firstName"] for one in listed] == ["Ada0", "Ada1", "Ada2"]
@@ -34,18 +35,18 @@ async def test_contacts_are_listed_page_by_page_with_their_custom_fields() -> No
     check_answer("GET /v1/contact-custom-fields", 200, fields)
 
 
-async def test_page_larger_than_the_providers_is_refused() -> None:
-    async with bench() as at:
-        answer = await at.http.get("/v1/contacts?maxResults=51")
+async def test_page_size_over_the_providers_maximum_is_refused() -> None:
+    async with open_sandbox() as sandbox:
+        answer = await sandbox.http.get("/v1/contacts?maxResults=51")
 
     assert answer.status_code == 400
 
 
 async def test_reset_empties_the_address_book() -> None:
-    async with bench() as at:
-        await at.control("/contacts", {"contacts": [{"firstName": "Ada"}]})
-        await at.control("/reset", {})
+    async with open_sandbox() as sandbox:
+        await sandbox.control("/contacts", {"contacts": [{"firstName": "Ada"}]})
+        await sandbox.control("/reset", {})
 
-        answer = (await at.http.get(URL)).json()
+        answer = (await sandbox.http.get(URL)).json()
 
     assert answer["data"] == []

@@ -1,7 +1,15 @@
 from datetime import timedelta
 from typing import Any
 
-from tests.dev.sandbox.support import LINE, NOW, OTHER, PERSON, Bench, ManualClock, bench
+from tests.dev.sandbox.support import (
+    LINE,
+    NOW,
+    OTHER,
+    PERSON,
+    LocalSandbox,
+    ManualClock,
+    open_sandbox,
+)
 from tests.domain.provider.openphone.samples import check_answer
 
 from crm_api.dev.sandbox.config import SandboxConfig
@@ -11,35 +19,35 @@ CONVERSATIONS = "/v1/conversations?maxResults=2"
 EVERYTHING = ["recording", "voicemail", "summary", "transcript"]
 
 
-async def _conversations(at: Bench, query: str = "") -> list[str]:
+async def _conversations(sandbox: LocalSandbox, query: str = "") -> list[str]:
     found: list[str] = []
     token: str | None = ""
     while token is not None:
         more = f"&pageToken={token}" if token else ""
-        answer = (await at.http.get(CONVERSATIONS + query + more)).json()
+        answer = (await sandbox.http.get(CONVERSATIONS + query + more)).json()
         found += [one["participants"][0] for one in answer["data"]]
         token = answer["nextPageToken"]
     return found
 
 
-async def _call(at: Bench, **more: Any) -> str:
-    made: str = (await at.control("/calls", {"person": PERSON, **more}))["id"]
+async def _call(sandbox: LocalSandbox, **more: Any) -> str:
+    made: str = (await sandbox.control("/calls", {"person": PERSON, **more}))["id"]
     return made
 
 
 async def test_conversations_are_listed_last_active_first() -> None:
     clock = ManualClock()
-    async with bench(SandboxConfig(people="silent", clock=clock)) as at:
+    async with open_sandbox(SandboxConfig(people="silent", clock=clock)) as sandbox:
         for number in (PERSON, OTHER, "+16175550150", "+16175550151"):
-            await at.send(number)
+            await sandbox.send(number)
             clock.move(60)
-        await at.control("/receive", {"from": PERSON, "text": "Yes"})
+        await sandbox.control("/receive", {"from": PERSON, "text": "Yes"})
         clock.move(60)
-        await _call(at, person=OTHER)
+        await _call(sandbox, person=OTHER)
 
-        everyone = await _conversations(at)
+        everyone = await _conversations(sandbox)
         lately = await _conversations(
-            at, "&updatedAfter=" + (NOW + timedelta(minutes=3)).isoformat().replace("+", "%2B")
+            sandbox, "&updatedAfter=" + (NOW + timedelta(minutes=3)).isoformat().replace("+", "%2B")
         )
 
     assert everyone == [OTHER, PERSON, "+16175550151", "+16175550150"]
@@ -48,30 +56,30 @@ async def test_conversations_are_listed_last_active_first() -> None:
 
 async def test_calls_are_listed_newest_first() -> None:
     clock = ManualClock()
-    async with bench(SandboxConfig(people="silent", clock=clock)) as at:
+    async with open_sandbox(SandboxConfig(people="silent", clock=clock)) as sandbox:
         made = []
         for _ in range(3):
-            made.append(await _call(at))
+            made.append(await _call(sandbox))
             clock.move(60)
-        await _call(at, person=OTHER)
+        await _call(sandbox, person=OTHER)
 
-        first = (await at.http.get(CALLS.replace("=10", "=2"))).json()
-        rest = (await at.http.get(f"{CALLS}&pageToken={first['nextPageToken']}")).json()
+        first = (await sandbox.http.get(CALLS.replace("=10", "=2"))).json()
+        rest = (await sandbox.http.get(f"{CALLS}&pageToken={first['nextPageToken']}")).json()
 
     listed = [one["id"] for one in first["data"] + rest["data"]]
     assert listed == made[::-1]
     assert rest["nextPageToken"] is None
 
 
-async def test_history_has_the_described_shapes() -> None:
-    async with bench() as at:
-        await at.send()
-        call = await _call(at, **{"with": EVERYTHING})
-        conversations = (await at.http.get(CONVERSATIONS)).json()
-        listed = (await at.http.get(CALLS)).json()
-        one = (await at.http.get(f"/v1/calls/{call}")).json()
+async def test_history_matches_the_providers_api_description() -> None:
+    async with open_sandbox() as sandbox:
+        await sandbox.send()
+        call = await _call(sandbox, **{"with": EVERYTHING})
+        conversations = (await sandbox.http.get(CONVERSATIONS)).json()
+        listed = (await sandbox.http.get(CALLS)).json()
+        one = (await sandbox.http.get(f"/v1/calls/{call}")).json()
         families = ("recordings", "voicemails", "summaries", "transcripts")
-        extras = [(await at.http.get(f"/v1/call-{name}/{call}")).json() for name in families]
+        extras = [(await sandbox.http.get(f"/v1/call-{name}/{call}")).json() for name in families]
 
     check_answer("GET /v1/conversations", 200, conversations)
     check_answer("GET /v1/calls", 200, listed)
@@ -81,12 +89,12 @@ async def test_history_has_the_described_shapes() -> None:
     assert listed["data"] == [one["data"]]
 
 
-async def test_call_without_extras_has_none() -> None:
-    async with bench() as at:
-        call = await _call(at)
-        recordings = await at.http.get(f"/v1/call-recordings/{call}")
+async def test_call_has_no_recording_summary_or_transcript_by_default() -> None:
+    async with open_sandbox() as sandbox:
+        call = await _call(sandbox)
+        recordings = await sandbox.http.get(f"/v1/call-recordings/{call}")
         others = [
-            (await at.http.get(f"/v1/call-{name}/{call}")).status_code
+            (await sandbox.http.get(f"/v1/call-{name}/{call}")).status_code
             for name in ("voicemails", "summaries", "transcripts")
         ]
 
@@ -94,8 +102,8 @@ async def test_call_without_extras_has_none() -> None:
     assert others == [404, 404, 404]
 
 
-async def test_call_list_takes_one_participant() -> None:
-    async with bench() as at:
-        answer = await at.http.get(f"{CALLS}&participants=%2B16175550124")
+async def test_call_list_with_two_participants_is_refused() -> None:
+    async with open_sandbox() as sandbox:
+        answer = await sandbox.http.get(f"{CALLS}&participants=%2B16175550124")
 
     assert answer.status_code == 400

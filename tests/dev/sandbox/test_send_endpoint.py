@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from tests.dev.sandbox.support import LINE, OTHER, OURS, PERSON, ManualClock, bench
+from tests.dev.sandbox.support import LINE, OTHER, OURS, PERSON, ManualClock, open_sandbox
 from tests.domain.provider.openphone.samples import check_answer, check_request
 
 from crm_api.dev.sandbox.config import SandboxConfig
@@ -9,9 +9,9 @@ from crm_api.dev.sandbox.config import SandboxConfig
 OPERATION = "POST /v1/messages"
 
 
-async def test_message_is_accepted_in_the_described_shape() -> None:
-    async with bench() as at:
-        answer = await at.send(text="Hi Dana")
+async def test_accepted_message_matches_the_api_description() -> None:
+    async with open_sandbox() as sandbox:
+        answer = await sandbox.send(text="Hi Dana")
 
     check_answer(OPERATION, 202, answer.json())
     message = answer.json()["data"]
@@ -22,8 +22,8 @@ async def test_message_is_accepted_in_the_described_shape() -> None:
 
 @pytest.mark.parametrize("sender", [LINE, OURS])
 async def test_line_is_named_by_id_or_number(sender: str) -> None:
-    async with bench() as at:
-        answer = await at.send(**{"from": sender})
+    async with open_sandbox() as sandbox:
+        answer = await sandbox.send(**{"from": sender})
 
     assert answer.json()["data"]["phoneNumberId"] == LINE
 
@@ -44,11 +44,11 @@ async def test_line_is_named_by_id_or_number(sender: str) -> None:
         ({"from": None}, "/from"),
     ],
 )
-async def test_bad_request_names_the_field(change: dict[str, Any], path: str) -> None:
-    async with bench() as at:
+async def test_invalid_request_is_refused_with_the_field(change: dict[str, Any], path: str) -> None:
+    async with open_sandbox() as sandbox:
         body = {"content": "Hi", "from": LINE, "to": [PERSON]} | change
-        answer = await at.http.post("/v1/messages", json=body)
-        stats = await at.stats()
+        answer = await sandbox.http.post("/v1/messages", json=body)
+        stats = await sandbox.stats()
 
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["path"] == path
@@ -57,36 +57,36 @@ async def test_bad_request_names_the_field(change: dict[str, Any], path: str) ->
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7"])
 async def test_body_that_is_not_an_object_is_refused(body: bytes) -> None:
-    async with bench() as at:
-        answer = await at.http.post("/v1/messages", content=body)
+    async with open_sandbox() as sandbox:
+        answer = await sandbox.http.post("/v1/messages", content=body)
 
     assert answer.status_code == 400
 
 
 @pytest.mark.parametrize("text", ["x", "x" * 1600, "Sí 👍"])
-async def test_what_the_description_allows_is_accepted(text: str) -> None:
+async def test_body_that_the_api_description_allows_is_accepted(text: str) -> None:
     body = {"content": text, "from": OURS, "to": [PERSON, OTHER]}
     check_request(OPERATION, body)
 
-    async with bench() as at:
-        answer = await at.http.post("/v1/messages", json=body)
+    async with open_sandbox() as sandbox:
+        answer = await sandbox.http.post("/v1/messages", json=body)
 
     assert answer.status_code == 202
     assert answer.json()["data"]["to"] == [PERSON, OTHER]
 
 
-async def test_foreign_line_is_not_found() -> None:
-    async with bench() as at:
-        answer = await at.send(**{"from": "PNelse"})
+async def test_unknown_line_is_not_found() -> None:
+    async with open_sandbox() as sandbox:
+        answer = await sandbox.send(**{"from": "PNelse"})
 
     check_answer(OPERATION, 404, answer.json())
     assert answer.status_code == 404
 
 
 @pytest.mark.parametrize("key", ["", "Bearer key"])
-async def test_missing_or_prefixed_key_is_refused_in_the_nested_shape(key: str) -> None:
-    async with bench() as at:
-        answer = await at.http.post("/v1/messages", json={}, headers={"authorization": key})
+async def test_missing_or_prefixed_key_is_refused_with_a_nested_error(key: str) -> None:
+    async with open_sandbox() as sandbox:
+        answer = await sandbox.http.post("/v1/messages", json={}, headers={"authorization": key})
 
     assert answer.status_code == 401
     assert "message" in answer.json()["error"]
@@ -95,11 +95,13 @@ async def test_missing_or_prefixed_key_is_refused_in_the_nested_shape(key: str) 
 async def test_rate_limit_is_per_key_and_second() -> None:
     clock = ManualClock()
     config = SandboxConfig(people="silent", rate_per_second=2, clock=clock)
-    async with bench(config) as at:
-        first = [(await at.send()).status_code for _ in range(3)]
-        other = await at.http.post("/v1/messages", json={}, headers={"authorization": "second"})
+    async with open_sandbox(config) as sandbox:
+        first = [(await sandbox.send()).status_code for _ in range(3)]
+        other = await sandbox.http.post(
+            "/v1/messages", json={}, headers={"authorization": "second"}
+        )
         clock.move(1)
-        later = await at.send()
+        later = await sandbox.send()
 
     assert first == [202, 202, 429]
     assert other.status_code == 400
@@ -121,12 +123,14 @@ async def test_rate_limit_is_per_key_and_second() -> None:
         ("500_before", 500, True),
     ],
 )
-async def test_fault_before_acceptance(kind: str, status: int, *, is_described: bool) -> None:
-    async with bench() as at:
-        await at.control("/faults", {"kind": kind, "retry_after": 3})
-        answer = await at.send()
-        again = await at.send()
-        stats = await at.stats()
+async def test_fault_before_acceptance_accepts_no_message(
+    kind: str, status: int, *, is_described: bool
+) -> None:
+    async with open_sandbox() as sandbox:
+        await sandbox.control("/faults", {"kind": kind, "retry_after": 3})
+        answer = await sandbox.send()
+        again = await sandbox.send()
+        stats = await sandbox.stats()
 
     assert answer.status_code == status
     assert answer.headers["retry-after"] == "3"
@@ -137,34 +141,34 @@ async def test_fault_before_acceptance(kind: str, status: int, *, is_described: 
 
 
 async def test_fault_after_acceptance_keeps_the_message() -> None:
-    async with bench() as at:
-        await at.control("/faults", {"kind": "500_after", "count": 2})
-        await at.control("/faults", {"kind": "202_without_id", "number": OTHER})
-        answers = [await at.send(), await at.send(), await at.send(OTHER)]
-        stats = await at.stats()
+    async with open_sandbox() as sandbox:
+        await sandbox.control("/faults", {"kind": "500_after", "count": 2})
+        await sandbox.control("/faults", {"kind": "202_without_id", "number": OTHER})
+        answers = [await sandbox.send(), await sandbox.send(), await sandbox.send(OTHER)]
+        stats = await sandbox.stats()
 
     assert [answer.status_code for answer in answers] == [500, 500, 202]
     assert "id" not in answers[2].json()["data"]
     assert stats["accepted"] == 3
 
 
-async def test_fault_for_one_number_spares_others() -> None:
-    async with bench() as at:
-        await at.control("/faults", {"kind": "400", "number": PERSON, "count": 5})
-        answers = [await at.send(OTHER), await at.send(PERSON)]
-        await at.http.delete("/sandbox/faults")
-        cleared = await at.send(PERSON)
+async def test_fault_for_one_number_does_not_affect_others() -> None:
+    async with open_sandbox() as sandbox:
+        await sandbox.control("/faults", {"kind": "400", "number": PERSON, "count": 5})
+        answers = [await sandbox.send(OTHER), await sandbox.send(PERSON)]
+        await sandbox.http.delete("/sandbox/faults")
+        cleared = await sandbox.send(PERSON)
 
     assert [answer.status_code for answer in answers] == [202, 400]
     assert cleared.status_code == 202
 
 
-async def test_random_faults_repeat_with_their_seed() -> None:
+async def test_random_faults_repeat_with_the_same_seed() -> None:
     runs = []
     for _ in range(2):
-        async with bench() as at:
-            await at.control("/faults", {"kind": "500_before", "probability": 0.5})
-            runs.append([(await at.send()).status_code for _ in range(40)])
+        async with open_sandbox() as sandbox:
+            await sandbox.control("/faults", {"kind": "500_before", "probability": 0.5})
+            runs.append([(await sandbox.send()).status_code for _ in range(40)])
 
     assert runs[0] == runs[1]
     assert set(runs[0]) == {202, 500}
@@ -172,8 +176,8 @@ async def test_random_faults_repeat_with_their_seed() -> None:
 
 @pytest.mark.parametrize("body", [{}, {"kind": "earthquake"}, {"kind": "429", "foo": 1}])
 async def test_unknown_fault_is_refused(body: dict[str, Any]) -> None:
-    async with bench() as at:
-        answer = await at.http.post("/sandbox/faults", json=body)
+    async with open_sandbox() as sandbox:
+        answer = await sandbox.http.post("/sandbox/faults", json=body)
 
     assert answer.status_code == 400
     assert answer.json()["error"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests.dev.sandbox.support import NOW, PERSON, Bench, ManualClock, bench
+from tests.dev.sandbox.support import NOW, PERSON, LocalSandbox, ManualClock, open_sandbox
 from tests.domain.provider.openphone.samples import sample
 
 from crm_api.dev.sandbox.config import SandboxConfig
@@ -18,35 +18,35 @@ URL = "http://receiver.test/hook"
 CONFIG = SandboxConfig(people="silent", own_keys=True, clock=ManualClock())
 
 
-async def _without_hooks(at: Bench) -> None:
-    at.app.workspace.deliverer.hooks.clear()
+async def _remove_webhooks(sandbox: LocalSandbox) -> None:
+    sandbox.app.workspace.deliverer.hooks.clear()
 
 
-async def _settled(at: Bench) -> None:
+async def _wait_until_delivered(sandbox: LocalSandbox) -> None:
     """Wait until every delivery has ended."""
     for _ in range(2000):
-        if not (await at.stats())["webhooks"]["pending"]:
+        if not (await sandbox.stats())["webhooks"]["pending"]:
             return
         await asyncio.sleep(0)
     raise AssertionError("deliveries do not end")
 
 
-async def _log(at: Bench, hook_id: str, status: str) -> list[HookDelivery]:
-    hooks = at.client().hooks
+async def _log(sandbox: LocalSandbox, hook_id: str, status: str) -> list[HookDelivery]:
+    hooks = sandbox.client().hooks
     long_ago = NOW.replace(year=2020)
     return [one async for one in hooks.deliveries(hook_id, status=status, after=long_ago)]
 
 
-async def test_key_is_shown_once_and_signs_from_the_first_event_on() -> None:
-    async with bench(CONFIG) as at:
-        await _without_hooks(at)
-        hooks = at.client().hooks
+async def test_key_is_shown_once_and_signs_every_event() -> None:
+    async with open_sandbox(CONFIG) as sandbox:
+        await _remove_webhooks(sandbox)
+        hooks = sandbox.client().hooks
         made = await hooks.create_dated(url=URL, events=["message.received"], label="crm")
-        await at.control("/receive", {"from": PERSON, "text": "before"})
+        await sandbox.control("/receive", {"from": PERSON, "text": "before"})
         await hooks.update_dated(made.webhook_id, status="enabled")
         (listed,) = await hooks.list_dated()
-        await at.control("/receive", {"from": PERSON, "text": "after"})
-        (delivery,) = await at.receiver.wait_for(1)
+        await sandbox.control("/receive", {"from": PERSON, "text": "after"})
+        (delivery,) = await sandbox.receiver.wait_for(1)
 
     assert (made.status, listed.status) == ("disabled", "enabled")
     assert made.key is not None
@@ -56,14 +56,14 @@ async def test_key_is_shown_once_and_signs_from_the_first_event_on() -> None:
 
 
 async def test_rotated_key_signs_and_the_old_one_does_not() -> None:
-    async with bench(CONFIG) as at:
-        await _without_hooks(at)
-        hooks = at.client().hooks
+    async with open_sandbox(CONFIG) as sandbox:
+        await _remove_webhooks(sandbox)
+        hooks = sandbox.client().hooks
         made = await hooks.create_dated(url=URL, events=["message.received"], label="crm")
         await hooks.update_dated(made.webhook_id, status="enabled")
         key = await hooks.rotate(made.webhook_id)
-        await at.control("/receive", {"from": PERSON, "text": "Yes"})
-        (delivery,) = await at.receiver.wait_for(1)
+        await sandbox.control("/receive", {"from": PERSON, "text": "Yes"})
+        (delivery,) = await sandbox.receiver.wait_for(1)
 
     assert key is not None
     assert made.key is not None
@@ -72,10 +72,10 @@ async def test_rotated_key_signs_and_the_old_one_does_not() -> None:
         Verifier([made.key]).verify(delivery.headers, delivery.body, now=NOW)
 
 
-async def test_each_system_lists_only_its_own() -> None:
-    async with bench(CONFIG) as at:
-        await _without_hooks(at)
-        hooks = at.client().hooks
+async def test_each_webhook_api_lists_only_its_own_webhooks() -> None:
+    async with open_sandbox(CONFIG) as sandbox:
+        await _remove_webhooks(sandbox)
+        hooks = sandbox.client().hooks
         dated = await hooks.create_dated(url=URL, events=["message.received"], label="new")
         legacy = await hooks.create_legacy(
             family="calls", url=URL, events=["call.completed"], label="old"
@@ -91,9 +91,9 @@ async def test_each_system_lists_only_its_own() -> None:
     assert left == ([], [])
 
 
-async def test_a_change_replaces_and_keeps_the_key() -> None:
-    async with bench(CONFIG) as at:
-        hooks = at.client().hooks
+async def test_update_replaces_fields_and_keeps_the_key() -> None:
+    async with open_sandbox(CONFIG) as sandbox:
+        hooks = sandbox.client().hooks
         await hooks.update_dated(
             "WHsandbox", events=["call.missed"], resourceIds=["PNsandbox2"], url="http://x.test/y"
         )
@@ -109,10 +109,10 @@ async def test_a_change_replaces_and_keeps_the_key() -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(EVENT_TYPES))
-async def test_sample_of_every_type_is_delivered_signed_with_one_fixed_id(kind: str) -> None:
-    async with bench(CONFIG) as at:
-        event_id = await at.client().hooks.send_test("WHsandbox", kind)
-        (delivery,) = await at.receiver.wait_for(1)
+async def test_sample_of_every_type_is_delivered_signed_and_has_a_fixed_id(kind: str) -> None:
+    async with open_sandbox(CONFIG) as sandbox:
+        event_id = await sandbox.client().hooks.send_test("WHsandbox", kind)
+        (delivery,) = await sandbox.receiver.wait_for(1)
 
     assert event_id == delivery.event["id"] == SAMPLE_ID
     assert delivery.event["type"] == kind
@@ -121,16 +121,16 @@ async def test_sample_of_every_type_is_delivered_signed_with_one_fixed_id(kind: 
         assert delivery.event.keys() == sample(f"2026-03-30/{kind}").keys()
 
 
-async def test_log_has_the_outcome_of_deliveries() -> None:
-    async with bench(CONFIG, statuses=[500] * 8) as at:
-        await at.control("/receive", {"from": PERSON, "text": "lost"})
-        await _settled(at)
-        await at.control("/receive", {"from": PERSON, "text": "kept"})
-        await _settled(at)
-        (failed,) = await _log(at, "WHsandbox", "failed")
-        (success,) = await _log(at, "WHsandbox", "success")
-        detail = await at.client().hooks.delivery("WHsandbox", failed.delivery_id)
-        lost = at.receiver.deliveries[0]
+async def test_delivery_log_has_the_outcomes() -> None:
+    async with open_sandbox(CONFIG, statuses=[500] * 8) as sandbox:
+        await sandbox.control("/receive", {"from": PERSON, "text": "lost"})
+        await _wait_until_delivered(sandbox)
+        await sandbox.control("/receive", {"from": PERSON, "text": "kept"})
+        await _wait_until_delivered(sandbox)
+        (failed,) = await _log(sandbox, "WHsandbox", "failed")
+        (success,) = await _log(sandbox, "WHsandbox", "success")
+        detail = await sandbox.client().hooks.delivery("WHsandbox", failed.delivery_id)
+        lost = sandbox.receiver.deliveries[0]
 
     assert failed.delivery_id == lost.headers["webhook-id"]
     assert failed.event_id == lost.event["id"]
@@ -142,41 +142,41 @@ async def test_log_has_the_outcome_of_deliveries() -> None:
 
 
 async def test_delivery_without_an_answer_has_no_response_status() -> None:
-    async with bench(CONFIG, statuses=[None]) as at:
-        await at.control("/receive", {"from": PERSON, "text": "lost"})
-        await _settled(at)
-        (entry,) = await _log(at, "WHsandbox", "success")
-        detail = await at.client().hooks.delivery("WHsandbox", entry.delivery_id)
+    async with open_sandbox(CONFIG, statuses=[None]) as sandbox:
+        await sandbox.control("/receive", {"from": PERSON, "text": "lost"})
+        await _wait_until_delivered(sandbox)
+        (entry,) = await _log(sandbox, "WHsandbox", "success")
+        detail = await sandbox.client().hooks.delivery("WHsandbox", entry.delivery_id)
 
     assert detail is not None
     assert [attempt.response_status for attempt in detail.attempts] == [200, None]
 
 
-async def test_given_up_delivery_is_sent_again_on_request() -> None:
-    async with bench(CONFIG, statuses=[500] * 8) as at:
-        await at.control("/receive", {"from": PERSON, "text": "lost"})
-        await _settled(at)
-        (failed,) = await _log(at, "WHsandbox", "failed")
-        await at.client().hooks.retry("WHsandbox", failed.delivery_id)
-        deliveries = await at.receiver.wait_for(9)
+async def test_failed_delivery_is_sent_again_on_request() -> None:
+    async with open_sandbox(CONFIG, statuses=[500] * 8) as sandbox:
+        await sandbox.control("/receive", {"from": PERSON, "text": "lost"})
+        await _wait_until_delivered(sandbox)
+        (failed,) = await _log(sandbox, "WHsandbox", "failed")
+        await sandbox.client().hooks.retry("WHsandbox", failed.delivery_id)
+        deliveries = await sandbox.receiver.wait_for(9)
         await asyncio.sleep(0)
-        stats = await at.stats()
-        (success,) = await _log(at, "WHsandbox", "success")
+        stats = await sandbox.stats()
+        (success,) = await _log(sandbox, "WHsandbox", "success")
 
     assert len({delivery.headers["webhook-id"] for delivery in deliveries}) == 1
     assert success.delivery_id == failed.delivery_id
     assert (stats["webhooks"]["ok"], stats["webhooks"]["failed"]) == (1, 0)
 
 
-async def test_log_is_read_to_its_end_and_from_an_instant_on() -> None:
+async def test_delivery_log_is_read_to_its_end_and_from_an_instant() -> None:
     clock = ManualClock()
-    async with bench(replace(CONFIG, clock=clock)) as at:
+    async with open_sandbox(replace(CONFIG, clock=clock)) as sandbox:
         for number in range(60):
-            await at.control("/receive", {"from": PERSON, "text": str(number)})
+            await sandbox.control("/receive", {"from": PERSON, "text": str(number)})
             clock.move(1)
-        await _settled(at)
-        hooks = at.client().hooks
-        whole = await _log(at, "WHsandbox", "success")
+        await _wait_until_delivered(sandbox)
+        hooks = sandbox.client().hooks
+        whole = await _log(sandbox, "WHsandbox", "success")
         late = [
             one
             async for one in hooks.deliveries(

@@ -2,7 +2,16 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.dev.sandbox.support import NOW, OTHER, OURS, PERSON, Bench, Delivery, ManualClock, bench
+from tests.dev.sandbox.support import (
+    NOW,
+    OTHER,
+    OURS,
+    PERSON,
+    Delivery,
+    LocalSandbox,
+    ManualClock,
+    open_sandbox,
+)
 from tests.domain.provider.openphone.samples import sample
 
 from crm_api.dev.sandbox.config import SandboxConfig, SigningScheme
@@ -21,7 +30,7 @@ def _verify(delivery: Delivery) -> SignatureScheme:
 
 
 def _keys(node: Any) -> Any:
-    """Reduce to names, which must be the same as in the provider's samples."""
+    """Reduce an event to its field names, which must equal those of the provider's sample."""
     if isinstance(node, dict):
         return {name: _keys(child) for name, child in node.items()}
     if isinstance(node, list):
@@ -29,13 +38,13 @@ def _keys(node: Any) -> Any:
     return None
 
 
-async def _live(at: Bench) -> None:
-    await at.control("/people", {"number": PERSON, "script": [{"do": "deliver"}]})
-    await at.control("/people", {"number": OTHER, "script": [{"do": "fail"}]})
-    await at.control("/people", {"number": "+16175550148", "script": [{"do": "undeliver"}]})
+async def _send_and_reply(sandbox: LocalSandbox) -> None:
+    await sandbox.control("/people", {"number": PERSON, "script": [{"do": "deliver"}]})
+    await sandbox.control("/people", {"number": OTHER, "script": [{"do": "fail"}]})
+    await sandbox.control("/people", {"number": "+16175550148", "script": [{"do": "undeliver"}]})
     for number in (PERSON, OTHER, "+16175550148"):
-        await at.send(number)
-    await at.control("/receive", {"from": PERSON, "text": "Yes"})
+        await sandbox.send(number)
+    await sandbox.control("/receive", {"from": PERSON, "text": "Yes"})
 
 
 @pytest.mark.parametrize(
@@ -45,12 +54,12 @@ async def _live(at: Bench) -> None:
         (SigningScheme.LEGACY, 2, SignatureScheme.LEGACY),
     ],
 )
-async def test_events_are_signed_and_shaped_as_the_samples(
+async def test_events_are_signed_and_have_the_fields_of_the_samples(
     scheme: SigningScheme, count: int, expected: SignatureScheme
 ) -> None:
-    async with bench(_config(scheme)) as at:
-        await _live(at)
-        deliveries = await at.receiver.wait_for(count)
+    async with open_sandbox(_config(scheme)) as sandbox:
+        await _send_and_reply(sandbox)
+        deliveries = await sandbox.receiver.wait_for(count)
 
     folder = "legacy" if scheme is SigningScheme.LEGACY else "2026-03-30"
     for delivery in deliveries:
@@ -63,19 +72,19 @@ async def test_events_are_signed_and_shaped_as_the_samples(
         assert OURS in {message.from_number, *message.to_numbers}
 
 
-async def test_legacy_has_no_events_for_failures() -> None:
-    async with bench(_config(SigningScheme.LEGACY)) as at:
-        await _live(at)
-        await at.receiver.wait_for(2)
+async def test_legacy_scheme_has_no_events_for_failures() -> None:
+    async with open_sandbox(_config(SigningScheme.LEGACY)) as sandbox:
+        await _send_and_reply(sandbox)
+        await sandbox.receiver.wait_for(2)
 
-    assert sorted(at.receiver.types()) == ["message.delivered", "message.received"]
+    assert sorted(sandbox.receiver.types()) == ["message.delivered", "message.received"]
 
 
-async def test_alternating_uses_both_schemes_once_an_event() -> None:
-    async with bench(_config(SigningScheme.ALTERNATING)) as at:
+async def test_alternating_scheme_sends_each_event_once_and_uses_both_schemes() -> None:
+    async with open_sandbox(_config(SigningScheme.ALTERNATING)) as sandbox:
         for _ in range(4):
-            await at.control("/receive", {"from": PERSON, "text": "Yes"})
-        deliveries = await at.receiver.wait_for(4)
+            await sandbox.control("/receive", {"from": PERSON, "text": "Yes"})
+        deliveries = await sandbox.receiver.wait_for(4)
 
     assert {_verify(delivery) for delivery in deliveries} == set(SignatureScheme)
     assert len({delivery.event["id"] for delivery in deliveries}) == 4
@@ -83,10 +92,10 @@ async def test_alternating_uses_both_schemes_once_an_event() -> None:
 
 @pytest.mark.parametrize("scheme", [SigningScheme.STANDARD, SigningScheme.LEGACY])
 async def test_refused_delivery_is_tried_again(scheme: SigningScheme) -> None:
-    async with bench(_config(scheme), statuses=[500, None, 401]) as at:
-        await at.control("/receive", {"from": PERSON, "text": "Yes"})
-        deliveries = await at.receiver.wait_for(4)
-        stats = await at.stats()
+    async with open_sandbox(_config(scheme), statuses=[500, None, 401]) as sandbox:
+        await sandbox.control("/receive", {"from": PERSON, "text": "Yes"})
+        deliveries = await sandbox.receiver.wait_for(4)
+        stats = await sandbox.stats()
 
     assert len({delivery.body for delivery in deliveries}) == 1
     assert len({delivery.headers.get("webhook-id") for delivery in deliveries}) == 1
@@ -97,38 +106,38 @@ async def test_refused_delivery_is_tried_again(scheme: SigningScheme) -> None:
     ("scheme", "is_signed_again"),
     [(SigningScheme.STANDARD, True), (SigningScheme.LEGACY, False)],
 )
-async def test_only_new_scheme_signs_a_retry_again(
+async def test_only_the_new_scheme_signs_a_retry_again(
     scheme: SigningScheme, *, is_signed_again: bool
 ) -> None:
     clock = ManualClock(step=60)
-    async with bench(_config(scheme, clock), statuses=[500]) as at:
-        await at.control("/receive", {"from": PERSON, "text": "Yes"})
-        first, second = await at.receiver.wait_for(2)
+    async with open_sandbox(_config(scheme, clock), statuses=[500]) as sandbox:
+        await sandbox.control("/receive", {"from": PERSON, "text": "Yes"})
+        first, second = await sandbox.receiver.wait_for(2)
 
     assert (first.headers != second.headers) is is_signed_again
 
 
-async def test_delivery_is_given_up_after_eight_attempts() -> None:
-    async with bench(statuses=[500] * 20) as at:
-        await at.control("/receive", {"from": PERSON, "text": "Yes"})
-        deliveries = await at.receiver.wait_for(8)
+async def test_delivery_fails_after_eight_attempts() -> None:
+    async with open_sandbox(statuses=[500] * 20) as sandbox:
+        await sandbox.control("/receive", {"from": PERSON, "text": "Yes"})
+        deliveries = await sandbox.receiver.wait_for(8)
         await asyncio.sleep(0.01)
-        stats = await at.stats()
+        stats = await sandbox.stats()
 
     assert len(deliveries) == 8
     assert (stats["webhooks"]["failed"], stats["webhooks"]["pending"]) == (1, 0)
 
 
-async def test_call_emits_all_its_events_in_the_samples_shapes() -> None:
+async def test_call_emits_all_its_events_with_the_fields_of_the_samples() -> None:
     extras = ["recording", "voicemail", "summary", "transcript"]
     for scheme, folder in (
         (SigningScheme.STANDARD, "2026-03-30"),
         (SigningScheme.LEGACY, "legacy"),
     ):
-        async with bench(_config(scheme)) as at:
-            await at.control("/calls", {"person": PERSON, "with": extras})
-            await at.control("/calls", {"person": PERSON, "answered": False})
-            deliveries = await at.receiver.wait_for(10 if folder != "legacy" else 7)
+        async with open_sandbox(_config(scheme)) as sandbox:
+            await sandbox.control("/calls", {"person": PERSON, "with": extras})
+            await sandbox.control("/calls", {"person": PERSON, "answered": False})
+            deliveries = await sandbox.receiver.wait_for(10 if folder != "legacy" else 7)
 
         for delivery in deliveries:
             assert _keys(delivery.event) == _keys(sample(f"{folder}/{delivery.event['type']}"))
@@ -137,10 +146,10 @@ async def test_call_emits_all_its_events_in_the_samples_shapes() -> None:
             assert call.phone_number_id == "PNsandbox1"
 
 
-async def test_hooks_get_only_what_they_asked_for() -> None:
-    async with bench() as at:
-        await at.http.delete("/webhooks/WHsandbox", headers={"quo-api-version": "2026-03-30"})
-        made = await at.http.post(
+async def test_webhook_gets_only_events_of_its_types_and_lines() -> None:
+    async with open_sandbox() as sandbox:
+        await sandbox.http.delete("/webhooks/WHsandbox", headers={"quo-api-version": "2026-03-30"})
+        made = await sandbox.http.post(
             "/v1/webhooks/messages",
             json={
                 "url": "http://receiver.test/hook",
@@ -148,9 +157,9 @@ async def test_hooks_get_only_what_they_asked_for() -> None:
                 "resourceIds": ["PNsandbox2"],
             },
         )
-        await at.control("/receive", {"from": PERSON, "text": "one"})
-        await at.control("/receive", {"from": PERSON, "to": "PNsandbox2", "text": "two"})
-        (delivery,) = await at.receiver.wait_for(1)
+        await sandbox.control("/receive", {"from": PERSON, "text": "one"})
+        await sandbox.control("/receive", {"from": PERSON, "to": "PNsandbox2", "text": "two"})
+        (delivery,) = await sandbox.receiver.wait_for(1)
 
     assert made.status_code == 201
     assert delivery.event["data"]["object"]["text"] == "two"

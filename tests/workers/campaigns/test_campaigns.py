@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.crash.strikes import WORKER_STEPS
+from tests.crash.kills import WORKER_STEPS
 from tests.domain.messaging.sends.test_carrier_budgets import declare_budgets
 from tests.factories import number
 from tests.fakes import RecordingQueue

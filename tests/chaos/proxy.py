@@ -1,4 +1,4 @@
-"""A network between a program and PostgreSQL that can be cut: a TCP proxy."""
+"""A TCP proxy between a program and PostgreSQL, which can delay, hold or reset connections."""
 
 import asyncio
 import contextlib
@@ -15,100 +15,100 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class State(StrEnum):
-    """What the network does with packets."""
+    """What the proxy does with packets."""
 
-    WHOLE = "whole"
+    WORKING = "working"
     SILENT = "silent"
-    """Packets are held silently, and arrive once the network is whole again."""
-    FORGETFUL = "forgetful"
+    """Packets are held without an error, and arrive when the proxy works again."""
+    STALE = "stale"
     """The same, but the connections of that time stay dead, as behind a router that restarted."""
     SLOW = "slow"
-    """Packets take as long as ``Cut.delay_seconds`` says, each way."""
+    """Packets are delayed by ``Proxy.delay_seconds`` in each direction."""
     RESETTING = "resetting"
-    """Every connection is reset, the old ones and each new one."""
+    """Every connection is reset: the existing ones, and each new one."""
 
 
-class Cut:
-    """Address that one program connects to, and the treatment of its packets."""
+class Proxy:
+    """The proxy that one program connects to."""
 
     def __init__(self, target: Path) -> None:
         self._target = target
-        self._pairs: set[_Pair] = set()
-        self._whole = asyncio.Event()
-        self._whole.set()
-        self.state = State.WHOLE
+        self._connections: set[_Connection] = set()
+        self._passing = asyncio.Event()
+        self._passing.set()
+        self.state = State.WORKING
         self.delay_seconds = 0.0
         self.port = 0
 
     def url(self, database_url: str) -> str:
-        """Return the database's URL on this side of the cut."""
+        """Return the URL that leads to the database through the proxy."""
         parts = urlsplit(database_url)
         user = parts.netloc.rpartition("@")[0]
         return urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{self.port}", query=""))
 
-    def become(self, state: State, *, delay_seconds: float = 0.0) -> None:
-        """Change the treatment of packets from now on."""
+    def set_state(self, state: State, *, delay_seconds: float = 0.0) -> None:
+        """Change what the proxy does with packets from now on."""
         before, self.state, self.delay_seconds = self.state, state, delay_seconds
-        if before is State.FORGETFUL:
-            for pair in self._pairs:
-                pair.is_dead = True
+        if before is State.STALE:
+            for connection in self._connections:
+                connection.is_dead = True
         if state is State.RESETTING:
-            for pair in list(self._pairs):
-                pair.reset()
-        if state in {State.SILENT, State.FORGETFUL}:
-            self._whole.clear()
+            for connection in list(self._connections):
+                connection.reset()
+        if state in {State.SILENT, State.STALE}:
+            self._passing.clear()
         else:
-            self._whole.set()
+            self._passing.set()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection to the database and back until it ends."""
-        pair = _Pair(writer)
-        self._pairs.add(pair)
+        """Forward one connection to the database and back until it ends."""
+        connection = _Connection(writer)
+        self._connections.add(connection)
         try:
             if self.state is State.RESETTING:
-                pair.reset()
+                connection.reset()
                 return
-            await self._pass(pair)
+            await self._delay(connection)
             there_reader, there_writer = await asyncio.open_unix_connection(str(self._target))
-            pair.writers.append(there_writer)
+            connection.writers.append(there_writer)
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._carry(pair, reader, there_writer))
-                tasks.create_task(self._carry(pair, there_reader, writer))
+                tasks.create_task(self._forward(connection, reader, there_writer))
+                tasks.create_task(self._forward(connection, there_reader, writer))
         except* (OSError, asyncio.IncompleteReadError):
             pass
         finally:
-            self._pairs.discard(pair)
-            await pair.wait_closed()
+            self._connections.discard(connection)
+            await connection.wait_closed()
 
-    async def _carry(
-        self, pair: "_Pair", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    async def _forward(
+        self, connection: "_Connection", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         while data := await reader.read(CHUNK):
-            await self._pass(pair)
+            await self._delay(connection)
             writer.write(data)
             await writer.drain()
-        await self._pass(pair)
-        # The end of either side closes both, because half a connection is useless.
-        pair.close()
+        await self._delay(connection)
+        # The end of one side closes both, because half a connection is useless.
+        connection.close()
 
-    async def _pass(self, pair: "_Pair") -> None:
-        """Wait as long as a packet takes; for ever on a forgotten connection."""
+    async def _delay(self, connection: "_Connection") -> None:
+        """Wait as long as a packet takes; for ever on a dead connection."""
         if self.state is State.SLOW:
             await asyncio.sleep(self.delay_seconds)
-        await self._whole.wait()
-        if pair.is_dead:
+        await self._passing.wait()
+        if connection.is_dead:
             await asyncio.Event().wait()
 
 
-class _Pair:
-    """One connection: the program's end, and the database's."""
+class _Connection:
+    """One connection: its program side and its database side."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self.writers = [writer]
         self.is_dead = False
 
     def reset(self) -> None:
-        """End it with a reset instead of a clean close."""
+        """End the connection with a reset instead of a clean close."""
         for writer in self.writers:
             end: socket.socket = writer.get_extra_info("socket")
             if end.family != socket.AF_UNIX:
@@ -128,21 +128,21 @@ class _Pair:
 
 
 @asynccontextmanager
-async def cut_to(database_url: str) -> AsyncIterator[Cut]:
+async def proxy_to(database_url: str) -> AsyncIterator[Proxy]:
     """Listen on a free port of loopback until the block ends."""
     folder = parse_qs(urlsplit(database_url).query)["host"][0]
-    cut = Cut(Path(folder) / ".s.PGSQL.5432")
+    proxy = Proxy(Path(folder) / ".s.PGSQL.5432")
     accepting: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(cut.accept(reader, writer))
+        task = asyncio.create_task(proxy.accept(reader, writer))
         accepting.add(task)
         task.add_done_callback(accepting.discard)
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    cut.port = server.sockets[0].getsockname()[1]
+    proxy.port = server.sockets[0].getsockname()[1]
     try:
-        yield cut
+        yield proxy
     finally:
         server.close()
         for task in list(accepting):

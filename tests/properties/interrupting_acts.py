@@ -1,16 +1,16 @@
-"""Acts in the middle of the worker's minute, on the people whom it concerns."""
+"""Acts in the middle of the worker's tick, on the people whose messages it sends."""
 
 from datetime import timedelta
 
 from tests.properties.acts import Acts
-from tests.properties.driver import NO_WORDS, BreakIn, Driver
+from tests.properties.driver import OTHER_MESSAGES, Driver, Interruption
 from tests.properties.model import Model
 from tests.properties.people import Person
 from tests.properties.service import Service
 
 TIME_PASSES = "time passes"
 ANOTHER_WORKER = "another worker"
-MEANWHILE = (
+INTERRUPTING_ACTS = (
     "stop",
     "opt out",
     "doubt",
@@ -25,12 +25,12 @@ MEANWHILE = (
     TIME_PASSES,
     TIME_PASSES,
 )
-WRITTEN = {"stop": "STOP", "doubt": "You can stop now", "reply": NO_WORDS[0]}
+WRITTEN = {"stop": "STOP", "doubt": "You can stop now", "reply": OTHER_MESSAGES[0]}
 WHILE_CALLING = frozenset({"gate.committed", "call.before_body"})
-"""There a call's body reads the true clock; moving ours proves nothing."""
+"""At these steps the call's body reads the true clock; moving the test's clock proves nothing."""
 
 
-class Meanwhile:
+class InterruptingActs:
     """Acts of one world that interrupt the worker."""
 
     def __init__(self, service: Service, model: Model, driver: Driver, acts: Acts) -> None:
@@ -39,14 +39,14 @@ class Meanwhile:
         self._driver = driver
         self._acts = acts
 
-    def at(self, point: str, act: str, *, position: int, seconds: float) -> BreakIn:
-        """Plan an act for a step, on a person whose message is under way, if there is one."""
+    def at(self, point: str, act: str, *, position: int, seconds: float) -> Interruption:
+        """Plan an act for a step, on a person whose message is in flight, if there is one."""
         if act == TIME_PASSES and point in WHILE_CALLING:
             act = ANOTHER_WORKER
-        return BreakIn(point=point, act=lambda: self._do(act, position, seconds))
+        return Interruption(point=point, act=lambda: self._do(act, position, seconds))
 
     async def _do(self, act: str, position: int, seconds: float) -> None:
-        person, acts = await self.concerned(position), self._acts
+        person, acts = await self.person_in_flight(position), self._acts
         campaigns = self._model.campaigns
         match act:
             case "stop" | "doubt" | "reply":
@@ -56,7 +56,7 @@ class Meanwhile:
             case "call":
                 await acts.call(person)
             case "bar":
-                await acts.bar(person, days=1)
+                await acts.flag_do_not_contact(person, days=1)
             case "delete":
                 await acts.delete(person)
             case "pause" | "cancel":
@@ -68,8 +68,8 @@ class Meanwhile:
             case "time passes":
                 self._model.clock.move(timedelta(seconds=seconds))
 
-    async def concerned(self, position: int) -> Person:
-        """Return a person whose message is under way, else one who waits, else any."""
+    async def person_in_flight(self, position: int) -> Person:
+        """Return a person whose message is in flight; else one who waits; else any person."""
         rows = await self._service.rows(
             "SELECT phone FROM send_attempt WHERE is_open ORDER BY phone"
         ) or await self._service.rows(

@@ -1,4 +1,4 @@
-"""What is killed, how and where: a plan that a seed repeats."""
+"""Plan of the kills: target, kind and step. A seed repeats the plan."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from enum import StrEnum
 from tests.crash.holders import InFlight
 
 ANYWHERE = "any moment"
-"""Step of a kill from outside, which hits wherever the process happens to be."""
+"""Step of a kill from outside, which does not wait for a step of the process."""
 
 
 class Kind(StrEnum):
@@ -49,10 +49,10 @@ WORKER_STEPS: Mapping[str, int] = {
     "audience.open": 1,
     "release.open": 1,
 }
-"""Each step of a worker, and at which of its first arrivals there the worker may be struck."""
+"""Steps of a worker, each with the largest arrival number at which the worker may be killed."""
 
 AFTER_TERM = "release.open"
-"""A worker reaches this step only when it was asked to end."""
+"""A worker reaches this step only after SIGTERM."""
 
 API_STEPS: Mapping[str, int] = {"intake.before": 20, "intake.committed": 20}
 
@@ -70,7 +70,7 @@ STOPPED_AT = (
     "gate.open",
     "record.open",
 )
-"""Where a worker is stopped. In the last three it holds locks, so the others wait too."""
+"""Where a worker is stopped. At the last three steps it holds locks, so the others wait too."""
 
 SERVER_KINDS: Mapping[Kind, int] = {
     Kind.BACKEND_TERMINATED: 5,
@@ -80,7 +80,7 @@ SERVER_KINDS: Mapping[Kind, int] = {
     Kind.REDIS_EMPTIED: 3,
     Kind.REDIS_KILLED: 2,
 }
-"""Each with its weight; also while a worker or the API is stopped at a step."""
+"""Kinds of kill of servers, with weights. They are also used while a process is at its step."""
 
 WORKER_KINDS: Mapping[Kind, int] = {
     Kind.WORKER_KILLED: 40,
@@ -88,7 +88,7 @@ WORKER_KINDS: Mapping[Kind, int] = {
     Kind.WORKER_STOPPED: 8,
     **SERVER_KINDS,
 }
-API_STRIKES: Mapping[Kind, int] = {
+API_KILL_WEIGHTS: Mapping[Kind, int] = {
     Kind.API_KILLED: 12,
     Kind.API_TERMINATED: 4,
     Kind.BACKEND_TERMINATED: 2,
@@ -96,13 +96,13 @@ API_STRIKES: Mapping[Kind, int] = {
 
 
 @dataclass
-class Strike:
-    """One kill: planned, and once struck with what was in flight.
+class Kill:
+    """One kill: its plan, and once it has happened, the attempts in flight.
 
     Attributes:
-        arrival: At which arrival of the process at the step.
+        arrival: Number of the arrival of the process at the step.
         after_seconds: Age of the process, for a kill at any moment.
-        held: What living workers held at that moment.
+        held: What running workers held at that moment.
     """
 
     kind: Kind
@@ -113,15 +113,15 @@ class Strike:
 
     @property
     def counts(self) -> bool:
-        """True if something was in flight; only then a kill counts."""
+        """True if attempts were in flight; only then a kill counts."""
         return self.held.attempts > 0
 
 
 class Plan:
-    """Draws strikes for one target; every step comes up equally often."""
+    """Draws the kills of one target; every step is drawn equally often."""
 
     def __init__(self, seed: int, target: str, *, kinds: Sequence[Kind] | None = None) -> None:
-        # One per target: they are struck at the same time, in an order that no seed could fix.
+        # One generator per target: no seed fixes the order between targets, which run in parallel.
         self._chance = random.Random(f"{seed} {target}")  # noqa: S311 - repeatable, no secret
         self._kinds = {
             kind: weight for kind, weight in WORKER_KINDS.items() if kinds is None or kind in kinds
@@ -130,34 +130,34 @@ class Plan:
         self._stopped_at = self._deck(STOPPED_AT)
         self._api_steps = self._deck((*API_STEPS, ANYWHERE))
 
-    def against_worker(self) -> Strike:
+    def next_worker_kill(self) -> Kill:
         kind = self._pick(self._kinds)
         step = next(self._stopped_at if kind is Kind.WORKER_STOPPED else self._worker_steps)
-        return Strike(
+        return Kill(
             kind=kind,
             step=step,
             arrival=self._chance.randint(1, WORKER_STEPS.get(step, 1)),
             after_seconds=self._chance.uniform(0.3, 3.0),
         )
 
-    def against_survivor(self) -> Strike:
-        """Draw the end of a worker that was stopped, or whose servers were struck."""
-        return Strike(kind=Kind.WORKER_KILLED, after_seconds=self._chance.uniform(0.5, 4.0))
+    def next_survivor_kill(self) -> Kill:
+        """Draw the later kill of a process that survived a stop or the kill of a server."""
+        return Kill(kind=Kind.WORKER_KILLED, after_seconds=self._chance.uniform(0.5, 4.0))
 
-    def against_api(self) -> Strike:
+    def next_api_kill(self) -> Kill:
         step = next(self._api_steps)
-        return Strike(
-            kind=self._pick(API_STRIKES),
+        return Kill(
+            kind=self._pick(API_KILL_WEIGHTS),
             step=step,
             arrival=self._chance.randint(1, API_STEPS.get(step, 1)),
             after_seconds=self._chance.uniform(2.0, 6.0),
         )
 
-    def against_server(self) -> Strike:
-        return Strike(kind=self._pick(SERVER_KINDS), after_seconds=self._chance.uniform(1.5, 6.0))
+    def next_server_kill(self) -> Kill:
+        return Kill(kind=self._pick(SERVER_KINDS), after_seconds=self._chance.uniform(1.5, 6.0))
 
     def fraction(self) -> float:
-        """Draw a number below 1, for a choice among what is there."""
+        """Draw a number below 1, for a choice among the backends."""
         return self._chance.random()
 
     def _pick(self, weights: Mapping[Kind, int]) -> Kind:

@@ -1,7 +1,7 @@
-"""Make the database store every status change of a message, so that none can go back unseen.
+"""Make the database store every status change, so that a change that goes back is detected.
 
 Triggers, which only the suite's own database has, store each change in the transaction that makes
-it. PostgreSQL's commit log has the instant at which it became visible to others.
+the change. PostgreSQL's commit log has the instant at which the change became visible to others.
 """
 
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ _STEPS = text("""
 
 
 class Subject(StrEnum):
-    """Whose status it is."""
+    """What has the status."""
 
     ATTEMPT = "attempt"
     MEMBER = "member"
@@ -71,14 +71,14 @@ class Subject(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class StatusChange:
     """One change of status.
 
     Attributes:
         member: The recipient, for an attempt.
         was: None when the row was inserted.
-        at: When it was committed.
-        is_corrected: A match that an answer proved wrong; the one change that may go back.
+        at: When the change was committed.
+        is_corrected: An answer proved a match wrong; only such a change may go back.
     """
 
     subject: Subject
@@ -90,8 +90,8 @@ class Step:
     is_corrected: bool
 
 
-async def note_steps(engine: AsyncEngine) -> None:
-    """Make the database store them from now on."""
+async def record_status_changes(engine: AsyncEngine) -> None:
+    """Make the database store all changes from now on."""
     async with engine.begin() as connection:
         for statement in (
             _TABLE,
@@ -105,12 +105,12 @@ async def note_steps(engine: AsyncEngine) -> None:
             await connection.execute(text(statement))
 
 
-async def read_steps(engine: AsyncEngine) -> Sequence[Step]:
+async def read_status_changes(engine: AsyncEngine) -> Sequence[StatusChange]:
     """Return all changes in the order in which they were made."""
     async with engine.connect() as connection:
         rows = (await connection.execute(_STEPS)).all()
     return [
-        Step(
+        StatusChange(
             subject=Subject(row.subject),
             row=row.row_id,
             member=row.of_member,

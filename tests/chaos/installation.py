@@ -1,4 +1,4 @@
-"""A small company on one machine, between cuts, with people and a user at work."""
+"""An installation on one machine, behind proxies, with people and a user at work."""
 
 import asyncio
 import contextlib
@@ -14,16 +14,16 @@ import httpx
 from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
-from tests.chaos.cuts import cut_to
 from tests.chaos.decisions import Decided
-from tests.chaos.ledger import note_steps
 from tests.chaos.machine import Clock, Disk, Need, find_clock_library, small_disk
 from tests.chaos.parts import STARTS_WITHIN_SECONDS, Parts, Up
+from tests.chaos.proxy import proxy_to
+from tests.chaos.status_changes import record_status_changes
 from tests.chaos.traffic import Traffic
 from tests.crash.crowd import PEOPLE_WEIGHTS, Crowd
 from tests.crash.harness import ADMIN_KEY, Program, environment
-from tests.crash.holders import note_holders
-from tests.crash.servers import OURS
+from tests.crash.holders import record_holders
+from tests.crash.servers import OWN_APPLICATION
 
 from crm_api.dev.embedded_servers import EmbeddedServers
 from crm_api.dev.sandbox.app import RunningSandbox, run_sandbox
@@ -37,24 +37,24 @@ RATE_PER_SECOND = 12.0
 PEOPLE = 3_000
 CAMPAIGN_SIZE = 60
 BACKLOG = 150
-"""More than can wait behind the two caps below."""
+"""More recipients than can wait for the two caps below."""
 LINE_CAP = 20
-"""Daily limit of the small line."""
+"""Daily limit of the capped line."""
 CAMPAIGN_CAP = 15
 LINES = tuple(
     OwnLine(id=f"PNsandbox{number}", number=f"+1617555010{number}", name=f"Line {number}")
     for number in (1, 2, 3)
 )
 SHORT_LIVED = httpx.Limits(keepalive_expiry=1.0)
-"""The sandbox closes a connection that is idle for five seconds; on a busy machine a request may
-meet that."""
+"""The sandbox closes a connection that is idle for five seconds. On a busy machine a request could
+arrive at that moment."""
 TIME_SCALE = 0.004
 """The provider retries a webhook after 5 s, 5 min, 30 min: here after 0.02, 1.2 and 7.2 s."""
 
 
 @dataclass(kw_only=True)
-class Stage:
-    """Target of the faults."""
+class Installation:
+    """The installation in which the faults happen."""
 
     folder: Path
     settings: Settings
@@ -68,35 +68,35 @@ class Stage:
     traffic: Traffic
     capped_line: str = ""
     capped: list[str] = field(default_factory=list)
-    """Campaigns that cannot end today."""
-    surprises: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-    """Violations that a fault saw."""
+    """Campaigns that cannot end today because of a cap."""
+    unexpected: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    """Violations that were detected during a fault."""
     reported: list[str] = field(default_factory=list)
     """What the service reported about the fault, for the table."""
-    refusals_heard: int | None = None
-    """How often the provider refused the account, by its own count; None: it did not."""
+    refused_calls: int | None = None
+    """How often the provider refused the account, by its own count; None: no such fault."""
     decided: Decided | None = None
-    """Who opted out and in by a wrong clock; None: nobody did."""
+    """Who opted out and in while a clock was wrong; None: no such fault."""
 
     @property
     def parts(self) -> Parts:
-        """The processes, if each is the suite's own."""
+        """The processes, if the suite starts each of them."""
         if not isinstance(self.machine, Parts):
-            raise TypeError("this stage runs `crm-api up`")
+            raise TypeError("this installation runs under `crm-api up`")
         return self.machine
 
     @property
     def up(self) -> Up:
-        """`crm-api up`, if that is what runs."""
+        """`crm-api up`, if the installation runs under it."""
         if not isinstance(self.machine, Up):
-            raise TypeError("this stage does not run `crm-api up`")
+            raise TypeError("this installation does not run under `crm-api up`")
         return self.machine
 
-    async def open_up(self) -> None:
+    async def start_first_campaigns(self) -> None:
         """Start the first campaigns."""
-        await self.until_ready()
-        await self.crowd.gather(PEOPLE)
+        await self.wait_until_ready()
+        await self.crowd.create_people(PEOPLE)
         self.capped_line = self.crowd.lines.pop()
         await self.crowd.ask("PATCH", f"/v1/lines/{self.capped_line}", {"daily_limit": LINE_CAP})
         pacing = {"daily_limit": CAMPAIGN_CAP, "mode": "burst"}
@@ -107,7 +107,7 @@ class Stage:
         ]
         await self.crowd.start_campaign()
 
-    async def until_ready(self) -> None:
+    async def wait_until_ready(self) -> None:
         deadline = time.monotonic() + STARTS_WITHIN_SECONDS
         while time.monotonic() < deadline:
             self.machine.check()
@@ -117,8 +117,8 @@ class Stage:
             await asyncio.sleep(0.05)
         raise TimeoutError("the API is not ready")
 
-    async def close_down(self) -> None:
-        """Cancel what cannot end today."""
+    async def cancel_capped_campaigns(self) -> None:
+        """Cancel the campaigns that cannot end today."""
         for campaign in self.capped:
             await self.crowd.move(campaign, "cancel")
 
@@ -126,14 +126,14 @@ class Stage:
         async with Redis.from_url(self.redis_url) as redis:
             await redis.flushall()
 
-    async def order(self, kind: str, **more: object) -> None:
-        """Make the provider fail from now on, each time unless ``more`` says otherwise."""
+    async def add_provider_fault(self, kind: str, **more: object) -> None:
+        """Make the provider fail from now on; every time, unless ``more`` limits it."""
         body = {"kind": kind, "on": "send"} | (more or {"probability": 1.0})
         if not {"probability", "count"} & body.keys():
             body["probability"] = 1.0
         (await self.provider.post("/sandbox/faults", json=body)).raise_for_status()
 
-    async def clear_orders(self) -> None:
+    async def clear_provider_faults(self) -> None:
         (await self.provider.delete("/sandbox/faults")).raise_for_status()
 
 
@@ -145,8 +145,8 @@ async def make_template(folder: Path) -> None:
             url = str(embedded.start().database_url)
             await upgrade(url)
             async with open_engine(url, pool_size=1) as engine:
-                await note_holders(engine, has_names=False)
-                await note_steps(engine)
+                await record_holders(engine, has_names=False)
+                await record_status_changes(engine)
                 async with engine.connect() as connection:
                     outside = await connection.execution_options(isolation_level="AUTOCOMMIT")
                     await outside.execute(text("ALTER SYSTEM SET track_commit_timestamp = on"))
@@ -157,17 +157,17 @@ async def make_template(folder: Path) -> None:
 
 
 @asynccontextmanager
-async def stage(
+async def open_installation(
     folder: Path, template: Path, *, seed: int, needs: Collection[Need]
-) -> AsyncIterator[Stage]:
-    """Set everything up in a folder, and leave no process behind."""
+) -> AsyncIterator[Installation]:
+    """Start an installation in a folder, and leave no process behind."""
     async with AsyncExitStack() as stack:
         data = folder / "data"
         disk = stack.enter_context(small_disk(data)) if Need.SMALL_DISK in needs else None
         data.mkdir(mode=0o711, exist_ok=True)
         shutil.copytree(template / "postgres", data / "postgres")
         env = environment(data, rate=RATE_PER_SECOND)
-        # An event that could not be applied comes again within seconds instead of minutes.
+        # An event that could not be applied is retried within seconds instead of minutes.
         env |= {"CRM_WEBHOOK_RETRY_MINUTES": "0.03,0.06,0.12,0.25,0.5,1"}
         settings = Settings.from_env(env)
         sandbox = stack.enter_context(run_sandbox(_sandbox(settings, seed)))
@@ -178,7 +178,7 @@ async def stage(
         else:
             machine, database_url, redis_url = await _parts(stack, env, folder, disk, needs)
         engine = await stack.enter_async_context(
-            open_engine(database_url, pool_size=8, application=OURS)
+            open_engine(database_url, pool_size=8, application=OWN_APPLICATION)
         )
         provider = await stack.enter_async_context(
             httpx.AsyncClient(base_url=sandbox.url, timeout=60, limits=SHORT_LIVED)
@@ -194,7 +194,7 @@ async def stage(
         crowd = Crowd(
             engine=engine, api=user, sandbox=provider, chance=chance, campaign_size=CAMPAIGN_SIZE
         )
-        yield Stage(
+        yield Installation(
             folder=folder,
             settings=settings.model_copy(
                 update={"database_url": database_url, "redis_url": redis_url}
@@ -227,18 +227,18 @@ async def _parts(
     redis, postgres = embedded.processes
     database_url, redis_url = str(urls.database_url), str(urls.redis_url)
     env = env | {"CRM_REDIS_URL": redis_url}
-    worker_cut = await stack.enter_async_context(cut_to(database_url))
-    api_cut = await stack.enter_async_context(cut_to(database_url))
+    worker_proxy = await stack.enter_async_context(proxy_to(database_url))
+    api_proxy = await stack.enter_async_context(proxy_to(database_url))
     worker_clock = _clock(folder, "worker") if Need.CLOCKS in needs else None
     api_clock = _clock(folder, "serve") if {Need.CLOCKS, Need.API_CLOCK} & {*needs} else None
     parts = Parts(
         data=data,
         postgres=postgres,
         redis=redis,
-        worker=_program("worker", env, worker_cut.url(database_url), folder, worker_clock),
-        api=_program("serve", env, api_cut.url(database_url), folder, api_clock),
-        worker_cut=worker_cut,
-        api_cut=api_cut,
+        worker=_program("worker", env, worker_proxy.url(database_url), folder, worker_clock),
+        api=_program("serve", env, api_proxy.url(database_url), folder, api_clock),
+        worker_proxy=worker_proxy,
+        api_proxy=api_proxy,
         disk=disk,
         worker_clock=worker_clock,
         api_clock=api_clock,

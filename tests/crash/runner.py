@@ -1,4 +1,4 @@
-"""Set up a siege, run it and judge it."""
+"""Set up a crash run, run it and judge it."""
 
 import asyncio
 import random
@@ -9,13 +9,13 @@ from pathlib import Path
 
 import httpx
 from sqlalchemy import text
+from tests.crash.crash_run import CrashRun, Size
 from tests.crash.crowd import PEOPLE_WEIGHTS, Crowd
 from tests.crash.forks import zygote
 from tests.crash.harness import ADMIN_KEY, environment
-from tests.crash.holders import note_holders
-from tests.crash.servers import OURS, Servers, restart
-from tests.crash.siege import Siege, Size
-from tests.crash.strikes import Strike
+from tests.crash.holders import record_holders
+from tests.crash.kills import Kill
+from tests.crash.servers import OWN_APPLICATION, Servers, restart
 from tests.crash.verdict import Verdict, judge
 
 from crm_api.dev.embedded_servers import EmbeddedServers
@@ -28,35 +28,37 @@ from crm_api.platform.migration_runner import upgrade
 from crm_api.platform.settings import Settings
 
 LIST_DELAY_SECONDS = 1.5
-"""As long as the grace of 10 s allows, besides the call's 4.3 s and twice the skew of 2 s."""
+"""As long as the grace of 10 s allows, beside the call's 4.3 s and twice the clock skew of 2 s."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The strikes, and the verdict on all recipients."""
+    """The kills, and the verdict on all recipients."""
 
-    strikes: list[Strike]
+    kills: list[Kill]
     verdict: Verdict
 
 
-async def besiege(
-    folder: Path, *, seed: int, size: Size, say: Callable[[str], None] = lambda _: None
+async def run_crash_test(
+    folder: Path, *, seed: int, size: Size, report: Callable[[str], None] = lambda _: None
 ) -> Outcome:
-    """Run a whole siege and judge it; faults are also written to ``evidence.json``."""
-    async with siege(folder, seed=seed, size=size) as stage:
-        reporting = asyncio.create_task(stage.report_progress(say))
-        await stage.prepare()
-        await stage.rage()
-        await stage.wait_until_quiet()
+    """Run a whole crash test and judge it; faults are also written to ``evidence.json``."""
+    async with open_crash_run(folder, seed=seed, size=size) as crash_run:
+        reporting = asyncio.create_task(crash_run.report_progress(report))
+        await crash_run.prepare()
+        await crash_run.kill_until_counted()
+        await crash_run.wait_until_quiet()
         reporting.cancel()
-        verdict = await judge(stage.engine, stage.provider, evidence=folder / "evidence.json")
-        verdict.faults += stage.surprises
-        return Outcome(strikes=stage.strikes, verdict=verdict)
+        verdict = await judge(
+            crash_run.engine, crash_run.provider, evidence=folder / "evidence.json"
+        )
+        verdict.faults += crash_run.unexpected
+        return Outcome(kills=crash_run.kills, verdict=verdict)
 
 
 @asynccontextmanager
-async def siege(folder: Path, *, seed: int, size: Size) -> AsyncIterator[Siege]:
-    """Start everything for a siege, and leave no process behind."""
+async def open_crash_run(folder: Path, *, seed: int, size: Size) -> AsyncIterator[CrashRun]:
+    """Start everything for a crash run, and leave no process behind."""
     env = environment(folder, rate=size.rate_per_second)
     settings = Settings.from_env(env)
     config = SandboxConfig(
@@ -80,13 +82,13 @@ async def siege(folder: Path, *, seed: int, size: Size) -> AsyncIterator[Siege]:
             env |= {"CRM_REDIS_URL": redis_url, "CRM_OPENPHONE_BASE_URL": sandbox.url}
             async with AsyncExitStack() as stack:
                 engine = await stack.enter_async_context(
-                    open_engine(database_url, pool_size=8, application=OURS)
+                    open_engine(database_url, pool_size=8, application=OWN_APPLICATION)
                 )
                 provider = await stack.enter_async_context(
                     httpx.AsyncClient(base_url=sandbox.url, timeout=60)
                 )
-                api = await stack.enter_async_context(_caller(settings.public_base_url))
-                yield Siege(
+                api = await stack.enter_async_context(_open_client(settings.public_base_url))
+                yield CrashRun(
                     size=size,
                     seed=seed,
                     port=settings.port,
@@ -114,7 +116,7 @@ async def siege(folder: Path, *, seed: int, size: Size) -> AsyncIterator[Siege]:
             embedded.stop()
 
 
-def _caller(url: str) -> httpx.AsyncClient:
+def _open_client(url: str) -> httpx.AsyncClient:
     headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
     return httpx.AsyncClient(base_url=url, headers=headers, timeout=15)
 
@@ -123,7 +125,7 @@ async def _prepare(database_url: str, postgres: Server) -> None:
     """Create the tables, and make PostgreSQL store claims and the time of each commit."""
     await upgrade(database_url)
     async with open_engine(database_url, pool_size=1) as engine:
-        await note_holders(engine)
+        await record_holders(engine)
         async with engine.connect() as connection:
             outside = await connection.execution_options(isolation_level="AUTOCOMMIT")
             await outside.execute(text("ALTER SYSTEM SET track_commit_timestamp = on"))
