@@ -2,7 +2,7 @@ from datetime import timedelta
 from typing import Any
 
 from tests.dev.sandbox.support import LINE, NOW, OTHER, PERSON, Bench, ManualClock, bench
-from tests.domain.provider.openphone.samples import check_answer
+from tests.domain.provider.openphone.samples import check_response
 
 from crm_api.dev.sandbox.config import SandboxConfig
 
@@ -73,11 +73,11 @@ async def test_history_has_the_described_shapes() -> None:
         families = ("recordings", "voicemails", "summaries", "transcripts")
         extras = [(await at.http.get(f"/v1/call-{name}/{call}")).json() for name in families]
 
-    check_answer("GET /v1/conversations", 200, conversations)
-    check_answer("GET /v1/calls", 200, listed)
-    check_answer("GET /v1/calls/{id}", 200, one)
+    check_response("GET /v1/conversations", 200, conversations)
+    check_response("GET /v1/calls", 200, listed)
+    check_response("GET /v1/calls/{id}", 200, one)
     for name, extra in zip(families, extras, strict=True):
-        check_answer(f"GET /v1/call-{name}/{{id}}", 200, extra)
+        check_response(f"GET /v1/call-{name}/{{id}}", 200, extra)
     assert listed["data"] == [one["data"]]
 
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 from tests.dev.sandbox.support import LINE, NOW, OTHER, OURS, PERSON, Bench, ManualClock, bench
-from tests.domain.provider.openphone.samples import check_answer, check_request
+from tests.domain.provider.openphone.samples import check_request, check_response
 
 from crm_api.dev.sandbox.config import SandboxConfig
 from crm_api.domain.provider.openphone.errors import OpenPhoneBusyError, OpenPhoneRefusedError
@@ -97,11 +97,11 @@ async def test_answers_have_the_described_shapes() -> None:
         hooks = await at.http.get("/v1/webhooks")
         missing = await at.http.get("/v1/messages/ACnone")
 
-    check_answer("GET /v1/messages", 200, thread.json())
-    check_answer("GET /v1/messages/{id}", 200, one.json())
-    check_answer("GET /v1/phone-numbers", 200, lines.json())
-    check_answer("GET /v1/webhooks", 200, hooks.json())
-    check_answer("GET /v1/messages/{id}", 404, missing.json())
+    check_response("GET /v1/messages", 200, thread.json())
+    check_response("GET /v1/messages/{id}", 200, one.json())
+    check_response("GET /v1/phone-numbers", 200, lines.json())
+    check_response("GET /v1/webhooks", 200, hooks.json())
+    check_response("GET /v1/messages/{id}", 404, missing.json())
     assert len(thread.json()["data"]) == 2
 
 
@@ -180,7 +180,7 @@ async def test_hooks_are_made_read_and_deleted() -> None:
         dated = await at.http.post("/webhooks", json=body, headers=DATED)
         listed = await at.http.get("/webhooks", headers=DATED)
 
-    check_answer("POST /v1/webhooks/messages", 201, made.json())
+    check_response("POST /v1/webhooks/messages", 201, made.json())
     assert read.json() == made.json()
     assert [one.status_code for one in (deleted, *gone)] == [204, 404, 404]
     assert dated.json()["data"]["key"].startswith("whsec_")

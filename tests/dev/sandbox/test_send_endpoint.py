@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 from tests.dev.sandbox.support import LINE, OTHER, OURS, PERSON, ManualClock, bench
-from tests.domain.provider.openphone.samples import check_answer, check_request
+from tests.domain.provider.openphone.samples import check_request, check_response
 
 from crm_api.dev.sandbox.config import SandboxConfig
 
@@ -13,7 +13,7 @@ async def test_message_is_accepted_in_the_described_shape() -> None:
     async with bench() as at:
         answer = await at.send(text="Hi Dana")
 
-    check_answer(OPERATION, 202, answer.json())
+    check_response(OPERATION, 202, answer.json())
     message = answer.json()["data"]
     assert answer.status_code == 202
     assert (message["from"], message["to"], message["text"]) == (OURS, [PERSON], "Hi Dana")
@@ -79,7 +79,7 @@ async def test_foreign_line_is_not_found() -> None:
     async with bench() as at:
         answer = await at.send(**{"from": "PNelse"})
 
-    check_answer(OPERATION, 404, answer.json())
+    check_response(OPERATION, 404, answer.json())
     assert answer.status_code == 404
 
 
@@ -131,7 +131,7 @@ async def test_fault_before_acceptance(kind: str, status: int, *, is_described: 
     assert answer.status_code == status
     assert answer.headers["retry-after"] == "3"
     if is_described:
-        check_answer(OPERATION, status, answer.json())
+        check_response(OPERATION, status, answer.json())
     assert again.status_code == 202
     assert stats["accepted"] == 1
 
