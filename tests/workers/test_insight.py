@@ -1,4 +1,4 @@
-"""The job of insight: it merges the kept sums and credits outcomes."""
+"""The insight job merges the stored sums and credits outcomes."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ SETTLED = text("""
 """)
 
 
-async def test_job_merges_the_kept_sums(
+async def test_job_merges_the_stored_sums(
     ctx: dict[str, Any], committed_uow: UnitOfWorkFactory
 ) -> None:
     async with committed_uow() as uow:

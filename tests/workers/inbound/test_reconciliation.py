@@ -13,7 +13,7 @@ from tests.dev.sandbox.support import ManualClock
 from tests.domain.inbound.webhook_events.support import incoming, store
 from tests.factories import make_campaign, make_line
 from tests.fakes import RecordingQueue
-from tests.workers.drain import shifted
+from tests.workers.drain import clock_behind
 
 from crm_api.dev.sandbox.app import Sandbox
 from crm_api.dev.sandbox.config import SandboxConfig
@@ -42,7 +42,7 @@ def job_uow(new_uow: UnitOfWorkFactory) -> UnitOfWorkFactory:
 
 @pytest.fixture
 def sandbox_config(sandbox_config: SandboxConfig) -> SandboxConfig:
-    return replace(sandbox_config, clock=shifted(AN_HOUR))
+    return replace(sandbox_config, clock=clock_behind(AN_HOUR))
 
 
 @pytest.fixture

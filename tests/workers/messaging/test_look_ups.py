@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import at_once
 from tests.domain.messaging.sends.ledger import Ledger
 from tests.fakes import RecordingQueue
-from tests.workers.drain import make_deps, open_ledger, shifted
+from tests.workers.drain import clock_behind, make_deps, open_ledger
 
 from crm_api.domain.provider.openphone.client import OpenPhoneClient
 from crm_api.platform import clock
@@ -40,7 +40,7 @@ async def _look_up(
 async def _accepted_and_unclear(new_uow: UnitOfWorkFactory) -> Ledger:
     """Make two calls ``AGO`` seconds ago: the first was accepted, the second is unclear."""
     ledger = await open_ledger(new_uow, ago=AGO, people=2)
-    then = shifted(AGO)
+    then = clock_behind(AGO)
     (known,) = await ledger.called(limit=1, now=then())
     await ledger.accept(known, "ACknown", at=then(), now=then())
     await ledger.unclear(now=then())
@@ -51,7 +51,7 @@ async def test_look_up_is_dated_by_its_beginning(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     ledger = await open_ledger(committed_uow, ago=AGO)
-    await ledger.unclear(now=shifted(AGO)())
+    await ledger.unclear(now=clock_behind(AGO)())
     requested_at = []
 
     def answer(_: httpx.Request) -> httpx.Response:
@@ -87,7 +87,7 @@ async def test_look_ups_wait_for_the_shared_limiter(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     ledger = await open_ledger(committed_uow, ago=AGO)
-    await ledger.unclear(now=shifted(AGO)())
+    await ledger.unclear(now=clock_behind(AGO)())
     free_at = clock.now() + timedelta(seconds=0.3)
     await ledger.run("INSERT INTO rate_limit (name, next_at) VALUES ('openphone', :at)", at=free_at)
     requested_at = []

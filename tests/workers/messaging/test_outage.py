@@ -25,7 +25,7 @@ from tests.domain.inbound.webhook_events.support import RECEPTION
 from tests.domain.messaging.sends.ledger import Ledger
 from tests.factories import make_line, number
 from tests.migrations.support import own_database
-from tests.workers.drain import PATIENT
+from tests.workers.drain import SLOW_TIMES
 from tests.workers.messaging.two_installations import Installation, State, clone, open_installation
 
 from crm_api.dev.sandbox.app import Sandbox, create_sandbox
@@ -211,7 +211,7 @@ async def _send_campaign(
         new_uow=alone.new_uow,
         provider=provider,
         limiter=Limiter(rate_per_second=10_000),
-        times=PATIENT,
+        times=SLOW_TIMES,
         now=lambda: clock.now,
     )
     tally = await dispatcher.run(lambda limit: ledger.claim(limit=limit, now=clock.now))

@@ -13,7 +13,7 @@ from tests.domain.messaging.sends.ledger import TIMES, Ledger
 from tests.factories import number
 from tests.fakes import RecordingQueue
 from tests.measuring import measured
-from tests.workers.drain import make_deps, open_ledger, shifted
+from tests.workers.drain import clock_behind, make_deps, open_ledger
 
 from crm_api.dev.sandbox.app import Sandbox, run_sandbox
 from crm_api.dev.sandbox.config import SandboxConfig
@@ -38,12 +38,12 @@ AGO = 700.0
 
 @pytest.fixture
 def sandbox_config(sandbox_config: SandboxConfig) -> SandboxConfig:
-    return replace(sandbox_config, clock=shifted(AGO))
+    return replace(sandbox_config, clock=clock_behind(AGO))
 
 
 async def _drain(ledger: Ledger, openphone: OpenPhoneClient) -> None:
     """Send as a worker that ran ``AGO`` seconds ago."""
-    now = shifted(AGO)
+    now = clock_behind(AGO)
     dispatcher = Dispatcher(
         new_uow=ledger.new_uow,
         provider=openphone,
@@ -72,7 +72,7 @@ async def test_attempts_with_expired_leases_are_swept(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], queue: RecordingQueue
 ) -> None:
     ledger = await open_ledger(committed_uow, ago=AGO, people=2)
-    then = shifted(AGO)()
+    then = clock_behind(AGO)()
     await ledger.called(limit=1, now=then)
     await ledger.claim(limit=1, now=then)
 
@@ -176,7 +176,7 @@ async def test_incomplete_list_concludes_nothing(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any]
 ) -> None:
     ledger = await open_ledger(committed_uow, ago=AGO)
-    await ledger.unclear(now=shifted(AGO)())
+    await ledger.unclear(now=clock_behind(AGO)())
 
     def answer(request: httpx.Request) -> httpx.Response:
         if "pageToken" in request.url.params:
