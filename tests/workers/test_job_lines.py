@@ -1,4 +1,4 @@
-"""Each run writes one log line with the id of the request that caused the run."""
+"""Each run writes one log line with its request id, at level debug if the run did nothing."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping

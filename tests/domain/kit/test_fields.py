@@ -99,7 +99,9 @@ def test_every_field_with_a_maximum_length_has_the_text_type() -> None:
             count += 1
             if not any(isinstance(one, Text) for one in metadata):
                 others.add(path)
-    others -= {path for path in others if path == "SignInForm.password"}  # as typed
+    others -= {
+        path for path in others if path == "SignInForm.password"
+    }  # a password is accepted as typed
 
     assert count > 20
     assert others == set()

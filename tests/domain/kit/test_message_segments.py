@@ -1,4 +1,4 @@
-"""Segments of a message are counted as carriers count them."""
+"""The segments of a message are counted."""
 
 import pytest
 from hypothesis import given

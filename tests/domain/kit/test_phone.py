@@ -1,4 +1,4 @@
-"""Reading phone numbers."""
+"""Phone numbers are read from text."""
 
 import pytest
 

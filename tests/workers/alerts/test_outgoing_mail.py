@@ -1,4 +1,4 @@
-"""Mails to users are sent by the worker through a real SMTP server, retried, and dropped late."""
+"""The worker sends mails to users through a real SMTP server, retries them, drops expired ones."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta

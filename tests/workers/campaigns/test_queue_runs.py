@@ -1,4 +1,4 @@
-"""When a run of the queue ends, and when it asks for the next run."""
+"""When a run of the queue ends, and when it requests the next run."""
 
 from typing import Any
 

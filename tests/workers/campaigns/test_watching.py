@@ -209,5 +209,5 @@ async def test_variant_that_is_stopped_during_a_drain_is_not_planned_again(
 
     variants = Counter(provider_calls.texts.values())
     assert variants.total() == PEOPLE
-    # B has half of the recipients that were in work. Without the stop B has half of all.
+    # B has half of the messages that were in work at the stop. Without the stop, half of all.
     assert variants["B"] <= CONCURRENCY

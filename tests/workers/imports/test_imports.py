@@ -226,7 +226,7 @@ async def test_dry_run_counts_opt_outs_and_a_second_import_adds_none(
     assert len(await entries(session)) == 4
 
 
-async def test_import_of_no_removes_no_opt_out(importer: Importer, session: AsyncSession) -> None:
+async def test_import_removes_no_opt_out(importer: Importer, session: AsyncSession) -> None:
     await importer.import_file("phone,Opted Out\n6175550101,yes\n")
     await importer.import_file("phone,Opted Out\n6175550101,no\n", on_duplicate="overwrite")
 

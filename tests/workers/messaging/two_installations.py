@@ -138,7 +138,7 @@ class Installation:
 
 
 def _hidden(table: str, row: dict[str, Any], answered: set[str]) -> set[str]:
-    """Return the columns that are not compared. The time of our answer depends on the receipt."""
+    """Return the columns that are not compared. Automatic answers are dated by the receipt."""
     hidden = SURROGATES | DATED_BY_RECEIPT
     if table == "activity" and row["origin"] in {"confirmation", "help"}:
         return hidden | {"occurred_at"}

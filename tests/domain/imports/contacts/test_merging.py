@@ -48,7 +48,7 @@ def stored(**values: Any) -> dict[str, Any]:
 
 
 class Store:
-    """Stored contacts. Imports people without a file."""
+    """Stores contacts, and imports people without a file."""
 
     def __init__(self, session: AsyncSession, new_uow: NewUow) -> None:
         self._session = session
