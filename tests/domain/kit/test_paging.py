@@ -13,14 +13,14 @@ from crm_api.platform.ids import new_id
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TagFilter:
     tag: str | None = None
     q: str = ""
 
 
 @dataclass(frozen=True)
-class WantedLater:
-    """The same filter in a later release."""
+class LaterTagFilter:
+    """The filter ``TagFilter`` in a later release, with one more field."""
 
     tag: str | None = None
     q: str = ""
@@ -67,7 +67,7 @@ def test_without_a_cursor_the_first_page_is_returned(cursor: str | None) -> None
         Cursors("messages"),
         Cursors("calls", line_id=UUID(int=2)),
         Cursors("calls"),
-        Cursors("calls", line_id=UUID(int=1), wanted=Wanted(tag="vip")),
+        Cursors("calls", line_id=UUID(int=1), wanted=TagFilter(tag="vip")),
         Cursors("calls", line_id=UUID(int=1), sort="name"),
     ],
 )
@@ -79,12 +79,12 @@ def test_cursor_of_another_list_filter_or_order_is_refused(other: Cursors) -> No
 
 
 def test_cursor_stays_valid_when_its_filter_gets_a_new_field() -> None:
-    before = Cursors("contacts", wanted=Wanted(tag="vip")).write(NOW, UUID(int=1))
+    before = Cursors("contacts", wanted=TagFilter(tag="vip")).write(NOW, UUID(int=1))
 
-    after = Cursors("contacts", wanted=WantedLater(tag="vip"))
+    after = Cursors("contacts", wanted=LaterTagFilter(tag="vip"))
     assert after.read(before) == (NOW, UUID(int=1))
     with pytest.raises(InvalidCursorError):
-        Cursors("contacts", wanted=WantedLater(tag="vip", city="Salem")).read(before)
+        Cursors("contacts", wanted=LaterTagFilter(tag="vip", city="Salem")).read(before)
 
 
 @pytest.mark.parametrize("value", [False, 0])

@@ -92,9 +92,9 @@ class HealthBench:
         await run_health_checks(self.deps, now=self.clock)
         if not self.is_worker_stopped:
             await self._send()
-        await self.settle()
+        await self.finish_deliveries()
         await run_health_checks(self.deps, now=self.clock)
-        await self.settle()
+        await self.finish_deliveries()
         if self.applies:
             await self._apply()
 
@@ -124,7 +124,7 @@ class HealthBench:
                 ):
                     return
 
-    async def settle(self) -> None:
+    async def finish_deliveries(self) -> None:
         """Wait until the sandbox has nothing more to deliver."""
         workspace = self.sandbox.workspace
         for _ in range(10_000):

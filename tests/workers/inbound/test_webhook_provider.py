@@ -38,7 +38,7 @@ async def _receive_messages(bench: HealthBench, count: int, *, first: int = 0) -
     line = bench.sandbox.workspace.config.lines[0]
     for number in range(first, first + count):
         bench.sandbox.workspace.receive(line, PERSON, f"text {number}")
-    await bench.settle()
+    await bench.finish_deliveries()
 
 
 async def _known_messages(bench: HealthBench) -> int:

@@ -62,7 +62,7 @@ async def test_silence_in_office_hours_fails_the_check_until_the_next_event(
     bench.sandbox.workspace.receive(
         bench.sandbox.workspace.config.lines[0], "+16175550123", "Hello"
     )
-    await bench.settle()
+    await bench.finish_deliveries()
     after = await _check_at(bench, until + timedelta(hours=2, minutes=16))
 
     assert before["status"] == "passed"

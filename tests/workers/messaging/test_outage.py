@@ -96,7 +96,7 @@ class Scene:
         await receiver.receive(body, headers)
         return 200
 
-    async def settle(self) -> None:
+    async def finish_deliveries(self) -> None:
         """Wait until every delivery has ended, and apply what was received."""
         async with asyncio.timeout(90):
             while self.sandbox.workspace.deliverer.counts.pending:  # noqa: ASYNC110 - not ours
@@ -266,7 +266,7 @@ async def test_reconciliation_after_an_outage_restores_the_state(scene: Scene) -
     scene.is_down = True
     for minute in range(MINUTES):
         scene.simulate_minute(minute)
-        await scene.settle()
+        await scene.finish_deliveries()
         scene.clock.move(60)
     scene.is_down = False
     assert len(scene.missed) >= 500
@@ -314,7 +314,7 @@ async def test_reconciliation_without_an_outage_changes_nothing(scene: Scene) ->
     assert scene.steady is not None
     for minute in range(8):
         scene.simulate_minute(minute)
-        await scene.settle()
+        await scene.finish_deliveries()
         scene.clock.move(60)
     before = await scene.steady.state()
     async with scene.steady.new_uow() as uow:
