@@ -20,8 +20,8 @@ from tests.routers.people.test_deduplication import (  # noqa: F401 - as above
 from tests.workers.conftest import ctx  # noqa: F401 - as above
 from tests.workers.imports.test_imports import (  # noqa: F401 - as above
     importer,
-    test_property_file_makes_two_contacts_a_row,
-    test_same_file_again_changes_nothing,
+    test_property_file_creates_two_contacts_per_row,
+    test_second_import_of_a_file_changes_nothing,
 )
 from tests.workers.inbound.test_webhooks import (  # noqa: F401 - as above
     job_uow,

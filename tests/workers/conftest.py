@@ -14,7 +14,7 @@ from crm_api.platform.settings import Settings
 
 @pytest.fixture
 def job_uow(committed_uow: Callable[[], UnitOfWork]) -> Callable[[], UnitOfWork]:
-    """Units of work of jobs; a module whose tests roll back returns ``new_uow`` instead."""
+    """Return units of work of jobs. Modules whose tests roll back return ``new_uow`` instead."""
     return committed_uow
 
 
@@ -25,5 +25,5 @@ def ctx(
     queue: RecordingQueue,
     openphone: OpenPhoneClient,
 ) -> dict[str, Any]:
-    """The context of a job, over the sandbox in this process."""
+    """Return the context of a job that uses the sandbox in this process."""
     return {"deps": make_deps(settings, job_uow, queue, openphone)}

@@ -1,4 +1,4 @@
-"""Dependencies of a worker over a sandbox, and campaigns whose window is open at any hour."""
+"""Dependencies of a worker that uses a sandbox, and campaigns whose window is always open."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,10 +17,10 @@ from crm_api.platform.jobs import JobQueue
 from crm_api.platform.settings import Settings
 from crm_api.workers.deps import Deps
 
-PATIENT = replace(TIMES, call_start=timedelta(seconds=20))
+SLOW_TIMES = replace(TIMES, call_start=timedelta(seconds=20))
 """On a busy machine seconds may pass between the gate and the request body. A message that is
-withheld for that reason proves nothing about the answer."""
-FAST = 10_000.0
+withheld for that reason proves nothing about the response."""
+HIGH_RATE = 10_000.0
 ALWAYS: dict[str, Any] = {"window_start": time(0), "window_end": time(23, 59)}
 
 
@@ -30,7 +30,7 @@ def make_deps(
     queue: JobQueue,
     provider: OpenPhoneClient,
     *,
-    times: SendTimes = PATIENT,
+    times: SendTimes = SLOW_TIMES,
     rules: RuleBook = NO_RULES,
 ) -> Deps:
     return Deps(
@@ -38,7 +38,7 @@ def make_deps(
         new_uow=new_uow,
         queue=queue,
         provider=provider,
-        limiter=Limiter(rate_per_second=FAST),
+        limiter=Limiter(rate_per_second=HIGH_RATE),
         times=times,
         rules=rules,
         secret=settings.require_secret_key(),
@@ -59,6 +59,6 @@ async def open_ledger(
     return await Ledger.open(new_uow, people=people, now=now, **(values | more))
 
 
-def shifted(seconds: float) -> Callable[[], datetime]:
-    """Return a clock that is behind the real one."""
+def clock_behind(seconds: float) -> Callable[[], datetime]:
+    """Return a clock that is ``seconds`` behind the real clock."""
     return lambda: clock.now() - timedelta(seconds=seconds)

@@ -1,4 +1,4 @@
-"""A real SMTP server in the test's own loop, which keeps what it accepted."""
+"""A real SMTP server in the event loop of the test. It keeps the mails that it accepted."""
 
 import asyncio
 import email
@@ -22,7 +22,7 @@ class Mailbox:
     """The server's state.
 
     Attributes:
-        refusals: Answers to the next mails, which are then not accepted.
+        refusals: Responses that refuse the next mails.
         logins: Users who logged in.
     """
 

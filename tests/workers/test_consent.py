@@ -12,7 +12,7 @@ from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.workers.consent import learn_from_failures
 
 
-async def test_one_run_learns_from_the_failures_of_every_number(
+async def test_one_run_evaluates_the_failures_of_every_number(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any]
 ) -> None:
     ledger = await open_ledger(committed_uow, people=3)

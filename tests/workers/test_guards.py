@@ -1,4 +1,4 @@
-"""Nothing is sent while this machine's clock and the database's differ."""
+"""No message is sent while the clocks of this machine and of the database differ."""
 
 from datetime import timedelta
 from typing import Any
@@ -19,8 +19,8 @@ from crm_api.workers.campaigns import drain_campaigns, process_campaign_queue
 from crm_api.workers.messaging import resolve_unknown_sends, send_messages
 
 
-async def _set_off(connection: AsyncConnection, seconds: int) -> None:
-    """Set the database's clock so many seconds ahead, for this transaction."""
+async def _move_database_clock(connection: AsyncConnection, seconds: int) -> None:
+    """Set the database's clock ``seconds`` ahead, for this transaction."""
     await connection.execute(text("CREATE SCHEMA skewed"))
     await connection.execute(
         text(
@@ -32,7 +32,7 @@ async def _set_off(connection: AsyncConnection, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-60, -6, 6, 60])
-async def test_database_whose_clock_is_off_stops_sending_with_an_alert(
+async def test_wrong_clock_of_the_database_stops_sending_with_an_alert(
     settings: Settings,
     connection: AsyncConnection,
     new_uow: UnitOfWorkFactory,
@@ -40,11 +40,11 @@ async def test_database_whose_clock_is_off_stops_sending_with_an_alert(
     seconds: int,
 ) -> None:
     ledger = await open_ledger(new_uow, people=1)
-    await _set_off(connection, seconds)
-    asked: list[str] = []
+    await _move_database_clock(connection, seconds)
+    requests: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request.method)
+        requests.append(request.method)
         return httpx.Response(202, json={"data": {"id": "AC1"}})
 
     async with OpenPhoneClient(
@@ -55,18 +55,18 @@ async def test_database_whose_clock_is_off_stops_sending_with_an_alert(
 
     (alert,) = await ledger.rows("SELECT kind, subject FROM alert")
     assert (alert.kind, alert.subject) == ("clock_skew", "database")
-    assert asked == []
+    assert requests == []
     assert await ledger.attempts() == []
 
 
-async def test_a_run_claims_nothing_once_the_clock_is_off(
+async def test_run_claims_nothing_while_the_clock_is_wrong(
     settings: Settings,
     connection: AsyncConnection,
     new_uow: UnitOfWorkFactory,
     queue: RecordingQueue,
 ) -> None:
     ledger = await open_ledger(new_uow, people=1)
-    await _set_off(connection, -60)
+    await _move_database_clock(connection, -60)
 
     async with OpenPhoneClient(
         base_url="http://sandbox.test", api_key="key", transport=httpx.MockTransport(_refuse)
@@ -76,7 +76,7 @@ async def test_a_run_claims_nothing_once_the_clock_is_off(
     assert await ledger.attempts() == []
 
 
-async def test_nothing_is_settled_by_a_clock_that_is_off(
+async def test_no_attempt_is_settled_while_the_clock_is_wrong(
     settings: Settings,
     connection: AsyncConnection,
     new_uow: UnitOfWorkFactory,
@@ -87,7 +87,7 @@ async def test_nothing_is_settled_by_a_clock_that_is_off(
     await ledger.begin_calls(limit=1, now=then)
     await ledger.claim(limit=1, now=then)
     before = [row.status for row in await ledger.attempts()]
-    await _set_off(connection, -60)
+    await _move_database_clock(connection, -60)
 
     async with OpenPhoneClient(
         base_url="http://sandbox.test", api_key="key", transport=httpx.MockTransport(_refuse)
@@ -99,14 +99,14 @@ async def test_nothing_is_settled_by_a_clock_that_is_off(
     assert await ledger.alerts() == {"clock_skew"}
 
 
-async def test_no_queued_message_is_sent_by_a_clock_that_is_off(
+async def test_no_queued_message_is_sent_while_the_clock_is_wrong(
     settings: Settings,
     connection: AsyncConnection,
     new_uow: UnitOfWorkFactory,
     queue: RecordingQueue,
 ) -> None:
     ledger = await open_ledger(new_uow, people=1)
-    await _set_off(connection, 60)
+    await _move_database_clock(connection, 60)
 
     async with OpenPhoneClient(
         base_url="http://sandbox.test", api_key="key", transport=httpx.MockTransport(_refuse)
@@ -118,10 +118,10 @@ async def test_no_queued_message_is_sent_by_a_clock_that_is_off(
 
 
 def _refuse(request: httpx.Request) -> httpx.Response:
-    raise AssertionError(f"{request.method} {request.url} was asked")
+    raise AssertionError(f"{request.method} {request.url} was requested")
 
 
-async def test_set_clock_is_detected_and_a_drifting_one_is_not() -> None:
+async def test_clock_that_is_set_is_detected_and_a_drifting_clock_is_not() -> None:
     ahead = iter([100.0, 100.4, 96.0, 104.0, -3500.0])
 
     await guards.wait_until_clock_is_set(lambda: next(ahead), look_seconds=0)

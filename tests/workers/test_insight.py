@@ -1,4 +1,4 @@
-"""The job of insight: it merges the stored sums and credits outcomes."""
+"""The insight job merges the stored sums and credits outcomes."""
 
 from typing import Any
 

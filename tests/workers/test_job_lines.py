@@ -1,4 +1,4 @@
-"""One log line per run, with the id of the request that caused it; none if nothing happens."""
+"""Each run writes one log line with its request id, at level debug if the run did nothing."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
@@ -29,7 +29,7 @@ SOON_SECONDS = 5.0
 
 
 @pytest.fixture
-def written() -> Iterator[Lines]:
+def log_lines() -> Iterator[Lines]:
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
         yield lines
 
@@ -45,7 +45,7 @@ def deps(
 
 
 def job(did: Mapping[str, object] | Exception | None) -> JobFunction:
-    async def run(ctx: dict[str, Any]) -> Mapping[str, object] | None:  # noqa: ARG001 - what a job is given
+    async def run(ctx: dict[str, Any]) -> Mapping[str, object] | None:  # noqa: ARG001 - signature of a job
         if isinstance(did, Exception):
             raise did
         return did
@@ -53,16 +53,18 @@ def job(did: Mapping[str, object] | Exception | None) -> JobFunction:
     return run
 
 
-def runs(written: Lines) -> Lines:
-    return [line for line in written if line["event"] == "job finished"]
+def runs(log_lines: Lines) -> Lines:
+    return [line for line in log_lines if line["event"] == "job finished"]
 
 
-async def test_run_that_a_request_caused_is_one_line(deps: Deps, written: Lines) -> None:
+async def test_run_that_a_request_caused_is_one_log_line_with_its_request_id(
+    deps: Deps, log_lines: Lines
+) -> None:
     nudged = one_at_a_time(JobName.SEND_MESSAGES, job({"did": "called 2"}))
 
     await nudged({"deps": deps}, {"request_id": "r-1"})
 
-    line = runs(written)[0]
+    line = runs(log_lines)[0]
     assert line.pop("duration_ms") >= 0
     assert len(line.pop("run_id")) == 36
     assert line == {
@@ -81,16 +83,16 @@ async def test_run_that_a_request_caused_is_one_line(deps: Deps, written: Lines)
     ids=["nothing", "something", "failed"],
 )
 async def test_scheduled_run_is_logged_at_info_only_if_it_did_something(
-    deps: Deps, written: Lines, did: Mapping[str, object] | Exception | None, level: str
+    deps: Deps, log_lines: Lines, did: Mapping[str, object] | Exception | None, level: str
 ) -> None:
     await one_at_a_time(JobName.SEND_MESSAGES, job(did))({"deps": deps})
 
-    assert [line["log_level"] for line in runs(written)] == [level]
-    assert "request_id" not in runs(written)[0]
+    assert [line["log_level"] for line in runs(log_lines)] == [level]
+    assert "request_id" not in runs(log_lines)[0]
 
 
 async def test_stored_error_contains_no_personal_data(
-    deps: Deps, written: Lines, session: AsyncSession
+    deps: Deps, log_lines: Lines, session: AsyncSession
 ) -> None:
     failing = job(RuntimeError("no line takes +16175550123"))
 
@@ -98,14 +100,14 @@ async def test_stored_error_contains_no_personal_data(
 
     kept = await session.scalar(text("SELECT last_error FROM scheduled_job"))
     assert kept == "RuntimeError: no line takes +***23"
-    assert runs(written)[0]["result"] == "failed"
+    assert runs(log_lines)[0]["result"] == "failed"
 
 
 async def test_request_during_a_run_causes_the_next_run(deps: Deps) -> None:
     pushed: Lines = []
     began, may_end = asyncio.Event(), asyncio.Event()
 
-    async def work(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
+    async def work(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - signature of a job
         began.set()
         await may_end.wait()
 
@@ -117,28 +119,28 @@ async def test_request_during_a_run_causes_the_next_run(deps: Deps) -> None:
     nudged = one_at_a_time(JobName.SEND_MESSAGES, work)
     working = asyncio.ensure_future(nudged({"deps": deps}, {"request_id": "r-1"}))
     await began.wait()
-    for asker in ("r-2", "r-3"):
-        await nudged({"deps": deps}, {"request_id": asker})
+    for request_id in ("r-2", "r-3"):
+        await nudged({"deps": deps}, {"request_id": request_id})
     may_end.set()
     await working
 
     assert pushed == [{"job": "send_messages", "request_id": "r-2"}]
 
 
-# arq 0.28 calls a name that redis 5 has renamed.
+# arq 0.28 calls a method under its name before redis 5.
 @pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
 class TestThroughRedis:
     @pytest_asyncio.fixture
     async def queue_and_seen(
         self, settings: Settings, committed_uow: Callable[[], UnitOfWork], provider: OpenPhoneClient
     ) -> AsyncIterator[tuple[ArqJobQueue, asyncio.Queue[Any]]]:
-        """A worker with two jobs; the first asks for the second, and for itself later."""
+        """Run a worker with two jobs. The first job requests the second, and later itself."""
         seen: asyncio.Queue[Any] = asyncio.Queue()
         queue = ArqJobQueue(settings.require_redis_url())
         async with Redis.from_url(settings.require_redis_url()) as redis:
             await redis.flushdb()  # jobs left by a worker of another test
 
-        async def look(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
+        async def record_cause(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - signature of a job
             bound = structlog.contextvars.get_contextvars()
             seen.put_nowait((bound["job"], bound.get("request_id")))
             if bound["job"] == JobName.SEND_MESSAGES and "request_id" in bound:
@@ -147,7 +149,7 @@ class TestThroughRedis:
 
         deps = make_deps(settings, committed_uow, queue, provider)
         names = (JobName.SEND_MESSAGES, JobName.SEND_MAIL)
-        worker = build_worker(settings, deps, dict.fromkeys(names, look))
+        worker = build_worker(settings, deps, dict.fromkeys(names, record_cause))
         working = asyncio.create_task(worker.async_run())
         for _ in names:  # the schedule's runs at the start
             await asyncio.wait_for(seen.get(), SOON_SECONDS)
@@ -159,7 +161,7 @@ class TestThroughRedis:
             await worker.close()
         await queue.close()
 
-    async def test_nudge_carries_the_request_on_but_not_for_ever(
+    async def test_nudge_passes_the_request_id_on_except_to_its_own_job(
         self, queue_and_seen: tuple[ArqJobQueue, asyncio.Queue[Any]]
     ) -> None:
         queue, seen = queue_and_seen
@@ -171,13 +173,13 @@ class TestThroughRedis:
         assert seen_causes[0] == ("send_messages", "r-1")
         assert sorted(seen_causes[1:], key=str) == [("send_mail", "r-1"), ("send_messages", None)]
 
-    async def test_first_of_several_requests_is_the_cause(
+    async def test_run_has_the_id_of_the_first_of_several_requests(
         self, queue_and_seen: tuple[ArqJobQueue, asyncio.Queue[Any]]
     ) -> None:
         queue, seen = queue_and_seen
 
-        for asker in ("r-1", "r-2"):
-            with bound_contextvars(request_id=asker):
+        for request_id in ("r-1", "r-2"):
+            with bound_contextvars(request_id=request_id):
                 await queue.push(Job(name=JobName.SEND_MAIL))
 
         assert await asyncio.wait_for(seen.get(), SOON_SECONDS) == ("send_mail", "r-1")

@@ -1,4 +1,4 @@
-"""Notices to users, by mail and web push: once, together, late enough, and not at quiet times."""
+"""Users get notices by mail and web push: once, combined, after a delay, not in quiet times."""
 
 import asyncio
 import json
@@ -33,10 +33,10 @@ from crm_api.workers.deps import Deps
 from crm_api.workers.outbound import send_due_notices
 
 KINDS = ["reply", "mention", "task"]
-ASKED = NOW
+RECEIVED_AT = NOW
 """When the person asked; 10 in the morning of a Wednesday in Boston."""
 DELAY = timedelta(minutes=5)
-DUE = ASKED + DELAY
+DUE = RECEIVED_AT + DELAY
 WORDS = "Can you come on Tuesday?"
 OLGA, OTTO = "olga@firm.example.com", "otto@firm.example.com"
 
@@ -68,7 +68,7 @@ async def deps(
 
 
 class Office:
-    """Users with what they want to be notified of, and what happens to them."""
+    """Users with their preferences, and the events that they are notified of."""
 
     def __init__(self, client: httpx.AsyncClient, session: AsyncSession) -> None:
         self.client = client
@@ -76,24 +76,26 @@ class Office:
         self.headers: dict[str, dict[str, str]] = {}
         self.ids: dict[str, str] = {}
 
-    async def user(self, email: str = OLGA, *, role: str = "agent", **notices: Any) -> str:
+    async def add_user(self, email: str = OLGA, *, role: str = "agent", **notices: Any) -> str:
         """Add a user with these preferences; return the id."""
         made = await active(self.client, email=email, role=role, name=email.partition("@")[0])
         self.headers[email] = bearer(await signed_in(self.client, username=email))
         self.ids[email] = made["id"]
-        await self.prefer(email, **notices)
+        await self.set_preferences(email, **notices)
         user_id: str = made["id"]
         return user_id
 
-    async def prefer(self, email: str = OLGA, *, timezone: str = "UTC", **notices: Any) -> None:
+    async def set_preferences(
+        self, email: str = OLGA, *, timezone: str = "UTC", **notices: Any
+    ) -> None:
         body = {"timezone": timezone, "notices": notices}
         answer = await self.client.patch("/v1/preferences", json=body, headers=self.headers[email])
         assert answer.status_code == 200, answer.text
 
-    async def device(
+    async def add_device(
         self, pushes: PushService, path: str = "/push/1", *, email: str = OLGA
     ) -> Browser:
-        """Subscribe a browser of a user."""
+        """Subscribe and return a browser of a user."""
         browser = Browser()
         answer = await self.client.post(
             "/v1/push-subscriptions",
@@ -103,8 +105,10 @@ class Office:
         assert answer.status_code == 201, answer.text
         return browser
 
-    async def asks(self, words: str = WORDS, *, place: int = 1, at: datetime = ASKED) -> UUID:
-        """Let a person write; return the conversation."""
+    async def receive_message(
+        self, words: str = WORDS, *, place: int = 1, at: datetime = RECEIVED_AT
+    ) -> UUID:
+        """Store a message of a person; return the id of its conversation."""
         phone = number(place)
         found = await self.session.execute(
             text("SELECT id FROM conversation WHERE phone = :phone"), {"phone": phone}
@@ -132,11 +136,11 @@ class Office:
             """),
             {"id": conversation_id, "phone": phone, "body": words, "at": at},
         )
-        await self.waits(conversation_id, at)
+        await self.mark_waiting(conversation_id, at)
         await self.session.commit()
         return UUID(str(conversation_id))
 
-    async def waits(self, conversation_id: Any, at: datetime) -> None:
+    async def mark_waiting(self, conversation_id: Any, at: datetime) -> None:
         await self.session.execute(
             text("""
                 UPDATE conversation
@@ -147,8 +151,8 @@ class Office:
             {"id": conversation_id, "at": at},
         )
 
-    async def read(self, conversation_id: UUID, until: datetime, *, email: str = OLGA) -> None:
-        """Let a user read a conversation up to the message of an instant."""
+    async def mark_read(self, conversation_id: UUID, until: datetime, *, email: str = OLGA) -> None:
+        """Mark a conversation as read by a user, up to an instant."""
         await self.session.execute(
             text("""
                 INSERT INTO conversation_read (caller_id, conversation_id, read_until)
@@ -160,22 +164,22 @@ class Office:
         )
         await self.session.commit()
 
-    async def assigned(self, conversation_id: UUID, email: str) -> None:
+    async def assign(self, conversation_id: UUID, email: str) -> None:
         await self.session.execute(
             text("UPDATE conversation SET assignee_id = :user_id WHERE id = :id"),
             {"user_id": UUID(self.ids[email]), "id": conversation_id},
         )
         await self.session.commit()
 
-    async def answered(self, conversation_id: UUID) -> None:
+    async def mark_answered(self, conversation_id: UUID) -> None:
         await self.session.execute(
             text("UPDATE conversation SET state = 'open', waiting_since = NULL WHERE id = :id"),
             {"id": conversation_id},
         )
         await self.session.commit()
 
-    async def note(
-        self, conversation_id: UUID, *mentioned: str, author: str = OTTO, at: datetime = ASKED
+    async def add_note(
+        self, conversation_id: UUID, *mentioned: str, author: str = OTTO, at: datetime = RECEIVED_AT
     ) -> None:
         await self.session.execute(
             text("""
@@ -192,7 +196,7 @@ class Office:
         )
         await self.session.commit()
 
-    async def task(self, *, assignee: str | None, due_at: datetime = ASKED) -> UUID:
+    async def add_task(self, *, assignee: str | None, due_at: datetime = RECEIVED_AT) -> UUID:
         task_id = await self.session.scalar(
             text("""
                 INSERT INTO task (id, title, due_at, assignee_id, author, created_at, updated_at)
@@ -220,17 +224,17 @@ async def run(deps: Deps, at: datetime) -> dict[str, int]:
 
 
 def shown(browser: Browser, pushes: PushService, path: str = "/push/1") -> list[dict[str, Any]]:
-    """Return what the browser showed."""
+    """Return the notifications that the browser showed."""
     return [json.loads(browser.decrypt(one.body)) for one in pushes.of(path)]
 
 
 async def test_waiting_reply_is_pushed_and_mailed_once_after_the_delay(
     deps: Deps, office: Office, box: Mailbox, pushes: PushService
 ) -> None:
-    await office.user(mail=KINDS)
-    browser = await office.device(pushes)
+    await office.add_user(mail=KINDS)
+    browser = await office.add_device(pushes)
     box.mails.clear()
-    conversation_id = await office.asks()
+    conversation_id = await office.receive_message()
 
     await run(deps, DUE - timedelta(seconds=1))
     assert (box.mails, pushes.pushes) == ([], [])
@@ -256,14 +260,14 @@ async def test_waiting_reply_is_pushed_and_mailed_once_after_the_delay(
     assert WORDS not in box.last()
 
 
-async def test_words_are_shown_only_to_who_wants_them(
+async def test_texts_of_messages_are_shown_only_to_users_who_chose_this(
     deps: Deps, office: Office, box: Mailbox, pushes: PushService
 ) -> None:
-    await office.user(mail=KINDS, show_text=True)
-    browser = await office.device(pushes)
-    talk = await office.asks("Yes.\nOn Tuesday, " + "please " * 40)
-    await office.note(talk, OLGA)
-    await office.task(assignee=OLGA)
+    await office.add_user(mail=KINDS, show_text=True)
+    browser = await office.add_device(pushes)
+    conversation_id = await office.receive_message("Yes.\nOn Tuesday, " + "please " * 40)
+    await office.add_note(conversation_id, OLGA)
+    await office.add_task(assignee=OLGA)
 
     await run(deps, DUE)
 
@@ -278,15 +282,15 @@ async def test_words_are_shown_only_to_who_wants_them(
     assert "Call the roofer" in box.last()
 
 
-async def test_what_happens_together_is_one_mail_and_one_push(
+async def test_simultaneous_notices_are_one_mail_and_one_push(
     deps: Deps, office: Office, box: Mailbox, pushes: PushService
 ) -> None:
-    await office.user(mail=["reply"])
-    browser = await office.device(pushes)
+    await office.add_user(mail=["reply"])
+    browser = await office.add_device(pushes)
     box.mails.clear()
     for place in range(1, 8):
-        await office.asks(place=place)
-        await office.asks("Hello?", place=place, at=ASKED + timedelta(seconds=30))
+        await office.receive_message(place=place)
+        await office.receive_message("Hello?", place=place, at=RECEIVED_AT + timedelta(seconds=30))
 
     await run(deps, DUE + timedelta(minutes=1))
 
@@ -298,14 +302,14 @@ async def test_what_happens_together_is_one_mail_and_one_push(
     assert len(box.mails) == 1
 
 
-async def test_next_mail_comes_a_quarter_of_an_hour_later(
+async def test_next_mail_is_sent_a_quarter_of_an_hour_later(
     deps: Deps, office: Office, box: Mailbox
 ) -> None:
-    await office.user(mail=["reply"])
+    await office.add_user(mail=["reply"])
     box.mails.clear()
-    await office.asks(place=1)
+    await office.receive_message(place=1)
     await run(deps, DUE)
-    await office.asks(place=2)
+    await office.receive_message(place=2)
 
     await run(deps, DUE + MAIL_EVERY - timedelta(seconds=1))
     assert len(box.mails) == 1
@@ -318,33 +322,33 @@ async def test_next_mail_comes_a_quarter_of_an_hour_later(
 async def test_reply_that_is_answered_before_the_delay_ends_causes_no_notice(
     deps: Deps, office: Office, pushes: PushService
 ) -> None:
-    await office.user()
-    await office.device(pushes)
-    talk = await office.asks()
-    await office.answered(talk)
+    await office.add_user()
+    await office.add_device(pushes)
+    conversation_id = await office.receive_message()
+    await office.mark_answered(conversation_id)
 
     await run(deps, DUE)
     assert pushes.pushes == []
 
-    await office.asks("And on Friday?", at=DUE)
+    await office.receive_message("And on Friday?", at=DUE)
     await run(deps, DUE + DELAY)
     assert len(pushes.pushes) == 1
 
 
-async def test_reply_that_is_read_at_once_causes_no_notice_and_the_next_one_does(
+async def test_reply_that_is_read_at_once_causes_no_notice_and_the_next_reply_does(
     deps: Deps, office: Office, pushes: PushService
 ) -> None:
-    await office.user()
-    await office.device(pushes)
-    talk = await office.asks()
-    await office.note(talk, OLGA, author="key")
-    await office.read(talk, ASKED)
+    await office.add_user()
+    await office.add_device(pushes)
+    conversation_id = await office.receive_message()
+    await office.add_note(conversation_id, OLGA, author="key")
+    await office.mark_read(conversation_id, RECEIVED_AT)
 
     await run(deps, DUE)
     assert pushes.pushes == []
 
     later = DUE + timedelta(minutes=30)
-    await office.asks("Or on Friday?", at=later)
+    await office.receive_message("Or on Friday?", at=later)
     await run(deps, later + DELAY - timedelta(seconds=1))
     assert pushes.pushes == []
 
@@ -355,33 +359,33 @@ async def test_reply_that_is_read_at_once_causes_no_notice_and_the_next_one_does
 async def test_more_messages_before_the_first_is_read_cause_no_further_notice(
     deps: Deps, office: Office, pushes: PushService
 ) -> None:
-    await office.user()
-    await office.device(pushes)
-    talk = await office.asks()
+    await office.add_user()
+    await office.add_device(pushes)
+    conversation_id = await office.receive_message()
     await run(deps, DUE)
 
-    await office.asks("Hello?", at=DUE)
+    await office.receive_message("Hello?", at=DUE)
     await run(deps, DUE + DELAY)
     assert len(pushes.pushes) == 1
 
-    await office.read(talk, DUE)
-    await office.asks("Still there?", at=DUE + timedelta(hours=1))
+    await office.mark_read(conversation_id, DUE)
+    await office.receive_message("Still there?", at=DUE + timedelta(hours=1))
     await run(deps, DUE + timedelta(hours=1) + DELAY)
     assert len(pushes.pushes) == 2
 
 
-async def test_reply_is_noticed_by_its_assignee_alone(
+async def test_reply_in_an_assigned_conversation_notifies_only_the_assignee(
     deps: Deps, office: Office, pushes: PushService
 ) -> None:
     for email in (OLGA, OTTO):
-        await office.user(email)
-        await office.device(pushes, f"/push/{email}", email=email)
-    await office.assigned(await office.asks(place=1), OTTO)
+        await office.add_user(email)
+        await office.add_device(pushes, f"/push/{email}", email=email)
+    await office.assign(await office.receive_message(place=1), OTTO)
 
     await run(deps, DUE)
     assert (len(pushes.of(f"/push/{OLGA}")), len(pushes.of(f"/push/{OTTO}"))) == (0, 1)
 
-    await office.asks(place=2, at=DUE)
+    await office.receive_message(place=2, at=DUE)
     await run(deps, DUE + DELAY)
     assert (len(pushes.of(f"/push/{OLGA}")), len(pushes.of(f"/push/{OTTO}"))) == (1, 2)
 
@@ -389,12 +393,12 @@ async def test_reply_is_noticed_by_its_assignee_alone(
 async def test_snoozed_conversation_causes_no_notice(
     deps: Deps, office: Office, pushes: PushService
 ) -> None:
-    await office.user()
-    await office.device(pushes)
-    talk = await office.asks()
+    await office.add_user()
+    await office.add_device(pushes)
+    conversation_id = await office.receive_message()
     await office.session.execute(
         text("UPDATE conversation SET state = 'snoozed', snoozed_until = :at WHERE id = :id"),
-        {"at": DUE + timedelta(days=1), "id": talk},
+        {"at": DUE + timedelta(days=1), "id": conversation_id},
     )
 
     await run(deps, DUE)
@@ -402,20 +406,20 @@ async def test_snoozed_conversation_causes_no_notice(
     assert pushes.pushes == []
 
 
-async def test_notice_that_is_answered_in_a_quiet_time_is_left_out(
+async def test_reply_that_is_answered_in_a_quiet_time_causes_no_notice(
     deps: Deps, office: Office, pushes: PushService
 ) -> None:
     quiet = {"start": "10:00", "end": "18:00"}
-    await office.user(quiet_hours=quiet)
-    browser = await office.device(pushes)
-    first, _ = await office.asks(place=1), await office.asks(place=2)
+    await office.add_user(quiet_hours=quiet)
+    browser = await office.add_device(pushes)
+    first, _ = await office.receive_message(place=1), await office.receive_message(place=2)
     await run(deps, DUE)
-    await office.answered(first)
+    await office.mark_answered(first)
 
-    await run(deps, ASKED.replace(hour=17, minute=59))
+    await run(deps, RECEIVED_AT.replace(hour=17, minute=59))
     assert pushes.pushes == []
 
-    await run(deps, ASKED.replace(hour=18, minute=0))
+    await run(deps, RECEIVED_AT.replace(hour=18, minute=0))
     (message,) = shown(browser, pushes)
     assert message["body"] == "Ada Nr 2 waits for an answer."
 
@@ -423,30 +427,30 @@ async def test_notice_that_is_answered_in_a_quiet_time_is_left_out(
 @pytest.mark.parametrize(
     "quiet", [{"quiet_days": ["wed"]}, {"quiet_hours": {"start": "23:00", "end": "11:00"}}]
 )
-async def test_quiet_times_follow_the_users_zone(
+async def test_quiet_times_are_in_the_time_zone_of_the_user(
     deps: Deps, office: Office, pushes: PushService, quiet: dict[str, Any]
 ) -> None:
-    await office.user()
-    await office.prefer(timezone="America/New_York", **quiet)
-    await office.device(pushes)
-    await office.asks()
+    await office.add_user()
+    await office.set_preferences(timezone="America/New_York", **quiet)
+    await office.add_device(pushes)
+    await office.receive_message()
 
     await run(deps, DUE)
 
     assert pushes.pushes == []
 
 
-async def test_mention_and_due_task_are_noticed_once(
+async def test_mention_and_due_task_are_notified_once(
     deps: Deps, office: Office, pushes: PushService
 ) -> None:
-    await office.user()
-    await office.user(OTTO)
-    await office.device(pushes)
-    await office.device(pushes, "/push/otto", email=OTTO)
-    talk = await office.asks()
-    await office.answered(talk)
-    await office.note(talk, OLGA, OTTO, author=OTTO)
-    task_id = await office.task(assignee=OLGA, due_at=DUE)
+    await office.add_user()
+    await office.add_user(OTTO)
+    await office.add_device(pushes)
+    await office.add_device(pushes, "/push/otto", email=OTTO)
+    conversation_id = await office.receive_message()
+    await office.mark_answered(conversation_id)
+    await office.add_note(conversation_id, OLGA, OTTO, author=OTTO)
+    task_id = await office.add_task(assignee=OLGA, due_at=DUE)
 
     await run(deps, DUE)
     await run(deps, DUE + timedelta(minutes=1))
@@ -460,17 +464,17 @@ async def test_mention_and_due_task_are_noticed_once(
     assert len(pushes.of()) == 2
 
 
-async def test_task_of_nobody_is_noticed_by_all_and_a_done_one_by_nobody(
+async def test_unassigned_task_notifies_all_users_and_a_done_task_none(
     deps: Deps, office: Office, pushes: PushService
 ) -> None:
     for email in (OLGA, OTTO):
-        await office.user(email)
-        await office.device(pushes, f"/push/{email}", email=email)
-    await office.task(assignee=None)
-    await office.task(assignee=OTTO, due_at=DUE + timedelta(minutes=1))
-    done = await office.task(assignee=OLGA)
+        await office.add_user(email)
+        await office.add_device(pushes, f"/push/{email}", email=email)
+    await office.add_task(assignee=None)
+    await office.add_task(assignee=OTTO, due_at=DUE + timedelta(minutes=1))
+    done = await office.add_task(assignee=OLGA)
     await office.session.execute(
-        text("UPDATE task SET done_at = :at WHERE id = :id"), {"at": ASKED, "id": done}
+        text("UPDATE task SET done_at = :at WHERE id = :id"), {"at": RECEIVED_AT, "id": done}
     )
 
     await run(deps, DUE)
@@ -478,15 +482,15 @@ async def test_task_of_nobody_is_noticed_by_all_and_a_done_one_by_nobody(
     assert (len(pushes.of(f"/push/{OLGA}")), len(pushes.of(f"/push/{OTTO}"))) == (1, 1)
 
 
-async def test_only_wanted_kinds_by_wanted_channels(
+async def test_notices_have_only_the_chosen_kinds_and_channels(
     deps: Deps, office: Office, box: Mailbox, pushes: PushService
 ) -> None:
-    await office.user(mail=["mention"], push=["task"])
-    browser = await office.device(pushes)
+    await office.add_user(mail=["mention"], push=["task"])
+    browser = await office.add_device(pushes)
     box.mails.clear()
-    talk = await office.asks()
-    await office.note(talk, OLGA)
-    await office.task(assignee=OLGA)
+    conversation_id = await office.receive_message()
+    await office.add_note(conversation_id, OLGA)
+    await office.add_task(assignee=OLGA)
 
     await run(deps, DUE)
 
@@ -494,12 +498,12 @@ async def test_only_wanted_kinds_by_wanted_channels(
     assert [one["title"] for one in shown(browser, pushes)] == ["1 task is due"]
 
 
-async def test_user_without_a_device_or_with_defaults_gets_no_mail(
+async def test_user_without_a_device_gets_no_notice_by_default(
     deps: Deps, office: Office, box: Mailbox
 ) -> None:
-    await office.user()
+    await office.add_user()
     box.mails.clear()
-    await office.asks()
+    await office.receive_message()
 
     assert await run(deps, DUE) == {"mailed": 0, "pushed": 0}
     found = await office.session.execute(text("SELECT count(*) FROM notice"))
@@ -509,9 +513,9 @@ async def test_user_without_a_device_or_with_defaults_gets_no_mail(
 async def test_disabled_user_gets_no_notice(
     deps: Deps, office: Office, pushes: PushService
 ) -> None:
-    user_id = await office.user()
-    await office.device(pushes)
-    await office.asks()
+    user_id = await office.add_user()
+    await office.add_device(pushes)
+    await office.receive_message()
     await office.session.execute(
         text("UPDATE app_user SET status = 'disabled' WHERE id = :id"), {"id": user_id}
     )
@@ -524,9 +528,9 @@ async def test_disabled_user_gets_no_notice(
 async def test_blocked_sender_causes_no_notice(
     deps: Deps, office: Office, pushes: PushService
 ) -> None:
-    await office.user()
-    await office.device(pushes)
-    await office.asks()
+    await office.add_user()
+    await office.add_device(pushes)
+    await office.receive_message()
     await office.session.execute(
         text("""
             INSERT INTO contact_flag (id, phone, flag_type, created_at)
@@ -543,12 +547,12 @@ async def test_blocked_sender_causes_no_notice(
 async def test_old_messages_cause_no_notice(
     deps: Deps, office: Office, pushes: PushService
 ) -> None:
-    await office.user()
-    await office.device(pushes)
-    await office.asks()
-    await office.task(assignee=OLGA)
+    await office.add_user()
+    await office.add_device(pushes)
+    await office.receive_message()
+    await office.add_task(assignee=OLGA)
 
-    await run(deps, ASKED + LOOK_BACK)
+    await run(deps, RECEIVED_AT + LOOK_BACK)
 
     assert pushes.pushes == []
 
@@ -556,16 +560,16 @@ async def test_old_messages_cause_no_notice(
 async def test_push_that_was_not_accepted_is_repeated_with_the_same_topic(
     deps: Deps, office: Office, pushes: PushService
 ) -> None:
-    await office.user()
-    browser = await office.device(pushes)
+    await office.add_user()
+    browser = await office.add_device(pushes)
     pushes.answers["/push/1"] = [503, 403]
-    await office.asks(place=1)
+    await office.receive_message(place=1)
 
     await run(deps, DUE)
     await run(deps, DUE + timedelta(seconds=59))
     assert len(pushes.pushes) == 1
 
-    await office.asks(place=2, at=DUE)
+    await office.receive_message(place=2, at=DUE)
     await run(deps, DUE + timedelta(minutes=1))
     await run(deps, DUE + timedelta(minutes=3))
     await run(deps, DUE + timedelta(minutes=10))
@@ -576,13 +580,13 @@ async def test_push_that_was_not_accepted_is_repeated_with_the_same_topic(
     assert topics[3] != topics[0]
 
 
-async def test_push_that_is_never_accepted_ends(
+async def test_push_that_is_never_accepted_fails_after_the_last_attempt(
     deps: Deps, office: Office, pushes: PushService
 ) -> None:
-    await office.user()
-    await office.device(pushes)
+    await office.add_user()
+    await office.add_device(pushes)
     pushes.answers["/push/1"] = [500] * 20
-    await office.asks()
+    await office.receive_message()
 
     for hours in range(MOST_ATTEMPTS + 3):
         await run(deps, DUE + timedelta(hours=hours))
@@ -593,14 +597,14 @@ async def test_push_that_is_never_accepted_ends(
 
 
 @pytest.mark.parametrize("status", [404, 410])
-async def test_device_that_is_gone_is_forgotten_and_the_other_one_shows_it(
+async def test_unsubscribed_device_is_deleted_and_the_other_device_gets_the_push(
     deps: Deps, office: Office, pushes: PushService, status: int
 ) -> None:
-    await office.user()
-    await office.device(pushes)
-    await office.device(pushes, "/push/2")
+    await office.add_user()
+    await office.add_device(pushes)
+    await office.add_device(pushes, "/push/2")
     pushes.answers["/push/1"] = [status]
-    await office.asks()
+    await office.receive_message()
 
     await run(deps, DUE)
     await run(deps, DUE + timedelta(hours=1))
@@ -614,12 +618,12 @@ async def test_device_that_is_gone_is_forgotten_and_the_other_one_shows_it(
     )
 
 
-async def test_worker_that_died_after_its_claim_is_replaced(
+async def test_notices_claimed_by_a_dead_worker_are_sent_when_its_claim_expires(
     deps: Deps, office: Office, pushes: PushService
 ) -> None:
-    await office.user()
-    await office.device(pushes)
-    await office.asks()
+    await office.add_user()
+    await office.add_device(pushes)
+    await office.receive_message()
     deps.works_for_seconds = 0
     await run(deps, DUE)
     assert pushes.pushes == []
@@ -637,9 +641,9 @@ async def test_worker_that_died_after_its_claim_is_replaced(
 
 
 async def test_old_notices_are_deleted(deps: Deps, office: Office, pushes: PushService) -> None:
-    await office.user()
-    await office.device(pushes)
-    await office.asks()
+    await office.add_user()
+    await office.add_device(pushes)
+    await office.receive_message()
     await run(deps, DUE)
 
     await run(deps, DUE + KEPT_FOR + timedelta(seconds=1))
@@ -648,7 +652,7 @@ async def test_old_notices_are_deleted(deps: Deps, office: Office, pushes: PushS
     assert (len(pushes.pushes), found.scalar()) == (1, 0)
 
 
-async def test_two_workers_at_once_notify_once(
+async def test_parallel_workers_notify_once(
     *,
     settings: Settings,
     committed_uow: Callable[[], UnitOfWork],
@@ -664,10 +668,10 @@ async def test_two_workers_at_once_notify_once(
         worker.mailer = Mailer(server, sender="crm@firm.example.com", recipients=["o@firm.test"])
     async with committed_uow() as uow:
         office = Office(committed_client, uow.session)
-        await office.user(mail=KINDS)
-        await office.device(pushes)
+        await office.add_user(mail=KINDS)
+        await office.add_device(pushes)
         for place in range(1, 5):
-            await office.asks(place=place)
+            await office.receive_message(place=place)
 
     await asyncio.gather(*(send_due_notices(one, now=lambda: DUE) for one in workers))
     await asyncio.gather(*(send_due_notices(one, now=lambda: DUE) for one in workers))

@@ -1,4 +1,4 @@
-"""A nudge is never swallowed by the run before it."""
+"""A nudge causes a run even if another run has just ended."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -25,7 +25,7 @@ from crm_api.workers.job_runs import JobFunction
 from crm_api.workers.queue import QUEUE_NAME, ArqJobQueue, open_queue, redis_settings, serialize
 from crm_api.workers.worker import build_worker
 
-# arq 0.28 calls a name that redis 5 has renamed.
+# arq 0.28 calls a method under its name before redis 5.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
 
 Runs = asyncio.Queue[None]
@@ -55,7 +55,7 @@ def reporting_job() -> tuple[JobFunction, Runs]:
     """Return a job, and the queue into which each of its runs puts an entry."""
     runs: Runs = asyncio.Queue()
 
-    async def report(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
+    async def report(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - signature of a job
         runs.put_nowait(None)
 
     return report, runs
@@ -80,7 +80,7 @@ async def queue_and_runs(
     await queue.close()
 
 
-async def test_every_nudge_after_a_run_is_another_run(
+async def test_every_nudge_after_a_run_causes_another_run(
     queue_and_runs: tuple[ArqJobQueue, Runs],
 ) -> None:
     queue, runs = queue_and_runs
@@ -91,7 +91,7 @@ async def test_every_nudge_after_a_run_is_another_run(
         await asyncio.wait_for(runs.get(), SOON_SECONDS)
 
 
-async def test_nudges_at_once_are_few_runs(queue_and_runs: tuple[ArqJobQueue, Runs]) -> None:
+async def test_simultaneous_nudges_cause_few_runs(queue_and_runs: tuple[ArqJobQueue, Runs]) -> None:
     queue, runs = queue_and_runs
     await asyncio.wait_for(runs.get(), SOON_SECONDS)
 
@@ -101,7 +101,7 @@ async def test_nudges_at_once_are_few_runs(queue_and_runs: tuple[ArqJobQueue, Ru
     assert runs.qsize() < 5
 
 
-async def test_runs_planned_with_another_clock_do_not_block_the_schedule(
+async def test_runs_planned_with_a_wrong_clock_do_not_block_the_schedule(
     settings: Settings,
     committed_uow: Callable[[], UnitOfWork],
     provider: OpenPhoneClient,
@@ -127,7 +127,7 @@ async def test_runs_planned_with_another_clock_do_not_block_the_schedule(
         deps = deps_with(queue, settings, committed_uow, provider)
         serving = asyncio.create_task(process.serve_queue(settings, deps, stopping))
         await asyncio.wait_for(runs.get(), SOON_SECONDS)
-        # arq names a planned run by its minute. A clock that was ahead gave it a late start.
+        # arq names a planned run by its minute. A clock that was ahead planned this run too late.
         planned: dict[str, Any] = {"_job_id": "cron:send_messages:1795971600123"}
         late = datetime.now(UTC) + timedelta(hours=1)
         await redis.enqueue_job("cron:send_messages", **planned, _defer_until=late)

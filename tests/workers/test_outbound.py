@@ -1,4 +1,4 @@
-"""The job that delivers events: from the log to another server."""
+"""The job delivers events from the log to another server."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ async def server() -> AsyncIterator[Receiver]:
         yield server
 
 
-async def make(client: httpx.AsyncClient, url: str, **values: Any) -> dict[str, Any]:
+async def create_endpoint(client: httpx.AsyncClient, url: str, **values: Any) -> dict[str, Any]:
     answer = await client.post("/v1/webhook-endpoints", json={"url": url, **values})
     assert answer.status_code == 201, answer.text
     made: dict[str, Any] = answer.json()
@@ -37,7 +37,9 @@ async def test_endpoint_receives_an_opt_out_from_the_api(
     queue: RecordingQueue,
     server: Receiver,
 ) -> None:
-    made = await make(committed_client, server.url(), event_types=["contact.created", "opt_out"])
+    made = await create_endpoint(
+        committed_client, server.url(), event_types=["contact.created", "opt_out"]
+    )
     contact = await committed_client.post("/v1/contacts", json={"phone": "617-555-0142"})
     contact_id = contact.json()["id"]
     await committed_client.post(f"/v1/contacts/{contact_id}/opt-out", json={"reason": "asked"})
@@ -47,9 +49,9 @@ async def test_endpoint_receives_an_opt_out_from_the_api(
     once = len(server.told)
     await deliver_webhooks(ctx, stays=False)
 
-    told = [one.verify(made["secret"]) for one in server.told]
-    assert sorted(one["type"] for one in told) == ["contact.created", "opt_out"]
-    assert [one["data"] for one in told] == [{"contact_id": contact_id}] * 2
+    payloads = [one.verify(made["secret"]) for one in server.told]
+    assert sorted(one["type"] for one in payloads) == ["contact.created", "opt_out"]
+    assert [one["data"] for one in payloads] == [{"contact_id": contact_id}] * 2
     assert once == len(server.told)
     assert queue.jobs == [AGAIN, AGAIN]
     path = f"/v1/webhook-endpoints/{made['id']}/deliveries"
@@ -58,10 +60,10 @@ async def test_endpoint_receives_an_opt_out_from_the_api(
     assert {one["status"] for one in listed} == {"delivered"}
 
 
-async def test_run_stays_for_what_happens_meanwhile(
+async def test_run_delivers_events_that_are_recorded_meanwhile(
     committed_client: httpx.AsyncClient, ctx: dict[str, Any], server: Receiver
 ) -> None:
-    await make(committed_client, server.url())
+    await create_endpoint(committed_client, server.url())
     running = asyncio.create_task(deliver_webhooks(ctx))
 
     await committed_client.post("/v1/contacts", json={"phone": "617-555-0142"})
@@ -72,7 +74,7 @@ async def test_run_stays_for_what_happens_meanwhile(
     assert [one.payload["type"] for one in server.told] == ["contact.created"]
 
 
-async def test_without_an_endpoint_there_is_no_run_after_this_one(
+async def test_run_without_an_endpoint_requests_no_next_run(
     ctx: dict[str, Any], queue: RecordingQueue
 ) -> None:
     await deliver_webhooks(ctx)
@@ -80,14 +82,14 @@ async def test_without_an_endpoint_there_is_no_run_after_this_one(
     assert queue.jobs == []
 
 
-async def test_real_provider_delivers_nothing_to_loopback(
+async def test_no_event_is_delivered_to_loopback_with_the_real_provider(
     committed_client: httpx.AsyncClient,
     ctx: dict[str, Any],
     settings: Settings,
     server: Receiver,
 ) -> None:
     """An endpoint that was created with the sandbox must not be reached any more."""
-    made = await make(committed_client, server.url())
+    made = await create_endpoint(committed_client, server.url())
     await committed_client.post(f"/v1/webhook-endpoints/{made['id']}/test")
     real = Settings.model_validate(
         {

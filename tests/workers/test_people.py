@@ -33,7 +33,7 @@ async def kinds(session: AsyncSession) -> list[Any]:
     return list(found.scalars())
 
 
-async def test_older_values_are_rewritten_and_misfits_stay(
+async def test_older_values_are_rewritten_and_invalid_values_are_kept(
     ctx: dict[str, Any], session: AsyncSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values: list[Any] = ["1,987", 1990, "old", 2001.0, "", None, "2005"]
@@ -60,7 +60,7 @@ async def test_older_values_are_rewritten_and_misfits_stay(
     assert roofs.scalar_one() == 8
 
 
-async def test_stopped_worker_continues_after_its_last_chunk(
+async def test_rewriting_continues_after_the_last_written_chunk(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
     for i in range(5):

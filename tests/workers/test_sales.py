@@ -59,10 +59,10 @@ async def test_job_sends_due_reminders_once(
 
 
 @pytest.mark.parametrize("is_lost", [False, True])
-async def test_job_notes_why_a_calendar_fails(
+async def test_job_stores_the_reason_why_a_calendar_fails(
     ctx: dict[str, Any], committed_uow: UnitOfWorkFactory, *, is_lost: bool
 ) -> None:
-    """Nothing listens on port 1."""
+    """No server listens on port 1."""
     body = CalendarAccountCreate(
         name="Visits",
         url="http://127.0.0.1:1/visits/",

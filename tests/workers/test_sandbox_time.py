@@ -1,4 +1,4 @@
-"""The schedule in moved time: which job runs at which stop, and in which order."""
+"""In moved time, each job of the schedule runs at its time and in order."""
 
 import asyncio
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from crm_api.workers.sandbox_time import CAMPAIGNS, MovedSchedule
 
 NewUow = Callable[[], UnitOfWork]
 START = datetime(2031, 7, 14, 18, 0, 30, tzinfo=UTC)
-LOOKED_AT = (WebhookHealthSide.SILENCE, WebhookHealthSide.PROVIDER)
+CHECKED_SIDES = (WebhookHealthSide.SILENCE, WebhookHealthSide.PROVIDER)
 
 
 class Bench:
@@ -59,22 +59,22 @@ class Bench:
             for nudge in self.nudges.pop(name, []):
                 await deps.queue.push(nudge)
             if name is JobName.CHECK_WEBHOOK_HEALTH:
-                await self._look(deps)
+                await self._run_checks(deps)
 
         return run
 
-    async def _look(self, deps: Deps) -> None:
+    async def _run_checks(self, deps: Deps) -> None:
         now = clock.now()
-        for side in LOOKED_AT:
+        for side in CHECKED_SIDES:
             async with deps.new_uow() as uow:
                 check = await webhook_health.order_check(uow, side=side, asked_by="test", now=now)
                 await webhook_health.conclude_check(uow, check, CheckResult(), now=now)
 
-    async def pass_time(self, length: timedelta, *, asked: set[JobName] | None = None) -> None:
-        """Stop wherever a job is due, until so much time has passed."""
+    async def pass_time(self, length: timedelta, *, requested: set[JobName] | None = None) -> None:
+        """Move the clock by ``length``. Stop at each instant at which a job is due, and run it."""
         ends_at = clock.now() + length
         while clock.now() < ends_at:
-            await self.schedule.run_due(asked or set(), every_job=False)
+            await self.schedule.run_due(requested or set(), every_job=False)
             at = await self.schedule.next_due(now=clock.now())
             clock.move(clock.ahead() + min(at, ends_at) - clock.now())
 
@@ -95,22 +95,20 @@ async def bench(
     return Bench(settings, new_uow, queue)
 
 
-async def test_jobs_with_their_own_times_run_at_them(bench: Bench) -> None:
+async def test_daily_and_hourly_jobs_run_at_their_times(bench: Bench) -> None:
     await bench.pass_time(timedelta(days=2))
 
     nights = [at for at in bench.times(JobName.RECONCILE_OPENPHONE) if at.hour == 2]
     mornings = [at for at in bench.times(JobName.RUN_DAILY_TASKS) if at.hour == 13]
-    looks = bench.times(JobName.CHECK_WEBHOOK_HEALTH)
-    waits = {later - earlier for earlier, later in pairwise(looks)}
+    checks = bench.times(JobName.CHECK_WEBHOOK_HEALTH)
+    waits = {later - earlier for earlier, later in pairwise(checks)}
     assert [(at.day, at.minute) for at in nights] == [(15, 0), (16, 0)]
     assert [(at.day, at.minute) for at in mornings] == [(15, 0), (16, 0)]
-    assert len(looks) == 48
+    assert len(checks) == 48
     assert max(waits) <= timedelta(hours=1, seconds=5)
 
 
-async def test_the_schedule_shows_the_time_at_which_moved_time_stops(
-    bench: Bench, new_uow: NewUow
-) -> None:
+async def test_schedule_shows_the_time_at_which_a_job_runs(bench: Bench, new_uow: NewUow) -> None:
     await bench.schedule.run_due(set(), every_job=False)
     async with new_uow() as uow:
         now = clock.now()
@@ -127,8 +125,8 @@ async def test_the_schedule_shows_the_time_at_which_moved_time_stops(
         assert any(timedelta(0) <= at - shown[name] < timedelta(seconds=5) for at in ran), name
 
 
-async def test_the_comparison_of_the_night_comes_before_what_campaigns_send(bench: Bench) -> None:
-    await bench.pass_time(timedelta(hours=8, minutes=1), asked=set(CAMPAIGNS))
+async def test_nightly_reconciliation_runs_before_the_campaign_queue(bench: Bench) -> None:
+    await bench.pass_time(timedelta(hours=8, minutes=1), requested=set(CAMPAIGNS))
 
     night = [name for at, name in bench.ran if (at.day, at.hour, at.minute) == (15, 2, 0)]
     assert night.index(JobName.PROCESS_WEBHOOK_BACKLOG) == 0
@@ -136,7 +134,7 @@ async def test_the_comparison_of_the_night_comes_before_what_campaigns_send(benc
     assert night.index(JobName.WRITE_AUDIENCES) < night.index(JobName.PROCESS_CAMPAIGN_QUEUE)
 
 
-async def test_a_nudged_job_runs_at_the_time_that_was_asked_for(bench: Bench) -> None:
+async def test_nudged_job_runs_at_the_requested_time(bench: Bench) -> None:
     nudge = Job(name=JobName.TRY_PROVIDER, delay_seconds=600)
     bench.nudges[JobName.SEND_MESSAGES] = [nudge]
 

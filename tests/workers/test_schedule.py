@@ -1,4 +1,4 @@
-"""A worker that would leave work undone does not start."""
+"""A worker that does not match its schedule does not start."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -29,7 +29,7 @@ def refusal(settings: Settings, functions: Mapping[JobName, JobFunction], **chan
     return message
 
 
-async def test_worker_of_this_release_fits(settings: Settings) -> None:
+async def test_worker_of_this_release_matches_its_schedule(settings: Settings) -> None:
     schedule.require_schedule(build_worker(settings, NO_DEPS), settings)
 
 
@@ -39,7 +39,7 @@ async def test_every_job_that_can_be_pushed_is_registered(settings: Settings) ->
     assert {name.value for name in JobName} - set(worker.functions) == set()
 
 
-async def test_job_that_is_not_registered_stops_the_start(settings: Settings) -> None:
+async def test_unregistered_job_prevents_the_start(settings: Settings) -> None:
     functions: dict[JobName, JobFunction] = {
         name: one for name, one in FUNCTIONS.items() if name is not JobName.SEAL_CONSENT
     }
@@ -51,7 +51,7 @@ async def test_job_that_is_not_registered_stops_the_start(settings: Settings) ->
     )
 
 
-async def test_unknown_job_stops_the_start(settings: Settings) -> None:
+async def test_unknown_job_prevents_the_start(settings: Settings) -> None:
     functions = {**FUNCTIONS, cast("JobName", UNKNOWN): FUNCTIONS[JobName.SEND_MAIL]}
 
     assert "it would run on schedule, although unknown: walk_the_dog" in refusal(
@@ -59,7 +59,7 @@ async def test_unknown_job_stops_the_start(settings: Settings) -> None:
     )
 
 
-async def test_unscheduled_job_stops_the_start(settings: Settings) -> None:
+async def test_unscheduled_job_prevents_the_start(settings: Settings) -> None:
     crons = build_worker(settings, NO_DEPS).cron_jobs
 
     message = refusal(settings, FUNCTIONS, cron_jobs=crons[1:])
@@ -67,7 +67,7 @@ async def test_unscheduled_job_stops_the_start(settings: Settings) -> None:
     assert f"it would not run on schedule: {crons[0].name.removeprefix('cron:')}" in message
 
 
-async def test_queue_that_no_worker_reads_stops_the_start(settings: Settings) -> None:
+async def test_queue_that_no_worker_reads_prevents_the_start(settings: Settings) -> None:
     message = refusal(settings, FUNCTIONS, queue_name="others")
 
     assert "it would not read the queue: crm:jobs" in message
@@ -89,7 +89,7 @@ UNKNOWN = _Unknown()
         (0, False, State.WARNING, "start `crm-api worker`"),
     ],
 )
-def test_doctor_reports_who_reads_the_queue(
+def test_doctor_reports_whether_workers_read_the_queue(
     alive: int,
     is_consumed: bool,  # noqa: FBT001 - a case of the table
     state: State,

@@ -1,4 +1,4 @@
-"""Every job works within a limit and asks for another run; a run that is cut off is recorded."""
+"""Every job works within a limit and requests another run. A cancelled run is recorded."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from sqlalchemy import text
 from tests.domain.messaging.sends.ledger import Ledger
 from tests.factories import number
 from tests.fakes import RecordingQueue
-from tests.workers.drain import make_deps, open_ledger, shifted
+from tests.workers.drain import clock_behind, make_deps, open_ledger
 from tests.workers.mailbox import mail_server
 
 from crm_api.domain.alerts import outgoing_mail as mailbox
@@ -34,19 +34,19 @@ from crm_api.workers.schedule import FUNCTIONS, JOB_TIMEOUT_SECONDS, timeout_of
 Answer = Callable[[httpx.Request], Any]
 
 
-class Held:
-    """A provider that answers no send until it is released."""
+class BlockedProvider:
+    """A provider that responds to no send until it is released."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.has_enough = asyncio.Event()
         self.released = asyncio.Event()
         self.enough = 3
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         (phone,) = json.loads(await request.aread())["to"]
-        self.asked.append(phone)
-        if len(self.asked) >= self.enough:
+        self.requests.append(phone)
+        if len(self.requests) >= self.enough:
             self.has_enough.set()
         await self.released.wait()
         return httpx.Response(202, json={"data": {"id": f"AC{phone}"}})
@@ -81,12 +81,12 @@ async def _last_run(new_uow: UnitOfWorkFactory, name: JobName) -> Any:
         ).one()
 
 
-async def test_run_that_arq_cuts_off_is_recorded_as_failed_and_its_calls_are_stored(
+async def test_run_that_arq_cancels_is_recorded_as_failed_and_its_responses_are_stored(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     ledger = await open_ledger(committed_uow, people=0)
     await _queue_messages(ledger, count=3)
-    held = Held()
+    held = BlockedProvider()
     async with _client(held) as client:
         deps = make_deps(settings, committed_uow, queue, client)
         run = asyncio.ensure_future(
@@ -107,7 +107,7 @@ async def test_run_that_arq_cuts_off_is_recorded_as_failed_and_its_calls_are_sto
     assert Job(name=JobName.SEND_MESSAGES, delay_seconds=5) in queue.jobs
 
 
-async def test_run_that_ends_with_its_worker_says_so(
+async def test_run_that_ends_with_its_worker_is_recorded_with_this_reason(
     settings: Settings,
     committed_uow: UnitOfWorkFactory,
     queue: RecordingQueue,
@@ -116,11 +116,11 @@ async def test_run_that_ends_with_its_worker_says_so(
     deps = make_deps(settings, committed_uow, queue, provider)
     started = asyncio.Event()
 
-    async def stay(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
+    async def wait_for_ever(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - signature of a job
         started.set()
         await asyncio.Event().wait()
 
-    run = asyncio.ensure_future(one_at_a_time(JobName.RUN_WATCHDOG, stay)({"deps": deps}))
+    run = asyncio.ensure_future(one_at_a_time(JobName.RUN_WATCHDOG, wait_for_ever)({"deps": deps}))
     await started.wait()
     deps.stop()
     run.cancel()
@@ -132,13 +132,13 @@ async def test_run_that_ends_with_its_worker_says_so(
     assert JobName.RUN_WATCHDOG not in queue.names
 
 
-async def test_cancelled_drain_does_not_wait_for_a_database_that_is_away_for_ever(
+async def test_cancelled_drain_does_not_wait_for_ever_until_responses_are_stored(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
-    """The calls end, and the answers cannot be stored: the leases settle them."""
+    """The calls end and their responses cannot be stored. The leases settle the attempts."""
     ledger = await open_ledger(committed_uow, people=0)
     await _queue_messages(ledger, count=3)
-    held = Held()
+    held = BlockedProvider()
     async with _client(held) as client:
         deps = make_deps(settings, committed_uow, queue, client)
         run = asyncio.create_task(send_messages({"deps": deps}))
@@ -152,7 +152,7 @@ async def test_cancelled_drain_does_not_wait_for_a_database_that_is_away_for_eve
                 await run
 
 
-async def test_texts_are_sent_within_the_limit_and_the_rest_is_asked_for(
+async def test_messages_are_sent_within_the_limit_and_a_run_for_the_rest_is_requested(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     ledger = await open_ledger(committed_uow, people=0)
@@ -179,16 +179,16 @@ async def test_texts_are_sent_within_the_limit_and_the_rest_is_asked_for(
     assert JobName.SEND_MESSAGES not in queue.names
 
 
-async def test_unclear_sends_are_looked_up_within_the_limit_and_the_rest_is_asked_for(
+async def test_unclear_attempts_are_looked_up_within_the_limit_and_a_run_is_requested(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     ledger = await open_ledger(committed_uow, ago=700, people=2)
     for _ in range(2):
-        await ledger.make_unclear_attempt(now=shifted(700)())
-    asked: list[str] = []
+        await ledger.make_unclear_attempt(now=clock_behind(700)())
+    requests: list[str] = []
 
     async def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request.url.path)
+        requests.append(request.url.path)
         return httpx.Response(200, json={"data": [], "totalItems": 0, "nextPageToken": None})
 
     async with _client(answer) as client:
@@ -196,7 +196,7 @@ async def test_unclear_sends_are_looked_up_within_the_limit_and_the_rest_is_aske
         deps.works_for_seconds = 0.0
         await resolve_unknown_sends({"deps": deps})
 
-    assert asked == []
+    assert requests == []
     assert JobName.RESOLVE_UNKNOWN_SENDS in queue.names
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.dev.sandbox.support import open_sandbox
-from tests.domain.provider.openphone.samples import check_answer
+from tests.domain.provider.openphone.samples import check_response
 
 FIELDS = [
     {"name": "Roof", "key": "roof", "type": "string"},
@@ -31,8 +31,8 @@ async def test_contacts_are_listed_page_by_page_with_their_custom_fields() -> No
     assert fields["data"] == FIELDS
     (roof,) = listed[0]["customFields"]
     assert (roof["name"], roof["value"]) == ("Roof", "slate")
-    check_answer("GET /v1/contacts", 200, first)
-    check_answer("GET /v1/contact-custom-fields", 200, fields)
+    check_response("GET /v1/contacts", 200, first)
+    check_response("GET /v1/contact-custom-fields", 200, fields)
 
 
 async def test_page_size_over_the_providers_maximum_is_refused() -> None:

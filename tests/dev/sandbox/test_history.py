@@ -10,7 +10,7 @@ from tests.dev.sandbox.support import (
     ManualClock,
     open_sandbox,
 )
-from tests.domain.provider.openphone.samples import check_answer
+from tests.domain.provider.openphone.samples import check_response
 
 from crm_api.dev.sandbox.config import SandboxConfig
 
@@ -81,11 +81,11 @@ async def test_history_matches_the_providers_api_description() -> None:
         families = ("recordings", "voicemails", "summaries", "transcripts")
         extras = [(await sandbox.http.get(f"/v1/call-{name}/{call}")).json() for name in families]
 
-    check_answer("GET /v1/conversations", 200, conversations)
-    check_answer("GET /v1/calls", 200, listed)
-    check_answer("GET /v1/calls/{id}", 200, one)
+    check_response("GET /v1/conversations", 200, conversations)
+    check_response("GET /v1/calls", 200, listed)
+    check_response("GET /v1/calls/{id}", 200, one)
     for name, extra in zip(families, extras, strict=True):
-        check_answer(f"GET /v1/call-{name}/{{id}}", 200, extra)
+        check_response(f"GET /v1/call-{name}/{{id}}", 200, extra)
     assert listed["data"] == [one["data"]]
 
 

@@ -12,7 +12,7 @@ from tests.dev.sandbox.support import (
     ManualClock,
     open_sandbox,
 )
-from tests.domain.provider.openphone.samples import check_answer, check_request
+from tests.domain.provider.openphone.samples import check_request, check_response
 
 from crm_api.dev.sandbox.config import SandboxConfig
 from crm_api.domain.provider.openphone.errors import OpenPhoneBusyError, OpenPhoneRefusedError
@@ -106,11 +106,11 @@ async def test_responses_match_the_providers_api_description() -> None:
         hooks = await sandbox.http.get("/v1/webhooks")
         missing = await sandbox.http.get("/v1/messages/ACnone")
 
-    check_answer("GET /v1/messages", 200, conversation.json())
-    check_answer("GET /v1/messages/{id}", 200, one.json())
-    check_answer("GET /v1/phone-numbers", 200, lines.json())
-    check_answer("GET /v1/webhooks", 200, hooks.json())
-    check_answer("GET /v1/messages/{id}", 404, missing.json())
+    check_response("GET /v1/messages", 200, conversation.json())
+    check_response("GET /v1/messages/{id}", 200, one.json())
+    check_response("GET /v1/phone-numbers", 200, lines.json())
+    check_response("GET /v1/webhooks", 200, hooks.json())
+    check_response("GET /v1/messages/{id}", 404, missing.json())
     assert len(conversation.json()["data"]) == 2
 
 
@@ -191,7 +191,7 @@ async def test_webhooks_are_created_read_and_deleted() -> None:
         dated = await sandbox.http.post("/webhooks", json=body, headers=DATED)
         listed = await sandbox.http.get("/webhooks", headers=DATED)
 
-    check_answer("POST /v1/webhooks/messages", 201, made.json())
+    check_response("POST /v1/webhooks/messages", 201, made.json())
     assert read.json() == made.json()
     assert [one.status_code for one in (deleted, *gone)] == [204, 404, 404]
     assert dated.json()["data"]["key"].startswith("whsec_")

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 from tests.dev.sandbox.support import LINE, OTHER, OURS, PERSON, ManualClock, open_sandbox
-from tests.domain.provider.openphone.samples import check_answer, check_request
+from tests.domain.provider.openphone.samples import check_request, check_response
 
 from crm_api.dev.sandbox.config import SandboxConfig
 
@@ -13,7 +13,7 @@ async def test_accepted_message_matches_the_api_description() -> None:
     async with open_sandbox() as sandbox:
         answer = await sandbox.send(text="Hi Dana")
 
-    check_answer(OPERATION, 202, answer.json())
+    check_response(OPERATION, 202, answer.json())
     message = answer.json()["data"]
     assert answer.status_code == 202
     assert (message["from"], message["to"], message["text"]) == (OURS, [PERSON], "Hi Dana")
@@ -79,7 +79,7 @@ async def test_unknown_line_is_not_found() -> None:
     async with open_sandbox() as sandbox:
         answer = await sandbox.send(**{"from": "PNelse"})
 
-    check_answer(OPERATION, 404, answer.json())
+    check_response(OPERATION, 404, answer.json())
     assert answer.status_code == 404
 
 
@@ -135,7 +135,7 @@ async def test_fault_before_acceptance_accepts_no_message(
     assert answer.status_code == status
     assert answer.headers["retry-after"] == "3"
     if is_described:
-        check_answer(OPERATION, status, answer.json())
+        check_response(OPERATION, status, answer.json())
     assert again.status_code == 202
     assert stats["accepted"] == 1
 

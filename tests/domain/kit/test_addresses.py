@@ -125,7 +125,7 @@ NO_SANDBOX = [
 ]
 
 
-def test_files_are_fetched_from_the_sandbox_at_its_own_port_of_loopback(tmp_path: Path) -> None:
+def test_files_are_fetched_from_loopback_on_the_port_of_the_sandbox_only(tmp_path: Path) -> None:
     policy = AddressPolicy.for_files(settings_of(tmp_path, port="8000"))
 
     assert policy.allows(LOOPBACK, 8001)
@@ -134,7 +134,7 @@ def test_files_are_fetched_from_the_sandbox_at_its_own_port_of_loopback(tmp_path
     assert not policy.allows(PRIVATE, 8001)
 
 
-def test_webhooks_go_to_any_port_of_loopback_with_the_sandbox(tmp_path: Path) -> None:
+def test_with_the_sandbox_webhooks_are_sent_to_any_loopback_port(tmp_path: Path) -> None:
     policy = AddressPolicy.for_webhooks(settings_of(tmp_path))
 
     policy.check_url(URL("http://127.0.0.1:9000/hook"))
@@ -145,7 +145,7 @@ def test_webhooks_go_to_any_port_of_loopback_with_the_sandbox(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("env", NO_SANDBOX)
-def test_without_the_sandbox_no_loopback_is_allowed(tmp_path: Path, env: dict[str, str]) -> None:
+def test_without_the_sandbox_loopback_is_forbidden(tmp_path: Path, env: dict[str, str]) -> None:
     settings = settings_of(tmp_path, **env)
 
     for policy in (AddressPolicy.for_files(settings), AddressPolicy.for_webhooks(settings)):

@@ -16,11 +16,11 @@ def test_wait_grows_by_the_factor_up_to_the_longest() -> None:
     assert waits == [0.5, 2, 8, 32, 60, 60]
 
 
-def test_counter_that_nothing_resets_gives_the_longest_wait() -> None:
+def test_very_high_attempt_number_gives_the_longest_wait() -> None:
     assert BACKOFF.wait(10_000) == BACKOFF.longest
 
 
-async def test_statement_waits_as_long_as_the_process(session: AsyncSession) -> None:
+async def test_sql_and_python_give_the_same_wait(session: AsyncSession) -> None:
     attempts = [1, 2, 5, 10_000]
     found = await session.execute(
         text(f"SELECT {BACKOFF.sql('n')} FROM unnest(CAST(:attempts AS integer[])) AS a (n)"),

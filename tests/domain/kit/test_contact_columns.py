@@ -21,7 +21,7 @@ from crm_api.domain.people.contacts.schemas import (
 from crm_api.domain.people.models.contacts import Contact
 
 
-def test_every_nullable_text_of_the_table_is_in_the_list() -> None:
+def test_every_nullable_text_column_of_the_table_is_in_the_list() -> None:
     texts = [
         column.name
         for column in Contact.__table__.columns
@@ -31,19 +31,19 @@ def test_every_nullable_text_of_the_table_is_in_the_list() -> None:
     assert texts == list(TEXT_COLUMNS)
 
 
-def test_the_api_takes_and_returns_every_column() -> None:
+def test_api_accepts_and_returns_every_column() -> None:
     for model in (ContactCreate, ContactUpdate, ContactRead):
         assert set(PLAIN_COLUMNS) <= model.model_fields.keys()
     for address in (AddressFields, AddressRead):
         assert set(ADDRESS_COLUMNS) == address.model_fields.keys()
 
 
-def test_the_importer_stores_every_column() -> None:
+def test_importer_stores_every_column() -> None:
     assert {field.name for field in fields(PersonRow)} >= set(TEXT_COLUMNS)
     assert set(PERSON) >= set(TEXT_COLUMNS)
 
 
-def test_a_message_reads_every_column_that_it_may_name() -> None:
+def test_values_of_a_message_contain_every_column_that_messages_may_name() -> None:
     assert {field.name for field in fields(ContactValues)} == {
         *MESSAGE_COLUMNS,
         "phone",
@@ -51,7 +51,7 @@ def test_a_message_reads_every_column_that_it_may_name() -> None:
     }
 
 
-def test_a_name_in_files_means_one_column() -> None:
+def test_column_name_in_files_means_one_column() -> None:
     assert {name: BY_NAME[name] for name in ("zip", "fname", "mailcity", "tz")} == {
         "zip": "postal_code",
         "fname": "first_name",

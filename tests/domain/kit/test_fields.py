@@ -1,4 +1,4 @@
-"""The text type of fields: what it refuses, and that every field with a length has it."""
+"""The text type refuses invalid texts. Every field with a maximum length has this type."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, get_args, get_origin
@@ -38,7 +38,7 @@ def faults(adapter: TypeAdapter[str], value: object) -> list[str]:
         ("x" * 200 + " ", "string_too_long"),
     ],
 )  # fmt: skip
-def test_a_line_refuses_what_it_would_have_to_change(text: str, fault: str) -> None:
+def test_line_with_control_characters_or_too_much_text_is_refused(text: str, fault: str) -> None:
     (found,) = faults(LINE, text)
 
     assert found.startswith(fault)
@@ -48,18 +48,20 @@ def test_a_line_refuses_what_it_would_have_to_change(text: str, fault: str) -> N
     ("text", "kept"),
     [("  Ada \n", "Ada"), ("Zoë 👩‍👩‍👧", "Zoë 👩‍👩‍👧"), ("x" * 200, "x" * 200), ("", "")],
 )
-def test_a_line_is_kept_without_the_space_around_it(text: str, kept: str) -> None:
+def test_line_is_stored_without_the_space_around_it(text: str, kept: str) -> None:
     assert LINE.validate_python(text) == kept
 
 
-def test_lines_keep_their_breaks() -> None:
+def test_text_of_several_lines_keeps_its_line_breaks() -> None:
     assert LINES.validate_python("one\n\ttwo\r\nthree ") == "one\n\ttwo\r\nthree"
     assert faults(LINES, "a\x1bb")[0].startswith("control_character")
     assert faults(LINES, " \n ")[0].startswith("string_too_short")
     assert faults(LINES, 7)[0].startswith("string_type")
 
 
-def limited(annotation: object, path: str, seen: set[type]) -> Iterator[tuple[str, list[Any]]]:
+def limited_texts(
+    annotation: object, path: str, seen: set[type]
+) -> Iterator[tuple[str, list[Any]]]:
     """Yield each text of a request that has a maximum length, with its constraints."""
     if get_origin(annotation) is Annotated:
         inner, *metadata = get_args(annotation)
@@ -70,7 +72,7 @@ def limited(annotation: object, path: str, seen: set[type]) -> Iterator[tuple[st
         ):
             yield path, metadata
             return
-        yield from limited(inner, path, seen)
+        yield from limited_texts(inner, path, seen)
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         if annotation not in seen:
             seen.add(annotation)
@@ -78,24 +80,28 @@ def limited(annotation: object, path: str, seen: set[type]) -> Iterator[tuple[st
                 whole: Any = field.annotation
                 for one in field.metadata:
                     whole = Annotated[whole, one]
-                yield from limited(whole, f"{annotation.__name__}.{name}", seen)
+                yield from limited_texts(whole, f"{annotation.__name__}.{name}", seen)
     else:
         for part in get_args(annotation):
-            yield from limited(part, path, seen)
+            yield from limited_texts(part, path, seen)
 
 
-def test_every_field_with_a_length_has_the_text_type() -> None:
+def test_every_field_with_a_maximum_length_has_the_text_type() -> None:
     seen: set[type] = set()
     others = set()
     count = 0
     for route in own_routes():
         if route.body_field is None:
             continue
-        for path, metadata in limited(route.body_field.field_info.annotation, route.name, seen):
+        for path, metadata in limited_texts(
+            route.body_field.field_info.annotation, route.name, seen
+        ):
             count += 1
             if not any(isinstance(one, Text) for one in metadata):
                 others.add(path)
-    others -= {path for path in others if path == "SignInForm.password"}  # as typed
+    others -= {
+        path for path in others if path == "SignInForm.password"
+    }  # a password is accepted as typed
 
     assert count > 20
     assert others == set()

@@ -1,4 +1,4 @@
-"""Wilson's interval against published values."""
+"""Wilson's interval equals published values."""
 
 import pytest
 
@@ -14,14 +14,16 @@ from crm_api.domain.kit.intervals import wilson_interval
         (1, 29, 0.0061, 0.1718),
     ],
 )
-def test_interval_is_wilsons(part: int, whole: int, low: float, high: float) -> None:
-    """As in R. G. Newcombe, Statistics in Medicine 17 (1998), table I, method 3."""
+def test_interval_equals_the_published_values(
+    part: int, whole: int, low: float, high: float
+) -> None:
+    """Source: R. G. Newcombe, Statistics in Medicine 17 (1998), table I, method 3."""
     found = wilson_interval(part, whole)
 
     assert found is not None
     assert [round(end, 4) for end in found] == [low, high]
 
 
-def test_nothing_has_no_interval_and_more_than_all_is_all() -> None:
+def test_no_interval_without_cases_and_more_hits_than_cases_count_as_all() -> None:
     assert wilson_interval(0, 0) is None
     assert wilson_interval(3, 2) == wilson_interval(2, 2)

@@ -1,4 +1,4 @@
-"""Counting segments."""
+"""The segments of a message are counted."""
 
 import pytest
 from hypothesis import given
@@ -38,17 +38,19 @@ from crm_api.domain.kit.message_segments import (
         ("\U0001f600" * 67, Encoding.UCS_2, 3),
     ],
 )
-def test_segments_follow_the_alphabet(text: str, encoding: Encoding, count: int) -> None:
+def test_encoding_and_segments_depend_on_the_characters(
+    text: str, encoding: Encoding, count: int
+) -> None:
     assert segments(text) == (encoding, count)
 
 
-def test_alphabet_is_the_standard_one() -> None:
+def test_basic_and_extension_tables_are_those_of_gsm_7() -> None:
     # 128 code points: one is the escape to the extension table, which has ten characters.
     assert len(BASIC) == len(set(BASIC)) == 127
     assert set(EXTENSION) == set("^{}\\[~]|€\f")
 
 
-def cut(text: str) -> int:
+def count_parts(text: str) -> int:
     """Count the parts of a message character by character, as a phone would."""
     gsm = all(character in BASIC + EXTENSION for character in text)
     single, size = (160, 153) if gsm else (70, 67)
@@ -71,10 +73,10 @@ def cut(text: str) -> int:
     | st.text(alphabet="a€ç\U0001f600\u05d0", max_size=600)
 )
 def test_no_character_is_split_over_two_parts(text: str) -> None:
-    assert segments(text)[1] == cut(text)
+    assert segments(text)[1] == count_parts(text)
 
 
-def test_forcing_characters_are_returned_with_their_position() -> None:
+def test_characters_that_force_ucs_2_are_returned_with_their_positions() -> None:
     text = "Don\u2019t [wait] \U0001f600 \u05e9\u05dc\u05d5\u05dd €"
 
     found = forcing_characters(text)

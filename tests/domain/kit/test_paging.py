@@ -1,4 +1,4 @@
-"""A cursor continues its own list only."""
+"""A cursor continues only the list that issued it."""
 
 import base64
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from crm_api.platform.ids import new_id
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TagFilter:
     tag: str | None = None
     q: str = ""
 
 
 @dataclass(frozen=True)
-class WantedLater:
-    """The same filter in a later release."""
+class LaterTagFilter:
+    """The filter ``TagFilter`` in a later release, with one more field."""
 
     tag: str | None = None
     q: str = ""
@@ -37,7 +37,7 @@ def test_cursor_returns_the_position_to_the_microsecond() -> None:
     assert Cursors("calls").read(Cursors("calls").write(at, row_id)) == (at, row_id)
 
 
-def test_an_instant_of_another_zone_is_the_same_instant() -> None:
+def test_cursor_returns_the_instant_in_utc() -> None:
     at = NOW.astimezone(timezone(timedelta(hours=-5)))
 
     found = Cursors("calls").read(Cursors("calls").write(at, UUID(int=1)))
@@ -47,7 +47,7 @@ def test_an_instant_of_another_zone_is_the_same_instant() -> None:
     assert found[0].tzinfo is UTC
 
 
-def test_cursor_of_a_text_order_returns_the_text() -> None:
+def test_cursor_of_a_list_sorted_by_text_returns_the_text() -> None:
     cursors = Cursors("contacts", sort="name")
 
     assert cursors.read_text(cursors.write("garcía, josé 李", UUID(int=1))) == (
@@ -57,7 +57,7 @@ def test_cursor_of_a_text_order_returns_the_text() -> None:
 
 
 @pytest.mark.parametrize("cursor", [None, ""])
-def test_no_cursor_starts_at_the_first_page(cursor: str | None) -> None:
+def test_without_a_cursor_the_first_page_is_returned(cursor: str | None) -> None:
     assert Cursors("calls").read(cursor) is None
 
 
@@ -67,7 +67,7 @@ def test_no_cursor_starts_at_the_first_page(cursor: str | None) -> None:
         Cursors("messages"),
         Cursors("calls", line_id=UUID(int=2)),
         Cursors("calls"),
-        Cursors("calls", line_id=UUID(int=1), wanted=Wanted(tag="vip")),
+        Cursors("calls", line_id=UUID(int=1), wanted=TagFilter(tag="vip")),
         Cursors("calls", line_id=UUID(int=1), sort="name"),
     ],
 )
@@ -78,17 +78,17 @@ def test_cursor_of_another_list_filter_or_order_is_refused(other: Cursors) -> No
         own.read(other.write(NOW, UUID(int=1)))
 
 
-def test_a_filter_that_gains_a_field_keeps_its_cursors() -> None:
-    before = Cursors("contacts", wanted=Wanted(tag="vip")).write(NOW, UUID(int=1))
+def test_cursor_stays_valid_when_its_filter_gets_a_new_field() -> None:
+    before = Cursors("contacts", wanted=TagFilter(tag="vip")).write(NOW, UUID(int=1))
 
-    after = Cursors("contacts", wanted=WantedLater(tag="vip"))
+    after = Cursors("contacts", wanted=LaterTagFilter(tag="vip"))
     assert after.read(before) == (NOW, UUID(int=1))
     with pytest.raises(InvalidCursorError):
-        Cursors("contacts", wanted=WantedLater(tag="vip", city="Salem")).read(before)
+        Cursors("contacts", wanted=LaterTagFilter(tag="vip", city="Salem")).read(before)
 
 
 @pytest.mark.parametrize("value", [False, 0])
-def test_filter_that_is_false_or_zero_still_counts(value: object) -> None:
+def test_filter_with_the_value_false_or_zero_is_part_of_the_cursor(value: object) -> None:
     with pytest.raises(InvalidCursorError):
         Cursors("contacts", opted_out=value).read(Cursors("contacts").write(NOW, UUID(int=1)))
 

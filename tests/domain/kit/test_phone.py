@@ -1,4 +1,4 @@
-"""Reading phone numbers."""
+"""Phone numbers are read from text."""
 
 import pytest
 
@@ -61,7 +61,7 @@ def test_usual_formats_give_the_same_number(text: str) -> None:
     assert parse_phone(text) == "+16175550123"
 
 
-def test_letters_on_the_key_pad_are_read() -> None:
+def test_keypad_letters_are_read_as_digits() -> None:
     assert parse_phone("1-617-555-ROOF") == "+16175557663"
     assert parse_phone("(617) FLOWERS") == "+16173569377"
 
@@ -107,19 +107,19 @@ def test_other_text_is_refused_with_a_reason(text: str, reason: str) -> None:
     assert caught.value.errors[0].pointer == "/phone"
 
 
-def test_the_reason_does_not_repeat_the_number() -> None:
+def test_reason_does_not_contain_the_number() -> None:
     with pytest.raises(InvalidPhoneError) as caught:
         parse_phone("(617) 555-01234567")
 
     assert "555" not in caught.value.detail
 
 
-def test_extension_is_split_off() -> None:
+def test_extension_is_split_from_the_number() -> None:
     assert split_extension("617-555-0123 x204") == ("617-555-0123", "204")
     assert split_extension("617-555-0123") == ("617-555-0123", None)
 
 
-def test_cell_with_two_numbers_is_split() -> None:
+def test_cell_with_two_numbers_is_split_into_both() -> None:
     assert split_numbers("617-555-0123 / 617-555-0124") == ["617-555-0123", "617-555-0124"]
     assert split_numbers("617-555-0123 or 6175550124") == ["617-555-0123", "6175550124"]
     assert split_numbers("617/555/0123") == ["617/555/0123"]

@@ -1,4 +1,4 @@
-"""The fast path for plain numbers gives what the slower code and ``phonenumbers`` give."""
+"""The fast path for plain numbers returns the results of the slow path and ``phonenumbers``."""
 
 import os
 import random
@@ -11,7 +11,7 @@ from crm_api.domain.kit import phone
 from crm_api.domain.kit.phone import InvalidPhoneError, is_plain, parse_phone
 
 NUMBERS = 2_000
-WRITINGS = (
+FORMATS = (
     *("{0}{1}{2}", "({0}) {1}-{2}", "{0}-{1}-{2}", "{0}.{1}.{2}", "{0} {1} {2}", " {0}{1}{2} "),
     *("+1{0}{1}{2}", "1{0}{1}{2}", "1-{0}-{1}-{2}", "+1 ({0}) {1}-{2}", "1 {0} {1} {2}"),
 )
@@ -29,10 +29,10 @@ def test_plain_numbers_are_read_as_by_the_slow_path_and_by_phonenumbers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seed = int(os.environ.get("SEED", random.SystemRandom().randrange(2**31)))
-    print(f"SEED={seed}")  # noqa: T201 - so that a failure can be repeated
-    draw = random.Random(seed)  # noqa: S311 - repeatable, no secret
+    print(f"SEED={seed}")  # noqa: T201 - repeats a failure
+    draw = random.Random(seed)  # noqa: S311 - repeatable, not a secret
     texts = [
-        draw.choice(WRITINGS).format(
+        draw.choice(FORMATS).format(
             *(f"{draw.randrange(10**digits):0{digits}d}" for digits in (3, 3, 4))
         )
         for _ in range(NUMBERS)

@@ -1,4 +1,4 @@
-"""The Retry-After header of another service causes a bounded wait, whatever its value."""
+"""Every value of the Retry-After header of another service causes a bounded wait."""
 
 from datetime import UTC, datetime
 
@@ -35,7 +35,7 @@ NOW = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)
         "Wed, 25 Nov 2026 15:00:00 +99999999999",
     ],
 )
-def test_value_that_asks_for_no_wait_gives_none(header: str | None) -> None:
+def test_value_without_a_positive_wait_gives_none(header: str | None) -> None:
     assert read_retry_after(header, now=NOW) is None
 
 
@@ -49,7 +49,7 @@ def test_value_that_asks_for_no_wait_gives_none(header: str | None) -> None:
         ("Wed, 25 Nov 2026 15:00:30 GMT", 30.0),
     ],
 )
-def test_wait_is_granted_as_asked(header: str, seconds: float) -> None:
+def test_wait_up_to_the_limit_is_granted(header: str, seconds: float) -> None:
     read = read_retry_after(header, now=NOW)
 
     assert read == RetryAfter(seconds=seconds, asked_seconds=seconds)
@@ -66,17 +66,17 @@ def test_wait_is_granted_as_asked(header: str, seconds: float) -> None:
         ("Thu, 25 Nov 2027 15:00:00 GMT", 31_536_000.0),
     ],
 )
-def test_longer_wait_is_cut_and_keeps_what_was_asked(header: str, asked: float) -> None:
+def test_longer_wait_is_cut_and_the_requested_wait_is_kept(header: str, asked: float) -> None:
     read = read_retry_after(header, now=NOW)
 
     assert read == RetryAfter(seconds=LONGEST_SECONDS, asked_seconds=asked)
     assert read.is_cut
 
 
-def test_date_needs_a_clock_to_compare_with() -> None:
+def test_date_without_the_present_time_gives_none() -> None:
     assert read_retry_after("Wed, 25 Nov 2026 15:00:30 GMT", now=None) is None
 
 
 @pytest.mark.parametrize("header", [None, "", "yesterday", "0", "Fri, 31 Dec 9999 23:59:59 -2359"])
-def test_unreadable_date_is_none(header: str | None) -> None:
+def test_unreadable_date_gives_none(header: str | None) -> None:
     assert read_http_date(header) is None

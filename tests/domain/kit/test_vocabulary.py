@@ -1,4 +1,4 @@
-"""Closed sets of words: each word has a meaning, and overlapping sets agree."""
+"""Each word of a closed set has a meaning. Overlapping sets use the same words."""
 
 from enum import StrEnum
 
@@ -22,27 +22,27 @@ from crm_api.domain.messaging.sends.vocabulary import (
 @pytest.mark.parametrize(
     "words", [SkipReason, StopRule, PauseReason, MessageStatus, ReplyClass, ReplyClassSource]
 )
-def test_every_word_has_a_sentence(words: type[StrEnum]) -> None:
-    said = meanings(words)
+def test_every_word_has_a_meaning(words: type[StrEnum]) -> None:
+    sentences = meanings(words)
 
-    assert said.keys() == set(words)
-    assert all(sentence.endswith(".") for sentence in said.values())
+    assert sentences.keys() == set(words)
+    assert all(sentence.endswith(".") for sentence in sentences.values())
 
 
 @pytest.mark.parametrize(
     "words", [SkipReason, NumberRule, EndedBy, PauseReason, Binding, MembershipStatus]
 )
-def test_what_stops_a_message_is_a_stop_rule(words: type[StrEnum]) -> None:
+def test_every_word_that_stops_a_message_is_a_stop_rule(words: type[StrEnum]) -> None:
     others = set(words) - set(StopRule) - {MembershipStatus.PENDING}
 
     assert others == set()
 
 
-def test_what_skips_a_recipient_is_a_skip_reason() -> None:
+def test_every_word_that_skips_a_recipient_is_a_skip_reason() -> None:
     assert set(NumberRule) | set(EndedBy) <= set(SkipReason)
 
 
-def test_every_state_of_a_campaign_is_a_stop_rule() -> None:
+def test_every_status_of_a_campaign_except_running_is_a_stop_rule() -> None:
     stopping = {f"campaign_{status}" for status in CampaignStatus if status != "running"}
 
     assert stopping <= set(StopRule)

@@ -1,4 +1,4 @@
-"""The zone key of a contact, from the address, the number and the time zone."""
+"""The zone key of a contact is computed from its address, number and time zone."""
 
 from zoneinfo import ZoneInfo
 
@@ -26,12 +26,12 @@ def key(
     return zone_key(timezone=timezone, state=state, postal_code=postal_code, phone=phone)
 
 
-def test_address_and_area_code_of_one_state() -> None:
+def test_address_and_area_code_of_one_state_give_its_zone() -> None:
     assert key(state="MA", postal_code="02169") == "MA/America/New_York"
 
 
 @pytest.mark.parametrize("state", ["Massachusetts", " massachusetts ", "ma", "MA", "M.A."])
-def test_state_by_code_or_name(state: str) -> None:
+def test_state_is_read_from_its_code_or_name(state: str) -> None:
     assert key(state=state) == "MA/America/New_York"
 
 
@@ -58,24 +58,24 @@ def test_state_by_code_or_name(state: str) -> None:
         ("", None),
     ],
 )
-def test_usual_abbreviations_are_states_and_ambiguous_ones_are_not(
+def test_usual_abbreviations_are_read_as_states_and_ambiguous_ones_are_not(
     text: str, code: str | None
 ) -> None:
     assert state_code(text) == code
 
 
 @pytest.mark.parametrize("state", ["ZZ", "Carolina", "AE"])
-def test_unreadable_state_may_be_any_state(state: str) -> None:
+def test_unreadable_state_gives_every_zone(state: str) -> None:
     found = parse_zone_key(key("+12125550123", state=state))
 
     assert found == ZoneKey((), tuple(sorted(regions.ANYWHERE)))
 
 
-def test_zip_decides_if_the_state_cannot_be_read() -> None:
+def test_zip_decides_if_the_state_is_unreadable() -> None:
     assert key("+12125550123", state="ZZ", postal_code="33101").startswith("FL,NY/")
 
 
-def test_the_written_state_counts_until_the_state_is_known() -> None:
+def test_unreadable_state_as_written_counts_until_a_state_is_stored() -> None:
     contact: dict[str, object] = {
         "phone": "+12125550123",
         "attributes": {STATE_AS_WRITTEN: "ZZ"},
@@ -91,7 +91,7 @@ def test_without_an_address_the_area_code_decides() -> None:
     assert key("+15125550123") == "TX/America/Chicago"
 
 
-def test_area_code_of_two_zones_gives_both() -> None:
+def test_area_code_with_two_zones_gives_both() -> None:
     assert key("+18505550123") == "FL/America/Chicago,America/New_York"
 
 
@@ -100,7 +100,7 @@ def test_unknown_location_gives_every_plausible_zone() -> None:
     assert key("+18005550123").startswith("?/America/Anchorage,")
 
 
-def test_zip_decides_in_a_state_of_two_zones() -> None:
+def test_zip_decides_in_a_state_with_two_zones() -> None:
     florida = "+13055550123"
 
     assert key(florida, state="FL") == "FL/America/Chicago,America/New_York"
@@ -109,13 +109,13 @@ def test_zip_decides_in_a_state_of_two_zones() -> None:
     assert key(florida, state="FL", postal_code="32456") == "FL/America/Chicago,America/New_York"
 
 
-def test_zip_of_another_state_decides_nothing() -> None:
+def test_zip_of_another_state_is_ignored() -> None:
     assert key("+13055550123", state="FL", postal_code="02169") == (
         "FL/America/Chicago,America/New_York"
     )
 
 
-def test_zip_names_the_state_when_the_address_has_none() -> None:
+def test_zip_gives_the_state_if_the_address_has_none() -> None:
     assert key("+18005550123", postal_code="85001") == "AZ/America/Phoenix"
 
 
@@ -124,7 +124,7 @@ def test_address_and_area_code_of_different_states_both_count() -> None:
     assert key("+13055550123", state="MA") == "FL,MA/America/New_York"
 
 
-def test_own_time_zone_replaces_the_zones_but_states_stay() -> None:
+def test_time_zone_of_the_contact_replaces_the_zones_and_keeps_the_states() -> None:
     assert key(state="CA", timezone="America/Denver") == "CA,MA/America/Denver"
 
 
@@ -133,29 +133,29 @@ def test_time_zone_that_does_not_exist_is_ignored() -> None:
     assert key(state="MA", timezone="../etc/passwd") == "MA/America/New_York"
 
 
-def test_the_aleutians_have_their_own_time_zone() -> None:
+def test_aleutian_zip_gives_the_aleutian_time_zone() -> None:
     assert key("+19075550123", state="AK", postal_code="99501") == "AK/America/Anchorage"
     assert key("+19075550123", state="AK", postal_code="99546") == "AK/America/Adak"
 
 
-def test_canadian_numbers_have_provinces() -> None:
+def test_canadian_numbers_give_provinces() -> None:
     assert key("+14165550123") == "ON/America/Toronto"
     assert state_code("Québec") == "QC"
 
 
-def test_key_reads_back() -> None:
+def test_written_zone_key_is_read_unchanged() -> None:
     text = "FL,MA/America/Chicago,America/New_York"
 
     assert str(parse_zone_key(text)) == text
 
 
 @pytest.mark.parametrize("text", ["", "MA", "/America/New_York", "MA/"])
-def test_other_text_is_not_a_zone_key(text: str) -> None:
+def test_invalid_zone_key_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a zone key"):
         parse_zone_key(text)
 
 
-def test_tables_are_consistent() -> None:
+def test_region_tables_agree_with_each_other() -> None:
     zones = {zone for zones in regions.STATE_ZONES.values() for zone in zones}
 
     assert all(ZoneInfo(zone) for zone in zones)

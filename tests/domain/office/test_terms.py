@@ -1,4 +1,4 @@
-"""How a search text for messages is split into terms."""
+"""A search text for messages is split into terms."""
 
 import pytest
 
@@ -22,16 +22,16 @@ from crm_api.domain.people.contacts.errors import UnsearchableError
         ('chimney "', ["%chimney%"]),
     ],
 )
-def test_text_becomes_patterns(text: str, patterns: list[str]) -> None:
+def test_search_text_is_split_into_patterns(text: str, patterns: list[str]) -> None:
     assert [term.patterns[0] for term in parse_terms(text)] == patterns
 
 
-def test_number_is_one_term_however_it_is_written() -> None:
+def test_phone_number_in_any_format_is_one_term() -> None:
     assert parse_terms("(617) 555-0123") == parse_terms("617.555.0123")
     assert [term.word for term in parse_terms("(617) 555-0123")] == [None]
 
 
-def test_only_words_of_four_letters_may_have_typing_errors() -> None:
+def test_typing_errors_are_allowed_only_in_words_of_four_letters_or_more() -> None:
     words = [term.word for term in parse_terms('chimny the 0123 "two words"')]
 
     assert words == [None, "chimny", None, None]

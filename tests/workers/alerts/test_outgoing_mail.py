@@ -1,4 +1,4 @@
-"""Mails to users: sent by the worker through a real SMTP server, retried, given up in time."""
+"""The worker sends mails to users through a real SMTP server, retries them, drops expired ones."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ from crm_api.platform.settings import Settings
 from crm_api.workers.alerts import send_due_mail
 from crm_api.workers.deps import Deps
 
-WHO = "olga@firm.example.com"
+USER_EMAIL = "olga@firm.example.com"
 
 
 @pytest_asyncio.fixture
@@ -44,11 +44,11 @@ async def deps(
     return deps
 
 
-async def post(deps: Deps, *, lasts: timedelta = timedelta(hours=1)) -> None:
+async def queue_mail(deps: Deps, *, lasts: timedelta = timedelta(hours=1)) -> None:
     async with deps.new_uow() as uow:
         await mailbox.queue_mail(
             uow,
-            to=WHO,
+            to=USER_EMAIL,
             subject="You are invited",
             body="Hello Olga",
             lasts=lasts,
@@ -61,23 +61,23 @@ async def send(deps: Deps, at: datetime) -> None:
     await send_due_mail(deps, now=lambda: at)
 
 
-async def test_a_mail_reaches_its_reader_once(
+async def test_mail_is_sent_to_its_user_once(
     deps: Deps, box: Mailbox, queue: RecordingQueue
 ) -> None:
-    await post(deps)
+    await queue_mail(deps)
 
     await send(deps, NOW)
     await send(deps, NOW + timedelta(hours=1))
 
     assert queue.jobs == [Job(name=JobName.SEND_MAIL)]
-    assert box.recipients == [[WHO]]
+    assert box.recipients == [[USER_EMAIL]]
     assert box.subjects() == ["You are invited"]
     assert box.last() == "Hello Olga\n"
 
 
-async def test_a_refused_mail_is_tried_again_after_growing_waits(deps: Deps, box: Mailbox) -> None:
+async def test_refused_mail_is_retried_after_growing_waits(deps: Deps, box: Mailbox) -> None:
     box.refusals = ["451 later", "451 later"]
-    await post(deps)
+    await queue_mail(deps)
 
     for seconds, mails in ((0, 0), (29, 0), (30, 0), (89, 0), (90, 1)):
         await send(deps, NOW + timedelta(seconds=seconds))
@@ -86,7 +86,7 @@ async def test_a_refused_mail_is_tried_again_after_growing_waits(deps: Deps, box
 
 
 async def test_expired_mail_is_not_sent(deps: Deps, box: Mailbox, session: AsyncSession) -> None:
-    await post(deps, lasts=timedelta(minutes=1))
+    await queue_mail(deps, lasts=timedelta(minutes=1))
 
     await send(deps, NOW + timedelta(minutes=1))
 
@@ -94,10 +94,10 @@ async def test_expired_mail_is_not_sent(deps: Deps, box: Mailbox, session: Async
     assert await session.scalar(select(func.count()).select_from(OutgoingMail)) == 0
 
 
-async def test_a_mail_sealed_under_another_key_is_dropped(
+async def test_mail_that_is_encrypted_with_another_key_is_dropped(
     deps: Deps, box: Mailbox, session: AsyncSession
 ) -> None:
-    await post(deps)
+    await queue_mail(deps)
     deps.secret = b"another secret key of 32 characters"
 
     await send(deps, NOW)
@@ -106,10 +106,10 @@ async def test_a_mail_sealed_under_another_key_is_dropped(
     assert await session.scalar(select(func.count()).select_from(OutgoingMail)) == 0
 
 
-async def test_without_a_mail_server_it_waits(
+async def test_mail_waits_while_there_is_no_mail_server(
     deps: Deps, box: Mailbox, session: AsyncSession
 ) -> None:
-    await post(deps)
+    await queue_mail(deps)
     deps.mailer = None
 
     await send(deps, NOW)

@@ -1,4 +1,4 @@
-"""A small HTTP server on loopback that answers sends with given bytes."""
+"""A small HTTP server on loopback that returns given bytes as responses to sends."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from typing import Any
 def http(
     status: int, body: bytes | str | Any = b"", *, close: bool = True, **headers: str
 ) -> bytes:
-    """Return a response with its length; a body that is not text is written as JSON."""
+    """Return a response with its content length. A body that is not text is written as JSON."""
     content = body.encode() if isinstance(body, str) else body
     if not isinstance(content, bytes):
         content = json.dumps(body).encode()
@@ -23,10 +23,10 @@ def http(
 
 @dataclass
 class OddProvider:
-    """Gives the first sends the given responses, and accepts all others."""
+    """Returns the given responses to the first sends. Accepts all other sends."""
 
     answers: list[bytes] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
+    recipients: list[str] = field(default_factory=list)
     """The recipients, in the order of the calls."""
     sent_bytes: int = 0
     url: str = ""
@@ -44,8 +44,8 @@ class OddProvider:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
         length = int(head.split("content-length:", 1)[1].split("\r\n", 1)[0])
         request = json.loads(await reader.readexactly(length))
-        self.asked.append(request["to"][0])
-        position = len(self.asked)
+        self.recipients.append(request["to"][0])
+        position = len(self.recipients)
         ordered = self.answers.pop(0) if self.answers else None
         answer = ordered or http(202, {"data": {"id": f"AC{position}"}}, close=False)
         for begin in range(0, len(answer), 65_536):

@@ -1,4 +1,4 @@
-"""The job that writes large audiences, and the queue that writes the first chunk."""
+"""The queue writes the first chunk of an audience. A job writes the rest of a large audience."""
 
 import asyncio
 from collections import Counter
@@ -36,7 +36,7 @@ WRITE, PROCESS = JobName.WRITE_AUDIENCES, JobName.PROCESS_CAMPAIGN_QUEUE
 
 @pytest_asyncio.fixture
 async def started(committed_uow: UnitOfWorkFactory) -> Ledger:
-    """A campaign with ten recipients that has just been started."""
+    """Create a started campaign whose ten recipients are not written yet."""
     ledger = await open_ledger(committed_uow, people=10)
     await ledger.run("DELETE FROM campaign_membership")
     await ledger.run(
@@ -47,30 +47,30 @@ async def started(committed_uow: UnitOfWorkFactory) -> Ledger:
     return ledger
 
 
-async def row(ledger: Ledger) -> tuple[str, int, int | None]:
+async def read_progress(ledger: Ledger) -> tuple[str, int, int | None]:
     (campaign,) = await ledger.rows("SELECT * FROM campaign")
     return campaign.status, campaign.recipients_written, campaign.recipients_total
 
 
-async def test_audience_of_one_chunk_is_whole_at_once(
+async def test_audience_of_one_chunk_is_written_completely_at_once(
     started: Ledger, ctx: dict[str, Any], queue: RecordingQueue
 ) -> None:
     await store_first_chunks(ctx["deps"])
 
-    assert await row(started) == ("scheduled", 10, 10)
+    assert await read_progress(started) == ("scheduled", 10, 10)
     assert queue.jobs == []
 
 
-async def test_rest_of_a_large_audience_has_a_job_of_its_own(
+async def test_rest_of_a_large_audience_is_written_by_its_own_job(
     started: Ledger, ctx: dict[str, Any], queue: RecordingQueue
 ) -> None:
     await store_first_chunks(ctx["deps"], size=4)
     await store_first_chunks(ctx["deps"], size=4)
-    after_first = await row(started)
+    after_first = await read_progress(started)
     await write_audiences(ctx, size=4)
 
     assert after_first == ("scheduled", 4, None)
-    assert await row(started) == ("scheduled", 10, 10)
+    assert await read_progress(started) == ("scheduled", 10, 10)
     assert sorted(member.phone for member in await started.recipients()) == [
         number(position) for position in range(10)
     ]
@@ -90,7 +90,7 @@ async def test_second_run_of_the_job_changes_nothing(
     assert queue.jobs == []
 
 
-async def test_stopping_worker_leaves_the_rest_to_another(
+async def test_stopping_worker_leaves_the_rest_to_another_run(
     started: Ledger, ctx: dict[str, Any]
 ) -> None:
     async def stop(name: str) -> None:
@@ -102,15 +102,15 @@ async def test_stopping_worker_leaves_the_rest_to_another(
         await write_audiences(ctx, size=4)
     finally:
         failpoints.set_hook(None)
-    stopped = await row(started)
+    stopped = await read_progress(started)
     ctx["deps"].is_stopping = False
     await write_audiences(ctx, size=4)
 
     assert stopped == ("scheduled", 8, None)
-    assert await row(started) == ("scheduled", 10, 10)
+    assert await read_progress(started) == ("scheduled", 10, 10)
 
 
-async def test_locked_campaign_is_tried_again(
+async def test_locked_campaign_is_retried_later(
     started: Ledger,
     ctx: dict[str, Any],
     queue: RecordingQueue,
@@ -121,10 +121,10 @@ async def test_locked_campaign_is_tried_again(
         await write_audiences(ctx, size=4)
 
     assert queue.jobs == [Job(name=WRITE, delay_seconds=HELD_SECONDS)]
-    assert await row(started) == ("scheduled", 4, None)
+    assert await read_progress(started) == ("scheduled", 4, None)
 
 
-async def test_progress_is_shown(
+async def test_api_shows_the_progress_of_the_audience(
     started: Ledger, ctx: dict[str, Any], committed_client: httpx.AsyncClient
 ) -> None:
     await store_first_chunks(ctx["deps"], size=4)
@@ -136,7 +136,7 @@ async def test_progress_is_shown(
     assert (shown["recipients_written"], shown["recipients_total"]) == (4, None)
 
 
-async def test_large_campaign_is_cancelled_at_once_and_its_recipients_after(
+async def test_large_campaign_is_cancelled_at_once_and_its_recipients_in_later_runs(
     committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     ledger = await open_ledger(committed_uow, people=5)
@@ -168,7 +168,7 @@ async def statuses(ledger: Ledger) -> Counter[str]:
     return Counter(member.status for member in await ledger.recipients())
 
 
-AGAIN = (
+RESET_AUDIENCE = (
     "UPDATE campaign SET recipients_total = NULL, written_up_to = NULL, recipients_written = 0",
     "DELETE FROM campaign_membership",
 )
@@ -182,7 +182,7 @@ async def stored(ledger: Ledger) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 9, 10, 11])
-async def test_two_chunks_at_a_time_store_what_one_at_a_time_stores(
+async def test_parallel_chunks_store_the_same_recipients_as_single_chunks(
     started: Ledger, ctx: dict[str, Any], committed_uow: UnitOfWorkFactory, size: int
 ) -> None:
     written: StoredChunk | None = None
@@ -193,22 +193,22 @@ async def test_two_chunks_at_a_time_store_what_one_at_a_time_stores(
                 uow, campaign_id=campaign_id, limit=size, now=clock.now()
             )
     one_at_a_time = await stored(started)
-    for statement in AGAIN:
+    for statement in RESET_AUDIENCE:
         await started.run(statement)
 
     await write_audiences(ctx, size=size)
 
     assert await stored(started) == one_at_a_time
-    assert await row(started) == ("scheduled", 10, 10)
+    assert await read_progress(started) == ("scheduled", 10, 10)
 
 
-async def test_two_workers_at_once_store_everyone_once(
+async def test_parallel_workers_store_each_recipient_once(
     started: Ledger, ctx: dict[str, Any]
 ) -> None:
     await asyncio.gather(*(write_audiences(ctx, size=1) for _ in range(3)))
     await write_audiences(ctx, size=1)
 
-    assert await row(started) == ("scheduled", 10, 10)
+    assert await read_progress(started) == ("scheduled", 10, 10)
     assert len({member.phone for member in await started.recipients()}) == 10
 
 
@@ -225,7 +225,7 @@ async def turn(*, has_come: bool) -> bool:
         "UPDATE campaign SET written_up_to = (SELECT max(id::text)::uuid FROM contact)",
     ],
 )
-async def test_chunk_ahead_is_lost_unless_its_turn_comes(
+async def test_chunk_ahead_is_discarded_without_its_turn_or_after_a_change_of_the_campaign(
     started: Ledger, committed_uow: UnitOfWorkFactory, change: str
 ) -> None:
     if change:
@@ -245,7 +245,7 @@ async def test_chunk_ahead_is_lost_unless_its_turn_comes(
     assert await started.recipients() == []
 
 
-async def test_chunk_that_fails_takes_the_chunk_ahead_with_it(
+async def test_failed_chunk_also_stops_the_chunk_ahead(
     started: Ledger, ctx: dict[str, Any]
 ) -> None:
     async def fail(_name: str) -> None:
@@ -258,5 +258,5 @@ async def test_chunk_that_fails_takes_the_chunk_ahead_with_it(
     finally:
         failpoints.set_hook(None)
 
-    assert await row(started) == ("scheduled", 0, None)
+    assert await read_progress(started) == ("scheduled", 0, None)
     assert await started.recipients() == []

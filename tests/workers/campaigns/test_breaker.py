@@ -1,4 +1,4 @@
-"""A line that the account's refusal blocks, until a message opens it again."""
+"""A refusal of the account blocks a line. An accepted message opens the line again."""
 
 from typing import Any
 
@@ -21,11 +21,11 @@ async def _line(ledger: Ledger) -> Row[Any]:
     return row
 
 
-async def _wait_over(ledger: Ledger) -> None:
+async def _end_wait(ledger: Ledger) -> None:
     await ledger.run("UPDATE line SET probe_at = :now", now=clock.now())
 
 
-async def test_line_without_credits_is_tried_by_one_text_a_time_and_goes_on_when_paid(
+async def test_line_without_credits_is_probed_with_one_message_at_a_time_and_opens_when_paid(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox, queue: RecordingQueue
 ) -> None:
     ledger = await open_ledger(committed_uow, people=12)
@@ -35,13 +35,13 @@ async def test_line_without_credits_is_tried_by_one_text_a_time_and_goes_on_when
     await process_campaign_queue(ctx)
     waiting = await _line(ledger)
 
-    await _wait_over(ledger)
+    await _end_wait(ledger)
     await process_campaign_queue(ctx)
     tried = await _line(ledger)
     probes = len(await ledger.attempts()) - refused
 
     sandbox.workspace.faults.active.clear()
-    await _wait_over(ledger)
+    await _end_wait(ledger)
     queue.jobs.clear()
     await process_campaign_queue(ctx)
     first = len(sandbox.workspace.store.ordered)
@@ -50,7 +50,7 @@ async def test_line_without_credits_is_tried_by_one_text_a_time_and_goes_on_when
 
     assert (waiting.status, waiting.blocked_reason, waiting.probes) == ("blocked", "no_credits", 1)
     assert (tried.status, tried.probes, probes) == ("blocked", 2, 1)
-    # One message opens it; the run that claimed it may continue with the others already.
+    # One message opens the line. The run that sent this message may already send the others.
     assert first >= 1
     assert JobName.PROCESS_CAMPAIGN_QUEUE in nudges
     assert len(sandbox.workspace.store.ordered) == 12

@@ -1,4 +1,4 @@
-"""The scheduled function that drains the campaign queue."""
+"""The scheduled job that sends the messages of campaigns."""
 
 import json
 from collections import Counter
@@ -27,7 +27,7 @@ def _accepted(sandbox: Sandbox) -> Counter[str]:
     return Counter(message.to[0] for message in sandbox.workspace.store.ordered)
 
 
-async def test_started_campaign_is_written_begun_sent_and_completed(
+async def test_started_campaign_is_written_sent_and_completed(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox
 ) -> None:
     ledger = await open_ledger(committed_uow, people=30)
@@ -45,7 +45,7 @@ async def test_started_campaign_is_written_begun_sent_and_completed(
     assert _accepted(sandbox) == Counter(number(position) for position in range(30))
 
 
-async def test_recipients_that_a_raised_budget_has_room_for_go_within_the_hour(
+async def test_recipients_within_a_raised_budget_are_sent_to_within_the_hour(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox
 ) -> None:
     ledger = await open_ledger(committed_uow, people=3)
@@ -64,7 +64,7 @@ async def test_recipients_that_a_raised_budget_has_room_for_go_within_the_hour(
     assert {row.status for row in await ledger.recipients()} == {"sent"}
 
 
-async def test_send_passes_every_step_at_which_the_crash_test_kills(
+async def test_send_reaches_every_step_at_which_the_crash_test_kills(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any]
 ) -> None:
     await open_ledger(committed_uow, people=1)
@@ -83,7 +83,7 @@ async def test_send_passes_every_step_at_which_the_crash_test_kills(
     assert set(passed) >= {step for step in WORKER_STEPS if step.split(".")[0] in stages}
 
 
-async def test_recipient_written_as_held_after_the_release_is_sent_to_in_the_next_run(
+async def test_recipient_in_status_held_without_a_hold_is_sent_to_in_the_next_run(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox
 ) -> None:
     ledger = await open_ledger(committed_uow, people=2)
@@ -127,7 +127,7 @@ async def test_campaigns_take_turns(
     assert {row.status for row in await first.rows("SELECT * FROM campaign")} == {"completed"}
 
 
-async def test_full_line_leaves_the_rest_for_another_day(
+async def test_line_at_its_daily_limit_leaves_the_rest_for_another_day(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox, queue: RecordingQueue
 ) -> None:
     ledger = await open_ledger(committed_uow, people=5, line_limit=3)
@@ -139,7 +139,7 @@ async def test_full_line_leaves_the_rest_for_another_day(
     assert queue.jobs == []
 
 
-async def test_recipients_that_cannot_be_reached_do_not_delay_the_others(
+async def test_recipients_without_a_needed_value_are_skipped_and_do_not_delay_the_others(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox
 ) -> None:
     ledger = await open_ledger(
@@ -154,7 +154,7 @@ async def test_recipients_that_cannot_be_reached_do_not_delay_the_others(
 
 
 @pytest.mark.parametrize("status", ["draft", "paused", "blocked", "cancelled", "completed"])
-async def test_campaign_that_does_not_run_sends_nothing(
+async def test_campaign_that_is_not_running_sends_nothing(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox, status: str
 ) -> None:
     ledger = await open_ledger(committed_uow, people=3)
@@ -165,7 +165,7 @@ async def test_campaign_that_does_not_run_sends_nothing(
     assert sandbox.workspace.store.ordered == []
 
 
-async def test_unclear_end_asks_for_a_look_up_and_keeps_the_campaign_open(
+async def test_unclear_attempt_requests_a_look_up_and_keeps_the_campaign_running(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox, queue: RecordingQueue
 ) -> None:
     ledger = await open_ledger(committed_uow, people=2)
@@ -179,7 +179,7 @@ async def test_unclear_end_asks_for_a_look_up_and_keeps_the_campaign_open(
     assert campaign.status == "running"
 
 
-async def test_stopping_worker_sends_nothing_more_and_asks_for_nothing(
+async def test_stopping_worker_sends_no_more_messages_and_requests_no_run(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox, queue: RecordingQueue
 ) -> None:
     ledger = await open_ledger(committed_uow, people=20)
@@ -203,7 +203,7 @@ async def test_stopping_worker_sends_nothing_more_and_asks_for_nothing(
     assert sandbox.workspace.store.ordered == []
 
 
-async def test_provider_whose_clock_is_off_stops_sending_with_an_alert(
+async def test_wrong_clock_of_the_provider_stops_sending_with_an_alert(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any]
 ) -> None:
     ledger = await open_ledger(committed_uow, people=1)

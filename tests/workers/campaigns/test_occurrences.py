@@ -12,7 +12,7 @@ from crm_api.workers.campaigns import draft_occurrences
 
 
 @pytest.mark.parametrize("ends_after", [3, 30])
-async def test_the_job_drafts_all_that_is_due_and_reports_it(
+async def test_job_drafts_all_due_occurrences_and_reports_their_number(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], ends_after: int
 ) -> None:
     now = clock.now()

@@ -1,4 +1,4 @@
-"""No answer of the provider to a send ends a drain or loses an answer in memory."""
+"""No response of the provider to a send ends a drain or loses another response."""
 
 import asyncio
 import gzip
@@ -35,7 +35,7 @@ def _accepted(**data: Any) -> bytes:
 async def _drain(
     settings: Settings, new_uow: UnitOfWorkFactory, queue: RecordingQueue, *answers: bytes
 ) -> tuple[Ledger, OddProvider]:
-    """Drain a campaign with a few recipients; the first sends get these answers."""
+    """Drain a campaign with a few recipients; the first sends get these responses."""
     ledger = await open_ledger(new_uow, people=PEOPLE)
     async with (
         odd_provider(*answers) as provider,
@@ -48,14 +48,16 @@ async def _drain(
     return ledger, provider
 
 
-async def _first(ledger: Ledger, provider: OddProvider) -> Row[Any]:
-    """Return the attempt that got the given answer."""
-    (row,) = await ledger.rows("SELECT * FROM send_attempt WHERE phone = :p", p=provider.asked[0])
+async def _first_attempt(ledger: Ledger, provider: OddProvider) -> Row[Any]:
+    """Return the attempt of the first send, which got the given response."""
+    (row,) = await ledger.rows(
+        "SELECT * FROM send_attempt WHERE phone = :p", p=provider.recipients[0]
+    )
     return row
 
 
-def _others(rows: Sequence[Row[Any]], provider: OddProvider) -> Counter[str]:
-    return Counter(row.status for row in rows if row.phone != provider.asked[0])
+def _other_statuses(rows: Sequence[Row[Any]], provider: OddProvider) -> Counter[str]:
+    return Counter(row.status for row in rows if row.phone != provider.recipients[0])
 
 
 @pytest.mark.parametrize(
@@ -92,9 +94,9 @@ async def test_acceptance_without_a_usable_id_is_never_sent_again(
 ) -> None:
     ledger, provider = await _drain(settings, committed_uow, queue, answer)
 
-    odd = await _first(ledger, provider)
+    odd = await _first_attempt(ledger, provider)
     assert (odd.status, odd.has_no_id) == ("unknown", True)
-    assert _others(await ledger.attempts(), provider) == {"sent": PEOPLE - 1}
+    assert _other_statuses(await ledger.attempts(), provider) == {"sent": PEOPLE - 1}
 
 
 @pytest.mark.parametrize(
@@ -111,7 +113,7 @@ async def test_acceptance_without_a_usable_id_is_never_sent_again(
     ],
     ids=["NUL", "year 1", "year 9999", "beyond 9999", "1e300", "minus", "objects", "NUL status"],
 )
-async def test_acceptance_with_odd_members_is_sent(
+async def test_acceptance_with_odd_members_marks_its_attempt_as_sent(
     settings: Settings,
     committed_uow: UnitOfWorkFactory,
     queue: RecordingQueue,
@@ -119,10 +121,10 @@ async def test_acceptance_with_odd_members_is_sent(
 ) -> None:
     ledger, provider = await _drain(settings, committed_uow, queue, _accepted(**data))
 
-    odd = await _first(ledger, provider)
+    odd = await _first_attempt(ledger, provider)
     assert (odd.status, odd.provider_message_id) == ("sent", "ACodd")
     assert odd.accepted_at.year == odd.created_at.year
-    assert _others(await ledger.attempts(), provider) == {"sent": PEOPLE - 1}
+    assert _other_statuses(await ledger.attempts(), provider) == {"sent": PEOPLE - 1}
 
 
 @pytest.mark.parametrize(
@@ -136,15 +138,15 @@ async def test_acceptance_with_odd_members_is_sent(
     ],
     ids=["NUL", "long", "10 MB", "numbers", "list"],
 )
-async def test_odd_refusal_fails_its_own_recipient_alone(
+async def test_odd_refusal_fails_only_its_own_recipient(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue, answer: bytes
 ) -> None:
     ledger, provider = await _drain(settings, committed_uow, queue, answer)
 
-    odd = await _first(ledger, provider)
+    odd = await _first_attempt(ledger, provider)
     assert odd.status == "refused"
     assert len(odd.error_code) <= 64
-    assert _others(await ledger.attempts(), provider) == {"sent": PEOPLE - 1}
+    assert _other_statuses(await ledger.attempts(), provider) == {"sent": PEOPLE - 1}
 
 
 @pytest.mark.parametrize(
@@ -160,13 +162,13 @@ async def test_odd_refusal_fails_its_own_recipient_alone(
     ],
     ids=["302", "307 broken", "308 NUL", "500 of 10 MB", "cut off", "long header", "no HTTP"],
 )
-async def test_answer_that_says_nothing_is_unclear(
+async def test_response_without_a_result_is_unclear(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue, answer: bytes
 ) -> None:
     ledger, provider = await _drain(settings, committed_uow, queue, answer)
 
-    assert (await _first(ledger, provider)).status == "unknown"
-    assert _others(await ledger.attempts(), provider) == {"sent": PEOPLE - 1}
+    assert (await _first_attempt(ledger, provider)).status == "unknown"
+    assert _other_statuses(await ledger.attempts(), provider) == {"sent": PEOPLE - 1}
 
 
 @pytest.mark.parametrize("date", ["Fri, 31 Dec 9999 23:59:59 -2359", "nan", "\x01", "0"])
@@ -177,11 +179,11 @@ async def test_odd_date_header_is_ignored(
 
     ledger, provider = await _drain(settings, committed_uow, queue, answer)
 
-    assert (await _first(ledger, provider)).status == "sent"
-    assert _others(await ledger.attempts(), provider) == {"sent": PEOPLE - 1}
+    assert (await _first_attempt(ledger, provider)).status == "sent"
+    assert _other_statuses(await ledger.attempts(), provider) == {"sent": PEOPLE - 1}
 
 
-async def test_answer_of_ten_megabytes_is_not_read_to_its_end(
+async def test_too_long_response_is_not_read_to_its_end(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     _, provider = await _drain(settings, committed_uow, queue, http(202, b"x" * (64 * MEGABYTE)))
@@ -189,26 +191,28 @@ async def test_answer_of_ten_megabytes_is_not_read_to_its_end(
     assert provider.sent_bytes < 32 * MEGABYTE
 
 
-@pytest.mark.parametrize("asked", ["nan", "inf", "-1", "soon", "9" * 400, "0"])
-async def test_wait_that_is_none_is_a_normal_back_off(
-    settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue, asked: str
+@pytest.mark.parametrize("requested_wait", ["nan", "inf", "-1", "soon", "9" * 400, "0"])
+async def test_invalid_requested_wait_causes_a_normal_back_off(
+    settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue, requested_wait: str
 ) -> None:
-    answer = http(429, {"message": "slow down"}, retry_after=asked)
+    answer = http(429, {"message": "slow down"}, retry_after=requested_wait)
 
     ledger, provider = await _drain(settings, committed_uow, queue, answer)
 
-    assert (await _first(ledger, provider)).status == "released"
-    assert _others(await ledger.attempts(), provider) == {"sent": PEOPLE - 1}
+    assert (await _first_attempt(ledger, provider)).status == "released"
+    assert _other_statuses(await ledger.attempts(), provider) == {"sent": PEOPLE - 1}
     assert await ledger.alerts() == set()
 
 
-@pytest.mark.parametrize("asked", ["601", "31536000", "1e18", "Wed, 25 Nov 2099 15:00:00 GMT"])
-async def test_long_wait_holds_ten_minutes_and_raises_an_alert(
-    settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue, asked: str
+@pytest.mark.parametrize(
+    "requested_wait", ["601", "31536000", "1e18", "Wed, 25 Nov 2099 15:00:00 GMT"]
+)
+async def test_long_requested_wait_pauses_sending_for_ten_minutes_and_raises_an_alert(
+    settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue, requested_wait: str
 ) -> None:
     begun = clock.now()
     date = format_datetime(begun.replace(microsecond=0), usegmt=True)
-    answer = http(429, {"message": "slow down"}, retry_after=asked, date=date)
+    answer = http(429, {"message": "slow down"}, retry_after=requested_wait, date=date)
 
     ledger, provider = await _drain(settings, committed_uow, queue, *[answer] * PEOPLE)
 
@@ -221,22 +225,22 @@ async def test_long_wait_holds_ten_minutes_and_raises_an_alert(
     assert (alert.kind, alert.subject) == ("provider_asked_to_wait", "openphone")
     assert f"{hold.asked_seconds:g} seconds" in alert.detail
     assert {row.status for row in await ledger.recipients()} == {"pending"}
-    called = len(provider.asked)
+    called = len(provider.recipients)
     assert called <= PEOPLE
 
-    # While the pause lasts, nothing is claimed in vain.
+    # While the pause lasts, no attempt is claimed.
     tries = len(await ledger.attempts())
     async with OpenPhoneClient(base_url=provider.url, api_key="key") as client:
         await process_campaign_queue({"deps": make_deps(settings, committed_uow, queue, client)})
     assert len(await ledger.attempts()) == tries
 
 
-async def test_pause_that_is_short_ends_no_run(
+async def test_short_pause_does_not_end_the_run(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     answer = http(429, {"message": "slow down"}, retry_after="1")
 
     ledger, provider = await _drain(settings, committed_uow, queue, answer)
 
-    assert _others(await ledger.attempts(), provider) == {"sent": PEOPLE - 1}
+    assert _other_statuses(await ledger.attempts(), provider) == {"sent": PEOPLE - 1}
     assert await ledger.alerts() == set()

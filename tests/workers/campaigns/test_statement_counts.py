@@ -1,4 +1,4 @@
-"""Statements per tick: they grow neither with campaigns nor, one each, with messages."""
+"""Statements per tick do not grow with campaigns, and are far fewer than messages."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -15,17 +15,17 @@ from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.workers.campaigns import process_campaign_queue
 
 FEW, MANY = 5, 50
-MOST_OF_A_TICK = 18
-MOST_OF_A_TEXT = 0.2
+MAX_PER_TICK = 18
+MAX_PER_MESSAGE = 0.2
 
-TOMORROW = "UPDATE campaign_membership SET due_at = now() + interval '1 day'"
+DUE_TOMORROW = "UPDATE campaign_membership SET due_at = now() + interval '1 day'"
 PACED = (
     "INSERT INTO campaign_pace (campaign_id, next_at, batch_left) "
     "SELECT id, now() + interval '1 day', 0 FROM campaign"
 )
-SHUT = "UPDATE campaign SET days = '{}'"
-LINE_DONE = "UPDATE line SET daily_limit = 0"
-CAMPAIGNS_DONE = """
+NO_SENDING_DAYS = "UPDATE campaign SET days = '{}'"
+LINE_LIMIT_REACHED = "UPDATE line SET daily_limit = 0"
+CAMPAIGN_LIMITS_REACHED = """
     WITH limited AS (UPDATE campaign SET daily_limit = 1 RETURNING id, line_id)
     INSERT INTO send_attempt (id, campaign_id, line_id, activity_id, phone, body, status, called_at,
         accepted_at, created_at, updated_at)
@@ -45,13 +45,13 @@ WRITTEN = """
 
 
 def _zone(*, hour: int) -> str:
-    """Return the zone key of a place where it is about this hour."""
-    # The POSIX sign: west of Greenwich counts up.
+    """Return a zone key in whose time zone it is about this hour."""
+    # POSIX names count hours west of Greenwich as positive.
     west = (clock.now().hour - hour + 12) % 24 - 12
     return f"MA/Etc/GMT{west:+d}"
 
 
-def _only_due_where_it_is_night() -> str:
+def _due_only_in_night_zones() -> str:
     night, noon = _zone(hour=0), _zone(hour=12)
     return (
         f"WITH moved AS (UPDATE campaign_membership SET zone_key = '{night}') "
@@ -68,39 +68,46 @@ def statements(committed_db: AsyncEngine) -> Iterator[StatementCounter]:
 
 
 async def _tick(ctx: dict[str, Any], statements: StatementCounter) -> Counter[str]:
-    ctx["deps"].budgets_checked_at = clock.now()  # not the hourly tick that looks
+    ctx["deps"].budgets_checked_at = clock.now()  # not the hourly tick, which checks budgets
     statements.clear()
     await process_campaign_queue(ctx)
     return statements.counts.copy()
 
 
 @pytest.mark.parametrize(
-    "held_up_by",
-    [TOMORROW, PACED, SHUT, LINE_DONE, CAMPAIGNS_DONE, _only_due_where_it_is_night()],
+    "obstacle",
+    [
+        DUE_TOMORROW,
+        PACED,
+        NO_SENDING_DAYS,
+        LINE_LIMIT_REACHED,
+        CAMPAIGN_LIMITS_REACHED,
+        _due_only_in_night_zones(),
+    ],
 )
-async def test_tick_with_nothing_to_send_costs_the_same_for_any_number_of_campaigns(
+async def test_tick_without_sends_needs_the_same_statements_for_any_number_of_campaigns(
     committed_uow: UnitOfWorkFactory,
     ctx: dict[str, Any],
     statements: StatementCounter,
-    held_up_by: str,
+    obstacle: str,
 ) -> None:
     first = await open_ledger(committed_uow)
     for _ in range(FEW - 1):
         await open_ledger(committed_uow, line=first.line)
-    await first.run(held_up_by)
+    await first.run(obstacle)
     few = await _tick(ctx, statements)
     await first.run("DELETE FROM campaign_pace")
     for _ in range(MANY - FEW):
         await open_ledger(committed_uow, line=first.line)
-    await first.run(held_up_by)
+    await first.run(obstacle)
 
     many = await _tick(ctx, statements)
 
     assert many == few
-    assert many.total() <= MOST_OF_A_TICK
+    assert many.total() <= MAX_PER_TICK
 
 
-async def test_drain_needs_statements_for_batches_and_none_per_message(
+async def test_statements_of_a_drain_grow_with_batches_and_not_with_messages(
     committed_uow: UnitOfWorkFactory,
     ctx: dict[str, Any],
     statements: StatementCounter,
@@ -114,7 +121,7 @@ async def test_drain_needs_statements_for_batches_and_none_per_message(
     full = await _tick(ctx, statements)
 
     assert Counter(row.status for row in await ledger.recipients()) == {"sent": people}
-    assert (full - empty).total() < people * MOST_OF_A_TEXT
+    assert (full - empty).total() < people * MAX_PER_MESSAGE
     assert full["insert_attempts"] == 1
 
 
@@ -131,4 +138,4 @@ async def test_message_writes_one_event_and_one_key_and_no_log_record(
     (written,) = await ledger.rows(WRITTEN)
     assert (written.attempts, written.messages, written.conversations) == (people,) * 3
     assert (written.events, written.keys) == (people, people)
-    assert written.tallies <= people * MOST_OF_A_TEXT
+    assert written.tallies <= people * MAX_PER_MESSAGE

@@ -1,4 +1,4 @@
-"""Bad figures stop what the worker sends: before a drain, and within one."""
+"""Bad figures pause a campaign or stop a variant, before a drain and during a drain."""
 
 import asyncio
 import json
@@ -29,19 +29,19 @@ PEOPLE = 2 * CONCURRENCY + 100
 
 
 class Provider:
-    """Answers each call as configured, and records them."""
+    """Responds to each send as configured. Records the messages."""
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
         self.before_answer: Callable[[], Awaitable[None]] | None = None
         self.status = 202
-        self._one_looks = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._is_seen = False
 
     async def wait_for(self, seen: Callable[[], Awaitable[bool]]) -> None:
-        """Hold answers back until ``seen`` is true; fail after ten seconds."""
+        """Delay responses until ``seen`` is true, at most for ten seconds."""
         gives_up_at = clock.now() + timedelta(seconds=10)
-        async with self._one_looks:
+        async with self._lock:
             while not self._is_seen and clock.now() < gives_up_at:
                 self._is_seen = await seen()
             self._is_seen = True
@@ -77,7 +77,7 @@ async def status(ledger: Ledger) -> str:
     return str(campaign.status)
 
 
-async def test_campaign_that_goes_wrong_in_a_drain_stops_in_it(
+async def test_campaign_with_too_many_failures_is_paused_during_the_drain(
     settings: Settings,
     committed_uow: UnitOfWorkFactory,
     queue: RecordingQueue,
@@ -105,7 +105,7 @@ async def test_campaign_that_goes_wrong_in_a_drain_stops_in_it(
     assert await ledger.alerts() == {"campaign_paused"}
 
 
-async def test_too_many_opt_outs_stop_the_next_drain(
+async def test_campaign_with_too_many_opt_outs_is_paused_before_the_next_drain(
     settings: Settings,
     committed_uow: UnitOfWorkFactory,
     queue: RecordingQueue,
@@ -138,7 +138,7 @@ async def test_too_many_opt_outs_stop_the_next_drain(
 
 
 async def two_variants(new_uow: UnitOfWorkFactory, **values: Any) -> Ledger:
-    """Recipients with A and B in turn, and a history in which B makes many opt out."""
+    """Create a campaign whose recipients have the variants A and B in turn."""
     ledger = await open_ledger(new_uow, bodies=("A", "B"), max_opt_out_rate="0.5", **values)
     await ledger.run("UPDATE campaign_membership SET variant = right(phone, 1)::int % 2")
     return ledger
@@ -152,9 +152,10 @@ HISTORY = """
            CASE WHEN n % 2 = 1 AND n < 400 THEN now() END, now(), now()
     FROM generate_series(0, 999) n
 """
+"""Earlier recipients: 200 of the 500 with variant B opted out, and none with variant A."""
 
 
-async def test_stopped_variant_is_not_sent_and_its_recipients_get_the_other(
+async def test_stopped_variant_is_not_sent_and_its_recipients_get_the_other_variant(
     settings: Settings,
     committed_uow: UnitOfWorkFactory,
     queue: RecordingQueue,
@@ -174,7 +175,7 @@ async def test_stopped_variant_is_not_sent_and_its_recipients_get_the_other(
     assert await status(ledger) == "completed"
 
 
-async def test_variant_that_is_stopped_in_a_drain_is_not_planned_again(
+async def test_variant_that_is_stopped_during_a_drain_is_not_planned_again(
     settings: Settings,
     committed_uow: UnitOfWorkFactory,
     queue: RecordingQueue,
@@ -200,7 +201,7 @@ async def test_variant_that_is_stopped_in_a_drain_is_not_planned_again(
 
     provider_calls.before_answer = write_the_history_and_wait
     async with worker(settings, committed_uow, queue, provider_calls) as deps:
-        # Not all are claimed at once, so that a part of the plan is still open.
+        # Not all recipients are claimed at once, so a part of the plan is still open.
         deps.times = replace(TIMES, lease=timedelta(seconds=3))
         deps.limiter = Limiter(rate_per_second=2 * CONCURRENCY)
         await drain_campaigns(deps, check_every=ALWAYS)
@@ -208,5 +209,5 @@ async def test_variant_that_is_stopped_in_a_drain_is_not_planned_again(
 
     variants = Counter(provider_calls.texts.values())
     assert variants.total() == PEOPLE
-    # Half of those under way; without the stop it would be half of all.
+    # B has half of the messages that were in work at the stop. Without the stop, half of all.
     assert variants["B"] <= CONCURRENCY

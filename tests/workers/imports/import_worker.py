@@ -36,7 +36,7 @@ class Deps:
 
 
 def kill_at(step: str, times: int) -> None:
-    """End the process as ``kill -9`` does when a step was reached so many times."""
+    """Kill this process, as ``kill -9`` does, when ``step`` is reached ``times`` times."""
     left = times
 
     async def count(name: str) -> None:

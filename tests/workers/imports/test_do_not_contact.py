@@ -1,4 +1,4 @@
-"""Suppression lists in the background, against the database."""
+"""Do-not-contact lists are applied in the background, in the real database."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class WorkerDeps:
 
 
 @dataclass
-class Scrubber:
+class Uploader:
     """Accepts files as the route does, and runs the worker."""
 
     new_uow: NewUow
@@ -84,15 +84,15 @@ class Scrubber:
         async with self.new_uow() as uow:
             return await runs.get_import(uow, DO_NOT_CONTACT_UPLOADS, import_id=upload_id)
 
-    async def take(self, content: str, **options: Any) -> DoNotContactUpload:
+    async def process_file(self, content: str, **options: Any) -> DoNotContactUpload:
         upload_id = await self.accept(content, **options)
         await self.run()
         return await self.get(upload_id)
 
 
 @pytest.fixture
-def scrubber(new_uow: NewUow, tmp_path: Path) -> Scrubber:
-    return Scrubber(new_uow, tmp_path)
+def uploader(new_uow: NewUow, tmp_path: Path) -> Uploader:
+    return Uploader(new_uow, tmp_path)
 
 
 def counts(row: DoNotContactUpload) -> dict[str, int]:
@@ -109,7 +109,7 @@ async def flags(session: AsyncSession) -> dict[str, str | None]:
     return {row.phone: row.reason for row in rows}
 
 
-async def sent(session: AsyncSession, phone: str, at: datetime) -> None:
+async def add_sent_attempt(session: AsyncSession, phone: str, at: datetime) -> None:
     line = await make_line(session, phone_number_id=f"PN{phone}")
     session.add(
         SendAttempt(
@@ -125,10 +125,10 @@ async def sent(session: AsyncSession, phone: str, at: datetime) -> None:
     )
 
 
-async def test_numbers_in_any_writing_are_flagged_with_the_reason(
-    scrubber: Scrubber, session: AsyncSession
+async def test_numbers_in_any_format_are_flagged_with_the_reason(
+    uploader: Uploader, session: AsyncSession
 ) -> None:
-    row = await scrubber.take(
+    row = await uploader.process_file(
         "Phone;Name\n(617) 555-0101;Ada\n+1 617.555.0102 x7;Leo\n6.175550103E+09;Nora\n"
         "617-555-0104 / 617-555-0105;Ruth\n",
         reason="state list of May",
@@ -143,16 +143,16 @@ async def test_numbers_in_any_writing_are_flagged_with_the_reason(
     assert not list(await session.scalars(select(ConsentEntry)))
 
 
-async def test_a_file_of_bare_numbers_needs_no_header(
-    scrubber: Scrubber, session: AsyncSession
+async def test_file_of_numbers_alone_needs_no_header(
+    uploader: Uploader, session: AsyncSession
 ) -> None:
-    row = await scrubber.take("6175550101\n6175550102\n6175550101\n")
+    row = await uploader.process_file("6175550101\n6175550102\n6175550101\n")
 
     assert set(await flags(session)) == {"+16175550101", "+16175550102"}
     assert counts(row) == {"numbers_read": 3, "newly_suppressed": 2, "duplicates_in_file": 1}
 
 
-async def test_report_counts_the_effects(scrubber: Scrubber, session: AsyncSession) -> None:
+async def test_report_counts_the_effects(uploader: Uploader, session: AsyncSession) -> None:
     line = await make_line(session)
     campaign = await make_campaign(session, line=line)
     waiting = await make_contact(session, phone="+16175550101")
@@ -160,13 +160,15 @@ async def test_report_counts_the_effects(scrubber: Scrubber, session: AsyncSessi
     await make_contact(session, phone="+16175550103", deleted_at=NOW)
     recipient = await make_member(session, campaign=campaign, contact=waiting)
     done = await make_member(session, campaign=campaign, contact=sent_to, status="delivered")
-    await sent(session, sent_to.phone, clock.now() - timedelta(days=29))
-    await sent(session, waiting.phone, clock.now() - timedelta(days=31))
+    await add_sent_attempt(session, sent_to.phone, clock.now() - timedelta(days=29))
+    await add_sent_attempt(session, waiting.phone, clock.now() - timedelta(days=31))
     for number, flag in (("4", "opted_out"), ("5", "do_not_contact"), ("6", "vip")):
         session.add(ContactFlag(phone=f"+1617555010{number}", flag_type=flag, created_at=NOW))
     await session.commit()
 
-    row = await scrubber.take("phone\n" + "\n".join(f"617555010{n}" for n in range(1, 7)) + "\n")
+    row = await uploader.process_file(
+        "phone\n" + "\n".join(f"617555010{n}" for n in range(1, 7)) + "\n"
+    )
 
     assert counts(row) == {
         "numbers_read": 6,
@@ -182,8 +184,8 @@ async def test_report_counts_the_effects(scrubber: Scrubber, session: AsyncSessi
     assert done.status == "delivered"
 
 
-async def test_a_claimed_message_is_taken_back_and_counted(
-    scrubber: Scrubber, session: AsyncSession
+async def test_claimed_message_is_withdrawn_and_counted(
+    uploader: Uploader, session: AsyncSession
 ) -> None:
     line = await make_line(session)
     campaign = await make_campaign(session, line=line)
@@ -203,7 +205,7 @@ async def test_a_claimed_message_is_taken_back_and_counted(
     session.add(claimed)
     await session.commit()
 
-    row = await scrubber.take("phone\n6175550101\n")
+    row = await uploader.process_file("phone\n6175550101\n")
 
     await session.refresh(claimed)
     await session.refresh(recipient)
@@ -211,8 +213,8 @@ async def test_a_claimed_message_is_taken_back_and_counted(
     assert (claimed.status, recipient.status) == ("released", "skipped")
 
 
-async def test_a_dry_run_counts_the_same_and_changes_nothing(
-    scrubber: Scrubber, session: AsyncSession
+async def test_dry_run_reports_the_same_counts_and_changes_nothing(
+    uploader: Uploader, session: AsyncSession
 ) -> None:
     line = await make_line(session)
     campaign = await make_campaign(session, line=line)
@@ -221,20 +223,20 @@ async def test_a_dry_run_counts_the_same_and_changes_nothing(
     await session.commit()
     content = "phone\n6175550101\n6175550102\nx\n"
 
-    dry = await scrubber.take(content, dry_run=True)
+    dry = await uploader.process_file(content, dry_run=True)
     untouched = (
         await flags(session),
         (await session.get_one(CampaignMembership, recipient.id)).status,
     )
-    real = await scrubber.take(content)
+    real = await uploader.process_file(content)
 
     assert untouched == ({}, "pending")
     assert counts(dry) == counts(real)
     assert counts(dry)["texts_withdrawn"] == 1
 
 
-async def test_a_flag_with_an_end_becomes_permanent(
-    scrubber: Scrubber, session: AsyncSession
+async def test_flag_with_an_end_becomes_permanent(
+    uploader: Uploader, session: AsyncSession
 ) -> None:
     for number, expires_at in (("1", NOW + timedelta(days=900)), ("2", None)):
         session.add(
@@ -248,17 +250,19 @@ async def test_a_flag_with_an_end_becomes_permanent(
         )
     await session.commit()
 
-    await scrubber.take("phone\n6175550101\n6175550102\n", reason="list")
+    await uploader.process_file("phone\n6175550101\n6175550102\n", reason="list")
 
     assert await flags(session) == {"+16175550101": "list", "+16175550102": "asked"}
     ends = await session.scalars(select(ContactFlag.expires_at))
     assert set(ends) == {None}
 
 
-async def test_values_that_are_not_numbers_are_listed(
-    scrubber: Scrubber, session: AsyncSession
+async def test_values_that_are_not_numbers_are_reported(
+    uploader: Uploader, session: AsyncSession
 ) -> None:
-    row = await scrubber.take("phone,note\n617-555-0101,\n555-0102,a\n+44 20 7946 0958,b\n,c\n")
+    row = await uploader.process_file(
+        "phone,note\n617-555-0101,\n555-0102,a\n+44 20 7946 0958,b\n,c\n"
+    )
 
     errors = list(
         await session.scalars(select(DoNotContactUploadError).order_by(DoNotContactUploadError.id))
@@ -271,29 +275,29 @@ async def test_values_that_are_not_numbers_are_listed(
     assert "area code is missing" in errors[0].reason
 
 
-async def test_a_lost_workers_upload_is_continued(
-    scrubber: Scrubber, session: AsyncSession
+async def test_upload_of_a_lost_worker_is_continued(
+    uploader: Uploader, session: AsyncSession
 ) -> None:
     content = (
         "phone\n" + "".join(f"+1617555{n:04d}\n" for n in range(1_000, 3_500)) + "6175551000\n"
     )
-    upload_id = await scrubber.accept(content)
-    async with scrubber.new_uow() as uow:
+    upload_id = await uploader.accept(content)
+    async with uploader.new_uow() as uow:
         claimed = await runs.claim_import(uow.session, DO_NOT_CONTACT_UPLOADS, now=clock.now())
     assert claimed is not None
-    path = do_not_contact.upload_path(scrubber.folder, upload_id)
+    path = do_not_contact.upload_path(uploader.folder, upload_id)
     source = NumberSource(path, claimed.columns)
     chunk = source.next_chunk()
     assert chunk is not None
-    async with scrubber.new_uow() as uow:
+    async with uploader.new_uow() as uow:
         await do_not_contact.apply_chunk(uow, upload_id=upload_id, chunk=chunk, now=clock.now())
-    # ... and here the worker dies; its lease expires.
+    # The worker dies here. Its lease expires.
     await session.execute(update(DoNotContactUpload).values(lease_until=NOW))
     await session.commit()
 
-    await scrubber.run()
+    await uploader.run()
 
-    row = await scrubber.get(upload_id)
+    row = await uploader.get(upload_id)
     assert (row.status, row.rows_processed) == ("completed", 2_501)
     assert counts(row) == {
         "numbers_read": 2_501,
@@ -304,18 +308,18 @@ async def test_a_lost_workers_upload_is_continued(
     assert not path.exists()
 
 
-async def test_a_chunk_is_written_once(scrubber: Scrubber) -> None:
-    upload_id = await scrubber.accept("phone\n6175550101\n")
-    async with scrubber.new_uow() as uow:
+async def test_chunk_is_written_once(uploader: Uploader) -> None:
+    upload_id = await uploader.accept("phone\n6175550101\n")
+    async with uploader.new_uow() as uow:
         claimed = await runs.claim_import(uow.session, DO_NOT_CONTACT_UPLOADS, now=clock.now())
     assert claimed is not None
-    path = do_not_contact.upload_path(scrubber.folder, upload_id)
+    path = do_not_contact.upload_path(uploader.folder, upload_id)
     chunk = NumberSource(path, claimed.columns).next_chunk()
     assert chunk is not None
 
     written = []
     for _ in range(2):
-        async with scrubber.new_uow() as uow:
+        async with uploader.new_uow() as uow:
             written.append(
                 await do_not_contact.apply_chunk(
                     uow, upload_id=upload_id, chunk=chunk, now=clock.now()
@@ -323,45 +327,47 @@ async def test_a_chunk_is_written_once(scrubber: Scrubber) -> None:
             )
 
     assert written == [True, False]
-    assert counts(await scrubber.get(upload_id)) == {"numbers_read": 1, "newly_suppressed": 1}
+    assert counts(await uploader.get(upload_id)) == {"numbers_read": 1, "newly_suppressed": 1}
 
 
-async def test_a_run_that_is_over_leaves_the_rest_to_the_next(scrubber: Scrubber) -> None:
+async def test_run_at_its_time_limit_leaves_the_rest_to_the_next_run(uploader: Uploader) -> None:
     content = "phone\n" + "".join(f"+1617555{n:04d}\n" for n in range(1_000, 2_500))
-    upload_id = await scrubber.accept(content)
-    async with scrubber.new_uow() as uow:
+    upload_id = await uploader.accept(content)
+    async with uploader.new_uow() as uow:
         claimed = await runs.claim_import(uow.session, DO_NOT_CONTACT_UPLOADS, now=clock.now())
     assert claimed is not None
-    path = do_not_contact.upload_path(scrubber.folder, upload_id)
+    path = do_not_contact.upload_path(uploader.folder, upload_id)
 
-    await write_import(scrubber.new_uow, UPLOAD_WORK, claimed, path=path, is_over=lambda: True)
-    between = (await scrubber.get(upload_id)).rows_processed
-    await scrubber.run()
+    await write_import(uploader.new_uow, UPLOAD_WORK, claimed, path=path, is_over=lambda: True)
+    between = (await uploader.get(upload_id)).rows_processed
+    await uploader.run()
 
     assert between == 1_000
-    assert (await scrubber.get(upload_id)).rows_processed == 1_500
+    assert (await uploader.get(upload_id)).rows_processed == 1_500
 
 
-async def test_a_file_that_is_gone_fails_with_its_reason(scrubber: Scrubber) -> None:
-    upload_id = await scrubber.accept("phone\n6175550101\n")
-    do_not_contact.upload_path(scrubber.folder, upload_id).unlink()
+async def test_upload_without_its_file_fails_with_a_reason(uploader: Uploader) -> None:
+    upload_id = await uploader.accept("phone\n6175550101\n")
+    do_not_contact.upload_path(uploader.folder, upload_id).unlink()
 
-    await scrubber.run()
+    await uploader.run()
 
-    row = await scrubber.get(upload_id)
+    row = await uploader.get(upload_id)
     assert row.status == "failed"
     assert "data directory" in (row.error or "")
 
 
-async def test_cancelled_upload_stops_and_a_finished_one_cannot(scrubber: Scrubber) -> None:
-    waiting = await scrubber.accept("phone\n6175550101\n")
-    async with scrubber.new_uow() as uow:
+async def test_cancelled_upload_stops_and_a_finished_upload_cannot_be_cancelled(
+    uploader: Uploader,
+) -> None:
+    waiting = await uploader.accept("phone\n6175550101\n")
+    async with uploader.new_uow() as uow:
         await runs.cancel(uow, DO_NOT_CONTACT_UPLOADS, import_id=waiting, now=NOW)
-    done = await scrubber.take("phone\n6175550102\n")
+    done = await uploader.process_file("phone\n6175550102\n")
 
-    cancelled = await scrubber.get(waiting)
+    cancelled = await uploader.get(waiting)
     assert (cancelled.status, counts(cancelled)) == ("cancelled", {})
-    async with scrubber.new_uow() as uow:
+    async with uploader.new_uow() as uow:
         with pytest.raises(UploadFinishedError):
             await runs.cancel(uow, DO_NOT_CONTACT_UPLOADS, import_id=done.id, now=NOW)
         with pytest.raises(UploadNotFoundError):

@@ -1,4 +1,4 @@
-"""The provider's contacts as the source of an import, with the sandbox."""
+"""Contacts are imported from the provider, which is the sandbox."""
 
 import csv
 from collections.abc import Callable
@@ -72,30 +72,32 @@ def house(
     return made
 
 
-def write_to_book(sandbox: Sandbox, body: dict[str, Any]) -> None:
+def write_address_book(sandbox: Sandbox, body: dict[str, Any]) -> None:
     book, clock = sandbox.workspace.address_book, sandbox.workspace.config.clock
     book.write(body, at=stamp(clock()))
 
 
-def write(sandbox: Sandbox, *contacts: dict[str, Any]) -> None:
-    write_to_book(sandbox, {"contacts": list(contacts)})
+def add_contacts(sandbox: Sandbox, *contacts: dict[str, Any]) -> None:
+    write_address_book(sandbox, {"contacts": list(contacts)})
 
 
-async def ask(house: House, **options: Any) -> str:
+async def request_import(house: House, **options: Any) -> str:
     answer = await house.client.post(URL, json={"source": "openphone", **options})
     assert answer.status_code == 202, answer.text
     import_id: str = answer.json()["id"]
     return import_id
 
 
-def many(count: int) -> list[dict[str, Any]]:
+def numbered_contacts(count: int) -> list[dict[str, Any]]:
     return [{"firstName": f"Ada{at}", "phoneNumbers": [f"+1617555{at:04d}"]} for at in range(count)]
 
 
-async def test_contacts_come_with_their_custom_fields(house: House, sandbox: Sandbox) -> None:
-    write_to_book(sandbox, {"fields": FIELDS, "contacts": [ADA]})
+async def test_contacts_are_imported_with_their_custom_fields(
+    house: House, sandbox: Sandbox
+) -> None:
+    write_address_book(sandbox, {"fields": FIELDS, "contacts": [ADA]})
 
-    done = await house.done(await ask(house))
+    done = await house.done(await request_import(house))
 
     assert (done["status"], done["source"], done["created"]) == ("completed", "openphone", 1)
     assert done["detected_format"] == "openphone"
@@ -122,19 +124,19 @@ async def test_contacts_come_with_their_custom_fields(house: House, sandbox: San
 
 async def test_all_numbers_of_a_contact_are_kept(house: House, sandbox: Sandbox) -> None:
     numbers = [f"+1617555010{at}" for at in range(1, 6)]
-    write(sandbox, {"firstName": "Ada", "phoneNumbers": numbers})
+    add_contacts(sandbox, {"firstName": "Ada", "phoneNumbers": numbers})
 
-    await house.done(await ask(house))
+    await house.done(await request_import(house))
 
     (ada,) = (await house.contacts()).values()
     kept = [ada["phone"], *(ada["attributes"][f"phone_{at}"] for at in range(2, 6))]
     assert kept == numbers
 
 
-async def test_every_page_is_taken(house: House, sandbox: Sandbox) -> None:
-    write(sandbox, *many(120))
+async def test_contacts_of_every_page_are_imported(house: House, sandbox: Sandbox) -> None:
+    add_contacts(sandbox, *numbered_contacts(120))
 
-    done = await house.done(await ask(house, list_name="Quincy"))
+    done = await house.done(await request_import(house, list_name="Quincy"))
 
     assert (done["rows_total"], done["created"]) == (120, 120)
     lists = (await house.client.get("/v1/lists")).json()["data"]
@@ -142,20 +144,22 @@ async def test_every_page_is_taken(house: House, sandbox: Sandbox) -> None:
 
 
 async def test_contact_without_a_number_is_a_row_error(house: House, sandbox: Sandbox) -> None:
-    write(sandbox, ADA | {"customFields": {}}, {"firstName": "Leo", "phoneNumbers": []})
+    add_contacts(sandbox, ADA | {"customFields": {}}, {"firstName": "Leo", "phoneNumbers": []})
 
-    done = await house.done(await ask(house))
+    done = await house.done(await request_import(house))
 
     assert (done["created"], done["invalid"]) == (1, 1)
     errors = (await house.client.get(f"{URL}/{done['id']}/errors")).text
     assert [row[0] for row in csv.reader(errors.splitlines())] == ["line", "3"]
 
 
-async def test_commit_takes_what_the_dry_run_fetched(house: House, sandbox: Sandbox) -> None:
-    write(sandbox, *many(3))
-    dry = await house.done(await ask(house, dry_run=True))
+async def test_commit_imports_the_contacts_that_the_dry_run_fetched(
+    house: House, sandbox: Sandbox
+) -> None:
+    add_contacts(sandbox, *numbered_contacts(3))
+    dry = await house.done(await request_import(house, dry_run=True))
     assert (dry["status"], dry["created"]) == ("completed", 3)
-    write(sandbox, ADA | {"customFields": {}})
+    add_contacts(sandbox, ADA | {"customFields": {}})
 
     done = await house.commit(dry["id"])
 
@@ -165,8 +169,8 @@ async def test_commit_takes_what_the_dry_run_fetched(house: House, sandbox: Sand
 async def test_fetching_continues_where_a_lost_worker_stopped(
     house: House, sandbox: Sandbox, session: AsyncSession
 ) -> None:
-    write(sandbox, *many(120))
-    import_id = await ask(house)
+    add_contacts(sandbox, *numbered_contacts(120))
+    import_id = await request_import(house)
     path = contact_imports.upload_path(house.settings.data_dir, UUID(import_id))
     pages: list[str | None] = []
 
@@ -181,7 +185,7 @@ async def test_fetching_continues_where_a_lost_worker_stopped(
     with pytest.raises(OSError, match="killed"):
         await house.work()
     house.deps.provider.lists.contacts = listed
-    # It had written one more page, which the database does not know.
+    # The killed worker wrote half of one more page, which the database does not know.
     with path.open("a") as file:
         file.write("half a page")
     await session.execute(text("UPDATE contact_import SET lease_until = NULL"))
@@ -192,13 +196,13 @@ async def test_fetching_continues_where_a_lost_worker_stopped(
     assert (done["status"], done["rows_total"], done["created"]) == ("completed", 120, 120)
 
 
-async def test_provider_away_is_waited_for(
+async def test_import_waits_for_an_unavailable_provider(
     house: House, sandbox: Sandbox, session: AsyncSession, queue: RecordingQueue
 ) -> None:
-    write(sandbox, *many(3))
-    import_id = await ask(house)
-    away = Fault(kind=FaultKind.ERROR_BEFORE, on=FaultScope.READ, probability=1.0)
-    sandbox.workspace.faults.active.append(away)
+    add_contacts(sandbox, *numbered_contacts(3))
+    import_id = await request_import(house)
+    unavailable = Fault(kind=FaultKind.ERROR_BEFORE, on=FaultScope.READ, probability=1.0)
+    sandbox.workspace.faults.active.append(unavailable)
 
     waiting = await house.done(import_id)
 
@@ -212,19 +216,19 @@ async def test_provider_away_is_waited_for(
     assert (done["status"], done["error"], done["created"]) == ("completed", None, 3)
 
 
-async def test_provider_that_refuses_fails_the_import(house: House, sandbox: Sandbox) -> None:
+async def test_refusal_of_the_provider_fails_the_import(house: House, sandbox: Sandbox) -> None:
     sandbox.workspace.faults.active.append(
         Fault(kind=FaultKind.UNAUTHORIZED, on=FaultScope.READ, probability=1.0)
     )
 
-    done = await house.done(await ask(house))
+    done = await house.done(await request_import(house))
 
     assert done["status"] == "failed"
     assert "401" in done["error"]
 
 
-async def test_empty_address_book_fails_with_its_reason(house: House) -> None:
-    done = await house.done(await ask(house))
+async def test_empty_address_book_fails_the_import_with_a_reason(house: House) -> None:
+    done = await house.done(await request_import(house))
 
     assert (done["status"], done["error"]) == (
         "failed",
@@ -232,16 +236,16 @@ async def test_empty_address_book_fails_with_its_reason(house: House) -> None:
     )
 
 
-async def test_fields_changed_on_the_way_fail_the_import(
+async def test_custom_fields_that_change_during_the_import_fail_it(
     house: House, sandbox: Sandbox, session: AsyncSession
 ) -> None:
-    write(sandbox, *many(60))
-    import_id = await ask(house)
-    house.deps.provider.lists.contacts, listed = _away, house.deps.provider.lists.contacts
+    add_contacts(sandbox, *numbered_contacts(60))
+    import_id = await request_import(house)
+    house.deps.provider.lists.contacts, listed = _fail, house.deps.provider.lists.contacts
     with pytest.raises(OSError, match="killed"):
         await house.work()
     house.deps.provider.lists.contacts = listed
-    write_to_book(sandbox, {"fields": FIELDS})
+    write_address_book(sandbox, {"fields": FIELDS})
     await session.execute(text("UPDATE contact_import SET lease_until = NULL"))
     await session.commit()
 
@@ -251,12 +255,12 @@ async def test_fields_changed_on_the_way_fail_the_import(
     assert "custom fields in OpenPhone changed" in done["error"]
 
 
-async def _away(*, token: str | None) -> Any:  # noqa: ARG001 - as above
+async def _fail(*, token: str | None) -> Any:  # noqa: ARG001 - as above
     raise OSError("the worker is killed")
 
 
-async def test_list_that_does_not_end_fails_the_import(house: House, sandbox: Sandbox) -> None:
-    write(sandbox, *many(3))
+async def test_endless_list_of_contacts_fails_the_import(house: House, sandbox: Sandbox) -> None:
+    add_contacts(sandbox, *numbered_contacts(3))
     listed = house.deps.provider.lists.contacts
 
     async def same_page(*, token: str | None) -> Any:  # noqa: ARG001 - the same for every page
@@ -265,7 +269,7 @@ async def test_list_that_does_not_end_fails_the_import(house: House, sandbox: Sa
 
     house.deps.provider.lists.contacts = same_page
 
-    done = await house.done(await ask(house))
+    done = await house.done(await request_import(house))
 
     assert done["status"] == "failed"
     assert "same page of contacts" in done["error"]
@@ -275,14 +279,14 @@ async def test_list_that_does_not_end_fails_the_import(house: House, sandbox: Sa
     ("body", "status"),
     [({}, 400), ({"source": "file"}, 400), ([], 400), ({"source": "fax"}, 422)],
 )
-async def test_json_body_names_another_source_than_a_file(
+async def test_json_body_must_name_a_source_other_than_a_file(
     house: House, body: Any, status: int
 ) -> None:
     assert (await house.client.post(URL, json=body)).status_code == status
 
 
-async def test_form_may_name_the_source_too(house: House, sandbox: Sandbox) -> None:
-    write(sandbox, *many(1))
+async def test_form_may_name_the_provider_as_the_source(house: House, sandbox: Sandbox) -> None:
+    add_contacts(sandbox, *numbered_contacts(1))
     form = {"source": (None, b"openphone"), "mapping": (None, b'{"Role": null}')}
 
     answer = await house.client.post(URL, files=form)
@@ -292,7 +296,7 @@ async def test_form_may_name_the_source_too(house: House, sandbox: Sandbox) -> N
     assert (done["created"], done["mapping"]["Role"]) == (1, None)
 
 
-async def test_form_with_another_source_takes_no_file(house: House) -> None:
+async def test_form_with_another_source_must_not_contain_a_file(house: House) -> None:
     form = {"source": (None, b"openphone"), "file": ("a.csv", b"phone\n6175550101\n")}
 
     answer = await house.client.post(URL, files=form)
@@ -300,10 +304,10 @@ async def test_form_with_another_source_takes_no_file(house: House) -> None:
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "conflicting_fields")
 
 
-async def test_mapping_that_does_not_fit_fails_the_import(house: House, sandbox: Sandbox) -> None:
-    write(sandbox, *many(1))
+async def test_invalid_mapping_fails_the_import(house: House, sandbox: Sandbox) -> None:
+    add_contacts(sandbox, *numbered_contacts(1))
 
-    done = await house.done(await ask(house, mapping={"Phone number": "telefon"}))
+    done = await house.done(await request_import(house, mapping={"Phone number": "telefon"}))
 
     assert done["status"] == "failed"
     assert "mapping" in done["error"]

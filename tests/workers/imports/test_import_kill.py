@@ -1,4 +1,4 @@
-"""Kill the worker during commit, undo and commit; the store is as if it had not been killed."""
+"""Workers are killed during commit, undo and commit. The contacts are those of undisturbed runs."""
 
 import asyncio
 import signal
@@ -24,7 +24,7 @@ NewUow = Callable[[], UnitOfWork]
 ROWS = CHUNK_ROWS + 1_500
 ROOT = Path(__file__).parents[3]
 
-_STORE = text("""
+_CONTACTS = text("""
     SELECT c.phone, c.first_name, c.last_name, c.email, c.city, c.state, c.tags, c.attributes,
         c.zone_key, c.source, c.deleted_at IS NOT NULL AS is_deleted,
         array(SELECT l.name FROM contact_list_member m JOIN contact_list l ON l.id = m.list_id
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.timeout(180)
 
 
 def people() -> str:
-    """Return rows: one in three is known, one repeats a number, and some are invalid."""
+    """Return rows: some numbers are known, some repeated, and some invalid."""
     rows = []
     for at in range(ROWS):
         phone = f"(617) 555-{at:04d}"
@@ -49,7 +49,7 @@ def people() -> str:
 
 
 class Scene:
-    """The importer, its store, and workers in their own processes."""
+    """The importer, the stored contacts, and workers in their own processes."""
 
     def __init__(self, engine: AsyncEngine, new_uow: NewUow, folder: Path) -> None:
         self.importer = Importer(new_uow, folder)
@@ -57,28 +57,28 @@ class Scene:
         self._new_uow = new_uow
         self._folder = folder
 
-    async def fill(self) -> None:
-        """Create some known contacts, to which the file adds."""
+    async def add_known_contacts(self) -> None:
+        """Create some contacts that the file contains too."""
         async with session_factory(self._engine)() as session:
             for at in range(0, ROWS, 300):
                 phone = f"+1617555{at:04d}"
                 await make_contact(session, phone=phone, first_name="Ada", last_name=None)
             await session.commit()
 
-    async def store(self) -> list[Any]:
+    async def read_contacts(self) -> list[Any]:
         async with self._engine.connect() as connection:
-            return [tuple(row) for row in await connection.execute(_STORE)]
+            return [tuple(row) for row in await connection.execute(_CONTACTS)]
 
     async def commit(self, dry_run_id: UUID) -> UUID:
         async with self._new_uow() as uow:
             return (await commit.commit_dry_run(uow, import_id=dry_run_id, now=clock.now())).id
 
-    async def ask_undo(self, import_id: UUID) -> None:
+    async def request_undo(self, import_id: UUID) -> None:
         async with self._new_uow() as uow:
             await undo_request.request_undo(uow, import_id=import_id, now=clock.now())
 
-    async def killed_worker(self, step: str) -> None:
-        """Run a worker until it is killed within the second transaction that has this step."""
+    async def run_worker_until_killed(self, step: str) -> None:
+        """Run a worker until it is killed in its second transaction that reaches this step."""
         url = self._engine.url.render_as_string(hide_password=False)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.workers.imports.import_worker", url, str(self._folder)),
@@ -86,7 +86,7 @@ class Scene:
             cwd=ROOT,
         )
         assert await process.wait() == -signal.SIGKILL
-        # Expire its lease.
+        # Expire the lease of the killed worker.
         async with self._engine.begin() as connection:
             await connection.execute(text("UPDATE contact_import SET lease_until = NULL"))
 
@@ -96,35 +96,35 @@ def scene(committed_db: AsyncEngine, committed_uow: NewUow, tmp_path: Path) -> S
     return Scene(committed_db, committed_uow, tmp_path)
 
 
-async def test_killed_worker_leaves_the_store_of_an_undisturbed_run(
+async def test_killed_workers_leave_the_contacts_of_undisturbed_runs(
     scene: Scene, committed_db: AsyncEngine
 ) -> None:
     content = people()
-    await scene.fill()
-    before = await scene.store()
-    undisturbed = await scene.importer.take(content, list_name="Quincy")
+    await scene.add_known_contacts()
+    before = await scene.read_contacts()
+    undisturbed = await scene.importer.import_file(content, list_name="Quincy")
     assert undisturbed.status == "completed", undisturbed.error
-    expected = await scene.store()
+    expected = await scene.read_contacts()
     await empty_tables(committed_db)
-    await scene.fill()
-    dry = await scene.importer.take(content, dry_run=True, list_name="Quincy")
+    await scene.add_known_contacts()
+    dry = await scene.importer.import_file(content, dry_run=True, list_name="Quincy")
 
     first_id = await scene.commit(dry.id)
-    await scene.killed_worker("import.open")
+    await scene.run_worker_until_killed("import.open")
     assert (await scene.importer.get(first_id)).rows_processed == CHUNK_ROWS
     await scene.importer.run()
-    assert await scene.store() == expected
+    assert await scene.read_contacts() == expected
 
-    await scene.ask_undo(first_id)
-    await scene.killed_worker("import_undo.open")
+    await scene.request_undo(first_id)
+    await scene.run_worker_until_killed("import_undo.open")
     undo = (await scene.importer.get(first_id)).undo
     assert undo is not None
     assert (undo["status"], undo["removed"] > 0) == ("running", True)
     await scene.importer.run()
-    assert [row for row in await scene.store() if not row[-2]] == before
+    assert [row for row in await scene.read_contacts() if not row[-2]] == before
 
     second_id = await scene.commit(dry.id)
-    await scene.killed_worker("import.open")
+    await scene.run_worker_until_killed("import.open")
     await scene.importer.run()
 
     second = await scene.importer.get(second_id)
@@ -133,4 +133,4 @@ async def test_killed_worker_leaves_the_store_of_an_undisturbed_run(
     assert [getattr(second, name) for name in counts] == [
         getattr(undisturbed, name) for name in counts
     ]
-    assert await scene.store() == expected
+    assert await scene.read_contacts() == expected

@@ -1,4 +1,4 @@
-"""Imports in the background, against the database."""
+"""Imports run in the background, in the real database."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -105,7 +105,7 @@ class Importer:
         async with self.new_uow() as uow:
             return await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
 
-    async def take(self, content: bytes | str, **options: Any) -> ContactImport:
+    async def import_file(self, content: bytes | str, **options: Any) -> ContactImport:
         import_id = await self.accept(content, **options)
         await self.run()
         return await self.get(import_id)
@@ -125,24 +125,24 @@ def _moved_time() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_moved_time")
 async def test_imports_work_in_moved_time(importer: Importer) -> None:
-    imported = await importer.take(people(2))
+    imported = await importer.import_file(people(2))
 
     assert (imported.status, imported.error, imported.created) == ("completed", None, 2)
 
 
-async def test_state_that_cannot_be_read_makes_the_hours_of_a_known_contact_strict(
+async def test_unreadable_state_gives_a_known_contact_the_strictest_hours(
     importer: Importer, session: AsyncSession
 ) -> None:
-    await importer.take("phone,first_name\n2125550101,Ada\n2125550102,Leo\n")
+    await importer.import_file("phone,first_name\n2125550101,Ada\n2125550102,Leo\n")
 
-    row = await importer.take("phone,state\n2125550101,ZZ\n2125550102,Mass.\n")
+    row = await importer.import_file("phone,state\n2125550101,ZZ\n2125550102,Mass.\n")
 
     found = await contacts(session)
     assert [one.zone_key[:6] for one in found] == ["?/Amer", "MA,NY/"]
     assert (row.updated, row.invalid) == (2, 0)
     reported = (await session.scalars(select(ContactImportError))).all()
     assert [(one.line, one.value, one.code) for one in reported] == [(2, "ZZ", "unknown_state")]
-    await importer.take("phone,state\n2125550101,NY\n")
+    await importer.import_file("phone,state\n2125550101,NY\n")
     assert (await contacts(session))[0].zone_key == "NY/America/New_York"
 
 
@@ -176,10 +176,10 @@ async def entries(session: AsyncSession) -> list[tuple[str, str, str, Any]]:
     ]
 
 
-async def test_opt_out_columns_stop_messages_and_leave_entries(
+async def test_opt_out_columns_set_flags_and_write_consent_entries(
     importer: Importer, session: AsyncSession
 ) -> None:
-    row = await importer.take(OPT_OUTS)
+    row = await importer.import_file(OPT_OUTS)
 
     assert await flags(session) == {
         "101": {"opted_out"},
@@ -213,43 +213,43 @@ async def test_opt_out_columns_stop_messages_and_leave_entries(
     ]
 
 
-async def test_dry_run_counts_opt_outs_and_a_second_import_repeats_none(
+async def test_dry_run_counts_opt_outs_and_a_second_import_adds_none(
     importer: Importer, session: AsyncSession
 ) -> None:
-    dry = await importer.take(OPT_OUTS, dry_run=True)
+    dry = await importer.import_file(OPT_OUTS, dry_run=True)
     assert await flags(session) == {}
-    first = await importer.take(OPT_OUTS)
-    again = await importer.take(OPT_OUTS)
+    first = await importer.import_file(OPT_OUTS)
+    again = await importer.import_file(OPT_OUTS)
 
     assert dry.changes == first.changes
     assert again.changes == {}
     assert len(await entries(session)) == 4
 
 
-async def test_an_import_removes_no_opt_out(importer: Importer, session: AsyncSession) -> None:
-    await importer.take("phone,Opted Out\n6175550101,yes\n")
-    await importer.take("phone,Opted Out\n6175550101,no\n", on_duplicate="overwrite")
+async def test_import_removes_no_opt_out(importer: Importer, session: AsyncSession) -> None:
+    await importer.import_file("phone,Opted Out\n6175550101,yes\n")
+    await importer.import_file("phone,Opted Out\n6175550101,no\n", on_duplicate="overwrite")
 
     assert await flags(session) == {"101": {"opted_out"}}
 
 
-async def test_a_waiting_message_is_withdrawn_by_an_import(
+async def test_import_of_do_not_contact_skips_a_waiting_recipient(
     importer: Importer, session: AsyncSession
 ) -> None:
     contact = await make_contact(session, phone="+16175550101")
     campaign = await make_campaign(session, line=await make_line(session))
     recipient = await make_member(session, campaign=campaign, contact=contact)
 
-    await importer.take("phone,Do Not Contact\n6175550101,yes\n")
+    await importer.import_file("phone,Do Not Contact\n6175550101,yes\n")
 
     await session.refresh(recipient)
     assert (recipient.status, recipient.skip_reason) == ("skipped", "do_not_contact")
 
 
-async def test_undo_takes_the_contact_and_leaves_the_opt_out(
+async def test_undo_removes_the_contact_and_keeps_the_opt_out(
     importer: Importer, session: AsyncSession, new_uow: NewUow
 ) -> None:
-    row = await importer.take("phone,Opted Out\n6175550101,yes\n")
+    row = await importer.import_file("phone,Opted Out\n6175550101,yes\n")
     async with new_uow() as uow:
         await undo_request.request_undo(uow, import_id=row.id, now=clock.now())
     await importer.run()
@@ -260,7 +260,7 @@ async def test_undo_takes_the_contact_and_leaves_the_opt_out(
     assert len(await entries(session)) == 1
 
 
-async def test_opt_out_of_a_merged_person_is_about_all_their_numbers(
+async def test_opt_out_of_a_merged_contact_applies_to_all_its_numbers(
     importer: Importer, session: AsyncSession
 ) -> None:
     primary = await make_contact(session, phone="+16175550101")
@@ -268,7 +268,7 @@ async def test_opt_out_of_a_merged_person_is_about_all_their_numbers(
         session, phone="+16175550102", merged_into=primary.id, deleted_at=NOW, first_name=None
     )
 
-    await importer.take("phone,Opted Out\n6175550102,yes\n")
+    await importer.import_file("phone,Opted Out\n6175550102,yes\n")
 
     assert await flags(session) == {"101": {"opted_out"}, "102": {"opted_out"}}
 
@@ -293,7 +293,7 @@ async def faults(session: AsyncSession) -> list[tuple[int, str | None, str]]:
     return [(row.line, row.column, row.code) for row in rows]
 
 
-async def test_number_of_an_erased_person_is_imported_off_limits(
+async def test_number_of_an_erased_person_is_imported_as_do_not_contact(
     importer: Importer, session: AsyncSession
 ) -> None:
     async with importer.new_uow() as uow:
@@ -301,15 +301,15 @@ async def test_number_of_an_erased_person_is_imported_off_limits(
             uow, phones=["+16175550001"], now=NOW, secret=SECRET.encode()
         )
 
-    row = await importer.take(people(3))
+    row = await importer.import_file(people(3))
 
     flags = await session.scalars(select(ContactFlag))
     assert counts(row) == {"created": 3}
     assert [(flag.phone, flag.flag_type) for flag in flags] == [("+16175550001", "do_not_contact")]
 
 
-async def test_messy_file_is_taken_row_by_row(importer: Importer, session: AsyncSession) -> None:
-    row = await importer.take(MESSY)
+async def test_messy_file_is_imported_row_by_row(importer: Importer, session: AsyncSession) -> None:
+    row = await importer.import_file(MESSY)
 
     assert (row.status, row.error, row.detected_format) == ("completed", None, "standard")
     assert (row.rows_total, row.rows_processed) == (9, 9)
@@ -335,50 +335,54 @@ async def test_messy_file_is_taken_row_by_row(importer: Importer, session: Async
     assert {one.source for one in found} == {"import"}
 
 
-async def test_same_file_again_changes_nothing(importer: Importer, session: AsyncSession) -> None:
-    await importer.take(MESSY)
+async def test_second_import_of_a_file_changes_nothing(
+    importer: Importer, session: AsyncSession
+) -> None:
+    await importer.import_file(MESSY)
     before = [(one.id, one.updated_at) for one in await contacts(session)]
 
-    row = await importer.take(MESSY)
+    row = await importer.import_file(MESSY)
 
     assert counts(row) == {"unchanged": 4, "duplicates_in_file": 1, "invalid": 4}
     assert [(one.id, one.updated_at) for one in await contacts(session)] == before
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
-async def test_other_encodings_are_taken(
+async def test_files_in_other_encodings_are_imported(
     importer: Importer, session: AsyncSession, encoding: str
 ) -> None:
-    await importer.take("phone,first_name\n6175550101,Zoë\n".encode(encoding))
+    await importer.import_file("phone,first_name\n6175550101,Zoë\n".encode(encoding))
 
     assert [one.first_name for one in await contacts(session)] == ["Zoë"]
 
 
-async def test_fill_overwrite_and_skip(importer: Importer, session: AsyncSession) -> None:
-    await importer.take("phone,first_name,tags\n6175550101,Ada,vip\n")
+async def test_known_contact_is_filled_overwritten_or_skipped(
+    importer: Importer, session: AsyncSession
+) -> None:
+    await importer.import_file("phone,first_name,tags\n6175550101,Ada,vip\n")
     new = "phone,first_name,last_name,tags\n6175550101,Eva,Rossi,spring\n"
 
-    skipped = await importer.take(new, on_duplicate="skip")
+    skipped = await importer.import_file(new, on_duplicate="skip")
     assert (counts(skipped), (await contacts(session))[0].last_name) == ({"unchanged": 1}, None)
 
-    filled = await importer.take(new)
+    filled = await importer.import_file(new)
     (found,) = await contacts(session)
     assert (counts(filled), found.first_name, found.last_name) == ({"updated": 1}, "Ada", "Rossi")
     assert found.tags == ["vip", "spring"]
 
-    overwritten = await importer.take(new, on_duplicate="overwrite")
+    overwritten = await importer.import_file(new, on_duplicate="overwrite")
     assert (counts(overwritten), (await contacts(session))[0].first_name) == ({"updated": 1}, "Eva")
 
 
-async def test_deleted_contact_comes_back_as_created(
+async def test_import_restores_a_deleted_contact_as_created(
     importer: Importer, session: AsyncSession
 ) -> None:
-    await importer.take("phone,first_name,notes\n6175550101,Ada,old\n")
+    await importer.import_file("phone,first_name,notes\n6175550101,Ada,old\n")
     (before,) = await contacts(session)
     await session.execute(update(Contact).values(deleted_at=NOW, first_name=None))
     await session.commit()
 
-    row = await importer.take("phone,last_name\n6175550101,Rossi\n", on_duplicate="skip")
+    row = await importer.import_file("phone,last_name\n6175550101,Rossi\n", on_duplicate="skip")
 
     (after,) = await contacts(session)
     assert counts(row) == {"created": 1}
@@ -387,10 +391,10 @@ async def test_deleted_contact_comes_back_as_created(
 
 
 @pytest.mark.parametrize("on_duplicate", ["fill", "overwrite", "skip"])
-async def test_merged_numbers_lead_to_their_contact(
+async def test_numbers_of_merged_contacts_update_the_remaining_contact(
     importer: Importer, session: AsyncSession, on_duplicate: str
 ) -> None:
-    await importer.take(people(3, start=101))
+    await importer.import_file(people(3, start=101))
     primary, *others = await contacts(session)
     await session.execute(
         update(Contact)
@@ -399,7 +403,7 @@ async def test_merged_numbers_lead_to_their_contact(
     )
     await session.commit()
 
-    row = await importer.take(
+    row = await importer.import_file(
         "phone,last_name\n6175550102,Rossi\n6175550103,Verdi\n",
         on_duplicate=on_duplicate,
         list_name="Owners",
@@ -420,19 +424,19 @@ async def test_opt_out_survives_an_import(importer: Importer, session: AsyncSess
     session.add(ContactFlag(phone="+16175550101", flag_type="opted_out", created_at=NOW))
     await session.commit()
 
-    await importer.take(people(2, start=101), on_duplicate="overwrite")
+    await importer.import_file(people(2, start=101), on_duplicate="overwrite")
 
     flags = await session.execute(select(ContactFlag.phone, ContactFlag.flag_type))
     assert flags.all() == [("+16175550101", "opted_out")]
 
 
-async def test_everyone_in_the_file_is_put_on_the_list(
+async def test_every_person_of_the_file_is_added_to_the_list(
     importer: Importer, session: AsyncSession
 ) -> None:
-    await importer.take(people(2))
+    await importer.import_file(people(2))
 
-    row = await importer.take(people(3), list_name="Quincy")
-    again = await importer.take(people(3), list_name="Quincy")
+    row = await importer.import_file(people(3), list_name="Quincy")
+    again = await importer.import_file(people(3), list_name="Quincy")
 
     assert row.list_id == again.list_id is not None
     on_list = await session.scalars(select(ContactListMember.list_id))
@@ -440,7 +444,7 @@ async def test_everyone_in_the_file_is_put_on_the_list(
     assert list(await session.scalars(select(ContactList.name))) == ["Quincy"]
 
 
-async def test_list_deleted_meanwhile_fails_the_import(
+async def test_list_that_is_deleted_meanwhile_fails_the_import(
     importer: Importer, session: AsyncSession
 ) -> None:
     import_id = await importer.accept(people(2), list_name="Quincy")
@@ -459,16 +463,18 @@ async def test_list_deleted_meanwhile_fails_the_import(
 async def test_dry_run_counts_and_changes_nothing(
     importer: Importer, session: AsyncSession
 ) -> None:
-    await importer.take(people(1))
+    await importer.import_file(people(1))
 
-    row = await importer.take(people(3) + "+16175550002,again\n", dry_run=True, list_name="New")
+    row = await importer.import_file(
+        people(3) + "+16175550002,again\n", dry_run=True, list_name="New"
+    )
 
     assert counts(row) == {"created": 2, "unchanged": 1, "duplicates_in_file": 1}
     assert len(await contacts(session)) == 1
     assert list(await session.scalars(select(ContactList.name))) == []
 
 
-async def test_property_file_makes_two_contacts_a_row(
+async def test_property_file_creates_two_contacts_per_row(
     importer: Importer, session: AsyncSession
 ) -> None:
     header = (
@@ -482,7 +488,7 @@ async def test_property_file_makes_two_contacts_a_row(
         "SFR,3 Sea St,Quincy,02169,3,3 Sea St,Quincy,MA,02169,Nora Chen,,,,\n"
     )
 
-    row = await importer.take(header + rows)
+    row = await importer.import_file(header + rows)
 
     assert row.detected_format == "propertyradar"
     assert (counts(row), row.rows_processed) == ({"created": 3}, 3)
@@ -492,7 +498,7 @@ async def test_property_file_makes_two_contacts_a_row(
 
 
 @pytest.mark.parametrize("status", ["pending", "review", "held", "sending", "unknown"])
-async def test_what_waits_in_campaigns_follows_an_imported_address(
+async def test_waiting_recipients_get_the_zone_of_an_imported_address(
     importer: Importer, session: AsyncSession, status: str
 ) -> None:
     contact = await make_contact(session)
@@ -504,7 +510,7 @@ async def test_what_waits_in_campaigns_follows_an_imported_address(
     sent = await make_member(session, campaign=done, contact=contact, status="sent")
     await session.commit()
 
-    await importer.take(f"phone,state,postal_code\n{contact.phone},CA,90001\n")
+    await importer.import_file(f"phone,state,postal_code\n{contact.phone},CA,90001\n")
 
     for row in (campaign, recipient, neighbour, done, sent):
         await session.refresh(row)
@@ -515,7 +521,7 @@ async def test_what_waits_in_campaigns_follows_an_imported_address(
     assert done.zone_keys == ["MA/America/New_York"]
 
 
-async def test_worker_lost_in_the_middle_is_resumed_with_the_same_result(
+async def test_import_of_a_lost_worker_is_resumed_with_the_same_result(
     importer: Importer, session: AsyncSession, tmp_path: Path
 ) -> None:
     repeated = people(30) + "+16175550003,again,,\n" + "nonsense,x,,\n" + people(10, start=30)[28:]
@@ -532,7 +538,7 @@ async def test_worker_lost_in_the_middle_is_resumed_with_the_same_result(
             await write.apply_chunk(
                 uow, import_id=import_id, chunk=chunk, now=clock.now(), secret=SECRET.encode()
             )
-    # The worker dies here, with a chunk read but not written, and its lease still runs.
+    # The worker dies here. One chunk is read and not written, and the lease has not expired.
     lost = source.next_chunk(limit=10)
     assert lost is not None
     await importer.run()
@@ -548,15 +554,15 @@ async def test_worker_lost_in_the_middle_is_resumed_with_the_same_result(
     assert counts(row) == {"created": 40, "duplicates_in_file": 1, "invalid": 1}
     assert len(await contacts(session)) == 40
     assert not path.exists()
-    # A late worker that repeats what was done changes nothing.
+    # A late worker that writes the same chunk again changes nothing.
     async with importer.new_uow() as uow:
         assert not await write.apply_chunk(
             uow, import_id=import_id, chunk=lost, now=clock.now(), secret=SECRET.encode()
         )
 
 
-async def test_database_that_starts_again_does_not_fail_the_import(importer: Importer) -> None:
-    """A new connection then raises the driver's own error, not SQLAlchemy's."""
+async def test_restart_of_the_database_does_not_fail_the_import(importer: Importer) -> None:
+    """During a restart, a new connection raises the driver's error, not SQLAlchemy's."""
 
     async def refuse(step: str) -> None:
         if step == "import.open":
@@ -573,7 +579,7 @@ async def test_database_that_starts_again_does_not_fail_the_import(importer: Imp
     assert (await importer.get(import_id)).status == "running"
 
 
-async def test_chunk_that_another_worker_wrote_is_refused(
+async def test_chunk_that_another_worker_has_written_is_refused(
     importer: Importer, tmp_path: Path
 ) -> None:
     import_id = await importer.accept(people(20))
@@ -598,7 +604,7 @@ async def test_chunk_that_another_worker_wrote_is_refused(
     assert (await importer.get(import_id)).created == 10
 
 
-async def test_run_out_of_time_lets_the_next_run_continue(
+async def test_run_at_its_time_limit_lets_the_next_run_continue(
     importer: Importer, tmp_path: Path
 ) -> None:
     import_id = await importer.accept(people(7_500))
@@ -654,7 +660,7 @@ async def test_stopping_worker_claims_nothing_more(importer: Importer, tmp_path:
     assert (await importer.get(import_id)).status == "pending"
 
 
-async def test_cancelled_import_stops_and_keeps_what_is_written(
+async def test_cancelled_import_stops_and_keeps_the_written_rows(
     importer: Importer, session: AsyncSession, tmp_path: Path
 ) -> None:
     import_id = await importer.accept(people(7_500))
@@ -680,14 +686,16 @@ async def test_cancelled_import_stops_and_keeps_what_is_written(
     assert len(await contacts(session)) == 5_000
 
 
-async def test_file_that_turns_binary_fails_with_its_reason(importer: Importer) -> None:
-    row = await importer.take(people(9_000).encode() + b"\0\0\0\n")
+async def test_file_with_binary_content_at_its_end_fails_with_a_reason(importer: Importer) -> None:
+    row = await importer.import_file(people(9_000).encode() + b"\0\0\0\n")
 
     assert row.status == "failed"
     assert "binary" in str(row.error)
 
 
-async def test_file_that_is_gone_fails_with_its_reason(importer: Importer, tmp_path: Path) -> None:
+async def test_import_without_its_file_fails_with_a_reason(
+    importer: Importer, tmp_path: Path
+) -> None:
     import_id = await importer.accept(people(3))
     contact_imports.upload_path(tmp_path, import_id).unlink()
 
@@ -698,7 +706,7 @@ async def test_file_that_is_gone_fails_with_its_reason(importer: Importer, tmp_p
     assert "data directory" in str(row.error)
 
 
-async def test_two_imports_of_one_file_at_once_make_each_contact_once(
+async def test_parallel_imports_of_one_file_create_each_contact_once(
     committed_uow: NewUow, committed_db: AsyncEngine, tmp_path: Path
 ) -> None:
     importer = Importer(committed_uow, tmp_path)

@@ -1,4 +1,4 @@
-"""The job of imports merges the counts of lists, which each chunk of an import adds to."""
+"""The import job merges the counts of lists. Each chunk of an import adds to these counts."""
 
 from typing import Any
 

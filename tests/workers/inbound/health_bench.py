@@ -1,4 +1,4 @@
-"""A worker, a receiver and the provider's sandbox, all by one clock that the test moves."""
+"""A worker, a receiver and the provider's sandbox share one clock, which the test moves."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -46,9 +46,9 @@ class HealthBench:
     """Fixture of the webhook health tests.
 
     Attributes:
-        is_down: The provider gets no answer.
+        is_down: The receiver does not respond to the provider.
         applies: Stored events are applied.
-        is_worker_away: Nothing is sent.
+        is_worker_stopped: No message is sent.
     """
 
     deps: Deps
@@ -58,14 +58,14 @@ class HealthBench:
     now: datetime = NOW
     is_down: bool = False
     applies: bool = True
-    is_worker_away: bool = False
+    is_worker_stopped: bool = False
     received: list[bytes] = field(default_factory=list)
 
     def clock(self) -> datetime:
         return self.now
 
     async def post(self, url: str, body: bytes, headers: dict[str, str]) -> int:
-        """Receive as the web process does, by the test's clock."""
+        """Receive a webhook as the web process does, with the clock of the test."""
         if self.is_down or url != self.deps.settings.webhook_address:
             raise ConnectionError(url)
         try:
@@ -88,13 +88,13 @@ class HealthBench:
         await self.work()
 
     async def work(self) -> None:
-        """Do one minute's round: check, send, deliver, apply, check again."""
+        """Do one round of work: check, send, deliver, check again, deliver, apply."""
         await run_health_checks(self.deps, now=self.clock)
-        if not self.is_worker_away:
+        if not self.is_worker_stopped:
             await self._send()
-        await self.settle()
+        await self.finish_deliveries()
         await run_health_checks(self.deps, now=self.clock)
-        await self.settle()
+        await self.finish_deliveries()
         if self.applies:
             await self._apply()
 
@@ -124,14 +124,14 @@ class HealthBench:
                 ):
                     return
 
-    async def settle(self) -> None:
+    async def finish_deliveries(self) -> None:
         """Wait until the sandbox has nothing more to deliver."""
         workspace = self.sandbox.workspace
         for _ in range(10_000):
             if not workspace.deliverer.is_busy and not len(workspace.timeline):
                 return
             await asyncio.sleep(0.001)
-        raise AssertionError("the sandbox does not come to an end")
+        raise AssertionError("the sandbox does not finish its deliveries")
 
     async def rows(self, query: str, **values: Any) -> list[dict[str, Any]]:
         async with self.deps.new_uow() as uow:
@@ -139,7 +139,7 @@ class HealthBench:
             return [dict(row) for row in found.mappings()]
 
     async def last(self, side: str) -> dict[str, Any]:
-        """Return the newest check from a side."""
+        """Return the newest check of a side."""
         found = await self.rows(
             "SELECT * FROM webhook_health_check WHERE side = :side "
             "ORDER BY created_at DESC, id DESC LIMIT 1",
@@ -170,7 +170,7 @@ async def open_bench(
     own_lines: bool = True,
     scheme: SigningScheme = SigningScheme.STANDARD,
 ) -> AsyncIterator[HealthBench]:
-    """Two lines, a webhook that points here, and a test message between them by default."""
+    """Open a bench with two lines and a webhook. By default the lines send a test message."""
     settings = settings.model_copy(update=ON if own_lines else {})
     async with new_uow() as uow:
         await make_line(uow.session, phone_number_id="PNsandbox1", line_number=TO)

@@ -1,4 +1,4 @@
-"""The reconciliation job: at its hour, when nudged, in slices, with the rate that sends leave."""
+"""The reconciliation job runs when requested, in slices, at the rate that sends do not need."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +13,7 @@ from tests.dev.sandbox.support import ManualClock
 from tests.domain.inbound.webhook_events.support import incoming, store
 from tests.factories import make_campaign, make_line
 from tests.fakes import RecordingQueue
-from tests.workers.drain import shifted
+from tests.workers.drain import clock_behind
 
 from crm_api.dev.sandbox.app import Sandbox
 from crm_api.dev.sandbox.config import SandboxConfig
@@ -42,7 +42,7 @@ def job_uow(new_uow: UnitOfWorkFactory) -> UnitOfWorkFactory:
 
 @pytest.fixture
 def sandbox_config(sandbox_config: SandboxConfig) -> SandboxConfig:
-    return replace(sandbox_config, clock=shifted(AN_HOUR))
+    return replace(sandbox_config, clock=clock_behind(AN_HOUR))
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def sandbox(sandbox: Sandbox) -> Sandbox:
     return sandbox
 
 
-async def _ask(new_uow: UnitOfWorkFactory) -> Callable[[], Any]:
+async def _request_run(new_uow: UnitOfWorkFactory) -> Callable[[], Any]:
     async with new_uow() as uow:
         run_id = await runs.request_run(uow, ReconciliationCreate(), now=clock.now())
 
@@ -64,10 +64,8 @@ async def _ask(new_uow: UnitOfWorkFactory) -> Callable[[], Any]:
     return read
 
 
-async def test_requested_run_is_worked_on_to_its_end(
-    new_uow: UnitOfWorkFactory, ctx: dict[str, Any]
-) -> None:
-    read = await _ask(new_uow)
+async def test_requested_run_is_completed(new_uow: UnitOfWorkFactory, ctx: dict[str, Any]) -> None:
+    read = await _request_run(new_uow)
 
     await reconcile_openphone(ctx)
 
@@ -80,7 +78,7 @@ async def test_requested_run_is_worked_on_to_its_end(
 async def test_second_run_of_the_job_does_nothing(
     new_uow: UnitOfWorkFactory, ctx: dict[str, Any], queue: RecordingQueue
 ) -> None:
-    read = await _ask(new_uow)
+    read = await _request_run(new_uow)
     await reconcile_openphone(ctx)
     before = await read()
     queue.jobs.clear()
@@ -92,10 +90,10 @@ async def test_second_run_of_the_job_does_nothing(
     assert queue.jobs == []
 
 
-async def test_worker_that_stops_leaves_the_run_to_another(
+async def test_stopping_worker_leaves_the_run_to_another(
     new_uow: UnitOfWorkFactory, ctx: dict[str, Any]
 ) -> None:
-    read = await _ask(new_uow)
+    read = await _request_run(new_uow)
     ctx["deps"].stop()
 
     await reconcile_openphone(ctx)
@@ -103,10 +101,10 @@ async def test_worker_that_stops_leaves_the_run_to_another(
     assert (await read()).status == "pending"
 
 
-async def test_provider_that_is_away_is_asked_again_later(
+async def test_run_is_retried_later_if_the_provider_fails(
     new_uow: UnitOfWorkFactory, ctx: dict[str, Any], queue: RecordingQueue, sandbox: Sandbox
 ) -> None:
-    read = await _ask(new_uow)
+    read = await _request_run(new_uow)
     queue.jobs.clear()
     fault = Fault(kind=FaultKind.ERROR_BEFORE, on=FaultScope.READ, probability=1.0)
     sandbox.workspace.faults.active.append(fault)
@@ -121,10 +119,10 @@ async def test_provider_that_is_away_is_asked_again_later(
     assert job.delay_seconds >= run_progress.WAITS.first.total_seconds()
 
 
-async def test_provider_that_is_known_to_be_down_is_not_asked(
+async def test_run_makes_no_request_to_a_provider_that_is_known_to_be_down(
     new_uow: UnitOfWorkFactory, ctx: dict[str, Any], queue: RecordingQueue
 ) -> None:
-    read = await _ask(new_uow)
+    read = await _request_run(new_uow)
     ctx["deps"].circuit = circuits.PROVIDER
     async with new_uow() as uow:
         await circuits.record_failures(
@@ -140,10 +138,10 @@ async def test_provider_that_is_known_to_be_down_is_not_asked(
     assert queue.names.count(JobName.RECONCILE_OPENPHONE) == 1
 
 
-async def test_failing_read_is_reported_to_the_circuit(
+async def test_failed_read_is_recorded_in_the_circuit(
     new_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox
 ) -> None:
-    await _ask(new_uow)
+    await _request_run(new_uow)
     ctx["deps"].circuit = circuits.PROVIDER
     fault = Fault(kind=FaultKind.ERROR_BEFORE, on=FaultScope.READ, probability=1.0)
     sandbox.workspace.faults.active.append(fault)
@@ -155,14 +153,14 @@ async def test_failing_read_is_reported_to_the_circuit(
 
 
 @pytest.mark.parametrize(("made_ago", "status"), [(60, "pending"), (1000, "completed")])
-async def test_what_was_received_is_applied_first(
+async def test_received_events_are_applied_before_the_run(
     session: AsyncSession,
     new_uow: UnitOfWorkFactory,
     ctx: dict[str, Any],
     made_ago: int,
     status: str,
 ) -> None:
-    """It would be reported as missing, and is not; but no run waits for ever."""
+    """Otherwise the run would report received events as missing. It does not wait for ever."""
     now = clock.now()
     async with new_uow() as uow:
         made_at = now - timedelta(seconds=made_ago)
@@ -176,7 +174,7 @@ async def test_what_was_received_is_applied_first(
     assert run.status == status
 
 
-async def test_watch_of_a_web_process_reports_an_outage(new_uow: UnitOfWorkFactory) -> None:
+async def test_receiver_watch_creates_a_run_after_an_outage(new_uow: UnitOfWorkFactory) -> None:
     async with new_uow() as uow:
         await runs.store_receiver_heartbeat(uow, now=clock.now() - timedelta(hours=1))
     watch = ReceiverWatch(new_uow)
@@ -189,18 +187,18 @@ async def test_watch_of_a_web_process_reports_an_outage(new_uow: UnitOfWorkFacto
     assert run.trigger == "outage"
 
 
-async def test_watch_outlives_a_database_that_is_away() -> None:
-    def away() -> UnitOfWork:
+async def test_receiver_watch_survives_an_unavailable_database() -> None:
+    def unavailable() -> UnitOfWork:
         raise OSError("connection refused")
 
-    await ReceiverWatch(away).beat()
+    await ReceiverWatch(unavailable).beat()
 
 
-# Share of the rate.
+# The share of the request rate.
 
 
-class Paced:
-    """Makes requests in a time that passes only by waiting."""
+class PacedRequests:
+    """Makes requests on a clock that only waiting moves."""
 
     def __init__(self, new_uow: UnitOfWorkFactory, *, rate: float) -> None:
         self.clock = ManualClock()
@@ -216,24 +214,28 @@ class Paced:
         self.clock.move(seconds)
 
     async def request(self, count: int) -> list[float]:
-        """Return when so many requests began, in seconds."""
+        """Make ``count`` requests; return when the requests began, in seconds."""
         for _ in range(count):
             await self.pace.wait_for_request()
             self.starts.append((self.clock.now - NOW).total_seconds())
         return self.starts
 
 
-async def test_without_messages_to_send_the_whole_rate_is_used(new_uow: UnitOfWorkFactory) -> None:
-    starts = await Paced(new_uow, rate=10).request(21)
+async def test_reconciliation_uses_the_whole_rate_if_no_messages_are_to_be_sent(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    starts = await PacedRequests(new_uow, rate=10).request(21)
 
     assert starts[-1] == pytest.approx(2.0)
 
 
-async def test_half_of_the_rate_is_left_while_a_campaign_runs(new_uow: UnitOfWorkFactory) -> None:
+async def test_reconciliation_uses_half_of_the_rate_while_a_campaign_runs(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     async with new_uow() as uow:
         line = await make_line(uow.session)
         await make_campaign(uow.session, line=line)
-    paced = Paced(new_uow, rate=10)
+    paced = PacedRequests(new_uow, rate=10)
 
     starts = await paced.request(21)
 
@@ -242,13 +244,13 @@ async def test_half_of_the_rate_is_left_while_a_campaign_runs(new_uow: UnitOfWor
 
 
 @pytest.mark.parametrize("rate", [10, 200])
-async def test_message_that_comes_between_waits_for_one_request_at_most(
+async def test_message_waits_for_at_most_one_reconciliation_request(
     new_uow: UnitOfWorkFactory, rate: int
 ) -> None:
     async with new_uow() as uow:
         line = await make_line(uow.session)
         await make_campaign(uow.session, line=line)
-    paced = Paced(new_uow, rate=rate)
+    paced = PacedRequests(new_uow, rate=rate)
     await paced.request(10)
 
     async with new_uow() as uow:

@@ -1,4 +1,4 @@
-"""Webhook health, checked in three ways, with moved time."""
+"""Three checks of webhook health, with moved time."""
 
 import asyncio
 from base64 import b64encode
@@ -37,18 +37,18 @@ async def bench(
         yield bench
 
 
-async def _round(bench: HealthBench) -> None:
-    """Run ten seconds in which a test message can arrive, and is checked."""
+async def _run_check(bench: HealthBench) -> None:
+    """Work, wait ten seconds for the test message, and work again to conclude the check."""
     await bench.work()
     await bench.pass_time(seconds=10)
 
 
-async def test_all_is_well(bench: HealthBench) -> None:
-    await _round(bench)
+async def test_every_check_passes_if_all_works(bench: HealthBench) -> None:
+    await _run_check(bench)
 
-    run_health_checks = await bench.last("test_text")
-    assert run_health_checks["status"] == "passed", run_health_checks
-    assert run_health_checks["latency_ms"] is not None
+    check = await bench.last("test_text")
+    assert check["status"] == "passed", check
+    assert check["latency_ms"] is not None
     assert (await bench.last("silence"))["status"] == "passed"
     provider = await bench.last("provider")
     assert provider["status"] == "passed", provider
@@ -57,18 +57,20 @@ async def test_all_is_well(bench: HealthBench) -> None:
     assert await bench.readiness() == "ok"
 
 
-async def test_legacy_webhooks_carry_the_test_message_too(
+async def test_check_passes_with_legacy_webhooks(
     settings: Settings, committed_uow: NewUow, queue: RecordingQueue
 ) -> None:
     async with open_bench(settings, committed_uow, queue, scheme=SigningScheme.LEGACY) as bench:
-        await _round(bench)
+        await _run_check(bench)
 
         assert (await bench.last("test_text"))["status"] == "passed"
 
 
-async def test_red_within_two_minutes_mailed_and_green_again(bench: HealthBench) -> None:
-    """Deliveries stop: red, and a mail arrives. They come back: green."""
-    await _round(bench)
+async def test_lost_deliveries_fail_the_check_within_two_minutes_until_they_resume(
+    bench: HealthBench,
+) -> None:
+    """When deliveries stop, the check fails and a mail is sent. When they resume, it passes."""
+    await _run_check(bench)
     async with mail_server() as box:
         bench.deps.mailer = Mailer(
             parse_server(f"smtp://localhost:{box.port}"), sender="a@b.test", recipients=[OWNER]
@@ -79,31 +81,31 @@ async def test_red_within_two_minutes_mailed_and_green_again(bench: HealthBench)
         await bench.pass_time(seconds=119)
         waiting = await bench.last("test_text")
         await bench.pass_time(seconds=2)
-        red, red_after = await bench.last("test_text"), bench.now - began
+        failed, failed_after = await bench.last("test_text"), bench.now - began
         was_ready = await bench.readiness()
         await report_alerts(bench.deps, now=bench.clock)
 
         bench.is_down = False
         await bench.pass_time(minutes=10)
         await bench.pass_time(seconds=10)
-        green = await bench.last("test_text")
+        passed = await bench.last("test_text")
         await report_alerts(bench.deps, now=bench.clock)
-        subjects, letter = box.subjects(), box.last()
+        subjects, mail_text = box.subjects(), box.last()
 
     assert waiting["status"] == "waiting"
-    assert (red["status"], red["leg"]) == ("failed", "no_webhook")
-    assert "webhooks do not reach this service" in red["failure"]
-    assert red_after <= timedelta(minutes=2, seconds=1)
+    assert (failed["status"], failed["leg"]) == ("failed", "no_webhook")
+    assert "webhooks do not reach this service" in failed["failure"]
+    assert failed_after <= timedelta(minutes=2, seconds=1)
     assert was_ready == "degraded"
-    assert green["status"] == "passed"
+    assert passed["status"] == "passed"
     assert await bench.readiness() == "ok"
     assert (await bench.alerts())["test_text"] is False
     assert "webhook health" in subjects[0]
     assert len(subjects) == 2
-    assert "Webhook health (test_text)" in letter
+    assert "Webhook health (test_text)" in mail_text
 
 
-async def test_same_failure_again_is_one_alert(bench: HealthBench) -> None:
+async def test_repeated_failure_raises_one_alert(bench: HealthBench) -> None:
     bench.is_down = True
     for _ in range(4):
         await bench.pass_time(minutes=10)
@@ -121,7 +123,7 @@ async def test_another_failure_raises_the_alert_again(bench: HealthBench) -> Non
     bench.is_down = True
     await bench.work()
     await bench.pass_time(minutes=3)
-    bench.is_worker_away = True
+    bench.is_worker_stopped = True
     await bench.pass_time(minutes=10)
     await bench.pass_time(minutes=3)
 
@@ -131,7 +133,7 @@ async def test_another_failure_raises_the_alert_again(bench: HealthBench) -> Non
     assert "was not sent" in alert["detail"]
 
 
-async def test_it_runs_hourly_and_not_more_often(bench: HealthBench) -> None:
+async def test_each_check_runs_once_an_hour(bench: HealthBench) -> None:
     for _ in range(180):
         await bench.pass_time(minutes=1)
 
@@ -147,37 +149,39 @@ async def test_it_runs_hourly_and_not_more_often(bench: HealthBench) -> None:
     assert texts == [{"kind": "test", "phone": TO}] * 3
 
 
-async def test_event_that_is_not_applied_differs_from_one_that_did_not_come(
+async def test_event_that_is_received_and_not_applied_is_reported_as_not_applied(
     bench: HealthBench,
 ) -> None:
     bench.applies = False
     await bench.work()
     await bench.pass_time(minutes=2, seconds=1)
-    red = await bench.last("test_text")
+    failed = await bench.last("test_text")
     bench.applies = True
     await bench.pass_time(minutes=5)
     await bench.pass_time(seconds=10)
 
-    assert (red["status"], red["leg"]) == ("failed", "not_applied")
-    assert red["received_at"] is not None
-    assert "GET /v1/webhook-events" in red["failure"]
+    assert (failed["status"], failed["leg"]) == ("failed", "not_applied")
+    assert failed["received_at"] is not None
+    assert "GET /v1/webhook-events" in failed["failure"]
     assert (await bench.last("test_text"))["status"] == "passed"
 
 
-async def test_event_that_is_applied_too_late_is_not_a_success(bench: HealthBench) -> None:
-    """The checking worker was away too, so nothing was concluded earlier."""
+async def test_event_that_is_applied_too_late_fails_the_check(bench: HealthBench) -> None:
+    """The worker that concludes checks was stopped too, so no check was concluded earlier."""
     bench.applies = False
     await bench.work()
     bench.now += timedelta(minutes=3)
     await bench._apply()
     await run_health_checks(bench.deps, now=bench.clock)
 
-    red = await bench.last("test_text")
-    assert (red["status"], red["leg"]) == ("failed", "late")
-    assert "after 180 s" in red["failure"]
+    failed = await bench.last("test_text")
+    assert (failed["status"], failed["leg"]) == ("failed", "late")
+    assert "after 180 s" in failed["failure"]
 
 
-async def test_check_that_was_left_for_long_passes_if_all_came_in_time(bench: HealthBench) -> None:
+async def test_check_that_ends_hours_later_passes_if_its_event_was_in_time(
+    bench: HealthBench,
+) -> None:
     await bench.work()
     await bench.pass_time(hours=5)
 
@@ -187,7 +191,7 @@ async def test_check_that_was_left_for_long_passes_if_all_came_in_time(bench: He
     assert found[0]["status"] == "passed"
 
 
-async def test_a_failing_check_is_repeated_every_five_minutes(bench: HealthBench) -> None:
+async def test_failing_check_is_repeated_every_five_minutes(bench: HealthBench) -> None:
     bench.is_down = True
     for _ in range(60):
         await bench.pass_time(minutes=1)
@@ -198,22 +202,26 @@ async def test_a_failing_check_is_repeated_every_five_minutes(bench: HealthBench
     assert {row["side"]: row["n"] for row in found}["test_text"] in range(7, 10)
 
 
-async def test_unsendable_message_is_reported_and_never_sent_later(bench: HealthBench) -> None:
-    bench.is_worker_away = True
+async def test_message_that_could_not_be_sent_is_reported_and_never_sent_later(
+    bench: HealthBench,
+) -> None:
+    bench.is_worker_stopped = True
     await bench.work()
     await bench.pass_time(minutes=2, seconds=1)
-    run_health_checks = await bench.last("test_text")
-    bench.is_worker_away = False
+    check = await bench.last("test_text")
+    bench.is_worker_stopped = False
     await bench._send()
 
-    assert (run_health_checks["status"], run_health_checks["leg"]) == ("failed", "not_sent")
+    assert (check["status"], check["leg"]) == ("failed", "not_sent")
     assert bench.sandbox.workspace.stats()["accepted"] == 0
     assert (await bench.rows("SELECT status, error_code FROM activity")) == [
         {"status": "failed", "error_code": "health_check_over"}
     ]
 
 
-async def test_blocked_line_fails_at_once_and_queues_nothing(bench: HealthBench) -> None:
+async def test_blocked_line_fails_the_check_at_once_and_queues_no_message(
+    bench: HealthBench,
+) -> None:
     await bench.rows(
         "UPDATE line SET status = 'blocked', blocked_reason = 'no_credits' WHERE number = :n "
         "RETURNING id",
@@ -221,40 +229,42 @@ async def test_blocked_line_fails_at_once_and_queues_nothing(bench: HealthBench)
     )
     await bench.work()
 
-    run_health_checks = await bench.last("test_text")
-    assert (run_health_checks["status"], run_health_checks["leg"]) == ("failed", "not_sent")
-    assert "no_credits" in run_health_checks["failure"]
+    check = await bench.last("test_text")
+    assert (check["status"], check["leg"]) == ("failed", "not_sent")
+    assert "no_credits" in check["failure"]
     assert await bench.rows("SELECT id FROM activity") == []
 
 
-async def test_message_that_the_provider_refuses_fails_at_once(bench: HealthBench) -> None:
+async def test_message_that_the_provider_refuses_fails_the_check_at_once(
+    bench: HealthBench,
+) -> None:
     bench.sandbox.workspace.faults.active.append(Fault(kind=FaultKind.INVALID, count=1))
-    await _round(bench)
+    await _run_check(bench)
 
-    run_health_checks = await bench.last("test_text")
-    assert (run_health_checks["status"], run_health_checks["leg"]) == ("failed", "not_sent")
-    assert "0201400" in run_health_checks["failure"]
+    check = await bench.last("test_text")
+    assert (check["status"], check["leg"]) == ("failed", "not_sent")
+    assert "0201400" in check["failure"]
 
 
-async def test_unclear_send_that_comes_back_passes(bench: HealthBench) -> None:
+async def test_unclear_send_whose_message_arrives_passes_the_check(bench: HealthBench) -> None:
     bench.sandbox.workspace.faults.active.append(Fault(kind=FaultKind.ERROR_AFTER, count=1))
-    await _round(bench)
+    await _run_check(bench)
 
     assert (await bench.last("test_text"))["status"] == "passed"
 
 
-async def test_wrong_key_differs_from_no_delivery(bench: HealthBench) -> None:
+async def test_wrong_signing_key_is_reported_as_a_refused_signature(bench: HealthBench) -> None:
     (hook,) = bench.sandbox.workspace.deliverer.hooks.values()
     hook.key = "whsec_c29tZWJvZHkgZWxzZSdzIHNpZ25pbmcga2V5"
     await bench.work()
     await bench.pass_time(minutes=2, seconds=1)
 
-    run_health_checks = await bench.last("test_text")
-    assert (run_health_checks["status"], run_health_checks["leg"]) == (
+    check = await bench.last("test_text")
+    assert (check["status"], check["leg"]) == (
         "failed",
         "signature_refused",
     )
-    assert "crm-api webhooks rotate" in run_health_checks["failure"]
+    assert "crm-api webhooks rotate" in check["failure"]
 
 
 @pytest.mark.parametrize(
@@ -265,26 +275,26 @@ async def test_wrong_key_differs_from_no_delivery(bench: HealthBench) -> None:
         ({"health_check_from": TO}, "name the same line"),
     ],
 )
-async def test_unsuitable_lines_are_named(
+async def test_check_with_unsuitable_lines_fails_naming_the_setting(
     bench: HealthBench, settings_: dict[str, str], words: str
 ) -> None:
     bench.deps.settings = bench.deps.settings.model_copy(update=settings_)
     await bench.work()
 
-    run_health_checks = await bench.last("test_text")
-    assert (run_health_checks["status"], run_health_checks["leg"]) == ("failed", "misconfigured")
-    assert words in run_health_checks["failure"]
+    check = await bench.last("test_text")
+    assert (check["status"], check["leg"]) == ("failed", "misconfigured")
+    assert words in check["failure"]
 
 
 @pytest.mark.parametrize("name", ["PNsandbox2", "(617) 555-0199", "+16175550199"])
 async def test_lines_may_be_named_by_id_or_number(bench: HealthBench, name: str) -> None:
     bench.deps.settings = bench.deps.settings.model_copy(update={"health_check_from": name})
-    await _round(bench)
+    await _run_check(bench)
 
     assert (await bench.last("test_text"))["status"] == "passed"
 
 
-async def test_switching_off_while_failing_ends_the_failure(bench: HealthBench) -> None:
+async def test_switching_a_failing_check_off_resolves_its_alert(bench: HealthBench) -> None:
     bench.is_down = True
     await bench.work()
     await bench.pass_time(minutes=3)
@@ -297,7 +307,7 @@ async def test_switching_off_while_failing_ends_the_failure(bench: HealthBench) 
     assert (await bench.alerts())["test_text"] is False
 
 
-async def test_off_without_the_settings_while_the_other_sides_run(
+async def test_without_its_settings_the_check_is_off_and_the_other_checks_run(
     settings: Settings, committed_uow: NewUow, queue: RecordingQueue
 ) -> None:
     async with open_bench(settings, committed_uow, queue, own_lines=False) as bench:
@@ -307,8 +317,8 @@ async def test_off_without_the_settings_while_the_other_sides_run(
     assert [row["side"] for row in sides] == ["provider", "silence"]
 
 
-async def test_no_contact_is_created_and_no_campaign_counts_it(bench: HealthBench) -> None:
-    await _round(bench)
+async def test_check_creates_no_contact_and_counts_for_no_campaign(bench: HealthBench) -> None:
+    await _run_check(bench)
 
     assert await bench.rows("SELECT phone FROM contact") == []
     assert await bench.rows("SELECT campaign_id FROM send_tally") == [{"campaign_id": None}]
@@ -324,7 +334,7 @@ async def test_second_worker_changes_nothing(bench: HealthBench) -> None:
     assert len(await bench.rows("SELECT id FROM send_attempt")) == 1
 
 
-async def test_two_workers_at_once_order_and_conclude_once(bench: HealthBench) -> None:
+async def test_parallel_workers_order_and_conclude_each_check_once(bench: HealthBench) -> None:
     await asyncio.gather(*(run_health_checks(bench.deps, now=bench.clock) for _ in range(4)))
     await bench.pass_time(seconds=1)
     await bench.pass_time(seconds=1)
@@ -351,7 +361,7 @@ async def test_two_workers_at_once_order_and_conclude_once(bench: HealthBench) -
     ],
     ids=["html", "list", "no id", "endless"],
 )
-async def test_unreadable_answer_ends_in_a_sentence(
+async def test_unreadable_response_of_the_provider_fails_the_check(
     bench: HealthBench, answer: dict[str, Any]
 ) -> None:
     client = OpenPhoneClient(
@@ -374,8 +384,8 @@ async def _no_sleep(_seconds: float) -> None:
     return
 
 
-async def test_checks_of_months_ago_and_retired_keys_are_removed(bench: HealthBench) -> None:
-    await _round(bench)
+async def test_old_checks_and_retired_keys_are_removed(bench: HealthBench) -> None:
+    await _run_check(bench)
     async with bench.deps.new_uow() as uow:
         for name in ("first", "second"):
             await save_key(

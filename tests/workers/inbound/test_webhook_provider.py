@@ -1,4 +1,4 @@
-"""The provider's side: its webhooks, and what it could not deliver; with moved time."""
+"""The check of the provider's side: its webhooks and undelivered events, with moved time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -38,7 +38,7 @@ async def _receive_messages(bench: HealthBench, count: int, *, first: int = 0) -
     line = bench.sandbox.workspace.config.lines[0]
     for number in range(first, first + count):
         bench.sandbox.workspace.receive(line, PERSON, f"text {number}")
-    await bench.settle()
+    await bench.finish_deliveries()
 
 
 async def _known_messages(bench: HealthBench) -> int:
@@ -61,7 +61,7 @@ async def _known_messages(bench: HealthBench) -> int:
         ),
     ],
 )
-async def test_wrong_registration_is_red_with_its_repair_and_green_when_repaired(
+async def test_wrong_registration_fails_the_check_with_its_remedy_until_it_is_corrected(
     bench: HealthBench, change: dict[str, Any], leg: str, repair: str
 ) -> None:
     hook = _hook(bench)
@@ -69,30 +69,30 @@ async def test_wrong_registration_is_red_with_its_repair_and_green_when_repaired
     for name, value in change.items():
         setattr(hook, name, value)
     await bench.work()
-    red, was_ready = await bench.last("provider"), await bench.readiness()
+    failed, was_ready = await bench.last("provider"), await bench.readiness()
     for name, value in kept.items():
         setattr(hook, name, value)
     await bench.pass_time(minutes=10)
-    green = await bench.last("provider")
+    passed = await bench.last("provider")
 
-    assert (red["status"], red["leg"]) == ("failed", leg)
-    assert repair in red["failure"]
+    assert (failed["status"], failed["leg"]) == ("failed", leg)
+    assert repair in failed["failure"]
     assert was_ready == "degraded"
-    assert green["status"] == "passed"
+    assert passed["status"] == "passed"
     assert await bench.alerts() == {"provider": False}
 
 
-async def test_unknown_key_is_red_and_rotation_makes_it_green(bench: HealthBench) -> None:
+async def test_unknown_key_fails_the_check_until_the_key_is_rotated(bench: HealthBench) -> None:
     bench.deps.settings = bench.deps.settings.model_copy(update={"openphone_api_key": "real"})
     bench.keys = KeyRing((), load=bench.keys._load)
     await bench.work()
-    red = await bench.last("provider")
+    failed = await bench.last("provider")
     await registrar_of(bench.deps, now=bench.clock).rotate()
     await bench.pass_time(minutes=10)
     await _receive_messages(bench, 1)
 
-    assert (red["status"], red["leg"]) == ("failed", "key_unknown")
-    assert "crm-api webhooks rotate" in red["failure"]
+    assert (failed["status"], failed["leg"]) == ("failed", "key_unknown")
+    assert "crm-api webhooks rotate" in failed["failure"]
     assert (await bench.last("provider"))["status"] == "passed"
     assert await _known_messages(bench) == 1
 
@@ -104,20 +104,20 @@ async def test_given_up_deliveries_are_requested_once_and_arrive(bench: HealthBe
     bench.is_down = False
     await _receive_messages(bench, 3, first=7)
     await bench.pass_time(minutes=61)
-    red = await bench.last("provider")
-    came = await _known_messages(bench)
+    failed = await bench.last("provider")
+    known = await _known_messages(bench)
     await bench.pass_time(minutes=10)
-    green = await bench.last("provider")
+    passed = await bench.last("provider")
 
-    assert (red["status"], red["leg"]) == ("failed", "given_up")
-    assert red["evidence"]["asked_again"] == 7
-    assert "stopped retrying 7 events that are not stored here" in red["failure"]
-    assert came == 10
-    assert green["status"] == "passed"
+    assert (failed["status"], failed["leg"]) == ("failed", "given_up")
+    assert failed["evidence"]["asked_again"] == 7
+    assert "stopped retrying 7 events that are not stored here" in failed["failure"]
+    assert known == 10
+    assert passed["status"] == "passed"
     assert {row["times"] for row in await bench.rows("SELECT times FROM webhook_redelivery")} == {1}
 
 
-async def test_given_up_delivery_that_arrived_another_way_is_left(bench: HealthBench) -> None:
+async def test_given_up_delivery_whose_event_is_stored_is_not_requested(bench: HealthBench) -> None:
     await bench.work()
     bench.is_down = True
     await _receive_messages(bench, 1)
@@ -150,8 +150,10 @@ async def test_delivery_that_never_arrives_is_requested_three_times(bench: Healt
     assert "could not be recovered: 1" in check["failure"]
 
 
-async def test_entry_that_names_no_event_is_opened(bench: HealthBench) -> None:
-    """Entries from before September 2026 name no event."""
+async def test_event_id_of_a_log_entry_without_one_is_read_from_the_delivery(
+    bench: HealthBench,
+) -> None:
+    """Log entries from before September 2026 contain no event id."""
     await bench.work()
     bench.is_down = True
     await _receive_messages(bench, 1)
@@ -159,15 +161,17 @@ async def test_entry_that_names_no_event_is_opened(bench: HealthBench) -> None:
     delivery.event_id = None
     bench.is_down = False
     await bench.pass_time(minutes=61)
-    red = await bench.last("provider")
+    failed = await bench.last("provider")
     await bench._apply()
     await bench.pass_time(minutes=10)
 
-    assert red["evidence"]["asked_again"] == 1
+    assert failed["evidence"]["asked_again"] == 1
     assert (await bench.last("provider"))["status"] == "passed"
 
 
-async def test_delivery_with_many_attempts_is_red_before_it_is_given_up(bench: HealthBench) -> None:
+async def test_delivery_with_many_attempts_fails_the_check_before_it_is_given_up(
+    bench: HealthBench,
+) -> None:
     await bench.work()
     bench.is_down = True
     bench.sandbox.workspace.configure(time_scale=1.0)
@@ -184,23 +188,23 @@ async def test_delivery_with_many_attempts_is_red_before_it_is_given_up(bench: H
     assert "tried for more than ten minutes to deliver 1 events" in check["failure"]
 
 
-async def test_provider_that_is_away_is_waited_for_and_then_named(bench: HealthBench) -> None:
+async def test_unavailable_provider_fails_the_check_after_a_wait(bench: HealthBench) -> None:
     fault = Fault(kind=FaultKind.ERROR_BEFORE, on=FaultScope.READ, probability=1.0)
     bench.sandbox.workspace.faults.active.append(fault)
     bench.deps.provider._reader._sleep = _no_sleep
     await bench.work()
     waiting = await bench.last("provider")
     await bench.pass_time(minutes=16)
-    red = await bench.last("provider")
+    failed = await bench.last("provider")
     bench.sandbox.workspace.faults.active.clear()
     await bench.pass_time(minutes=10)
 
     assert waiting["status"] == "waiting"
-    assert (red["status"], red["leg"]) == ("failed", "provider_away")
+    assert (failed["status"], failed["leg"]) == ("failed", "provider_away")
     assert (await bench.last("provider"))["status"] == "passed"
 
 
-async def test_provider_that_refuses_the_key_is_named(bench: HealthBench) -> None:
+async def test_provider_that_refuses_the_api_key_fails_the_check(bench: HealthBench) -> None:
     fault = Fault(kind=FaultKind.UNAUTHORIZED, on=FaultScope.READ, probability=1.0)
     bench.sandbox.workspace.faults.active.append(fault)
     await bench.work()
@@ -209,7 +213,7 @@ async def test_provider_that_refuses_the_key_is_named(bench: HealthBench) -> Non
     assert (check["status"], check["leg"]) == ("failed", "refused")
 
 
-async def test_hundreds_of_given_up_deliveries_arrive_in_turns(bench: HealthBench) -> None:
+async def test_hundreds_of_given_up_deliveries_are_requested_in_batches(bench: HealthBench) -> None:
     await bench.work()
     bench.is_down = True
     await _receive_messages(bench, 230)
@@ -226,7 +230,7 @@ async def test_hundreds_of_given_up_deliveries_arrive_in_turns(bench: HealthBenc
     assert await _known_messages(bench) == 230
 
 
-async def test_outage_of_a_day_is_covered_to_its_end(bench: HealthBench) -> None:
+async def test_events_of_an_outage_of_a_day_are_recovered(bench: HealthBench) -> None:
     """The log is read far enough back: an event is given up more than a day after it happened."""
     await bench.work()
     bench.is_down = True

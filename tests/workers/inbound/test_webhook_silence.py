@@ -1,4 +1,4 @@
-"""Silence, judged by stored events; with moved time."""
+"""The silence check, which judges stored events, with moved time."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ from crm_api.platform.settings import Settings
 
 NewUow = Callable[[], UnitOfWork]
 
-# A message every five minutes from 9 to 18 o'clock, Monday to Friday, for so many weeks.
+# A message every five minutes from 9 to 18 o'clock, Monday to Friday, for ``weeks`` weeks.
 _TRAFFIC = text("""
     INSERT INTO webhook_event (id, provider_event_id, scheme, type, status, next_attempt_at,
         received_at, payload)
@@ -35,7 +35,7 @@ async def bench(
         yield bench
 
 
-async def _traffic(
+async def _add_traffic(
     bench: HealthBench, *, weeks: int, until: datetime, words: str = "Hi", name: str = "EV"
 ) -> None:
     async with bench.deps.new_uow() as uow:
@@ -45,25 +45,25 @@ async def _traffic(
         )
 
 
-async def _look_at(bench: HealthBench, now: datetime) -> dict[str, object]:
+async def _check_at(bench: HealthBench, now: datetime) -> dict[str, object]:
     bench.now = now
     await bench.work()
     return await bench.last("silence")
 
 
-async def test_silence_in_office_hours_is_alerted_until_the_next_event(
+async def test_silence_in_office_hours_fails_the_check_until_the_next_event(
     bench: HealthBench,
 ) -> None:
     until = NOW + timedelta(hours=1)
-    await _traffic(bench, weeks=8, until=until)
-    before = await _look_at(bench, until + timedelta(minutes=4))
-    silent = await _look_at(bench, until + timedelta(hours=2, minutes=5))
+    await _add_traffic(bench, weeks=8, until=until)
+    before = await _check_at(bench, until + timedelta(minutes=4))
+    silent = await _check_at(bench, until + timedelta(hours=2, minutes=5))
     was_ready, alerts = await bench.readiness(), await bench.alerts()
     bench.sandbox.workspace.receive(
         bench.sandbox.workspace.config.lines[0], "+16175550123", "Hello"
     )
-    await bench.settle()
-    after = await _look_at(bench, until + timedelta(hours=2, minutes=16))
+    await bench.finish_deliveries()
+    after = await _check_at(bench, until + timedelta(hours=2, minutes=16))
 
     assert before["status"] == "passed"
     assert (silent["status"], silent["leg"]) == ("failed", "silent")
@@ -73,32 +73,35 @@ async def test_silence_in_office_hours_is_alerted_until_the_next_event(
     assert (await bench.alerts())["silence"] is False
 
 
-async def test_night_and_weekend_are_silent_as_usual(bench: HealthBench) -> None:
-    await _traffic(bench, weeks=8, until=NOW + timedelta(hours=8))
-    night = await _look_at(bench, NOW + timedelta(hours=16))
+async def test_silence_at_night_passes_the_check(bench: HealthBench) -> None:
+    await _add_traffic(bench, weeks=8, until=NOW + timedelta(hours=8))
+    night = await _check_at(bench, NOW + timedelta(hours=16))
 
     assert night["status"] == "passed"
 
 
-async def test_three_weeks_of_record_are_too_few(bench: HealthBench) -> None:
-    await _traffic(bench, weeks=3, until=NOW)
-    check = await _look_at(bench, NOW + timedelta(hours=5))
+async def test_silence_is_not_judged_with_three_weeks_of_record(bench: HealthBench) -> None:
+    await _add_traffic(bench, weeks=3, until=NOW)
+    check = await _check_at(bench, NOW + timedelta(hours=5))
 
     assert check["status"] == "passed"
     assert isinstance(check["evidence"], dict)
     assert check["evidence"]["not_judged_because"] == "less than four weeks are on record"
 
 
-async def test_own_test_messages_are_not_traffic(bench: HealthBench) -> None:
-    """They come every hour and would hide the silence; once switched off they are not missed."""
-    await _traffic(bench, weeks=8, until=NOW)
-    await _traffic(
+async def test_own_test_messages_do_not_count_as_traffic(bench: HealthBench) -> None:
+    """Test messages come every hour and would hide the silence.
+
+    Once they are switched off, their absence is not a silence.
+    """
+    await _add_traffic(bench, weeks=8, until=NOW)
+    await _add_traffic(
         bench, weeks=1, until=NOW + timedelta(hours=3), words="Webhook check 0a1b2c", name="own"
     )
-    silent = await _look_at(bench, NOW + timedelta(hours=3, minutes=1))
+    silent = await _check_at(bench, NOW + timedelta(hours=3, minutes=1))
 
     assert silent["status"] == "failed"
 
 
-async def test_empty_record_passes(bench: HealthBench) -> None:
-    assert (await _look_at(bench, NOW))["status"] == "passed"
+async def test_check_without_stored_events_passes(bench: HealthBench) -> None:
+    assert (await _check_at(bench, NOW))["status"] == "passed"

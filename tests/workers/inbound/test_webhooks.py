@@ -33,7 +33,7 @@ def job_uow(new_uow: UnitOfWorkFactory) -> UnitOfWorkFactory:
 
 @pytest_asyncio.fixture
 async def line_ctx(ctx: dict[str, Any], session: AsyncSession) -> dict[str, Any]:
-    """The context of a job, with the own line stored."""
+    """Store the own line; return the context of a job."""
     await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
     await session.commit()
     return ctx
@@ -76,8 +76,8 @@ async def test_batches_are_larger_while_more_events_wait(
 async def test_second_run_changes_nothing(
     session: AsyncSession, line_ctx: dict[str, Any], queue: RecordingQueue
 ) -> None:
-    said_at = clock.now()
-    await store(session, incoming("take me off your list", at=said_at), now=said_at)
+    sent_at = clock.now()
+    await store(session, incoming("take me off your list", at=sent_at), now=sent_at)
     await inbound.process_webhook_backlog(line_ctx)
     jobs = list(queue.jobs)
 
@@ -87,7 +87,7 @@ async def test_second_run_changes_nothing(
     assert queue.jobs == jobs
 
 
-async def test_stopping_worker_leaves_the_rest_to_another(
+async def test_stopping_worker_leaves_the_events_to_another_run(
     session: AsyncSession, line_ctx: dict[str, Any], queue: RecordingQueue
 ) -> None:
     await store(session, incoming("hello"), now=LONG_AGO)
@@ -102,11 +102,11 @@ async def test_stopping_worker_leaves_the_rest_to_another(
 
 
 @pytest.mark.parametrize("error", [timedelta(hours=-2), timedelta(hours=2)], ids=["slow", "fast"])
-async def test_stop_is_applied_at_once_and_dated_by_the_database_whatever_the_workers_clock(
+async def test_stop_is_applied_at_once_and_dated_by_the_database_despite_a_wrong_worker_clock(
     session: AsyncSession, line_ctx: dict[str, Any], error: timedelta
 ) -> None:
-    said_at = datetime.now(UTC)
-    await store(session, incoming("STOP", createdAt=said_at.isoformat()), now=said_at)
+    sent_at = datetime.now(UTC)
+    await store(session, incoming("STOP", createdAt=sent_at.isoformat()), now=sent_at)
     clock.move(error)
     try:
         await inbound.process_webhook_backlog(line_ctx)
@@ -114,5 +114,5 @@ async def test_stop_is_applied_at_once_and_dated_by_the_database_whatever_the_wo
         clock.move(timedelta(0))
 
     (entry,) = await rows(session, "SELECT action, occurred_at, created_at FROM consent_entry")
-    assert (entry["action"], entry["occurred_at"]) == ("opt_out", said_at)
-    assert said_at <= entry["created_at"] <= datetime.now(UTC)
+    assert (entry["action"], entry["occurred_at"]) == ("opt_out", sent_at)
+    assert sent_at <= entry["created_at"] <= datetime.now(UTC)

@@ -25,16 +25,16 @@ class _NoQueue:
 
 
 async def deliver(database_url: str, step: str, times: int) -> None:
-    """Fan out and deliver until the step was reached so often."""
+    """Fan out and deliver events. Kill this process when the step is reached ``times`` times."""
     reached = 0
 
-    async def die(name: str) -> None:
+    async def kill_process(name: str) -> None:
         nonlocal reached
         reached += name == step
         if reached == times:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    failpoints.set_hook(die)
+    failpoints.set_hook(kill_process)
     terms = DispatchTerms(key=KEY, disable_after=timedelta(days=5), timeout=timedelta(seconds=5))
     async with (
         open_engine(database_url) as engine,

@@ -1,4 +1,4 @@
-"""What a look-up at the provider may conclude: when it counts, and with which others."""
+"""A look-up at the provider is dated, and counts only if known messages can be read."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import at_once
 from tests.domain.messaging.sends.ledger import Ledger
 from tests.fakes import RecordingQueue
-from tests.workers.drain import make_deps, open_ledger, shifted
+from tests.workers.drain import clock_behind, make_deps, open_ledger
 
 from crm_api.domain.provider.openphone.client import OpenPhoneClient
 from crm_api.platform import clock
@@ -18,8 +18,8 @@ from crm_api.platform.settings import Settings
 from crm_api.workers.messaging import resolve_unknown_sends
 
 AGO = 700.0
-"""Seconds since the calls: longer than the grace."""
-NOTHING = {"data": [], "totalItems": 0, "nextPageToken": None}
+"""Seconds since the calls. This is longer than the grace."""
+EMPTY_PAGE = {"data": [], "totalItems": 0, "nextPageToken": None}
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
@@ -38,35 +38,35 @@ async def _look_up(
 
 
 async def _accepted_and_unclear(new_uow: UnitOfWorkFactory) -> Ledger:
-    """Two calls made a while ago: the first is known to be accepted, the second is unclear."""
+    """Make two calls ``AGO`` seconds ago: the first was accepted, the second is unclear."""
     ledger = await open_ledger(new_uow, ago=AGO, people=2)
-    then = shifted(AGO)
+    then = clock_behind(AGO)
     (known,) = await ledger.begin_calls(limit=1, now=then())
     await ledger.accept(known, "ACknown", at=then(), now=then())
     await ledger.make_unclear_attempt(now=then())
     return ledger
 
 
-async def test_look_up_counts_from_its_beginning(
+async def test_look_up_is_dated_by_its_beginning(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     ledger = await open_ledger(committed_uow, ago=AGO)
-    await ledger.make_unclear_attempt(now=shifted(AGO)())
-    asked = []
+    await ledger.make_unclear_attempt(now=clock_behind(AGO)())
+    requested_at = []
 
     def answer(_: httpx.Request) -> httpx.Response:
-        asked.append(clock.now())
-        return httpx.Response(200, json=NOTHING)
+        requested_at.append(clock.now())
+        return httpx.Response(200, json=EMPTY_PAGE)
 
     await _look_up(settings, committed_uow, queue, answer)
 
     nil_at = (await ledger.attempt()).nil_at
     assert nil_at is not None
-    assert nil_at <= asked[0]
+    assert nil_at <= requested_at[0]
 
 
 @pytest.mark.parametrize("status", [400, 500])
-async def test_nothing_counts_while_the_known_text_cannot_be_asked_for(
+async def test_look_up_counts_for_nothing_while_a_known_message_cannot_be_read(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue, status: int
 ) -> None:
     ledger = await _accepted_and_unclear(committed_uow)
@@ -75,7 +75,7 @@ async def test_nothing_counts_while_the_known_text_cannot_be_asked_for(
     def answer(request: httpx.Request) -> httpx.Response:
         if known.phone[1:] in str(request.url.params):
             return httpx.Response(status, json={"message": "not now"})
-        return httpx.Response(200, json=NOTHING)
+        return httpx.Response(200, json=EMPTY_PAGE)
 
     await _look_up(settings, committed_uow, queue, answer)
 
@@ -83,21 +83,21 @@ async def test_nothing_counts_while_the_known_text_cannot_be_asked_for(
     assert unclear.nil_at is None
 
 
-async def test_look_ups_wait_for_their_turn_at_the_shared_limiter(
+async def test_look_ups_wait_for_the_shared_limiter(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     ledger = await open_ledger(committed_uow, ago=AGO)
-    await ledger.make_unclear_attempt(now=shifted(AGO)())
+    await ledger.make_unclear_attempt(now=clock_behind(AGO)())
     free_at = clock.now() + timedelta(seconds=0.3)
     await ledger.run("INSERT INTO rate_limit (name, next_at) VALUES ('openphone', :at)", at=free_at)
-    asked = []
+    requested_at = []
 
     def answer(_: httpx.Request) -> httpx.Response:
-        asked.append(clock.now())
-        return httpx.Response(200, json=NOTHING)
+        requested_at.append(clock.now())
+        return httpx.Response(200, json=EMPTY_PAGE)
 
     await _look_up(settings, committed_uow, queue, answer)
 
     (row,) = await ledger.rows("SELECT next_at FROM rate_limit")
-    assert asked[0] >= free_at
+    assert requested_at[0] >= free_at
     assert row.next_at > free_at

@@ -34,7 +34,7 @@ async def host() -> AsyncIterator[MediaHost]:
         yield host
 
 
-def at(ctx: dict[str, Any], host: MediaHost) -> dict[str, Any]:
+def with_sandbox_at(ctx: dict[str, Any], host: MediaHost) -> dict[str, Any]:
     """Return a context in which this host is the sandbox."""
     settings = ctx["deps"].settings.model_copy(update={"openphone_base_url": host.url("")})
     return {"deps": replace(ctx["deps"], settings=settings)}
@@ -51,16 +51,16 @@ async def test_all_due_files_are_fetched_in_one_run(
         url = host.serve(f"/{position}", reply((PICTURE, OTHER_PICTURE)[position % 2]))
         await receive(session, new_uow, url, message_id=f"AC{position}", now=LONG_AGO)
 
-    await messaging.fetch_media(at(ctx, host))
+    await messaging.fetch_media(with_sandbox_at(ctx, host))
     once = len(host.requests)
-    await messaging.fetch_media(at(ctx, host))
+    await messaging.fetch_media(with_sandbox_at(ctx, host))
 
     assert {one["status"] for one in await fetches(session)} == {"stored"}
     assert len(objects(settings.data_dir / "media")) == 2
     assert len(host.requests) == once == messaging.AT_ONCE + 2
 
 
-async def test_one_bad_file_does_not_delay_the_others(
+async def test_failing_file_does_not_delay_the_others(
     session: AsyncSession,
     ctx: dict[str, Any],
     new_uow: UnitOfWorkFactory,
@@ -73,17 +73,17 @@ async def test_one_bad_file_does_not_delay_the_others(
     )
     await receive(session, new_uow, *urls, now=LONG_AGO)
 
-    await messaging.fetch_media(at(ctx, host))
+    await messaging.fetch_media(with_sandbox_at(ctx, host))
     states = [(one["status"], one["error_code"]) for one in await fetches(session)]
     await session.execute(text("UPDATE media_fetch SET next_attempt_at = :at"), {"at": LONG_AGO})
     await session.commit()
-    await messaging.fetch_media(at(ctx, host))
+    await messaging.fetch_media(with_sandbox_at(ctx, host))
 
     assert states == [("failed", "http_500"), ("refused", "forbidden_address"), ("stored", None)]
     assert [one["status"] for one in await fetches(session)] == ["stored", "refused", "stored"]
 
 
-async def test_real_provider_has_nothing_fetched_from_loopback(
+async def test_no_file_is_fetched_from_loopback_with_the_real_provider(
     session: AsyncSession,
     ctx: dict[str, Any],
     new_uow: UnitOfWorkFactory,
@@ -107,7 +107,7 @@ async def test_real_provider_has_nothing_fetched_from_loopback(
     assert host.requests == []
 
 
-async def test_stopping_worker_leaves_the_rest_to_another(
+async def test_stopping_worker_leaves_the_files_to_another_run(
     session: AsyncSession,
     ctx: dict[str, Any],
     new_uow: UnitOfWorkFactory,
@@ -116,7 +116,7 @@ async def test_stopping_worker_leaves_the_rest_to_another(
 ) -> None:
     await receive(session, new_uow, host.serve("/1", reply(PICTURE)), now=LONG_AGO)
     queue.jobs.clear()
-    stopping = at(ctx, host)
+    stopping = with_sandbox_at(ctx, host)
     stopping["deps"].stop()
 
     await messaging.fetch_media(stopping)

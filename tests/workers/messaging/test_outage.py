@@ -1,9 +1,9 @@
-"""The receiver is down for an hour; afterwards its state is as if it had been up.
+"""A reconciliation restores the state after the receiver was down for an hour.
 
-One sandbox, and two installations that begin as copies of each other. Both are sent every event,
-but one of them cannot be reached for an hour of the sandbox's time. Some of the events that it
-missed are delivered late, some twice, most of them never. It detects its outage by itself, runs
-one reconciliation, and then holds the same rows as the other installation.
+One sandbox sends every event to two installations, which begin as copies of each other. One
+installation cannot be reached for an hour of the sandbox's time. Some of the events that it missed
+are delivered late, some twice, most of them never. This installation detects its outage by itself,
+runs one reconciliation, and then has the same rows as the other installation.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ from tests.domain.inbound.webhook_events.support import RECEPTION
 from tests.domain.messaging.sends.ledger import Ledger
 from tests.factories import make_line, number
 from tests.migrations.support import own_database
-from tests.workers.drain import PATIENT
-from tests.workers.messaging.two_sides import Side, State, clone, side
+from tests.workers.drain import SLOW_TIMES
+from tests.workers.messaging.two_installations import Installation, State, clone, open_installation
 
 from crm_api.dev.sandbox.app import Sandbox, create_sandbox
 from crm_api.dev.sandbox.calls import read_call
@@ -45,7 +45,7 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.migration_runner import upgrade
 
 pytestmark = pytest.mark.timeout(480)
-"""An hour on two databases takes minutes on a busy machine."""
+"""Simulating an hour on two databases takes minutes on a busy machine."""
 SEED = 20261125
 RECIPIENTS = 120
 OWN = OwnLine(id="PNsandbox1", number="+13125550190", name="Main line")
@@ -80,14 +80,14 @@ class Scene:
     sandbox: Sandbox
     chance: random.Random
     provider: OpenPhoneClient
-    steady: Side | None = None
-    away: Side | None = None
+    steady: Installation | None = None
+    away: Installation | None = None
     is_down: bool = False
     missed: dict[str, tuple[bytes, dict[str, str]]] = field(default_factory=dict)
     sent: list[StoredMessage] = field(default_factory=list)
 
     async def post(self, url: str, body: bytes, headers: dict[str, str]) -> int:
-        """Deliver a webhook to one of the two."""
+        """Deliver a webhook to the installation of this URL."""
         if url == AWAY and self.is_down:
             self.missed.setdefault(headers["webhook-id"], (body, headers))
             raise ConnectionRefusedError
@@ -96,7 +96,7 @@ class Scene:
         await receiver.receive(body, headers)
         return 200
 
-    async def settle(self) -> None:
+    async def finish_deliveries(self) -> None:
         """Wait until every delivery has ended, and apply what was received."""
         async with asyncio.timeout(90):
             while self.sandbox.workspace.deliverer.counts.pending:  # noqa: ASYNC110 - not ours
@@ -105,7 +105,7 @@ class Scene:
             assert one is not None
             await one.apply()
 
-    def happen(self, minute: int) -> None:
+    def simulate_minute(self, minute: int) -> None:
         """Simulate one minute: replies, reports, strangers, colleagues, calls."""
         workspace, chance = self.sandbox.workspace, self.chance
         line = workspace.config.lines[0]
@@ -115,8 +115,8 @@ class Scene:
         workspace.receive(line, person, WORDS[minute % len(WORDS)])
         media = ({"url": f"https://media.example.com/{minute}.jpg", "type": "image/jpeg"},)
         workspace.receive(line, number(RECIPIENTS + 60 + minute), f"Stranger {minute}", media)
-        # Not a person who has sent STOP: the provider itself fails those messages, with a code that
-        # only the webhook reports.
+        # This person has not sent STOP. The provider itself fails messages to people who sent STOP,
+        # with a code that only the webhook reports.
         friend = number(RECIPIENTS + 30 + minute % 30)
         to = (friend,) if minute % 5 else (friend, number(RECIPIENTS + 29))
         self._report(workspace.send_from_app(line, to, f"From the app, {minute}"))
@@ -127,8 +127,8 @@ class Scene:
             "answered": "voicemail" not in extras and minute % 4 != 3,
             "direction": "outgoing" if minute % 8 == 3 else "incoming",
         }
-        # It began a while ago: in this sandbox all events of a call come at once, and its end would
-        # be dated after its receipt.
+        # The call began two minutes ago. This sandbox sends all events of a call at once, so the
+        # end of a call that begins now would be dated after its receipt.
         workspace.call(read_call(body, line, at=workspace.config.clock() - timedelta(minutes=2)))
 
     def _report(self, message: StoredMessage) -> None:
@@ -144,7 +144,7 @@ class Scene:
         self.chance.shuffle(both)
         assert self.away is not None
         for body, headers in both:
-            # The provider signs each attempt again; the id of the delivery stays.
+            # The provider signs each attempt again. The delivery id stays the same.
             await self.away.receive(body, self._signed_again(body, headers))
         return len(self.missed) - len(kept)
 
@@ -156,7 +156,7 @@ class Scene:
 
 @pytest_asyncio.fixture
 async def scene(engine: AsyncEngine) -> AsyncIterator[Scene]:
-    """A campaign's messages are sent; no status of them is known yet."""
+    """Send the messages of a campaign. Their statuses are not known yet."""
     clock = ManualClock()
     made: list[Scene] = []
 
@@ -184,12 +184,12 @@ async def scene(engine: AsyncEngine) -> AsyncIterator[Scene]:
         chance = random.Random(SEED)  # noqa: S311 - the same each time, no secret
         made.append(Scene(clock, sandbox, chance, provider))
         await upgrade(away_url)
-        async with side(away_url, lambda: clock.now) as alone:
+        async with open_installation(away_url, lambda: clock.now) as alone:
             await _send_campaign(alone, provider, clock)
         async with (
             clone(engine, "crm_away", "crm_steady") as steady_url,
-            side(away_url, lambda: clock.now) as away,
-            side(steady_url, lambda: clock.now) as steady,
+            open_installation(away_url, lambda: clock.now) as away,
+            open_installation(steady_url, lambda: clock.now) as steady,
         ):
             made[0].away, made[0].steady = away, steady
             made[0].sent = list(sandbox.workspace.store.ordered)
@@ -199,7 +199,9 @@ async def scene(engine: AsyncEngine) -> AsyncIterator[Scene]:
     await sandbox.workspace.stop()
 
 
-async def _send_campaign(alone: Side, provider: OpenPhoneClient, clock: ManualClock) -> None:
+async def _send_campaign(
+    alone: Installation, provider: OpenPhoneClient, clock: ManualClock
+) -> None:
     async with alone.new_uow() as uow:
         line = await make_line(
             uow.session, phone_number_id=OWN.id, line_number=OWN.number, now=clock.now
@@ -209,7 +211,7 @@ async def _send_campaign(alone: Side, provider: OpenPhoneClient, clock: ManualCl
         new_uow=alone.new_uow,
         provider=provider,
         limiter=Limiter(rate_per_second=10_000),
-        times=PATIENT,
+        times=SLOW_TIMES,
         now=lambda: clock.now,
     )
     tally = await dispatcher.run(lambda limit: ledger.claim(limit=limit, now=clock.now))
@@ -228,7 +230,7 @@ async def _add_hook(provider: OpenPhoneClient, sandbox: Sandbox, name: str, url:
     hook.events = None
 
 
-async def _reconcile(one: Side, scene: Scene) -> None:
+async def _reconcile(one: Installation, scene: Scene) -> None:
     async def receipt(_: UnitOfWork) -> datetime:
         return scene.clock.now
 
@@ -245,26 +247,26 @@ async def _reconcile(one: Side, scene: Scene) -> None:
         pass
 
 
-async def _beat(one: Side, scene: Scene) -> None:
+async def _beat(one: Installation, scene: Scene) -> None:
     """Store the heartbeat of a web process, as it does twice a minute."""
     async with one.new_uow() as uow:
         await runs.store_receiver_heartbeat(uow, now=scene.clock.now)
 
 
-async def _last_run(one: Side) -> ReconciliationRun:
+async def _last_run(one: Installation) -> ReconciliationRun:
     async with one.new_uow() as uow:
         return (await runs.list_runs(uow, cursor=None, limit=1)).data[0]
 
 
-async def test_after_an_outage_the_state_is_as_without_it(scene: Scene) -> None:
+async def test_reconciliation_after_an_outage_restores_the_state(scene: Scene) -> None:
     print("seed", SEED)  # noqa: T201 - shown when the test fails
     assert scene.away is not None
     assert scene.steady is not None
     await _beat(scene.away, scene)
     scene.is_down = True
     for minute in range(MINUTES):
-        scene.happen(minute)
-        await scene.settle()
+        scene.simulate_minute(minute)
+        await scene.finish_deliveries()
         scene.clock.move(60)
     scene.is_down = False
     assert len(scene.missed) >= 500
@@ -286,7 +288,7 @@ async def test_after_an_outage_the_state_is_as_without_it(scene: Scene) -> None:
 
 
 def _differences(away: State, steady: State) -> list[tuple[str, Any, Any]]:
-    """Return rows that only one of the two holds, by table, side by side.
+    """Return the rows that only one installation has, by table and in pairs.
 
     The alert about the gap is the only row that an outage leaves.
     """
@@ -295,22 +297,24 @@ def _differences(away: State, steady: State) -> list[tuple[str, Any, Any]]:
         rows = [row for row in away[table] if row.get("kind") != "reconciliation_drift"]
         mine = [row for row in rows if row not in held]
         theirs = [row for row in held if row not in rows]
-        found += [(table, *_what_differs(*pair)) for pair in zip_longest(mine, theirs)]
+        found += [(table, *_differing_columns(*pair)) for pair in zip_longest(mine, theirs)]
     return found
 
 
-def _what_differs(mine: dict[str, Any] | None, theirs: dict[str, Any] | None) -> tuple[Any, Any]:
+def _differing_columns(
+    mine: dict[str, Any] | None, theirs: dict[str, Any] | None
+) -> tuple[Any, Any]:
     if mine is None or theirs is None:
         return mine, theirs
     names = [name for name in mine if mine[name] != theirs[name]]
     return {name: mine[name] for name in names}, {name: theirs[name] for name in names}
 
 
-async def test_without_an_outage_a_comparison_finds_nothing(scene: Scene) -> None:
+async def test_reconciliation_without_an_outage_changes_nothing(scene: Scene) -> None:
     assert scene.steady is not None
     for minute in range(8):
-        scene.happen(minute)
-        await scene.settle()
+        scene.simulate_minute(minute)
+        await scene.finish_deliveries()
         scene.clock.move(60)
     before = await scene.steady.state()
     async with scene.steady.new_uow() as uow:

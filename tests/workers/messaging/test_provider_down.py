@@ -1,4 +1,4 @@
-"""The provider goes down: no recipient's attempt is used up, and sending resumes by itself."""
+"""While the provider is down, few attempts are used up. Sending resumes by itself."""
 
 from collections import Counter
 from datetime import datetime, timedelta
@@ -30,7 +30,7 @@ from crm_api.workers.guards import provider_read
 from crm_api.workers.messaging import resolve_unknown_sends, send_messages
 
 PEOPLE = 60
-MOST_BURNT = PEOPLE // 2
+MAX_USED_UP = PEOPLE // 2
 
 
 class Wire(httpx.AsyncBaseTransport):
@@ -47,8 +47,8 @@ class Wire(httpx.AsyncBaseTransport):
             raise httpx.ConnectError("refused")
         return await self._sandbox.handle_async_request(request)
 
-    def sent(self) -> int:
-        """Return the number of sends that were tried since the last call."""
+    def count_sends(self) -> int:
+        """Return the number of send requests since the last call of this method."""
         requests, self.requests = self.requests, []
         return sum(1 for one in requests if one.method == "POST")
 
@@ -66,14 +66,16 @@ def sandbox_transport(wire: Wire) -> Wire:
 @pytest.fixture
 def ctx(ctx: dict[str, Any]) -> dict[str, Any]:
     deps = deps_of(ctx)
-    # The patience of other tests would let one gate take all recipients at once.
+    # With the longer times of other tests, one gate would take all recipients at once.
     deps.times = TIMES
     deps.circuit = circuits.PROVIDER
     deps.limiter = Limiter(rate_per_second=20)
     return ctx
 
 
-def _break(sandbox: Sandbox, kind: FaultKind, *, on: tuple[str, ...] = ("send", "read")) -> None:
+def _cause_faults(
+    sandbox: Sandbox, kind: FaultKind, *, on: tuple[str, ...] = ("send", "read")
+) -> None:
     sandbox.workspace.faults.active += [Fault(kind=kind, on=FaultScope(one)) for one in on]
 
 
@@ -82,7 +84,7 @@ async def _alert(ledger: Ledger) -> Any:
     return alert
 
 
-async def _let_the_wait_pass(ledger: Ledger) -> None:
+async def _make_trial_due(ledger: Ledger) -> None:
     await ledger.run("UPDATE circuit SET trial_at = now()")
 
 
@@ -90,7 +92,7 @@ async def _statuses(ledger: Ledger) -> Counter[str]:
     return Counter(row.status for row in await ledger.recipients())
 
 
-async def test_outage_holds_all_sends_back_and_ends_by_itself(
+async def test_outage_stops_all_sends_until_a_trial_succeeds(
     committed_uow: UnitOfWorkFactory,
     ctx: dict[str, Any],
     sandbox: Sandbox,
@@ -98,41 +100,43 @@ async def test_outage_holds_all_sends_back_and_ends_by_itself(
     queue: RecordingQueue,
 ) -> None:
     ledger = await open_ledger(committed_uow, people=PEOPLE)
-    _break(sandbox, FaultKind.ERROR_BEFORE)
+    _cause_faults(sandbox, FaultKind.ERROR_BEFORE)
 
     await process_campaign_queue(ctx)
 
-    burnt = wire.sent()
-    assert circuits.PROVIDER.opens_after <= burnt <= MOST_BURNT
-    assert await _statuses(ledger) == {"unknown": burnt, "pending": PEOPLE - burnt}
+    used_up = wire.count_sends()
+    assert circuits.PROVIDER.opens_after <= used_up <= MAX_USED_UP
+    assert await _statuses(ledger) == {"unknown": used_up, "pending": PEOPLE - used_up}
     assert "500" in (await _alert(ledger)).detail
     waiting = [job for job in queue.jobs if job.name is JobName.TRY_PROVIDER]
     assert [job.delay_seconds for job in waiting] == [20.0]
-    assert JobName.PROCESS_CAMPAIGN_QUEUE not in queue.names, "no run follows another meanwhile"
+    assert JobName.PROCESS_CAMPAIGN_QUEUE not in queue.names, (
+        "no further run is requested during the outage"
+    )
 
     await process_campaign_queue(ctx)
     await send_messages(ctx)
     await resolve_unknown_sends(ctx)
     await try_provider(ctx)
-    assert wire.requests == [], "no call before it is time"
+    assert wire.requests == [], "no request before the trial is due"
 
-    await _let_the_wait_pass(ledger)
+    await _make_trial_due(ledger)
     await try_provider(ctx)
-    assert wire.sent() == 0, "the trial is a read"
+    assert wire.count_sends() == 0, "the trial is a read"
     assert (await _alert(ledger)).resolved_at is None
 
     sandbox.workspace.faults.active.clear()
     queue.jobs.clear()
-    await _let_the_wait_pass(ledger)
+    await _make_trial_due(ledger)
     await try_provider(ctx)
     assert {JobName.PROCESS_CAMPAIGN_QUEUE, JobName.SEND_MESSAGES} <= set(queue.names)
 
     await process_campaign_queue(ctx)
-    assert await _statuses(ledger) == {"unknown": burnt, "sent": PEOPLE - burnt}
+    assert await _statuses(ledger) == {"unknown": used_up, "sent": PEOPLE - used_up}
     assert (await _alert(ledger)).resolved_at is not None
 
 
-async def test_unreachable_provider_uses_up_no_attempt(
+async def test_unreachable_provider_uses_up_no_recipient_attempt(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], wire: Wire
 ) -> None:
     ledger = await open_ledger(committed_uow, people=PEOPLE)
@@ -140,7 +144,7 @@ async def test_unreachable_provider_uses_up_no_attempt(
 
     await process_campaign_queue(ctx)
 
-    assert wire.sent() <= MOST_BURNT
+    assert wire.count_sends() <= MAX_USED_UP
     assert await _statuses(ledger) == {"pending": PEOPLE}
     attempts = await ledger.rows("SELECT DISTINCT status FROM send_attempt")
     assert [row.status for row in attempts] == ["released"]
@@ -150,11 +154,11 @@ async def test_unreachable_provider_uses_up_no_attempt(
 @pytest.mark.parametrize(
     "kind", [FaultKind.THROTTLED, FaultKind.INVALID, FaultKind.NO_ID, FaultKind.INTERNATIONAL]
 )
-async def test_provider_that_answers_is_not_down(
+async def test_provider_that_responds_is_not_down(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox, kind: FaultKind
 ) -> None:
     ledger = await open_ledger(committed_uow, people=12)
-    _break(sandbox, kind)
+    _cause_faults(sandbox, kind)
     sandbox.workspace.faults.active[0].count = 12
 
     await process_campaign_queue(ctx)
@@ -163,29 +167,29 @@ async def test_provider_that_answers_is_not_down(
     assert await ledger.rows("SELECT * FROM alert WHERE kind = 'provider_down'") == []
 
 
-async def test_provider_that_reads_but_does_not_send_uses_up_few_attempts_and_keeps_the_alert(
+async def test_provider_that_fails_only_sends_uses_up_few_attempts_and_keeps_the_alert(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox, wire: Wire
 ) -> None:
     ledger = await open_ledger(committed_uow, people=PEOPLE)
-    _break(sandbox, FaultKind.ERROR_BEFORE, on=("send",))
-    burnt, waits = [], []
+    _cause_faults(sandbox, FaultKind.ERROR_BEFORE, on=("send",))
+    used_up, waits = [], []
     for _ in range(3):
         await process_campaign_queue(ctx)
-        burnt.append(wire.sent())
+        used_up.append(wire.count_sends())
         (circuit,) = await ledger.rows("SELECT * FROM circuit")
         waits.append((circuit.trial_at - circuit.last_failed_at).total_seconds())
         assert (await _alert(ledger)).resolved_at is None
-        await _let_the_wait_pass(ledger)
+        await _make_trial_due(ledger)
         await try_provider(ctx)
         await resolve_unknown_sends(ctx)
 
-    assert burnt[0] <= MOST_BURNT
-    assert all(1 <= count <= MOST_BURNT for count in burnt[1:])
+    assert used_up[0] <= MAX_USED_UP
+    assert all(1 <= count <= MAX_USED_UP for count in used_up[1:])
     assert waits == sorted(waits)
     assert waits[-1] > 70
 
 
-async def test_queued_replies_wait_too(
+async def test_queued_answers_wait_while_the_provider_is_down(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], wire: Wire
 ) -> None:
     ledger = await open_ledger(committed_uow)
@@ -209,10 +213,10 @@ async def test_queued_replies_wait_too(
 
     await ledger.run("DELETE FROM circuit")
     await send_messages(ctx)
-    assert wire.sent() == 1
+    assert wire.count_sends() == 1
 
 
-async def test_reads_count_and_are_held_back(
+async def test_failed_reads_open_the_circuit_and_stop_further_reads(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], wire: Wire
 ) -> None:
     deps = ctx["deps"]
@@ -232,12 +236,12 @@ async def test_reads_count_and_are_held_back(
         assert (await circuits.read_circuit(uow, circuits.PROVIDER)).is_open
 
 
-def _stopped(at: datetime) -> datetime:
-    """Return the instant of a clock that is stopped."""
+def _stopped_clock(at: datetime) -> datetime:
+    """Return the time of a stopped clock."""
     return at
 
 
-async def test_trial_without_anything_to_send_ends_the_alert(
+async def test_successful_trial_without_messages_to_send_ends_the_alert(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any]
 ) -> None:
     ledger = await open_ledger(committed_uow)
@@ -246,7 +250,9 @@ async def test_trial_without_anything_to_send_ends_the_alert(
     async with committed_uow() as uow:
         await circuits.record_failures(uow, circuits.PROVIDER, count=5, error="500", now=begun)
     for seconds in (20, 80, 141):
-        await try_again(ctx["deps"], now=partial(_stopped, begun + timedelta(seconds=seconds)))
+        await try_again(
+            ctx["deps"], now=partial(_stopped_clock, begun + timedelta(seconds=seconds))
+        )
 
     assert (await _alert(ledger)).resolved_at == begun + timedelta(seconds=141)
     (circuit,) = await ledger.rows("SELECT * FROM circuit")

@@ -1,4 +1,4 @@
-"""The scheduled functions that settle unclear sends and send what is queued."""
+"""The scheduled jobs that settle unclear attempts and send queued messages."""
 
 import asyncio
 from collections import Counter
@@ -13,7 +13,7 @@ from tests.domain.messaging.sends.ledger import TIMES, Ledger
 from tests.factories import number
 from tests.fakes import RecordingQueue
 from tests.measuring import measured
-from tests.workers.drain import make_deps, open_ledger, shifted
+from tests.workers.drain import clock_behind, make_deps, open_ledger
 
 from crm_api.dev.sandbox.app import Sandbox, run_sandbox
 from crm_api.dev.sandbox.config import SandboxConfig
@@ -33,17 +33,17 @@ from crm_api.workers.campaigns import process_campaign_queue
 from crm_api.workers.messaging import resolve_unknown_sends, send_messages
 
 AGO = 700.0
-"""Seconds since the calls: longer than the grace; the sandbox's clock is behind as much."""
+"""Seconds since the calls, longer than the grace. The sandbox's clock is behind by the same."""
 
 
 @pytest.fixture
 def sandbox_config(sandbox_config: SandboxConfig) -> SandboxConfig:
-    return replace(sandbox_config, clock=shifted(AGO))
+    return replace(sandbox_config, clock=clock_behind(AGO))
 
 
 async def _drain(ledger: Ledger, openphone: OpenPhoneClient) -> None:
-    """Send as a worker did a while ago."""
-    now = shifted(AGO)
+    """Send as a worker that ran ``AGO`` seconds ago."""
+    now = clock_behind(AGO)
     dispatcher = Dispatcher(
         new_uow=ledger.new_uow,
         provider=openphone,
@@ -52,7 +52,7 @@ async def _drain(ledger: Ledger, openphone: OpenPhoneClient) -> None:
         now=now,
     )
     await dispatcher.run(lambda limit: ledger.claim(limit=limit, now=now()))
-    # What reserved the limiter then must not delay it now.
+    # The reservations of that run must not delay the limiter now.
     await ledger.run("DELETE FROM rate_limit")
 
 
@@ -64,15 +64,15 @@ def _messages(sandbox: Sandbox) -> Counter[str]:
     return Counter(message.to[0] for message in sandbox.workspace.store.ordered)
 
 
-async def _let_a_gap_pass(ledger: Ledger) -> None:
+async def _end_look_gap(ledger: Ledger) -> None:
     await ledger.run("UPDATE send_attempt SET nil_at = nil_at - interval '61 seconds'")
 
 
-async def test_leases_that_ran_out_are_swept(
+async def test_attempts_with_expired_leases_are_swept(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], queue: RecordingQueue
 ) -> None:
     ledger = await open_ledger(committed_uow, ago=AGO, people=2)
-    then = shifted(AGO)()
+    then = clock_behind(AGO)()
     await ledger.begin_calls(limit=1, now=then)
     await ledger.claim(limit=1, now=then)
 
@@ -83,7 +83,7 @@ async def test_leases_that_ran_out_are_swept(
 
 
 @pytest.mark.parametrize("fault", [FaultKind.ERROR_AFTER, FaultKind.NO_ID, FaultKind.RESET_AFTER])
-async def test_accepted_message_whose_answer_was_lost_is_found(
+async def test_accepted_message_whose_response_was_lost_is_found(
     committed_uow: UnitOfWorkFactory,
     ctx: dict[str, Any],
     openphone: OpenPhoneClient,
@@ -107,7 +107,7 @@ async def test_accepted_message_whose_answer_was_lost_is_found(
     assert campaign.status == "completed"
 
 
-async def test_look_up_learns_our_user_at_the_provider_from_a_message_that_is_known(
+async def test_look_up_stores_our_user_id_at_the_provider_from_a_known_message(
     committed_uow: UnitOfWorkFactory,
     ctx: dict[str, Any],
     openphone: OpenPhoneClient,
@@ -124,7 +124,7 @@ async def test_look_up_learns_our_user_at_the_provider_from_a_message_that_is_kn
     assert line.own_user_id == OWNER
 
 
-async def test_text_that_was_never_accepted_is_sent_after_two_looks(
+async def test_message_that_was_never_accepted_is_sent_again_after_two_look_ups(
     committed_uow: UnitOfWorkFactory,
     ctx: dict[str, Any],
     openphone: OpenPhoneClient,
@@ -139,7 +139,7 @@ async def test_text_that_was_never_accepted_is_sent_after_two_looks(
     (job,) = queue.jobs
     assert (job.name, job.delay_seconds >= 60) == (JobName.RESOLVE_UNKNOWN_SENDS, True)
     assert Counter(row.status for row in await ledger.recipients()) == {"sent": 1, "unknown": 1}
-    await _let_a_gap_pass(ledger)
+    await _end_look_gap(ledger)
     await resolve_unknown_sends(ctx)
 
     assert queue.names[-1] is JobName.PROCESS_CAMPAIGN_QUEUE
@@ -152,7 +152,7 @@ async def test_text_that_was_never_accepted_is_sent_after_two_looks(
 @pytest.mark.parametrize(
     "fault", [FaultKind.THROTTLED, FaultKind.ERROR_BEFORE, FaultKind.UNAUTHORIZED]
 )
-async def test_look_up_that_fails_concludes_nothing(
+async def test_failed_look_up_concludes_nothing(
     committed_uow: UnitOfWorkFactory,
     ctx: dict[str, Any],
     openphone: OpenPhoneClient,
@@ -172,11 +172,11 @@ async def test_look_up_that_fails_concludes_nothing(
     assert attempt.updated_at > touched
 
 
-async def test_half_a_list_concludes_nothing(
+async def test_incomplete_list_concludes_nothing(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any]
 ) -> None:
     ledger = await open_ledger(committed_uow, ago=AGO)
-    await ledger.make_unclear_attempt(now=shifted(AGO)())
+    await ledger.make_unclear_attempt(now=clock_behind(AGO)())
 
     def answer(request: httpx.Request) -> httpx.Response:
         if "pageToken" in request.url.params:
@@ -214,13 +214,13 @@ async def test_one_failing_look_up_does_not_delay_the_others(
     assert [row.status for row in await ledger.recipients()] == ["sent", "unknown", "sent"]
 
 
-async def test_list_that_lags_counts_for_nothing_and_raises_an_alert(
+async def test_lagging_list_concludes_nothing_and_raises_an_alert(
     committed_uow: UnitOfWorkFactory,
     ctx: dict[str, Any],
     openphone: OpenPhoneClient,
     sandbox: Sandbox,
 ) -> None:
-    """A message of known id is not listed, so the one that is looked up may be accepted as well."""
+    """The list lacks a message of known id, so it may also lack the message that is looked up."""
     ledger = await open_ledger(committed_uow, ago=AGO, people=2)
     _fault(sandbox, FaultKind.ERROR_AFTER)
     await _drain(ledger, openphone)
@@ -228,7 +228,7 @@ async def test_list_that_lags_counts_for_nothing_and_raises_an_alert(
 
     for _ in range(3):
         await resolve_unknown_sends(ctx)
-        await _let_a_gap_pass(ledger)
+        await _end_look_gap(ledger)
 
     assert Counter(row.status for row in await ledger.recipients()) == {"sent": 1, "unknown": 1}
     assert {row.nil_at for row in await ledger.attempts()} == {None}
@@ -239,7 +239,7 @@ async def test_list_that_lags_counts_for_nothing_and_raises_an_alert(
     assert {row.status for row in await ledger.recipients()} == {"sent"}
 
 
-async def test_run_again_changes_nothing(
+async def test_second_run_changes_nothing(
     committed_uow: UnitOfWorkFactory,
     ctx: dict[str, Any],
     openphone: OpenPhoneClient,
@@ -280,7 +280,7 @@ async def test_queued_messages_are_sent_once(
     assert queue.names == [JobName.SEND_MESSAGES] * 3
 
 
-async def test_run_asks_for_another_one_when_the_next_message_for_later_is_due(
+async def test_run_requests_a_run_for_when_the_next_scheduled_message_is_due(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], queue: RecordingQueue
 ) -> None:
     ledger = await open_ledger(committed_uow, people=0)
@@ -306,7 +306,7 @@ async def test_run_asks_for_another_one_when_the_next_message_for_later_is_due(
     assert 35 < job.delay_seconds <= 40
 
 
-async def test_message_for_later_ends_the_waiting_when_it_leaves(
+async def test_scheduled_message_ends_the_waiting_of_its_conversation_when_it_is_sent(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any]
 ) -> None:
     ledger = await open_ledger(committed_uow, people=0)
@@ -334,7 +334,7 @@ async def test_message_for_later_ends_the_waiting_when_it_leaves(
     )
 
 
-async def test_unclear_reply_asks_for_a_look_up(
+async def test_unclear_answer_requests_a_look_up(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox, queue: RecordingQueue
 ) -> None:
     ledger = await open_ledger(committed_uow, people=0)
@@ -356,10 +356,10 @@ async def test_unclear_reply_asks_for_a_look_up(
     assert queue.names == [JobName.SEND_MESSAGES, JobName.RESOLVE_UNKNOWN_SENDS]
 
 
-async def test_faults_on_a_live_provider_end_in_one_message_each(
+async def test_each_recipient_gets_one_message_despite_faults_of_the_provider(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
-    """Real sockets and real time, with a short grace, until nothing is unclear."""
+    """Send over real sockets in real time, with a short grace, until no attempt is unclear."""
     times = replace(
         TIMES,
         call_timeout=timedelta(seconds=5),
@@ -388,7 +388,7 @@ async def test_faults_on_a_live_provider_end_in_one_message_each(
     assert (len(held), set(held)) == (60, set(accepted.by_id))
 
 
-async def test_claim_of_a_worker_that_is_gone_is_come_back_for(
+async def test_run_is_requested_for_when_the_claim_of_a_dead_worker_expires(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], queue: RecordingQueue
 ) -> None:
     ledger = await open_ledger(committed_uow)

@@ -1,4 +1,4 @@
-"""Pictures leave with their message, also when it is sent again."""
+"""Pictures are sent with their message, also when the message is sent again."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ def _sent(sandbox: Sandbox) -> list[tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize("fault", [None, FaultKind.THROTTLED, FaultKind.RESET_BEFORE])
-async def test_message_leaves_with_its_pictures(
+async def test_message_is_sent_with_its_pictures(
     *,
     committed_uow: UnitOfWorkFactory,
     ctx: dict[str, Any],
@@ -98,7 +98,7 @@ async def test_message_leaves_with_its_pictures(
         )
 
 
-async def test_message_fails_if_the_provider_cannot_send_its_pictures_any_more(
+async def test_message_fails_if_the_provider_can_no_longer_send_its_pictures(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox
 ) -> None:
     ledger = await open_ledger(committed_uow, people=0)

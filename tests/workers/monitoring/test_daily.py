@@ -1,4 +1,4 @@
-"""The daily run: expired data is removed, and one digest a morning reports the day."""
+"""The daily run removes expired data and mails one digest of the day before."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -36,7 +36,7 @@ from crm_api.workers.monitoring import run_daily, run_daily_tasks
 
 NewUow = Callable[[], UnitOfWork]
 TUESDAY = NOW - timedelta(days=1)
-"""Ten in the morning in New York, like all of these; Wednesday's digest reports it."""
+"""Ten in the morning in New York, like the other instants. Wednesday's digest reports this day."""
 LAST_WEEK = NOW - timedelta(days=8)
 
 
@@ -48,7 +48,7 @@ class Bench:
         self.box = box
         self.now = NOW
 
-    async def look(self, *, after: timedelta = timedelta(0)) -> list[str]:
+    async def run_job(self, *, after: timedelta = timedelta(0)) -> list[str]:
         """Let time pass and run the job; return the subjects of the new mails."""
         self.now += after
         before = len(self.box.mails)
@@ -68,8 +68,8 @@ async def bench(
         yield Bench(deps, box)
 
 
-async def business(session: AsyncSession, **values: Any) -> Any:
-    """Create the line of a business that is older than the digest's day."""
+async def make_company_line(session: AsyncSession, **values: Any) -> Any:
+    """Create the line of a company that is older than the day of the digest."""
     line = await make_line(session, phone_number_id=PROVIDER_LINE, now=LAST_WEEK, **values)
     await session.commit()
     return line
@@ -86,14 +86,16 @@ async def business(session: AsyncSession, **values: Any) -> Any:
         ("2026-11-24T22:00:00", "Asia/Tokyo", date(2026, 11, 25)),
     ],
 )
-def test_run_is_due_at_seven_where_the_business_is(now: str, zone: str, day: date) -> None:
+def test_run_is_due_at_seven_in_the_time_zone_of_the_company(
+    now: str, zone: str, day: date
+) -> None:
     assert daily_runs.due_day_of(datetime.fromisoformat(now).replace(tzinfo=UTC), zone) == day
 
 
 async def test_digest_reports_the_day_before(
     bench: Bench, session: AsyncSession, new_uow: NewUow
 ) -> None:
-    line = await business(session)
+    line = await make_company_line(session)
     ledger = await Ledger.open(
         new_uow, people=4, line=line, now=TUESDAY, line_limit=1000, name="Autumn check"
     )
@@ -112,7 +114,7 @@ async def test_digest_reports_the_day_before(
     await store(session, incoming("Too late for the letter", message_id="AC99", **today))
     await apply(new_uow)
 
-    subjects = await bench.look()
+    subjects = await bench.run_job()
 
     assert subjects == ["[Granite Foundations] Tue 24 Nov: 4 texts, 3 answers, 1 opt-out"]
     assert bench.box.recipients == [[OWNER]]
@@ -152,7 +154,7 @@ async def test_digest_reports_the_day_before(
 async def test_digest_reports_what_waits_for_a_person(
     bench: Bench, session: AsyncSession, new_uow: NewUow
 ) -> None:
-    line = await business(session, status="blocked", blocked_reason="no_credits")
+    line = await make_company_line(session, status="blocked", blocked_reason="no_credits")
     paused = await make_campaign(
         session, line=line, status="paused", paused_reason="failure_rate", name="Autumn"
     )
@@ -175,7 +177,7 @@ async def test_digest_reports_what_waits_for_a_person(
         for kind in (AlertKind.LINE_BLOCKED, AlertKind.WEBHOOK_EVENT_DEAD):
             await operations.raise_alert(uow, kind=kind, subject="1", detail="Do.", now=NOW)
 
-    (subject,) = await bench.look()
+    (subject,) = await bench.run_job()
 
     waiting = bench.box.last().split("TO DO\n=====\n\n")[1].split("\n\n--")[0]
     api = "http://127.0.0.1:8000"
@@ -199,14 +201,16 @@ async def test_digest_reports_what_waits_for_a_person(
     )
 
 
-async def test_one_digest_a_day_also_after_a_quiet_one(bench: Bench, session: AsyncSession) -> None:
-    await business(session)
+async def test_one_digest_is_sent_a_day_also_after_a_quiet_day(
+    bench: Bench, session: AsyncSession
+) -> None:
+    await make_company_line(session)
     at_six, an_hour = timedelta(hours=20), timedelta(hours=1)
 
-    first = await bench.look()
-    again = await bench.look(after=timedelta(minutes=1))
-    early = await bench.look(after=at_six - timedelta(minutes=1))
-    next_day = await bench.look(after=an_hour)
+    first = await bench.run_job()
+    again = await bench.run_job(after=timedelta(minutes=1))
+    early = await bench.run_job(after=at_six - timedelta(minutes=1))
+    next_day = await bench.run_job(after=an_hour)
 
     assert first == ["[Granite Foundations] Tue 24 Nov: a quiet day"]
     assert (again, early) == ([], [])
@@ -232,73 +236,73 @@ async def test_two_workers_send_one_digest(
 
 
 async def test_one_digest_covers_missed_days(bench: Bench, session: AsyncSession) -> None:
-    await business(session)
-    await bench.look()
+    await make_company_line(session)
+    await bench.run_job()
 
-    late = await bench.look(after=timedelta(days=4))
+    late = await bench.run_job(after=timedelta(days=4))
 
     assert late == ["[Granite Foundations] Sat 28 Nov: a quiet day"]
     assert bench.box.last().startswith(
         "What happened on the days from Wednesday 25 November to Saturday 28 November 2026 (time"
     )
-    assert await bench.look() == []
+    assert await bench.run_job() == []
 
 
 async def test_digest_covers_a_week_at_most(bench: Bench, session: AsyncSession) -> None:
-    await business(session)
-    await bench.look()
+    await make_company_line(session)
+    await bench.run_job()
 
-    await bench.look(after=timedelta(days=30))
+    await bench.run_job(after=timedelta(days=30))
 
     (last,) = await rows(session, "SELECT * FROM daily_run ORDER BY day DESC LIMIT 1")
     assert last["until"] - last["since"] == timedelta(days=7)
 
 
 @pytest.mark.parametrize("created_at", [None, NOW])
-async def test_new_business_gets_no_digest(
+async def test_new_company_gets_no_digest(
     bench: Bench, session: AsyncSession, created_at: datetime | None
 ) -> None:
     if created_at is not None:
         await make_line(session, now=created_at)
         await session.commit()
 
-    assert await bench.look() == []
+    assert await bench.run_job() == []
     (row,) = await rows(session, "SELECT * FROM daily_run")
     assert row["cleaned_at"] == NOW
 
 
-async def test_digest_that_the_server_refuses_is_sent_later(
+async def test_digest_that_the_mail_server_refuses_is_sent_later(
     bench: Bench, session: AsyncSession
 ) -> None:
-    await business(session)
+    await make_company_line(session)
     bench.box.refusals = ["451 later"]
 
-    refused = await bench.look()
+    refused = await bench.run_job()
     alerts = await rows(session, "SELECT kind FROM alert")
-    down = await bench.look(after=timedelta(minutes=11))
+    down = await bench.run_job(after=timedelta(minutes=11))
     await session.execute(text("UPDATE circuit SET opened_at = NULL, opens = 0, failures = 0"))
     await session.commit()
-    sent = await bench.look(after=timedelta(minutes=1))
+    sent = await bench.run_job(after=timedelta(minutes=1))
 
     assert (refused, down) == ([], [])
     assert [alert["kind"] for alert in alerts] == ["mail_down"]
     assert sent == ["[Granite Foundations] Tue 24 Nov: a quiet day; 1 thing to do"]
 
 
-async def test_digest_that_was_never_sent_is_part_of_the_next(
+async def test_digest_that_was_never_sent_is_part_of_the_next_digest(
     bench: Bench, session: AsyncSession
 ) -> None:
-    await business(session)
+    await make_company_line(session)
     mailer, bench.deps.mailer = bench.deps.mailer, None
-    await bench.look()
-    await bench.look(after=timedelta(days=1))
+    await bench.run_job()
+    await bench.run_job(after=timedelta(days=1))
     bench.deps.mailer = mailer
 
-    assert await bench.look() == ["[Granite Foundations] Wed 25 Nov: a quiet day"]
+    assert await bench.run_job() == ["[Granite Foundations] Wed 25 Nov: a quiet day"]
     bench.deps.mailer = None
-    await bench.look(after=timedelta(days=1))
+    await bench.run_job(after=timedelta(days=1))
     bench.deps.mailer = mailer
-    await bench.look(after=timedelta(days=1))
+    await bench.run_job(after=timedelta(days=1))
 
     assert bench.box.last().startswith(
         "What happened on the days from Thursday 26 November to Friday 27 November 2026"
@@ -316,25 +320,25 @@ async def test_expired_data_is_removed_once_a_day(bench: Bench, session: AsyncSe
         found = await rows(session, "SELECT flag_type FROM contact_flag ORDER BY flag_type")
         return [row["flag_type"] for row in found]
 
-    await flag("over", TUESDAY)
-    await flag("stands", NOW + timedelta(hours=1))
+    await flag("expired", TUESDAY)
+    await flag("valid", NOW + timedelta(hours=1))
 
-    await bench.look()
+    await bench.run_job()
     first = await flags()
-    await bench.look(after=timedelta(hours=2))
+    await bench.run_job(after=timedelta(hours=2))
     same_day = await flags()
-    await bench.look(after=timedelta(hours=22))
+    await bench.run_job(after=timedelta(hours=22))
 
-    assert (first, same_day, await flags()) == (["stands"], ["stands"], [])
+    assert (first, same_day, await flags()) == (["valid"], ["valid"], [])
 
 
-async def test_old_events_are_forgotten(
+async def test_old_events_are_deleted(
     settings: Settings,
     committed_uow: NewUow,
     queue: RecordingQueue,
     provider: OpenPhoneClient,
 ) -> None:
-    """The log is dated by the database, so the clock is moved from there."""
+    """The database dates the events, so the days are counted from the time of the database."""
     async with committed_uow() as uow:
         await event_recording.record_event(uow, type=EventType.ALERT, subject_id=None)
         ahead = await readiness.clock_skew(uow, now=NOW)
@@ -349,7 +353,7 @@ async def test_old_events_are_forgotten(
     assert [await left_after(days) for days in (0, 6, 8)] == [1, 1, 0]
 
 
-async def test_job_runs_by_its_name_and_is_in_the_schedule(
+async def test_job_writes_its_run_and_is_in_the_schedule(
     bench: Bench, client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     await run_daily_tasks({"deps": bench.deps})

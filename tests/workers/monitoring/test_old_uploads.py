@@ -18,7 +18,7 @@ from crm_api.workers.deps import Deps
 from crm_api.workers.monitoring import run_daily
 
 
-async def test_old_upload_leaves_the_store(
+async def test_old_upload_is_deleted_from_the_store(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any]
 ) -> None:
     deps: Deps = ctx["deps"]

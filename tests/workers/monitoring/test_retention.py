@@ -1,4 +1,4 @@
-"""Monthly partitions are created ahead; expired ones are archived, read back, and then dropped."""
+"""Monthly partitions are created ahead. Expired ones are archived, read back and dropped."""
 
 import csv
 import gzip
@@ -44,7 +44,7 @@ LATER = datetime(2027, 3, 5, tzinfo=UTC)
 
 
 def id_at(at: datetime, number: int = 1) -> UUID:
-    """Return an id like one that is made at that instant."""
+    """Return an id as the service creates it at this instant."""
     return UUID(int=(int(at.timestamp() * 1000) << 80) | (7 << 76) | (2 << 62) | number)
 
 
@@ -58,7 +58,7 @@ class Bench:
         self.deps = make_deps(settings, lambda: UnitOfWork(self.sessions, queue), queue, provider)
         self.folder = settings.data_dir / "media" / "archive"
 
-    async def work(self, *, now: datetime = LATER, **settings: Any) -> None:
+    async def run_job(self, *, now: datetime = LATER, **settings: Any) -> None:
         changed = {"webhook_event_months": 2, **settings}
         self.deps.settings = self.deps.settings.model_copy(update=changed)
         await maintain_months(self.deps, now=lambda: now)
@@ -82,14 +82,14 @@ class Bench:
     def archived(self, name: str) -> tuple[list[dict[str, str]], dict[str, Any]]:
         """Return the rows of an archive and its description."""
         raw = gzip.decompress((self.folder / f"{name}.csv.gz").read_bytes())
-        about = json.loads((self.folder / f"{name}.json").read_text())
-        assert about["sha256"] == hashlib.sha256(raw).hexdigest()
-        return list(csv.DictReader(io.StringIO(raw.decode()))), about
+        description = json.loads((self.folder / f"{name}.json").read_text())
+        assert description["sha256"] == hashlib.sha256(raw).hexdigest()
+        return list(csv.DictReader(io.StringIO(raw.decode()))), description
 
 
 @pytest_asyncio.fixture(scope="module")
 async def migrated(engine: AsyncEngine) -> AsyncIterator[str]:
-    """Yield the name of a database to copy that was migrated in the month of ``BEGAN``."""
+    """Yield the name of a template database that was migrated in the month of ``BEGAN``."""
     async with own_database(engine, "crm_months_new") as url:
         await upgrade(url)
         async with connected_engine(url) as own, session_factory(own).begin() as session:
@@ -161,7 +161,7 @@ def example(at: datetime, number: int = 1) -> ReplyExample:
 
 
 async def test_months_are_created_before_they_begin(bench: Bench) -> None:
-    await bench.work(now=datetime(2027, 4, 30, 23, tzinfo=UTC), webhook_event_months=24)
+    await bench.run_job(now=datetime(2027, 4, 30, 23, tzinfo=UTC), webhook_event_months=24)
 
     for table in ("activity", "webhook_event"):
         found = await bench.months(table)
@@ -169,11 +169,11 @@ async def test_months_are_created_before_they_begin(bench: Bench) -> None:
         assert len(found) == 8 + 1
 
 
-async def test_rows_older_than_their_partition_move_there(bench: Bench) -> None:
+async def test_rows_of_the_default_partition_move_to_their_new_partition(bench: Bench) -> None:
     at = datetime(2027, 2, 15, tzinfo=UTC)
     await bench.add(message(at), event(at))
 
-    await bench.work(now=at)
+    await bench.run_job(now=at)
 
     for table in ("activity", "webhook_event"):
         assert await bench.rows(f"SELECT id FROM {table}_2027_02") == [(id_at(at),)]
@@ -191,34 +191,34 @@ async def test_old_month_is_archived_and_dropped(bench: Bench) -> None:
         )
     )
 
-    await bench.work(webhook_event_months=2)
+    await bench.run_job(webhook_event_months=2)
 
     assert (await bench.months("webhook_event"))[0] == "webhook_event_2027_01"
     assert await bench.rows("SELECT provider_event_id FROM webhook_event") == [("EV3",)]
     assert await bench.rows("SELECT provider_event_id FROM webhook_event_key") == [("EV3",)]
     assert await bench.rows("SELECT to_regclass('webhook_event_2026_11')") == [(None,)]
-    kept, about = bench.archived("webhook_event/2026-11")
+    kept, description = bench.archived("webhook_event/2026-11")
     assert [row["provider_event_id"] for row in kept] == ["EV1", "EV2"]
-    assert about["rows"] == 2
+    assert description["rows"] == 2
     stored_digest = await bench.rows(
         "SELECT detail ->> 'sha256' FROM audit_log WHERE subject = "
         "'webhook_event_2026_11' AND action = 'archive_month'"
     )
-    assert stored_digest == [(about["sha256"],)]
+    assert stored_digest == [(description["sha256"],)]
 
 
-async def test_messages_are_kept_for_ever_unless_asked(bench: Bench) -> None:
+async def test_messages_are_kept_for_ever_by_default(bench: Bench) -> None:
     await bench.add(message(BEGAN))
 
-    await bench.work()
+    await bench.run_job()
 
     assert (await bench.months("activity"))[0] == "activity_2026_11"
 
 
-async def test_archive_of_messages_contains_no_contact(bench: Bench) -> None:
+async def test_archive_of_messages_contains_no_number_and_no_text(bench: Bench) -> None:
     await bench.add(message(BEGAN, contact_id=id_at(BEGAN, 9)))
 
-    await bench.work(activity_months=2)
+    await bench.run_job(activity_months=2)
 
     [kept], _ = bench.archived("activity/2026-11")
     assert (kept["id"], kept["contact_id"]) == (str(id_at(BEGAN)), str(id_at(BEGAN, 9)))
@@ -226,7 +226,7 @@ async def test_archive_of_messages_contains_no_contact(bench: Bench) -> None:
     assert await bench.rows("SELECT 1 FROM activity_key") == []
 
 
-async def test_files_of_dropped_messages_go_with_them(bench: Bench) -> None:
+async def test_files_of_dropped_messages_are_deleted(bench: Bench) -> None:
     await bench.add(message(BEGAN))
     sha256 = hashlib.sha256(b"picture").hexdigest()
     stored = bench.folder.parent / path_of(sha256)
@@ -249,25 +249,25 @@ async def test_files_of_dropped_messages_go_with_them(bench: Bench) -> None:
             {"id": id_at(BEGAN)},
         )
 
-    await bench.work(activity_months=2)
+    await bench.run_job(activity_months=2)
 
     assert await bench.rows("SELECT 1 FROM media UNION ALL SELECT 1 FROM media_fetch") == []
     assert not stored.exists()
 
 
-async def test_examples_go_with_their_message(bench: Bench) -> None:
+async def test_reply_examples_of_dropped_messages_are_deleted(bench: Bench) -> None:
     for at in (BEGAN, LATER):
         await bench.add(message(at, at.month), example(at, at.month))
 
-    await bench.work(activity_months=2)
+    await bench.run_job(activity_months=2)
 
     assert await bench.rows("SELECT activity_id FROM reply_example") == [
         (id_at(LATER, LATER.month),)
     ]
 
 
-async def test_stored_answers_go_with_their_month(bench: Bench) -> None:
-    """An answer of the month is deleted; a later one to its messages is stored again."""
+async def test_stored_answers_of_a_dropped_month_are_deleted(bench: Bench) -> None:
+    """An answer of the month is deleted. A later answer in its conversation is computed again."""
     talk, other = id_at(BEGAN, 7), id_at(BEGAN, 8)
     later = BEGAN + timedelta(days=70)
     await bench.add(
@@ -280,7 +280,7 @@ async def test_stored_answers_go_with_their_month(bench: Bench) -> None:
             for place, at, one in ((1, BEGAN, talk), (2, later, talk), (3, later, other))
         )
 
-    await bench.work(activity_months=2)
+    await bench.run_job(activity_months=2)
 
     stored = await bench.rows("SELECT id FROM insight_answer ORDER BY id")
     assert stored == [(id_at(later, 2),), (id_at(later, 3),)]
@@ -294,14 +294,14 @@ async def test_stored_answers_go_with_their_month(bench: Bench) -> None:
         ("webhook_event", lambda: event(BEGAN, status="failed"), {}),
         ("activity", lambda: message(BEGAN, status="unknown"), {"activity_months": 2}),
     ],
-    ids=["an event", "a text"],
+    ids=["an event", "a message"],
 )
-async def test_month_with_waiting_work_stays(
+async def test_month_with_unfinished_work_is_not_dropped(
     bench: Bench, table: str, row: Callable[[], object], kept: dict[str, Any]
 ) -> None:
     await bench.add(row())
 
-    await bench.work(**kept)
+    await bench.run_job(**kept)
 
     assert (await bench.months(table))[0] == f"{table}_2026_11"
     assert await bench.rows("SELECT kind, subject FROM alert") == [
@@ -309,27 +309,25 @@ async def test_month_with_waiting_work_stays(
     ]
 
 
-async def test_nothing_is_dropped_without_its_archive(bench: Bench, tmp_path: Path) -> None:
+async def test_month_is_not_dropped_without_its_archive(bench: Bench, tmp_path: Path) -> None:
     await bench.add(event(BEGAN))
-    no_folder = tmp_path / "file"
-    no_folder.write_text("in the way")
+    not_a_folder = tmp_path / "file"
+    not_a_folder.write_text("in the way")
 
-    await bench.work(archive_url=str(no_folder))
+    await bench.run_job(archive_url=str(not_a_folder))
 
     assert await bench.rows("SELECT provider_event_id FROM webhook_event_2026_11") == [("EV1",)]
     raised = await bench.rows("SELECT subject FROM alert WHERE kind = 'archive_not_kept'")
     assert ("webhook_event_2026_11",) in raised
 
-    await bench.work(archive_url=str(tmp_path / "bucket"))
+    await bench.run_job(archive_url=str(tmp_path / "bucket"))
 
     assert await bench.rows("SELECT to_regclass('webhook_event_2026_11')") == [(None,)]
     assert (tmp_path / "bucket" / "webhook_event" / "2026-11.csv.gz").exists()
     assert await bench.rows("SELECT 1 FROM alert WHERE resolved_at IS NULL") == []
 
 
-async def test_archive_that_cannot_be_read_back_does_not_count(
-    bench: Bench, tmp_path: Path
-) -> None:
+async def test_archive_that_cannot_be_read_back_is_refused(bench: Bench, tmp_path: Path) -> None:
     await bench.add(event(BEGAN))
     month = Month(WEBHOOK_EVENT, "webhook_event_2026_11", BEGAN.date().replace(day=1), True)
     archived = await archive.archive_month(bench.deps.new_uow, month, location=tmp_path)

@@ -1,4 +1,4 @@
-"""What an import changes in one existing contact: the rules in plain Python."""
+"""The rules of how an import changes one existing contact, in plain Python."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The meaning of columns."""
+"""Columns of a file are mapped to fields by their names and values."""
 
 import pytest
 
@@ -43,11 +43,11 @@ def test_kind_is_recognised_by_the_header(header: str, expected: str) -> None:
     "column",
     ["phone", "Phone", "PHONE NUMBER", "Mobile", "cell phone", "Cell_Phone", "Tel", "telephone"],
 )
-def test_usual_names_of_the_phone_column(column: str) -> None:
+def test_usual_phone_column_names_are_recognised(column: str) -> None:
     assert fields(f"name,{column}")[column] == "phone"
 
 
-def test_mobile_goes_before_home_and_work() -> None:
+def test_mobile_number_comes_before_home_and_work_numbers() -> None:
     row = "6175550101,6175550102,6175550103"
 
     assert fields("Work Phone,Home Phone,Mobile Phone", row) == {
@@ -57,7 +57,7 @@ def test_mobile_goes_before_home_and_work() -> None:
     }
 
 
-def test_named_phone_column_without_numbers_gives_way() -> None:
+def test_column_with_numbers_replaces_a_phone_column_without_numbers() -> None:
     assert fields("Phone,Cell", "yes,617-555-0101", "no,617-555-0102")["Cell"] == "phone"
     assert fields("Phone,xyz", "yes,617-555-0101", "no,617-555-0102")["xyz"] == "phone"
 
@@ -97,18 +97,18 @@ def test_unknown_columns_become_attributes() -> None:
     assert found["Est $"] == "attributes.est"
 
 
-def test_attributes_of_one_name_stay_apart() -> None:
+def test_columns_with_the_same_slug_become_separate_attributes() -> None:
     found = fields("phone,Note!,Note?")
 
     assert [found["Note!"], found["Note?"]] == ["attributes.note", "attributes.note_2"]
 
 
-def test_address_beside_a_city_is_the_street() -> None:
+def test_address_column_is_the_street_if_there_is_a_city_column() -> None:
     assert fields("phone,address,city")["address"] == "street"
     assert fields("phone,address")["address"] == "address"
 
 
-def test_property_data_has_two_people_and_a_property() -> None:
+def test_property_file_has_columns_for_two_people_and_a_property() -> None:
     found = detect_format(PROPERTY_HEADER, [])
 
     assert found.format_name == "propertyradar"
@@ -121,7 +121,7 @@ def test_property_data_has_two_people_and_a_property() -> None:
     assert found.mapping["Primary Email1 Hash"] is None
 
 
-def test_users_mapping_wins() -> None:
+def test_mapping_of_the_user_overrides_the_detected_one() -> None:
     found = detect_format(
         ["phone", "other", "junk"], [], {"other": "phone", "phone": "phone_2", "junk": None}
     )
@@ -138,7 +138,7 @@ def test_users_mapping_wins() -> None:
         ({"phone": "attributes.No Slug"}, "unknown_field", "/mapping/phone"),
     ],
 )
-def test_mapping_that_does_not_fit_is_refused(
+def test_invalid_mapping_is_refused(
     mapping: dict[str, str | None], code: str, pointer: str
 ) -> None:
     with pytest.raises(InvalidMappingError) as caught:
@@ -152,5 +152,5 @@ def test_file_without_numbers_is_refused_naming_its_columns() -> None:
         detect_format(["name", "house"], [["Ada", "12"]])
 
 
-def test_slug_of_signs_alone() -> None:
+def test_slug_of_punctuation_alone_is_column() -> None:
     assert slug("???") == "column"

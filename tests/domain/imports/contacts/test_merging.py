@@ -1,4 +1,4 @@
-"""What an import changes in existing contacts: the statement compared with the plain rules."""
+"""The import statement changes existing contacts as the plain rules in Python do."""
 
 from datetime import timedelta
 from typing import Any
@@ -29,7 +29,7 @@ def phone_of(position: int) -> str:
     return f"+1617555{position:04d}"
 
 
-def placed(person: PersonRow) -> PersonRow:
+def with_zone_key(person: PersonRow) -> PersonRow:
     person.zone_key = zone_key(
         timezone=person.timezone,
         state=person.state,
@@ -40,7 +40,7 @@ def placed(person: PersonRow) -> PersonRow:
 
 
 def person(position: int = 101, **values: Any) -> PersonRow:
-    return placed(PersonRow(line=position, phone=phone_of(position), **values))
+    return with_zone_key(PersonRow(line=position, phone=phone_of(position), **values))
 
 
 def stored(**values: Any) -> dict[str, Any]:
@@ -48,14 +48,14 @@ def stored(**values: Any) -> dict[str, Any]:
 
 
 class Store:
-    """Contacts, and imports of people without a file."""
+    """Stores contacts, and imports people without a file."""
 
     def __init__(self, session: AsyncSession, new_uow: NewUow) -> None:
         self._session = session
         self._new_uow = new_uow
 
-    async def hold(self, values: dict[str, Any], position: int = 101) -> None:
-        place = placed(PersonRow(line=1, phone=phone_of(position), **values)).zone_key
+    async def add_contact(self, values: dict[str, Any], position: int = 101) -> None:
+        place = with_zone_key(PersonRow(line=1, phone=phone_of(position), **values)).zone_key
         self._session.add(
             Contact(
                 phone=phone_of(position), zone_key=place, created_at=NOW, updated_at=NOW, **values
@@ -63,7 +63,9 @@ class Store:
         )
         await self._session.commit()
 
-    async def take(self, *people: PersonRow, on_duplicate: OnDuplicate = FILL) -> ContactImport:
+    async def import_people(
+        self, *people: PersonRow, on_duplicate: OnDuplicate = FILL
+    ) -> ContactImport:
         row = ContactImport(
             status="running",
             byte_size=1,
@@ -110,11 +112,11 @@ class Store:
     async def merged(
         self, old: dict[str, Any], new: PersonRow, on_duplicate: OnDuplicate
     ) -> dict[str, Any] | None:
-        await self.hold(old)
-        row = await self.take(new, on_duplicate=on_duplicate)
+        await self.add_contact(old)
+        row = await self.import_people(new, on_duplicate=on_duplicate)
         return (await self.content())[new.phone] if row.updated else None
 
-    async def empty(self) -> None:
+    async def delete_all(self) -> None:
         for table in ("contact_import_chunk", "contact_import", "contact"):
             await self._session.execute(text(f"DELETE FROM {table}"))
         await self._session.commit()
@@ -125,7 +127,7 @@ def store(session: AsyncSession, new_uow: NewUow) -> Store:
     return Store(session, new_uow)
 
 
-async def test_fill_sets_only_what_is_empty(store: Store) -> None:
+async def test_fill_sets_only_empty_fields(store: Store) -> None:
     merged = await store.merged(
         stored(first_name="Ada", email=""),
         person(first_name="Eva", last_name="Rossi", email="ada@example.com"),
@@ -137,7 +139,7 @@ async def test_fill_sets_only_what_is_empty(store: Store) -> None:
     assert merged["email"] == "ada@example.com"
 
 
-async def test_overwrite_sets_what_the_file_says_and_keeps_the_rest(store: Store) -> None:
+async def test_overwrite_replaces_the_fields_of_the_file_and_keeps_the_others(store: Store) -> None:
     merged = await store.merged(
         stored(first_name="Ada", company="Granite"), person(first_name="Eva"), OVERWRITE
     )
@@ -147,7 +149,9 @@ async def test_overwrite_sets_what_the_file_says_and_keeps_the_rest(store: Store
 
 
 @pytest.mark.parametrize("on_duplicate", list(OnDuplicate))
-async def test_nothing_new_is_no_change(store: Store, on_duplicate: OnDuplicate) -> None:
+async def test_row_without_new_values_changes_nothing(
+    store: Store, on_duplicate: OnDuplicate
+) -> None:
     old = stored(first_name="Ada", tags=["vip"], attributes={"roof": "slate"})
     same = person(first_name="Ada", tags=["vip"], attributes={"roof": "slate"})
 
@@ -155,7 +159,7 @@ async def test_nothing_new_is_no_change(store: Store, on_duplicate: OnDuplicate)
 
 
 @pytest.mark.parametrize(("on_duplicate", "roof"), [(FILL, "slate"), (OVERWRITE, "tin")])
-async def test_attributes_and_tags_are_joined(
+async def test_attributes_and_tags_are_merged(
     store: Store, on_duplicate: OnDuplicate, roof: str
 ) -> None:
     old = stored(tags=["vip"], attributes={"roof": "slate"})
@@ -221,25 +225,25 @@ OLD = NEW | {
     print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-async def test_set_is_merged_as_one_by_one_and_undone(
+async def test_statement_merges_a_chunk_like_the_plain_rules_and_undo_restores_it(
     store: Store,
     pairs: list[tuple[dict[str, Any] | None, dict[str, Any]]],
     on_duplicate: OnDuplicate,
 ) -> None:
-    await store.empty()
+    await store.delete_all()
     expected: dict[str, dict[str, Any]] = {}
     people = []
     for at, (old, new) in enumerate(pairs):
         people.append(person(at, **new))
         merged: dict[str, Any] | None = {**new, "zone_key": people[-1].zone_key}
         if old is not None:
-            await store.hold(old, at)
+            await store.add_contact(old, at)
             merged = merge(old, people[-1], on_duplicate)
         if merged is not None:
             expected[phone_of(at)] = merged
     before = await store.content()
 
-    row = await store.take(*people, on_duplicate=on_duplicate)
+    row = await store.import_people(*people, on_duplicate=on_duplicate)
 
     assert await store.content() == before | expected
     known = sum(1 for phone in expected if phone in before)

@@ -1,4 +1,4 @@
-"""Columns that say who must not get messages, by their names and their cells."""
+"""Opt-out columns are recognised by their names and cells."""
 
 import pytest
 
@@ -49,7 +49,7 @@ from crm_api.domain.imports.files.reader import RawRow
         ).items(),
     ],
 )
-def test_column_is_known_by_its_name(column: str, field: str | None) -> None:
+def test_opt_out_column_is_recognised_by_its_name(column: str, field: str | None) -> None:
     assert consent_field(column) == field
 
 
@@ -61,21 +61,21 @@ def test_column_is_known_by_its_name(column: str, field: str | None) -> None:
         "Opt-out date",
     ],
 )
-def test_yes_and_a_date_stop_texts(cell: str) -> None:
+def test_yes_or_a_date_is_an_opt_out(cell: str) -> None:
     assert read_answer(cell, column="Opt-out date") is True
 
 
 @pytest.mark.parametrize("cell", ["", "no", "N", "FALSE", "0", "N/A", "-", "—", "0000-00-00"])
-def test_no_says_nothing(cell: str) -> None:
+def test_no_is_not_an_opt_out(cell: str) -> None:
     assert read_answer(cell, column="Opted Out") is False
 
 
 @pytest.mark.parametrize("cell", ["maybe", "2", "pending", "ask Leo", "45321"])
-def test_other_text_is_unclear(cell: str) -> None:
+def test_other_text_is_an_unclear_opt_out(cell: str) -> None:
     assert read_answer(cell, column="Opted Out") is None
 
 
-def test_mapping_shows_the_columns_and_an_explicit_one_declines() -> None:
+def test_detected_mapping_has_opt_out_columns_and_a_given_mapping_can_ignore_them() -> None:
     header = ["Phone", "Opted Out", "DNC"]
     sample = [["6175550101", "yes", "no"]]
 
@@ -89,7 +89,7 @@ def test_mapping_shows_the_columns_and_an_explicit_one_declines() -> None:
     assert declined.notes == []
 
 
-def test_column_of_numbers_is_a_column_of_numbers() -> None:
+def test_opt_out_column_that_contains_phone_numbers_is_a_phone_column() -> None:
     assert detect_format(["DNC"], [["6175550101"], ["6175550102"]]).mapping == {"DNC": "phone"}
 
 
@@ -98,13 +98,13 @@ def _read(row: dict[str, str]) -> RowResult:
     return RowReader(header, detect_format(header, [values]).mapping).read(RawRow(7, values))
 
 
-def test_opt_out_is_about_all_numbers_of_the_person() -> None:
+def test_opt_out_applies_to_all_numbers_of_the_person() -> None:
     result = _read({"Mobile": "6175550101", "Home Phone": "6175550102", "Opted Out": "yes"})
 
     assert [one.phones for one in result.opt_outs] == [["+16175550101", "+16175550102"]]
 
 
-def test_both_people_of_a_property_file() -> None:
+def test_opt_out_of_a_property_row_applies_to_both_people_or_to_the_second() -> None:
     people = {
         "Primary Name": "Ada Rossi",
         "Primary Mobile Phone1": "6175550101",

@@ -1,4 +1,4 @@
-"""Rows are read as people and problems."""
+"""A row of a file is read as people and problems."""
 
 from crm_api.domain.imports.contacts.formats import detect_format
 from crm_api.domain.imports.contacts.people import RowReader
@@ -79,7 +79,7 @@ def test_second_number_becomes_an_attribute() -> None:
     assert (found.phone, found.attributes) == ("+16175550101", {"phone_2": "+16175550102"})
 
 
-def test_first_usable_number_is_the_contacts() -> None:
+def test_first_valid_number_becomes_the_number_of_the_contact() -> None:
     people, problems = read({"phone_number_1": "555-0101", "phone_number_2": "617-555-0102"})
 
     assert [found.phone for found in people] == ["+16175550102"]
@@ -87,7 +87,7 @@ def test_first_usable_number_is_the_contacts() -> None:
     assert [(fault.column, fault.refuses) for fault in problems] == [("phone_number_1", False)]
 
 
-def test_cell_with_two_numbers_gives_both() -> None:
+def test_both_numbers_of_one_cell_are_kept() -> None:
     found = person({"phone": "617-555-0101 / 617-555-0102", "name": "Ada Rossi"})
 
     assert (found.phone, found.attributes["phone_2"]) == ("+16175550101", "+16175550102")
@@ -106,7 +106,7 @@ def test_row_without_number_is_refused() -> None:
     ]
 
 
-def test_bad_number_is_refused_with_line_column_value_and_reason() -> None:
+def test_invalid_number_is_refused_with_line_column_value_and_reason() -> None:
     _, problems = read({"phone": "call after 5", "first_name": "Ada"})
 
     assert problems == [
@@ -121,14 +121,14 @@ def test_bad_number_is_refused_with_line_column_value_and_reason() -> None:
     ]
 
 
-def test_bad_email_is_left_out_and_reported() -> None:
+def test_invalid_email_is_left_out_and_reported() -> None:
     people, problems = read({"phone": "6175550101", "email": "not-an-email"})
 
     assert people[0].email is None
     assert [(fault.code, fault.refuses) for fault in problems] == [("invalid_email", False)]
 
 
-def test_zone_of_the_person_is_taken_when_it_exists() -> None:
+def test_time_zone_of_the_person_is_used_if_it_exists() -> None:
     people, problems = read({"phone": "6175550101", "timezone": "America/Denver"})
     assert people[0].zone_key == "MA/America/Denver"
     assert problems == []
@@ -164,7 +164,7 @@ def test_tags_are_unique_and_an_overlong_one_is_reported() -> None:
     assert [(fault.code, fault.column) for fault in problems] == [("too_long", "tags")]
 
 
-def test_short_row_is_accepted_and_surplus_is_reported() -> None:
+def test_row_with_too_few_cells_is_accepted_and_surplus_cells_are_reported() -> None:
     reader = RowReader(["phone", "first_name"], {"phone": "phone", "first_name": "first_name"})
 
     assert reader.read(RawRow(2, ["6175550101"])).people[0].first_name is None
@@ -181,7 +181,7 @@ def test_repeated_header_and_unreadable_row_are_refused() -> None:
     assert reader.read(RawRow(6, [], "A quote.")).problems[0].code == "unreadable_row"
 
 
-def test_property_row_makes_two_people_at_their_mail_address() -> None:
+def test_property_row_gives_two_people_with_the_mail_address() -> None:
     people, problems = read(PROPERTY)
 
     assert problems == []
@@ -211,7 +211,7 @@ def test_property_person_without_number_is_not_an_error() -> None:
     assert (people, problems) == ([], [])
 
 
-def test_property_person_with_a_bad_number_is_reported() -> None:
+def test_property_person_with_an_invalid_number_is_reported() -> None:
     people, problems = read({**PROPERTY, "Secondary Mobile Phone1": "555-0101"})
 
     assert [found.first_name for found in people] == ["Ada"]
@@ -235,7 +235,7 @@ def test_unknown_state_is_reported_and_the_strictest_hours_apply() -> None:
     assert people[0].zone_key.startswith("?/")
 
 
-def test_two_people_of_a_row_report_their_address_once() -> None:
+def test_problem_of_an_address_that_two_people_share_is_reported_once() -> None:
     people, problems = read(PROPERTY | {"Mail State": "ZZ", "Mail ZIP": ""})
 
     assert [one.attributes["state_as_written"] for one in people] == ["ZZ", "ZZ"]

@@ -1,4 +1,4 @@
-"""Single values."""
+"""Single cells are read as names, addresses, codes and tags."""
 
 import pytest
 
@@ -37,7 +37,7 @@ from crm_api.domain.kit.zones import country_code
         ("", ""),
     ],
 )
-def test_names_are_tidied(text: str, expected: str) -> None:
+def test_names_get_usual_capitals_and_spaces(text: str, expected: str) -> None:
     assert person_name(text) == expected
 
 
@@ -74,11 +74,11 @@ def test_address_in_one_column_is_split() -> None:
 
 
 @pytest.mark.parametrize("text", ["12 Main St", "Old mill, behind the church", "Rua 5, Lisboa"])
-def test_address_outside_the_us_stays_whole(text: str) -> None:
+def test_address_outside_the_us_is_not_split(text: str) -> None:
     assert split_address(text) == Address(street=text)
 
 
-def test_empty_address_is_nothing() -> None:
+def test_empty_address_gives_no_fields() -> None:
     assert split_address(" , ") == Address()
 
 
@@ -94,7 +94,7 @@ def test_other_text_is_not_an_email_address(text: str) -> None:
     assert email_address(text) is None
 
 
-def test_zip_gets_its_zeros_back() -> None:
+def test_leading_zeros_of_zip_codes_are_restored() -> None:
     assert [postal_code(text) for text in ("2169", "02169", "601", "02169-1234", "2169.0")] == [
         "02169",
         "02169",
@@ -122,10 +122,10 @@ def test_tags_are_split_and_unique() -> None:
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+cmd", "-2", "@sum", "\tx"])
-def test_formulas_are_neutralised_on_the_way_out(text: str) -> None:
+def test_formulas_are_escaped_in_exported_files(text: str) -> None:
     assert csv_safe(text) == "'" + text
 
 
 @pytest.mark.parametrize("text", ["Ada", "+16175550123", "", "a=b"])
-def test_other_cells_stay_as_they_are(text: str) -> None:
+def test_other_cells_are_exported_unchanged(text: str) -> None:
     assert csv_safe(text) == text

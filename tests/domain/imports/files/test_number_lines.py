@@ -1,9 +1,9 @@
-"""The numbers of a file and their first lines."""
+"""Each number of a file is stored with the line of its first occurrence."""
 
 from crm_api.domain.imports.files.number_lines import NumberLines
 
 
-def test_number_is_new_once() -> None:
+def test_repeated_number_returns_the_line_of_its_first_occurrence() -> None:
     seen = NumberLines()
 
     assert seen.add(16175550101, 2) is None
@@ -12,7 +12,7 @@ def test_number_is_new_once() -> None:
     assert seen.add(16175550101, 9) == 2
 
 
-def test_many_neighbours_are_kept_apart_while_the_table_grows() -> None:
+def test_consecutive_numbers_stay_separate_while_the_table_grows() -> None:
     seen = NumberLines()
     numbers = range(16175500000, 16175520000)
 

@@ -1,4 +1,4 @@
-"""Files are read as rows."""
+"""A CSV file is read as rows."""
 
 import csv
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_encodings_give_the_same_rows(tmp_path: Path, encoding: str) -> None:
     assert [row.values[1] for row in rows(path)] == ["Zoë", "Luís"]
 
 
-def test_utf_16_with_its_mark_in_either_order(tmp_path: Path) -> None:
+def test_utf_16_is_read_in_both_byte_orders(tmp_path: Path) -> None:
     big = write(tmp_path, b"\xfe\xff" + TABLE.encode("utf-16-be"))
 
     assert [row.values[1] for row in rows(big)] == ["Zoë", "Luís"]
@@ -47,20 +47,20 @@ def test_one_file_may_mix_utf_8_and_windows_1252(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-def test_delimiter_is_sniffed(tmp_path: Path, delimiter: str) -> None:
+def test_delimiter_is_detected(tmp_path: Path, delimiter: str) -> None:
     path = write(tmp_path, TABLE.replace(",", delimiter))
 
     assert inspect_file(path).delimiter == delimiter
     assert rows(path)[0].values == ["617-555-0101", "Zoë", "Quincy"]
 
 
-def test_semicolons_win_over_commas_inside_values(tmp_path: Path) -> None:
+def test_semicolon_is_the_delimiter_of_a_file_with_commas_in_its_values(tmp_path: Path) -> None:
     path = write(tmp_path, "phone;note\n6175550101;a, b, c\n6175550102;d, e\n6175550103;f\n")
 
     assert inspect_file(path).delimiter == ";"
 
 
-def test_declared_delimiter_is_taken(tmp_path: Path) -> None:
+def test_declared_delimiter_is_used(tmp_path: Path) -> None:
     path = write(tmp_path, "sep=;\nphone;name\n6175550101;Ada\n")
 
     assert inspect_file(path).header == ("phone", "name")
@@ -73,7 +73,7 @@ def test_single_column_is_read(tmp_path: Path) -> None:
     assert rows(path) == [RawRow(2, ["617-555-0101"])]
 
 
-def test_rows_carry_the_line_on_which_they_start(tmp_path: Path) -> None:
+def test_row_has_the_number_of_the_line_on_which_it_starts(tmp_path: Path) -> None:
     path = write(tmp_path, 'phone,note\r\n1,"one\r\ntwo"\r\n\r\n2,b\r\n')
 
     assert [(row.line, row.values[0]) for row in rows(path)] == [(2, "1"), (5, "2")]
@@ -104,7 +104,7 @@ def test_file_without_header_gets_column_names(tmp_path: Path) -> None:
     assert [row.line for row in rows(path)] == [1, 2]
 
 
-def test_unclosed_quote_costs_only_its_own_row(tmp_path: Path) -> None:
+def test_unclosed_quote_loses_only_its_own_row(tmp_path: Path) -> None:
     path = write(tmp_path, 'phone,note\n1,"open\n2,b\n3,c\n')
 
     found = rows(path)
@@ -123,7 +123,7 @@ def test_unclosed_quote_far_from_the_end_is_found(tmp_path: Path) -> None:
     assert len(found) == 502
 
 
-def test_very_long_value_is_a_fault_of_its_row(tmp_path: Path) -> None:
+def test_too_long_value_makes_its_row_faulty(tmp_path: Path) -> None:
     long = "x" * (csv.field_size_limit() + 1)
     path = write(tmp_path, f"phone,note\n1,{long}\n2,b\n")
 
@@ -132,7 +132,7 @@ def test_very_long_value_is_a_fault_of_its_row(tmp_path: Path) -> None:
     assert [(row.line, row.fault is None) for row in found] == [(2, False), (3, True)]
 
 
-def test_line_without_end_is_skipped_not_held(tmp_path: Path) -> None:
+def test_endless_line_is_skipped_and_not_kept_in_memory(tmp_path: Path) -> None:
     path = write(tmp_path, "phone,note\n1,a\n" + "y" * (2 * MAX_LINE_CHARACTERS) + "\n2,b\n")
 
     found = rows(path)
@@ -161,14 +161,14 @@ def test_file_without_rows_is_refused(tmp_path: Path, content: bytes) -> None:
         (b'[{"phone": "6175550101"}]', "JSON"),
     ],
 )
-def test_other_content_is_refused_with_its_kind(
+def test_file_of_another_format_is_refused_with_the_name_of_its_format(
     tmp_path: Path, content: bytes, reason: str
 ) -> None:
     with pytest.raises(NotCsvError, match=reason):
         inspect_file(write(tmp_path, content))
 
 
-def test_file_that_turns_binary_is_refused_there(tmp_path: Path) -> None:
+def test_file_with_binary_content_after_its_first_rows_is_refused(tmp_path: Path) -> None:
     text = b"phone,name\n" + b"6175550101,Ada\n" * 10_000
     path = write(tmp_path, text + b"\0\0\0")
 

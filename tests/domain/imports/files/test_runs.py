@@ -1,4 +1,4 @@
-"""A large import lets small ones pass."""
+"""A large import does not delay small imports."""
 
 from datetime import datetime, timedelta
 
@@ -21,14 +21,14 @@ def waiting(*, created_at: datetime, updated_at: datetime) -> ContactImport:
     )
 
 
-async def test_import_worked_on_longest_ago_comes_first(session: AsyncSession) -> None:
+async def test_import_that_waited_longest_is_claimed_first(session: AsyncSession) -> None:
     early = NOW - timedelta(hours=1)
     large = waiting(created_at=early, updated_at=NOW)
     small = waiting(created_at=early + timedelta(minutes=5), updated_at=early)
     session.add_all([large, small])
     await session.flush()
 
-    taken = await runs.claim_import(session, CONTACT_IMPORTS, now=NOW)
+    claimed = await runs.claim_import(session, CONTACT_IMPORTS, now=NOW)
 
-    assert taken is not None
-    assert taken.id == small.id
+    assert claimed is not None
+    assert claimed.id == small.id

@@ -1,4 +1,4 @@
-"""The provider's samples and schemas, for tests of the client and of the sandbox."""
+"""The provider's samples and schemas. Tests of the client and of the sandbox use them."""
 
 import json
 import re
@@ -18,9 +18,10 @@ def sample(name: str, *, at: datetime | None = None) -> dict[str, Any]:
 
     Args:
         name: The file below ``webhooks``, without its suffix.
-        at: The instant of the event. All other instants of the sample keep their distance from it.
-            A test that reads the real clock must give it: the recorded instants are of one week,
-            and the service treats old events differently. None keeps the recorded instants.
+        at: The instant of the event. All other instants of the sample move by the same time.
+            A test that reads the real clock must pass this instant: the recorded instants are of
+            one week, and the service treats old events differently. None keeps the recorded
+            instants.
     """
     read: dict[str, Any] = json.loads((FOLDER / "webhooks" / f"{name}.json").read_text())
     return read if at is None else dated(read, at)
@@ -34,7 +35,7 @@ def dated(payload: dict[str, Any], at: datetime) -> dict[str, Any]:
 
 
 def _envelope(payload: dict[str, Any]) -> dict[str, Any]:
-    # Some samples of the legacy scheme carry the event in a member.
+    # Some legacy samples contain the event in a member of the payload.
     found: dict[str, Any] = payload if "createdAt" in payload else payload["object"]
     return found
 
@@ -72,7 +73,7 @@ def check_request(operation: str, body: object) -> None:
 
 
 def check_query(operation: str, query: dict[str, Any]) -> None:
-    """Validate query parameters against the provider's description: none missing or unknown."""
+    """Require the query parameters of the provider's description: none is missing or unknown."""
     parameters = {one["name"]: one for one in _OPERATIONS[operation]["parameters"]}
     assert query.keys() <= parameters.keys()
     assert {name for name, one in parameters.items() if one["required"]} <= query.keys()
@@ -80,6 +81,6 @@ def check_query(operation: str, query: dict[str, Any]) -> None:
         jsonschema.validate(value, parameters[name]["schema"])
 
 
-def check_answer(operation: str, status: int, body: object) -> None:
-    """Validate an answer against the provider's description."""
+def check_response(operation: str, status: int, body: object) -> None:
+    """Validate a response against the provider's description."""
     jsonschema.validate(body, _OPERATIONS[operation]["responses"][str(status)])

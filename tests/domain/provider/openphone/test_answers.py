@@ -17,7 +17,7 @@ def _classify(status: int, body: Any, **headers: str) -> Any:
 
 
 @pytest.mark.parametrize("status", [200, 201, 202])
-def test_answer_with_an_id_is_accepted(status: int) -> None:
+def test_success_with_an_id_is_accepted(status: int) -> None:
     answer = _classify(
         status,
         {"data": {"id": "AC1", "status": "queued", "createdAt": "2026-11-25T14:59:59.500Z"}},
@@ -30,7 +30,7 @@ def test_answer_with_an_id_is_accepted(status: int) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"data": {}}, {"data": None}, [], "ok"])
-def test_success_without_an_id_is_unclear_and_marked(body: Any) -> None:
+def test_success_without_an_id_is_unclear_and_marked_as_without_id(body: Any) -> None:
     answer = _classify(202, body)
 
     assert answer.kind is AnswerKind.UNCLEAR
@@ -53,7 +53,7 @@ def test_success_without_an_id_is_unclear_and_marked(body: Any) -> None:
     ],
 )
 @pytest.mark.parametrize("is_nested", [False, True])
-def test_refusal_of_the_account(
+def test_refusal_that_concerns_the_account_has_its_reason(
     status: int, code: str | None, reason: str, *, is_nested: bool
 ) -> None:
     problem = {"message": f"Refused for {PERSON}", **({"code": code} if code else {})}
@@ -69,7 +69,7 @@ def test_refusal_of_the_account(
 @pytest.mark.parametrize(
     ("status", "code"), [(400, None), (400, "0201400"), (403, None), (403, "0203403")]
 )
-def test_refusal_of_one_message(status: int, code: str | None) -> None:
+def test_refusal_that_concerns_one_message_has_no_scope(status: int, code: str | None) -> None:
     answer = _classify(status, {"message": "no", "code": code})
 
     assert answer.kind is AnswerKind.REFUSED
@@ -85,7 +85,9 @@ def test_refusal_of_one_message(status: int, code: str | None) -> None:
         ({"retry-after": "soon"}, None),
     ],
 )
-def test_throttling_has_a_wait(header: dict[str, str], seconds: float | None) -> None:
+def test_throttled_response_has_the_requested_wait(
+    header: dict[str, str], seconds: float | None
+) -> None:
     answer = _classify(429, {"message": "slow down"}, **header)
 
     assert answer.kind is AnswerKind.LATER
@@ -93,7 +95,7 @@ def test_throttling_has_a_wait(header: dict[str, str], seconds: float | None) ->
 
 
 @pytest.mark.parametrize("status", [301, 307, 405, 408, 409, 410, 413, 422, 500, 502, 503, 504])
-def test_every_other_answer_is_unclear(status: int) -> None:
+def test_response_with_another_status_is_unclear(status: int) -> None:
     answer = _classify(status, {"message": "?"})
 
     assert answer.kind is AnswerKind.UNCLEAR
@@ -101,7 +103,7 @@ def test_every_other_answer_is_unclear(status: int) -> None:
     assert answer.http_status == status
 
 
-def test_answer_that_is_not_json_is_classified_by_its_status() -> None:
+def test_response_that_is_not_json_is_classified_by_its_status() -> None:
     response = httpx.Response(502, text="<html>Bad Gateway</html>", headers={"date": "yesterday"})
 
     answer = classify_send_answer(response)

@@ -1,4 +1,4 @@
-"""A response is read up to a maximum size, whatever its headers state."""
+"""A response is read up to a maximum size. Its headers do not change this size."""
 
 import gzip
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Each call is one log line, at level debug if it succeeds, without ids, numbers and bodies."""
+"""Each request is one log line, at level debug if successful, without ids, numbers and bodies."""
 
 import logging
 from collections.abc import Iterator, MutableMapping
@@ -17,7 +17,7 @@ PERSON = "+16175550123"
 
 
 @pytest.fixture
-def written() -> Iterator[Lines]:
+def log_lines() -> Iterator[Lines]:
     level = logging.getLogger(observing.__name__)
     level.setLevel(logging.DEBUG)
     with structlog.testing.capture_logs() as lines:
@@ -42,14 +42,14 @@ def provider(answer: httpx.Response | Exception) -> OpenPhoneClient:
     )
 
 
-async def test_successful_call_is_logged_at_level_debug(written: Lines) -> None:
+async def test_successful_call_is_logged_at_level_debug(log_lines: Lines) -> None:
     async with provider(httpx.Response(200, json={"data": []})) as client:
         async for _ in client.list_messages(phone_number_id="PN1", participant=PERSON):
             pass
 
-    line = written[0]
+    line = log_lines[0]
     assert line.pop("duration_ms") >= 0
-    assert written == [
+    assert log_lines == [
         {
             "event": "provider request completed",
             "log_level": "debug",
@@ -61,20 +61,22 @@ async def test_successful_call_is_logged_at_level_debug(written: Lines) -> None:
     ]
 
 
-async def test_refusal_is_a_warning_without_the_id_of_its_path(written: Lines) -> None:
+async def test_refusal_is_logged_as_a_warning_without_the_id_of_its_path(log_lines: Lines) -> None:
     async with provider(httpx.Response(404, json={"message": f"{PERSON} is not here"})) as client:
         with pytest.raises(OpenPhoneRefusedError):
             await client.get_message("ACabc123")
 
-    logged = [(line["log_level"], line["path"], line["status"]) for line in written]
+    logged = [(line["log_level"], line["path"], line["status"]) for line in log_lines]
     assert logged == [("warning", "/v1/messages/{id}", 404)]
-    assert PERSON not in str(written)
+    assert PERSON not in str(log_lines)
 
 
-async def test_each_try_without_an_answer_is_logged_as_a_warning(written: Lines) -> None:
+async def test_each_request_without_a_response_is_logged_as_a_warning(log_lines: Lines) -> None:
     async with provider(httpx.ConnectError("refused")) as client:
         with pytest.raises(OpenPhoneBusyError):
             await client.list_phone_numbers()
 
-    assert len(written) > 1
-    assert {(line["log_level"], line["error"]) for line in written} == {("warning", "ConnectError")}
+    assert len(log_lines) > 1
+    assert {(line["log_level"], line["error"]) for line in log_lines} == {
+        ("warning", "ConnectError")
+    }

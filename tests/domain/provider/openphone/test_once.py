@@ -1,4 +1,4 @@
-"""A message is sent at most once, whatever the transport does with the request."""
+"""A message is sent at most once, even if the transport repeats or delays the request."""
 
 import asyncio
 
@@ -30,8 +30,8 @@ async def _read(request: httpx.Request, into: list[bytes]) -> None:
     into.extend([chunk async for chunk in request.stream])
 
 
-class _Repeating(httpx.AsyncBaseTransport):
-    """Sends a request again, as some layers do when a connection breaks."""
+class _RepeatingTransport(httpx.AsyncBaseTransport):
+    """Reads the body of a request twice, as a layer does that repeats broken requests."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
@@ -42,12 +42,12 @@ class _Repeating(httpx.AsyncBaseTransport):
         return ACCEPTED
 
 
-class _Lingering(httpx.AsyncBaseTransport):
-    """Continues a request in the background after its caller has stopped waiting."""
+class _LateTransport(httpx.AsyncBaseTransport):
+    """Reads the body of a request in the background, after its caller has stopped waiting."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
-        self.goes_on = asyncio.Event()
+        self.may_continue = asyncio.Event()
         self.left: asyncio.Task[None] | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -56,12 +56,12 @@ class _Lingering(httpx.AsyncBaseTransport):
         return ACCEPTED
 
     async def _later(self, request: httpx.Request) -> None:
-        await self.goes_on.wait()
+        await self.may_continue.wait()
         await _read(request, self.bodies)
 
 
 async def test_repeated_request_has_no_second_body() -> None:
-    transport = _Repeating()
+    transport = _RepeatingTransport()
 
     answer = await _send(transport)
 
@@ -69,11 +69,11 @@ async def test_repeated_request_has_no_second_body() -> None:
     assert answer.kind is AnswerKind.UNCLEAR
 
 
-async def test_call_that_has_ended_does_not_hand_out_its_body() -> None:
-    transport = _Lingering()
+async def test_request_that_has_timed_out_gets_no_body() -> None:
+    transport = _LateTransport()
 
     answer = await _send(transport, call_timeout=0.01)
-    transport.goes_on.set()
+    transport.may_continue.set()
     assert transport.left is not None
     with pytest.raises(BodyTooLateError):
         await transport.left
@@ -83,7 +83,7 @@ async def test_call_that_has_ended_does_not_hand_out_its_body() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_redirection_is_not_followed(status: int) -> None:
+async def test_redirect_is_not_followed(status: int) -> None:
     asked: list[str] = []
 
     async def provider(request: httpx.Request) -> httpx.Response:

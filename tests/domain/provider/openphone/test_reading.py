@@ -24,7 +24,7 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 
 class Provider:
-    """Returns answers from a list, one after the other; records the requests and the waits."""
+    """Returns the responses of a list in turn. Records the requests and the waits."""
 
     def __init__(self, *answers: httpx.Response | Exception) -> None:
         self.requests: list[httpx.Request] = []
@@ -83,7 +83,7 @@ async def test_list_is_read_until_the_token_is_null() -> None:
     ]
 
 
-async def test_list_query_follows_the_description() -> None:
+async def test_list_query_matches_the_description_of_the_provider() -> None:
     provider = Provider(_page(following=None))
 
     await _list(provider)
@@ -108,7 +108,7 @@ async def test_repeated_token_is_an_error() -> None:
     assert len(provider.requests) == 2
 
 
-async def test_list_without_end_is_given_up() -> None:
+async def test_list_of_too_many_pages_is_an_error() -> None:
     provider = Provider(*(_page(following=f"t{number}") for number in range(MAX_PAGES + 1)))
 
     with pytest.raises(OpenPhoneListError, match="more than 1000 pages"):
@@ -122,7 +122,7 @@ async def test_page_without_data_is_an_error() -> None:
         await _list(provider)
 
 
-async def test_workspace_list_names_its_version_and_filters() -> None:
+async def test_workspace_list_sends_its_version_and_filters() -> None:
     provider = Provider(_page("AC1", following="c1"), _page("AC2", following=None))
 
     found = provider.client().list_workspace_messages(
@@ -176,7 +176,7 @@ async def test_throttled_read_is_repeated_four_times() -> None:
     assert caught.value.is_answer
 
 
-async def test_read_gives_up_on_a_provider_that_is_down_after_three_tries() -> None:
+async def test_read_fails_after_three_requests_if_the_provider_is_down() -> None:
     provider = Provider(httpx.Response(503))
 
     with pytest.raises(OpenPhoneBusyError) as caught:
@@ -188,7 +188,7 @@ async def test_read_gives_up_on_a_provider_that_is_down_after_three_tries() -> N
     assert not caught.value.is_answer
 
 
-async def test_throttled_change_is_repeated_but_a_failed_one_is_not() -> None:
+async def test_throttled_change_is_repeated_and_a_failed_change_is_not() -> None:
     throttled = httpx.Response(429, json={}, headers={"retry-after": "3"})
     patient = Provider(throttled, throttled, httpx.Response(204))
     await patient.client().hooks.update_dated("7", status="enabled")
@@ -201,7 +201,7 @@ async def test_throttled_change_is_repeated_but_a_failed_one_is_not() -> None:
     assert (len(failed.requests), failed.waits) == (1, [])
 
 
-async def test_read_does_not_wait_without_limit() -> None:
+async def test_read_fails_at_once_if_the_requested_wait_is_long() -> None:
     provider = Provider(httpx.Response(429, json={}, headers={"retry-after": "3600"}))
 
     with pytest.raises(OpenPhoneBusyError):
@@ -232,7 +232,7 @@ async def test_refused_read_is_not_repeated(body: dict[str, Any]) -> None:
     assert _calls("4xx", "GET /v1/messages/{id}") == before + 1
 
 
-async def test_unreadable_item_is_an_error_not_a_gap() -> None:
+async def test_unreadable_item_is_an_error_and_not_left_out() -> None:
     provider = Provider(_page(following=None, data=[{"id": "AC1"}]))
 
     with pytest.raises(UnreadableEventError):
@@ -240,7 +240,7 @@ async def test_unreadable_item_is_an_error_not_a_gap() -> None:
 
 
 @pytest.mark.parametrize("header", ["nan", "inf", "-5", "0", "9" * 400])
-async def test_invalid_wait_does_not_stop_a_read(header: str) -> None:
+async def test_invalid_retry_after_is_replaced_by_the_usual_wait(header: str) -> None:
     throttled = httpx.Response(429, json={}, headers={"retry-after": header})
     provider = Provider(throttled, _page("AC1", following=None))
 
@@ -267,13 +267,13 @@ async def test_long_wait_is_granted_in_part_and_reported_in_full() -> None:
     ],
     ids=["too long", "list", "NUL", "500 too long"],
 )
-async def test_answer_that_cannot_be_read_counts_as_none(answer: httpx.Response) -> None:
+async def test_unreadable_response_counts_as_no_response(answer: httpx.Response) -> None:
     with pytest.raises(OpenPhoneBusyError):
         await _list(Provider(answer))
 
 
 @pytest.mark.parametrize("location", ["https://api.quo.com/elsewhere", "http://[broken", "\x01"])
-async def test_read_does_not_follow_a_redirection(location: str) -> None:
+async def test_read_does_not_follow_a_redirect(location: str) -> None:
     provider = Provider(httpx.Response(302, headers={"location": location}))
 
     with pytest.raises((OpenPhoneRefusedError, OpenPhoneBusyError)):
@@ -282,7 +282,7 @@ async def test_read_does_not_follow_a_redirection(location: str) -> None:
     assert {request.url.path for request in provider.requests} == {"/v1/webhooks"}
 
 
-async def test_throttled_change_of_a_webhook_has_the_granted_wait() -> None:
+async def test_throttled_change_of_a_webhook_fails_with_the_granted_wait() -> None:
     provider = Provider(httpx.Response(429, json={}, headers={"retry-after": "31536000"}))
 
     with pytest.raises(OpenPhoneBusyError) as caught:
@@ -302,6 +302,6 @@ async def test_throttled_change_of_a_webhook_has_the_granted_wait() -> None:
     ],
     ids=["long id", "year 1", "1e300", "number"],
 )
-async def test_item_with_odd_members_is_unreadable(data: list[Any]) -> None:
+async def test_item_with_invalid_members_is_unreadable(data: list[Any]) -> None:
     with pytest.raises(UnreadableEventError):
         await _list(Provider(_page(following=None, data=data)))

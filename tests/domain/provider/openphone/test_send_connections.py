@@ -1,4 +1,4 @@
-"""Sends over the network: kept connections, and every way in which a response arrives or breaks."""
+"""Sends over the network reuse connections and read every form of complete or broken response."""
 
 import asyncio
 import gzip
@@ -19,30 +19,31 @@ BODY = b'{"data":{"id":"AC1"}}'
 ACCEPTED = b"HTTP/1.1 202 Accepted\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)
 CERTIFICATE = Path(__file__).parents[3] / "fixtures" / "smtp" / "localhost.pem"
 
-Reply = Callable[[asyncio.StreamWriter], Awaitable[None]]
+Response = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
 @dataclass
 class Provider:
-    """A server that replies in one way to each request.
+    """A server that returns the same response to each request.
 
     Attributes:
         requests: The bytes of each request.
         connections: How many connections were opened.
-        has_replied: Set when a reply was sent, with the end of its connection if it has one.
-        is_left: Set when the client has closed a connection.
+        has_responded: Set when a response was sent. If the response ends the connection, set when
+            the connection is closed.
+        is_disconnected: Set when the client has closed a connection.
     """
 
     url: str = ""
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
-    has_replied: asyncio.Event = field(default_factory=asyncio.Event)
-    is_left: asyncio.Event = field(default_factory=asyncio.Event)
+    has_responded: asyncio.Event = field(default_factory=asyncio.Event)
+    is_disconnected: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @asynccontextmanager
 async def provider(
-    reply: Reply, *, context: ssl.SSLContext | None = None
+    response: Response, *, context: ssl.SSLContext | None = None
 ) -> AsyncIterator[Provider]:
     found = Provider()
 
@@ -51,10 +52,10 @@ async def provider(
         try:
             while True:
                 found.requests.append(await reader.readuntil(b'"]}'))
-                await reply(writer)
-                found.has_replied.set()
+                await response(writer)
+                found.has_responded.set()
         except (asyncio.IncompleteReadError, ConnectionError):
-            found.is_left.set()
+            found.is_disconnected.set()
         finally:
             writer.close()
 
@@ -64,10 +65,10 @@ async def provider(
         yield found
 
 
-def in_parts(*parts: bytes, is_end: bool = False) -> Reply:
-    """Return a reply of several parts, each in a packet of its own."""
+def in_parts(*parts: bytes, is_end: bool = False) -> Response:
+    """Return a response that is sent in several parts, each in its own packet."""
 
-    async def reply(writer: asyncio.StreamWriter) -> None:
+    async def response(writer: asyncio.StreamWriter) -> None:
         for part in parts:
             writer.write(part)
             await writer.drain()
@@ -76,7 +77,7 @@ def in_parts(*parts: bytes, is_end: bool = False) -> Reply:
             writer.close()
             await writer.wait_closed()
 
-    return reply
+    return response
 
 
 @asynccontextmanager
@@ -103,7 +104,7 @@ async def send(opened: OpenPhoneClient, *, call_timeout: float = 5.0) -> SendAns
     )
 
 
-async def test_connection_is_kept_for_the_next_send() -> None:
+async def test_connection_is_reused_for_the_next_send() -> None:
     async with provider(in_parts(ACCEPTED)) as server, client(server.url) as opened:
         answers = [await send(opened) for _ in range(3)]
 
@@ -111,7 +112,7 @@ async def test_connection_is_kept_for_the_next_send() -> None:
     assert server.connections == 1
 
 
-async def test_request_is_complete() -> None:
+async def test_request_has_all_headers_and_the_body() -> None:
     async with provider(in_parts(ACCEPTED)) as server, client(server.url) as opened:
         await send(opened)
 
@@ -128,7 +129,7 @@ async def test_request_is_complete() -> None:
 
 
 @pytest.mark.parametrize(
-    "reply",
+    "response",
     [
         in_parts(ACCEPTED, is_end=True),
         in_parts(ACCEPTED + b"HTTP/1.1 200 OK\r\n\r\n"),
@@ -136,11 +137,13 @@ async def test_request_is_complete() -> None:
     ],
     ids=["closed", "more bytes", "asked to close"],
 )
-async def test_connection_that_is_not_clean_is_not_used_again(reply: Reply) -> None:
-    async with provider(reply) as server, client(server.url) as opened:
+async def test_connection_that_is_closed_or_has_surplus_bytes_is_not_reused(
+    response: Response,
+) -> None:
+    async with provider(response) as server, client(server.url) as opened:
         first = await send(opened)
-        await server.has_replied.wait()
-        await asyncio.sleep(0.01)  # the client's event loop reads that the connection is closed
+        await server.has_responded.wait()
+        await asyncio.sleep(0.01)  # time for the client to see that the connection is closed
         second = await send(opened)
 
     assert (first.kind, second.kind) == (AnswerKind.ACCEPTED, AnswerKind.ACCEPTED)
@@ -154,15 +157,15 @@ async def test_idle_connection_is_closed() -> None:
     ):
         await send(opened)
 
-        await asyncio.wait_for(server.is_left.wait(), 5)
+        await asyncio.wait_for(server.is_disconnected.wait(), 5)
 
 
-async def test_client_that_is_closed_closes_its_connections() -> None:
+async def test_closing_the_client_closes_its_connections() -> None:
     async with provider(in_parts(ACCEPTED)) as server:
         async with client(server.url) as opened:
             await send(opened)
 
-        await asyncio.wait_for(server.is_left.wait(), 5)
+        await asyncio.wait_for(server.is_disconnected.wait(), 5)
 
 
 async def test_no_more_connections_are_opened_than_allowed() -> None:
@@ -177,7 +180,7 @@ async def test_no_more_connections_are_opened_than_allowed() -> None:
 
 
 @pytest.mark.parametrize(
-    "reply",
+    "response",
     [
         in_parts(*(ACCEPTED[at : at + 9] for at in range(0, len(ACCEPTED), 9))),
         in_parts(
@@ -194,8 +197,8 @@ async def test_no_more_connections_are_opened_than_allowed() -> None:
     ],
     ids=["small pieces", "chunks", "interim response", "until the end", "compressed"],
 )
-async def test_response_of_every_form_is_read(reply: Reply) -> None:
-    async with provider(reply) as server, client(server.url) as opened:
+async def test_response_in_every_transfer_form_is_read(response: Response) -> None:
+    async with provider(response) as server, client(server.url) as opened:
         answer = await send(opened)
 
     assert (answer.kind, answer.provider_message_id) == (AnswerKind.ACCEPTED, "AC1")
@@ -205,7 +208,7 @@ LONG = b"x" * (MOST_BYTES_OF_SEND + 1)
 
 
 @pytest.mark.parametrize(
-    "reply",
+    "response",
     [
         in_parts(b"HTTP/1.1 202 Accepted\r\ncontent-length: 500\r\n\r\n{"),
         in_parts(b"HTTP/1.1 202 Accepted\r\ncontent-length: 500\r\n\r\n{", is_end=True),
@@ -217,24 +220,26 @@ LONG = b"x" * (MOST_BYTES_OF_SEND + 1)
     ],
     ids=["silence", "break", "too long", "too long after decompression"],
 )
-async def test_success_whose_body_cannot_be_read_was_accepted(reply: Reply) -> None:
-    async with provider(reply) as server, client(server.url) as opened:
+async def test_success_with_an_unreadable_body_is_unclear_and_marked_as_without_id(
+    response: Response,
+) -> None:
+    async with provider(response) as server, client(server.url) as opened:
         answer = await send(opened, call_timeout=0.5)
 
     assert (answer.kind, answer.no_id) == (AnswerKind.UNCLEAR, True)
 
 
-async def test_refusal_with_a_long_body_is_read_by_its_status() -> None:
+async def test_refusal_with_a_too_long_body_is_classified_by_its_status() -> None:
     head = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 7\r\ncontent-length: %d\r\n\r\n"
-    reply = in_parts(head % len(LONG), LONG)
-    async with provider(reply) as server, client(server.url) as opened:
+    response = in_parts(head % len(LONG), LONG)
+    async with provider(response) as server, client(server.url) as opened:
         answer = await send(opened)
 
     assert (answer.kind, answer.retry_after_seconds) == (AnswerKind.LATER, 7)
 
 
 @pytest.mark.parametrize(
-    "reply",
+    "response",
     [
         in_parts(b"HTTP/1.1 202 Accepted\r\nx: " + LONG),
         in_parts(b"HTTP/1.1 2", is_end=True),
@@ -245,15 +250,15 @@ async def test_refusal_with_a_long_body_is_read_by_its_status() -> None:
     ],
     ids=["endless header", "half a line", "another protocol", "not HTTP"],
 )
-async def test_broken_response_is_unclear(reply: Reply) -> None:
-    async with provider(reply) as server, client(server.url) as opened:
+async def test_broken_response_is_unclear(response: Response) -> None:
+    async with provider(response) as server, client(server.url) as opened:
         answer = await send(opened)
 
     assert (answer.kind, answer.no_id) == (AnswerKind.UNCLEAR, False)
     assert len(server.requests) == 1
 
 
-async def test_call_that_ended_early_frees_its_place_and_its_connection_is_closed() -> None:
+async def test_send_that_times_out_frees_its_place_in_the_pool_and_closes_its_connection() -> None:
     async with (
         provider(in_parts()) as server,
         client(server.url, max_connections=1) as opened,

@@ -1,4 +1,4 @@
-"""Sends over real sockets: outcomes of broken connections, and the late body."""
+"""Sends over real sockets: broken connections are classified, and a late body is not sent."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import orjson
 import pytest
-from tests.domain.provider.openphone.samples import check_answer, check_request
+from tests.domain.provider.openphone.samples import check_request, check_response
 
 from crm_api.dev.sandbox.app import RunningSandbox, run_sandbox
 from crm_api.dev.sandbox.config import SandboxConfig
@@ -35,7 +35,7 @@ def served(running: RunningSandbox) -> RunningSandbox:
     return running
 
 
-def _order(served: RunningSandbox, kind: str, **more: object) -> None:
+def _cause_fault(served: RunningSandbox, kind: str, **more: object) -> None:
     httpx.post(f"{served.url}/sandbox/faults", json={"kind": kind, **more}).raise_for_status()
 
 
@@ -91,13 +91,13 @@ async def test_message_is_accepted(served: RunningSandbox) -> None:
         ("reset_after", AnswerKind.UNCLEAR, 1),
     ],
 )
-async def test_fault_is_classified_and_the_call_is_not_repeated(
+async def test_fault_is_classified_and_the_request_is_not_repeated(
     served: RunningSandbox, fault: str, kind: AnswerKind, accepted: int
 ) -> None:
     async with _client(served.url) as client:
-        # With a kept-open connection, some clients repeat a failed request on a new one.
+        # When a reused connection fails, some clients repeat the request on a new connection.
         await _send(client)
-        _order(served, fault)
+        _cause_fault(served, fault)
 
         answer = await _send(client)
 
@@ -107,8 +107,10 @@ async def test_fault_is_classified_and_the_call_is_not_repeated(
 
 
 @pytest.mark.parametrize(("fault", "accepted"), [("hang", 0), ("hang_after", 1), ("slow", 1)])
-async def test_silence_is_unclear(served: RunningSandbox, fault: str, accepted: int) -> None:
-    _order(served, fault)
+async def test_missing_response_is_unclear(
+    served: RunningSandbox, fault: str, accepted: int
+) -> None:
+    _cause_fault(served, fault)
     async with _client(served.url) as client:
         answer = await _send(client, call_timeout=0.2)
 
@@ -134,7 +136,7 @@ async def test_unknown_host_is_not_connected() -> None:
 
 
 async def test_full_pool_is_not_connected(served: RunningSandbox) -> None:
-    _order(served, "hang")
+    _cause_fault(served, "hang")
     async with OpenPhoneClient(base_url=served.url, api_key="key", max_connections=1) as client:
         hung = asyncio.create_task(_send(client, call_timeout=0.5))
         await asyncio.sleep(0.1)
@@ -159,7 +161,7 @@ async def test_late_body_is_never_sent(
     assert _accepted(served) == 0
 
 
-async def test_body_is_sent_within_the_time_that_the_caller_gives(
+async def test_body_is_sent_within_the_call_start_of_the_caller(
     served: RunningSandbox,
 ) -> None:
     gate = GateClock(time.monotonic() - 2, time.time() - 2)
@@ -169,7 +171,7 @@ async def test_body_is_sent_within_the_time_that_the_caller_gives(
     assert answer.kind is AnswerKind.ACCEPTED
 
 
-async def test_late_call_sends_no_byte_of_the_body() -> None:
+async def test_late_request_sends_no_byte_of_the_body() -> None:
     received = bytearray()
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -189,14 +191,16 @@ async def test_late_call_sends_no_byte_of_the_body() -> None:
     assert b"Dana" not in received
 
 
-async def test_answer_that_breaks_off_is_unclear() -> None:
-    async def answer_half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def test_incomplete_response_is_unclear() -> None:
+    async def send_half_a_response(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         await reader.readuntil(b"}")
         writer.write(b"HTTP/1.1 202 Accepted\r\ncontent-length: 500\r\n\r\n{")
         await writer.drain()
         writer.close()
 
-    async with await asyncio.start_server(answer_half, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(send_half_a_response, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         async with _client(f"http://127.0.0.1:{port}") as client:
             answer = await _send(client)
@@ -204,14 +208,14 @@ async def test_answer_that_breaks_off_is_unclear() -> None:
     assert answer.kind is AnswerKind.UNCLEAR
 
 
-async def test_answer_that_is_not_http_is_unclear() -> None:
-    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def test_response_that_is_not_http_is_unclear() -> None:
+    async def send_garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"}")
         writer.write(b"what?\r\n\r\n")
         await writer.drain()
         writer.close()
 
-    async with await asyncio.start_server(babble, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(send_garbage, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         async with _client(f"http://127.0.0.1:{port}") as client:
             answer = await _send(client)
@@ -219,8 +223,8 @@ async def test_answer_that_is_not_http_is_unclear() -> None:
     assert answer.kind is AnswerKind.UNCLEAR
 
 
-async def test_cancelled_send_raises_and_stays_unknown(served: RunningSandbox) -> None:
-    _order(served, "hang")
+async def test_cancelled_send_raises_cancelled_error(served: RunningSandbox) -> None:
+    _cause_fault(served, "hang")
     async with _client(served.url) as client:
         task = asyncio.create_task(_send(client))
         await asyncio.sleep(0.1)
@@ -230,7 +234,7 @@ async def test_cancelled_send_raises_and_stays_unknown(served: RunningSandbox) -
             await task
 
 
-async def test_request_and_answer_follow_the_description() -> None:
+async def test_request_and_response_match_the_description_of_the_provider() -> None:
     seen: list[httpx.Request] = []
     shown = {
         "id": "AC1",
@@ -259,7 +263,7 @@ async def test_request_and_answer_follow_the_description() -> None:
 
     (request,) = seen
     check_request("POST /v1/messages", orjson.loads(request.content))
-    check_answer("POST /v1/messages", 202, {"data": shown})
+    check_response("POST /v1/messages", 202, {"data": shown})
     assert str(request.url) == "https://api.quo.com/v1/messages"
     assert request.headers["authorization"] == "bare"
     assert request.headers["user-agent"] == "crm-api"

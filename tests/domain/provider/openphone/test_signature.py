@@ -41,7 +41,7 @@ def _verify(vector: dict[str, Any], headers: dict[str, str], now: float) -> None
 
 
 @pytest.mark.parametrize("vector", vectors("legacy"), ids=lambda one: one["name"])
-def test_legacy_vector(vector: dict[str, Any]) -> None:
+def test_legacy_signing_vector_is_verified(vector: dict[str, Any]) -> None:
     headers = {"openphone-signature": vector["header_value"]}
     if vector["expect_valid"]:
         _verify(vector, headers, vector["now_ms"] / 1000)
@@ -51,7 +51,7 @@ def test_legacy_vector(vector: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("vector", vectors("2026-03-30"), ids=lambda one: one["name"])
-def test_standard_vector(vector: dict[str, Any]) -> None:
+def test_standard_signing_vector_is_verified(vector: dict[str, Any]) -> None:
     if vector["expect_valid"]:
         _verify(vector, vector["headers"], vector["now_s"])
     else:
@@ -59,7 +59,7 @@ def test_standard_vector(vector: dict[str, Any]) -> None:
             _verify(vector, vector["headers"], vector["now_s"])
 
 
-def test_legacy_signature_of_ours_verifies() -> None:
+def test_own_legacy_signature_is_verified() -> None:
     verified = Verifier([OTHER_KEY, KEY]).verify(sign_legacy(KEY, BODY, at=NOW), BODY, now=NOW)
 
     assert verified.scheme is SignatureScheme.LEGACY
@@ -67,7 +67,7 @@ def test_legacy_signature_of_ours_verifies() -> None:
     assert verified.signed_at == NOW
 
 
-def test_standard_signature_of_ours_verifies() -> None:
+def test_own_standard_signature_is_verified() -> None:
     headers = sign_standard(f"whsec_{KEY}", BODY, delivery_id="msg_1", at=NOW)
 
     verified = Verifier([OTHER_KEY, KEY]).verify(headers, BODY, now=NOW)
@@ -107,14 +107,14 @@ def test_standard_signature_of_ours_verifies() -> None:
         ),
     ],
 )
-def test_each_kind_of_bad_signature_has_its_error(
+def test_each_kind_of_invalid_signature_has_its_error(
     headers: dict[str, str], expected: type[SignatureError]
 ) -> None:
     with pytest.raises(expected):
         Verifier([KEY]).verify(headers, BODY, now=NOW)
 
 
-def test_key_of_the_new_scheme_is_not_used_in_the_old_one() -> None:
+def test_key_of_the_standard_scheme_does_not_verify_legacy_signatures() -> None:
     headers = sign_legacy(KEY, BODY, at=NOW)
 
     with pytest.raises(MismatchedSignatureError):
@@ -122,6 +122,6 @@ def test_key_of_the_new_scheme_is_not_used_in_the_old_one() -> None:
 
 
 @pytest.mark.parametrize("secrets", [[], [""], ["whsec_"], ["no base64!"], ["c2hvcnQ="]])
-def test_key_that_would_verify_anything_is_refused(secrets: list[str]) -> None:
+def test_empty_or_invalid_key_is_refused(secrets: list[str]) -> None:
     with pytest.raises(ValueError, match="signing key"):
         Verifier(secrets)

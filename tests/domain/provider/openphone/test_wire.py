@@ -18,7 +18,7 @@ from crm_api.domain.provider.openphone.wire import (
     parse_webhook,
 )
 
-PERSON, OURS = "+16175550123", "+16175550100"
+PERSON, OWN_NUMBER = "+16175550123", "+16175550100"
 LINE, CONVERSATION = "PNd81fYcQ2", "CN5b1f0c7a9e3d4c62a8f47d10be926c35"
 JUNK: tuple[Any, ...] = (
     *(None, 7, "x", True, -1e300),
@@ -65,19 +65,19 @@ def test_every_sample_is_read_with_one_payload(name: str) -> None:
         ("2026-03-30/message.received", "Yes, Tuesday at 10 works for me"),
     ],
 )
-def test_received_message(name: str, text: str) -> None:
+def test_received_message_is_read(name: str, text: str) -> None:
     message = _message(name)
 
     assert message.direction == "incoming"
     assert message.text == text
     assert message.status == "received"
-    assert (message.from_number, message.to_numbers) == (PERSON, (OURS,))
+    assert (message.from_number, message.to_numbers) == (PERSON, (OWN_NUMBER,))
 
 
-def test_group_message_has_all_numbers() -> None:
+def test_group_message_has_all_recipients() -> None:
     message = _message("legacy/variants/v3-app.message.received.group")
 
-    assert message.to_numbers == (OURS, "+16175550147")
+    assert message.to_numbers == (OWN_NUMBER, "+16175550147")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_group_message_has_all_numbers() -> None:
         ("legacy/variants/v4-documented.message.received", None),
     ],
 )
-def test_conversation_is_found_where_it_is(name: str, conversation: str | None) -> None:
+def test_conversation_id_is_read_if_the_event_has_one(name: str, conversation: str | None) -> None:
     message = _message(name)
 
     assert (message.phone_number_id, message.conversation_id) == (LINE, conversation)
@@ -106,18 +106,18 @@ def test_conversation_is_found_where_it_is(name: str, conversation: str | None) 
         ("2026-03-30/message.undelivered", "undelivered", "30007"),
     ],
 )
-def test_report_on_a_sent_message(name: str, status: str, code: str | None) -> None:
+def test_report_about_a_sent_message_is_read(name: str, status: str, code: str | None) -> None:
     message = _message(name)
 
     assert message.direction == "outgoing"
     assert (message.status, message.error_code) == (status, code)
-    assert message.from_number == OURS
+    assert message.from_number == OWN_NUMBER
     assert message.provider_message_id.startswith("AC")
     assert len(message.to_numbers) == 1
     assert message.user_id == "US7hTq2ZbX"
 
 
-def test_times_contacts_and_media_of_a_message() -> None:
+def test_times_contacts_and_media_of_a_message_are_read() -> None:
     message = _message("legacy/variants/v4-mms.message.received")
 
     assert message.created_at == datetime(2026, 11, 20, 15, 7, 30, 702_000, tzinfo=UTC)
@@ -137,19 +137,19 @@ def test_times_contacts_and_media_of_a_message() -> None:
         ("2026-03-30/call.ringing", None, None),
     ],
 )
-def test_course_of_a_call(name: str, status: str | None, answered_by: str | None) -> None:
+def test_stages_of_a_call_are_read(name: str, status: str | None, answered_by: str | None) -> None:
     call = _call(name)
 
     assert call.provider_call_id == CALL
     assert (call.status, call.answered_by, call.direction) == (status, answered_by, "incoming")
-    assert (call.external, call.own) == ((PERSON,), (OURS,))
+    assert (call.external, call.own) == ((PERSON,), (OWN_NUMBER,))
     assert (call.phone_number_id, call.conversation_id) == (LINE, CONVERSATION)
     assert call.created_at == datetime(2026, 11, 20, 16, 10, 0, 221_000, tzinfo=UTC)
     assert not call.is_missed
 
 
 @pytest.mark.parametrize("name", ["legacy/call.completed", "2026-03-30/call.completed"])
-def test_length_and_end_of_a_call(name: str) -> None:
+def test_duration_and_end_of_a_call_are_read(name: str) -> None:
     call = _call(name)
 
     assert call.duration_seconds == 155
@@ -157,14 +157,14 @@ def test_length_and_end_of_a_call(name: str) -> None:
     assert call.completed_at == datetime(2026, 11, 20, 16, 12, 41, tzinfo=UTC)
 
 
-def test_parties_of_an_outgoing_call_are_reversed() -> None:
+def test_outgoing_call_has_its_parties_in_reverse_order() -> None:
     event = sample("legacy/call.completed")
-    event["data"]["object"] |= {"direction": "outgoing", "participants": [OURS, PERSON]}
+    event["data"]["object"] |= {"direction": "outgoing", "participants": [OWN_NUMBER, PERSON]}
 
     call = parse_event(event).call
 
     assert call is not None
-    assert (call.external, call.own) == ((PERSON,), (OURS,))
+    assert (call.external, call.own) == ((PERSON,), (OWN_NUMBER,))
 
 
 def test_call_without_participants_keeps_its_conversation() -> None:
@@ -183,10 +183,10 @@ def test_missed_call_is_incoming() -> None:
     assert call.provider_call_id == MISSED_CALL
 
 
-def test_forwarded_call_and_menu_choice() -> None:
+def test_forwarding_and_menu_choice_of_a_call_are_read() -> None:
     forwarded, chosen = _call("2026-03-30/call.forwarded"), _call("2026-03-30/call.menu.selected")
 
-    assert (forwarded.forwarded_from, forwarded.forwarded_to) == (OURS, "+16175550188")
+    assert (forwarded.forwarded_from, forwarded.forwarded_to) == (OWN_NUMBER, "+16175550188")
     assert (chosen.menu_selection, chosen.menu_selection_name) == ("1", "Estimates")
 
 
@@ -198,7 +198,7 @@ def test_forwarded_call_and_menu_choice() -> None:
         "2026-03-30/call.recording.completed",
     ],
 )
-def test_recording(name: str) -> None:
+def test_recording_of_a_call_is_read(name: str) -> None:
     (recording,) = _call(name).recordings
 
     assert recording.url.startswith("https://recordings.example.com/")
@@ -206,7 +206,7 @@ def test_recording(name: str) -> None:
     assert recording.duration_seconds == 153
 
 
-def test_voicemail_of_both_systems_belongs_to_the_call() -> None:
+def test_voicemail_of_both_schemes_belongs_to_the_call() -> None:
     old = _call("legacy/variants/v3-app.call.completed.voicemail")
     new = _call("2026-03-30/call.voicemail.completed")
 
@@ -230,7 +230,7 @@ def test_voicemail_of_both_systems_belongs_to_the_call() -> None:
         "2026-03-30/call.summary.completed",
     ],
 )
-def test_summary_with_either_name(name: str) -> None:
+def test_summary_under_each_type_name_is_read(name: str) -> None:
     event = parse_event(sample(name))
 
     assert (event.type, event.kind) == ("call.summary.completed", EventKind.CALL_SUMMARY)
@@ -249,7 +249,7 @@ def test_summary_with_either_name(name: str) -> None:
         "2026-03-30/call.transcript.completed",
     ],
 )
-def test_transcript_under_either_name(name: str) -> None:
+def test_transcript_under_each_type_name_is_read(name: str) -> None:
     event = parse_event(sample(name))
 
     assert (event.type, event.kind) == ("call.transcript.completed", EventKind.CALL_TRANSCRIPT)
@@ -267,7 +267,7 @@ def test_transcript_under_either_name(name: str) -> None:
         "2026-03-30/contact.updated",
     ],
 )
-def test_contact(name: str) -> None:
+def test_contact_is_read(name: str) -> None:
     contact = parse_event(sample(name)).contact
 
     assert contact is not None
@@ -304,7 +304,7 @@ def test_unknown_type_has_no_payload() -> None:
         ({"type": "task.created", "data": {"resource": {"title": "x"}}}, "task"),
     ],
 )
-def test_unusable_event_says_why(payload: object, reason: str) -> None:
+def test_unusable_event_is_refused_with_the_reason(payload: object, reason: str) -> None:
     with pytest.raises(UnreadableEventError, match=reason):
         parse_event(payload)
 
@@ -319,7 +319,7 @@ def test_text_that_the_database_cannot_store_is_cleaned() -> None:
     assert message.text == "ab ?"
 
 
-def _spots(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def _paths(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     children = (
         node.items()
         if isinstance(node, dict)
@@ -329,15 +329,15 @@ def _spots(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     )
     for key, child in children:
         yield (*path, key)
-        yield from _spots(child, (*path, key))
+        yield from _paths(child, (*path, key))
 
 
 @pytest.mark.parametrize("name", sample_names())
-def test_wrong_type_of_any_value_is_read_or_refused(name: str) -> None:
-    """Replace each value in turn by one of a wrong type; only our own error is allowed."""
+def test_event_with_a_value_of_a_wrong_type_is_read_or_refused(name: str) -> None:
+    """Replace each value in turn by a value of a wrong type. Only our own error may be raised."""
     chosen = random.Random(name)  # noqa: S311 - repeatable
     original = sample(name)
-    for path in _spots(original):
+    for path in _paths(original):
         for junk in JUNK:
             event = copy.deepcopy(original)
             spot = event
@@ -350,12 +350,12 @@ def test_wrong_type_of_any_value_is_read_or_refused(name: str) -> None:
                 parse_event(event)
 
 
-def test_listed_message() -> None:
+def test_listed_message_is_read() -> None:
     message = parse_message(
         {
             "id": "AC1",
             "to": [PERSON],
-            "from": OURS,
+            "from": OWN_NUMBER,
             "text": "Hi",
             "phoneNumberId": None,
             "conversationId": "CN1",
@@ -371,7 +371,7 @@ def test_listed_message() -> None:
     assert message.updated_at == datetime(2026, 11, 20, 15, 0, 1, tzinfo=UTC)
 
 
-def test_own_number_and_webhook() -> None:
+def test_own_line_and_webhook_are_read() -> None:
     line = parse_phone_number(
         {
             "id": "PN1",
@@ -385,13 +385,13 @@ def test_own_number_and_webhook() -> None:
         {"id": "WH1", "url": "https://x.example", "key": "secret", "events": ["call.ringing"]}
     )
 
-    assert (line.number, line.user_ids, line.may_text_us) == (OURS, ("US1",), False)
+    assert (line.number, line.user_ids, line.may_text_us) == (OWN_NUMBER, ("US1",), False)
     assert hook.events == ("call.ringing",)
     assert "secret" not in repr(hook)
 
 
 @pytest.mark.parametrize("parse", [parse_phone_number, parse_webhook])
-def test_item_without_its_id_is_unreadable(parse: Any) -> None:
+def test_item_without_an_id_is_unreadable(parse: Any) -> None:
     with pytest.raises(UnreadableEventError):
         parse({"name": "x"})
 
@@ -407,7 +407,7 @@ def test_item_without_its_id_is_unreadable(parse: Any) -> None:
         ("<html>", None, "HTTP 400"),
     ],
 )
-def test_error_of_either_shape(body: object, code: str | None, detail: str) -> None:
+def test_error_in_each_shape_is_read(body: object, code: str | None, detail: str) -> None:
     problem = parse_problem(400, body)
 
     assert problem.code == code

@@ -1,4 +1,4 @@
-"""Two-way synchronisation with a real CalDAV server (Radicale), which runs as its own process."""
+"""Appointments and events are synchronised with a real CalDAV server (Radicale, own process)."""
 
 import asyncio
 import socket
@@ -86,7 +86,7 @@ def _wait(port: int, process: "subprocess.Popen[bytes]", folder: Path) -> None:
 
 
 class Calendar:
-    """The calendar of a person on the server, as another program sees it."""
+    """The calendar of a person on the server, used as by another program."""
 
     def __init__(self, http: httpx.AsyncClient, url: str) -> None:
         self.http = http
@@ -151,7 +151,7 @@ async def _calendar(server: str) -> AsyncIterator[Calendar]:
 
 
 class Office:
-    """The service with one account of the calendar."""
+    """The service with one calendar account."""
 
     def __init__(self, new_uow: UnitOfWorkFactory, account_id: UUID, ada: Contact) -> None:
         self.new_uow = new_uow
@@ -198,7 +198,7 @@ class Office:
             )
             return list(found)
 
-    async def one(self) -> Appointment:
+    async def single_appointment(self) -> Appointment:
         (found,) = await self.appointments()
         return found
 
@@ -247,7 +247,7 @@ async def _office(committed_uow: UnitOfWorkFactory, calendar: Calendar) -> Offic
     return Office(committed_uow, account_id, ada)
 
 
-async def test_appointment_is_created_moved_and_cancelled_in_the_calendar(
+async def test_calendar_follows_an_appointment_that_is_created_moved_and_cancelled(
     office: Office, calendar: Calendar
 ) -> None:
     visit = await office.book()
@@ -268,7 +268,7 @@ async def test_appointment_is_created_moved_and_cancelled_in_the_calendar(
     assert await calendar.starts() == [START + HOUR]
 
 
-async def test_event_is_created_moved_and_cancelled_in_the_office(
+async def test_appointments_follow_an_event_that_is_created_moved_and_deleted(
     office: Office, calendar: Calendar
 ) -> None:
     body = event_text(
@@ -277,20 +277,20 @@ async def test_event_is_created_moved_and_cancelled_in_the_office(
     await calendar.put("lunch.ics", body)
 
     assert (await office.sync()).pulled == 1
-    one = await office.one()
+    one = await office.single_appointment()
     assert (one.starts_at, one.note, one.author) == (START, "Call Bob", "Phone of Olga")
     assert (one.status, one.contact_id) == ("booked", None)
     (href,) = await calendar.events()
     await calendar.move(href, HOUR)
     await office.sync()
-    assert (await office.one()).starts_at == START + HOUR
+    assert (await office.single_appointment()).starts_at == START + HOUR
     await calendar.delete(href)
     await office.sync()
-    assert (await office.one()).status == "cancelled"
+    assert (await office.single_appointment()).status == "cancelled"
     assert await office.sync() == SyncFigures()
 
 
-async def test_own_event_is_moved_and_deleted_in_the_calendar(
+async def test_appointment_follows_its_own_event_that_is_moved_and_deleted(
     office: Office, calendar: Calendar
 ) -> None:
     await office.book()
@@ -299,16 +299,16 @@ async def test_own_event_is_moved_and_deleted_in_the_calendar(
 
     await calendar.move(href, 2 * HOUR)
     assert (await office.sync()).pulled == 1
-    one = await office.one()
+    one = await office.single_appointment()
     assert (one.starts_at, one.ends_at) == (START + 2 * HOUR, START + 3 * HOUR)
     assert await office.sync() == SyncFigures()
     await calendar.delete(href)
     await office.sync()
-    assert (await office.one()).status == "cancelled"
+    assert (await office.single_appointment()).status == "cancelled"
     assert await calendar.events() == {}
 
 
-async def test_event_of_a_person_is_moved_in_the_office_and_keeps_its_text(
+async def test_event_of_a_person_keeps_its_text_when_its_appointment_is_moved(
     office: Office, calendar: Calendar
 ) -> None:
     body = event_text(
@@ -317,7 +317,7 @@ async def test_event_of_a_person_is_moved_in_the_office_and_keeps_its_text(
     await calendar.put("x1.ics", body)
     await office.sync()
 
-    visit = (await office.one()).id
+    visit = (await office.single_appointment()).id
     await office.change(visit, starts_at=START + HOUR, ends_at=START + 2 * HOUR)
     await office.sync()
 
@@ -327,7 +327,9 @@ async def test_event_of_a_person_is_moved_in_the_office_and_keeps_its_text(
     assert await office.sync() == SyncFigures()
 
 
-async def test_moved_on_both_sides_the_calendar_wins(office: Office, calendar: Calendar) -> None:
+async def test_calendar_wins_if_both_sides_move_an_appointment(
+    office: Office, calendar: Calendar
+) -> None:
     visit = await office.book()
     await office.sync()
     (href,) = await calendar.events()
@@ -336,15 +338,15 @@ async def test_moved_on_both_sides_the_calendar_wins(office: Office, calendar: C
 
     await office.sync()
 
-    assert (await office.one()).starts_at == START + 5 * HOUR
+    assert (await office.single_appointment()).starts_at == START + 5 * HOUR
     assert await calendar.starts() == [START + 5 * HOUR]
     assert await office.sync() == SyncFigures()
 
 
-async def test_event_that_changes_between_reading_and_writing_is_not_overwritten(
+async def test_event_that_changes_between_read_and_write_is_not_overwritten(
     office: Office, calendar: Calendar
 ) -> None:
-    """The version that the service knows is stale: the server answers with 412."""
+    """The service knows an old version of the event, so the server refuses with 412."""
     visit = await office.book()
     await office.sync()
     (href,) = await calendar.events()
@@ -357,26 +359,26 @@ async def test_event_that_changes_between_reading_and_writing_is_not_overwritten
         assert await push.write_one(office.new_uow, client, planned) is False
 
     await office.sync()
-    assert (await office.one()).starts_at == START + 5 * HOUR
+    assert (await office.single_appointment()).starts_at == START + 5 * HOUR
     assert await calendar.starts() == [START + 5 * HOUR]
 
 
-class LostAnswers(DavClient):
-    """A client whose server does what it is asked, but whose answers are lost."""
+class LostResponseClient(DavClient):
+    """A client that loses the responses of the server. The server carries out the requests."""
 
     async def write_event(self, href: str, body: bytes, *, etag: str | None) -> None:
         await super().write_event(href, body, etag=etag)
-        raise CalendarServerError("The answer was lost.")
+        raise CalendarServerError("The response was lost.")
 
 
-async def test_lost_answer_writes_no_second_event_and_keeps_later_changes(
+async def test_lost_response_causes_no_second_event_and_loses_no_later_change(
     office: Office, calendar: Calendar
 ) -> None:
     visit = await office.book()
     async with office.new_uow() as uow:
         account = await service.claim_account(uow, now=office.now)
     assert account is not None
-    async with LostAnswers(account.url, LOGIN, policy=LOOPBACK) as client:
+    async with LostResponseClient(account.url, LOGIN, policy=LOOPBACK) as client:
         await synchronise(office.new_uow, account, client, now=lambda: office.now)
     assert (await office.account()).status == "failing"
     assert len(await calendar.events()) == 1
@@ -385,11 +387,11 @@ async def test_lost_answer_writes_no_second_event_and_keeps_later_changes(
     await office.sync()
 
     assert await calendar.starts() == [START + HOUR]
-    assert (await office.one()).starts_at == START + HOUR
+    assert (await office.single_appointment()).starts_at == START + HOUR
     assert await office.sync() == SyncFigures()
 
 
-async def test_restart_in_the_middle_makes_no_event_twice(
+async def test_restart_during_a_sync_creates_no_event_twice(
     office: Office, calendar: Calendar
 ) -> None:
     for hour in range(5):
@@ -413,7 +415,7 @@ async def test_restart_in_the_middle_makes_no_event_twice(
             )
     assert len(await calendar.events()) == 3
     async with office.new_uow() as uow:
-        # The claim of the worker that has died ends by itself.
+        # The claim of the killed worker has not expired yet. It expires by itself.
         assert await service.claim_account(uow, now=office.now + timedelta(minutes=1)) is None
 
     await office.sync()
@@ -423,26 +425,24 @@ async def test_restart_in_the_middle_makes_no_event_twice(
     assert await office.sync() == SyncFigures()
 
 
-async def test_deleted_event_that_comes_back_is_the_same_appointment(
-    office: Office, calendar: Calendar
-) -> None:
+async def test_restored_event_restores_its_appointment(office: Office, calendar: Calendar) -> None:
     visit = await office.book()
     await office.sync()
     (href,) = await calendar.events()
     body = (await calendar.http.get(href)).text
     await calendar.delete(href)
     await office.sync()
-    assert (await office.one()).status == "cancelled"
+    assert (await office.single_appointment()).status == "cancelled"
 
     await calendar.put("restored.ics", body)
     await office.sync()
 
-    one = await office.one()
+    one = await office.single_appointment()
     assert (one.id, one.status) == (visit, "booked")
     assert await calendar.starts() == [START]
 
 
-async def test_lost_token_reads_the_whole_calendar_without_changes(
+async def test_invalid_sync_token_causes_a_complete_read_without_extra_changes(
     office: Office, calendar: Calendar
 ) -> None:
     await office.book()
@@ -465,25 +465,25 @@ async def test_lost_token_reads_the_whole_calendar_without_changes(
 @pytest.mark.parametrize(
     ("lines", "start", "length"),
     [
-        # Without a zone: in the zone of the account, New York.
+        # A time without a zone is in the zone of the account, New York.
         (("DTSTART:20261127T090000", "DTEND:20261127T100000"), "2026-11-27T14:00Z", HOUR),
         (("DTSTART;VALUE=DATE:20261127",), "2026-11-27T05:00Z", 24 * HOUR),
         (("DTSTART:20261127T150000Z",), "2026-11-27T15:00Z", HOUR / 2),
     ],
 )
-async def test_times_without_zone_or_end(
+async def test_event_without_zone_or_end_gets_the_account_zone_or_a_default_length(
     office: Office, calendar: Calendar, lines: tuple[str, ...], start: str, length: timedelta
 ) -> None:
     await calendar.put("a.ics", event_text("a", *lines))
 
     await office.sync()
 
-    one = await office.one()
+    one = await office.single_appointment()
     assert one.starts_at == datetime.fromisoformat(start)
     assert one.ends_at - one.starts_at == length
 
 
-async def test_event_that_recurs_for_ever_makes_busy_for_a_limited_time(
+async def test_event_that_recurs_for_ever_makes_a_limited_period_busy(
     office: Office, calendar: Calendar
 ) -> None:
     lines = ("DTSTART:20200101T120000Z", "DURATION:PT1H", "RRULE:FREQ=DAILY")
@@ -520,7 +520,7 @@ async def test_calendar_of_more_than_ten_megabytes_is_refused(
     assert account.next_sync_at > office.now
 
 
-async def test_event_that_is_no_calendar_text_is_left_alone(
+async def test_event_of_more_than_a_year_creates_no_appointment_and_is_kept(
     office: Office, calendar: Calendar
 ) -> None:
     lines = ("DTSTART:20261127T150000Z", "DTEND:20280101T150000Z")
@@ -546,7 +546,7 @@ async def test_erased_person_is_removed_from_the_calendar(
     assert await calendar.events() == {}
 
 
-async def test_wrong_password_is_an_error_that_says_what_to_do(office: Office) -> None:
+async def test_wrong_password_gives_an_error_with_its_remedy(office: Office) -> None:
     async with office.new_uow() as uow:
         account = await service.claim_account(uow, now=office.now)
     assert account is not None
@@ -560,7 +560,7 @@ async def test_wrong_password_is_an_error_that_says_what_to_do(office: Office) -
     assert "wrong" not in (found.error or "")
 
 
-async def test_address_in_the_own_network_is_refused(office: Office) -> None:
+async def test_private_address_is_refused(office: Office) -> None:
     async with office.new_uow() as uow:
         account = await service.claim_account(uow, now=office.now)
     assert account is not None
@@ -571,7 +571,7 @@ async def test_address_in_the_own_network_is_refused(office: Office) -> None:
     assert "private, local or reserved" in ((await office.account()).error or "")
 
 
-async def test_times_of_an_event_that_recurs_are_computed_again_after_a_month(
+async def test_busy_times_of_a_recurring_event_are_extended_after_a_month(
     office: Office, calendar: Calendar
 ) -> None:
     lines = ("DTSTART:20200101T120000Z", "DURATION:PT1H", "RRULE:FREQ=DAILY")
@@ -586,9 +586,7 @@ async def test_times_of_an_event_that_recurs_are_computed_again_after_a_month(
         assert await uow.session.scalar(latest) > office.now + timedelta(days=178)
 
 
-async def test_events_of_the_past_become_no_appointments(
-    office: Office, calendar: Calendar
-) -> None:
+async def test_past_event_creates_no_appointment(office: Office, calendar: Calendar) -> None:
     lines = ("DTSTART:20261101T120000Z", "DTEND:20261101T130000Z")
     await calendar.put("old.ics", event_text("old", *lines))
 
@@ -598,10 +596,12 @@ async def test_events_of_the_past_become_no_appointments(
     await calendar.move(href, timedelta(days=28))
     await office.sync()
 
-    assert (await office.one()).starts_at == datetime.fromisoformat("2026-11-29T12:00Z")
+    assert (await office.single_appointment()).starts_at == datetime.fromisoformat(
+        "2026-11-29T12:00Z"
+    )
 
 
-async def test_change_from_a_calendar_is_in_the_audit_log(
+async def test_change_from_a_calendar_is_written_to_the_audit_log(
     office: Office, calendar: Calendar
 ) -> None:
     visit = await office.book()
@@ -617,21 +617,21 @@ async def test_change_from_a_calendar_is_in_the_audit_log(
     assert rows == [("Phone of Olga", str(visit), "2026-11-27T16:00:00.000Z")]
 
 
-async def test_calendar_that_fails_for_an_hour_is_an_alert(office: Office) -> None:
+async def test_calendar_that_fails_for_an_hour_raises_an_alert(office: Office) -> None:
     fail = text("UPDATE calendar_account SET failures = :failures, error = 'Check the password.'")
 
-    async def look(failures: int) -> dict[str, str]:
+    async def check_alerts(failures: int) -> dict[str, str]:
         async with office.new_uow() as uow:
             await uow.session.execute(fail, {"failures": failures})
             await sales.check_calendars(uow, now=NOW)
         return await standing(office.new_uow)
 
-    assert await look(5) == {}
-    assert "Check the password." in (await look(6))["calendar_failing"]
-    assert await look(0) == {}
+    assert await check_alerts(5) == {}
+    assert "Check the password." in (await check_alerts(6))["calendar_failing"]
+    assert await check_alerts(0) == {}
 
 
-async def test_appointment_of_another_user_is_not_cancelled_by_the_old_calendar(
+async def test_deletion_in_the_old_calendar_does_not_cancel_a_reassigned_appointment(
     office: Office, calendar: Calendar
 ) -> None:
     users = [
@@ -641,7 +641,7 @@ async def test_appointment_of_another_user_is_not_cancelled_by_the_old_calendar(
             name=name,
             role="agent",
             status="active",
-            password_hash="hash",  # noqa: S106 - of nobody
+            password_hash="hash",  # noqa: S106 - not a real hash
             created_at=NOW,
             updated_at=NOW,
         )
@@ -666,7 +666,7 @@ async def test_appointment_of_another_user_is_not_cancelled_by_the_old_calendar(
     assert await office.sync() == SyncFigures()
 
 
-async def test_event_that_is_shown_as_free_cancels_nothing(
+async def test_event_that_becomes_free_does_not_cancel_its_appointment(
     office: Office, calendar: Calendar
 ) -> None:
     await office.book()
@@ -679,4 +679,4 @@ async def test_event_that_is_shown_as_free_cancels_nothing(
 
     await office.sync()
 
-    assert (await office.one()).status == "booked"
+    assert (await office.single_appointment()).status == "booked"

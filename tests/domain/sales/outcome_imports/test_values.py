@@ -1,4 +1,4 @@
-"""Cells of files of outcomes: amounts, kinds, dates, and the columns that have them."""
+"""Outcome files: their columns are recognised, and their cells read as amounts, kinds and dates."""
 
 from datetime import UTC, datetime
 
@@ -43,7 +43,7 @@ from crm_api.domain.sales.outcome_imports.values import (
         ("٣", None),
     ],
 )
-def test_amounts_become_whole_cents(cell: str, cents: int | None) -> None:
+def test_amounts_are_read_as_whole_cents(cell: str, cents: int | None) -> None:
     if cents is None and cell:
         with pytest.raises(CellError):
             read_cents(cell)
@@ -51,7 +51,7 @@ def test_amounts_become_whole_cents(cell: str, cents: int | None) -> None:
         assert read_cents(cell) == cents
 
 
-def test_whole_cents_are_digits_alone() -> None:
+def test_column_of_whole_cents_accepts_only_digits() -> None:
     assert read_whole_cents("123450") == 123_450
     for cell in ("12.5", "-1", str(10**12 + 1)):
         with pytest.raises(CellError):
@@ -101,7 +101,7 @@ def test_kind_is_read_from_kind_and_status(
         ("2026-11-20T15:00:00+99:00", None),
     ],
 )
-def test_dates_become_instants(cell: str, found: datetime | None) -> None:
+def test_dates_are_read_as_instants(cell: str, found: datetime | None) -> None:
     if found is None:
         with pytest.raises(CellError):
             read_instant(cell)
@@ -109,7 +109,7 @@ def test_dates_become_instants(cell: str, found: datetime | None) -> None:
         assert read_instant(cell) == found
 
 
-def test_columns_are_found_by_name() -> None:
+def test_columns_are_recognised_by_name() -> None:
     header = ("Invoice #", "Customer", "Mobile", "Invoice Date", "Paid On", "Total", "Status")
 
     found = detect_columns(header, [("7", "Ada", "617-555-0101", "", "", "$1", "Paid")])
@@ -126,14 +126,14 @@ def test_columns_are_found_by_name() -> None:
     assert found.notes == []
 
 
-def test_phone_column_is_found_by_values() -> None:
+def test_phone_column_is_recognised_by_values() -> None:
     found = detect_columns(("Who", "Quote no", "Date"), [("617-555-0101", "7", "2026-11-20")])
 
     assert found.mapping["Who"] == "phone"
     assert len(found.notes) == 2
 
 
-def test_mapping_wins() -> None:
+def test_given_mapping_overrides_the_detected_one() -> None:
     header = ("phone", "kind", "date", "signed", "total")
     row = ("617-555-0101", "job_done", "2026-11-01", "2026-11-02", "5")
 
@@ -148,7 +148,7 @@ def test_mapping_wins() -> None:
     }
 
 
-def test_mapping_that_does_not_fit_is_refused() -> None:
+def test_invalid_mapping_is_refused() -> None:
     header = ("phone", "kind", "date")
     wrong = {"phone": "tel", "cell": "phone", "kind": "date", "date": "date"}
 
@@ -168,6 +168,8 @@ def test_mapping_that_does_not_fit_is_refused() -> None:
         (("phone", "date", "invoice", "quote"), ImportFileError),
     ],
 )
-def test_missing_columns_are_named(header: tuple[str, ...], error: type[ImportFileError]) -> None:
+def test_file_without_required_columns_is_refused_naming_its_columns(
+    header: tuple[str, ...], error: type[ImportFileError]
+) -> None:
     with pytest.raises(error, match="The columns are: “"):
         detect_columns(header, [])

@@ -1,4 +1,4 @@
-"""Reminders of appointments: when they are sent, and which rules stop them."""
+"""Reminders of appointments are sent when due, unless a rule stops them."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -34,7 +34,7 @@ US = load_rules("us")
 
 
 class Office:
-    """An office with one line, one contact and one rule: a day before."""
+    """An office with one line, one contact and one rule: remind a day before."""
 
     def __init__(self, new_uow: UnitOfWorkFactory, ids: dict[str, UUID]) -> None:
         self.new_uow = new_uow
@@ -102,7 +102,7 @@ class Office:
         return decided
 
     async def claim(self, now: datetime, *, law: RuleBook = NO_RULES) -> list[str]:
-        """Return the bodies of the messages that leave now."""
+        """Claim due messages; return their bodies."""
         async with self.new_uow() as uow:
             claimed = await claim_queued(uow, limit=10, times=TIMES, rules=law, now=now)
         return [one.body for one in claimed]
@@ -160,7 +160,7 @@ async def test_appointment_that_was_booked_late_gets_no_reminder(office: Office)
     assert await office.remind(NOW + timedelta(hours=1)) == []
 
 
-async def test_new_rule_does_not_remind_late(office: Office) -> None:
+async def test_new_rule_sends_no_reminders_that_were_due_before_it(office: Office) -> None:
     await office.book()
     async with office.new_uow() as uow:
         await uow.session.execute(
@@ -190,7 +190,7 @@ async def test_opted_out_person_gets_no_reminder(office: Office) -> None:
     assert await office.messages() == []
 
 
-async def test_opt_out_after_the_decision_stops_the_message(office: Office) -> None:
+async def test_opt_out_after_the_decision_stops_the_reminder(office: Office) -> None:
     await office.book()
     await office.remind(DUE)
     async with office.new_uow() as uow:
@@ -226,8 +226,10 @@ async def test_hold_postpones_the_reminder(office: Office) -> None:
     assert await office.remind(DUE + timedelta(minutes=6)) == ["queued"]
 
 
-async def test_reminder_waits_for_legal_hours_also_for_a_person_who_wrote(office: Office) -> None:
-    """A reminder is no answer. In Massachusetts messages are allowed from 08:00."""
+async def test_reminder_waits_for_legal_hours_even_if_the_person_wrote_before(
+    office: Office,
+) -> None:
+    """A reminder is not an answer. In Massachusetts messages are allowed from 08:00."""
     starts_at = NOW + timedelta(days=2, hours=-6)  # 04:00 in New York
     await office.book(starts_at)
     due = starts_at - timedelta(hours=24)
@@ -246,7 +248,7 @@ async def test_reminder_waits_for_legal_hours_also_for_a_person_who_wrote(office
     assert await office.remind(due, law=US) == ["waiting"]
     assert await office.reminders() == [("waiting", "outside_hours")]
     assert await office.remind(due + timedelta(hours=4), law=US) == ["queued"]
-    # Sending checks the hours again when the message leaves.
+    # The hours are checked again when the message is sent.
     assert await office.claim(due, law=US) == []
 
 
@@ -261,7 +263,7 @@ async def test_reminder_that_could_only_be_sent_after_the_start_is_skipped(offic
     assert await office.reminders() == [("skipped", "outside_hours")]
 
 
-async def test_cancelled_appointment_takes_its_queued_reminder_back(office: Office) -> None:
+async def test_queued_reminder_of_a_cancelled_appointment_is_withdrawn(office: Office) -> None:
     visit = await office.book()
     await office.remind(DUE)
 
@@ -287,7 +289,7 @@ async def test_moved_appointment_gets_another_reminder(office: Office) -> None:
     assert [code for _, _, code in await office.messages()] == ["appointment_changed", None]
 
 
-async def test_message_that_waited_until_the_start_is_taken_back(office: Office) -> None:
+async def test_reminder_that_waits_until_the_start_is_withdrawn(office: Office) -> None:
     await office.book()
     await office.remind(DUE)
 
@@ -297,7 +299,7 @@ async def test_message_that_waited_until_the_start_is_taken_back(office: Office)
     assert await office.messages() == [("reminder", "failed", "appointment_changed")]
 
 
-async def test_missing_value_skips_the_reminder(office: Office) -> None:
+async def test_reminder_with_a_missing_value_is_skipped(office: Office) -> None:
     await office.book()
     async with office.new_uow() as uow:
         await uow.session.execute(text("UPDATE contact SET first_name = NULL"))

@@ -1,4 +1,4 @@
-"""After an import, search and lists need neither the automatic VACUUM nor ANALYZE to be fast."""
+"""After an import, search and lists are fast without the automatic VACUUM and ANALYZE."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -43,47 +43,47 @@ def people(count: int) -> str:
     return "phone,first_name,email\n" + "\n".join(rows) + "\n"
 
 
-async def number(new_uow: NewUow, statement: TextClause) -> float:
+async def read_number(new_uow: NewUow, statement: TextClause) -> float:
     async with new_uow() as uow:
         return float(await uow.session.scalar(statement) or 0)
 
 
-async def test_no_words_are_pending_after_an_import_or_its_undo(
+async def test_search_index_has_no_pending_words_after_an_import_or_its_undo(
     importer: Importer, committed_uow: NewUow
 ) -> None:
-    done = await importer.take(people(MANY_PEOPLE))
-    after_import = await number(committed_uow, PENDING)
+    done = await importer.import_file(people(MANY_PEOPLE))
+    after_import = await read_number(committed_uow, PENDING)
     async with committed_uow() as uow:
         await undo_request.request_undo(uow, import_id=done.id, now=clock.now())
     await importer.run()
-    after_undo = await number(committed_uow, PENDING)
+    after_undo = await read_number(committed_uow, PENDING)
 
     assert (done.status, done.created) == ("completed", MANY_PEOPLE)
     assert (after_import, after_undo) == (0, 0)
 
 
-async def test_statistics_follow_a_large_import(
+async def test_large_import_updates_the_statistics(
     importer: Importer, committed_uow: NewUow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write, "ANALYZE_FROM", 50)
 
-    await importer.take(people(49))
-    before = await number(committed_uow, ROWS_SEEN)
-    await importer.take(people(100))
-    after = await number(committed_uow, ROWS_SEEN)
+    await importer.import_file(people(49))
+    before = await read_number(committed_uow, ROWS_SEEN)
+    await importer.import_file(people(100))
+    after = await read_number(committed_uow, ROWS_SEEN)
 
     assert before != 49
     assert after == 100
 
 
-async def test_dry_run_and_repeated_file_leave_nothing_to_settle(
+async def test_dry_run_and_repeated_file_cause_no_clean_up(
     importer: Importer, statements: Counter[str]
 ) -> None:
-    await importer.take(people(5))
+    await importer.import_file(people(5))
     statements.clear()
 
-    await importer.take(people(5))
-    await importer.take(people(9), dry_run=True)
+    await importer.import_file(people(5))
+    await importer.import_file(people(9), dry_run=True)
 
     assert statements["SELECT clean_contact_search()"] == 0
     assert statements["SELECT analyze_contacts()"] == 0
@@ -93,13 +93,13 @@ async def test_full_chunk_is_written_with_few_statements(
     importer: Importer, statements: Counter[str]
 ) -> None:
     """The number of statements does not grow with the rows of a chunk."""
-    await importer.take(people(MANY_PEOPLE))
+    await importer.import_file(people(MANY_PEOPLE))
 
     assert statements["SELECT clean_contact_search()"] == 2
     assert statements.total() <= 60
 
 
-async def test_import_ends_well_if_its_index_cannot_be_cleaned(
+async def test_import_is_completed_if_the_search_index_cannot_be_cleaned(
     importer: Importer, committed_uow: NewUow
 ) -> None:
     async with committed_uow() as uow:
@@ -107,7 +107,7 @@ async def test_import_ends_well_if_its_index_cannot_be_cleaned(
             text("ALTER FUNCTION clean_contact_search() RENAME TO clean_contact_search_later")
         )
     try:
-        done = await importer.take(people(MANY_PEOPLE))
+        done = await importer.import_file(people(MANY_PEOPLE))
     finally:
         async with committed_uow() as uow:
             await uow.session.execute(

@@ -1,4 +1,4 @@
-"""When a run of the queue ends, and when it asks for the next run."""
+"""When a run of the queue ends, and when it requests the next run."""
 
 from typing import Any
 
@@ -27,10 +27,10 @@ def _provider() -> OpenPhoneClient:
     )
 
 
-async def test_run_comes_back_when_the_pace_allows_the_next_text(
+async def test_run_requests_the_next_run_for_when_the_pace_allows_a_message(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
-    # The line's day ends with the campaign's, hours away, so messages are some seconds apart.
+    # The days of line and campaign end hours from now, so messages are some seconds apart.
     async with committed_uow() as uow:
         line = await make_line(uow.session, daily_limit=5000, timezone=far_from_midnight())
     ledger = await open_ledger(committed_uow, people=2, line=line, **(EVEN | {"daily_limit": 5000}))
@@ -46,7 +46,7 @@ async def test_run_comes_back_when_the_pace_allows_the_next_text(
     assert asked[-1].delay_seconds <= (pace.next_at - clock.now()).total_seconds() + 5
 
 
-async def test_run_whose_time_is_up_claims_no_more_and_says_so(
+async def test_run_at_its_time_limit_claims_no_more_and_is_not_done(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     await open_ledger(committed_uow, people=2)
@@ -61,7 +61,7 @@ async def test_run_whose_time_is_up_claims_no_more_and_says_so(
     assert (len(in_time), too_late, source.is_done) == (1, [], False)
 
 
-async def test_claims_go_round_the_campaigns(
+async def test_claims_alternate_between_the_campaigns(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     first = await open_ledger(committed_uow, people=3)

@@ -1,4 +1,4 @@
-"""Two installations that begin alike and get the same events, and their final states."""
+"""Two installations begin with equal data and get the same events. Their states are compared."""
 
 import re
 from collections.abc import AsyncIterator, Callable
@@ -35,19 +35,19 @@ NOT_COMPARED = {
     # Steps and order of the changes.
     "event",
     "event_horizon",
-    # Sums, which are compared as sums.
+    # Parts of sums. ``SUMS`` compares the sums.
     "campaign_tally",
     "conversation_tally",
     "send_tally",
     "insight_tally",
-    # Changes that wait to be added to sums.
+    # Changes that are not added to the sums yet.
     "insight_person_change",
     "insight_person_move",
     "insight_answer_change",
     "insight_reply_change",
     "insight_outcome_change",
 }
-WHEN_WE_LEARNED = {
+DATED_BY_RECEIPT = {
     "asked_at",
     "created_at",
     "updated_at",
@@ -90,7 +90,7 @@ State = dict[str, list[dict[str, Any]]]
 
 
 @dataclass
-class Side:
+class Installation:
     """One installation: receives, applies, and returns its state."""
 
     new_uow: UnitOfWorkFactory
@@ -138,8 +138,8 @@ class Side:
 
 
 def _hidden(table: str, row: dict[str, Any], answered: set[str]) -> set[str]:
-    """Return the columns that are not compared; our replies leave when we learn of a question."""
-    hidden = SURROGATES | WHEN_WE_LEARNED
+    """Return the columns that are not compared. Automatic answers are dated by the receipt."""
+    hidden = SURROGATES | DATED_BY_RECEIPT
     if table == "activity" and row["origin"] in {"confirmation", "help"}:
         return hidden | {"occurred_at"}
     if table == "conversation" and row["phone"] in answered:
@@ -148,22 +148,26 @@ def _hidden(table: str, row: dict[str, Any], answered: set[str]) -> set[str]:
 
 
 def _comparable(row: dict[str, Any], names: dict[str, str], hidden: set[str]) -> dict[str, Any]:
-    return {column: _named(value, names) for column, value in row.items() if column not in hidden}
+    return {
+        column: _with_names(value, names) for column, value in row.items() if column not in hidden
+    }
 
 
-def _named(value: object, names: dict[str, str]) -> str:
+def _with_names(value: object, names: dict[str, str]) -> str:
     return _UUID.sub(lambda found: names.get(found[0], found[0]), str(value))
 
 
 @asynccontextmanager
-async def side(database_url: str, now: Callable[[], datetime]) -> AsyncIterator[Side]:
+async def open_installation(
+    database_url: str, now: Callable[[], datetime]
+) -> AsyncIterator[Installation]:
     queue = RecordingQueue()
     async with open_engine(database_url, pool_size=4) as engine:
         sessions = session_factory(engine)
         intake = EventIntake(database_url, queue=queue)
         await intake.start()
         try:
-            yield Side(lambda: UnitOfWork(sessions, queue), intake, engine, now)
+            yield Installation(lambda: UnitOfWork(sessions, queue), intake, engine, now)
         finally:
             await intake.close()
 

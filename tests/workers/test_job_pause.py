@@ -1,4 +1,4 @@
-"""While the sandbox's time is moved, only the move works."""
+"""While the sandbox's time is moved, only the job that moves it runs."""
 
 import asyncio
 from collections.abc import Callable
@@ -30,16 +30,16 @@ def deps(
     return make_deps(settings, new_uow, queue, provider)
 
 
-async def test_only_the_move_works_while_time_moves(deps: Deps) -> None:
+async def test_only_the_move_runs_while_time_is_moved(deps: Deps) -> None:
     ran: list[JobName] = []
 
-    def noting(name: JobName) -> Any:
-        async def note(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
+    def recording_job(name: JobName) -> Any:
+        async def note(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - signature of a job
             ran.append(name)
 
         return one_at_a_time(name, note)
 
-    jobs = [noting(JobName.SEND_MESSAGES), noting(JobName.MOVE_SANDBOX_TIME)]
+    jobs = [recording_job(JobName.SEND_MESSAGES), recording_job(JobName.MOVE_SANDBOX_TIME)]
     await deps.pause(True)
     for job in jobs:
         await job({"deps": deps})
@@ -53,7 +53,7 @@ async def test_only_the_move_works_while_time_moves(deps: Deps) -> None:
 
 @pytest.mark.parametrize("result", ["ok", "failed"])
 async def test_runs_are_measured_by_their_result(deps: Deps, result: str) -> None:
-    async def work(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
+    async def work(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - signature of a job
         if result == "failed":
             raise ValueError
 
@@ -67,15 +67,15 @@ def _runs(result: str) -> float:
     return measured("crm_job_run_seconds_count", name="send_messages", result=result)
 
 
-async def test_time_waits_for_work_that_runs(deps: Deps) -> None:
+async def test_pause_waits_for_running_jobs(deps: Deps) -> None:
     began, may_end = asyncio.Event(), asyncio.Event()
-    asked: list[str] = []
-    deps.on_stop.add(lambda: asked.append("to end"))
+    steps: list[str] = []
+    deps.on_stop.add(lambda: steps.append("to end"))
 
-    async def send(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
+    async def send(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - signature of a job
         began.set()
         await may_end.wait()
-        asked.append("ended")
+        steps.append("ended")
 
     working = asyncio.ensure_future(one_at_a_time(JobName.SEND_MESSAGES, send)({"deps": deps}))
     await began.wait()
@@ -87,15 +87,15 @@ async def test_time_waits_for_work_that_runs(deps: Deps) -> None:
     await working
 
     assert before is False
-    assert asked == ["to end", "ended"]
+    assert steps == ["to end", "ended"]
 
 
-async def test_minute_that_comes_while_a_job_works_is_not_missed(
+async def test_tick_during_a_run_counts_as_covered(
     deps: Deps, new_uow: Callable[[], UnitOfWork]
 ) -> None:
     began, may_end = asyncio.Event(), asyncio.Event()
 
-    async def send(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
+    async def send(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - signature of a job
         began.set()
         await may_end.wait()
 
@@ -116,7 +116,7 @@ async def test_minute_that_comes_while_a_job_works_is_not_missed(
     assert ticked > nudged
 
 
-async def test_minute_that_comes_while_time_is_moved_is_not_missed(
+async def test_tick_while_time_is_moved_counts_as_covered(
     deps: Deps, new_uow: Callable[[], UnitOfWork]
 ) -> None:
     async def send(ctx: dict[str, Any]) -> None: ...
