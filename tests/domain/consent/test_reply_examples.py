@@ -15,8 +15,8 @@ from tests.domain.inbound.webhook_events.support import (
     PROVIDER_LINE,
     RECEPTION,
     apply,
-    hear,
     incoming,
+    receive_message,
     rows,
     store,
 )
@@ -55,7 +55,9 @@ class Office:
     async def hears(
         self, words: str, *, message_id: str = "AC1", at: datetime = NOW, **changes: Any
     ) -> UUID:
-        await hear(self.session, self.new_uow, words, message_id=message_id, at=at, **changes)
+        await receive_message(
+            self.session, self.new_uow, words, message_id=message_id, at=at, **changes
+        )
         [row] = await rows(
             self.session, "SELECT id FROM activity WHERE openphone_id = :id", id=message_id
         )

@@ -7,7 +7,12 @@ import pytest_asyncio
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW, SECRET
-from tests.domain.inbound.webhook_events.support import OWN_NUMBER, PERSON, PROVIDER_LINE, hear
+from tests.domain.inbound.webhook_events.support import (
+    OWN_NUMBER,
+    PERSON,
+    PROVIDER_LINE,
+    receive_message,
+)
 from tests.domain.messaging.sends.ledger import TIMES
 from tests.factories import OFFICE, make_contact, make_line
 
@@ -87,7 +92,7 @@ async def test_hours_of_an_unknown_number_are_those_of_its_area_code(
 async def test_answer_to_a_person_may_be_sent_at_any_hour(
     new_uow: UnitOfWorkFactory, session: AsyncSession, line: Line
 ) -> None:
-    await hear(session, new_uow, "Are you still there?", message_id="AC1")
+    await receive_message(session, new_uow, "Are you still there?", message_id="AC1")
 
     assert await send(new_uow, line) == "queued"
 
@@ -95,7 +100,7 @@ async def test_answer_to_a_person_may_be_sent_at_any_hour(
 async def test_message_to_one_line_opens_no_conversation_with_another(
     new_uow: UnitOfWorkFactory, session: AsyncSession, line: Line
 ) -> None:
-    await hear(session, new_uow, "Are you still there?", message_id="AC1")
+    await receive_message(session, new_uow, "Are you still there?", message_id="AC1")
     other = await make_line(session, phone_number_id="PNother", line_number="+16175550101")
     await session.commit()
 
@@ -106,7 +111,7 @@ async def test_message_to_one_line_opens_no_conversation_with_another(
 async def test_incoming_call_does_not_allow_an_answer_at_night(
     new_uow: UnitOfWorkFactory, session: AsyncSession, line: Line
 ) -> None:
-    await hear(session, new_uow, "Are you still there?", message_id="AC1")
+    await receive_message(session, new_uow, "Are you still there?", message_id="AC1")
     await session.execute(update(Activity).values(kind="call"))
     await session.commit()
 
@@ -209,7 +214,7 @@ async def test_help_and_confirmation_are_sent_at_any_hour(
 async def test_queued_answer_is_sent_at_any_hour(
     new_uow: UnitOfWorkFactory, session: AsyncSession, line: Line
 ) -> None:
-    await hear(session, new_uow, "Are you still there?", message_id="AC1")
+    await receive_message(session, new_uow, "Are you still there?", message_id="AC1")
     await queue_text(new_uow, line, SendKind.MANUAL)
 
     assert await claim(new_uow, NIGHT) == 1

@@ -16,13 +16,13 @@ from tests.domain.inbound.webhook_events.support import (
     PROVIDER_LINE,
     RECEPTION,
     apply,
+    automatic_messages,
     flags,
     incoming,
     rows,
     store,
-    texts_out,
 )
-from tests.domain.inbound.webhook_events.test_statement_counts import counted
+from tests.domain.inbound.webhook_events.test_statement_counts import counted_statements
 from tests.domain.messaging.sends.ledger import TIMES
 from tests.factories import make_line, number
 from tests.fakes import RecordingQueue
@@ -104,7 +104,7 @@ async def flag(session: AsyncSession, name: str, *, expires_at: datetime | None 
 
 
 async def away_replies(session: AsyncSession) -> list[str]:
-    return [one["body"] for one in await texts_out(session) if one["origin"] == "away"]
+    return [one["body"] for one in await automatic_messages(session) if one["origin"] == "away"]
 
 
 @pytest.mark.usefixtures("away")
@@ -113,7 +113,7 @@ async def test_message_while_the_office_is_closed_is_answered(
 ) -> None:
     await hear(session, new_uow)
 
-    sent = await texts_out(session)
+    sent = await automatic_messages(session)
     assert sent == [{"origin": "away", "body": REPLY, "phone": PERSON, "status": "queued"}]
     assert JobName.SEND_MESSAGES in queue.names
     (talk,) = await rows(session, "SELECT away_replied_at, last_outgoing_at FROM conversation")
@@ -165,7 +165,7 @@ async def test_nothing_is_answered_without_a_reply_or_without_hours(
 
     await hear(session, new_uow)
 
-    assert await texts_out(session) == []
+    assert await automatic_messages(session) == []
 
 
 @pytest.mark.usefixtures("line")
@@ -186,7 +186,7 @@ async def test_nothing_is_answered_while_the_office_is_open(
 ) -> None:
     await hear(session, new_uow, at=CLOSED_AT - timedelta(seconds=1))
 
-    assert await texts_out(session) == []
+    assert await automatic_messages(session) == []
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ async def test_message_with_an_effect_of_its_own_gets_no_away_reply(
 ) -> None:
     await hear(session, new_uow, words)
 
-    assert [one["origin"] for one in await texts_out(session)] == automatic
+    assert [one["origin"] for one in await automatic_messages(session)] == automatic
 
 
 @pytest.mark.parametrize("name", ["opted_out", "opt_out_hold", "do_not_contact"])
@@ -217,7 +217,7 @@ async def test_number_that_a_rule_stops_gets_no_away_reply(
 
     await hear(session, new_uow)
 
-    assert await texts_out(session) == []
+    assert await automatic_messages(session) == []
     (talk,) = await rows(session, "SELECT away_replied_at FROM conversation")
     assert talk["away_replied_at"] is None
 
@@ -229,7 +229,7 @@ async def test_blocked_sender_gets_no_away_reply_but_may_opt_out(
     await flag(session, "blocked_sender")
 
     await hear(session, new_uow, "Cheap gutters today only")
-    assert await texts_out(session) == []
+    assert await automatic_messages(session) == []
     assert len(await rows(session, "SELECT 1 FROM activity WHERE direction = 'incoming'")) == 1
     assert await find_blocked_senders(session, [PERSON, OWN_NUMBER], now=NOW) == {PERSON}
 
@@ -260,7 +260,7 @@ async def test_stop_in_the_same_batch_comes_before_the_away_reply(
     await apply(new_uow, now=EVENING + timedelta(seconds=5))
 
     assert await flags(session) == ["opted_out"]
-    assert await texts_out(session) == []
+    assert await automatic_messages(session) == []
 
 
 @pytest.mark.usefixtures("away")
@@ -272,7 +272,7 @@ async def test_erased_person_gets_no_away_reply(
 
     await hear(session, new_uow)
 
-    assert await texts_out(session) == []
+    assert await automatic_messages(session) == []
 
 
 @pytest.mark.usefixtures("away")
@@ -282,7 +282,7 @@ async def test_message_that_is_reported_late_gets_no_away_reply(
     late = EVENING + ANSWERED_WITHIN + timedelta(seconds=1)
 
     await hear(session, new_uow, at=EVENING, now=late)
-    assert await texts_out(session) == []
+    assert await automatic_messages(session) == []
 
     await hear(session, new_uow, "Hello?", at=EVENING + timedelta(seconds=1), now=late)
     assert await away_replies(session) == [REPLY]
@@ -297,7 +297,7 @@ async def test_our_own_line_gets_no_away_reply(
 
     await hear(session, new_uow, "Is the webhook there?", sender=other.number)
 
-    assert await texts_out(session) == []
+    assert await automatic_messages(session) == []
 
 
 @pytest.mark.parametrize("origin", ["manual", "provider"])
@@ -370,7 +370,7 @@ async def test_stop_after_the_away_reply_takes_it_back(
     await hear(session, new_uow, "STOP", at=EVENING + timedelta(seconds=1))
 
     assert await claim(new_uow, EVENING + timedelta(seconds=2)) == []
-    (message,) = await texts_out(session)
+    (message,) = await automatic_messages(session)
     assert message["status"] == "failed"
 
 
@@ -433,7 +433,7 @@ async def test_batch_needs_one_more_statement_only_while_replies_are_sent(
             payload["data"]["context"]["senderIdentifier"] = number(place)
             await store(session, payload, now=EVENING)
         async with new_uow() as uow:
-            with counted(engine) as seen:
+            with counted_statements(engine) as seen:
                 await webhooks.apply_batch(uow, limit=100, now=EVENING, reception=RECEPTION)
         return len(seen)
 

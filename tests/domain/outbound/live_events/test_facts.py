@@ -11,7 +11,7 @@ from tests.domain.inbound.webhook_events.support import (
     PROVIDER_LINE,
     apply,
     call_events,
-    hear,
+    receive_message,
     store,
 )
 from tests.domain.messaging.sends.ledger import Ledger
@@ -56,7 +56,7 @@ async def test_received_message_emits_an_event_with_the_campaign_that_it_answers
     (claimed,) = await ledger.called()
     await ledger.accept(claimed)
 
-    await hear(session, new_uow, "Yes please", message_id="AC9", **{"from": number(0)})
+    await receive_message(session, new_uow, "Yes please", message_id="AC9", **{"from": number(0)})
 
     *_, answer = [row for row in await emitted(session) if row.type == "message.received"]
     (message,) = await ledger.rows("SELECT * FROM activity WHERE direction = 'incoming'")
@@ -106,7 +106,7 @@ async def test_what_was_said_long_ago_is_no_event(session: AsyncSession, new_uow
     await session.commit()
     for days in (8, 6):
         at = (NOW - timedelta(days=days)).isoformat()
-        await hear(session, new_uow, "Hi", message_id=f"AC{days}", createdAt=at)
+        await receive_message(session, new_uow, "Hi", message_id=f"AC{days}", createdAt=at)
 
     assert [kind for kind, _ in await shown(session) if kind != "conversation.changed"] == [
         "message.received"

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.domain.inbound.webhook_events.support import undone
+from tests.domain.inbound.webhook_events.support import rolled_back
 from tests.domain.people.segments import drawn
 from tests.domain.people.segments.crowd import CROWD, every_rule
 from tests.domain.people.segments.plain import Person, fits
@@ -50,7 +50,7 @@ def test_every_field_and_operator_is_drawn() -> None:
 async def _agree(
     session: AsyncSession, people: Sequence[Person], filters: Sequence[dict[str, Any]]
 ) -> None:
-    async with undone(session):
+    async with rolled_back(session):
         lines = await lay_ground(session)
         await put(session, people, lines)
         for filter_ in filters:
