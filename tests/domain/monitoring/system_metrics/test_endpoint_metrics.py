@@ -11,7 +11,7 @@ from crm_api.domain.outbound.webhook_endpoints import activation
 from crm_api.domain.outbound.webhook_endpoints import service as endpoints
 
 
-async def test_endpoints_by_how_they_are_and_the_message_that_waits_longest(
+async def test_endpoints_by_state_and_the_longest_waiting_delivery_are_exported(
     new_uow: NewUow,
 ) -> None:
     house = House(new_uow)
