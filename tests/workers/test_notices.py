@@ -221,7 +221,7 @@ async def run(deps: Deps, at: datetime) -> dict[str, int]:
 
 def shown(browser: Browser, pushes: PushService, path: str = "/push/1") -> list[dict[str, Any]]:
     """Return what the browser showed."""
-    return [json.loads(browser.decrypt(one.body)) for one in pushes.of(path)]
+    return [json.loads(browser.decrypt(one.body)) for one in pushes.sent_to(path)]
 
 
 async def test_waiting_reply_is_pushed_and_mailed_once_after_the_delay(
@@ -239,7 +239,7 @@ async def test_waiting_reply_is_pushed_and_mailed_once_after_the_delay(
     await run(deps, DUE + timedelta(minutes=1))
     await run(deps, DUE + MAIL_EVERY + timedelta(minutes=1))
 
-    (push,) = pushes.of()
+    (push,) = pushes.sent_to()
     (message,) = shown(browser, pushes)
     assert message == {
         "title": "1 conversation waits for an answer",
@@ -379,11 +379,17 @@ async def test_reply_is_noticed_by_its_assignee_alone(
     await office.assigned(await office.asks(place=1), OTTO)
 
     await run(deps, DUE)
-    assert (len(pushes.of(f"/push/{OLGA}")), len(pushes.of(f"/push/{OTTO}"))) == (0, 1)
+    assert (len(pushes.sent_to(f"/push/{OLGA}")), len(pushes.sent_to(f"/push/{OTTO}"))) == (
+        0,
+        1,
+    )
 
     await office.asks(place=2, at=DUE)
     await run(deps, DUE + DELAY)
-    assert (len(pushes.of(f"/push/{OLGA}")), len(pushes.of(f"/push/{OTTO}"))) == (1, 2)
+    assert (len(pushes.sent_to(f"/push/{OLGA}")), len(pushes.sent_to(f"/push/{OTTO}"))) == (
+        1,
+        2,
+    )
 
 
 async def test_snoozed_conversation_causes_no_notice(
@@ -451,13 +457,13 @@ async def test_mention_and_due_task_are_noticed_once(
     await run(deps, DUE)
     await run(deps, DUE + timedelta(minutes=1))
 
-    assert (len(pushes.of()), len(pushes.of("/push/otto"))) == (1, 0)
+    assert (len(pushes.sent_to()), len(pushes.sent_to("/push/otto"))) == (1, 0)
     await office.session.execute(
         text("UPDATE task SET due_at = :at WHERE id = :id"),
         {"at": DUE + timedelta(hours=1), "id": task_id},
     )
     await run(deps, DUE + timedelta(hours=1))
-    assert len(pushes.of()) == 2
+    assert len(pushes.sent_to()) == 2
 
 
 async def test_task_of_nobody_is_noticed_by_all_and_a_done_one_by_nobody(
@@ -475,7 +481,10 @@ async def test_task_of_nobody_is_noticed_by_all_and_a_done_one_by_nobody(
 
     await run(deps, DUE)
 
-    assert (len(pushes.of(f"/push/{OLGA}")), len(pushes.of(f"/push/{OTTO}"))) == (1, 1)
+    assert (len(pushes.sent_to(f"/push/{OLGA}")), len(pushes.sent_to(f"/push/{OTTO}"))) == (
+        1,
+        1,
+    )
 
 
 async def test_only_wanted_kinds_by_wanted_channels(
@@ -605,7 +614,7 @@ async def test_device_that_is_gone_is_forgotten_and_the_other_one_shows_it(
     await run(deps, DUE)
     await run(deps, DUE + timedelta(hours=1))
 
-    assert (len(pushes.of()), len(pushes.of("/push/2"))) == (1, 1)
+    assert (len(pushes.sent_to()), len(pushes.sent_to("/push/2"))) == (1, 1)
     listed = await office.client.get("/v1/push-subscriptions", headers=office.headers[OLGA])
     (left,) = listed.json()["data"]
     assert (left["endpoint"], left["last_success_at"] is not None) == (
