@@ -224,8 +224,8 @@ async def run(deps: Deps, at: datetime) -> dict[str, int]:
 
 
 def shown(browser: Browser, pushes: PushService, path: str = "/push/1") -> list[dict[str, Any]]:
-    """Return the notifications that the browser showed."""
-    return [json.loads(browser.decrypt(one.body)) for one in pushes.of(path)]
+    """Return what the browser showed."""
+    return [json.loads(browser.decrypt(one.body)) for one in pushes.sent_to(path)]
 
 
 async def test_waiting_reply_is_pushed_and_mailed_once_after_the_delay(
@@ -243,7 +243,7 @@ async def test_waiting_reply_is_pushed_and_mailed_once_after_the_delay(
     await run(deps, DUE + timedelta(minutes=1))
     await run(deps, DUE + MAIL_EVERY + timedelta(minutes=1))
 
-    (push,) = pushes.of()
+    (push,) = pushes.sent_to()
     (message,) = shown(browser, pushes)
     assert message == {
         "title": "1 conversation waits for an answer",
@@ -383,11 +383,17 @@ async def test_reply_in_an_assigned_conversation_notifies_only_the_assignee(
     await office.assign(await office.receive_message(place=1), OTTO)
 
     await run(deps, DUE)
-    assert (len(pushes.of(f"/push/{OLGA}")), len(pushes.of(f"/push/{OTTO}"))) == (0, 1)
+    assert (len(pushes.sent_to(f"/push/{OLGA}")), len(pushes.sent_to(f"/push/{OTTO}"))) == (
+        0,
+        1,
+    )
 
     await office.receive_message(place=2, at=DUE)
     await run(deps, DUE + DELAY)
-    assert (len(pushes.of(f"/push/{OLGA}")), len(pushes.of(f"/push/{OTTO}"))) == (1, 2)
+    assert (len(pushes.sent_to(f"/push/{OLGA}")), len(pushes.sent_to(f"/push/{OTTO}"))) == (
+        1,
+        2,
+    )
 
 
 async def test_snoozed_conversation_causes_no_notice(
@@ -455,13 +461,13 @@ async def test_mention_and_due_task_are_notified_once(
     await run(deps, DUE)
     await run(deps, DUE + timedelta(minutes=1))
 
-    assert (len(pushes.of()), len(pushes.of("/push/otto"))) == (1, 0)
+    assert (len(pushes.sent_to()), len(pushes.sent_to("/push/otto"))) == (1, 0)
     await office.session.execute(
         text("UPDATE task SET due_at = :at WHERE id = :id"),
         {"at": DUE + timedelta(hours=1), "id": task_id},
     )
     await run(deps, DUE + timedelta(hours=1))
-    assert len(pushes.of()) == 2
+    assert len(pushes.sent_to()) == 2
 
 
 async def test_unassigned_task_notifies_all_users_and_a_done_task_none(
@@ -479,7 +485,10 @@ async def test_unassigned_task_notifies_all_users_and_a_done_task_none(
 
     await run(deps, DUE)
 
-    assert (len(pushes.of(f"/push/{OLGA}")), len(pushes.of(f"/push/{OTTO}"))) == (1, 1)
+    assert (len(pushes.sent_to(f"/push/{OLGA}")), len(pushes.sent_to(f"/push/{OTTO}"))) == (
+        1,
+        1,
+    )
 
 
 async def test_notices_have_only_the_chosen_kinds_and_channels(
@@ -609,7 +618,7 @@ async def test_unsubscribed_device_is_deleted_and_the_other_device_gets_the_push
     await run(deps, DUE)
     await run(deps, DUE + timedelta(hours=1))
 
-    assert (len(pushes.of()), len(pushes.of("/push/2"))) == (1, 1)
+    assert (len(pushes.sent_to()), len(pushes.sent_to("/push/2"))) == (1, 1)
     listed = await office.client.get("/v1/push-subscriptions", headers=office.headers[OLGA])
     (left,) = listed.json()["data"]
     assert (left["endpoint"], left["last_success_at"] is not None) == (

@@ -46,17 +46,17 @@ async def test_endpoint_receives_an_opt_out_from_the_api(
     queue.jobs.clear()
 
     await deliver_webhooks(ctx, stays=False)
-    once = len(server.told)
+    once = len(server.received)
     await deliver_webhooks(ctx, stays=False)
 
-    payloads = [one.verify(made["secret"]) for one in server.told]
+    payloads = [one.verify(made["secret"]) for one in server.received]
     assert sorted(one["type"] for one in payloads) == ["contact.created", "opt_out"]
     assert [one["data"] for one in payloads] == [{"contact_id": contact_id}] * 2
-    assert once == len(server.told)
+    assert once == len(server.received)
     assert queue.jobs == [AGAIN, AGAIN]
     path = f"/v1/webhook-endpoints/{made['id']}/deliveries"
     listed = (await committed_client.get(path)).json()["data"]
-    assert {one["id"] for one in listed} == {one.id for one in server.told}
+    assert {one["id"] for one in listed} == {one.id for one in server.received}
     assert {one["status"] for one in listed} == {"delivered"}
 
 
@@ -67,11 +67,11 @@ async def test_run_delivers_events_that_are_recorded_meanwhile(
     running = asyncio.create_task(deliver_webhooks(ctx))
 
     await committed_client.post("/v1/contacts", json={"phone": "617-555-0142"})
-    await server.until(1)
+    await server.wait_for(1)
     ctx["deps"].stop()
     await running
 
-    assert [one.payload["type"] for one in server.told] == ["contact.created"]
+    assert [one.payload["type"] for one in server.received] == ["contact.created"]
 
 
 async def test_run_without_an_endpoint_requests_no_next_run(
@@ -104,4 +104,4 @@ async def test_no_event_is_delivered_to_loopback_with_the_real_provider(
     path = f"/v1/webhook-endpoints/{made['id']}/deliveries"
     (delivery,) = (await committed_client.get(path)).json()["data"]
     assert (delivery["status"], delivery["error_code"]) == ("pending", "forbidden_address")
-    assert server.told == []
+    assert server.received == []

@@ -1,4 +1,4 @@
-"""The chain over the consent history: it is linked in batches, and every change is found."""
+"""The chain over the consent history: entries are linked in batches, and every change is found."""
 
 import asyncio
 import hashlib
@@ -24,7 +24,7 @@ from crm_api.platform.jobs import JobName
 LATER = NOW + timedelta(minutes=6)
 
 
-async def decide(new_uow: UnitOfWorkFactory, *, times: int = 3) -> None:
+async def record_decisions(new_uow: UnitOfWorkFactory, *, times: int = 3) -> None:
     async with new_uow() as uow:
         for position in range(times):
             await consent.opt_out(
@@ -58,10 +58,10 @@ async def links(session: AsyncSession) -> list[ConsentLink]:
     return list(await session.scalars(select(ConsentLink).order_by(ConsentLink.position)))
 
 
-async def test_entries_are_linked_in_order_and_fit(
+async def test_entries_are_linked_in_order_and_pass_the_check(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    await decide(new_uow)
+    await record_decisions(new_uow)
 
     await link(new_uow)
 
@@ -73,18 +73,16 @@ async def test_entries_are_linked_in_order_and_fit(
     assert not list(await session.scalars(select(ConsentUnlinked)))
 
 
-async def test_a_decision_asks_for_the_job(
-    new_uow: UnitOfWorkFactory, queue: RecordingQueue
-) -> None:
-    await decide(new_uow, times=2)
+async def test_decision_requests_the_job(new_uow: UnitOfWorkFactory, queue: RecordingQueue) -> None:
+    await record_decisions(new_uow, times=2)
 
     assert queue.names.count(JobName.SEAL_CONSENT) == 1
 
 
-async def test_a_second_run_changes_nothing(
+async def test_second_run_changes_nothing(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    await decide(new_uow)
+    await record_decisions(new_uow)
     await link(new_uow)
 
     async with new_uow() as uow:
@@ -95,9 +93,9 @@ async def test_a_second_run_changes_nothing(
 
 
 async def test_later_entries_continue_the_chain(new_uow: UnitOfWorkFactory) -> None:
-    await decide(new_uow)
+    await record_decisions(new_uow)
     await link(new_uow)
-    await decide(new_uow)
+    await record_decisions(new_uow)
 
     await link(new_uow)
 
@@ -105,10 +103,10 @@ async def test_later_entries_continue_the_chain(new_uow: UnitOfWorkFactory) -> N
     assert (found.faults, found.position) == (0, 6)
 
 
-async def test_an_entry_that_commits_late_is_linked_when_it_is_seen(
+async def test_entry_that_commits_late_is_linked_when_it_is_visible(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
-    """Its id is lower than that of an entry that is already linked."""
+    """The late entry has a lower id than an entry that is already linked."""
     async with committed_uow() as slow:
         await consent.opt_out(slow, **stop_decision())
         async with committed_uow() as fast:
@@ -124,8 +122,8 @@ async def test_an_entry_that_commits_late_is_linked_when_it_is_seen(
     assert found.faults == 0
 
 
-async def test_two_jobs_at_once_make_one_chain(committed_uow: UnitOfWorkFactory) -> None:
-    await decide(committed_uow, times=20)
+async def test_concurrent_jobs_make_one_chain(committed_uow: UnitOfWorkFactory) -> None:
+    await record_decisions(committed_uow, times=20)
 
     await asyncio.gather(*(link(committed_uow) for _ in range(4)))
 
@@ -134,7 +132,7 @@ async def test_two_jobs_at_once_make_one_chain(committed_uow: UnitOfWorkFactory)
 
 
 async def test_links_are_append_only(new_uow: UnitOfWorkFactory) -> None:
-    await decide(new_uow)
+    await record_decisions(new_uow)
     await link(new_uow)
 
     for statement in ("UPDATE consent_link SET digest = ''", "DELETE FROM consent_link"):
@@ -159,10 +157,10 @@ async def entry_ids(session: AsyncSession) -> list[int]:
         "wording_digest = NULL",
     ],
 )
-async def test_a_changed_entry_is_named(
+async def test_changed_entry_is_reported(
     new_uow: UnitOfWorkFactory, session: AsyncSession, change: str
 ) -> None:
-    await decide(new_uow)
+    await record_decisions(new_uow)
     await link(new_uow)
     _, second, _ = await entry_ids(session)
 
@@ -174,7 +172,7 @@ async def test_a_changed_entry_is_named(
 
 
 @pytest.mark.parametrize("change", ["claimed_at + interval '1 microsecond'", "NULL"])
-async def test_a_changed_claim_is_named(new_uow: UnitOfWorkFactory, change: str) -> None:
+async def test_changed_claimed_time_is_reported(new_uow: UnitOfWorkFactory, change: str) -> None:
     async with new_uow() as uow:
         await consent.opt_out(uow, **stop_decision(claimed_at=NOW))
     await link(new_uow)
@@ -185,7 +183,7 @@ async def test_a_changed_claim_is_named(new_uow: UnitOfWorkFactory, change: str)
     assert (before.faults, (await verify(new_uow)).faults) == (0, 1)
 
 
-async def test_link_of_the_previous_release_over_an_entry_with_a_claim_fits(
+async def test_link_of_the_previous_release_without_the_claimed_time_is_valid(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     """A worker of that release links entries of this release without their claimed time."""
@@ -198,8 +196,8 @@ async def test_link_of_the_previous_release_over_an_entry_with_a_claim_fits(
     assert (await verify(new_uow)).faults == 0
 
 
-async def test_a_removed_entry_is_named(new_uow: UnitOfWorkFactory, session: AsyncSession) -> None:
-    await decide(new_uow)
+async def test_removed_entry_is_reported(new_uow: UnitOfWorkFactory, session: AsyncSession) -> None:
+    await record_decisions(new_uow)
     await link(new_uow)
     _, second, _ = await entry_ids(session)
 
@@ -209,10 +207,10 @@ async def test_a_removed_entry_is_named(new_uow: UnitOfWorkFactory, session: Asy
     assert found.findings == [f"Entry {second} (link 2) was removed."]
 
 
-async def test_an_entry_removed_with_its_link_leaves_a_gap(
+async def test_entry_removed_with_its_link_is_reported_as_a_gap(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    await decide(new_uow)
+    await record_decisions(new_uow)
     await link(new_uow)
     _, second, third = await entry_ids(session)
 
@@ -224,10 +222,10 @@ async def test_an_entry_removed_with_its_link_leaves_a_gap(
     assert f"Entry {third} (link 3) was changed, or its link does not follow" in found.findings[1]
 
 
-async def test_a_gap_that_was_closed_does_not_fit(
+async def test_renumbered_link_after_a_removal_is_reported(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    await decide(new_uow)
+    await record_decisions(new_uow)
     await link(new_uow)
     _, second, third = await entry_ids(session)
 
@@ -239,10 +237,10 @@ async def test_a_gap_that_was_closed_does_not_fit(
     assert [f"Entry {third} (link 2)" in finding for finding in found.findings] == [True]
 
 
-async def test_links_out_of_order_do_not_fit(
+async def test_links_in_another_order_are_reported(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    await decide(new_uow)
+    await record_decisions(new_uow)
     await link(new_uow)
     _, second, third = await entry_ids(session)
 
@@ -256,10 +254,10 @@ async def test_links_out_of_order_do_not_fit(
     assert str(second) in found.findings[1]
 
 
-async def test_a_tail_that_was_cut_off_is_named(
+async def test_removed_end_of_the_chain_is_reported(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    await decide(new_uow)
+    await record_decisions(new_uow)
     await link(new_uow)
     *_, third = await entry_ids(session)
 
@@ -269,8 +267,8 @@ async def test_a_tail_that_was_cut_off_is_named(
     assert found.findings == [f"Entry {third} has no link, so the end of the chain was removed."]
 
 
-async def test_a_new_entry_may_wait_for_its_link(new_uow: UnitOfWorkFactory) -> None:
-    await decide(new_uow)
+async def test_new_entry_may_wait_for_its_link(new_uow: UnitOfWorkFactory) -> None:
+    await record_decisions(new_uow)
 
     found = ChainVerification()
     async with new_uow() as uow:
@@ -289,10 +287,10 @@ async def test_a_new_entry_may_wait_for_its_link(new_uow: UnitOfWorkFactory) -> 
         "salt = NULL",
     ],
 )
-async def test_words_that_were_changed_are_named(
+async def test_changed_wording_is_reported(
     new_uow: UnitOfWorkFactory, session: AsyncSession, change: str
 ) -> None:
-    await decide(new_uow)
+    await record_decisions(new_uow)
     await link(new_uow)
     first, *_ = await entry_ids(session)
 
@@ -306,7 +304,7 @@ async def test_chain_is_verified_to_its_end_page_by_page(
     new_uow: UnitOfWorkFactory, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(linking, "VERIFIED_AT_ONCE", 2)
-    await decide(new_uow, times=5)
+    await record_decisions(new_uow, times=5)
     await link(new_uow)
     *_, last = await entry_ids(session)
 
@@ -317,8 +315,8 @@ async def test_chain_is_verified_to_its_end_page_by_page(
     assert found.findings == [f"The words of entry {last} were changed after it was stored."]
 
 
-async def test_erased_words_are_fine(new_uow: UnitOfWorkFactory) -> None:
-    await decide(new_uow)
+async def test_erased_wording_is_not_a_fault(new_uow: UnitOfWorkFactory) -> None:
+    await record_decisions(new_uow)
     await link(new_uow)
 
     async with new_uow() as uow:
@@ -329,9 +327,9 @@ async def test_erased_words_are_fine(new_uow: UnitOfWorkFactory) -> None:
 
 
 async def test_links_under_another_secret_key_are_not_faults(new_uow: UnitOfWorkFactory) -> None:
-    await decide(new_uow)
+    await record_decisions(new_uow)
     await link(new_uow)
-    await decide(new_uow)
+    await record_decisions(new_uow)
     await link(new_uow, secret=b"the key after a rotation")
 
     with_old = await verify(new_uow)
@@ -341,26 +339,26 @@ async def test_links_under_another_secret_key_are_not_faults(new_uow: UnitOfWork
     assert (with_new.faults, with_new.other_keys) == (0, 3)
 
 
-async def test_a_link_forged_without_the_key_does_not_fit(
+async def test_link_forged_without_the_key_is_reported(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    await decide(new_uow, times=1)
+    await record_decisions(new_uow, times=1)
     await link(new_uow)
-    [true] = await links(session)
+    [genuine] = await links(session)
 
     await link(new_uow, secret=b"a guess")
     await tamper(new_uow, "UPDATE consent_link SET digest = sha256('x')")
 
     found = await verify(new_uow)
     assert found.faults == 1
-    assert f"Entry {true.entry_id} (link 1)" in found.findings[0]
+    assert f"Entry {genuine.entry_id} (link 1)" in found.findings[0]
 
 
-async def test_a_digest_can_be_made_by_hand(
+async def test_digest_can_be_computed_from_its_documentation(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    """The digest is the one that the documentation describes, computed without the code."""
-    await decide(new_uow, times=1)
+    """The digest equals one computed as the documentation describes, without the code."""
+    await record_decisions(new_uow, times=1)
     await link(new_uow)
 
     [made] = await links(session)
@@ -379,7 +377,7 @@ async def test_a_digest_can_be_made_by_hand(
     assert made.digest == hmac.digest(key, bytes(32) + written.encode(), "sha256")
 
 
-async def test_equal_words_have_different_digests(
+async def test_equal_wordings_have_different_digests(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
     async with new_uow() as uow:

@@ -1,4 +1,4 @@
-"""Rates of the reply reader carry the interval in which the true rate lies."""
+"""Rates of the reply reader are reported with a confidence interval."""
 
 import pytest
 
@@ -15,7 +15,7 @@ from crm_api.domain.consent.example_evaluation import Rate
         (0, 0, 0.0, 1.0),
     ],
 )
-def test_interval_is_wilsons(hits: int, total: int, low: float, high: float) -> None:
+def test_interval_is_the_wilson_interval(hits: int, total: int, low: float, high: float) -> None:
     """As in R. G. Newcombe, Statistics in Medicine 17 (1998), table I, method 3."""
     assert [round(end, 4) for end in Rate(hits, total).interval] == [low, high]
 

@@ -1,4 +1,4 @@
-"""A reply that a decision is about is stored with the decision; other replies are not."""
+"""The reply that a decision is about is stored as an example; other replies are not."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,8 +15,8 @@ from tests.domain.inbound.webhook_events.support import (
     PROVIDER_LINE,
     RECEPTION,
     apply,
-    hear,
     incoming,
+    receive_message,
     rows,
     store,
 )
@@ -39,8 +39,8 @@ from crm_api.platform.ids import new_id
 
 KEY = SECRET.encode()
 DOUBTFUL = "Not interested."
-STOPPING = "Please take me off your list"
-ALONE = "What does it cost to fix a wall?"
+OPTING_OUT = "Please take me off your list"
+QUESTION = "What does it cost to fix a wall?"
 LATER = NOW + timedelta(minutes=5)
 
 
@@ -52,19 +52,21 @@ class Office:
         self.new_uow = new_uow
         self.contact = contact
 
-    async def hears(
+    async def receive(
         self, words: str, *, message_id: str = "AC1", at: datetime = NOW, **changes: Any
     ) -> UUID:
-        await hear(self.session, self.new_uow, words, message_id=message_id, at=at, **changes)
+        await receive_message(
+            self.session, self.new_uow, words, message_id=message_id, at=at, **changes
+        )
         [row] = await rows(
             self.session, "SELECT id FROM activity WHERE openphone_id = :id", id=message_id
         )
         return UUID(str(row["id"]))
 
-    async def decides(self, decision: str, *, at: datetime = LATER, **body: Any) -> None:
-        decide = {"opt_out": decisions.opt_out, "opt_in": decisions.opt_in}[decision]
+    async def decide(self, decision: str, *, at: datetime = LATER, **body: Any) -> None:
+        record = {"opt_out": decisions.opt_out, "opt_in": decisions.opt_in}[decision]
         async with self.new_uow() as uow:
-            await decide(
+            await record(
                 uow,
                 contact_id=self.contact.id,
                 decision=ConsentDecision(reason="looked at it", **body),
@@ -73,7 +75,7 @@ class Office:
                 secret=KEY,
             )
 
-    async def removes(self, flag: str) -> None:
+    async def remove_flag(self, flag: str) -> None:
         async with self.new_uow() as uow:
             await decisions.remove_flag(
                 uow, contact_id=self.contact.id, flag=flag, actor="office", now=LATER, secret=KEY
@@ -96,9 +98,9 @@ async def office(session: AsyncSession, new_uow: UnitOfWorkFactory) -> Office:
 
 
 async def test_confirmed_hold_is_an_example_of_a_stop(office: Office) -> None:
-    reply = await office.hears(DOUBTFUL)
+    reply = await office.receive(DOUBTFUL)
 
-    await office.decides("opt_out")
+    await office.decide("opt_out")
 
     [example] = await office.examples()
     model = current_model()
@@ -112,80 +114,80 @@ async def test_confirmed_hold_is_an_example_of_a_stop(office: Office) -> None:
 
 
 async def test_released_hold_is_an_example_of_not_a_stop(office: Office) -> None:
-    await office.hears(DOUBTFUL)
+    await office.receive(DOUBTFUL)
 
-    await office.decides("opt_in")
+    await office.decide("opt_in")
 
     assert await office.labels() == [(DOUBTFUL, "doubtful", "not_stop", "opt_in")]
 
 
-async def test_removed_hold_flag_is_a_release(office: Office) -> None:
-    await office.hears(DOUBTFUL)
+async def test_removal_of_the_hold_flag_is_a_release(office: Office) -> None:
+    await office.receive(DOUBTFUL)
 
-    await office.removes("opt_out_hold")
+    await office.remove_flag("opt_out_hold")
 
     assert await office.labels() == [(DOUBTFUL, "doubtful", "not_stop", "release")]
 
 
-async def test_hold_is_about_the_reply_that_caused_it_not_about_a_newer_one(
+async def test_decision_on_a_hold_is_about_the_reply_that_caused_it(
     office: Office,
 ) -> None:
-    await office.hears(DOUBTFUL)
-    await office.hears(ALONE, message_id="AC2", at=NOW + timedelta(minutes=1))
+    await office.receive(DOUBTFUL)
+    await office.receive(QUESTION, message_id="AC2", at=NOW + timedelta(minutes=1))
 
-    await office.decides("opt_out")
+    await office.decide("opt_out")
 
     assert await office.labels() == [(DOUBTFUL, "doubtful", "stop", "opt_out")]
 
 
 async def test_opt_out_after_a_reply_that_changed_nothing_is_a_correction(office: Office) -> None:
-    await office.hears(ALONE)
+    await office.receive(QUESTION)
 
-    await office.decides("opt_out")
+    await office.decide("opt_out")
 
-    assert await office.labels() == [(ALONE, "none", "stop", "opt_out")]
+    assert await office.labels() == [(QUESTION, "none", "stop", "opt_out")]
 
 
 async def test_opt_out_is_not_about_a_newer_reply_of_another_person(office: Office) -> None:
-    await office.hears(ALONE)
+    await office.receive(QUESTION)
     later = NOW + timedelta(minutes=1)
-    await office.hears("Hello there", message_id="AC2", at=later, **{"from": "+16175550147"})
+    await office.receive("Hello there", message_id="AC2", at=later, **{"from": "+16175550147"})
 
-    await office.decides("opt_out")
+    await office.decide("opt_out")
 
-    assert await office.labels() == [(ALONE, "none", "stop", "opt_out")]
+    assert await office.labels() == [(QUESTION, "none", "stop", "opt_out")]
 
 
 @pytest.mark.parametrize(
     ("words", "decision", "label"),
     [
-        (ALONE, "opt_out", (ALONE, "none", "stop", "opt_out")),
-        (STOPPING, "opt_in", (STOPPING, "opt_out", "not_stop", "opt_in")),
+        (QUESTION, "opt_out", (QUESTION, "none", "stop", "opt_out")),
+        (OPTING_OUT, "opt_in", (OPTING_OUT, "opt_out", "not_stop", "opt_in")),
     ],
 )
-async def test_reply_is_corrected_for_thirty_days(
+async def test_decision_corrects_a_reply_for_thirty_days(
     office: Office, words: str, decision: str, label: tuple[str, str, str, str]
 ) -> None:
-    await office.hears(words)
+    await office.receive(words)
 
-    await office.decides(decision, at=NOW + timedelta(days=30))
+    await office.decide(decision, at=NOW + timedelta(days=30))
 
     assert await office.labels() == [label]
 
 
-async def test_undone_opt_out_of_a_reply_is_a_correction(office: Office) -> None:
-    await office.hears(STOPPING)
+async def test_opt_in_after_an_opt_out_by_reply_is_a_correction(office: Office) -> None:
+    await office.receive(OPTING_OUT)
 
-    await office.decides("opt_in")
+    await office.decide("opt_in")
 
-    assert await office.labels() == [(STOPPING, "opt_out", "not_stop", "opt_in")]
+    assert await office.labels() == [(OPTING_OUT, "opt_out", "not_stop", "opt_in")]
 
 
 async def test_later_decision_about_the_same_reply_replaces_the_label(office: Office) -> None:
-    await office.hears(DOUBTFUL)
-    await office.decides("opt_out")
+    await office.receive(DOUBTFUL)
+    await office.decide("opt_out")
 
-    await office.decides("opt_in", at=LATER + timedelta(minutes=1))
+    await office.decide("opt_in", at=LATER + timedelta(minutes=1))
 
     assert await office.labels() == [(DOUBTFUL, "doubtful", "not_stop", "opt_in")]
     [example] = await office.examples()
@@ -194,7 +196,7 @@ async def test_later_decision_about_the_same_reply_replaces_the_label(office: Of
 
 
 async def test_context_is_stored(office: Office, session: AsyncSession) -> None:
-    reply = await office.hears("Hello there", at=NOW - timedelta(hours=2))
+    reply = await office.receive("Hello there", at=NOW - timedelta(hours=2))
     [conversation] = await rows(session, "SELECT conversation_id, line_id FROM activity")
     session.add(
         Activity(
@@ -212,14 +214,14 @@ async def test_context_is_stored(office: Office, session: AsyncSession) -> None:
         )
     )
     await session.commit()
-    answer = await office.hears(ALONE, message_id="AC2")
+    answer = await office.receive(QUESTION, message_id="AC2")
 
-    await office.decides("opt_out")
+    await office.decide("opt_out")
 
     [example] = await office.examples()
     assert example["activity_id"] == answer != reply
     assert (example["previous"], example["is_sale"]) == ("Shall we come on Monday?", True)
-    in_context = read_reply(ALONE, Context(is_sale=True, is_question=True))
+    in_context = read_reply(QUESTION, Context(is_sale=True, is_question=True))
     assert example["reading"]["asks_to_stop"] == in_context.asks_to_stop
     assert example["reading"]["needs_a_person"] == in_context.needs_a_person
 
@@ -227,35 +229,35 @@ async def test_context_is_stored(office: Office, session: AsyncSession) -> None:
 async def test_decision_is_about_the_reply_that_it_names(
     office: Office, session: AsyncSession
 ) -> None:
-    named = await office.hears("Hello there", at=NOW - timedelta(days=90))
-    await office.hears(ALONE, message_id="AC2")
+    named = await office.receive("Hello there", at=NOW - timedelta(days=90))
+    await office.receive(QUESTION, message_id="AC2")
 
-    await office.decides("opt_out", message_id=named, source=ConsentSource.PHONE_CALL)
+    await office.decide("opt_out", message_id=named, source=ConsentSource.PHONE_CALL)
 
     assert await office.labels() == [("Hello there", "none", "stop", "opt_out")]
     [entry] = await rows(session, "SELECT activity_id FROM consent_entry")
     assert entry["activity_id"] == named
 
 
-async def test_reading_is_that_of_the_reply_not_of_an_earlier_one(office: Office) -> None:
-    await office.hears("STOP", message_id="AC1", at=NOW - timedelta(hours=2))
-    await office.hears("START", message_id="AC2", at=NOW - timedelta(hours=1))
-    await office.hears(ALONE, message_id="AC3")
+async def test_example_has_the_reading_of_its_own_reply(office: Office) -> None:
+    await office.receive("STOP", message_id="AC1", at=NOW - timedelta(hours=2))
+    await office.receive("START", message_id="AC2", at=NOW - timedelta(hours=1))
+    await office.receive(QUESTION, message_id="AC3")
 
-    await office.decides("opt_out")
+    await office.decide("opt_out")
 
-    assert await office.labels() == [(ALONE, "none", "stop", "opt_out")]
+    assert await office.labels() == [(QUESTION, "none", "stop", "opt_out")]
 
 
-async def test_reply_that_changed_nothing_is_stored_so_even_if_it_is_read_otherwise_today(
+async def test_example_has_the_effect_at_receipt_even_if_it_is_read_otherwise_today(
     office: Office, session: AsyncSession
 ) -> None:
-    await office.hears(ALONE)
-    await session.execute(text("UPDATE activity SET body = :body"), {"body": STOPPING})
+    await office.receive(QUESTION)
+    await session.execute(text("UPDATE activity SET body = :body"), {"body": OPTING_OUT})
 
-    await office.decides("opt_out")
+    await office.decide("opt_out")
 
-    assert await office.labels() == [(STOPPING, "none", "stop", "opt_out")]
+    assert await office.labels() == [(OPTING_OUT, "none", "stop", "opt_out")]
 
 
 @pytest.mark.parametrize(
@@ -265,30 +267,30 @@ async def test_reply_that_changed_nothing_is_stored_so_even_if_it_is_read_otherw
         "UPDATE activity SET contact_id = NULL",  # the contact is newer than the message
     ],
 )
-async def test_reply_is_the_persons_by_contact_or_by_number(
+async def test_reply_belongs_to_the_person_by_contact_or_by_number(
     office: Office, session: AsyncSession, change: str
 ) -> None:
-    reply = await office.hears(ALONE)
+    reply = await office.receive(QUESTION)
     await session.execute(text(change))
 
-    await office.decides("opt_out", message_id=reply)
+    await office.decide("opt_out", message_id=reply)
 
-    assert await office.labels() == [(ALONE, "none", "stop", "opt_out")]
+    assert await office.labels() == [(QUESTION, "none", "stop", "opt_out")]
 
 
-async def test_message_of_another_person_and_one_of_ours_are_refused(
+async def test_message_of_another_person_or_of_ours_is_refused(
     office: Office, session: AsyncSession
 ) -> None:
-    ours = await office.hears(ALONE)
+    ours = await office.receive(QUESTION)
     await session.execute(text("UPDATE activity SET direction = 'outgoing'"))
     sender: dict[str, Any] = {"from": "+16175550147"}
-    await store(session, incoming(ALONE, message_id="AC2", **sender))
+    await store(session, incoming(QUESTION, message_id="AC2", **sender))
     await apply(office.new_uow)
     [theirs] = await rows(session, "SELECT id FROM activity WHERE direction = 'incoming'")
 
     for message_id in (ours, theirs["id"], new_id()):
         with pytest.raises(NotAReplyError):
-            await office.decides("opt_out", message_id=message_id)
+            await office.decide("opt_out", message_id=message_id)
     assert await rows(session, "SELECT * FROM consent_entry") == []
 
 
@@ -296,47 +298,47 @@ async def test_message_of_another_person_and_one_of_ours_are_refused(
     ("words", "decision", "body"),
     [
         # The person decided in another way.
-        (ALONE, "opt_out", {"source": ConsentSource.PHONE_CALL}),
-        (STOPPING, "opt_in", {"source": ConsentSource.WEB_FORM}),
+        (QUESTION, "opt_out", {"source": ConsentSource.PHONE_CALL}),
+        (OPTING_OUT, "opt_in", {"source": ConsentSource.WEB_FORM}),
         # The keyword was read correctly; the person has agreed again afterwards.
         ("STOP", "opt_in", {}),
         # A reaction says nothing: the opt-out is about something else.
         ('Liked "Hi Ada"', "opt_out", {}),
         # The decision changes nothing.
-        (STOPPING, "opt_out", {}),
-        (ALONE, "opt_in", {}),
-        # Too long ago.
-        (ALONE, "opt_out", {"at": NOW + timedelta(days=31)}),
-        (STOPPING, "opt_in", {"at": NOW + timedelta(days=31)}),
+        (OPTING_OUT, "opt_out", {}),
+        (QUESTION, "opt_in", {}),
+        # The reply is too old.
+        (QUESTION, "opt_out", {"at": NOW + timedelta(days=31)}),
+        (OPTING_OUT, "opt_in", {"at": NOW + timedelta(days=31)}),
     ],
 )
-async def test_decision_about_no_reply_stores_no_example(
+async def test_decision_that_is_not_about_a_reply_stores_no_example(
     office: Office, words: str, decision: str, body: dict[str, Any]
 ) -> None:
-    await office.hears(words)
+    await office.receive(words)
 
-    await office.decides(decision, **body)
+    await office.decide(decision, **body)
 
     assert await office.labels() == []
 
 
-async def test_hold_over_an_unknown_line_is_stored_when_the_message_is_there(
+async def test_hold_from_an_unknown_line_is_an_example_once_the_message_is_stored(
     office: Office,
 ) -> None:
     unknown = incoming(DOUBTFUL, message_id="AC9")
     async with office.new_uow() as uow:
         event = parse_event(unknown)
         await lines.apply_decision_on_unknown_line(uow, event, now=NOW, reception=RECEPTION)
-    await office.hears(DOUBTFUL, message_id="AC9")
+    await office.receive(DOUBTFUL, message_id="AC9")
 
-    await office.decides("opt_out")
+    await office.decide("opt_out")
 
     assert await office.labels() == [(DOUBTFUL, "doubtful", "stop", "opt_out")]
 
 
 async def test_erasure_of_the_person_removes_the_examples(office: Office) -> None:
-    await office.hears(DOUBTFUL)
-    await office.decides("opt_out")
+    await office.receive(DOUBTFUL)
+    await office.decide("opt_out")
 
     async with office.new_uow() as uow:
         await erasure.erase_contact(

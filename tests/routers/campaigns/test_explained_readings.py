@@ -10,7 +10,7 @@ from tests.domain.inbound.webhook_events.support import (
     OWN_NUMBER,
     PERSON,
     PROVIDER_LINE,
-    hear,
+    receive_message,
     rows,
 )
 from tests.factories import make_campaign, make_contact, make_line, make_member
@@ -42,7 +42,9 @@ class Recipient:
 
     async def receive_reply(self, words: str, *, message_id: str = "AC1", **changes: Any) -> str:
         at = clock.now()
-        await hear(self._session, self._new_uow, words, message_id=message_id, at=at, **changes)
+        await receive_message(
+            self._session, self._new_uow, words, message_id=message_id, at=at, **changes
+        )
         [row] = await rows(
             self._session, "SELECT id FROM activity WHERE openphone_id = :id", id=message_id
         )

@@ -8,7 +8,7 @@ from tests.domain.inbound.webhook_events.support import (
     OWN_NUMBER,
     PERSON,
     PROVIDER_LINE,
-    hear,
+    receive_message,
     rows,
 )
 from tests.factories import make_contact, make_line
@@ -25,7 +25,7 @@ async def contact(session: AsyncSession, new_uow: UnitOfWorkFactory) -> str:
     contact = await make_contact(session, phone=PERSON)
     await session.commit()
     for place, words in enumerate(("What does a wall cost?", "Do you work on Sundays?")):
-        await hear(session, new_uow, words, message_id=f"AC{place}", at=clock.now())
+        await receive_message(session, new_uow, words, message_id=f"AC{place}", at=clock.now())
     return str(contact.id)
 
 

@@ -12,7 +12,7 @@ from tests.domain.inbound.webhook_events.support import (
     PERSON,
     PROVIDER_LINE,
     apply,
-    hear,
+    receive_message,
     rows,
     store,
 )
@@ -182,7 +182,9 @@ async def test_messages_of_a_conversation_are_paged_newest_first(
 ) -> None:
     for position in range(5):
         at = (NOW + timedelta(seconds=position // 2)).isoformat()
-        await hear(session, new_uow, f"text {position}", message_id=f"AC{position}", createdAt=at)
+        await receive_message(
+            session, new_uow, f"text {position}", message_id=f"AC{position}", createdAt=at
+        )
     conversation = (await client.get("/v1/conversations")).json()["data"][0]
 
     read: list[str] = []
@@ -200,7 +202,7 @@ async def test_messages_of_a_conversation_are_paged_newest_first(
 async def test_conversations_are_listed_by_last_activity_and_filtered(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory, line: Line
 ) -> None:
-    await hear(session, new_uow, "older", message_id="AC1")
+    await receive_message(session, new_uow, "older", message_id="AC1")
     payload = sample("2026-03-30/call.missed")
     payload["createdAt"] = (NOW + timedelta(minutes=1)).isoformat()
     payload["data"]["context"]["participants"]["external"] = ["+16175550147"]

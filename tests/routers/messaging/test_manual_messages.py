@@ -16,7 +16,7 @@ from tests.domain.inbound.webhook_events.support import (
     OWN_NUMBER,
     PERSON,
     PROVIDER_LINE,
-    hear,
+    receive_message,
     rows,
 )
 from tests.domain.messaging.sends.ledger import TIMES
@@ -165,7 +165,7 @@ async def test_answer_to_a_message_of_the_person_may_be_sent_at_night(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     keep(app, DAY)
-    await hear(session, new_uow, "Are you there?")
+    await receive_message(session, new_uow, "Are you there?")
 
     shown = await queue_message(client, line, at=NIGHT)
 
@@ -394,7 +394,7 @@ async def test_message_shows_the_key_that_sent_it(client: httpx.AsyncClient, lin
 async def test_received_message_has_no_sender(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow, "Hello")
+    await receive_message(session, new_uow, "Hello")
 
     (row,) = await rows(session, "SELECT id FROM activity")
     read = (await client.get(f"/v1/messages/{row['id']}")).json()

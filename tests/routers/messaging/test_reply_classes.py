@@ -13,8 +13,8 @@ from tests.domain.inbound.webhook_events.support import (
     PROVIDER_LINE,
     apply,
     flags,
-    hear,
     incoming,
+    receive_message,
     rows,
     store,
 )
@@ -43,7 +43,7 @@ async def choose(client: httpx.AsyncClient, message_id: str, chosen: str) -> htt
 async def test_reply_gets_a_class_when_it_arrives(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow, "how much does it cost?")
+    await receive_message(session, new_uow, "how much does it cost?")
 
     message = (await client.get(f"/v1/messages/{await reply_id(session)}")).json()
 
@@ -53,7 +53,7 @@ async def test_reply_gets_a_class_when_it_arrives(
 async def test_keyword_gets_its_class_by_a_rule(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow, "STOP")
+    await receive_message(session, new_uow, "STOP")
 
     message = (await client.get(f"/v1/messages/{await reply_id(session)}")).json()
 
@@ -63,7 +63,7 @@ async def test_keyword_gets_its_class_by_a_rule(
 async def test_choice_of_a_person_replaces_the_proposed_class(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow, "how much does it cost?")
+    await receive_message(session, new_uow, "how much does it cost?")
     message_id = await reply_id(session)
 
     answer = await choose(client, message_id, "interested")
@@ -79,7 +79,7 @@ async def test_choice_of_a_person_replaces_the_proposed_class(
 async def test_repeated_event_keeps_the_chosen_class(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow, "how much does it cost?")
+    await receive_message(session, new_uow, "how much does it cost?")
     await choose(client, await reply_id(session), "later")
 
     await store(session, incoming("how much does it cost?"), provider_event_id="EVagain")
@@ -92,7 +92,7 @@ async def test_repeated_event_keeps_the_chosen_class(
 async def test_class_stop_opts_the_number_out_and_records_the_reply(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow, "Key is under the mat")
+    await receive_message(session, new_uow, "Key is under the mat")
     message_id = await reply_id(session)
 
     answer = await choose(client, message_id, "stop")
@@ -110,7 +110,7 @@ async def test_class_stop_opts_the_number_out_and_records_the_reply(
 async def test_repeated_choice_records_no_second_decision(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow, "Key is under the mat")
+    await receive_message(session, new_uow, "Key is under the mat")
     message_id = await reply_id(session)
     await choose(client, message_id, "stop")
 
@@ -123,7 +123,7 @@ async def test_repeated_choice_records_no_second_decision(
 async def test_other_class_after_stop_is_not_an_opt_in(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow, "STOP")
+    await receive_message(session, new_uow, "STOP")
 
     await choose(client, await reply_id(session), "interested")
 
@@ -133,7 +133,7 @@ async def test_other_class_after_stop_is_not_an_opt_in(
 async def test_class_stop_replaces_a_hold_by_an_opt_out(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow, "can you stop?")
+    await receive_message(session, new_uow, "can you stop?")
     assert await flags(session) == ["opt_out_hold"]
 
     await choose(client, await reply_id(session), "stop")
@@ -144,7 +144,7 @@ async def test_class_stop_replaces_a_hold_by_an_opt_out(
 async def test_class_wrong_number_flags_the_number_until_the_class_changes(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow, "Key is under the mat")
+    await receive_message(session, new_uow, "Key is under the mat")
     message_id = await reply_id(session)
 
     await choose(client, message_id, "wrong_number")
@@ -157,7 +157,7 @@ async def test_class_wrong_number_flags_the_number_until_the_class_changes(
 async def test_earlier_invalid_number_flag_stays_when_the_class_changes(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow, "Key is under the mat")
+    await receive_message(session, new_uow, "Key is under the mat")
     message_id = await reply_id(session)
     contact = (await client.get(f"/v1/contacts/by-phone/{PERSON}")).json()
     flag = {"flag": "invalid_number", "reason": "two failures"}

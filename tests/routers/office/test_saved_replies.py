@@ -12,7 +12,7 @@ from tests.domain.inbound.webhook_events.support import (
     PERSON,
     PROVIDER_LINE,
     flags,
-    hear,
+    receive_message,
     rows,
 )
 from tests.factories import make_contact, make_line, number
@@ -154,7 +154,7 @@ async def test_preview_names_what_is_missing(
 async def test_use_tags_the_contact_and_classes_the_last_reply(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory, ada: Contact
 ) -> None:
-    await hear(session, new_uow, "how much does it cost?")
+    await receive_message(session, new_uow, "how much does it cost?")
     made = (await create(client, then=THEN)).json()
 
     answer = await apply_to_the_talk(client, made["id"])
@@ -173,7 +173,7 @@ async def test_use_tags_the_contact_and_classes_the_last_reply(
 async def test_use_with_the_class_stop_opts_out(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow, "Key is under the mat")
+    await receive_message(session, new_uow, "Key is under the mat")
     made = (await create(client, then={"reply_class": "stop"})).json()
 
     answer = await apply_to_the_talk(client, made["id"])
@@ -185,7 +185,7 @@ async def test_use_with_the_class_stop_opts_out(
 async def test_use_of_what_is_not_there_is_refused(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow, "Yes")
+    await receive_message(session, new_uow, "Yes")
     made = (await create(client, then=THEN)).json()
 
     no_talk = await client.post(

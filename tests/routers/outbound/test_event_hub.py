@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from tests.conftest import NOW
 from tests.domain.messaging.sends.ledger import Ledger
-from tests.domain.outbound.live_events.test_log import happens, head
+from tests.domain.outbound.live_events.test_log import emit_events, head
 from tests.factories import make_contact, number
 
 from crm_api.domain.identity.api_keys.models import Scope
@@ -87,7 +87,7 @@ async def test_a_thousand_listeners_cost_one_query_and_one_writing(
 ) -> None:
     streams = [await house.listen() for _ in range(500)]
     streams += [await house.listen(PEOPLE) for _ in range(500)]
-    await happens(committed_uow, "one")
+    await emit_events(committed_uow, "one")
     asked, wrote = house.asked, house.written
 
     await house.hub.poll()
@@ -101,12 +101,12 @@ async def test_a_thousand_listeners_cost_one_query_and_one_writing(
 async def test_hub_without_listeners_does_not_read(house: House, committed_uow: NewUow) -> None:
     stream = await house.listen()
     await close(stream)
-    await happens(committed_uow, "unheard")
+    await emit_events(committed_uow, "unheard")
     asked = house.asked
 
     has_more = await house.hub.poll()
     late = await house.listen()
-    await happens(committed_uow, "heard")
+    await emit_events(committed_uow, "heard")
     await house.hub.poll()
 
     assert (has_more, house.asked - asked) == (False, 2)
@@ -120,7 +120,7 @@ async def test_slow_listener_is_ended_and_delays_no_other(
     slow, quick = await house.listen(), await house.listen()
     got = []
     for position in range(MOST_CHUNKS + 1):
-        await happens(committed_uow, str(position))
+        await emit_events(committed_uow, str(position))
         await house.hub.poll()
         got.append(await anext(quick))
 
@@ -202,12 +202,12 @@ async def test_reader_of_a_process_that_was_ahead_gets_nothing_twice(
 ) -> None:
     """This process has not read yet what the other process has emitted."""
     other = await house.listen()
-    await happens(committed_uow, "emitted by another process")
+    await emit_events(committed_uow, "emitted by another process")
     after = await head(committed_uow)
 
     stream = stream_events(house.hub, event_filter=ALL, after=after, marks=MARKS)
     begun = await anext(stream)
-    await happens(committed_uow, "new")
+    await emit_events(committed_uow, "new")
     await house.hub.poll()
 
     assert (begun, await anext(stream)) == (b"hello", b"new ")
@@ -228,7 +228,7 @@ async def test_database_that_is_away_ends_no_stream(committed_uow: NewUow) -> No
     is_away = True
     with pytest.raises(ConnectionRefusedError):
         await hub.poll()
-    await happens(committed_uow, "meanwhile")
+    await emit_events(committed_uow, "meanwhile")
     is_away = False
     await hub.poll()
 
@@ -241,7 +241,7 @@ async def test_hub_reads_automatically_while_it_has_a_listener(committed_uow: Ne
     await hub.start()
     stream = stream_events(hub, event_filter=ALL, after=None, marks=MARKS)
     await anext(stream)
-    await happens(committed_uow, "seen")
+    await emit_events(committed_uow, "seen")
     async with asyncio.timeout(10):
         got = await anext(stream)
     await hub.close()

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW, SECRET
-from tests.domain.monitoring.watchdog.support import NewUow, standing
+from tests.domain.monitoring.watchdog.support import NewUow, open_alerts
 from tests.factories import make_contact, number
 
 from crm_api.domain.monitoring.watchdog import sales
@@ -273,7 +273,7 @@ async def test_approved_quote_without_appointment_for_two_days_is_an_alert(
     async def look(days: float) -> dict[str, str]:
         async with new_uow() as uow:
             await sales.check_quotes(uow, now=now + timedelta(days=days))
-        return await standing(new_uow)
+        return await open_alerts(new_uow)
 
     assert await look(1.9) == {}
     found = await look(2.1)

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.domain.outbound.webhook_deliveries.receiver import Receiver, receiver
-from tests.domain.outbound.webhook_deliveries.support import House, NewUow
+from tests.domain.outbound.webhook_deliveries.support import DeliveryHarness, NewUow
 
 from crm_api.domain.outbound.webhook_deliveries.dispatch import LEASE
 
@@ -37,20 +37,20 @@ async def run_worker_until_killed(engine: AsyncEngine, step: str, times: int) ->
 async def test_killed_workers_lose_no_event_and_repeat_events_only_under_the_same_id(
     committed_db: AsyncEngine, committed_uow: NewUow, server: Receiver
 ) -> None:
-    house = House(committed_uow)
-    await house.endpoint(server.url())
-    await house.happens(times=EVENTS)
+    harness = DeliveryHarness(committed_uow)
+    await harness.add_endpoint(server.url())
+    await harness.emit(times=EVENTS)
 
     await run_worker_until_killed(committed_db, "webhooks.handed_out", 1)
-    before = await house.rows()
+    before = await harness.rows()
     await run_worker_until_killed(committed_db, "webhooks.posted", 15)
-    posted = len(server.told)
-    await house.deliver(after=2 * LEASE)
+    posted = len(server.received)
+    await harness.deliver(after=2 * LEASE)
 
-    rows = await house.rows()
+    rows = await harness.rows()
     assert before == []
     assert posted >= 15
     assert len(rows) == EVENTS == len({row.data["contact_id"] for row in rows})
     assert {row.status for row in rows} == {"delivered"}
-    assert {one.id for one in server.told} == {str(row.id) for row in rows}
-    assert EVENTS <= len(server.told) <= EVENTS + posted
+    assert {delivery.id for delivery in server.received} == {str(row.id) for row in rows}
+    assert EVENTS <= len(server.received) <= EVENTS + posted

@@ -8,11 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.domain.inbound.webhook_events.support import (
     OWN_NUMBER,
     PROVIDER_LINE,
+    automatic_messages,
     incoming,
     rows,
     statuses,
     store,
-    texts_out,
 )
 from tests.factories import make_line
 from tests.fakes import RecordingQueue
@@ -83,7 +83,7 @@ async def test_second_run_changes_nothing(
 
     await inbound.process_webhook_backlog(line_ctx)
 
-    assert len(await texts_out(session)) == 1
+    assert len(await automatic_messages(session)) == 1
     assert queue.jobs == jobs
 
 

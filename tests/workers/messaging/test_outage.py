@@ -20,7 +20,7 @@ import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
 from tests.dev.sandbox.support import ManualClock
-from tests.domain.inbound.reconciliation.support import at_once
+from tests.domain.inbound.reconciliation.support import do_not_wait
 from tests.domain.inbound.webhook_events.support import RECEPTION
 from tests.domain.messaging.sends.ledger import Ledger
 from tests.factories import make_line, number
@@ -177,7 +177,7 @@ async def scene(engine: AsyncEngine) -> AsyncIterator[Scene]:
             base_url="http://sandbox.test",
             api_key="key",
             transport=httpx.ASGITransport(app=sandbox),
-            sleep=at_once,
+            sleep=do_not_wait,
         ) as provider,
         own_database(engine, "crm_away") as away_url,
     ):
@@ -241,7 +241,7 @@ async def _reconcile(one: Installation, scene: Scene) -> None:
         reception=RECEPTION,
         now=lambda: scene.clock.now,
         receipt=receipt,
-        sleep=at_once,
+        sleep=do_not_wait,
     )
     while await walking.work_on_next_run(parts, is_over=lambda: False) is not None:
         pass

@@ -1,4 +1,4 @@
-"""Loading the legal rules, and the errors of a wrong file."""
+"""Loading of the legal rules, and the errors of an invalid file."""
 
 import json
 from datetime import UTC, datetime
@@ -48,7 +48,7 @@ def write(folder: Path, *rules: dict[str, Any]) -> str:
     return str(path)
 
 
-def refusal(name: str) -> str:
+def refusal_of(name: str) -> str:
     with pytest.raises(SettingsError) as caught:
         load_rules(name)
     line = str(caught.value)
@@ -140,10 +140,10 @@ def test_own_file_replaces_the_shipped_rules(tmp_path: Path) -> None:
         ({"ends": "20:00"}, "rules[1].ends", "not permitted"),
     ],
 )
-def test_wrong_rule_is_named_in_one_line(
+def test_invalid_rule_is_reported_in_one_line(
     tmp_path: Path, changes: dict[str, Any], place: str, says: str
 ) -> None:
-    line = refusal(write(tmp_path, FEDERAL, GEORGIA | changes))
+    line = refusal_of(write(tmp_path, FEDERAL, GEORGIA | changes))
 
     assert line.startswith(f"{place}: ")
     assert says in line
@@ -159,17 +159,17 @@ def test_wrong_rule_is_named_in_one_line(
         ({"start": "08:00"}, "start is not allowed"),
     ],
 )
-def test_wrong_limit_is_named_in_one_line(
+def test_invalid_limit_is_reported_in_one_line(
     tmp_path: Path, changes: dict[str, Any], says: str
 ) -> None:
-    assert says in refusal(write(tmp_path, FEDERAL, LIMIT | changes))
+    assert says in refusal_of(write(tmp_path, FEDERAL, LIMIT | changes))
 
 
 def test_file_without_a_federal_limit_for_a_day_is_refused(tmp_path: Path) -> None:
     workdays = FEDERAL | {"weekdays": ["mon", "tue", "wed", "thu", "fri", "sat"]}
 
-    assert "sun" in refusal(write(tmp_path, workdays, GEORGIA))
-    assert "state null" in refusal(write(tmp_path, GEORGIA))
+    assert "sun" in refusal_of(write(tmp_path, workdays, GEORGIA))
+    assert "state null" in refusal_of(write(tmp_path, GEORGIA))
     assert load_rules(
         write(tmp_path, workdays, FEDERAL | {"kind": "no_day", "weekdays": ["sun"]} | NO_TIMES)
     )
@@ -179,25 +179,25 @@ NO_TIMES = {"start": None, "end": None}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"rule": []}', '{"rules": 1}', "\xff"])
-def test_file_that_holds_no_rules_is_refused(tmp_path: Path, text: str) -> None:
+def test_file_without_rules_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "rules.json"
     path.write_bytes(text.encode("latin-1"))
 
-    assert refusal(str(path))
+    assert refusal_of(str(path))
 
 
 def test_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    assert "cannot be read" in refusal(str(tmp_path))
+    assert "cannot be read" in refusal_of(str(tmp_path))
 
 
 def test_too_large_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "rules.json"
     path.write_bytes(b" " * 1_000_001)
 
-    assert "larger" in refusal(str(path))
+    assert "larger" in refusal_of(str(path))
 
 
-def test_wrong_file_stops_up_before_it_creates_anything(
+def test_invalid_file_stops_the_up_command_before_it_creates_anything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CRM_COMPLIANCE_RULES", write(tmp_path, GEORGIA))
@@ -210,7 +210,7 @@ def test_wrong_file_stops_up_before_it_creates_anything(
 
 
 @pytest.mark.parametrize("process", ["up", "serve", "worker"])
-def test_wrong_field_stops_every_process_with_one_line(tmp_path: Path, process: str) -> None:
+def test_unknown_field_stops_every_process_with_one_line(tmp_path: Path, process: str) -> None:
     ended = command(
         process,
         CRM_COMPLIANCE_RULES=write(tmp_path, FEDERAL | {"ends": "20:00"}),
@@ -239,5 +239,5 @@ def test_wrong_field_stops_every_process_with_one_line(tmp_path: Path, process: 
         ),
     ],
 )
-def test_rules_that_hold_without_a_word(env: dict[str, str], name: str) -> None:
+def test_default_rules_depend_on_the_provider(env: dict[str, str], name: str) -> None:
     assert Settings.from_env(env).rules_name == name

@@ -16,7 +16,7 @@ from crm_api.platform.database import UnitOfWorkFactory
 US = load_rules("us")
 MA = "MA/America/New_York"
 FL = "FL/America/New_York"
-ROUND_THE_CLOCK: dict[str, Any] = {
+ALL_DAY: dict[str, Any] = {
     "window_start": time(0),
     "window_end": time(23, 59),
     "timezone": "recipient",
@@ -32,7 +32,7 @@ async def open_at(
     new_uow: UnitOfWorkFactory, zone_key: str, *, now: datetime = NOW, **values: Any
 ) -> Ledger:
     ledger = await Ledger.open(
-        new_uow, contact={"zone_key": zone_key}, now=now, **(ROUND_THE_CLOCK | values)
+        new_uow, contact={"zone_key": zone_key}, now=now, **(ALL_DAY | values)
     )
     ledger.rules = US
     return ledger
@@ -98,7 +98,7 @@ async def test_claimed_message_is_not_sent_after_legal_hours(
 
 
 async def send_one(ledger: Ledger, *, now: datetime, message_id: str) -> int:
-    """Send what may be sent now, all accepted; return how many messages."""
+    """Send the messages that may be sent now, and accept each; return their number."""
     sent = await ledger.begin_calls(now=now)
     for claimed in sent:
         await ledger.accept(claimed, message_id, at=now, now=now)
@@ -106,7 +106,7 @@ async def send_one(ledger: Ledger, *, now: datetime, message_id: str) -> int:
 
 
 async def campaigns(new_uow: UnitOfWorkFactory, zone_key: str, count: int) -> list[Ledger]:
-    """Start campaigns on one line, all with the same person."""
+    """Start campaigns on one line, each with the same person as recipient."""
     first = await open_at(new_uow, zone_key, now=eastern(9))
     more = [
         await open_at(new_uow, zone_key, line=first.line, now=eastern(9)) for _ in range(1, count)
@@ -129,7 +129,7 @@ async def test_fourth_message_within_a_day_waits_if_the_limit_is_three(
     assert await send_one(fourth, now=eastern(9, 1, day=26), message_id="AC14") == 1
 
 
-async def test_state_without_a_limit_has_none(new_uow: UnitOfWorkFactory) -> None:
+async def test_state_without_a_limit_limits_no_messages(new_uow: UnitOfWorkFactory) -> None:
     for hour, ledger in enumerate(await campaigns(new_uow, MA, 5), start=9):
         assert await send_one(ledger, now=eastern(hour), message_id=f"AC{hour}") == 1
 

@@ -7,7 +7,12 @@ import pytest_asyncio
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW, SECRET
-from tests.domain.inbound.webhook_events.support import OWN_NUMBER, PERSON, PROVIDER_LINE, hear
+from tests.domain.inbound.webhook_events.support import (
+    OWN_NUMBER,
+    PERSON,
+    PROVIDER_LINE,
+    receive_message,
+)
 from tests.domain.messaging.sends.ledger import TIMES
 from tests.factories import OFFICE, make_contact, make_line
 
@@ -68,7 +73,7 @@ async def test_message_to_a_person_who_never_wrote_waits_for_legal_hours(
     assert await next_allowed(new_uow, line) == "2026-11-26T13:00:00.000Z"
 
 
-async def test_hours_are_those_of_the_contact(
+async def test_hours_of_the_contacts_zone_key_apply(
     new_uow: UnitOfWorkFactory, session: AsyncSession, line: Line
 ) -> None:
     await make_contact(session, phone=PERSON, zone_key="CA,MA/America/Los_Angeles")
@@ -77,7 +82,7 @@ async def test_hours_are_those_of_the_contact(
     assert await send(new_uow, line) == "queued"
 
 
-async def test_hours_of_an_unknown_number_are_those_of_its_area_code(
+async def test_hours_of_its_area_code_apply_to_an_unknown_number(
     new_uow: UnitOfWorkFactory, line: Line
 ) -> None:
     assert await send(new_uow, line, to="+14155550123") == "queued"
@@ -87,15 +92,15 @@ async def test_hours_of_an_unknown_number_are_those_of_its_area_code(
 async def test_answer_to_a_person_may_be_sent_at_any_hour(
     new_uow: UnitOfWorkFactory, session: AsyncSession, line: Line
 ) -> None:
-    await hear(session, new_uow, "Are you still there?", message_id="AC1")
+    await receive_message(session, new_uow, "Are you still there?", message_id="AC1")
 
     assert await send(new_uow, line) == "queued"
 
 
-async def test_message_to_one_line_opens_no_conversation_with_another(
+async def test_message_to_one_line_allows_no_answer_from_another_at_night(
     new_uow: UnitOfWorkFactory, session: AsyncSession, line: Line
 ) -> None:
-    await hear(session, new_uow, "Are you still there?", message_id="AC1")
+    await receive_message(session, new_uow, "Are you still there?", message_id="AC1")
     other = await make_line(session, phone_number_id="PNother", line_number="+16175550101")
     await session.commit()
 
@@ -106,14 +111,14 @@ async def test_message_to_one_line_opens_no_conversation_with_another(
 async def test_incoming_call_does_not_allow_an_answer_at_night(
     new_uow: UnitOfWorkFactory, session: AsyncSession, line: Line
 ) -> None:
-    await hear(session, new_uow, "Are you still there?", message_id="AC1")
+    await receive_message(session, new_uow, "Are you still there?", message_id="AC1")
     await session.execute(update(Activity).values(kind="call"))
     await session.commit()
 
     assert await next_allowed(new_uow, line) == "2026-11-26T13:00:00.000Z"
 
 
-async def test_own_message_alone_opens_no_conversation(
+async def test_own_message_allows_no_second_one_at_night(
     new_uow: UnitOfWorkFactory, line: Line
 ) -> None:
     await send(new_uow, line, now=NOW)
@@ -149,7 +154,7 @@ MORNING = NIGHT + timedelta(hours=12)
 """08:00 in New York, when Massachusetts opens."""
 
 
-async def queue_text(new_uow: UnitOfWorkFactory, line: Line, kind: SendKind) -> Activity:
+async def queue_one(new_uow: UnitOfWorkFactory, line: Line, kind: SendKind) -> Activity:
     async with new_uow() as uow:
         return await queue.queue_message(
             uow,
@@ -162,7 +167,7 @@ async def queue_text(new_uow: UnitOfWorkFactory, line: Line, kind: SendKind) -> 
         )
 
 
-async def waiting(session: AsyncSession) -> list[tuple[str, datetime | None]]:
+async def send_states(session: AsyncSession) -> list[tuple[str, datetime | None]]:
     rows = await session.execute(select(Activity.status, Activity.send_after))
     return [(row.status, row.send_after) for row in rows]
 
@@ -179,10 +184,10 @@ async def test_queued_message_waits_from_the_evening_until_the_morning(
     new_uow: UnitOfWorkFactory, session: AsyncSession, line: Line, late: datetime
 ) -> None:
     for _ in range(3):
-        await queue_text(new_uow, line, SendKind.MANUAL)
+        await queue_one(new_uow, line, SendKind.MANUAL)
 
     assert await claim(new_uow, late) == 0
-    assert await waiting(session) == [("queued", MORNING)] * 3
+    assert await send_states(session) == [("queued", MORNING)] * 3
     assert await claim(new_uow, MORNING - timedelta(seconds=1)) == 0
     assert await claim(new_uow, MORNING) == 1
 
@@ -190,7 +195,7 @@ async def test_queued_message_waits_from_the_evening_until_the_morning(
 async def test_claimed_message_has_the_end_of_legal_hours_as_its_latest_instant(
     new_uow: UnitOfWorkFactory, session: AsyncSession, line: Line
 ) -> None:
-    message = await queue_text(new_uow, line, SendKind.MANUAL)
+    message = await queue_one(new_uow, line, SendKind.MANUAL)
 
     assert await claim(new_uow, NIGHT - TIMES.call - timedelta(seconds=1)) == 1
     attempt = (await session.scalars(select(SendAttempt))).one()
@@ -201,7 +206,7 @@ async def test_claimed_message_has_the_end_of_legal_hours_as_its_latest_instant(
 async def test_help_and_confirmation_are_sent_at_any_hour(
     new_uow: UnitOfWorkFactory, line: Line, kind: SendKind
 ) -> None:
-    await queue_text(new_uow, line, kind)
+    await queue_one(new_uow, line, kind)
 
     assert await claim(new_uow, NIGHT) == 1
 
@@ -209,8 +214,8 @@ async def test_help_and_confirmation_are_sent_at_any_hour(
 async def test_queued_answer_is_sent_at_any_hour(
     new_uow: UnitOfWorkFactory, session: AsyncSession, line: Line
 ) -> None:
-    await hear(session, new_uow, "Are you still there?", message_id="AC1")
-    await queue_text(new_uow, line, SendKind.MANUAL)
+    await receive_message(session, new_uow, "Are you still there?", message_id="AC1")
+    await queue_one(new_uow, line, SendKind.MANUAL)
 
     assert await claim(new_uow, NIGHT) == 1
     assert (await session.scalars(select(SendAttempt))).one().not_after is None
@@ -219,7 +224,7 @@ async def test_queued_answer_is_sent_at_any_hour(
 async def test_queued_message_to_a_zone_key_that_never_opens_is_checked_a_day_later(
     new_uow: UnitOfWorkFactory, session: AsyncSession, line: Line
 ) -> None:
-    await queue_text(new_uow, line, SendKind.MANUAL)
+    await queue_one(new_uow, line, SendKind.MANUAL)
 
     assert await claim(new_uow, NOW, rules=NEVER) == 0
-    assert await waiting(session) == [("queued", NOW + timedelta(days=1))]
+    assert await send_states(session) == [("queued", NOW + timedelta(days=1))]

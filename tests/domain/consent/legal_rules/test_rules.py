@@ -72,8 +72,8 @@ def key_of(*states: str, zone: str | None = None) -> str:
 
 
 def local(zone: str, day: date, at: str, *, fold: int = 0) -> datetime:
-    wall = datetime.combine(day, time.fromisoformat(at), tzinfo=ZoneInfo(zone))
-    return wall.replace(fold=fold).astimezone(UTC)
+    local_time = datetime.combine(day, time.fromisoformat(at), tzinfo=ZoneInfo(zone))
+    return local_time.replace(fold=fold).astimezone(UTC)
 
 
 @pytest.mark.parametrize(("state", "day", "hours"), CASES)
@@ -93,7 +93,7 @@ def test_hours_of_a_state_are_exact_to_the_minute(state: str, day: date, hours: 
     assert US.next_open(key, closes - MINUTE) == closes - MINUTE
 
 
-def test_every_state_with_a_rule_of_its_own_is_among_the_cases() -> None:
+def test_every_state_with_its_own_rule_is_among_the_cases() -> None:
     assert {rule.state for rule in US.rules if rule.state} == set(HOURS) - {"GA"}
 
 
@@ -105,7 +105,7 @@ def test_shipped_rules_of_a_state_have_its_hours(state: str) -> None:
     written: dict[str, str] = {
         day: f"{rule.start:%H:%M}-{rule.end:%H:%M}" for rule in rows for day in rule.weekdays
     }
-    resting = {
+    closed_days = {
         day
         for rule in US.rules
         if rule.state == state and rule.kind is ComplianceRuleKind.NO_DAY
@@ -113,8 +113,8 @@ def test_shipped_rules_of_a_state_have_its_hours(state: str) -> None:
     }
 
     for name, (_, column) in DAYS.items():
-        assert (HOURS[state][column] is None) == (name in resting)
-        assert name in resting or written[name] == HOURS[state][column]
+        assert (HOURS[state][column] is None) == (name in closed_days)
+        assert name in closed_days or written[name] == HOURS[state][column]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_shipped_rules_of_a_state_have_its_hours(state: str) -> None:
         ("AL", (date(2027, 12, 30), "20:00"), (date(2028, 1, 3), "08:00")),
     ],
 )
-def test_next_opening(state: str, at: tuple[date, str], opens: tuple[date, str]) -> None:
+def test_next_opening_is_found(state: str, at: tuple[date, str], opens: tuple[date, str]) -> None:
     zone = zone_of(state)
 
     assert US.next_open(key_of(state), local(zone, *at)) == local(zone, *opens)
@@ -149,7 +149,7 @@ def test_alabama_is_closed_on_federal_holidays_and_their_observed_days(day: date
 
 @pytest.mark.parametrize("day", [date(2027, 3, 14), date(2026, 11, 1)])
 @pytest.mark.parametrize("state", ["GA", "MA", "TX", "CA"])
-def test_change_of_clocks_moves_the_window_with_it(state: str, day: date) -> None:
+def test_window_keeps_its_local_hours_when_the_clocks_change(state: str, day: date) -> None:
     zone = zone_of(state)
     opens, closes = (local(zone, day, at) for at in (HOURS[state][2] or "").split("-"))
 
@@ -181,7 +181,7 @@ def test_rules_of_both_states_apply_in_one_zone() -> None:
     assert US.open_until(key, local(zone, day, "10:00")) == local(zone, day, "18:00")
 
 
-def test_state_of_two_zones_is_open_in_both() -> None:
+def test_state_with_two_zones_is_open_only_if_both_are_open() -> None:
     key, day = str(ZoneKey(("TX",), regions.STATE_ZONES["TX"])), DAYS["mon"][0]
     opens, closes = (local("America/Denver", day, "09:00"), local("America/Chicago", day, "21:00"))
 
@@ -197,7 +197,7 @@ def test_province_has_the_federal_hours() -> None:
     assert until == local("America/Toronto", day, "21:00")
 
 
-def test_unknown_state_is_open_only_if_all_rules_and_zones_are() -> None:
+def test_unknown_state_is_open_only_if_all_states_and_zones_are_open() -> None:
     # 10:00 in Honolulu is 15:00 in New York, where the strictest row ends at 18:00.
     day = DAYS["mon"][0]
     opens = local("Pacific/Honolulu", day, "10:00")
@@ -269,14 +269,14 @@ def test_strictest_rule_decides(key: str, now: datetime) -> None:
 
 
 @pytest.mark.parametrize("state", ["FL", "OK", "MD", "OR"])
-def test_states_that_limit_how_often(state: str) -> None:
+def test_four_states_limit_the_frequency_of_messages(state: str) -> None:
     assert US.frequency_cap(key_of(state), local(zone_of(state), DAYS["mon"][0], "12:00")) == (
         3,
         24,
     )
 
 
-def test_other_states_do_not_limit_how_often() -> None:
+def test_other_states_do_not_limit_the_frequency_of_messages() -> None:
     now = local("America/New_York", DAYS["mon"][0], "12:00")
     others = set(regions.STATE_ZONES) - {"FL", "OK", "MD", "OR"}
 
@@ -300,7 +300,7 @@ def test_limit_applies_if_one_of_the_states_has_it_or_the_state_is_unknown() -> 
         ("TX", date(2025, 9, 1), "08:00-21:00", "09:00-21:00"),
     ],
 )
-def test_rule_begins_on_its_day_at_the_recipient(
+def test_rule_begins_on_its_first_day_in_the_recipients_zone(
     state: str, day: date, before: str, after: str
 ) -> None:
     zone = zone_of(state)
@@ -311,22 +311,22 @@ def test_rule_begins_on_its_day_at_the_recipient(
 
 
 @pytest.mark.parametrize(("state", "day"), [("MD", date(2024, 1, 1)), ("OR", date(2026, 1, 1))])
-def test_limit_begins_on_its_day_at_the_recipient(state: str, day: date) -> None:
+def test_limit_begins_on_its_first_day_in_the_recipients_zone(state: str, day: date) -> None:
     midnight = local(zone_of(state), day, "00:00")
 
     assert US.frequency_cap(key_of(state), midnight - MINUTE) is None
     assert US.frequency_cap(key_of(state), midnight) == FrequencyCap(3, 24)
 
 
-def made(kind: ComplianceRuleKind, **values: object) -> ComplianceRule:
+def make_rule(kind: ComplianceRuleKind, **values: object) -> ComplianceRule:
     fields = {"state": None, "reviewed": date(2026, 11, 25), "kind": kind} | values
     return ComplianceRule.model_validate(fields)
 
 
 def test_rule_ends_after_its_last_day() -> None:
     rules = [
-        made(ComplianceRuleKind.WINDOW, start="08:00", end="21:00"),
-        made(
+        make_rule(ComplianceRuleKind.WINDOW, start="08:00", end="21:00"),
+        make_rule(
             ComplianceRuleKind.WINDOW,
             start="12:00",
             end="13:00",
@@ -339,10 +339,10 @@ def test_rule_ends_after_its_last_day() -> None:
     assert book.open_until(key, local(zone, date(2026, 11, 24), "11:00")) is not None
 
 
-def test_two_limits_are_both_met() -> None:
+def test_two_limits_are_combined_to_a_cap_that_meets_both() -> None:
     rules = [
-        made(ComplianceRuleKind.FREQUENCY, max_texts=3, per_hours=24),
-        made(ComplianceRuleKind.FREQUENCY, max_texts=5, per_hours=72, state="FL"),
+        make_rule(ComplianceRuleKind.FREQUENCY, max_texts=3, per_hours=24),
+        make_rule(ComplianceRuleKind.FREQUENCY, max_texts=5, per_hours=72, state="FL"),
     ]
 
     cap = RuleBook(rules, name="made").frequency_cap(
@@ -354,8 +354,8 @@ def test_two_limits_are_both_met() -> None:
 
 def test_windows_that_never_overlap_never_open() -> None:
     rules = [
-        made(ComplianceRuleKind.WINDOW, start="08:00", end="10:00"),
-        made(ComplianceRuleKind.WINDOW, start="10:00", end="12:00", state="GA"),
+        make_rule(ComplianceRuleKind.WINDOW, start="08:00", end="10:00"),
+        make_rule(ComplianceRuleKind.WINDOW, start="10:00", end="12:00", state="GA"),
     ]
     book, now = RuleBook(rules, name="made"), datetime(2026, 11, 23, 15, tzinfo=UTC)
 
@@ -363,7 +363,7 @@ def test_windows_that_never_overlap_never_open() -> None:
     assert book.next_open(key_of("GA"), now) is None
 
 
-def test_without_rules_it_is_always_open() -> None:
+def test_without_rules_every_zone_key_is_always_open() -> None:
     night = local("America/New_York", DAYS["sun"][0], "03:00")
 
     assert NO_RULES.open_until(ANYWHERE, night) == FOREVER

@@ -1,4 +1,4 @@
-"""The class that the reader proposes for a reply, and what proposed it."""
+"""The class that the reader proposes for a reply, and the source of the proposal."""
 
 import pytest
 from tests.opt_out import data
@@ -47,7 +47,7 @@ RULE, MODEL = ReplyClassSource.RULE, ReplyClassSource.MODEL
         ("Key is under the mat", ReplyClass.OTHER, MODEL),
     ],
 )
-def test_class_is_proposed_and_says_by_what(
+def test_class_is_proposed_with_its_source(
     text: str, reply_class: ReplyClass, source: ReplyClassSource
 ) -> None:
     reading = read_reply(text)
@@ -73,7 +73,7 @@ def test_no_listed_phrase_opts_out() -> None:
     }
 
 
-def test_every_phrase_is_written_as_it_is_compared() -> None:
+def test_every_listed_phrase_is_found_as_written() -> None:
     assert [
         phrase
         for phrase, one in class_rules.PHRASES.items()

@@ -1,4 +1,4 @@
-"""The reader of replies: keywords, regression replies, and that every text can be read."""
+"""The reply reader: keywords, regression replies, and any text at all."""
 
 import sys
 import unicodedata
@@ -66,13 +66,15 @@ def test_keyword_of_every_language_opts_out(keyword: str, written: str) -> None:
         "Stop. Thank you",
     ],
 )
-def test_keyword_is_found_however_it_is_written(text: str) -> None:
+def test_keyword_is_found_in_unusual_spelling(text: str) -> None:
     assert read_reply(text).kind is ReplyKind.OPT_OUT
 
 
 @pytest.mark.parametrize("word", ["STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT"])
 @pytest.mark.parametrize("written", ["{}", " {} ", "{}\n"])
-def test_each_of_the_six_opts_out_and_is_confirmed_by_the_provider(word: str, written: str) -> None:
+def test_provider_keyword_opts_out_and_is_confirmed_by_the_provider(
+    word: str, written: str
+) -> None:
     for text in (written.format(word), written.format(word.lower())):
         reading = read_reply(text)
 
@@ -97,7 +99,7 @@ def test_start_opts_in(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["HELP", "help!", "Info", "INFO?", "Ayuda", "AJUDA", "aide", "\u00e8d"]
 )
-def test_help_is_asked_for(text: str) -> None:
+def test_help_request_is_recognised(text: str) -> None:
     assert read_reply(text).kind is ReplyKind.HELP
 
 
@@ -136,12 +138,12 @@ def test_ordinary_replies_outside_the_training_data_are_seldom_held() -> None:
     assert kinds.count(ReplyKind.DOUBTFUL) <= len(texts) * 0.05
 
 
-def test_regression_texts_are_three_hundred() -> None:
+def test_there_are_three_hundred_different_regression_texts() -> None:
     assert len(REGRESSION) >= 300
     assert len({one.text for one in REGRESSION}) == len(REGRESSION)
 
 
-AROUND = sorted(COURTESIES)
+COURTESY_WORDS = sorted(COURTESIES)
 PUNCTUATION = [" ", "!", "!!!", ".", "...", ",", "\u2026", "-", '"', "\n", "\u00a0"]
 
 
@@ -149,10 +151,10 @@ PUNCTUATION = [" ", "!", "!!!", ".", "...", ",", "\u2026", "-", '"', "\n", "\u00
 @settings(max_examples=400, deadline=None)
 def test_politeness_punctuation_and_capitals_change_no_reading(draw: st.DataObject) -> None:
     text = draw.draw(st.sampled_from(OPTED_OUT))
-    dress = st.lists(st.sampled_from(AROUND), max_size=3).map(" ".join)
+    polite = st.lists(st.sampled_from(COURTESY_WORDS), max_size=3).map(" ".join)
     marks = st.lists(st.sampled_from(PUNCTUATION), max_size=3).map("".join)
     cased = getattr(text, draw.draw(st.sampled_from(["upper", "lower", "swapcase", "strip"])))()
-    dressed = f"{draw.draw(dress)} {draw.draw(marks)}{cased}{draw.draw(marks)} {draw.draw(dress)}"
+    dressed = f"{draw.draw(polite)} {draw.draw(marks)}{cased}{draw.draw(marks)} {draw.draw(polite)}"
 
     assert read_reply(dressed).kind is ReplyKind.OPT_OUT
 
@@ -190,7 +192,7 @@ def test_odd_text_is_read_without_error(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "   ", "please", "Thank you!", "ok thanks", "\U0001f44d"])
-def test_text_that_says_nothing_changes_no_consent(text: str) -> None:
+def test_empty_or_polite_text_changes_no_consent(text: str) -> None:
     assert read_reply(text).kind is ReplyKind.NONE
 
 
@@ -225,11 +227,11 @@ def test_long_reply_without_a_request_changes_nothing() -> None:
         "\U0001f44d to \u201cReply STOP to opt out\u201d",
     ],
 )
-def test_reaction_to_our_own_message_says_nothing(text: str) -> None:
+def test_reaction_to_our_own_message_is_recognised(text: str) -> None:
     assert read_reply(text).decided_by is DecidedBy.REACTION
 
 
-def test_replies_read_together_are_read_as_alone() -> None:
+def test_replies_read_in_a_batch_are_read_as_one_by_one() -> None:
     texts = ["", *(one.text for one in REGRESSION), ""]
     contexts = [Context(is_sale=place % 2 == 0) for place in range(len(texts))]
 
@@ -264,13 +266,13 @@ def test_longest_form_of_the_lexicon_is_one_concept() -> None:
     assert found.concepts == (forms["do_not_call_list"][0],)
 
 
-def test_words_are_those_between_the_courtesies() -> None:
+def test_words_do_not_include_the_courtesies() -> None:
     found = analyse("Hi! Please, stop texting me!!! Thanks.")
 
     assert (found.words, found.folded) == (("stop", "texting", "me"), " stop texting me ")
 
 
-def test_reading_names_the_words_that_weighed_most() -> None:
+def test_reading_names_the_words_with_the_largest_weight() -> None:
     reading = read_reply("Hi Sam. Please STOP texting me about my house!")
 
     assert reading.wording is not None
@@ -330,7 +332,7 @@ def test_reading_proposes_a_class() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asks", "doubts", "kind"),
+    ("asks_to_stop", "needs_a_person", "kind"),
     [
         (0.5, 0.5, ReplyKind.OPT_OUT),
         (0.49, 0.2, ReplyKind.DOUBTFUL),
@@ -338,9 +340,11 @@ def test_reading_proposes_a_class() -> None:
     ],
 )
 def test_probability_at_the_threshold_is_enough(
-    asks: float, doubts: float, kind: ReplyKind
+    asks_to_stop: float, needs_a_person: float, kind: ReplyKind
 ) -> None:
-    assert decide("Not interested.", asks, doubts, opt_out_at=0.5, hold_at=0.2) is kind
+    assert (
+        decide("Not interested.", asks_to_stop, needs_a_person, opt_out_at=0.5, hold_at=0.2) is kind
+    )
 
 
 def test_probabilities_are_between_0_and_1() -> None:

@@ -1,4 +1,4 @@
-"""A reconciliation with a sandbox in this process, in a time that the test moves."""
+"""A reconciliation against a sandbox in this process, with a clock that the test moves."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -38,20 +38,20 @@ OTHER = "+16175550147"
 Transport = httpx.AsyncBaseTransport
 
 
-async def at_once(seconds: float) -> None:
-    """Do not wait."""
+async def do_not_wait(seconds: float) -> None:
+    """Replace ``asyncio.sleep``, and return at once."""
 
 
 @dataclass
-class Bench:
-    """The sandbox, its reader, and their clock."""
+class ReconciliationHarness:
+    """A sandbox, the reconciliation that reads it, and their clock."""
 
     sandbox: Sandbox
     clock: ManualClock
     parts: ReconciliationParts
     requests: list[httpx.URL] = field(default_factory=list)
 
-    def pass_by(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.clock.move(seconds)
 
     def receive(self, words: str, *, sender: str = PERSON) -> StoredMessage:
@@ -64,13 +64,14 @@ class Bench:
         world = self.sandbox.workspace
         return world.send_from_app(world.config.lines[0], (to,), words)
 
-    def turn_out(self, message: StoredMessage, act: Act, *, error_code: str | None = None) -> None:
-        """Set the outcome of a message."""
+    def set_outcome(
+        self, message: StoredMessage, act: Act, *, error_code: str | None = None
+    ) -> None:
         step = Step(do=act, error_code=error_code)
         self.sandbox.workspace._perform(message, message.to[0], step)
 
     def call(self, what: dict[str, Any] | None = None, *, person: str = PERSON) -> str:
-        """Let a call happen; return its id."""
+        """Add a call to the sandbox; return its id."""
         world = self.sandbox.workspace
         call = read_call(
             {"person": person, **(what or {})}, world.config.lines[0], at=world.config.clock()
@@ -78,7 +79,7 @@ class Bench:
         world.call(call)
         return call.id
 
-    async def hear(self, message: StoredMessage, kind: str = "message.received") -> None:
+    async def apply_webhook(self, message: StoredMessage, kind: str = "message.received") -> None:
         """Apply the event that a webhook would have delivered for a message."""
         event = message_event(kind, message, at=message.updated_at).dated
         await self.apply(event)
@@ -92,21 +93,23 @@ class Bench:
                 reception=RECEPTION,
             )
 
-    async def ask(self, **body: datetime) -> UUID:
+    async def request_run(self, **body: datetime) -> UUID:
         """Request a run; return its id."""
         async with self.parts.new_uow() as uow:
             return await runs.request_run(uow, ReconciliationCreate(**body), now=self.clock.now)
 
-    async def work(self, *, is_over: Callable[[], bool] = lambda: False) -> SliceResult | None:
+    async def work_on_run(
+        self, *, is_over: Callable[[], bool] = lambda: False
+    ) -> SliceResult | None:
         return await walking.work_on_next_run(self.parts, is_over=is_over)
 
     async def run(self, **body: datetime) -> ReconciliationRun:
         """Request a run and work on it until it ends."""
-        run_id = await self.ask(**body)
-        await self.work()
-        return await self.read(run_id)
+        run_id = await self.request_run(**body)
+        await self.work_on_run()
+        return await self.read_run(run_id)
 
-    async def read(self, run_id: UUID) -> ReconciliationRun:
+    async def read_run(self, run_id: UUID) -> ReconciliationRun:
         async with self.parts.new_uow() as uow:
             return await runs.get_run(uow, run_id=run_id)
 
@@ -115,7 +118,7 @@ class Bench:
             found = await uow.session.execute(text(query), values)
             return [dict(row) for row in found.mappings()]
 
-    async def texts(self) -> list[tuple[str, str, str]]:
+    async def messages(self) -> list[tuple[str, str, str]]:
         """Return stored messages, oldest first: direction, body, status."""
         found = await self.rows(
             "SELECT direction, body, status FROM activity WHERE kind = 'message' "
@@ -130,13 +133,13 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(
+async def reconciliation_harness(
     new_uow: UnitOfWorkFactory,
     *,
     began: timedelta = timedelta(days=3),
     wrap: Callable[[Transport], Transport] = lambda transport: transport,
     rate: float = 10_000,
-) -> AsyncIterator[Bench]:
+) -> AsyncIterator[ReconciliationHarness]:
     """Create a sandbox whose time begins ``began`` ago, without webhooks.
 
     Args:
@@ -153,7 +156,7 @@ async def bench(
 
     transport = wrap(httpx.ASGITransport(app=sandbox))
     async with OpenPhoneClient(
-        base_url="http://sandbox.test", api_key="key", transport=transport, sleep=at_once
+        base_url="http://sandbox.test", api_key="key", transport=transport, sleep=do_not_wait
     ) as client:
         client._http.event_hooks["request"] = [remember]
 
@@ -167,14 +170,14 @@ async def bench(
             reception=RECEPTION,
             now=lambda: clock.now,
             receipt=receipt,
-            sleep=at_once,
+            sleep=do_not_wait,
         )
-        yield Bench(sandbox, clock, parts, requests)
+        yield ReconciliationHarness(sandbox, clock, parts, requests)
     await sandbox.workspace.stop()
 
 
-class Changing(httpx.AsyncBaseTransport):
-    """Answers some requests itself: ``answer`` returns a response, or None to pass it on."""
+class InterceptingTransport(httpx.AsyncBaseTransport):
+    """Returns the response of ``answer``, or passes the request on if it is None."""
 
     def __init__(
         self, inner: Transport, answer: Callable[[httpx.Request], httpx.Response | None]

@@ -1,4 +1,4 @@
-"""Lists that cannot be trusted: the run ends with a reason and an alert, and nothing loops."""
+"""Faulty lists: the run ends with a reason and an alert, and never reads in a loop."""
 
 import itertools
 from collections.abc import Callable
@@ -8,7 +8,14 @@ from typing import Any
 import httpx
 import pytest
 from tests.conftest import NOW
-from tests.domain.inbound.reconciliation.support import LINE, PERSON, Bench, Changing, bench, paths
+from tests.domain.inbound.reconciliation.support import (
+    LINE,
+    PERSON,
+    InterceptingTransport,
+    ReconciliationHarness,
+    paths,
+    reconciliation_harness,
+)
 
 from crm_api.domain.inbound.reconciliation import run_progress
 from crm_api.domain.inbound.reconciliation.models import ReconciliationRun
@@ -22,7 +29,7 @@ SAME = "a token"
 HTML = "<html><body>We will be right back.</body></html>"
 
 
-def _is_text_list(request: httpx.Request) -> bool:
+def _is_message_list(request: httpx.Request) -> bool:
     return request.url.path == "/messages"
 
 
@@ -45,57 +52,61 @@ def _page(*ids: str, token: str | None) -> httpx.Response:
     return httpx.Response(200, json={"data": listed, "nextCursor": token, "nextPageToken": token})
 
 
-async def _to_the_end(at: Bench) -> ReconciliationRun:
-    """Work until the run has ended, and let the requested waits pass."""
-    run_id = await at.ask()
+async def _run_to_its_end(harness: ReconciliationHarness) -> ReconciliationRun:
+    """Work until the run has ended; advance the clock by each requested wait."""
+    run_id = await harness.request_run()
     for _ in range(2 * run_progress.MOST_FAILURES):
-        worked = await at.work()
-        run = await at.read(run_id)
+        worked = await harness.work_on_run()
+        run = await harness.read_run(run_id)
         if run.finished_at is not None:
             return run
         assert worked is not None
-        at.pass_by((worked.wait or timedelta(0)).total_seconds())
+        harness.advance((worked.wait or timedelta(0)).total_seconds())
     raise AssertionError("the run does not end")
 
 
-async def _run(new_uow: UnitOfWorkFactory, answer: Answer) -> tuple[ReconciliationRun, Bench]:
-    async with bench(new_uow, wrap=lambda inner: Changing(inner, answer)) as at:
-        at.receive("in the sandbox")
-        at.pass_by(3600)
-        return await _to_the_end(at), at
+async def _run(
+    new_uow: UnitOfWorkFactory, answer: Answer
+) -> tuple[ReconciliationRun, ReconciliationHarness]:
+    async with reconciliation_harness(
+        new_uow, wrap=lambda inner: InterceptingTransport(inner, answer)
+    ) as harness:
+        harness.receive("in the sandbox")
+        harness.advance(3600)
+        return await _run_to_its_end(harness), harness
 
 
-async def _failed(new_uow: UnitOfWorkFactory, answer: Answer) -> tuple[str, Bench]:
-    run, at = await _run(new_uow, answer)
-    alerts = await at.alerts()
+async def _failed(new_uow: UnitOfWorkFactory, answer: Answer) -> tuple[str, ReconciliationHarness]:
+    run, harness = await _run(new_uow, answer)
+    alerts = await harness.alerts()
     assert run.status == "failed"
     assert run.last_error is not None
     assert run.last_error in alerts["reconciliation_failed"]["detail"]
-    return run.last_error, at
+    return run.last_error, harness
 
 
-async def test_page_that_repeats(new_uow: UnitOfWorkFactory) -> None:
+async def test_repeated_page_fails_the_run(new_uow: UnitOfWorkFactory) -> None:
     tokens = itertools.count()
 
     def answer(request: httpx.Request) -> httpx.Response | None:
-        if not _is_text_list(request):
+        if not _is_message_list(request):
             return None
         return _page("AC1", "AC2", token=f"token {next(tokens)}")
 
-    why, at = await _failed(new_uow, answer)
+    why, harness = await _failed(new_uow, answer)
 
     assert why == (
         "OpenPhone returned the same page of a list twice, so the list could not be read "
         "completely. Try again later."
     )
-    assert paths(at.requests).count("/messages") == 2 * run_progress.MOST_FAILURES
+    assert paths(harness.requests).count("/messages") == 2 * run_progress.MOST_FAILURES
 
 
-async def test_pages_that_go_round(new_uow: UnitOfWorkFactory) -> None:
+async def test_pages_in_a_cycle_fail_the_run(new_uow: UnitOfWorkFactory) -> None:
     tokens = itertools.count()
 
     def answer(request: httpx.Request) -> httpx.Response | None:
-        if not _is_text_list(request):
+        if not _is_message_list(request):
             return None
         place = next(tokens)
         return _page(f"AC{place % 5}", token=f"token {place}")
@@ -108,11 +119,11 @@ async def test_pages_that_go_round(new_uow: UnitOfWorkFactory) -> None:
     )
 
 
-async def test_token_that_comes_again(new_uow: UnitOfWorkFactory) -> None:
+async def test_repeated_page_token_fails_the_run(new_uow: UnitOfWorkFactory) -> None:
     ids = itertools.count()
 
     def answer(request: httpx.Request) -> httpx.Response | None:
-        return _page(f"AC{next(ids)}", token=SAME) if _is_text_list(request) else None
+        return _page(f"AC{next(ids)}", token=SAME) if _is_message_list(request) else None
 
     why, _ = await _failed(new_uow, answer)
 
@@ -122,11 +133,11 @@ async def test_token_that_comes_again(new_uow: UnitOfWorkFactory) -> None:
     )
 
 
-async def test_empty_pages_without_end(new_uow: UnitOfWorkFactory) -> None:
+async def test_endless_empty_pages_fail_the_run(new_uow: UnitOfWorkFactory) -> None:
     tokens = itertools.count()
 
     def answer(request: httpx.Request) -> httpx.Response | None:
-        return _page(token=f"token {next(tokens)}") if _is_text_list(request) else None
+        return _page(token=f"token {next(tokens)}") if _is_message_list(request) else None
 
     why, _ = await _failed(new_uow, answer)
 
@@ -136,20 +147,20 @@ async def test_empty_pages_without_end(new_uow: UnitOfWorkFactory) -> None:
     )
 
 
-def test_list_that_goes_on_for_ever() -> None:
-    watching = PageGuard(pages=MOST_PAGES - 1)
+def test_list_with_too_many_pages_is_refused() -> None:
+    guard = PageGuard(pages=MOST_PAGES - 1)
 
     with pytest.raises(OpenPhoneListError, match="more than 20,000 pages"):
-        watching.check(ListPage(items=[{"id": "AC1"}], next_token=SAME))
+        guard.check(ListPage(items=[{"id": "AC1"}], next_token=SAME))
 
 
-def test_memory_of_a_long_list_does_not_grow() -> None:
-    watching = PageGuard()
+def test_page_guard_remembers_a_bounded_number_of_ids() -> None:
+    guard = PageGuard()
     for place in range(1_000):
         items = [{"id": f"AC{place}-{item}"} for item in range(50)]
-        watching.check(ListPage(items=items, next_token=f"{place}"))
+        guard.check(ListPage(items=items, next_token=f"{place}"))
 
-    assert len(watching._ids) == REMEMBERED_PAGES * 50
+    assert len(guard._ids) == REMEMBERED_PAGES * 50
 
 
 @pytest.mark.parametrize(
@@ -162,53 +173,57 @@ def test_memory_of_a_long_list_does_not_grow() -> None:
         httpx.Response(200, content=b'{"data": [{"id": "AC'),
         httpx.Response(500, text=HTML),
     ],
-    ids=["html", "no object", "null", "missing", "broken off", "500"],
+    ids=["html", "not an object", "null", "missing", "cut off", "500"],
 )
-async def test_page_that_is_none(new_uow: UnitOfWorkFactory, broken: httpx.Response) -> None:
+async def test_unreadable_page_fails_the_run_and_earlier_items_are_kept(
+    new_uow: UnitOfWorkFactory, broken: httpx.Response
+) -> None:
     def answer(request: httpx.Request) -> httpx.Response | None:
-        is_second = _is_text_list(request) and "after" in request.url.params
+        is_second = _is_message_list(request) and "after" in request.url.params
         if is_second:
             return httpx.Response(
                 broken.status_code, content=broken.content, headers=broken.headers
             )
-        return _page("AC1", token=SAME) if _is_text_list(request) else None
+        return _page("AC1", token=SAME) if _is_message_list(request) else None
 
-    run, at = await _run(new_uow, answer)
+    run, harness = await _run(new_uow, answer)
 
     assert run.status == "failed"
     assert run.last_error
-    assert set(await at.alerts()) >= {"reconciliation_failed"}
-    # The items before the missing page are stored.
-    assert [words for _, words, _ in await at.texts()] == ["AC1"]
+    assert set(await harness.alerts()) >= {"reconciliation_failed"}
+    # The items before the unreadable page are stored.
+    assert [words for _, words, _ in await harness.messages()] == ["AC1"]
     assert run.created == 1
 
 
-async def test_page_that_is_missing_for_a_while_is_waited_for(new_uow: UnitOfWorkFactory) -> None:
+async def test_run_waits_for_a_page_that_is_unreadable_for_a_while(
+    new_uow: UnitOfWorkFactory,
+) -> None:
     broken = itertools.count()
 
     def answer(request: httpx.Request) -> httpx.Response | None:
-        if _is_text_list(request) and next(broken) < 4:
+        if _is_message_list(request) and next(broken) < 4:
             return httpx.Response(200, text=HTML)
         return None
 
-    run, at = await _run(new_uow, answer)
+    run, harness = await _run(new_uow, answer)
 
     assert run.status == "completed"
     assert (run.created, run.failures, run.last_error) == (1, 0, None)
-    assert await at.alerts() == {}
+    assert await harness.alerts() == {}
 
 
-async def test_key_that_is_refused_ends_the_run_at_once(new_uow: UnitOfWorkFactory) -> None:
+async def test_refused_api_key_ends_the_run_at_once(new_uow: UnitOfWorkFactory) -> None:
     def answer(_request: httpx.Request) -> httpx.Response | None:
         return httpx.Response(401, json={"message": "Unauthorized", "code": "0200401"})
 
-    why, at = await _failed(new_uow, answer)
+    why, harness = await _failed(new_uow, answer)
 
     assert "401" in why
-    assert len(at.requests) == 1
+    assert len(harness.requests) == 1
 
 
-async def test_alert_of_a_failed_run_ends_with_the_next_whole_one(
+async def test_next_completed_run_resolves_the_alert_of_a_failed_run(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     is_refused = True
@@ -216,63 +231,69 @@ async def test_alert_of_a_failed_run_ends_with_the_next_whole_one(
     def answer(_request: httpx.Request) -> httpx.Response | None:
         return httpx.Response(401, json={"message": "Unauthorized"}) if is_refused else None
 
-    async with bench(new_uow, wrap=lambda inner: Changing(inner, answer)) as at:
-        failed = await at.run()
-        alerts = await at.alerts()
+    async with reconciliation_harness(
+        new_uow, wrap=lambda inner: InterceptingTransport(inner, answer)
+    ) as harness:
+        failed = await harness.run()
+        alerts = await harness.alerts()
         is_refused = False
-        whole = await at.run()
+        completed = await harness.run()
 
-        assert (failed.status, whole.status) == ("failed", "completed")
+        assert (failed.status, completed.status) == ("failed", "completed")
         assert set(alerts) == {"reconciliation_failed"}
-        assert await at.alerts() == {}
+        assert await harness.alerts() == {}
 
 
-async def test_list_that_goes_on_beyond_the_beginning_is_left_there(
+async def test_reading_stops_at_the_start_of_the_span(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    """The provider ignores the bound, and would list the whole history."""
+    """The provider ignores the bound and would list the whole history."""
     pages = itertools.count()
 
     def answer(request: httpx.Request) -> httpx.Response | None:
-        if not _is_text_list(request):
+        if not _is_message_list(request):
             return None
         place = next(pages)
-        assert place < 3, "read on"
+        assert place < 3, "the reader did not stop at the bound"
         return _page(f"AC{place}", token=f"token {place}")
 
-    async with bench(new_uow, wrap=lambda inner: Changing(inner, answer)) as at:
-        at.pass_by(2 * 86_400)
-        run = await at.run(since=at.clock.now - timedelta(hours=12))
+    async with reconciliation_harness(
+        new_uow, wrap=lambda inner: InterceptingTransport(inner, answer)
+    ) as harness:
+        harness.advance(2 * 86_400)
+        run = await harness.run(since=harness.clock.now - timedelta(hours=12))
 
     assert run.status == "completed"
     assert next(pages) == 1
 
 
-async def test_token_that_is_no_longer_taken_begins_below_what_was_read(
+async def test_reading_continues_by_time_if_the_page_token_has_expired(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     is_expired = False
 
     def answer(request: httpx.Request) -> httpx.Response | None:
-        if is_expired and _is_text_list(request) and "after" in request.url.params:
+        if is_expired and _is_message_list(request) and "after" in request.url.params:
             return httpx.Response(400, json={"title": "Bad Request", "message": "no such cursor"})
         return None
 
-    async with bench(new_uow, wrap=lambda inner: Changing(inner, answer)) as at:
+    async with reconciliation_harness(
+        new_uow, wrap=lambda inner: InterceptingTransport(inner, answer)
+    ) as harness:
         for number in range(120):
-            at.receive(f"text {number}")
-            at.pass_by(60)
-        run_id = await at.ask()
-        await at.work(is_over=lambda: True)
-        halfway = await at.read(run_id)
+            harness.receive(f"text {number}")
+            harness.advance(60)
+        run_id = await harness.request_run()
+        await harness.work_on_run(is_over=lambda: True)
+        halfway = await harness.read_run(run_id)
         is_expired = True
-        asked_before = len(at.requests)
-        await at.work(is_over=lambda: True)
-        [_, again] = at.requests[asked_before:]
+        asked_before = len(harness.requests)
+        await harness.work_on_run(is_over=lambda: True)
+        [_, again] = harness.requests[asked_before:]
         is_expired = False
-        await at.work()
-        run = await at.read(run_id)
-        stored = await at.texts()
+        await harness.work_on_run()
+        run = await harness.read_run(run_id)
+        stored = await harness.messages()
 
     assert (halfway.status, halfway.created) == ("running", 50)
     assert "after" not in again.params
@@ -282,23 +303,25 @@ async def test_token_that_is_no_longer_taken_begins_below_what_was_read(
     assert len(stored) == 120
 
 
-async def test_host_that_has_only_v1_is_read_by_conversation(new_uow: UnitOfWorkFactory) -> None:
+async def test_provider_with_only_v1_is_read_by_conversation(new_uow: UnitOfWorkFactory) -> None:
     def answer(request: httpx.Request) -> httpx.Response | None:
-        return httpx.Response(404, text="Not Found") if _is_text_list(request) else None
+        return httpx.Response(404, text="Not Found") if _is_message_list(request) else None
 
-    async with bench(new_uow, wrap=lambda inner: Changing(inner, answer)) as at:
+    async with reconciliation_harness(
+        new_uow, wrap=lambda inner: InterceptingTransport(inner, answer)
+    ) as harness:
         for number in range(130):
-            at.receive(f"text {number}")
-            at.pass_by(60)
-        at.send_from_app("to another person", to="+16175550147")
-        at.call(person="+16175550148")
-        at.pass_by(3600)
-        first = await at.run()
-        lost = at.receive("here, and then not there")
-        await at.hear(lost)
-        at.sandbox.workspace.store._threads[(LINE, (PERSON,))].remove(lost)
-        at.pass_by(3600)
-        second = await at.run()
+            harness.receive(f"text {number}")
+            harness.advance(60)
+        harness.send_from_app("to another person", to="+16175550147")
+        harness.call(person="+16175550148")
+        harness.advance(3600)
+        first = await harness.run()
+        lost = harness.receive("here, and then not there")
+        await harness.apply_webhook(lost)
+        harness.sandbox.workspace.store._threads[(LINE, (PERSON,))].remove(lost)
+        harness.advance(3600)
+        second = await harness.run()
 
     assert (first.status, first.created, first.errors) == ("completed", 132, 0)
     assert (second.created, second.updated) == (0, 0)
@@ -306,7 +329,7 @@ async def test_host_that_has_only_v1_is_read_by_conversation(new_uow: UnitOfWork
     assert second.drift["unknown_there"]["count"] == 1
 
 
-async def test_conversation_that_the_provider_refuses_stops_no_other(
+async def test_refused_conversation_does_not_stop_the_others(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     def answer(request: httpx.Request) -> httpx.Response | None:
@@ -314,17 +337,19 @@ async def test_conversation_that_the_provider_refuses_stops_no_other(
             return httpx.Response(400, json={"message": "Too many", "code": "0101400"})
         return None
 
-    async with bench(new_uow, wrap=lambda inner: Changing(inner, answer)) as at:
-        at.call()
-        at.call(person="+16175550147")
-        at.pass_by(3600)
-        run = await at.run()
+    async with reconciliation_harness(
+        new_uow, wrap=lambda inner: InterceptingTransport(inner, answer)
+    ) as harness:
+        harness.call()
+        harness.call(person="+16175550147")
+        harness.advance(3600)
+        run = await harness.run()
 
     assert (run.status, run.created) == ("completed", 1)
     assert run.drift["unknown_here"]["examples"][0]["kind"] == "thread"
 
 
-async def test_call_is_taken_over_without_what_cannot_be_read_beside_it(
+async def test_call_is_stored_without_its_unreadable_summary(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     is_broken = True
@@ -334,13 +359,15 @@ async def test_call_is_taken_over_without_what_cannot_be_read_beside_it(
             return httpx.Response(500, text=HTML)
         return None
 
-    async with bench(new_uow, wrap=lambda inner: Changing(inner, answer)) as at:
-        call_id = at.call({"with": ["recording", "summary"]})
-        at.pass_by(3600)
-        first = await at.run()
+    async with reconciliation_harness(
+        new_uow, wrap=lambda inner: InterceptingTransport(inner, answer)
+    ) as harness:
+        call_id = harness.call({"with": ["recording", "summary"]})
+        harness.advance(3600)
+        first = await harness.run()
         is_broken = False
-        second = await at.run()
-        [row] = await at.rows("SELECT call FROM activity")
+        second = await harness.run()
+        [row] = await harness.rows("SELECT call FROM activity")
 
     assert (first.status, first.created) == ("completed", 1)
     example = first.drift["unknown_here"]["examples"][0]
@@ -350,11 +377,11 @@ async def test_call_is_taken_over_without_what_cannot_be_read_beside_it(
     assert row["call"]["summary"]["text"]
 
 
-async def test_item_without_an_id_is_counted(new_uow: UnitOfWorkFactory) -> None:
+async def test_item_without_an_id_is_counted_as_an_error(new_uow: UnitOfWorkFactory) -> None:
     def answer(request: httpx.Request) -> httpx.Response | None:
         listed: list[Any] = [None, "text", {"direction": "incoming"}]
         page = httpx.Response(200, json={"data": listed, "nextCursor": None})
-        return page if _is_text_list(request) else None
+        return page if _is_message_list(request) else None
 
     run, _ = await _run(new_uow, answer)
 

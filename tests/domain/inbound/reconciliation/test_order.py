@@ -5,7 +5,11 @@ from datetime import datetime
 
 import pytest
 import pytest_asyncio
-from tests.domain.inbound.reconciliation.support import PERSON, Bench, bench
+from tests.domain.inbound.reconciliation.support import (
+    PERSON,
+    ReconciliationHarness,
+    reconciliation_harness,
+)
 from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, note_reply
 
 from crm_api.domain.monitoring.sandbox_control.schemas import Act
@@ -15,8 +19,8 @@ NewUow = Callable[[], UnitOfWork]
 
 
 @pytest_asyncio.fixture
-async def at(new_uow: UnitOfWorkFactory) -> AsyncIterator[Bench]:
-    async with bench(new_uow) as made:
+async def harness(new_uow: UnitOfWorkFactory) -> AsyncIterator[ReconciliationHarness]:
+    async with reconciliation_harness(new_uow) as made:
         yield made
 
 
@@ -48,28 +52,32 @@ async def _reply(ledger: Ledger, *, at: datetime) -> None:
         )
 
 
-async def test_new_contact_gets_what_was_texted_to_the_number_before(at: Bench) -> None:
-    """In time order, the contact would have existed first and got it at once."""
-    sent = at.send_from_app("We missed you.")
-    at.turn_out(sent, Act.DELIVER)
-    await at.hear(at.receive("hello", sender="+16175550188"))
-    await at.hear(sent, "message.delivered")
-    [before] = await at.rows("SELECT contact_id FROM activity WHERE direction = 'outgoing'")
+async def test_new_contact_gets_earlier_messages_to_its_number(
+    harness: ReconciliationHarness,
+) -> None:
+    """In order of time, the contact would have existed first and got the message at once."""
+    sent = harness.send_from_app("We missed you.")
+    harness.set_outcome(sent, Act.DELIVER)
+    await harness.apply_webhook(harness.receive("hello", sender="+16175550188"))
+    await harness.apply_webhook(sent, "message.delivered")
+    [before] = await harness.rows("SELECT contact_id FROM activity WHERE direction = 'outgoing'")
 
-    await at.hear(at.receive("I am here."))
+    await harness.apply_webhook(harness.receive("I am here."))
 
-    [person] = await at.rows("SELECT id FROM contact WHERE phone = :phone", phone=PERSON)
-    found = await at.rows("SELECT contact_id FROM activity WHERE phone = :phone", phone=PERSON)
+    [person] = await harness.rows("SELECT id FROM contact WHERE phone = :phone", phone=PERSON)
+    found = await harness.rows("SELECT contact_id FROM activity WHERE phone = :phone", phone=PERSON)
     assert before == {"contact_id": None}
     assert found == [{"contact_id": person["id"]}] * 2
 
 
-async def test_call_whose_first_event_was_lost_gets_the_same_row(at: Bench) -> None:
-    call_id = at.call({"with": ["recording"]})
-    first, *others = at.sandbox.workspace.calls[call_id].events()
+async def test_call_whose_first_event_was_lost_gets_the_same_row(
+    harness: ReconciliationHarness,
+) -> None:
+    call_id = harness.call({"with": ["recording"]})
+    first, *others = harness.sandbox.workspace.calls[call_id].events()
     for event in others:
-        await at.apply(event.dated)
-    without = await at.rows("SELECT call FROM activity")
-    await at.apply(first.dated)
+        await harness.apply(event.dated)
+    without = await harness.rows("SELECT call FROM activity")
+    await harness.apply(first.dated)
 
-    assert await at.rows("SELECT call FROM activity") == without
+    assert await harness.rows("SELECT call FROM activity") == without

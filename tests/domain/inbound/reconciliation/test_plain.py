@@ -1,4 +1,4 @@
-"""Old messages that are stored together leave the same rows as one by one."""
+"""Old messages stored in chunks leave the same rows as messages stored one by one."""
 
 import random
 from collections.abc import AsyncIterator, Callable
@@ -9,7 +9,10 @@ import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from tests.conftest import NOW
-from tests.domain.inbound.reconciliation.support import Bench, bench
+from tests.domain.inbound.reconciliation.support import (
+    ReconciliationHarness,
+    reconciliation_harness,
+)
 from tests.domain.inbound.webhook_events.support import RECEPTION, rows
 from tests.factories import make_contact, make_line, number
 
@@ -25,8 +28,8 @@ from crm_api.domain.provider.openphone.facts import (
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 SEED = 7
-PEOPLE, TEXTS = 8, 120
-OWN = "+13125550190"
+PEOPLE, MESSAGES = 8, 120
+LINE_NUMBER = "+13125550190"
 NewUow = Callable[[], UnitOfWork]
 LONG_AGO = NOW - timedelta(days=100)
 STATE = (
@@ -52,20 +55,20 @@ STATE = (
 
 
 @pytest_asyncio.fixture
-async def at(new_uow: UnitOfWorkFactory) -> AsyncIterator[Bench]:
-    async with bench(new_uow, began=timedelta(days=30)) as made:
+async def harness(new_uow: UnitOfWorkFactory) -> AsyncIterator[ReconciliationHarness]:
+    async with reconciliation_harness(new_uow, began=timedelta(days=30)) as made:
         yield made
 
 
 @pytest_asyncio.fixture(autouse=True)
 async def _line(session: AsyncSession) -> None:
-    await make_line(session, line_number=OWN)
+    await make_line(session, line_number=LINE_NUMBER)
     await make_contact(session, phone=number(0))
     await session.commit()
 
 
-def text_of(position: int, **changes: Any) -> MessageFacts:
-    """Return a message of a hundred days ago, from the person whose number is the position's."""
+def message_of(position: int, **changes: Any) -> MessageFacts:
+    """Return a message of a hundred days ago, from the person of this position."""
     person = number(position % PEOPLE)
     values: dict[str, Any] = {
         "provider_message_id": f"AC{position:05d}",
@@ -73,7 +76,7 @@ def text_of(position: int, **changes: Any) -> MessageFacts:
         "text": f"text {position}",
         "status": "received",
         "from_number": person,
-        "to_numbers": (OWN,),
+        "to_numbers": (LINE_NUMBER,),
         "phone_number_id": "PNsandbox1",
         "conversation_id": f"CN{person}",
         "user_id": "USsandbox1",
@@ -86,19 +89,19 @@ def text_of(position: int, **changes: Any) -> MessageFacts:
     return MessageFacts(**(values | changes))
 
 
-def ours(position: int, **changes: Any) -> MessageFacts:
-    """Return the same, sent to that person."""
+def outgoing_message(position: int, **changes: Any) -> MessageFacts:
+    """Return a message of a hundred days ago, sent to the person of this position."""
     values = {
         "direction": "outgoing",
-        "from_number": OWN,
+        "from_number": LINE_NUMBER,
         "to_numbers": (number(position % PEOPLE),),
         "status": "delivered",
     }
-    return text_of(position, **(values | changes))
+    return message_of(position, **(values | changes))
 
 
-async def _one_by_one(new_uow: NewUow, texts: list[MessageFacts]) -> None:
-    for facts in texts:
+async def _store_one_by_one(new_uow: NewUow, messages: list[MessageFacts]) -> None:
+    for facts in messages:
         event = ProviderEvent(
             event_id=None,
             type="message.listed",
@@ -111,87 +114,96 @@ async def _one_by_one(new_uow: NewUow, texts: list[MessageFacts]) -> None:
             await webhooks.apply_event(uow, event, now=NOW, reception=RECEPTION)
 
 
-async def _together(new_uow: NewUow, texts: list[MessageFacts], *, size: int) -> int:
-    """Apply by chunks, newest first, as an import does; return how many were plain."""
-    plain_ones = 0
-    for start in reversed(range(0, len(texts), size)):
-        chunk = texts[start : start + size]
+async def _store_in_chunks(new_uow: NewUow, messages: list[MessageFacts], *, size: int) -> int:
+    """Store by chunks, newest first, as an import does; return the number of plain messages."""
+    plain_count = 0
+    for start in reversed(range(0, len(messages), size)):
+        chunk = messages[start : start + size]
         async with new_uow() as uow:
             stored = await apply_plain_messages(uow, chunk, now=NOW, reception=RECEPTION)
-        plain_ones += len(stored)
-        await _one_by_one(
+        plain_count += len(stored)
+        await _store_one_by_one(
             new_uow, [facts for facts in chunk if facts.provider_message_id not in stored]
         )
-    return plain_ones
+    return plain_count
 
 
 async def _state(session: AsyncSession) -> list[list[dict[str, Any]]]:
     return [await rows(session, query) for query in STATE]
 
 
-@pytest.mark.parametrize("size", [1, 7, TEXTS])
-async def test_texts_leave_the_same_rows_together_as_alone(
+@pytest.mark.parametrize("size", [1, 7, MESSAGES])
+async def test_messages_leave_the_same_rows_in_chunks_as_one_by_one(
     connection: AsyncConnection, session: AsyncSession, new_uow: NewUow, size: int
 ) -> None:
     print("seed", SEED)  # noqa: T201 - shown when the test fails
     chance = random.Random(SEED)  # noqa: S311 - the same each time, no secret
     kinds: list[Callable[[int], MessageFacts]] = [
-        text_of,
-        text_of,
-        ours,
-        ours,
-        lambda place: ours(place, status="undelivered", error_code="30007"),
-        lambda place: ours(place, status="sent", updated_at=None),
-        lambda place: text_of(place, text="STOP"),
-        lambda place: text_of(place, text="START"),
-        lambda place: text_of(place, from_number="28777", conversation_id="CN28777"),
-        lambda place: text_of(place, media=(MediaItem(url="https://x.example/1", type=None),)),
-        lambda place: ours(place, to_numbers=(number(place % PEOPLE), number(20))),
-        lambda place: text_of(place, to_numbers=(OWN, number(21))),
+        message_of,
+        message_of,
+        outgoing_message,
+        outgoing_message,
+        lambda place: outgoing_message(place, status="undelivered", error_code="30007"),
+        lambda place: outgoing_message(place, status="sent", updated_at=None),
+        lambda place: message_of(place, text="STOP"),
+        lambda place: message_of(place, text="START"),
+        lambda place: message_of(place, from_number="28777", conversation_id="CN28777"),
+        lambda place: message_of(place, media=(MediaItem(url="https://x.example/1", type=None),)),
+        lambda place: outgoing_message(place, to_numbers=(number(place % PEOPLE), number(20))),
+        lambda place: message_of(place, to_numbers=(LINE_NUMBER, number(21))),
     ]
-    texts = [chance.choice(kinds)(place) for place in range(TEXTS)]
+    messages = [chance.choice(kinds)(place) for place in range(MESSAGES)]
     attempt = await connection.begin_nested()
-    await _one_by_one(new_uow, texts)
-    alone = await _state(session)
+    await _store_one_by_one(new_uow, messages)
+    expected = await _state(session)
     await session.commit()
     await attempt.rollback()
     assert await rows(session, "SELECT count(*) AS count FROM activity") == [{"count": 0}]
 
-    plain_ones = await _together(new_uow, texts, size=size)
+    plain_count = await _store_in_chunks(new_uow, messages, size=size)
 
-    assert plain_ones > TEXTS / 3
-    assert await _state(session) == alone
+    assert plain_count > MESSAGES / 3
+    assert await _state(session) == expected
 
 
 @pytest.mark.parametrize(
     "special",
     [
-        text_of(1, created_at=NOW - plain.PAST_AFTER),
-        text_of(1, text="take me off your list"),
-        text_of(1, text="HELP"),
-        text_of(1, phone_number_id="PNunknown", to_numbers=("28777",)),
-        text_of(1, phone_number_id=None),
-        text_of(1, from_number=OWN),
-        text_of(1, media=(MediaItem(url="https://x.example/1", type=None),)),
-        ours(1, to_numbers=()),
+        message_of(1, created_at=NOW - plain.PAST_AFTER),
+        message_of(1, text="take me off your list"),
+        message_of(1, text="HELP"),
+        message_of(1, phone_number_id="PNunknown", to_numbers=("28777",)),
+        message_of(1, phone_number_id=None),
+        message_of(1, from_number=LINE_NUMBER),
+        message_of(1, media=(MediaItem(url="https://x.example/1", type=None),)),
+        outgoing_message(1, to_numbers=()),
     ],
-    ids=["young", "opt-out", "help", "other line", "no line", "own number", "picture", "nobody"],
+    ids=[
+        "recent",
+        "opt-out",
+        "help",
+        "other line",
+        "no line",
+        "own number",
+        "picture",
+        "no recipient",
+    ],
 )
-async def test_what_asks_for_more_is_not_stored_together(
+async def test_message_that_needs_full_processing_is_not_plain(
     new_uow: NewUow, special: MessageFacts
 ) -> None:
     async with new_uow() as uow:
         stored = await apply_plain_messages(
-            uow, [special, text_of(2)], now=NOW, reception=RECEPTION
+            uow, [special, message_of(2)], now=NOW, reception=RECEPTION
         )
 
     assert stored == {"AC00002"}
 
 
 async def test_past_reply_gets_a_class(session: AsyncSession, new_uow: NewUow) -> None:
-    texts = [text_of(1, text="How much does it cost?"), ours(2)]
+    messages = [message_of(1, text="How much does it cost?"), outgoing_message(2)]
     async with new_uow() as uow:
-        stored = await apply_plain_messages(uow, texts, now=NOW, reception=RECEPTION)
+        stored = await apply_plain_messages(uow, messages, now=NOW, reception=RECEPTION)
 
     query = "SELECT reply_class, reply_class_by FROM activity ORDER BY openphone_id"
     found = [tuple(row.values()) for row in await rows(session, query)]
@@ -199,7 +211,7 @@ async def test_past_reply_gets_a_class(session: AsyncSession, new_uow: NewUow) -
     assert found == [("question", "model"), (None, None)]
 
 
-async def test_person_who_was_texted_from_here_or_is_deleted_is_not_plain(
+async def test_message_of_a_deleted_contact_or_a_recipient_is_not_plain(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     await make_contact(session, phone=number(3), deleted_at=NOW)
@@ -212,17 +224,17 @@ async def test_person_who_was_texted_from_here_or_is_deleted_is_not_plain(
     )
     async with new_uow() as uow:
         stored = await apply_plain_messages(
-            uow, [text_of(3), text_of(4), text_of(5)], now=NOW, reception=RECEPTION
+            uow, [message_of(3), message_of(4), message_of(5)], now=NOW, reception=RECEPTION
         )
 
     assert stored == {"AC00005"}
 
 
-async def test_sender_gets_what_was_stored_of_the_number_before(
+async def test_new_contact_gets_earlier_messages_to_its_number(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    """An import goes back in time: our message comes before the one that adds the contact."""
-    for facts in (ours(13), text_of(5)):
+    """An import reads newest first: our message comes before the message that adds the contact."""
+    for facts in (outgoing_message(13), message_of(5)):
         async with new_uow() as uow:
             stored = await apply_plain_messages(uow, [facts], now=NOW, reception=RECEPTION)
         assert stored == {facts.provider_message_id}
@@ -234,14 +246,16 @@ async def test_sender_gets_what_was_stored_of_the_number_before(
     assert found == [{"phone": number(5)}] * 2
 
 
-async def test_text_that_the_database_refuses_holds_up_no_other(at: Bench) -> None:
+async def test_message_that_the_database_refuses_does_not_stop_the_others(
+    harness: ReconciliationHarness,
+) -> None:
     """A history in which one message has a body that is not valid text."""
     for position in range(10):
-        at.receive(f"text {position}", sender=number(position))
-    broken = at.sandbox.workspace.store.ordered[4]
+        harness.receive(f"text {position}", sender=number(position))
+    broken = harness.sandbox.workspace.store.ordered[4]
     broken.text = "half a pair: \\ud83d"
-    at.pass_by(30 * 86_400)
+    harness.advance(30 * 86_400)
 
-    run = await at.run()
+    run = await harness.run()
 
     assert (run.status, run.created) == ("completed", 10)

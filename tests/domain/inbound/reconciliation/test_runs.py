@@ -1,4 +1,4 @@
-"""When runs are made, which worker has them, and what they report afterwards."""
+"""When runs are made, which worker claims them, and what they report at their end."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -7,7 +7,10 @@ from uuid import UUID
 
 import pytest
 import pytest_asyncio
-from tests.domain.inbound.reconciliation.support import Bench, bench
+from tests.domain.inbound.reconciliation.support import (
+    ReconciliationHarness,
+    reconciliation_harness,
+)
 from tests.factories import make_line
 from tests.fakes import RecordingQueue
 
@@ -27,8 +30,8 @@ NewUow = Callable[[], UnitOfWork]
 
 
 @pytest_asyncio.fixture
-async def at(new_uow: UnitOfWorkFactory) -> AsyncIterator[Bench]:
-    async with bench(new_uow) as made:
+async def harness(new_uow: UnitOfWorkFactory) -> AsyncIterator[ReconciliationHarness]:
+    async with reconciliation_harness(new_uow) as made:
         yield made
 
 
@@ -37,18 +40,18 @@ async def _add_line(new_uow: NewUow, *, at: datetime = NIGHT - DAY) -> None:
         await make_line(uow.session, now=at)
 
 
-async def _daily(new_uow: NewUow, now: datetime) -> ReconciliationRun | None:
+async def _make_daily_run(new_uow: NewUow, now: datetime) -> ReconciliationRun | None:
     async with new_uow() as uow:
         run_id = await runs.make_daily_run(uow, now=now)
         return None if run_id is None else await runs.get_run(uow, run_id=run_id)
 
 
-async def _beat(new_uow: NewUow, now: datetime) -> UUID | None:
+async def _store_heartbeat(new_uow: NewUow, now: datetime) -> UUID | None:
     async with new_uow() as uow:
         return await runs.store_receiver_heartbeat(uow, now=now)
 
 
-async def _complete(new_uow: NewUow, now: datetime) -> None:
+async def _complete_waiting_run(new_uow: NewUow, now: datetime) -> None:
     """Complete the waiting run."""
     async with new_uow() as uow:
         run = await run_progress.claim_run(uow, now=now)
@@ -56,12 +59,14 @@ async def _complete(new_uow: NewUow, now: datetime) -> None:
         await run_progress.complete_run(uow, run, now=now)
 
 
-async def test_first_night_imports_and_the_next_goes_on_from_there(new_uow: NewUow) -> None:
+async def test_first_night_imports_and_the_next_night_continues_from_its_end(
+    new_uow: NewUow,
+) -> None:
     await _add_line(new_uow)
-    first = await _daily(new_uow, NIGHT)
-    again = await _daily(new_uow, NIGHT + MINUTE)
-    await _complete(new_uow, NIGHT + HOUR)
-    second = await _daily(new_uow, NIGHT + DAY)
+    first = await _make_daily_run(new_uow, NIGHT)
+    again = await _make_daily_run(new_uow, NIGHT + MINUTE)
+    await _complete_waiting_run(new_uow, NIGHT + HOUR)
+    second = await _make_daily_run(new_uow, NIGHT + DAY)
 
     assert first is not None
     assert (first.trigger, first.since, first.until) == ("import", None, NIGHT)
@@ -73,70 +78,70 @@ async def test_first_night_imports_and_the_next_goes_on_from_there(new_uow: NewU
 async def test_new_installation_waits_for_its_first_night(new_uow: NewUow) -> None:
     await _add_line(new_uow, at=NIGHT + HOUR)
 
-    assert await _daily(new_uow, NIGHT + 2 * HOUR) is None
-    assert await _daily(new_uow, NIGHT + DAY - MINUTE) is None
-    assert await _daily(new_uow, NIGHT + DAY + 9 * HOUR) is not None
+    assert await _make_daily_run(new_uow, NIGHT + 2 * HOUR) is None
+    assert await _make_daily_run(new_uow, NIGHT + DAY - MINUTE) is None
+    assert await _make_daily_run(new_uow, NIGHT + DAY + 9 * HOUR) is not None
 
 
-async def test_without_a_line_there_is_nothing_to_compare(new_uow: NewUow) -> None:
-    assert await _daily(new_uow, NIGHT) is None
+async def test_without_a_line_no_run_is_made(new_uow: NewUow) -> None:
+    assert await _make_daily_run(new_uow, NIGHT) is None
 
 
-async def test_night_without_a_worker_is_made_up_for(new_uow: NewUow) -> None:
+async def test_run_of_a_missed_night_is_made_later(new_uow: NewUow) -> None:
     await _add_line(new_uow)
-    await _daily(new_uow, NIGHT)
-    await _complete(new_uow, NIGHT + HOUR)
+    await _make_daily_run(new_uow, NIGHT)
+    await _complete_waiting_run(new_uow, NIGHT + HOUR)
 
-    late = await _daily(new_uow, NIGHT + DAY + 9 * HOUR)
+    late = await _make_daily_run(new_uow, NIGHT + DAY + 9 * HOUR)
 
     assert late is not None
-    assert await _daily(new_uow, NIGHT + DAY + 10 * HOUR) is None
+    assert await _make_daily_run(new_uow, NIGHT + DAY + 10 * HOUR) is None
 
 
 async def test_two_workers_make_one_run_a_night(committed_uow: NewUow) -> None:
     await _add_line(committed_uow)
-    made = await asyncio.gather(*(_daily(committed_uow, NIGHT) for _ in range(5)))
+    made = await asyncio.gather(*(_make_daily_run(committed_uow, NIGHT) for _ in range(5)))
 
     assert len([run for run in made if run is not None]) == 1
 
 
-async def test_failed_run_leaves_its_span_to_the_next(new_uow: NewUow) -> None:
+async def test_run_after_a_failed_run_covers_its_span(new_uow: NewUow) -> None:
     await _add_line(new_uow)
-    await _daily(new_uow, NIGHT)
-    await _complete(new_uow, NIGHT)
-    await _daily(new_uow, NIGHT + DAY)
+    await _make_daily_run(new_uow, NIGHT)
+    await _complete_waiting_run(new_uow, NIGHT)
+    await _make_daily_run(new_uow, NIGHT + DAY)
     async with new_uow() as uow:
         run = await run_progress.claim_run(uow, now=NIGHT + DAY)
         assert run is not None
         await run_progress.fail_run(uow, run, error="It went wrong.", now=NIGHT + DAY)
 
-    third = await _daily(new_uow, NIGHT + 2 * DAY)
+    third = await _make_daily_run(new_uow, NIGHT + 2 * DAY)
 
     assert third is not None
     assert third.since == NIGHT - runs.OVERLAP
 
 
-async def test_run_of_a_part_does_not_count_as_whole(new_uow: NewUow) -> None:
+async def test_run_of_a_part_does_not_shorten_the_next_daily_run(new_uow: NewUow) -> None:
     """A run for one hour of today: earlier times must still be compared."""
     await _add_line(new_uow)
-    await _daily(new_uow, NIGHT)
-    await _complete(new_uow, NIGHT)
+    await _make_daily_run(new_uow, NIGHT)
+    await _complete_waiting_run(new_uow, NIGHT)
     later = NIGHT + 3 * DAY - HOUR
     async with new_uow() as uow:
         await runs.request_run(uow, ReconciliationCreate(since=later - HOUR), now=later)
-    await _complete(new_uow, later)
+    await _complete_waiting_run(new_uow, later)
 
-    run = await _daily(new_uow, NIGHT + 3 * DAY)
+    run = await _make_daily_run(new_uow, NIGHT + 3 * DAY)
 
     assert run is not None
     assert run.since == NIGHT - runs.OVERLAP
 
 
-async def test_receiver_that_was_away_makes_a_run(new_uow: NewUow, queue: RecordingQueue) -> None:
-    await _beat(new_uow, NIGHT)
-    quiet = await _beat(new_uow, NIGHT + MINUTE)
-    made = await _beat(new_uow, NIGHT + MINUTE + HOUR)
-    again = await _beat(new_uow, NIGHT + MINUTE + HOUR)
+async def test_outage_of_the_receiver_makes_a_run(new_uow: NewUow, queue: RecordingQueue) -> None:
+    await _store_heartbeat(new_uow, NIGHT)
+    quiet = await _store_heartbeat(new_uow, NIGHT + MINUTE)
+    made = await _store_heartbeat(new_uow, NIGHT + MINUTE + HOUR)
+    again = await _store_heartbeat(new_uow, NIGHT + MINUTE + HOUR)
 
     assert quiet is None
     assert again is None
@@ -148,29 +153,29 @@ async def test_receiver_that_was_away_makes_a_run(new_uow: NewUow, queue: Record
     assert queue.names == [JobName.RECONCILE_OPENPHONE]
 
 
-async def test_first_start_is_no_outage(new_uow: NewUow) -> None:
-    assert await _beat(new_uow, NIGHT) is None
+async def test_first_start_is_not_an_outage(new_uow: NewUow) -> None:
+    assert await _store_heartbeat(new_uow, NIGHT) is None
 
 
-async def test_processes_that_come_back_together_make_one_run(committed_uow: NewUow) -> None:
-    await _beat(committed_uow, NIGHT)
+async def test_processes_that_restart_together_make_one_run(committed_uow: NewUow) -> None:
+    await _store_heartbeat(committed_uow, NIGHT)
 
-    made = await asyncio.gather(*(_beat(committed_uow, NIGHT + HOUR) for _ in range(5)))
+    made = await asyncio.gather(*(_store_heartbeat(committed_uow, NIGHT + HOUR) for _ in range(5)))
 
     assert len([run for run in made if run is not None]) == 1
 
 
-async def test_outage_that_follows_another_waits_with_it(new_uow: NewUow) -> None:
-    await _beat(new_uow, NIGHT)
+async def test_second_outage_adds_no_second_waiting_run(new_uow: NewUow) -> None:
+    await _store_heartbeat(new_uow, NIGHT)
 
-    first = await _beat(new_uow, NIGHT + HOUR)
-    second = await _beat(new_uow, NIGHT + 2 * HOUR)
+    first = await _store_heartbeat(new_uow, NIGHT + HOUR)
+    second = await _store_heartbeat(new_uow, NIGHT + 2 * HOUR)
 
     assert first is not None
     assert second is None
 
 
-async def _alert(
+async def _store_ended_alert(
     new_uow: NewUow, kind: AlertKind, subject: str, *, begins: datetime, ends: datetime
 ) -> None:
     async with new_uow() as uow:
@@ -178,7 +183,7 @@ async def _alert(
         await alerts.resolve_alert(uow, kind=kind, subject=subject, now=ends)
 
 
-async def _after_gap(new_uow: NewUow, now: datetime) -> ReconciliationRun | None:
+async def _make_run_after_gap(new_uow: NewUow, now: datetime) -> ReconciliationRun | None:
     async with new_uow() as uow:
         run_id = await runs.make_run_after_gap(uow, now=now)
         return None if run_id is None else await runs.get_run(uow, run_id=run_id)
@@ -192,20 +197,18 @@ async def _after_gap(new_uow: NewUow, now: datetime) -> ReconciliationRun | None
         (AlertKind.WEBHOOK_REFUSED, "signature_mismatch"),
     ],
 )
-async def test_gap_that_is_over_makes_one_run(
-    new_uow: NewUow, kind: AlertKind, subject: str
-) -> None:
+async def test_ended_gap_makes_one_run(new_uow: NewUow, kind: AlertKind, subject: str) -> None:
     await _add_line(new_uow)
-    await _daily(new_uow, NIGHT)
-    await _complete(new_uow, NIGHT)
+    await _make_daily_run(new_uow, NIGHT)
+    await _complete_waiting_run(new_uow, NIGHT)
     began_at = NIGHT + 3 * HOUR
-    await _alert(new_uow, kind, subject, begins=began_at, ends=began_at + HOUR)
+    await _store_ended_alert(new_uow, kind, subject, begins=began_at, ends=began_at + HOUR)
 
-    run = await _after_gap(new_uow, began_at + HOUR)
+    run = await _make_run_after_gap(new_uow, began_at + HOUR)
 
     assert run is not None
     assert (run.trigger, run.since, run.continues) == ("outage", NIGHT - runs.OVERLAP, True)
-    assert await _after_gap(new_uow, began_at + 2 * HOUR) is None
+    assert await _make_run_after_gap(new_uow, began_at + 2 * HOUR) is None
 
 
 @pytest.mark.parametrize(
@@ -216,23 +219,27 @@ async def test_gap_that_is_over_makes_one_run(
         (AlertKind.LINE_BLOCKED, "a line", HOUR),
     ],
 )
-async def test_what_is_no_gap_makes_no_run(
+async def test_alert_without_a_gap_makes_no_run(
     new_uow: NewUow, kind: AlertKind, subject: str, lasted: timedelta
 ) -> None:
     await _add_line(new_uow)
-    await _daily(new_uow, NIGHT)
-    await _alert(new_uow, kind, subject, begins=NIGHT + HOUR, ends=NIGHT + HOUR + lasted)
+    await _make_daily_run(new_uow, NIGHT)
+    await _store_ended_alert(
+        new_uow, kind, subject, begins=NIGHT + HOUR, ends=NIGHT + HOUR + lasted
+    )
 
-    assert await _after_gap(new_uow, NIGHT + 3 * HOUR) is None
-
-
-async def test_gap_before_the_first_run_is_left_to_its_night(new_uow: NewUow) -> None:
-    await _alert(new_uow, AlertKind.PROVIDER_DOWN, "openphone", begins=NIGHT, ends=NIGHT + HOUR)
-
-    assert await _after_gap(new_uow, NIGHT + 3 * HOUR) is None
+    assert await _make_run_after_gap(new_uow, NIGHT + 3 * HOUR) is None
 
 
-async def test_one_run_at_a_time_in_the_order_in_which_they_were_made(
+async def test_gap_before_the_first_run_makes_no_run(new_uow: NewUow) -> None:
+    await _store_ended_alert(
+        new_uow, AlertKind.PROVIDER_DOWN, "openphone", begins=NIGHT, ends=NIGHT + HOUR
+    )
+
+    assert await _make_run_after_gap(new_uow, NIGHT + 3 * HOUR) is None
+
+
+async def test_runs_are_claimed_one_at_a_time_in_order_of_creation(
     committed_uow: NewUow,
 ) -> None:
     for minute in range(3):
@@ -247,18 +254,18 @@ async def test_one_run_at_a_time_in_the_order_in_which_they_were_made(
     [run] = [one for one in taken if one is not None]
     assert run.created_at == NIGHT
     assert await claim(NIGHT + HOUR) is None
-    await _end(committed_uow, run)
+    await _complete_claimed_run(committed_uow, run)
     following = await claim(NIGHT + HOUR)
     assert following is not None
     assert following.created_at == NIGHT + MINUTE
 
 
-async def _end(new_uow: NewUow, run: ReconciliationRun) -> None:
+async def _complete_claimed_run(new_uow: NewUow, run: ReconciliationRun) -> None:
     async with new_uow() as uow:
         await run_progress.complete_run(uow, run, now=NIGHT + HOUR)
 
 
-async def test_worker_whose_lease_ran_out_writes_nothing_more(new_uow: NewUow) -> None:
+async def test_worker_with_an_expired_lease_writes_nothing(new_uow: NewUow) -> None:
     async with new_uow() as uow:
         await runs.request_run(uow, ReconciliationCreate(), now=NIGHT)
         first = await run_progress.claim_run(uow, now=NIGHT)
@@ -268,44 +275,46 @@ async def test_worker_whose_lease_ran_out_writes_nothing_more(new_uow: NewUow) -
 
     async with new_uow() as uow:
         with pytest.raises(RunLostError):
-            await run_progress.store_progress(uow, _as(first, second), now=NIGHT, items_seen=7)
+            await run_progress.store_progress(
+                uow, _with_lost_token(first, second), now=NIGHT, items_seen=7
+            )
 
 
-def _as(run: ReconciliationRun, taken: ReconciliationRun) -> ReconciliationRun:
+def _with_lost_token(run: ReconciliationRun, taken: ReconciliationRun) -> ReconciliationRun:
     """Return the run as its first worker knows it, with a token that the row no longer has."""
     assert run.id == taken.id
     return ReconciliationRun(id=run.id, lease_token=UUID(int=1))
 
 
-async def test_run_that_kills_its_workers_is_given_up(at: Bench) -> None:
-    run_id = await at.ask()
+async def test_run_that_repeatedly_loses_its_worker_fails(harness: ReconciliationHarness) -> None:
+    run_id = await harness.request_run()
     for _ in range(run_progress.MOST_FAILURES + 1):
-        async with at.parts.new_uow() as uow:
-            assert await run_progress.claim_run(uow, now=at.clock.now) is not None
-        at.pass_by(run_progress.LEASE.total_seconds())
+        async with harness.parts.new_uow() as uow:
+            assert await run_progress.claim_run(uow, now=harness.clock.now) is not None
+        harness.advance(run_progress.LEASE.total_seconds())
 
-    await at.work()
+    await harness.work_on_run()
 
-    run = await at.read(run_id)
+    run = await harness.read_run(run_id)
     assert run.status == "failed"
     assert "ended repeatedly" in (run.last_error or "")
-    assert "reconciliation_failed" in await at.alerts()
+    assert "reconciliation_failed" in await harness.alerts()
 
 
-async def test_last_run_is_returned_for_a_metric(at: Bench) -> None:
-    async with at.parts.new_uow() as uow:
+async def test_last_run_is_returned_for_a_metric(harness: ReconciliationHarness) -> None:
+    async with harness.parts.new_uow() as uow:
         nothing = await runs.find_last_run(uow)
-    await at.run()
-    at.pass_by(HOUR.total_seconds())
-    at.receive("lost")
-    at.pass_by(HOUR.total_seconds())
-    await at.run()
+    await harness.run()
+    harness.advance(HOUR.total_seconds())
+    harness.receive("lost")
+    harness.advance(HOUR.total_seconds())
+    await harness.run()
 
-    async with at.parts.new_uow() as uow:
+    async with harness.parts.new_uow() as uow:
         last = await runs.find_last_run(uow)
 
     assert nothing is None
     assert last is not None
     assert last.status == "completed"
-    assert last.finished_at == at.clock.now
+    assert last.finished_at == harness.clock.now
     assert last.drift == {"created": 1, "corrected": 0, "unknown_here": 0, "unknown_there": 0}

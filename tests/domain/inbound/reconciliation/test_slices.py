@@ -1,4 +1,4 @@
-"""A run works in slices and may lose its worker at any step: nothing is lost or done twice."""
+"""A run works in slices. If its worker dies at any step, no item is lost or stored twice."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -6,7 +6,11 @@ from datetime import timedelta
 
 import pytest
 import pytest_asyncio
-from tests.domain.inbound.reconciliation.support import OTHER, Bench, bench
+from tests.domain.inbound.reconciliation.support import (
+    OTHER,
+    ReconciliationHarness,
+    reconciliation_harness,
+)
 from tests.fakes import RecordingQueue
 
 from crm_api.domain.inbound.reconciliation import message_list, run_progress
@@ -15,7 +19,7 @@ from crm_api.platform import failpoints
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.jobs import JobName
 
-TEXTS, CALLS = 170, 30
+MESSAGES, CALLS = 170, 30
 STATE = """
     SELECT openphone_id, kind, direction, body, status, rank, phone, call, occurred_at
     FROM activity ORDER BY openphone_id
@@ -27,45 +31,53 @@ def _always() -> bool:
 
 
 @pytest_asyncio.fixture
-async def at(new_uow: UnitOfWorkFactory) -> AsyncIterator[Bench]:
-    async with bench(new_uow) as made:
-        for number in range(TEXTS // 2):
+async def harness(new_uow: UnitOfWorkFactory) -> AsyncIterator[ReconciliationHarness]:
+    async with reconciliation_harness(new_uow) as made:
+        for number in range(MESSAGES // 2):
             made.receive(f"question {number}")
-            made.pass_by(30)
-            made.turn_out(made.send_from_app(f"answer {number}", to=OTHER), Act.DELIVER)
-            made.pass_by(30)
+            made.advance(30)
+            made.set_outcome(made.send_from_app(f"answer {number}", to=OTHER), Act.DELIVER)
+            made.advance(30)
         for number in range(CALLS):
             made.call({"with": ["recording"]}, person=f"+1617555{number:04d}")
-            made.pass_by(30)
-        made.pass_by(3600)
+            made.advance(30)
+        made.advance(3600)
         yield made
 
 
 @pytest.fixture
-def _no_hook() -> Iterator[None]:
+def _reset_failpoints() -> Iterator[None]:
     yield
     failpoints.set_hook(None)
 
 
-async def test_slices_go_on_where_the_last_one_ended(at: Bench, queue: RecordingQueue) -> None:
-    run_id = await at.ask()
+async def test_each_slice_continues_where_the_last_one_ended(
+    harness: ReconciliationHarness, queue: RecordingQueue
+) -> None:
+    run_id = await harness.request_run()
     slices = 0
-    while (run := await at.read(run_id)).finished_at is None:
-        await at.work(is_over=_always)
+    while (run := await harness.read_run(run_id)).finished_at is None:
+        await harness.work_on_run(is_over=_always)
         slices += 1
         assert slices < 100
 
     assert run.status == "completed"
-    assert (run.created, run.items_seen, run.already_known) == (TEXTS + CALLS, TEXTS + CALLS, 0)
+    assert (run.created, run.items_seen, run.already_known) == (
+        MESSAGES + CALLS,
+        MESSAGES + CALLS,
+        0,
+    )
     assert slices > 30
     assert queue.names.count(JobName.RECONCILE_OPENPHONE) == slices
 
 
 @pytest.mark.parametrize("step", ["reconcile.apply_open", "reconcile.applied", "reconcile.open"])
-@pytest.mark.usefixtures("_no_hook")
-async def test_run_whose_worker_dies_goes_on(at: Bench, step: str) -> None:
-    untouched = await _state_of_a_whole_run(at)
-    run_id = await at.ask()
+@pytest.mark.usefixtures("_reset_failpoints")
+async def test_run_continues_after_its_worker_dies(
+    harness: ReconciliationHarness, step: str
+) -> None:
+    expected = await _state_after_an_undisturbed_run(harness)
+    run_id = await harness.request_run()
     met = 0
 
     async def die(name: str) -> None:
@@ -76,74 +88,76 @@ async def test_run_whose_worker_dies_goes_on(at: Bench, step: str) -> None:
 
     failpoints.set_hook(die)
     deaths = 0
-    while (await at.read(run_id)).finished_at is None:
+    while (await harness.read_run(run_id)).finished_at is None:
         try:
-            await at.work(is_over=lambda: met > 1)
+            await harness.work_on_run(is_over=lambda: met > 1)
         except asyncio.CancelledError:
             deaths += 1
-            assert await at.work() is None, "its lease is still another's"
-            at.pass_by(run_progress.LEASE.total_seconds())
+            assert await harness.work_on_run() is None, "another worker still holds the lease"
+            harness.advance(run_progress.LEASE.total_seconds())
 
-    run = await at.read(run_id)
+    run = await harness.read_run(run_id)
     assert deaths == 3
     assert run.status == "completed"
     assert run.errors == 0
-    assert run.items_seen == TEXTS + CALLS
-    assert run.created == TEXTS + CALLS
-    assert await at.rows(STATE) == untouched
+    assert run.items_seen == MESSAGES + CALLS
+    assert run.created == MESSAGES + CALLS
+    assert await harness.rows(STATE) == expected
 
 
-async def _state_of_a_whole_run(at: Bench) -> list[dict[str, object]]:
-    """Return the rows that an undisturbed run leaves; the tables are emptied again."""
-    await at.run()
-    state = await at.rows(STATE)
-    assert len(state) == TEXTS + CALLS
+async def _state_after_an_undisturbed_run(
+    harness: ReconciliationHarness,
+) -> list[dict[str, object]]:
+    """Return the rows that an undisturbed run leaves, and empty the tables."""
+    await harness.run()
+    state = await harness.rows(STATE)
+    assert len(state) == MESSAGES + CALLS
     for table in ("activity", "conversation", "contact", "reconciliation_run"):
-        await at.rows(f"DELETE FROM {table} RETURNING 1")
+        await harness.rows(f"DELETE FROM {table} RETURNING 1")
     return state
 
 
 @pytest.mark.parametrize("seconds", [-3, 0, 3])
 @pytest.mark.parametrize("pace", [0.0, 0.05, 0.5])
-async def test_edges_between_batches_make_nothing_absent(
+async def test_edges_between_batches_make_no_message_absent(
     new_uow: UnitOfWorkFactory, pace: float, seconds: int
 ) -> None:
     """One batch per page, messages close together, and times that differ a little from the list."""
-    async with bench(new_uow) as at:
-        for number in range(TEXTS):
-            await at.hear(at.receive(f"text {number}"))
-            at.pass_by(pace)
-        lost = at.sandbox.workspace.store.ordered[TEXTS // 2]
-        at.sandbox.workspace.store.ordered.remove(lost)
-        await at.rows(
+    async with reconciliation_harness(new_uow) as harness:
+        for number in range(MESSAGES):
+            await harness.apply_webhook(harness.receive(f"text {number}"))
+            harness.advance(pace)
+        lost = harness.sandbox.workspace.store.ordered[MESSAGES // 2]
+        harness.sandbox.workspace.store.ordered.remove(lost)
+        await harness.rows(
             "UPDATE activity SET occurred_at = occurred_at + CAST(:shift AS interval) RETURNING 1",
             shift=timedelta(seconds=seconds),
         )
-        at.pass_by(3600)
-        run_id = await at.ask()
-        while (await at.read(run_id)).finished_at is None:
-            await at.work(is_over=_always)
-        run = await at.read(run_id)
+        harness.advance(3600)
+        run_id = await harness.request_run()
+        while (await harness.read_run(run_id)).finished_at is None:
+            await harness.work_on_run(is_over=_always)
+        run = await harness.read_run(run_id)
 
     absent = run.drift["unknown_there"]
     assert [example["id"] for example in absent["examples"]] == [lost.id]
-    assert (run.already_known, run.created) == (TEXTS - 1, 0)
+    assert (run.already_known, run.created) == (MESSAGES - 1, 0)
 
 
-async def test_too_many_texts_around_an_edge_make_nothing_absent(
+async def test_too_many_messages_around_an_edge_make_no_message_absent(
     new_uow: UnitOfWorkFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More messages per second than the provider accepts: none is known to be missing."""
+    """More messages per second than the provider accepts: no message is known to be missing."""
     monkeypatch.setattr(message_list, "MOST_NEAR", 20)
-    async with bench(new_uow) as at:
-        for number in range(TEXTS):
-            await at.hear(at.receive(f"text {number}"))
-            at.pass_by(0.01)
-        at.pass_by(3600)
-        run_id = await at.ask()
-        while (await at.read(run_id)).finished_at is None:
-            await at.work(is_over=_always)
-        run = await at.read(run_id)
+    async with reconciliation_harness(new_uow) as harness:
+        for number in range(MESSAGES):
+            await harness.apply_webhook(harness.receive(f"text {number}"))
+            harness.advance(0.01)
+        harness.advance(3600)
+        run_id = await harness.request_run()
+        while (await harness.read_run(run_id)).finished_at is None:
+            await harness.work_on_run(is_over=_always)
+        run = await harness.read_run(run_id)
 
     assert run.drift == {}
-    assert run.already_known == TEXTS
+    assert run.already_known == MESSAGES

@@ -1,4 +1,4 @@
-"""Store events as rows, and read what they leave behind."""
+"""Store webhook events, apply them, and read the rows that result."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,8 +35,8 @@ RECEPTION = Reception(
 )
 
 
-def half() -> float:
-    """Return the jitter that makes every wait its mean."""
+def mean_jitter() -> float:
+    """Return the jitter with which each wait has its mean length."""
     return 0.5
 
 
@@ -48,7 +48,7 @@ def incoming(
     Args:
         words: The body.
         message_id: The provider's id; the event's id is derived from it.
-        at: When it was written. With the real clock, pass ``clock.now()``.
+        at: When the message was written. With the real clock, pass ``clock.now()``.
         changes: Other values of the message.
     """
     payload = sample("2026-03-30/message.received", at=at)
@@ -85,20 +85,22 @@ async def store(
 async def apply(new_uow: UnitOfWorkFactory, *, now: datetime = NOW) -> int:
     """Apply the due events once."""
     async with new_uow() as uow:
-        return await webhooks.apply_batch(uow, limit=100, now=now, reception=RECEPTION, jitter=half)
+        return await webhooks.apply_batch(
+            uow, limit=100, now=now, reception=RECEPTION, jitter=mean_jitter
+        )
 
 
-async def hear(
+async def receive_message(
     session: AsyncSession, new_uow: UnitOfWorkFactory, words: str, **changes: Any
 ) -> None:
-    """Receive a message from the person, and apply it."""
+    """Store the event of a message from the person, and apply the event."""
     await store(session, incoming(words, **changes))
     await apply(new_uow)
 
 
 @asynccontextmanager
-async def undone(session: AsyncSession) -> AsyncIterator[None]:
-    """Undo at the end everything that any session of the test does within the block."""
+async def rolled_back(session: AsyncSession) -> AsyncIterator[None]:
+    """Roll back at the end all changes that the test's sessions make within the block."""
     async with session.begin_nested() as attempt:
         # The first statement creates the savepoint, which must come before all others.
         await session.execute(text("SELECT 1"))
@@ -120,7 +122,7 @@ async def statuses(session: AsyncSession) -> list[str]:
     return [row["status"] for row in found]
 
 
-async def texts_out(session: AsyncSession) -> list[dict[str, Any]]:
+async def automatic_messages(session: AsyncSession) -> list[dict[str, Any]]:
     """Return the messages that this service queued automatically."""
     return await rows(
         session,

@@ -15,13 +15,13 @@ from tests.domain.inbound.webhook_events.support import (
     PROVIDER_LINE,
     RECEPTION,
     apply,
+    automatic_messages,
     call_events,
-    half,
     incoming,
+    mean_jitter,
     rows,
     statuses,
     store,
-    texts_out,
 )
 from tests.domain.provider.openphone.samples import sample, sample_names
 from tests.factories import make_contact, make_line
@@ -67,7 +67,7 @@ async def line(session: AsyncSession) -> Line:
     return line
 
 
-def poison(event_id: str = "EVpoison") -> dict[str, Any]:
+def unreadable_event(event_id: str = "EVpoison") -> dict[str, Any]:
     return {"id": event_id, "type": "message.received", "data": {"resource": {"id": "AC0"}}}
 
 
@@ -77,8 +77,8 @@ async def test_every_sample_is_applied_or_ignored(
 ) -> None:
     for position, name in enumerate(sample_names()):
         payload = sample(name)
-        taken_down = read_event(json.dumps(payload).encode(), scheme="legacy", delivery_id=None)
-        await store(session, payload, provider_event_id=f"EV{position}", type=taken_down.type)
+        received = read_event(json.dumps(payload).encode(), scheme="legacy", delivery_id=None)
+        await store(session, payload, provider_event_id=f"EV{position}", type=received.type)
 
     taken = await apply(new_uow)
 
@@ -91,11 +91,11 @@ async def test_every_sample_is_applied_or_ignored(
 
 
 @pytest.mark.usefixtures("line")
-async def test_lag_is_measured_of_what_is_applied(
+async def test_lag_is_measured_for_applied_events_only(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await store(session, incoming("Hello"), provider_event_id="EV1")
-    await store(session, poison(), provider_event_id="EV2")
+    await store(session, unreadable_event(), provider_event_id="EV2")
     events, seconds = (measured(f"crm_webhook_lag_seconds_{of}") for of in ("count", "sum"))
 
     await apply(new_uow, now=NOW + timedelta(seconds=7))
@@ -105,7 +105,7 @@ async def test_lag_is_measured_of_what_is_applied(
 
 
 @pytest.mark.parametrize("kind", ["contact.updated", "task.created", "unknown", "integration.x"])
-async def test_other_types_are_ignored_even_when_they_cannot_be_read(
+async def test_other_event_types_are_ignored_even_if_unreadable(
     session: AsyncSession, new_uow: UnitOfWorkFactory, kind: str
 ) -> None:
     await store(session, {"id": "EV1"}, type=kind)
@@ -116,7 +116,7 @@ async def test_other_types_are_ignored_even_when_they_cannot_be_read(
 
 
 @pytest.mark.usefixtures("line")
-async def test_caller_who_is_not_known_becomes_a_contact(
+async def test_unknown_caller_becomes_a_contact(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await store(session, sample("2026-03-30/call.missed"))
@@ -128,7 +128,7 @@ async def test_caller_who_is_not_known_becomes_a_contact(
 
 
 @pytest.mark.usefixtures("line")
-async def test_call_that_we_made_adds_no_contact(
+async def test_outgoing_call_adds_no_contact(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     payload = sample("2026-03-30/call.completed")
@@ -141,7 +141,7 @@ async def test_call_that_we_made_adds_no_contact(
     assert await rows(session, "SELECT phone FROM conversation") == [{"phone": PERSON}]
 
 
-async def test_event_of_an_unknown_line_says_what_to_do(
+async def test_event_of_an_unknown_line_fails_with_a_remedy(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     payload = sample("2026-03-30/call.completed")
@@ -155,7 +155,7 @@ async def test_event_of_an_unknown_line_says_what_to_do(
     assert "POST /v1/lines/sync" in found[0]["last_error"]
 
 
-async def test_message_without_any_line_says_so(
+async def test_message_event_without_a_line_fails_with_the_reason(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await store(
@@ -171,11 +171,11 @@ async def test_message_without_any_line_says_so(
 
 
 @pytest.mark.usefixtures("line")
-async def test_poison_goes_to_dead_while_its_neighbours_are_processed(
+async def test_unreadable_event_becomes_dead_and_the_others_are_processed(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await store(session, incoming("first", message_id="AC1"))
-    await store(session, poison(), now=NOW + timedelta(seconds=1))
+    await store(session, unreadable_event(), now=NOW + timedelta(seconds=1))
     await store(session, incoming("last", message_id="AC2"), now=NOW + timedelta(seconds=2))
     now = NOW + timedelta(seconds=10)
 
@@ -199,7 +199,7 @@ async def test_poison_goes_to_dead_while_its_neighbours_are_processed(
 
 
 @pytest.mark.usefixtures("line")
-async def test_statement_that_the_database_refuses_undoes_only_its_own_event(
+async def test_refused_statement_rolls_back_only_its_own_event(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await session.execute(text(REFUSE_A_BODY))
@@ -215,7 +215,7 @@ async def test_statement_that_the_database_refuses_undoes_only_its_own_event(
     assert "private" not in found[0]["last_error"]
 
 
-async def test_event_that_meets_another_transaction_comes_again_without_losing_a_try(
+async def test_event_in_a_lock_conflict_is_retried_without_a_counted_attempt(
     committed_db: AsyncEngine, committed_uow: Callable[[], UnitOfWork]
 ) -> None:
     sessions = async_sessionmaker(committed_db, expire_on_commit=False)
@@ -226,7 +226,7 @@ async def test_event_that_meets_another_transaction_comes_again_without_losing_a
     async with sessions() as other, committed_uow() as uow:
         await make_contact(other, phone=PERSON)
         await uow.session.execute(text("SET LOCAL lock_timeout = '50ms'"))
-        await webhooks.apply_batch(uow, limit=10, now=NOW, reception=RECEPTION, jitter=half)
+        await webhooks.apply_batch(uow, limit=10, now=NOW, reception=RECEPTION, jitter=mean_jitter)
 
     async with sessions() as session:
         row = (await rows(session, "SELECT * FROM webhook_event"))[0]
@@ -250,15 +250,17 @@ async def test_replay_of_a_processed_event_changes_nothing(
     await apply(new_uow)
 
     assert await statuses(session) == ["processed"]
-    assert len(await texts_out(session)) == 1
+    assert len(await automatic_messages(session)) == 1
     assert len(await rows(session, "SELECT id FROM consent_entry")) == 1
     assert JobName.PROCESS_WEBHOOK_BACKLOG in queue.names
 
 
-async def test_replay_gives_a_dead_event_all_its_tries_again(
+async def test_replay_resets_the_attempts_of_a_dead_event(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    event = await store(session, poison(), status="dead", attempts=7, last_error="No sender.")
+    event = await store(
+        session, unreadable_event(), status="dead", attempts=7, last_error="No sender."
+    )
 
     async with new_uow() as uow:
         await replay_event(uow, event_id=event.id, now=NOW)
@@ -273,7 +275,7 @@ async def test_replay_of_an_unknown_event_is_refused(new_uow: UnitOfWorkFactory)
             await replay_event(uow, event_id=new_id(), now=NOW)
 
 
-async def test_two_workers_share_the_backlog(
+async def test_concurrent_workers_share_the_backlog(
     committed_db: AsyncEngine, committed_uow: Callable[[], UnitOfWork]
 ) -> None:
     sessions = async_sessionmaker(committed_db, expire_on_commit=False)
@@ -307,7 +309,7 @@ async def test_two_workers_share_the_backlog(
         assert found == [{"openphone_id": CALL}]
 
 
-async def test_event_that_one_worker_applies_is_left_by_the_other(
+async def test_event_locked_by_one_worker_is_skipped_by_another(
     committed_db: AsyncEngine, committed_uow: Callable[[], UnitOfWork]
 ) -> None:
     sessions = async_sessionmaker(committed_db, expire_on_commit=False)
@@ -316,8 +318,8 @@ async def test_event_that_one_worker_applies_is_left_by_the_other(
         await store(session, incoming("Yes please"))
 
     async with committed_uow() as uow:
-        mine = await webhooks.apply_batch(uow, limit=2, now=NOW, reception=RECEPTION)
+        first = await webhooks.apply_batch(uow, limit=2, now=NOW, reception=RECEPTION)
         async with asyncio.timeout(10):
             other = await apply(committed_uow)
 
-    assert (mine, other) == (1, 0)
+    assert (first, other) == (1, 0)

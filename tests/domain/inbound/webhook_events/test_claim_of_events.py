@@ -1,4 +1,4 @@
-"""The claim reads the events that it takes and no others, with or without table statistics."""
+"""A claim reads only the events that it claims, with or without table statistics."""
 
 import json
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("is_analyzed", [False, True])
-async def test_claim_reads_only_the_events_that_it_takes(
+async def test_claim_reads_only_the_events_that_it_claims(
     session: AsyncSession,
     engine: AsyncEngine,
     is_analyzed: bool,  # noqa: FBT001 - a table's column

@@ -1,4 +1,4 @@
-"""Times that the provider claims count up to the receipt of the event, and no further."""
+"""A time that the provider claims counts, but no later than the receipt of the event."""
 
 import itertools
 from datetime import datetime, timedelta
@@ -14,11 +14,11 @@ from tests.domain.inbound.webhook_events.support import (
     PROVIDER_LINE,
     RECEPTION,
     apply,
+    automatic_messages,
     flags,
     incoming,
     rows,
     store,
-    texts_out,
 )
 from tests.factories import make_line
 
@@ -43,7 +43,7 @@ async def receive(
     await store(session, payload, now=received)
 
 
-async def test_start_dated_ahead_does_not_undo_a_later_stop(
+async def test_start_dated_in_the_future_does_not_undo_a_later_stop(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await receive(session, "START", claimed=NOW + AHEAD, received=NOW)
@@ -55,7 +55,7 @@ async def test_start_dated_ahead_does_not_undo_a_later_stop(
     assert await flags(session) == ["opted_out"]
 
 
-async def test_entry_keeps_what_was_claimed_and_what_counts(
+async def test_entry_stores_the_claimed_time_and_the_time_that_counts(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await receive(session, "START", claimed=NOW + AHEAD, received=NOW)
@@ -73,15 +73,15 @@ async def test_entry_keeps_what_was_claimed_and_what_counts(
     ]
 
 
-SAID = (
+MESSAGES = (
     ("START", NOW + AHEAD, NOW),
     ("STOP", NOW + MINUTE, NOW + 2 * MINUTE),
     ("START", NOW - AHEAD, NOW + 3 * MINUTE),
 )
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(SAID)))
-async def test_order_in_which_events_are_applied_does_not_matter(
+@pytest.mark.parametrize("order", list(itertools.permutations(MESSAGES)))
+async def test_order_of_application_does_not_change_the_flags(
     session: AsyncSession,
     new_uow: UnitOfWorkFactory,
     order: tuple[tuple[str, datetime, datetime], ...],
@@ -94,10 +94,10 @@ async def test_order_in_which_events_are_applied_does_not_matter(
 
 
 @pytest.mark.parametrize("first", ["START", "STOP"])
-async def test_of_two_texts_of_one_instant_the_stop_counts(
+async def test_stop_wins_over_a_start_of_the_same_instant(
     session: AsyncSession, new_uow: UnitOfWorkFactory, first: str
 ) -> None:
-    """Both are dated ahead and came in one batch, so it is unknown which one was later."""
+    """Both messages are dated in the future and came in one batch, so their order is unknown."""
     for words in (first, {"START": "STOP", "STOP": "START"}[first]):
         await receive(session, words, claimed=NOW + AHEAD, received=NOW)
         await apply(new_uow)
@@ -105,7 +105,7 @@ async def test_of_two_texts_of_one_instant_the_stop_counts(
     assert await flags(session) == ["opted_out"]
 
 
-async def test_entry_of_the_release_before_that_is_dated_ahead_does_not_undo_a_stop(
+async def test_future_entry_of_an_earlier_release_does_not_undo_a_stop(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     entry = text(
@@ -121,7 +121,7 @@ async def test_entry_of_the_release_before_that_is_dated_ahead_does_not_undo_a_s
     assert await flags(session) == ["opted_out"]
 
 
-async def test_message_dated_ahead_lies_at_its_receipt(
+async def test_message_dated_in_the_future_gets_the_time_of_its_receipt(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await receive(session, "Yes", claimed=NOW + AHEAD, received=NOW)
@@ -129,11 +129,13 @@ async def test_message_dated_ahead_lies_at_its_receipt(
     await apply(new_uow, now=NOW + MINUTE)
 
     message = (await rows(session, "SELECT occurred_at FROM activity"))[0]
-    talk = (await rows(session, "SELECT last_activity_at, last_incoming_at FROM conversation"))[0]
-    assert {*message.values(), *talk.values()} == {NOW}
+    conversation = (
+        await rows(session, "SELECT last_activity_at, last_incoming_at FROM conversation")
+    )[0]
+    assert {*message.values(), *conversation.values()} == {NOW}
 
 
-async def test_opt_out_dated_ahead_is_confirmed(
+async def test_opt_out_dated_in_the_future_is_confirmed(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await receive(session, "stop texting me", claimed=NOW + 2 * AHEAD, received=NOW)
@@ -141,4 +143,4 @@ async def test_opt_out_dated_ahead_is_confirmed(
     await apply(new_uow)
 
     assert await flags(session) == ["opted_out"]
-    assert [one["phone"] for one in await texts_out(session)] == [PERSON]
+    assert [one["phone"] for one in await automatic_messages(session)] == [PERSON]

@@ -12,7 +12,7 @@ from tests.domain.inbound.webhook_events.support import (
     PERSON,
     PROVIDER_LINE,
     apply,
-    hear,
+    receive_message,
     store,
 )
 from tests.domain.messaging.sends.ledger import Ledger
@@ -51,34 +51,34 @@ def _call(kind: str, *, began_at: datetime, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("words", ["Yes please", "Who is this?", "HELP"])
-async def test_answer_ends_them(
+async def test_reply_ends_the_follow_ups(
     session: AsyncSession, new_uow: UnitOfWorkFactory, ledger: Ledger, words: str
 ) -> None:
-    await hear(session, new_uow, words)
+    await receive_message(session, new_uow, words)
 
     assert await steps(ledger) == [(0, "sent", None), (1, "skipped", "replied")]
 
 
-async def test_opt_out_by_text_ends_them(
+async def test_opt_out_by_message_ends_the_follow_ups(
     session: AsyncSession, new_uow: UnitOfWorkFactory, ledger: Ledger
 ) -> None:
-    await hear(session, new_uow, "stop texting me")
+    await receive_message(session, new_uow, "stop texting me")
 
     assert await steps(ledger) == [(0, "sent", None), (1, "skipped", "opted_out")]
 
 
-async def test_answer_from_before_the_text_that_arrives_late_ends_nothing(
+async def test_late_reply_from_before_the_message_ends_no_follow_up(
     session: AsyncSession, new_uow: UnitOfWorkFactory, ledger: Ledger
 ) -> None:
-    said_at = (AN_HOUR_AGO - timedelta(minutes=1)).isoformat()
+    written_at = (AN_HOUR_AGO - timedelta(minutes=1)).isoformat()
 
-    await hear(session, new_uow, "Are you there?", createdAt=said_at)
+    await receive_message(session, new_uow, "Are you there?", createdAt=written_at)
 
     assert await steps(ledger) == [(0, "sent", None), (1, "pending", None)]
 
 
 @pytest.mark.parametrize("kind", ["call.ringing", "call.missed", "call.completed"])
-async def test_call_ends_them(
+async def test_call_from_the_person_ends_the_follow_ups(
     session: AsyncSession, new_uow: UnitOfWorkFactory, ledger: Ledger, kind: str
 ) -> None:
     await store(session, _call(kind, began_at=NOW - timedelta(minutes=5)))
@@ -92,7 +92,7 @@ async def test_call_ends_them(
     ("answered_at", "status"),
     [(None, "pending"), ((NOW - timedelta(minutes=4)).isoformat(), "skipped")],
 )
-async def test_call_of_ours_ends_them_only_when_it_was_picked_up(
+async def test_outgoing_call_ends_the_follow_ups_only_if_answered(
     session: AsyncSession,
     new_uow: UnitOfWorkFactory,
     ledger: Ledger,
@@ -112,7 +112,7 @@ async def test_call_of_ours_ends_them_only_when_it_was_picked_up(
     assert [row[1] for row in await steps(ledger)] == ["sent", status]
 
 
-async def test_call_from_before_the_text_that_is_told_late_ends_nothing(
+async def test_late_call_from_before_the_message_ends_no_follow_up(
     session: AsyncSession, new_uow: UnitOfWorkFactory, ledger: Ledger
 ) -> None:
     await store(session, _call("call.completed", began_at=AN_HOUR_AGO - timedelta(minutes=5)))
@@ -122,7 +122,7 @@ async def test_call_from_before_the_text_that_is_told_late_ends_nothing(
     assert await steps(ledger) == [(0, "sent", None), (1, "pending", None)]
 
 
-async def test_text_of_ours_ends_nothing(
+async def test_outgoing_message_ends_no_follow_up(
     session: AsyncSession, new_uow: UnitOfWorkFactory, ledger: Ledger
 ) -> None:
     await store(session, sample("2026-03-30/message.delivered"))

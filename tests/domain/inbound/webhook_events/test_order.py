@@ -15,8 +15,8 @@ from tests.domain.inbound.webhook_events.support import (
     RECEPTION,
     call_events,
     incoming,
+    rolled_back,
     rows,
-    undone,
 )
 from tests.domain.messaging.sends.ledger import Ledger, after
 from tests.domain.provider.openphone.samples import sample
@@ -45,14 +45,15 @@ SHUFFLES, SEED = 40, 20261125
 
 
 def orders(events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Return every rotation, both ways, and random orders; each ends with its first event again.
+    """Return each rotation, forwards and backwards, and random orders.
 
-    That a call's document is the same in every order is tested without a database.
+    Each order ends with a repetition of its first event. Another test, without a database, checks
+    that a call's document is the same in every order.
     """
     shuffler = random.Random(SEED)  # noqa: S311 - the same orders in every run
-    turned = [events[start:] + events[:start] for start in range(len(events))]
+    rotations = [events[start:] + events[:start] for start in range(len(events))]
     shuffled = [shuffler.sample(events, len(events)) for _ in range(SHUFFLES)]
-    listed = [order for one in turned for order in (one, one[::-1])] + shuffled
+    listed = [order for one in rotations for order in (one, one[::-1])] + shuffled
     return [order + order[:1] for order in listed]
 
 
@@ -61,7 +62,7 @@ async def test_events_of_a_call_give_the_same_row_in_any_order(
 ) -> None:
     states = []
     for order in orders(call_events()):
-        async with undone(session):
+        async with rolled_back(session):
             for payload in order:
                 async with new_uow() as uow:
                     await webhooks.apply_event(
@@ -69,14 +70,14 @@ async def test_events_of_a_call_give_the_same_row_in_any_order(
                     )
             found = await rows(session, STATE_OF_CALLS)
             for one in found:
-                contact, talk = one.pop("contact_id"), one.pop("conversation_id")
+                contact, conversation = one.pop("contact_id"), one.pop("conversation_id")
                 assert contact is not None
-                assert talk is not None
-            talks = await rows(
+                assert conversation is not None
+            conversations = await rows(
                 session,
                 "SELECT last_activity_at, last_outgoing_at, openphone_id FROM conversation",
             )
-            states.append((found, talks))
+            states.append((found, conversations))
 
     first = states[0]
     assert all(state == first for state in states)
@@ -99,7 +100,7 @@ async def test_reports_of_a_message_give_the_same_row_in_any_order(
         reports.append(report)
     seen = []
     for order in itertools.permutations(reports):
-        async with undone(session):
+        async with rolled_back(session):
             for payload in (*order, order[0]):
                 async with new_uow() as uow:
                     await webhooks.apply_event(
@@ -131,11 +132,11 @@ def _events_of_a_person(ledger: Ledger) -> list[dict[str, Any]]:
 
     The reason why a follow-up is skipped depends on the first event applied, and may differ.
     """
-    said = []
+    replies = []
     for position, words in enumerate(("Yes, please", "Please take me off your list")):
         payload = incoming(words, message_id=f"ACin{position}")
         payload["data"]["resource"]["createdAt"] = after(30 + 10 * position).isoformat()
-        said.append(payload)
+        replies.append(payload)
     call = sample("2026-03-30/call.missed")
     call["createdAt"] = after(50).isoformat()
     call["data"]["resource"] |= dict.fromkeys(("createdAt", "updatedAt"), after(50).isoformat())
@@ -144,7 +145,7 @@ def _events_of_a_person(ledger: Ledger) -> list[dict[str, Any]]:
         report = sample(f"2026-03-30/message.{kind}")
         report["data"]["resource"] |= {"id": "ACout", "createdAt": after(1).isoformat()}
         reports.append(report)
-    events = [*said, call, *reports]
+    events = [*replies, call, *reports]
     for payload in events:
         payload["data"]["context"]["phoneNumberId"] = ledger.line.phone_number_id
         if "senderIdentifier" in payload["data"]["context"]:
@@ -160,7 +161,7 @@ def _events_of_a_person(ledger: Ledger) -> list[dict[str, Any]]:
     return events
 
 
-async def test_what_a_campaigns_recipient_does_gives_the_same_state_in_every_order(
+async def test_events_of_a_campaigns_recipient_give_the_same_state_in_any_order(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     ledger = await Ledger.open(new_uow, follow_ups=[{"after_hours": 24, "body": "Still there?"}])
@@ -168,7 +169,7 @@ async def test_what_a_campaigns_recipient_does_gives_the_same_state_in_every_ord
     await ledger.accept(claimed, "ACout", now=after(1))
     states = []
     for order in itertools.permutations(_events_of_a_person(ledger)):
-        async with undone(session):
+        async with rolled_back(session):
             for payload in (*order, order[0]):
                 async with new_uow() as uow:
                     await webhooks.apply_event(

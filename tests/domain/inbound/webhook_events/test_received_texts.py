@@ -10,12 +10,12 @@ from tests.domain.inbound.webhook_events.support import (
     PERSON,
     PROVIDER_LINE,
     apply,
+    automatic_messages,
     flags,
-    hear,
     incoming,
+    receive_message,
     rows,
     store,
-    texts_out,
 )
 from tests.domain.provider.openphone.samples import sample
 from tests.factories import make_campaign, make_contact, make_line, make_member
@@ -37,8 +37,10 @@ async def line(session: AsyncSession) -> Line:
     return line
 
 
-async def texted(session: AsyncSession, line: Line, *, status: str = "delivered") -> SendAttempt:
-    """Store a campaign message to the person, an hour ago."""
+async def send_campaign_message(
+    session: AsyncSession, line: Line, *, status: str = "delivered"
+) -> SendAttempt:
+    """Store a campaign message that was sent to the person an hour ago."""
     contact = await make_contact(session, phone=PERSON)
     campaign = await make_campaign(session, line=line)
     member = await make_member(session, campaign=campaign, contact=contact, status="delivered")
@@ -65,24 +67,32 @@ async def texted(session: AsyncSession, line: Line, *, status: str = "delivered"
 async def test_unknown_sender_becomes_a_contact_with_a_conversation(
     session: AsyncSession, new_uow: UnitOfWorkFactory, line: Line
 ) -> None:
-    await hear(session, new_uow, "Yes, Tuesday works")
+    await receive_message(session, new_uow, "Yes, Tuesday works")
 
     contact = (await rows(session, "SELECT id, phone, source FROM contact"))[0]
-    talk = (await rows(session, "SELECT * FROM conversation"))[0]
+    conversation = (await rows(session, "SELECT * FROM conversation"))[0]
     message = (await rows(session, "SELECT * FROM activity"))[0]
     assert contact["phone"] == PERSON
-    assert (talk["line_id"], talk["phone"], talk["contact_id"], talk["last_activity_at"]) == (
+    assert (
+        conversation["line_id"],
+        conversation["phone"],
+        conversation["contact_id"],
+        conversation["last_activity_at"],
+    ) == (
         line.id,
         PERSON,
         contact["id"],
         NOW,
     )
-    assert (message["contact_id"], message["conversation_id"]) == (contact["id"], talk["id"])
+    assert (message["contact_id"], message["conversation_id"]) == (
+        contact["id"],
+        conversation["id"],
+    )
     assert (message["direction"], message["body"]) == ("incoming", "Yes, Tuesday works")
 
 
 @pytest.mark.usefixtures("line")
-async def test_picture_without_words_is_stored(
+async def test_picture_without_a_body_is_stored(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await store(session, sample("legacy/variants/v4-mms.message.received"))
@@ -97,7 +107,7 @@ async def test_picture_without_words_is_stored(
 
 
 @pytest.mark.usefixtures("line")
-async def test_group_text_keeps_its_participants(
+async def test_group_message_keeps_its_participants(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await store(session, sample("legacy/variants/v3-app.message.received.group"))
@@ -120,17 +130,17 @@ async def test_stop_from_an_unknown_number_opts_it_out_without_a_second_confirma
     entry = (await rows(session, "SELECT action, source, actor FROM consent_entry"))[0]
     assert await flags(session) == ["opted_out"]
     assert entry == {"action": "opt_out", "source": "message", "actor": "person"}
-    assert await texts_out(session) == []
+    assert await automatic_messages(session) == []
 
 
 @pytest.mark.usefixtures("line")
-async def test_other_wording_is_confirmed_once(
+async def test_opt_out_in_other_words_is_confirmed_once(
     session: AsyncSession, new_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
-    await hear(session, new_uow, "Please take me off your list", message_id="AC1")
-    await hear(session, new_uow, "stop texting me", message_id="AC2")
+    await receive_message(session, new_uow, "Please take me off your list", message_id="AC1")
+    await receive_message(session, new_uow, "stop texting me", message_id="AC2")
 
-    sent = await texts_out(session)
+    sent = await automatic_messages(session)
     assert await flags(session) == ["opted_out"]
     assert [(one["origin"], one["phone"], one["status"]) for one in sent] == [
         ("confirmation", PERSON, "queued")
@@ -142,7 +152,7 @@ async def test_other_wording_is_confirmed_once(
 @pytest.mark.usefixtures("line")
 @pytest.mark.parametrize(("late", "answers"), [(timedelta(days=1), 1), (timedelta(days=2), 0)])
 @pytest.mark.parametrize("text", ["stop texting me", "HELP"])
-async def test_old_text_counts_but_is_not_answered(
+async def test_late_message_counts_but_gets_no_automatic_answer(
     session: AsyncSession, new_uow: UnitOfWorkFactory, text: str, late: timedelta, answers: int
 ) -> None:
     await store(session, incoming(text))
@@ -150,15 +160,15 @@ async def test_old_text_counts_but_is_not_answered(
     await apply(new_uow, now=NOW + late)
 
     assert await flags(session) == (["opted_out"] if text != "HELP" else [])
-    assert len(await texts_out(session)) == answers
+    assert len(await automatic_messages(session)) == answers
 
 
 @pytest.mark.usefixtures("line")
 async def test_start_opts_in_again(session: AsyncSession, new_uow: UnitOfWorkFactory) -> None:
     earlier = (NOW - timedelta(minutes=5)).isoformat()
-    await hear(session, new_uow, "STOP", message_id="AC1", createdAt=earlier)
+    await receive_message(session, new_uow, "STOP", message_id="AC1", createdAt=earlier)
 
-    await hear(session, new_uow, "START", message_id="AC2")
+    await receive_message(session, new_uow, "START", message_id="AC2")
 
     actions = await rows(session, "SELECT action FROM consent_entry ORDER BY id")
     assert await flags(session) == []
@@ -166,47 +176,47 @@ async def test_start_opts_in_again(session: AsyncSession, new_uow: UnitOfWorkFac
 
 
 @pytest.mark.usefixtures("line")
-async def test_help_is_answered_with_name_and_contact_but_not_over_and_over(
+async def test_help_is_answered_once_with_name_and_contact(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow, "HELP", message_id="AC1")
-    await hear(session, new_uow, "HELP", message_id="AC2")
+    await receive_message(session, new_uow, "HELP", message_id="AC1")
+    await receive_message(session, new_uow, "HELP", message_id="AC2")
 
-    sent = await texts_out(session)
+    sent = await automatic_messages(session)
     assert [one["origin"] for one in sent] == ["help"]
     assert "Granite Foundations" in sent[0]["body"]
     assert "+16175550100" in sent[0]["body"]
 
 
 @pytest.mark.usefixtures("line")
-async def test_doubtful_text_is_held_and_a_person_is_asked(
+async def test_doubtful_message_sets_a_hold_and_raises_an_alert(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow, "You have the wrong person")
+    await receive_message(session, new_uow, "You have the wrong person")
 
     alerts = await rows(session, "SELECT kind, detail, context FROM alert")
     assert await flags(session) == ["opt_out_hold"]
     assert [one["kind"] for one in alerts] == ["doubtful_opt_out"]
     assert "wrong person" not in alerts[0]["detail"]
-    assert await texts_out(session) == []
+    assert await automatic_messages(session) == []
 
 
 @pytest.mark.usefixtures("line")
-async def test_plain_answer_changes_no_consent(
+async def test_ordinary_reply_changes_no_consent(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow, "Can you stop by tomorrow?")
+    await receive_message(session, new_uow, "Can you stop by tomorrow?")
 
     assert await flags(session) == []
     assert await rows(session, "SELECT id FROM consent_entry") == []
 
 
-async def test_reply_is_tied_to_its_campaign(
+async def test_reply_belongs_to_its_campaign(
     session: AsyncSession, new_uow: UnitOfWorkFactory, line: Line
 ) -> None:
-    attempt = await texted(session, line)
+    attempt = await send_campaign_message(session, line)
 
-    await hear(session, new_uow, "Yes please")
+    await receive_message(session, new_uow, "Yes please")
 
     message = (await rows(session, "SELECT campaign_id FROM activity WHERE body = 'Yes please'"))[0]
     member = await session.get(CampaignMembership, attempt.membership_id, populate_existing=True)
@@ -216,12 +226,12 @@ async def test_reply_is_tied_to_its_campaign(
     assert member.is_interested
 
 
-async def test_opt_out_by_text_is_told_to_the_campaign(
+async def test_opt_out_by_message_is_recorded_on_the_recipient(
     session: AsyncSession, new_uow: UnitOfWorkFactory, line: Line
 ) -> None:
-    attempt = await texted(session, line)
+    attempt = await send_campaign_message(session, line)
 
-    await hear(session, new_uow, "STOP")
+    await receive_message(session, new_uow, "STOP")
 
     member = await session.get(CampaignMembership, attempt.membership_id, populate_existing=True)
     assert member is not None
@@ -230,25 +240,25 @@ async def test_opt_out_by_text_is_told_to_the_campaign(
 
 
 @pytest.mark.usefixtures("line")
-async def test_second_delivery_of_the_same_text_changes_nothing(
+async def test_second_delivery_of_the_same_message_changes_nothing(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    """The same message comes by two webhooks, each with its own event id."""
+    """Two webhooks deliver the same message, each with its own event id."""
     first = incoming("take me off your list", createdAt=(NOW - timedelta(minutes=5)).isoformat())
     await store(session, first)
     await apply(new_uow)
-    await hear(session, new_uow, "START", message_id="AC2")
+    await receive_message(session, new_uow, "START", message_id="AC2")
 
     await store(session, first, provider_event_id="EVother")
     await apply(new_uow)
 
     assert await flags(session) == []
-    assert len(await texts_out(session)) == 1
+    assert len(await automatic_messages(session)) == 1
     assert len(await rows(session, "SELECT id FROM consent_entry")) == 2
 
 
 @pytest.mark.usefixtures("line")
-async def test_sender_that_is_no_phone_number_gets_no_contact_and_no_answer(
+async def test_sender_with_a_short_code_gets_no_contact_and_no_answer(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     payload = incoming("HELP")
@@ -265,26 +275,26 @@ async def test_sender_that_is_no_phone_number_gets_no_contact_and_no_answer(
 async def test_message_with_id_and_number_of_its_line_adds_the_line(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow, "Hello")
+    await receive_message(session, new_uow, "Hello")
 
     found = await rows(session, "SELECT phone_number_id, number FROM line")
     assert found == [{"phone_number_id": PROVIDER_LINE, "number": OWN_NUMBER}]
 
 
 @pytest.mark.usefixtures("line")
-async def test_older_text_does_not_move_the_conversation_back(
+async def test_older_message_does_not_move_the_conversation_back(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow, "new", message_id="AC1")
+    await receive_message(session, new_uow, "new", message_id="AC1")
     earlier = (NOW - timedelta(days=1)).isoformat()
-    await hear(session, new_uow, "old", message_id="AC2", createdAt=earlier)
+    await receive_message(session, new_uow, "old", message_id="AC2", createdAt=earlier)
 
-    talks = await rows(session, "SELECT last_activity_at FROM conversation")
-    assert talks == [{"last_activity_at": NOW}]
+    conversations = await rows(session, "SELECT last_activity_at FROM conversation")
+    assert conversations == [{"last_activity_at": NOW}]
 
 
 @pytest.mark.usefixtures("line")
-async def test_text_that_a_colleague_sent_in_the_app_is_stored_with_its_contact(
+async def test_message_sent_in_the_providers_app_is_stored_with_its_contact(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     contact = await make_contact(session, phone=PERSON)
@@ -296,17 +306,19 @@ async def test_text_that_a_colleague_sent_in_the_app_is_stored_with_its_contact(
     assert message == {"contact_id": contact.id, "origin": "provider", "status": "delivered"}
 
 
-SAID = ("STOP", "START", "Not interested", "Thanks, see you then")
+REPLIES = ("STOP", "START", "Not interested", "Thanks, see you then")
 
 
 @pytest.mark.usefixtures("line")
-@pytest.mark.parametrize("order", list(itertools.permutations(range(len(SAID)))))
-async def test_last_word_counts_in_any_order_of_arrival(
+@pytest.mark.parametrize("order", list(itertools.permutations(range(len(REPLIES)))))
+async def test_latest_decision_counts_in_any_order_of_arrival(
     session: AsyncSession, new_uow: UnitOfWorkFactory, order: tuple[int, ...]
 ) -> None:
     for minute in order:
-        said_at = (NOW - timedelta(minutes=30 - minute)).isoformat()
-        await hear(session, new_uow, SAID[minute], message_id=f"AC{minute}", createdAt=said_at)
+        written_at = (NOW - timedelta(minutes=30 - minute)).isoformat()
+        await receive_message(
+            session, new_uow, REPLIES[minute], message_id=f"AC{minute}", createdAt=written_at
+        )
 
     found = await flags(session)
 
@@ -318,8 +330,8 @@ async def test_late_start_does_not_undo_a_later_stop(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     earlier = (NOW - timedelta(minutes=5)).isoformat()
-    await hear(session, new_uow, "STOP", message_id="AC2")
-    await hear(session, new_uow, "START", message_id="AC1", createdAt=earlier)
+    await receive_message(session, new_uow, "STOP", message_id="AC2")
+    await receive_message(session, new_uow, "START", message_id="AC1", createdAt=earlier)
 
     assert await flags(session) == ["opted_out"]
     assert len(await rows(session, "SELECT 1 FROM consent_entry")) == 2
@@ -329,27 +341,27 @@ async def test_late_start_does_not_undo_a_later_stop(
 @pytest.mark.parametrize(
     "word", ["STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "stop"]
 )
-async def test_fresh_opt_out_that_the_provider_confirms_gets_no_second_confirmation(
+async def test_opt_out_that_the_provider_confirms_gets_no_second_confirmation(
     session: AsyncSession, new_uow: UnitOfWorkFactory, word: str
 ) -> None:
-    await hear(session, new_uow, word, at=NOW)
+    await receive_message(session, new_uow, word, at=NOW)
 
     assert await flags(session) == ["opted_out"]
-    assert await texts_out(session) == []
+    assert await automatic_messages(session) == []
 
 
 @pytest.mark.usefixtures("line")
-async def test_start_frees_the_number_that_it_came_from_and_no_other_of_the_person(
+async def test_start_opts_in_only_the_number_that_sent_it(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     person = await make_contact(session, phone=PERSON)
     other = await make_contact(session, phone=OTHER)
     other.merged_into = person.id
     await session.commit()
-    await hear(session, new_uow, "STOP", message_id="AC1", at=NOW - timedelta(minutes=5))
+    await receive_message(session, new_uow, "STOP", message_id="AC1", at=NOW - timedelta(minutes=5))
     before = await opted_out(session)
 
-    await hear(session, new_uow, "START", message_id="AC2", at=NOW)
+    await receive_message(session, new_uow, "START", message_id="AC2", at=NOW)
 
     assert before == {PERSON, OTHER}
     assert await opted_out(session) == {OTHER}
@@ -361,13 +373,13 @@ async def opted_out(session: AsyncSession) -> set[str]:
 
 
 @pytest.mark.usefixtures("line")
-async def test_doubtful_message_of_an_own_line_asks_nobody(
+async def test_doubtful_message_from_an_own_line_raises_no_alert(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await make_line(session, phone_number_id="PNother", line_number=PERSON)
     await session.commit()
 
-    await hear(session, new_uow, "not interested")
+    await receive_message(session, new_uow, "not interested")
 
     assert await rows(session, "SELECT body FROM activity") == [{"body": "not interested"}]
     assert await rows(session, "SELECT kind, subject FROM alert") == []

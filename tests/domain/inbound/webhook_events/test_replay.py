@@ -1,4 +1,4 @@
-"""A replay is safe: an event that was applied and comes again changes no row."""
+"""A replay is safe: an event that is applied a second time changes no row."""
 
 from datetime import timedelta
 from typing import Any
@@ -24,9 +24,9 @@ from crm_api.domain.inbound.webhook_events.stored_events import EventSelection, 
 from crm_api.domain.provider.openphone.wire import CURRENT_TYPES, parse_event
 from crm_api.platform.database import UnitOfWorkFactory
 
-OF_THE_MACHINE = {"webhook_event", "audit_log", "scheduled_job", "rate_limit"}
-"""Tables of the machinery: events received, work done and when."""
-WORDS = (
+OPERATIONAL_TABLES = {"webhook_event", "audit_log", "scheduled_job", "rate_limit"}
+"""Tables about operation: received events, jobs and their times."""
+REPLIES = (
     "Yes, Tuesday works",
     "take me off your list",
     "START",
@@ -37,17 +37,17 @@ WORDS = (
 )
 
 
-async def everything(session: AsyncSession) -> dict[str, list[dict[str, Any]]]:
+async def business_rows(session: AsyncSession) -> dict[str, list[dict[str, Any]]]:
     """Return every row of every business table."""
     found = {}
-    for name in sorted(set(metadata.tables) - OF_THE_MACHINE):
+    for name in sorted(set(metadata.tables) - OPERATIONAL_TABLES):
         listed = await session.execute(text(f'SELECT t.*, t::text AS whole FROM "{name}" t'))
         found[name] = sorted((dict(row) for row in listed.mappings()), key=lambda row: row["whole"])
     return found
 
 
 async def replay_all(session: AsyncSession, new_uow: UnitOfWorkFactory) -> None:
-    """Replay every event a day later, and apply what becomes due."""
+    """Replay every event a day later, and apply the events that become due."""
     later = NOW + timedelta(days=1)
     async with new_uow() as uow:
         await replay_events(uow, EventSelection(), actor="test", now=later)
@@ -66,38 +66,38 @@ async def test_replaying_every_sample_changes_no_row(
         kind = CURRENT_TYPES.get(event["type"], event["type"])
         await store(session, payload, provider_event_id=f"EV{position}", type=kind)
     await apply(new_uow)
-    before = await everything(session)
+    before = await business_rows(session)
 
     await replay_all(session, new_uow)
 
-    assert await everything(session) == before
+    assert await business_rows(session) == before
     assert before["activity"]
 
 
 @pytest.mark.parametrize("turns", [1, 2])
-async def test_replaying_a_campaigns_answers_and_reports_changes_no_row(
+async def test_replaying_the_replies_and_reports_of_a_campaign_changes_no_row(
     session: AsyncSession, new_uow: UnitOfWorkFactory, turns: int
 ) -> None:
-    people = len(WORDS)
+    people = len(REPLIES)
     ledger = await Ledger.open(
         new_uow, people=people, follow_ups=[{"after_hours": 24, "body": "Still there?"}]
     )
     for position, claimed in enumerate(await ledger.begin_calls()):
         await ledger.accept(claimed, f"ACout{position}", now=after(1))
-    for position, words in enumerate(WORDS):
-        await _store_answer(session, ledger, position, words)
+    for position, words in enumerate(REPLIES):
+        await _store_reply(session, ledger, position, words)
         await _store_report(session, ledger, position)
     await apply(new_uow, now=after(60))
-    before = await everything(session)
+    before = await business_rows(session)
 
     for _ in range(turns):
         await replay_all(session, new_uow)
 
-    assert await everything(session) == before
+    assert await business_rows(session) == before
     assert len(before["consent_entry"]) >= 3
 
 
-async def _store_answer(session: AsyncSession, ledger: Ledger, position: int, words: str) -> None:
+async def _store_reply(session: AsyncSession, ledger: Ledger, position: int, words: str) -> None:
     payload = incoming(words, message_id=f"ACin{position}")
     payload["data"]["context"] |= {
         "phoneNumberId": ledger.line.phone_number_id,

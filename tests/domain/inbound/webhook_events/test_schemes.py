@@ -12,12 +12,12 @@ from tests.domain.inbound.webhook_events.support import (
     PROVIDER_LINE,
     RECEPTION,
     apply,
+    automatic_messages,
     flags,
+    rolled_back,
     rows,
     statuses,
     store,
-    texts_out,
-    undone,
 )
 from tests.domain.provider.openphone.samples import sample
 from tests.factories import make_line
@@ -55,22 +55,22 @@ async def _line(session: AsyncSession) -> None:
 async def state_after(
     session: AsyncSession, new_uow: UnitOfWorkFactory, events: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return what is stored after these events, then undo it."""
-    async with undone(session):
+    """Return the rows after these events, then roll back."""
+    async with rolled_back(session):
         for payload in events:
             async with new_uow() as uow:
                 await webhooks.apply_event(uow, parse_event(payload), now=NOW, reception=RECEPTION)
         return await rows(session, STATE)
 
 
-def _unlike(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what differs between two single rows, by column."""
+def _differences(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the differences between two single rows, by column."""
     (first,), (second,) = one, other
     return {name: (first[name], second[name]) for name in first if first[name] != second[name]}
 
 
 @pytest.mark.parametrize("names", [RECEIVED, DELIVERED], ids=["received", "delivered"])
-async def test_message_delivered_by_all_systems_in_any_order_is_one(
+async def test_message_delivered_by_several_systems_is_one_row_in_any_order(
     session: AsyncSession, new_uow: UnitOfWorkFactory, names: list[str]
 ) -> None:
     deliveries = [sample(name) for name in names]
@@ -94,7 +94,7 @@ async def test_message_delivered_by_all_systems_in_any_order_is_one(
 
     assert len(states[0]) == 1
     for state in states[1:]:
-        assert _unlike(states[0], state) == {}
+        assert _differences(states[0], state) == {}
 
 
 async def test_call_delivered_by_both_systems_is_one_row_in_either_order(
@@ -104,26 +104,26 @@ async def test_call_delivered_by_both_systems_is_one_row_in_either_order(
     kinds.append("transcript.completed")
     dated = [sample(f"2026-03-30/call.{kind}") for kind in kinds]
     legacy = [sample(f"legacy/call.{kind}") for kind in kinds]
-    taking_turns = [event for pair in zip(dated, legacy, strict=True) for event in pair]
+    alternating = [event for pair in zip(dated, legacy, strict=True) for event in pair]
 
     states = [
         await state_after(session, new_uow, order)
         for order in (
             dated + legacy,
             legacy + dated,
-            taking_turns,
-            taking_turns[::-1],
+            alternating,
+            alternating[::-1],
             legacy[::-1] + dated,
         )
     ]
 
     assert len(states[0]) == 1
     for state in states[1:]:
-        assert _unlike(states[0], state) == {}
+        assert _differences(states[0], state) == {}
     assert len(states[0][0]["call"]["recordings"]) == 1
 
 
-async def test_opt_out_delivered_by_both_systems_is_one_opt_out_with_one_answer(
+async def test_opt_out_delivered_by_both_systems_is_recorded_and_confirmed_once(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     dated, legacy = sample("2026-03-30/message.received"), sample("legacy/message.received")
@@ -137,10 +137,10 @@ async def test_opt_out_delivered_by_both_systems_is_one_opt_out_with_one_answer(
     assert await statuses(session) == ["processed", "processed"]
     assert await flags(session) == ["opted_out"]
     assert len(await rows(session, "SELECT id FROM consent_entry")) == 1
-    assert len(await texts_out(session)) == 1
+    assert len(await automatic_messages(session)) == 1
 
 
-async def test_what_only_one_system_knows_is_kept(
+async def test_value_that_only_one_system_sends_is_kept(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     legacy_only = await state_after(session, new_uow, [sample("legacy/call.completed")])

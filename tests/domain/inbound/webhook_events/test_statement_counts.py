@@ -20,21 +20,21 @@ MANY = 24
 
 
 @contextmanager
-def counted(engine: AsyncEngine) -> Iterator[list[str]]:
-    """Yield the statements of the block."""
+def counted_statements(engine: AsyncEngine) -> Iterator[list[str]]:
+    """Yield the list of the statements that the block executes."""
     seen: list[str] = []
 
-    def note(_: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+    def record(_: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         seen.append(statement)
 
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    event.listen(engine.sync_engine, "before_cursor_execute", record)
     try:
         yield seen
     finally:
-        event.remove(engine.sync_engine, "before_cursor_execute", note)
+        event.remove(engine.sync_engine, "before_cursor_execute", record)
 
 
-def said(ledger: Ledger, place: int, words: str, *, sender: str) -> dict[str, Any]:
+def message_event(ledger: Ledger, place: int, words: str, *, sender: str) -> dict[str, Any]:
     payload = incoming(words, message_id=f"ACin{place}", at=after(60))
     payload["data"]["context"] |= {
         "phoneNumberId": ledger.line.phone_number_id,
@@ -45,15 +45,15 @@ def said(ledger: Ledger, place: int, words: str, *, sender: str) -> dict[str, An
 
 
 def reply(ledger: Ledger, place: int) -> dict[str, Any]:
-    return said(ledger, place, "Yes, please", sender=number(place))
+    return message_event(ledger, place, "Yes, please", sender=number(place))
 
 
 def new_sender(ledger: Ledger, place: int) -> dict[str, Any]:
-    return said(ledger, place, "Who is this?", sender=number(500 + place))
+    return message_event(ledger, place, "Who is this?", sender=number(500 + place))
 
 
 def opt_out(ledger: Ledger, place: int) -> dict[str, Any]:
-    return said(ledger, place, "Please take me off your list", sender=number(place))
+    return message_event(ledger, place, "Please take me off your list", sender=number(place))
 
 
 def report(ledger: Ledger, place: int) -> dict[str, Any]:
@@ -104,7 +104,7 @@ async def test_statements_of_a_batch_do_not_grow_with_its_events(
             payload = kind(ledger, place)
             await store(session, payload, provider_event_id=f"EV{place:03}", now=after(61))
         async with new_uow() as uow:
-            with counted(engine) as seen:
+            with counted_statements(engine) as seen:
                 await webhooks.apply_batch(uow, limit=100, now=after(62), reception=RECEPTION)
         return len(seen)
 
@@ -117,7 +117,7 @@ async def test_statements_of_a_batch_do_not_grow_with_its_events(
     assert [row["status"] for row in found] == ["processed"]
 
 
-# Updates and inserts of conversations by a batch of one message, after earlier ones of the person.
+# How many conversations a batch of one message inserts and updates.
 @pytest.mark.parametrize(("kind", "added", "updated"), [(reply, 0, 1), (new_sender, 1, 0)])
 async def test_message_and_its_conversation_are_written_once(
     session: AsyncSession, new_uow: UnitOfWorkFactory, kind: Any, added: int, updated: int

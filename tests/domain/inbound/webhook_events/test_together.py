@@ -1,4 +1,4 @@
-"""A batch that is applied together leaves the same rows as its events one by one."""
+"""Events applied in one batch leave the same rows as events applied one by one."""
 
 import asyncio
 import random
@@ -16,11 +16,11 @@ from tests.domain.inbound.webhook_events.support import (
     RECEPTION,
     apply,
     call_events,
-    half,
     incoming,
+    mean_jitter,
+    rolled_back,
     rows,
     store,
-    undone,
 )
 from tests.domain.messaging.sends.ledger import Ledger, after
 from tests.domain.provider.openphone.samples import sample, sample_names
@@ -55,7 +55,7 @@ STATE = (
     "SELECT kind, count FROM alert ORDER BY kind",
     "SELECT kind, url FROM media_fetch ORDER BY url",
 )
-SAID = (
+REPLIES = (
     "Yes, please",
     "Take me off your list",
     "START",
@@ -70,25 +70,25 @@ async def state(session: AsyncSession) -> list[list[dict[str, Any]]]:
     return [await rows(session, query) for query in STATE]
 
 
-async def apply_by(new_uow: UnitOfWorkFactory, size: int) -> None:
+async def apply_in_batches(new_uow: UnitOfWorkFactory, size: int) -> None:
     """Apply due events in batches of ``size``."""
     taken = 1
     while taken:
         async with new_uow() as uow:
             taken = await webhooks.apply_batch(
-                uow, limit=size, now=after(3600), reception=RECEPTION, jitter=half
+                uow, limit=size, now=after(3600), reception=RECEPTION, jitter=mean_jitter
             )
 
 
-async def left_by(
+async def state_after(
     session: AsyncSession, new_uow: UnitOfWorkFactory, size: int
 ) -> list[list[dict[str, Any]]]:
-    async with undone(session):
-        await apply_by(new_uow, size)
+    async with rolled_back(session):
+        await apply_in_batches(new_uow, size)
         return await state(session)
 
 
-def unlike(one: list[list[dict[str, Any]]], other: list[list[dict[str, Any]]]) -> list[Any]:
+def differing_rows(one: list[list[dict[str, Any]]], other: list[list[dict[str, Any]]]) -> list[Any]:
     """Return the rows in which two states differ."""
     found: list[Any] = []
     for first, second in zip(one, other, strict=True):
@@ -99,7 +99,7 @@ def unlike(one: list[list[dict[str, Any]]], other: list[list[dict[str, Any]]]) -
     return found
 
 
-async def test_all_samples_together_leave_what_they_leave_one_by_one(
+async def test_batch_of_all_samples_leaves_the_same_rows_as_one_by_one(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
@@ -109,20 +109,20 @@ async def test_all_samples_together_leave_what_they_leave_one_by_one(
         kind = CURRENT_TYPES.get(event["type"], event["type"])
         await store(session, payload, provider_event_id=f"EV{position:03}", type=kind)
 
-    alone = await left_by(session, new_uow, 1)
-    together = await left_by(session, new_uow, 100)
-    in_between = await left_by(session, new_uow, 7)
+    alone = await state_after(session, new_uow, 1)
+    together = await state_after(session, new_uow, 100)
+    in_between = await state_after(session, new_uow, 7)
 
-    assert unlike(alone, together) == []
-    assert unlike(alone, in_between) == []
+    assert differing_rows(alone, together) == []
+    assert differing_rows(alone, in_between) == []
     assert alone[0]
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_a_busy_campaign_together_leaves_what_it_leaves_one_by_one(
+async def test_batch_of_a_busy_campaign_leaves_the_same_rows_as_one_by_one(
     session: AsyncSession, new_uow: UnitOfWorkFactory, seed: int
 ) -> None:
-    """With double deliveries, people who say several things, poison, and messages of strangers."""
+    """Some messages are delivered twice, some events are unreadable, some senders are unknown."""
     chance = random.Random(seed)  # noqa: S311 - the same events in every run
     ledger = await Ledger.open(
         new_uow, people=6, follow_ups=[{"after_hours": 24, "body": "Still there?"}]
@@ -130,25 +130,25 @@ async def test_a_busy_campaign_together_leaves_what_it_leaves_one_by_one(
     await make_contact(session, phone=number(9))
     for position, claimed in enumerate(await ledger.begin_calls()):
         await ledger.accept(claimed, f"ACout{position}", now=after(1))
-    events = [_said(ledger, chance, place) for place in range(25)]
-    events += [_reported(ledger, chance, place) for place in range(15)]
-    events += [_called(ledger, chance, event) for event in call_events()]
-    events += [_poison(place) for place in range(2)]
+    events = [_reply_event(ledger, chance, place) for place in range(25)]
+    events += [_report_event(ledger, chance, place) for place in range(15)]
+    events += [_call_event(ledger, chance, event) for event in call_events()]
+    events += [_unreadable_event(place) for place in range(2)]
     chance.shuffle(events)
     for place, payload in enumerate(events):
         at = after(60 + place)
         await store(session, payload, provider_event_id=f"EV{place:03}", now=at)
 
-    alone = await left_by(session, new_uow, 1)
-    together = await left_by(session, new_uow, 100)
+    alone = await state_after(session, new_uow, 1)
+    together = await state_after(session, new_uow, 100)
 
-    assert unlike(alone, together) == []
+    assert differing_rows(alone, together) == []
     assert len(alone[4]) >= 1
 
 
-def _said(ledger: Ledger, chance: random.Random, place: int) -> dict[str, Any]:
-    # Some are delivered twice, with two event ids.
-    payload = incoming(chance.choice(SAID), message_id=f"ACin{place - place % 8 % 2}")
+def _reply_event(ledger: Ledger, chance: random.Random, place: int) -> dict[str, Any]:
+    # Some replies are delivered twice, with two event ids.
+    payload = incoming(chance.choice(REPLIES), message_id=f"ACin{place - place % 8 % 2}")
     payload["data"]["resource"]["createdAt"] = after(100 + place - place % 8 % 2).isoformat()
     payload["data"]["context"] |= {
         "phoneNumberId": ledger.line.phone_number_id,
@@ -158,7 +158,7 @@ def _said(ledger: Ledger, chance: random.Random, place: int) -> dict[str, Any]:
     return payload
 
 
-def _reported(ledger: Ledger, chance: random.Random, place: int) -> dict[str, Any]:
+def _report_event(ledger: Ledger, chance: random.Random, place: int) -> dict[str, Any]:
     payload = sample(f"2026-03-30/message.{chance.choice(['delivered', 'undelivered', 'failed'])}")
     person = chance.randrange(6)
     message_id = f"ACout{person}" if place % 5 else f"ACapp{place}"
@@ -172,7 +172,7 @@ def _reported(ledger: Ledger, chance: random.Random, place: int) -> dict[str, An
     return payload
 
 
-def _called(ledger: Ledger, chance: random.Random, payload: dict[str, Any]) -> dict[str, Any]:
+def _call_event(ledger: Ledger, chance: random.Random, payload: dict[str, Any]) -> dict[str, Any]:
     payload["data"]["context"]["phoneNumberId"] = ledger.line.phone_number_id
     payload["data"]["context"]["participants"] |= {
         "workspace": [ledger.line.number],
@@ -183,23 +183,23 @@ def _called(ledger: Ledger, chance: random.Random, payload: dict[str, Any]) -> d
     return payload
 
 
-def _poison(place: int) -> dict[str, Any]:
+def _unreadable_event(place: int) -> dict[str, Any]:
     return {"type": "message.received", "data": {"resource": {"id": f"ACpoison{place}"}}}
 
 
-async def test_workers_that_apply_events_of_the_same_people_lose_none(
+async def test_concurrent_workers_lose_no_event_of_the_same_people(
     committed_db: AsyncEngine, committed_uow: Callable[[], UnitOfWork]
 ) -> None:
-    """They lock the same rows in different orders; an event in conflict is tried again."""
+    """The workers lock the same rows in different orders. An event in a conflict is retried."""
     chance = random.Random(4)  # noqa: S311 - the same events in every run
     ledger = await Ledger.open(
         committed_uow, people=6, follow_ups=[{"after_hours": 24, "body": "Still there?"}]
     )
     for position, claimed in enumerate(await ledger.begin_calls()):
         await ledger.accept(claimed, f"ACout{position}", now=after(1))
-    events = [_said(ledger, chance, 2 * place) for place in range(60)]
-    events += [_reported(ledger, chance, 5 * place + 1) for place in range(120)]
-    events += [_called(ledger, chance, event) for _ in range(3) for event in call_events()]
+    events = [_reply_event(ledger, chance, 2 * place) for place in range(60)]
+    events += [_report_event(ledger, chance, 5 * place + 1) for place in range(120)]
+    events += [_call_event(ledger, chance, event) for _ in range(3) for event in call_events()]
     chance.shuffle(events)
     async with async_sessionmaker(committed_db)() as session:
         for place, payload in enumerate(events):
@@ -211,7 +211,7 @@ async def test_workers_that_apply_events_of_the_same_people_lose_none(
         while taken:
             async with committed_uow() as uow:
                 taken = await webhooks.apply_batch(
-                    uow, limit=20, now=after(3600), reception=RECEPTION, jitter=half
+                    uow, limit=20, now=after(3600), reception=RECEPTION, jitter=mean_jitter
                 )
 
     await asyncio.gather(*(work() for _ in range(4)))
@@ -220,48 +220,50 @@ async def test_workers_that_apply_events_of_the_same_people_lose_none(
 
     async with async_sessionmaker(committed_db)() as session:
         found = await rows(session, "SELECT status, last_error FROM webhook_event")
-        texts = await rows(session, "SELECT id FROM activity WHERE direction = 'incoming'")
+        messages = await rows(session, "SELECT id FROM activity WHERE direction = 'incoming'")
         finals = await rows(
             session, "SELECT DISTINCT status FROM send_attempt WHERE kind = 'campaign'"
         )
     assert [row for row in found if row["status"] != "processed"] == []
-    assert len(texts) == 60 + 1
+    assert len(messages) == 60 + 1
     assert {row["status"] for row in finals} <= {"delivered", "failed", "sent"}
 
 
-async def test_batches_lock_the_conversations_of_their_texts_in_one_order(
+async def test_batches_lock_their_conversations_in_one_order(
     committed_db: AsyncEngine, committed_uow: UnitOfWorkFactory
 ) -> None:
-    """One transaction has the texts in the order of the numbers, the other in the opposite one."""
+    """One batch has its messages in the order of the numbers, the other in the opposite order."""
     async with committed_uow() as uow:
         await make_line(uow.session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
 
-    async def hear(*texts: ProviderEvent) -> None:
+    async def apply_messages(*messages: ProviderEvent) -> None:
         async with committed_uow() as other:
-            await effects.apply_facts(other, texts, now=NOW, reception=RECEPTION)
+            await effects.apply_facts(other, messages, now=NOW, reception=RECEPTION)
 
-    await hear(_text_of(0, "AC1"), _text_of(1, "AC2"))
+    await apply_messages(_message_from(0, "AC1"), _message_from(1, "AC2"))
     async with committed_uow() as uow:
-        await effects.apply_facts(uow, [_text_of(0, "AC3")], now=NOW, reception=RECEPTION)
-        waiting = await blocked(committed_db, hear(_text_of(1, "AC4"), _text_of(0, "AC5")))
-        await effects.apply_facts(uow, [_text_of(1, "AC6")], now=NOW, reception=RECEPTION)
+        await effects.apply_facts(uow, [_message_from(0, "AC3")], now=NOW, reception=RECEPTION)
+        waiting = await blocked(
+            committed_db, apply_messages(_message_from(1, "AC4"), _message_from(0, "AC5"))
+        )
+        await effects.apply_facts(uow, [_message_from(1, "AC6")], now=NOW, reception=RECEPTION)
     await waiting
 
     async with async_sessionmaker(committed_db)() as session:
-        texts = await rows(session, "SELECT openphone_id AS id FROM activity ORDER BY 1")
-    assert [one["id"] for one in texts] == [f"AC{place}" for place in range(1, 7)]
+        messages = await rows(session, "SELECT openphone_id AS id FROM activity ORDER BY 1")
+    assert [one["id"] for one in messages] == [f"AC{place}" for place in range(1, 7)]
 
 
-def _text_of(person: int, message_id: str) -> ProviderEvent:
+def _message_from(person: int, message_id: str) -> ProviderEvent:
     payload = incoming("Yes, please", message_id=message_id)
     payload["data"]["context"]["senderIdentifier"] = number(person)
     return bound_event(parse_event(payload), received_at=NOW)
 
 
-async def test_batch_does_not_deadlock_with_answers_that_are_recorded(
+async def test_batch_does_not_deadlock_with_the_recording_of_answers(
     committed_db: AsyncEngine, committed_uow: UnitOfWorkFactory
 ) -> None:
-    """The batch has a reply of one person and a report about the message to another one."""
+    """The batch has a reply of one person and a report about the message to another person."""
     ledger = await Ledger.open(committed_uow, people=2)
     first, second = await ledger.begin_calls()
     await ledger.accept(second, "ACout2", at=after(5), now=after(5))
@@ -279,7 +281,7 @@ async def test_batch_does_not_deadlock_with_answers_that_are_recorded(
         }
     batch = [bound_event(parse_event(one), received_at=after(9)) for one in (reply, report)]
 
-    async def apply_them() -> None:
+    async def apply_the_batch() -> None:
         async with committed_uow() as uow:
             await effects.apply_facts(uow, batch, now=after(9), reception=RECEPTION)
 
@@ -291,7 +293,7 @@ async def test_batch_does_not_deadlock_with_answers_that_are_recorded(
     async with committed_uow() as uow:
         lock = text("SELECT 1 FROM conversation WHERE phone = :phone FOR UPDATE")
         await uow.session.execute(lock, {"phone": first.phone})
-        applying = await blocked(committed_db, apply_them())
+        applying = await blocked(committed_db, apply_the_batch())
         recording = await blocked(committed_db, record_answers(), waiters=2)
     await asyncio.gather(applying, recording)
 
@@ -306,7 +308,7 @@ def _accepted(claimed: ClaimedAttempt, message_id: str) -> record.Answered:
     return record.Answered(claimed=claimed, answer=answer)
 
 
-async def test_poison_in_a_full_batch_fails_alone(
+async def test_events_of_an_unknown_line_fail_alone_in_a_full_batch(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
@@ -332,7 +334,7 @@ async def test_poison_in_a_full_batch_fails_alone(
     assert len(await rows(session, "SELECT id FROM activity")) == 97
 
 
-async def test_a_text_twice_in_a_batch_is_one_opt_out_with_one_answer(
+async def test_message_repeated_in_a_batch_is_one_opt_out_with_one_confirmation(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
@@ -347,7 +349,7 @@ async def test_a_text_twice_in_a_batch_is_one_opt_out_with_one_answer(
     assert len(await rows(session, "SELECT id FROM activity WHERE origin = 'confirmation'")) == 1
 
 
-async def test_opt_outs_of_a_batch_take_back_what_is_claimed(
+async def test_opt_outs_of_a_batch_release_claimed_attempts(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     line = await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)

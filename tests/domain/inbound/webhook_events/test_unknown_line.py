@@ -1,4 +1,4 @@
-"""A message over an unknown line: what it says about consent counts at once."""
+"""A message to an unknown line: its decision about consent counts at once."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,12 +12,12 @@ from tests.domain.inbound.webhook_events.support import (
     PROVIDER_LINE,
     RECEPTION,
     apply,
+    automatic_messages,
     flags,
     incoming,
     rows,
     statuses,
     store,
-    texts_out,
 )
 from tests.factories import make_contact, make_line
 
@@ -34,18 +34,18 @@ ALERTS = (
 ENTRIES = "SELECT action, occurred_at, contact_id FROM consent_entry ORDER BY id"
 
 
-def nameless(words: str, **changes: Any) -> dict[str, Any]:
-    """Return a message that names its line by an id alone."""
+def event_with_line_id_only(words: str, **changes: Any) -> dict[str, Any]:
+    """Return the event of a message that names its line only by an id."""
     payload = incoming(words, **changes)
     del payload["data"]["context"]["recipientIdentifiers"]
     return payload
 
 
-async def test_stop_on_an_unknown_line_opts_the_person_out_and_names_the_line(
+async def test_stop_on_an_unknown_line_opts_the_person_out_and_raises_an_alert(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     contact = await make_contact(session, phone=PERSON)
-    await store(session, nameless("STOP"))
+    await store(session, event_with_line_id_only("STOP"))
 
     await apply(new_uow)
 
@@ -61,10 +61,10 @@ async def test_stop_on_an_unknown_line_opts_the_person_out_and_names_the_line(
     assert PERSON not in str(alert)
 
 
-async def test_event_that_names_no_line_at_all_opts_the_person_out(
+async def test_opt_out_without_any_line_opts_the_person_out(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    payload = nameless("stop texting me")
+    payload = event_with_line_id_only("stop texting me")
     del payload["data"]["context"]["phoneNumberId"]
     del payload["data"]["links"]
     await store(session, payload)
@@ -75,10 +75,10 @@ async def test_event_that_names_no_line_at_all_opts_the_person_out(
     assert [alert["subject"] for alert in await rows(session, ALERTS)] == ["none"]
 
 
-async def test_doubtful_text_on_an_unknown_line_holds_the_number(
+async def test_doubtful_message_on_an_unknown_line_sets_a_hold(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await store(session, nameless("You have the wrong person"))
+    await store(session, event_with_line_id_only("You have the wrong person"))
 
     await apply(new_uow)
 
@@ -87,10 +87,10 @@ async def test_doubtful_text_on_an_unknown_line_holds_the_number(
 
 
 @pytest.mark.parametrize("words", ["START", "HELP", "Yes please"])
-async def test_other_texts_on_an_unknown_line_wait_for_it(
+async def test_other_messages_on_an_unknown_line_change_no_consent(
     session: AsyncSession, new_uow: UnitOfWorkFactory, words: str
 ) -> None:
-    await store(session, nameless(words))
+    await store(session, event_with_line_id_only(words))
 
     await apply(new_uow)
 
@@ -99,11 +99,11 @@ async def test_other_texts_on_an_unknown_line_wait_for_it(
     assert await rows(session, ALERTS) == []
 
 
-async def test_repeated_tries_leave_one_entry(
+async def test_repeated_attempts_add_one_entry(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await store(session, nameless("STOP"))
-    await store(session, nameless("STOP"), provider_event_id="EVother")
+    await store(session, event_with_line_id_only("STOP"))
+    await store(session, event_with_line_id_only("STOP"), provider_event_id="EVother")
 
     for hours in range(4):
         await apply(new_uow, now=NOW + timedelta(hours=hours))
@@ -111,11 +111,11 @@ async def test_repeated_tries_leave_one_entry(
     assert len(await rows(session, ENTRIES)) == 1
 
 
-async def test_later_start_on_a_known_line_counts_whenever_the_stop_is_tried_again(
+async def test_retried_stop_does_not_undo_a_later_start_on_a_known_line(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await make_line(session, phone_number_id="PNother", line_number="+16175550199")
-    await store(session, nameless("STOP"))
+    await store(session, event_with_line_id_only("STOP"))
     await apply(new_uow)
     start = incoming("START", message_id="AC2", at=NOW + MINUTE)
     start["data"]["context"]["phoneNumberId"] = "PNother"
@@ -127,12 +127,14 @@ async def test_later_start_on_a_known_line_counts_whenever_the_stop_is_tried_aga
 
 
 @pytest.mark.parametrize(
-    ("words", "answers"), [("STOP", 0), ("stop texting me", 1)], ids=["provider's word", "ours"]
+    ("words", "answers"),
+    [("STOP", 0), ("stop texting me", 1)],
+    ids=["confirmed by the provider", "confirmed by us"],
 )
-async def test_once_the_line_is_known_the_rest_follows_and_the_opt_out_is_confirmed_once(
+async def test_event_is_processed_and_its_opt_out_confirmed_when_the_line_is_known(
     session: AsyncSession, new_uow: UnitOfWorkFactory, words: str, answers: int
 ) -> None:
-    await store(session, nameless(words))
+    await store(session, event_with_line_id_only(words))
     await apply(new_uow)
     await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
 
@@ -141,39 +143,39 @@ async def test_once_the_line_is_known_the_rest_follows_and_the_opt_out_is_confir
         await stored_events.resolve_recovered_alerts(uow, now=NOW + timedelta(hours=1))
 
     assert await statuses(session) == ["processed"]
-    said = await rows(session, "SELECT body FROM activity ORDER BY direction")
-    assert [one["body"] for one in said][:1] == [words]
+    stored = await rows(session, "SELECT body FROM activity ORDER BY direction")
+    assert [one["body"] for one in stored][:1] == [words]
     assert len(await rows(session, ENTRIES)) == 1
-    assert len(await texts_out(session)) == answers
+    assert len(await automatic_messages(session)) == answers
     (alert,) = await rows(session, ALERTS)
     assert alert["resolved_at"] == NOW + timedelta(hours=1)
 
 
-async def test_second_opt_out_is_not_confirmed_once_the_line_is_known(
+async def test_second_opt_out_is_not_confirmed_when_the_line_is_known(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     for place in range(2):
         at = NOW + place * MINUTE
-        payload = nameless("stop texting me", message_id=f"AC{place}", at=at)
+        payload = event_with_line_id_only("stop texting me", message_id=f"AC{place}", at=at)
         await store(session, payload, now=at)
     await apply(new_uow, now=NOW + MINUTE)
     await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
 
     await apply(new_uow, now=NOW + timedelta(hours=1))
 
-    assert len(await texts_out(session)) == 1
+    assert len(await automatic_messages(session)) == 1
 
 
-def listed(words: str, at: datetime) -> ProviderEvent:
-    return parse_event(nameless(words, at=at))
+def listed_event(words: str, at: datetime) -> ProviderEvent:
+    return parse_event(event_with_line_id_only(words, at=at))
 
 
-async def test_stop_that_is_dated_ahead_counts_from_its_receipt(
+async def test_stop_dated_in_the_future_counts_from_its_receipt(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
     async with new_uow() as uow:
         await apply_decision_on_unknown_line(
-            uow, listed("STOP", NOW + timedelta(hours=2)), now=NOW, reception=RECEPTION
+            uow, listed_event("STOP", NOW + timedelta(hours=2)), now=NOW, reception=RECEPTION
         )
 
     (entry,) = await rows(session, ENTRIES)
@@ -185,7 +187,7 @@ async def test_listed_stop_on_an_unknown_line_opts_the_person_out(
 ) -> None:
     async with new_uow() as uow:
         is_kept = await apply_decision_on_unknown_line(
-            uow, listed("STOP", NOW), now=NOW, reception=RECEPTION
+            uow, listed_event("STOP", NOW), now=NOW, reception=RECEPTION
         )
 
     assert is_kept

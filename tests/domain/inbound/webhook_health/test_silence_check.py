@@ -21,7 +21,7 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 SEEDS = (1, 2, 3)
 
 
-def test_the_same_stretch_of_eight_weeks_is_compared() -> None:
+def test_same_span_of_the_last_eight_weeks_is_compared() -> None:
     spans = silence_check.earlier_spans(WEDNESDAY - HOUR, WEDNESDAY, first_at=LONG_AGO, zone=ZONE)
 
     assert len(spans) == 8
@@ -29,7 +29,7 @@ def test_the_same_stretch_of_eight_weeks_is_compared() -> None:
     assert all(starts.weekday() == WEDNESDAY.weekday() for starts, _ in spans)
 
 
-def test_a_change_of_the_clocks_keeps_the_hour_of_the_day() -> None:
+def test_clock_change_keeps_the_hour_of_the_day() -> None:
     now = datetime(2026, 11, 4, 15, 0, tzinfo=UTC)
 
     spans = silence_check.earlier_spans(now - HOUR, now, first_at=LONG_AGO, zone=ZONE)
@@ -46,7 +46,7 @@ def test_weeks_before_the_first_event_do_not_count() -> None:
     assert silence_check.earlier_spans(WEDNESDAY, WEDNESDAY, first_at=None, zone=ZONE) == []
 
 
-def test_a_silence_of_weeks_is_compared_as_one_of_a_week() -> None:
+def test_silence_of_weeks_is_compared_as_a_silence_of_one_week() -> None:
     since = WEDNESDAY - timedelta(days=40)
 
     spans = silence_check.earlier_spans(since, WEDNESDAY, first_at=LONG_AGO, zone=ZONE)
@@ -67,21 +67,21 @@ def test_a_silence_of_weeks_is_compared_as_one_of_a_week() -> None:
     ],
     ids=["usual", "four weeks", "few", "never", "some weeks only", "three weeks", "no record"],
 )
-def test_only_what_is_missing_where_it_always_comes_is_unusual(
+def test_silence_is_unusual_only_where_events_always_come(
     counts: list[int], *, is_unusual: bool
 ) -> None:
     assert silence_check.judge_silence(counts, now=WEDNESDAY, zone=ZONE).is_unusual is is_unusual
 
 
 @pytest.mark.parametrize("day", [datetime(2026, 11, 26, 16, tzinfo=UTC)])
-def test_holidays_are_left_alone(day: datetime) -> None:
+def test_silence_on_a_holiday_is_not_unusual(day: datetime) -> None:
     verdict = silence_check.judge_silence([12] * 8, now=day, zone=ZONE)
 
     assert not verdict.is_unusual
     assert verdict.why_not == "it is a federal holiday"
 
 
-def test_chance_falls_with_what_is_usual_and_rises_with_doubt() -> None:
+def test_chance_falls_with_the_usual_count_and_rises_with_uncertainty() -> None:
     chance = silence_check.chance_of_none
 
     assert chance([5] * 8) > chance([10] * 8) > chance([20] * 8)
@@ -90,13 +90,13 @@ def test_chance_falls_with_what_is_usual_and_rises_with_doubt() -> None:
 
 
 @pytest.mark.parametrize("rate", [office(0.5), office(30), campaigns(8)])
-def test_a_year_of_looks_alarms_less_than_once_by_chance(rate: Rate) -> None:
+def test_year_of_checks_raises_at_most_one_false_alarm(rate: Rate) -> None:
     """On average over the seeds, for any traffic."""
     found = 0
     for seed in SEEDS:
         times = events(BEGIN, hours=168 * 60, rate=rate, random=seeded(seed))
-        looks = alarms(times, begin=BEGIN + timedelta(weeks=8), end=BEGIN + timedelta(weeks=60))
-        found += episodes(looks)
+        raised = alarms(times, begin=BEGIN + timedelta(weeks=8), end=BEGIN + timedelta(weeks=60))
+        found += episodes(raised)
 
     assert found <= len(SEEDS), SEEDS
 
@@ -104,11 +104,11 @@ def test_a_year_of_looks_alarms_less_than_once_by_chance(rate: Rate) -> None:
 @pytest.mark.parametrize(
     ("rate", "hours"), [(office(30), 2), (office(8), 3), (office(2), 8), (campaigns(8), 3)]
 )
-def test_an_outage_in_office_hours_is_noticed(rate: Rate, hours: int) -> None:
+def test_outage_in_office_hours_raises_an_alarm_in_time(rate: Rate, hours: int) -> None:
     cut = BEGIN + timedelta(weeks=20, days=1, hours=15)
     for seed in SEEDS:
         times = events(BEGIN, hours=168 * 21, rate=rate, random=seeded(seed))
-        looks = alarms([at for at in times if at < cut], begin=cut, end=cut + timedelta(days=2))
+        raised = alarms([at for at in times if at < cut], begin=cut, end=cut + timedelta(days=2))
 
-        assert looks, seed
-        assert looks[0] - cut <= timedelta(hours=hours), seed
+        assert raised, seed
+        assert raised[0] - cut <= timedelta(hours=hours), seed

@@ -13,7 +13,7 @@ Rate = Callable[[datetime, Random], float]
 
 
 def office(hour_rate: float) -> Rate:
-    """Events in office hours, a few at other hours of the day, none at night."""
+    """Return a rate: events in office hours, a few at other hours of the day, none at night."""
 
     def rate(at: datetime, _random: Random) -> float:
         local = at.astimezone(ZoneInfo(ZONE))
@@ -25,7 +25,7 @@ def office(hour_rate: float) -> Rate:
 
 
 def campaigns(hour_rate: float) -> Rate:
-    """The same, with hundreds of campaign reports in some hours, and some weeks without."""
+    """Return the office rate with hundreds of campaign reports in some hours, none in others."""
     usual = office(hour_rate)
 
     def rate(at: datetime, random: Random) -> float:

@@ -22,12 +22,12 @@ URL = "https://crm.example.com/webhooks/openphone"
 NewUow = Callable[[], UnitOfWork]
 
 
-async def _nowhere(url: str, body: bytes, headers: dict[str, str]) -> int:
+async def _fail_to_connect(url: str, body: bytes, headers: dict[str, str]) -> int:
     raise ConnectionError(url, len(body), len(headers))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setup:
+class RegistrarHarness:
     """A registrar, its sandbox and its database."""
 
     registrar: Registrar
@@ -38,26 +38,26 @@ class Setup:
     def hooks(self) -> HookApi:
         return self.registrar.hooks
 
-    async def saved(self, *, now: datetime = NOW) -> list[SavedKey]:
+    async def saved_keys(self, *, now: datetime = NOW) -> list[SavedKey]:
         async with self.new_uow() as uow:
             return await keys.accepted_keys(uow, secret=SECRET.encode(), now=now)
 
-    def given(self, *secrets: str) -> Registrar:
+    def with_settings_keys(self, *secrets: str) -> Registrar:
         """Return the registrar of a service whose settings contain these keys."""
         return replace(self.registrar, given=secrets)
 
 
 @contextlib.asynccontextmanager
-async def setup(
+async def registrar_harness(
     new_uow: NewUow,
     *,
     config: SandboxConfig | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     now: Callable[[], datetime] = lambda: NOW,
     url: str = URL,
-) -> AsyncIterator[Setup]:
+) -> AsyncIterator[RegistrarHarness]:
     """Create a sandbox without webhooks, and a registrar for it."""
-    config = config or SandboxConfig(people="silent", post=_nowhere)
+    config = config or SandboxConfig(people="silent", post=_fail_to_connect)
     config = replace(config, own_keys=True, rate_per_second=None)
     sandbox = create_sandbox(config)
     transport = transport or httpx.ASGITransport(sandbox)
@@ -76,5 +76,5 @@ async def setup(
             is_real=True,
             now=now,
         )
-        yield Setup(registrar=registrar, sandbox=sandbox, new_uow=new_uow)
+        yield RegistrarHarness(registrar=registrar, sandbox=sandbox, new_uow=new_uow)
     await sandbox.workspace.stop()

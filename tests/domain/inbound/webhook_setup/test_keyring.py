@@ -23,17 +23,17 @@ def signed(secret: str, *, at: datetime = NOW) -> dict[str, str]:
 
 
 @dataclass
-class Store:
+class KeyStore:
     """Saved keys, and how often they were read."""
 
     keys: dict[str, datetime | None] = field(default_factory=dict)
     reads: int = 0
-    is_away: bool = False
+    is_unavailable: bool = False
 
     async def load(self) -> list[SavedKey]:
         self.reads += 1
         await asyncio.sleep(0)
-        if self.is_away:
+        if self.is_unavailable:
             raise ConnectionError
         return [
             SavedKey(
@@ -43,7 +43,7 @@ class Store:
         ]
 
 
-class Hand:
+class ManualMonotonic:
     """A monotonic clock set by the test."""
 
     def __init__(self) -> None:
@@ -53,20 +53,20 @@ class Hand:
         return self.seconds
 
 
-def ring(store: Store, *given: str, hand: Hand | None = None) -> KeyRing:
-    return KeyRing(given, load=store.load, monotonic=hand or Hand())
+def key_ring(store: KeyStore, *given: str, monotonic: ManualMonotonic | None = None) -> KeyRing:
+    return KeyRing(given, load=store.load, monotonic=monotonic or ManualMonotonic())
 
 
-async def test_given_and_saved_keys_are_accepted_side_by_side() -> None:
-    keys = ring(Store({"saved": None}), key("given"))
+async def test_keys_of_the_settings_and_saved_keys_are_both_accepted() -> None:
+    keys = key_ring(KeyStore({"saved": None}), key("given"))
 
     for name in ("given", "saved"):
         assert (await keys.verify(signed(key(name)), BODY, now=NOW)).delivery_id == "msg_1"
 
 
-async def test_legacy_scheme_finds_saved_keys_too() -> None:
+async def test_legacy_scheme_uses_saved_keys() -> None:
     bare = key("saved").removeprefix("whsec_")
-    store = Store()
+    store = KeyStore()
 
     async def load() -> list[SavedKey]:
         found = await store.load()
@@ -80,18 +80,18 @@ async def test_legacy_scheme_finds_saved_keys_too() -> None:
     assert verified.scheme is SignatureScheme.LEGACY
 
 
-async def test_without_any_key_nothing_is_proved() -> None:
-    keys = ring(Store())
+async def test_without_any_key_each_signature_is_refused() -> None:
+    keys = key_ring(KeyStore())
 
     with pytest.raises(MismatchedSignatureError):
         await keys.verify(signed(key("any")), BODY, now=NOW)
 
 
-async def test_key_that_was_saved_meanwhile_is_found_at_once() -> None:
-    hand, store = Hand(), Store()
-    keys = ring(store, key("given"), hand=hand)
+async def test_newly_saved_key_is_found_at_once() -> None:
+    monotonic, store = ManualMonotonic(), KeyStore()
+    keys = key_ring(store, key("given"), monotonic=monotonic)
     await keys.verify(signed(key("given")), BODY, now=NOW)
-    hand.seconds += GAP_SECONDS
+    monotonic.seconds += GAP_SECONDS
     store.keys["new"] = None
 
     await keys.verify(signed(key("new")), BODY, now=NOW)
@@ -99,9 +99,9 @@ async def test_key_that_was_saved_meanwhile_is_found_at_once() -> None:
     assert store.reads == 2
 
 
-async def test_forged_signatures_read_the_database_once_in_a_while() -> None:
-    hand, store = Hand(), Store({"saved": None})
-    keys = ring(store, hand=hand)
+async def test_forged_signatures_read_the_database_at_most_once_per_gap() -> None:
+    monotonic, store = ManualMonotonic(), KeyStore({"saved": None})
+    keys = key_ring(store, monotonic=monotonic)
 
     async def forge(number: int) -> None:
         with pytest.raises(MismatchedSignatureError):
@@ -110,18 +110,18 @@ async def test_forged_signatures_read_the_database_once_in_a_while() -> None:
     await asyncio.gather(*(forge(number) for number in range(500)))
     at_once = store.reads
     for number in range(100):
-        hand.seconds += GAP_SECONDS / 10
+        monotonic.seconds += GAP_SECONDS / 10
         await forge(number)
 
     assert at_once == 1
     assert store.reads <= 1 + 11
 
 
-async def test_all_who_wait_for_one_look_are_served_by_it() -> None:
-    hand, store = Hand(), Store()
-    keys = ring(store, key("given"), hand=hand)
+async def test_concurrent_requests_share_one_read() -> None:
+    monotonic, store = ManualMonotonic(), KeyStore()
+    keys = key_ring(store, key("given"), monotonic=monotonic)
     await keys.verify(signed(key("given")), BODY, now=NOW)
-    hand.seconds += GAP_SECONDS
+    monotonic.seconds += GAP_SECONDS
     store.keys["new"] = None
 
     await asyncio.gather(*(keys.verify(signed(key("new")), BODY, now=NOW) for _ in range(50)))
@@ -129,10 +129,10 @@ async def test_all_who_wait_for_one_look_are_served_by_it() -> None:
     assert store.reads == 2
 
 
-async def test_retired_key_ends_at_its_instant_without_a_look() -> None:
+async def test_retired_key_ends_at_its_instant_without_a_read() -> None:
     until = NOW + timedelta(hours=28)
-    store = Store({"old": until, "new": None})
-    keys = ring(store)
+    store = KeyStore({"old": until, "new": None})
+    keys = key_ring(store)
     await keys.verify(signed(key("old")), BODY, now=NOW)
     late = until + timedelta(seconds=1)
 
@@ -143,23 +143,23 @@ async def test_retired_key_ends_at_its_instant_without_a_look() -> None:
     assert store.reads == 1
 
 
-async def test_keys_are_read_again_after_a_while_though_all_matches() -> None:
-    hand, store = Hand(), Store({"old": None})
-    keys = ring(store, hand=hand)
+async def test_keys_are_read_again_after_a_while_even_if_signatures_match() -> None:
+    monotonic, store = ManualMonotonic(), KeyStore({"old": None})
+    keys = key_ring(store, monotonic=monotonic)
     await keys.verify(signed(key("old")), BODY, now=NOW)
     del store.keys["old"]
-    hand.seconds += FRESH_SECONDS
+    monotonic.seconds += FRESH_SECONDS
 
     with pytest.raises(MismatchedSignatureError):
         await keys.verify(signed(key("old")), BODY, now=NOW)
 
 
-async def test_database_that_is_away_leaves_the_keys_that_are_known() -> None:
-    hand, store = Hand(), Store({"saved": None})
-    keys = ring(store, key("given"), hand=hand)
+async def test_known_keys_stay_valid_while_the_database_is_unavailable() -> None:
+    monotonic, store = ManualMonotonic(), KeyStore({"saved": None})
+    keys = key_ring(store, key("given"), monotonic=monotonic)
     await keys.verify(signed(key("saved")), BODY, now=NOW)
-    store.is_away = True
-    hand.seconds += FRESH_SECONDS
+    store.is_unavailable = True
+    monotonic.seconds += FRESH_SECONDS
 
     for name in ("saved", "given"):
         await keys.verify(signed(key(name)), BODY, now=NOW)
@@ -167,11 +167,11 @@ async def test_database_that_is_away_leaves_the_keys_that_are_known() -> None:
     assert store.reads == 2
 
 
-async def test_stale_signature_is_no_reason_to_look() -> None:
-    hand, store = Hand(), Store({"saved": None})
-    keys = ring(store, hand=hand)
+async def test_stale_signature_causes_no_read() -> None:
+    monotonic, store = ManualMonotonic(), KeyStore({"saved": None})
+    keys = key_ring(store, monotonic=monotonic)
     await keys.verify(signed(key("saved")), BODY, now=NOW)
-    hand.seconds += GAP_SECONDS
+    monotonic.seconds += GAP_SECONDS
 
     with pytest.raises(StaleSignatureError):
         await keys.verify(signed(key("saved"), at=NOW - timedelta(hours=1)), BODY, now=NOW)

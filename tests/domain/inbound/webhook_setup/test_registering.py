@@ -7,7 +7,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import Receive, Scope, Send
 from tests.conftest import NOW
-from tests.domain.inbound.webhook_setup.support import URL, NewUow, Setup, setup
+from tests.domain.inbound.webhook_setup.support import (
+    URL,
+    NewUow,
+    RegistrarHarness,
+    registrar_harness,
+)
 from tests.factories import make_line
 
 from crm_api.domain.inbound.webhook_setup.comparing import NEEDED, WELCOME, Fault
@@ -24,65 +29,65 @@ from crm_api.domain.provider.openphone.signature import SignatureScheme
 EVENTS = sorted(NEEDED[SignatureScheme.STANDARD])
 
 
-async def _faults(at: Setup) -> set[Fault]:
-    return {finding.fault for finding in (await at.registrar.look()).findings}
+async def _faults(harness: RegistrarHarness) -> set[Fault]:
+    return {finding.fault for finding in (await harness.registrar.look()).findings}
 
 
 async def test_first_registration_saves_the_key_and_is_complete(new_uow: NewUow) -> None:
-    async with setup(new_uow) as at:
-        before = await _faults(at)
-        said = await at.registrar.register()
-        after = await _faults(at)
-        (hook,) = at.sandbox.workspace.deliverer.hooks.values()
-        (key,) = await at.saved()
+    async with registrar_harness(new_uow) as harness:
+        before = await _faults(harness)
+        report = await harness.registrar.register()
+        after = await _faults(harness)
+        (hook,) = harness.sandbox.workspace.deliverer.hooks.values()
+        (key,) = await harness.saved_keys()
 
     assert (before, after) == ({Fault.MISSING}, set())
     assert (hook.url, hook.status) == (URL, "enabled")
     assert hook.events == NEEDED[SignatureScheme.STANDARD] | WELCOME
     assert (key.webhook_id, key.key) == (hook.id, hook.key)
-    assert "key is saved" in said[0]
-    assert hook.key not in " ".join(said)
+    assert "key is saved" in report[0]
+    assert hook.key not in " ".join(report)
 
 
 async def test_registering_again_changes_nothing(new_uow: NewUow) -> None:
-    async with setup(new_uow) as at:
-        await at.registrar.register()
-        (first,) = await at.saved()
-        said = await at.registrar.register()
-        saved = await at.saved()
-        hooks = list(at.sandbox.workspace.deliverer.hooks)
+    async with registrar_harness(new_uow) as harness:
+        await harness.registrar.register()
+        (first,) = await harness.saved_keys()
+        report = await harness.registrar.register()
+        saved = await harness.saved_keys()
+        hooks = list(harness.sandbox.workspace.deliverer.hooks)
 
     assert len(hooks) == 1
     assert saved == [first]
-    assert "needs no change" in said[0]
+    assert "needs no change" in report[0]
 
 
-async def test_what_was_cut_off_before_its_key_was_saved_is_adopted(new_uow: NewUow) -> None:
-    async with setup(new_uow) as at:
-        lost = await at.hooks.create_dated(url=URL, events=EVENTS, label="crm-api")
-        before = await _faults(at)
-        said = await at.registrar.register()
-        (hook,) = at.sandbox.workspace.deliverer.hooks.values()
-        (key,) = await at.saved()
+async def test_webhook_whose_key_was_not_saved_is_adopted(new_uow: NewUow) -> None:
+    async with registrar_harness(new_uow) as harness:
+        lost = await harness.hooks.create_dated(url=URL, events=EVENTS, label="crm-api")
+        before = await _faults(harness)
+        report = await harness.registrar.register()
+        (hook,) = harness.sandbox.workspace.deliverer.hooks.values()
+        (key,) = await harness.saved_keys()
 
     assert before == {Fault.DISABLED, Fault.KEY_UNKNOWN}
     assert key.key == hook.key != lost.key
     assert hook.status == "enabled"
-    assert "Adopted" in said[0]
+    assert "Adopted" in report[0]
 
 
-async def test_disabled_and_incomplete_one_is_repaired_and_keeps_what_it_has(
+async def test_disabled_and_incomplete_webhook_is_repaired_and_keeps_its_events(
     new_uow: NewUow,
 ) -> None:
-    async with setup(new_uow) as at:
-        await at.registrar.register()
-        (hook,) = at.sandbox.workspace.deliverer.hooks.values()
+    async with registrar_harness(new_uow) as harness:
+        await harness.registrar.register()
+        (hook,) = harness.sandbox.workspace.deliverer.hooks.values()
         hook.status, hook.resource_ids = "disabled", frozenset({"PNother"})
         hook.events = frozenset({"message.received", "integration.created"})
-        before = await _faults(at)
-        await at.registrar.register()
-        after = await _faults(at)
-        saved = await at.saved()
+        before = await _faults(harness)
+        await harness.registrar.register()
+        after = await _faults(harness)
+        saved = await harness.saved_keys()
 
     assert before == {Fault.DISABLED, Fault.EVENTS_MISSING}
     assert after == set()
@@ -92,84 +97,86 @@ async def test_disabled_and_incomplete_one_is_repaired_and_keeps_what_it_has(
     assert len(saved) == 1
 
 
-async def test_lines_that_are_left_out_are_found_and_taken_in(
-    new_uow: NewUow, session: AsyncSession
-) -> None:
+async def test_missing_lines_are_found_and_added(new_uow: NewUow, session: AsyncSession) -> None:
     await make_line(session, phone_number_id="PNsandbox1")
     await session.commit()
-    async with setup(new_uow) as at:
-        await at.registrar.register()
-        (hook,) = at.sandbox.workspace.deliverer.hooks.values()
+    async with registrar_harness(new_uow) as harness:
+        await harness.registrar.register()
+        (hook,) = harness.sandbox.workspace.deliverer.hooks.values()
         hook.resource_ids = frozenset({"PNsandbox2"})
-        found = await at.registrar.look()
-        await at.registrar.register()
+        found = await harness.registrar.look()
+        await harness.registrar.register()
 
     assert [finding.fault for finding in found.findings] == [Fault.LINES_MISSING]
     assert hook.resource_ids is None
 
 
-async def test_foreign_webhooks_are_reported_and_left(new_uow: NewUow) -> None:
-    async with setup(new_uow) as at:
-        other = await at.hooks.create_dated(
+async def test_foreign_webhooks_are_reported_and_not_changed(new_uow: NewUow) -> None:
+    async with registrar_harness(new_uow) as harness:
+        other = await harness.hooks.create_dated(
             url="https://elsewhere.example/hook", events=EVENTS, label="x"
         )
-        said = await at.registrar.register()
-        hooks = at.sandbox.workspace.deliverer.hooks
+        report = await harness.registrar.register()
+        hooks = harness.sandbox.workspace.deliverer.hooks
 
-    assert f"Webhook {other.webhook_id} points to another address" in said[-1]
+    assert f"Webhook {other.webhook_id} points to another address" in report[-1]
     assert hooks[other.webhook_id].status == "disabled"
     assert len(hooks) == 2
 
 
 @pytest.mark.parametrize("written", [URL + "/", "https://CRM.Example.com:443/webhooks/openphone"])
-async def test_address_is_known_however_it_is_written(new_uow: NewUow, written: str) -> None:
-    async with setup(new_uow) as at:
-        await at.hooks.create_dated(url=written, events=EVENTS, label="x")
-        found = await at.registrar.look()
+async def test_address_is_recognised_in_each_spelling(new_uow: NewUow, written: str) -> None:
+    async with registrar_harness(new_uow) as harness:
+        await harness.hooks.create_dated(url=written, events=EVENTS, label="x")
+        found = await harness.registrar.look()
 
     assert len(found.ours) == 1
     assert found.foreign == ()
 
 
-async def test_given_key_is_taken_to_be_the_webhooks(new_uow: NewUow) -> None:
-    """Whether it is cannot be known; a new key would surprise the person who set this one."""
-    async with setup(new_uow) as at:
-        made = await at.hooks.create_dated(url=URL, events=EVENTS, label="by hand")
-        await at.given(made.key or "").register()
-        (hook,) = at.sandbox.workspace.deliverer.hooks.values()
+async def test_key_of_the_settings_is_taken_as_the_webhooks_key(new_uow: NewUow) -> None:
+    """The registrar cannot check the key. A new key would surprise the person who set this one."""
+    async with registrar_harness(new_uow) as harness:
+        made = await harness.hooks.create_dated(url=URL, events=EVENTS, label="by hand")
+        await harness.with_settings_keys(made.key or "").register()
+        (hook,) = harness.sandbox.workspace.deliverer.hooks.values()
 
     assert hook.key == made.key
     assert hook.status == "enabled"
 
 
-async def test_rotation_saves_the_new_key_and_keeps_the_old_for_a_while(new_uow: NewUow) -> None:
-    async with setup(new_uow) as at:
-        await at.registrar.register()
-        (old,) = await at.saved()
-        said = await at.registrar.rotate()
-        (hook,) = at.sandbox.workspace.deliverer.hooks.values()
-        both = await at.saved()
-        later = await at.saved(now=NOW + OVERLAP + timedelta(seconds=1))
+async def test_rotation_saves_the_new_key_and_keeps_the_old_key_for_a_while(
+    new_uow: NewUow,
+) -> None:
+    async with registrar_harness(new_uow) as harness:
+        await harness.registrar.register()
+        (old,) = await harness.saved_keys()
+        report = await harness.registrar.rotate()
+        (hook,) = harness.sandbox.workspace.deliverer.hooks.values()
+        both = await harness.saved_keys()
+        later = await harness.saved_keys(now=NOW + OVERLAP + timedelta(seconds=1))
 
     assert [key.key for key in both] == [old.key, hook.key]
     assert both[0].retire_at == NOW + OVERLAP
     assert [key.key for key in later] == [hook.key]
-    assert not any(key.key in " ".join(said) for key in both)
+    assert not any(key.key in " ".join(report) for key in both)
 
 
 async def test_rotation_without_a_webhook_names_the_command(new_uow: NewUow) -> None:
-    async with setup(new_uow) as at:
+    async with registrar_harness(new_uow) as harness:
         with pytest.raises(WebhookMissingError, match="crm-api webhooks register"):
-            await at.registrar.rotate()
+            await harness.registrar.rotate()
 
 
-async def test_legacy_needs_four_and_saves_their_keys(new_uow: NewUow) -> None:
-    async with setup(new_uow) as at:
-        await at.registrar.register_legacy()
-        after = await _faults(at)
-        hooks = at.sandbox.workspace.deliverer.hooks
-        saved = await at.saved()
-        again = await at.registrar.register_legacy()
+async def test_legacy_registration_makes_four_webhooks_and_saves_their_keys(
+    new_uow: NewUow,
+) -> None:
+    async with registrar_harness(new_uow) as harness:
+        await harness.registrar.register_legacy()
+        after = await _faults(harness)
+        hooks = harness.sandbox.workspace.deliverer.hooks
+        saved = await harness.saved_keys()
+        again = await harness.registrar.register_legacy()
 
     assert after == set()
     assert len(hooks) == len(LEGACY_FAMILIES) == len(saved)
@@ -177,44 +184,44 @@ async def test_legacy_needs_four_and_saves_their_keys(new_uow: NewUow) -> None:
     assert all("needs no change" in sentence for sentence in again)
 
 
-async def test_legacy_ones_of_an_earlier_system_are_adopted_with_their_keys(
+async def test_legacy_webhooks_of_an_earlier_system_are_adopted_with_their_keys(
     new_uow: NewUow,
 ) -> None:
-    async with setup(new_uow) as at:
-        made = await at.hooks.create_legacy(
+    async with registrar_harness(new_uow) as harness:
+        made = await harness.hooks.create_legacy(
             family="messages",
             url=URL,
             events=sorted(LEGACY_FAMILIES["messages"]),
             label="an earlier system",
         )
-        await at.registrar.register_legacy()
-        hooks = at.sandbox.workspace.deliverer.hooks
-        saved = await at.saved()
+        await harness.registrar.register_legacy()
+        hooks = harness.sandbox.workspace.deliverer.hooks
+        saved = await harness.saved_keys()
 
     assert made.webhook_id in hooks
     assert made.key in {key.key for key in saved}
     assert len(hooks) == 4
 
 
-async def test_legacy_one_that_cannot_be_changed_is_replaced(new_uow: NewUow) -> None:
-    async with setup(new_uow) as at:
-        await at.registrar.register_legacy()
-        hooks = at.sandbox.workspace.deliverer.hooks
+async def test_legacy_webhook_that_cannot_be_changed_is_replaced(new_uow: NewUow) -> None:
+    async with registrar_harness(new_uow) as harness:
+        await harness.registrar.register_legacy()
+        hooks = harness.sandbox.workspace.deliverer.hooks
         broken = next(hook for hook in hooks.values() if "call.ringing" in (hook.events or ()))
         broken.status = "disabled"
-        before = await at.registrar.look()
-        said = await at.registrar.register_legacy()
-        saved = await at.saved()
+        before = await harness.registrar.look()
+        report = await harness.registrar.register_legacy()
+        saved = await harness.saved_keys()
 
     assert [finding.repair for finding in before.findings] == ["crm-api webhooks register --legacy"]
     assert broken.id not in hooks
     assert len(hooks) == 4
-    assert any(f"instead of {broken.id}" in sentence for sentence in said)
+    assert any(f"instead of {broken.id}" in sentence for sentence in report)
     assert {key.webhook_id for key in saved if key.is_current} == set(hooks)
 
 
-async def test_what_the_plan_lacks_is_reported_and_no_fault(new_uow: NewUow) -> None:
-    async with setup(new_uow) as source:
+async def test_webhooks_that_the_plan_lacks_are_reported_and_not_a_fault(new_uow: NewUow) -> None:
+    async with registrar_harness(new_uow) as source:
 
         async def small_plan(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["method"] == "POST" and scope["path"].startswith("/v1/webhooks/call-"):
@@ -223,11 +230,11 @@ async def test_what_the_plan_lacks_is_reported_and_no_fault(new_uow: NewUow) -> 
                 return
             await source.sandbox(scope, receive, send)
 
-        async with setup(new_uow, transport=httpx.ASGITransport(small_plan)) as at:
-            said = await at.registrar.register_legacy()
-            after = await _faults(at)
+        async with registrar_harness(new_uow, transport=httpx.ASGITransport(small_plan)) as harness:
+            report = await harness.registrar.register_legacy()
+            after = await _faults(harness)
 
-    assert [sentence.startswith("Not registered: call-") for sentence in said] == [
+    assert [sentence.startswith("Not registered: call-") for sentence in report] == [
         False,
         False,
         True,
@@ -236,36 +243,36 @@ async def test_what_the_plan_lacks_is_reported_and_no_fault(new_uow: NewUow) -> 
     assert after == set()
 
 
-async def test_events_that_the_plan_lacks_are_not_missed(new_uow: NewUow) -> None:
-    async with setup(new_uow) as at:
-        await at.registrar.register()
-        (hook,) = at.sandbox.workspace.deliverer.hooks.values()
+async def test_events_that_the_plan_lacks_are_not_a_fault(new_uow: NewUow) -> None:
+    async with registrar_harness(new_uow) as harness:
+        await harness.registrar.register()
+        (hook,) = harness.sandbox.workspace.deliverer.hooks.values()
         hook.events = NEEDED[SignatureScheme.STANDARD]
 
-        assert await _faults(at) == set()
+        assert await _faults(harness) == set()
 
 
-async def test_one_of_four_that_is_gone_is_found(new_uow: NewUow) -> None:
-    async with setup(new_uow) as at:
-        await at.registrar.register_legacy()
-        hooks = at.sandbox.workspace.deliverer.hooks
+async def test_deleted_legacy_webhook_is_found(new_uow: NewUow) -> None:
+    async with registrar_harness(new_uow) as harness:
+        await harness.registrar.register_legacy()
+        hooks = harness.sandbox.workspace.deliverer.hooks
         gone = next(hook for hook in hooks.values() if "message.received" in (hook.events or ()))
         del hooks[gone.id]
-        (finding,) = (await at.registrar.look()).findings
+        (finding,) = (await harness.registrar.look()).findings
 
     assert finding.fault is Fault.EVENTS_MISSING
     assert "message.delivered, message.received" in finding.sentence
 
 
-async def test_both_schemes_at_once_are_sound_and_rotated_together(new_uow: NewUow) -> None:
-    async with setup(new_uow) as at:
-        await at.registrar.register()
-        await at.registrar.register_legacy()
-        found = await at.registrar.look()
-        before = {hook.key for hook in at.sandbox.workspace.deliverer.hooks.values()}
-        await at.registrar.rotate()
-        after = {hook.key for hook in at.sandbox.workspace.deliverer.hooks.values()}
-        saved = await at.saved()
+async def test_both_schemes_can_be_registered_and_are_rotated_together(new_uow: NewUow) -> None:
+    async with registrar_harness(new_uow) as harness:
+        await harness.registrar.register()
+        await harness.registrar.register_legacy()
+        found = await harness.registrar.look()
+        before = {hook.key for hook in harness.sandbox.workspace.deliverer.hooks.values()}
+        await harness.registrar.rotate()
+        after = {hook.key for hook in harness.sandbox.workspace.deliverer.hooks.values()}
+        saved = await harness.saved_keys()
 
     assert len(found.ours) == 5
     assert not before & after
@@ -273,8 +280,8 @@ async def test_both_schemes_at_once_are_sound_and_rotated_together(new_uow: NewU
     assert {key.key for key in saved} == before | after
 
 
-async def test_provider_with_legacy_webhooks_only_says_so(new_uow: NewUow) -> None:
-    async with setup(new_uow) as source:
+async def test_provider_with_legacy_webhooks_only_is_reported(new_uow: NewUow) -> None:
+    async with registrar_harness(new_uow) as source:
 
         async def old_host(scope: Scope, receive: Receive, send: Send) -> None:
             if not scope["path"].startswith("/v1/"):
@@ -283,40 +290,42 @@ async def test_provider_with_legacy_webhooks_only_says_so(new_uow: NewUow) -> No
                 return
             await source.sandbox(scope, receive, send)
 
-        async with setup(new_uow, transport=httpx.ASGITransport(old_host)) as at:
-            (finding,) = (await at.registrar.look()).findings
+        async with registrar_harness(new_uow, transport=httpx.ASGITransport(old_host)) as harness:
+            (finding,) = (await harness.registrar.look()).findings
             with pytest.raises(WebhookMissingError, match="--legacy"):
-                await at.registrar.register()
-            await at.registrar.register_legacy()
-            after = await _faults(at)
+                await harness.registrar.register()
+            await harness.registrar.register_legacy()
+            after = await _faults(harness)
 
     assert finding.repair == "crm-api webhooks register --legacy"
     assert after == set()
 
 
-async def test_provider_that_knows_fewer_events_is_asked_for_those_needed(new_uow: NewUow) -> None:
-    asked: list[bytes] = []
+async def test_provider_that_refuses_optional_events_is_asked_for_the_needed_ones(
+    new_uow: NewUow,
+) -> None:
+    requested: list[bytes] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
             return httpx.Response(200, json={"data": []})
         if request.method == "POST" and request.url.path == "/webhooks":
-            asked.append(request.content)
+            requested.append(request.content)
             if b"task." in request.content:
                 return httpx.Response(400, json={"title": "Bad Request", "message": "events"})
             made = {"id": "7", "url": URL, "events": EVENTS, "key": "whsec_c2VjcmV0LWtleS0x"}
             return httpx.Response(201, json={"data": made})
         return httpx.Response(200, json={"data": {}})
 
-    async with setup(new_uow, transport=httpx.MockTransport(answer)) as at:
-        await at.registrar.register()
-        (key,) = await at.saved()
+    async with registrar_harness(new_uow, transport=httpx.MockTransport(answer)) as harness:
+        await harness.registrar.register()
+        (key,) = await harness.saved_keys()
 
-    assert len(asked) == 2
+    assert len(requested) == 2
     assert key.key == "whsec_c2VjcmV0LWtleS0x"
 
 
-async def test_key_that_is_not_shown_is_made_by_rotating(new_uow: NewUow) -> None:
+async def test_key_that_is_not_returned_is_made_by_a_rotation(new_uow: NewUow) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
             return httpx.Response(200, json={"data": []})
@@ -326,25 +335,25 @@ async def test_key_that_is_not_shown_is_made_by_rotating(new_uow: NewUow) -> Non
             return httpx.Response(200, json={"data": {"key": "whsec_c2VjcmV0LWtleS0x"}})
         return httpx.Response(200, json={"data": {}})
 
-    async with setup(new_uow, transport=httpx.MockTransport(answer)) as at:
-        await at.registrar.register()
-        (key,) = await at.saved()
+    async with registrar_harness(new_uow, transport=httpx.MockTransport(answer)) as harness:
+        await harness.registrar.register()
+        (key,) = await harness.saved_keys()
 
     assert key.webhook_id == "7"
 
 
 @pytest.mark.parametrize("key", [None, "whsec_", "not base64!"])
-async def test_key_that_cannot_be_used_is_never_saved(new_uow: NewUow, key: str | None) -> None:
+async def test_unusable_key_is_never_saved(new_uow: NewUow, key: str | None) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
             return httpx.Response(200, json={"data": []})
         made = {"id": "7", "url": URL, "events": EVENTS, "key": key}
         return httpx.Response(201, json={"data": made if request.url.path == "/webhooks" else {}})
 
-    async with setup(new_uow, transport=httpx.MockTransport(answer)) as at:
+    async with registrar_harness(new_uow, transport=httpx.MockTransport(answer)) as harness:
         with pytest.raises(KeyNotShownError) as caught:
-            await at.registrar.register()
-        saved = await at.saved()
+            await harness.registrar.register()
+        saved = await harness.saved_keys()
 
     assert saved == []
     assert key is None or key == "whsec_" or key not in str(caught.value)
@@ -354,7 +363,7 @@ async def test_key_that_cannot_be_used_is_never_saved(new_uow: NewUow, key: str 
     ("status", "error"),
     [(500, OpenPhoneBusyError), (429, OpenPhoneBusyError), (403, OpenPhoneRefusedError)],
 )
-async def test_refusal_while_changing_is_one_of_our_errors(
+async def test_refused_change_raises_an_error_of_the_provider_client(
     new_uow: NewUow, status: int, error: type[Exception]
 ) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
@@ -362,31 +371,31 @@ async def test_refusal_while_changing_is_one_of_our_errors(
             return httpx.Response(200, json={"data": []})
         return httpx.Response(status, text="<html>no</html>")
 
-    async with setup(new_uow, transport=httpx.MockTransport(answer)) as at:
+    async with registrar_harness(new_uow, transport=httpx.MockTransport(answer)) as harness:
         with pytest.raises(error):
-            await at.registrar.register()
+            await harness.registrar.register()
 
 
 @pytest.mark.parametrize(
     "url", ["http://crm.example.com/webhooks/openphone", "https://127.0.0.1/webhooks/openphone"]
 )
 async def test_address_that_the_provider_cannot_reach_is_refused(new_uow: NewUow, url: str) -> None:
-    async with setup(new_uow, url=url) as at:
+    async with registrar_harness(new_uow, url=url) as harness:
         with pytest.raises(AddressNotPublicError, match="CRM_PUBLIC_URL"):
-            await at.registrar.register()
+            await harness.registrar.register()
         with pytest.raises(AddressNotPublicError):
-            await at.registrar.register_legacy()
-        allowed = replace(at.registrar, is_real=False)
+            await harness.registrar.register_legacy()
+        allowed = replace(harness.registrar, is_real=False)
         await allowed.register()
 
 
-async def test_keys_lie_sealed_and_the_log_of_decisions_holds_none(
+async def test_keys_are_stored_encrypted_and_not_in_the_audit_log(
     new_uow: NewUow, session: AsyncSession
 ) -> None:
-    async with setup(new_uow) as at:
-        await at.registrar.register()
-        await at.registrar.rotate()
-        (hook,) = at.sandbox.workspace.deliverer.hooks.values()
+    async with registrar_harness(new_uow) as harness:
+        await harness.registrar.register()
+        await harness.registrar.rotate()
+        (hook,) = harness.sandbox.workspace.deliverer.hooks.values()
     sealed = (await session.execute(text("SELECT sealed FROM webhook_key"))).scalars().all()
     rows = await session.execute(text("SELECT action, detail::text FROM audit_log ORDER BY id"))
     audit = rows.all()

@@ -1,4 +1,4 @@
-"""A sample from the provider, through the receiver into the database."""
+"""A sample event goes from the provider through the receiver into the database."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 from sqlalchemy import text
-from tests.domain.inbound.webhook_setup.support import URL, Setup, setup
+from tests.domain.inbound.webhook_setup.support import URL, RegistrarHarness, registrar_harness
 
 from crm_api.dev.sandbox.config import SandboxConfig
 from crm_api.domain.inbound.webhook_setup.errors import SampleNotReceivedError, WebhookMissingError
@@ -47,10 +47,10 @@ async def gateway(committed_app: FastAPI) -> AsyncIterator[Gateway]:
 
 
 @pytest_asyncio.fixture
-async def at(committed_uow: NewUow, gateway: Gateway) -> AsyncIterator[Setup]:
+async def harness(committed_uow: NewUow, gateway: Gateway) -> AsyncIterator[RegistrarHarness]:
     config = SandboxConfig(people="silent", post=gateway.post, time_scale=0.0)
-    async with setup(committed_uow, config=config, now=clock.now) as at:
-        yield at
+    async with registrar_harness(committed_uow, config=config, now=clock.now) as harness:
+        yield harness
 
 
 async def _samples(new_uow: NewUow) -> list[tuple[str, datetime]]:
@@ -59,61 +59,67 @@ async def _samples(new_uow: NewUow) -> list[tuple[str, datetime]]:
         return [(row.type, row.received_at) for row in rows]
 
 
-async def test_sample_is_stored_and_reported(at: Setup, committed_uow: NewUow) -> None:
-    await at.registrar.register()
+async def test_sample_is_stored_and_reported(
+    harness: RegistrarHarness, committed_uow: NewUow
+) -> None:
+    await harness.registrar.register()
 
-    said = await receive_sample(at.registrar, seconds=5)
+    report = await receive_sample(harness.registrar, seconds=5)
 
-    assert "delivered, verified and stored" in said
+    assert "delivered, verified and stored" in report
     assert [kind for kind, _ in await _samples(committed_uow)] == ["contact.updated"]
 
 
-async def test_second_test_sees_its_own_sample(at: Setup, committed_uow: NewUow) -> None:
+async def test_each_test_finds_its_own_sample(
+    harness: RegistrarHarness, committed_uow: NewUow
+) -> None:
     """All samples have the same event id, and an event is stored once."""
-    await at.registrar.register()
+    await harness.registrar.register()
     for _ in range(3):
-        await receive_sample(at.registrar, seconds=5)
+        await receive_sample(harness.registrar, seconds=5)
     stored = len(await _samples(committed_uow))
 
     assert stored >= 3
 
 
-async def test_old_sample_is_not_taken_for_a_new_one(at: Setup, gateway: Gateway) -> None:
-    await at.registrar.register()
-    await receive_sample(at.registrar, seconds=5)
+async def test_old_sample_is_not_taken_for_a_new_one(
+    harness: RegistrarHarness, gateway: Gateway
+) -> None:
+    await harness.registrar.register()
+    await receive_sample(harness.registrar, seconds=5)
     gateway.is_down = True
 
     with pytest.raises(SampleNotReceivedError, match="got no response"):
-        await receive_sample(at.registrar, seconds=0.3)
+        await receive_sample(harness.registrar, seconds=0.3)
 
 
 @pytest.mark.parametrize(
     ("status", "words"), [(401, "crm-api webhooks rotate"), (503, "with status 503")]
 )
-async def test_what_the_provider_gets_instead_is_reported(
-    at: Setup, gateway: Gateway, status: int, words: str
+async def test_status_that_the_provider_gets_instead_is_reported(
+    harness: RegistrarHarness, gateway: Gateway, status: int, words: str
 ) -> None:
-    await at.registrar.register()
+    await harness.registrar.register()
     gateway.status = status
 
     with pytest.raises(SampleNotReceivedError, match=words):
-        await receive_sample(at.registrar, seconds=0.3)
+        await receive_sample(harness.registrar, seconds=0.3)
 
 
-async def test_key_that_is_not_saved_is_found(at: Setup, committed_app: FastAPI) -> None:
-    made = await at.hooks.create_dated(url=URL, events=["contact.updated"], label="by hand")
-    await at.hooks.update_dated(made.webhook_id, status="enabled")
+async def test_unsaved_key_is_reported(harness: RegistrarHarness, committed_app: FastAPI) -> None:
+    made = await harness.hooks.create_dated(url=URL, events=["contact.updated"], label="by hand")
+    await harness.hooks.update_dated(made.webhook_id, status="enabled")
 
     with pytest.raises(SampleNotReceivedError, match="signature was refused"):
-        await receive_sample(at.registrar, seconds=0.3)
+        await receive_sample(harness.registrar, seconds=0.3)
 
-    await at.registrar.rotate()
+    await harness.registrar.rotate()
     committed_app.state.keys._loaded_at -= GAP_SECONDS  # the provider retries after 5 s
-    await receive_sample(at.registrar, seconds=5)
+    await receive_sample(harness.registrar, seconds=5)
 
 
-async def test_nothing_to_test_names_the_command(at: Setup) -> None:
-    await at.hooks.create_dated(url=URL, events=["contact.updated"], label="disabled")
+async def test_test_without_an_enabled_webhook_names_the_command(harness: RegistrarHarness) -> None:
+    await harness.hooks.create_dated(url=URL, events=["contact.updated"], label="disabled")
 
     with pytest.raises(WebhookMissingError, match="crm-api webhooks register"):
-        await receive_sample(at.registrar, seconds=0.3)
+        await receive_sample(harness.registrar, seconds=0.3)

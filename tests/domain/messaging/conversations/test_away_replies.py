@@ -16,13 +16,13 @@ from tests.domain.inbound.webhook_events.support import (
     PROVIDER_LINE,
     RECEPTION,
     apply,
+    automatic_messages,
     flags,
     incoming,
     rows,
     store,
-    texts_out,
 )
-from tests.domain.inbound.webhook_events.test_statement_counts import counted
+from tests.domain.inbound.webhook_events.test_statement_counts import counted_statements
 from tests.domain.messaging.sends.ledger import TIMES
 from tests.factories import make_line, number
 from tests.fakes import RecordingQueue
@@ -103,7 +103,7 @@ async def flag(session: AsyncSession, name: str, *, expires_at: datetime | None 
 
 
 async def away_replies(session: AsyncSession) -> list[str]:
-    return [one["body"] for one in await texts_out(session) if one["origin"] == "away"]
+    return [one["body"] for one in await automatic_messages(session) if one["origin"] == "away"]
 
 
 @pytest.mark.usefixtures("line_with_away_reply")
@@ -112,7 +112,7 @@ async def test_message_received_while_the_office_is_closed_gets_an_away_reply(
 ) -> None:
     await receive(session, new_uow)
 
-    sent = await texts_out(session)
+    sent = await automatic_messages(session)
     assert sent == [{"origin": "away", "body": REPLY, "phone": PERSON, "status": "queued"}]
     assert JobName.SEND_MESSAGES in queue.names
     (conversation,) = await rows(
@@ -166,7 +166,7 @@ async def test_no_away_reply_is_sent_if_the_reply_or_the_hours_are_not_set(
 
     await receive(session, new_uow)
 
-    assert await texts_out(session) == []
+    assert await automatic_messages(session) == []
 
 
 @pytest.mark.usefixtures("line")
@@ -189,7 +189,7 @@ async def test_no_away_reply_is_sent_while_the_office_is_open(
 ) -> None:
     await receive(session, new_uow, at=CLOSED_AT - timedelta(seconds=1))
 
-    assert await texts_out(session) == []
+    assert await automatic_messages(session) == []
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ async def test_keyword_opt_out_or_reaction_gets_no_away_reply(
 ) -> None:
     await receive(session, new_uow, words)
 
-    assert [one["origin"] for one in await texts_out(session)] == automatic
+    assert [one["origin"] for one in await automatic_messages(session)] == automatic
 
 
 @pytest.mark.parametrize("name", ["opted_out", "opt_out_hold", "do_not_contact"])
@@ -220,9 +220,9 @@ async def test_number_with_a_flag_that_stops_messages_gets_no_away_reply(
 
     await receive(session, new_uow)
 
-    assert await texts_out(session) == []
-    (conversation,) = await rows(session, "SELECT away_replied_at FROM conversation")
-    assert conversation["away_replied_at"] is None
+    assert await automatic_messages(session) == []
+    (talk,) = await rows(session, "SELECT away_replied_at FROM conversation")
+    assert talk["away_replied_at"] is None
 
 
 @pytest.mark.usefixtures("line_with_away_reply")
@@ -232,7 +232,7 @@ async def test_blocked_sender_gets_no_away_reply_but_may_opt_out(
     await flag(session, "blocked_sender")
 
     await receive(session, new_uow, "Cheap gutters today only")
-    assert await texts_out(session) == []
+    assert await automatic_messages(session) == []
     assert len(await rows(session, "SELECT 1 FROM activity WHERE direction = 'incoming'")) == 1
     assert await find_blocked_senders(session, [PERSON, OWN_NUMBER], now=NOW) == {PERSON}
 
@@ -263,7 +263,7 @@ async def test_stop_in_the_same_batch_prevents_the_away_reply(
     await apply(new_uow, now=EVENING + timedelta(seconds=5))
 
     assert await flags(session) == ["opted_out"]
-    assert await texts_out(session) == []
+    assert await automatic_messages(session) == []
 
 
 @pytest.mark.usefixtures("line_with_away_reply")
@@ -275,7 +275,7 @@ async def test_erased_person_gets_no_away_reply(
 
     await receive(session, new_uow)
 
-    assert await texts_out(session) == []
+    assert await automatic_messages(session) == []
 
 
 @pytest.mark.usefixtures("line_with_away_reply")
@@ -285,7 +285,7 @@ async def test_message_that_is_reported_late_gets_no_away_reply(
     late = EVENING + ANSWERED_WITHIN + timedelta(seconds=1)
 
     await receive(session, new_uow, at=EVENING, now=late)
-    assert await texts_out(session) == []
+    assert await automatic_messages(session) == []
 
     await receive(session, new_uow, "Hello?", at=EVENING + timedelta(seconds=1), now=late)
     assert await away_replies(session) == [REPLY]
@@ -300,7 +300,7 @@ async def test_our_own_line_gets_no_away_reply(
 
     await receive(session, new_uow, "Is the webhook there?", sender=other.number)
 
-    assert await texts_out(session) == []
+    assert await automatic_messages(session) == []
 
 
 @pytest.mark.parametrize("origin", ["manual", "provider"])
@@ -373,7 +373,7 @@ async def test_stop_withdraws_a_queued_away_reply(
     await receive(session, new_uow, "STOP", at=EVENING + timedelta(seconds=1))
 
     assert await claim(new_uow, EVENING + timedelta(seconds=2)) == []
-    (message,) = await texts_out(session)
+    (message,) = await automatic_messages(session)
     assert message["status"] == "failed"
 
 
@@ -438,7 +438,7 @@ async def test_batch_needs_one_more_statement_only_if_away_replies_are_sent(
             payload["data"]["context"]["senderIdentifier"] = number(place)
             await store(session, payload, now=EVENING)
         async with new_uow() as uow:
-            with counted(engine) as seen:
+            with counted_statements(engine) as seen:
                 await webhooks.apply_batch(uow, limit=100, now=EVENING, reception=RECEPTION)
         return len(seen)
 

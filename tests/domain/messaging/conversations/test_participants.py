@@ -12,7 +12,7 @@ from tests.domain.inbound.webhook_events.support import (
     OWN_NUMBER,
     PROVIDER_LINE,
     apply,
-    hear,
+    receive_message,
     rows,
     store,
 )
@@ -87,9 +87,9 @@ async def test_reply_sets_the_time_and_an_older_reply_does_not_move_it_back(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
-    await hear(session, new_uow, "new", message_id="AC1")
+    await receive_message(session, new_uow, "new", message_id="AC1")
     earlier = (NOW - timedelta(days=1)).isoformat()
-    await hear(session, new_uow, "old", message_id="AC2", createdAt=earlier)
+    await receive_message(session, new_uow, "old", message_id="AC2", createdAt=earlier)
 
     assert await rows(session, CONVERSATION_TIMES) == [
         {"last_outgoing_at": None, "last_incoming_at": NOW}
@@ -100,11 +100,11 @@ async def test_known_message_does_not_make_a_new_conversation_wait(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
-    await hear(session, new_uow, "Hello", message_id="AC1")
+    await receive_message(session, new_uow, "Hello", message_id="AC1")
     await session.execute(text("DELETE FROM conversation"))
     await session.commit()
 
-    await hear(session, new_uow, "Hello", message_id="AC1")
+    await receive_message(session, new_uow, "Hello", message_id="AC1")
 
     assert await rows(session, "SELECT state, waiting_since FROM conversation") == [
         {"state": "open", "waiting_since": None}
@@ -133,7 +133,7 @@ async def test_conversation_of_the_api_shows_both_times(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
-    await hear(session, new_uow, "Hello")
+    await receive_message(session, new_uow, "Hello")
 
     (conversation,) = (await client.get("/v1/conversations")).json()["data"]
 

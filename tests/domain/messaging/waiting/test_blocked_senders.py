@@ -8,7 +8,7 @@ from tests.domain.inbound.webhook_events.support import (
     PERSON,
     PROVIDER_LINE,
     flags,
-    hear,
+    receive_message,
     rows,
 )
 from tests.factories import make_contact, make_line
@@ -55,17 +55,17 @@ async def test_conversation_of_a_blocked_sender_does_not_wait_but_stop_opts_out(
 ) -> None:
     await block(new_uow)
 
-    await hear(session, new_uow, "Cheap gutters today only", message_id="AC1")
+    await receive_message(session, new_uow, "Cheap gutters today only", message_id="AC1")
     assert await read_state(session) == "done"
 
-    await hear(session, new_uow, "STOP", message_id="AC2")
+    await receive_message(session, new_uow, "STOP", message_id="AC2")
     assert await flags(session) == ["blocked_sender", "opted_out"]
 
 
 async def test_conversation_stops_waiting_when_its_sender_is_blocked(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await hear(session, new_uow, "Cheap gutters today only")
+    await receive_message(session, new_uow, "Cheap gutters today only")
     assert await read_state(session) == "waiting"
 
     await block(new_uow)

@@ -1,4 +1,4 @@
-"""`crm-api backup` as people run it."""
+"""The command `crm-api backup`, run as users run it."""
 
 from pathlib import Path
 

@@ -11,12 +11,12 @@ from crm_api.domain.monitoring.backups.archive import BackupError
 RIGHT = "four words and a number 7"
 
 
-def never() -> str:
+def fail_if_asked() -> str:
     pytest.fail("the passphrase must not be asked for")
 
 
 @pytest.mark.parametrize("passphrase", ["", RIGHT])
-def test_new_key_is_opened_again(tmp_path: Path, passphrase: str) -> None:
+def test_new_key_can_be_read(tmp_path: Path, passphrase: str) -> None:
     path = tmp_path / "key"
 
     recipient = keys.new_key(path, passphrase=passphrase)
@@ -50,15 +50,15 @@ def test_file_without_a_key_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "key").write_text(content)
 
     with pytest.raises(BackupError, match="has no secret key"):
-        keys.read_identities(tmp_path / "key", ask_passphrase=never)
+        keys.read_identities(tmp_path / "key", ask_passphrase=fail_if_asked)
 
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BackupError, match="cannot be read"):
-        keys.read_identities(tmp_path / "none", ask_passphrase=never)
+        keys.read_identities(tmp_path / "none", ask_passphrase=fail_if_asked)
 
 
 @pytest.mark.parametrize("text", ["", "age1nonsense", "AGE-SECRET-KEY-1"])
-def test_what_is_no_public_key_is_refused(text: str) -> None:
+def test_text_that_is_not_a_public_key_is_refused(text: str) -> None:
     with pytest.raises(BackupError, match="--recipient must be a public key"):
         keys.read_recipients([text])

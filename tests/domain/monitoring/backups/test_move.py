@@ -1,4 +1,4 @@
-"""A move between real databases, and the data directory that stays behind."""
+"""A move between real databases, and the data directory that remains at the source."""
 
 import shutil
 import tempfile
@@ -31,7 +31,7 @@ from crm_api.platform.settings import Settings
 
 
 @dataclass(frozen=True)
-class House:
+class MoveHarness:
     """A source database with rows, and the target of the move."""
 
     source_url: str
@@ -40,7 +40,7 @@ class House:
     async def move(self) -> Moved:
         return await moving.move(self.settings, self.source_url, now=NOW, report=lambda _: None)
 
-    async def at_target(self, statement: str) -> None:
+    async def execute_on_target(self, statement: str) -> None:
         url = self.settings.require_database_url()
         async with connected_engine(url) as engine, engine.begin() as connection:
             await connection.execute(text(statement))
@@ -51,73 +51,75 @@ class House:
 
 
 @pytest_asyncio.fixture
-async def house(
+async def harness(
     committed_uow: UnitOfWorkFactory,
     settings: Settings,
     database_url: str,
     engine: AsyncEngine,
     tmp_path: Path,
-) -> AsyncIterator[House]:
+) -> AsyncIterator[MoveHarness]:
     await fill(committed_uow, tmp_path / "media")
     async with own_database(engine, "crm_moved") as url:
-        yield House(database_url, settings.model_copy(update={"database_url": url}))
+        yield MoveHarness(database_url, settings.model_copy(update={"database_url": url}))
 
 
-async def test_every_row_is_there_and_goes_on(house: House) -> None:
-    moved = await house.move()
+async def test_move_copies_each_row_and_campaigns_keep_running(harness: MoveHarness) -> None:
+    moved = await harness.move()
 
-    target_url = house.settings.require_database_url()
-    assert await house.digests(target_url) == await house.digests(house.source_url)
+    target_url = harness.settings.require_database_url()
+    assert await harness.digests(target_url) == await harness.digests(harness.source_url)
     async with connected_engine(target_url) as engine, engine.connect() as connection:
         states = await connection.execute(text("SELECT name, status FROM campaign ORDER BY name"))
-        standing = await schema_revisions.read_schema_state(connection)
+        schema = await schema_revisions.read_schema_state(connection)
         assert [tuple(row) for row in states] == [
             ("draft", "draft"),
             ("over", "completed"),
             ("running", "running"),
         ]
-    assert standing.trouble() is None
+    assert schema.trouble() is None
     assert moved.rows > 600
     assert moved.media_files == 0
 
 
-async def test_media_go_along_where_they_are_to_lie_elsewhere(house: House, tmp_path: Path) -> None:
-    elsewhere = house.settings.model_copy(update={"media_url": str(tmp_path / "pictures")})
+async def test_media_files_are_copied_if_their_location_changes(
+    harness: MoveHarness, tmp_path: Path
+) -> None:
+    elsewhere = harness.settings.model_copy(update={"media_url": str(tmp_path / "pictures")})
 
-    moved = await House(house.source_url, elsewhere).move()
+    moved = await MoveHarness(harness.source_url, elsewhere).move()
 
     kept = await MediaStore(tmp_path / "pictures").read(SHA256, start=0, end=len(PICTURE))
     assert b"".join([bytes(chunk) async for chunk in kept]) == PICTURE
     assert (moved.media_files, moved.missing_media) == (1, 0)
 
 
-async def test_the_old_copy_sends_no_more(house: House) -> None:
-    refuse_moved(house.settings.data_dir)
-    await house.move()
+async def test_old_installation_refuses_to_start(harness: MoveHarness) -> None:
+    refuse_moved(harness.settings.data_dir)
+    await harness.move()
 
     with pytest.raises(StartError, match="would send messages a second time"):
-        refuse_moved(house.settings.data_dir)
+        refuse_moved(harness.settings.data_dir)
 
 
-async def test_a_place_that_is_used_is_refused(house: House) -> None:
-    await house.move()
+async def test_target_with_data_is_refused(harness: MoveHarness) -> None:
+    await harness.move()
 
     with pytest.raises(BackupError, match="a move never replaces data"):
-        await house.move()
+        await harness.move()
 
 
-async def unfinished(house: House) -> None:
-    """The state after a crash between the copy and the enabling of the new database."""
-    await house.move()
-    await house.at_target("DELETE FROM alembic_version")
+async def leave_unfinished_move(harness: MoveHarness) -> None:
+    """Create the state after a crash between the copy and the enabling of the new database."""
+    await harness.move()
+    await harness.execute_on_target("DELETE FROM alembic_version")
 
 
-async def test_one_that_was_cut_off_goes_on(house: House) -> None:
-    await unfinished(house)
+async def test_interrupted_move_continues(harness: MoveHarness) -> None:
+    await leave_unfinished_move(harness)
 
-    await house.move()
+    await harness.move()
 
-    async with connected_engine(house.settings.require_database_url()) as engine:
+    async with connected_engine(harness.settings.require_database_url()) as engine:
         assert await schema_revisions.current_revision(engine) == schema_revisions.head_revision()
 
 
@@ -128,39 +130,39 @@ async def test_one_that_was_cut_off_goes_on(house: House) -> None:
         ("DELETE FROM campaign_variant", "campaign_variant"),
         ("SELECT setval('event_id_seq', 1000000)", "sequence event_id_seq"),
     ],
-    ids=["changed", "gone", "counted on"],
+    ids=["row changed", "rows deleted", "sequence advanced"],
 )
-async def test_a_copy_that_differs_is_not_switched_to(
-    house: House, change: str, where: str
+async def test_copy_that_differs_is_not_enabled(
+    harness: MoveHarness, change: str, where: str
 ) -> None:
-    await unfinished(house)
-    (house.settings.data_dir / "moved-to").unlink()
-    await house.at_target(change)
+    await leave_unfinished_move(harness)
+    (harness.settings.data_dir / "moved-to").unlink()
+    await harness.execute_on_target(change)
 
     with pytest.raises(BackupError, match=where):
-        await house.move()
+        await harness.move()
 
-    refuse_moved(house.settings.data_dir)
-    async with connected_engine(house.settings.require_database_url()) as engine:
+    refuse_moved(harness.settings.data_dir)
+    async with connected_engine(harness.settings.require_database_url()) as engine:
         assert await schema_revisions.current_revision(engine) is None
 
 
-async def test_another_secret_key_is_refused(house: House) -> None:
-    (house.settings.data_dir / "secret-key").write_text("another key of thirty-two characters\n")
+async def test_another_secret_key_is_refused(harness: MoveHarness) -> None:
+    (harness.settings.data_dir / "secret-key").write_text("another key of thirty-two characters\n")
 
     with pytest.raises(BackupError, match="CRM_SECRET_KEY differs"):
-        await house.move()
+        await harness.move()
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
+def short_folder() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="crm-test-", dir="/tmp"))
     yield path
     shutil.rmtree(path)
 
 
-async def test_move_as_people_run_it(engine: AsyncEngine, place: Path) -> None:
-    folder = place / "data"
+async def test_move_command_run_as_users_run_it(engine: AsyncEngine, short_folder: Path) -> None:
+    folder = short_folder / "data"
     async with own_database(engine, "crm_moved_by_hand") as url:
         values = {"CRM_DATABASE_URL": url, "CRM_DATA_DIR": str(folder)}
         nothing = CliRunner().invoke(cli, env=values)

@@ -1,4 +1,4 @@
-"""A backup of a database in use, restored into another one on the same real server."""
+"""A backup of a database in use, restored into another database on the same real server."""
 
 import hashlib
 import io
@@ -35,11 +35,11 @@ SHA256 = hashlib.sha256(PICTURE).hexdigest()
 
 
 @dataclass(frozen=True)
-class House:
+class BackupHarness:
     """A service with data, and an empty target for the restore."""
 
     settings: Settings
-    elsewhere: Settings
+    target: Settings
     identity: pyrage.x25519.Identity
     folder: Path
 
@@ -53,10 +53,10 @@ class House:
         )
         return made.path
 
-    async def bring_back(
+    async def restore(
         self, source: Path, *, again: bool = False, **changed: Any
     ) -> restoring.Restored:
-        settings = self.elsewhere.model_copy(update=changed)
+        settings = self.target.model_copy(update=changed)
         return await restoring.restore(
             settings, source, [self.identity], now=LATER, report=lambda _: None, again=again
         )
@@ -113,24 +113,24 @@ async def fill(new_uow: UnitOfWorkFactory, folder: Path) -> None:
 
 
 @pytest_asyncio.fixture
-async def house(
+async def harness(
     committed_uow: UnitOfWorkFactory,
     settings: Settings,
     database_url: str,
     engine: AsyncEngine,
     tmp_path: Path,
-) -> AsyncIterator[House]:
+) -> AsyncIterator[BackupHarness]:
     name = f"restored_{new_id().hex}"
     async with engine.connect() as connection:
         plain = await connection.execution_options(isolation_level="AUTOCOMMIT")
         await plain.execute(text(f'CREATE DATABASE "{name}"'))
-    elsewhere_url = make_url(database_url).set(database=name)
+    target_url = make_url(database_url).set(database=name)
     await fill(committed_uow, tmp_path / "media")
-    yield House(
+    yield BackupHarness(
         settings=settings,
-        elsewhere=settings.model_copy(
+        target=settings.model_copy(
             update={
-                "database_url": elsewhere_url.render_as_string(hide_password=False),
+                "database_url": target_url.render_as_string(hide_password=False),
                 "data_dir": tmp_path / "elsewhere",
             }
         ),
@@ -143,217 +143,217 @@ async def house(
 
 
 @pytest_asyncio.fixture
-async def elsewhere(house: House) -> AsyncIterator[AsyncEngine]:
+async def target(harness: BackupHarness) -> AsyncIterator[AsyncEngine]:
     engine = create_engine(
-        house.elsewhere.require_database_url(), pool_size=1, application="crm-api tests"
+        harness.target.require_database_url(), pool_size=1, application="crm-api tests"
     )
     yield engine
     await engine.dispose()
 
 
-async def test_all_comes_back_and_nothing_leaves(
-    house: House, engine: AsyncEngine, elsewhere: AsyncEngine
+async def test_restore_brings_back_all_rows_and_sends_no_message(
+    harness: BackupHarness, engine: AsyncEngine, target: AsyncEngine
 ) -> None:
-    restored = await house.bring_back(await house.back_up())
+    restored = await harness.restore(await harness.back_up())
 
     for table in ("contact", "campaign_membership", "campaign_variant", "line", "media"):
         statement = f"SELECT * FROM {table} ORDER BY id"
         if table == "campaign_variant":
             statement = "SELECT * FROM campaign_variant ORDER BY campaign_id, position"
-        assert await query(elsewhere, statement) == await query(engine, statement)
-    assert await query(
-        elsewhere, "SELECT name, status, paused_reason FROM campaign ORDER BY 1"
-    ) == [
+        assert await query(target, statement) == await query(engine, statement)
+    assert await query(target, "SELECT name, status, paused_reason FROM campaign ORDER BY 1") == [
         ("draft", "draft", None),
         ("over", "completed", None),
         ("running", "paused", "restored"),
     ]
-    waited = await query(elsewhere, "SELECT status, error_code FROM activity ORDER BY status")
-    assert waited == [("failed", "restored"), ("sending", None), ("sent", None)]
+    messages = await query(target, "SELECT status, error_code FROM activity ORDER BY status")
+    assert messages == [("failed", "restored"), ("sending", None), ("sent", None)]
     assert await query(
-        elsewhere, "SELECT status, called_at, lease_until <= called_at FROM send_attempt"
+        target, "SELECT status, called_at, lease_until <= called_at FROM send_attempt"
     ) == [("calling", NOW, True)]
     assert (restored.paused, restored.not_sent, restored.media_files) == (1, 1, 1)
-    held = [
+    chunks = [
         bytes(chunk)
-        async for chunk in await MediaStore(house.elsewhere.data_dir / "media").read(
+        async for chunk in await MediaStore(harness.target.data_dir / "media").read(
             SHA256, start=0, end=len(PICTURE)
         )
     ]
-    assert b"".join(held) == PICTURE
+    assert b"".join(chunks) == PICTURE
 
 
-async def test_restored_database_starts_and_asks_the_provider(
-    house: House, elsewhere: AsyncEngine
+async def test_restored_database_starts_with_a_reconciliation_and_an_alert(
+    harness: BackupHarness, target: AsyncEngine
 ) -> None:
-    await house.bring_back(await house.back_up())
+    await harness.restore(await harness.back_up())
 
-    assert await schema_revisions.current_revision(elsewhere) == schema_revisions.head_revision()
+    assert await schema_revisions.current_revision(target) == schema_revisions.head_revision()
     ((status, since, until),) = await query(
-        elsewhere, "SELECT status, since, until FROM reconciliation_run"
+        target, "SELECT status, since, until FROM reconciliation_run"
     )
     assert (status, since < NOW, until) == ("pending", True, LATER)
-    assert await query(elsewhere, "SELECT kind FROM alert") == [("restored",)]
+    assert await query(target, "SELECT kind FROM alert") == [("restored",)]
 
 
-async def test_secret_key_of_the_data_directory_goes_along(house: House) -> None:
-    (house.settings.data_dir / "secret-key").write_text(SECRET + "\n")
-    house.elsewhere.data_dir.mkdir()
-    with_file = replace(house, settings=house.settings.model_copy(update={"secret_key": None}))
+async def test_secret_key_of_the_data_directory_is_restored(harness: BackupHarness) -> None:
+    (harness.settings.data_dir / "secret-key").write_text(SECRET + "\n")
+    harness.target.data_dir.mkdir()
+    with_file = replace(harness, settings=harness.settings.model_copy(update={"secret_key": None}))
 
-    await with_file.bring_back(await with_file.back_up(), secret_key=None)
+    await with_file.restore(await with_file.back_up(), secret_key=None)
 
-    assert (house.elsewhere.data_dir / "secret-key").read_text().strip() == SECRET
+    assert (harness.target.data_dir / "secret-key").read_text().strip() == SECRET
 
 
-async def test_cut_file_changes_nothing(house: House, elsewhere: AsyncEngine) -> None:
-    whole = (await house.back_up()).read_bytes()
-    cut = house.folder / "cut"
+async def test_truncated_file_changes_nothing(harness: BackupHarness, target: AsyncEngine) -> None:
+    complete = (await harness.back_up()).read_bytes()
+    truncated = harness.folder / "cut"
 
-    for length in (len(whole) - 1, len(whole) // 2, 300, 10):
-        cut.write_bytes(whole[:length])
+    for length in (len(complete) - 1, len(complete) // 2, 300, 10):
+        truncated.write_bytes(complete[:length])
         with pytest.raises(BackupError):
-            await house.bring_back(cut)
-        assert (
-            await query(elsewhere, "SELECT relname FROM pg_class WHERE relname = 'contact'") == []
-        )
+            await harness.restore(truncated)
+        assert await query(target, "SELECT relname FROM pg_class WHERE relname = 'contact'") == []
 
 
-async def test_changed_file_changes_nothing(house: House, elsewhere: AsyncEngine) -> None:
-    path = await house.back_up()
+async def test_corrupted_file_changes_nothing(harness: BackupHarness, target: AsyncEngine) -> None:
+    path = await harness.back_up()
     content = bytearray(path.read_bytes())
     content[-1000] ^= 1
     path.write_bytes(bytes(content))
 
     with pytest.raises(BackupError):
-        await house.bring_back(path)
+        await harness.restore(path)
 
-    assert await query(elsewhere, "SELECT relname FROM pg_class WHERE relname = 'contact'") == []
+    assert await query(target, "SELECT relname FROM pg_class WHERE relname = 'contact'") == []
 
 
-async def test_another_key_does_not_open_it(house: House) -> None:
-    path = await house.back_up()
-    stranger = replace(house, identity=pyrage.x25519.Identity.generate())
+async def test_another_key_does_not_open_the_backup(harness: BackupHarness) -> None:
+    path = await harness.back_up()
+    with_other_key = replace(harness, identity=pyrage.x25519.Identity.generate())
 
     with pytest.raises(BackupError, match="the key does not open this backup"):
-        await stranger.bring_back(path)
+        await with_other_key.restore(path)
 
 
-async def test_database_that_is_not_empty_is_left_alone(house: House) -> None:
-    path = await house.back_up()
-    await house.bring_back(path)
+async def test_database_that_is_not_empty_is_refused(harness: BackupHarness) -> None:
+    path = await harness.back_up()
+    await harness.restore(path)
 
     with pytest.raises(BackupError, match="not empty"):
-        await house.bring_back(path)
+        await harness.restore(path)
 
 
-async def test_another_secret_key_is_refused(house: House) -> None:
-    path = await house.back_up()
+async def test_another_secret_key_is_refused(harness: BackupHarness) -> None:
+    path = await harness.back_up()
     other = Settings.from_env({"CRM_SECRET_KEY": "another secret key of 32 characters"}).secret_key
 
     with pytest.raises(BackupError, match="CRM_SECRET_KEY differs"):
-        await house.bring_back(path, secret_key=other)
+        await harness.restore(path, secret_key=other)
 
 
-def rewritten(house: House, source: Path, change: Callable[[str, bytes], bytes]) -> Path:
-    """Copy the backup with each member changed."""
-    target = house.folder / "rewritten"
+def rewrite_backup(
+    harness: BackupHarness, source: Path, change: Callable[[str, bytes], bytes]
+) -> Path:
+    """Copy the backup, and apply ``change`` to each member."""
+    target = harness.folder / "rewritten"
     with (
         source.open("rb") as old,
         target.open("wb") as new,
-        archive.reading(old, [house.identity]) as members,
-        archive.writing(new, [house.identity.to_public()]) as writer,
+        archive.reading(old, [harness.identity]) as members,
+        archive.writing(new, [harness.identity.to_public()]) as writer,
     ):
         for name, content in members:
             writer.add(name, change(name, content.read()))
     return target
 
 
-async def test_backup_of_a_newer_release_is_refused(house: House) -> None:
+async def test_backup_of_a_newer_release_is_refused(harness: BackupHarness) -> None:
     def newer(name: str, content: bytes) -> bytes:
         if name != "manifest.json":
             return content
         return content.replace(schema_revisions.head_revision().encode(), b"29990101_0001")
 
-    path = rewritten(house, await house.back_up(), newer)
+    path = rewrite_backup(harness, await harness.back_up(), newer)
 
     with pytest.raises(BackupError, match="newer than this release"):
-        await house.bring_back(path)
+        await harness.restore(path)
 
 
-async def test_lost_rows_are_noticed_and_nothing_starts(
-    house: House, elsewhere: AsyncEngine
+async def test_backup_with_missing_rows_is_reported_and_not_enabled(
+    harness: BackupHarness, target: AsyncEngine
 ) -> None:
     def fewer(_name: str, content: bytes) -> bytes:
         return content.replace(b'"contact": 300', b'"contact": 301')
 
-    path = rewritten(house, await house.back_up(), fewer)
+    path = rewrite_backup(harness, await harness.back_up(), fewer)
 
     with pytest.raises(BackupError, match="contact 300 of 301"):
-        await house.bring_back(path)
+        await harness.restore(path)
 
-    assert await schema_revisions.current_revision(elsewhere) is None
+    assert await schema_revisions.current_revision(target) is None
 
 
-async def test_half_restore_is_named_and_can_be_begun_again(
-    house: House, elsewhere: AsyncEngine
+async def test_interrupted_restore_is_reported_and_can_be_repeated(
+    harness: BackupHarness, target: AsyncEngine
 ) -> None:
-    path = await house.back_up()
+    path = await harness.back_up()
 
     def fewer(_name: str, content: bytes) -> bytes:
         return content.replace(b'"contact": 300', b'"contact": 301')
 
     # The restore ends after the rows are stored and before the revision is, as if killed there.
     with pytest.raises(BackupError, match="rows are missing"):
-        await house.bring_back(rewritten(house, path, fewer))
+        await harness.restore(rewrite_backup(harness, path, fewer))
 
     with pytest.raises(StartError, match=r"was interrupted.*`--again`"):
-        await migration_runner.upgrade(house.elsewhere.require_database_url())
+        await migration_runner.upgrade(harness.target.require_database_url())
     with pytest.raises(StartError, match=r"was interrupted.*`--again`"):
-        await require_matching_schema(house.elsewhere)
+        await require_matching_schema(harness.target)
     with pytest.raises(BackupError, match=r"was interrupted.*`--again`"):
-        await house.bring_back(path)
-    await house.bring_back(path, again=True)
-    assert await query(elsewhere, "SELECT count(*) FROM contact") == [(300,)]
-    assert await schema_revisions.current_revision(elsewhere) == schema_revisions.head_revision()
+        await harness.restore(path)
+    await harness.restore(path, again=True)
+    assert await query(target, "SELECT count(*) FROM contact") == [(300,)]
+    assert await schema_revisions.current_revision(target) == schema_revisions.head_revision()
 
 
-async def test_whole_database_is_never_cleared(house: House, elsewhere: AsyncEngine) -> None:
-    path = await house.back_up()
-    await house.bring_back(path)
+async def test_complete_database_is_never_cleared(
+    harness: BackupHarness, target: AsyncEngine
+) -> None:
+    path = await harness.back_up()
+    await harness.restore(path)
 
     with pytest.raises(BackupError, match="not empty"):
-        await house.bring_back(path, again=True)
+        await harness.restore(path, again=True)
 
-    assert await query(elsewhere, "SELECT count(*) FROM contact") == [(300,)]
+    assert await query(target, "SELECT count(*) FROM contact") == [(300,)]
 
 
-async def test_file_that_is_not_a_backup_is_refused(house: House) -> None:
-    path = house.folder / "other"
-    with path.open("wb") as file, archive.writing(file, [house.identity.to_public()]) as members:
+async def test_file_that_is_not_a_backup_is_refused(harness: BackupHarness) -> None:
+    path = harness.folder / "other"
+    with path.open("wb") as file, archive.writing(file, [harness.identity.to_public()]) as members:
         members.add("readme.txt", b"hello")
 
     with pytest.raises(BackupError, match="not a backup of crm-api"):
-        await house.bring_back(path)
+        await harness.restore(path)
 
 
-async def test_backup_never_replaces_another(house: House) -> None:
-    path = await house.back_up()
+async def test_backup_never_replaces_another(harness: BackupHarness) -> None:
+    path = await harness.back_up()
 
     with pytest.raises(BackupError, match="exists"):
         making.choose_target(path, made_at=NOW)
-    named = making.choose_target(house.folder, made_at=NOW)
-    assert named == house.folder / "crm-20261125T150000Z.tar.age"
+    named = making.choose_target(harness.folder, made_at=NOW)
+    assert named == harness.folder / "crm-20261125T150000Z.tar.age"
 
 
-async def test_database_that_cannot_be_dumped_leaves_no_file(
-    house: House, monkeypatch: pytest.MonkeyPatch
+async def test_failed_dump_leaves_no_file(
+    harness: BackupHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "crm_api.domain.monitoring.backups.postgres.program", lambda *_: Path("/bin/false")
     )
 
     with pytest.raises(BackupError, match="pg_dump failed"):
-        await house.back_up()
+        await harness.back_up()
 
-    assert [path for path in house.folder.iterdir() if path.name.startswith("backup")] == []
+    assert [path for path in harness.folder.iterdir() if path.name.startswith("backup")] == []

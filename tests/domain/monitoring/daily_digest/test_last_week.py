@@ -95,7 +95,7 @@ async def test_week_has_the_figures_of_insight(
     ]
 
 
-async def test_week_without_texts_has_no_rates(new_uow: UnitOfWorkFactory) -> None:
+async def test_week_without_messages_has_no_rates(new_uow: UnitOfWorkFactory) -> None:
     week = await week_of(new_uow)
 
     assert week_in_mail(week)[3:] == [

@@ -46,7 +46,7 @@ HASHED = {
     ("consent_wording", "salt"),
     ("erased_number", "phone_hash"),
     ("reply_example", "phone_hash"),
-    # It only draws who is held back, and must outlive a rotation.
+    # This key only selects who is held back. It must stay the same after a rotation.
     ("holdout", "hash_key"),
     ("idempotency_key", "fingerprint"),
     ("outcome", "external_hash"),
@@ -56,14 +56,14 @@ HASHED = {
     ("user_session", "access_hash"),
     ("user_ticket", "token_hash"),
 }
-"""Bytes that no key opens."""
+"""Hashes and other bytes that are not encrypted."""
 
 
 async def open_root(uow: UnitOfWork, *given: bytes, adopts: bool = True) -> Secret:
     return await open_root_secret(uow.session, keys=given, now=NOW, adopts=adopts)
 
 
-async def survey(engine: AsyncEngine, secret: Secret) -> dict[str, SealedRows]:
+async def sealed_rows(engine: AsyncEngine, secret: Secret) -> dict[str, SealedRows]:
     async with session_factory(engine)() as session:
         return {
             one.table: one for one in await key_rotation.count_sealed_rows(session, secret=secret)
@@ -109,17 +109,17 @@ async def fill(client: httpx.AsyncClient, new_uow: NewUow) -> None:
             )
 
 
-async def test_all_that_is_sealed_moves_to_the_new_key(
+async def test_every_sealed_value_moves_to_the_new_key(
     committed_client: httpx.AsyncClient, committed_uow: NewUow, committed_db: AsyncEngine
 ) -> None:
     await fill(committed_client, committed_uow)
-    before = await survey(committed_db, BOTH)
+    before = await sealed_rows(committed_db, BOTH)
 
     moved: dict[str, int] = {}
     async for table, count in key_rotation.reseal_all(committed_uow, secret=BOTH):
         moved[table] = moved.get(table, 0) + count
     again = [step async for step in key_rotation.reseal_all(committed_uow, secret=BOTH)]
-    after = await survey(committed_db, ONLY_NEXT)
+    after = await sealed_rows(committed_db, ONLY_NEXT)
 
     assert moved == {table: one.others for table, one in before.items()}
     assert all(count > 0 for count in moved.values()), moved
@@ -132,7 +132,7 @@ async def test_all_that_is_sealed_moves_to_the_new_key(
         assert await open_root(uow, NEXT) == OLD
 
 
-async def test_stopped_half_way_it_goes_on(
+async def test_interrupted_rotation_continues(
     committed_client: httpx.AsyncClient, committed_uow: NewUow, committed_db: AsyncEngine
 ) -> None:
     await fill(committed_client, committed_uow)
@@ -140,29 +140,29 @@ async def test_stopped_half_way_it_goes_on(
     running = key_rotation.reseal_all(committed_uow, secret=BOTH)
     await anext(running)
     await running.aclose()
-    between = await survey(committed_db, BOTH)
+    between = await sealed_rows(committed_db, BOTH)
     async for _ in key_rotation.reseal_all(committed_uow, secret=BOTH):
         pass
 
     assert any(one.others for one in between.values())
-    assert not any(one.others for one in (await survey(committed_db, BOTH)).values())
+    assert not any(one.others for one in (await sealed_rows(committed_db, BOTH)).values())
 
 
-async def test_a_missing_key_is_reported_and_nothing_is_harmed(
+async def test_missing_key_is_reported_and_changes_nothing(
     committed_client: httpx.AsyncClient, committed_uow: NewUow, committed_db: AsyncEngine
 ) -> None:
     await fill(committed_client, committed_uow)
 
     steps = [step async for step in key_rotation.reseal_all(committed_uow, secret=ONLY_NEXT)]
-    found = await survey(committed_db, ONLY_NEXT)
+    found = await sealed_rows(committed_db, ONLY_NEXT)
 
     assert steps == []
     assert found["outgoing_mail"].unreadable == 3
     assert {check.state for check in judge_secrets(list(found.values()))} == {State.BROKEN}
-    assert (await survey(committed_db, BOTH))["outgoing_mail"].others == 3
+    assert (await sealed_rows(committed_db, BOTH))["outgoing_mail"].others == 3
 
 
-async def test_the_root_stays_whatever_the_key_is(new_uow: NewUow) -> None:
+async def test_root_secret_is_the_same_under_a_new_key(new_uow: NewUow) -> None:
     async with new_uow() as uow:
         first = await open_root(uow, OLD)
         second = await open_root(uow, NEXT, OLD)
@@ -172,7 +172,7 @@ async def test_the_root_stays_whatever_the_key_is(new_uow: NewUow) -> None:
     assert second.seals == (NEXT, OLD)
 
 
-async def test_which_key_becomes_the_root_is_never_guessed(new_uow: NewUow) -> None:
+async def test_root_secret_is_never_chosen_among_several_keys(new_uow: NewUow) -> None:
     async with new_uow() as uow:
         with pytest.raises(UnsealError):
             await open_root(uow, NEXT, OLD)
@@ -182,7 +182,7 @@ async def test_which_key_becomes_the_root_is_never_guessed(new_uow: NewUow) -> N
     assert (looked, adopted) == (NEXT, OLD)
 
 
-async def test_a_process_with_another_key_does_not_start(
+async def test_process_with_another_key_does_not_start(
     committed_db: AsyncEngine, settings: Settings
 ) -> None:
     """Otherwise hashes of erased people would not match, and they could get messages again."""
@@ -199,7 +199,7 @@ async def test_a_process_with_another_key_does_not_start(
         assert await connection.scalar(text("SELECT count(*) FROM root_secret")) == 1
 
 
-def test_nothing_that_is_sealed_is_forgotten() -> None:
+def test_every_sealed_column_is_known_to_the_rotation() -> None:
     stored = {
         (name, column.name)
         for name, table in metadata.tables.items()
@@ -210,7 +210,7 @@ def test_nothing_that_is_sealed_is_forgotten() -> None:
     assert stored - HASHED == {(place.table, place.name) for place in SEALED_COLUMNS}
 
 
-def test_a_backup_is_taken_with_the_key_and_not_with_the_root(tmp_path: Path) -> None:
+def test_backup_uses_the_secret_key_and_not_the_root_secret(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, secret_key=SecretStr(NEXT.decode())).knowing(OLD)
 
     assert settings.require_secret_key() == OLD

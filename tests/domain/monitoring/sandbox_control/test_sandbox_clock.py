@@ -1,4 +1,4 @@
-"""The sandbox's clock in the database: its mover, its followers, and that it never goes back."""
+"""The sandbox clock in the database: one worker moves it, and it never goes back."""
 
 import asyncio
 from collections.abc import Callable
@@ -34,7 +34,7 @@ DAY = timedelta(days=1)
 DURATION: TypeAdapter[timedelta] = TypeAdapter(Duration)
 
 
-async def _begin(new_uow: NewUow, *, days: int = 14) -> None:
+async def _begin_move(new_uow: NewUow, *, days: int = 14) -> None:
     async with new_uow() as uow:
         await begin_clock_move(uow, ClockMove(advance=timedelta(days=days)), now=NOW)
 
@@ -43,37 +43,39 @@ async def _begin(new_uow: NewUow, *, days: int = 14) -> None:
     "move",
     [ClockMove(to=NOW), ClockMove(to=NOW - DAY), ClockMove(advance=timedelta(0))],
 )
-async def test_time_does_not_go_back_or_stand(new_uow: NewUow, move: ClockMove) -> None:
+async def test_move_that_is_not_forward_is_refused(new_uow: NewUow, move: ClockMove) -> None:
     with pytest.raises(ClockGoesForwardError, match="clock shows 2026-11-25T15:00"):
         async with new_uow() as uow:
             await begin_clock_move(uow, move, now=NOW)
 
 
-async def test_a_move_is_a_year_at_most(new_uow: NewUow) -> None:
+async def test_move_of_more_than_a_year_is_refused(new_uow: NewUow) -> None:
     with pytest.raises(ClockTooFarError):
-        await _begin(new_uow, days=367)
+        await _begin_move(new_uow, days=367)
 
 
-async def test_of_two_moves_at_once_one_is_refused(committed_uow: NewUow) -> None:
+async def test_second_concurrent_move_is_refused(committed_uow: NewUow) -> None:
     results = await asyncio.gather(
-        _begin(committed_uow, days=1), _begin(committed_uow, days=2), return_exceptions=True
+        _begin_move(committed_uow, days=1),
+        _begin_move(committed_uow, days=2),
+        return_exceptions=True,
     )
 
     assert [type(one) for one in results if one is not None] == [ClockMovesError]
 
 
-async def test_one_worker_moves_and_another_goes_on_when_it_leaves(new_uow: NewUow) -> None:
-    await _begin(new_uow)
+async def test_another_worker_continues_a_released_move(new_uow: NewUow) -> None:
+    await _begin_move(new_uow)
     async with new_uow() as uow:
         first = await take_clock_move(uow)
-        twin = await take_clock_move(uow)
+        second = await take_clock_move(uow)
         assert first is not None
         await release_clock_move(uow, first, failure="The sandbox does not answer.")
         shown = await read_sandbox_clock(uow)
         next_one = await take_clock_move(uow)
         stepped = await step_clock(uow, first, ahead=DAY, skipped=DAY)
 
-    assert twin is None
+    assert second is None
     assert shown is not None
     assert shown.failure == "The sandbox does not answer."
     assert next_one is not None
@@ -81,8 +83,8 @@ async def test_one_worker_moves_and_another_goes_on_when_it_leaves(new_uow: NewU
     assert stepped is None
 
 
-async def test_a_worker_that_died_is_followed_by_another(new_uow: NewUow) -> None:
-    await _begin(new_uow)
+async def test_another_worker_takes_the_move_of_a_dead_worker(new_uow: NewUow) -> None:
+    await _begin_move(new_uow)
     async with new_uow() as uow:
         await take_clock_move(uow)
         await uow.session.execute(
@@ -93,8 +95,8 @@ async def test_a_worker_that_died_is_followed_by_another(new_uow: NewUow) -> Non
     assert found is not None
 
 
-async def test_steps_go_forward_only_and_make_no_process_seem_silent(new_uow: NewUow) -> None:
-    await _begin(new_uow)
+async def test_clock_never_steps_back_and_moves_the_heartbeats_with_it(new_uow: NewUow) -> None:
+    await _begin_move(new_uow)
     async with new_uow() as uow:
         await uow.session.execute(
             text("INSERT INTO worker_heartbeat (id, started_at, seen_at) VALUES (:id, :now, :now)"),
@@ -119,7 +121,7 @@ async def test_events_are_dated_by_the_moved_clock(new_uow: NewUow) -> None:
     dated = text("INSERT INTO event (type) VALUES ('alert') RETURNING recorded_at - now()")
     async with new_uow() as uow:
         before: timedelta = await uow.session.scalar(dated)
-    await _begin(new_uow)
+    await _begin_move(new_uow)
     async with new_uow() as uow:
         move = await take_clock_move(uow)
         assert move is not None
@@ -129,7 +131,7 @@ async def test_events_are_dated_by_the_moved_clock(new_uow: NewUow) -> None:
     assert (before, after) == (timedelta(0), 3 * DAY)
 
 
-async def test_a_start_is_set_once_and_never_in_the_past(new_uow: NewUow) -> None:
+async def test_start_time_is_set_once_and_never_in_the_past(new_uow: NewUow) -> None:
     async with new_uow() as uow:
         past = await start_sandbox_clock(uow.session, NOW - DAY, wall=NOW)
         first = await start_sandbox_clock(uow.session, NOW + DAY, wall=NOW)
@@ -141,7 +143,7 @@ async def test_a_start_is_set_once_and_never_in_the_past(new_uow: NewUow) -> Non
     assert found.ahead == DAY
 
 
-async def test_time_that_was_moved_is_never_taken_for_real(
+async def test_moved_clock_is_refused_with_a_real_api_key(
     settings: Settings, committed_uow: NewUow
 ) -> None:
     real = settings.model_copy(update={"openphone_api_key": SecretStr("real")})
@@ -165,5 +167,5 @@ def test_durations_are_read(written: str, seconds: int) -> None:
 @pytest.mark.parametrize(
     "written", ["PT0S", "PT1M30S", "P14D", "PT6H", "P1DT12H30M5S", "P1DT1S", "P800D"]
 )
-def test_durations_are_written_as_they_were_read(written: str) -> None:
+def test_durations_are_written_as_they_are_read(written: str) -> None:
     assert write_duration(DURATION.validate_python(written)) == written

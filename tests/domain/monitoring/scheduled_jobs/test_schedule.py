@@ -1,4 +1,4 @@
-"""When a job ran, which due runs it missed, and which workers existed."""
+"""When a job ran, which of its runs were missed, and which workers existed."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -38,7 +38,7 @@ async def read(new_uow: NewUow, now: datetime, *, name: str = NAME) -> Scheduled
     return job
 
 
-async def test_run_of_every_minute_misses_nothing(new_uow: NewUow) -> None:
+async def test_job_that_runs_each_minute_has_no_missed_run(new_uow: NewUow) -> None:
     for minute in range(5):
         await run(new_uow, at(minute, 0.2), at(minute, 59.9 if minute % 2 else 0.3))
 
@@ -48,20 +48,20 @@ async def test_run_of_every_minute_misses_nothing(new_uow: NewUow) -> None:
     assert (job.state, job.next_run_at) == (JobState.OK, at(6))
 
 
-async def test_worker_that_was_off_for_an_hour_shows_its_misses(new_uow: NewUow) -> None:
+async def test_hour_without_a_worker_shows_its_missed_runs(new_uow: NewUow) -> None:
     await run(new_uow, at(0), at(0, 1))
 
-    off = await read(new_uow, at(61, 30))
+    without_worker = await read(new_uow, at(61, 30))
     await run(new_uow, at(61, 40), at(61, 41))
-    on = await read(new_uow, at(62, 30))
+    with_worker = await read(new_uow, at(62, 30))
 
-    assert (off.misses, off.state) == (60, JobState.OVERDUE)
-    assert (on.misses, on.state) == (60, JobState.OK)
-    assert (on.missed_from, on.missed_until) == (at(1), at(60))
-    assert (off.missed_from, off.missed_until) == (at(1), at(60))
+    assert (without_worker.misses, without_worker.state) == (60, JobState.OVERDUE)
+    assert (with_worker.misses, with_worker.state) == (60, JobState.OK)
+    assert (with_worker.missed_from, with_worker.missed_until) == (at(1), at(60))
+    assert (without_worker.missed_from, without_worker.missed_until) == (at(1), at(60))
 
 
-async def test_misses_add_up_and_the_last_gap_is_shown(new_uow: NewUow) -> None:
+async def test_missed_runs_add_up_and_the_last_gap_is_shown(new_uow: NewUow) -> None:
     for minute in (0, 3, 4, 10):
         await run(new_uow, at(minute), at(minute, 1))
 
@@ -70,14 +70,14 @@ async def test_misses_add_up_and_the_last_gap_is_shown(new_uow: NewUow) -> None:
     assert (job.misses, job.missed_from, job.missed_until) == (2 + 5, at(5), at(9))
 
 
-async def test_minutes_of_a_run_are_not_missed(new_uow: NewUow) -> None:
+async def test_minutes_during_a_run_are_not_missed(new_uow: NewUow) -> None:
     await run(new_uow, at(0), at(3, 20))
     await run(new_uow, at(4), at(4, 1))
 
     assert (await read(new_uow, at(4, 30))).misses == 0
 
 
-async def test_minutes_that_come_while_it_works_are_not_missed(new_uow: NewUow) -> None:
+async def test_minutes_while_another_worker_runs_the_job_are_not_missed(new_uow: NewUow) -> None:
     """While one worker works, another may have run and ended in between."""
     await run(new_uow, at(0))
     await run(new_uow, at(1), at(1, 1))
@@ -92,7 +92,7 @@ async def test_minutes_that_come_while_it_works_are_not_missed(new_uow: NewUow) 
     assert (during.misses, after.misses) == (0, 0)
 
 
-async def test_run_that_a_crash_cut_off_covers_only_its_minute(new_uow: NewUow) -> None:
+async def test_crashed_run_covers_only_its_minute(new_uow: NewUow) -> None:
     await run(new_uow, at(0))
     under_way = await read(new_uow, at(1))
     await run(new_uow, at(4), at(4, 1))
@@ -101,7 +101,7 @@ async def test_run_that_a_crash_cut_off_covers_only_its_minute(new_uow: NewUow) 
     assert (await read(new_uow, at(4, 30))).misses == 3
 
 
-async def test_two_that_begin_after_a_gap_count_it_once(new_uow: NewUow) -> None:
+async def test_two_runs_after_a_gap_count_the_gap_once(new_uow: NewUow) -> None:
     await run(new_uow, at(0), at(0, 1))
     await run(new_uow, at(5))
     await run(new_uow, at(5, 0.1), at(5, 1))
@@ -109,7 +109,7 @@ async def test_two_that_begin_after_a_gap_count_it_once(new_uow: NewUow) -> None
     assert (await read(new_uow, at(5, 30))).misses == 4
 
 
-async def test_moved_time_is_not_missed(new_uow: NewUow) -> None:
+async def test_time_that_the_sandbox_clock_skips_is_not_missed(new_uow: NewUow) -> None:
     await run(new_uow, at(0), at(0, 1))
     async with new_uow() as uow:
         await heartbeats.skip_heartbeat_time(uow, skipped=timedelta(hours=9))
@@ -118,7 +118,7 @@ async def test_moved_time_is_not_missed(new_uow: NewUow) -> None:
     assert (await read(new_uow, at(9 * 60 + 1, 30))).misses == 0
 
 
-async def test_rows_of_earlier_code_are_read(new_uow: NewUow, session: AsyncSession) -> None:
+async def test_rows_of_an_earlier_release_are_read(new_uow: NewUow, session: AsyncSession) -> None:
     await session.execute(
         text("""INSERT INTO scheduled_job (name, last_started_at, last_finished_at)
              VALUES (:name, :at, :at)"""),
@@ -132,16 +132,16 @@ async def test_rows_of_earlier_code_are_read(new_uow: NewUow, session: AsyncSess
     assert (await read(new_uow, at(3, 30))).misses == 2
 
 
-async def test_failures_are_counted_in_a_row(new_uow: NewUow, session: AsyncSession) -> None:
+async def test_consecutive_failures_are_counted(new_uow: NewUow, session: AsyncSession) -> None:
     for minute in (1, 2):
         await run(new_uow, at(minute), at(minute, 1), error="RuntimeError: no")
     failing = await read(new_uow, at(2, 30))
     since = await session.scalar(text("SELECT failing_since FROM scheduled_job"))
     await run(new_uow, at(3), at(3, 1))
-    well = await read(new_uow, at(3, 30))
+    recovered = await read(new_uow, at(3, 30))
 
     assert (failing.state, failing.failures, since) == (JobState.FAILING, 2, at(1, 1))
-    assert (well.state, well.failures) == (JobState.OK, 0)
+    assert (recovered.state, recovered.failures) == (JobState.OK, 0)
     assert await session.scalar(text("SELECT failing_since FROM scheduled_job")) is None
 
 
@@ -156,7 +156,7 @@ async def test_failures_are_counted_in_a_row(new_uow: NewUow, session: AsyncSess
         ("send_mail", at(0), at(1)),
     ],
 )
-async def test_next_run_is_its_hour_or_the_next_minute(
+async def test_next_run_is_at_the_jobs_hour_or_the_next_minute(
     new_uow: NewUow, session: AsyncSession, name: str, now: datetime, expected: datetime
 ) -> None:
     await make_line(session, timezone="America/Chicago")
@@ -188,7 +188,9 @@ async def test_readiness_shows_an_overdue_job(new_uow: NewUow) -> None:
     assert await jobs_check(new_uow, at(1, 40)) == "degraded"
 
 
-async def test_job_that_no_worker_runs_is_overdue_once_one_is_long_there(new_uow: NewUow) -> None:
+async def test_job_that_never_ran_is_overdue_two_minutes_after_a_worker_started(
+    new_uow: NewUow,
+) -> None:
     worker = WorkerProcess(started_at=at(0))
     async with new_uow() as uow:
         await heartbeats.store_heartbeat(uow, worker, now=at(1))
@@ -220,7 +222,7 @@ async def test_workers_have_different_states(new_uow: NewUow) -> None:
     assert found[1].stopped_at == at(6, 1)
 
 
-async def test_worker_that_has_stopped_is_no_sign_of_life(new_uow: NewUow) -> None:
+async def test_stopped_worker_does_not_count_as_alive(new_uow: NewUow) -> None:
     worker = WorkerProcess(started_at=at(0))
     async with new_uow() as uow:
         await heartbeats.store_heartbeat(uow, worker, now=at(1))
@@ -230,13 +232,13 @@ async def test_worker_that_has_stopped_is_no_sign_of_life(new_uow: NewUow) -> No
     assert checks["worker"] == "degraded"
 
 
-async def test_each_job_that_rarely_works_has_a_run_time_of_its_own(new_uow: NewUow) -> None:
+async def test_each_daily_or_hourly_job_has_its_own_run_time(new_uow: NewUow) -> None:
     """The sandbox clock stops at these times; a forgotten job would be skipped for a day."""
     async with new_uow() as uow:
         own = await schedule.own_run_times(uow, now=at(0), webhooks_checked_at=at(5))
 
-    rarely = {
+    daily_or_hourly = {
         name for name, words in schedule.SCHEDULE.items() if words.startswith(("daily", "hourly"))
     }
-    assert own.keys() == rarely
+    assert own.keys() == daily_or_hourly
     assert min(own.values()) > at(0)

@@ -5,22 +5,22 @@ from datetime import timedelta
 from sqlalchemy import text
 from tests.conftest import NOW
 from tests.domain.monitoring.system_metrics.test_metrics import NewUow, scraped
-from tests.domain.outbound.webhook_deliveries.support import House
+from tests.domain.outbound.webhook_deliveries.support import DeliveryHarness
 
 from crm_api.domain.outbound.webhook_endpoints import activation
 from crm_api.domain.outbound.webhook_endpoints import service as endpoints
 
 
-async def test_endpoints_by_how_they_are_and_the_message_that_waits_longest(
+async def test_endpoints_by_state_and_the_longest_waiting_delivery_are_exported(
     new_uow: NewUow,
 ) -> None:
-    house = House(new_uow)
-    made = [(await house.endpoint())[0] for _ in range(4)]
+    harness = DeliveryHarness(new_uow)
+    made = [(await harness.add_endpoint())[0] for _ in range(4)]
     for one in made:
-        await house.try_out(one)
+        await harness.send_tests(one)
     async with new_uow() as uow:
-        await activation.disable_endpoint(uow, endpoint_id=made[1], actor="key", now=house.now)
-        await endpoints.delete_endpoint(uow, endpoint_id=made[2], actor="key", now=house.now)
+        await activation.disable_endpoint(uow, endpoint_id=made[1], actor="key", now=harness.now)
+        await endpoints.delete_endpoint(uow, endpoint_id=made[2], actor="key", now=harness.now)
         since = {"at": NOW - timedelta(minutes=3), "id": made[3]}
         for change in (
             "UPDATE webhook_endpoint SET failing_since = :at WHERE id = :id",

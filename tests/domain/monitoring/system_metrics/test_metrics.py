@@ -96,7 +96,9 @@ async def test_empty_system_exports_zeros(new_uow: NewUow) -> None:
     assert not [name for name in found if name.startswith("crm_reconciliation")]
 
 
-async def test_drift_of_the_last_run_that_ended(new_uow: NewUow, session: AsyncSession) -> None:
+async def test_drift_of_the_last_finished_run_is_exported(
+    new_uow: NewUow, session: AsyncSession
+) -> None:
     drift = {"created": {"count": 2, "examples": []}, "unknown_there": {"count": 1, "examples": []}}
     await make_run(session, hours_ago=30, status="completed")
     await make_run(session, hours_ago=6, status="completed", drift=drift)
@@ -129,7 +131,9 @@ async def test_failed_run_is_reported_and_covers_nothing(
     assert covered == ago(hours=30).timestamp()
 
 
-async def test_received_events_that_wait(new_uow: NewUow, session: AsyncSession) -> None:
+async def test_waiting_received_events_are_counted_with_their_age(
+    new_uow: NewUow, session: AsyncSession
+) -> None:
     for position, status in enumerate(["pending", "pending", "failed", "dead", "processed"]):
         await store(
             session,
@@ -147,16 +151,16 @@ async def test_received_events_that_wait(new_uow: NewUow, session: AsyncSession)
     assert found["crm_webhook_events_oldest_due_seconds"] == 120
 
 
-async def test_event_that_is_tried_again_later_is_not_due(
-    new_uow: NewUow, session: AsyncSession
-) -> None:
+async def test_event_with_a_later_retry_is_not_due(new_uow: NewUow, session: AsyncSession) -> None:
     await store(session, incoming("Hi"), status="failed", now=ago(hours=-1))
     await session.commit()
 
     assert (await scraped(new_uow))["crm_webhook_events_oldest_due_seconds"] == 0
 
 
-async def test_unclear_sends(new_uow: NewUow, session: AsyncSession) -> None:
+async def test_unclear_attempts_are_counted_with_their_age(
+    new_uow: NewUow, session: AsyncSession
+) -> None:
     ages = [("unknown", 1), ("unknown", 3), ("parked", 60), ("calling", 90), ("not_found", 90)]
     for position, (status, minutes) in enumerate(ages):
         await make_attempt(
@@ -171,7 +175,9 @@ async def test_unclear_sends(new_uow: NewUow, session: AsyncSession) -> None:
     assert found["crm_sends_unclear_oldest_seconds{state=parked}"] == 3600
 
 
-async def test_text_that_waits_longest(new_uow: NewUow, session: AsyncSession) -> None:
+async def test_age_of_the_longest_due_message_is_exported(
+    new_uow: NewUow, session: AsyncSession
+) -> None:
     line = await make_line(session)
     running = await make_campaign(session, line=line)
     paused = await make_campaign(session, line=line, name="Paused", status="paused")
@@ -203,7 +209,7 @@ async def test_text_that_waits_longest(new_uow: NewUow, session: AsyncSession) -
     assert found["crm_texts_queued"] == 1
 
 
-async def test_people_of_campaigns_that_are_not_over(
+async def test_recipients_of_unfinished_campaigns_are_counted(
     new_uow: NewUow, session: AsyncSession
 ) -> None:
     line = await make_line(session)
@@ -221,7 +227,9 @@ async def test_people_of_campaigns_that_are_not_over(
     assert found["crm_recipients{status=review}"] == 0
 
 
-async def test_what_lines_have_sent_and_may_send(new_uow: NewUow, session: AsyncSession) -> None:
+async def test_sent_and_remaining_messages_of_lines_are_exported(
+    new_uow: NewUow, session: AsyncSession
+) -> None:
     line = await make_line(session, daily_limit=5)
     await make_line(
         session,
@@ -245,7 +253,9 @@ async def test_what_lines_have_sent_and_may_send(new_uow: NewUow, session: Async
     assert found["crm_line_blocked{line=Second}"] == 1
 
 
-async def test_alerts_that_stand_and_circuits(new_uow: NewUow, session: AsyncSession) -> None:
+async def test_unresolved_alerts_and_open_circuits_are_exported(
+    new_uow: NewUow, session: AsyncSession
+) -> None:
     async with new_uow() as uow:
         for position in range(4):
             await alerts.raise_alert(
@@ -266,7 +276,7 @@ async def test_alerts_that_stand_and_circuits(new_uow: NewUow, session: AsyncSes
     assert found["crm_circuit_open{system=mail}"] == 0
 
 
-async def test_jobs_and_workers(new_uow: NewUow) -> None:
+async def test_jobs_and_workers_are_exported(new_uow: NewUow) -> None:
     async with new_uow() as uow:
         for error in (None, "RuntimeError: no"):
             await schedule.start_job(uow, name="send_messages", now=ago(seconds=9))
@@ -292,7 +302,7 @@ async def test_jobs_and_workers(new_uow: NewUow) -> None:
     assert found["crm_worker_last_seen_timestamp_seconds"] == ago(seconds=5).timestamp()
 
 
-async def test_skew_is_that_of_the_machine_wherever_time_was_moved_to(new_uow: NewUow) -> None:
+async def test_clock_skew_ignores_a_moved_sandbox_clock(new_uow: NewUow) -> None:
     found = await scraped(new_uow)
 
     clock.move(timedelta(days=30))
@@ -301,7 +311,7 @@ async def test_skew_is_that_of_the_machine_wherever_time_was_moved_to(new_uow: N
     finally:
         clock.move(timedelta(0))
 
-    # One machine, one clock: the rest is the round trip to the database.
+    # Test and database share one machine's clock: the rest is the round trip to the database.
     assert abs(found["crm_clock_skew_seconds"]) < 1
     assert abs(moved["crm_clock_skew_seconds"]) < 1
 

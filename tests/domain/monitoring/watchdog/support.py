@@ -15,7 +15,7 @@ NewUow = Callable[[], UnitOfWork]
 MINUTE = timedelta(minutes=1)
 
 
-async def standing(new_uow: NewUow) -> dict[str, str]:
+async def open_alerts(new_uow: NewUow) -> dict[str, str]:
     """Return the details of unresolved alerts, by kind."""
     async with new_uow() as uow:
         found = await uow.session.execute(
@@ -33,7 +33,7 @@ async def alert(new_uow: NewUow, kind: str) -> Any:
         ).one()
 
 
-async def look_from(
+async def check_each_minute(
     new_uow: NewUow, now: datetime, *, minutes: int, rules: RuleBook = NO_RULES
 ) -> dict[str, str]:
     """Check sending each minute; return the open alerts after the last check."""
@@ -42,4 +42,4 @@ async def look_from(
             await sends.check_sending(
                 uow, rules=rules, business=BUSINESS, times=TIMES, now=now + minute * MINUTE
             )
-    return await standing(new_uow)
+    return await open_alerts(new_uow)

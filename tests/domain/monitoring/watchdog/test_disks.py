@@ -1,10 +1,10 @@
-"""Which disks are low, and that this machine's disks are measured."""
+"""Which disks are low, and how this machine's disks are measured."""
 
 from pathlib import Path
 
 import pytest
 from tests.conftest import NOW
-from tests.domain.monitoring.watchdog.support import NewUow, standing
+from tests.domain.monitoring.watchdog.support import NewUow, open_alerts
 
 from crm_api.domain.monitoring.watchdog import disks, system
 from crm_api.domain.monitoring.watchdog.disks import GIB, Disk
@@ -42,19 +42,19 @@ def test_disk_is_low_by_share_and_by_bytes(measured: Disk, *, is_low: bool) -> N
 async def test_low_disk_is_an_alert_until_there_is_room(new_uow: NewUow) -> None:
     async with new_uow() as uow:
         await system.check_disks(uow, [disk(0.5, 20)], now=NOW)
-    alerts = await standing(new_uow)
+    alerts = await open_alerts(new_uow)
     async with new_uow() as uow:
         await system.check_disks(uow, [disk(5, 20)], now=NOW)
 
     assert "has 0.5 of 20.0 GiB left (2%)" in alerts["disk_low"]
-    assert await standing(new_uow) == {}
+    assert await open_alerts(new_uow) == {}
 
 
-def test_each_file_system_is_measured_once_also_before_its_folder_is_there(
+def test_each_file_system_is_measured_once_even_before_its_folder_exists(
     settings: Settings,
 ) -> None:
-    there, missing = disks.folders_of(settings)
-    (found,) = disks.measure_disks([there, missing])
+    existing, missing = disks.folders_of(settings)
+    (found,) = disks.measure_disks([existing, missing])
 
-    assert (there, missing) == (settings.data_dir, settings.data_dir / "media")
+    assert (existing, missing) == (settings.data_dir, settings.data_dir / "media")
     assert 0 < found.free < found.total

@@ -11,7 +11,7 @@ from tests.domain.inbound.webhook_events.support import (
     PROVIDER_LINE,
     apply,
     call_events,
-    hear,
+    receive_message,
     store,
 )
 from tests.domain.messaging.sends.ledger import Ledger
@@ -42,8 +42,8 @@ async def emitted(
     return [row for row in rows if row.type not in left_out]
 
 
-async def shown(session: AsyncSession) -> list[tuple[str, str | None]]:
-    """Return types and states."""
+async def emitted_states(session: AsyncSession) -> list[tuple[str, str | None]]:
+    """Return the types and states of the log, with the events that a commit would emit."""
     return [(row.type, row.data.get("status")) for row in await emitted(session)]
 
 
@@ -56,7 +56,7 @@ async def test_received_message_emits_an_event_with_the_campaign_that_it_answers
     (claimed,) = await ledger.begin_calls()
     await ledger.accept(claimed)
 
-    await hear(session, new_uow, "Yes please", message_id="AC9", **{"from": number(0)})
+    await receive_message(session, new_uow, "Yes please", message_id="AC9", **{"from": number(0)})
 
     *_, answer = [row for row in await emitted(session) if row.type == "message.received"]
     (message,) = await ledger.rows("SELECT * FROM activity WHERE direction = 'incoming'")
@@ -70,12 +70,12 @@ async def test_received_message_emits_an_event_with_the_campaign_that_it_answers
     }
 
 
-async def test_message_of_a_campaign_emits_events_from_its_sending_on(
+async def test_campaign_message_emits_events_once_it_is_sent(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     ledger = await Ledger.open(new_uow)
     (claimed,) = await ledger.begin_calls()
-    before = await shown(session)
+    before = await emitted_states(session)
     await ledger.accept(claimed)
     await ledger.report(report("delivered"))
     await ledger.report(report("delivered"))
@@ -101,16 +101,16 @@ async def test_refused_message_emits_an_event_with_its_code(
     assert failed.data["error_code"] == "30003"
 
 
-async def test_what_was_said_long_ago_is_no_event(session: AsyncSession, new_uow: NewUow) -> None:
+async def test_message_of_long_ago_emits_no_event(session: AsyncSession, new_uow: NewUow) -> None:
     await make_line(session, phone_number_id=PROVIDER_LINE)
     await session.commit()
     for days in (8, 6):
         at = (NOW - timedelta(days=days)).isoformat()
-        await hear(session, new_uow, "Hi", message_id=f"AC{days}", createdAt=at)
+        await receive_message(session, new_uow, "Hi", message_id=f"AC{days}", createdAt=at)
 
-    assert [kind for kind, _ in await shown(session) if kind != "conversation.changed"] == [
-        "message.received"
-    ]
+    assert [
+        kind for kind, _ in await emitted_states(session) if kind != "conversation.changed"
+    ] == ["message.received"]
 
 
 async def test_campaign_emits_its_status_changes_with_their_reasons(
@@ -139,7 +139,7 @@ async def test_campaign_emits_its_status_changes_with_their_reasons(
     assert {row.campaign_id for row in found} == {campaign.id}
 
 
-async def test_changed_counts_are_one_event_a_statement(
+async def test_changed_counters_emit_one_event_per_statement(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     ledger = await Ledger.open(new_uow, people=5)
@@ -179,7 +179,7 @@ async def test_opt_out_and_its_end_emit_events_of_the_contact(
 async def test_alert_emits_an_event_when_raised_or_changed_not_when_counted(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    async def again(minutes: int) -> None:
+    async def raise_it(minutes: int) -> None:
         async with new_uow() as uow:
             await alerts.raise_alert(
                 uow,
@@ -189,20 +189,20 @@ async def test_alert_emits_an_event_when_raised_or_changed_not_when_counted(
                 now=NOW + timedelta(minutes=minutes),
             )
 
-    await again(0)
-    await again(1)
+    await raise_it(0)
+    await raise_it(1)
     async with new_uow() as uow:
         page = await alerts.list_alerts(uow, cursor=None, limit=1)
         await alerts.acknowledge_alert(uow, alert_id=page.data[0].id, actor="Ada", now=NOW)
         await alerts.resolve_alert(uow, kind=AlertKind.LINE_BLOCKED, subject="L1", now=NOW)
-    await again(9)
+    await raise_it(9)
 
     found = await emitted(session)
 
     assert {row.subject_id for row in found} == {page.data[0].id}
     assert {row.data["kind"] for row in found} == {"line_blocked"}
     states = ["open", "acknowledged", "resolved", "open"]
-    assert await shown(session) == [("alert", state) for state in states]
+    assert await emitted_states(session) == [("alert", state) for state in states]
 
 
 async def test_call_emits_an_event_at_each_step(session: AsyncSession, new_uow: NewUow) -> None:
@@ -231,7 +231,7 @@ async def test_call_emits_an_event_at_each_step(session: AsyncSession, new_uow: 
     }
 
 
-async def test_contact_emits_an_event_when_added_alone(session: AsyncSession) -> None:
+async def test_contact_emits_an_event_unless_it_was_imported(session: AsyncSession) -> None:
     sources = {"api": number(1), "message": number(2), "import": number(3)}
     people = {
         source: await make_contact(session, phone=phone, source=source)
@@ -250,7 +250,9 @@ async def test_contact_emits_an_event_when_added_alone(session: AsyncSession) ->
     assert sorted(row.subject_id for row in found) == sorted(wanted * 2)
 
 
-async def test_other_facts_are_recorded_by_the_code(session: AsyncSession, new_uow: NewUow) -> None:
+async def test_other_events_are_recorded_by_the_code(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
     subject = new_id()
     async with new_uow() as uow:
         await event_recording.record_event(
@@ -263,7 +265,7 @@ async def test_other_facts_are_recorded_by_the_code(session: AsyncSession, new_u
     assert row.data == {"rows_processed": 500}
 
 
-async def test_fact_that_is_rolled_back_is_no_event(session: AsyncSession, new_uow: NewUow) -> None:
+async def test_rolled_back_event_is_not_emitted(session: AsyncSession, new_uow: NewUow) -> None:
     try:
         async with new_uow() as uow:
             await event_recording.record_event(uow, type=EventType.ALERT, subject_id=None)

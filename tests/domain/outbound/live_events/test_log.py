@@ -28,7 +28,7 @@ async def record(uow: UnitOfWork, name: str) -> None:
     )
 
 
-async def happens(new_uow: NewUow, *names: str) -> None:
+async def emit_events(new_uow: NewUow, *names: str) -> None:
     for name in names:
         async with new_uow() as uow:
             await record(uow, name)
@@ -51,40 +51,40 @@ async def read(
     return [event.data["name"] for event in page.events], page.until
 
 
-async def test_transaction_that_began_before_and_commits_after_is_not_passed_over(
+async def test_event_of_a_transaction_that_commits_late_is_not_skipped(
     committed_uow: NewUow,
 ) -> None:
     start = await head(committed_uow)
     async with committed_uow() as slow:
         await record(slow, "slow")
-        await happens(committed_uow, "quick", "quick too")
+        await emit_events(committed_uow, "quick", "quick too")
         meanwhile, place = await read(committed_uow, after=start)
         begun_meanwhile = await head(committed_uow)
 
     afterwards, _ = await read(committed_uow, after=place)
-    of_who_came_meanwhile, _ = await read(committed_uow, after=begun_meanwhile)
+    by_later_reader, _ = await read(committed_uow, after=begun_meanwhile)
 
     assert meanwhile == []
     assert afterwards == ["slow", "quick", "quick too"]
-    assert of_who_came_meanwhile == ["slow", "quick", "quick too"]
+    assert by_later_reader == ["slow", "quick", "quick too"]
 
 
-async def test_transaction_that_is_rolled_back_holds_nothing_up(committed_uow: NewUow) -> None:
+async def test_rolled_back_transaction_delays_no_event(committed_uow: NewUow) -> None:
     start = await head(committed_uow)
     with pytest.raises(TimeoutError):
         async with committed_uow() as uow:
             await record(uow, "never")
-            await happens(committed_uow, "quick")
+            await emit_events(committed_uow, "quick")
             raise TimeoutError
 
     assert (await read(committed_uow, after=start))[0] == ["quick"]
 
 
-async def test_pages_follow_on_each_other(committed_uow: NewUow) -> None:
+async def test_each_page_continues_after_the_one_before(committed_uow: NewUow) -> None:
     async with committed_uow() as uow:
         for name in "abc":
             await record(uow, name)
-    await happens(committed_uow, "d", "e")
+    await emit_events(committed_uow, "d", "e")
 
     seen: list[list[str]] = []
     place = BEGINNING
@@ -96,9 +96,9 @@ async def test_pages_follow_on_each_other(committed_uow: NewUow) -> None:
 
 
 async def test_span_ends_at_the_given_position(committed_uow: NewUow) -> None:
-    await happens(committed_uow, "a", "b")
+    await emit_events(committed_uow, "a", "b")
     _, until = await read(committed_uow)
-    await happens(committed_uow, "c")
+    await emit_events(committed_uow, "c")
 
     async with committed_uow() as uow:
         first = await events.read_event_span(uow, after=BEGINNING, until=until, limit=1)
@@ -108,29 +108,29 @@ async def test_span_ends_at_the_given_position(committed_uow: NewUow) -> None:
     assert (first.is_last, rest.is_last, rest.until) == (False, True, until)
 
 
-async def test_events_are_forgotten_after_a_week_and_the_log_knows_it(
+async def test_events_are_deleted_after_a_week_and_the_log_keeps_the_horizon(
     committed_uow: NewUow,
 ) -> None:
-    await happens(committed_uow, "a", "b", "c")
+    await emit_events(committed_uow, "a", "b", "c")
     in_six_days, in_eight_days = (clock.now() + timedelta(days=days) for days in (6, 8))
 
     async with committed_uow() as uow:
         early = await events.forget_old_events(uow, now=in_six_days)
     untouched = await ends(committed_uow)
-    gone = []
+    deleted = []
     for _ in range(3):
         async with committed_uow() as uow:
-            gone.append(await events.forget_old_events(uow, now=in_eight_days, limit=2))
+            deleted.append(await events.forget_old_events(uow, now=in_eight_days, limit=2))
     horizon = (await ends(committed_uow)).horizon
 
     assert (early, untouched.horizon) == (0, None)
-    assert gone == [2, 1, 0]
+    assert deleted == [2, 1, 0]
     assert horizon is not None
     assert horizon < await head(committed_uow)
     assert await read(committed_uow, after=horizon) == ([], await head(committed_uow))
 
 
-async def test_log_of_another_server_is_not_taken_for_this_one(committed_uow: NewUow) -> None:
+async def test_events_of_another_server_are_not_read(committed_uow: NewUow) -> None:
     """A database restored on a new server counts its transactions from the beginning."""
     async with committed_uow() as uow:
         await record(uow, "of the other")
@@ -138,7 +138,7 @@ async def test_log_of_another_server_is_not_taken_for_this_one(committed_uow: Ne
         await uow.session.execute(
             text("INSERT INTO event_horizon VALUES ('log', 2 * 10^9::bigint, 1)")
         )
-    await happens(committed_uow, "here")
+    await emit_events(committed_uow, "here")
 
     seen, _ = await read(committed_uow)
     horizon = (await ends(committed_uow)).horizon
@@ -154,10 +154,10 @@ async def test_log_of_another_server_is_not_taken_for_this_one(committed_uow: Ne
 @pytest.mark.parametrize(
     "given", ["", "1", "1-", "-1", "1-2-3", "a-b", "1-٢", "9" * 19 + "-1", "1-2\x00"]
 )
-def test_what_is_no_id_of_an_event_is_refused(given: str) -> None:
+def test_text_that_is_not_an_event_id_is_refused(given: str) -> None:
     with pytest.raises(InvalidEventIdError):
         parse_position(given, pointer="/last_event_id")
 
 
-def test_id_of_an_event_is_read_as_it_was_written() -> None:
+def test_event_id_is_read_as_it_was_written() -> None:
     assert str(parse_position(" 4711-42 ", pointer="/last_event_id")) == "4711-42"

@@ -31,9 +31,9 @@ DATA: dict[WebhookEventType, dict[str, Any]] = {
 }
 
 
-def test_every_type_but_counts_goes_out_and_has_a_shape() -> None:
-    of_screens = {EventType.CAMPAIGN_COUNTERS, EventType.CONVERSATION_PRESENCE}
-    types = {one.value for one in EventType} - of_screens
+def test_every_type_except_those_of_screens_is_sent_and_has_a_schema() -> None:
+    screen_types = {EventType.CAMPAIGN_COUNTERS, EventType.CONVERSATION_PRESENCE}
+    types = {one.value for one in EventType} - screen_types
 
     assert {one.value for one in WebhookEventType} == types
     assert set(PAYLOADS) == types | {TEST_TYPE}
@@ -41,7 +41,7 @@ def test_every_type_but_counts_goes_out_and_has_a_shape() -> None:
 
 
 @pytest.mark.parametrize("event_type", list(WebhookEventType))
-def test_event_of_the_log_has_the_shape_of_its_type(event_type: WebhookEventType) -> None:
+def test_event_of_the_log_has_the_schema_of_its_type(event_type: WebhookEventType) -> None:
     event = LoggedEvent(
         position=None,
         type=event_type,

@@ -1,4 +1,4 @@
-"""A push service on loopback, and a browser that decrypts what it gets, as the standards say."""
+"""A push service on loopback, and a browser that decrypts its pushes as the standards require."""
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -103,14 +103,14 @@ class PushService:
         return f"http://127.0.0.1:{self.port}"
 
     def subscription(self, browser: Browser, path: str = "/push/1") -> dict[str, Any]:
-        """Return what a browser sends, with the member that it always has."""
+        """Return the subscription that a browser sends, with the member that is always present."""
         return {
             "endpoint": f"{self.origin}{path}",
             "expirationTime": None,
             "keys": browser.keys(),
         }
 
-    def of(self, path: str = "/push/1") -> list[ReceivedPush]:
+    def sent_to(self, path: str = "/push/1") -> list[ReceivedPush]:
         return [one for one in self.pushes if one.path == path]
 
     async def handle(self, request: web.Request) -> web.Response:

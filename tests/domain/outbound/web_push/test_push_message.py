@@ -34,7 +34,7 @@ def build(browser: Browser, payload: bytes = b"{}", *, endpoint: str = URL) -> P
     )
 
 
-def test_browser_of_the_tests_decrypts_the_example_of_the_standard() -> None:
+def test_example_of_the_standard_is_decrypted_by_the_browser_of_these_tests() -> None:
     # Source: RFC 8291, section 5 and appendix A, read 2026-11-29.
     private = decode("q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94")
     browser = Browser(
@@ -50,7 +50,7 @@ def test_browser_of_the_tests_decrypts_the_example_of_the_standard() -> None:
     assert browser.decrypt(body) == b"When I grow up, I want to be a watermelon"
 
 
-def test_message_is_read_only_by_its_browser() -> None:
+def test_push_is_decrypted_only_by_its_browser() -> None:
     browser = Browser()
     text = json.dumps({"title": "1 conversation waits"}).encode()
 
@@ -85,7 +85,7 @@ def test_longest_payload_fits_the_record_of_a_push_service() -> None:
         build(Browser(), b"x" * (MOST_BYTES + 1))
 
 
-def test_key_stays_when_the_secret_key_is_replaced() -> None:
+def test_push_key_stays_when_the_secret_key_is_replaced() -> None:
     before = Secret(SECRET, seals=(SECRET,))
     after = Secret(SECRET, seals=(b"another secret key", SECRET))
 

@@ -1,4 +1,4 @@
-"""An integrator's server on loopback: keeps what it receives, and answers as the test says."""
+"""An integrator's server on loopback: it stores its requests, and returns the test's responses."""
 
 import asyncio
 import contextlib
@@ -33,44 +33,46 @@ class ReceivedDelivery:
         return self.headers["webhook-signature"].split(" ")
 
     def verify(self, secret: str) -> Any:
-        """Verify it with the library; raise if the signature does not match."""
+        """Verify the delivery with the library; raise if the signature does not match."""
         return Webhook(secret).verify(self.body, self.headers)
 
 
 @dataclass
 class Receiver:
-    """Answers of each path in turn, the last one repeated; 204 where none is set."""
+    """Returns the responses of a path in turn, and repeats the last one; 204 by default."""
 
     port: int = 0
-    told: list[ReceivedDelivery] = field(default_factory=list)
-    replies: dict[str, list[web.Response]] = field(default_factory=dict)
+    received: list[ReceivedDelivery] = field(default_factory=list)
+    responses: dict[str, list[web.Response]] = field(default_factory=dict)
     hanging: set[str] = field(default_factory=set)
     """Paths that never answer."""
-    came: asyncio.Event = field(default_factory=asyncio.Event)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
     most_at_once: dict[str, int] = field(default_factory=dict)
     _under_way: dict[str, int] = field(default_factory=dict)
 
     def url(self, path: str = "/hook") -> str:
         return f"http://127.0.0.1:{self.port}{path}"
 
-    def of(self, path: str = "/hook") -> list[ReceivedDelivery]:
-        return [one for one in self.told if one.path == path]
+    def deliveries_to(self, path: str = "/hook") -> list[ReceivedDelivery]:
+        return [one for one in self.received if one.path == path]
 
     def answer(self, *statuses: int, path: str = "/hook", **options: Any) -> None:
-        self.replies[path] = [web.Response(status=status, **options) for status in statuses]
+        self.responses[path] = [web.Response(status=status, **options) for status in statuses]
 
-    async def until(self, count: int, path: str = "/hook") -> None:
-        """Wait until so many deliveries were received, ten seconds at most."""
+    async def wait_for(self, count: int, path: str = "/hook") -> None:
+        """Wait until ``count`` deliveries were received, ten seconds at most."""
         async with asyncio.timeout(10):
-            while len(self.of(path)) < count:
-                self.came.clear()
-                await self.came.wait()
+            while len(self.deliveries_to(path)) < count:
+                self.arrived.clear()
+                await self.arrived.wait()
 
     async def handle(self, request: web.Request) -> web.Response:
         path = request.path
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self.told.append(ReceivedDelivery(path=path, headers=headers, body=await request.text()))
-        self.came.set()
+        self.received.append(
+            ReceivedDelivery(path=path, headers=headers, body=await request.text())
+        )
+        self.arrived.set()
         self._under_way[path] = self._under_way.get(path, 0) + 1
         self.most_at_once[path] = max(self.most_at_once.get(path, 0), self._under_way[path])
         try:
@@ -80,8 +82,8 @@ class Receiver:
             await asyncio.sleep(0)
         finally:
             self._under_way[path] -= 1
-        waiting = self.replies.get(path) or [web.Response(status=204)]
-        chosen = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        responses = self.responses.get(path) or [web.Response(status=204)]
+        chosen = responses.pop(0) if len(responses) > 1 else responses[0]
         return web.Response(status=chosen.status, headers=chosen.headers, body=chosen.body)
 
 

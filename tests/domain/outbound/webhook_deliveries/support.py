@@ -1,4 +1,4 @@
-"""Endpoints, events for them, and a dispatcher whose clock the test moves."""
+"""Endpoints, events for them, and a dispatcher with a clock that the test moves."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -28,15 +28,15 @@ KEY = b"a test's secret key of 32 characters"
 SANDBOX = AddressPolicy(ports=ANY_PORT, loopback_ports=ANY_PORT, needs_tls=True)
 
 
-class House:
-    """Endpoints with a dispatcher; time is set by the test."""
+class DeliveryHarness:
+    """Endpoints with a dispatcher; the test sets the time."""
 
     def __init__(self, new_uow: NewUow) -> None:
         self.new_uow = new_uow
         self.now = clock.now()
         self.timeout_seconds = 5.0
 
-    async def endpoint(
+    async def add_endpoint(
         self,
         url: str = "https://hooks.example.com/",
         *,
@@ -56,7 +56,7 @@ class House:
         async with self.new_uow() as uow:
             return await endpoints.get_endpoint(uow, endpoint_id)
 
-    async def happens(
+    async def emit(
         self,
         event_type: EventType = EventType.OPT_OUT,
         *,
@@ -64,7 +64,7 @@ class House:
         campaign_id: UUID | None = None,
         **data: Any,
     ) -> UUID:
-        """Write events in one transaction; return the subject of the last."""
+        """Record events in one transaction; return the subject of the last one."""
         async with self.new_uow() as uow:
             for _ in range(times):
                 subject_id = new_id()
@@ -77,7 +77,7 @@ class House:
                 )
         return subject_id
 
-    async def try_out(self, endpoint_id: UUID, *, times: int = 1) -> list[UUID]:
+    async def send_tests(self, endpoint_id: UUID, *, times: int = 1) -> list[UUID]:
         """Request test deliveries; return their ids."""
         made = []
         for _ in range(times):
@@ -86,7 +86,7 @@ class House:
             made.append(one.id)
         return made
 
-    async def hand_out(self, *, limit: int = fan_out.PAGE) -> int:
+    async def fan_out_log(self, *, limit: int = fan_out.PAGE) -> int:
         """Fan out the whole log; return how many deliveries were added."""
         async with self.new_uow() as uow:
             await fan_out.adopt_cursor(uow)

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from standardwebhooks.webhooks import WebhookVerificationError
 from tests.domain.outbound.webhook_deliveries.receiver import ReceivedDelivery, Receiver, receiver
-from tests.domain.outbound.webhook_deliveries.support import KEY, SANDBOX, House, NewUow
+from tests.domain.outbound.webhook_deliveries.support import KEY, SANDBOX, DeliveryHarness, NewUow
 
 from crm_api.domain.alerts import service as operations
 from crm_api.domain.alerts.models import Alert
@@ -34,51 +34,51 @@ async def server() -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture
-def house(new_uow: NewUow) -> House:
-    """In the test's transaction; the fan-out needs real commits (``test_fan_out``)."""
-    return House(new_uow)
+def harness(new_uow: NewUow) -> DeliveryHarness:
+    """Return a harness in the test's transaction; ``test_fan_out`` needs real commits."""
+    return DeliveryHarness(new_uow)
 
 
-async def alerts(house: House) -> list[Alert]:
-    async with house.new_uow() as uow:
+async def alerts(harness: DeliveryHarness) -> list[Alert]:
+    async with harness.new_uow() as uow:
         page = await operations.list_alerts(
             uow, kind=endpoints.DISABLED_ALERT, cursor=None, limit=9
         )
     return page.data
 
 
-async def statuses(house: House) -> list[tuple[str, int]]:
-    return [(row.status, row.attempts) for row in await house.rows()]
+async def statuses(harness: DeliveryHarness) -> list[tuple[str, int]]:
+    return [(row.status, row.attempts) for row in await harness.rows()]
 
 
-async def test_message_is_what_the_library_of_a_receiver_believes(
-    house: House, server: Receiver
+async def test_delivery_is_verified_by_the_library_of_a_receiver(
+    harness: DeliveryHarness, server: Receiver
 ) -> None:
-    endpoint_id, secret = await house.endpoint(server.url())
-    (delivery_id,) = await house.try_out(endpoint_id)
+    endpoint_id, secret = await harness.add_endpoint(server.url())
+    (delivery_id,) = await harness.send_tests(endpoint_id)
 
-    await house.deliver()
+    await harness.deliver()
 
-    (received,) = server.told
+    (received,) = server.received
     payload = received.verify(secret)
     assert received.id == str(delivery_id)
     assert list(payload) == ["type", "timestamp", "data"]
     assert (payload["type"], payload["data"]) == ("webhook.test", {"endpoint_id": str(endpoint_id)})
-    (row,) = await house.rows()
+    (row,) = await harness.rows()
     assert (row.status, row.attempts, row.response_status) == ("delivered", 1, 204)
-    assert row.delivered_at == house.now
+    assert row.delivered_at == harness.now
 
 
-async def test_another_secret_or_another_body_is_not_believed(
-    house: House, server: Receiver
+async def test_delivery_with_another_secret_body_or_id_is_not_verified(
+    harness: DeliveryHarness, server: Receiver
 ) -> None:
-    endpoint_id, secret = await house.endpoint(server.url())
-    _, other = await house.endpoint(server.url())
-    await house.try_out(endpoint_id)
+    endpoint_id, secret = await harness.add_endpoint(server.url())
+    _, other = await harness.add_endpoint(server.url())
+    await harness.send_tests(endpoint_id)
 
-    await house.deliver()
+    await harness.deliver()
 
-    (received,) = server.told
+    (received,) = server.received
     for headers, body, key in (
         (received.headers, received.body, other),
         (received.headers, received.body.replace("test", "best"), secret),
@@ -88,229 +88,233 @@ async def test_another_secret_or_another_body_is_not_believed(
             ReceivedDelivery(path="", headers=headers, body=body).verify(key)
 
 
-async def test_rotated_secret_signs_beside_the_old_one_until_the_grace_is_over(
-    house: House, server: Receiver
+async def test_new_and_old_secret_both_sign_until_the_grace_ends(
+    harness: DeliveryHarness, server: Receiver
 ) -> None:
-    endpoint_id, old = await house.endpoint(server.url())
-    async with house.new_uow() as uow:
+    endpoint_id, old = await harness.add_endpoint(server.url())
+    async with harness.new_uow() as uow:
         new, until = await endpoints.rotate_secret(
-            uow, endpoint_id=endpoint_id, grace=DAY, actor="key", key=KEY, now=house.now
+            uow, endpoint_id=endpoint_id, grace=DAY, actor="key", key=KEY, now=harness.now
         )
 
-    await house.try_out(endpoint_id)
-    await house.deliver()
-    during = server.told[-1]
-    house.now = until
-    await house.try_out(endpoint_id)
-    await house.deliver()
-    after = server.told[-1]
+    await harness.send_tests(endpoint_id)
+    await harness.deliver()
+    during = server.received[-1]
+    harness.now = until
+    await harness.send_tests(endpoint_id)
+    await harness.deliver()
+    after = server.received[-1]
 
     assert [len(one.signatures) for one in (during, after)] == [2, 1]
     during.verify(old)
     during.verify(new)
     assert during.signatures[0] != during.signatures[1]
-    async with house.new_uow() as uow:
+    async with harness.new_uow() as uow:
         removed = await deliveries.forget_old_deliveries(uow, now=until)
     assert removed == 1
 
 
 async def test_secret_under_another_key_is_recorded_as_a_failure(
-    house: House, server: Receiver
+    harness: DeliveryHarness, server: Receiver
 ) -> None:
-    endpoint_id, _ = await house.endpoint(server.url())
-    await house.rows(
+    endpoint_id, _ = await harness.add_endpoint(server.url())
+    await harness.rows(
         "UPDATE webhook_secret SET sealed = CAST('\\x0102' AS bytea) RETURNING endpoint_id"
     )
-    await house.try_out(endpoint_id)
+    await harness.send_tests(endpoint_id)
 
-    await house.deliver()
+    await harness.deliver()
 
-    (row,) = await house.rows()
+    (row,) = await harness.rows()
     assert (row.status, row.error_code) == ("pending", "secret_unreadable")
     assert "Rotate" in row.last_error
-    assert server.told == []
+    assert server.received == []
 
 
-async def test_failure_is_tried_again_by_the_schedule_under_one_id_and_given_up(
-    house: House, server: Receiver
+async def test_failed_delivery_is_retried_by_the_schedule_under_one_id_and_ends(
+    harness: DeliveryHarness, server: Receiver
 ) -> None:
-    endpoint_id, _ = await house.endpoint(server.url())
+    endpoint_id, _ = await harness.add_endpoint(server.url())
     server.answer(500, body=b"broken")
-    await house.try_out(endpoint_id)
+    await harness.send_tests(endpoint_id)
 
-    tries = []
-    await house.deliver()
+    attempts_before = []
+    await harness.deliver()
     for wait in WAITS:
-        tries.append(len(server.told))
-        await house.deliver(after=wait - timedelta(seconds=1))
-        assert len(server.told) == tries[-1]
-        await house.deliver(after=timedelta(seconds=1))
-    await house.deliver(after=30 * DAY)
+        attempts_before.append(len(server.received))
+        await harness.deliver(after=wait - timedelta(seconds=1))
+        assert len(server.received) == attempts_before[-1]
+        await harness.deliver(after=timedelta(seconds=1))
+    await harness.deliver(after=30 * DAY)
 
-    assert tries == [*range(1, len(WAITS) + 1)]
-    assert len(server.told) == 10
-    assert len({received.id for received in server.told}) == 1
-    assert len({received.headers["webhook-timestamp"] for received in server.told}) == 10
-    (row,) = await house.rows()
+    assert attempts_before == [*range(1, len(WAITS) + 1)]
+    assert len(server.received) == 10
+    assert len({received.id for received in server.received}) == 1
+    assert len({received.headers["webhook-timestamp"] for received in server.received}) == 10
+    (row,) = await harness.rows()
     assert (row.status, row.attempts, row.error_code) == ("failed", 10, "http_500")
     assert row.response_body == "broken"
 
 
-async def test_success_after_failures_is_a_success(house: House, server: Receiver) -> None:
-    endpoint_id, _ = await house.endpoint(server.url())
+async def test_success_after_failures_clears_the_failure(
+    harness: DeliveryHarness, server: Receiver
+) -> None:
+    endpoint_id, _ = await harness.add_endpoint(server.url())
     server.answer(500, 302, 204)
-    await house.try_out(endpoint_id)
+    await harness.send_tests(endpoint_id)
 
-    await house.deliver()
-    failing_since = (await house.read(endpoint_id)).failing_since
-    begun = house.now
-    await house.deliver(after=5 * timedelta(seconds=1))
-    still = (await house.read(endpoint_id)).failing_since
-    await house.deliver(after=5 * MINUTE)
+    await harness.deliver()
+    failing_since = (await harness.read(endpoint_id)).failing_since
+    begun = harness.now
+    await harness.deliver(after=5 * timedelta(seconds=1))
+    still = (await harness.read(endpoint_id)).failing_since
+    await harness.deliver(after=5 * MINUTE)
 
-    (row,) = await house.rows()
+    (row,) = await harness.rows()
     assert (row.status, row.attempts, row.error_code) == ("delivered", 3, None)
     assert failing_since == still == begun
-    assert (await house.read(endpoint_id)).failing_since is None
+    assert (await harness.read(endpoint_id)).failing_since is None
 
 
-async def test_endpoint_that_asks_for_patience_is_left_alone(
-    house: House, server: Receiver
+async def test_endpoint_that_asks_for_a_pause_gets_no_delivery_during_it(
+    harness: DeliveryHarness, server: Receiver
 ) -> None:
-    """The whole endpoint, not only the delivery with that answer."""
-    endpoint_id, _ = await house.endpoint(server.url())
+    """The pause holds all deliveries to the endpoint, not only the one with that response."""
+    endpoint_id, _ = await harness.add_endpoint(server.url())
     server.answer(429, 204, headers={"retry-after": "600"})
-    await house.try_out(endpoint_id)
-    await house.deliver()
-    await house.try_out(endpoint_id, times=3)
+    await harness.send_tests(endpoint_id)
+    await harness.deliver()
+    await harness.send_tests(endpoint_id, times=3)
 
-    await house.deliver(after=9 * MINUTE)
-    asked = len(server.told)
-    await house.deliver(after=MINUTE)
+    await harness.deliver(after=9 * MINUTE)
+    during_pause = len(server.received)
+    await harness.deliver(after=MINUTE)
 
-    assert (asked, len(server.told)) == (1, 5)
-    assert {status for status, _ in await statuses(house)} == {"delivered"}
-    assert (await house.read(endpoint_id)).held_until is None
+    assert (during_pause, len(server.received)) == (1, 5)
+    assert {status for status, _ in await statuses(harness)} == {"delivered"}
+    assert (await harness.read(endpoint_id)).held_until is None
 
 
 async def test_endpoint_that_is_gone_is_disabled_at_once_with_an_alert(
-    house: House, server: Receiver
+    harness: DeliveryHarness, server: Receiver
 ) -> None:
-    endpoint_id, _ = await house.endpoint(server.url())
+    endpoint_id, _ = await harness.add_endpoint(server.url())
     server.answer(410)
-    await house.try_out(endpoint_id)
+    await harness.send_tests(endpoint_id)
 
-    await house.deliver()
+    await harness.deliver()
 
-    endpoint = await house.read(endpoint_id)
+    endpoint = await harness.read(endpoint_id)
     assert (endpoint.status, endpoint.disabled_reason) == ("disabled", "gone")
-    assert await statuses(house) == [("failed", 1)]
-    (alert,) = await alerts(house)
+    assert await statuses(harness) == [("failed", 1)]
+    (alert,) = await alerts(harness)
     assert "410" in alert.detail
     assert f"POST /v1/webhook-endpoints/{endpoint_id}/enable" in alert.detail
 
 
-async def test_endpoint_that_takes_nothing_for_five_days_is_disabled_with_an_alert(
-    house: House, server: Receiver
+async def test_endpoint_that_fails_for_five_days_is_disabled_with_an_alert(
+    harness: DeliveryHarness, server: Receiver
 ) -> None:
-    endpoint_id, _ = await house.endpoint(server.url())
-    other_id, _ = await house.endpoint(server.url("/other"))
+    endpoint_id, _ = await harness.add_endpoint(server.url())
+    other_id, _ = await harness.add_endpoint(server.url("/other"))
     server.answer(500)
-    await house.try_out(endpoint_id)
-    await house.try_out(other_id)
-    await house.deliver()
-    await house.deliver(after=5 * DAY - MINUTE)
-    early = await house.read(endpoint_id)
-    await house.try_out(endpoint_id)
+    await harness.send_tests(endpoint_id)
+    await harness.send_tests(other_id)
+    await harness.deliver()
+    await harness.deliver(after=5 * DAY - MINUTE)
+    early = await harness.read(endpoint_id)
+    await harness.send_tests(endpoint_id)
 
-    await house.deliver(after=2 * MINUTE)
+    await harness.deliver(after=2 * MINUTE)
 
-    endpoint = await house.read(endpoint_id)
+    endpoint = await harness.read(endpoint_id)
     assert early.status == "active"
     assert (endpoint.status, endpoint.disabled_reason) == ("disabled", "failing")
-    assert (await house.read(other_id)).status == "active"
-    (alert,) = await alerts(house)
+    assert (await harness.read(other_id)).status == "active"
+    (alert,) = await alerts(harness)
     assert alert.subject == str(endpoint_id)
     assert alert.status == "open"
 
 
-async def test_enabled_endpoint_gets_what_waited_and_the_alert_is_over(
-    house: House, server: Receiver
+async def test_enabled_endpoint_gets_waiting_deliveries_and_its_alert_ends(
+    harness: DeliveryHarness, server: Receiver
 ) -> None:
-    endpoint_id, _ = await house.endpoint(server.url())
+    endpoint_id, _ = await harness.add_endpoint(server.url())
     server.answer(410, 204)
-    waiting = await house.try_out(endpoint_id)
-    await house.deliver()
-    await house.rows(
+    waiting = await harness.send_tests(endpoint_id)
+    await harness.deliver()
+    await harness.rows(
         "UPDATE webhook_delivery SET status = 'pending' WHERE id = :id RETURNING id", id=waiting[0]
     )
-    await house.deliver(after=DAY)
-    disabled = len(server.told)
+    await harness.deliver(after=DAY)
+    disabled = len(server.received)
 
-    async with house.new_uow() as uow:
-        await activation.enable_endpoint(uow, endpoint_id=endpoint_id, actor="key", now=house.now)
-    await house.deliver()
+    async with harness.new_uow() as uow:
+        await activation.enable_endpoint(uow, endpoint_id=endpoint_id, actor="key", now=harness.now)
+    await harness.deliver()
 
-    assert (disabled, len(server.told)) == (1, 2)
-    assert await statuses(house) == [("delivered", 2)]
-    assert [alert.status for alert in await alerts(house)] == ["resolved"]
-    assert (await house.read(endpoint_id)).failing_since is None
+    assert (disabled, len(server.received)) == (1, 2)
+    assert await statuses(harness) == [("delivered", 2)]
+    assert [alert.status for alert in await alerts(harness)] == ["resolved"]
+    assert (await harness.read(endpoint_id)).failing_since is None
 
 
-async def test_deleted_endpoint_gets_nothing_more_and_is_forgotten(
-    house: House, server: Receiver
+async def test_deleted_endpoint_gets_no_more_deliveries_and_its_rows_are_removed(
+    harness: DeliveryHarness, server: Receiver
 ) -> None:
-    endpoint_id, _ = await house.endpoint(server.url())
-    await house.try_out(endpoint_id, times=3)
-    async with house.new_uow() as uow:
-        await endpoints.delete_endpoint(uow, endpoint_id=endpoint_id, actor="key", now=house.now)
+    endpoint_id, _ = await harness.add_endpoint(server.url())
+    await harness.send_tests(endpoint_id, times=3)
+    async with harness.new_uow() as uow:
+        await endpoints.delete_endpoint(uow, endpoint_id=endpoint_id, actor="key", now=harness.now)
 
-    await house.deliver()
+    await harness.deliver()
     counts: list[int] = []
     while not counts or counts[-1]:
-        async with house.new_uow() as uow:
-            counts.append(await deliveries.forget_old_deliveries(uow, now=house.now, limit=2))
+        async with harness.new_uow() as uow:
+            counts.append(await deliveries.forget_old_deliveries(uow, now=harness.now, limit=2))
 
-    assert server.told == []
+    assert server.received == []
     assert counts == [2, 1, 1, 0]
-    assert await house.rows("SELECT id FROM webhook_endpoint") == []
+    assert await harness.rows("SELECT id FROM webhook_endpoint") == []
 
 
-async def test_history_is_kept_for_two_weeks(house: House, server: Receiver) -> None:
-    endpoint_id, _ = await house.endpoint(server.url())
-    await house.try_out(endpoint_id)
-    await house.deliver()
-    begun = house.now
+async def test_finished_deliveries_are_kept_for_two_weeks(
+    harness: DeliveryHarness, server: Receiver
+) -> None:
+    endpoint_id, _ = await harness.add_endpoint(server.url())
+    await harness.send_tests(endpoint_id)
+    await harness.deliver()
+    begun = harness.now
 
     kept = []
     for days in (13, 15):
-        async with house.new_uow() as uow:
+        async with harness.new_uow() as uow:
             await deliveries.forget_old_deliveries(uow, now=begun + days * DAY)
-        kept.append(len(await house.rows()))
+        kept.append(len(await harness.rows()))
 
     assert kept == [1, 0]
 
 
-async def test_endpoint_that_hangs_holds_up_no_other(house: House, server: Receiver) -> None:
-    house.timeout_seconds = 0.3
+async def test_hanging_endpoint_delays_no_other(harness: DeliveryHarness, server: Receiver) -> None:
+    harness.timeout_seconds = 0.3
     server.hanging.add("/hangs")
-    hanging_id, _ = await house.endpoint(server.url("/hangs"))
-    good_id, _ = await house.endpoint(server.url("/good"))
-    await house.try_out(hanging_id, times=AHEAD + 10)
-    await house.try_out(good_id, times=40)
+    hanging_id, _ = await harness.add_endpoint(server.url("/hangs"))
+    good_id, _ = await harness.add_endpoint(server.url("/good"))
+    await harness.send_tests(hanging_id, times=AHEAD + 10)
+    await harness.send_tests(good_id, times=40)
 
-    delivering = asyncio.create_task(house.deliver(for_seconds=0.25))
-    await server.until(40, "/good")
+    delivering = asyncio.create_task(harness.deliver(for_seconds=0.25))
+    await server.wait_for(40, "/good")
     assert not delivering.done()
     await delivering
 
     assert server.most_at_once["/hangs"] == PER_ENDPOINT
     assert server.most_at_once["/good"] <= PER_ENDPOINT
-    tried = await house.rows(
+    tried = await harness.rows(
         "SELECT status, error_code, attempts, next_attempt_at <= :now AS is_due, count(*) AS count"
         " FROM webhook_delivery WHERE endpoint_id = :id GROUP BY 1, 2, 3, 4 ORDER BY attempts",
         id=hanging_id,
-        now=house.now,
+        now=harness.now,
     )
     assert [(row.status, row.error_code, row.attempts, row.is_due, row.count) for row in tried] == [
         ("pending", None, 0, True, AHEAD + 10 - PER_ENDPOINT),
@@ -318,26 +322,26 @@ async def test_endpoint_that_hangs_holds_up_no_other(house: House, server: Recei
     ]
 
 
-async def test_failing_endpoint_is_asked_by_two_calls_at_a_time(
-    house: House, server: Receiver
+async def test_failing_endpoint_gets_at_most_two_calls_at_a_time(
+    harness: DeliveryHarness, server: Receiver
 ) -> None:
-    endpoint_id, _ = await house.endpoint(server.url())
+    endpoint_id, _ = await harness.add_endpoint(server.url())
     server.answer(500)
-    await house.try_out(endpoint_id)
-    await house.deliver()
-    await house.try_out(endpoint_id, times=7)
+    await harness.send_tests(endpoint_id)
+    await harness.deliver()
+    await harness.send_tests(endpoint_id, times=7)
 
-    await house.deliver()
+    await harness.deliver()
 
-    assert len(server.told) == 8
+    assert len(server.received) == 8
     assert server.most_at_once["/hook"] <= 2
 
 
-async def test_call_of_a_worker_that_dies_is_made_again_with_its_id(
-    house: House, server: Receiver
+async def test_call_of_a_worker_that_dies_is_repeated_under_its_id(
+    harness: DeliveryHarness, server: Receiver
 ) -> None:
-    endpoint_id, _ = await house.endpoint(server.url())
-    await house.try_out(endpoint_id)
+    endpoint_id, _ = await harness.add_endpoint(server.url())
+    await harness.send_tests(endpoint_id)
 
     async def die(step: str) -> None:
         if step == "webhooks.posted":
@@ -346,64 +350,68 @@ async def test_call_of_a_worker_that_dies_is_made_again_with_its_id(
     failpoints.set_hook(die)
     try:
         with pytest.raises(asyncio.CancelledError):
-            await house.deliver()
+            await harness.deliver()
     finally:
         failpoints.set_hook(None)
-    (claimed,) = await house.rows()
-    await house.deliver(after=LEASE - timedelta(seconds=1))
-    within_lease = len(server.told)
-    await house.deliver(after=timedelta(seconds=1))
+    (claimed,) = await harness.rows()
+    await harness.deliver(after=LEASE - timedelta(seconds=1))
+    within_lease = len(server.received)
+    await harness.deliver(after=timedelta(seconds=1))
 
     assert (claimed.status, claimed.attempts, within_lease) == ("pending", 0, 1)
-    assert await statuses(house) == [("delivered", 1)]
-    assert [received.id for received in server.told] == [str(claimed.id)] * 2
+    assert await statuses(harness) == [("delivered", 1)]
+    assert [received.id for received in server.received] == [str(claimed.id)] * 2
 
 
-async def test_late_word_of_a_worker_that_lost_its_claim_is_not_written(house: House) -> None:
-    endpoint_id, _ = await house.endpoint()
-    await house.try_out(endpoint_id)
+async def test_late_result_of_a_worker_that_lost_its_claim_is_not_written(
+    harness: DeliveryHarness,
+) -> None:
+    endpoint_id, _ = await harness.add_endpoint()
+    await harness.send_tests(endpoint_id)
 
     async def claim() -> ClaimedDelivery:
-        async with house.new_uow() as uow:
+        async with harness.new_uow() as uow:
             (one,) = await attempts.claim_deliveries(
-                uow, allowances={endpoint_id: 9}, lease=LEASE, now=house.now
+                uow, allowances={endpoint_id: 9}, lease=LEASE, now=harness.now
             )
         return one
 
     async def record(claimed: ClaimedDelivery, reply: EndpointAnswer) -> None:
-        async with house.new_uow() as uow:
+        async with harness.new_uow() as uow:
             outcome = DeliveryResult(claimed=claimed, reply=reply)
-            await attempts.record_results(uow, [outcome], disable_after=DAY, now=house.now)
+            await attempts.record_results(uow, [outcome], disable_after=DAY, now=harness.now)
 
     first = await claim()
-    house.now += LEASE
+    harness.now += LEASE
     second = await claim()
     await record(second, EndpointAnswer(status=204))
     await record(first, EndpointAnswer(error_code="timeout", detail="No answer."))
 
-    (row,) = await house.rows()
+    (row,) = await harness.rows()
     assert (row.status, row.attempts, row.error_code) == ("delivered", 1, None)
 
 
-async def test_two_workers_send_each_message_once(committed_uow: NewUow, server: Receiver) -> None:
-    house = House(committed_uow)
-    endpoint_id, _ = await house.endpoint(server.url())
-    await house.try_out(endpoint_id, times=5)
-    await house.happens(times=60)
+async def test_concurrent_workers_send_each_delivery_once(
+    committed_uow: NewUow, server: Receiver
+) -> None:
+    harness = DeliveryHarness(committed_uow)
+    endpoint_id, _ = await harness.add_endpoint(server.url())
+    await harness.send_tests(endpoint_id, times=5)
+    await harness.emit(times=60)
 
-    await asyncio.gather(*(house.deliver() for _ in range(3)))
+    await asyncio.gather(*(harness.deliver() for _ in range(3)))
 
-    assert len(server.told) == len({received.id for received in server.told}) == 65
-    assert {status for status, _ in await statuses(house)} == {"delivered"}
+    assert len(server.received) == len({received.id for received in server.received}) == 65
+    assert {status for status, _ in await statuses(harness)} == {"delivered"}
 
 
 async def test_stopping_worker_ends_its_calls_and_leaves_the_rest(
-    house: House, server: Receiver
+    harness: DeliveryHarness, server: Receiver
 ) -> None:
-    endpoint_id, _ = await house.endpoint(server.url())
-    await house.try_out(endpoint_id, times=30)
+    endpoint_id, _ = await harness.add_endpoint(server.url())
+    await harness.send_tests(endpoint_id, times=30)
     async with WebhookSender(SANDBOX, timeout_seconds=5.0) as sender:
-        dispatcher = house.dispatcher(sender)
+        dispatcher = harness.dispatcher(sender)
 
         async def stop(_: str) -> None:
             dispatcher.stop()
@@ -414,38 +422,42 @@ async def test_stopping_worker_ends_its_calls_and_leaves_the_rest(
         finally:
             failpoints.set_hook(None)
 
-    received = len(server.told)
+    received = len(server.received)
     assert 0 < received < 30
     counts = dict.fromkeys(("delivered", "pending"), 0)
-    for row in await house.rows():
+    for row in await harness.rows():
         counts[row.status] += 1
-        assert row.status == "delivered" or row.next_attempt_at <= house.now
+        assert row.status == "delivered" or row.next_attempt_at <= harness.now
     assert counts == {"delivered": received, "pending": 30 - received}
 
 
-async def test_retried_message_comes_again_under_its_id(house: House, server: Receiver) -> None:
-    endpoint_id, secret = await house.endpoint(server.url())
-    (delivery_id,) = await house.try_out(endpoint_id)
-    await house.deliver()
+async def test_retried_delivery_is_sent_again_under_its_id(
+    harness: DeliveryHarness, server: Receiver
+) -> None:
+    endpoint_id, secret = await harness.add_endpoint(server.url())
+    (delivery_id,) = await harness.send_tests(endpoint_id)
+    await harness.deliver()
 
-    async with house.new_uow() as uow:
+    async with harness.new_uow() as uow:
         await deliveries.retry_delivery(
-            uow, endpoint_id=endpoint_id, delivery_id=delivery_id, now=house.now
+            uow, endpoint_id=endpoint_id, delivery_id=delivery_id, now=harness.now
         )
-    await house.deliver()
+    await harness.deliver()
 
-    first, again = server.told
+    first, again = server.received
     assert first.id == again.id == str(delivery_id)
     assert first.body == again.body
     again.verify(secret)
-    assert await statuses(house) == [("delivered", 1)]
+    assert await statuses(harness) == [("delivered", 1)]
 
 
-async def test_messages_go_in_the_order_of_what_happened(house: House, server: Receiver) -> None:
-    endpoint_id, _ = await house.endpoint(server.url())
-    made = await house.try_out(endpoint_id, times=5)
+async def test_deliveries_are_claimed_in_the_order_of_their_events(
+    harness: DeliveryHarness, server: Receiver
+) -> None:
+    endpoint_id, _ = await harness.add_endpoint(server.url())
+    made = await harness.send_tests(endpoint_id, times=5)
 
-    async with house.new_uow() as uow:
+    async with harness.new_uow() as uow:
         claimed = await attempts.claim_deliveries(
             uow, allowances={endpoint_id: 3}, lease=LEASE, now=clock.now()
         )
@@ -454,7 +466,7 @@ async def test_messages_go_in_the_order_of_what_happened(house: House, server: R
 
 
 def test_ids_are_made_in_order() -> None:
-    """The order of deliveries depends on it."""
+    """The order of deliveries depends on the order of ids."""
     made: list[UUID] = [new_id() for _ in range(1_000)]
 
     assert made == sorted(made)

@@ -8,7 +8,7 @@ import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.outbound.webhook_deliveries.receiver import Receiver, receiver
-from tests.domain.outbound.webhook_deliveries.support import House, NewUow
+from tests.domain.outbound.webhook_deliveries.support import DeliveryHarness, NewUow
 from tests.factories import make_contact, number
 
 from crm_api.domain.identity.api_keys.models import Scope
@@ -26,11 +26,11 @@ async def server() -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture
-def house(new_uow: NewUow) -> House:
-    return House(new_uow)
+def harness(new_uow: NewUow) -> DeliveryHarness:
+    return DeliveryHarness(new_uow)
 
 
-async def receive(session: AsyncSession, **values: Any) -> Activity:
+async def store_received(session: AsyncSession, **values: Any) -> Activity:
     contact = await make_contact(session, phone=number(7), first_name="Ada", last_name="Rossi")
     message = Activity(
         **{
@@ -54,30 +54,34 @@ async def receive(session: AsyncSession, **values: Any) -> Activity:
 
 
 async def deliver_about(
-    house: House, session: AsyncSession, server: Receiver, message: Activity, *scopes: Scope
+    harness: DeliveryHarness,
+    session: AsyncSession,
+    server: Receiver,
+    message: Activity,
+    *scopes: Scope,
 ) -> dict[str, Any]:
-    endpoint_id, secret = await house.endpoint(server.url(), scopes=scopes)
+    endpoint_id, secret = await harness.add_endpoint(server.url(), scopes=scopes)
     delivery = WebhookDelivery(
         endpoint_id=endpoint_id,
         type="message.received",
-        happened_at=house.now,
+        happened_at=harness.now,
         data={"message_id": str(message.id), "phone": None, "contact": None},
-        next_attempt_at=house.now,
-        created_at=house.now,
+        next_attempt_at=harness.now,
+        created_at=harness.now,
     )
     session.add(delivery)
     await session.commit()
-    await house.deliver()
-    data: dict[str, Any] = server.told[-1].verify(secret)["data"]
+    await harness.deliver()
+    data: dict[str, Any] = server.received[-1].verify(secret)["data"]
     return data
 
 
 async def test_endpoint_that_may_read_messages_gets_sender_and_first_words(
-    house: House, session: AsyncSession, server: Receiver
+    harness: DeliveryHarness, session: AsyncSession, server: Receiver
 ) -> None:
-    message = await receive(session)
+    message = await store_received(session)
 
-    data = await deliver_about(house, session, server, message, *MESSAGES)
+    data = await deliver_about(harness, session, server, message, *MESSAGES)
 
     assert data == {
         "message_id": str(message.id),
@@ -91,26 +95,26 @@ async def test_endpoint_that_may_read_messages_gets_sender_and_first_words(
         },
         "body_preview": (message.body or "")[:160],
     }
-    (row,) = await house.rows()
+    (row,) = await harness.rows()
     assert row.data == {"message_id": str(message.id), "phone": None, "contact": None}
 
 
 async def test_other_endpoint_gets_ids_only(
-    house: House, session: AsyncSession, server: Receiver
+    harness: DeliveryHarness, session: AsyncSession, server: Receiver
 ) -> None:
-    message = await receive(session)
+    message = await store_received(session)
 
-    data = await deliver_about(house, session, server, message, *CAMPAIGNS)
+    data = await deliver_about(harness, session, server, message, *CAMPAIGNS)
 
     assert data == {"message_id": str(message.id), "phone": None, "contact": None}
 
 
 async def test_erased_sender_is_not_named(
-    house: House, session: AsyncSession, server: Receiver
+    harness: DeliveryHarness, session: AsyncSession, server: Receiver
 ) -> None:
     erased = {"contact_id": None, "body": None, "phone": f"erased:{new_id()}"}
-    message = await receive(session, **erased)
+    message = await store_received(session, **erased)
 
-    data = await deliver_about(house, session, server, message, *MESSAGES)
+    data = await deliver_about(harness, session, server, message, *MESSAGES)
 
     assert (data["phone"], data["contact"], data["body_preview"]) == (None, None, "")

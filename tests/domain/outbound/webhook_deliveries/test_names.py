@@ -20,12 +20,12 @@ class NameServer:
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
-        self.speaks = Event()
+        self.may_answer = Event()
 
     def look_up(self, host: str, port: int, _family: int) -> list[tuple[int, int, int, str, Any]]:
         self.asked[host] += 1
         if host == "silent.example":
-            self.speaks.wait(30)
+            self.may_answer.wait(30)
         if host == "nobody.example":
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
@@ -35,10 +35,10 @@ class NameServer:
 def server() -> Iterator[NameServer]:
     server = NameServer()
     yield server
-    server.speaks.set()
+    server.may_answer.set()
 
 
-async def test_silent_name_takes_one_thread_however_many_ask(server: NameServer) -> None:
+async def test_name_without_an_answer_uses_one_thread_for_all_requests(server: NameServer) -> None:
     resolver = PatientResolver(server.look_up)
     waiting = [asyncio.create_task(resolver.resolve("silent.example", 443)) for _ in range(100)]
 
@@ -46,7 +46,7 @@ async def test_silent_name_takes_one_thread_however_many_ask(server: NameServer)
 
     assert [one["host"] for one in found] == ["127.0.0.1"]
     assert not any(task.done() for task in waiting)
-    server.speaks.set()
+    server.may_answer.set()
     assert all(await asyncio.gather(*waiting))
     assert server.asked == {"silent.example": 1, "good.example": 1}
     await resolver.close()
@@ -63,7 +63,9 @@ async def test_each_resolve_looks_the_name_up_again(server: NameServer) -> None:
     assert server.asked == {"good.example": 3, "nobody.example": 3}
 
 
-async def test_who_gives_up_leaves_no_trace(server: NameServer) -> None:
+async def test_deliveries_that_time_out_share_one_look_up_and_delay_no_other_name(
+    server: NameServer,
+) -> None:
     async with (
         receiver() as host,
         WebhookSender(

@@ -20,10 +20,10 @@ FAILED = EndpointAnswer(status=500, error_code="http_500")
 def wait_after(
     failures: int, reply: EndpointAnswer = FAILED, *, jitter: float = 0.0
 ) -> timedelta | None:
-    """Return the wait until the next try; None when there is none."""
-    verdict = next_state_of(reply, failures=failures, now=NOW, jitter=lambda: jitter)
-    is_over = verdict.status is DeliveryStatus.FAILED
-    return None if is_over else verdict.next_attempt_at - NOW
+    """Return the wait until the next attempt; None if there is none."""
+    next_state = next_state_of(reply, failures=failures, now=NOW, jitter=lambda: jitter)
+    is_over = next_state.status is DeliveryStatus.FAILED
+    return None if is_over else next_state.next_attempt_at - NOW
 
 
 def test_waits_are_those_of_the_specification() -> None:
@@ -38,13 +38,13 @@ def test_jitter_lengthens_a_wait_by_a_fifth_at_most() -> None:
     assert timedelta(minutes=5) * (1 + JITTER) == timedelta(minutes=6)
 
 
-def test_what_arrived_is_over() -> None:
-    verdict = next_state_of(EndpointAnswer(status=204), failures=1, now=NOW, jitter=lambda: 0.5)
+def test_successful_delivery_is_not_retried() -> None:
+    next_state = next_state_of(EndpointAnswer(status=204), failures=1, now=NOW, jitter=lambda: 0.5)
 
-    assert verdict.status is DeliveryStatus.DELIVERED
+    assert next_state.status is DeliveryStatus.DELIVERED
 
 
-def test_who_is_gone_is_not_tried_again() -> None:
+def test_endpoint_that_is_gone_gets_no_retry() -> None:
     assert wait_after(1, EndpointAnswer(status=410, error_code="http_410")) is None
 
 
@@ -59,7 +59,7 @@ def test_who_is_gone_is_not_tried_again() -> None:
         (429, None, timedelta(seconds=5)),
     ],
 )
-def test_asked_for_patience_is_kept_within_a_day(
+def test_requested_pause_is_kept_up_to_a_day(
     status: int, asked: timedelta | None, wait: timedelta
 ) -> None:
     reply = EndpointAnswer(status=status, error_code=f"http_{status}", retry_after=asked)
@@ -83,5 +83,7 @@ def test_asked_for_patience_is_kept_within_a_day(
         (None, None),
     ],
 )
-def test_retry_after_is_read_in_both_writings(text: str | None, read: timedelta | None) -> None:
+def test_retry_after_is_read_as_seconds_and_as_a_date(
+    text: str | None, read: timedelta | None
+) -> None:
     assert requested_pause(text, now=NOW) == read

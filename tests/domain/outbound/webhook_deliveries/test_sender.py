@@ -1,4 +1,4 @@
-"""Deliveries are posted to public addresses only, and no answer does harm."""
+"""Deliveries are posted to public addresses only, and no response does harm."""
 
 from collections.abc import AsyncIterator
 from ipaddress import IPv4Address, IPv6Address
@@ -32,12 +32,12 @@ async def post(
         return await sender.post(url, body=BODY, headers={"webhook-id": "1"}, now=NOW)
 
 
-async def test_message_arrives_as_it_is(server: Receiver) -> None:
+async def test_body_and_headers_arrive_unchanged(server: Receiver) -> None:
     server.answer(200, body=b"thank you")
 
     got = await post(server.url())
 
-    (received,) = server.told
+    (received,) = server.received
     assert received.body == BODY
     assert received.headers["content-type"] == "application/json"
     assert received.headers["webhook-id"] == "1"
@@ -46,7 +46,7 @@ async def test_message_arrives_as_it_is(server: Receiver) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 410, 429, 500, 503])
-async def test_other_answers_are_failures(server: Receiver, status: int) -> None:
+async def test_error_response_is_a_failure(server: Receiver, status: int) -> None:
     server.answer(status, headers={"retry-after": "60"}, body=b"no")
 
     got = await post(server.url())
@@ -63,10 +63,10 @@ async def test_redirect_is_not_followed(server: Receiver) -> None:
 
     assert got.error_code == "http_307"
     assert "Redirects are not followed" in str(got.detail)
-    assert [one.path for one in server.told] == ["/hook"]
+    assert [one.path for one in server.received] == ["/hook"]
 
 
-async def test_long_answer_is_kept_in_its_beginning(server: Receiver) -> None:
+async def test_beginning_of_a_long_response_is_kept(server: Receiver) -> None:
     server.answer(200, body=b"\x00\xff" + b"x" * 1_000_000)
 
     got = await post(server.url())
@@ -77,7 +77,7 @@ async def test_long_answer_is_kept_in_its_beginning(server: Receiver) -> None:
     assert len(got.body) == KEPT_OF_ANSWER
 
 
-async def test_answer_that_breaks_off_still_has_its_status() -> None:
+async def test_response_that_breaks_off_still_has_its_status() -> None:
     async with media_host() as host:
         url = host.serve("/1", in_chunks(b"thank", ends=False))
 
@@ -86,7 +86,7 @@ async def test_answer_that_breaks_off_still_has_its_status() -> None:
     assert (got.status, got.body) == (200, "thank")
 
 
-async def test_who_does_not_answer_is_left(server: Receiver) -> None:
+async def test_endpoint_without_a_response_times_out(server: Receiver) -> None:
     server.hanging.add("/hook")
 
     got = await post(server.url(), timeout_seconds=0.05)
@@ -95,7 +95,7 @@ async def test_who_does_not_answer_is_left(server: Receiver) -> None:
     assert got.duration_ms >= 50
 
 
-async def test_who_is_not_there_is_unreachable() -> None:
+async def test_closed_port_is_unreachable() -> None:
     async with media_host() as host:
         url = host.url("/1")
 
@@ -104,7 +104,7 @@ async def test_who_is_not_there_is_unreachable() -> None:
     assert got.error_code == "unreachable"
 
 
-async def test_answer_that_is_none_is_a_failure() -> None:
+async def test_response_that_is_not_http_is_unreachable() -> None:
     async with media_host() as host:
         got = await post(host.serve("/1", b"SMTP ready\r\n"))
 
@@ -134,7 +134,7 @@ async def test_unknown_name_has_its_own_error_code() -> None:
         ("https://public.example:0/", "forbidden_port"),
     ],
 )
-async def test_place_that_is_not_public_is_never_connected_to(url: str, code: str) -> None:
+async def test_address_that_is_not_public_is_never_connected_to(url: str, code: str) -> None:
     names = FakeResolver(
         inside_example=[["10.0.0.7"]],
         half_example=[["8.8.8.8", "fd00::1"]],
@@ -153,7 +153,7 @@ class OnlyTheSecond(AddressPolicy):
         return address == IPv4Address("127.0.0.2") and port in self.ports
 
 
-async def test_name_that_moves_inside_between_looks_gains_nothing() -> None:
+async def test_name_that_changes_to_a_private_address_is_refused() -> None:
     """DNS rebinding: the address that was checked is the address that is connected to."""
     async with media_host("127.0.0.2") as good:
         names = FakeResolver(rebinds_example=[["127.0.0.2"], ["127.0.0.1"]])
@@ -169,7 +169,7 @@ async def test_name_that_moves_inside_between_looks_gains_nothing() -> None:
     assert good.paths == ["/1"]
 
 
-async def test_connection_is_kept_and_leads_where_it_led() -> None:
+async def test_connection_to_the_checked_address_is_reused() -> None:
     """The next delivery to a host uses the connection whose address was checked."""
     async with receiver() as server:
         names = FakeResolver(stays_example=[["127.0.0.1"], ["10.0.0.1"]])

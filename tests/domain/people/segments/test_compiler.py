@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.domain.inbound.webhook_events.support import undone
+from tests.domain.inbound.webhook_events.support import rolled_back
 from tests.domain.people.segments import strategies
 from tests.domain.people.segments.examples import EXAMPLE_PEOPLE, every_rule
 from tests.domain.people.segments.plain import Person, matches
@@ -56,7 +56,7 @@ def test_strategies_have_every_field_and_operator() -> None:
 async def _check_agreement(
     session: AsyncSession, people: Sequence[Person], filters: Sequence[dict[str, Any]]
 ) -> None:
-    async with undone(session):
+    async with rolled_back(session):
         lines = await make_referenced_rows(session)
         await insert_people(session, people, lines)
         for filter_ in filters:

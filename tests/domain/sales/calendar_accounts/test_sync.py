@@ -18,7 +18,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select, text, update
 from tests.conftest import NOW, SECRET
-from tests.domain.monitoring.watchdog.support import standing
+from tests.domain.monitoring.watchdog.support import open_alerts
 from tests.factories import make_contact, number
 
 from crm_api.domain.identity.users.models import User
@@ -624,7 +624,7 @@ async def test_calendar_that_fails_for_an_hour_raises_an_alert(office: Office) -
         async with office.new_uow() as uow:
             await uow.session.execute(fail, {"failures": failures})
             await sales.check_calendars(uow, now=NOW)
-        return await standing(office.new_uow)
+        return await open_alerts(office.new_uow)
 
     assert await check_alerts(5) == {}
     assert "Check the password." in (await check_alerts(6))["calendar_failing"]
