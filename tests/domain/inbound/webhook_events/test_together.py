@@ -122,7 +122,7 @@ async def test_batch_of_all_samples_leaves_the_same_rows_as_one_by_one(
 async def test_batch_of_a_busy_campaign_leaves_the_same_rows_as_one_by_one(
     session: AsyncSession, new_uow: UnitOfWorkFactory, seed: int
 ) -> None:
-    """Some messages are delivered twice, some events are unreadable, some senders are unknown."""
+    """With double deliveries, several replies of a person, unreadable events, unknown senders."""
     chance = random.Random(seed)  # noqa: S311 - the same events in every run
     ledger = await Ledger.open(
         new_uow, people=6, follow_ups=[{"after_hours": 24, "body": "Still there?"}]

@@ -25,7 +25,7 @@ def office(hour_rate: float) -> Rate:
 
 
 def campaigns(hour_rate: float) -> Rate:
-    """Return the office rate with hundreds of campaign reports in some hours, none in others."""
+    """Return the office rate and hundreds of campaign reports in some hours, none in some weeks."""
     usual = office(hour_rate)
 
     def rate(at: datetime, random: Random) -> float:
