@@ -41,15 +41,16 @@ class ProvenWording(ReadModel):
         digest: The digest of the wording, as it is stored in the entry, in hexadecimal; null for
             entries that were stored before the service computed digests.
         salt: The random salt of the digest, in hexadecimal; null if the wording was erased.
-        canonical: The wording in its canonical form. The digest is computed from the salt and this
-            text. Null if the wording was erased.
+        canonical: The wording in its canonical form: a JSON array of phone number, reason, note,
+            shown text and evidence. The digest is computed from the salt and this text. Null if the
+            wording was erased.
         fits: Whether the digest matches the salt and the wording; null if the wording was erased.
     """
 
     model_config = example(
         digest=DIGEST,
         salt="9f1c62d07a4be83551f0c2d9a8e7b614",
-        canonical='{"reason":"STOP"}',
+        canonical='["+16175550123", "STOP", null, null, null]',
         fits=True,
     )
 
