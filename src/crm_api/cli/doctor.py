@@ -197,14 +197,14 @@ def judge_webhooks(settings: Settings, found: Registration) -> list[Check]:
 
 
 def read_numbers(settings: Settings, answer: httpx.Response) -> Check:
-    """Return the line about the provider in the report of `crm-api doctor`.
+    """Check the provider's response to a request for the phone numbers of the account.
 
-    The line says whether the provider accepts the API key, and how many phone numbers the account
-    has.
+    The result is one line of the report of `crm-api doctor`. This line says whether the provider
+    accepts the API key, and how many phone numbers the account has.
 
     Args:
         settings: The settings.
-        answer: The response of the provider to a request for the phone numbers of the account.
+        answer: The response.
     """
     where = "the sandbox, which sends nothing" if settings.uses_sandbox else "the real provider"
     if answer.status_code in (401, 403):

@@ -112,12 +112,13 @@ def _judge_role(*, is_limited: bool) -> Check:
 
 
 async def check_pooler(settings: Settings) -> list[Check]:
-    """If there is a pooler, check that it supports prepared statements and can be bypassed.
+    """Check the pooler (such as PgBouncer): it must support prepared statements.
 
-    Without a pooler, the result is empty.
+    The function also opens a direct connection to the database, without the pooler. If there is
+    no pooler, the result is empty.
 
     Raises:
-        SettingsError: CRM_DATABASE_URL is not set, or there is a pooler and
+        SettingsError: CRM_DATABASE_URL is not set. Or CRM_DATABASE_URL leads to a pooler, and
             CRM_DATABASE_DIRECT_URL is not set.
     """
     connection = await connect(settings.require_database_url(), application="crm-api doctor")

@@ -82,7 +82,7 @@ def show(
 
 @cli.command()
 def compute(version: Version = None, data_dir: DataDir = None) -> None:
-    """Credit all outcomes to messages again; store the credits, and hashes to verify them."""
+    """Credit all outcomes to messages again, and store the credits with hashes for `verify`."""
     run = asyncio.run(_compute(_settings(data_dir), version))
     typer.echo(
         f"{run.outcomes} outcomes were credited by version {run.rules_version} of the rules.\n"
@@ -92,7 +92,7 @@ def compute(version: Version = None, data_dir: DataDir = None) -> None:
 
 @cli.command()
 def verify(version: Version = None, data_dir: DataDir = None) -> None:
-    """Verify the stored credits: compute the last run again, and compare all hashes."""
+    """Verify the stored credits: compute them again, and check that the result is the same."""
     found = asyncio.run(_verify(_settings(data_dir), version))
     if found is None:
         typer.echo("No run is stored yet. Run `crm-api insight compute`.", err=True)
@@ -120,9 +120,9 @@ def verify(version: Version = None, data_dir: DataDir = None) -> None:
 
 
 def draw_figures(figures: Figures, *, zone: str) -> Iterator[str]:
-    """Yield the lines of a table: a line for each key and bucket, then the total.
+    """Yield the lines of a table: one line for each figure, then a line for the total.
 
-    A ``*`` marks a figure that has too few records to rely on it.
+    A ``*`` marks a figure with too few records, which is therefore not reliable.
     """
     shown = [*figures.rows, figures.total]
     labels = [_label(one, zone=zone) for one in figures.rows] + ["total"]

@@ -19,7 +19,7 @@ cli = typer.Typer(add_completion=False)
 
 @cli.command()
 def move(data_dir: DataDir = None) -> None:
-    """Move the embedded database to CRM_DATABASE_URL, and media files to CRM_MEDIA_URL."""
+    """Move the embedded database's data to CRM_DATABASE_URL, and media files to CRM_MEDIA_URL."""
     logs.configure(None, "WARNING", process="move")
     settings = Settings.from_env(variables(data_dir=data_dir))
     settings.require_database_url()

@@ -41,7 +41,9 @@ _COLUMNS = ("recall with holds", "at once", "precision", "harmless held")
 
 
 async def collect_examples(data_dir: DataDir) -> list[ReadExample]:
-    """Return all replies about which a person decided, with the result of the current model.
+    """Return all replies for which a person decided whether they were opt-outs.
+
+    Each reply has the result of the current model.
 
     Raises:
         SettingsError: CRM_DATABASE_URL is not set.
@@ -60,7 +62,9 @@ async def connect_read_only(url: str) -> AsyncIterator[AsyncConnection]:
 
 
 def export_examples(examples: Iterable[ReadExample], path: Path) -> None:
-    """Write the examples as JSON lines to a new file that only the present user can read.
+    """Write the replies and the decisions about them to a new file, one JSON object per line.
+
+    Only the present user can read the file.
 
     Raises:
         BadParameter: The file exists already.

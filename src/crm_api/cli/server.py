@@ -77,7 +77,10 @@ class _JoinedHead:
         self._head: bytes | None = None
 
     def write(self, data: bytes) -> None:
-        """Send data of a response. The head is kept, and is sent together with the next data."""
+        """Send a part of a response.
+
+        Usually, the head is not sent at once, but together with the first part of the body.
+        """
         cycle = self._cycle
         if cycle is not None:
             if self._head is not None:

@@ -130,7 +130,8 @@ async def open_registrar(settings: Settings) -> AsyncIterator[Registrar]:
     """Yield the object that registers webhooks at the provider and stores their keys.
 
     Raises:
-        SettingsError: CRM_DATABASE_URL is not set, or there is no secret key.
+        SettingsError: ``CRM_DATABASE_URL`` is not set, or this service has no secret key
+            (``CRM_SECRET_KEY``).
     """
     known = await with_secret(settings, patience=0, adopts=False)
     async with (

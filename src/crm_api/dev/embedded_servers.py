@@ -52,7 +52,8 @@ class EmbeddedServers:
             postgres: True to start PostgreSQL.
             redis: True to start Redis.
             fsync: False makes PostgreSQL faster but unsafe; for tests.
-            is_moving: True to start a database even if it was moved to another server.
+            is_moving: True to start PostgreSQL even if the data of this directory was moved to
+                another PostgreSQL server before.
         """
         self._is_moving = is_moving
         self._held = held
@@ -119,7 +120,10 @@ class EmbeddedServers:
         return ServerUrls(database_url, redis_url, service_url)
 
     def stop(self) -> None:
-        """Stop the servers in the order of their start, within a time limit; remove the sockets."""
+        """Stop the servers in the order in which they were started, and remove the sockets.
+
+        A server that does not stop within a time limit is killed.
+        """
         with ExitStack() as stack:
             stack.callback(self._remove_sockets)
             while self._started:
@@ -152,7 +156,8 @@ def servers(
         postgres: True to start PostgreSQL, with the database ``crm``.
         redis: True to start Valkey or Redis.
         fsync: False makes PostgreSQL faster but unsafe; for tests.
-        is_moving: True to start a database even if it was moved to another server.
+        is_moving: True to start PostgreSQL even if the data of this directory was moved to another
+            PostgreSQL server before.
 
     Raises:
         StartError: Another process uses the directory, or a server cannot start; the message is one

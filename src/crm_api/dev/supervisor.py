@@ -112,7 +112,11 @@ class _Watched:
     endings: int = 0
 
     def tend(self, now: float) -> None:
-        """If the program or server has ended, plan its restart; if the restart is due, start it."""
+        """Restart the program or server after it has ended.
+
+        The first call after its end plans the time of the restart. The first call after that time
+        starts the program or server.
+        """
         if self.start_at is not None:
             if now >= self.start_at:
                 self._start_again(now)

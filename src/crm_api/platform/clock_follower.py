@@ -111,8 +111,8 @@ async def follow_clock(
     """Make ``clock.now()`` return the sandbox's time until the block ends.
 
     With a real API key of the provider, do nothing. The setting ``CRM_SANDBOX_CLOCK`` is the
-    time at which the sandbox's clock starts. The setting has no effect if the clock was set before,
-    or if the time is in the past.
+    time at which the sandbox's clock starts. The setting has no effect if the sandbox's clock was
+    set before, or if the time in the setting is in the past.
     """
     if not settings.uses_sandbox:
         yield

@@ -187,7 +187,7 @@ class UnitOfWork:
         return UnitOfWork(self._sessions, queue)
 
     def held(self, begin: Callable[["UnitOfWork"], Awaitable[None]]) -> "HeldUnitOfWork":
-        """Return a new unit of work on the same database; it commits only when ``commit`` runs.
+        """Return a new unit of work on the same database; only its method ``commit`` commits it.
 
         Args:
             begin: Async function that runs first in the transaction; its argument is the new unit

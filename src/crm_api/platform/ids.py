@@ -26,5 +26,8 @@ _RANDOM_BITS = 80
 
 
 def new_id_text() -> str:
-    """Return a new id as text. Without a ``UUID`` object, this takes 0.2 instead of 2.5 µs."""
+    """Return a new id as text.
+
+    This takes 0.2 µs. ``str(new_id())`` takes 2.5 µs, because it creates a ``UUID`` object.
+    """
     return str(uuid_utils.uuid7())

@@ -141,8 +141,8 @@ async def make_roles(database_url: str, *, login: str | None = None) -> Roles:
 
     Args:
         database_url: URL of the database, with the login of the role that owns the tables.
-        login: Name of a login to create. It gets no password, and belongs to the group of the
-            service. If None, no login is created.
+        login: Name of a login to create. It gets no password. It is a member of the database role
+            of the service, so it has the rights of this role. If None, no login is created.
 
     Raises:
         SettingsError: The database cannot be reached with this URL.

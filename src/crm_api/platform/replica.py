@@ -162,7 +162,7 @@ class ReadingUnitOfWork(UnitOfWork):
         return self
 
     async def commit_each(self) -> None:
-        """Do nothing: statements cannot be committed separately after the transaction has begun.
+        """Do nothing, because ``__aenter__`` has already begun a transaction.
 
-        ``__aenter__`` has already begun the transaction.
+        The statements of a transaction cannot be committed separately.
         """

@@ -41,9 +41,10 @@ _STEP = "traceparent"
 
 
 def current_cause() -> dict[str, str]:
-    """Return the ids of the current request and span, to store with the jobs that they cause.
+    """Return the ids of the current request and of the current trace span.
 
-    The result is empty if there is no current request or span.
+    The ids are stored with each job that the request causes, so that the logs of the job show them.
+    Without a current request and span, the result is empty.
     """
     bound = structlog.contextvars.get_contextvars()
     ids = {name: bound[name] for name in _CARRIED if name in bound}
@@ -63,7 +64,7 @@ def cause_of_nudge(job: JobName) -> dict[str, str]:
 
 @contextmanager
 def resume_cause(cause: Cause | None) -> Iterator[None]:
-    """Use the ids in ``cause`` for the log lines, the trace and the nudges of the block.
+    """Use the ids in ``cause`` for log lines, traces and nudges inside the ``with`` block.
 
     The ids are those of the request that caused the current job (see ``current_cause``).
     """

@@ -89,11 +89,11 @@ def releases() -> list[Release]:
 
 
 def serves_since() -> str:
-    """Return the revision of the oldest release whose code can run on the schema of this code.
+    """Return the revision of the oldest release whose code can run on the newest schema.
 
-    This is the last release before the schema got its newest revision. Later migrations only add to
-    the schema of that release, so its code still runs. If there is no such release, return the
-    newest revision.
+    The newest schema is the schema of this code. The oldest release is the last one with an earlier
+    schema: migrations after a release only add to its schema, so the code of the release still
+    runs. If no release has an earlier schema, return the newest revision.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]
@@ -124,8 +124,8 @@ class SchemaState:
     def trouble(self) -> str | None:
         """Return why this code cannot run on the schema, and what to do; None if it can run.
 
-        A release can run on the schema of the next release. This happens during a rollout, and
-        after a rollback of the code.
+        A release can also run on the schema of the next release. So the old code keeps running
+        during a rollout, and after a rollback of the code.
         """
         if self.revision == head_revision():
             return None

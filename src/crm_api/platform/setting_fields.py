@@ -194,7 +194,8 @@ class SettingFields(BaseModel):
     def webhook_retry_means(self) -> tuple[timedelta, ...]:
         """Average waits before an event is sent to a webhook endpoint again.
 
-        The first value is the wait after the first failed try, the second after the second.
+        The first value is the wait after the first failed attempt, the second value the wait after
+        the second failed attempt, and so on.
         """
         return tuple(timedelta(minutes=wait) for wait in self.webhook_retry_minutes)
 

@@ -144,11 +144,12 @@ class Settings(SettingFields):
         return made
 
     def require_secret_key(self) -> bytes:
-        """Return the root secret if it is known, else the current secret key.
+        """Return the root secret if these settings contain it, else the current secret key.
 
-        The root secret is known only in settings that ``knowing`` returned. It is returned as a
-        ``Secret``, which also contains the secret keys. The root secret equals the current secret
-        key, unless the operator has replaced ``CRM_SECRET_KEY`` since the root secret was stored.
+        The root secret is the first secret key that the service used. It is stored in the database,
+        and does not change when the operator replaces ``CRM_SECRET_KEY``. Only settings that
+        ``knowing`` returned contain the root secret. It is returned as a ``Secret``, which also
+        contains the secret keys.
 
         Raises:
             SettingsError: There is no secret key.
@@ -179,7 +180,7 @@ class Settings(SettingFields):
         """Return the signing keys in ``CRM_OPENPHONE_WEBHOOK_SECRETS``.
 
         If this setting is empty and the sandbox is used, return the sandbox's key. If this setting
-        is empty and a real API key is set, return no key. The database can store further keys.
+        is empty and a real API key is set, return no key. Keys in the database are not returned.
 
         Raises:
             SettingsError: The sandbox's key cannot be derived, because there is no secret key.

@@ -40,7 +40,7 @@ async def send_alerts(ctx: dict[str, Any]) -> None:
 
 
 async def report_alerts(deps: Deps, *, now: Now) -> None:
-    """Do the work of ``send_alerts``; ``now`` returns the current time."""
+    """Do the work of the job ``send_alerts``. Tests call this function with their own clock."""
     async with deps.new_uow() as uow:
         await alerts.resolve_silent_alerts(uow, now=now())
         await resolve_recovered_alerts(uow, now=now())
@@ -82,7 +82,7 @@ async def try_provider(ctx: dict[str, Any]) -> None:
 
 
 async def try_again(deps: Deps, *, now: Now) -> None:
-    """Do the work of ``try_provider``; ``now`` returns the current time."""
+    """Do the work of the job ``try_provider``. Tests call this function with their own clock."""
     circuit = circuits.PROVIDER
     async with deps.new_uow() as uow:
         await circuits.end_trial_without_answer(uow, circuit, now=now())
@@ -126,7 +126,7 @@ async def send_mail(ctx: dict[str, Any]) -> None:
 
 
 async def send_due_mail(deps: Deps, *, now: Callable[[], datetime]) -> None:
-    """Do the work of ``send_mail``; ``now`` returns the current time."""
+    """Do the work of the job ``send_mail``. Tests call this function with their own clock."""
     if deps.mailer is None:
         return
     limit = TimeLimit(deps)

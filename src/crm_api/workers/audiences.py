@@ -63,11 +63,12 @@ async def store_first_chunks(
 
 
 async def write_audiences(ctx: dict[str, Any], *, size: int = CHUNK_PEOPLE) -> None:
-    """Store the remaining chunks of all audiences, in rounds: up to two chunks of each per round.
+    """Store the remaining chunks of all audiences.
 
-    The job ends when all audiences are completely stored, or its time limit is reached. Any number
-    of workers can run the job at the same time, because the campaign's row stores the progress, and
-    a worker locks this row while it stores a chunk.
+    The job works in rounds. In each round, it stores up to two chunks of each audience. The job
+    ends when all audiences are completely stored, or its time limit is reached. Any number of
+    workers can run the job at the same time, because the campaign's row stores the progress, and a
+    worker locks this row while it stores a chunk.
     """
     deps = deps_of(ctx)
     if not await guards.clock_agrees(deps):

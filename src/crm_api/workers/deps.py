@@ -30,8 +30,8 @@ class JobSlot:
     Attributes:
         lock: Locked while a run is working.
         is_asked: True if another run was requested since the current run began.
-        cause: The request id and trace ids of the request that first asked for the next run; None
-            if there are no such ids.
+        cause: The request id and trace ids of the request that caused the next run; if several
+            requests did, the ids of the first one. None if the schedule caused the run.
     """
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -74,10 +74,10 @@ async def raise_clock_skew(uow: UnitOfWork, *, of: str, skew: timedelta) -> None
 
 @asynccontextmanager
 async def provider_read(deps: Deps) -> AsyncIterator[None]:
-    """Let the block send one read request to the provider, under the shared circuit breaker.
+    """Let the ``async with`` block send one read request to the provider.
 
-    Before the block, check that the circuit is closed. After the block, record for the circuit
-    breaker whether the provider responded. All requests to the provider share the circuit breaker.
+    All requests to the provider share one circuit breaker. Before the block, check that the circuit
+    is closed. After the block, record for the circuit breaker whether the provider responded.
 
     Raises:
         OpenPhoneDownError: The circuit is open, because the provider does not respond; the block

@@ -64,7 +64,8 @@ async def write_import(
     Args:
         is_over: Called after each chunk. If it returns True, this run ends, and the next run of the
             job continues the import.
-        readings: Keeps the file open for the next run of the job. With None, the file is closed.
+        readings: Stores the open file for the next run of the job. If None, the file is closed at
+            the end of this run.
     """
     readers: OpenReaders[ChunkT] = OpenReaders() if readings is None else readings
     failed = f"The import failed because of an internal error, which was logged. {work.stays}"

@@ -48,7 +48,10 @@ NEXT_BATCH_SECONDS = 0.5
 
 
 async def process_webhook_backlog(ctx: dict[str, Any]) -> dict[str, object] | None:
-    """Apply stored events, batch by batch, until none is due; safe to run twice."""
+    """Apply stored events, batch by batch, until no event is due.
+
+    Two runs at once are harmless.
+    """
     deps = deps_of(ctx)
     reception = Reception.from_settings(deps.settings)
     limit = TimeLimit(deps, seconds=WORKING_SECONDS)
@@ -79,10 +82,10 @@ alert about the provider is enough."""
 
 
 async def check_webhook_health(ctx: dict[str, Any]) -> None:
-    """Begin due webhook health checks, and store the results of finished ones; safe to run twice.
+    """Begin due webhook health checks, and store the results of finished checks.
 
     The job runs each minute, and a check is due each hour. While a test message is on its way, the
-    job also requests its own next run.
+    job also requests its own next run. Two runs at once are harmless.
     """
     await run_health_checks(deps_of(ctx), now=clock.now)
 
@@ -158,7 +161,10 @@ applied."""
 
 
 async def reconcile_openphone(ctx: dict[str, Any]) -> None:
-    """Create due reconciliation runs, and work on unfinished ones; safe to run twice."""
+    """Create due reconciliation runs, and work on unfinished runs.
+
+    Two runs of this job at once are harmless.
+    """
     deps = deps_of(ctx)
     is_over = TimeLimit(deps).is_over
     async with deps.new_uow() as uow:

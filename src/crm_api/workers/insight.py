@@ -1,4 +1,7 @@
-"""The job of insight: update stored sums and copies of records, and compute credits of outcomes."""
+"""The insight job: update the tables from which figures are read, and compute credits.
+
+The tables are sums by hour and by place, and copies of answers, replies and outcomes.
+"""
 
 from typing import Any
 
@@ -27,10 +30,11 @@ LINE_EVERY = 20_000
 
 
 async def compute_credits(ctx: dict[str, Any]) -> dict[str, int] | None:
-    """Update stored sums and copies of records. Compute all credits again if this is due.
+    """Update the tables from which figures are read. Compute all credits again if this is due.
 
-    A credit is the share of an outcome, such as a paid invoice, that is credited to one message.
-    The computation is due if the last one is a day old, or if many outcomes have no credits yet.
+    The tables contain sums, and copies of answers, replies and outcomes. A credit is the share of
+    an outcome, such as a paid invoice, that is credited to one message. The computation is due if
+    the last one is a day old, or if many outcomes have no credits yet.
 
     Returns:
         The number of credited outcomes, for the log; None if credits were not computed.

@@ -29,8 +29,8 @@ log = structlog.get_logger()
 async def apply_custom_fields(ctx: dict[str, Any]) -> None:
     """Convert stored values to the types of new custom fields, chunk by chunk.
 
-    The job ends when no field waits. When its time limit is near, the job requests its next run and
-    ends.
+    The job ends when the values of all fields are converted. When its time limit is near, the job
+    requests its next run and ends.
     """
     deps = deps_of(ctx)
     limit = TimeLimit(deps)
@@ -68,8 +68,9 @@ async def find_duplicates(ctx: dict[str, Any]) -> None:
 
 
 async def validate_phones(ctx: dict[str, Any]) -> None:
-    """Work on requested phone validations until none can continue now or the time limit is near.
+    """Work on requested phone validations.
 
+    The job ends when no validation can continue now, or when its time limit is near.
     Two runs at once are harmless, because only one worker at a time can work on a validation.
     """
     deps = deps_of(ctx)

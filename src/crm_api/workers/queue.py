@@ -169,7 +169,7 @@ class ArqJobQueue:
             )
 
     async def clear(self) -> None:
-        """Remove all runs that wait. No work is lost, because a new worker runs every job at once.
+        """Remove all queued runs. No work is lost, because a worker runs every job when it starts.
 
         If Redis fails, this logs a warning and raises nothing.
         """

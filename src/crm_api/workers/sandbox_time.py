@@ -284,9 +284,8 @@ class NudgedJobs:
     async def push(self, job: Job) -> None:
         """Store when the job must run; if a time is stored already, keep the earlier time.
 
-        A nudge without delay for the job ``check_webhook_health`` is ignored. The job itself sends
-        such a nudge when it orders a check. The nudge is not needed, because the same run of the
-        job also makes the check.
+        A nudge without delay for the job ``check_webhook_health`` is ignored. The job sends such a
+        nudge to itself when it orders a check. But the run that orders the check also makes it.
         """
         is_own_order = job.name is JobName.CHECK_WEBHOOK_HEALTH and not job.delay_seconds
         if job.name not in _TIMED_ELSEWHERE and not is_own_order:
@@ -342,10 +341,10 @@ class MovedSchedule:
         await outbound.deliver_webhooks(ctx, for_seconds=DELIVERING_SECONDS, stays=False)
 
     async def next_due(self, *, now: datetime) -> datetime:
-        """Return when the next job is due, without the times at which campaigns send.
+        """Return when the next job is due. The times at which campaigns send are left out.
 
-        Work that was due at ``now`` or earlier does not count. Its job has already tried to do this
-        work and could not finish. The job tries again in the next step.
+        Work that was due at ``now`` or earlier is left out too: its job has already tried to do
+        this work, could not finish it, and tries again in the next step.
         """
         async with self.deps.new_uow() as uow:
             checked_at = await webhook_health.next_check_at(

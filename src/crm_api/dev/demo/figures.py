@@ -54,8 +54,8 @@ class FigureCheck:
         figure: The figure as a text to print.
         counted: The numerator of the figure, as the API returns it.
         rows: The numerator, counted in the records that the API lists for the figure.
-        recorded: The numerator that the demo expects from its own counts or from the campaign's
-            statistics; None if it has no expected value.
+        recorded: The numerator that the demo expects, from its own counts or from the campaign's
+            statistics; None if the demo expects no particular value.
     """
 
     name: str
@@ -78,8 +78,10 @@ class Snapshot:
         stats: The API's ``stats`` of the campaign.
         recipients: All recipients of the campaign, from the API.
         texts: The campaign's messages that the sandbox has accepted.
-        answers: The messages that the sandbox's people have sent since the campaign's start.
-        stops: The sandbox's count of the replies that asked to stop since the campaign's start.
+        answers: The messages that simulated people have sent to the company since the campaign's
+            start.
+        stops: How many replies have asked to stop since the campaign's start, as the sandbox has
+            counted them.
     """
 
     stats: JSON

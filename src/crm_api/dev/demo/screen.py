@@ -112,7 +112,11 @@ class Screen:
         self._console.print(proof)
 
     def figures(self, checks: Sequence[FigureCheck]) -> None:
-        """Print a table of figures, each with the count of its records and the expected count."""
+        """Print a table that shows the numerator of each figure from three sources.
+
+        The sources are the figure in the API, the records that the API lists for the figure, and
+        the number that the demo expects.
+        """
         table = Table(title="What the campaign earned", title_justify="left")
         table.add_column("", no_wrap=True)
         for heading in ("figure", "counted", "its rows", "recorded"):

@@ -44,10 +44,11 @@ class Story:
 def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
     """Record results of the campaign, for the people whose replies show interest.
 
-    Every second person is visited at once and gets a quote. The other people book an appointment in
-    a free hour, until no hour is free. Every second quote is approved. After every second approval,
-    the job is done and the invoice is paid. So the first person goes through all steps: visit,
-    quote, approval, job and invoice.
+    - Half of the people (the first, the third, and so on) are visited at once and get a quote.
+    - The others (the second, the fourth, and so on) book an appointment, while an hour is free.
+    - Half of the quotes are approved: the first, the third, and so on.
+    - After half of the approvals, the job is done and the invoice is paid: the first, the third,
+      and so on.
 
     Args:
         api: The client.
@@ -74,10 +75,11 @@ def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
 
 
 def compare_figures(api: Api, story: Story, *, campaign_id: str, replied: int) -> list[FigureCheck]:
-    """Return the figures of the campaign, each with two counts to compare it with.
+    """Return the figures of the campaign, each with the values that its numerator must equal.
 
-    One count is made from the records that the API lists for the figure. The other count is the
-    number that the demo recorded itself. For the reply rate, the other count is ``replied``.
+    The first value is computed from the records that the API lists for the figure. The second value
+    is the number that the demo recorded itself; for the reply rate, it is ``replied``. Some figures
+    have no second value.
 
     Args:
         api: The client.

@@ -156,7 +156,10 @@ class _MovedDate:
 def server_config(
     app: Sandbox, *, host: str = "127.0.0.1", port: int = 0, stop_seconds: int = 1
 ) -> uvicorn.Config:
-    """Return the configuration of uvicorn; the shutdown waits at most ``stop_seconds``."""
+    """Return the configuration of uvicorn, the server that runs ``app``.
+
+    When uvicorn shuts down, it waits at most ``stop_seconds`` for open requests.
+    """
     return uvicorn.Config(
         _MovedDate(app),
         date_header=False,

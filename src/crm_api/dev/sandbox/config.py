@@ -46,10 +46,10 @@ class OwnLine:
 
 @dataclass(frozen=True, kw_only=True)
 class PeopleWeights:
-    """What people do with a message: the share of people for each action, from 0 to 1.
+    """What happens after a message: the share of people for each case, from 0 to 1.
 
-    All other people get the message and do nothing. The action depends only on the person's phone
-    number and on the seed, so the action is the same in every run.
+    All other people get the message and do nothing. The case depends only on the person's phone
+    number and on the seed, so the case is the same in every run.
 
     Attributes:
         reply: Share of people who reply.
@@ -71,7 +71,8 @@ class SandboxConfig:
     Attributes:
         webhook_url: URL that gets all events; None if there is none. Requests to
             ``POST /v1/webhooks/…`` register further URLs.
-        signing_key: Signing key for ``webhook_url`` in base64, for both formats.
+        signing_key: The key, in base64, that signs the events to ``webhook_url``. The legacy
+            format and the format of 2026-03-30 use the same key.
         own_keys: If True, each registered webhook gets a signing key of its own, as at the
             provider. If False, each registered webhook gets ``signing_key``, for receivers that
             accept only this key. A rotation always creates a new key.

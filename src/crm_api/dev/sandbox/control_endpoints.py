@@ -78,7 +78,9 @@ async def show_banner(workspace: Workspace, request: Request) -> dict[str, Any]:
 
 
 async def list_messages(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """List all messages, oldest first, including those that the provider's API does not list yet.
+    """List all messages of the sandbox, oldest first.
+
+    The list includes new messages, which the provider's API may list only after a delay.
 
     The query parameters are optional. ``direction`` selects incoming or outgoing messages.
     ``after`` selects messages with a greater position (``seq``). ``limit`` is the largest number of
@@ -102,12 +104,12 @@ async def list_messages(workspace: Workspace, request: Request) -> dict[str, Any
 
 
 async def show_stats(workspace: Workspace, request: Request) -> dict[str, Any]:  # noqa: ARG001
-    """Return the numbers of accepted messages, by status, of replies and of webhooks."""
+    """Return the counts of accepted messages (all, and by status), of replies and of webhooks."""
     return workspace.stats()
 
 
 async def set_script(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Set the script of a person, that is, what the person does after a message.
+    """Set the script of a person: what the person does after a message of the company arrives.
 
     The request body is ``{number, script: [{do, after, …}]}``. ``people.Step`` describes the fields
     of an item of ``script``. ``number`` is the person's phone number. A value such as ``+1617*``
@@ -122,7 +124,8 @@ async def set_script(workspace: Workspace, request: Request) -> dict[str, Any]:
 async def show_clock(workspace: Workspace, request: Request) -> dict[str, Any]:  # noqa: ARG001
     """Return the sandbox's time and the seconds until its next planned event (null if none).
 
-    The fields ``shift_seconds`` and ``is_moving`` have the same meaning as in ``move_clock``.
+    The response also has ``shift_seconds`` (how far the sandbox's clock is ahead of real time) and
+    ``is_moving`` (whether a caller moves the clock repeatedly).
     """
     return {
         "now": workspace.timeline.now().isoformat(),

@@ -52,7 +52,7 @@ async def list_deliveries(workspace: Workspace, request: Request) -> Response:
 
 
 async def get_delivery(workspace: Workspace, request: Request) -> Response:
-    """Return one delivery with its request body and its attempts, newest first."""
+    """Return one delivery with its request body and its attempts; the newest attempt is first."""
     delivery = _find_delivery(workspace, request)
     if delivery is None:
         return webhook_not_found()

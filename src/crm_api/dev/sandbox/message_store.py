@@ -35,7 +35,10 @@ class StoredMessage:
 
     @property
     def participants(self) -> tuple[str, ...]:
-        """The sorted phone numbers of the people; with the line, they identify the conversation."""
+        """The sorted phone numbers of the people in the conversation.
+
+        The line and these phone numbers identify the conversation.
+        """
         return tuple(sorted(self.to)) if self.direction == "outgoing" else (self.sender,)
 
     @property

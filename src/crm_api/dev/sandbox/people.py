@@ -1,4 +1,4 @@
-"""The simulated people: decide what a person does after a message to the person's phone number."""
+"""Simulate the people: decide what a person does after a message to the person's phone number."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -59,8 +59,8 @@ class Step:
 class People:
     """Decides what the person with a phone number does after a message.
 
-    The script of the phone number decides. Without a script, the action depends on the phone number
-    and on the seed.
+    If the phone number has a script, the person follows the script. Otherwise, the action is
+    computed from the phone number and from the setting ``seed``, so it is the same in every run.
     """
 
     def __init__(self) -> None:
@@ -160,7 +160,7 @@ def read_script(steps: list[dict[str, Any]]) -> tuple[Step, ...]:
     """Return the steps of a script such as ``[{"do": "reply", "after": 1.5, "text": "STOP"}]``.
 
     Raises:
-        ValueError: A step has an unknown action or an unknown field.
+        ValueError: A step has no action, an unknown action, or an unknown field.
     """
     try:
         return tuple(Step(**{**step, "do": Act(str(step["do"]))}) for step in steps)
@@ -172,7 +172,10 @@ def read_script(steps: list[dict[str, Any]]) -> tuple[Step, ...]:
 
 
 def is_stop(text: str) -> bool:
-    """Return True if a text is a stop word of the provider or one of ``STOPS``."""
+    """Return True if a text is a stop word of the provider, or one of ``STOPS``.
+
+    ``STOPS`` are the texts with which a simulated person opts out.
+    """
     return text.strip().upper() in PROVIDER_STOP_WORDS or text in STOPS
 
 

@@ -103,7 +103,7 @@ class _RefusedError(Exception):
 
 
 async def post_message(workspace: Workspace, scope: Scope, receive: Receive, send: Send) -> None:
-    """Handle ``POST /v1/messages``, with the fault that applies to it, if there is one."""
+    """Handle ``POST /v1/messages``. If a fault applies to the request, simulate the fault."""
     request = Request(scope, receive)
     answer = check_key(workspace, request)
     try:

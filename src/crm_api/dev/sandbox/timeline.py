@@ -46,7 +46,7 @@ class Timeline:
 
     @property
     def next_in_seconds(self) -> float | None:
-        """Seconds until the next planned action; None if none is planned."""
+        """The number of seconds until the next planned action; None if no action is planned."""
         return None if not self._planned else max(0.0, self._seconds_to_next())
 
     def after(self, seconds: float, act: Action) -> None:

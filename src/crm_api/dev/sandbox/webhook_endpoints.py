@@ -92,7 +92,10 @@ async def get_dated(workspace: Workspace, request: Request) -> Response:
 
 
 async def change_dated(workspace: Workspace, request: Request) -> Response:
-    """Change the webhook's fields that are in the request body; a list replaces the old list."""
+    """Change the fields of a webhook that the request body contains.
+
+    A list in the body, such as ``events``, replaces the whole list that the webhook had before.
+    """
     hook = find_dated(workspace, request)
     if hook is None:
         return webhook_not_found()

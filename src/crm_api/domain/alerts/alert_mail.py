@@ -57,9 +57,9 @@ class NoticePolicy:
             wait.
         escalate_after: An alert that has been open for this long and was not acknowledged is
             reported once more.
-        quiet_after_over: For this time after the report that an alert was resolved, the channel
-            does not report that the alert was opened again. If ``quiet`` is shorter, ``quiet`` is
-            used.
+        quiet_after_over: A problem can return after the channel reported its end. For this time
+            after the report of the end, the channel does not report that the problem has returned.
+            If ``quiet`` is shorter, ``quiet`` is used instead of ``quiet_after_over``.
         gap: The shortest time between two reports of the channel. News that comes in this time is
             reported together.
         leaves_out: The kinds of alerts that this channel never reports. The mail channel, for

@@ -135,9 +135,9 @@ def opened(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitSt
 def on_trial(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitState:
     """Return the state of a circuit on trial, that is, after its test call was answered.
 
-    The stored number of failures is one less than ``opens_after``, so that one more failure opens
-    the circuit again. The number is at least 1, because ``record_answer`` closes only a circuit
-    whose number of failures is above 0.
+    The stored number of failures is ``opens_after`` minus 1, so that one more failure opens the
+    circuit again. If ``opens_after`` is 1, the stored number is 1, not 0: ``record_answer`` closes
+    only a circuit with failures.
     """
     failures = max(1, circuit.opens_after - 1)
     return replace(state, failures=failures, opened_at=None, trial_at=now, last_failed_at=now)
@@ -186,9 +186,9 @@ CLOSE = text("""
 async def record_answer(
     uow: UnitOfWork, circuit: Circuit, *, now: datetime, is_proof: bool = True
 ) -> None:
-    """Record that a call was answered, and close the circuit if the call is a proof.
+    """Record that a call was answered; if this proves that the system works, close the circuit.
 
-    If the circuit was open or on trial, its alert is then resolved.
+    When a circuit that was open or on trial is closed, its alert is resolved.
 
     Args:
         is_proof: True if the call proves that the system works again. A request that only reads,
@@ -242,9 +242,10 @@ async def end_trial(
 
 
 async def end_trial_without_answer(uow: UnitOfWork, circuit: Circuit, *, now: datetime) -> None:
-    """Close a circuit that has been on trial for ``TRIAL_LASTS``.
+    """Close a circuit that has been on trial for ``TRIAL_LASTS``; otherwise do nothing.
 
-    In this time, no call has closed the circuit or opened it again.
+    During this time, no answered call has closed the circuit, and no failed call has opened it
+    again.
     """
     state = await read_circuit(uow, circuit)
     passed_at = state.trial_at

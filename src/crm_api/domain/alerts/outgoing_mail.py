@@ -60,7 +60,7 @@ async def queue_mail(
 
     Args:
         to: The e-mail address of the person.
-        subject: One line.
+        subject: The subject of the mail, without line breaks.
         body: Plain text; it is stored encrypted.
         lasts: How long the mail is useful. If the mail cannot be sent in this time, it is deleted.
         secret: The secret key that encrypts the body.

@@ -14,7 +14,7 @@ class AlertRead(ReadModel):
 
     Attributes:
         subject: The thing that has the problem: usually its id, for some kinds a name.
-        context: Ids and numbers that belong to the problem; the keys depend on the kind.
+        context: Further values about the problem, such as ids; the keys depend on the kind.
         count: How often the problem has happened since ``first_seen_at``.
         first_seen_at: When the problem happened for the first time.
         last_seen_at: When the problem last happened.

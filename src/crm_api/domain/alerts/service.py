@@ -161,10 +161,11 @@ async def get_alert(uow: UnitOfWork, alert_id: UUID) -> Alert:
 
 
 async def acknowledge_alert(uow: UnitOfWork, *, alert_id: UUID, actor: str, now: datetime) -> Alert:
-    """Record that a person takes care of an alert; it is not reported for ``ACKNOWLEDGED_FOR``.
+    """Record that a person takes care of an alert.
 
-    An alert that is resolved or already acknowledged is not changed. The first acknowledgement is
-    written to the audit log.
+    An acknowledged alert is not opened again for ``ACKNOWLEDGED_FOR`` (one day), unless it is
+    resolved in the meantime. An alert that is resolved or already acknowledged is not changed. The
+    first acknowledgement is written to the audit log.
 
     Raises:
         AlertNotFoundError: There is no alert with this id.

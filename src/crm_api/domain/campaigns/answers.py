@@ -187,11 +187,14 @@ class FollowUpRead(ReadModel):
 class RecurrenceRead(ReadModel):
     """How a campaign is repeated.
 
+    Each repetition (occurrence) is a campaign of its own, which the service creates as a draft.
+
     Attributes:
         rrule: The rule, as in RFC 5545.
         timezone: The IANA time zone of the rule.
-        paused: True while the series is paused: no further occurrence is drafted.
-        next_occurrence_at: The next occurrence that will be drafted; null if there is none.
+        paused: True while the repetition is paused: the service creates no further drafts.
+        next_occurrence_at: The instant of the next occurrence for which the service will create a
+            draft; null if there is none.
     """
 
     model_config = example(

@@ -62,7 +62,7 @@ class CalendarOccurrence(ReadModel):
 
     Attributes:
         series_id: The id of the repeated campaign.
-        name: The name of the repeated campaign, or of the occurrence if it is drafted.
+        name: The name of the drafted campaign; until then, the name of the repeated campaign.
         line_id: The id of the line that sends the messages.
         at: The instant of the occurrence.
         campaign_id: The id of the campaign that was drafted for the occurrence; null until then.
@@ -118,7 +118,7 @@ class CampaignCalendar(ReadModel):
             repeated campaign itself is not among them.
         days: The planned messages by day and line; days without planned messages are left out.
         is_partial: True if some campaigns, occurrences or planned messages are left out, because
-            there are too many. A shorter period has fewer campaigns and occurrences.
+            there are too many. To get all campaigns and occurrences, request a shorter period.
     """
 
     model_config = example(

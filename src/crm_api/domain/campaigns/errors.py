@@ -65,7 +65,10 @@ class NotInReviewError(ConflictError):
 
 
 class NotReconciledError(ConflictError):
-    """After a restore, not all messages that were sent since the backup are known yet."""
+    """The campaign was restored from a backup, and the reconciliation has not completed yet.
+
+    Until then, this service may not know all messages that were sent after the backup.
+    """
 
     code = "not_reconciled"
     title = "Reconciliation after the restore is not complete"
@@ -147,7 +150,7 @@ class MissingIdentificationError(InvalidError):
 
 
 class NotOwnNumberError(InvalidError):
-    """The number is neither another line of the company nor one of its `test_numbers`."""
+    """The number is not in `test_numbers`, and it is not another line of the company."""
 
     code = "not_own_number"
     title = "Not a test number"

@@ -121,7 +121,9 @@ async def change_status(
     sources: Iterable[CampaignStatus],
     values: dict[str, Any],
 ) -> Campaign | None:
-    """Set columns of a campaign, but only if its status is one of ``sources``.
+    """Store a new status of a campaign, but only if its present status is one of ``sources``.
+
+    ``values`` contains the new status and the other columns to change.
 
     Returns:
         The changed campaign; None if it does not exist or has another status.
@@ -220,11 +222,12 @@ async def end_overdue(session: AsyncSession, *, limit: int, now: datetime) -> bo
 
     Args:
         session: The session.
-        limit: The maximum number of recipients for each of these two kinds of campaigns.
+        limit: At most this number of recipients is cancelled in the campaigns that reached their
+            ``end_at``, and at most this number in the cancelled campaigns.
         now: The present instant.
 
     Returns:
-        True if ``limit`` was reached, so that more recipients may remain.
+        True if one of the two numbers is ``limit``, so that more recipients may remain.
     """
     values = {"limit": limit, "now": now}
     ended = [

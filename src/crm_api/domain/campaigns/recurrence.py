@@ -232,10 +232,10 @@ class Recurrence(RequestModel):
 
     Attributes:
         rrule: The rule, as in RFC 5545. ``FREQ`` is ``DAILY``, ``WEEKLY``, ``MONTHLY`` or
-            ``YEARLY``. The occurrences are counted from ``start_at`` of the campaign, and have the
-            same time of day, unless the rule has ``BYHOUR`` or ``BYMINUTE``. Without ``start_at``,
-            they are counted from the day on which the campaign was created, and begin at the start
-            of its window.
+            ``YEARLY``. The occurrences are counted from ``start_at`` of the campaign. They have the
+            time of day of ``start_at``, unless the rule has ``BYHOUR`` or ``BYMINUTE``. Without
+            ``start_at``, the occurrences are counted from the day on which the campaign was
+            created, and begin at the start of the campaign's window.
         timezone: The IANA time zone of the rule. Occurrences keep their local time when the clocks
             change.
         paused: While true, no further occurrence is drafted.

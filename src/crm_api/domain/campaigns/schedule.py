@@ -137,9 +137,8 @@ class RecipientHours:
         zones: The window must be open in all of these time zones.
         zone_key: The recipient's zone key: state and time zones.
         rules: The legal rules.
-        call: The longest time that a request to the provider may take. A request must end before
-            the hours end. So a request may begin only if more than this time is left before the end
-            of the hours.
+        call: The longest time that a request to the provider may take. A request may begin only if
+            more than this time is left, so that it ends within the hours.
     """
 
     window: Window

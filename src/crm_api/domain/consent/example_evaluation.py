@@ -53,18 +53,17 @@ FIRST = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True, kw_only=True)
 class ReadExample:
-    """A labelled reply, the reader's result when it arrived, and the current reader's result.
+    """A labelled reply: how it was read when it arrived, and how the current reader reads it.
 
     Attributes:
         previous: Our last message before the reply; None if there was none.
         is_sale: True if a person of the office wrote ``previous``. The conversation is then treated
             as one about a sale.
-        label: Whether the reply asked for no more messages, as a person decided.
-        decision: What this person decided about the phone number, a ``ConsentAction``.
-        read_as: What the reply meant for consent, as the reader decided when the reply arrived; a
-            ``ReplyKind``.
+        label: What a person decided about the reply: whether it asked for no more messages.
+        decision: What the same person decided about the phone number: a ``ConsentAction``.
+        read_as: How the reader understood the reply when the reply arrived: a ``ReplyKind``.
         model: The model that the reader used when the reply arrived; None if this was not stored.
-        reading: What the reply means, as the current reader decides.
+        reading: How the current reader understands the reply.
     """
 
     body: str

@@ -38,7 +38,7 @@ _ENTRY = (
 
 
 async def link_entries(uow: UnitOfWork, *, secret: bytes) -> bool:
-    """Add a link for each entry without a link, the oldest first, at most ``LINKED_AT_ONCE``.
+    """Add links for the ``LINKED_AT_ONCE`` oldest entries that have no link.
 
     An entry whose transaction commits late is linked late, after entries with higher ids.
 
@@ -219,8 +219,8 @@ class StoredLink:
 
     Attributes:
         entry: The entry of the link; None if the entry was removed from the database.
-        salt: The salt of the digest of the words; None if the words were erased.
-        canonical: The words in the form that their digest covers; None if they were erased.
+        salt: The salt with which the words are hashed; None if the words were erased.
+        canonical: The text that is hashed for the words; None if the words were erased.
     """
 
     position: int
@@ -284,12 +284,12 @@ def _faults(link: StoredLink, found: ChainVerification, secret: bytes) -> Iterat
 class NumberEntry:
     """A consent entry about a number, with its words and its link.
 
-    ``position``, ``key_id`` and ``digest`` are None until the entry is linked. ``salt``,
-    ``canonical`` and all words are None if the words were erased.
+    ``position``, ``key_id`` and ``digest`` are None until the entry is linked. If the words were
+    erased, ``reason``, ``note``, ``text_shown``, ``evidence``, ``salt`` and ``canonical`` are None.
 
     Attributes:
         previous: The digest of the previous link; None for the first link.
-        canonical: The words in the form that their digest covers.
+        canonical: The text that is hashed for the words.
     """
 
     entry: ChainedEntry

@@ -93,9 +93,10 @@ async def lock_contacts(session: AsyncSession, *, phones: Sequence[str]) -> None
 
 
 async def numbers_of_people(session: AsyncSession, *, phones: Sequence[str]) -> list[str]:
-    """Lock the contacts that have these numbers, and return all numbers of these people.
+    """Lock the contacts with these numbers, and return all numbers of the contacts' people.
 
-    The result is ascending. It includes the given numbers, even if no contact has them.
+    A person also has the numbers of the contacts that were merged into the person's contact. The
+    result is ascending. It includes the given numbers, even if no contact has them.
     """
     await session.execute(_LOCK_CONTACTS, {"phones": list(phones)})
     return list(await session.scalars(_NUMBERS_OF_PEOPLE, {"phones": list(phones)}))
@@ -234,7 +235,9 @@ _EVIDENCE_OF_MESSAGES = text("""
 async def evidence_of_messages(
     session: AsyncSession, messages: Mapping[str, bytes]
 ) -> dict[str, dict[str, Any]]:
-    """Return the evidence of the consent entries that belong to messages.
+    """Return the evidence of the consent entries that messages caused.
+
+    The evidence is the proof of the decision, for example the message and how it was read.
 
     The entries are found by the provider's message id, which their evidence contains. The column
     ``activity_id`` is not used, because it is null if the phone line of the message was unknown.

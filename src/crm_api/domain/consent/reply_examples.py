@@ -4,9 +4,10 @@ A decision belongs to a reply in these cases:
 
 - The decision gives the id of the reply.
 - The number is on hold. The decision belongs to the reply that put the number on hold.
-- An opt-out of a number that is not opted out belongs to the newest reply of the last 30 days.
-- An opt-in of an opted-out number belongs to the reply that led to the opt-out, if the number was
-  opted out in the last 30 days.
+- The decision is an opt-out, and the number was not opted out before. The decision belongs to the
+  newest reply of the last 30 days.
+- The decision is an opt-in, and the number was opted out in the last 30 days. The decision belongs
+  to the reply that led to the opt-out.
 
 In the last three cases, the decision must come from a user or an API client. Without the id of a
 reply, a decision from another source, such as a web form or a phone call, belongs to no reply.

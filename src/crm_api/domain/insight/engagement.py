@@ -71,8 +71,8 @@ class EngagementReason:
 
     Attributes:
         because: The reason, in a sentence.
-        count: The number that ``because`` states: the days for ``recent``, a count for the other
-            factors; None if the sentence states no number.
+        count: The number in this sentence: of days for the factor ``recent``, otherwise of
+            replies, messages and so on. None if the sentence has no number.
     """
 
     factor: EngagementFactor

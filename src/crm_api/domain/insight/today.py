@@ -102,7 +102,7 @@ class TodayPeople(ReadModel):
     """The people who wait for an answer.
 
     Attributes:
-        counts: The numbers of conversations in the inbox.
+        counts: How many conversations each list of the inbox has, such as `waiting` or `mine`.
         waiting_longest: Up to eight conversations whose people have waited longest.
     """
 

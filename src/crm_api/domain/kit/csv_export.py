@@ -69,12 +69,12 @@ async def write_csv(
 async def end_of_page(
     session: AsyncSession, ordered: Select[*tuple[Any, ...]]
 ) -> tuple[Any, ...] | None:
-    """Return the last row of the next page, that is, row number ``PAGE`` of those in ``ordered``.
+    """Return the last row of the next page; None if the next page is the last one.
 
-    Return None if ``ordered`` selects fewer rows; then the next page is the last one.
+    A page has ``PAGE`` rows. The last page has fewer rows.
 
     Args:
-        ordered: Selects the rows after the previous page, in order.
+        ordered: Selects all rows after the previous page, in order.
     """
     last = (await session.execute(ordered.offset(PAGE - 1).limit(1))).one_or_none()
     return None if last is None else tuple(last)
@@ -106,7 +106,10 @@ def csv_safe(value: str) -> str:
 
 
 def cell(column: SQLColumnExpression[Any]) -> ColumnElement[Any]:
-    """Return SQL that converts the values of a column by the same rule as ``csv_safe``."""
+    """Return SQL for the values of a text column, with ``'`` before each value that is a formula.
+
+    The rule is the same as in ``csv_safe``.
+    """
     is_formula = and_(
         func.strpos(_FORMULA_STARTS, func.left(column, 1)) > 0,
         column != "",

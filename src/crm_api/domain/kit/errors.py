@@ -188,8 +188,7 @@ def read_form(
     """Validate the fields of a form or of a JSON object. A blank text counts as a missing field.
 
     Raises:
-        InvalidError: Some fields are not valid. The class ``error``, which is a subclass of
-            ``InvalidError``, is raised.
+        InvalidError: Some fields are not valid. ``error`` is the class of the raised error.
     """
     given = {
         name: value

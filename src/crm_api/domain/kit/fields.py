@@ -1,4 +1,4 @@
-"""Field types that several request bodies share: clean text, numbers, time zones, instants."""
+"""Field types that several request bodies share, such as text, phone numbers and time zones."""
 
 import re
 from collections.abc import Callable, Iterator

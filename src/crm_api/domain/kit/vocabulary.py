@@ -1,8 +1,8 @@
-"""Enumerations in table definitions and in responses: CHECK constraints, and text fields.
+"""Use enumerations in the CHECK constraints of tables, and to document text fields of responses.
 
 A newer release may have stored a word that is not in this release's enumeration. A response
-contains such a word unchanged, so the text fields of responses are documented as enumerations, but
-not checked.
+contains such a word unchanged. So OpenAPI documents the text field as an enumeration, but the
+service does not check its value.
 """
 
 from collections.abc import Iterable

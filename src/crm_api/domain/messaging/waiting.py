@@ -1,9 +1,9 @@
 """Store which people wait for an answer, and since when.
 
-``received`` records a new message or call. The statement that queues an answer ends the waiting.
-After every other change, the waiting is derived again from all messages and calls of the
-conversation: after answers outside of this service, withdrawn and failed answers, and corrected
-facts.
+``note_asked`` records new messages and calls. The statement that queues an answer ends the waiting.
+After every other change, the waiting is computed again from all messages and calls of the
+conversation. Such a change is, for example, an answer outside of this service, or the failure of an
+answer.
 """
 
 from collections.abc import Collection, Sequence
@@ -38,8 +38,8 @@ class Asked:
         needs_answer: False if the message or call needs no answer, for example because it is an
             opt-out.
         campaign_id: The campaign to which the message replies; None if there is none.
-        received: Facts of a received message that must still be stored in its conversation. None if
-            they are already stored, and for calls.
+        received: Facts of a received message, to be stored in its conversation. None for a call, or
+            if the facts are already stored.
     """
 
     conversation_id: UUID
@@ -107,11 +107,13 @@ NOTE_ASKED = text(f"""
 async def note_asked(session: AsyncSession, asked: Sequence[Asked], *, now: datetime) -> None:
     """Mark the conversations of new messages and calls as waiting for an answer.
 
-    A conversation gets the state ``waiting``, even if it was ``done`` or ``snoozed``. This does not
-    happen for a message or call that needs no answer, or whose sender is blocked. It does not
-    happen either if a user already gave a later answer outside of this service, for example in the
-    provider's app. After such an answer, a conversation in the state ``done`` becomes ``open``;
-    other states do not change.
+    A conversation gets the state ``waiting``, even if it was ``done`` or ``snoozed``. It does not
+    get this state in three cases:
+
+    - The message or call needs no answer.
+    - The sender is blocked.
+    - A user already gave a later answer outside of this service, for example in the provider's app.
+      Then the state ``done`` becomes ``open``, and other states do not change.
 
     The function also stores the times, contacts and provider ids of received messages in their
     conversations. The caller must lock the conversations.

@@ -123,8 +123,8 @@ async def open_root_secret(
             the root secret. False: store nothing, and return the current secret key instead.
 
     Raises:
-        UnsealError: No key decrypts the root secret. Or a key must be stored as the root secret,
-            and it is unclear which one, because there are several keys.
+        UnsealError: No key decrypts the root secret. Or the database has no root secret,
+            ``adopts`` is True, and there are several keys: it is unclear which one to store.
     """
     sealed: bytes | None = await session.scalar(_READ_ROOT, {"name": _NAME})
     if sealed is None:

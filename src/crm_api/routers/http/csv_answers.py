@@ -11,7 +11,7 @@ JSON = "application/json"
 
 
 def csv_response(description: str, row: dict[str, str]) -> dict[int | str, dict[str, Any]]:
-    """Return the value of ``responses`` in the decorator of a route that returns CSV.
+    """Return the argument ``responses`` for the decorator of a route that returns CSV.
 
     Args:
         description: Description of the response in the OpenAPI document.
@@ -24,7 +24,7 @@ def csv_response(description: str, row: dict[str, str]) -> dict[int | str, dict[
 
 
 def csv_list(row: dict[str, str]) -> dict[int | str, dict[str, Any]]:
-    """Return ``responses`` for the decorator of a route that returns a list as JSON or CSV.
+    """Return the argument ``responses`` for a route that returns a list as JSON or CSV.
 
     Args:
         row: An example row of the CSV: maps the name of each column to a value.

@@ -140,7 +140,8 @@ async def new_uow(request: Request, state: State) -> UnitOfWork:
     """Return the unit of work of a request; the route opens it.
 
     For a request that changes data, the ``Exchange`` of the request creates the unit of work. The
-    ``Exchange`` later commits the change and the stored response together (see ``exchange``).
+    ``Exchange`` commits the change only when the response is complete, because it may store the
+    response in the same transaction (see ``exchange``).
     """
     exchange: Exchange | None = request.scope.get(EXCHANGE)
     uow = state.new_uow() if exchange is None else exchange.unit_of_work()
@@ -390,7 +391,7 @@ Step = Annotated[
 
 
 async def mail_sender(uow: UnitOfWork, state: AppState) -> UserMailSender:
-    """Return the company's name and the URLs that mails to users contain."""
+    """Return a ``UserMailSender``: the company's name, and the URLs for mails to users."""
     business = await business_of(uow, state)
     return UserMailSender(
         name=business.name or "crm-api",

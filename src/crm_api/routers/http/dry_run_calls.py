@@ -27,7 +27,7 @@ class CallMaker:
     secret: bytes
 
     def by(self, caller: Caller) -> Call:
-        """Return the ``Call`` for the current API request, which the caller ``caller`` has sent."""
+        """Return the ``Call`` for the current API request, which was sent by ``caller``."""
         return Call(name=self.name, caller_id=caller.id, secret=self.secret, now=clock.wall_now())
 
 

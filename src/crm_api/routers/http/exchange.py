@@ -87,13 +87,14 @@ class Exchange:
             raise AnsweredBeforeError(answer)
 
     def hashed(self, receive: Receive, *, boundary: bytes = b"") -> Receive:
-        """Wrap ``receive`` so that it also adds the body to the fingerprint of the request.
+        """Return a function that does the same as ``receive`` and also hashes the request body.
+
+        The hash becomes a part of the fingerprint of the request.
 
         Args:
             receive: The function that delivers the body.
-            boundary: The boundary of a multipart form; empty for other bodies. The fingerprint does
-                not contain the boundary, because a client that repeats a request chooses a new
-                boundary.
+            boundary: The boundary of a multipart form; empty for other bodies. The boundary is not
+                hashed, because a client that repeats a request chooses a new boundary.
         """
         rest = b""
 

@@ -3,8 +3,9 @@
 A marketer sees no amounts of money, and only the first name and the city of people. The responses
 of all operations pass through this module, so that a new operation hides the same fields.
 
-Other modules decide which operations a marketer may call: the operations that the marketer's scopes
-allow, and those in ``MASKED`` (in ``domain.identity.users.models``).
+This module does not decide which operations a marketer may call. ``routers.http.deps`` decides it:
+a marketer may call the operations that the marketer's scopes allow, and the operations in
+``MASKED`` (in ``domain.identity.users.models``).
 """
 
 import csv
@@ -60,10 +61,11 @@ def mask(value: Any) -> Any:  # noqa: ANN401 - JSON
 def hidden_of(names: Collection[str]) -> set[str]:
     """Return the names of the fields or columns that a marketer does not see.
 
-    An object with ``first_name`` and without ``kind`` is a contact. Only its fields in
-    ``SHOWN_OF_PERSON`` are visible. In all other objects, the fields in ``HIDDEN`` are hidden. In
-    an object with ``phone``, and in an entry of a timeline, the fields in ``ABOUT_PERSON`` are
-    hidden too. But ``name`` stays visible if the object has a field ``kind``.
+    - Contact (has ``first_name``, but no ``kind``): all fields are hidden, except those in
+      ``SHOWN_OF_PERSON``.
+    - Object with ``phone``, or entry of a timeline: the fields in ``HIDDEN`` and ``ABOUT_PERSON``
+      are hidden. If the object has a field ``kind``, its ``name`` stays visible.
+    - Any other object: the fields in ``HIDDEN`` are hidden.
 
     Args:
         names: The names of all fields of a JSON object, or of all columns of a CSV file.

@@ -43,7 +43,7 @@ async def refuse_unknown_parameters(request: Request) -> None:
     """Refuse a request with a query parameter that its route does not have.
 
     Raises:
-        UnknownParameterError: The route does not have at least one of the query parameters.
+        UnknownParameterError: The request has a query parameter that the route does not have.
     """
     if not request.scope["query_string"] or not request.scope["path"].startswith(RESOURCES):
         return

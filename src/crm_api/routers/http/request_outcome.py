@@ -134,10 +134,11 @@ def route_of(scope: Scope) -> str:
 
 
 def step_of(scope: Scope) -> AbstractContextManager[Span]:
-    """Return the trace span of a request, in the caller's trace or in a new trace.
+    """Return a context manager that records the trace span of a request.
 
-    Health checks and metrics get no span. The span contains the path template of the route, but not
-    the path, which may contain a phone number.
+    If the request has the header ``traceparent``, the span belongs to the trace that the header
+    identifies. Otherwise, a new trace begins. Health checks and metrics get no span. The span
+    contains the path template of the route, but not the path, which may contain a phone number.
     """
     if not tracing.is_on() or scope["path"] in POLLED:
         return tracing.NO_SPAN

@@ -35,8 +35,8 @@ class ResourceRouter(APIRouter):
 def resource_of(path: str) -> str:
     """Return the segment of a path that names a resource: ``contacts`` of ``/v1/contacts/{id}``.
 
-    For a path without a version, such as ``/readyz``, it is the first segment. It is empty if the
-    path has no such segment.
+    For a path without the version ``v1``, return the first segment: ``readyz`` of ``/readyz``.
+    Return an empty text if the path has no segment after the version.
     """
     start, *segments = path.split("/", 3)
     if segments[:1] == ["v1"]:

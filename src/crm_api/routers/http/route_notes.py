@@ -15,9 +15,9 @@ def fails_with(*codes: str) -> dict[str, Any]:
     """Return a note with the error codes that the use case of a route can cause.
 
     Codes that follow from the route itself (authentication, request body, paging) are added
-    automatically. For the ids in the path, codes that end in ``_not_found`` are added, unless
-    ``codes`` already has such a code. So name all codes of this kind, or none. If a code is
-    missing, a test fails, because the tests compare every response with the document.
+    automatically. A code that ends in ``_not_found`` is also added for each id in the path, but
+    only if ``codes`` has no code with this ending. So give all codes with this ending, or none.
+    If a code is missing, a test fails, because the tests compare every response with the document.
     """
     return {PROBLEMS: codes}
 

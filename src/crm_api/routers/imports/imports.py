@@ -370,8 +370,8 @@ async def undo_import(
 
     A contact that the import created is removed, unless the contact is in use: after the import, it
     got a message, a phone call, a flag, a note, a task or a sales record (appointment, quote,
-    invoice, outcome). An outcome that the import recorded is not removed. It is reversed: its
-    reversal is added to the outcomes.
+    invoice, outcome). An outcome that the import recorded is not removed. Instead, a reversal of
+    the outcome is added.
     """
     wanted = body or UndoRequest()
 

@@ -1,6 +1,7 @@
-"""Routes that list and replay the provider's events, and the description of their receiver.
+"""Routes that list the provider's events and apply them again.
 
-``receiver.py`` receives the events. This module describes it for the OpenAPI document.
+This module also describes the route that receives the events, for the OpenAPI document. The code of
+that route is in ``receiver.py``.
 """
 
 from http import HTTPStatus
@@ -138,7 +139,10 @@ async def list_events(
 
 @router.get("/errors")
 async def list_errors(uow: ListUow, page: Paging, _caller: Reader) -> PageRead[ErrorClassRead]:
-    """List the error codes of events that are not applied yet, the newest error first."""
+    """List the error codes of events that could not be applied yet.
+
+    The error code of the event that was received last comes first.
+    """
     async with uow:
         found = await stored_events.list_errors(uow)
     part = Cursors("webhook_event_errors").part(

@@ -1,1 +1,1 @@
-"""Routes of insight: measures, attribution, costs, holdouts, engagement and the first screen."""
+"""Routes that show what campaigns achieve and cost, and what the office has to do today."""

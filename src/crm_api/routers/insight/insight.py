@@ -136,7 +136,7 @@ async def with_rules(uow: UnitOfWork, request: FigureRequest, *, now: datetime) 
     Raises:
         BreakdownError: The measure does not allow the breakdown or the filter.
         CreditsNotComputedError: Too many credits are missing.
-        PeriodError: The period ends before it begins.
+        PeriodError: The end of the period is not after its beginning.
         RulesNotFoundError: There is no such version of the rules.
     """
     rules = await find_rules(uow, version=request.rules_version or None)

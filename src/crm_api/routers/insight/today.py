@@ -1,4 +1,4 @@
-"""Route of the first screen of the console: what waits, what is due and what runs today."""
+"""Route of the console's first screen: waiting people, due tasks, open alerts and more."""
 
 from typing import Annotated
 from uuid import UUID
@@ -29,10 +29,11 @@ async def get_today(
         ),
     ] = None,
 ) -> TodayRead:
-    """Return what waits, what is due and what runs today, in one response.
+    """Return the work of today in one response: waiting people, due tasks, open alerts and more.
 
-    The entries of a part have the same fields as in other operations. For example, a task has the
-    fields that `GET /v1/tasks` returns. A part is null if you do not have its scope.
+    Each part of the response is about one topic, such as `tasks`. The entries of a part have the
+    same fields as in other operations. For example, a task has the fields that `GET /v1/tasks`
+    returns. A part is null if you do not have the scope that the part needs.
     """
     viewer = Viewer(
         id=UUID(caller.id),

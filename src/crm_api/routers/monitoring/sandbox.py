@@ -189,7 +189,7 @@ async def call_as_sandbox_person(body: PersonCall, controls: Controls, _caller: 
 
 @router.post("/faults", status_code=201, openapi_extra=fails_with("sandbox_away", "sandbox_only"))
 async def order_sandbox_fault(body: FaultCreate, controls: Controls, _caller: Admin) -> FaultRead:
-    """Add a simulated fault. It happens a number of times, or for a percentage of the requests."""
+    """Add a simulated fault. It happens `count` times, or for `percent` % of the requests."""
     return await controls.add_fault(body)
 
 

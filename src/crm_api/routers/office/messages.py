@@ -106,9 +106,9 @@ async def list_all_messages(
 ) -> PageRead[MessageRead] | Response:
     """List or search the messages of all conversations, newest first.
 
-    A JSON response is one page. Without `q`, a page may have fewer messages than `limit` although
-    other messages follow: this happens if very few messages match. Continue until `next_cursor` is
-    null. A CSV response contains all messages.
+    A JSON response is one page. Continue until `next_cursor` is null. Without `q`, a page may have
+    fewer messages than `limit` although other messages follow. This happens if very few messages
+    match the other filters. A CSV response contains all messages.
     """
     with_names = caller.may(Scope.CONTACTS_READ)
     if as_csv:

@@ -143,8 +143,8 @@ HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 def write_events(events: Sequence[LoggedEvent]) -> bytes:
     """Format events as server-sent events.
 
-    The id of an event is its position in the log, from which a stream can continue. An event that
-    is not stored has no id.
+    The id of an event is its position in the log. A client that reconnects sends the last id that
+    it got, and the new stream continues after it. An event that is not stored has no id.
     """
     return b"".join(_frame(event) for event in events)
 

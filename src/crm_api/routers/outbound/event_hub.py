@@ -40,10 +40,12 @@ WriteEvents = Callable[[Sequence[LoggedEvent]], bytes]
 class StreamListener:
     """The queue of chunks that one stream still has to send.
 
+    A chunk is the text of one or more events, as bytes.
+
     Attributes:
         event_filter: Selects the events of the stream.
-        is_live: Whether the hub adds new events. While False, the stream reads the missed events
-            from the log.
+        is_live: Whether the queue accepts new events. While False, the stream reads the events that
+            its client missed from the log.
         is_over: Whether the stream has ended, because its client was too slow or the process stops.
     """
 
@@ -95,8 +97,9 @@ def select_events(
         event_filter: The filter. Its attribute ``reads_messages`` says whether the listeners with
             this filter may read messages.
         found: The events from the log.
-        detailed: Events that also have details of their messages, by message id. If
-            ``reads_messages`` is True, they replace the events from the log.
+        detailed: The events of ``found`` about received messages, with details of the messages
+            added, by message id. If ``reads_messages`` is True, they replace the events in
+            ``found``.
     """
     return [
         detailed.get(event.subject_id, event)
@@ -110,10 +113,10 @@ def select_events(
 class EventHub:
     """Reads the log for all listeners of a web process.
 
-    The application's lifespan calls ``start()`` and ``close()``. The hub sets its new position and
-    gives the chunks to the listeners in one step, without an ``await``. So no listener can start
-    during this step. Therefore a listener that starts at a position misses no event and gets no
-    event twice.
+    The application's lifespan calls ``start()`` and ``close()``. When the hub has read events, it
+    sets its new position and gives the events to the listeners. There is no ``await`` between these
+    two actions, so no listener can start between them. Therefore a listener that starts at a
+    position misses no event and gets no event twice.
     """
 
     def __init__(

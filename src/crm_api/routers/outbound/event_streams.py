@@ -114,7 +114,8 @@ class AccessChecks:
         The block also ends if ``is_valid`` raises an exception.
 
         Args:
-            credentials: A key for the credentials. Streams with equal keys share one check.
+            credentials: A value that identifies the credentials. Streams with equal values share
+                one check.
             is_valid: Returns True if the credentials are still valid.
         """
         group = self._groups.get(credentials)
@@ -162,12 +163,11 @@ class AccessChecks:
 
 
 def access_of(request: Request, caller: Caller) -> Callable[[], AbstractAsyncContextManager[None]]:
-    """Return a function that creates a guard of the caller's access to an event stream.
+    """Return a function that creates a context manager around the sending of an event stream.
 
-    The guard is a context manager around the sending of the stream. It ends the stream when the
-    caller's credentials are no longer valid or when their scopes have changed. While the database
-    is unavailable, the stream stays open. This is safe, because no event can be read during that
-    time.
+    The context manager ends the stream when the caller's credentials are no longer valid, or when
+    the scopes of the credentials have changed. While the database is unavailable, the stream stays
+    open. This is safe, because no event can be read during that time.
     """
 
     async def is_valid() -> bool:

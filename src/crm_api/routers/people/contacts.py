@@ -299,7 +299,7 @@ async def opt_in(
 async def list_flags(
     contact_id: UUID, uow: Uow, page: Paging, _caller: Reader
 ) -> PageRead[FlagRead]:
-    """List the flags of this contact's number by name, with their reason and expiry."""
+    """List the flags of this contact's number with reason and expiry, ordered by flag name."""
     async with uow:
         found = await decisions.list_flags(uow, contact_id=contact_id, now=clock.now())
     part = Cursors("flags", contact_id=str(contact_id)).part(

@@ -66,7 +66,7 @@ async def list_custom_fields(
         bool, Query(description="True: only archived fields; false: only fields in use.")
     ] = False,
 ) -> PageRead[CustomFieldRead]:
-    """List custom fields, newest first: those in use, or those that are archived."""
+    """List the custom fields in use, newest first. With `archived`, list the archived fields."""
     async with uow:
         found = await custom_fields.list_fields(
             uow, archived=archived, cursor=page.cursor, limit=page.limit
@@ -91,7 +91,10 @@ async def get_custom_field(field_id: UUID, uow: Uow, _caller: Reader) -> CustomF
 async def update_custom_field(
     field_id: UUID, body: CustomFieldUpdate, uow: Uow, _caller: Writer, *, dry_run: DryRun = False
 ) -> CustomFieldRead | CustomFieldFitRead:
-    """Change a custom field. All values that contacts have in this field must fit the change."""
+    """Change a custom field.
+
+    If the type or the choices change, all values that contacts have in this field must fit them.
+    """
     async with uow:
         if dry_run:
             return CustomFieldFitRead.model_validate(

@@ -30,7 +30,10 @@ BATCH_PEOPLE = 1_000
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
 def count_statement(conditions: AudienceConditions) -> TextClause:
-    """Return the statement that counts the people of an audience by verdict."""
+    """Return the statement that counts the people of an audience by verdict.
+
+    A verdict is the status or the skip reason that a person would get at a start.
+    """
     return text(f"""
         WITH {assess_audience(conditions)}
         SELECT s.verdict, count(*) AS people FROM assessed s GROUP BY s.verdict
@@ -40,7 +43,10 @@ def count_statement(conditions: AudienceConditions) -> TextClause:
 async def count_audience(
     session: AsyncSession, settings: AudienceSettings, *, now: datetime
 ) -> dict[str, int]:
-    """Return the number of people of an audience by verdict, as if the campaign started now."""
+    """Return the number of people of an audience by verdict, as if the campaign started now.
+
+    A verdict is the status or the skip reason that a person would get.
+    """
     audience = await resolve_audience(session, settings, as_of=now)
     rows = await session.execute(count_statement(audience.conditions), audience.values)
     return {row.verdict: row.people for row in rows}
@@ -48,7 +54,7 @@ async def count_audience(
 
 @dataclass(frozen=True, slots=True)
 class AudiencePerson(ContactValues):
-    """A person of an audience, with the values of the contact that a message may contain.
+    """A person of an audience. The inherited fields are the contact's values for the message.
 
     Attributes:
         verdict: The status or the skip reason that the person would get at a start.
@@ -61,7 +67,7 @@ class AudiencePerson(ContactValues):
 
     @property
     def step(self) -> int:
-        """The step of the campaign whose message is rendered: always 0, the first message."""
+        """The step whose message is rendered for the person: always 0, the first message."""
         return 0
 
 

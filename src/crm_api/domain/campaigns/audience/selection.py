@@ -171,8 +171,8 @@ def assess(
         conditions: The conditions of the audience.
         is_named: The SQL condition that ``contact c`` belongs to the audience.
         people: The table or the sub-select from which the contacts are read.
-        each: SQL that is added to each sub-select. ``OFFSET 0`` makes PostgreSQL run the sub-select
-            once per person. With an empty text, PostgreSQL may use a join instead.
+        each: ``OFFSET 0`` or an empty text, which is added to the sub-selects. With ``OFFSET 0``,
+            PostgreSQL runs a sub-select once per person. Otherwise, it may use a join instead.
         flags_filter: A condition that limits the CTE ``flags`` to the phone numbers of one page.
             With an empty text, the flags of all phone numbers are read.
     """
@@ -317,14 +317,17 @@ class WeighedVariant(Protocol):
 
     @property
     def weight(self) -> int:
-        """The variant's share, in percent, when people are divided among the variants.
+        """The share of the people that get the variant, in percent.
 
-        It is 0 for a variant with ``for_known``.
+        It is 0 if ``for_known`` is True, because such a variant does not get a share.
         """
 
     @property
     def for_known(self) -> bool:
-        """True if, in a mixed campaign, only people who were in touch before get the variant."""
+        """True if the variant is only for people who were in touch with the company before.
+
+        Only campaigns of the kind ``mixed`` have such a variant. All of these people get it.
+        """
 
 
 def variant_values(variants: Sequence[WeighedVariant]) -> dict[str, Any]:

@@ -81,17 +81,16 @@ async def store_next_chunk(
 ) -> StoredChunk | None:
     """Store the next chunk of a scheduled campaign's audience as recipients.
 
-    One row is stored for each person. By its status, the person waits for the message (and is due
-    now), is in review, is on hold, or is skipped. The same transaction stores the progress in the
-    campaign's row. So any worker can continue after a crash, and no person is stored twice. The
-    last chunk sets ``recipients_total``; from then on the campaign may begin. After a large
-    audience is stored, call ``refresh_statistics`` in a separate unit of work.
+    One row is stored for each person. The status of the row says whether the person waits for the
+    message (and is due now), is in review, is on hold, or is skipped. The same transaction stores
+    the progress in the campaign's row. So any worker can continue after a crash, and no person is
+    stored twice. The last chunk sets ``recipients_total``; from then on the campaign may begin.
+    After a large audience is stored, call ``refresh_statistics`` in a separate unit of work.
 
     Contacts and list members that were added after the start request are left out. Other changes,
-    such as exclusions, deletions and flags, are considered if they are stored before the chunk. An
-    opt-out that is stored at the same time as the chunk does not see the person's new row, and
-    cannot cancel it. The person still gets no message, because opt-outs are checked again before
-    each message.
+    such as exclusions, deletions and flags, are considered if they are stored before the chunk. If
+    an opt-out is stored at the same time as the chunk, it cannot cancel the person's new row. The
+    person still gets no message, because opt-outs are checked again before each message.
 
     Args:
         uow: The unit of work.
@@ -141,7 +140,8 @@ async def store_chunk_ahead(
     This function inserts the rows without a lock on the campaign. It locks the campaign only after
     the other transaction was committed. Then it checks that the campaign is still scheduled, and
     that the chunk before ended with the contact ``after``. If not, it raises an error, so that no
-    chunk is stored after a pause or a cancel. The other transaction must not wait for this one.
+    chunk is stored after a pause or a cancel. The other transaction must not wait for this
+    transaction: both would wait for each other.
 
     Args:
         uow: The unit of work, on another connection.
@@ -149,8 +149,8 @@ async def store_chunk_ahead(
         after: The last contact of the chunk before.
         limit: The maximum number of people.
         now: The present instant.
-        is_turn: Waits for the end of the other transaction. The result is True if that transaction
-            was committed, False if it was rolled back. It is awaited after the insert.
+        is_turn: An awaitable that ends when the other transaction has ended. Its result is True if
+            that transaction was committed, False if it was rolled back.
 
     Raises:
         ChunkOvertakenError: The check failed, or the other transaction was rolled back. The caller

@@ -150,10 +150,10 @@ async def _require_reachable_person(
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
 def reachable_zone_statement(conditions: AudienceConditions) -> TextClause:
-    """Return the statement that reads the zone key of one person who may get a message.
+    """Return the statement that selects the zone key of any one person who may get a message.
 
-    A zone key consists of the states and time zones that are possible for a person. People whose
-    zone key is in the parameter ``shut`` of the statement are ignored.
+    A zone key consists of the states and time zones that are possible for a person. The statement
+    ignores people whose zone key is in its parameter ``shut``.
     """
     return text(f"""
         WITH {assess_audience(conditions)}

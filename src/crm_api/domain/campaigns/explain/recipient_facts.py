@@ -59,7 +59,10 @@ ZONE_KEY = text("""
 
 
 async def find_zone_key(uow: UnitOfWork, *, campaign_id: UUID, contact_id: UUID) -> str | None:
-    """Return a recipient's zone key; None if the contact is not a recipient of the campaign."""
+    """Return the zone key of a recipient, that is, the state and time zone for legal hours.
+
+    Return None if the contact is not a recipient of the campaign.
+    """
     values = {"campaign_id": campaign_id, "contact_id": contact_id}
     key: str | None = await uow.session.scalar(ZONE_KEY, values)
     return key
@@ -130,7 +133,7 @@ RECIPIENT_FACTS = text(f"""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientFacts(ContactValues):
-    """A recipient, with the campaign, the line, and the results of the rules that a claim checks.
+    """The facts about a recipient, its campaign and its line that are checked before a claim.
 
     An attempt is unclear if it is not known whether its message was sent.
 
@@ -149,10 +152,10 @@ class RecipientFacts(ContactValues):
         number_rules: The rules about the recipient's phone number, such as an opt-out, that prevent
             campaign messages.
         ended_by: Why the person gets no more follow-ups; None if further follow-ups are sent.
-        is_kept: True if an earlier attempt to send to the phone number is unclear, so that the next
-            message must wait, at the latest until ``kept_until``.
-        kept_until: The latest time until which such an attempt prevents the next message. The time
-            may be in the past. None if there is no such attempt.
+        is_kept: True if the next message must wait, because an earlier attempt to send to the phone
+            number is unclear.
+        kept_until: The latest end of this wait. The time may be in the past. None if no earlier
+            attempt causes such a wait.
         was_contacted: True if the campaign skips or reviews people who got a message before, and
             this person got one.
         was_texted_lately: True if another campaign sent to the phone number in the last

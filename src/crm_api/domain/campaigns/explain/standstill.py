@@ -59,12 +59,15 @@ async def find_standstills(
     times: SendTimes,
     now: datetime,
 ) -> list[Standstill]:
-    """Return the campaigns that should have sent a message since ``now - after``, but sent none.
+    """Return the campaigns that should send messages, but have sent none for the time ``after``.
 
-    In each of these campaigns, a recipient was due for the whole time since ``now - after``. The
-    provider accepted no message of the campaign in this time, and no message is being sent now. A
-    campaign is not returned if a rule prevents its messages now: hours, limits, pacing, a blocked
-    line, or a rule about the person. ``plan_sends`` and ``explain_recipient`` check these rules.
+    A campaign is returned if all of these conditions are true:
+
+    - A recipient has been due for longer than ``after``.
+    - The provider has accepted no message of the campaign during this time.
+    - No message of the campaign is being sent now.
+    - No rule prevents the message to this recipient now. ``plan_sends`` and ``explain_recipient``
+      check the rules: hours, limits, pacing, a blocked line, and rules about the person.
     """
     plan = await planning.plan_sends(uow, rules=rules, business=business, now=now)
     pairs = [(order.campaign_id, key) for order in plan.orders for key in order.open_zones]

@@ -266,9 +266,9 @@ RATE_SUMS = text(f"""
 
 
 async def read_rate_counts(uow: UnitOfWork, *, campaign_id: UUID) -> RateCounts:
-    """Return how many messages a campaign has sent since its start, and how many failed.
+    """Return how many messages a campaign has sent, how many failed, and how many people opted out.
 
-    The messages of all steps are counted. The people who opted out are counted too.
+    The counts begin at the start of the campaign, and include the messages of all steps.
     """
     row = (await uow.session.execute(RATE_SUMS, {"campaign_id": campaign_id})).one()
     return typed_row(RateCounts, row)

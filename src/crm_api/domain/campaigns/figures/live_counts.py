@@ -1,4 +1,8 @@
-"""Read the recipient counts of campaigns, to show progress live; merge the rows of counts."""
+"""Read the recipient counts of campaigns, and keep the table of these counts small.
+
+The counts show the progress of campaigns live. The table ``campaign_tally`` stores changes of the
+counts; from time to time, its rows are merged.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +35,7 @@ class _StatusSum:
 
 
 class CampaignCounters(BaseModel):
-    """The recipient counts of a campaign at its first step.
+    """The recipient counts of a campaign, by what happened to its first message.
 
     The statistics of the campaign show the same counts.
     """

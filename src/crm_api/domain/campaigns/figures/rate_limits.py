@@ -27,7 +27,7 @@ class RateCounts:
     """The counts of all steps of a campaign from which its rates are computed.
 
     Attributes:
-        texts: The messages that were sent.
+        texts: The messages that were sent, without those in ``failed``.
         failed: The messages that the provider refused or could not deliver.
         opted_out: The people who opted out. Each person counts once.
     """
@@ -37,11 +37,11 @@ class RateCounts:
     opted_out: int
 
     def since(self, before: dict[str, Any] | None) -> "RateCounts":
-        """Return the counts since the last resume.
+        """Return how much each count has grown since the campaign was last resumed.
 
         Args:
             before: The counts at the last resume, in the format of ``to_json``; None if the
-                campaign was never resumed.
+                campaign was never resumed; then the result has the full counts.
         """
         start = before or {}
         return RateCounts(
@@ -51,10 +51,10 @@ class RateCounts:
         )
 
     def with_counts(self, *, failed: int, opted_out: int) -> "RateCounts":
-        """Return a copy of the counts with other numbers of failures and opt-outs.
+        """Return a copy in which ``failed`` and ``opted_out`` have the given values.
 
-        A message that no longer counts as failed counts as sent. So the number of all messages does
-        not change.
+        A message is counted either in ``failed`` or in ``texts``. So ``texts`` changes too, and the
+        sum of ``texts`` and ``failed`` stays the same.
         """
         return RateCounts(
             texts=max(0, self.texts + self.failed - failed), failed=failed, opted_out=opted_out

@@ -44,7 +44,7 @@ class Cohort:
         self.total = self.size = 0.0
 
     def add(self, place: int, texts: float) -> None:
-        """Add waiting people to a place: one person for each of ``texts`` messages."""
+        """Add people who wait for a message to a place; ``texts`` is the number of people."""
         waiting = self.shares[place] * self.people[place] + texts
         self.people[place] += texts
         self.shares[place] = waiting / self.people[place] if self.people[place] else 0.0
@@ -146,10 +146,9 @@ class Pace:
         return min(most, left * gone)
 
     def take(self, texts: float) -> float:
-        """Record that ``texts`` messages are sent in the period of the last call of ``room``.
+        """Record that ``texts`` messages are sent, and return when the last of them is sent.
 
-        Returns:
-            When the last of these messages is sent.
+        The messages are sent in the period that was last passed to ``room``.
         """
         size = self._pacing.batch_size
         if size is not None:
@@ -232,13 +231,13 @@ class SharedDay:
 
 
 def demand_of(rival: Rival, waiting: float, on: date, *, is_first: bool) -> Demand:
-    """Return how many messages a group of other campaigns would send on a day.
+    """Return the number of messages that a group of other campaigns would send on a day.
 
     The second value of the result is the number of campaigns in the group.
 
     Args:
         rival: The group of campaigns.
-        waiting: The messages that the group still has to send.
+        waiting: The number of messages that the group still has to send.
         on: The day.
         is_first: True if the day is today.
     """

@@ -1,15 +1,18 @@
 """Predict when a campaign sends its last message, and which rule delays this message most.
 
-P50 and P90 are instants. The last message is sent before P50 with a probability of 50 %, and before
-P90 with a probability of 90 %. Some quantities of the plan are random: replies, repeated messages,
-and messages of the line outside campaigns. The simulation for P50 uses their means. The simulation
-for P90 uses a larger number of messages, so large that the real number is above it with a
-probability of only 10 % (by a normal approximation).
+A plan (``Plan``) contains the messages of a campaign and the rules that limit them. P50 and P90 are
+instants: the last message is sent before P50 with a probability of 50 %, and before P90 with a
+probability of 90 %. Both are found by a simulation of the plan.
+
+Some quantities of a plan are random: the numbers of replies, of repeated messages, and of messages
+outside campaigns. The simulation for P50 uses the means of these quantities. The simulation for P90
+uses a larger number of messages: the real number is above it with a probability of only 10 % (by a
+normal approximation).
 
 The binding rule is the rule that delays the campaign most. To find it, the plan is simulated
 several times, each time without one of the rules. The binding rule is the rule without which the
-largest number of people get their messages before the campaign ends. If this number is the same for
-all rules, it is the rule without which the last message is sent earliest.
+largest number of people get their messages before the campaign ends. If no rule changes this
+number, the binding rule is the rule without which the last message is sent earliest.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,7 +43,7 @@ them in ``_LIFTS``."""
 
 
 class Binding(StrEnum):
-    """The rules that can delay a campaign; all values are also values of ``StopRule``."""
+    """The rules that can delay a campaign. Each value of this enum is also in ``StopRule``."""
 
     NOT_STARTED = "not_started"
     SCHEDULE = "outside_schedule"
@@ -60,9 +63,11 @@ class Binding(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """A share of messages, from 0 to 1, estimated from measured messages and an assumed share.
+    """An estimate of a share of messages, such as the share of messages that get a reply.
 
-    With few measured messages, the estimate is near the assumed share and has a large variance.
+    The estimate is from 0 to 1. It combines the share among the measured messages with an assumed
+    share. If few messages were measured, the estimate is near the assumed share, and its variance
+    is large.
 
     Attributes:
         hits: The number of measured messages that have the property, such as a reply.

@@ -51,13 +51,15 @@ class Hours:
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of a day during which the same places (zone keys with the same hours) are open.
+    """A part of a day during which the same places are open.
+
+    A place is a group of zone keys with the same hours.
 
     Attributes:
         start: The start, in seconds from the start of the day in the line's time zone.
         end: The end, in the same unit.
         closes: When the last of the places closes, in the same unit.
-        places: The numbers of the open places, from 0.
+        places: The open places. A place is given by its number, as in ``Calendar.place_of``.
     """
 
     start: float

@@ -193,8 +193,9 @@ CARRIERS = text("""
 async def read_carrier_limits(
     uow: UnitOfWork, campaign: Campaign, *, now: datetime
 ) -> list[CarrierLimit]:
-    """Return the campaign's limits from carrier budgets, the daily limits of mobile carriers.
+    """Return the daily limits that the budgets of mobile carriers set for the campaign.
 
+    A budget is the number of message segments a day that the company may send to one carrier.
     The list is empty if the settings have no carrier budgets, or if the audience is not completely
     stored, as for a draft.
     """

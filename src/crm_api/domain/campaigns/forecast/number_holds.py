@@ -30,9 +30,9 @@ class TextedNumber:
         due_at: When the message is due.
         last_other: The instant of the newest message of another campaign; None if there is none.
         texted: The instants of all campaign messages in the period of the rules, newest first.
-        read: The number of all recipients that the query read; the same in each row. There may be
-            fewer rows: a recipient whose message is due now, and whose phone number got no message
-            in the period, has no row.
+        read: The number of all recipients that the query read. All rows have the same value. It
+            may be larger than the number of rows: a recipient has no row if the message is due now
+            and the phone number got no message in the period.
     """
 
     step: int
@@ -82,7 +82,10 @@ class NumberRules:
         )
 
     def held_until(self, number: TextedNumber) -> dict[str, datetime]:
-        """Return the rules that prevent a message to a recipient now, and when each rule ends."""
+        """Return the rules that prevent a message to a recipient now.
+
+        The value of each rule is the instant from which the rule allows the message.
+        """
         found: dict[str, datetime] = {NOT_DUE: number.due_at}
         if self.min_days is not None and number.last_other is not None:
             found[MIN_DAYS] = number.last_other + timedelta(days=self.min_days)

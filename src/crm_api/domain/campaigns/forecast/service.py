@@ -112,8 +112,8 @@ async def forecast(
         uow: The unit of work.
         campaign_id: A campaign in any status.
         rules: The legal rules.
-        times: The time limits of sending. If it is unclear whether a message was sent, they decide
-            how long it counts as a message of today.
+        times: The durations that limit the steps of sending. ``times.grace`` decides whether an
+            unclear message of yesterday also counts as a message of today.
         texts_per_second: The provider's rate limit.
         now: The present instant.
 

@@ -1,8 +1,8 @@
 """Simulate the plan of a campaign day by day for a year; later years repeat the first year.
 
-The functions read no database and no clock. People are numbers, not rows, so a million recipients
-cost as much as a thousand. The cost grows with the number of days and places. A place is a group of
-zone keys with the same hours.
+The functions do not read the database or the clock. They calculate with the number of people in
+each place, not with single people. So a million recipients cost as much as a thousand. The cost
+grows with the number of days and places. A place is a group of zone keys with the same hours.
 """
 
 from bisect import insort
@@ -34,7 +34,7 @@ def simulate(plan: Plan) -> Outcome:
 
 
 def calendar_of(plan: Plan) -> Calendar:
-    """Return the calendar of a plan: the hours of each day of a year in which it may send.
+    """Return the calendar of a plan: for each day of a year, the hours in which the plan may send.
 
     The calendar is cached by first day, hours and zone keys.
     """
@@ -67,11 +67,12 @@ class _Queue:
         insort(self.cohorts, cohort, key=lambda one: one.due_from)
 
     def due(self, places: Sequence[int], at: float) -> float:
-        """Return the number of people in the queue who wait in some places and are due.
+        """Return how many people of the queue wait in the given places and are due at an instant.
 
         Args:
-            places: The numbers of the places. A place is a group of zone keys with the same hours.
-            at: The instant at which the people are due, as a Unix timestamp.
+            places: The places, by their index in the calendar. A place is a group of zone keys with
+                the same hours.
+            at: The instant, as a Unix timestamp.
         """
         due = (one for one in self.cohorts if one.due_from < at)
         return sum(min(one.waiting(places), one.due(at)) for one in due)

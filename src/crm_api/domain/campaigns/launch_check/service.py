@@ -1,7 +1,8 @@
 """Check what would happen if a campaign were started now.
 
-Each part is computed by the code that the start, the preview and the forecast use. This module only
-puts the parts together, and lists the rules that the campaign obeys while it sends.
+The result contains the problems that would prevent the start, a preview of the messages, a
+forecast, and the rules that the campaign obeys while it sends. The start, the preview and the
+forecast themselves use the same code.
 """
 
 from collections.abc import Iterable, Iterator
@@ -60,7 +61,8 @@ def list_rules(
     Args:
         detail: The campaign.
         has_legal_rules: Whether the service has legal rules.
-        binding: The rule that delays the last message most; None if no rule does.
+        binding: The rule that delays the last message of the campaign more than any other rule, or
+            that prevents all messages; None if there is none.
     """
     meaning = meanings(StopRule)
     found: dict[str, str] = {rule: meaning[rule] for rule in _OF_EVERY_NUMBER}

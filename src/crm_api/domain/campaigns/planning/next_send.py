@@ -49,9 +49,8 @@ async def find_next_send(
 ) -> datetime | None:
     """Return the first instant, not before ``now``, at which a campaign may begin or send.
 
-    No campaign begins or sends before this instant. It is possible that no campaign begins or sends
-    at this instant either, because some limits are checked only when a message is claimed
-    (reserved for sending).
+    No campaign begins or sends earlier than this. A campaign may begin or send later, because some
+    limits are checked only when a message is claimed (reserved for sending).
 
     Args:
         call: The longest time that a request to the provider may take.

@@ -69,9 +69,9 @@ class _VariantSums:
 class MessageSums:
     """Renders messages for batches of people, and sums up the messages of each variant.
 
-    Some messages and some faults are also kept, to show them as examples. The memory that this
-    object uses does not grow with the audience. ``add`` uses no database, so it may run in a
-    thread.
+    The object also keeps examples: some messages, and some people who get no message. The memory
+    that this object uses does not grow with the audience. ``add`` uses no database, so ``add`` may
+    run in a thread.
     """
 
     def __init__(
@@ -101,9 +101,9 @@ class MessageSums:
         """Some of the people who get no message now, by verdict or error code."""
 
     def add(self, batch: Sequence[AudiencePerson]) -> None:
-        """Count these people, and render the messages of those who would get one.
+        """Count these people, and render the messages that they would get.
 
-        Messages are also rendered for the people who would get one only after a review.
+        The messages that people would get only after a review are rendered too.
         """
         for person in batch:
             self.verdicts[person.verdict] += 1

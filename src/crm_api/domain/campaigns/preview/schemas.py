@@ -148,13 +148,15 @@ class PreviewRecipients(ReadModel):
 
 
 class PreviewWarning(ReadModel):
-    """A fault of a first message. The service refuses to start a campaign with such a fault.
+    """A required part that is missing in the first message of a campaign.
 
-    If the service has no legal rules, it starts the campaign in spite of the fault.
+    With such a warning, the service refuses to start the campaign. Exception: a service that uses
+    no legal rules starts it.
 
     Attributes:
-        code: The code of the fault: ``sender_not_named`` or ``no_way_to_stop``.
-        variant: The name of the variant with the fault.
+        code: ``sender_not_named`` if the message does not name the company; ``no_way_to_stop`` if
+            the message does not say how to opt out.
+        variant: The name of the variant whose message lacks the part.
         detail: What is missing, and what to do.
     """
 
@@ -222,7 +224,7 @@ class PreviewRequest(RequestModel):
 
 
 class DraftPreview(CampaignCreate, PreviewRequest):
-    """A campaign to preview without storing it, and which messages the preview shows."""
+    """A campaign to preview, which is not stored, and the choice of the messages that are shown."""
 
     model_config = example(CampaignCreate, limit=3)
 

@@ -166,8 +166,8 @@ class RecipientSearch:
         wanted: The filter.
         campaign_id: The campaign.
         variant: The position of the variant; None for all variants.
-        patterns: For each term of ``wanted.q``, its patterns. A recipient is found if, for each
-            term, at least one of its patterns matches.
+        patterns: One list of LIKE patterns for each term of ``wanted.q``. A recipient is found if
+            at least one pattern of each list matches.
     """
 
     wanted: RecipientFilter
@@ -196,14 +196,15 @@ class RecipientSearch:
 
         If there are search words, only the next ``_NEAR`` recipients are searched.
 
-        The inner statement reads the recipients in the order of an index. If conditions of the
-        filter have an index, it is the index of the condition that usually selects the fewest
-        recipients. Otherwise it is the index of all recipients.
+        The inner statement reads the recipients in the order of an index. Some conditions of a
+        filter have an index of their own. If the filter has several such conditions, the statement
+        uses the index of the one that usually selects the fewest recipients. If the filter has no
+        such condition, the statement uses the index of all recipients.
 
-        The limit of the inner statement is a sub-select, so that PostgreSQL does not know its value
-        when it plans the query. Then PostgreSQL reads in the order of the index until the page is
-        full. With a known limit and without statistics, PostgreSQL would expect few matches and
-        sort all recipients. For a million recipients, that takes 400 ms.
+        The limit of the inner statement is a sub-select, which hides its value from PostgreSQL's
+        planner. So PostgreSQL reads in the order of the index until the page is full. With a known
+        limit and without statistics, PostgreSQL would expect few matches and sort all recipients.
+        For a million recipients, that takes 400 ms.
         """
         member = CampaignMembership
         first = [*self._indexed(member), true()][0]

@@ -110,7 +110,8 @@ async def review_recipients(
         uow: The unit of work.
         campaign_id: The campaign.
         decision: Whether the recipients are approved or rejected.
-        contact_ids: The contact ids of these recipients; None for all recipients in review.
+        contact_ids: The contact ids of the recipients to approve or reject; None for all recipients
+            in review.
         actor: The name of the person or API key that decided, for the audit log.
         now: The present instant.
 
@@ -189,7 +190,7 @@ class ReviewRequest(DryRunRequest):
 
     Attributes:
         decision: ``approve`` lets the recipients get their message; ``reject`` skips them.
-        contact_ids: The contact ids of these recipients.
+        contact_ids: The contact ids of the recipients to approve or reject.
         all: True selects all recipients in review, instead of ``contact_ids``.
     """
 

@@ -70,9 +70,9 @@ class MessageLine(Protocol):
 class MessageComposer:
     """Renders the messages of a campaign: a variant at the first step, then the follow-ups.
 
-    The recipients of a stopped variant get the other variants, in proportion to their weights. The
-    id of the contact decides which variant the contact gets. So two calls for the same contact
-    select the same variant.
+    If a variant is stopped, its recipients are divided among the other variants, in proportion to
+    the weights of these variants. The id of the contact decides which of them the contact gets. So
+    two calls for the same contact select the same variant.
 
     Args:
         variants: The variants of the first message, ordered by position.
@@ -169,8 +169,9 @@ def render_without_recipient(
 ) -> list[str]:
     """Render a body for a contact that has all values, and for a contact that has none.
 
-    The values of the first contact are placeholders, such as ``[first_name]``. If the body cannot
-    be rendered with these placeholders, every value is a number or a word instead.
+    The values of the first contact are placeholders, such as ``[first_name]``. Some bodies cannot
+    be rendered with placeholders, for example because they calculate with a value. Then every value
+    is the same number or, if this also fails, the same word.
 
     Returns:
         The message for the contact that has all values, then the message for the contact that has

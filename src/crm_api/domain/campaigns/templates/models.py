@@ -52,10 +52,11 @@ class MessageTemplate(Base):
 class TemplateVersion(Base):
     """A body that a template has or had, and whether it may be sent.
 
-    The body of a version never changes: a changed body is a new version. Older releases have no
-    versions. So during an upgrade, a process of an older release may change the body of a template
-    without storing a new version. Such a body counts as a draft without a version until the body is
-    changed or submitted.
+    The body of a version never changes: a changed body is a new version.
+
+    During an upgrade, a process of an older release, which does not know versions, may change the
+    body of a template without storing a version. Such a body counts as a draft. It has no version
+    until a user changes or submits it.
     """
 
     __tablename__ = "template_version"

@@ -86,7 +86,7 @@ class AffectedContact(ReadModel):
 
 
 class AffectedPlace(ReadModel):
-    """How many contacts with one zone key are affected by a legal rule that begins or ends."""
+    """A zone key, and how many of the contacts to whom a legal rule applies have this zone key."""
 
     model_config = example(zone_key="MA/America/New_York", contacts=211)
 
@@ -185,7 +185,10 @@ async def list_changes(
 
 
 async def find_places(session: AsyncSession) -> list[str]:
-    """Return the zone keys that contacts have, in ascending order and without duplicates."""
+    """Return the zone keys of all contacts, in ascending order and without duplicates.
+
+    A zone key names the states and time zones that are possible for a phone number.
+    """
     return list(await session.scalars(_PLACES))
 
 
@@ -237,9 +240,9 @@ def _read(
 
 
 def rule_set_of(book: RuleBook) -> Literal["us", "none", "file"]:
-    """Return the name of a rule book in the API: ``us``, ``none`` or ``file``.
+    """Return the name by which the API calls a rule book: ``us``, ``none`` or ``file``.
 
-    Every rule file of an operator has the name ``file``, because the API does not show its path.
+    ``file`` means the operator's own rule file. The API does not show the path of this file.
     """
     if book.name == NO_RULES.name:
         return "none"

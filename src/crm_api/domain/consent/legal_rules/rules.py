@@ -61,9 +61,10 @@ class RuleBook:
         return [rule for rule in self.rules if rule.is_in_force(on)]
 
     def open_until(self, zone_key: str, now: datetime) -> datetime | None:
-        """Return the end of the present allowed hours, for numbers with this zone key.
+        """Return the end of the allowed hours that include ``now``, for numbers with this zone key.
 
-        Return None if messages to these numbers are not allowed at ``now``.
+        Return None if messages to these numbers are not allowed at ``now``. Return ``FOREVER`` if
+        there are no rules.
         """
         if not self.rules:
             return FOREVER

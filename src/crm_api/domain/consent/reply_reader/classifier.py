@@ -107,8 +107,9 @@ class Model:
     def find(self, hashes: Hashes) -> tuple[Rows, npt.NDArray[np.int64]]:
         """Find the features that the model knows, by their hashes.
 
-        The upper half of a hash selects a small bucket of features, which is searched from its
-        beginning. A binary search over all features took longer than all other steps of a reading.
+        The upper half of a hash selects a small bucket of features. The bucket is searched from its
+        beginning. A binary search over all features was much slower: it took longer than all other
+        steps that the reader needs for a reply.
 
         Args:
             hashes: The hashes of the features to find.
@@ -153,10 +154,10 @@ class Scores:
         known: The occurrences in all replies.
         values: One row per occurrence, one column per hidden unit. A value times the scale of the
             unit is what the occurrence adds to the unit.
-        factors: One number for each reply, each hidden unit and each of the outputs
-            ``asks_to_stop`` and ``needs_a_person``. One of the ``values`` times this number is what
-            the occurrence adds to the score of the output through this unit. The number is 0 if the
-            unit is not active.
+        factors: Three dimensions: the replies, the hidden units, and the two outputs
+            ``asks_to_stop`` and ``needs_a_person``. If an item of ``values`` is multiplied by the
+            factor of its reply, its unit and an output, the result is what the occurrence adds to
+            the score of this output through this unit. The factor is 0 if the unit is not active.
     """
 
     analyses: Sequence[Analysis]

@@ -94,7 +94,7 @@ async def update_preferences(
 async def create_saved_view(
     uow: UnitOfWork, body: SavedViewCreate, *, user_id: UUID, now: datetime
 ) -> SavedView:
-    """Store a filter of a list under a name.
+    """Store a view, which is a filter of a list (such as the list of contacts) with a name.
 
     Raises:
         SavedViewExistsError: The user already has a view of this list with this name.
@@ -153,7 +153,12 @@ async def list_saved_views(
 ) -> Page[SavedView]:
     """Return a page of a user's saved views, newest first.
 
-    If ``viewed`` is not None, only views that filter the list ``viewed`` are returned.
+    Args:
+        uow: The unit of work.
+        user_id: The user.
+        viewed: Only views of this list, such as ``contacts``; None for the views of all lists.
+        cursor: The cursor of the page; None for the first page.
+        limit: The largest number of views on the page.
 
     Raises:
         InvalidCursorError: The cursor is not from a list of this user's saved views, or was made

@@ -183,10 +183,10 @@ class FirstOwnerRead(ReadModel):
 
 
 class FirstOwnerCreate(RequestModel):
-    """The token of the link that the first start printed, and the first user, an owner.
+    """The first user, who is an owner, and the token that is needed to create this user.
 
     Attributes:
-        token: The token from the link.
+        token: The token from the link that the first start of the service printed.
         email: The e-mail address with which the owner signs in.
         name: The owner's name.
         password: The new password, with 10 to 256 characters.

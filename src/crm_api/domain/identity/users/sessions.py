@@ -107,8 +107,8 @@ async def begin_session(
     """Begin a session after the password was verified. The sign-in no longer counts as failed.
 
     The user's row is locked until the commit. If another transaction changes the user's password or
-    status at the same time, the other transaction waits for this commit. Then it also ends this
-    session.
+    status at the same time, the other transaction waits for this commit. After the commit, the
+    other transaction finds the new session and ends it.
 
     Args:
         uow: The unit of work. The caller commits it.

@@ -81,9 +81,9 @@ class CountedAttempt:
         user: The user whose password must be verified; None if no active user has the e-mail
             address.
         network: The network address of the client; for IPv6, the /64 network.
-        own: The counters of this account only: the counter of its failures at this address and, if
-            the address is not known for the account, the counter of its failures at all addresses
-            that are not known.
+        own: The counters of this account only. The first one counts the failures at this address.
+            The second one counts the failures at all addresses that are not known for the account;
+            it exists only if this address is not known.
         shared: The counter of the failures of all accounts at this address; None if the address is
             known for the account.
     """
@@ -95,7 +95,10 @@ class CountedAttempt:
 
     @property
     def subjects(self) -> list[tuple[bytes, int]]:
-        """The counters of this attempt, each with the number of failures before a wait."""
+        """The counters of this attempt, each with the number of failures that it allows.
+
+        When a counter has reached this number, the next attempt must wait.
+        """
         allowances = (PAIR_FAILURES, ACCOUNT_FAILURES)
         own = list(zip(self.own, allowances, strict=False))
         return own if self.shared is None else [*own, (self.shared, ADDRESS_FAILURES)]

@@ -71,7 +71,7 @@ class NotADryRunError(ConflictError):
 
 
 class DryRunNotReadyError(ConflictError):
-    """The dry run has not completed, its rows were deleted, or its import is still being undone."""
+    """The dry run has not completed, its rows were deleted, or its commit is still being undone."""
 
     code = "dry_run_not_ready"
     title = "Dry run is not ready"

@@ -61,8 +61,8 @@ class Provider:
 
     Attributes:
         take_turn: Waits until the rate limit allows the next request.
-        around: Returns a context manager; all requests are sent inside its ``with`` block. It
-            raises an error at its start if no request may be sent now.
+        around: Returns a context manager; all requests are sent inside its ``with`` block. The
+            block begins with an error if no request may be sent now.
     """
 
     lists: Listing
@@ -87,12 +87,12 @@ async def fetch_contacts(
     """Write the provider's contacts to the import's file, and map the file's columns to fields.
 
     Args:
-        is_over: Called after each page. If it returns True, this function stops. Call the function
-            again later to fetch the other pages.
+        is_over: Called after each page. If it returns True, ``fetch_contacts`` stops. The next call
+            of ``fetch_contacts`` continues with the next page.
 
     Returns:
-        True if all contacts are written; False if ``is_over`` returned True, or another worker has
-        continued the import.
+        True if all contacts are written. False if ``is_over`` returned True, if another worker has
+        continued the import, or if the import was cancelled.
 
     Raises:
         OpenPhoneBusyError: The provider cannot be read now. Pages already written stay stored.
@@ -181,7 +181,7 @@ class _Spool:
         """Write the header; if the file already has a header, check that it equals ``header``.
 
         Returns:
-            False if another worker has continued the import.
+            False if another worker has continued the import, or if the import was cancelled.
 
         Raises:
             UploadChangedError: The header in the file is another one, because the workspace's
@@ -203,7 +203,7 @@ class _Spool:
         to the file at the same time.
 
         Returns:
-            False if another worker has continued the import.
+            False if another worker has continued the import, or if the import was cancelled.
 
         Raises:
             OpenPhoneListError: The contacts take more than 512 MiB.

@@ -18,7 +18,7 @@ _EMITTED = (
 
 
 async def emit_progress(uow: UnitOfWork, row: ContactImport) -> None:
-    """Record an event with the progress of an import or of its undo."""
+    """Record an event with the progress of an import, or with the progress of undoing it."""
     data = {name: getattr(row, name) for name in _EMITTED}
     await event_recording.record_event(
         uow, type=EventType.IMPORT_PROGRESS, subject_id=row.id, data={**data, "undo": row.undo}

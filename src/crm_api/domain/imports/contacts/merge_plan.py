@@ -189,7 +189,7 @@ async def stage_people(session: AsyncSession, records: Sequence[Record]) -> None
 async def plan_merge(session: AsyncSession, *, on_duplicate: OnDuplicate) -> None:
     """Decide what the import does with each person in the temporary table ``import_person``.
 
-    The result for each person is written to ``import_plan``. People who are already in
-    ``import_plan`` are left out.
+    The result for each person is written to the temporary table ``import_plan``. People who are
+    already in ``import_plan`` keep the result that they have.
     """
     await session.execute(_PLAN[on_duplicate])

@@ -144,10 +144,11 @@ class ContactImport(FileImport):
 
 
 class ContactImportChunk(Base):
-    """What one chunk of an import changed, stored for an undo.
+    """What one chunk of an import changed, or what one chunk of a dry run would change.
 
-    For a dry run, the row contains digests of the planned results. The import that commits the dry
-    run compares its own results with these digests.
+    The changes are needed to undo the import. For a dry run, the row contains digests of the
+    planned results. The import that commits the dry run compares its own results with these
+    digests.
     """
 
     __tablename__ = "contact_import_chunk"

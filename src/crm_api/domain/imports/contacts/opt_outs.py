@@ -59,7 +59,7 @@ _NAMES_A_DATE = re.compile(r"date|fecha|at$|on$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptOutRow:
-    """A cell that forbids messages to one person, or that may forbid them.
+    """A cell that forbids, or perhaps forbids, messages to one person.
 
     Attributes:
         phones: All phone numbers of the person. The first one is the number of the contact.
@@ -118,7 +118,10 @@ def read_answer(text: str, *, column: str) -> bool | None:
 
 
 def is_answer(column: str) -> Callable[[str], bool]:
-    """Return a function that tests whether a value of this consent column is a yes or a no."""
+    """Return a function that tests whether the text of a cell is a yes or a no.
+
+    ``column`` is the name of the consent column in which the cell is.
+    """
     return lambda value: read_answer(value, column=column) is not None
 
 

@@ -111,7 +111,7 @@ class RowReader:
         return RowResult(people, problems, opt_outs)
 
     def phones(self, row: RawRow) -> list[str]:
-        """Return the first phone number of each person that ``read`` would return for the row."""
+        """Return the first phone number of each person in the row, as ``read`` would find it."""
         cells = self._cells(row) if row.fault is None else None
         if cells is None:
             return []

@@ -37,11 +37,11 @@ class Order:
     chunk_rows: int
 
     def open(self) -> tuple[ImportSource, int | None]:
-        """Open the file after its first ``start`` rows.
+        """Open the file, and skip its first ``start`` rows.
 
         Returns:
-            Two values: the opened file, and its number of rows. If ``start`` is not 0, the rows are
-            not counted, and the number is None.
+            Two values: the opened file, and the number of its rows. If ``start`` is not 0, the rows
+            are not counted, and the second value is None.
 
         Raises:
             ImportFileError: The file cannot be read as CSV.

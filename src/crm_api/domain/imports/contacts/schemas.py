@@ -132,7 +132,7 @@ class ImportValueRead(ReadModel):
 
 
 class RepeatedLineRead(ReadModel):
-    """A line that was left out, because its phone number is also in an earlier line of the file.
+    """A line of the file that was left out, because an earlier line has the same phone number.
 
     Attributes:
         line: The line number in the file.
@@ -287,10 +287,9 @@ class UndoRequest(DryRunRequest):
 class UndoneImportRead(ImportRead, DryRunRead):
     """The import that is being undone. ``undo`` is the progress of the undo.
 
-    ``counts`` is only in the response to a dry run of the undo. It contains five numbers:
-    ``removed``, ``restored`` and ``memberships_removed`` count the contacts and list memberships
-    that the undo would revert. ``left_edited`` and ``left_in_use`` count the contacts that the undo
-    would not change.
+    ``counts`` is only in the response to a dry run of the undo. It says what the undo would do, in
+    five numbers: ``removed``, ``restored``, ``memberships_removed``, ``left_edited`` and
+    ``left_in_use``. They have the same meaning as the fields of ``undo``.
 
     Attributes:
         dry_run: True if the request only counted what the undo would do, and changed nothing.

@@ -40,10 +40,9 @@ def upload_path(
     An import that commits a dry run has no uploaded file. It reads the file of the dry run: see
     ``rows_path``.
 
-    The name of a file of contacts ends in ``.csv``, the name of a file of outcomes in
-    ``.outcomes.csv``. The reason is that older releases do not know outcomes and must not read them
-    as contacts. A worker of an older release does not find the file, so the import fails with an
-    error sentence.
+    The name of a file of contacts ends in ``.csv``. The name of a file of outcomes ends in
+    ``.outcomes.csv``. An older release does not know outcomes: it looks for a file with the ending
+    ``.csv`` and does not find it. So the import fails, and outcomes are not imported as contacts.
     """
     ending = ".csv" if kind == ImportContent.CONTACTS else f".{kind}.csv"
     return uploads_folder(data_dir) / f"{import_id}{ending}"
@@ -136,7 +135,7 @@ async def _accept(
 
 
 def as_columns(detected: Detected) -> dict[str, object]:
-    """Convert what was detected in a file to values for the table ``contact_import``.
+    """Return the detected format, fields and notes of a file, for the table ``contact_import``.
 
     Returns:
         The values, by the name of the table's column.
@@ -210,7 +209,7 @@ _DELETE_KEPT_ROWS = text("""
 async def clean_up_imports(uow: UnitOfWork, *, now: datetime) -> int:
     """Delete the stored changes of imports that are too old for an undo or a commit.
 
-    Their counts stay. Their files are deleted by the job ``run_imports``.
+    The counts of these imports stay. The job ``run_imports`` deletes the files of the imports.
 
     Returns:
         The number of imports whose data was deleted, at most 100. Call the function again until it

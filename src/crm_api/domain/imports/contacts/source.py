@@ -1,4 +1,7 @@
-"""Read the people of a contact file chunk by chunk. The calls block: run them in a thread."""
+"""Read the people of a contact file chunk by chunk.
+
+The functions and methods block while they read the file, so run them in a thread.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -42,8 +45,8 @@ class ContactChunk:
             earlier row.
         invalid: The number of rows from which no person could be read.
         properties: The properties (houses) of all rows, also of rows whose people were left out.
-        opt_outs: The cells that forbid messages to a person, and cells with an unclear meaning.
-            They may belong to people who are not in ``records``.
+        opt_outs: The cells which say that a person must not get messages, and the cells which may
+            say so. Such a cell may belong to a person who is not in ``records``.
         repeats: For each of the first ``MAX_REPEATS`` duplicates: its line number in the file, and
             the line number of the earlier row with the same phone number.
     """
@@ -107,11 +110,11 @@ def sha256_of(path: Path) -> str:
 
 
 class ImportSource:
-    """Reads the people of one file, and finds people whose phone number occurred before.
+    """Reads the people of one file, and finds people whose phone number is also in an earlier row.
 
-    To save memory, it remembers only each phone number and its first line in the file. To resume an
-    interrupted import, create a new source and call ``skip_to``. It reads the skipped rows to
-    remember their phone numbers.
+    To save memory, the source remembers only each phone number and the number of the first line
+    that contains it. To resume an interrupted import, create a new source and call ``skip_to``.
+    This method reads the skipped rows to remember their phone numbers.
     """
 
     def __init__(self, path: Path, mapping: Mapping[str, str | None]) -> None:

@@ -50,7 +50,9 @@ class AppliedChunk:
 
 
 async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool:
-    """Undo the last of the chunks that are not undone yet, and update the counts of the undo.
+    """Undo one chunk of an import, and update the counts of the undo.
+
+    The chunk is the last one that is not undone yet.
 
     - A contact that the import created is removed, unless it was edited or used after the import
       (see ``CreatedContact``).
@@ -61,7 +63,8 @@ async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool
     - Flags and consent decisions stay, even those that the import set: an opt-out belongs to the
       number, and an undo must not revoke it.
 
-    If all chunks are undone, undo a part of the properties that the import created.
+    After the last chunk, each call undoes a part of the properties (see
+    ``import_properties.undo_some``).
 
     Returns:
         True if there may be more to undo; False if the undo has ended.
@@ -91,7 +94,10 @@ async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool
 
 
 async def release_undo(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> None:
-    """End the lease of an undo, so that any worker can claim the undo; request ``run_imports``."""
+    """End the lease of an undo, and request a run of the job that continues imports and undos.
+
+    Any worker can then claim the undo.
+    """
     row = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=import_id)
     if row is not None and row.undo_state == UndoState.RUNNING:
         row.lease_until, row.updated_at = None, now

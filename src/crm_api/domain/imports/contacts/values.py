@@ -110,7 +110,10 @@ def email_address(text: str) -> str | None:
 
 
 def split_address(text: str) -> Address:
-    """Split ``463 Furnace Brook St, Miami, FL 33101, USA``; an unclear text becomes the street."""
+    """Split an address such as ``463 Furnace Brook St, Miami, FL 33101, USA`` into its parts.
+
+    If no state is found at the end of the text, the whole text becomes the street.
+    """
     parts = [part for part in (squeeze(part) for part in re.split(r"[,\n]", text)) if part]
     whole = ", ".join(parts)
     country = country_code(parts[-1]) if parts else None

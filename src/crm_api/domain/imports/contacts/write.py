@@ -74,7 +74,10 @@ ANALYZE = text("SELECT analyze_contacts()")
 
 
 async def refresh_statistics(session: AsyncSession) -> None:
-    """Refresh the statistics of contacts and list members, unless a VACUUM works on them now."""
+    """Refresh PostgreSQL's statistics of the tables of contacts and list members.
+
+    A table is skipped if it is locked, for example by a VACUUM.
+    """
     await session.execute(ANALYZE)
 
 
@@ -104,7 +107,8 @@ async def apply_chunk(
     A dry run stores no people and no memberships. It stores digests of the planned results.
 
     Returns:
-        False if the import has ended or another worker has continued it. The caller then stops.
+        False if the import has ended, or if another worker has taken over the import. The caller
+        then stops.
     """
     held = await runs.lock_running(
         uow.session, CONTACT_IMPORTS, import_id=import_id, rows_processed=chunk.start

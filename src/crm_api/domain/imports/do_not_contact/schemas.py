@@ -18,7 +18,7 @@ LATELY_DAYS = 30
 
 
 class UploadOptions(RequestModel):
-    """The options of a do-not-contact upload, read from the texts of the form fields."""
+    """The options of a do-not-contact upload. The client sends them as form fields."""
 
     reason: Name200 = "do-not-contact list"
     column: Annotated[str | None, Field(min_length=1, max_length=200)] = None
@@ -46,8 +46,8 @@ class UploadRead(ReadModel):
         newly_suppressed: The number of phone numbers that were neither opted out nor flagged
             ``do_not_contact`` before the upload.
         contacts_matched: The number of contacts that have one of the phone numbers.
-        texts_withdrawn: The number of waiting campaign messages to the phone numbers. They will not
-            be sent.
+        texts_withdrawn: The number of waiting campaign messages to the phone numbers. These
+            messages will not be sent.
         texts_sent_lately: The number of messages that were sent to the phone numbers in the 30 days
             before the upload.
         error: Why the upload failed, as a sentence; null unless it failed.

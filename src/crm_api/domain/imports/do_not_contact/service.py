@@ -64,7 +64,7 @@ async def create_upload(
 
 
 async def needs_rows(uow: UnitOfWork, *, upload_id: UUID) -> bool:
-    """Return True if the upload has not ended, so that a worker may still read its file."""
+    """Return True if the upload has not ended, so that its file is still needed."""
     row = await runs.get_import(uow, DO_NOT_CONTACT_UPLOADS, import_id=upload_id)
     return row.finished_at is None
 

@@ -162,9 +162,10 @@ async def lock_import(
 async def lock_running(
     session: AsyncSession, kind: ImportKind[ImportRow], *, import_id: UUID, rows_processed: int
 ) -> ImportRow | None:
-    """Lock and return a running import that has processed exactly ``rows_processed`` rows.
+    """Lock and return an import, if this worker may continue it after ``rows_processed`` rows.
 
-    Return None if the import has ended or another worker has continued it.
+    Return None if the import is not running. Also return None if it has processed another number of
+    rows, because then another worker has continued it.
     """
     row = await lock_import(session, kind, import_id=import_id)
     is_ours = row is not None and row.status == ImportStatus.RUNNING

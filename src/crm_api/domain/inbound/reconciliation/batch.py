@@ -51,8 +51,8 @@ class Span:
         lines: The provider's ids of the phone lines whose messages are listed.
         after: The start of the span, exclusive.
         until: The end of the span, inclusive.
-        near: The ids of messages near the end of this span that earlier batches contained. If such
-            a message is stored with a time in this span, it does not count as absent.
+        near: The ids of messages that earlier batches contained, and whose time is near the end of
+            this span. These messages do not count as absent.
     """
 
     lines: Sequence[str]

@@ -103,9 +103,9 @@ async def compare_batch(
     outdated status, and stored items that the provider does not list.
 
     Args:
-        since: The start of a period; None if the period has no start. A stored item of a
-            conversation in ``batch.threads`` counts as absent if its time is in this period, but
-            the batch does not contain it.
+        since: The start of the period for which the lists in ``batch.threads`` are compared; None
+            if the period has no start. A stored item of this period counts as absent if its list
+            does not contain the item.
         until: The end of this period.
         now: The current time. It decides whether missing parts of a call are still fetched.
     """

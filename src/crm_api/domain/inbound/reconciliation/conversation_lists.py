@@ -40,8 +40,8 @@ async def read(reading: Reading, position: Position) -> bool:
 
     A conversation that becomes active during the reading moves to the top of the list, so the
     reading may miss it. Therefore, a second, short pass (stage ``late_threads``) reads the
-    conversations that were updated during the first pass. At the end of each pass, ``position``
-    becomes the start of the next stage.
+    conversations that were updated during the first pass. At the end of each pass, ``position`` is
+    set to the start of the next stage of the run.
 
     Returns:
         True at the end of the list; False if the time was up first.

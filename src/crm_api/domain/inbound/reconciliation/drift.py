@@ -38,14 +38,16 @@ SENTENCES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftExample:
-    """One message or call that differs, or that could not be read completely.
-
-    It can also be a conversation that could not be read.
+    """An example of a difference: a message, a call, or a conversation that could not be read.
 
     Attributes:
+        id: The provider's id of the message or call; None for an item without an id and for a
+            conversation.
+        kind: ``message`` or ``call``; ``thread`` for a conversation; ``unreadable`` for an item
+            that could not be read; or the missing part of a call, such as ``voicemail``.
         was: The stored status, if the item was stored.
         now: The provider's status.
-        why: Why the item could not be stored.
+        why: Why the item could not be read or stored.
     """
 
     id: str | None

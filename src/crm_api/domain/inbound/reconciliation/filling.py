@@ -57,9 +57,11 @@ class ExtrasReader:
         self.missed: list[DriftExample] = []
 
     async def fetch(self, asked: CallToRead) -> list[ListedItem]:
-        """Fetch the missing parts of a call; return the call to store, as a list of one item.
+        """Fetch the missing parts of a call, such as its recording or voicemail.
 
-        The list is empty if there is nothing new to store.
+        Returns:
+            A list with one item: the call to store. The list is empty if there is nothing new to
+            store.
         """
         call_id = id_of(asked.call.item) or ""
         extras = await self._extras(call_id, asked.extras)
@@ -104,7 +106,10 @@ class ExtrasReader:
 
 
 class Filler:
-    """Compares batches with the stored data, stores what is missing, and saves the progress."""
+    """Compares batches of the provider's messages and calls with the stored ones.
+
+    It stores what is missing here, and saves the progress of the run.
+    """
 
     def __init__(
         self,
@@ -126,7 +131,9 @@ class Filler:
         self._receipt = receipt
 
     async def write(self, batch: Batch, position: dict[str, Any]) -> None:
-        """Compare a batch, store what is missing, and save ``position`` as the run's progress.
+        """Compare a batch with the stored messages and calls, and store what is missing here.
+
+        Then save ``position`` as the progress of the run.
 
         Raises:
             RunLostError: Another worker has taken over the run; nothing more was written.

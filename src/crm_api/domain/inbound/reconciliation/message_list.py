@@ -28,7 +28,7 @@ TOKEN_REFUSED = frozenset({400, 404, 410, 422})
 
 
 def begin(reading: Reading, *, lines: dict[str, str]) -> Position:
-    """Return the position (progress as JSON) at which a run begins.
+    """Return the first position of a run. A position is the progress of a run, stored as JSON.
 
     Args:
         lines: Maps the provider's line ids to phone numbers.
@@ -49,7 +49,7 @@ async def read(reading: Reading, position: Position, *, after: Position) -> bool
 
     Args:
         after: The position at which the next stage of the run starts. When the last page is read,
-            its values are copied to ``position``.
+            ``position`` gets the values of ``after``.
 
     Returns:
         True at the end of the list; False if the time was up first; None if the provider does not
@@ -127,17 +127,16 @@ def _is_before(page: ListPage, since: datetime | None) -> bool:
 
 
 def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
-    """Set the time span whose messages the batch contains completely.
+    """Set the span of the batch: the time span whose messages the batch contains completely.
 
-    If a message is stored with a time in this span, but the batch does not contain it, the message
-    counts as absent.
+    If a stored message has a time in the span, but is not in the batch, the message counts as
+    absent at the provider.
 
-    The list is read from new to old messages. The span of the last batch begins at the ``since`` of
-    the run. The span of any other batch begins ``SKEW`` after the oldest message of the batch,
-    because the stored time of a message may differ from the listed time by ``SKEW``. Messages that
-    are stored with an earlier time are compared with the next batch, although this batch may
-    contain some of them. So ``position`` keeps the ids of the listed messages near the start of the
-    span.
+    The list goes from new to old messages. The last span of a run begins at the ``since`` of the
+    run. Any other span begins ``SKEW`` after the oldest message of its batch, because the stored
+    time of a message may differ from the listed time by ``SKEW``. The next span ends where this
+    span begins. So a message at the border may be listed in this batch, but belong to the next
+    span. Therefore ``position`` keeps the ids of the listed messages near the border.
     """
     batch = reading.batch
     times = {message_id: _made_at(item) for message_id, item in batch.messages.items()}

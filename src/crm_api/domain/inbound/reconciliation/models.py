@@ -49,7 +49,10 @@ OPEN = (RunStatus.PENDING, RunStatus.RUNNING)
 
 
 class ReconciliationRun(Base):
-    """One comparison of a time span; ``position`` is where an interrupted run resumes."""
+    """One run that compares the provider's messages and calls of a time span with the stored ones.
+
+    ``position`` is the progress of the run. An interrupted run resumes there.
+    """
 
     __tablename__ = "reconciliation_run"
     __table_args__ = (

@@ -48,7 +48,9 @@ class PageGuard:
         self._empty = 0
 
     def check(self, page: ListPage) -> None:
-        """Check one more page of the list, and remember its token and its ids.
+        """Check one more page of the list.
+
+        The guard remembers the token of the next page and the ids of the items.
 
         Raises:
             OpenPhoneListError: The list repeats itself or does not end.
@@ -99,12 +101,13 @@ Position = dict[str, Any]
 
 @dataclass(kw_only=True)
 class Reading:
-    """The state of one slice. A slice is the work on a run within one time limit.
+    """The state of the work on a run within the time limit of one job.
+
+    The next job reads the remaining pages.
 
     Attributes:
         now: Returns the current time.
-        is_over: Returns whether the time is up. It is called after each page; the next slice reads
-            the remaining pages.
+        is_over: Returns whether the time of the job is up. It is called after each page.
         batch: The items that were read but not written yet.
         written_at: When a batch was last written, by the monotonic clock.
     """
@@ -127,7 +130,7 @@ class Reading:
 
     @property
     def is_due(self) -> bool:
-        """True if the batch is large enough or old enough to be compared and stored."""
+        """True if the batch is large enough or old enough to be written."""
         return (
             len(self.batch) >= WRITE_ITEMS
             or self.batch.pages >= WRITE_PAGES
@@ -136,7 +139,7 @@ class Reading:
         )
 
     async def write(self, position: Position) -> None:
-        """Compare the items that were read, store what is missing, and store the new position."""
+        """Compare the batch with the database, store what is missing, and store the position."""
         batch, self.batch = self.batch, Batch()
         await self.filler.write(batch, {**position})
         self.written_at = time.monotonic()

@@ -174,12 +174,12 @@ ENDED_GAP = text("""
 
 
 async def make_run_after_gap(uow: UnitOfWork, *, now: datetime) -> UUID | None:
-    """Create a run if webhooks may have been missed, and the alert about this has ended.
+    """Create a run after an alert about missed webhooks was resolved.
 
     Such an alert says that the provider was down, that its webhooks did not arrive or went to
     another address, or that the receiver refused their signatures. An alert is ignored if it was
-    short (at most ``OUTAGE_AFTER``), or if it ended before the newest run was created. If there has
-    never been a run, none is created, because ``make_daily_run`` creates the first one.
+    short (at most ``OUTAGE_AFTER``), or if it ended before the newest run was created. The first
+    run is never created here, because ``make_daily_run`` creates it.
 
     Returns:
         The id of the run; None if no run was created.
@@ -286,7 +286,10 @@ async def list_runs(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[
 
 @dataclass(frozen=True, kw_only=True)
 class EndedRun:
-    """The result of the last ended run, for metrics; ``drift`` has the differences by kind."""
+    """The result of the last ended run, for metrics.
+
+    ``drift`` has the number of differences between the provider's data and ours, by kind.
+    """
 
     status: RunStatus
     finished_at: datetime | None
@@ -307,9 +310,9 @@ async def find_last_run(uow: UnitOfWork) -> EndedRun | None:
 
 
 async def covered_until(uow: UnitOfWork) -> datetime | None:
-    """Return the end of the period that completed runs have compared without a gap.
+    """Return the time until which completed runs have compared our data with the provider's data.
 
-    Return None if no run has completed.
+    There is no gap before this time. Return None if no run has completed.
     """
     query = select(func.max(ReconciliationRun.until)).where(
         ReconciliationRun.status == text("'completed'"), ReconciliationRun.continues

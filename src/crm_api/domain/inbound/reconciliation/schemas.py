@@ -13,10 +13,10 @@ class ReconciliationCreate(RequestModel):
     """The time span to compare.
 
     Attributes:
-        since: The start of the time span. By default, it is 24 hours before the earlier of two
-            times: ``until``, and the end of the period that completed runs have compared. If no run
-            has completed, the span has no start by default: all older messages and calls are
-            compared.
+        since: The start of the time span. The default depends on the completed runs. If no run has
+            completed, the time span has no start by default: all messages and calls before
+            ``until`` are compared. Otherwise, take the end of the period that the completed runs
+            have compared, or ``until`` if it is earlier. The default is 24 hours before this time.
         until: The end of the time span; by default, now.
     """
 

@@ -11,11 +11,12 @@ The position of a run is JSON, and any worker can continue from it::
 - ``lines``: Maps the provider's line ids to phone numbers.
 - ``token``, ``pages``: The token of the next page (null for the first page), and the number of
   pages that were read.
-- ``edge``: The end of the time span of the next batch; newer messages were compared already.
-- ``near``: Maps the ids of listed messages whose time is near ``edge`` to their times.
+- ``edge``: The messages from this time on were compared already. The next batch of messages ends
+  here, because the list is read from new to old messages.
+- ``near``: The messages near ``edge`` that are in the provider's list: message id to time.
 - ``reached``: The time of the oldest message that was read.
-- ``below``: Present after the provider refused a page token. The reading then begins again without
-  a token, but only with messages before ``below``.
+- ``below``: Present after the provider refused a page token. The run then reads the list again
+  without a token, but only the messages before ``below``.
 - ``begun_below``: The value of ``reached`` when the provider refused the token. If the provider
   refuses a token again before an older message was read, the run fails.
 - ``is_v1``: True if the messages of each conversation are read too, because API v1 has no list of
@@ -77,8 +78,8 @@ class SliceResult:
     """Result of the work on a run within one time limit.
 
     Attributes:
-        wait: How long to wait before the run continues, because the provider could not be read;
-            None if there is nothing to wait for.
+        wait: How long to wait before the run continues, because the provider was unavailable or
+            its response was not usable; None if no wait is needed.
     """
 
     wait: timedelta | None = None

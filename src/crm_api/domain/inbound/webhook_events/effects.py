@@ -56,13 +56,13 @@ class _ReceivedFacts:
 async def apply_facts(
     uow: UnitOfWork, events: Sequence[ProviderEvent], *, now: datetime, reception: Reception
 ) -> None:
-    """Apply the facts about messages and calls in several events, with few SQL statements.
+    """Store what several events report about messages and calls, with few SQL statements.
 
     The result does not depend on the order of the events. If a person was erased, the person's
     events that happened before the erasure are skipped.
 
     Args:
-        events: The events, as ``bound_event`` returns them: without times that are later than the
+        events: The events that ``bound_event`` returned. No time in an event may be later than the
             receipt of the event.
         now: The database's time of this transaction.
 

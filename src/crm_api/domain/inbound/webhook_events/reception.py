@@ -20,7 +20,7 @@ class Reception:
             line.
         business_contact: How people reach the business; None means the number of the phone line.
         secret: Key for the hashes of the consent history.
-        times: The longest durations of the steps in which a message is sent, such as a request.
+        times: The durations that limit the steps of sending, such as the time-out of a request.
         resend_unclear: If an event names a new phone line, the line is stored with this value in
             its column ``resend_unclear``.
         retry_means: The average wait before the first retry, the second retry, and so on. There are

@@ -1,4 +1,4 @@
-"""Act on received messages: decide about consent, queue automatic replies, ask a person."""
+"""Act on received messages: decide about consent, queue automatic replies, and raise alerts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,7 +83,8 @@ async def act_on_replies(
 ) -> None:
     """Apply the opt-outs, opt-ins and holds that new messages cause.
 
-    Then queue automatic replies and raise alerts, for the messages that need one.
+    Also queue the automatic replies to these messages. For a doubtful message, raise an alert, so
+    that a user decides whether it is an opt-out.
     """
     # A message from one of our own lines has no contact. If it is doubtful, there is no person to
     # ask about.

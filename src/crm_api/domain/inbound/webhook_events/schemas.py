@@ -123,9 +123,9 @@ class ReplayRequest(DryRunRequest):
         return self
 
     def content(self) -> Any:  # noqa: ANN401 - JSON
-        """Return the selection as JSON.
+        """Return the fields that select events, as JSON values.
 
-        A dry run without conditions selects all events. Its selection is ``{"all": true}``.
+        If a dry run has no such field, it selects all events, and the result is ``{"all": true}``.
         """
         return super().content() or {"all": True}
 

@@ -68,7 +68,8 @@ async def apply_batch(
     Args:
         limit: Maximum number of events to lock and apply.
         now: The database's time of this transaction.
-        jitter: Returns a number from 0 to 1 that decides how long a retry waits.
+        jitter: Returns a random number from 0 to 1; the larger the number, the longer is the wait
+            before a retry.
 
     Returns:
         The number of events that were locked; 0 if none is due.
@@ -140,7 +141,9 @@ def _measure(claimed: Sequence[ClaimedEvent], outcomes: Sequence[EventOutcome]) 
 async def apply_event(
     uow: UnitOfWork, event: ProviderEvent, *, now: datetime, reception: Reception
 ) -> bool:
-    """Apply one event from a webhook or a list; it may be repeated, late or out of order.
+    """Apply one event of the provider to the stored messages and calls.
+
+    The event may arrive late or out of order, and it may have been applied before.
 
     Args:
         now: The database's time of this transaction, used as the time of receipt.
@@ -177,7 +180,7 @@ class _Run:
         self._jitter = jitter
 
     async def apply(self, claimed: Sequence[ClaimedEvent]) -> list[EventOutcome]:
-        """Apply events; return one outcome per event, in any order."""
+        """Apply events; return the new state of each event, in any order."""
         outcomes: list[EventOutcome] = []
         readable: list[_Readable] = []
         for one in claimed:

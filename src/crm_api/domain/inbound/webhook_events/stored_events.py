@@ -205,9 +205,9 @@ READ_ERRORS = text("""
 
 
 async def list_errors(uow: UnitOfWork) -> Sequence[ErrorClass]:
-    """Return the events that are not applied, grouped by error code.
+    """Return one ``ErrorClass`` for each error code of the events that are not applied.
 
-    The group whose newest event was received last is the first one.
+    The class that contains the most recently received event comes first.
     """
     return typed_rows(ErrorClass, await uow.session.execute(READ_ERRORS))
 
@@ -220,9 +220,11 @@ RECOVERED = text("""
 
 
 async def resolve_recovered_alerts(uow: UnitOfWork, *, now: datetime) -> None:
-    """Resolve the alerts about error codes that no event has any more.
+    """Resolve the alerts whose cause has ended.
 
-    Also resolve the alerts about unknown lines that have been stored since.
+    - An alert about an error code is resolved if no event has this error code any more.
+    - An alert about an unknown phone line is resolved if the line is stored now.
+    - The alert about events that name no line is resolved if no such event is left.
     """
     await lines.resolve_alerts_of_known_lines(uow, now=now)
     open_codes = await alerts.list_open_subjects(uow, kind=DEAD_EVENT)

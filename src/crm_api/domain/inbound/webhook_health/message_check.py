@@ -215,7 +215,7 @@ def judge_message(
 
     Args:
         progress: The progress of the test message.
-        until: When the event of the message must have arrived and been applied.
+        until: The time limit: the event of the message must arrive and be applied before it.
         now: The current instant.
     """
     sent_at, received_at = progress.sent_at, progress.received_at

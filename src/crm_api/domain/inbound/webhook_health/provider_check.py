@@ -63,8 +63,8 @@ class DeliveryLog:
         is_complete: Whether every log could be read to its end.
         held: The number of deliveries in ``given_up`` whose event is already stored here.
         requested: The number of deliveries that this check requested again.
-        under_way: The number of deliveries that an earlier check requested less than an hour ago,
-            plus the number of those that are left for the next check to request.
+        under_way: The number of deliveries whose event may still arrive. An earlier check requested
+            them less than an hour ago, or the next check will request them.
         lost: The number of deliveries that cannot be recovered. They were requested ``MOST_TIMES``
             times without success, or the provider refused the request.
     """
@@ -80,7 +80,7 @@ class DeliveryLog:
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderCheck:
-    """Compares our webhooks and stored events with the provider's records, once.
+    """Compares our webhooks and stored events with the provider's records, for one check.
 
     Attributes:
         wait: Waits until one request to the provider may begin.

@@ -1,4 +1,7 @@
-"""Order webhook health checks, store their results, and raise alerts about new failures."""
+"""Create webhook health checks, store their results, and raise alerts about new failures.
+
+A worker carries the checks out.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -108,18 +111,20 @@ LOCK_SCHEDULE = text("SELECT pg_advisory_xact_lock(hashtextextended('webhook hea
 
 
 async def lock_schedule(uow: UnitOfWork) -> None:
-    """Lock the schedule until the transaction ends, so that one worker at a time orders checks."""
+    """Lock the schedule until the transaction ends: only one worker at a time creates checks."""
     await uow.session.execute(LOCK_SCHEDULE)
 
 
 async def due_sides(
     uow: UnitOfWork, *, message_is_on: bool, now: datetime
 ) -> list[WebhookHealthSide]:
-    """Return the kinds of checks that are due now, and resolve the alert of a check that is off.
+    """Return the kinds of checks that are due now.
 
-    A check is due an hour after the last one of its kind, or 5 minutes after a failed one. The
-    settings can switch off the check with a test message. If its last result was a failure, the
-    alert about this failure is resolved.
+    The next check of a kind is due an hour after the last one. If the last one failed, the next one
+    is due after 5 minutes.
+
+    The settings can switch off the check with a test message. This check is then never due. If its
+    last result was a failure, the alert about the failure is resolved.
     """
     due: list[WebhookHealthSide] = []
     for state in await read_sides(uow):
@@ -151,7 +156,9 @@ ORDER_CHECK = text("""
 async def order_check(
     uow: UnitOfWork, *, side: WebhookHealthSide, asked_by: str, now: datetime
 ) -> WebhookHealthCheck:
-    """Order a check and wake the worker; if such a check is already waiting, return it.
+    """Create a waiting check of a kind and wake the worker; return the check.
+
+    If a check of this kind is already waiting, that check is returned, and no new one is created.
 
     Raises:
         WebhookHealthCheckNotFoundError: The waiting check has just ended; call the function again.

@@ -129,7 +129,9 @@ async def _examine_silence(uow: UnitOfWork, *, now: datetime) -> CheckResult:
 def earlier_spans(
     since: datetime, now: datetime, *, first_at: datetime | None, zone: str
 ) -> list[Span]:
-    """Return the same time span in each earlier week with complete records, newest week first.
+    """Return the same time span in each earlier week, newest week first.
+
+    A week is left out if the oldest stored event is later than the beginning of its time span.
 
     Args:
         since: When the last event arrived.

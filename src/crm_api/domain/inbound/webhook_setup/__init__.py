@@ -1,1 +1,1 @@
-"""Register our webhooks at the provider, find their faults, and keep their signing keys."""
+"""Register our webhooks at the provider, find faults of the webhooks, and keep the signing keys."""

@@ -35,7 +35,10 @@ from crm_api.domain.provider.openphone.signature import SignatureScheme
 
 
 async def register(place: WebhookAddress, found: Registration) -> list[str]:
-    """Create, adopt or replace the webhook of each family; return one sentence per family."""
+    """Create, adopt or replace the legacy webhook for each family of events.
+
+    A family is, for example, ``messages``. Return one sentence per family.
+    """
     done: list[str] = []
     for family, events in LEGACY_FAMILIES.items():
         ours = _of_family(found, events)
@@ -50,7 +53,7 @@ async def register(place: WebhookAddress, found: Registration) -> list[str]:
 async def rotate(place: WebhookAddress, found: Registration) -> list[str]:
     """Replace each legacy webhook, because the provider creates a key only for a new webhook.
 
-    Return one sentence per replaced family.
+    Return one sentence for each family of events whose webhook was replaced.
     """
     return [
         await _replace(place, family, events, ours)

@@ -139,7 +139,7 @@ class WebhookAddress:
 
 
 def known_keys(saved: Sequence[key_store.SavedKey], given: Sequence[str]) -> Keys:
-    """Combine the saved keys and the keys of the settings."""
+    """Combine the signing keys in the database with the signing keys in the settings."""
     every = [*given, *(one.key for one in saved)]
     return Keys(
         saved=frozenset(one.webhook_id for one in saved if one.is_current),

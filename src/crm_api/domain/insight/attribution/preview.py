@@ -27,11 +27,11 @@ NAMES = text("SELECT c.id, c.name FROM campaign c WHERE c.id = ANY(CAST(:ids AS 
 
 @dataclass(kw_only=True)
 class CreditSum:
-    """The people for whom outcomes are credited, and the credited money.
+    """The sum of some shares of outcomes, for example of the shares that a campaign gets.
 
     Attributes:
-        people: The ids of these people.
-        cents: The sum of the credited parts of the amounts, in cents.
+        people: The ids of the people to whom the outcomes belong.
+        cents: The sum of the same shares of the outcomes' amounts, in cents.
     """
 
     people: set[str] = field(default_factory=set)
@@ -79,7 +79,7 @@ async def preview_rules(uow: UnitOfWork, proposed: RuleSet, *, now: datetime) ->
     Nothing is stored.
 
     Raises:
-        NoWindowError: All windows are zero.
+        NoWindowError: All windows of the new rules are 0 hours, so they would credit nothing.
     """
     check_windows(dict(proposed.windows))
     current = await find_rules(uow, version=None)

@@ -1,4 +1,4 @@
-"""The versions of the attribution rules: add one, list them, find one."""
+"""Add, list and find versions of the attribution rules."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,7 +54,7 @@ async def add_rules(
     """Add a version of the rules, which becomes the current one. A job then computes its credits.
 
     Raises:
-        NoWindowError: All windows are zero.
+        NoWindowError: All windows are 0 hours, so the rules would credit nothing.
     """
     check_windows(windows)
     values = {
@@ -70,20 +70,22 @@ async def add_rules(
 
 
 def check_windows(windows: dict[TouchClass, int]) -> None:
-    """Raise an error if the rules would credit nothing.
+    """Check that rules with these windows can credit outcomes.
+
+    A window is the number of hours after a reply, call or delivery in which an outcome is credited.
 
     Raises:
-        NoWindowError: All windows are zero.
+        NoWindowError: All windows are 0 hours, so the rules would credit nothing.
     """
     if not any(windows.values()):
         raise NoWindowError
 
 
 async def find_rules(uow: UnitOfWork, *, version: int | None) -> RuleSet:
-    """Return a version of the rules; the current one if ``version`` is None.
+    """Return a version of the rules; the current version if ``version`` is None.
 
     Raises:
-        RulesNotFoundError: There is no such version.
+        RulesNotFoundError: No version of the rules has the number ``version``.
     """
     if version == FIRST_VERSION:
         return FIRST_RULES.rules
@@ -99,7 +101,7 @@ async def find_rules(uow: UnitOfWork, *, version: int | None) -> RuleSet:
 
 
 async def list_rules(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[AddedRules]:
-    """Return a page of the versions, the newest first.
+    """Return a page of the versions of the rules, the newest version first.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.

@@ -147,7 +147,7 @@ DELETE_CREDITS = text("DELETE FROM outcome_credit WHERE rules_version = :version
 
 @dataclass(frozen=True, kw_only=True)
 class CreditHashes:
-    """The hashes of a computation of all credits, and the number of its outcomes.
+    """The hashes of one computation of all credits, and the number of outcomes that it read.
 
     Attributes:
         inputs: The SHA-256 of the rules, the outcomes and their touches.
@@ -235,7 +235,7 @@ def _place(row: CreditRow) -> tuple[UUID, bool, UUID]:
 
 
 def hash_input(rows: Iterable[CreditRow]) -> bytes:
-    """Convert credits to the bytes from which the hash of the result is computed.
+    """Convert credits to the bytes from which ``CreditHashes.result`` is computed.
 
     Args:
         rows: The credits, ordered by outcome.
@@ -265,10 +265,12 @@ def _written(parts: object) -> bytes:
 async def run_attribution(
     uow: UnitOfWork, *, version: int | None, now: datetime, progress: Progress = show_nothing
 ) -> AttributionRun:
-    """Compute all credits of a version of the rules, and replace the stored ones.
+    """Compute all credits of a version of the rules, and replace its stored credits.
+
+    If ``version`` is None, this is the current version.
 
     Raises:
-        RulesNotFoundError: There is no such version.
+        RulesNotFoundError: No version of the rules has the number ``version``.
     """
     rules = await find_rules(uow, version=version)
     session = uow.session
@@ -382,10 +384,16 @@ STORED = text("""
 async def verify_run(
     uow: UnitOfWork, *, version: int | None, progress: Progress = show_nothing
 ) -> Verification | None:
-    """Compute the last run of a version again, and compare the results; None if there was no run.
+    """Verify the last run of a version of the rules.
+
+    Compute all credits again, as of the time of the run. Compare them with the credits that the run
+    computed, and with the stored credits. If ``version`` is None, this is the current version.
+
+    Returns:
+        The result; None if this version has no run.
 
     Raises:
-        RulesNotFoundError: There is no such version.
+        RulesNotFoundError: No version of the rules has the number ``version``.
     """
     rules = await find_rules(uow, version=version)
     run = await last_run(uow.session, version=rules.version)

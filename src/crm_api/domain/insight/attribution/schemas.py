@@ -22,17 +22,17 @@ WindowHours = Annotated[int, Field(strict=True, ge=0, le=MOST_HOURS)]
 
 
 class AttributionWindows(RequestModel):
-    """Within how many hours after a reply, a call or a delivery an outcome is credited.
+    """The windows, in hours: how long after a reply, a call or a delivery an outcome is credited.
 
     The reply, call or delivery belongs to a message of a campaign. The outcome is credited to this
     message.
 
     Attributes:
-        replied: Hours after the person's reply to a message; 0 turns the class off.
-        called: Hours after the person's call; 0 turns the class off.
-        delivered: Hours after the delivery of a message, without a reply or call. 0, the default,
-            turns the class off. Otherwise messages would be credited with outcomes that would have
-            happened without them.
+        replied: Hours after the person's reply to a message; with 0, replies do not count.
+        called: Hours after the person's call; with 0, calls do not count.
+        delivered: Hours after the delivery of a message, without a reply or call. With 0, the
+            default, a delivery alone does not count. Another value also credits messages with
+            outcomes that would have happened without them.
     """
 
     model_config = example(**WINDOWS)
@@ -56,7 +56,7 @@ class AttributionRulesCreate(RequestModel):
     windows: AttributionWindows = AttributionWindows()
 
     def hours(self) -> dict[TouchClass, int]:
-        """Return the windows in hours, by class."""
+        """Return the windows in hours: for a reply, for a call and for a delivery."""
         return {one: int(getattr(self.windows, one.value)) for one in TouchClass}
 
     def rule_set(self) -> RuleSet:
@@ -65,7 +65,7 @@ class AttributionRulesCreate(RequestModel):
 
 
 class AttributionWindowsRead(ReadModel):
-    """Within how many hours after a reply, a call or a delivery an outcome is credited.
+    """The windows, in hours: how long after a reply, a call or a delivery an outcome is credited.
 
     The reply, call or delivery belongs to a message of a campaign. The outcome is credited to this
     message.
@@ -103,7 +103,7 @@ class AttributionRulesRead(ReadModel):
 
     @classmethod
     def of(cls, known: AddedRules) -> Self:
-        """Build the response from a version."""
+        """Build the response from a version of the rules."""
         hours = {name.value: value for name, value in known.rules.windows.items()}
         return cls(
             version=known.rules.version,
@@ -129,7 +129,7 @@ class CreditSumRead(ReadModel):
 
     @classmethod
     def of(cls, found: CreditSum) -> Self:
-        """Build the response from a sum."""
+        """Build the response from a sum of credited people and money."""
         return cls(people=len(found.people), cents=found.cents)
 
 
@@ -187,7 +187,7 @@ class AttributionPreviewRead(ReadModel):
 
     @classmethod
     def of(cls, found: RulesPreview) -> Self:
-        """Build the response from a comparison."""
+        """Build the response from the result of a preview."""
 
         def compared(pair: tuple[CreditSum, CreditSum]) -> ComparedCredits:
             current, proposed = map(CreditSumRead.of, pair)

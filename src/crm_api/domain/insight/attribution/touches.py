@@ -19,7 +19,7 @@ CALL_WITHIN = timedelta(hours=72)
 
 @dataclass(frozen=True, kw_only=True)
 class CreditedOutcome:
-    """An outcome, and the touches of its person before the outcome."""
+    """An outcome, and its touches: earlier messages to the person, and what the person then did."""
 
     id: UUID
     kind: str
@@ -131,9 +131,9 @@ async def read_outcomes(
     Args:
         session: The session.
         ids: The ids of the outcomes.
-        as_of: Later messages, replies and calls are left out.
-        rules: The versions of the rules for which the touches are read. Touches of the class
-            ``delivered`` are left out if no version credits them.
+        as_of: Messages, replies and calls after this instant are left out.
+        rules: The versions of the attribution rules. Touches of the class ``delivered`` are left
+            out if no version gives credit to such touches.
     """
     wanted = {"ids": list(ids)}
     outcomes = {

@@ -59,16 +59,16 @@ async def count_cohorts(
     Args:
         session: The session.
         wanted: The people who are counted.
-        stage: The stage that is counted.
-        bucket: The period of a cohort: a day, a week or a month.
-        zone: The IANA time zone in which these periods begin.
+        stage: The stage that the people must reach.
+        bucket: The length of a cohort: a day, a week or a month.
+        zone: The IANA time zone in which a day, a week or a month begins.
         step_days: The value of ``days`` in the first cell of a cohort. The second cell has twice
             this value, the third cell three times, and so on.
         steps: The number of cells of a cohort.
         now: The present instant.
 
     Raises:
-        PeriodError: The period ends before it begins.
+        PeriodError: ``wanted.until`` is not after ``wanted.since``.
         TooManyRecordsError: Reading the records took longer than the time limit. The transaction
             cannot be used any more.
     """

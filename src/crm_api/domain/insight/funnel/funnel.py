@@ -52,7 +52,7 @@ async def count_funnel(
     """Return how many people reached each stage within ``window`` after their first message.
 
     Raises:
-        PeriodError: The period ends before it begins.
+        PeriodError: ``wanted.until`` is not after ``wanted.since``.
         TooManyRecordsError: Reading the records took longer than the time limit. The transaction
             cannot be used any more.
     """

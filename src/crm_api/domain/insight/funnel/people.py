@@ -48,10 +48,10 @@ class PeopleFilter:
     list_id: UUID | None = None
 
     def check(self) -> None:
-        """Raise an error if the period is empty.
+        """Check that the period from ``since`` to ``until`` is not empty.
 
         Raises:
-            PeriodError: The period ends before it begins.
+            PeriodError: ``until`` is not after ``since``.
         """
         if self.since >= self.until:
             raise PeriodError
@@ -90,8 +90,8 @@ def first_message_sql(wanted: PeopleFilter) -> str:
 
     A merged duplicate and its primary contact are one person. The column ``times`` is an array of
     the instants at which the message was sent, delivered and replied to. The last two may be NULL.
-    ``min`` finds the first message without a sort: it has the smallest array, because arrays are
-    compared by their first element.
+    Arrays are compared by their first element, which is the time of sending. So ``min`` over these
+    arrays finds the first message without a sort.
     """
     given = [name for name in _FILTERS if getattr(wanted, name) is not None]
     filters = [f"AND {_FILTERS[name]}" for name in given]
@@ -119,9 +119,9 @@ def first_message_sql(wanted: PeopleFilter) -> str:
 def outcome_stage_sql() -> str:
     """Return the SQL of the common table ``later``: when people reached stages that are outcomes.
 
-    Such a stage is, for example, ``quote_sent``. ``later`` has one row for each person and stage:
-    the instant of the first such outcome after the first message. The SQL reads ``first``, which
-    ``first_message_sql`` makes.
+    An example of such a stage is ``quote_sent``. ``later`` has one row for each person and stage.
+    The row has the instant at which the outcome first happened after the person's first message.
+    The SQL reads the common table ``first`` (``first_message_sql``).
     """
     return """
     happened AS MATERIALIZED (

@@ -39,10 +39,10 @@ class HoldoutPlan:
 
 
 def needed_in_held_group(percent: int) -> int:
-    """Return how many people must get no messages, so that the holdout shows their effect.
+    """Return how many people must get no messages so that the holdout shows the effect of messages.
 
     With this number of people, a two-sided test at 5 % finds the difference between ``RATE_WITH``
-    and ``RATE_WITHOUT`` in 80 of 100 experiments. The result of the test is looked at only once.
+    and ``RATE_WITHOUT`` in 80 of 100 experiments. This holds if the test is made once, at the end.
 
     Args:
         percent: How many of 100 people get no messages.

@@ -26,7 +26,7 @@ class HoldoutCreate(RequestModel):
     Attributes:
         name: The name of the holdout.
         percent: How many of 100 people get no campaign message: 1 to 50.
-        from: The first day, in UTC. A past day means now.
+        from: The first day, in UTC. If the day has already begun, the holdout begins now.
         until: The day after the last day, in UTC.
         scope: Whose first messages are not sent: `cold` for people who were not contacted before,
             or `all`.

@@ -89,12 +89,10 @@ async def copy_answers(
     """Copy answers of users to ``insight_answer``, for the next hours that are not copied yet.
 
     If a message in a conversation changed after the copy, copy the answers of the conversation
-    again.
-
-    Only one transaction does so at a time.
+    again. If another transaction copies records or updates the stored sums now, do nothing.
 
     Returns:
-        Whether there may be more to copy.
+        True if there may be more to copy. False if all is copied or nothing was done.
     """
     session = uow.session
     if not await take_locks(session, "insight_answer"):
@@ -192,12 +190,11 @@ async def copy_replies(
 ) -> bool:
     """Copy messages that got a reply to ``insight_reply``, for the next hours not copied yet.
 
-    If a message or its reply changed after the copy, copy the message again.
-
-    Only one transaction does so at a time.
+    If a message or its reply changed after the copy, copy the message again. If another transaction
+    copies records or updates the stored sums now, do nothing.
 
     Returns:
-        Whether there may be more to copy.
+        True if there may be more to copy. False if all is copied or nothing was done.
     """
     session = uow.session
     if not await take_locks(session):
@@ -242,12 +239,12 @@ STORE_OUTCOMES = text("""
 
 
 async def copy_outcomes(uow: UnitOfWork, *, most: int = MOST_OUTCOMES) -> bool:
-    """Copy new outcomes to ``insight_outcome``. If an outcome changed, copy it again.
+    """Copy new and changed outcomes to ``insight_outcome``.
 
-    Only one transaction does so at a time.
+    If another transaction copies records or updates the stored sums now, do nothing.
 
     Returns:
-        Whether there may be more to copy.
+        True if there may be more to copy. False if all is copied or nothing was done.
     """
     session = uow.session
     if not await take_locks(session):
@@ -298,11 +295,12 @@ async def add_places(
 ) -> bool:
     """Add the place of the person (ZIP, city and source) to copies that have no place yet.
 
-    The added place is the place at which the sums by place (``insight_person_tally``) count the
-    person. So this transaction takes the lock of these sums: they do not change meanwhile.
+    The added place is the one with which ``insight_person_tally`` counts the person. So this
+    function locks the stored sums against changes until the transaction ends. It does nothing if
+    they are already locked, or if more than ``most_moves`` changes of places wait.
 
     Returns:
-        Whether there may be more copies without a place.
+        True if places were added, so there may be more to add; False otherwise.
     """
     session = uow.session
     if not await take_locks(session):

@@ -79,7 +79,7 @@ class FigureRequest:
 
     @property
     def copies(self) -> RecordCopies | None:
-        """The table with copies of the records, if it can be read instead of ``query.sql``."""
+        """The table with copies of the records; None if ``query.sql`` must be read instead."""
         found = self.query.copies
         if found is None or found.breakdowns is None:
             return found
@@ -87,9 +87,9 @@ class FigureRequest:
 
     @property
     def is_by_place(self) -> bool:
-        """Whether the breakdown is by ZIP, city or source, without a filter by campaign or step.
+        """Whether the breakdown is by ZIP, city or source, and ``is_of_campaign`` is False.
 
-        Copies of records have the keys of these breakdowns.
+        Each copy of a record has the ZIP, the city and the source of the person.
         """
         return self.by in PLACES and not self.is_of_campaign
 
@@ -100,9 +100,11 @@ class FigureRequest:
 
     @property
     def operands(self) -> "dict[Operand, FigureRequest]":
-        """For a quotient of two measures: a request for the denominator and one for the numerator.
+        """The requests whose figures are needed to compute the figures of this request.
 
-        For other measures: only this request, with the key ``DENOMINATOR``.
+        For a quotient of two measures, these are a request for the denominator and a request for
+        the numerator. For any other measure, it is only this request, under the key
+        ``DENOMINATOR``.
         """
         if self.measure.quotient_of is None:
             return {Operand.DENOMINATOR: self}
@@ -149,7 +151,7 @@ class FigureRequest:
             raise PeriodError
 
     def rows_url(self) -> str:
-        """Return the URL path of the request that lists the records of the total."""
+        """Return the URL path of the request that lists the records of the total figure."""
         given = {
             "measure": self.measure.name,
             "by": self.by,
@@ -188,8 +190,8 @@ class CompiledSql:
     """The SQL that selects the records of some figures, or sums of these records.
 
     Attributes:
-        relation: The SQL of a subquery. Each of its rows is a record or a sum of records, with the
-            key and the label of its breakdown and the beginning of its bucket.
+        relation: The SQL of a subquery. Each row is a record or a sum of records. The row also has
+            the key and the label of the breakdown, and the beginning of the bucket.
         values: The values of the SQL parameters.
     """
 
@@ -244,7 +246,10 @@ def unite(
 
 
 def amount_of(request: FigureRequest) -> str:
-    """Return the SQL of the amount of a record or of a sum; NULL if the measure has no amounts."""
+    """Return the SQL of the amount in a row ``b``; it is NULL if the measure has no amounts.
+
+    The row is a record or a sum of records.
+    """
     measure = request.measure
     has_amount = measure.is_sum or measure.unit is Unit.SECONDS or request.is_by_share
     return "b.amount" if has_amount else "CAST(NULL AS numeric)"

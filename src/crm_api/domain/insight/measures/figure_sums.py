@@ -41,9 +41,10 @@ def compile_sums(
 
     - Where sums are stored in a table, a row is the sum of an hour, a day or a month.
     - Elsewhere, a row is the sum of the records that have the same values in all columns that the
-      request needs, such as the campaign or the hour. So names are looked up for few rows.
+      request needs, such as the campaign or the hour. So a name, such as that of the campaign, is
+      looked up once for many records.
     - For a median, a row has the amounts of its records as an array. Exception: if
-      ``has_row_per_record`` returns True, each record is a row of its own.
+      ``has_row_per_record`` returns True, there is one row for each record.
 
     Args:
         request: The figures that are wanted.

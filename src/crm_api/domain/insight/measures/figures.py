@@ -68,8 +68,8 @@ class FigureSums:
         numerator_records: For a quotient of two measures: the number of records in the numerator.
         unripe: The number of records that may still be added to the numerator.
         first_at: The instant of the earliest record.
-        stored_until: The instant before which the stored sums or the copies had all records when
-            the sums were read.
+        stored_until: The stored sums (or the copies of records) were complete up to this instant
+            when they were read.
     """
 
     is_total: bool

@@ -33,8 +33,8 @@ def messages(
     Args:
         counted: The SQL condition of the messages in the numerator.
         where: The SQL condition of the messages to select: those in the denominator.
-        first_step: True: if the caller names no step, select only the first message of a campaign,
-            so that each person counts once.
+        first_step: Whether to select only first messages, not follow-ups, so that each person
+            counts once. A filter or a breakdown by step overrides this.
         ripe_after: How long a message may still be added to the numerator after it was sent.
         amount: The SQL expression for the column ``amount``; by default NULL.
     """
@@ -62,13 +62,13 @@ def messages_with_sums(
     sum_of_records: str,
     sum_of_counted: str,
 ) -> RecordQuery:
-    """Return a record query like ``messages``, with stored sums.
+    """Return a record query like ``messages``, whose figures can also be read from stored sums.
 
     Args:
         counted: The SQL condition of the messages in the numerator.
         where: The SQL condition of the messages to select: those in the denominator.
-        first_step: True: if the caller names no step, select only the first message of a campaign,
-            so that each person counts once.
+        first_step: Whether to select only first messages, not follow-ups, so that each person
+            counts once. A filter or a breakdown by step overrides this.
         ripe_after: How long a message may still be added to the numerator after it was sent.
         sum_of_records: The SQL expression for the number of messages that a row ``t`` of the stored
             sums counts.

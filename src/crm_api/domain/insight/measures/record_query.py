@@ -62,7 +62,8 @@ class StoredSums:
         records: The expression for the number of records that a row counts.
         counted: The expression for the number of these records in the numerator.
         amount: The expression for the sum of the amounts of these records.
-        is_first_step: Whether only messages of the first step count if the caller names no step.
+        is_first_step: Whether only messages of the first step count. A filter or a breakdown by
+            step overrides this.
         ripe_after: How long after its time a record becomes ripe: it can no longer be added to the
             numerator. None if the numerator never changes later.
         summed_records: The query that selects the same records one by one, with the columns of a
@@ -90,14 +91,14 @@ class RecordCopies:
         source: The SQL of the table ``st`` and its joins.
         columns: The SQL that selects the columns of a record query from ``st``.
         is_current: The SQL condition for copies that are up to date and in the period.
-        not_copied: The query that selects the other records from their original tables: those that
-            are not copied yet, and those that changed after they were copied.
+        not_copied: The query that selects the records without an up-to-date copy from their
+            original tables: new records, and records that changed after they were copied.
         until: The SQL of the instant before which all records are copied. ``is_current`` and
-            ``not_copied`` use this instant as the parameter ``:stored_until``. None if they do not
-            need it.
-        breakdowns: The breakdowns for which the copies are read, if there is no filter by campaign,
-            phone line, list or step. The element None means figures without a breakdown. If
-            ``breakdowns`` itself is None, the copies are always read.
+            ``not_copied`` may use this instant as the parameter ``:stored_until``. None if neither
+            of them uses it.
+        breakdowns: If None, the copies are read for all figures. Otherwise, they are read only for
+            figures with one of these breakdowns, and only without a filter by campaign, phone line,
+            list or step. A None in the collection means figures without a breakdown.
     """
 
     source: str

@@ -87,9 +87,8 @@ class FigureRead(ReadModel):
             are always enough.
         enough_at: When there will be enough records at the present pace; null if there are enough
             now, or if the pace is not known.
-        unripe: The number of records that are so young that the numerator may still include them
-            later: for replies, messages of the last 72 hours; for deliveries, messages of the last
-            24 hours.
+        unripe: The number of recent records that may still be added to the numerator. For replies,
+            these are messages of the last 72 hours; for deliveries, messages of the last 24 hours.
         rows_url: The path of the request that lists the records of the figure. Add `limit` and
             `cursor`.
     """
@@ -218,7 +217,11 @@ class RecordRead(ReadModel):
 
     @classmethod
     def of(cls, record: Record, names: Mapping[UUID, PersonName] | None) -> "RecordRead":
-        """Build the response. If ``names`` is None, the response does not contain the contact."""
+        """Build the response from a record.
+
+        ``names`` has the names of contacts, by contact id. It is None if the caller must not see
+        contacts; then the response has no contact id and no name.
+        """
         shown = cls.model_validate(record)
         if names is None or record.contact_id is None:
             return shown.model_copy(update={"contact_id": None})
@@ -229,5 +232,5 @@ class RecordRead(ReadModel):
 
 
 def rows_of(figures: Figures) -> list[FigureRead]:
-    """Build the rows of a response."""
+    """Build the field ``rows`` of an ``InsightRead`` from the computed figures."""
     return [FigureRead.of(one) for one in figures.rows]

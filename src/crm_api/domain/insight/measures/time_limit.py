@@ -24,11 +24,11 @@ _CANCELED = "57014"
 async def limit_time(
     session: AsyncSession, *, seconds: float, is_unordered: bool = False
 ) -> AsyncIterator[None]:
-    """Limit the time of each statement in the block, and change settings of the planner.
+    """Limit the time of each statement in the block, and change settings of PostgreSQL.
 
     The limit and the settings last until the end of the transaction.
 
-    - A sort or grouping may use 16 MB of memory, which is enough for 200,000 times.
+    - A sort or grouping may use 16 MB of memory, which is enough for 200,000 values.
     - PostgreSQL's cache of look-ups (memoize) is off. The statements look up people in the order of
       their ids. So the cache would never help, and it would take a fifth of the time.
     - Parallel workers are used only by statements that read millions of rows. Their start takes

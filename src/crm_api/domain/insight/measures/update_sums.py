@@ -3,7 +3,8 @@
 - ``merge_hour_sums`` merges rows of ``insight_tally``, so that figures read fewer rows.
 - ``update_place_sums`` adds messages and attempts to ``insight_person_tally``, the sums by place.
 
-A figure is the same before and after a run: it reads from the records what the sums lack.
+A run does not change any figure, because a figure adds to the stored sums all records that they do
+not contain yet.
 """
 
 from dataclasses import dataclass
@@ -71,13 +72,14 @@ _TAKE_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))"
 async def take_locks(session: AsyncSession, name: str = SUMS_LOCK) -> bool:
     """Take the locks of a job until the end of the transaction; return whether the job may run.
 
-    The job may run if no other job has the lock ``SUMS_LOCK``. So ``add_places`` stores no place
-    while ``update_place_sums`` moves people to other sums. And no two jobs wait for each other.
+    The job may run if no other job has one of its locks. The function never waits for a lock. All
+    jobs need the lock ``SUMS_LOCK``. So ``add_places`` stores no place while ``update_place_sums``
+    moves people to other sums.
 
     Args:
         session: The session.
-        name: The name of a second lock. In earlier releases, the job takes only this lock. With
-            it, the job does not run while a process of an earlier release runs the same job.
+        name: The name of a second lock, which the same job takes in earlier releases. So the job
+            does not run while a process of an earlier release runs it.
     """
     for one in dict.fromkeys((name, SUMS_LOCK)):
         if not await session.scalar(_TAKE_LOCK, {"name": one}):
@@ -87,12 +89,12 @@ async def take_locks(session: AsyncSession, name: str = SUMS_LOCK) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class HourStep:
-    """The hours whose records a job adds or copies next.
+    """The next hours whose records a job adds to the sums or copies to another table.
 
     Attributes:
-        since: The beginning of these hours. All earlier records are stored.
+        since: The beginning of these hours. All earlier records are already added or copied.
         until: The end of these hours, exclusive.
-        has_changes: Whether earlier records have changed and must be stored again.
+        has_changes: Whether earlier records have changed, so that the sums or copies must change.
     """
 
     since: datetime
@@ -106,7 +108,8 @@ async def next_hours(session: AsyncSession, statement: TextClause, *, most: int)
     Args:
         session: The session, with the locks of ``take_locks``.
         statement: Selects ``since``, ``until`` and ``has_changes``. Its parameter is ``most``.
-        most: The largest number of records, rounded up to whole hours.
+        most: The number of records after which no further hour is begun. The last hour is always
+            whole, so the hours can have more records.
     """
     step = typed_row(HourStep, (await session.execute(statement, {"most": most})).one())
     return step if step.since < step.until or step.has_changes else None

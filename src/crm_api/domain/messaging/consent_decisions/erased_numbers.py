@@ -49,8 +49,8 @@ async def keep_consent_state(
     """Add the opt-out or hold of each number to the consent history, if the history lacks it.
 
     Call this before an erasure deletes the flags of the numbers. After the erasure, only the
-    history shows whether a number is opted out or on hold. The caller has locked consent decisions
-    about the numbers.
+    history shows whether a number is opted out or on hold. First, ``lock_decisions`` must be
+    called for the numbers, so that no other transaction decides about them.
     """
     flags = await flags_of(uow.session, sorted(phones), now=now)
     for phone in sorted(phones):
@@ -71,8 +71,8 @@ async def restore_consent_state(
     """Set the opt-out or hold of each erased number again, according to its consent history.
 
     If a number on hold gets the opt-out, its hold ends. No other flag is removed. Waiting messages
-    to a number that gets a flag are withdrawn. The caller has locked consent decisions about the
-    numbers.
+    to a number that gets a flag are withdrawn. First, ``lock_decisions`` must be called for the
+    numbers, so that no other transaction decides about them.
     """
     flags = await flags_of(uow.session, sorted(phones), now=now)
     stopped = []
@@ -106,8 +106,8 @@ async def keep_late_decision(
     The person wrote the message before the erasure. The decision, such as an opt-out, is appended
     to the consent history of the number, without the text of the message. If the history already
     has an entry for this message, nothing happens. If a contact or a flag has the number again, the
-    flags of the number are set according to the decision. The caller has locked consent decisions
-    about the number.
+    flags of the number are set according to the decision. First, ``lock_decisions`` must be
+    called for the number, so that no other transaction decides about it.
 
     Args:
         at: The earlier of two times: when the message was written, and when it was received.
@@ -195,8 +195,8 @@ async def is_message_known(
 ) -> bool:
     """Return True if the history already has an entry for this message of the number.
 
-    The times identify the message: an entry for a message of this number has the same ``at`` or the
-    same ``claimed_at`` as this message.
+    The times identify the message. The message is known if the number has an entry that comes from
+    a message and has the same ``at`` or the same ``claimed_at``.
     """
     values = {"phone_hash": phone_hash, "at": at, "claimed_at": claimed_at}
     return bool(await session.scalar(_IS_MESSAGE_KNOWN, values))

@@ -105,8 +105,8 @@ async def follow_decision(
 
     If the number is opted out or on hold afterwards, its waiting messages are withdrawn. Otherwise,
     campaign recipients with this number that had the status ``held`` may get their messages again.
-    Before the call, the caller locks consent decisions about the number
-    (``service.lock_decisions``). After the call, the caller appends the history entry.
+    Before the call, the caller calls ``lock_decisions`` for the number, so that no other
+    transaction decides about it. After the call, the caller appends the history entry.
 
     Returns:
         The consent of the number before and after the decision.
@@ -132,7 +132,7 @@ async def set_flag(
     """Set a flag on a number; the flag does not expire.
 
     Returns:
-        False if the number already had the flag, without an expiry; then nothing changes.
+        False if the number already had this flag and the flag had no expiry. Then nothing changes.
     """
     statement = insert(ContactFlag).values(
         id=new_id(), phone=phone, flag_type=flag, reason=reason, created_at=now

@@ -48,7 +48,8 @@ class ListedNumber:
 def strictest_entries(listed: Iterable[ListedNumber]) -> list[ListedNumber]:
     """Merge the entries of a list that have the same number; return them ordered by number.
 
-    The merged entry has the strictest action of these entries.
+    The merged entry is an opt-out if one of these entries is an opt-out; otherwise it is a hold. It
+    sets ``do_not_contact`` if one of these entries does.
     """
     found: dict[str, ListedNumber] = {}
     for one in listed:

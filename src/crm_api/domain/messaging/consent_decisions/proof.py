@@ -1,6 +1,8 @@
-"""Build the consent proof of one number: each decision with its wording, message and chain link.
+"""Build the consent proof of one number.
 
-The proof is one document. A court or another party can store, print and verify it.
+The proof contains each decision about the number: its wording, the message that it refers to, and
+its link in the consent chain. It is one document, which a court or another party can store, print
+and verify.
 """
 
 import csv

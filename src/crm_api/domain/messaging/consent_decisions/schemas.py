@@ -35,15 +35,16 @@ class ProvenMessage(ReadModel):
 
 
 class ProvenWording(ReadModel):
-    """The wording of a consent entry, with the values from which its digest is computed.
+    """The wording of a consent entry: its reason, note, shown text and evidence.
+
+    The digest proves that the wording was not changed.
 
     Attributes:
         digest: The digest of the wording, as it is stored in the entry, in hexadecimal; null for
             entries that were stored before the service computed digests.
         salt: The random salt of the digest, in hexadecimal; null if the wording was erased.
-        canonical: The wording in its canonical form: a JSON array of phone number, reason, note,
-            shown text and evidence. The digest is computed from the salt and this text. Null if the
-            wording was erased.
+        canonical: The wording as a JSON array: phone number, reason, note, shown text, evidence.
+            The digest is computed from the salt and this text. Null if the wording was erased.
         fits: Whether the digest matches the salt and the wording; null if the wording was erased.
     """
 

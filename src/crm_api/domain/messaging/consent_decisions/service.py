@@ -189,7 +189,9 @@ async def add_flag(
 
 
 async def mark_invalid(uow: UnitOfWork, *, phone: str, reason: str, now: datetime) -> None:
-    """Set the flag ``invalid_number``, and withdraw the waiting messages that the flag stops.
+    """Set the flag ``invalid_number``, and withdraw the messages to the number that the flag stops.
+
+    The flag stops campaign messages and reminders of appointments. Other messages are still sent.
 
     Call this if messages to the number fail. This is not a consent decision. So the consent history
     gets no entry, and the contact's other numbers do not change.
@@ -237,16 +239,16 @@ async def remove_flag(uow: UnitOfWork, *, flag: str, **act: Unpack[DecisionDetai
 
 
 async def lock_decisions(uow: UnitOfWork, *, phones: Iterable[str]) -> None:
-    """Lock consent decisions about these numbers until the transaction ends.
+    """Lock these numbers against consent decisions of other transactions.
 
-    Another transaction that decides about one of the numbers waits. The locks are taken in the
-    order of the numbers.
+    Another transaction that decides about one of the numbers waits until this transaction ends. The
+    locks are taken in the order of the numbers.
     """
     await queries.lock_decisions(uow.session, phones=set(phones))
 
 
 async def lock_people(uow: UnitOfWork, *, phones: Collection[str]) -> None:
-    """Lock consent decisions about all numbers of the people who have these numbers.
+    """Lock all numbers of the people who have these numbers; see ``lock_decisions``.
 
     The contacts are locked first, so that no merge adds a number.
     """

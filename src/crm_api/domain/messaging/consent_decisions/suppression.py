@@ -120,7 +120,7 @@ async def lift_suppression(uow: UnitOfWork, *, phone: str, now: datetime, secret
 async def find_erased_numbers(
     session: AsyncSession, *, hashes: Sequence[bytes]
 ) -> Sequence[ErasedNumber]:
-    """Return the erased numbers that have one of these hashes."""
+    """Return the rows of erased numbers with these hashes; the rows do not contain the numbers."""
     statement = select(ErasedNumber).where(ErasedNumber.phone_hash.in_(hashes))
     statement = statement.execution_options(populate_existing=True)
     return (await session.scalars(statement)).all()

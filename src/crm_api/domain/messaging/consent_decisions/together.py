@@ -59,8 +59,8 @@ async def decide_together(
     of these contacts (``service.lock_decisions``).
 
     Returns:
-        For each decision, in the same order: what ``service.opt_out``, ``opt_in`` or ``place_hold``
-        returns for it, that is, whether it changed the consent of the number.
+        For each decision, in the same order: True if the decision changed the consent of the
+        number. ``opt_out``, ``opt_in`` and ``place_hold`` of ``service`` return the same value.
     """
     if not decisions:
         return []

@@ -120,8 +120,9 @@ def placed_at(document: Document) -> datetime | None:
 def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
     """Return when the last event of a call happened; None if unknown.
 
-    The result is the later of ``event_at`` and the time that the document stores. The document
-    stores this time only while the other party of the call is not known.
+    The result is the later of ``event_at`` and ``last_event_at`` in the document. The document has
+    ``last_event_at`` only while the other party of the call is not known. After that, the
+    conversation has the time of the last activity.
 
     Args:
         known: The stored document of the call, before the new event is added.

@@ -1,7 +1,8 @@
-"""Find the last sent message and the campaign message to which a received message may reply.
+"""Find the messages to which a received message may reply.
 
-The SQL statement that finds these two messages also reads the settings of the away reply, so that
-no second statement is needed.
+These are the last message that was sent in the conversation, and the last campaign message that the
+line sent to the number. The SQL statement that finds these two messages also reads the settings of
+the away reply, so that no second statement is needed.
 """
 
 from collections.abc import Sequence

@@ -185,8 +185,8 @@ async def refuse_second_answer(
     """Raise an error if somebody else answered the person's last message in the last minute.
 
     An answer in the provider's app counts from the time at which this service received it. The
-    caller must lock decisions about the number. So if two users answer at the same moment, the
-    second request waits until the first answer is stored, and then finds it.
+    caller must first lock the phone number with ``lock_decisions``. So if two users answer at the
+    same moment, the second request waits until the first answer is stored, and then finds it.
 
     Args:
         may_read: False if the sender may not see the messages of others; then the error does not

@@ -105,9 +105,10 @@ class LineUpdate(RequestModel):
 
 @dataclass(frozen=True)
 class CountedLine:
-    """A line, its limit for today, and how many messages the provider may have accepted today.
+    """A line, with its limit for today and the number of its messages of today.
 
-    Today is the current day in the line's time zone.
+    ``sent_today`` counts the messages that the provider accepted or may have accepted. Today is the
+    current day in the line's time zone.
     """
 
     line: Line
@@ -124,8 +125,9 @@ class LineRead(ReadModel):
         name: The name of the line.
         daily_limit: The maximum number of messages that the line sends per day. When it is
             reached, campaigns stop until the next day. Other messages count, but are still sent.
-        ramp_plan: The limits of the first days, in order, beginning on the day of the plan's first
-            campaign message. A limit above `daily_limit` has no effect. Null if there is no plan.
+        ramp_plan: The limits of the first days, in order. The first limit applies on the day of the
+            first campaign message after the plan was set. A limit above `daily_limit` has no
+            effect. Null if there is no plan.
         timezone: The IANA time zone in which the line's day begins and ends.
         status: The state of the line.
         blocked_reason: Why the line is blocked, and what to do; null if it is not blocked.

@@ -103,8 +103,8 @@ async def update_line(
     """Change a line's name, limits, time zone or ``resend_unclear``.
 
     A changed limit or ramp plan is written to the audit log. If the request contains a ramp plan,
-    its first day is the day of the next campaign message. The job that processes the campaign queue
-    is requested, because a higher limit may allow more messages immediately.
+    the plan's first day is the day of the next campaign message. The job that processes the
+    campaign queue is requested, because a higher limit may allow more messages immediately.
 
     Raises:
         LineNotFoundError: No line has this id.

@@ -87,7 +87,7 @@ class MediaFileMissingError(InvalidError):
 
 
 class MediaTypeNotSendableError(InvalidError):
-    """The uploaded file is not a picture that every telephone shows."""
+    """The uploaded file is not a JPEG, PNG or GIF picture, so some telephones may not show it."""
 
     code = "media_type_not_sendable"
     title = "Type of file not sendable"

@@ -123,11 +123,11 @@ class MediaFetchesRetried(ReadModel):
 
 
 def show(items: Iterable[dict[str, Any]], fetches: Sequence[ShownFetch]) -> list[dict[str, Any]]:
-    """Return the files of a message or call, each with the state of its fetch.
+    """Return the files of a message or call, each with the state of its fetch (download).
 
-    The fetch (download) of an item is the fetch with the same URL. A fetch may also have a URL that
-    is not in ``items``, because the provider can report a file a second time with another URL. If
-    the file of such a fetch is stored, and no item has this file, an item is added for it.
+    A file and its fetch have the same URL. The provider can report a file again with another URL.
+    Then there is a fetch whose URL is not in ``items``. If the stored file of such a fetch is not
+    yet in the result, it is added to the result.
 
     Args:
         items: The files as reported: ``[{"url": "https://…", "type": "image/jpeg"}]``. All fields

@@ -185,11 +185,12 @@ class ConversationRead(Base):
 
 
 class ConversationTally(Base):
-    """A number to add to, or subtract from, a count of conversations that are not done.
+    """One change of the number of conversations that are not done, or the sum of several changes.
 
-    The inbox computes its counts as sums of the column ``conversations``. Triggers append the rows
-    and never change a row. So transactions that change different conversations never wait for each
-    other. ``office.inbox.tallies`` merges the rows.
+    When conversations change, a trigger adds rows to this table. The inbox computes its counts as
+    sums of the column ``conversations``. A trigger never changes a row. So transactions that change
+    different conversations never wait for each other. ``office.inbox.tallies`` merges the rows when
+    there are many.
     """
 
     __tablename__ = "conversation_tally"

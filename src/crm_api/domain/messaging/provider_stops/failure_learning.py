@@ -65,11 +65,11 @@ MARK_LEARNED = text("""
 
 
 async def learn_from_next_number(uow: UnitOfWork, *, now: datetime, secret: bytes) -> bool:
-    """Evaluate all new failures of one number; each failure is evaluated once.
+    """Evaluate all new failures of the first phone number that has new failures.
 
     If a failure has a stop code, the number is opted out. If a failure has a landline code, the
     line type of the number is stored. After enough permanent failures, the number is marked as
-    invalid.
+    invalid. A later call does not evaluate the same failures again.
 
     Args:
         secret: Key of the hash that identifies the number in the consent history.

@@ -153,7 +153,11 @@ async def show_claimed(
     line_id: UUID,
     now: datetime,
 ) -> None:
-    """Set the status of claimed recipients to ``sending``; write their messages to the timeline."""
+    """Set claimed recipients, and the messages to them, to the status ``sending``.
+
+    A message that does not exist yet is added to its conversation. The conversation is created if
+    it does not exist either.
+    """
     phones = [one.phone for one in claimed]
     contact_ids = [one.contact_id for one in claimed]
     opened = await session.execute(

@@ -160,8 +160,8 @@ CLOSE_BREAKERS = text("""
 async def close_breakers(uow: UnitOfWork, line_ids: Collection[UUID], *, now: datetime) -> None:
     """End the trial of lines, because the provider accepted a message from each line.
 
-    The lines' alerts are resolved, the audit log is written, and the jobs that send are requested.
-    Lines that are not on trial do not change.
+    For each such line, the alert is resolved, and an entry is written to the audit log. The jobs
+    that send messages are requested. Lines that are not on trial do not change.
     """
     if not line_ids:
         return

@@ -52,10 +52,11 @@ class _Allowance:
 async def claim_recipients(
     uow: UnitOfWork, order: ClaimOrder, *, limit: int, times: SendTimes, now: datetime
 ) -> ClaimResult:
-    """Claim up to ``limit`` due recipients: lock the line, count, lock numbers, insert attempts.
+    """Claim up to ``limit`` due recipients of the campaign.
 
-    The count is a separate statement after the lock (Sending, rule 1). The caller commits before it
-    sends the claimed messages.
+    The steps are: lock the line, count the messages of today, lock the numbers of due recipients,
+    and insert attempts. The count is a separate statement after the lock of the line (Sending,
+    rule 1). The caller commits before it sends the claimed messages.
     """
     session = uow.session
     # If a zone closes before a call could end, the zone counts as closed, because the gate would

@@ -65,8 +65,8 @@ class DispatchTally:
 
     Attributes:
         is_provider_down: True if the run stopped because the provider did not respond.
-        held_until: If the run stopped because the provider asked for a long pause: the end of the
-            pause. None otherwise.
+        held_until: The end of the pause, if the run stopped because the provider asked for a long
+            pause; None otherwise.
         provider_skew: Our clock minus the provider's clock, if they differ by more than
             ``MAX_SKEW``; zero otherwise.
         answers: The number of the provider's responses, by their kind.

@@ -1,4 +1,7 @@
-"""Apply a holdout in the claim: a keyed hash of the number decides who gets no message."""
+"""Skip the held-out recipients when a worker claims (reserves) due recipients.
+
+A keyed hash of the phone number decides who is held out, that is, gets no message.
+"""
 
 import hmac
 from collections.abc import Sequence

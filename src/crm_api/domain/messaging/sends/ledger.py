@@ -87,10 +87,10 @@ class AttemptOutcome:
 
     Attributes:
         status: The attempt's new status.
-        seen: The status that the attempt had when this outcome was concluded, for example from a
-            look-up. The outcome is written only if the attempt still has this status. None if the
-            outcome is a fact, such as the provider's response: a fact is written whatever the
-            attempt's status is (Sending, rule 6).
+        seen: The status from which this outcome was concluded, for example after a look-up. The
+            outcome is written only if the attempt still has this status. None if the outcome is a
+            fact, such as the provider's response: a fact is written whatever the attempt's status
+            is (Sending, rule 6).
         message_id: The provider's id of the message, if the new status is sent, failed or
             delivered.
         is_matched: True if ``message_id`` was found by a comparison of messages with attempts;
@@ -98,9 +98,9 @@ class AttemptOutcome:
         accepted_at: When the provider accepted the message, by the provider's clock.
         reported_at: When the message was delivered or failed, by the provider's clock.
         has_no_id: True if the provider accepted the message without giving an id.
-        shown: The status that the message gets, if the provider has reported a final status:
-            ``delivered``, ``failed`` or ``undelivered``. None without such a report. An attempt has
-            no status ``undelivered``; for such a report, ``status`` is ``failed``.
+        shown: The final status that the provider reported for the message: ``delivered``,
+            ``failed`` or ``undelivered``. None if the provider reported none. For
+            ``undelivered``, ``status`` is ``failed``, because an attempt has no such status.
     """
 
     attempt_id: UUID
@@ -223,7 +223,8 @@ async def write_to_ledger(
     The attempts are locked in the order of their ids, so that two transactions do not deadlock.
 
     Args:
-        send_after: When a message outside campaigns is due again after its attempt was released.
+        send_after: When a message outside campaigns is due again, if the new status of its attempt
+            is ``released`` (not sent).
     """
     outcomes = sorted(outcomes, key=lambda outcome: outcome.attempt_id)
     values = {

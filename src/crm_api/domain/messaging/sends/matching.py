@@ -118,10 +118,10 @@ class MatchCandidates:
 
     Attributes:
         ours: All candidates. A message with the text of the attempt is always a candidate. A
-            message with another text is a candidate only if it is not known that another user sent
-            it. If there is a candidate, the attempt is not set to ``not_found``.
-        same: The candidates that may be matched to the attempt: they have the text of the attempt,
-            and it is not known that another user sent them.
+            message with another text is a candidate, unless another user certainly sent it. If
+            there is a candidate, the attempt is not set to ``not_found``.
+        same: The candidates that may be matched to the attempt. They have the text of the attempt.
+            A message that another user certainly sent is left out.
         own_user_id: The provider's id of the user in whose name this service sends messages over
             the line; None if unknown.
     """
@@ -132,7 +132,10 @@ class MatchCandidates:
 
     @property
     def why(self) -> str:
-        """The error code that the attempt gets if it is parked: why no candidate settles it."""
+        """The error code of the attempt if it is parked because no single candidate matches.
+
+        The code says whether all candidates have the same text and were sent by another user.
+        """
         is_colleague = not self.same and all(
             is_of_another_user(facts.user_id, own_user_id=self.own_user_id) for facts in self.ours
         )
@@ -264,5 +267,5 @@ LEARN_OWN_USER = text("""
 
 
 async def learn_own_user(uow: UnitOfWork, *, line_id: UUID, user_id: str) -> None:
-    """Store which provider user is the sender of this service's messages over a line."""
+    """Store the provider's id of the user in whose name this service sends over a line."""
     await uow.session.execute(LEARN_OWN_USER, {"line_id": line_id, "user_id": user_id})

@@ -74,9 +74,10 @@ async def note_foreign_failure(
     failed_at: datetime,
     now: datetime,
 ) -> None:
-    """Store the failure of a message from the provider's app if its code is about the number.
+    """Store the failure of a message that was sent in the provider's app.
 
-    If there is a new row, the job that evaluates failures is requested.
+    If the error code says nothing about the phone number, do nothing. If a row is added, the job
+    that evaluates failures is requested.
     """
     kind = KIND_OF_CODE.get(code)
     if kind is None:

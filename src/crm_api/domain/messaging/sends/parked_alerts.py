@@ -107,9 +107,9 @@ STILL_PARKED = text("""
 
 
 async def find_still_parked(uow: UnitOfWork, *, ids: Sequence[UUID]) -> set[UUID]:
-    """Return those of ``ids`` that have a parked attempt.
+    """Return the ids of those campaigns, messages and phone lines that have a parked attempt.
 
-    ``ids`` can contain ids of campaigns, messages and phone lines. A campaign or a message has the
-    parked attempts that belong to it. A phone line has only the parked attempts outside campaigns.
+    A parked attempt in a campaign counts for the campaign and for the message. A parked attempt
+    outside campaigns counts for the phone line and for the message.
     """
     return set((await uow.session.execute(STILL_PARKED, {"ids": list(ids)})).scalars())

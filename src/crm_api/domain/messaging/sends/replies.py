@@ -204,9 +204,10 @@ NOTE_REPLIES = text("""
 
 
 async def note_replies(uow: UnitOfWork, replies: Sequence[PersonReply], *, now: datetime) -> None:
-    """Mark the recipients to whose messages people replied.
+    """Store in the rows of the recipients that they replied, opted out or showed interest.
 
-    The recipient's ``replied_at`` becomes the instant of the person's earliest reply.
+    A reply marks two rows of the person: the step to which the person replied, and the first step.
+    If the person replies several times, ``replied_at`` is the time of the earliest reply.
     """
     if not replies:
         return

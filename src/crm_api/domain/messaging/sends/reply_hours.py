@@ -75,8 +75,8 @@ async def read_reply_hours(
 ) -> ReplyHours:
     """Return when the law allows a user's message to a number.
 
-    If the person has ever sent a message to the line, the message counts as a reply to the person
-    and may be sent at any hour.
+    If the person has ever sent a message to the line, the user's message counts as an answer to the
+    person and may be sent at any hour.
     """
     zone = await _read_zone(uow, line_id=line_id, phone=phone)
     return hours_of(zone, rules=rules, now=now)
@@ -85,7 +85,7 @@ async def read_reply_hours(
 async def read_test_hours(
     uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
 ) -> ReplyHours:
-    """Return when the law allows a test message or a reminder; neither counts as a reply."""
+    """Return when the law allows a test message or a reminder; neither counts as an answer."""
     zone = await _read_zone(uow, line_id=line_id, phone=phone)
     return hours_of(zone, rules=rules, is_test=True, now=now)
 
@@ -131,8 +131,8 @@ def hours_of(
     """Return when the law allows a message to a number; no database query is made.
 
     Args:
-        is_test: True for a test message and for a reminder. Neither of them ever counts as a reply
-            to the person.
+        is_test: True for a test message and for a reminder. Neither of them ever counts as an
+            answer to the person, which may be sent at any hour.
     """
     if number.is_answer and not is_test:
         return ReplyHours(is_open=True)

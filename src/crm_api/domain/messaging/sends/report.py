@@ -79,8 +79,8 @@ def outcome_of(
     Args:
         is_matched: True if the message was matched to the attempt by its text and time. False if
             the provider's response to the attempt gave the message's id.
-        seen: The outcome is written only if the attempt still has this status. None if the outcome
-            is a fact, which is always written.
+        seen: The outcome is written only if the attempt still has this status. None if the report
+            is certainly about this attempt, so that the status need not be checked.
     """
     status = status_of(facts)
     is_final = status is not AttemptStatus.SENT
@@ -163,7 +163,7 @@ async def apply_report(
     - No attempt has the id, but exactly one unclear attempt matches the message. The report settles
       this attempt.
     - Otherwise, the message is stored as a foreign message. If a later response or look-up shows
-      that this service sent the message, the two are merged.
+      that this service sent the message, the foreign message is merged with the attempt's message.
     """
     report = OutgoingReport(facts=facts, line_id=line_id)
     while True:

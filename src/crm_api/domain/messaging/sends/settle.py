@@ -70,7 +70,8 @@ async def expire_leases(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
     """Handle ended leases: release claims, and give running requests the status ``unknown``.
 
     Args:
-        limit: The largest number of claims to handle, and also the largest number of requests.
+        limit: At most this number of claims is released, and at most this number of requests
+            becomes ``unknown``.
 
     Returns:
         The number of claims and requests that were handled.
@@ -103,7 +104,7 @@ up to date, and a look-up that finds nothing does not count."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedMessage:
-    """A message with a known id that the provider's list must contain by now."""
+    """A message that the provider accepted so long ago that its list must contain the message."""
 
     provider_message_id: str
     phone: str
@@ -124,10 +125,10 @@ CANARY = text("""
 async def find_canary(
     uow: UnitOfWork, *, line_id: UUID, times: SendTimes, now: datetime
 ) -> ListedMessage | None:
-    """Return a message with a known id that the provider's list must contain by now.
+    """Return a message that the provider accepted so long ago that its list must contain it.
 
-    The caller uses this message to test whether the list is up to date. None if there is no such
-    message.
+    The caller looks for this message in the provider's list. If the message is missing, the list is
+    not up to date. None if there is no such message.
     """
     age = times.grace_seconds / CANARY_SHARE
     values = {"line_id": line_id, "age": age, "now": now}
@@ -139,10 +140,11 @@ class LookUp:
     """The result of one complete look-up of an unknown attempt.
 
     Attributes:
-        begun_at: When the look-up began. Messages that the provider lists later may be missing.
+        begun_at: When the look-up began. ``messages`` may lack a message that the provider added to
+            its list after this time.
         messages: Every outgoing message to the number in the attempt's time window.
         list_lags: True if the provider's list lacks a message that it must contain. Then a look-up
-            that finds nothing does not count.
+            that finds nothing does not prove that the message was not sent.
     """
 
     begun_at: datetime
@@ -324,7 +326,9 @@ LOCK_PARKED_OF_MESSAGE = text("""
 async def settle_message(
     uow: UnitOfWork, *, message_id: UUID, outcome: SettledAs, actor: str, now: datetime
 ) -> None:
-    """Settle a message's parked attempt as a user decided; write the audit log, end the alert.
+    """Settle a message's parked attempt as a user decided, and write the audit log.
+
+    The alert that asked for this decision is resolved.
 
     Raises:
         NotParkedError: The message has no parked attempt.

@@ -12,6 +12,8 @@ from crm_api.platform.settings import Settings
 class SendTimes:
     """The durations that limit the steps of sending, from the settings.
 
+    The gate is the last check of a claim before the request to the provider.
+
     Attributes:
         lease: How long a claim belongs to one worker. The time starts again when the claim passes
             the gate.
@@ -19,7 +21,8 @@ class SendTimes:
         call_timeout: The longest time for the whole POST request to the provider.
         grace: The shortest time after the gate before an unclear attempt can be set to
             ``not_found``.
-        look_gap: The shortest time between the two look-ups that find nothing.
+        look_gap: Two look-ups at the provider must find nothing before an attempt is set to
+            ``not_found``. This is the shortest time between them.
         skew: How far the clocks of this service and the provider may differ.
     """
 

@@ -54,10 +54,12 @@ class LineUsage:
         is_ramp_waiting: True if the line has a ramp plan that has not started.
         line_used: How many messages of the line the provider may have accepted today.
         campaign_used: How many messages of the campaign the provider may have accepted today.
-        line_open: The number of open attempts of the line, with and without a campaign.
-        next_at: When the campaign's pacing allows the next message; None before its first message.
-        batch_left: The number of messages left in the campaign's batch; None before its first
-            message.
+        line_open: The number of the line's attempts, with and without a campaign, that are still in
+            progress.
+        next_at: When the campaign's pacing allows the next message; None before the campaign's
+            first message.
+        batch_left: The number of messages left in the campaign's batch; None before the campaign's
+            first message.
     """
 
     line_id: UUID
@@ -123,8 +125,9 @@ async def count_usage(
 
     Args:
         campaign_id: The campaign whose messages are counted; None for no campaign.
-        grace: For how many seconds after the gate the provider may still accept an unclear message.
-            So a message that passed the gate shortly before midnight counts for both days.
+        grace: The provider may accept an unclear message up to this number of seconds after the
+            gate. An unclear message that passed the gate shortly before midnight may have been
+            accepted on either day, so it counts for both days.
     """
     values = {"line_ids": list(line_ids), "campaign_id": campaign_id, "grace": grace, "now": now}
     return typed_rows(LineUsage, await session.execute(USAGE, values))
@@ -146,10 +149,10 @@ async def count_sent_today(
 async def count_campaign_sent_today(
     session: AsyncSession, *, campaign_id: UUID, line_id: UUID, times: SendTimes, now: datetime
 ) -> tuple[int, int]:
-    """Return how many messages the provider may have accepted today.
+    """Count the messages of a campaign, and of its line, that the provider may have accepted today.
 
     Returns:
-        Two numbers: the messages of the campaign, and all messages of its line.
+        Two numbers: the messages of the campaign, and all messages of the line.
     """
     rows = await count_usage(
         session, line_ids=[line_id], campaign_id=campaign_id, grace=times.grace_seconds, now=now
@@ -195,10 +198,14 @@ the next merge."""
 
 
 async def compact_tally(uow: UnitOfWork, *, now: datetime) -> None:
-    """Merge the rows of ``send_tally`` and ``carrier_tally``, which count messages and segments.
+    """Merge the rows of ``send_tally``, which counts messages, and of ``carrier_tally``.
 
-    If a line has too many rows (``COMPACT_ABOVE``), one row is left for each campaign and quarter
-    of an hour, and the rows for times more than three days ago are deleted. If there are too many
-    rows of carriers, one row is left for each carrier and quarter of an hour, in the same way.
+    - If a line has too many rows in ``send_tally``, they are merged into one row for each campaign
+      and quarter of an hour.
+    - If ``carrier_tally``, which counts segments, has too many rows, they are merged into one row
+      for each carrier and quarter of an hour.
+
+    A merge also deletes the rows for times more than three days ago. ``COMPACT_ABOVE`` says how
+    many rows are too many.
     """
     await uow.session.execute(COMPACT_TALLIES, {"rows": COMPACT_ABOVE, "now": now})

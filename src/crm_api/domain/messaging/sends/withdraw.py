@@ -112,11 +112,13 @@ WITHDRAW_NUMBERS = text(f"""
 async def withdraw_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
     """Withdraw waiting and claimed messages if a rule about their number stops them now.
 
-    The caller has already written the flag that stops the messages. This function first withdraws
-    waiting messages, and then releases claims (Sending, rule 10). In the reverse order, a claim
-    that is not committed yet would not be released. A withdrawn message outside campaigns gets the
-    status ``failed``, and its error code names the rule. If the message was an answer to a person,
-    the person waits for an answer again.
+    Before the call, the caller writes the flag that stops the messages.
+
+    A withdrawn message outside campaigns gets the status ``failed``, and its error code names the
+    rule. If the message was an answer to a person, the person waits for an answer again.
+
+    Waiting messages are withdrawn before claims are released (Sending, rule 10). In the reverse
+    order, a claim that is not committed yet would not be released.
     """
     await _derive_members(uow, phones=phones, statuses=["pending", "review", "held"], now=now)
     await uow.session.execute(LOCK_WAITING_TEXTS, {"phones": list(phones)})

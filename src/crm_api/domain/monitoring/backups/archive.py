@@ -1,6 +1,7 @@
-"""Write and read the file of a backup: a tar archive that is encrypted by age.
+"""Write and read the file of a backup: a tar archive, encrypted with the tool ``age``.
 
-``age -d -i KEY FILE | tar x`` opens a backup without crm-api. The members are, in this order:
+``age -d -i KEY FILE | tar x`` opens a backup without crm-api. The archive has these members
+(files), in this order:
 
 - ``manifest.json``;
 - ``secret-key``, if the data directory has one;
@@ -129,7 +130,7 @@ def reading(
     The caller must read each member before it asks for the next member.
 
     Raises:
-        BackupError: No key decrypts the archive, or the archive was truncated or changed.
+        BackupError: The file is not a backup, it was truncated or changed, or no key decrypts it.
     """
     read_end, write_end = os.pipe()
     with (
@@ -179,10 +180,10 @@ class _Cipher:
             self.raise_its_own()
 
     def raise_its_own(self) -> None:
-        """Wait for the thread that encrypts or decrypts; if it has failed, raise a ``BackupError``.
+        """Wait for the thread that encrypts or decrypts; if the thread failed, raise its error.
 
-        If the thread fails, the code that reads or writes the archive gets an error too. But only
-        the error of the thread contains the reason.
+        The error is raised as a ``BackupError``. If the thread fails, the reading or writing of the
+        archive fails too, but only the error of the thread contains the reason.
         """
         self._thread.join()
         failure = self._failure

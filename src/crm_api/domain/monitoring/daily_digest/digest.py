@@ -88,11 +88,11 @@ class MessageFigures:
     Attributes:
         name: The name of the campaign; None for messages outside campaigns.
         sent: The number of messages that the provider accepted.
-        delivered: The number of these messages that are delivered by now.
-        failed: The number of these messages that failed by now.
+        delivered: The number of sent messages that are delivered by now.
+        failed: The number of sent messages that failed by now.
         received: The number of messages that people sent to the company.
-        answered: The number of people who sent these messages.
-        opted_out: The number of these people who were also opted out in the period.
+        answered: The number of people who sent the received messages.
+        opted_out: How many of these people were also opted out in the period.
     """
 
     name: str | None
@@ -233,8 +233,8 @@ async def read_digest(
 
     Args:
         zone: The time zone in which the mail shows days.
-        figures: The current state of the service in numbers, such as parked attempts and open
-            alerts.
+        figures: The current state of the service, such as the number of parked attempts and the
+            open alerts.
     """
     session = uow.session
     span = {"since": since, "until": until}

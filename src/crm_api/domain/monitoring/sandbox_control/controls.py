@@ -51,7 +51,7 @@ class SandboxControls:
         self._url = url
 
     async def move_time(self, ahead: timedelta, *, is_moving: bool) -> timedelta | None:
-        """Set the clock of the sandbox, and wait while it delivers the webhooks that are due then.
+        """Set the sandbox's clock, and wait until the sandbox has delivered the due webhooks.
 
         Args:
             ahead: How far to set the sandbox clock ahead of the machine's clock. The sandbox
@@ -67,11 +67,14 @@ class SandboxControls:
         return None if seconds is None else timedelta(seconds=seconds)
 
     async def list_people(self) -> list[PersonScriptRead]:
-        """Return the scripts of all phone numbers that have a script."""
+        """Return all scripts: what simulated people do after each message to their numbers."""
         return [_read_person(one) for one in (await self._ask("GET", "/people"))["data"]]
 
     async def set_script(self, wanted: PersonScript) -> PersonScriptRead:
-        """Set the script of a phone number; it replaces an earlier script."""
+        """Set the script of a phone number: what its simulated person does after each message.
+
+        The new script replaces an earlier script of the number.
+        """
         steps = wanted.script or () if wanted.behaviour is None else BEHAVIOURS[wanted.behaviour]
         script = [
             step.model_dump(mode="json") | {"after": step.after.total_seconds()} for step in steps

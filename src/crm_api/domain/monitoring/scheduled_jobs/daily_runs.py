@@ -71,8 +71,8 @@ MAKE_RUN = text("""
 async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> DailyRun:
     """Return the daily run that is due now, with the parts that are not done yet.
 
-    The run is stored if it is not stored yet. It needs no digest mail if there was no phone line
-    before the end of the reported period, because then nothing could be sent.
+    The run is stored if it is not stored yet. If the service had no phone line in the period of the
+    digest mail, no digest mail is needed, because no message could be sent.
     """
     line = await _find_first_line(uow)
     zone = DEFAULT_TIMEZONE if line is None else line.timezone

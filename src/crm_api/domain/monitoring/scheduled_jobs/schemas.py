@@ -26,7 +26,8 @@ class ScheduledJobRead(ReadModel):
 
     A worker begins every job each minute, also the jobs that do their work only hourly or daily. A
     missed minute is a whole minute by the clock (UTC) in which the job neither began nor ran on any
-    worker. Minutes before the first run, the current minute, and skipped sandbox time do not count.
+    worker. These minutes do not count as missed: the minutes before the first run, the current
+    minute, and the minutes that the sandbox clock skipped.
 
     Attributes:
         schedule: When the job does its work, as a text, such as `every 60 s`.

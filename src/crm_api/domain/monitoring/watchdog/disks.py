@@ -1,4 +1,7 @@
-"""Measure the free space of the disks with the service's files, and find disks with too little."""
+"""Measure the free space of disks with files of the service, and find almost full disks.
+
+A disk counts as almost full if it has too little room for more bytes or for more files.
+"""
 
 import os
 import socket
@@ -86,7 +89,7 @@ def subject_prefix() -> str:
 
 
 def find_low_disks(disks: Sequence[Disk]) -> Iterator[Finding]:
-    """Yield a finding, which becomes an alert, for each disk with too little free space."""
+    """Yield a finding, which becomes an alert, for each disk that is almost full."""
     for disk in disks:
         if disk.is_low:
             yield Finding(

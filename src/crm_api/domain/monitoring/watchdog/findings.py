@@ -81,15 +81,15 @@ async def settle_alerts(
     among: str = "",
     now: datetime,
 ) -> None:
-    """Raise and resolve the alerts of one kind, so that each problem that lasts has an open alert.
+    """Raise alerts for problems that persist; resolve alerts whose problem is no longer found.
 
     Args:
         kind: The kind of the alerts.
         found: The problems that the check has found now.
-        patience: How long a problem must last before its alert is raised. A problem lasts while
-            every check finds it.
-        among: The prefix of the subjects that the check covers; empty: all subjects. Alerts with
-            other subjects do not change.
+        patience: How long the check must have found a problem without a break before its alert is
+            raised.
+        among: The check covers the subjects that begin with this text; an empty text means all
+            subjects. Alerts with other subjects do not change.
     """
     subjects = sorted(one.subject for one in found)
     values = {"kind": kind.value, "subjects": subjects}

@@ -1,4 +1,4 @@
-"""Check sending: whether messages are sent, outcomes become clear, and events arrive."""
+"""Check that due messages are sent, that no outcome stays unclear, and that events arrive."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

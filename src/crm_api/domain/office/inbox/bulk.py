@@ -170,11 +170,10 @@ class Selected:
 
     Attributes:
         count: The number of conversations.
-        digest: A hash that changes when the selected conversations change. It is computed from the
-            id and state of each conversation, the time since which its person waits, and the time
-            of the last message from the person. A request is refused if its digest differs from the
-            digest of the dry run before it: for example, a new message has arrived that the user
-            has not seen.
+        digest: A hash of these values of each conversation: the id, the state, the time since which
+            the person waits, and the time of the last message from the person. If the digest has
+            changed since the dry run, the request is refused. For example, a new message has
+            arrived that the user has not seen.
     """
 
     count: int
@@ -215,8 +214,8 @@ async def change_conversations(
     """Change state, assignee and tags of the conversations that a filter selects.
 
     Raises:
-        InvalidSnoozeError: ``state`` and ``snoozed_until`` do not fit together, or the time is not
-            within the next year.
+        InvalidSnoozeError: ``state`` and ``snoozed_until`` do not fit together, or the time is in
+            the past or more than one year ahead.
         UnknownAssigneeError: The assignee is not an active user.
     """
     values = {**wanted.values, "caller_id": str(caller_id), "now": now}
@@ -246,8 +245,8 @@ async def check_change(uow: UnitOfWork, change: BulkChange, *, now: datetime) ->
     """Check a change, and return the state that it sets.
 
     Raises:
-        InvalidSnoozeError: ``state`` and ``snoozed_until`` do not fit together, or the time is not
-            within the next year.
+        InvalidSnoozeError: ``state`` and ``snoozed_until`` do not fit together, or the time is in
+            the past or more than one year ahead.
         UnknownAssigneeError: The assignee is not an active user.
     """
     state = wanted_state(change.of_one(), now=now)

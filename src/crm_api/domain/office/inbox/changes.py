@@ -96,8 +96,8 @@ class WantedState:
     Attributes:
         state: The new state; None if the request sets no state.
         snoozed_until: When a snoozed conversation comes back; None for the other states.
-        is_awake: True if the request has ``snoozed_until`` with the value null, and no ``state``.
-            If the conversation is snoozed, its snooze then ends.
+        is_awake: True if the request asks to end a snooze: it has ``snoozed_until`` with the value
+            null, and no ``state``. A conversation that is not snoozed does not change.
     """
 
     state: ConversationState | None
@@ -109,8 +109,8 @@ def wanted_state(changes: ConversationUpdate, *, now: datetime) -> WantedState:
     """Return the state that a request sets.
 
     Raises:
-        InvalidSnoozeError: ``state`` and ``snoozed_until`` do not fit together, or the time is not
-            within the next year.
+        InvalidSnoozeError: ``state`` and ``snoozed_until`` do not fit together, or the time is in
+            the past or more than one year ahead.
     """
     given = changes.model_fields_set
     until = changes.snoozed_until
@@ -176,8 +176,8 @@ async def update_conversation(
 
     Raises:
         ConversationNotFoundError: No conversation has this id.
-        InvalidSnoozeError: ``state`` and ``snoozed_until`` do not fit together, or the time is not
-            within the next year.
+        InvalidSnoozeError: ``state`` and ``snoozed_until`` do not fit together, or the time is in
+            the past or more than one year ahead.
         UnknownAssigneeError: The assignee is not an active user.
         ConversationTakenError: The user wants to take a conversation for which another user is
             responsible, and does not send ``confirm``.
@@ -235,9 +235,9 @@ def state_values(
         wanted: The state that the request sets.
         state: The present state of the conversation.
         waiting_since: Since when the person waits for an answer; None if the person does not wait.
-        heard: The locked conversation. It is needed if the new state is ``waiting`` and
-            ``waiting_since`` is None. The person then waits since the last message in ``heard``, or
-            since ``now`` if there is no message.
+        heard: The row of the conversation, with the time of the last message from the person. If
+            the new state is ``waiting`` and ``waiting_since`` is None, the person waits since this
+            time, or since ``now`` if the person has sent no message.
         now: The present instant.
     """
     if wanted.state is ConversationState.SNOOZED:

@@ -62,8 +62,8 @@ class InboxFilter:
     """A filter for conversations. A field that is None does not filter.
 
     Attributes:
-        states: Only conversations in these states. If it is empty: ``waiting`` and ``open`` if
-            ``is_unread`` is True or ``assignee`` is set, else all states.
+        states: Only conversations in these states. If it is empty, ``wanted_states`` says which
+            states are selected.
         assignee: The id of the user who is responsible, or ``NOBODY``.
         is_unread: True: only conversations with messages that the caller has not read. False: only
             conversations without such messages.
@@ -84,7 +84,11 @@ class InboxFilter:
 
     @property
     def wanted_states(self) -> tuple[ConversationState, ...]:
-        """The states that this filter selects, with the default applied; empty means all states."""
+        """The states that this filter selects; empty means all states.
+
+        If ``states`` is empty, the other fields decide. A filter for unread conversations, or
+        by assignee, selects ``waiting`` and ``open``. Any other filter selects all states.
+        """
         if not self.states and (self.is_unread is True or self.assignee is not None):
             return TO_WORK_ON
         return () if set(self.states) == set(ConversationState) else self.states

@@ -92,7 +92,10 @@ async def list_messages(
 async def select_messages(
     session: AsyncSession, wanted: MessageFilter, terms: Sequence[Term], *, with_names: bool
 ) -> MessageSelection:
-    """Return the SQL builder for a filter; look up the people whose names contain its terms."""
+    """Return the ``MessageSelection`` for a filter, which builds the SQL statements.
+
+    With ``with_names``, the people whose names or phone numbers contain the terms are looked up.
+    """
     if not (terms and with_names):
         return MessageSelection(wanted=wanted, terms=terms)
     people, of_all = await find_people(session, terms)

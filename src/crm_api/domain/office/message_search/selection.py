@@ -97,9 +97,9 @@ class MessageSelection:
     Attributes:
         wanted: The filter.
         terms: The terms of ``wanted.q``.
-        people: For each term, the people whose names or phone numbers contain the term. At most
-            ``MOST_PEOPLE`` people are looked up for a term. If there are more, the messages of the
-            other people are found only among the newest messages.
+        people: For each term, the people whose names or phone numbers contain the term, at most
+            ``MOST_PEOPLE``. The messages of further people are found only among the newest
+            messages.
         people_of_all: People whose names or phone numbers contain all terms.
     """
 
@@ -110,7 +110,7 @@ class MessageSelection:
 
     @property
     def has_many_people(self) -> bool:
-        """Whether a term is in the names of so many people that not all of them were looked up."""
+        """Whether more than ``MOST_PEOPLE`` people match a term, so that ``people`` lacks some."""
         return not all(one.is_complete for one in self.people)
 
     @property
@@ -131,7 +131,10 @@ class MessageSelection:
         return 0.4 if any(len(word) <= _SHORT for word in words) else 0.45
 
     def in_order(self, after: Position | None, *, size: int) -> Select[Activity]:
-        """Select the matches among the next ``size`` messages in order, newest first."""
+        """Select the matches among the ``size`` messages that follow ``after``, newest first.
+
+        If ``after`` is None, these are the newest messages.
+        """
         window = self._window(after, size=size).subquery("near")
         message = aliased(Activity, window)
         found = select(message).where(*self._conditions(message))
@@ -170,7 +173,10 @@ class MessageSelection:
         return found.order_by(*_newest_first(message))
 
     def end_of_window(self, after: Position | None, *, size: int) -> Select[datetime, UUID]:
-        """Select the position of the last of the next ``size`` messages; no row if fewer follow."""
+        """Select the position of the last of the ``size`` messages that follow ``after``.
+
+        The statement returns no row if fewer than ``size`` messages follow.
+        """
         window = select(Activity.occurred_at, Activity.id).where(*self._range(after))
         return window.order_by(*_newest_first(Activity)).offset(size - 1).limit(1)
 

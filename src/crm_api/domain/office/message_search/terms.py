@@ -35,9 +35,10 @@ class Term:
     """A part of a search text.
 
     Attributes:
-        patterns: LIKE patterns. At least one must match. They are compared with a space followed by
-            the message's text after ``fold`` (no accents, apostrophes or capitals). The space makes
-            it possible to match the start of a word at the start of the message.
+        patterns: LIKE patterns. At least one must match the text of the message. Before the match,
+            ``fold`` removes accents, apostrophes and capitals from the text, and a space is put
+            before the text. So a pattern such as ``% jo%`` also finds a word at the start of the
+            message.
         word: The word after ``fold``, if similar words may match too; None for numbers, short words
             and phrases.
     """

@@ -83,9 +83,9 @@ class EventFilter:
     An event is serialised only once for all listeners with equal filters.
 
     Attributes:
-        types: If an event belongs to no campaign, it passes only if it has one of these types.
-        campaign_types: If an event belongs to a campaign, it passes only if it has one of these
-            types. With the scope ``campaigns:read``, they are all types that the caller asks for.
+        types: The event types that pass, for events that do not belong to a campaign.
+        campaign_types: The event types that pass, for events that belong to a campaign.
+            With the scope ``campaigns:read``, these are all types that the caller asks for.
         campaign_id: Only events of this campaign pass; None means that any event can pass.
         reads_messages: True if events about received messages get phone number, contact and first
             words.

@@ -95,7 +95,8 @@ class LoggedEvent:
     """One event of the log.
 
     Attributes:
-        position: Its position in the log, which is also its public id; None if it is not stored.
+        position: The position of the event in the log, which is also the public id of the event;
+            None if the event is not stored.
         type: An ``EventType``, or the name of a type that a newer release has added. In this
             release, an event of such a type passes no filter.
         subject_id: The id of what the event is about, such as a message, a contact or an alert.

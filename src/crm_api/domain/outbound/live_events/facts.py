@@ -224,9 +224,10 @@ class AppointmentFacts(ReadModel):
     """An appointment that was booked or changed.
 
     Attributes:
-        status: The state of the appointment: booked, held, cancelled or no_show.
-        starts_at: When it begins.
-        ends_at: When it ends.
+        status: The state of the appointment: `booked`, `held` (it took place), `cancelled` or
+            `no_show`.
+        starts_at: When the appointment begins.
+        ends_at: When the appointment ends.
     """
 
     appointment_id: Id

@@ -31,8 +31,8 @@ class Watcher:
 
     Attributes:
         timezone: The IANA time zone of the user's quiet times.
-        wanted: For each channel (mail or push), the kinds of notices to send: those that the user
-            has chosen, without those whose data the user may not read.
+        wanted: For each channel (mail or push), the kinds of notices to send. The user has chosen
+            these kinds, and may read the data that such notices contain.
     """
 
     user_id: UUID
@@ -42,7 +42,7 @@ class Watcher:
     wanted: dict[NoticeChannel, frozenset[NoticeKind]]
 
     def is_quiet(self, at: datetime) -> bool:
-        """Return whether an instant is in the quiet times of the user (without notices)."""
+        """Return whether an instant is in the user's quiet times, in which no notices are sent."""
         return self.preferences.is_quiet(at, self.timezone)
 
 
@@ -71,8 +71,8 @@ WATCHERS = text("""
 async def read_watchers(uow: UnitOfWork, *, has_mail: bool) -> list[Watcher]:
     """Return the active users who get notices.
 
-    Quiet times are in the user's own time zone. If it is not set, they are in the time zone of the
-    office hours, or else in UTC.
+    The quiet times of a user are in the user's own time zone. If the user has not set a time zone,
+    the time zone of the office hours is used; if there are no office hours, UTC.
 
     Args:
         has_mail: Whether the service can send mail.

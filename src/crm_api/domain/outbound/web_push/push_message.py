@@ -83,8 +83,8 @@ def build_push_request(
     Args:
         target: The browser.
         payload: What the browser's service worker gets.
-        topic: At most 32 letters and digits. A later message with the same topic replaces this
-            one while it is not delivered, so a repeated request shows one notice.
+        topic: At most 32 letters and digits. As long as this message is not delivered, a later
+            message with the same topic replaces it. So a repeated request shows only one notice.
         lasts: How long the push service keeps the message for a device that is not connected.
         contact: An e-mail address of the operator, with or without a name, for the push service.
         secret: The root secret of the service.

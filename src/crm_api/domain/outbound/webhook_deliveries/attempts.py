@@ -61,7 +61,7 @@ class DeliveryResult:
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryTry:
-    """An attempt to deliver, and its result: the new values of the delivery."""
+    """One attempt to deliver: the reserved delivery, and the result that is to be stored."""
 
     claimed: ClaimedDelivery
     status: DeliveryStatus
@@ -161,7 +161,8 @@ async def record_results(
 
     Args:
         disable_after: How long an endpoint may fail without any success before it is disabled.
-        jitter: Returns a random number from 0 to 1, by which a wait is lengthened.
+        jitter: Returns a random number from 0 to 1; the larger the number, the longer is the wait
+            before a retry.
     """
     untried = [one.claimed for one in outcomes if one.reply is None]
     tried = [(one.claimed, one.reply) for one in outcomes if one.reply is not None]

@@ -1,8 +1,9 @@
 """Create deliveries from the event log, reserve and post them, and store the results.
 
-For each endpoint there is a limit of concurrent requests, and a limit of deliveries that are
-reserved ahead. If an endpoint does not respond, only two of its deliveries are reserved at a time,
-and its other reserved deliveries are released. So an endpoint that hangs does not delay the others.
+For each endpoint, two numbers are limited: the concurrent requests, and the reserved deliveries
+without a stored result. If an endpoint does not respond, only two of its deliveries are reserved at
+a time, and its other reserved deliveries are released. So an endpoint that hangs does not delay the
+other endpoints.
 """
 
 import asyncio
@@ -76,7 +77,11 @@ class EndpointQueue:
         return max(0, (FAILING_AT_ONCE if is_failing or self.is_stuck else AHEAD) - self.held)
 
     def note(self, reply: EndpointAnswer) -> None:
-        """Set ``is_stuck``: True if there was no response, or the response asked for a pause."""
+        """Set ``is_stuck`` after a request.
+
+        The value is True if there was no response, or if the response asked for a pause; otherwise
+        it is False.
+        """
         self.is_stuck = reply.status is None or reply.hold is not None
 
 

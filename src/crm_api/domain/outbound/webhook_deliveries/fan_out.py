@@ -90,8 +90,8 @@ class NewDelivery:
     """One event for one endpoint.
 
     Attributes:
-        number: Says which content the delivery has: the position, from 1, in the list of
-            ``EventContent`` that is passed to the statement ``ADD_DELIVERIES``.
+        number: The position of the event's content, from 1, in the list of ``EventContent`` that is
+            passed to the statement ``ADD_DELIVERIES``.
     """
 
     endpoint_id: UUID

@@ -104,8 +104,9 @@ HEADERS = {
 class WebhookSender:
     """Posts deliveries over its own HTTP session, without cookies and proxies.
 
-    For each new connection, the address of the host is looked up and checked. A connection stays
-    open for the next delivery to the same host; the address is not checked again.
+    When a connection to a host is opened, the address of the host is looked up and checked. The
+    connection stays open for later deliveries to the same host. For these deliveries, the address
+    is not checked again.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""After each batch of attempts, store which endpoints responded; pause or disable endpoints."""
+"""Store how endpoints responded to a batch of deliveries; pause or disable endpoints."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -148,9 +148,10 @@ async def update_endpoint(
     policy: AddressPolicy,
     now: datetime,
 ) -> WebhookEndpoint:
-    """Change an endpoint; if its address or event types are given, it also gets the maker's scopes.
+    """Change an endpoint.
 
-    The reason: with the old scopes, the endpoint could get events that the caller may not read.
+    If ``changes`` has an address or event types, the scopes of ``maker`` replace the scopes of the
+    endpoint. With its old scopes, the endpoint could get events that ``maker`` may not read.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.

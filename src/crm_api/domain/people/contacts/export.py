@@ -203,9 +203,9 @@ async def _attribute_names(new_uow: UnitOfWorkFactory, begun: Search) -> list[st
 
 
 async def end_of(session: AsyncSession, search: Search) -> Position | None:
-    """Return the position of the last contact of the page at which ``search`` begins.
+    """Return the position of the last contact of a page. The page begins where ``search`` begins.
 
-    Return None if no further page follows.
+    Return None if this page is the last one.
     """
     key = search.order.key(Contact)
     ordered = (

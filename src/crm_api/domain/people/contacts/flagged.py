@@ -54,9 +54,10 @@ def select_flagged(now: datetime) -> Select[tuple[Contact, Any, Any]]:
 
 
 def head_of(key: ColumnElement[bool]) -> ScalarSelect[Any]:
-    """Select the id of the contact that meets the condition ``key``, a condition on ``ALIAS``.
+    """Select the id of the contact that meets the condition ``key``.
 
     If this contact is a merged duplicate, select the id of the contact that it was merged into.
+    ``key`` is an SQL condition on columns of ``ALIAS``, such as ``ALIAS.phone == phone``.
     """
     return select(func.coalesce(ALIAS.merged_into, ALIAS.id)).where(key).scalar_subquery()
 

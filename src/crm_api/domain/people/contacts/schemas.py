@@ -258,7 +258,10 @@ class ContactUpdate(RequestModel):
 
 @dataclass(frozen=True)
 class FlaggedContact:
-    """A contact with the active flags and the line type of its phone number (None if unknown)."""
+    """A contact, with the active flags and the line type of its phone number.
+
+    The line type is None if it is not known.
+    """
 
     contact: Contact
     flags: list[str]
@@ -347,8 +350,9 @@ class ContactFilter:
         phone: One number in E.164.
         state: The code or name of a state.
         city: The whole name of a city. Accents and capitals are ignored.
-        created_after: Only contacts that were created later than this instant, not at it. The other
-            limits of time also exclude their instant.
+        created_after: Only contacts that were created after this instant. A contact that was
+            created exactly at this instant is left out. ``created_before`` and ``updated_after``
+            leave out their own instant too.
     """
 
     q: str = ""

@@ -87,7 +87,9 @@ class Order:
         return [key.desc(), row_id.desc()] if self.descending else [key.asc(), row_id.asc()]
 
     def after(self, person: type[Contact], position: Position | None) -> list[ColumnElement[bool]]:
-        """Return a list with the condition for contacts after ``position``; empty if it is None.
+        """Return a list with one condition: the contact comes after ``position``.
+
+        The list is empty if ``position`` is None.
 
         Args:
             person: The class ``Contact``, or an alias of it, that the statement selects.
@@ -256,11 +258,11 @@ class Search:
         A first query (``found``) finds the matches, and a second one (``first``) sorts them.
         ``MATERIALIZED`` keeps PostgreSQL from reading the contacts in order.
 
-        Deleted contacts are left out in the first query. Exception: if the filter can use an index
-        on words, tags, lists or flags, they are left out in the second query. The reason is a wrong
-        estimate: without statistics, PostgreSQL expects that almost all contacts are deleted. In
-        the first query, it would then read all contacts that are not deleted (40 to 1,000 ms for a
-        million), instead of the index of the filter.
+        If the filter can use an index on words, tags, lists or flags, the second query leaves out
+        deleted contacts; otherwise, the first query does it. The reason is a wrong estimate:
+        without statistics, PostgreSQL expects that almost all contacts are deleted. If the first
+        query left out deleted contacts, PostgreSQL would read all other contacts (40 to 1,000 ms
+        for a million), instead of the index of the filter.
         """
         is_live, *span = self.span()
         is_late = (
@@ -288,10 +290,10 @@ class Search:
         )
 
     def span(self) -> list[ColumnElement[bool]]:
-        """Return the conditions that limit how much of the index on the sort column is read.
+        """Return the conditions that the index on the sort column can check.
 
-        The contact must not be deleted, its sort value must be in the range of the filter, and it
-        must come after the position ``after``.
+        The contact must not be deleted, its sort value must be in the range of the filter, and the
+        contact must come after the position ``after``. So only a part of the index is read.
         """
         own = self._spans(Contact).get(self.order.column, [])
         return [Contact.deleted_at.is_(None), *own, *self.order.after(Contact, self.after)]

@@ -85,8 +85,8 @@ async def lock_contact(uow: UnitOfWork, *, contact_id: UUID) -> Contact:
     """Lock a contact until the transaction ends, and return it.
 
     For the id of a duplicate, lock and return the contact that the duplicate was merged into. A
-    worker locks the same row before it takes a message to send. So no worker begins to send a
-    message to the phone number until the transaction ends.
+    worker also locks the contact before it claims a message to the contact. So no worker begins to
+    send a message to the phone number until the transaction ends.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.

@@ -175,7 +175,7 @@ class TimelineRow:
 
 @dataclass(frozen=True, kw_only=True)
 class TimelineParts:
-    """Which entries the caller may see, in addition to the entries that need `contacts:read`.
+    """Which parts of the timeline the caller may see, besides those that `contacts:read` allows.
 
     Attributes:
         sales: True if the caller may see appointments, quotes and invoices.

@@ -13,7 +13,8 @@ class TimelineAppointment(ReadModel):
         at: When the appointment begins.
         ends_at: When the appointment ends.
         kind: The purpose of the appointment: `assessment`, `repair` or `other`.
-        status: `booked`, `held`, `cancelled` or `no_show`.
+        status: `booked`, `held` (the appointment took place), `cancelled` or `no_show` (the person
+            was not there).
     """
 
     model_config = example(id=example_id("appointment"), kind="assessment", status="booked")

@@ -117,7 +117,10 @@ class CustomFieldRead(ReadModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Misfit:
-    """A stored value that does not fit a type, and one of the contacts that have it."""
+    """A stored value that does not fit the type of a custom field.
+
+    ``contact_id`` is one of the contacts that have this value.
+    """
 
     contact_id: UUID
     value: Any
@@ -126,7 +129,7 @@ class Misfit:
 
 @dataclass(kw_only=True)
 class Fit:
-    """How many contacts have a value of a certain attribute that fits a type, and how many do not.
+    """The counts of contacts whose value of one attribute fits a type, or does not fit it.
 
     Attributes:
         fitting: The number of contacts whose value fits the type without a change.

@@ -53,7 +53,9 @@ class MisfitError(ValueError):
 
 
 def normalise(value: Any, kind: FieldType, choices: Sequence[str] = ()) -> Any:  # noqa: ANN401 - JSON in and out
-    """Convert a value to the form in which its type is stored; null and "" become None.
+    """Convert a value to the form in which values of type ``kind`` are stored.
+
+    Null and a blank text become None.
 
     Raises:
         MisfitError: The value does not fit the type.

@@ -20,7 +20,10 @@ _LOCK_CAMPAIGNS = text("""
 
 
 async def lock_campaigns(session: AsyncSession, *, phones: Collection[str]) -> list[UUID]:
-    """Lock the campaigns with recipients at these phone numbers, in the order of their ids."""
+    """Lock the campaigns that have recipients with these phone numbers; return the campaign ids.
+
+    The campaigns are locked in the order of their ids.
+    """
     found = await session.scalars(_LOCK_CAMPAIGNS, {"phones": list(phones)})
     return list(found)
 
@@ -182,8 +185,9 @@ async def return_members(
 ) -> list[UUID]:
     """Move the recipients in these campaigns from the primary back to a duplicate.
 
-    In each campaign, the recipients stay with the primary if a message to one of them was sent, or
-    was perhaps sent, to another number than the duplicate's.
+    If a message to one of the recipients may have been sent to a number other than the duplicate's,
+    all recipients in that campaign stay with the primary. A recipient also stays if the duplicate
+    or its number already has a recipient at the same step of the campaign.
 
     Args:
         of: The primary contact.

@@ -62,7 +62,8 @@ def judge_tracks(
 
     Args:
         members: The recipients, including those of other contacts at the same numbers.
-        heads: For each id of a contact or of an earlier duplicate, the id of the contact to merge.
+        heads: For the id of each contact to merge, the same id. For the id of each duplicate that
+            was merged into one of these contacts earlier, the id of that contact.
         order: The ids of the contacts to merge, the primary first.
         phone: The number of the primary contact.
     """

@@ -38,9 +38,13 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
     They get back their fields, lists, notes, tasks, appointments, quotes, invoices and
     conversations, and the messages to and from their phone numbers.
 
-    They also get back their campaign recipients, with one exception. A message to a duplicate in a
-    campaign may have been sent, or perhaps sent, to another number than the duplicate's. Then all
-    recipients of this duplicate in this campaign stay with the primary.
+    They also get back their campaign recipients, with two exceptions:
+
+    - If a message to one of a duplicate's recipients in a campaign was sent, or perhaps sent, to
+      another number than the duplicate's, all recipients of the duplicate in this campaign stay
+      with the primary.
+    - A recipient stays with the primary if the same campaign step already has another recipient
+      with the contact or the number of the duplicate.
 
     Raises:
         MergeNotFoundError: No merge has this id.

@@ -132,7 +132,10 @@ STILL_STORED = text("SELECT m.sha256 FROM media m WHERE m.sha256 = ANY(CAST(:nam
 
 
 async def find_stored_objects(session: AsyncSession, *, names: Sequence[str]) -> set[str]:
-    """Return those of the given file names whose files are still used by a message."""
+    """Return those of the given file names that are still in the table ``media``.
+
+    A message still uses these files, so they must stay in the media store.
+    """
     return set(await session.scalars(STILL_STORED, {"names": list(names)}))
 
 

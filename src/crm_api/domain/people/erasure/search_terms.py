@@ -17,7 +17,12 @@ _BETWEEN = r"[^0-9]{0,3}"
 
 @dataclass(frozen=True, kw_only=True)
 class SearchTerms:
-    """The texts that identify a person: numbers in E.164, and words (e-mail address, full name)."""
+    """The texts that identify a person.
+
+    Attributes:
+        phones: The phone numbers, in E.164.
+        words: The e-mail address and the full name, in lower case.
+    """
 
     phones: tuple[str, ...]
     words: tuple[str, ...]

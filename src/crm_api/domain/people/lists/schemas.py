@@ -82,10 +82,10 @@ class MembersAdded(ListRead, DryRunRead):
 
     @classmethod
     def after(cls, found: CountedList, *, named: int) -> Self:
-        """Build the response.
+        """Build the response to a request that added contacts to a list.
 
         Args:
-            found: The list, after contacts were added to it.
+            found: The list with the added contacts.
             named: The number of contact ids in the request.
         """
         return cls(

@@ -200,8 +200,8 @@ async def insert_members(
     """Insert the contacts that exist and are not on the list yet.
 
     Returns:
-        An entry for each id that belongs to a contact. The value is True if the contact was not on
-        the list before, and False if the contact was already on the list.
+        For each id that belongs to a contact: True if the contact was added, False if it was
+        already on the list. Other ids are left out.
     """
     values = {"list_id": list_id, "contact_ids": list(contact_ids), "now": now}
     rows = await session.execute(_ADD_MEMBERS, values)

@@ -24,8 +24,8 @@ class ErasureStatus(StrEnum):
 class Erasure(Base):
     """One erasure of a person.
 
-    ``sealed`` contains the encrypted search terms while the tables are searched. The terms are
-    removed when the search is done.
+    While the tables are searched for data of the person, ``sealed`` contains the encrypted search
+    terms, such as the person's phone numbers. The terms are removed when the search is done.
     """
 
     __tablename__ = "erasure"

@@ -18,7 +18,7 @@ class PhoneValidationNotFoundError(NotFoundError):
 
 
 class PhoneValidationEndedError(ConflictError):
-    """The run has ended, so it cannot be cancelled."""
+    """The phone validation has ended, so it cannot be cancelled."""
 
     code = "phone_validation_ended"
     title = "Phone validation has ended"
@@ -69,7 +69,7 @@ class BudgetSpentError(TransientError):
 
 
 class ValidationLostError(ConflictError):
-    """Another worker has taken over the run, or the run was cancelled. This worker must stop."""
+    """The phone validation was cancelled or taken over by another worker; this worker must stop."""
 
     code = "phone_validation_lost"
     title = "Phone validation taken over or cancelled"

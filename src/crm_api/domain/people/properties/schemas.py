@@ -89,8 +89,7 @@ class PropertyCreate(RequestModel):
 class PropertyUpdate(RequestModel):
     """The fields of a property to change. A field that is left out keeps its value; null clears it.
 
-    ``address`` and ``attributes`` are merged with the stored values: an entry that is left out does
-    not change, and null removes an entry.
+    This is also true for each single field in ``address`` and in ``attributes``.
 
     Attributes:
         year_built: The year in which the property was built.
@@ -217,7 +216,7 @@ class ImportedProperty:
 
     @classmethod
     def with_roles(cls, *, people: list[tuple[str, str]], **values: Any) -> Self:  # noqa: ANN401 - the other fields
-        """Build the property of one row of a file, in which the roles of the contacts are texts.
+        """Build the property of one row of a file; the roles of its contacts are still plain texts.
 
         A text that is not the name of a role becomes the role ``other``.
         """

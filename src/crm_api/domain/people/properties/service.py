@@ -97,7 +97,10 @@ async def get_by_address(uow: UnitOfWork, address: PropertyAddress) -> PeopledPr
 
 
 async def id_of_key(session: AsyncSession, *, address_key: str) -> UUID | None:
-    """Return the id of the property whose address has this key; None if there is none."""
+    """Return the id of the property with this address key; None if no property has the key.
+
+    All spellings of an address have the same key.
+    """
     statement = select(Property.id).where(Property.address_key == address_key)
     return await session.scalar(statement)
 
@@ -135,7 +138,10 @@ async def list_properties(
 async def fetch_by_address(
     session: AsyncSession, *, beginning: str, after: str | None, limit: int
 ) -> Sequence[Property]:
-    """Fetch the properties whose key begins with ``beginning``, ordered by key."""
+    """Fetch the properties whose address key begins with ``beginning``, ordered by address key.
+
+    All spellings of an address have the same address key.
+    """
     is_wanted = and_(
         Property.address_key >= beginning, Property.address_key < beginning + "\U0010ffff"
     )

@@ -1,11 +1,12 @@
 """Compile a tree of rules to an SQL condition; every value and attribute name is a bind value.
 
-If a contact has no value for a rule, the rule is false and the negated rule is true. The SQL of
-some rules is NULL in this case; these rules are negated with ``IS NOT TRUE``. A group is negated
-without a NOT before the group: each of its rules is negated, and AND and OR are exchanged. The
-reason: PostgreSQL makes better plans for AND and OR.
+If a contact has no value for the field of a rule, the rule is false and the negated rule is true.
+Some rules give NULL for such a contact, so these rules are negated with ``IS NOT TRUE``.
 
-The segments in the audience of a campaign are also checked and compiled here.
+To negate a group, each of its rules is negated, and AND and OR are exchanged. PostgreSQL makes
+better plans for this than for NOT before the group.
+
+This module also checks and compiles the segments in the audience of a campaign.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -62,8 +63,8 @@ def compile_filter(
         prefix: Beginning of the names of the bind values; different for each condition of a
             statement.
         is_negated: Whether the condition matches the contacts that the tree does not match.
-        by_person: Whether other tables are queried once per contact; otherwise PostgreSQL may join
-            them. Use True in a statement that reads a page of contacts.
+        by_person: True: PostgreSQL queries other tables once per contact; use this in a statement
+            that reads a page of contacts. False: PostgreSQL may join other tables instead.
     """
     builder = ConditionBuilder(now=now, prefix=prefix, by_person=by_person)
     sql = _node(builder, node, is_negated=is_negated)
@@ -123,8 +124,8 @@ async def conditions(
         now: The end of periods such as "the last 30 days".
         prefix: Beginning of the names of the bind values.
         is_negated: Whether the conditions match the contacts that are not in the segments.
-        by_person: Whether other tables are queried once per contact; otherwise PostgreSQL may join
-            them. Use True in a statement that reads a page of contacts.
+        by_person: True: PostgreSQL queries other tables once per contact; use this in a statement
+            that reads a page of contacts. False: PostgreSQL may join other tables instead.
 
     Raises:
         SegmentNotFoundError: One of the segments does not exist.

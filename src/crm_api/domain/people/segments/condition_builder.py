@@ -14,8 +14,8 @@ class ConditionBuilder:
         now: The end of periods such as "the last 30 days". Flags that expired before this instant
             are ignored.
         prefix: Beginning of the names of the bind values.
-        by_person: Whether other tables are queried once per contact; otherwise PostgreSQL may join
-            them.
+        by_person: True: the condition queries the other tables separately for each contact. False:
+            PostgreSQL may join these tables with the contacts.
     """
 
     now: datetime

@@ -1,9 +1,13 @@
-"""Write the SQL of one rule. Each kind of field has a function; ``compiler.py`` negates rules.
+"""Write the SQL condition of one rule of a segment, with one function for each kind of field.
 
-For a contact attribute, the type of the rule's value decides how it is compared with stored values.
-A string is compared with strings. A number is compared with numbers and with numeric strings, which
-imported files contain. ``true`` is compared with ``true`` and ``"true"``. A date is compared with
-strings that begin with a date. A stored value of another type does not match.
+``compiler.py`` negates the conditions.
+
+For a contact attribute, the type of the rule's value decides which stored values can match:
+
+- A string can match strings and, with the operator ``contains``, arrays of strings.
+- A number can match numbers and numeric strings, because imported files contain numeric strings.
+- ``true`` can match ``true`` and ``"true"``. The same applies to ``false``.
+- A date can match strings that begin with a date.
 """
 
 from collections.abc import Callable
@@ -256,8 +260,8 @@ def membership_condition(builder: ConditionBuilder, wanted: Membership) -> str:
 
     Args:
         builder: Collects the bind values.
-        wanted: The campaign and the step. The caller must add conditions for the fields
-            ``statuses`` and ``has_replied``, if it needs them.
+        wanted: The campaign and the step. The fields ``statuses`` and ``has_replied`` are not used;
+            a caller that needs these two fields must add conditions for them.
     """
     return (
         f"m.campaign_id = {builder.bind(wanted.campaign_id, 'uuid')}"

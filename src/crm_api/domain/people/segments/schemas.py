@@ -119,7 +119,7 @@ class SegmentDetail(SegmentRead):
 
     @classmethod
     def with_missing(cls, found: Segment, missing: list[FieldProblem]) -> Self:
-        """Build the response from a stored segment and its missing references."""
+        """Build the response from a segment and the deleted lists and campaigns that it names."""
         return cls(
             id=found.id,
             name=found.name,
@@ -241,7 +241,7 @@ class SegmentExplanation(ReadModel):
 
     @classmethod
     def of(cls, verdicts: list[RuleVerdict], *, segment_id: UUID, contact_id: UUID) -> Self:
-        """Build the response from the verdicts; the first verdict is about the whole filter."""
+        """Build the response from the result of each rule and group; the whole filter is first."""
         return cls(
             segment_id=segment_id,
             contact_id=contact_id,

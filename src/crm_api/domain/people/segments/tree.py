@@ -10,7 +10,7 @@ from uuid import UUID
 
 
 class Join(StrEnum):
-    """How a group combines its members."""
+    """How a group combines the rules and groups in it."""
 
     ALL = "all"
     ANY = "any"
@@ -27,7 +27,10 @@ class Distance:
 
 @dataclass(frozen=True, kw_only=True)
 class Membership:
-    """Selects recipients of a campaign step; a field that is None does not limit the selection."""
+    """The value of a rule that selects contacts who are recipients at a step of a campaign.
+
+    The fields ``statuses`` and ``has_replied`` can select only some of these recipients.
+    """
 
     campaign_id: UUID
     step: int = 0

@@ -48,7 +48,10 @@ async def list_tags(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[
 
 @dataclass(frozen=True, slots=True)
 class LiveTagCount:
-    """A tag and its number of contacts, counted for this request: ``counted_at`` is None."""
+    """A tag and its number of contacts, counted for this request.
+
+    ``counted_at`` is None, because the count is not stored.
+    """
 
     tag: str
     contacts: int

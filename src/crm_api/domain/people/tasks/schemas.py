@@ -47,8 +47,8 @@ class TaskUpdate(RequestModel):
         title: What must be done, on one line.
         due_at: The instant until which the task must be done.
         assignee_id: The id of the user who must do the task; null if no user is assigned.
-        done_at: When the task was done; an instant in the future is stored as now. Null: the task
-            is not done.
+        done_at: When the task was done; null if it is not done. An instant in the future is stored
+            as now.
     """
 
     model_config = example(done_at=NOW)

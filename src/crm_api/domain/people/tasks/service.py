@@ -124,8 +124,9 @@ class DueTasks:
 
     Attributes:
         due: The number of all these tasks.
-        overdue: The number of those tasks in ``due`` that were due before now.
-        first: The tasks that are due first, in this order. There may be fewer than ``due``.
+        overdue: The number of these tasks that were due before now.
+        first: The first of these tasks, ordered by due time. The list has a maximum length, so it
+            may have fewer tasks than ``due``.
     """
 
     due: int
@@ -169,7 +170,7 @@ def due_for(user_id: UUID | None) -> ColumnElement[bool]:
 def count_due_statement(
     wanted: TaskFilter, whose: ColumnElement[bool], *, now: datetime
 ) -> Select[int, int]:
-    """Return the statement that counts the tasks that match both conditions.
+    """Return the statement that counts the tasks that match both ``wanted`` and ``whose``.
 
     The column ``due`` is the number of these tasks. The column ``overdue`` is the number of the
     overdue tasks among them.

@@ -132,9 +132,9 @@ class OpenPhoneClient:
                 pass files only if the provider is the sandbox, or if the setting
                 ``CRM_OPENPHONE_SENDS_MEDIA`` is on. The URLs are sent in the field ``media``, which
                 received messages also have.
-            gate: The time just before the SQL statement that allows this attempt.
-            call_timeout: Seconds for the whole request.
-            call_start: Maximum seconds from the time in ``gate`` until the request body is sent.
+            gate: The time just before the last check (an SQL statement) allowed this attempt.
+            call_timeout: The maximum duration of the request, in seconds.
+            call_start: The request body must be sent at most this many seconds after ``gate``.
 
         Raises:
             asyncio.CancelledError: The task was cancelled; the outcome is unknown.

@@ -141,9 +141,10 @@ class HookApi:
         await self._call("PATCH", _path(webhook_id), changes, DATED_VERSION)
 
     async def rotate(self, webhook_id: str) -> str | None:
-        """Replace a webhook's signing key; return the new key, or None if it is not shown.
+        """Replace a webhook's signing key, and return the new key.
 
-        The provider shows a new key only once, in this response.
+        The provider shows a new key only in this response. If the response contains no key, the
+        result is None.
 
         Raises:
             OpenPhoneBusyError: 429 even after retries, 5xx or no response. After 5xx or no

@@ -135,7 +135,10 @@ def identifiers(value: object) -> tuple[str, ...]:
 
 
 def without_numbers(message: str, *, longest: int = 200) -> str:
-    """Shorten an error message for storage; replace everything like a phone number by ``…``."""
+    """Shorten an error message for storage, and replace all phone numbers in it by ``…``.
+
+    Other long numbers are replaced too, if they look like a phone number.
+    """
     # Search a little beyond the cut, so that a number at the cut is still recognised.
     kept = text(message[: longest + 50]) or ""
     return _DIGITS.sub("…", kept)[:longest]

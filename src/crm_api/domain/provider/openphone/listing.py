@@ -5,8 +5,8 @@ data parses only the items that differ.
 
 A list shows how a call ended. The call's recordings, voicemail, summary and transcript are fetched
 separately. The call and these parts are converted to events, so that the code for webhook events
-can process them. The webhooks of the same call may also arrive, earlier or later. This does not
-change the stored call.
+can process them. The provider may also send webhooks about the same call, earlier or later. The
+stored call is the same with or without these webhooks.
 """
 
 from collections.abc import Iterator, Sequence
@@ -48,7 +48,10 @@ class ListPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallExtras:
-    """Parts of a call that are fetched separately; None if not fetched, empty if there are none."""
+    """Parts of a call that are fetched separately.
+
+    A field is None if this part was not fetched, and empty if the call has no such part.
+    """
 
     recordings: list[Any] | None = None
     voicemail: Json | None = None

@@ -93,7 +93,12 @@ def parse_event(payload: object) -> ProviderEvent:
 
 
 def kind_of(event_type: str) -> EventKind:
-    """Return the kind of an event; ``event_type`` must be the current name of its type."""
+    """Return the kind of an event.
+
+    Args:
+        event_type: The type of the event. ``CURRENT_TYPES`` must already have been applied, which
+            replaces the old name of a type by the current name.
+    """
     for prefix, kind in _KINDS:
         if event_type.startswith(prefix):
             return kind

@@ -59,7 +59,7 @@ class AppointmentChange:
 async def book_appointment(
     uow: UnitOfWork, body: AppointmentCreate, *, recorder: Recorder, now: datetime
 ) -> Appointment:
-    """Create an appointment, and record the outcome of its status.
+    """Create an appointment; if its status is booked or held, record this as an outcome.
 
     Raises:
         AppointmentConflictError: The assignee has another appointment at this time.
@@ -121,7 +121,9 @@ async def change_appointment(
     recorder: Recorder,
     now: datetime,
 ) -> Appointment:
-    """Change an appointment, and record the outcome of a new status.
+    """Change an appointment; if its new status is booked or held, record this as an outcome.
+
+    If the contact or the property changes, the outcomes that are already recorded are corrected.
 
     Raises:
         AppointmentConflictError: The assignee has another appointment at this time.
@@ -196,7 +198,7 @@ async def write_changes(
 ) -> AppointmentChange:
     """Change the given columns of an appointment.
 
-    If ``contact_id`` changes, the caller must lock the contacts before the call.
+    If ``contact_id`` changes, the caller must first lock the old and the new contact.
 
     Raises:
         AppointmentConflictError: The assignee has another appointment at this time.

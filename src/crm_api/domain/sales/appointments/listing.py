@@ -31,7 +31,8 @@ class AppointmentFilter:
         starting: The start of a period. Only appointments that overlap the period match. None: the
             period has no start.
         ending: The end of this period. None: the period has no end.
-        assignee: The id of a user, or ``NOBODY``.
+        assignee: Only appointments of the user with this id; ``NOBODY``: only appointments without
+            an assignee.
     """
 
     starting: datetime | None = None

@@ -204,7 +204,9 @@ class AppointmentRead(ReadModel):
 
 
 class FreeTime(ReadModel):
-    """A period in the working hours in which nobody is busy.
+    """A period of the working hours in which the requested user is free.
+
+    If no user is requested, all users are free in the period.
 
     Attributes:
         starts_at: The first instant of the period.
@@ -216,7 +218,9 @@ class FreeTime(ReadModel):
 
 
 class FreeTimesRead(ReadModel):
-    """The periods in the working hours in which nobody is busy.
+    """The periods of the working hours in which the requested user is free.
+
+    If no user is requested, all users are free in these periods.
 
     Attributes:
         data: The periods, the earliest first.

@@ -82,7 +82,7 @@ _RECORDED = frozenset({"contact_id", "property_id", "amount_cents"})
 
 @dataclass(frozen=True, kw_only=True)
 class BillKind(Generic[Bill]):
-    """The table, the errors and the outcomes of quotes, or those of invoices.
+    """What differs between quotes and invoices: the table, the errors and the outcomes.
 
     Attributes:
         name: ``quote`` or ``invoice``. The external ids of the outcomes begin with this name.

@@ -38,7 +38,10 @@ HEADER = (
 def export_bills(
     new_uow: UnitOfWorkFactory, kind: BillKind[Bill], wanted: BillFilter
 ) -> AsyncIterator[bytes]:
-    """Yield the parts of a CSV file with the quotes or invoices that match, the newest first."""
+    """Yield a CSV file, in parts: the quotes or invoices that the filter ``wanted`` selects.
+
+    The rows are ordered from the newest to the oldest.
+    """
     table = kind.table
     columns: list[SQLColumnExpression[Any]] = [
         row_id(table.id),

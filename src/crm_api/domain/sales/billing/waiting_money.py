@@ -84,10 +84,11 @@ FIRST_INVOICES = select(Invoice).from_statement(
 
 
 async def read_waiting_money(uow: UnitOfWork, *, most: int, now: datetime) -> WaitingMoney:
-    """Return the sums of quotes and invoices for which the company waits, and some of each.
+    """Return the waiting quotes and invoices: their sums, and some of them as examples.
 
-    Waiting quotes are approved and have no appointment. Waiting invoices are unpaid. Up to ``most``
-    quotes and ``most`` invoices are returned.
+    The quotes are approved and have no appointment. The invoices are unpaid. The sums include all
+    of them, except quotes that were approved more than 365 days ago. Up to ``most`` quotes and up
+    to ``most`` invoices are returned as examples.
     """
     approved = {"before": now, "since": now - NOT_OLDER}
     return WaitingMoney(

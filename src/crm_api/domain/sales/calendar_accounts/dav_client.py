@@ -203,9 +203,10 @@ class DavClient:
         return Resource(href=href, etag=answer.get("etag"))
 
     async def delete_event(self, href: str, *, etag: str | None) -> bool:
-        """Delete an event; return False if the event now has another version than ``etag``.
+        """Delete an event, but only if its version is ``etag``; None deletes any version.
 
-        Such an event is kept. If ``etag`` is None, every version is deleted.
+        Returns:
+            False if the event was kept because it has another version. True if it is gone.
 
         Raises:
             CalendarServerError: The server cannot be used now.

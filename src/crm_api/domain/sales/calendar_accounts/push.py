@@ -2,8 +2,8 @@
 
 Each event is written in three steps: store the intent, send the request, store the response. The
 stored intent contains the UID, the start and the end of the event. If the response is lost, the
-next synchronisation finds the event by this UID, so the event is not created twice. The event in
-the calendar has the stored start and end, which shows that no person has moved the event.
+next synchronisation finds the event by this UID, so the event is not created twice. It also
+compares the event with the stored start and end. If both are equal, no person has moved the event.
 """
 
 from dataclasses import dataclass

@@ -57,7 +57,7 @@ class CalendarAccountRead(ReadModel):
         error: Why the last synchronisation failed, and what to do; null if it succeeded.
         last_synced_at: When the last successful synchronisation ended; null if never.
         next_sync_at: When the next synchronisation is due.
-        author: Who created it: the name of an API key, or the e-mail address of a user.
+        author: Who created the account: the name of an API key, or the e-mail address of a user.
     """
 
     model_config = example(

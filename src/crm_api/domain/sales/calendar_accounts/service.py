@@ -97,9 +97,9 @@ async def create_account(
 
 
 def about_password(account_id: UUID) -> str:
-    """Return the purpose for which the password of an account is encrypted (see ``seal``).
+    """Return the text for the argument ``about`` of ``seal``, which encrypts the password.
 
-    The purpose contains the id of the account. So the encrypted password of one account cannot be
+    The text contains the id of the account. So the encrypted password of one account cannot be
     decrypted as the password of another account.
     """
     return f"calendar account {account_id}"
@@ -187,10 +187,10 @@ async def delete_account(uow: UnitOfWork, *, account_id: UUID) -> None:
 
 
 async def request_sync(uow: UnitOfWork, *, now: datetime) -> None:
-    """Schedule a synchronisation now for each calendar whose last synchronisation did not fail.
+    """Make the synchronisation due now for each calendar whose last synchronisation succeeded.
 
-    After a failure, a calendar keeps the time of its next try. Call this function after a change of
-    an appointment.
+    A calendar whose last synchronisation failed keeps the time of its next try. Call this function
+    after a change of an appointment.
     """
     statement = (
         update(CalendarAccount)
@@ -230,7 +230,7 @@ async def claim_account(uow: UnitOfWork, *, now: datetime) -> CalendarAccount | 
 async def note_success(
     uow: UnitOfWork, *, account_id: UUID, sync_token: str | None, now: datetime
 ) -> None:
-    """Store that a synchronisation succeeded, and end the claim."""
+    """Store that a synchronisation succeeded, and end the worker's claim on the account."""
     await _finish(
         uow,
         account_id,
@@ -247,7 +247,10 @@ async def note_success(
 async def note_failure(
     uow: UnitOfWork, *, account: CalendarAccount, error: str, now: datetime
 ) -> None:
-    """Store why a synchronisation failed and when the next one is due, and end the claim."""
+    """Store why a synchronisation failed, and when the next synchronisation is due.
+
+    This also ends the worker's claim on the account.
+    """
     wait = min(EVERY * 2 ** min(account.failures, 10), LONGEST_WAIT)
     await _finish(
         uow,

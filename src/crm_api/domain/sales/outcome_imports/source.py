@@ -116,7 +116,7 @@ class OutcomeSourceFile:
     def skip_to(self, position: int) -> None:
         """Skip the first ``position`` rows of the file.
 
-        Their ids are remembered, so a later row that repeats a skipped row is still found.
+        The skipped rows are also read, so that a later row that repeats one of them is found.
         """
         while self._position < position and self.next_chunk(position - self._position):
             pass

@@ -81,16 +81,16 @@ class CellError(Exception):
 
 
 def read_kind(kind: str, status: str, *, noun: str | None) -> OutcomeKind:
-    """Return the kind of an outcome from the cells of its kind and its status.
+    """Find out from two cells of a row which kind of outcome the row describes.
 
     Args:
-        kind: The cell of the kind; may be empty.
-        status: The cell of the status; may be empty.
-        noun: What the rows of the file are, such as ``invoice``, if the file has no column for the
-            kind.
+        kind: The content of the column for the kind; may be empty.
+        status: The content of the column for the status; may be empty.
+        noun: What each row of the file describes, such as ``invoice``, if the file has no column
+            for the kind.
 
     Raises:
-        CellError: The cells name no outcome.
+        CellError: The row does not describe an outcome; an example is an unpaid invoice.
     """
     word, state = _tidy(kind) or (noun or ""), _tidy(status)
     if state in _ENDED:

@@ -47,7 +47,7 @@ class _Result:
 async def apply_chunk(
     uow: UnitOfWork, *, import_id: UUID, chunk: OutcomeChunk, now: datetime, secret: bytes
 ) -> bool:
-    """Record the outcomes of a chunk, and store errors, counts and checkpoint.
+    """Record the outcomes of a chunk; store errors, counts, and how many rows are processed.
 
     In a dry run, the outcomes are recorded and then rolled back; the counts and errors stay. So the
     dry run shows what the real import would do.

@@ -68,7 +68,8 @@ class Outcome(Base):
 
     A trigger refuses every change (``migrations/objects/refuse_change.sql``). A mistake is
     corrected by a second row with the negative amount, the reversal. This table has no data about
-    people. Data about the person are in ``outcome_subject``; an erasure removes them.
+    people. The table ``outcome_subject`` has the person of each outcome. An erasure removes the
+    person's data from that table.
     """
 
     __tablename__ = "outcome"

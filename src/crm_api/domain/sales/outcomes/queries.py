@@ -16,7 +16,7 @@ from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
 
 @dataclass(frozen=True, kw_only=True)
 class FoundOutcome:
-    """An outcome of the ledger.
+    """An outcome, with its person and its reversal.
 
     Attributes:
         contact_id: The present contact of the person; None if there is none.
@@ -51,8 +51,8 @@ class OutcomeFilter:
 
     Attributes:
         contact_id: The id of the contact, or of a duplicate that was merged into it.
-        is_reversed: True: only reversed outcomes and reversals. False: only the other outcomes,
-            which statistics count.
+        is_reversed: True selects only reversed outcomes and their reversals. False leaves them out;
+            statistics count only the rest.
         occurred_before: Only outcomes before this instant.
         occurred_after: Only outcomes at or after this instant.
     """

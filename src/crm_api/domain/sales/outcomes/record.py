@@ -73,10 +73,10 @@ class _Person:
 async def record_outcome(
     uow: UnitOfWork, new: NewOutcome, *, recorded_by: str, secret: bytes, now: datetime
 ) -> RecordedOutcome:
-    """Add an outcome to the ledger.
+    """Store an outcome, unless the same source has already recorded it.
 
-    If the same source already recorded the same values under this ``external_id``, the recorded
-    outcome is returned. The row of the contact is locked until the transaction ends, so that an
+    If the source already recorded the same values under this ``external_id``, the recorded outcome
+    is returned. The row of the contact is locked until the transaction ends, so that an
     erasure sees the outcome.
 
     Args:

@@ -60,7 +60,7 @@ class OutcomeCreate(RequestModel):
 
 
 class OutcomeRead(ReadModel):
-    """An outcome of the ledger, or the reversal of one.
+    """An outcome, or the reversal of an outcome.
 
     Attributes:
         kind: What happened.
@@ -120,7 +120,7 @@ class OutcomeRead(ReadModel):
 
     @classmethod
     def of(cls, found: FoundOutcome, *, shows_people: bool) -> Self:
-        """Build the response. It names the person only if ``shows_people`` is True."""
+        """Build the response; leave out all data about the person if ``shows_people`` is False."""
         shown = cls.model_validate(found)
         if shows_people:
             return shown

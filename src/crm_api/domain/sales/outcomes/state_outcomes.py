@@ -37,7 +37,9 @@ class Recorder:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """The appointment, quote or invoice that outcomes are about, with the values copied to them.
+    """The appointment, quote or invoice whose outcomes are recorded.
+
+    Its contact, property and amount are copied to the outcomes.
 
     Attributes:
         name: ``appointment``, ``quote`` or ``invoice``; the external ids begin with this name.
