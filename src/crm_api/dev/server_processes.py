@@ -295,7 +295,7 @@ class Redis(_Process):
 def make_folder(folder: Path, account: Account) -> None:
     """Create a private folder that belongs to the user account of the server.
 
-    If the folder exists, all its files are given to this user account.
+    If the folder exists, this user account becomes the owner of all its files.
 
     Raises:
         StartError: The folder cannot be created, or belongs to another user.

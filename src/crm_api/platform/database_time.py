@@ -7,9 +7,9 @@ machine's clock. The table is empty until the sandbox's clock is set or moved fo
 
 - SQL statements use ``DATABASE_NOW``: the database's clock plus the value in the row.
 - Python code calls ``clock.now()``; ``clock_follower`` updates it when the row changes.
-- ``workers/sandbox_time.py`` changes the row in steps. The sandbox is another program with a clock
-  of its own. After each step, the worker moves the sandbox's clock too. The sandbox then runs the
-  events that have become due, in the order of their times (``dev/sandbox/timeline.py``).
+- ``workers/sandbox_time.py`` changes the row in steps. After each step, it also moves the clock of
+  the sandbox, which is another program. The sandbox then runs the events that have become due, in
+  the order of their times (``dev/sandbox/timeline.py``).
 """
 
 from datetime import datetime

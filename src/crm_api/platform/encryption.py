@@ -24,7 +24,7 @@ class UnsealError(Exception):
 class Secret(bytes):
     """The root secret of the service, with the secret keys that encrypt stored values.
 
-    The object itself contains the bytes of the root secret. The operator can replace the secret key
+    The bytes of this object are the root secret. The operator can replace the secret key
     (``CRM_SECRET_KEY``). The root secret then stays the same, because stored hashes were computed
     with it and cannot be computed again.
 

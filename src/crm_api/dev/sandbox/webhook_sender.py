@@ -43,13 +43,13 @@ class Hook:
 
     @property
     def is_dated(self) -> bool:
-        """True if the API of 2026-03-30 lists the webhook."""
+        """True if the webhook can get events in the provider's format of 2026-03-30."""
         return self.scheme is not SigningScheme.LEGACY
 
     def wants(self, event: SandboxEvent) -> bool:
         """Return True if the webhook is enabled and subscribes to the event.
 
-        A legacy webhook cannot get an event that the legacy format does not have.
+        A webhook of the legacy (older) format gets only events that exist in this format.
         """
         return (
             self.status == "enabled"
@@ -96,10 +96,10 @@ class Delivery:
 
     Attributes:
         hook: The webhook.
-        scheme: Format and signature of the request.
+        scheme: Format and signature of the request: legacy or 2026-03-30.
         event_type: Type of the event.
-        event_id: Id of the event; None for a sample, as at the provider.
-        resource_id: Id of the message or call; None for a sample.
+        event_id: Id of the event; None for a sample event, as at the provider.
+        resource_id: Id of the message or call; None for a sample event.
         body: Body of the request.
         first_at: When the delivery was created.
         id: Id of the delivery.

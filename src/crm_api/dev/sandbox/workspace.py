@@ -60,7 +60,10 @@ class Workspace:
             )
 
     def resume(self) -> None:
-        """Plan the deliveries and replies that an earlier run has not finished."""
+        """Plan the delivery and the replies of each outgoing message with the status ``sent``.
+
+        These are messages that an earlier run of the sandbox accepted, but did not deliver.
+        """
         for message in self.store.ordered:
             if message.direction == "outgoing" and message.status == "sent":
                 self._schedule_steps(message)
@@ -101,7 +104,7 @@ class Workspace:
         user_id: str = OWNER,
         media: tuple[dict[str, str], ...] = (),
     ) -> StoredMessage:
-        """Store a message from a line of the company, and plan its delivery and the replies."""
+        """Store a message from a line of the company; plan its delivery and the replies to it."""
         message = self._new(line, line.number, to, text, user_id=user_id, media=media)
         if not self._stopped.isdisjoint(to):
             self.after_stop += 1
@@ -136,7 +139,10 @@ class Workspace:
         return self._calls_between.get((line_id, person), [])
 
     def reset(self) -> None:
-        """Delete messages, calls, contacts, faults and scripts; keep webhooks and configuration."""
+        """Delete the messages, calls, contacts and faults; keep the webhooks and the configuration.
+
+        The scripts, which define how simulated people react, are deleted too.
+        """
         self.timeline.clear()
         self.deliverer.clear()
         self.store.reset()
@@ -154,7 +160,7 @@ class Workspace:
         self.config = replace(self.config, **changes)
 
     def stats(self) -> dict[str, Any]:
-        """Return the numbers of accepted messages, by status, of replies and of webhooks."""
+        """Return counts: accepted messages by status, replies, opt-out replies, webhooks."""
         outgoing = [m for m in self.store.ordered if m.direction == "outgoing"]
         pairs = Counter((number, m.text) for m in outgoing for number in m.to)
         status = Counter(m.status for m in outgoing)

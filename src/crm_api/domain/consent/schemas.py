@@ -137,7 +137,7 @@ class ConsentEntryRead(ReadModel):
 
     @classmethod
     def of(cls, entry: ConsentEntry, wording: ConsentWording | None) -> Self:
-        """Build the API model from a stored entry and its words."""
+        """Build the API model from a stored entry and its texts, which an erasure deletes."""
         return cls(
             id=str(entry.id),
             action=entry.action,

@@ -23,15 +23,15 @@ class SystemOverview:
     Attributes:
         worker_seen_at: The newest heartbeat of a worker that was not stopped; None if there is
             none.
-        jobs_covered_until: For each scheduled job, there is a time at which it last worked; this is
-            the earliest of these times. Jobs that have never run are left out. None if no scheduled
-            job has run.
+        jobs_covered_until: Each scheduled job has a time at which it last worked; this is the
+            earliest of these times. Jobs that have never run are left out. None if no scheduled job
+            has run.
         jobs_known: The number of scheduled jobs that have run at least once.
         worker_started_at: When the oldest running worker started; None if none runs.
         oldest_event_at: The earliest due time of the received events that wait; None if no event
             waits. It may be in the future.
-        webhooks_fail: There are several kinds of webhook health checks. True if, for at least one
-            kind, the last finished check failed.
+        webhooks_fail: True if the last finished webhook health check failed, for at least one of
+            the kinds of this check.
         down: The outside systems that are considered down.
         is_held: True if the provider asked for a long pause that has not ended.
         revision: The revision of the schema.
@@ -83,9 +83,9 @@ async def clock_skew(uow: UnitOfWork, *, now: datetime) -> timedelta:
 async def read_readiness(uow: UnitOfWork, *, head: str, now: datetime) -> dict[str, str]:
     """Return the state of each part of the service, by the name of the part.
 
-    Only parts whose state is in the database are included. The state is ``ok`` or ``degraded``.
-    Exception: if the database does not have the revision ``head``, the state of ``migrations`` is a
-    sentence with ``head`` and the revision of the database.
+    Only parts whose state is in the database are included. The state of a part is ``ok`` or
+    ``degraded``. Only the state of ``migrations`` may be a sentence instead: if the revision of the
+    database's schema is not ``head``, the sentence names both revisions.
 
     ``jobs`` is degraded if a scheduled job is overdue; ``GET /v1/scheduled-jobs`` shows which one.
 

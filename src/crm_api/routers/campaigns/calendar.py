@@ -44,9 +44,9 @@ async def get_calendar(
 ) -> CampaignCalendar:
     """Show the campaigns, the occurrences of repeated campaigns and the planned messages.
 
-    Planned messages are those that the scheduled and running campaigns will probably send in the
-    next 60 days, as in their forecasts. No messages are planned for drafts and for occurrences,
-    because a person must start them first.
+    Planned messages are the messages that scheduled and running campaigns will probably send in the
+    next 60 days. Their numbers come from the forecasts of these campaigns. No messages are planned
+    for drafts and for occurrences, because a person must start them first.
     """
     period = Period(
         starts_at=require_start(begin, zone), ends_at=require_start(end, zone), zone=zone

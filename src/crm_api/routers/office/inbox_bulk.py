@@ -38,10 +38,10 @@ async def change_conversations(
 ) -> ConversationsChanged:
     """Change state, assignee or tags of many conversations, selected by `ids` or by a filter.
 
-    Make a dry run first. Then send the request again, with the `token` of the dry run. This second
-    request is refused with 409 `dry_run_changed` if it selects other conversations than the dry run
-    did. It is also refused if one of the conversations has changed: it has another state, the
-    person waits since another time, or a new message from the person has arrived.
+    Make a dry run first. Then send the request again, with the `token` of the dry run. The second
+    request is refused with 409 `dry_run_changed` if it does not select the same conversations as
+    the dry run. It is also refused if, after the dry run, the state of one of the conversations
+    changed, its person began or stopped waiting, or a new message from the person arrived.
     """
     if not body.dry_run and body.token is None:
         raise DryRunNeededError

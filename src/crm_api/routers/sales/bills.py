@@ -75,7 +75,7 @@ INVOICES_AS_CSV = _as_csv("invoice", "INV-1042", "open")
     openapi_extra=fails_with(*_REFUSALS, "quote_exists"),
 )
 async def create_quote(body: QuoteCreate, uow: Uow, state: State, caller: Writer) -> QuoteRead:
-    """Create a quote in any status. The statuses `sent` and `approved` also record an outcome."""
+    """Create a quote in any status. For `sent` and `approved`, an outcome is recorded too."""
     async with uow:
         quote = await bills.create_bill(
             uow, QUOTES, body, recorder=recorder_of(caller, state), now=await uow.database_now()
@@ -137,7 +137,8 @@ async def update_quote(
 ) -> QuoteRead:
     """Change a quote.
 
-    An outcome is recorded when the status becomes `sent` or `approved`, once for each of the two.
+    An outcome is recorded when the status becomes `sent` for the first time, and another one when
+    it becomes `approved` for the first time.
     """
     async with uow:
         quote = await bills.change_bill(
@@ -160,7 +161,7 @@ async def update_quote(
 async def create_invoice(
     body: InvoiceCreate, uow: Uow, state: State, caller: Writer
 ) -> InvoiceRead:
-    """Create an invoice in any status. The status `paid` also records an outcome."""
+    """Create an invoice in any status. For `paid`, an outcome is recorded too."""
     async with uow:
         invoice = await bills.create_bill(
             uow, INVOICES, body, recorder=recorder_of(caller, state), now=await uow.database_now()

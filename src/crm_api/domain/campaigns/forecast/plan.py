@@ -51,9 +51,10 @@ class Pacing:
 
 @dataclass(frozen=True, kw_only=True)
 class Rival:
-    """Another campaign on the same line, or a group of similar campaigns.
+    """Another campaign on the same line, or a group of such campaigns.
 
-    For a group, all numbers are sums over its campaigns.
+    The campaigns of a group have the same daily limit, days, first day and last day. For a group,
+    ``waiting``, ``daily_limit`` and ``used_today`` are sums over its campaigns.
 
     Attributes:
         waiting: The number of messages that are not sent yet.
@@ -190,7 +191,7 @@ class Outcome:
             out.
         sending_days: The number of days on which the campaign sends.
         limited_days: For each daily limit, the number of days in the first year on which it was
-            reached. The keys are the names of the limits' rules.
+            reached. Each key is the name of the rule that sets the limit.
     """
 
     finish: datetime | None

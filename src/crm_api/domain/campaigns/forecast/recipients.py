@@ -229,8 +229,9 @@ async def count_places(
 ) -> list[Waiting]:
     """Count the waiting people by step and zone key.
 
-    Counting stops at ``most`` people in each zone key. For each step and zone key, the result also
-    has the first and the last instant at which people are due; None if this instant has passed.
+    Counting stops at ``most`` people in each zone key. The result also has, for each step and zone
+    key, when the first and the last of these people become due. A time in the past is returned as
+    None.
     """
     values = {"campaign_id": campaign_id, "zone_keys": list(zone_keys), "most": most, "now": now}
     return typed_rows(Waiting, await session.execute(COUNT_PLACES, values))
@@ -277,12 +278,12 @@ async def list_texted(
     """Return the waiting recipients whose message may have to wait.
 
     A recipient is returned if the message is not due yet, or if the recipient's phone number got
-    campaign messages in the last ``hours`` hours. Each recipient is returned with those messages.
+    campaign messages in the last ``hours`` hours. The result also has the times of these messages.
 
     Args:
         session: The session.
         campaign: The campaign.
-        hours: The length of the period, in hours, in which earlier messages are searched.
+        hours: How many hours before ``now`` earlier campaign messages are searched.
         is_sampled: True if only a sample of the recipients is read. With or without a sample, at
             most ``COUNTED`` recipients are read.
         now: The present instant.
@@ -355,8 +356,8 @@ async def count_audience(
     Args:
         session: The session.
         campaign: The campaign.
-        sample: The contacts that are counted instead of the list of the audience; if None, the
-            whole audience is counted.
+        sample: The ids of some contacts from the list of the audience; only these are counted. If
+            None, the whole audience is counted.
         now: The present instant.
     """
     audience = await resolve_audience(session, AudienceSettings.of(campaign), as_of=now)

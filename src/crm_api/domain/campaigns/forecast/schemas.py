@@ -44,8 +44,9 @@ class LiftedRead(ReadModel):
 class AssumptionsRead(ReadModel):
     """The assumptions on which a forecast is based.
 
-    The rates are decimals in strings, from 0 to 1. They combine an assumed value with measured
-    messages: with few measured messages, they are close to the assumed value.
+    The rates are decimals in strings, from 0 to 1. Each rate is computed from an assumed value and
+    from measured messages. The fewer messages were measured, the closer the rate is to the assumed
+    value.
 
     Attributes:
         begins_at: When the campaign begins to send.

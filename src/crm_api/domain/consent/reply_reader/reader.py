@@ -106,7 +106,7 @@ class Reading:
     language: str = "en"
 
     def evidence(self) -> dict[str, Any]:
-        """Return the facts that the consent history stores about this decision of the reader."""
+        """Return what the consent history stores about how the reader read this reply."""
         from crm_api.domain.consent.reply_reader.classifier import current_model  # noqa: PLC0415 - as below
 
         model = current_model()
@@ -130,7 +130,7 @@ def read_reply(text: str, context: Context = NO_CONTEXT) -> Reading:
 def read_replies(texts: Sequence[str], contexts: Sequence[Context]) -> list[Reading]:
     """Read several replies; return one result for each reply, in the order of the replies.
 
-    Reading many replies in one call takes about half the time of a separate call for each reply.
+    One call for many replies takes about half as long as many calls for one reply each.
     """
     # The model needs numpy (11 MB of memory). A process that reads no replies, such as the API,
     # does not load numpy.
@@ -159,8 +159,8 @@ _AT_ONCE = 25
 def may_concern_consent(texts: Sequence[str]) -> list[bool]:
     """Return for each reply whether it could change consent.
 
-    A reply may mean different things after different messages. True means that it changes consent
-    in at least one ``Context``. False means that it is read as ``ReplyKind.NONE`` in every context.
+    What a reply means depends on the conversation before it (``Context``). The result is False if
+    the reply is read as ``ReplyKind.NONE`` in every context, and True otherwise.
     """
     concerns = [False] * len(texts)
     for context in (NO_CONTEXT, Context(is_sale=True), Context(is_sale=True, is_question=True)):

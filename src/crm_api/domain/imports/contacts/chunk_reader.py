@@ -85,7 +85,7 @@ class _ProcessChunkReader:
         return chunk
 
     async def close(self) -> None:
-        """Kill the process, even if it is still reading."""
+        """Kill the process that reads the file, even if it has not read the whole file."""
         if self._process.returncode is None:
             self._process.kill()
         # Read the rest of the pipe. Otherwise some event loops never report the process's end.

@@ -1,8 +1,8 @@
 """Recognise the columns of a contact file by their names and by their values.
 
-A known name is written in small letters, without spaces and punctuation: ``firstname`` is the name
-of a column ``First Name``. The description of a constant says so if its names are written
-differently. Values are rated by how well they fit the field of a column.
+The names of columns are compared in small letters, without spaces and punctuation. So the constants
+contain ``firstname`` for a column ``First Name``, unless their description says something else. The
+values of a column are rated by how well they fit the field of the column.
 """
 
 import dataclasses

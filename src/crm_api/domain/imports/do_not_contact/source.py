@@ -79,8 +79,8 @@ def _is_phone(target: str | None) -> bool:
 class NumberSource:
     """Reads the phone numbers of one file, and remembers them to find duplicates.
 
-    To resume an interrupted upload, create a new source and call ``skip_to``. It reads the skipped
-    rows to remember their phone numbers.
+    To continue after an interruption, create a new source and call ``skip_to``. ``skip_to`` reads
+    the skipped rows, so that their phone numbers are remembered.
     """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:

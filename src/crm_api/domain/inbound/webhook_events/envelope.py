@@ -86,7 +86,7 @@ def as_text(event: ReceivedEvent) -> ReceivedEvent:
     """Return the event with its payload as one string, ``{"raw": "…"}``, which can be stored.
 
     This is used for JSON that PostgreSQL refuses, for example a number with a million digits. The
-    event is then stored and fails when it is applied, so a person can look at it.
+    changed event can be stored. It fails when it is applied, and then a person can look at it.
     """
     return replace(event, payload=_raw(event.payload))
 

@@ -38,13 +38,13 @@ async def leave_out_erased(
 
     If a call began before the erasure, all its events are left out.
 
-    If the person opts out or opts in with a message that is left out, the decision is added to the
-    consent history. The same applies to a hold, if the message is doubtful. The body of the message
-    is not stored.
+    If a message that is left out contains a decision of the person, the decision is added to the
+    consent history. A decision is an opt-out, an opt-in, or a doubtful reply, which leads to a
+    hold. The body of the message is not stored.
 
-    If an erased person has newer events, these events are returned. To prevent messages to the
-    person, the phone number gets these flags again: ``do_not_contact``, and the opt-out or the
-    hold.
+    Newer events of an erased person are returned. The phone number then gets the opt-out or the
+    hold from its consent history again. It also gets the flag ``do_not_contact`` again, unless a
+    user removed this flag after the erasure.
     """
     people = [_person(event) for event in events]
     phones = {phone for phone in people if phone is not None}

@@ -65,7 +65,7 @@ async def apply_decision_on_unknown_line(
 
     Args:
         event: An event that could not be applied because its line is unknown.
-        now: The database's time of this transaction. It replaces every later time in the event.
+        now: The database's time of this transaction. A later time in the event is replaced by it.
 
     Returns:
         True if the message opts out or is doubtful. False for every other message, and for a
@@ -155,9 +155,9 @@ async def _raise_alert(uow: UnitOfWork, facts: MessageFacts, *, now: datetime) -
 
 
 async def resolve_alerts_of_known_lines(uow: UnitOfWork, *, now: datetime) -> None:
-    """Resolve the alert about each line that is stored now.
+    """Resolve the alert about each unknown line that this service has stored by now.
 
-    Also resolve the alert about events that name no line, if no such event is left.
+    The alert about events that do not name their line is resolved if no such event exists any more.
     """
     open_ids = await alerts.list_open_subjects(uow, kind=UNKNOWN_LINE)
     if not open_ids:

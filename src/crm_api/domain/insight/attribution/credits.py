@@ -30,8 +30,9 @@ class RuleSet:
     Attributes:
         version: The number of the version.
         model: How an outcome is divided among touches.
-        windows: For each class of touch: how many hours after the touch an outcome may happen to
-            be credited to it. 0: touches of this class get no credit.
+        windows: For each class of touch, a number of hours. A touch is credited only with an
+            outcome that happens in these hours after the touch. With 0 hours, the class gets no
+            credit.
     """
 
     version: int

@@ -1,7 +1,8 @@
 """Compute figures from the stored sums of hours and days, and from the remaining records.
 
-The sums are the table ``insight_tally``. Triggers add each change of a record to the sums. The
-sums give whole hours; the records give the parts of an hour at both ends of a period.
+The sums are the table ``insight_tally``. Triggers add each change of a record to the sums. For the
+whole hours of a period, the sums are read. For the parts of an hour at its beginning and end, the
+records are read.
 
 ``place_sums`` does the same for breakdowns by ZIP, city and source.
 """
@@ -162,7 +163,7 @@ def ripening_period(
         now: The present instant.
 
     Returns:
-        None if the hour is not in ``period``, or if the records are ripe from the beginning.
+        None if the hour is not in ``period``, or if each record of the measure is ripe immediately.
     """
     if stored.ripe_after is None:
         return None
@@ -172,9 +173,10 @@ def ripening_period(
 
 
 def count_unripe(stored: StoredSums, instants: BoundInstants, *, now: datetime) -> str:
-    """Return the SQL expression for the number of unripe records that stored sums ``t`` count.
+    """Return the SQL expression for the number of unripe records in the stored sums.
 
-    An unripe record is so young that it may still be added to the numerator.
+    The statement must read the stored sums under the alias ``t``. An unripe record is so young that
+    it may still be added to the numerator.
     """
     if stored.ripe_after is None:
         return "0"

@@ -1,4 +1,4 @@
-"""95 % intervals of the difference of two rates, and tests for enough data. Pure functions."""
+"""Compare two rates, and decide whether enough records exist to rely on a rate. Pure functions."""
 
 import math
 from datetime import datetime, timedelta
@@ -51,12 +51,13 @@ def is_difference_shown(part: int, whole: int, other_part: int, other_whole: int
 
 
 def is_rate_enough(part: int, whole: int) -> bool:
-    """Return whether a rate has at least 30 records and an interval of at most 4 points.
+    """Return whether a rate has enough records, and a 95 % interval that is narrow enough.
 
-    Only then can you rely on the rate.
+    Enough are 30 records. The interval is narrow enough if its width is at most 4 percentage
+    points, for example from 2 % to 6 %. You can rely on a rate only if this function returns True.
 
-    If 100 rates are checked after each new record, at most 10 of the true rates are outside of
-    their interval at the moment when this function first returns True.
+    Suppose that 100 rates are checked after each new record, until this function returns True. Then
+    at most 10 of the 100 intervals do not contain the true rate.
     """
     found = wilson_interval(part, whole)
     return found is not None and whole >= FEWEST and found[1] - found[0] <= WIDEST

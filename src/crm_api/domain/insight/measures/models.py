@@ -161,11 +161,12 @@ class InsightPersonTally(_CountColumns, Base):
 
 
 class InsightPersonChange(_CountColumns, Base):
-    """A change of a message or attempt that was more than an hour old. The sums lack this change.
+    """A change of a message or attempt, which the sums by place do not contain yet.
 
-    A decrease has negative numbers. Row triggers append the change
-    (``migrations/objects/note_late_message.sql``, ``note_late_cost.sql``). The job
-    ``update_place_sums`` adds it to the sums by place and deletes it here.
+    The message or attempt was more than an hour old when it changed. A decrease has negative
+    numbers. Row triggers append the change (``migrations/objects/note_late_message.sql``,
+    ``note_late_cost.sql``). The job ``update_place_sums`` adds it to the sums by place and deletes
+    it here.
     """
 
     __tablename__ = "insight_person_change"
@@ -180,9 +181,9 @@ class InsightPersonChange(_CountColumns, Base):
 class InsightPersonMove(Base):
     """The place (ZIP, city and source) that a person had before it changed.
 
-    A row trigger appends it (``migrations/objects/note_moved_person.sql``). The sums by place still
-    count the person at the place in the person's oldest row, until the job ``update_place_sums``
-    has moved them. Until then, lists of records use this former place too.
+    A row trigger appends a row for each change (``migrations/objects/note_moved_person.sql``).
+    Until the job ``update_place_sums`` has moved the person, the sums by place count the person at
+    the place in the oldest row of the person. Lists of records then use this former place too.
     """
 
     __tablename__ = "insight_person_move"

@@ -97,7 +97,7 @@ KNOWN_NUMBERS = text("""
 
 
 async def lock_known_numbers(uow: UnitOfWork, *, phones: Sequence[str]) -> dict[str, KnownNumber]:
-    """Lock the contacts of these numbers against a merge; return what is known of each number."""
+    """Lock the contacts of these numbers against a merge; return the facts about each number."""
     await uow.session.execute(LOCK_CONTACTS, {"phones": phones})
     found = await uow.session.execute(KNOWN_NUMBERS, {"phones": phones})
     return {one.phone: one for one in typed_rows(KnownNumber, found)}

@@ -26,10 +26,10 @@ THE_ROW = 1
 
 
 class CompanySettings(Base):
-    """The settings that an administrator can change at run time; no row means no setting.
+    """The settings that an administrator can change at run time. The table has at most one row.
 
-    A worker that claims messages locks this row while it computes what is left of the carrier
-    budgets. So two workers never both use the same remaining segments.
+    A worker that claims messages locks this row while it computes how many message segments are
+    left in the carrier budgets. So two workers never use the same remaining segments.
     """
 
     __tablename__ = "company_settings"

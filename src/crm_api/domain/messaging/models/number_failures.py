@@ -1,7 +1,7 @@
-"""What failed messages say about phone numbers: numbers that the provider refuses, and error codes.
+"""The tables of what the service learns about phone numbers from failed messages.
 
-The provider refuses the numbers of people who opted out at the provider. Its API does not offer
-this list, so the service learns the numbers from failed messages.
+The provider refuses messages to people who opted out at the provider. Its API does not list these
+people, so the service learns their numbers from failed messages.
 """
 
 from collections.abc import Mapping

@@ -176,9 +176,9 @@ class SendAttempt(Base):
 
 
 class SendTally(Base):
-    """A number to add to, or subtract from, the count of a line's accepted messages.
+    """A change of the number of a line's accepted messages; it is negative for a decrease.
 
-    Each count is for one line, one campaign (or none) and one quarter of an hour. A trigger adds a
+    The messages are counted by line, campaign (or none) and quarter of an hour. A trigger adds a
     row for each statement that changes a count (``migrations/objects``). The sum of a line's rows
     of one day is compared with the daily limits. ``usage.compact_tally`` merges the rows, and
     deletes the rows of old days.
@@ -197,9 +197,9 @@ class SendTally(Base):
 
 
 class CarrierTally(Base):
-    """A number to add to, or subtract from, the count of accepted segments of a carrier.
+    """A change of the number of segments accepted for a carrier; negative for a decrease.
 
-    Each count is for one carrier and one quarter of an hour. The trigger that appends the rows of
+    The segments are counted by carrier and quarter of an hour. The trigger that appends the rows of
     ``SendTally`` also appends these rows.
     """
 

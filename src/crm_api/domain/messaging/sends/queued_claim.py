@@ -52,8 +52,8 @@ class QueuedMessage:
         rule: The rule about the number that stops the message; None if it may be sent.
         is_own_line: True if the number is one of our lines.
         zone_key: The zone key of the contact with this number; None if there is no contact.
-        is_answer: True if the person has sent a message to the line before. Then a user's message
-            counts as a reply to the person, and is allowed at any hour.
+        is_answer: True if the line has already got a message from the person. Then a user's message
+            is an answer to the person, and is allowed at any hour.
         scheduled_for: The instant that a user chose, or the next legal instant after it; None if
             the message is to be sent as soon as possible.
         media_ids: The files to send with the message.

@@ -101,10 +101,10 @@ class Answered:
 async def record_answers(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
     """Write a batch of responses to the ledger, and block or unblock lines and campaigns.
 
-    If the provider refuses the account, the line or campaign is blocked. If it accepts a message of
-    a line on trial, the trial ends. A clear response is always written. An unclear result is
-    written only if the attempt is still ``calling`` (Sending, rule 6). Writing a batch twice gives
-    the same result.
+    If the provider refuses to send for a line or a campaign, this line or campaign is blocked. If
+    the provider accepts a message of a line on trial, the trial ends. A clear response is always
+    written. An unclear result is written only if the attempt is still ``calling`` (Sending, rule
+    6). Writing a batch twice gives the same result.
     """
     outcomes = [_outcome_of(item, now=now) for item in batch]
     proved, refusals = _proved_lines(batch), _first_refusals(batch)
@@ -188,8 +188,9 @@ async def write_outcomes(
     number, the failure is stored for evaluation.
 
     Args:
-        retry_at: When a message is due again if it was certainly not sent. If None, a message
-            outside campaigns is due now, and the time of a campaign recipient does not change.
+        retry_at: When a message that was certainly not sent is due again. If None, such a message
+            is due now if it is outside campaigns; for a campaign recipient, the due time does not
+            change.
         back_off: If True, each message that was certainly not sent becomes due after its own random
             delay, but not before ``retry_at``. The delay grows with every attempt. There is no
             delay if the provider refused the account: the message is due as soon as the line or

@@ -222,7 +222,7 @@ DETACH = text("SELECT detach_partition(:parent, :name)")
 
 
 async def detach_month(uow: UnitOfWork, month: Month, *, now: datetime) -> bool:
-    """Detach a month from its table; it becomes a separate table that nothing reads or changes.
+    """Detach a month from its table: it becomes a separate table, to be archived and dropped.
 
     Returns:
         False if a row of the month must still be applied or sent; the month then stays attached.

@@ -27,8 +27,8 @@ class Notice(Base):
     """A notice about one subject to one user by one channel. It has an outcome when it has ended.
 
     The unique key prevents a second notice about the same message, note or due time. A row is
-    deleted a week after its creation. By then, the message, note or task is too old for a new
-    notice.
+    deleted a week after its creation. Messages, notes and due times of that age get no new notice,
+    so the row is not needed any more.
     """
 
     __tablename__ = "notice"

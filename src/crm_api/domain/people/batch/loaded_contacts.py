@@ -79,8 +79,8 @@ class LoadedContacts:
     def unknown(self) -> set[UUID]:
         """Return the ids of contacts that the caller must still load.
 
-        A change of a merged duplicate applies to the contact that the duplicate was merged into. So
-        if the duplicate is loaded, this contact must be loaded too.
+        If a loaded contact is a duplicate, its changes apply to the contact that it was merged
+        into. So that contact must be loaded too.
         """
         heads = {row["merged_into"] for row in self.rows.values()}
         return heads - {None} - self.rows.keys()
@@ -108,7 +108,8 @@ class LoadedContacts:
 
         Raises:
             ContactExistsError: Another contact has this number.
-            FieldValuesError: Attributes do not fit their custom fields.
+            FieldValuesError: An attribute does not fit its custom field, or a required attribute
+                is missing.
         """
         values = body.columns()
         values["attributes"] = self.definitions.complete(
@@ -120,10 +121,11 @@ class LoadedContacts:
         return self._begin(values)
 
     def begin(self, changes: ContactUpdate) -> Columns:
-        """Add a contact for an upsert item, after the caller found no contact with the number.
+        """Add the contact of an upsert item. The caller has found no contact with the number.
 
         Raises:
-            FieldValuesError: Attributes do not fit their custom fields.
+            FieldValuesError: An attribute does not fit its custom field, or a required attribute
+                is missing.
             InvalidAttributesError: The attributes are too many or too large.
         """
         given = (changes.attributes or {}).items()

@@ -23,8 +23,9 @@ def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
     If several duplicates have a value that the primary lacks, the value of the first of these
     duplicates is used.
 
-    The address of a duplicate is used only if none of its fields contradicts the address that is
-    already known. Tags and attributes beyond the limits of a contact are left out.
+    If one field of a duplicate's address differs from the same field of the address known so far,
+    no part of the duplicate's address is used. Tags and attributes beyond the limits of a contact
+    are left out.
     """
     folded = {**primary, "attributes": dict(primary["attributes"])}
     for one in duplicates:
@@ -46,8 +47,8 @@ def undo_fields(now: Values, before: Values, after: Values, others: Sequence[Val
         now: The values of the primary now.
         before: The values of the primary before the merge.
         after: The values of the primary after the merge.
-        others: The values of duplicates that other merges, which stay, have merged into the
-            primary. The tags and attributes of these duplicates stay at the primary.
+        others: The values of the duplicates from other merges into this primary. These merges stay,
+            so the primary keeps the tags and attributes of these duplicates.
     """
     changes = {
         name: before[name]

@@ -28,9 +28,8 @@ class Group:
     """Contacts to merge, whose rows are locked.
 
     Attributes:
-        aliases: The duplicates that were merged into these contacts before. For each id of such a
-            duplicate: the id of the contact that it was merged into, and the phone number of the
-            duplicate.
+        aliases: The duplicates that earlier merges merged into these contacts. The key is the id of
+            the duplicate. The value is the id of its contact, and the duplicate's own phone number.
     """
 
     primary: Contact
@@ -44,7 +43,7 @@ class Group:
 
     @property
     def heads(self) -> dict[UUID, UUID]:
-        """For each id of a contact or of an earlier duplicate, the id of the contact to merge.
+        """Maps the id of each contact, and of each of its duplicates, to the id of the contact.
 
         Example: if the duplicate ``b`` was merged into the contact ``a`` before, the result is
         ``{a: a, b: a}``.
@@ -153,8 +152,7 @@ async def point_aliases(
     Args:
         ids: The ids of the duplicates.
         to: The id of the contact.
-        only_of: If given, change only those of the duplicates that were merged into this contact
-            until now.
+        only_of: If given, change only duplicates that are merged into the contact with this id.
     """
     statement = update(Contact).where(Contact.id.in_(ids)).values(merged_into=to)
     if only_of is not None:

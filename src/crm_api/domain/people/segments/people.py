@@ -126,7 +126,7 @@ async def preview_segment(
     """Count the contacts that match a filter, and return some of them. The filter is not stored.
 
     Raises:
-        InvalidFilterError: The rules are not valid, or name a list or campaign that does not exist.
+        InvalidFilterError: The rules are not valid, or refer to a list or campaign that is missing.
     """
     node = await read_with_references(uow, filter_)
     condition = compile_filter(node, now=now)

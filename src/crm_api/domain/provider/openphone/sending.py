@@ -1,9 +1,10 @@
 """Send one message with one API request to the provider, and classify the result.
 
-A failed request may have sent the message only if the request body was passed to the transport. The
-class of the exception does not show this. For example, a transport may raise the same class if the
-connection was refused, and if the provider closed the connection *after* it had received the whole
-request. See ARCHITECTURE.md, "Sending, rule 4" and "Sending, rule 5".
+If a request fails, the message may have been sent only if the request body was passed to the
+transport. The class of the exception does not show whether the body was passed. For example, a
+transport may raise the same class if the connection was refused, and if the provider closed the
+connection *after* it had received the whole request. See ARCHITECTURE.md, "Sending, rule 4" and
+"Sending, rule 5".
 """
 
 import asyncio
@@ -48,9 +49,10 @@ class GateClock:
 
 
 class BodyTooLateError(Exception):
-    """It is too late to pass the request body to the transport.
+    """The request body was not passed to the transport, because it was too late.
 
-    Too much time has passed since the statement that allowed the attempt, or the request has ended.
+    Either too much time had passed since the database allowed the attempt, or the request had
+    ended.
     """
 
 

@@ -21,7 +21,7 @@ class SyncFigures:
     """The counts of one synchronisation.
 
     Attributes:
-        pulled: The number of appointments that were changed because of the calendar.
+        pulled: The number of appointments that were added or changed to match the calendar.
         pushed: The number of events that were written or deleted.
         stale: The number of events that were not written, because they were changed in the calendar
             meanwhile. The next run reads them.
@@ -40,11 +40,14 @@ async def synchronise(
     now: Callable[[], datetime],
     is_over: Callable[[], bool] = lambda: False,
 ) -> SyncFigures:
-    """Apply the changes of a claimed calendar, write changed appointments to it, end the claim.
+    """Synchronise a claimed calendar with the appointments in both directions, and end the claim.
 
-    No transaction is open while the server is called. If a synchronisation ends early, the next one
-    starts at the last sync token that was stored. It may read some events again, but it does not
-    apply a change twice. An error of the server is stored in the account.
+    First, changes in the calendar are applied to the appointments. Then changed appointments are
+    written to the calendar. No transaction is open while the calendar server is called. An error of
+    the server is stored in the account.
+
+    If a synchronisation ends early, the next one starts at the last sync token that was stored. It
+    may read some events again, but it does not apply a change twice.
 
     Args:
         new_uow: Opens a transaction.

@@ -182,7 +182,8 @@ async def create_feed(
     """Create a calendar feed; return it with the token of its address.
 
     Raises:
-        TooManyCalendarFeedsError: ``MOST_FEEDS`` feeds exist. Concurrent requests may exceed this.
+        TooManyCalendarFeedsError: ``MOST_FEEDS`` feeds exist. Concurrent requests may add some
+            more.
         UnknownAssigneeError: The assignee is not an active user.
     """
     count = select(func.count(CalendarFeed.id)).where(CalendarFeed.deleted_at.is_(None))

@@ -64,7 +64,7 @@ def add_shapes(document: Node) -> None:
 
 
 def add_webhooks(document: Node) -> None:
-    """Add one webhook operation for each event type; the receiving endpoint implements it."""
+    """Add one webhook operation for each event type: the request that an endpoint receives."""
     document["components"]["parameters"] |= PARAMETERS
     document["webhooks"] = {
         kind: {"post": _operation(document, kind)} for kind in map(str, PAYLOADS)
