@@ -123,7 +123,7 @@ class MoveRun:
         """Time until the sandbox's next planned event; None if no event is planned."""
 
     async def run(self) -> bool:
-        """Move time until the target or the time limit of this run.
+        """Move the sandbox clock to its target, or stop at the time limit of this run.
 
         Returns:
             True if the move has ended or another worker continues it; False if another run must

@@ -67,7 +67,7 @@ class ReplyReading:
 
 
 async def find_reading(session: AsyncSession, *, phone: str, secret: bytes) -> ReplyReading | None:
-    """Return how the reader read the reply that opted a number out or put it on hold.
+    """Return how the service understood the reply that opted a number out or put it on hold.
 
     Returns:
         The reading; None if there is no such reply, if a later decision ended the opt-out or the

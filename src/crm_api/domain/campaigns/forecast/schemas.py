@@ -54,7 +54,7 @@ class AssumptionsRead(ReadModel):
         line_daily_limit: The daily limit of the line.
         texts_per_second: The number of messages that the provider accepts in a second.
         competing_campaigns: The number of other campaigns that send on the same line.
-        competing_texts: The number of messages that these campaigns still have to send.
+        competing_texts: The number of messages that the competing campaigns still have to send.
         other_texts_a_day: The mean number of messages a day that the line sends outside campaigns,
             as a decimal in a string.
         reply_rate: The share of messages that get a reply, so that no follow-up is sent.

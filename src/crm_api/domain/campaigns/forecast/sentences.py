@@ -28,7 +28,7 @@ class _Case:
 
 
 def explain_binding(campaign: Campaign, line: Line, prediction: Prediction) -> str:
-    """Return a sentence about how the binding rule delays this campaign, and what to do."""
+    """Return a sentence about the rule that delays this campaign most, and what to do."""
     case, rule = _Case(campaign, line, prediction.plan, prediction.p50), prediction.rule
     if case.plan.texts < NOTHING:
         return "No recipient waits for a message."

@@ -1,6 +1,7 @@
 """Show the messages that a campaign would send, without sending them.
 
-The audience is selected as at a start, and messages are rendered as when they are sent.
+The audience is selected in the same way as when a campaign starts. The messages are rendered in the
+same way as when they are sent.
 """
 
 import asyncio

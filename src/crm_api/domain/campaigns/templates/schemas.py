@@ -105,7 +105,8 @@ class TemplateVersionRead(ReadModel):
     Attributes:
         version: The number of the version; the first one is 1.
         body: The message body, in Liquid.
-        status: Whether the version may be sent if campaigns need an approval.
+        status: The state of the version's approval. If the company requires approvals, campaigns
+            can send approved versions without one.
         author_name: The key or user who wrote the body; null if it is not known.
         submitted_at: When the version was last submitted; null if it never was.
         decided_at: When the version was approved or rejected; null until then.

@@ -13,10 +13,9 @@ class ReconciliationCreate(RequestModel):
     """The time span to compare.
 
     Attributes:
-        since: The start of the time span. The default depends on the completed runs. If no run has
-            completed, the time span has no start by default: all messages and calls before
-            ``until`` are compared. Otherwise, take the end of the period that the completed runs
-            have compared, or ``until`` if it is earlier. The default is 24 hours before this time.
+        since: The start of the time span. By default, it is 24 hours before the end of the period
+            that completed runs have compared, or 24 hours before ``until`` if ``until`` is earlier.
+            If no run has completed, all messages and calls before ``until`` are compared.
         until: The end of the time span; by default, now.
     """
 

@@ -112,8 +112,9 @@ def stopping_rule(
 
     Args:
         phone: The SQL expression of the number; not used if ``facts`` is given.
-        facts: For each rule, the SQL condition that the rule applies. This is for a statement that
-            has already read the flags of the number. A rule without an entry does not apply.
+        facts: For each rule, an SQL condition that is true if the rule applies. It is for a
+            statement that has already read the flags of the number. A rule that is not in ``facts``
+            does not apply.
     """
     if facts is None:
         facts = {rule: rule_applies(rule, phone=phone) for rule in STOPS[kind]}

@@ -186,8 +186,8 @@ async def return_members(
     """Move the recipients in these campaigns from the primary back to a duplicate.
 
     If a message to one of the recipients may have been sent to a number other than the duplicate's,
-    all recipients in that campaign stay with the primary. A recipient also stays if the duplicate
-    or its number already has a recipient at the same step of the campaign.
+    all recipients in that campaign stay with the primary. A recipient also stays if the duplicate,
+    or its number, is already a recipient of the same step of the campaign.
 
     Args:
         of: The primary contact.
@@ -196,7 +196,7 @@ async def return_members(
         phone: The number of the duplicate.
         zone_key: The zone key of the duplicate.
         campaign_ids: The campaigns whose recipients are moved back.
-        kept_ids: The recipients in these campaigns that stay with the primary.
+        kept_ids: Further recipients in these campaigns that must stay with the primary.
 
     Returns:
         The ids of the recipients that were moved.

@@ -37,8 +37,8 @@ class OutcomeReversedError(ConflictError):
     code = "outcome_reversed"
     title = "Outcome already reversed"
     example = Example(
-        "The outcome is already reversed. `outcome_id` is the reversal. If the outcome was right, "
-        "record it again.",
+        "The outcome is already reversed. `outcome_id` is the id of the reversal. If the original "
+        "outcome was right, record it again.",
         outcome_id=example_id("reversal"),
     )
 

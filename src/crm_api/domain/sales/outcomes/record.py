@@ -199,8 +199,8 @@ async def reverse_outcome(
     if made is None:
         before = select(Outcome.id).where(Outcome.reverses_id == first.id)
         raise OutcomeReversedError(
-            "The outcome is already reversed. `outcome_id` is the reversal. If the outcome was "
-            "right, record it again.",
+            "The outcome is already reversed. `outcome_id` is the id of the reversal. If the "
+            "original outcome was right, record it again.",
             outcome_id=str((await uow.session.scalars(before)).one()),
         )
     return await read_outcome(uow, outcome_id=made)
