@@ -105,8 +105,8 @@ class TemplateVersionRead(ReadModel):
     Attributes:
         version: The number of the version; the first one is 1.
         body: The message body, in Liquid.
-        status: The state of the version's approval. If the company requires approvals, campaigns
-            can send approved versions without one.
+        status: The state of the version's approval. If the company requires approvals, a campaign
+            whose messages are all approved versions needs no other approval.
         author_name: The key or user who wrote the body; null if it is not known.
         submitted_at: When the version was last submitted; null if it never was.
         decided_at: When the version was approved or rejected; null until then.
