@@ -1,7 +1,8 @@
-"""The checks of `crm-api doctor` of the database and the workers, and the lines of its report.
+"""Check the database and the workers for `crm-api doctor`, and print the results.
 
-The database: version, schema, pooler, consent history, secrets. The workers: a worker runs and
-reads the queue, and no job is missing.
+Checks of the database concern its version, schema, pooler, consent history and secrets. Checks of
+the workers find out whether a worker runs, whether a worker reads the queue, and whether this
+release has a function for every scheduled job.
 """
 
 import asyncio

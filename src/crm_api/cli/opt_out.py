@@ -41,9 +41,9 @@ _COLUMNS = ("recall with holds", "at once", "precision", "harmless held")
 
 
 async def collect_examples(data_dir: DataDir) -> list[ReadExample]:
-    """Return all replies for which a person decided whether they were opt-outs.
+    """Return all replies about which a person decided whether the reply was an opt-out.
 
-    Each reply has the result of the current model.
+    Each example also contains how the current model reads the reply.
 
     Raises:
         SettingsError: CRM_DATABASE_URL is not set.

@@ -49,7 +49,7 @@ class OneWriteProtocol(HttpToolsProtocol):
     """
 
     def on_headers_complete(self) -> None:
-        """Begin to handle a request. Its response is sent with the head and body joined."""
+        """Begin to handle a request; send the response head with the first part of the body."""
         super().on_headers_complete()
         cycle = self.cycle
         # The task of the request runs later, so nothing is written yet.

@@ -247,8 +247,8 @@ def require_free_port(host: str, port: int, *, takes: str) -> None:
     Args:
         host: The address to listen on.
         port: The port.
-        takes: Text for the error message: which process needs the port, and which setting changes
-            it.
+        takes: The end of the error message, such as "the API needs this port; set CRM_PORT to
+            another port".
 
     Raises:
         StartError: The port is in use or not allowed, or the host is not an address of this

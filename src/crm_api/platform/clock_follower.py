@@ -108,11 +108,11 @@ class ClockFollower:
 async def follow_clock(
     settings: Settings, new_uow: UnitOfWorkFactory, *, hold: Hold | None = None
 ) -> AsyncIterator[None]:
-    """Make ``clock.now()`` return the sandbox's time until the block ends.
+    """Return a context manager; inside its block, ``clock.now()`` returns the sandbox's time.
 
-    With a real API key of the provider, do nothing. The setting ``CRM_SANDBOX_CLOCK`` is the
-    time at which the sandbox's clock starts. The setting has no effect if the sandbox's clock was
-    set before, or if the time in the setting is in the past.
+    If a real API key of the provider is set, ``clock.now()`` does not change. The setting
+    ``CRM_SANDBOX_CLOCK`` is the time at which the sandbox's clock starts. The setting has no effect
+    if the sandbox's clock was set before, or if the time in the setting is in the past.
     """
     if not settings.uses_sandbox:
         yield

@@ -170,7 +170,7 @@ class UnitOfWork:
 
         Audit log entries are also discarded.
 
-        Build the response inside the block, because the rows cannot be read after it.
+        Build the response inside the block, because the rows cannot be read after the block.
         """
         jobs = list(self._jobs)
         savepoint = await self.session.begin_nested()
@@ -245,7 +245,7 @@ class HeldUnitOfWork(UnitOfWork):
         """Do nothing, because all statements must stay in this one transaction."""
 
     async def commit(self) -> None:
-        """Commit and then request the jobs; do nothing if no transaction is open."""
+        """Commit, then request the jobs of ``after_commit``; do nothing without a transaction."""
         if self._session is not None:
             await super().__aexit__(None, None, None)
 
@@ -313,7 +313,7 @@ def _give_up(context: ExceptionContext) -> None:
 
 
 def session_factory(engine: AsyncEngine) -> SessionFactory:
-    """Return a factory of sessions; an object of a session can still be read after the commit."""
+    """Return a factory of sessions. Objects that a session loaded can be read after its commit."""
     return async_sessionmaker(engine, expire_on_commit=False)
 
 

@@ -126,9 +126,12 @@ async def renew(connection: AsyncConnection) -> bool:
 async def is_limited(connection: AsyncConnection) -> bool:
     """Return True if the service has, or can use, a role with limited rights.
 
-    A limited role cannot change the append-only tables. The result is True in two cases: the role
-    of this connection does not own the tables, or both group roles exist. In the second case, the
-    service can log in with a limited role, even if this connection uses the role of the owner.
+    A limited role cannot update or delete rows of the append-only tables. The result is True in two
+    cases:
+
+    - The role of this connection does not own the tables.
+    - Both group roles exist. Then the service can log in with a limited role, even if this
+      connection uses the role of the owner.
     """
     roles, known, is_owner = await _look(connection)
     return not is_owner or known == {roles.service, roles.reports}

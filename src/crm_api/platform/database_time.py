@@ -63,7 +63,7 @@ async def start_sandbox_clock(session: AsyncSession, start: datetime, *, wall: d
 
 
 async def date_events(session: AsyncSession) -> None:
-    """Make a trigger set the timestamp of new rows of the event log to the sandbox's time."""
+    """Enable the trigger that gives new rows of the event log the time of the sandbox's clock."""
     await session.execute(_DATE_EVENTS)
 
 

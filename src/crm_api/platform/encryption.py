@@ -75,7 +75,7 @@ def unseal(sealed: bytes, *, secret: bytes, about: str) -> str:
 
 
 def is_under(sealed: bytes, *, key: bytes, about: str) -> bool:
-    """Return True if the bytes were encrypted with this secret key and for this purpose."""
+    """Return True if ``sealed`` was encrypted with this secret key for the purpose ``about``."""
     try:
         _decrypt(sealed, key, about)
     except (InvalidTag, ValueError):

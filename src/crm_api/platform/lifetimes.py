@@ -46,7 +46,7 @@ class Lifetime(AsyncExitStack):
         await service.start()
 
     def at_end(self, close: Callable[[], object]) -> None:
-        """Call a function when the process ends; if it returns an awaitable, await it."""
+        """Register a function to call when the process ends; await its result if necessary."""
         self.push_async_callback(_close, close)
 
 

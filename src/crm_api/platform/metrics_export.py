@@ -4,11 +4,11 @@ Each process has its own values in memory. If `crm-api up` runs the processes, t
 a Unix socket. When Prometheus requests the metrics from the API, the API reads the worker's metrics
 from this socket. A worker that runs without `crm-api up` exports its metrics on its own port.
 
-The socket transports JSON, because no format of prometheus-client is suitable. Its multiprocess
-mode leaves out the metrics of Python, the metrics of the process, and custom collectors (such as
-the collector of the connection pools). Its text format takes 0.3 s for 4,000 samples, which would
-block the API. Writing and reading 4,000 samples as JSON takes 0.03 s (measured on 2026-11-28, two
-cores).
+The socket transports JSON, because no format of the library prometheus-client is suitable. The
+library's multiprocess mode leaves out the metrics of Python, the metrics of the process, and custom
+collectors (such as the collector of the connection pools). The library's text format takes 0.3 s
+for 4,000 samples, which would block the API. Writing and reading 4,000 samples as JSON takes 0.03 s
+(measured on 2026-11-28, two cores).
 """
 
 import asyncio

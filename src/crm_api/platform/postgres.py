@@ -162,8 +162,8 @@ async def is_pooled(connection: Connection) -> bool:
 async def renames_statements(connection: Connection) -> bool:
     """Return True if the pooler supports prepared statements.
 
-    This is recognised by the name of a prepared statement: a pooler that supports prepared
-    statements gives the statement another name on the server.
+    Such a pooler gives each prepared statement another name on the server. So this function
+    prepares a statement, and returns True if its name does not exist on the server.
     """
     async with connection.transaction():
         statement = await connection.prepare("SELECT name FROM pg_prepared_statements")

@@ -34,8 +34,8 @@ class Account:
 
     Attributes:
         kind: ``same``: the child runs as the parent's user. ``switch``: the child runs as another
-            user, which only root can arrange. ``namespace``: the child runs as the parent's user in
-            a user namespace, where this user has another id.
+            user; only root can start such a child. ``namespace``: the child runs as the parent's
+            user, but in a user namespace. In the namespace, the user has another user id.
         uid: The user id of the child, as the child itself sees it.
         gid: The group id of the child, as the child itself sees it.
     """

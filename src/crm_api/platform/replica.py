@@ -162,7 +162,7 @@ class ReadingUnitOfWork(UnitOfWork):
         return self
 
     async def commit_each(self) -> None:
-        """Do nothing, because ``__aenter__`` has already begun a transaction.
+        """Do nothing: the statements cannot be committed separately.
 
-        The statements of a transaction cannot be committed separately.
+        ``__aenter__`` has already begun a transaction that contains all of them.
         """

@@ -89,11 +89,11 @@ def releases() -> list[Release]:
 
 
 def serves_since() -> str:
-    """Return the revision of the oldest release whose code can run on the newest schema.
+    """Return the schema revision of the oldest release whose code can run on this code's schema.
 
-    The newest schema is the schema of this code. The oldest release is the last one with an earlier
-    schema: migrations after a release only add to its schema, so the code of the release still
-    runs. If no release has an earlier schema, return the newest revision.
+    This is the last release whose schema is earlier than the schema of this code. The migrations
+    after that release only add to its schema, so the release can still run. If all releases have
+    the schema of this code, return the revision of this schema.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]

@@ -149,7 +149,7 @@ class SettingFields(BaseModel):
 
     @property
     def call_timeout_seconds(self) -> float:
-        """Timeout in seconds of a send request, from waiting for a connection to the response."""
+        """Timeout of a send request in seconds; it includes the wait for a connection."""
         return min(15.0, self.send_lease_seconds / 3, self.grace_seconds / 3)
 
     @property

@@ -135,7 +135,7 @@ class Settings(SettingFields):
         return self.redis_url
 
     def knowing(self, secret: bytes) -> Self:
-        """Return a copy of the settings that contains ``secret`` as the root secret.
+        """Return a copy of these settings; in the copy, ``secret`` is the root secret.
 
         The caller has read the root secret from the database.
         """
@@ -148,8 +148,7 @@ class Settings(SettingFields):
 
         The root secret is the first secret key that the service used. It is stored in the database,
         and does not change when the operator replaces ``CRM_SECRET_KEY``. Only settings that
-        ``knowing`` returned contain the root secret. It is returned as a ``Secret``, which also
-        contains the secret keys.
+        ``knowing`` returned contain the root secret.
 
         Raises:
             SettingsError: There is no secret key.

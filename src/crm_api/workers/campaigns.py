@@ -35,7 +35,7 @@ from crm_api.workers.deps import Deps, TimeLimit, deps_of
 async def draft_occurrences(ctx: dict[str, Any]) -> Mapping[str, int]:
     """For each repeated campaign, create drafts of its occurrences in the next two weeks.
 
-    An occurrence is a campaign with the same content that starts at one of the repeated times.
+    An occurrence is one repetition: a campaign with the same content and its own start time.
     """
     deps = deps_of(ctx)
     drafted = 0

@@ -86,7 +86,7 @@ class Deps:
     """
 
     async def business(self, uow: UnitOfWork) -> Business:
-        """Return the company's name and contact, from its settings or environment variables."""
+        """Return the company's name and contact; environment variables override stored settings."""
         configured = Business(
             name=self.settings.business_name, contact=self.settings.business_contact
         )

@@ -37,8 +37,9 @@ class ImportWork(Generic[ImportRow, ChunkT]):
             deleted.
         stays: A sentence for the user that says which changes remain after a failed import.
         clean_after: Cleans up after a stored chunk, in a separate transaction, while the next chunk
-            is stored. Returns without a transaction if the chunk needs no cleaning.
-        settle: Cleans up after the last chunk, before the import is completed.
+            is stored. It is not called for a chunk if the previous clean-up still runs. If the
+            chunk needs no clean-up, it begins no transaction.
+        settle: Cleans up once, after the last chunk, before the import is completed.
     """
 
     kind: ImportKind[ImportRow]
@@ -64,8 +65,8 @@ async def write_import(
     Args:
         is_over: Called after each chunk. If it returns True, this run ends, and the next run of the
             job continues the import.
-        readings: Stores the open file for the next run of the job. If None, the file is closed at
-            the end of this run.
+        readings: Keeps the file open for the next run of the job if this run ends because of
+            ``is_over``. If None, the file is closed at the end of this run.
     """
     readers: OpenReaders[ChunkT] = OpenReaders() if readings is None else readings
     failed = f"The import failed because of an internal error, which was logged. {work.stays}"

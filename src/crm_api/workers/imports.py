@@ -96,8 +96,9 @@ def outcome_work(
 async def settle_contacts(new_uow: UnitOfWorkFactory, import_id: UUID) -> None:
     """Make search and lists fast again after an import or its undo.
 
-    Move pending words into the indexes of the search. After many changes, also refresh the
-    statistics that PostgreSQL keeps about the tables.
+    PostgreSQL first collects the new words of contacts in a pending list, which makes a search
+    slow. This function moves these words into the search indexes. After many changes, it also
+    refreshes the statistics that PostgreSQL keeps about the tables.
     """
     async with new_uow() as uow:
         row = await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)

@@ -104,11 +104,11 @@ async def try_redis(url: str) -> dict[str, Any]:
 
 
 def messaging(name: str, job_id: str, *, operation: str, kind: str) -> dict[str, str]:
-    """Return the trace attributes of a nudge, or of the run that the nudge causes.
+    """Return the trace attributes ``messaging.*`` of a nudge, or of the run that the nudge causes.
 
-    A nudge is a request in Redis to run a job soon. Redis stores all nudges in one list. But a
-    trace shows a separate queue for each job, with the name of the job, because jobs do not wait
-    for each other.
+    A nudge is a request in Redis to run a job soon. The attribute for the queue is the name of the
+    job. Redis stores the nudges of all jobs in one list, but jobs do not wait for each other, as if
+    each job had its own queue.
 
     Args:
         name: Name of the job.

@@ -276,7 +276,10 @@ decides when these jobs run."""
 
 
 class NudgedJobs:
-    """Replaces the queue during a move of time; stores at which sandbox time each job must run."""
+    """Replaces the job queue in Redis while the sandbox's clock is moved.
+
+    The object stores at which sandbox time each requested job must run.
+    """
 
     def __init__(self) -> None:
         self.due: dict[JobName, datetime] = {}
@@ -284,8 +287,9 @@ class NudgedJobs:
     async def push(self, job: Job) -> None:
         """Store when the job must run; if a time is stored already, keep the earlier time.
 
-        A nudge without delay for the job ``check_webhook_health`` is ignored. The job sends such a
-        nudge to itself when it orders a check. But the run that orders the check also makes it.
+        A nudge is a request to run a job. Nudges for the jobs in ``_TIMED_ELSEWHERE`` are ignored.
+        A nudge without delay for ``check_webhook_health`` is ignored too. This job sends such a
+        nudge to itself when it orders a check, but the same run already makes the check.
         """
         is_own_order = job.name is JobName.CHECK_WEBHOOK_HEALTH and not job.delay_seconds
         if job.name not in _TIMED_ELSEWHERE and not is_own_order:
@@ -341,10 +345,11 @@ class MovedSchedule:
         await outbound.deliver_webhooks(ctx, for_seconds=DELIVERING_SECONDS, stays=False)
 
     async def next_due(self, *, now: datetime) -> datetime:
-        """Return when the next job is due. The times at which campaigns send are left out.
+        """Return the next time after ``now`` at which a job must do work.
 
-        Work that was due at ``now`` or earlier is left out too: its job has already tried to do
-        this work, could not finish it, and tries again in the next step.
+        The times at which campaigns send are not considered. Work that is due at ``now`` or earlier
+        is not considered either: its job has already tried to do this work, could not finish it,
+        and tries again in the next step.
         """
         async with self.deps.new_uow() as uow:
             checked_at = await webhook_health.next_check_at(

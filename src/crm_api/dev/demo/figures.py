@@ -47,15 +47,14 @@ class Check:
 
 @dataclass(frozen=True)
 class FigureCheck:
-    """One figure of ``GET /v1/insight``, with the values to compare.
+    """One figure of ``GET /v1/insight``, and its numerator from up to three sources.
 
     Attributes:
-        name: Name of the measure.
-        figure: The figure as a text to print.
-        counted: The numerator of the figure, as the API returns it.
-        rows: The numerator, counted in the records that the API lists for the figure.
-        recorded: The numerator that the demo expects, from its own counts or from the campaign's
-            statistics; None if the demo expects no particular value.
+        name: The name of the measure to which the figure belongs.
+        figure: The figure, formatted for printing.
+        counted: The numerator that the API returns with the figure.
+        rows: The numerator, computed by the demo from the list of the figure's records.
+        recorded: The numerator that the demo expects; None if the demo expects no particular value.
     """
 
     name: str

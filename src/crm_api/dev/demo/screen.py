@@ -83,12 +83,12 @@ class Screen:
             yield bars
 
     def result(self, rows: Sequence[tuple[str, str]], checks: Sequence[Check]) -> None:
-        """Print two tables: the numbers in ``rows``, and each figure with its three counts.
+        """Print two tables: the results of the demo, and the figures from three sources.
 
         Args:
             rows: The results of the demo, as pairs of a name and a value.
-            checks: The figures, each with its counts from ``stats``, the list of recipients and the
-                sandbox.
+            checks: The figures. Each figure is shown with three values: the value in ``stats``, the
+                count in the list of recipients, and the count in the sandbox.
         """
         outcome = Table(title="Outcome", title_justify="left", show_header=False)
         outcome.add_column(no_wrap=True)
@@ -112,10 +112,10 @@ class Screen:
         self._console.print(proof)
 
     def figures(self, checks: Sequence[FigureCheck]) -> None:
-        """Print a table that shows the numerator of each figure from three sources.
+        """Print a table that shows each figure with three values of its numerator.
 
-        The sources are the figure in the API, the records that the API lists for the figure, and
-        the number that the demo expects.
+        The first value is returned by the API. The second value is counted in the records that the
+        API lists for the figure. The third value is the one that the demo expects.
         """
         table = Table(title="What the campaign earned", title_justify="left")
         table.add_column("", no_wrap=True)

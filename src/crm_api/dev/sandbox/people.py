@@ -84,8 +84,9 @@ class People:
     def script_of(self, number: str) -> tuple[Step, ...] | None:
         """Return the script for a phone number; None if there is none.
 
-        If the phone number has no script of its own, the script with the longest matching prefix
-        applies.
+        If the phone number has no script of its own, the script of a prefix applies. For example,
+        the script of ``+1617*`` applies to all numbers that begin with ``+1617``. If there are
+        scripts for several prefixes of the number, the script of the longest prefix applies.
         """
         if number in self.scripts:
             return self.scripts[number]

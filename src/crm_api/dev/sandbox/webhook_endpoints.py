@@ -92,7 +92,7 @@ async def get_dated(workspace: Workspace, request: Request) -> Response:
 
 
 async def change_dated(workspace: Workspace, request: Request) -> Response:
-    """Change the fields of a webhook that the request body contains.
+    """Set the fields that the request body contains; other fields of the webhook do not change.
 
     A list in the body, such as ``events``, replaces the whole list that the webhook had before.
     """

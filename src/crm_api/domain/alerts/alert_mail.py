@@ -57,9 +57,9 @@ class NoticePolicy:
             wait.
         escalate_after: An alert that has been open for this long and was not acknowledged is
             reported once more.
-        quiet_after_over: A problem can return after the channel reported its end. For this time
-            after the report of the end, the channel does not report that the problem has returned.
-            If ``quiet`` is shorter, ``quiet`` is used instead of ``quiet_after_over``.
+        quiet_after_over: For this time after the channel reported the end of a problem, it does not
+            report that the problem has returned. A value that is longer than ``quiet`` has the same
+            effect as ``quiet``.
         gap: The shortest time between two reports of the channel. News that comes in this time is
             reported together.
         leaves_out: The kinds of alerts that this channel never reports. The mail channel, for
@@ -146,8 +146,7 @@ async def claim_news(
     """Claim (reserve) the news that the channel has not reported yet.
 
     For ``CLAIM_SECONDS`` seconds, no other process gets the same news, unless the claim is
-    released. Nothing is claimed if the last report of the channel is more recent than the ``gap``
-    of ``policy``.
+    released. Nothing is claimed if the channel's last report is less than ``policy.gap`` ago.
     """
     until = now + timedelta(seconds=CLAIM_SECONDS)
     await uow.session.execute(LOCK_CHANNEL, {"channel": channel})

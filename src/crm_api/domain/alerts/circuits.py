@@ -136,8 +136,8 @@ def on_trial(state: CircuitState, circuit: Circuit, *, now: datetime) -> Circuit
     """Return the state of a circuit on trial, that is, after its test call was answered.
 
     The stored number of failures is ``opens_after`` minus 1, so that one more failure opens the
-    circuit again. If ``opens_after`` is 1, the stored number is 1, not 0: ``record_answer`` closes
-    only a circuit with failures.
+    circuit again. But the number is at least 1, even if ``opens_after`` is 1, because
+    ``record_answer`` closes only a circuit whose number of failures is above 0.
     """
     failures = max(1, circuit.opens_after - 1)
     return replace(state, failures=failures, opened_at=None, trial_at=now, last_failed_at=now)
@@ -244,8 +244,8 @@ async def end_trial(
 async def end_trial_without_answer(uow: UnitOfWork, circuit: Circuit, *, now: datetime) -> None:
     """Close a circuit that has been on trial for ``TRIAL_LASTS``; otherwise do nothing.
 
-    During this time, no answered call has closed the circuit, and no failed call has opened it
-    again.
+    Usually, no call was made in this time. An answered call would have closed the circuit, and a
+    failed call would have opened the circuit again.
     """
     state = await read_circuit(uow, circuit)
     passed_at = state.trial_at

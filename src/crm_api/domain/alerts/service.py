@@ -116,7 +116,10 @@ async def resolve_alert(uow: UnitOfWork, *, kind: AlertKind, subject: str, now: 
 
 
 async def resolve_silent_alerts(uow: UnitOfWork, *, now: datetime) -> None:
-    """Resolve the alerts that were not raised again for the time given in ``ENDS_BY_SILENCE``."""
+    """Resolve alerts of certain kinds that were not raised again for some time.
+
+    ``ENDS_BY_SILENCE`` contains these kinds, and the time for each kind.
+    """
     for silence, kinds in ENDS_BY_SILENCE.items():
         resolved = await uow.session.execute(
             update(Alert)
@@ -163,9 +166,9 @@ async def get_alert(uow: UnitOfWork, alert_id: UUID) -> Alert:
 async def acknowledge_alert(uow: UnitOfWork, *, alert_id: UUID, actor: str, now: datetime) -> Alert:
     """Record that a person takes care of an alert.
 
-    An acknowledged alert is not opened again for ``ACKNOWLEDGED_FOR`` (one day), unless it is
-    resolved in the meantime. An alert that is resolved or already acknowledged is not changed. The
-    first acknowledgement is written to the audit log.
+    While the problem continues, the alert stays acknowledged for one day (``ACKNOWLEDGED_FOR``). If
+    the alert is raised after this day, it opens again. An alert that is resolved or
+    already acknowledged is not changed. The first acknowledgement is written to the audit log.
 
     Raises:
         AlertNotFoundError: There is no alert with this id.

@@ -58,15 +58,18 @@ class CalendarCampaign(ReadModel):
 
 
 class CalendarOccurrence(ReadModel):
-    """An occurrence of a repeated campaign, other than its first.
+    """A second or later occurrence of a repeated campaign.
+
+    Some time before the occurrence, a campaign is drafted for it.
 
     Attributes:
         series_id: The id of the repeated campaign.
-        name: The name of the drafted campaign; until then, the name of the repeated campaign.
+        name: The name of the drafted campaign. Before the campaign is drafted, the name of the
+            repeated campaign.
         line_id: The id of the line that sends the messages.
         at: The instant of the occurrence.
-        campaign_id: The id of the campaign that was drafted for the occurrence; null until then.
-        status: The status of that campaign; null until it is drafted.
+        campaign_id: The id of the drafted campaign; null before the campaign is drafted.
+        status: The status of the drafted campaign; null before the campaign is drafted.
     """
 
     model_config = example(

@@ -52,7 +52,8 @@ class RecipientSums:
     Attributes:
         recipients: All recipients.
         pending: Those whose message waits to be sent.
-        sent: Those whose message the provider accepted; delivered ones are among them.
+        sent: Those whose message the provider accepted, including those whose message was
+            delivered.
         failed: Those whose message was not sent or not delivered.
         replied: Those who replied, opt-outs included.
     """

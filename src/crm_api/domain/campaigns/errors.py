@@ -150,7 +150,11 @@ class MissingIdentificationError(InvalidError):
 
 
 class NotOwnNumberError(InvalidError):
-    """The number is not in `test_numbers`, and it is not another line of the company."""
+    """The number cannot get a test message of this campaign.
+
+    A test message can be sent to a number in `test_numbers` or to a line of the company, but not to
+    the line that sends the message.
+    """
 
     code = "not_own_number"
     title = "Not a test number"
@@ -162,7 +166,7 @@ class NotOwnNumberError(InvalidError):
 
 
 class TestsTooOftenError(ConflictError):
-    """The test number has already got as many messages as the law allows."""
+    """The law of the test number's state allows no further message to this number now."""
 
     __test__ = False
 

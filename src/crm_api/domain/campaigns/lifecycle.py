@@ -177,7 +177,10 @@ async def report_pause(
 
 
 async def resolve_pause_alerts(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> None:
-    """Resolve the alerts about a pause or a block, after the campaign is resumed or cancelled."""
+    """After a campaign is resumed or cancelled, resolve its alerts.
+
+    These are the alert that the campaign was paused, and the alert that it was blocked.
+    """
     for kind in (PAUSED_ALERT, AlertKind.CAMPAIGN_BLOCKED):
         await alerts.resolve_alert(uow, kind=kind, subject=str(campaign_id), now=now)
 
@@ -220,14 +223,16 @@ END_CANCELLED = text(f"""
 async def end_overdue(session: AsyncSession, *, limit: int, now: datetime) -> bool:
     """Cancel waiting recipients of campaigns that reached their ``end_at`` or were cancelled.
 
+    Two SQL statements do this: one for the campaigns that reached their ``end_at``, and one for the
+    cancelled campaigns.
+
     Args:
         session: The session.
-        limit: At most this number of recipients is cancelled in the campaigns that reached their
-            ``end_at``, and at most this number in the cancelled campaigns.
+        limit: The largest number of recipients that each of the two statements cancels.
         now: The present instant.
 
     Returns:
-        True if one of the two numbers is ``limit``, so that more recipients may remain.
+        True if a statement cancelled ``limit`` recipients, so that more recipients may remain.
     """
     values = {"limit": limit, "now": now}
     ended = [

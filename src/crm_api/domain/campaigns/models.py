@@ -367,10 +367,11 @@ class CampaignMembership(Base):
 
 
 class CampaignTally(Base):
-    """Changes to the number of a campaign's recipients, by step, variant and status.
+    """Changes to the counts of a campaign's recipients, by step, variant and status.
 
-    A trigger (``migrations/objects/count_recipients.sql``) adds the changes of each statement as
-    rows, with negative numbers for decreases. The sum of a campaign's rows is its present count.
+    The counts are the numbers of recipients, of replies and of opt-outs. A trigger
+    (``migrations/objects/count_recipients.sql``) adds the changes of each statement as rows, with
+    negative numbers for decreases. The sum of a campaign's rows is the present count.
     Existing rows are not updated, so counting never delays sending. A job merges the rows when
     there are many. There is no foreign key, because PostgreSQL would lock the campaign's row at
     each insert.

@@ -291,8 +291,8 @@ def next_occurrence(campaign: Campaign, *, after: datetime) -> datetime | None:
 def occurrence_columns(campaign: Campaign, at: datetime) -> dict[str, Any]:
     """Return the columns that are set for an occurrence of a series, such as its name and start.
 
-    The occurrence begins at ``at``. Its other content is copied without a change from ``campaign``,
-    the first campaign of the series.
+    ``campaign`` is the first campaign of the series, and ``at`` is the start of the occurrence. The
+    other content of the occurrence is a copy of the content of ``campaign``.
     """
     local = at.astimezone(_zone(campaign))
     first, end_at = begins_at(campaign), campaign.end_at

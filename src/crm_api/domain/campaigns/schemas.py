@@ -54,9 +54,8 @@ EVERY_DAY: list[Day] = list(DAYS)  # type: ignore[arg-type]  # DAYS has these va
 class MessageBody(RequestModel):
     """A message body. A request sets either ``body``, or ``template_id`` to copy a template.
 
-    If a body was copied from a template, responses contain ``body``, ``template_id`` and
-    ``template_version``. A request may also contain these three fields together. So a client may
-    send them back unchanged.
+    For a body that was copied from a template, a response contains ``body``, ``template_id`` and
+    ``template_version``. A client may send these three fields back together, as it received them.
     """
 
     body: Body = Field(default="", description="The message body, in Liquid.")
@@ -95,7 +94,8 @@ class Variant(MessageBody):
             variants. The weights of all variants add up to 100. A variant that is ``for_known``
             does not take part in the division, so its weight is 0.
         for_known: True if the variant is only for people who were in touch with the company before.
-            All of these people get it. Only a campaign of the kind ``mixed`` has such a variant.
+            Each of these people gets this variant. Only a campaign of the kind ``mixed`` has such a
+            variant.
     """
 
     name: Name

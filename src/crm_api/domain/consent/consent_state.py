@@ -70,12 +70,12 @@ class ConsentState:
 def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState) -> ConsentState:
     """Return the state after a new decision, which may be older than stored decisions.
 
-    If the stored decisions result in the present state, the new decision is added to them. All
-    decisions are then applied in the order in which they were made.
+    Usually, the stored decisions explain the present state: applied in order, they result in it.
+    Then the new decision is added to them, and all decisions are applied in the order in which they
+    were made.
 
-    If the stored decisions do not result in the present state, a flag was set without a decision.
-    The stored decisions are then ignored, because they would remove this flag. Only the new
-    decision is applied to the present state.
+    Otherwise, a flag was set without a decision. The stored decisions are then ignored, because
+    they would remove this flag. Only the new decision is applied to the present state.
 
     Args:
         said: The stored decisions, in the order of arrival.

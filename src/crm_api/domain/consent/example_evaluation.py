@@ -1,4 +1,7 @@
-"""Measure how well the current reply reader reads the replies that people have labelled."""
+"""Measure how often the current reply reader is right about the replies that people have labelled.
+
+A label is the decision of a person whether the reply asked for no more messages.
+"""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -53,7 +56,7 @@ FIRST = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True, kw_only=True)
 class ReadExample:
-    """A labelled reply: how it was read when it arrived, and how the current reader reads it.
+    """A labelled reply, with two results of the reply reader: at its arrival, and now.
 
     Attributes:
         previous: Our last message before the reply; None if there was none.
@@ -61,9 +64,9 @@ class ReadExample:
             as one about a sale.
         label: What a person decided about the reply: whether it asked for no more messages.
         decision: What the same person decided about the phone number: a ``ConsentAction``.
-        read_as: How the reader understood the reply when the reply arrived: a ``ReplyKind``.
+        read_as: The result of the reader when the reply arrived: a ``ReplyKind``.
         model: The model that the reader used when the reply arrived; None if this was not stored.
-        reading: How the current reader understands the reply.
+        reading: The result of the current reader for the reply.
     """
 
     body: str

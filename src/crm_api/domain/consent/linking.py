@@ -38,9 +38,11 @@ _ENTRY = (
 
 
 async def link_entries(uow: UnitOfWork, *, secret: bytes) -> bool:
-    """Add links for the ``LINKED_AT_ONCE`` oldest entries that have no link.
+    """Add entries of the consent history to the end of the hash chain, the oldest first.
 
-    An entry whose transaction commits late is linked late, after entries with higher ids.
+    Each entry gets a link: a row with a digest of the entry and of the previous link. One call adds
+    at most ``LINKED_AT_ONCE`` entries. An entry whose transaction commits late is linked late,
+    after entries with higher ids.
 
     Returns:
         True if there may be more entries without a link. False if there are none, or if another
@@ -189,10 +191,10 @@ async def verify_links(session: AsyncSession, found: ChainVerification, *, secre
 
 
 async def verify_tail(session: AsyncSession, found: ChainVerification, *, now: datetime) -> None:
-    """Add a fault to ``found`` for each old entry without a link.
+    """Add a fault to ``found`` for each entry that should have a link but has none.
 
-    Every entry gets its link within ``LINKED_WITHIN``. If an older entry has no link, the end of
-    the chain was removed. This function adds at most ``SHOWN_FINDINGS`` faults.
+    A worker links each new entry within 5 minutes (``LINKED_WITHIN``). If an older entry has no
+    link, the end of the chain was removed. One call adds at most ``SHOWN_FINDINGS`` faults.
     """
     late = await late_entries(session, before=now - LINKED_WITHIN, limit=SHOWN_FINDINGS)
     for entry_id in late:
@@ -217,10 +219,15 @@ async def late_entries(session: AsyncSession, *, before: datetime, limit: int) -
 class StoredLink:
     """A link of the chain, with its entry and the words of the entry.
 
+    The words of an entry are its texts about the person, such as the reason and the note. They are
+    stored in another table than the entry, so that an erasure can delete them. The entry contains
+    only a hash of the words.
+
     Attributes:
         entry: The entry of the link; None if the entry was removed from the database.
-        salt: The salt with which the words are hashed; None if the words were erased.
-        canonical: The text that is hashed for the words; None if the words were erased.
+        salt: The salt for the hash of the words; None if the words were erased.
+        canonical: The words as one text, from which the hash is computed; None if the words were
+            erased.
     """
 
     position: int
@@ -289,7 +296,7 @@ class NumberEntry:
 
     Attributes:
         previous: The digest of the previous link; None for the first link.
-        canonical: The text that is hashed for the words.
+        canonical: The words as one text, from which their hash in the entry is computed.
     """
 
     entry: ChainedEntry

@@ -202,7 +202,10 @@ class ConsentWording(Base):
 
 
 class ConsentUnlinked(Base):
-    """A consent entry that has no link yet; the row is deleted when the entry gets its link."""
+    """Marks a consent entry that is not yet in the hash chain (see ``ConsentLink``).
+
+    The row is deleted when the entry gets its link of the chain. The entry itself stays.
+    """
 
     __tablename__ = "consent_unlinked"
 
@@ -229,7 +232,7 @@ class ConsentLink(Base):
 
 
 class ReplyExample(Base):
-    """A reply and a person's decision about it, to measure how well the reader reads replies.
+    """A reply and a person's decision about it, to measure the accuracy of the reply reader.
 
     The row is deleted when the message is deleted or the person is erased.
     """

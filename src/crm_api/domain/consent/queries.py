@@ -93,10 +93,11 @@ async def lock_contacts(session: AsyncSession, *, phones: Sequence[str]) -> None
 
 
 async def numbers_of_people(session: AsyncSession, *, phones: Sequence[str]) -> list[str]:
-    """Lock the contacts with these numbers, and return all numbers of the contacts' people.
+    """Return all phone numbers of the people to whom these numbers belong.
 
-    A person also has the numbers of the contacts that were merged into the person's contact. The
-    result is ascending. It includes the given numbers, even if no contact has them.
+    First, the contacts with the given numbers are locked. A person has the number of one contact,
+    and the numbers of the duplicates that were merged into this contact. The result is ascending.
+    It includes the given numbers, even if no contact has them.
     """
     await session.execute(_LOCK_CONTACTS, {"phones": list(phones)})
     return list(await session.scalars(_NUMBERS_OF_PEOPLE, {"phones": list(phones)}))
@@ -180,9 +181,11 @@ _ADD_ENTRIES = text(f"""
 
 
 async def add_entries(session: AsyncSession, entries: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Insert consent entries and their words, and return the ids of the entries.
+    """Insert consent entries and their wordings, and return the ids of the entries.
 
-    The entries are also marked for the worker that adds them to the hash chain.
+    An entry is a decision about a number. Its wording is the part that can be erased, such as the
+    phone number and the note. The ids of the entries are also stored in ``consent_unlinked``, so
+    that a worker adds the entries to the hash chain.
 
     Args:
         entries: The arguments of ``add_entry`` for each entry. No two entries have the same number.
@@ -202,13 +205,15 @@ async def add_entry(session: AsyncSession, **values: Any) -> int:  # noqa: ANN40
 async def history(
     session: AsyncSession, *, phone_hash: bytes, before_id: int | None, limit: int
 ) -> list[tuple[ConsentEntry, ConsentWording | None]]:
-    """Return decisions about a number, newest first, each with its words.
+    """Return decisions about a number, newest first, each with its wording.
+
+    The wording is the part of a decision that can be erased, such as the note.
 
     Args:
         before_id: Only entries with a lower id; None starts with the newest entry.
 
     Returns:
-        Pairs of an entry and its words; the words are None if they were erased.
+        Pairs of an entry and its wording; the wording is None if it was erased.
     """
     statement = (
         select(ConsentEntry, ConsentWording)

@@ -12,8 +12,9 @@ A decision belongs to a reply in these cases:
 In the last three cases, the decision must come from a user or an API client. Without the id of a
 reply, a decision from another source, such as a web form or a phone call, belongs to no reply.
 
-No model is trained on the examples automatically. ``crm-api opt-out evaluate`` measures the reader
-with them and exports them.
+No model is trained on the examples automatically. ``crm-api opt-out evaluate`` compares the model
+of the reply reader with the decisions in the examples. The command can also write the examples to a
+file.
 """
 
 from collections.abc import Sequence
@@ -67,7 +68,8 @@ class DecidedReply:
         is_sale: True if a person of the office wrote ``previous``. The conversation is then treated
             as one about a sale.
         has_entry: True if the reply has an entry in the consent history.
-        reading: The reader's result when the reply arrived; None if it was not stored.
+        reading: How the reply reader classified the reply when it arrived; None if this result was
+            not stored.
     """
 
     id: UUID
@@ -160,14 +162,14 @@ async def keep_reply_example(
     now: datetime,
     secret: bytes,
 ) -> None:
-    """Store the reply to which a decision belongs, with a label for the decision.
+    """Store the reply to which a decision belongs, and whether the decision is an opt-out.
 
     Nothing is stored if the decision belongs to no reply. A later decision about the same reply
-    replaces the label.
+    replaces the stored decision.
 
-    A reply that was read without the model, such as "STOP", is stored only if the decision gives
-    the id of the reply, or if the number is on hold. The reason: a person who sent "STOP" may opt
-    in later. This opt-in does not mean that "STOP" was misread.
+    The reply reader classifies some replies, such as "STOP", without its model. Such a reply is
+    stored only if the decision gives the id of the reply, or if the number is on hold. The reason:
+    a person who sent "STOP" may opt in later. This opt-in does not mean that "STOP" was misread.
 
     Args:
         action: The decision.

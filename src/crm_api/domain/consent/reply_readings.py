@@ -1,4 +1,4 @@
-"""Find the reply that opted a number out or put it on hold, and how the reader read this reply."""
+"""Find how the reply reader classified the reply that opted a number out or put it on hold."""
 
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -26,10 +26,11 @@ READING = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class ReplyReading:
-    """How the reply reader read a reply when it arrived.
+    """How the reply reader classified a reply when the reply arrived.
 
     Attributes:
-        message_id: The id of the reply; None if the reply came over an unknown line.
+        message_id: The id of the reply; None if the reply was sent to a phone line that this
+            service does not know.
         kind: The result, a ``ReplyKind``.
         decided_by: The part of the reader that decided, a ``DecidedBy``.
         words: The keyword, or the words of the reply with the highest weight.
@@ -54,10 +55,10 @@ class ReplyReading:
 
     @classmethod
     def of(cls, evidence: dict[str, Any], *, message_id: UUID | None) -> Self | None:
-        """Return how the reader understood a reply, from the evidence of a consent entry.
+        """Return how the reply reader classified a reply, from the evidence of a consent entry.
 
         Returns:
-            The reader's result. None if the evidence lacks a field, because another release wrote
+            The classification. None if the evidence lacks a field, because another release wrote
             the evidence.
         """
         names = {field.name for field in fields(cls)} - {"message_id"}
@@ -67,10 +68,10 @@ class ReplyReading:
 
 
 async def find_reading(session: AsyncSession, *, phone: str, secret: bytes) -> ReplyReading | None:
-    """Return how the service understood the reply that opted a number out or put it on hold.
+    """Return how the reply reader classified the reply that opted a number out or put it on hold.
 
     Returns:
-        The reading; None if there is no such reply, if a later decision ended the opt-out or the
+        The classification; None if there is no such reply, if a later decision ended the opt-out or the
         hold, or if the words of the reply were erased.
     """
     found = await session.execute(READING, {"phone_hash": hash_phone(phone, secret)})

@@ -27,7 +27,8 @@ class EngagementFactor(StrEnum):
     """A factor that changes the score.
 
     Attributes:
-        RECENT: 40 points for a reply or call now; the points fall to half every 30 days.
+        RECENT: 40 points right after a reply or call. 30 days later, half of the points are left;
+            after 60 days a quarter, and so on.
         REPLIES: 5 points for each reply, at most 20 points in total.
         APPOINTMENTS: 15 points if there is at least one appointment or quote.
         BOUGHT: 25 points if there is at least one done job or paid invoice.
@@ -71,8 +72,9 @@ class EngagementReason:
 
     Attributes:
         because: The reason, in a sentence.
-        count: The number in this sentence: of days for the factor ``recent``, otherwise of
-            replies, messages and so on. None if the sentence has no number.
+        count: The number that the sentence is about. For ``recent``, it is the number of days since
+            the last reply or call; for other factors, a number of replies, messages and so on. None
+            for ``opted_out``.
     """
 
     factor: EngagementFactor

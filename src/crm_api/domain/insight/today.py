@@ -206,14 +206,14 @@ async def read_today(
 ) -> TodayRead:
     """Return the parts of the first screen that the caller may see.
 
-    At most 16 SQL statements read the parts, for any number of rows. If a user gives no
-    ``timezone``, one more statement reads the preferences.
+    The parts need at most 16 SQL statements, however many rows there are. If ``timezone`` is None
+    and the caller is a user, one more statement reads the user's preferences.
 
     Args:
         uow: The unit of work.
         viewer: The caller.
         timezone: The IANA time zone of the day; None: the time zone in the caller's preferences.
-        times: When phone lines may send.
+        times: The durations that limit the steps of sending, such as the time-out of a request.
         now: The present instant.
     """
     timezone = timezone or await zone_of(uow, viewer)

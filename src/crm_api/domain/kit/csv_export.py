@@ -69,7 +69,7 @@ async def write_csv(
 async def end_of_page(
     session: AsyncSession, ordered: Select[*tuple[Any, ...]]
 ) -> tuple[Any, ...] | None:
-    """Return the last row of the next page; None if the next page is the last one.
+    """Return the last row of a page; None if this page is the last one of the list.
 
     A page has ``PAGE`` rows. The last page has fewer rows.
 

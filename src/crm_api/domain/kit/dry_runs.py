@@ -133,8 +133,8 @@ async def make_call(
         body: The body of the request, with ``dry_run`` and ``token``.
         act: Carries out the request in the open transaction, and returns the response. The
             ``counts`` of the response must be the same in the dry run and in the real request.
-        basis: Takes the response, and returns a further value that must be the same in both. If
-            None, only ``counts`` are compared.
+        basis: Takes the response, and returns one more value that must be the same in the dry run
+            and in the real request. If ``basis`` is None, only ``counts`` are compared.
 
     Raises:
         DryRunTokenError: The token belongs to another request or another caller.

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 
 class Example:
-    """The constructor arguments with which the documentation makes an example of an error."""
+    """Arguments for the constructor of an error class, to show an example in the documentation."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - of any constructor
         self.args = args
@@ -25,8 +25,8 @@ class CrmError(Exception):
     Attributes:
         code: Identifies the error for programs; it never changes.
         title: A heading for people, the same for every occurrence.
-        example: The arguments of an example for the documentation. None if the constructor needs no
-            arguments, or if the docstring of the class is the ``detail`` of the example.
+        example: The constructor arguments of the example in the documentation. If it is None, each
+            argument that the constructor needs is the first paragraph of the class's docstring.
         detail: What happened and what to do next. It has no secrets and no data of other people.
         extras: Further fields of the problem document, for example ``contact_id``.
     """
@@ -188,7 +188,7 @@ def read_form(
     """Validate the fields of a form or of a JSON object. A blank text counts as a missing field.
 
     Raises:
-        InvalidError: Some fields are not valid. ``error`` is the class of the raised error.
+        InvalidError: Some fields are not valid. The raised error is of the class ``error``.
     """
     given = {
         name: value

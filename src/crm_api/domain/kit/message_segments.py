@@ -47,7 +47,7 @@ def segments(text: str) -> tuple[Encoding, int]:
 
 
 def forcing_characters(text: str) -> list[tuple[int, str]]:
-    """Return position (from 0) and character of each character that is not in GSM-7.
+    """Return the position (from 0) of each character that is not in GSM-7, with the character.
 
     One such character forces the whole message to be sent in UCS-2, which needs more segments.
     """

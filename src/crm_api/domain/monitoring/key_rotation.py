@@ -113,7 +113,7 @@ _ADD_ROOT = text("""
 async def open_root_secret(
     session: AsyncSession, *, keys: tuple[bytes, ...], now: datetime, adopts: bool
 ) -> Secret:
-    """Return the decrypted root secret, together with the known secret keys.
+    """Decrypt the root secret, and return a ``Secret`` that contains it and the secret keys.
 
     Args:
         session: The session of a transaction that the caller commits.
@@ -147,9 +147,9 @@ class SealedColumn:
     """A column with encrypted values.
 
     Attributes:
-        about: An SQL expression for the associated data of the encryption. This is a text. A value
-            can be decrypted only with the text with which it was encrypted. In most columns, the
-            text contains an id of the row, so a value cannot be moved to another row.
+        about: An SQL expression for a text: the associated data of the encryption. A value can be
+            decrypted only with the same text with which it was encrypted. In most columns, the text
+            contains an id of the row. So a value that is copied to another row cannot be decrypted.
     """
 
     table: str

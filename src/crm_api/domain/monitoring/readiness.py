@@ -30,8 +30,9 @@ class SystemOverview:
         worker_started_at: When the oldest running worker started; None if none runs.
         oldest_event_at: The earliest due time of the received events that wait; None if no event
             waits. It may be in the future.
-        webhooks_fail: True if the last finished webhook health check failed, for at least one of
-            the kinds of this check.
+        webhooks_fail: There are several kinds of webhook health checks. True if, for at least one
+            kind, the last finished check failed. Kinds that were switched off after the failure do
+            not count.
         down: The outside systems that are considered down.
         is_held: True if the provider asked for a long pause that has not ended.
         revision: The revision of the schema.

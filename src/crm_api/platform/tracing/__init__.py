@@ -1,7 +1,7 @@
 """Record OpenTelemetry traces of requests and jobs.
 
-A trace contains a request to this service, the jobs that the request causes, and the requests to
-the provider that are sent for the request or by its jobs.
+A trace contains a request to this service and the jobs that this request causes. It also contains
+the requests to the provider that are sent for this request or in these jobs.
 
 Traces are recorded only if a collector is set. Without a collector the SDK is not imported, and a
 span costs about one microsecond (a no-op span of the OpenTelemetry API costs six).

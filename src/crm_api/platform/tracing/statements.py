@@ -23,9 +23,10 @@ _READ = re.compile(r"\bFROM\s+\"?(\w+)(?!\w)(?!\s*\()", re.IGNORECASE)
 
 
 def watch_statements(engine: AsyncEngine, tracer: trace.Tracer) -> None:
-    """Record a span for each statement that runs inside another span.
+    """Record a span for each SQL statement that runs while another span is being recorded.
 
-    A statement outside of requests and jobs, such as a heartbeat, is not recorded.
+    The other span is, for example, the span of a request or a job. A statement outside of requests
+    and jobs, such as a heartbeat, is not recorded.
     """
 
     def begin(connection: Connection, _cursor: object, statement: str, *_: object) -> None:

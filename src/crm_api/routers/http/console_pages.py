@@ -150,8 +150,8 @@ class ConsoleRoute(Route):
 def console_routes() -> list[ConsoleRoute]:
     """Return the routes of the console.
 
-    The routes of the API refuse unknown query parameters. These routes accept any query parameters,
-    because the script of the console reads them.
+    The routes of the console accept any query parameters, because the script of the console reads
+    the parameters. The routes of the API refuse unknown query parameters.
     """
     return [
         *(

@@ -139,9 +139,9 @@ State = Annotated[AppState, Depends(app_state)]
 async def new_uow(request: Request, state: State) -> UnitOfWork:
     """Return the unit of work of a request; the route opens it.
 
-    For a request that changes data, the ``Exchange`` of the request creates the unit of work. The
-    ``Exchange`` commits the change only when the response is complete, because it may store the
-    response in the same transaction (see ``exchange``).
+    For a request that changes data, an object of the class ``exchange.Exchange`` creates the unit
+    of work. It commits the change only when the response is complete, because it may store the
+    response in the same transaction.
     """
     exchange: Exchange | None = request.scope.get(EXCHANGE)
     uow = state.new_uow() if exchange is None else exchange.unit_of_work()

@@ -19,8 +19,8 @@ class CallMaker:
 
     Attributes:
         name: Method and path of the request.
-        secret: A ``Secret``: the root secret and the secret keys. A secret key encrypts the token
-            of a dry run.
+        secret: The secret of the service, as a ``Secret``. One of its secret keys encrypts the
+            token of a dry run.
     """
 
     name: str

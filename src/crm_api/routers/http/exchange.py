@@ -1,10 +1,11 @@
 """Commit a request's change, its stored response and its audit entry in one transaction.
 
-A route would normally commit at the end of its ``async with uow:`` block, before its response
-exists. But the same transaction must also store the response for the ``Idempotency-Key``, check
-``If-Match`` before the change, and write the audit entry, which contains the response's status.
-Therefore ``preconditions`` puts an ``Exchange`` into the ASGI scope. The route uses the unit of
-work of the exchange, which commits only when the response is complete.
+Normally, a transaction is committed at the end of the route's ``async with uow:`` block. At that
+time, the response does not exist yet. But the same transaction must also store the response for the
+``Idempotency-Key``, and the audit entry, which contains the status of the response. It must also
+check ``If-Match`` before the change. Therefore ``preconditions`` puts an ``Exchange`` into the ASGI
+scope. The route uses the unit of work of the exchange, which commits only when the response is
+complete.
 """
 
 import hashlib

@@ -61,11 +61,14 @@ def mask(value: Any) -> Any:  # noqa: ANN401 - JSON
 def hidden_of(names: Collection[str]) -> set[str]:
     """Return the names of the fields or columns that a marketer does not see.
 
-    - Contact (has ``first_name``, but no ``kind``): all fields are hidden, except those in
-      ``SHOWN_OF_PERSON``.
-    - Object with ``phone``, or entry of a timeline: the fields in ``HIDDEN`` and ``ABOUT_PERSON``
-      are hidden. If the object has a field ``kind``, its ``name`` stays visible.
-    - Any other object: the fields in ``HIDDEN`` are hidden.
+    The names show what the object is:
+
+    - A contact has ``first_name``, but no ``kind``. Only the fields in ``SHOWN_OF_PERSON`` are
+      visible.
+    - An object about a person has ``phone``. An entry of a timeline has ``type`` and ``at``. In
+      both, the fields in ``HIDDEN`` and ``ABOUT_PERSON`` are hidden. But if the object has
+      ``kind``, its ``name`` is visible.
+    - In any other object, only the fields in ``HIDDEN`` are hidden.
 
     Args:
         names: The names of all fields of a JSON object, or of all columns of a CSV file.

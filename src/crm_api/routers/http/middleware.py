@@ -112,11 +112,11 @@ class RequestMiddleware:
 
 
 def request_id_of(given: bytes) -> tuple[str, str]:
-    """Return the id of a request, and the same id without personal data, for log lines.
+    """Return two ids of a request: the id itself, and the id for log lines.
 
-    The id that a client sent may contain personal data, such as a phone number. Without a usable id
-    from the client, a random id is generated. It contains no personal data, so both results are
-    equal.
+    A usable id from the client is used. It may contain personal data, such as a phone number, which
+    is masked in the id for log lines. Without a usable id from the client, a random id is
+    generated, and both results are this id.
 
     Args:
         given: The id that the client sent; empty if the client sent none.

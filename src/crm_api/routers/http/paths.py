@@ -84,7 +84,7 @@ class Paths:
 
 
 def paths_of(state: State) -> Paths:
-    """Return the paths, which the application stores in its state when it starts."""
+    """Return the ``Paths`` object that the application stored in its state at its start."""
     paths: Paths = state.paths
     return paths
 

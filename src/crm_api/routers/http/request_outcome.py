@@ -52,7 +52,10 @@ class Handled:
         instruments.UNDER_WAY.count += 1
 
     def note(self, message: Message) -> None:
-        """Record the status, or the number of bytes, from an ASGI message of the response."""
+        """Record one ASGI message of the response.
+
+        The first message contains the status. Each later message adds its bytes to ``sent_bytes``.
+        """
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.answered_after = time.perf_counter() - self._begun
@@ -121,8 +124,9 @@ class Handled:
 def route_of(scope: Scope) -> str:
     """Return the path template of a request's route, and store it for the log line.
 
-    ``scope`` is the ASGI scope. If a middleware copies the ASGI scope, pass the copy to this
-    function, because the framework writes the route only into the copy.
+    Args:
+        scope: The ASGI scope that the framework got and into which it wrote the route. If a
+            middleware gives the framework a copy of the scope, pass that copy.
     """
     found: str | None = getattr(scope.get("route"), "path_format", None)
     handled: Handled | None = scope.get(HANDLED)

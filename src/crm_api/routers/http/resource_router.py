@@ -1,4 +1,4 @@
-"""A router that compares a path with its routes only if it has routes of the path's resource."""
+"""A router for a few resources; it skips its routes if a path belongs to another resource."""
 
 from functools import cached_property
 
@@ -12,12 +12,12 @@ class ResourceRouter(APIRouter):
     """An ``APIRouter`` for the routes of one or a few resources, such as ``/v1/contacts``.
 
     The application asks its routers one after the other for a route. FastAPI needs some
-    microseconds for each route, and the application has about 300 routes. This router first looks
-    up the name of the resource, so most routers answer without a comparison of routes.
+    microseconds to compare a path with a route, and the application has about 300 routes. This
+    router first checks whether it has the resource of the path. If not, it compares no route.
     """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Return whether a route matches the request, and what the route adds to the scope.
+        """Return whether a route matches the request, and what to add to the ASGI scope.
 
         FastAPI calls this function for each request until a router has a matching route.
         """

@@ -15,9 +15,10 @@ def fails_with(*codes: str) -> dict[str, Any]:
     """Return a note with the error codes that the use case of a route can cause.
 
     Codes that follow from the route itself (authentication, request body, paging) are added
-    automatically. A code that ends in ``_not_found`` is also added for each id in the path, but
-    only if ``codes`` has no code with this ending. So give all codes with this ending, or none.
-    If a code is missing, a test fails, because the tests compare every response with the document.
+    automatically. For each id in the path, a code such as ``contact_not_found`` is also added. But
+    if one of ``codes`` ends in ``_not_found``, no such code is added. So give all codes with this
+    ending, or none. If a code is missing, a test fails, because the tests compare every response
+    with the document.
     """
     return {PROBLEMS: codes}
 

@@ -81,9 +81,9 @@ class EventIntake:
 
         Args:
             event: The event.
-            cause: The ids of the request that delivered the event. The job that processes the event
-                logs these ids. If one run of the job processes the events of several requests, it
-                logs the ids of only one request.
+            cause: The ids of the request that delivered the event, for the log lines of the job
+                that processes the event. If a run of the job processes the events of several
+                requests, its log lines have the ids of only one of these requests.
 
         Raises:
             EventNotStoredError: The database is unavailable, or too many deliveries already wait to

@@ -229,7 +229,7 @@ async def list_insight_rows(
 ) -> PageRead[RecordRead] | Response:
     """List the records that a figure counts, the oldest first.
 
-    The field `rows_url` of a figure is the path of this request.
+    Each figure of `GET /v1/insight` has the path of this request in its field `rows_url`.
 
     For a rate, the list has the records of the denominator. `counted` is true for the records of
     the numerator. For a count, the figure is the number of records. For a sum, the figure is the

@@ -54,7 +54,7 @@ FILE: dict[int | str, dict[str, Any]] = {
 
 
 class Conditions(BaseModel):
-    """Request headers of a download: the wanted bytes, and the version that the client has."""
+    """Request headers that ask for a part of a file, or for the file only if it has changed."""
 
     range: str | None = Field(
         default=None,

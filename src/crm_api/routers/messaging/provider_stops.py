@@ -41,10 +41,9 @@ async def list_provider_stops(
 ) -> PageRead[ProviderStopRead]:
     """List the phone numbers that the provider refuses because of an opt-out, newest first.
 
-    Each refused number has an entry in this list. When the provider refuses a number, this service
-    opts the number out too. Later, the number may be opted in again in this service, while the
-    provider still refuses it. By default, only the entries of numbers in this situation are listed
-    (status `open`).
+    When the provider refuses a number, this service adds an entry and opts the number out too. By
+    default (status `open`), only the numbers are listed that are not opted out in this service,
+    although the provider still refuses them. An example is a number that was opted in again.
     """
     async with uow:
         found = await stops.list_provider_stops(
@@ -67,9 +66,9 @@ async def resolve_provider_stop(
 ) -> ProviderStopRead:
     """Resolve an entry of the list of refused phone numbers.
 
-    Do this when the provider sends to the phone number again. The consent of the number does not
-    change. If the provider refuses the number again, a new entry is created and the number is opted
-    out again.
+    Send this request when the provider no longer refuses the phone number, for example because the
+    person sent START. The consent of the number does not change. If the provider refuses the number
+    again, a new entry is created and the number is opted out again.
     """
     async with uow:
         row = await stops.resolve_provider_stop(

@@ -28,15 +28,15 @@ LONGEST_SECONDS = 1800.0
 
 @dataclass(frozen=True, kw_only=True)
 class StreamMarks:
-    """Functions that format the parts of a stream that are not events.
+    """Functions that format what a stream contains besides events.
 
-    The argument of each function is the position up to which the ``EventHub`` of this process has
-    read the event log.
+    Each function gets the position up to which the ``EventHub`` of this process has read the event
+    log.
 
     Attributes:
         hello: Formats the start of a stream.
-        reset: Formats the sign that events were missed. The client must then load all its data
-            again.
+        reset: Formats the start of a stream if the events that the client missed cannot be sent
+            any more. The client must then load all its data again.
         heartbeat: Formats a heartbeat.
     """
 

@@ -44,8 +44,8 @@ class StreamListener:
 
     Attributes:
         event_filter: Selects the events of the stream.
-        is_live: Whether the queue accepts new events. While False, the stream reads the events that
-            its client missed from the log.
+        is_live: Whether the queue accepts new events. While it is False, the stream sends older
+            events from the log, which its client missed.
         is_over: Whether the stream has ended, because its client was too slow or the process stops.
     """
 
@@ -63,7 +63,10 @@ class StreamListener:
         return not self._chunks
 
     def put(self, chunk: bytes) -> None:
-        """Add a chunk if the listener is live. If the queue is full, end the stream as too slow."""
+        """Add a chunk if the listener is live. If the queue is full, end the stream.
+
+        A full queue means that the client reads too slowly.
+        """
         if not self.is_live or self.is_over:
             return
         if len(self._chunks) == MOST_CHUNKS:
@@ -97,9 +100,9 @@ def select_events(
         event_filter: The filter. Its attribute ``reads_messages`` says whether the listeners with
             this filter may read messages.
         found: The events from the log.
-        detailed: The events of ``found`` about received messages, with details of the messages
-            added, by message id. If ``reads_messages`` is True, they replace the events in
-            ``found``.
+        detailed: The events of ``found`` that are about received messages, by message id. Each has
+            the details of its message. If ``reads_messages`` is True, these events are returned
+            instead of the same events without details.
     """
     return [
         detailed.get(event.subject_id, event)

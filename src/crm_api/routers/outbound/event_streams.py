@@ -163,7 +163,7 @@ class AccessChecks:
 
 
 def access_of(request: Request, caller: Caller) -> Callable[[], AbstractAsyncContextManager[None]]:
-    """Return a function that creates a context manager around the sending of an event stream.
+    """Return a function that creates a context manager; the stream is sent in its block.
 
     The context manager ends the stream when the caller's credentials are no longer valid, or when
     the scopes of the credentials have changed. While the database is unavailable, the stream stays

@@ -98,7 +98,9 @@ async def follow_events(
     types: Types = [],  # noqa: B006 - FastAPI copies it
     campaign_id: Annotated[UUID | None, Query(description="Only events of this campaign.")] = None,
 ) -> EventStreamResponse:
-    """Stream new events within a second. With `Last-Event-ID`, begin with the missed events.
+    """Stream events; a new event arrives within a second.
+
+    With the header `Last-Event-ID`, the stream begins with the events after the event with this id.
 
     You get only events that your scopes allow: `messages:read` for messages, `contacts:read` for
     imports and opt-outs, `operations` for alerts, `campaigns:read` for campaigns and everything

@@ -75,7 +75,7 @@ INVOICES_AS_CSV = _as_csv("invoice", "INV-1042", "open")
     openapi_extra=fails_with(*_REFUSALS, "quote_exists"),
 )
 async def create_quote(body: QuoteCreate, uow: Uow, state: State, caller: Writer) -> QuoteRead:
-    """Create a quote in any status. For `sent` and `approved`, an outcome is recorded too."""
+    """Create a quote in any status. If the status is `sent` or `approved`, record its outcome."""
     async with uow:
         quote = await bills.create_bill(
             uow, QUOTES, body, recorder=recorder_of(caller, state), now=await uow.database_now()

@@ -67,7 +67,7 @@ class AudiencePerson(ContactValues):
 
     @property
     def step(self) -> int:
-        """The step whose message is rendered for the person: always 0, the first message."""
+        """The step of the message that is rendered: always 0, which is the first message."""
         return 0
 
 

@@ -1,7 +1,7 @@
-"""SQL that selects the people of an audience, and decides the verdict of each.
+"""SQL that selects the people of an audience, and decides the verdict of each person.
 
-A verdict is the status or the skip reason that a person gets at a start. A start, a preview and a
-forecast build their statements from the fragments of this module.
+A verdict is the status or the skip reason that a person gets when a campaign starts. The start, the
+preview and the forecast of a campaign build their SQL statements from the SQL in this module.
 """
 
 from collections.abc import Sequence
@@ -34,10 +34,10 @@ class AudienceConditions:
     """SQL conditions on ``contact c`` that differ between audiences; empty for most audiences.
 
     Attributes:
-        named: If the audience is a segment: the condition that a contact is in this segment. Empty
-            if the audience is a list or contacts by id.
-        left_out: The condition that a contact is not in an excluded segment. Empty if no segment is
-            excluded.
+        named: If the audience is a segment: the condition "the contact is in this segment". Empty
+            if the audience is a list, or is given as contact ids.
+        left_out: The condition "the contact is in none of the excluded segments". Empty if no
+            segment is excluded.
         exclusions: The keys of ``EXCLUSIONS`` that the audience uses, such as ``exclude_list_ids``,
             in the order of ``EXCLUSIONS``.
     """
@@ -171,8 +171,9 @@ def assess(
         conditions: The conditions of the audience.
         is_named: The SQL condition that ``contact c`` belongs to the audience.
         people: The table or the sub-select from which the contacts are read.
-        each: ``OFFSET 0`` or an empty text, which is added to the sub-selects. With ``OFFSET 0``,
-            PostgreSQL runs a sub-select once per person. Otherwise, it may use a join instead.
+        each: The end of each sub-select: ``OFFSET 0`` or an empty text. With ``OFFSET 0``,
+            PostgreSQL runs the sub-select once per person. With an empty text, PostgreSQL may use a
+            join instead.
         flags_filter: A condition that limits the CTE ``flags`` to the phone numbers of one page.
             With an empty text, the flags of all phone numbers are read.
     """
@@ -326,7 +327,8 @@ class WeighedVariant(Protocol):
     def for_known(self) -> bool:
         """True if the variant is only for people who were in touch with the company before.
 
-        Only campaigns of the kind ``mixed`` have such a variant. All of these people get it.
+        Only campaigns of the kind ``mixed`` have such a variant. In such a campaign, every person
+        who was in touch before gets this variant.
         """
 
 

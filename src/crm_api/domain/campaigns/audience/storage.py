@@ -249,9 +249,9 @@ def insert_chunk_statement(conditions: AudienceConditions, *, on_conflict: str =
     If ``on_conflict`` is ``SKIP_STORED``, people and phone numbers that the campaign already has
     are left out. If it is empty, they cause an ``IntegrityError``.
 
-    The statement returns the fields of ``InsertedChunk``. The field ``named`` is needed to find the
-    end of the audience: if all people of a page are excluded, ``people`` is 0, but further pages
-    may follow.
+    The statement returns the fields of ``InsertedChunk``. If ``named`` is smaller than the size of
+    the page, the page is the last one. The field ``people`` does not show this: if all people of a
+    page are excluded, ``people`` is 0, but further pages may follow.
     """
     return text(f"""
         WITH {_assess_page(conditions)}, inserted AS (

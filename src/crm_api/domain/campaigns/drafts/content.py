@@ -33,8 +33,8 @@ def columns_of_request(body: CampaignCreate | CampaignUpdate, *, only_given: boo
 
     Args:
         body: The request.
-        only_given: If True, a field that the request leaves out has no column in the result. If
-            False, the column of such a field gets the default value. This also applies to the
+        only_given: If True, the result has no column for a field that the request leaves out. If
+            False, the result has the default value for such a field. Both rules also apply to the
             fields inside ``schedule``, ``pacing`` and ``rules``.
     """
     given = body.model_dump(exclude_unset=only_given)

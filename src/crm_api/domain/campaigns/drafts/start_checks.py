@@ -150,10 +150,11 @@ async def _require_reachable_person(
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
 def reachable_zone_statement(conditions: AudienceConditions) -> TextClause:
-    """Return the statement that selects the zone key of any one person who may get a message.
+    """Return the SQL statement that selects the zone key of one person who may get a message.
 
-    A zone key consists of the states and time zones that are possible for a person. The statement
-    ignores people whose zone key is in its parameter ``shut``.
+    If there are several such people, the statement selects any one of them. People whose zone key
+    is in the SQL parameter ``shut`` are ignored. A zone key consists of the states and time zones
+    that are possible for a person.
     """
     return text(f"""
         WITH {assess_audience(conditions)}

@@ -152,10 +152,10 @@ class RecipientFacts(ContactValues):
         number_rules: The rules about the recipient's phone number, such as an opt-out, that prevent
             campaign messages.
         ended_by: Why the person gets no more follow-ups; None if further follow-ups are sent.
-        is_kept: True if the next message must wait, because an earlier attempt to send to the phone
-            number is unclear.
-        kept_until: The latest end of this wait. The time may be in the past. None if no earlier
-            attempt causes such a wait.
+        is_kept: True if the next message must still wait, because an earlier attempt to send to the
+            phone number is or was unclear.
+        kept_until: When the wait because of such attempts ends or ended; None if there was no such
+            attempt.
         was_contacted: True if the campaign skips or reviews people who got a message before, and
             this person got one.
         was_texted_lately: True if another campaign sent to the phone number in the last

@@ -1,7 +1,7 @@
 """Explain whether a recipient would get a message now, which rules prevent it, and until when.
 
-These are the rules that are checked before a message is sent: the explanation and the sending use
-the same SQL fragments, the same hours, and the same code to write the message.
+The explanation checks the same rules that a worker checks before it sends a message. Both use the
+same SQL fragments, the same allowed hours, and the same code to write the message.
 """
 
 from datetime import datetime
@@ -52,8 +52,9 @@ async def explain_recipient(
         business: The business details that a message may name.
         times: The time limits of sending, from the settings.
         now: The present instant.
-        secret: The secret key of the service. The consent history stores only a hash of the number,
-            made with this key. Without the key, ``reading`` is None.
+        secret: The secret with which the consent history hashes phone numbers. It is needed to find
+            the reply that opted the number out or put it on hold. If the secret is None, the field
+            ``reading`` of the result is None.
 
     Raises:
         RecipientNotFoundError: The contact is not a recipient, or the campaign's audience is not

@@ -59,12 +59,13 @@ async def find_standstills(
     times: SendTimes,
     now: datetime,
 ) -> list[Standstill]:
-    """Return the campaigns that should send messages, but have sent none for the time ``after``.
+    """Return the campaigns that should send messages, but have sent none for a while.
 
-    A campaign is returned if all of these conditions are true:
+    The argument ``after`` is the length of this while. A campaign is returned if all of these
+    conditions are true:
 
     - A recipient has been due for longer than ``after``.
-    - The provider has accepted no message of the campaign during this time.
+    - Between ``now - after`` and ``now``, the provider accepted no message of the campaign.
     - No message of the campaign is being sent now.
     - No rule prevents the message to this recipient now. ``plan_sends`` and ``explain_recipient``
       check the rules: hours, limits, pacing, a blocked line, and rules about the person.

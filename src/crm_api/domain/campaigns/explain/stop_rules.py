@@ -30,10 +30,10 @@ class RecipientCase:
         campaign_used: The number of today's messages that count for the daily limit of the
             campaign.
         line_used: The number of today's messages that count for the daily limit of the line.
-        carriers: The carrier budgets (the company's daily limits at mobile carriers), and the rest
-            of each budget today. None if the company has no carrier budget.
+        carriers: The company's daily limits at mobile carriers (carrier budgets), and how much of
+            each limit is left today. None if the company has no carrier budget.
         carrier: The name of the mobile carrier of the recipient's number, as in ``carriers``.
-        call: The maximum duration of the call, which is the request that sends the message.
+        call: The longest time that the request to the provider may take.
     """
 
     facts: RecipientFacts

@@ -67,9 +67,8 @@ async def read_campaign_stats(
         campaign_id: A campaign in any status. The counts of a draft are 0.
         step: 0 for the first message, 1 for the first follow-up, and so on.
         rules: The legal rules, for the estimate of the finish.
-        times: The time limits of sending. They define the window in which the provider may accept
-            the message of an unclear attempt. The message counts today if a part of its window is
-            today.
+        times: The time limits of sending, for the count of today's messages. A message with an
+            unclear result is counted if the provider may have accepted it today.
         texts_per_second: The provider's rate limit, for the estimate of the finish.
         now: The present instant.
 

@@ -204,9 +204,9 @@ def log_difference(hits: tuple[int, int], *, texts: tuple[int, int]) -> float:
     likelihoods of the hits: the likelihood under a Beta mixture around this share, divided by the
     likelihood under the share itself.
 
-    Each person can be a hit only once. So after many hits, a variant has fewer people left who can
-    reply. The e-value is a supermartingale in this case too, because the mean of the mixture is the
-    share.
+    Each person can cause only one hit. So with every hit, fewer people are left who can cause a
+    hit. If the rates are equal, the expected e-value still does not grow (it is a supermartingale),
+    because the mean of the Beta mixture is the first variant's share of the messages.
 
     Args:
         hits: The replies or opt-outs of each variant.

@@ -78,8 +78,8 @@ def find_exceeded_rate(
 ) -> tuple[PauseReason, Evidence] | None:
     """Return the reason to pause a campaign, and the figures that prove that the rate is too high.
 
-    The test needs no minimum number of messages, because an e-value limits the risk of a false
-    alarm from the first message on.
+    The statistical test uses an e-value. An e-value limits the risk of a false alarm from the first
+    message on. So the test needs no minimum number of messages.
 
     Args:
         counts: The counts since the last resume.

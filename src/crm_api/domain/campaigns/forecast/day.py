@@ -31,10 +31,10 @@ class Cohort:
         step: 0 for the first message, 1 for the first follow-up, and so on.
         due_from: When the first of these people becomes due.
         due_until: When the last of these people becomes due.
-        people: The number of people that were added, by place.
-        shares: The share of ``people`` that still waits, from 0 to 1, by place.
-        size: The number of people that were added, in all places.
-        total: The number of people that still wait, in all places.
+        people: For each place, the number of people that ``add`` has added.
+        shares: For each place, the share of ``people`` that still waits, from 0 to 1.
+        size: The sum of ``people`` over all places.
+        total: The number of people that still wait, in all places together.
     """
 
     def __init__(self, step: int, due_from: float, due_until: float, *, places: int) -> None:
@@ -44,7 +44,7 @@ class Cohort:
         self.total = self.size = 0.0
 
     def add(self, place: int, texts: float) -> None:
-        """Add people who wait for a message to a place; ``texts`` is the number of people."""
+        """Add ``texts`` people to a place. Each of them waits for one message."""
         waiting = self.shares[place] * self.people[place] + texts
         self.people[place] += texts
         self.shares[place] = waiting / self.people[place] if self.people[place] else 0.0
@@ -104,13 +104,12 @@ class Cohort:
 class Pace:
     """Computes how many messages the pacing allows in a period, and when the last of them is sent.
 
-    A place closes when sending to it must stop for the day. If the pacing spreads the messages of a
-    day evenly, they are spread over the time until all places are closed.
+    A place closes at the end of its hours: after that, its people get no more messages on this day.
+    If the pacing spreads the messages of a day evenly, they are spread until the last place closes.
 
     ``eagerness`` is the sending rate at the beginning of the day, divided by the mean rate of the
-    day. It is above 0 and at most 1. With 1, the rate is constant. With a smaller value, the
-    campaign shares its line with other campaigns, and sends faster when they have no more messages
-    to send.
+    day. It is above 0 and at most 1. With 1, the rate is constant. A smaller value means that the
+    campaign sends slowly at first, while other campaigns use the same line, and faster later.
     """
 
     def __init__(self, pacing: Pacing, per_second: float, eagerness: float) -> None:
@@ -202,8 +201,8 @@ class SharedDay:
     def eagerness(self) -> float:
         """The campaign's rate at the start of the day, divided by its mean rate: from 0.05 to 1.
 
-        At the start of the day, all active campaigns get equal shares of the line. If other
-        campaigns do not use their whole shares, this campaign sends faster later in the day, and
+        At the start of the day, all active campaigns get equal shares of the line. If the other
+        campaigns need less than their shares, this campaign sends faster later in the day. Then
         the value is below 1.
         """
         takers = 1 + sum(campaigns for wanted, campaigns in self.demands if wanted > 0)
@@ -231,9 +230,10 @@ class SharedDay:
 
 
 def demand_of(rival: Rival, waiting: float, on: date, *, is_first: bool) -> Demand:
-    """Return the number of messages that a group of other campaigns would send on a day.
+    """Return the demand of a group of other campaigns on a day, as two numbers.
 
-    The second value of the result is the number of campaigns in the group.
+    The first number is how many messages the group would send on the day. The second number is how
+    many campaigns are in the group.
 
     Args:
         rival: The group of campaigns.

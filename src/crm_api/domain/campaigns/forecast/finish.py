@@ -123,7 +123,7 @@ class Prediction:
 
     Attributes:
         plan: The plan with the means of the random quantities.
-        p50: The result of simulating this plan.
+        p50: The result of simulating ``plan``. Its field ``finish`` is the instant P50.
         p90_finish: The last message is sent before this instant with a probability of 90 %; None if
             the instant is more than ten years away.
         rule: The binding rule; None if no rule delays the plan by a minute or more.

@@ -36,8 +36,9 @@ class Hours:
     """The rules about the hours in which a campaign may send.
 
     Attributes:
-        window: The days and the window of the campaign; None allows any hour.
-        timezone: The campaign's time zone: an IANA name, ``recipient``, or None for the line's.
+        window: The days and hours that the campaign allows; None if it allows all days and hours.
+        timezone: The campaign's time zone: an IANA name, or ``recipient`` for the time zone of each
+            recipient. If None, the time zone of the line is used.
         line_timezone: The time zone of the line. Daily limits count the messages of a day in this
             time zone.
         rules: The legal rules.
@@ -51,15 +52,16 @@ class Hours:
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of a day during which the same places are open.
+    """A part of a day; no place opens or closes inside this part.
 
-    A place is a group of zone keys with the same hours.
+    A place is a group of zone keys with the same hours. All times are in seconds from the start of
+    the day in the line's time zone.
 
     Attributes:
-        start: The start, in seconds from the start of the day in the line's time zone.
-        end: The end, in the same unit.
-        closes: When the last of the places closes, in the same unit.
-        places: The open places. A place is given by its number, as in ``Calendar.place_of``.
+        start: The start of the segment.
+        end: The end of the segment.
+        closes: When the last of the open places closes; at ``end`` or later.
+        places: The numbers of the open places, as in ``Calendar.place_of``.
     """
 
     start: float

@@ -41,12 +41,13 @@ class LineLoad:
     """The recent messages of a line, and what the line has to send for other campaigns.
 
     Attributes:
-        rivals: The other campaigns on the line. Similar campaigns are grouped.
-        texts: The number of messages of the last 14 days, at most 5,000.
-        uncertain: The number of messages of the last 14 days that count for daily limits, although
-            it is unclear whether they were sent.
-        others_a_day: The mean number of messages a day that belong to no campaign.
-        others_variance: The variance of the number of these messages a day.
+        rivals: The other campaigns that have messages to send on the line. Similar campaigns are
+            grouped.
+        texts: The number of messages that the line sent in the last 14 days, at most 5,000.
+        uncertain: The number of messages of the last 14 days for which it is unclear whether they
+            were sent. They count for daily limits.
+        others_a_day: The mean daily number of messages that belong to no campaign.
+        others_variance: The variance of this daily number.
     """
 
     rivals: Sequence[Rival]

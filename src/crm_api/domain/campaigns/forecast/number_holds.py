@@ -1,6 +1,7 @@
 """Find the recipients who must wait because of a rule about their phone number, and until when.
 
-``explain`` applies the same rules to one recipient. A test checks that both get the same results.
+The package ``explain`` applies the same rules to one recipient. A test checks that the results of
+this module and of ``explain`` are the same.
 """
 
 from collections import Counter, defaultdict
@@ -30,9 +31,9 @@ class TextedNumber:
         due_at: When the message is due.
         last_other: The instant of the newest message of another campaign; None if there is none.
         texted: The instants of all campaign messages in the period of the rules, newest first.
-        read: The number of all recipients that the query read. All rows have the same value. It
-            may be larger than the number of rows: a recipient has no row if the message is due now
-            and the phone number got no message in the period.
+        read: The number of recipients that the query read, the same value in each row. A recipient
+            has no row if the message is due now and the phone number got no message in the period.
+            So the query may return fewer rows than this number.
     """
 
     step: int
@@ -82,9 +83,10 @@ class NumberRules:
         )
 
     def held_until(self, number: TextedNumber) -> dict[str, datetime]:
-        """Return the rules that prevent a message to a recipient now.
+        """Return each rule that prevents a message to this recipient now, and when the rule ends.
 
-        The value of each rule is the instant from which the rule allows the message.
+        For each rule, the value is the instant from which the rule allows the message. A message
+        that is not due yet counts as stopped by the rule ``NOT_DUE``.
         """
         found: dict[str, datetime] = {NOT_DUE: number.due_at}
         if self.min_days is not None and number.last_other is not None:
@@ -110,8 +112,9 @@ def hold_back(
 
     Args:
         waiting: All waiting people, in groups.
-        numbers: One item for each person in these groups, or in a sample of them, with the messages
-            that the person got. People for whom no rule requires a wait may be missing.
+        numbers: The messages that each of these people got; one item per person. The items may
+            cover only a sample of the people. A person for whom no rule requires a wait need not
+            have an item.
         number_rules: The rules of the campaign.
         scale: The number of waiting people for each person in the sample; 1 without a sample.
     """

@@ -82,7 +82,7 @@ class CarrierLimit:
     """The daily limit that the budget of a mobile carrier sets for the campaign.
 
     A budget is the number of message segments a day that the company may send to this carrier. The
-    assumption is that no other campaign uses this budget.
+    forecast assumes that no other campaign uses this budget.
 
     Attributes:
         carrier: The name of the carrier.
@@ -106,7 +106,8 @@ class Plan:
         ends: The end of the campaign; None if it has no end.
         hours: The hours in which the campaign may send.
         zone_keys: The zone keys of all recipients, including those who already got their messages.
-            The pacing counts the hours of every zone key, even if nobody waits there.
+            The pacing uses the allowed hours of all these zone keys, even if no person with the
+            zone key waits any more.
         waiting: The people who wait for a message.
         follow_ups: The delay of each follow-up after the previous message.
         reply_share: The share of people, from 0 to 1, who reply to a message, and so get no further
@@ -122,8 +123,8 @@ class Plan:
         per_second: The number of messages that the provider accepts in a second.
         others_a_day: The mean number of messages a day that the line sends outside campaigns.
         carriers: The limits set by the carrier budgets.
-        workload: The mean number of messages per recipient and step. It is above 1 because an
-            unclear message is sometimes sent twice.
+        workload: The mean number of messages per recipient and step. It is above 1 if some messages
+            are sent twice, because it was unclear whether they were sent.
     """
 
     begins: datetime
@@ -185,8 +186,9 @@ class Outcome:
     Attributes:
         finish: When the last message is sent, or when the campaign ends if that is earlier; None if
             neither happens within ten years.
-        not_reached: The number of people who still wait when the campaign ends.
-        unsent: The number of messages that are not sent before the end of the campaign.
+        not_reached: The number of people who still wait for the earliest unfinished step when the
+            campaign ends; 0 if all messages are sent before.
+        unsent: The number of messages of all steps that are not sent before the campaign ends.
         per_day: The number of messages on each of the next 60 days; days without messages are left
             out.
         sending_days: The number of days on which the campaign sends.

@@ -53,8 +53,9 @@ class People:
             the time zones that are possible for a person.
         waiting: The people who wait for a message, grouped by step, zone key and due time.
         is_sampled: True if the groups were estimated from a sample.
-        statuses: For a campaign, the number of recipients per status, over all steps. For a draft,
-            the number of people per verdict: the status or the skip reason that they would get.
+        statuses: For a campaign: the number of recipients with each status, over all steps. For a
+            draft: the number of people with each verdict. A verdict is the status or the skip
+            reason that a person would get at a start.
         reached: The number of messages that were sent to the recipients, follow-ups included.
         replied: The number of these messages that got a reply.
     """
@@ -69,7 +70,7 @@ class People:
 
 @dataclass(frozen=True, slots=True)
 class StepCount:
-    """The number of recipients of one step in one status, and how many of them replied."""
+    """How many recipients at one step have one status, and how many of them replied."""
 
     step: int
     status: str
@@ -275,15 +276,15 @@ TEXTED_SAMPLE = text(_TEXTED.format(people=_SAMPLED))
 async def list_texted(
     session: AsyncSession, *, campaign: Campaign, hours: int, is_sampled: bool, now: datetime
 ) -> list[TextedNumber]:
-    """Return the waiting recipients whose message may have to wait.
+    """Return the waiting recipients who are not due yet, or who recently got a campaign message.
 
-    A recipient is returned if the message is not due yet, or if the recipient's phone number got
-    campaign messages in the last ``hours`` hours. The result also has the times of these messages.
+    Messages of all campaigns to the recipient's phone number count. The result also has the times
+    of these messages.
 
     Args:
         session: The session.
         campaign: The campaign.
-        hours: How many hours before ``now`` earlier campaign messages are searched.
+        hours: How many hours before ``now`` count as recent. One more hour is searched.
         is_sampled: True if only a sample of the recipients is read. With or without a sample, at
             most ``COUNTED`` recipients are read.
         now: The present instant.

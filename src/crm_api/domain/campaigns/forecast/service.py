@@ -112,8 +112,9 @@ async def forecast(
         uow: The unit of work.
         campaign_id: A campaign in any status.
         rules: The legal rules.
-        times: The durations that limit the steps of sending. ``times.grace`` decides whether an
-            unclear message of yesterday also counts as a message of today.
+        times: The durations that limit the steps of sending. If it is not known whether a
+            message of yesterday was sent, ``times.grace`` decides whether this message also counts
+            for today's limits.
         texts_per_second: The provider's rate limit.
         now: The present instant.
 
@@ -143,15 +144,17 @@ async def estimate_finish(
     texts_per_second: float,
     now: datetime,
 ) -> datetime | None:
-    """Return when a campaign will have sent its last message with a probability of 50 %.
+    """Estimate when a campaign will have sent its last message.
+
+    The probability that the campaign needs more time than this is about 50 %.
 
     Args:
         uow: The unit of work.
         campaign: A campaign in any status.
         line: The line of the campaign.
         rules: The legal rules.
-        used: The numbers of today's messages that count for the daily limit of the campaign, and
-            for the daily limit of the line.
+        used: Two numbers of today's messages: those that count for the daily limit of the campaign,
+            and those that count for the daily limit of the line.
         texts_per_second: The provider's rate limit.
         now: The present instant.
 

@@ -1,8 +1,9 @@
 """Simulate the plan of a campaign day by day for a year; later years repeat the first year.
 
-The functions do not read the database or the clock. They calculate with the number of people in
+The functions do not read the database or the clock. They group the people who may get messages at
+the same hours. Such a group is called a place. The functions calculate with the number of people in
 each place, not with single people. So a million recipients cost as much as a thousand. The cost
-grows with the number of days and places. A place is a group of zone keys with the same hours.
+grows with the number of days and places.
 """
 
 from bisect import insort
@@ -29,21 +30,25 @@ _Period = tuple[float, float, float, tuple[int, ...]]
 
 
 def simulate(plan: Plan) -> Outcome:
-    """Simulate a plan until its last message, the end of its campaign, or the end of ten years."""
+    """Simulate a plan until its last message, but not beyond the campaign's end or ten years."""
     return _Run(plan).to_the_end()
 
 
 def calendar_of(plan: Plan) -> Calendar:
-    """Return the calendar of a plan: for each day of a year, the hours in which the plan may send.
+    """Return for each day of a year the hours in which the plan may send to its people.
 
-    The calendar is cached by first day, hours and zone keys.
+    The hours depend on the zone key of a person: the states and time zones that are possible for
+    the person. The result is cached by first day, rules about the hours, and zone keys.
     """
     zone = ZoneInfo(plan.hours.line_timezone)
     return calendar_for(plan.hours, plan.zone_keys, plan.begins.astimezone(zone).date())
 
 
 def people_shut_out(plan: Plan) -> float:
-    """Return the number of people who wait in zone keys whose hours never open."""
+    """Return the number of waiting people who cannot get a message on any day of the year.
+
+    The rules about the hours never allow a message for the zone keys of these people.
+    """
     calendar = calendar_of(plan)
     shut = {key for key, place in calendar.place_of.items() if place in calendar.shut}
     return sum(group.people for group in plan.waiting if group.zone_key in shut)

@@ -47,16 +47,17 @@ class _FirstDue:
 async def find_next_send(
     uow: UnitOfWork, *, rules: RuleBook, business: Business, call: timedelta, now: datetime
 ) -> datetime | None:
-    """Return the first instant, not before ``now``, at which a campaign may begin or send.
+    """Return the first instant, not before ``now``, at which a campaign may start or send.
 
-    No campaign begins or sends earlier than this. A campaign may begin or send later, because some
-    limits are checked only when a message is claimed (reserved for sending).
+    Before this instant, no campaign starts or sends. At this instant, a campaign may still have to
+    wait, because some limits are checked only when a message is claimed (reserved for sending).
 
     Args:
         call: The longest time that a request to the provider may take.
 
     Returns:
-        None if no recipient waits, or no window opens within six weeks.
+        None if no campaign is scheduled to start, and no waiting recipient can get a message within
+        six weeks.
     """
     plan = await planning.plan_sends(uow, rules=rules, business=business, now=now)
     if plan.orders:

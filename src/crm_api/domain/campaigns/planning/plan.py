@@ -40,9 +40,9 @@ class SendPlan:
     """Which messages may be claimed (reserved for sending) now, and when to plan again.
 
     Attributes:
-        orders: One claim order for each campaign that may send now. A claim order has the rules by
-            which messages of its campaign may be claimed. The claim orders are sorted by the start
-            of their campaigns, the earliest first.
+        orders: One claim order for each campaign that may send now. A claim order says which
+            messages of its campaign may be claimed, and how many. The campaign that started first
+            comes first.
         wakes_at: The earliest instant at which a campaign that waits only for its pacing may send
             again; None if no campaign waits only for its pacing.
     """

@@ -99,8 +99,8 @@ class LackingContact(ReadModel):
     Attributes:
         contact_id: The id of the contact.
         phone: The phone number of the contact, in E.164.
-        variable: The variable for which the contact has no value; null if the message is empty for
-            this contact.
+        variable: The variable for which the contact has no value; null if the whole message would
+            be empty for this contact.
     """
 
     model_config = example(variable="first_name")
@@ -150,8 +150,7 @@ class PreviewRecipients(ReadModel):
 class PreviewWarning(ReadModel):
     """A required part that is missing in the first message of a campaign.
 
-    With such a warning, the service refuses to start the campaign. Exception: a service that uses
-    no legal rules starts it.
+    If the service uses legal rules, it refuses to start a campaign with such a warning.
 
     Attributes:
         code: ``sender_not_named`` if the message does not name the company; ``no_way_to_stop`` if

@@ -210,8 +210,8 @@ async def render_audience(
     """Add the messages of the first ``most`` people of the audience to ``sums``.
 
     Returns:
-        The number of people in the whole audience, by verdict. A verdict is the status or the skip
-        reason that a person would get at a start.
+        The number of people in the whole audience, by verdict. The verdict on a person is the
+        status or the skip reason that the person would get if the campaign were started now.
     """
     async with aclosing(_read(uow, subject, chosen=None, most=most, now=now)) as batches:
         async for batch in batches:
@@ -247,8 +247,8 @@ def count_recipients(
     """Return how many people of an audience would get a message, and how many would not.
 
     Args:
-        verdicts: The number of people by verdict. A verdict is the status or the skip reason that a
-            person would get at a start.
+        verdicts: The number of people by verdict. The verdict on a person is the status or the skip
+            reason that the person would get if the campaign were started now.
         failures: The number of people whose message cannot be rendered, by verdict and error code.
     """
     skipped: Counter[str] = Counter(

@@ -1,5 +1,5 @@
-"""List, export and review the recipients of a campaign, and settle unclear messages to them.
+"""List, export and review the recipients of a campaign, and settle their unclear attempts.
 
-After a restore from a backup, recipients who may already have got their message are put in review
-or skipped.
+An attempt is unclear if it is unknown whether the provider sent the message. After a restore from a
+backup, recipients who may already have got their message are put in review or skipped.
 """

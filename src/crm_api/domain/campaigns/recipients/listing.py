@@ -69,10 +69,10 @@ class RecipientFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class ListedRecipient:
-    """A recipient, with the values that are read from other tables.
+    """A recipient as the list shows it: the stored row, and values from other tables.
 
     Attributes:
-        member: The stored row of the recipient.
+        member: The row of the recipient in ``campaign_membership``.
         name: The contact's present name; None if the contact has none.
         body: The message as it was sent; None before the first attempt.
         variant: The name of the variant.
@@ -194,12 +194,13 @@ class RecipientSearch:
     def page(self, *, after: UUID | None, limit: int) -> Select[*tuple[Any, ...]]:
         """Select the next recipients that match the filter, ordered by contact id.
 
-        If there are search words, only the next ``_NEAR`` recipients are searched.
+        With search words, only the next ``_NEAR`` recipients are searched. If they do not fill the
+        page, the caller uses ``look_up`` instead.
 
         The inner statement reads the recipients in the order of an index. Some conditions of a
-        filter have an index of their own. If the filter has several such conditions, the statement
-        uses the index of the one that usually selects the fewest recipients. If the filter has no
-        such condition, the statement uses the index of all recipients.
+        filter have their own index. The statement uses the index of the condition that usually
+        selects the fewest recipients. If no condition has its own index, the statement uses the
+        index of all recipients.
 
         The limit of the inner statement is a sub-select, which hides its value from PostgreSQL's
         planner. So PostgreSQL reads in the order of the index until the page is full. With a known

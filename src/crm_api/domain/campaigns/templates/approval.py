@@ -30,9 +30,10 @@ from crm_api.platform.database import UnitOfWork
 async def submit_template(
     uow: UnitOfWork, body: TemplateDecision, *, template_id: UUID, by: Author, now: datetime
 ) -> TemplateDetail:
-    """Ask for the approval of the newest version. A second request changes nothing.
+    """Submit the newest version of a template for approval.
 
-    A rejected version may be submitted again. An approved version stays approved.
+    A draft or a rejected version becomes submitted. A version that is already submitted or approved
+    does not change.
 
     Raises:
         TemplateNotFoundError: The template does not exist.
@@ -51,7 +52,7 @@ async def submit_template(
 async def approve_template(
     uow: UnitOfWork, body: TemplateDecision, *, template_id: UUID, by: Author, now: datetime
 ) -> TemplateDetail:
-    """Approve the newest version. A second request changes nothing.
+    """Approve the newest version of a template; do nothing if it is already approved.
 
     Raises:
         TemplateNotFoundError: The template does not exist.

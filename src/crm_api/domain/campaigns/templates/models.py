@@ -13,7 +13,9 @@ from crm_api.platform.ids import new_id
 
 
 class TemplateStatus(StrEnum):
-    """Whether a version of a template may be sent if campaigns need an approval.
+    """The state of the approval of a template version.
+
+    If each message body of a campaign is an approved version, the campaign needs no other approval.
 
     Attributes:
         DRAFT: The author still works on the version.

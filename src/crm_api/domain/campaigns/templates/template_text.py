@@ -279,11 +279,11 @@ def placeholder_values(compiled: CompiledBody) -> list[dict[str, object]]:
     """Return sets of placeholder values for a message that is rendered without a contact.
 
     Returns:
-        Three sets, to be tried in this order. In the first set, the value of each variable is the
-        variable's name in brackets, such as ``[first_name]``. In the second set, every value is the
-        same number, and in the third set the same word. The later sets are needed for a body that
-        cannot be rendered with the first set, for example because it accepts only numbers. For a
-        body without variables and tags: one empty set.
+        One empty set if the body has no variables and no tags. Otherwise three sets, to be tried in
+        this order. In the first set, the value of each variable is the variable's name in brackets,
+        such as ``[first_name]``. In the second set, every value is the same number. In the third
+        set, every value is the same word. Some bodies cannot be rendered with the first set, for
+        example because they accept only numbers.
     """
     if compiled.template is None:
         return [{}]

@@ -86,7 +86,7 @@ class AffectedContact(ReadModel):
 
 
 class AffectedPlace(ReadModel):
-    """A zone key, and how many of the contacts to whom a legal rule applies have this zone key."""
+    """A zone key, and the number of affected contacts that have this zone key."""
 
     model_config = example(zone_key="MA/America/New_York", contacts=211)
 

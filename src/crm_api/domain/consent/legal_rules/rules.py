@@ -72,9 +72,10 @@ class RuleBook:
         return windows.open_until(partial(self._span_of, key.states), key.zones, now)
 
     def next_open(self, zone_key: str, now: datetime) -> datetime | None:
-        """Return the first time from ``now`` on at which messages to a zone key are allowed.
+        """Return the first instant, from ``now`` on, at which messages are allowed.
 
-        Return None if no message may be sent within two weeks.
+        The legal hours of numbers with this zone key are used. Return None if no message is allowed
+        within two weeks.
         """
         if not self.rules:
             return now

@@ -154,10 +154,10 @@ class Scores:
         known: The occurrences in all replies.
         values: One row per occurrence, one column per hidden unit. A value times the scale of the
             unit is what the occurrence adds to the unit.
-        factors: Three dimensions: the replies, the hidden units, and the two outputs
-            ``asks_to_stop`` and ``needs_a_person``. If an item of ``values`` is multiplied by the
-            factor of its reply, its unit and an output, the result is what the occurrence adds to
-            the score of this output through this unit. The factor is 0 if the unit is not active.
+        factors: An array with three dimensions: reply, hidden unit, and output (``asks_to_stop`` or
+            ``needs_a_person``). For an occurrence ``o`` in the reply ``r``, the product
+            ``values[o, unit] * factors[r, unit, output]`` is what the occurrence adds through this
+            unit to the score of this output. The factor is 0 if the unit is not active.
     """
 
     analyses: Sequence[Analysis]
@@ -191,8 +191,8 @@ class Scores:
         """How much each word adds to the scores of ``asks_to_stop`` and ``needs_a_person``.
 
         The array has one row for each of these two outputs and one column per word: first all words
-        of the first reply, then those of the second reply, and so on. If a feature has several
-        words, what it adds is divided equally among these words.
+        of the first reply, then those of the second reply, and so on. If a feature consists of
+        several words, each of these words gets an equal part of the amount that the feature adds.
         """
         firsts = self.known.firsts
         covers = (firsts >= 0).nonzero()[0]

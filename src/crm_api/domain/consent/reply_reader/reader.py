@@ -106,7 +106,11 @@ class Reading:
     language: str = "en"
 
     def evidence(self) -> dict[str, Any]:
-        """Return what the consent history stores about how the reader read this reply."""
+        """Return what the consent history stores as the evidence of this reading.
+
+        The evidence has the meaning of the reply and the deciding part of the reply reader, the
+        words, the probabilities, the thresholds, and an id of the model.
+        """
         from crm_api.domain.consent.reply_reader.classifier import current_model  # noqa: PLC0415 - as below
 
         model = current_model()

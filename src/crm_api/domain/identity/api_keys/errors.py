@@ -21,7 +21,7 @@ class MissingCredentialsError(UnauthenticatedError):
 
 
 class InvalidCredentialsError(UnauthenticatedError):
-    """There is no API key with the text that the request sent."""
+    """The request has an API key that does not exist."""
 
     code = "invalid_credentials"
     title = "Unknown API key"

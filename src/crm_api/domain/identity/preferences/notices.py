@@ -123,5 +123,5 @@ class NoticePreferences(RequestModel):
 
 
 def read_notice_preferences(stored: dict[str, Any] | None) -> NoticePreferences:
-    """Return the notice preferences of a user; ``stored`` has only the fields that were changed."""
+    """Return the notice preferences of a user: the stored fields, and defaults for the others."""
     return NoticePreferences.model_validate(stored or {})

@@ -106,8 +106,8 @@ class UserMailSender:
         name: The name of the business.
         api_url: The public URL of this service, which serves the console.
         app_url: The URL of another frontend, to which the links in mails lead. If it is None, the
-            links lead to the console. The mail then also has an API request that the user can send
-            instead.
+            links lead to the console, and the mail also has an API request. A user who does not use
+            the console can send this request instead of following the link.
     """
 
     name: str

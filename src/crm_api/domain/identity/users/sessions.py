@@ -81,10 +81,10 @@ async def find_user_by_email(session: AsyncSession, *, email: str) -> User | Non
 async def begin_sign_in(
     uow: UnitOfWork, *, email: str, address: str, now: datetime
 ) -> sign_in_limits.CountedAttempt:
-    """Find the user who wants to sign in, and count the sign-in as failed until it succeeds.
+    """Find the user who wants to sign in, and count this attempt as a failed one for now.
 
     The caller must commit before the password is verified. If the sign-in succeeds,
-    ``begin_session`` removes the count.
+    ``begin_session`` removes this attempt from the count.
 
     Raises:
         TooManySignInsError: Too many sign-ins failed for this account or from this address.
@@ -321,10 +321,10 @@ async def remove_sessions(session: AsyncSession, *, before: datetime) -> int:
 
 
 async def delete_ended_sessions(uow: UnitOfWork, *, now: datetime) -> int:
-    """Delete old sessions, tickets, counters of failed sign-ins, and known addresses.
+    """Delete old sessions, tickets, counters of failed sign-ins, and known client addresses.
 
-    Sessions and tickets are old if they expired more than 30 days ago. A counter is old if it had
-    no failure for 30 days. An address is old if the user has not used it for 90 days.
+    Sessions and tickets are old if they expired more than 30 days ago. A counter is old if no
+    sign-in failed for 30 days. A client address is old if its user has not used it for 90 days.
 
     Returns:
         The number of deleted sessions.

@@ -81,11 +81,11 @@ class CountedAttempt:
         user: The user whose password must be verified; None if no active user has the e-mail
             address.
         network: The network address of the client; for IPv6, the /64 network.
-        own: The counters of this account only. The first one counts the failures at this address.
-            The second one counts the failures at all addresses that are not known for the account;
-            it exists only if this address is not known.
-        shared: The counter of the failures of all accounts at this address; None if the address is
-            known for the account.
+        own: The keys of one or two counters of this account. The first counter counts the failures
+            at this address. The second counter is used only if this address is not known for the
+            account; it counts the failures at all addresses that are not known.
+        shared: The key of the counter of this address, which counts the failures of several
+            accounts; None if the address is known for the account.
     """
 
     user: User | None

@@ -1,8 +1,9 @@
 """Recognise the columns of a contact file by their names and by their values.
 
-The names of columns are compared in small letters, without spaces and punctuation. So the constants
-contain ``firstname`` for a column ``First Name``, unless their description says something else. The
-values of a column are rated by how well they fit the field of the column.
+The names of columns are compared in lower case, without spaces and punctuation. So the constants of
+this module contain ``firstname`` for a column ``First Name``. If a constant contains names in
+another form, its description says so. The values of a column are rated by how well they fit the
+field of the column.
 """
 
 import dataclasses

@@ -61,8 +61,8 @@ class Provider:
 
     Attributes:
         take_turn: Waits until the rate limit allows the next request.
-        around: Returns a context manager; all requests are sent inside its ``with`` block. To enter
-            the block raises an error if no request may be sent now.
+        around: Returns a context manager; all requests are sent inside its ``with`` block. If no
+            request may be sent now, an error is raised before the block runs.
     """
 
     lists: Listing

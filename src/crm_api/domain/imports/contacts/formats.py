@@ -1,8 +1,9 @@
 """Find the field of each column from the kind of the file and the name and values of the column.
 
-All kinds of files except PropertyRadar use the same table of column names. The kind of the file is
-shown to the user. The kind also decides the field of a column if the name of the column alone would
-lead to a wrong field.
+The kind of a file says which program wrote the file, or which columns the file has. It is detected
+from the column names, and is shown to the user. Files from PropertyRadar have their own table,
+which gives the field for each column name. All other kinds share one table. The kind decides the
+field of a column if the column name alone would lead to a wrong field.
 """
 
 import re

@@ -52,7 +52,8 @@ class OnDuplicate(StrEnum):
 class ContactImport(FileImport):
     """An import of one file, or of the provider's contacts.
 
-    The file of a dry run stays stored, so that the commit of the dry run reads the same rows.
+    A dry run changes no contacts. Its file stays stored, because an import that commits the dry run
+    reads the same rows.
     """
 
     __tablename__ = "contact_import"

@@ -111,7 +111,10 @@ class RowReader:
         return RowResult(people, problems, opt_outs)
 
     def phones(self, row: RawRow) -> list[str]:
-        """Return the first phone number of each person in the row, as ``read`` would find it."""
+        """Return the first phone number of each person in the row, as ``read`` finds it.
+
+        People without a phone number are left out.
+        """
         cells = self._cells(row) if row.fault is None else None
         if cells is None:
             return []

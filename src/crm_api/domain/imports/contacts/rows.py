@@ -1,8 +1,8 @@
-"""The people, the property and the problems that are read from one row of a contact file.
+"""Hold what was read from one row of a contact file: its people, its property and its problems.
 
 Columns of PropertyRadar become attributes of each owner, such as ``property_address``. A user can
-map other columns to these attributes. If a person is in several rows, each row still describes a
-property: the owner in three rows becomes one contact with three properties.
+map other columns to these attributes. Each row can describe another property of the same person: a
+person who is the owner in three rows becomes one contact with three properties.
 """
 
 import re
@@ -54,7 +54,7 @@ Record = Sequence[Any]
 
 
 def as_record(person: PersonRow, position: int) -> Record:
-    """Return a person as a row of ``import_person``.
+    """Return a person as a row of the temporary table ``import_person``.
 
     The row has a new contact id. This id is used only if no contact has the person's number.
 

@@ -40,9 +40,9 @@ def upload_path(
     An import that commits a dry run has no uploaded file. It reads the file of the dry run: see
     ``rows_path``.
 
-    The name of a file of contacts ends in ``.csv``. The name of a file of outcomes ends in
-    ``.outcomes.csv``. An older release does not know outcomes: it looks for a file with the ending
-    ``.csv`` and does not find it. So the import fails, and outcomes are not imported as contacts.
+    The name is ``<id>.csv`` for contacts, and ``<id>.outcomes.csv`` for outcomes. A process of an
+    older release cannot import outcomes. It looks for ``<id>.csv`` and finds no file. So it cannot
+    import the outcomes as contacts by mistake.
     """
     ending = ".csv" if kind == ImportContent.CONTACTS else f".{kind}.csv"
     return uploads_folder(data_dir) / f"{import_id}{ending}"
@@ -103,9 +103,9 @@ async def create_import(
 async def create_provider_import(
     uow: UnitOfWork, options: ImportOptions, *, now: datetime
 ) -> ContactImport:
-    """Store an import of the provider's contacts as pending, and request ``run_imports``.
+    """Store an import of the provider's contacts as pending, and request the job ``run_imports``.
 
-    The job fetches the contacts, and then finds the fields of their columns.
+    The job fetches the contacts. Then it decides which contact field each of their columns fills.
 
     Raises:
         ImportOptionError: No list has the id ``options.list_id``.
@@ -135,10 +135,10 @@ async def _accept(
 
 
 def as_columns(detected: Detected) -> dict[str, object]:
-    """Return the detected format, fields and notes of a file, for the table ``contact_import``.
+    """Convert what was detected in a file to values for the table ``contact_import``.
 
     Returns:
-        The values, by the name of the table's column.
+        The values, by the name of the column in ``contact_import``.
     """
     return {
         "detected_format": detected.format_name,

@@ -100,7 +100,7 @@ def examine_stored_file(path: Path, overrides: Mapping[str, str | None]) -> Dete
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal.
 
-    Before a commit, the digest shows whether the file has changed since the dry run.
+    The real import compares this digest with that of the dry run, to detect a changed file.
 
     Raises:
         FileNotFoundError: The file does not exist.

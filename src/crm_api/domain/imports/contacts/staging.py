@@ -75,7 +75,10 @@ UNPLACED = text("""
 
 
 async def fetch_people_without_zone(session: AsyncSession) -> list[PersonWithoutZone]:
-    """Return the planned people whose zone key must be computed from the merged address."""
+    """Return the planned people whose zone key must be computed.
+
+    The address of each returned person is the address that the contact has after the import.
+    """
     return typed_rows(PersonWithoutZone, await session.execute(UNPLACED))
 
 
@@ -144,8 +147,7 @@ DROP_LOST = text("""
 async def drop_lost_people(session: AsyncSession) -> int:
     """Remove people from the plan if another transaction just inserted their contact.
 
-    The caller then calls ``plan_merge`` again. It plans these people as people with an existing
-    contact.
+    The caller then calls ``plan_merge`` again, which now finds these existing contacts.
 
     Returns:
         The number of removed people.

@@ -50,9 +50,7 @@ class AppliedChunk:
 
 
 async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool:
-    """Undo one chunk of an import, and update the counts of the undo.
-
-    The chunk is the last one that is not undone yet.
+    """Undo the last chunk of an import that is not undone yet, and update the counts of the undo.
 
     - A contact that the import created is removed, unless it was edited or used after the import
       (see ``CreatedContact``).
@@ -63,7 +61,7 @@ async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool
     - Flags and consent decisions stay, even those that the import set: an opt-out belongs to the
       number, and an undo must not revoke it.
 
-    After the last chunk, each call undoes a part of the properties (see
+    When all chunks are undone, each call undoes the import of some properties instead (see
     ``import_properties.undo_some``).
 
     Returns:

@@ -1,4 +1,7 @@
-"""Read the phone numbers of a file chunk by chunk. The calls block: run them in a thread."""
+"""Read the phone numbers of a file chunk by chunk.
+
+These functions block the event loop while they read the file, so they must run in a thread.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

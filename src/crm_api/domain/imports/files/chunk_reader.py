@@ -38,11 +38,11 @@ class ChunkReader(Protocol[Chunk_co]):
         """The number of rows that were read so far."""
 
     async def close(self) -> None:
-        """Stop reading. If a process reads the file, end this process."""
+        """Stop reading. If a separate process reads the file, end that process."""
 
 
 class ThreadChunkReader(Generic[ChunkT]):
-    """Reads each chunk of a file in a thread."""
+    """Reads a file in chunks of rows, and reads each chunk in a thread."""
 
     def __init__(
         self, source: ChunkSource[ChunkT], *, chunk_rows: int, rows_total: int | None = None
@@ -61,7 +61,7 @@ class ThreadChunkReader(Generic[ChunkT]):
         return await asyncio.to_thread(self._source.next_chunk, self._chunk_rows)
 
     async def close(self) -> None:
-        """Do nothing, because there is no process to end."""
+        """Do nothing, because no separate process reads the file."""
 
 
 @dataclass
@@ -80,7 +80,8 @@ class OpenReaders(Generic[ChunkT]):
     async def take(self, import_id: UUID, *, position: int) -> ChunkReader[ChunkT] | None:
         """Remove and return the open reader of an import if it has read exactly ``position`` rows.
 
-        Otherwise close the reader and return None, because another worker has continued the import.
+        If the reader has read another number of rows, another worker has continued the import. Then
+        close the reader, and return None. Return None too if no reader of the import is open.
         """
         reading = self.by_import.pop(import_id, None)
         if reading is not None and reading.position != position:

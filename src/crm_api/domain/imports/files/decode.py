@@ -90,7 +90,10 @@ def detect_encoding(path: Path) -> str:
 
 
 def open_text(path: Path, encoding: str) -> TextIO:
-    """Open a file to read its lines. Bytes that are invalid in the encoding raise no error."""
+    """Open a file to read its lines. Bytes that are not valid in ``encoding`` raise no error.
+
+    Such bytes are decoded as Windows-1252. In UTF-16, they are replaced by U+FFFD.
+    """
     return path.open(encoding=encoding, errors=_ERRORS, newline="")
 
 

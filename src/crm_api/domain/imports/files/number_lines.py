@@ -28,13 +28,14 @@ class NumberLines:
         return self._count
 
     def add(self, number: int, line: int) -> int | None:
-        """Store that a phone number occurs on a line of the file, and return None.
-
-        If the number is already stored, change nothing, and return the line that is stored for it.
+        """Store on which line of the file a phone number occurs, unless a line is already stored.
 
         Args:
             number: The phone number.
             line: The number of the line in the file.
+
+        Returns:
+            None if the phone number is new. Otherwise, the stored line number.
         """
         slots = self._slots
         mask = len(slots) - 1

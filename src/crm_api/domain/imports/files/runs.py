@@ -39,8 +39,8 @@ class ImportKind(Generic[ImportRow]):
 
     Attributes:
         job: The job that runs imports of this kind.
-        list_name: The name of the list of these imports. Page cursors contain this name, so that a
-            cursor from another list is refused.
+        list_name: A name for the API's list of imports of this kind. Page cursors contain this
+            name, so that a cursor from another list of the API is refused.
         not_found: Builds the error for an unknown id.
         has_ended: Builds the error for a request to cancel an import that has already ended. The
             argument is the status of the import.
@@ -121,11 +121,10 @@ async def fetch_page(
 async def claim_import(
     session: AsyncSession, kind: ImportKind[ImportRow], *, now: datetime
 ) -> ImportRow | None:
-    """Claim an unfinished import for this worker; return None if there is none.
+    """Claim an unfinished import for this worker; return None if no import can be claimed.
 
-    Imports that another worker has claimed are left out. Of the others, the import on which no
-    worker has worked for the longest time is claimed, so that a large file does not delay small
-    files.
+    An import that another worker has claimed cannot be claimed. If several imports can be claimed,
+    the one that has waited longest is claimed. So a large file does not delay small files.
     """
     table = kind.table
     waiting = (
@@ -162,10 +161,14 @@ async def lock_import(
 async def lock_running(
     session: AsyncSession, kind: ImportKind[ImportRow], *, import_id: UUID, rows_processed: int
 ) -> ImportRow | None:
-    """Lock and return an import, if this worker may continue it after ``rows_processed`` rows.
+    """Lock and return an import, if this worker may continue it.
 
-    Return None if the import is not running. Also return None if it has processed another number of
-    rows, because then another worker has continued it.
+    Args:
+        rows_processed: The number of rows that were processed when this worker last stored a chunk.
+
+    Returns:
+        None if the import is not running. Also None if the stored number of processed rows is
+        different, because then another worker has continued the import.
     """
     row = await lock_import(session, kind, import_id=import_id)
     is_ours = row is not None and row.status == ImportStatus.RUNNING

@@ -51,8 +51,8 @@ class Span:
         lines: The provider's ids of the phone lines whose messages are listed.
         after: The start of the span, exclusive.
         until: The end of the span, inclusive.
-        near: The ids of messages that earlier batches contained, and whose time is near the end of
-            this span. These messages do not count as absent.
+        near: The ids of messages whose time is near the end of this span, and which are in earlier
+            batches. They are not reported as missing in the provider's list.
     """
 
     lines: Sequence[str]

@@ -103,9 +103,10 @@ async def compare_batch(
     outdated status, and stored items that the provider does not list.
 
     Args:
-        since: The start of the period for which the lists in ``batch.threads`` are compared; None
-            if the period has no start. A stored item of this period counts as absent if its list
-            does not contain the item.
+        since: The start of the period that is compared; None if the period has no start. It limits
+            only the comparison with the lists in ``batch.threads``. Each of these lists has all
+            messages, or all calls, between a line and a person. If a stored item of the period is
+            not in its list, the item counts as absent.
         until: The end of this period.
         now: The current time. It decides whether missing parts of a call are still fetched.
     """

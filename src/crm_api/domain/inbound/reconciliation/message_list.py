@@ -132,11 +132,12 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
     If a stored message has a time in the span, but is not in the batch, the message counts as
     absent at the provider.
 
-    The list goes from new to old messages. The last span of a run begins at the ``since`` of the
-    run. Any other span begins ``SKEW`` after the oldest message of its batch, because the stored
-    time of a message may differ from the listed time by ``SKEW``. The next span ends where this
-    span begins. So a message at the border may be listed in this batch, but belong to the next
-    span. Therefore ``position`` keeps the ids of the listed messages near the border.
+    The list goes from new to old messages, so each span ends where the span before it begins. The
+    last span of a run begins at the ``since`` of the run. Any other span begins ``SKEW`` after the
+    oldest message of its batch, because the stored time of a message may differ from the listed
+    time by ``SKEW``. So this batch may list a message whose stored time is in the next span.
+    ``position`` keeps the ids of the listed messages near the border between the two spans, so that
+    these messages do not count as absent in the next span.
     """
     batch = reading.batch
     times = {message_id: _made_at(item) for message_id, item in batch.messages.items()}

@@ -78,8 +78,8 @@ class RequestPace:
 
         Args:
             seconds: The length of the pause.
-            asked_seconds: The length that the provider asked for, if it is longer than ``seconds``;
-                otherwise None.
+            asked_seconds: The length that the provider asked for, if the pause is shorter than
+                that; otherwise None.
         """
         self._left = 0
         async with self._new_uow() as uow:

@@ -1,4 +1,7 @@
-"""Store the progress and the end of a run; only the worker that reserved the run may do so."""
+"""Reserve a reconciliation run for one worker, and store the progress and the end of the run.
+
+Only the worker that has reserved the run may store its progress and its end.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta

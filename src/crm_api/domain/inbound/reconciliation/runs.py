@@ -104,11 +104,11 @@ LOCK_DAILY_RUN = text(
 
 
 async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> UUID | None:
-    """Create the daily run if no run was created since 02:00 UTC; the first run imports everything.
+    """Create the daily run if no run was created since 02:00 UTC.
 
-    If no worker was active at 02:00, the run is created later. The first run is created in the
-    night after the first phone line was added, so that a new installation does not begin with an
-    import.
+    If no worker was active at 02:00, the run is created later. If no run has completed yet, the run
+    imports all messages and calls. The first run is created at 02:00 after the first phone line was
+    added, so that a new installation does not begin with such an import.
 
     Returns:
         The id of the run; None if no run is due.
@@ -134,8 +134,8 @@ class Backlog:
 
     Attributes:
         made_at: When the oldest unfinished run was created; None if every run has ended.
-        due_at: The earliest time at which one of the waiting events must be applied; this time may
-            be in the past. None if no event waits.
+        due_at: When the earliest waiting event is due to be applied; in the past if the event is
+            late. None if no event waits.
     """
 
     made_at: datetime | None
@@ -208,11 +208,11 @@ STORE_HEARTBEAT = text("""
 
 
 async def store_receiver_heartbeat(uow: UnitOfWork, *, now: datetime) -> UUID | None:
-    """Record that webhooks can be received now; after an outage, create a run.
+    """Store a heartbeat: webhooks can be received now. After an outage, also create a run.
 
-    A web process calls this twice a minute. The heartbeat is stored in the same database as the
-    received events. So there is no heartbeat while the database or all web processes are
-    unavailable.
+    A web process calls this function twice a minute. There was an outage if the previous heartbeat
+    is older than ``OUTAGE_AFTER``. The heartbeat is stored in the same database as the received
+    events. So there is no heartbeat while the database or all web processes are unavailable.
 
     Returns:
         The id of the new run; None if there was no outage, or if a run for an earlier outage has

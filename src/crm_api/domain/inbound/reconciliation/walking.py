@@ -11,14 +11,14 @@ The position of a run is JSON, and any worker can continue from it::
 - ``lines``: Maps the provider's line ids to phone numbers.
 - ``token``, ``pages``: The token of the next page (null for the first page), and the number of
   pages that were read.
-- ``edge``: The messages from this time on were compared already. The next batch of messages ends
-  here, because the list is read from new to old messages.
-- ``near``: The messages near ``edge`` that are in the provider's list: message id to time.
+- ``edge``: The messages at or after this time are already compared. The next batch has the messages
+  before this time, because the list is read from new to old messages.
+- ``near``: Maps the ids of the listed messages near ``edge`` to their times.
 - ``reached``: The time of the oldest message that was read.
 - ``below``: Present after the provider refused a page token. The run then reads the list again
   without a token, but only the messages before ``below``.
-- ``begun_below``: The value of ``reached`` when the provider refused the token. If the provider
-  refuses a token again before an older message was read, the run fails.
+- ``begun_below``: The value that ``reached`` had when the provider refused the token. If the
+  provider refuses a token again while ``reached`` still has this value, the run fails.
 - ``is_v1``: True if the messages of each conversation are read too, because API v1 has no list of
   all messages.
 - ``done``: The ids of the conversations of the current page that were read.

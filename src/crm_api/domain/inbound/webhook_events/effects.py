@@ -62,8 +62,8 @@ async def apply_facts(
     events that happened before the erasure are skipped.
 
     Args:
-        events: The events that ``bound_event`` returned. No time in an event may be later than the
-            receipt of the event.
+        events: The events. The caller must first pass each event to ``bound_event``, so that no
+            time in the event is later than its receipt.
         now: The database's time of this transaction.
 
     Raises:

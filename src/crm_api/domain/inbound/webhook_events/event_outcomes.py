@@ -90,8 +90,8 @@ def failed_outcome(
     """Return the state after a failed try: a later retry, or dead after the last retry.
 
     Args:
-        means: The average wait before the first retry, the second retry, and so on. There are as
-            many retries as waits.
+        means: The mean wait before the first retry, before the second retry, and so on. An event
+            has as many retries as this sequence has values.
     """
     attempts = claimed.attempts + 1
     is_last = attempts > len(means)

@@ -60,10 +60,10 @@ class NewReply:
 
 
 def without_effect(replies: Sequence[NewReply]) -> list[UnattendedMessage]:
-    """Return the messages that have no effect, so that an away reply may answer them.
+    """Return only the messages that an away reply may answer.
 
-    A message has an effect if it concerns consent or asks for help. A reaction, such as "liked", is
-    left out too, because it needs no answer.
+    These messages have no effect: they neither concern consent nor ask for help. Reactions, such as
+    "liked", are not in the result, because they need no answer.
     """
     return [
         UnattendedMessage(

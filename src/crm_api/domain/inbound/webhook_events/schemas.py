@@ -74,10 +74,10 @@ _NOTHING_TO_COME = {"next_attempt_at": None}
 
 
 class ReplayRead(ReadModel):
-    """The result of a replay of one event.
+    """The response to a request to apply one event again.
 
     Attributes:
-        replayed: The number of events that will be applied again.
+        replayed: The number of events that will be applied again: always 1.
     """
 
     model_config = example(replayed=1)
@@ -125,7 +125,8 @@ class ReplayRequest(DryRunRequest):
     def content(self) -> Any:  # noqa: ANN401 - JSON
         """Return the fields that select events, as JSON values.
 
-        If a dry run has no such field, it selects all events, and the result is ``{"all": true}``.
+        Only a dry run may have none of these fields. It then selects all events, and the result is
+        ``{"all": true}``.
         """
         return super().content() or {"all": True}
 

@@ -180,7 +180,10 @@ class _Run:
         self._jitter = jitter
 
     async def apply(self, claimed: Sequence[ClaimedEvent]) -> list[EventOutcome]:
-        """Apply events; return the new state of each event, in any order."""
+        """Apply events; return one outcome (the new state) for each event, in any order.
+
+        ``EventOutcome.id`` is the id of the event.
+        """
         outcomes: list[EventOutcome] = []
         readable: list[_Readable] = []
         for one in claimed:

@@ -50,8 +50,8 @@ class IntakeConnection:
 
         Raises:
             asyncpg.PostgresError: The database refuses an event, or the whole batch.
-            OSError: The database is unavailable. The other exception classes in the constant
-                ``LOST_CONNECTION`` have the same meaning.
+            OSError: The database is unavailable. Another exception class of the constant
+                ``LOST_CONNECTION`` may be raised instead.
         """
         try:
             return await self._execute(events)

@@ -59,7 +59,7 @@ class OwnLines:
 
 @dataclass(frozen=True, slots=True)
 class MessageProgress:
-    """The times and errors of a test message and of its event; None while not known."""
+    """The times, states and errors of a test message and of its event; None if not known yet."""
 
     text_error: str | None
     attempt_status: AttemptStatus | None

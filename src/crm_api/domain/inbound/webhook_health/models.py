@@ -17,7 +17,8 @@ class WebhookHealthSide(StrEnum):
     """Kind of a webhook health check.
 
     Attributes:
-        TEST_TEXT: A test message is sent between two own lines; its event must arrive.
+        TEST_TEXT: A test message is sent from one line of the company to another line. The event
+            about this message must arrive.
         SILENCE: The check decides whether no event has arrived for an unusually long time.
         PROVIDER: The webhooks and the delivery log at the provider are checked.
     """

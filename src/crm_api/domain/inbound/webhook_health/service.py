@@ -67,7 +67,10 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class SideState:
-    """The last result of one kind of check; ``waiting_since`` is None if no check is waiting."""
+    """The last result of one kind of check (``side``), and whether a check is waiting.
+
+    ``waiting_since`` is None if no check of this kind is waiting.
+    """
 
     side: WebhookHealthSide
     id: UUID | None

@@ -162,7 +162,7 @@ class _NoQueue:
     """A job queue that discards every job, for units of work that request no jobs."""
 
     async def push(self, job: Job) -> None:
-        """Discard the job: this queue is only for units of work that request no jobs."""
+        """Do nothing. This queue is only for units of work that request no jobs."""
 
     async def ping(self) -> bool:
         """Return False: no job queue can be reached."""

@@ -129,7 +129,8 @@ class Registrar(WebhookAddress):
             Sentences about what was done.
 
         Raises:
-            AddressNotPublicError: The real provider could not reach the address.
+            AddressNotPublicError: The provider could not reach our address, because it is local or
+                does not begin with ``https://``. The sandbox accepts such an address.
             WebhookMissingError: The provider supports only legacy webhooks.
             KeyNotShownError: The provider did not return the new key.
             OpenPhoneBusyError: The provider is unavailable; run the command again.
@@ -165,7 +166,8 @@ class Registrar(WebhookAddress):
             Sentences about what was done.
 
         Raises:
-            AddressNotPublicError: The real provider could not reach the address.
+            AddressNotPublicError: The provider could not reach our address, because it is local or
+                does not begin with ``https://``. The sandbox accepts such an address.
             KeyNotShownError: The provider did not return the new key.
             OpenPhoneBusyError: The provider is unavailable; run the command again.
             OpenPhoneRefusedError: The provider refuses the request.

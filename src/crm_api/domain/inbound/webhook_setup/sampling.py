@@ -47,7 +47,7 @@ async def receive_sample(
     """Request a sample event and wait until it is stored; return a sentence about the result.
 
     Args:
-        registrar: Gives our address, and access to the provider and to the database.
+        registrar: Contains our webhook address, and gives access to the provider and the database.
         seconds: How many seconds to wait.
         sleep: Waits between two checks; its argument is in seconds.
         monotonic: Returns the time of a monotonic clock, in seconds.

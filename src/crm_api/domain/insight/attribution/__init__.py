@@ -1,6 +1,6 @@
 """Attribution: rules decide which campaign messages are credited with an outcome.
 
-- Touch: a message of a campaign, and what the person did after it: replied, called or got it.
+- Touch: a message of a campaign, and the person's reaction to it: a reply, a call or none.
 - Credit: the share of an outcome that is credited to one message.
 - Unattributed share: the share of an outcome that is credited to no message.
 - Rules: a numbered version that never changes. It says how long after a touch an outcome may

@@ -27,11 +27,12 @@ NAMES = text("SELECT c.id, c.name FROM campaign c WHERE c.id = ANY(CAST(:ids AS 
 
 @dataclass(kw_only=True)
 class CreditSum:
-    """The sum of some shares of outcomes, for example of the shares that a campaign gets.
+    """A sum of shares of outcomes, for example of all shares that one campaign gets.
 
     Attributes:
-        people: The ids of the people to whom the outcomes belong.
-        cents: The sum of the same shares of the outcomes' amounts, in cents.
+        people: The ids of the people who have these outcomes.
+        cents: The sum of the shares in cents. For example, a share of 0.5 of an outcome of $10.00
+            adds 500 cents.
     """
 
     people: set[str] = field(default_factory=set)

@@ -265,9 +265,9 @@ def _written(parts: object) -> bytes:
 async def run_attribution(
     uow: UnitOfWork, *, version: int | None, now: datetime, progress: Progress = show_nothing
 ) -> AttributionRun:
-    """Compute all credits of a version of the rules, and replace its stored credits.
+    """Compute all credits by a version of the rules, and replace its stored credits.
 
-    If ``version`` is None, this is the current version.
+    If ``version`` is None, the current version of the rules is used.
 
     Raises:
         RulesNotFoundError: No version of the rules has the number ``version``.
@@ -353,11 +353,15 @@ async def is_run_due(uow: UnitOfWork, *, now: datetime) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """The result of a check: a run is compared with a second computation and the stored credits.
+    """The result of the check of a run.
+
+    The check computes all credits a second time. It compares the second computation with the run,
+    and the stored credits with the run.
 
     Attributes:
         run: The run.
-        is_input_same: False if messages, replies or people have changed since the run.
+        is_input_same: False if the data that the run read has changed since the run: for example
+            messages, replies or people.
         is_result_same: Whether the second computation gave the same credits as the run.
         is_stored_same: Whether the stored credits are still those of the run.
     """
@@ -387,7 +391,8 @@ async def verify_run(
     """Verify the last run of a version of the rules.
 
     Compute all credits again, as of the time of the run. Compare them with the credits that the run
-    computed, and with the stored credits. If ``version`` is None, this is the current version.
+    computed, and compare the stored credits with those of the run. If ``version`` is None, the
+    current version of the rules is used.
 
     Returns:
         The result; None if this version has no run.

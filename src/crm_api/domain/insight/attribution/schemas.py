@@ -31,8 +31,8 @@ class AttributionWindows(RequestModel):
         replied: Hours after the person's reply to a message; with 0, replies do not count.
         called: Hours after the person's call; with 0, calls do not count.
         delivered: Hours after the delivery of a message, without a reply or call. With 0, the
-            default, a delivery alone does not count. Another value also credits messages with
-            outcomes that would have happened without them.
+            default, a delivery alone does not count. With a higher value, a message may be credited
+            with an outcome that would have happened without the message.
     """
 
     model_config = example(**WINDOWS)

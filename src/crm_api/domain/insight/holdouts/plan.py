@@ -1,6 +1,6 @@
 """Estimate how many messages a holdout costs, and when its result can be expected.
 
-Pure functions.
+A holdout has two groups: one gets messages, the other gets none. All functions are pure.
 """
 
 import math
@@ -23,13 +23,13 @@ class HoldoutPlan:
     """How many messages a holdout costs, and when its result can be expected.
 
     Attributes:
-        people: The number of people who will be assigned to one of the two groups until the end of
-            the holdout, at the present pace.
+        people: The number of people who will be assigned to the two groups (with messages, without
+            messages) by the end of the holdout, at the present pace.
         cost_messages: The number of messages that are not sent because of the holdout, from its
             beginning to its end.
         needed_people: The number of people, in both groups together, that the comparison needs.
-        knows_at: When ``needed_people`` people will be assigned; None if this takes more than ten
-            years.
+        knows_at: When the number of assigned people reaches ``needed_people``; None if this takes
+            more than ten years.
     """
 
     people: int

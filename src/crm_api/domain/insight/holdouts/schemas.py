@@ -50,15 +50,16 @@ class HoldoutPlanRead(ReadModel):
     Both are estimated from the pace of the last 30 days.
 
     Attributes:
-        people: The number of people who will be assigned to one of the two groups until the end of
-            the holdout.
+        people: The number of people who are assigned to one of the two groups during the whole
+            holdout.
         cost_messages: The number of messages that are not sent because of the holdout, from its
             beginning to its end.
         needed_people: The number of people, in both groups together, that the comparison needs.
-            With this number, 80 of 100 experiments find a difference between 1.5 % appointments
-            with messages and 1 % without.
-        knows_at: When `needed_people` people will be assigned; null if this takes more than ten
-            years.
+            Suppose that 1.5 % of the people with messages book an appointment, and 1 % of the
+            people without messages. Then 80 of 100 holdouts with this number of people show a
+            difference.
+        knows_at: When the number of assigned people reaches `needed_people`; null if this takes
+            more than ten years.
     """
 
     model_config = example(people=45000, cost_messages=4500, needed_people=74000, knows_at=NOW)

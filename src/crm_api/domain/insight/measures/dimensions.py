@@ -13,7 +13,8 @@ class Dimension(StrEnum):
         CAMPAIGN: The campaign of the message.
         VARIANT: The variant of the campaign's first message.
         STEP: The step of the campaign: 0 is the first message.
-        LIST: The list to which the campaign was sent; no key if the campaign was sent to no list.
+        LIST: The list to which the campaign was sent. The key of the figure is null if the campaign
+            was sent to no list.
         LINE: The phone line that sent the message.
         ZIP: The first five digits of the person's ZIP.
         CITY: The person's city.
@@ -23,8 +24,8 @@ class Dimension(StrEnum):
         HOUR: The hour of the day in `timezone`, 0 to 23.
         WEEKDAY: The day of the week in `timezone`, 1 (Monday) to 7.
         HOUR_OF_WEEK: The day of the week and the hour in `timezone`: `1/09` is Monday, 9 to 10.
-        REPLY_CLASS: The class of the person's first reply to the campaign; no key if the person did
-            not reply.
+        REPLY_CLASS: The class of the person's first reply to the campaign. The key of the figure is
+            null if the person did not reply.
         SOURCE: Where the contact, or the outcome, comes from.
     """
 
@@ -66,7 +67,10 @@ OF_TIME = frozenset({Dimension.HOUR, Dimension.WEEKDAY, Dimension.HOUR_OF_WEEK})
 
 
 class Bucket(StrEnum):
-    """A series has a figure for each day, week or month in `timezone`. A week begins on Monday."""
+    """The period of each figure in a series: a day, a week or a month in `timezone`.
+
+    A week begins on Monday.
+    """
 
     DAY = "day"
     WEEK = "week"
@@ -133,7 +137,8 @@ class BreakdownSql:
     """The SQL of a breakdown.
 
     Attributes:
-        key: The SQL expression of the key, a text or NULL; ``b`` is the record.
+        key: The SQL expression of the key, a text or NULL. In the expression, ``b`` is the
+            alias of the query that has the records.
         joins: The SQL joins that the key needs.
         label: The SQL expression of the label of the key; NULL if the key is its own label.
         labels: The label of each key, if the keys are always the same, such as weekdays.

@@ -67,7 +67,7 @@ class FigureRequest:
 
     @property
     def is_of_campaign(self) -> bool:
-        """Whether there is a filter by campaign, phone line, list or step."""
+        """Whether a filter limits the figures to a campaign, phone line, list or step."""
         return any(
             one is not None for one in (self.campaign_id, self.line_id, self.list_id, self.step)
         )
@@ -102,9 +102,9 @@ class FigureRequest:
     def operands(self) -> "dict[Operand, FigureRequest]":
         """The requests whose figures are needed to compute the figures of this request.
 
-        For a quotient of two measures, these are a request for the denominator and a request for
-        the numerator. For any other measure, it is only this request, under the key
-        ``DENOMINATOR``.
+        If the measure is a quotient of two measures, the result has one request for each of the
+        two, with the keys ``NUMERATOR`` and ``DENOMINATOR``. Otherwise, it has only this request,
+        with the key ``DENOMINATOR``.
         """
         if self.measure.quotient_of is None:
             return {Operand.DENOMINATOR: self}

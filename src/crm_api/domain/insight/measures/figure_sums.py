@@ -39,10 +39,11 @@ def compile_sums(
     Each row has the number of ``records``, how many are ``counted``, their ``amount``, how many are
     ``unripe``, and the first instant ``at``. A figure is the sum of several rows.
 
-    - Where sums are stored in a table, a row is the sum of an hour, a day or a month.
-    - Elsewhere, a row is the sum of the records that have the same values in all columns that the
-      request needs, such as the campaign or the hour. So a name, such as that of the campaign, is
-      looked up once for many records.
+    - If a table with sums is used, a row is the stored sum of an hour, a day or a month. A record
+      that the stored sums do not contain has its own row.
+    - Otherwise, the records are grouped by the columns that the request needs, such as the campaign
+      or the hour. Each group is one row. So the name of a campaign is looked up once for many
+      records.
     - For a median, a row has the amounts of its records as an array. Exception: if
       ``has_row_per_record`` returns True, there is one row for each record.
 

@@ -30,7 +30,10 @@ Number = int | str
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One figure: for one key of the breakdown, for one bucket, for both, or the total.
+    """One number of a measure: the total, or the number for one key, for one bucket, or for both.
+
+    A key is one value of the breakdown, such as one ZIP. A bucket is one part of the period, such
+    as one day.
 
     Attributes:
         low: The lower bound of the 95 % interval of a rate; None for other units.
@@ -58,18 +61,19 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class FigureSums:
-    """The sums from which one figure is computed: the total, or the figure of a key and bucket.
+    """The sums from which one ``Figure`` is computed.
 
     Attributes:
-        records: The number of records; for a quotient of two measures: those of the denominator.
+        records: The number of records. For a quotient of two measures: the number of records in the
+            denominator.
         counted: The number of records in the numerator of a rate.
         amount: The sum of the amounts of ``records``.
         numerator_amount: For a quotient of two measures: the sum of the amounts in the numerator.
         numerator_records: For a quotient of two measures: the number of records in the numerator.
         unripe: The number of records that may still be added to the numerator.
         first_at: The instant of the earliest record.
-        stored_until: The stored sums (or the copies of records) were complete up to this instant
-            when they were read.
+        stored_until: The instant up to which the stored sums, or the copies of records, were
+            complete when they were read.
     """
 
     is_total: bool

@@ -1,8 +1,8 @@
-"""Compute figures from the stored sums of hours and days, and from the remaining records.
+"""Compute figures from stored sums of hours and days, and from single records.
 
-The sums are the table ``insight_tally``. Triggers add each change of a record to the sums. For the
-whole hours of a period, the sums are read. For the parts of an hour at its beginning and end, the
-records are read.
+The table ``insight_tally`` contains the sums. Database triggers update the sums when a record
+changes. A period often begins or ends within an hour. For its whole hours, the sums are read. For
+the parts of hours at the beginning and the end of the period, the records are read.
 
 ``place_sums`` does the same for breakdowns by ZIP, city and source.
 """
@@ -81,9 +81,9 @@ def ceil_time(at: datetime, unit: timedelta) -> datetime:
 
 @lru_cache(maxsize=512)
 def has_whole_hours(zone: str) -> bool:
-    """Return whether each full hour of a time zone has been a full hour of UTC since 2000.
+    """Return whether, since 2000, each full hour in a time zone has also been a full hour in UTC.
 
-    For example, this is not so in Asia/Kolkata (UTC+5:30).
+    For example, 10:00 in Asia/Kolkata (UTC+5:30) is 04:30 in UTC, so the result is False.
     """
     found = ZoneInfo(zone)
     years = range(_FIRST_YEAR, datetime.now(UTC).year + 2)
@@ -93,7 +93,7 @@ def has_whole_hours(zone: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class HourSumsSql:
-    """The SQL from which a figure is computed: it is the sum of all rows of these queries.
+    """The queries from which a figure is computed: all their rows are added up.
 
     Attributes:
         sums: The query that selects stored sums of hours and days.
@@ -151,10 +151,12 @@ def _needs_hours(request: FigureRequest) -> bool:
 def ripening_period(
     period: Period, stored: StoredSums, *, unit: timedelta, now: datetime
 ) -> Period | None:
-    """Return the past hour (or day) whose records become ripe during the present hour (or day).
+    """Return the hour (or day) of the stored sums in which some records are ripe and some are not.
 
-    A ripe record can no longer be added to the numerator. Some records of the returned hour are
-    ripe and some are not. So the caller must count the records of this hour one by one.
+    A record is ripe at the age ``stored.ripe_after``: from then on, it can no longer be added to
+    the numerator. All records before the returned hour are ripe, and all records after it are not.
+    The sum of the returned hour does not show how many of its records are ripe. So the caller must
+    count the records of this hour one by one.
 
     Args:
         period: The period of the stored sums.

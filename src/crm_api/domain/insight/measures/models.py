@@ -27,9 +27,9 @@ class TallyGranularity(StrEnum):
     """Which period and which messages a row of ``insight_tally`` counts.
 
     Attributes:
-        ALL: An hour, all messages together: those of every campaign and those without a campaign.
-        DAY: A day, the messages of one campaign.
-        HOUR: An hour, the messages of one campaign.
+        ALL: The row counts all messages of an hour, with and without a campaign.
+        DAY: The row counts the messages of one campaign on one day.
+        HOUR: The row counts the messages of one campaign in one hour.
     """
 
     ALL = "all"
@@ -65,8 +65,9 @@ class InsightTally(_CountColumns, Base):
     negative numbers. So the sum of all rows of an hour equals the numbers of that hour.
 
     - A message counts in the hour when it was sent or, if it failed, when it was due.
-    - An attempt counts in the hour when the provider accepted it. It counts in the step and variant
-      of its recipient (``move_costs_of_recipient.sql``).
+    - An attempt counts in the hour when the provider accepted it.
+    - An attempt counts for the step and the variant of its recipient. If one of them changes, a
+      trigger moves the numbers (``move_costs_of_recipient.sql``).
 
     A job merges the rows of an hour into one row.
     """
@@ -179,11 +180,12 @@ class InsightPersonChange(_CountColumns, Base):
 
 
 class InsightPersonMove(Base):
-    """The place (ZIP, city and source) that a person had before it changed.
+    """A former place (ZIP, city and source) of a person whose place has changed.
 
-    A row trigger appends a row for each change (``migrations/objects/note_moved_person.sql``).
-    Until the job ``update_place_sums`` has moved the person, the sums by place count the person at
-    the place in the oldest row of the person. Lists of records then use this former place too.
+    A row trigger appends a row for each change (``migrations/objects/note_moved_person.sql``). The
+    job ``update_place_sums`` moves the person to the present place in the sums by place, and
+    deletes the rows. Until then, the sums by place and the lists of records use the place in the
+    person's oldest row.
     """
 
     __tablename__ = "insight_person_move"
@@ -196,7 +198,10 @@ class InsightPersonMove(Base):
 
 
 class InsightPersonUntil(Base):
-    """The instant before which ``InsightPersonTally`` counts all records. At most one row."""
+    """The instant before which ``InsightPersonTally`` counts all messages and attempts.
+
+    The table has at most one row.
+    """
 
     __tablename__ = "insight_person_until"
     __table_args__ = (CheckConstraint("id = 1", name="id"),)
@@ -208,9 +213,9 @@ class InsightPersonUntil(Base):
 class PlaceColumns:
     """The place of the person, stored with a copied record: ZIP, city and source.
 
-    Only the job ``add_places`` writes these columns. It writes the place at which the sums by place
-    (``insight_person_tally``) count the person. When the sums move the person to another place, a
-    trigger clears the columns (``migrations/objects/forget_places.sql``).
+    The job ``add_places`` writes these columns. It writes the place at which the sums by place
+    (``insight_person_tally``) count the person. When the job ``update_place_sums`` moves the person
+    to another place, a trigger clears the columns (``migrations/objects/forget_places.sql``).
     """
 
     is_placed: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -269,7 +274,7 @@ REPLIES_UNTIL = (
 
 
 class InsightReply(PlaceColumns, Base):
-    """A copy of a first message of a campaign that got a reply, with the time until the reply.
+    """A copy of a campaign's first message to a person who replied, with the time until the reply.
 
     Only the job ``copy_replies`` writes this table. The table has the messages that were sent
     before ``InsightReplyUntil.until``. ``InsightReplyChange`` lists the messages that changed after

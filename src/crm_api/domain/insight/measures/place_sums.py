@@ -1,7 +1,8 @@
 """Compute figures by ZIP, city or source from the sums by place, and from the remaining records.
 
 The sums by place are the table ``insight_person_tally``. The job ``update_place_sums`` updates
-them. Figures read what the sums lack from the records and from the log of later changes.
+them. If the sums lack records of the wanted period, a figure reads these records themselves. It
+also reads the log of the changes that happened after the sums were updated.
 """
 
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from crm_api.domain.insight.measures.models import PlaceDimension, PlaceGranular
 
 
 def uses_place_sums(request: FigureRequest) -> bool:
-    """Return whether the numerator or the denominator can be computed from the sums by place."""
+    """Return whether the sums by place can be used for the numerator or the denominator."""
     return (
         request.by in {Dimension(one.value) for one in PlaceDimension}
         and request.bucket is None
@@ -39,7 +40,7 @@ def uses_place_sums(request: FigureRequest) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceSumsSql:
-    """The SQL from which a figure is computed: it is the sum of all rows of these queries.
+    """The SQL queries whose rows must be added to get the figures.
 
     Attributes:
         sums: The queries that select sums, with the columns part, records, counted, amount, unripe,

@@ -35,7 +35,8 @@ def messages(
         where: The SQL condition of the messages to select: those in the denominator.
         first_step: Whether to select only first messages, not follow-ups, so that each person
             counts once. A filter or a breakdown by step overrides this.
-        ripe_after: How long a message may still be added to the numerator after it was sent.
+        ripe_after: The time after the sending of a message in which the message can still be added
+            to the numerator, for example because a reply arrives.
         amount: The SQL expression for the column ``amount``; by default NULL.
     """
     steps = f"AND {_FIRST_STEP}" if first_step else ""
@@ -69,7 +70,8 @@ def messages_with_sums(
         where: The SQL condition of the messages to select: those in the denominator.
         first_step: Whether to select only first messages, not follow-ups, so that each person
             counts once. A filter or a breakdown by step overrides this.
-        ripe_after: How long a message may still be added to the numerator after it was sent.
+        ripe_after: The time after the sending of a message in which the message can still be added
+            to the numerator, for example because a reply arrives.
         sum_of_records: The SQL expression for the number of messages that a row ``t`` of the stored
             sums counts.
         sum_of_counted: The SQL expression for the number of these messages in the numerator.
@@ -86,7 +88,9 @@ def messages_with_sums(
 
 
 def replies(*, where: str, ripe_after: timedelta) -> RecordQuery:
-    """Return the record query that selects the first messages of campaigns that got a reply.
+    """Return the record query that selects campaign messages with a reply.
+
+    Follow-ups are included only for a filter or a breakdown by step.
 
     The column ``amount`` is the time from the message to its reply, in microseconds.
 
@@ -154,8 +158,9 @@ def select_answers(columns: str, *, source: str = "activity a", where: str = "")
     """Return the SQL that selects the answers of users to messages of people.
 
     Args:
-        columns: The columns to select. They can use two aliases: ``a`` is the message that is the
-            answer, and ``w.at`` is the instant of the person's first unanswered message.
+        columns: The columns to select. They can use the alias ``a``, which is the message that is
+            the answer, and ``w.at``, which is when the person began to wait. The person began to
+            wait with the first message since the company's previous message.
         source: The SQL of the messages among which the answers are searched, with the alias ``a``.
         where: Additional SQL conditions, each with a leading AND.
     """

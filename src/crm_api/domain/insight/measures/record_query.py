@@ -96,9 +96,10 @@ class RecordCopies:
         until: The SQL of the instant before which all records are copied. ``is_current`` and
             ``not_copied`` may use this instant as the parameter ``:stored_until``. None if neither
             of them uses it.
-        breakdowns: If None, the copies are read for all figures. Otherwise, they are read only for
-            figures with one of these breakdowns, and only without a filter by campaign, phone line,
-            list or step. A None in the collection means figures without a breakdown.
+        breakdowns: For which figures the copies are read. None: for all figures. A collection: only
+            for figures with one of these breakdowns, and only if they have no filter by campaign,
+            phone line, list or step. If the collection contains None, the copies are also read for
+            figures without a breakdown.
     """
 
     source: str
@@ -110,7 +111,10 @@ class RecordCopies:
 
     @property
     def all_records(self) -> str:
-        """The query that selects all records: current copies, and the records without one."""
+        """The query that selects all records.
+
+        It reads the up-to-date copies. It reads all other records from their original tables.
+        """
         return self._select("true")
 
     @property

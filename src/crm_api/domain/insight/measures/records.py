@@ -46,8 +46,8 @@ class Record:
 
     Attributes:
         counted: Whether the record counts in the numerator; None if the figure is not a rate.
-        amount: Cents, seconds or a share of an outcome, as the unit of the measure says; None for
-            rates and counts.
+        amount: The value of the record: cents, seconds or a share of an outcome, depending on the
+            measure. None if the figure is a rate or a count.
         part: ``numerator`` or ``denominator``, if the figure is a quotient of two measures; None
             otherwise.
     """

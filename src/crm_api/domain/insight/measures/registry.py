@@ -67,7 +67,8 @@ class Measure:
 
         Args:
             by: The breakdown.
-            is_of_campaign: Whether there is a filter by campaign, phone line, list or step.
+            is_of_campaign: True if the figures are filtered by campaign, or by the phone line, the
+                list or the step of campaigns.
         """
         if self.by_campaign is not None and (is_of_campaign or by in OF_CAMPAIGN):
             return self.by_campaign

@@ -78,8 +78,9 @@ async def take_locks(session: AsyncSession, name: str = SUMS_LOCK) -> bool:
 
     Args:
         session: The session.
-        name: The name of a second lock, which the same job takes in earlier releases. So the job
-            does not run while a process of an earlier release runs it.
+        name: The name of a further lock, which the same job takes in earlier releases. Because of
+            this lock, a process of an earlier release cannot run the job at the same time. By
+            default, the job takes only ``SUMS_LOCK``.
     """
     for one in dict.fromkeys((name, SUMS_LOCK)):
         if not await session.scalar(_TAKE_LOCK, {"name": one}):

@@ -134,8 +134,8 @@ class AwaySettings:
 
     Attributes:
         reply: The text of the automatic answer.
-        office_hours: The column ``office_hours``; None if unknown.
-        holidays: The column ``holidays``.
+        office_hours: The office hours as JSON; None if they are not set.
+        holidays: The holidays as JSON.
     """
 
     reply: str

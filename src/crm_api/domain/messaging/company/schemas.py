@@ -36,7 +36,8 @@ AttClass = Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,2}$")]
 class Brand(RequestModel):
     """The company's registration with the mobile carriers (A2P 10DLC).
 
-    These values document where the carrier budgets come from. The service does not use them.
+    These values explain the daily limits in ``carrier_budgets``, which each mobile carrier sets for
+    a registered company. The service only stores these values.
     """
 
     legal_name: Annotated[

@@ -1,8 +1,8 @@
 """Build the consent proof of one number.
 
-The proof contains each decision about the number: its wording, the message that it refers to, and
-its link in the consent chain. It is one document, which a court or another party can store, print
-and verify.
+The proof contains each decision about the number, with the wording of the decision, the message to
+which the decision refers, and the link of the decision in the consent chain. The proof is one
+document, which a court or another party can store, print and verify.
 """
 
 import csv

@@ -57,10 +57,10 @@ class DecisionDetails(TypedDict):
         activity_id: The id of the message that contains the decision. For an opt-out that was
             learned from a failed message: the id of the failed message.
         message_id: The id of the reply about which a user decided; None if the user gave no id.
-        at: When the person decided; if missing, the value of ``now`` is used. The two differ if the
-            person's message arrives late.
-        claimed_at: When the message was written, by the provider's clock. A time in the future is
-            not corrected.
+        at: When the person decided. The default is ``now``. The time is before ``now`` if the
+            person's message arrived late. A time after ``now`` is replaced by ``now``.
+        claimed_at: When the message was written, by the provider's clock. This time is stored
+            unchanged, even if it is after ``now``.
         now: The database's time of the transaction. The clock of a web host or worker may be wrong,
             so it must not decide which decision is the latest.
         secret: Key of the hash that identifies the number in the history.
@@ -189,12 +189,13 @@ async def add_flag(
 
 
 async def mark_invalid(uow: UnitOfWork, *, phone: str, reason: str, now: datetime) -> None:
-    """Set the flag ``invalid_number``, and withdraw the messages to the number that the flag stops.
+    """Set the flag ``invalid_number`` on a number, and withdraw the messages that the flag stops.
 
-    The flag stops campaign messages and reminders of appointments. Other messages are still sent.
+    The flag stops campaign messages and reminders of appointments to this number. Other messages to
+    the number are still sent.
 
-    Call this if messages to the number fail. This is not a consent decision. So the consent history
-    gets no entry, and the contact's other numbers do not change.
+    Call this function if messages to the number fail. The flag is not a consent decision. So the
+    consent history gets no entry, and the contact's other numbers do not change.
     """
     flag = FlagType.INVALID_NUMBER
     await flags.set_flag(uow.session, phone=phone, flag=flag, reason=reason, now=now)
@@ -250,7 +251,8 @@ async def lock_decisions(uow: UnitOfWork, *, phones: Iterable[str]) -> None:
 async def lock_people(uow: UnitOfWork, *, phones: Collection[str]) -> None:
     """Lock all numbers of the people who have these numbers; see ``lock_decisions``.
 
-    The contacts are locked first, so that no merge adds a number.
+    The contacts are locked before the numbers. Otherwise, a merge could give a person one more
+    number in the meantime, and this number would not be locked.
     """
     if phones:
         theirs = await queries.numbers_of_people(uow.session, phones=sorted(phones))

@@ -1,8 +1,8 @@
 """Set the flag ``do_not_contact`` for a suppression list or after a person was erased.
 
 After an erasure, the service stores only a keyed hash of the number. If the number is stored again,
-its flags are set again in the same transaction. So no message can be sent before the flags are set.
-These flags are ``do_not_contact`` and the person's own opt-out or hold (``erased_numbers.py``).
+the same transaction sets ``do_not_contact`` again, and also the person's own opt-out or hold
+(``erased_numbers.py``). So no message can be sent before these flags are set.
 """
 
 from collections.abc import Collection, Sequence
@@ -162,5 +162,8 @@ ERASE_WORDS = text("""
 
 
 async def erase_words(session: AsyncSession, *, hashes: Sequence[bytes]) -> None:
-    """Delete number and wording of all consent entries about these numbers; keep the entries."""
+    """Delete the number and the texts of all consent entries about these numbers.
+
+    The entries stay, without the number, the reason, the note and the evidence.
+    """
     await session.execute(ERASE_WORDS, {"hashes": list(hashes)})

@@ -53,10 +53,10 @@ class NumberDecision:
 async def decide_together(
     uow: UnitOfWork, decisions: Sequence[NumberDecision], *, now: datetime, secret: bytes
 ) -> list[bool]:
-    """Record decisions from an import or from messages of the people, in the given order.
+    """Record decisions that come from an import or from received messages, in the given order.
 
-    The caller must lock first the contacts with these numbers, then the decisions about all numbers
-    of these contacts (``service.lock_decisions``).
+    The caller must first lock the contacts that have these numbers. Then it must lock the decisions
+    about all numbers of these contacts (``service.lock_decisions``).
 
     Returns:
         For each decision, in the same order: True if the decision changed the consent of the

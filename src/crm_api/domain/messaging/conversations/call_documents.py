@@ -2,8 +2,9 @@
 
 Events may arrive in any order and more than once, and the document must always be the same. So
 every field has a rule whose result does not depend on the order of the events: the earliest
-beginning, the latest end, the longest list, the union of recordings. For other texts, the text that
-is later in alphabetical order is kept. An example of the document::
+beginning, the latest end, the longest list, the union of recordings. For most other fields, such as
+the id of the user, the larger value is kept; of two texts, this is the one that is later in
+alphabetical order. An example of the document::
 
     {"created_at": "2026-11-20T16:10:00.221000+00:00", "answered_at": "…", "completed_at": "…",
      "duration_seconds": 155, "external": ["+16175550123"], "own": ["+16175550100"],
@@ -120,9 +121,9 @@ def placed_at(document: Document) -> datetime | None:
 def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
     """Return when the last event of a call happened; None if unknown.
 
-    The result is the later of ``event_at`` and ``last_event_at`` in the document. The document has
-    ``last_event_at`` only while the other party of the call is not known. After that, the
-    conversation has the time of the last activity.
+    The result is the later of ``event_at`` and the document's field ``last_event_at``. The document
+    has this field only until the other party of the call is known. Then the time is copied to the
+    conversation, as the time of its last activity.
 
     Args:
         known: The stored document of the call, before the new event is added.

@@ -1,6 +1,7 @@
-"""Keep the unsent messages of users and API keys, and emit the events of the caller's own changes.
+"""Store the drafts (unsent messages) of users and API keys, and emit events about their changes.
 
-Each user or API key (``caller_id``) has at most one draft in a conversation.
+Each user or API key (``caller_id``) has at most one draft in a conversation. With the events, all
+screens of the caller show the same state.
 """
 
 from collections.abc import Collection
@@ -31,9 +32,10 @@ async def emit_own_change(
 ) -> None:
     """Emit ``conversation.changed``, so that the caller's other screens show the change.
 
-    Event streams have no filter by user, so every client gets the event. Therefore the event names
-    the caller, but contains neither what the caller has read nor the draft. Webhook endpoints do
-    not get the event.
+    The change is that the caller read the conversation, or changed a draft in it. Every client gets
+    the event, because event streams have no filter by user. So the event contains the id of the
+    caller, but not the draft, and not what the caller has read. Webhook endpoints do not get the
+    event.
     """
     if conversation_ids:
         values = {"ids": list(conversation_ids), "caller_id": caller_id}

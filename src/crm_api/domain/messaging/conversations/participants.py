@@ -36,10 +36,10 @@ def as_phone(identifier: str) -> str | None:
 async def find_or_add_contacts(
     uow: UnitOfWork, phones: Collection[str], *, may_add: Collection[str], now: datetime
 ) -> dict[str, UUID]:
-    """Return the contact id of each number that has a contact.
+    """Return the contact ids of the numbers in ``phones`` and ``may_add``, by number.
 
-    If a number in ``may_add`` has no contact, a contact is added, except for the numbers of our own
-    lines.
+    For a number in ``may_add`` without a contact, a contact is added, unless it is the number of
+    one of our lines. Other numbers without a contact are missing in the result.
     """
     wanted = sorted({*phones, *may_add})
     if not wanted:

@@ -109,10 +109,10 @@ async def store_received_messages(
     contacts: Mapping[str, UUID],
     now: datetime,
 ) -> list[StoredMessage]:
-    """Store received messages and add their conversations.
+    """Store received messages, and add the conversations that do not exist yet.
 
-    If ``messages`` contains a message twice, ``is_new`` is True in at most one of the two results.
-    The download of the messages' files is requested.
+    This function also requests the download of the messages' files. If ``messages`` contains a
+    message twice, there are two results for it, and at most one of them has ``is_new`` True.
 
     Args:
         contacts: The contact of each sender's number.

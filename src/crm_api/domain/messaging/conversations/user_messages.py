@@ -74,12 +74,12 @@ async def choose_departure(
     message counts as a reply to the person.
 
     Raises:
-        OutsideWindowError: The message has no ``send_at``, and the end of its ``undo_seconds`` is
-            outside legal hours.
+        OutsideWindowError: The message has no ``send_at``, and the time at which it would be sent
+            (``undo_seconds`` after ``now``) is outside legal hours.
         SendAtOutOfRangeError: ``send_at`` is in the past, or more than a year away.
-        SendAtOutsideWindowError: ``send_at`` is outside legal hours, and the message could not be
-            moved to the next legal time: ``reply.move`` is False, or no time within two weeks is
-            legal.
+        SendAtOutsideWindowError: ``send_at`` is outside legal hours, and the message is not moved
+            to the next legal time. Either the request does not allow this (``move`` is False), or
+            no time within two weeks is legal.
     """
     undo_until = now + timedelta(seconds=reply.undo_seconds)
     if reply.send_at is None:
@@ -288,9 +288,9 @@ async def queue_user_message(
         MediaNotSupportedError: The message has files, and the provider cannot send them.
         UnknownMediaError: A file was not uploaded.
         SendAtOutOfRangeError: ``send_at`` is in the past, or more than a year away.
-        SendAtOutsideWindowError: ``send_at`` is outside legal hours, and the message could not be
-            moved to the next legal time: ``reply.move`` is False, or no time within two weeks is
-            legal.
+        SendAtOutsideWindowError: ``send_at`` is outside legal hours, and the message is not moved
+            to the next legal time. Either the request does not allow this (``move`` is False), or
+            no time within two weeks is legal.
     """
     line = await uow.session.get(Line, reply.line_id)
     if line is None:

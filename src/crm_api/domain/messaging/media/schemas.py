@@ -125,9 +125,9 @@ class MediaFetchesRetried(ReadModel):
 def show(items: Iterable[dict[str, Any]], fetches: Sequence[ShownFetch]) -> list[dict[str, Any]]:
     """Return the files of a message or call, each with the state of its fetch (download).
 
-    A file and its fetch have the same URL. The provider can report a file again with another URL.
-    Then there is a fetch whose URL is not in ``items``. If the stored file of such a fetch is not
-    yet in the result, it is added to the result.
+    A file and its fetch have the same URL. But the provider may later report a file with another
+    URL, so the URL of a fetch may be missing in ``items``. The stored file of such a fetch is added
+    to the result, unless the result already contains the file.
 
     Args:
         items: The files as reported: ``[{"url": "https://…", "type": "image/jpeg"}]``. All fields

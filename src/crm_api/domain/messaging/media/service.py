@@ -107,7 +107,7 @@ SHOWN_FETCHES = text("""
 async def read_shown_fetches(
     uow: UnitOfWork, *, activity_ids: Sequence[UUID]
 ) -> dict[UUID, list[ShownFetch]]:
-    """Return the fetches by the id of their message or call, oldest fetch first."""
+    """Return a mapping from the id of each message or call to its fetches, oldest fetch first."""
     found: dict[UUID, list[ShownFetch]] = defaultdict(list)
     if activity_ids:
         rows = await uow.session.execute(SHOWN_FETCHES, {"activity_ids": list(activity_ids)})

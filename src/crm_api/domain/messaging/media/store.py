@@ -103,7 +103,7 @@ class MediaStore:
 
 
 def store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """Return the exception types that mean that the store cannot be used, and also ``others``.
+    """Return ``others`` and the exception types that mean that the store cannot be used.
 
     The result is for an ``except`` clause around an access to the store.
     """

@@ -143,7 +143,7 @@ async def attach_files(
 
 
 async def read_media(uow: UnitOfWork, media_id: UUID) -> Media:
-    """Return the row in ``media`` with this id, which the transaction has just added or found."""
+    """Return the row of the table ``media`` with this id. The row must exist."""
     return (await uow.session.scalars(select(Media).where(Media.id == media_id))).one()
 
 

@@ -1,4 +1,4 @@
-"""The tables of conversations, and of the work in them: drafts, read marks, counts, notes."""
+"""The tables of conversations, of their drafts, notes and read messages, and of their counts."""
 
 from datetime import date, datetime
 from enum import StrEnum

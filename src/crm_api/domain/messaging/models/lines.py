@@ -68,7 +68,8 @@ class LineStatus(StrEnum):
     """The state of a line.
 
     Attributes:
-        ACTIVE: The line sends messages. It may be on trial after a block.
+        ACTIVE: The line sends messages. After a block, it may be on trial: it then sends one
+            message at a time.
         BLOCKED: The line sends nothing. `blocked_reason` says why.
     """
 

@@ -87,7 +87,9 @@ class MediaUpload(Base):
 
 
 class MediaFetch(Base):
-    """The download of one file, whose URL an event about a message or call contained.
+    """The download of one file of a message or call.
+
+    The URL of the file comes from an event about the message or call.
 
     A file that a user sent with a message has a row too. The status of this row is ``stored`` from
     the beginning, and its URL is the path of the file in this API.

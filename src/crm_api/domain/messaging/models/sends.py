@@ -176,12 +176,12 @@ class SendAttempt(Base):
 
 
 class SendTally(Base):
-    """A change of the number of a line's accepted messages; it is negative for a decrease.
+    """A change of a count of accepted messages: positive for an increase, negative for a decrease.
 
-    The messages are counted by line, campaign (or none) and quarter of an hour. A trigger adds a
-    row for each statement that changes a count (``migrations/objects``). The sum of a line's rows
-    of one day is compared with the daily limits. ``usage.compact_tally`` merges the rows, and
-    deletes the rows of old days.
+    Each quarter of an hour, line and campaign has its own count. The messages of a line outside
+    campaigns have one too. A trigger adds a row for each statement that changes a count
+    (``migrations/objects``). The sum of a line's rows of one day is compared with the daily limits.
+    ``usage.compact_tally`` merges the rows, and deletes the rows of old days.
     """
 
     __tablename__ = "send_tally"

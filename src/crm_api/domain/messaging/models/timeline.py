@@ -219,8 +219,9 @@ class Activity(Base):
 class ActivityKey(Base):
     """Maps the provider's id of a message or call to its row in ``activity``, in any partition.
 
-    Triggers on ``activity`` write these rows. A statement that must store a message only once
-    inserts the key first. It inserts the row in ``activity`` only if the key was new.
+    Triggers on ``activity`` insert the missing keys, and change and delete keys. But a statement
+    that must store a message or call only once inserts the key itself, before the row of
+    ``activity``. It inserts this row only if the key was new.
     """
 
     __tablename__ = "activity_key"

@@ -136,8 +136,9 @@ SETTLED_TRIALS = text("""
 async def open_on_trial(uow: UnitOfWork, *, now: datetime) -> None:
     """Put blocked lines on trial if their wait has ended. They then send one message at a time.
 
-    First, this function ends older trials whose test message the provider has accepted. If a line
-    goes on trial, the job that sends messages outside campaigns is requested.
+    First, this function ends the trial of each line if the provider has accepted a message that was
+    sent after the trial began. If a line goes on trial, the job that sends messages outside
+    campaigns is requested.
     """
     settled = (await uow.session.execute(SETTLED_TRIALS)).scalars().all()
     await close_breakers(uow, settled, now=now)

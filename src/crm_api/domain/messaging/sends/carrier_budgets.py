@@ -40,8 +40,8 @@ class CarrierShare:
         taken: The candidates whose messages fit the budgets.
         held: The ids of the recipients whose messages did not fit the budget at the start of this
             claim.
-        has_passed_over: True if a message fitted the budget at the start of this claim, but not
-            after the messages that were chosen before it. The next claim tries it again.
+        has_passed_over: True if a candidate was left out only because the messages of the chosen
+            candidates use the rest of the budget. The next claim tries this candidate again.
     """
 
     taken: list[PlannedAttempt] = field(default_factory=list)
@@ -120,9 +120,9 @@ async def lock_carrier_room(
 ) -> CarrierRoom | None:
     """Lock the carrier budgets and return what is left today; None if no budget is declared.
 
-    The caller has locked the line and locks the numbers later. One statement takes the lock and the
-    next statement counts. So the count includes the messages that other lines have claimed
-    (Sending, rule 1).
+    The caller must lock the line before this call, and the numbers after it. This function first
+    locks the budgets, and then counts the used segments in a second statement. So the count
+    includes the messages that other lines claimed before (Sending, rule 1).
     """
     declared = await uow.session.scalar(LOCK_BUDGETS)
     if not declared:

@@ -196,7 +196,8 @@ async def lock_candidates(
     If another transaction has locked a number, its recipient is left out.
 
     Args:
-        zone_keys: Only recipients in these zones, where messages are allowed now.
+        zone_keys: The zone keys for which messages are allowed now. Recipients with another zone
+            key are left out.
         limit: The largest number of recipients.
     """
     values = {"campaign_id": campaign_id, "zone_keys": zone_keys, "limit": limit, "now": now}

@@ -141,16 +141,17 @@ async def derive_recipients(
     due_at: datetime | None = None,
     back_off: bool = False,
 ) -> None:
-    """Derive the status of recipients from their attempts and other facts (Sending, rule 11).
+    """Derive the status of recipients from their attempts and other facts, such as opt-outs.
 
-    The first SQL statement only locks the recipients. So the second statement sees what other
-    transactions committed while the first statement waited for the lock.
+    See ARCHITECTURE.md, "Sending", rule 11. One SQL statement locks the recipients, and the next
+    one derives the status. So the status also depends on what other transactions committed while
+    this transaction waited for the lock.
 
     Args:
         due_at: When the recipients are due again; if None, their ``due_at`` does not change.
         back_off: If True, each recipient becomes due after a random delay ("full jitter"), but not
-            before ``due_at``. The more attempts of the recipient were postponed, the longer the
-            delay can be; ``WAITS`` gives its upper bound.
+            before ``due_at``. The maximum of the delay (``WAITS``) grows with the number of
+            attempts that were postponed.
 
     Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, read 2026-11-25.
     """

@@ -157,7 +157,9 @@ class Dispatcher:
         self._has_ready.set()
 
     async def run(self, claim_more: ClaimMore) -> DispatchTally:
-        """Send until no message may be sent or ``stop`` is called; release the claims left over.
+        """Send until no message may be sent now, or until ``stop`` is called.
+
+        At the end, the claims that were not used are released.
 
         If the database becomes unreachable, running API requests still end. Their responses stay in
         memory until they are stored; then the database error is raised.

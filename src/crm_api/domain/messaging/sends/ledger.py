@@ -87,10 +87,10 @@ class AttemptOutcome:
 
     Attributes:
         status: The attempt's new status.
-        seen: The status from which this outcome was concluded, for example after a look-up. The
+        seen: The attempt's status when this outcome was concluded, for example from a look-up. The
             outcome is written only if the attempt still has this status. None if the outcome is a
-            fact, such as the provider's response: a fact is written whatever the attempt's status
-            is (Sending, rule 6).
+            fact, such as the provider's response: a fact is written for every status of the attempt
+            (``ARCHITECTURE.md``, "Sending, rule 6").
         message_id: The provider's id of the message, if the new status is sent, failed or
             delivered.
         is_matched: True if ``message_id`` was found by a comparison of messages with attempts;
@@ -118,13 +118,13 @@ class AttemptOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedAttempt:
-    """An attempt whose row was changed.
+    """An attempt whose row in the ledger was changed.
 
     Attributes:
         membership_id: The recipient; None for a message outside campaigns.
-        is_to_show: True if the SQL statement ``SHOW`` must still update the row of the message, for
-            example because the message has several attempts. False if the SQL statement ``RECORD``
-            has already updated the row.
+        is_to_show: True if the row of the attempt's message is not up to date yet, for example
+            because the message has several attempts. The SQL statement ``SHOW`` must then update
+            the message. False if the SQL statement ``RECORD`` has already updated the message.
     """
 
     id: UUID
@@ -339,6 +339,6 @@ REOPEN = text("""
 async def reopen_parked(session: AsyncSession, *, ids: list[UUID], now: datetime) -> None:
     """Set parked attempts to ``unknown``, so that they are looked up again.
 
-    If the number of an attempt has another open attempt, the attempt stays parked.
+    If an attempt to the same phone number is open, the parked attempt stays parked.
     """
     await session.execute(REOPEN, {"ids": ids, "now": now})

@@ -72,8 +72,9 @@ class UnknownAttempt:
     """An attempt with the status ``unknown``, with the settings of its line.
 
     Attributes:
-        called_at: When the attempt passed the gate.
-        nil_at: The start of the first look-up that did not find the message; None if there was no
+        called_at: When the attempt passed the gate, the last check before the request to the
+            provider.
+        nil_at: When the first look-up began that did not find the message; None if there was no
             such look-up.
         has_no_id: True if the provider accepted the message but gave no id for it. Such a message
             is not sent again.
@@ -117,11 +118,12 @@ class MatchCandidates:
     """The provider's messages that an unclear attempt may have sent.
 
     Attributes:
-        ours: All candidates. A message with the text of the attempt is always a candidate. A
-            message with another text is a candidate, unless another user certainly sent it. If
-            there is a candidate, the attempt is not set to ``not_found``.
-        same: The candidates that may be matched to the attempt. They have the text of the attempt.
-            A message that another user certainly sent is left out.
+        ours: All candidates: every message with the text of the attempt, and every message with
+            another text that this service may have sent. If there is a candidate, the attempt is
+            not set to ``not_found``.
+        same: The candidates that may be matched to the attempt: the messages with the text of the
+            attempt that this service may have sent. A message that is certainly from another user
+            (see ``is_of_another_user``) was not sent by this service.
         own_user_id: The provider's id of the user in whose name this service sends messages over
             the line; None if unknown.
     """
@@ -132,9 +134,10 @@ class MatchCandidates:
 
     @property
     def why(self) -> str:
-        """The error code of the attempt if it is parked because no single candidate matches.
+        """The error code with which the attempt is parked if the match is not clear.
 
-        The code says whether all candidates have the same text and were sent by another user.
+        The code has one of two meanings: all candidates have the text of the attempt, but another
+        user sent them; or there are several candidates, or candidates with another text.
         """
         is_colleague = not self.same and all(
             is_of_another_user(facts.user_id, own_user_id=self.own_user_id) for facts in self.ours

@@ -85,19 +85,19 @@ _DELETED = """EXISTS (
 
 
 def has_flag(*flags: str, phone: str) -> str:
-    """Return the SQL condition that ``phone`` has at least one of these flags, not expired."""
+    """Return an SQL condition: true if ``phone`` has one of these flags now (not expired)."""
     return _FLAGGED.format(phone=phone, flags=", ".join(f"'{flag}'" for flag in flags))
 
 
 def rule_applies(rule: NumberRule, *, phone: str) -> str:
-    """Return the SQL condition that a rule applies to the number ``phone`` now."""
+    """Return an SQL condition: true if the rule applies to the number ``phone`` now."""
     if rule is NumberRule.CONTACT_DELETED:
         return _DELETED.format(phone=phone)
     return has_flag(rule, phone=phone)
 
 
 def may_get(kind: SendKind, *, phone: str) -> str:
-    """Return the SQL condition that the number ``phone`` may get a message of this kind now."""
+    """Return an SQL condition: true if the number ``phone`` may get a message of this kind now."""
     flags = [rule for rule in STOPS[kind] if rule is not NumberRule.CONTACT_DELETED]
     stops = [has_flag(*flags, phone=phone)]
     if NumberRule.CONTACT_DELETED in STOPS[kind]:
@@ -123,7 +123,7 @@ def stopping_rule(
 
 
 def may_get_of(kind: str, *, phone: str) -> str:
-    """Return the condition of ``may_get``; the kind is given as an SQL expression.
+    """Return the SQL condition that ``may_get`` returns, for a kind that is an SQL expression.
 
     Args:
         kind: The SQL expression of the message's kind.
@@ -134,7 +134,7 @@ def may_get_of(kind: str, *, phone: str) -> str:
 
 
 def stopping_rule_of(kind: str, *, phone: str) -> str:
-    """Return the expression of ``stopping_rule``; the kind is given as an SQL expression.
+    """Return the expression that ``stopping_rule`` returns, for a kind that is an SQL expression.
 
     Args:
         kind: The SQL expression of the message's kind.

@@ -107,9 +107,9 @@ STILL_PARKED = text("""
 
 
 async def find_still_parked(uow: UnitOfWork, *, ids: Sequence[UUID]) -> set[UUID]:
-    """Return the ids of those campaigns, messages and phone lines that have a parked attempt.
+    """Return the given ids that belong to a campaign, message or phone line with a parked attempt.
 
-    A parked attempt in a campaign counts for the campaign and for the message. A parked attempt
-    outside campaigns counts for the phone line and for the message.
+    An attempt of a campaign belongs to the campaign and to the message. An attempt outside
+    campaigns belongs to the phone line and to the message.
     """
     return set((await uow.session.execute(STILL_PARKED, {"ids": list(ids)})).scalars())

@@ -32,7 +32,10 @@ NEXT_SCHEDULED = text("""
 
 
 async def next_scheduled(uow: UnitOfWork, *, within: timedelta, now: datetime) -> datetime | None:
-    """Return when the next message for later is due; None if none is due until ``now + within``."""
+    """Return when the next message becomes due for which the sender has chosen a later time.
+
+    The result is None if no such message becomes due from now until ``now + within``.
+    """
     due: datetime | None = await uow.session.scalar(
         NEXT_SCHEDULED, {"now": now, "until": now + within}
     )

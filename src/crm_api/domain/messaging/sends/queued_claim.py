@@ -54,8 +54,8 @@ class QueuedMessage:
         zone_key: The zone key of the contact with this number; None if there is no contact.
         is_answer: True if the line has already got a message from the person. Then a user's message
             is an answer to the person, and is allowed at any hour.
-        scheduled_for: The instant that a user chose, or the next legal instant after it; None if
-            the message is to be sent as soon as possible.
+        scheduled_for: The instant that a user chose. If it is outside the legal hours, the next
+            legal instant after it. None if the message is to be sent as soon as possible.
         media_ids: The files to send with the message.
     """
 

@@ -101,10 +101,12 @@ class Answered:
 async def record_answers(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
     """Write a batch of responses to the ledger, and block or unblock lines and campaigns.
 
-    If the provider refuses to send for a line or a campaign, this line or campaign is blocked. If
-    the provider accepts a message of a line on trial, the trial ends. A clear response is always
-    written. An unclear result is written only if the attempt is still ``calling`` (Sending, rule
-    6). Writing a batch twice gives the same result.
+    If the provider refuses to send for a line or a campaign, this line or campaign is blocked. A
+    blocked line may later be on trial: it sends one message at a time. The trial ends when the
+    provider accepts a message.
+
+    A clear response is always written. An unclear result is written only if the attempt still has
+    the status ``calling`` (Sending, rule 6). Writing a batch twice gives the same result.
     """
     outcomes = [_outcome_of(item, now=now) for item in batch]
     proved, refusals = _proved_lines(batch), _first_refusals(batch)

@@ -51,9 +51,9 @@ class Recorder:
         limiter: Pauses the requests if the provider asks for a pause.
         outage: Gets the responses, and detects an outage of the provider from them.
         now: Returns the current time.
-        hold_back: Stops the requests of the run. It is called if the provider is down.
-        pause: Ends the run because of a long pause. It is called with the end of the pause, if the
-            pause is longer than ``MOST_WAIT``.
+        hold_back: Ends the run. It is called if the provider is down.
+        pause: Ends the run. It is called if the provider asked for a pause that lasts longer than
+            ``MOST_WAIT``. Its argument is the end of the pause.
     """
 
     def __init__(

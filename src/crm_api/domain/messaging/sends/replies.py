@@ -120,12 +120,13 @@ async def end_all_follow_ups(
 
     The three steps have this order:
 
-    1. Lock the recipients. Another transaction may create the next step of a recipient, because it
-       records a message as sent. The lock makes one of the two transactions wait for the other, and
-       so the later one sees the changes of the earlier one.
+    1. Lock the recipients. Another transaction may record that a message was sent, and so create
+       the next step of a recipient. The lock makes one of the two transactions wait for the other.
+       So the later transaction sees the changes of the earlier one.
     2. End the follow-ups.
-    3. Release the claims of the recipients. If this were done before step 1, a claim that commits
-       during the wait for the lock would not be released (Sending, rule 10).
+    3. Release the claims of the recipients. This is the last step, because another transaction may
+       commit a claim while step 1 waits for the lock. An earlier release would miss this claim
+       (Sending, rule 10).
 
     Args:
         heard: When each person last replied or called, by the person's phone number.

@@ -73,7 +73,7 @@ class ReplyHours:
 async def read_reply_hours(
     uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
 ) -> ReplyHours:
-    """Return when the law allows a user's message to a number.
+    """Return whether and when the law allows a user's message to a number.
 
     If the person has ever sent a message to the line, the user's message counts as an answer to the
     person and may be sent at any hour.

@@ -52,5 +52,8 @@ class SendTimes:
 
     @property
     def call(self) -> timedelta:
-        """The longest time from the gate to the end of the request."""
+        """The longest time from the gate to the end of the request to the provider.
+
+        This is the sum of ``call_start`` and ``call_timeout``.
+        """
         return self.call_start + self.call_timeout

@@ -121,13 +121,13 @@ async def count_usage(
     grace: float,
     now: datetime,
 ) -> list[LineUsage]:
-    """Return how much of its limit each line has used today, and how much one campaign has used.
+    """Return how much of its daily limit each line has used today, and the same for one campaign.
 
     Args:
         campaign_id: The campaign whose messages are counted; None for no campaign.
-        grace: The provider may accept an unclear message up to this number of seconds after the
-            gate. An unclear message that passed the gate shortly before midnight may have been
-            accepted on either day, so it counts for both days.
+        grace: A number of seconds. The provider may accept a message with an unclear result until
+            this time has passed after the gate (the last check before the request). If midnight is
+            within this time, the message counts for both days.
     """
     values = {"line_ids": list(line_ids), "campaign_id": campaign_id, "grace": grace, "now": now}
     return typed_rows(LineUsage, await session.execute(USAGE, values))

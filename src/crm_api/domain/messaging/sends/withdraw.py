@@ -148,7 +148,10 @@ RELEASE_CAMPAIGN_CLAIMS = text("""
 
 
 async def release_campaign_claims(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
-    """Release the claims of campaign messages to these numbers; derive the recipients' status."""
+    """Release the claims of campaign messages to these numbers.
+
+    Then the status of the recipients is derived from their attempts again (Sending, rule 11).
+    """
     freed = await uow.session.execute(RELEASE_CAMPAIGN_CLAIMS, {"phones": list(phones), "now": now})
     await derive.derive_recipients(uow.session, membership_ids=list(freed.scalars()), now=now)
 

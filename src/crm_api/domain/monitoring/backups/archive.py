@@ -180,10 +180,10 @@ class _Cipher:
             self.raise_its_own()
 
     def raise_its_own(self) -> None:
-        """Wait for the thread that encrypts or decrypts; if the thread failed, raise its error.
+        """Wait for the thread that encrypts or decrypts; raise a ``BackupError`` if it failed.
 
-        The error is raised as a ``BackupError``. If the thread fails, the reading or writing of the
-        archive fails too, but only the error of the thread contains the reason.
+        If the thread fails, the caller's reading or writing of the archive fails too. But only the
+        error of the thread contains the reason.
         """
         self._thread.join()
         failure = self._failure

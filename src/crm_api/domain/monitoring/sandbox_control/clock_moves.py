@@ -30,10 +30,11 @@ from crm_api.platform.settings import Settings, SettingsError
 
 
 class SandboxClock(Base):
-    """The sandbox clock and its current or last move; no row exists if the clock was never moved.
+    """The sandbox clock and its current or last move.
 
-    ``from_at`` and ``to_at`` are sandbox times. ``held_until`` is a real time, by the machine's
-    clock. Until then, only the job run with the id ``holder`` may make the steps of the move.
+    If the clock was never moved, the table has no row. ``from_at`` and ``to_at`` are sandbox times.
+    ``held_until`` is a real time, by the machine's clock. Until then, only the job run with the id
+    ``holder`` may make the steps of the move.
     """
 
     __tablename__ = "sandbox_clock"

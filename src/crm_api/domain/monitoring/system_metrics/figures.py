@@ -42,7 +42,12 @@ class OpenAlerts:
 
 @dataclass(frozen=True, kw_only=True)
 class Unclear:
-    """The number of attempts with an unclear outcome, and when the first of them was sent."""
+    """The number of attempts with an unclear outcome and the same status.
+
+    Attributes:
+        since: When the first of these attempts passed the gate, the last check before a request to
+            the provider; None without attempts.
+    """
 
     count: int = 0
     since: datetime | None = None

@@ -99,7 +99,11 @@ EVENT_DUE_AT = text("""
 
 
 async def check_jobs_and_events(uow: UnitOfWork, *, now: datetime) -> None:
-    """Check for failing jobs, late events, and an old reconciliation; raise and resolve alerts."""
+    """Check jobs, received events and reconciliation; raise and resolve alerts about them.
+
+    The alerts are: a job fails repeatedly, received events are applied late, or messages and calls
+    have not been compared with the provider for too long.
+    """
     await settle_alerts(uow, AlertKind.JOB_FAILING, await _failing(uow, now=now), now=now)
     due_at: datetime | None = await uow.session.scalar(EVENT_DUE_AT)
     late = Finding(

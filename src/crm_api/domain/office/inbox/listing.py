@@ -90,9 +90,9 @@ class _Page:
     def by_numbers(self) -> str:
         """Return the query that finds the conversations of the phone numbers with the wanted flag.
 
-        The query reads these numbers from ``flagged``, which ``page_of`` defines. The subquery ends
-        with ``OFFSET 0``, so that PostgreSQL runs it separately for each phone number and line.
-        Otherwise PostgreSQL would read all conversations.
+        ``page_of`` defines the subquery ``flagged``, which selects these phone numbers. This query
+        uses ``OFFSET 0``, so that PostgreSQL looks up the conversations separately for each phone
+        number and line. Otherwise PostgreSQL would read all conversations.
         """
         met = [_ARE_FEW, *in_states(self._states), *self._conditions]
         if self._wanted.line_id is not None:

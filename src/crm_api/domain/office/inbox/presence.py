@@ -74,6 +74,6 @@ FORGET_PRESENCE = text("""
 async def forget_presence(uow: UnitOfWork, *, now: datetime) -> None:
     """Delete the events about presence that are older than ``KEPT_FOR``.
 
-    An event stream that reconnects needs only newer ones.
+    An event stream that reconnects needs only newer events.
     """
     await uow.session.execute(FORGET_PRESENCE, {"before": now - KEPT_FOR})

@@ -30,10 +30,10 @@ async def search_conversations(
     limit: int,
     now: datetime,
 ) -> Page[InboxRow]:
-    """Return a page of the conversations in which all terms occur, as the caller sees them.
+    """Return a page of the conversations that match the terms of a search.
 
-    If these conversations do not fill the page, conversations with similar words follow. Each of
-    the two parts has the order ``sort``.
+    The first part of the list has the conversations in which all terms occur. The second part has
+    further conversations, in which similar words occur. Each part has the order ``sort``.
 
     Args:
         uow: The unit of work.

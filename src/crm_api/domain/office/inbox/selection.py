@@ -115,9 +115,9 @@ class Order:
     Attributes:
         column: The column that decides the order. Equal values are ordered by id.
         is_descending: Whether the largest value comes first.
-        condition: An SQL condition. The order contains only the conversations that meet it. None:
-            the order contains all conversations.
-        states: The states of the conversations that this order contains.
+        condition: The SQL condition that a conversation must meet to be read in this order; None if
+            all conversations are read.
+        states: The states of the conversations that are read in this order.
     """
 
     column: str
@@ -184,9 +184,9 @@ def flagged(wanted: InboxFilter) -> str:
 def has_flag(wanted: InboxFilter) -> str:
     """Return the SQL condition that ``k.phone`` has the flag of a filter.
 
-    With ``IS TRUE``, PostgreSQL first reads all phone numbers that have the flag. It then reads
-    conversations in order until the page is full. Without ``IS TRUE``, PostgreSQL would use a join,
-    which reads all conversations.
+    The condition ends with ``IS TRUE``. So PostgreSQL first reads all phone numbers that have the
+    flag, and then reads conversations in order until the page is full. Without ``IS TRUE``,
+    PostgreSQL would use a join, which reads all conversations.
     """
     return f"(k.phone IN ({flagged(wanted)})) IS TRUE"
 

@@ -40,8 +40,9 @@ class MessagePosition:
     Attributes:
         is_similar: True if the last message of the page does not contain all search words, but
             words that are similar to them.
-        after: The position of the last message of the page. If the search ended before the page was
-            full, the position of the last message that was checked, even if it does not match.
+        after: The next page continues after this position. It is the position of the last message
+            of the page. If the search ended before the page was full, it is the position of the
+            last message that was checked, whether that message matched or not.
     """
 
     is_similar: bool

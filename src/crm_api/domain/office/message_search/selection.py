@@ -1,9 +1,9 @@
 """SQL that finds messages of all conversations, newest first.
 
-In this package, "in order" means newest first, and "written" messages are those that a person or a
-user wrote by hand (not messages of campaigns).
+In this package, "in order" means newest first. A "written" message is a message that somebody wrote
+by hand, in the company or outside; a message of a campaign is not a written message.
 
-There are two ways to find messages with certain words, as in the search for contacts:
+There are two ways to find messages with certain words:
 
 1. Read a limited number of messages in order. This is fast if many messages match.
 2. Look up all matches in the trigram index and sort them. This is fast if few messages match.
@@ -97,9 +97,9 @@ class MessageSelection:
     Attributes:
         wanted: The filter.
         terms: The terms of ``wanted.q``.
-        people: For each term, the people whose names or phone numbers contain the term, at most
-            ``MOST_PEOPLE``. The messages of further people are found only among the newest
-            messages.
+        people: For each term, up to ``MOST_PEOPLE`` people whose names or phone numbers contain the
+            term. If more people match, the messages of the other people are found only among the
+            newest messages.
         people_of_all: People whose names or phone numbers contain all terms.
     """
 
@@ -219,9 +219,9 @@ class MessageSelection:
         Args:
             after: The position after which the messages begin; None: from the newest message.
             limit: The largest number of messages.
-            ids: Only messages in this range of ids: the smallest id, and the first id after the
-                range; None: no limit. Ids grow with the time at which a message was stored, so this
-                limits the search to the messages of a period.
+            ids: The range of message ids to search: the smallest id, and the first id after the
+                range. If one of the two is None, the range has no limit on this side. Later
+                messages have greater ids, so this limits the search to a period.
         """
         low, high = ids
         texts = select(*_FOUND).where(

@@ -45,12 +45,13 @@ async def with_similar_words(
 ) -> list[Activity]:
     """Return messages with words similar to the terms, newest first.
 
-    1. Search all messages with the index. If this ends within ``FIRST_SECONDS``, return its result.
-    2. Otherwise compare the newest ``WINDOW`` messages. If enough of them match to fill the page,
-       return the matches.
-    3. Otherwise search with the index in the steps of ``SPANS``, from new to old messages. End when
-       the page is full and older messages cannot belong to it. Also end after ``SECONDS``; older
-       messages are then left out.
+    1. Search all messages with the index. If this ends within 0.04 s (``FIRST_SECONDS``), return
+       its result.
+    2. Otherwise compare the newest 3,000 messages (``WINDOW``) with the terms. If enough of them
+       match to fill the page, return the matches.
+    3. Otherwise search with the index in steps, from new to old messages (``SPANS``). End when the
+       page is full and no older message can belong to it. Also end after 0.1 s (``SECONDS``): the
+       messages that were not searched are then left out.
     """
     usual = (
         (await session.execute(SET_SIMILARITY, {"least": str(selection.similarity)})).one().usual

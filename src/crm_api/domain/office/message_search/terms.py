@@ -111,7 +111,7 @@ NOBODY = TermPeople(ids=(), is_complete=True)
 async def find_people(
     session: AsyncSession, terms: Sequence[Term]
 ) -> tuple[list[TermPeople], TermPeople]:
-    """Find people with the trigram index of contacts.
+    """Find the people whose names or phone numbers contain the terms.
 
     Returns:
         The people of each term, in the order of ``terms``, and the people whose names or phone

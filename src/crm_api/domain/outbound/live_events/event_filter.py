@@ -21,10 +21,10 @@ from crm_api.domain.outbound.live_events.payloads import PAYLOADS, SCOPE_OF
 class WebhookEventType(StrEnum):
     """The types of events that can be sent to a webhook endpoint.
 
-    These are all event types except two, which are meant only for the screens of a client.
-    ``campaign.counters`` occurs a few times per second while a campaign sends. It only says that
-    the counters of the campaign have changed. Read the statistics of the campaign instead.
-    ``conversation.presence`` is valid only for some seconds.
+    Two event types are left out, because they are meant only for the screens of a client. The first
+    is ``campaign.counters``, which occurs a few times per second while a campaign sends. It only
+    says that the counters of the campaign have changed. Read the statistics of the campaign
+    instead. The second is ``conversation.presence``, which is valid only for some seconds.
     """
 
     MESSAGE_RECEIVED = EventType.MESSAGE_RECEIVED.value
@@ -83,12 +83,12 @@ class EventFilter:
     An event is serialised only once for all listeners with equal filters.
 
     Attributes:
-        types: The event types that pass, for events that do not belong to a campaign.
-        campaign_types: The event types that pass, for events that belong to a campaign.
+        types: An event that does not belong to a campaign passes if it has one of these types.
+        campaign_types: An event that belongs to a campaign passes if it has one of these types.
             With the scope ``campaigns:read``, these are all types that the caller asks for.
         campaign_id: Only events of this campaign pass; None means that any event can pass.
-        reads_messages: True if events about received messages get phone number, contact and first
-            words.
+        reads_messages: Whether events about received messages contain details: the phone number,
+            the contact and the first words of the message.
     """
 
     types: frozenset[EventType]
@@ -130,6 +130,6 @@ class EventFilter:
         return event.type in types
 
     def counts(self, campaign_id: UUID) -> bool:
-        """Return whether ``campaign.counters`` events of the campaign pass the filter."""
+        """Return whether the counts of the campaign (``campaign.counters``) pass the filter."""
         is_asked = EventType.CAMPAIGN_COUNTERS in self.campaign_types
         return is_asked and self.campaign_id in {None, campaign_id}

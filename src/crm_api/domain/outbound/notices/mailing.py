@@ -25,7 +25,7 @@ MOST_AT_ONCE = 50
 class LockedNotice:
     """A notice whose row this transaction has locked.
 
-    The transaction then ends the notice, or claims it for one push.
+    The same transaction also ends the notice, or claims (reserves) the notice for one push message.
     """
 
     id: UUID

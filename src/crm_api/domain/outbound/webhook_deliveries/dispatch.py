@@ -1,9 +1,9 @@
 """Create deliveries from the event log, reserve and post them, and store the results.
 
-For each endpoint, two numbers are limited: the concurrent requests, and the reserved deliveries
-without a stored result. If an endpoint does not respond, only two of its deliveries are reserved at
-a time, and its other reserved deliveries are released. So an endpoint that hangs does not delay the
-other endpoints.
+Each endpoint has a maximum number of concurrent requests, and a maximum number of reserved
+deliveries. If an endpoint does not respond, only two of its deliveries are reserved at a time, and
+its other reserved deliveries are released. So an endpoint that hangs does not delay the other
+endpoints.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ class DispatchTerms:
 
 
 class EndpointQueue:
-    """The requests to one endpoint: how many are under way, and whether the endpoint responds."""
+    """State of one endpoint: its requests, its reserved deliveries, and whether it responds."""
 
     def __init__(self) -> None:
         self.turn = asyncio.Semaphore(PER_ENDPOINT)
@@ -113,11 +113,12 @@ class WebhookDispatcher:
         self._is_ending.set()
 
     async def run(self, *, for_seconds: float, stays: bool = True) -> None:
-        """Send due deliveries, and those that become due meanwhile.
+        """Send all deliveries that are due now or become due while this function runs.
 
         Args:
             for_seconds: Number of seconds after which no more requests begin.
-            stays: True to wait while no delivery is due, False to return then.
+            stays: If True, wait for further deliveries when none is due. If False, return when no
+                delivery is due.
         """
         ends_at = time.monotonic() + for_seconds
         try:

@@ -1,8 +1,9 @@
-"""Fan out the log of events: each event becomes one delivery per endpoint that wants it.
+"""Fan out the log of events: create one delivery of each event for each endpoint that must get it.
 
-The cursor moves in the transaction that adds the deliveries. During this transaction, the worker
-locks the row of the cursor, so that no other worker fans out the same events. So each event is
-fanned out exactly once, even if a process crashes.
+The cursor is the position in the log up to which events were fanned out. It moves in the
+transaction that adds the deliveries. During this transaction, the worker locks the row of the
+cursor, so that no other worker fans out the same events. So each event is fanned out exactly once,
+even if a process crashes.
 """
 
 from collections.abc import Sequence
@@ -90,8 +91,8 @@ class NewDelivery:
     """One event for one endpoint.
 
     Attributes:
-        number: The position of the event's content, from 1, in the list of ``EventContent`` that is
-            passed to the statement ``ADD_DELIVERIES``.
+        number: The position of the event in the list of ``EventContent``; 1 is the first. One SQL
+            statement (``ADD_DELIVERIES``) gets this list and all new deliveries.
     """
 
     endpoint_id: UUID
@@ -153,9 +154,10 @@ class FannedOutPage:
 async def adopt_cursor(uow: UnitOfWork) -> None:
     """Create the cursor if it does not exist, and repair it after a copy of the database.
 
-    If the database was copied from another server, the cursor has a transaction number of that
-    server. The cursor is then set to the current end of the log. The endpoints get all events after
-    the cursor.
+    In a database that was copied from another server, the cursor may have a transaction number
+    that this server has not reached yet. Then new events would not be fanned out. So such a cursor
+    is set to the current end of the log, and ``since_transaction`` is set to 0 in each endpoint in
+    which it is too high.
     """
     await uow.session.execute(ADOPT_CURSOR)
     await uow.session.execute(ADOPT_ENDPOINTS)

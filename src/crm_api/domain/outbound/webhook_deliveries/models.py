@@ -80,7 +80,10 @@ class WebhookDelivery(Base):
 
 
 class WebhookCursor(Base):
-    """Position up to which the log was fanned out; a worker that fans out events locks the row."""
+    """Position in the log of events: deliveries of all events up to this position are stored.
+
+    A worker locks this row while it stores deliveries of further events.
+    """
 
     __tablename__ = "webhook_cursor"
 

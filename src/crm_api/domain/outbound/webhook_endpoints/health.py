@@ -35,8 +35,8 @@ class DueEndpoint:
     """An endpoint with due deliveries.
 
     Attributes:
-        signers: The signers of its deliveries: one per secret, the current secret first. Empty if
-            no secret can be decrypted.
+        signers: The objects that sign the endpoint's deliveries: one per secret, the current secret
+            first. Empty if no secret can be decrypted.
         is_failing: True if a delivery has failed, and no delivery has succeeded since then.
         reads_messages: Whether its scopes allow it to read messages.
     """

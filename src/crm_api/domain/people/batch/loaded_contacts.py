@@ -32,10 +32,10 @@ BLANK: Mapping[str, Any] = {
 
 @dataclass
 class LoadedContacts:
-    """The contacts of a batch by id, and the ids of those with changes that are not written yet.
+    """The contacts of a batch, and the ids of the contacts whose changes are not written yet.
 
-    A change does not modify the dict of a contact, but replaces it by a new one. So the results of
-    earlier items, which refer to the old dict, stay as they are.
+    A change replaces the dict of a contact by a new dict. The old dict does not change, because the
+    results of earlier items refer to the old dict.
 
     ``moved`` contains the ids of contacts with a new zone key. The zone key decides at which hours
     messages may be sent.
@@ -77,10 +77,10 @@ class LoadedContacts:
             part.clear()
 
     def unknown(self) -> set[UUID]:
-        """Return the ids of contacts that the caller must still load.
+        """Return the ids of contacts that are not in memory, but that the caller must load.
 
-        If a loaded contact is a duplicate, its changes apply to the contact that it was merged
-        into. So that contact must be loaded too.
+        These are the contacts into which loaded duplicates were merged. A change to a duplicate
+        applies to the contact into which the duplicate was merged.
         """
         heads = {row["merged_into"] for row in self.rows.values()}
         return heads - {None} - self.rows.keys()
@@ -121,7 +121,9 @@ class LoadedContacts:
         return self._begin(values)
 
     def begin(self, changes: ContactUpdate) -> Columns:
-        """Add the contact of an upsert item. The caller has found no contact with the number.
+        """Add the contact of an upsert item.
+
+        Before the call, the caller must check that ``holder`` finds no contact with the number.
 
         Raises:
             FieldValuesError: An attribute does not fit its custom field, or a required attribute

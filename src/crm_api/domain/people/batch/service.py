@@ -59,8 +59,8 @@ async def apply(
         The result of each item, with the contact as it was after that item.
 
     Raises:
-        BatchRacedError: Other requests added contacts with numbers of the batch, in each of the
-            ``MOST_TRIES`` tries to store it.
+        BatchRacedError: The batch was not stored. During each of the ``MOST_TRIES`` tries, another
+            request added a contact with a phone number of the batch.
     """
     phones = {phone for phone in _named(items)[1] if phone}
     await suppress_erased(uow, phones=phones, now=now, secret=secret)

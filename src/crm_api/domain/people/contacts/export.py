@@ -163,7 +163,7 @@ and the largest number of contacts. The contacts are ordered by the instant and 
 async def people_csv(
     new_uow: UnitOfWorkFactory, next_people: NextPeople, *, now: datetime
 ) -> AsyncIterator[bytes]:
-    """Stream a CSV file of the contacts that the function ``next_people`` returns, page by page.
+    """Stream a CSV file of contacts; each call of ``next_people`` returns one page of them.
 
     The columns are the same as in ``contacts_csv``.
     """
@@ -203,7 +203,7 @@ async def _attribute_names(new_uow: UnitOfWorkFactory, begun: Search) -> list[st
 
 
 async def end_of(session: AsyncSession, search: Search) -> Position | None:
-    """Return the position of the last contact of a page. The page begins where ``search`` begins.
+    """Return the position of the last contact of the page that begins where ``search`` begins.
 
     Return None if this page is the last one.
     """

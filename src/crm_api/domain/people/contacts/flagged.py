@@ -54,10 +54,11 @@ def select_flagged(now: datetime) -> Select[tuple[Contact, Any, Any]]:
 
 
 def head_of(key: ColumnElement[bool]) -> ScalarSelect[Any]:
-    """Select the id of the contact that meets the condition ``key``.
+    """Return a subquery for the id of a contact; for a merged duplicate, of its primary.
 
-    If this contact is a merged duplicate, select the id of the contact that it was merged into.
-    ``key`` is an SQL condition on columns of ``ALIAS``, such as ``ALIAS.phone == phone``.
+    Args:
+        key: The SQL condition that finds the contact, such as ``ALIAS.phone == phone``. ``ALIAS``
+            is the contact table in the subquery.
     """
     return select(func.coalesce(ALIAS.merged_into, ALIAS.id)).where(key).scalar_subquery()
 

@@ -115,8 +115,8 @@ async def move_recipients(
     """Write a contact's new phone number and zone key to its recipients with an unfinished message.
 
     If another recipient of the same campaign step already has the new number, the contact's
-    recipient keeps the old number. If the message to the old number still waits, the contact's
-    recipient is also skipped, for the reason ``duplicate_number``.
+    recipient keeps the old number. If its message still waits to be sent, the contact's recipient
+    is skipped for the reason ``duplicate_number``.
     """
     values = {
         "contact_id": contact_id,

@@ -95,10 +95,10 @@ async def _stream_values(session: AsyncSession, *, name: str) -> AsyncIterator[l
 
 
 async def apply_chunk(uow: UnitOfWork, *, now: datetime, limit: int = CHUNK_CONTACTS) -> bool:
-    """Convert stored values to the type of their custom field, for the next ``limit`` contacts.
+    """Convert the stored values of one custom field to its type, for up to ``limit`` contacts.
 
-    One call converts the values of one field that waits for this conversion. Values that do not fit
-    the type are not changed.
+    The field is one whose values are not all converted yet. Each call continues after the last
+    contact of the previous call. Values that do not fit the type are not changed.
 
     Returns:
         False if no field waits for the conversion of its values.

@@ -54,9 +54,9 @@ _COMPARED = f"""
 
 
 def close_number(place: int) -> TextClause:
-    """Return the statement that finds pairs of contacts with a similar name and phone number.
+    """Return the statement that finds pairs of contacts with similar names and similar numbers.
 
-    The phone numbers of the two contacts differ in exactly one digit.
+    The phone numbers of a pair differ in one digit.
 
     Args:
         place: The position of this digit, counted from the end of the number; 0 is the last digit.
@@ -355,7 +355,7 @@ async def last_scan(session: AsyncSession) -> DuplicateScan | None:
 
 
 async def changed_since(session: AsyncSession, *, at: datetime) -> bool:
-    """Return whether a contact changed after this time. This may read all contacts."""
+    """Return whether a contact changed after this time. This is slow if no contact has changed."""
     return bool(await session.scalar(select(exists().where(Contact.updated_at > at))))
 
 

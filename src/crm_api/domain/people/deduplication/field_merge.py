@@ -23,9 +23,9 @@ def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
     If several duplicates have a value that the primary lacks, the value of the first of these
     duplicates is used.
 
-    If one field of a duplicate's address differs from the same field of the address known so far,
-    no part of the duplicate's address is used. Tags and attributes beyond the limits of a contact
-    are left out.
+    The duplicates are merged one after the other. If the address of a duplicate contradicts the
+    address merged so far (both have a value in a field, and the values differ), no part of the
+    duplicate's address is used. Tags and attributes beyond the limits of a contact are left out.
     """
     folded = {**primary, "attributes": dict(primary["attributes"])}
     for one in duplicates:
@@ -47,8 +47,8 @@ def undo_fields(now: Values, before: Values, after: Values, others: Sequence[Val
         now: The values of the primary now.
         before: The values of the primary before the merge.
         after: The values of the primary after the merge.
-        others: The values of the duplicates from other merges into this primary. These merges stay,
-            so the primary keeps the tags and attributes of these duplicates.
+        others: The values of each duplicate that another merge has merged into this primary. Only
+            this merge is undone, so the primary keeps the tags and attributes of those duplicates.
     """
     changes = {
         name: before[name]

@@ -61,13 +61,13 @@ class Group:
 async def lock_group(uow: UnitOfWork, primary_id: UUID, duplicate_ids: Sequence[UUID]) -> Group:
     """Find and lock the contacts with these ids.
 
-    If another transaction changed the contacts before they were locked, try again.
+    If another request merged or deleted some of the contacts before they were locked, this function
+    tries again a few times.
 
     Raises:
         ContactNotFoundError: The primary does not exist or was deleted.
         UnknownDuplicatesError: Some duplicates do not exist or were deleted.
-        ContactsChangedError: Each time this function tried to lock the contacts, another request
-            had merged or deleted some of these contacts.
+        ContactsChangedError: All tries failed.
     """
     for _ in range(_TRIES):
         heads = await find_heads(uow.session, ids={primary_id, *duplicate_ids})

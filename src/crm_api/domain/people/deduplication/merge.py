@@ -56,10 +56,10 @@ async def share_consent(
     secret: bytes,
     now: datetime,
 ) -> None:
-    """If one of the contacts has a flag that stops messages, set this flag on all of ``phones``.
+    """Copy the flags that stop messages from the numbers of ``people`` to all of ``phones``.
 
-    ``phones`` may also contain numbers of duplicates that were merged into the contacts earlier.
-    The flags of these numbers are not copied, because they may be out of date. Example: after the
+    ``phones`` may also contain numbers of duplicates that were merged into the contacts earlier. No
+    flag is copied from these numbers, because their flags may be out of date. Example: after the
     earlier merge, the contact has opted in again, but the duplicate's number is still opted out.
     """
     flags = await flags_of(uow.session, phones, now=now)

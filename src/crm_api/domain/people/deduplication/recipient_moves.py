@@ -185,9 +185,10 @@ async def return_members(
 ) -> list[UUID]:
     """Move the recipients in these campaigns from the primary back to a duplicate.
 
-    If a message to one of the recipients may have been sent to a number other than the duplicate's,
-    all recipients in that campaign stay with the primary. A recipient also stays if the duplicate,
-    or its number, is already a recipient of the same step of the campaign.
+    The recipients in ``kept_ids`` always stay with the primary. For the other recipients, two rules
+    apply. If a message to one of them may have been sent to a number other than the duplicate's,
+    all of them in that campaign stay. A single recipient stays if the duplicate or its number is
+    already a recipient at the same step of the campaign.
 
     Args:
         of: The primary contact.
@@ -196,7 +197,7 @@ async def return_members(
         phone: The number of the duplicate.
         zone_key: The zone key of the duplicate.
         campaign_ids: The campaigns whose recipients are moved back.
-        kept_ids: Further recipients in these campaigns that must stay with the primary.
+        kept_ids: The ids of recipients that stay with the primary in any case.
 
     Returns:
         The ids of the recipients that were moved.

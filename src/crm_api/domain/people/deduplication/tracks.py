@@ -62,8 +62,9 @@ def judge_tracks(
 
     Args:
         members: The recipients, including those of other contacts at the same numbers.
-        heads: For the id of each contact to merge, the same id. For the id of each duplicate that
-            was merged into one of these contacts earlier, the id of that contact.
+        heads: Maps the id of each contact to merge to the same id. Also maps the id of each earlier
+            duplicate to the id of the contact into which it was merged, if that contact is one of
+            the contacts to merge.
         order: The ids of the contacts to merge, the primary first.
         phone: The number of the primary contact.
     """

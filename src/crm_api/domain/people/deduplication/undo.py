@@ -40,11 +40,10 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
 
     They also get back their campaign recipients, with two exceptions:
 
-    - If a message to one of a duplicate's recipients in a campaign was sent, or perhaps sent, to
-      another number than the duplicate's, all recipients of the duplicate in this campaign stay
-      with the primary.
-    - A recipient stays with the primary if the same campaign step already has another recipient
-      with the contact or the number of the duplicate.
+    - A message to one of these recipients was sent, or perhaps sent, to a number other than the
+      duplicate's. Then all recipients of the duplicate in the same campaign stay with the primary.
+    - Another recipient at the same campaign step already belongs to the duplicate or has its
+      number. Then the recipient stays with the primary.
 
     Raises:
         MergeNotFoundError: No merge has this id.

@@ -49,10 +49,10 @@ async def lock_erasure(session: AsyncSession, *, erasure_id: UUID) -> Erasure | 
 
 
 async def clear_remains(uow: UnitOfWork, *, erasure_id: UUID, now: datetime) -> list[str]:
-    """Remove the data of the person that cannot be found fast enough in the erasure request.
+    """Remove the data of the person that the API request for the erasure has not removed.
 
-    ``erase_remains`` reads whole tables to find old values and old phone numbers. The database
-    rows of the person's files are removed too.
+    These are old values and old phone numbers, and the database rows of the person's files. The API
+    request does not search for old values and numbers, because it would have to read whole tables.
 
     Returns:
         The names of the files that the caller must remove from the media store after the commit.

@@ -69,7 +69,7 @@ class ErasureRead(ReadModel):
         reason: Why the contact was erased.
         actor: The API key or the user that requested the erasure, by name or e-mail address.
         created_at: When the erasure was requested. The contact was erased at that time.
-        finished_at: When the search of all tables was completed; null until then.
+        finished_at: When all tables had been searched for the person's data; null until then.
     """
 
     model_config = example(reason="asked by letter", status="completed")

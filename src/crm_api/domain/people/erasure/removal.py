@@ -187,7 +187,7 @@ async def erase_person(
 
 
 async def delete_number_rows(session: AsyncSession, *, phones: Sequence[str]) -> None:
-    """Delete the rows of these phone numbers from every table that has such a number as its key."""
+    """Delete the rows of these phone numbers from each table whose key is a phone number."""
     for table in Base.metadata.tables.values():
         if [column.name for column in table.primary_key] == ["phone"]:
             await session.execute(delete(table).where(table.c.phone.in_(phones)))

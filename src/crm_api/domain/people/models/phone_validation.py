@@ -1,4 +1,4 @@
-"""The tables of phone validation: its runs, the line types it found, and paid look-ups per day."""
+"""The tables of phone validation: the runs, the found line types, the paid look-ups of each day."""
 
 from datetime import date, datetime
 from enum import StrEnum

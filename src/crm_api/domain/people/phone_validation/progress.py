@@ -38,7 +38,11 @@ SERVICE = "phone_lookup"
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """The line type of a phone number; ``source`` is the name of the validator that found it."""
+    """The line type of a phone number, such as ``mobile``.
+
+    ``source`` is the name of the validator that found the line type: ``lookup_service`` for the
+    paid service, or ``offline`` for the check of the number's first digits.
+    """
 
     phone: str
     answer: LineTypeAnswer
@@ -114,7 +118,7 @@ def _fresh_for(answer: LineTypeAnswer) -> timedelta:
 
 
 async def note_lookups(uow: UnitOfWork, run: PhoneValidation, count: int, *, now: datetime) -> None:
-    """Add ``count`` to the number of answered look-ups of the run, and extend the worker's claim.
+    """Count ``count`` more look-ups that the service answered, and extend the worker's claim.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.

@@ -216,9 +216,12 @@ class ImportedProperty:
 
     @classmethod
     def with_roles(cls, *, people: list[tuple[str, str]], **values: Any) -> Self:  # noqa: ANN401 - the other fields
-        """Build the property of one row of a file; the roles of its contacts are still plain texts.
+        """Build the property of one row of a file, and convert the roles of its contacts.
 
-        A text that is not the name of a role becomes the role ``other``.
+        Args:
+            people: The contacts, as pairs of an E.164 number and a role. The role is a text. A text
+                that is not the name of a role becomes the role ``other``.
+            values: The other fields of the property.
         """
         known = set(PropertyRole)
         return cls(

@@ -14,8 +14,8 @@ class ConditionBuilder:
         now: The end of periods such as "the last 30 days". Flags that expired before this instant
             are ignored.
         prefix: Beginning of the names of the bind values.
-        by_person: True: the condition queries the other tables separately for each contact. False:
-            PostgreSQL may join these tables with the contacts.
+        by_person: How PostgreSQL evaluates the sub-selects (EXISTS) of the condition. True:
+            separately for each contact. False: it may turn them into joins with the contacts.
     """
 
     now: datetime
@@ -39,10 +39,10 @@ class ConditionBuilder:
 
 
 def word_condition(op: str, subject: str, texts: Sequence[str]) -> str:
-    """Return a condition that compares strings; it ignores case but not accents.
+    """Return a condition that compares the stored string ``subject`` with the strings of a rule.
 
-    The database converts both the stored string and the rule's string to lower case. So both
-    strings are converted by the same rules.
+    The condition ignores case, but not accents. The database converts all these strings to lower
+    case, so that the same conversion applies to all of them.
     """
     lower = [f"lower({text})" for text in texts]
     subject = f"lower({subject})"

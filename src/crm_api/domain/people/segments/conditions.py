@@ -1,6 +1,7 @@
 """Write the SQL condition of one rule of a segment, with one function for each kind of field.
 
-``compiler.py`` negates the conditions.
+This module does not negate a rule. For example, it writes the condition of ``eq`` for a rule with
+the operator ``ne``, and ``compiler.py`` negates this condition.
 
 For a contact attribute, the type of the rule's value decides which stored values can match:
 
@@ -106,7 +107,7 @@ def _date(builder: ConditionBuilder, rule: Rule, stored: str, text: str) -> str:
 
 
 def dates_of(builder: ConditionBuilder, rule: Rule) -> tuple[date, date]:
-    """Return the first and the last date (UTC) of the range in a rule; both dates match."""
+    """Return the first and the last date (UTC) that match a rule with a range of dates."""
     if isinstance(rule.value, tuple):
         first, last = cast("tuple[date, date]", rule.value)
         return first, last
@@ -260,8 +261,8 @@ def membership_condition(builder: ConditionBuilder, wanted: Membership) -> str:
 
     Args:
         builder: Collects the bind values.
-        wanted: The campaign and the step. The fields ``statuses`` and ``has_replied`` are not used;
-            a caller that needs these two fields must add conditions for them.
+        wanted: The campaign and the step. This function ignores the fields ``statuses`` and
+            ``has_replied``. A caller can add conditions for these two fields.
     """
     return (
         f"m.campaign_id = {builder.bind(wanted.campaign_id, 'uuid')}"

@@ -1,8 +1,8 @@
 """Write the SQL of the engagement score and of reply classes, for rules of segments.
 
 The score is computed at each use, because the points for the last reply decrease with time. Most
-contacts never replied and have no outcome, so their score is 0. Three fast look-ups recognise such
-a contact, and the full computation is left out.
+contacts never replied and have no outcome, so their score is 0. The SQL first checks this with
+three fast look-ups. It makes the full computation only for the other contacts.
 
 ``domain/insight/engagement.py`` computes the same points in Python, with their reasons. A
 test (``tests/domain/insight/test_engagement_segments.py``) checks that SQL and Python agree.
@@ -91,7 +91,7 @@ def last_class_sql(builder: ConditionBuilder) -> str:
 
 
 def has_class_sql(builder: ConditionBuilder, classes: str) -> str:
-    """Return the condition that a reply of ``contact c`` has one of these classes.
+    """Return the SQL condition that is true if a reply of ``contact c`` has one of these classes.
 
     Args:
         builder: Writes the sub-select.

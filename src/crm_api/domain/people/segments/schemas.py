@@ -75,7 +75,7 @@ class SegmentPreview(RequestModel):
 
 
 class MissingReferenceRead(ReadModel):
-    """A deleted list or campaign that the rules still name.
+    """A reference in the rules to a list or a campaign that was deleted.
 
     Attributes:
         pointer: JSON pointer to the id of the list or campaign in the rules.

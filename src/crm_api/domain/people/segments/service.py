@@ -159,7 +159,7 @@ async def list_fields(uow: UnitOfWork) -> list[FieldEntry]:
 
 
 async def missing_of(uow: UnitOfWork, segment: Segment) -> list[FieldProblem]:
-    """Return a problem for each deleted list or campaign that the rules of a segment name."""
+    """Return an error for each list or campaign that the rules name but that does not exist."""
     return await lost_references(uow, read_filter(segment.filter))
 
 

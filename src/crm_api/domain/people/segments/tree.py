@@ -29,7 +29,9 @@ class Distance:
 class Membership:
     """The value of a rule that selects contacts who are recipients at a step of a campaign.
 
-    The fields ``statuses`` and ``has_replied`` can select only some of these recipients.
+    If ``statuses`` is not None, only recipients with one of these statuses are selected. If
+    ``has_replied`` is True, only recipients who replied are selected; if False, only recipients who
+    did not reply.
     """
 
     campaign_id: UUID

@@ -170,10 +170,14 @@ def due_for(user_id: UUID | None) -> ColumnElement[bool]:
 def count_due_statement(
     wanted: TaskFilter, whose: ColumnElement[bool], *, now: datetime
 ) -> Select[int, int]:
-    """Return the statement that counts the tasks that match both ``wanted`` and ``whose``.
+    """Return the statement that counts tasks, and the overdue tasks among them.
 
-    The column ``due`` is the number of these tasks. The column ``overdue`` is the number of the
-    overdue tasks among them.
+    The columns are ``due`` (the number of tasks) and ``overdue``.
+
+    Args:
+        wanted: A filter that the tasks must match.
+        whose: A further SQL condition for the tasks, about the assignee.
+        now: The present instant.
     """
     is_overdue = and_(*_conditions(TaskFilter(is_overdue=True), now=now))
     return select(

@@ -132,7 +132,8 @@ class OpenPhoneClient:
                 pass files only if the provider is the sandbox, or if the setting
                 ``CRM_OPENPHONE_SENDS_MEDIA`` is on. The URLs are sent in the field ``media``, which
                 received messages also have.
-            gate: The time just before the last check (an SQL statement) allowed this attempt.
+            gate: The time just before the gate statement was sent to the database. The gate
+                statement is the SQL statement that allows this attempt.
             call_timeout: The maximum duration of the request, in seconds.
             call_start: The request body must be sent at most this many seconds after ``gate``.
 
@@ -218,7 +219,7 @@ class OpenPhoneClient:
     ) -> AsyncIterator[MessageFacts]:
         """Yield the workspace's messages from all pages, newest first.
 
-        The provider treats ``created_after`` and ``created_before`` as exclusive bounds.
+        A message that was created exactly at ``created_after`` or ``created_before`` is left out.
 
         Raises:
             OpenPhoneBusyError: 429, 5xx or no response, even after retries.

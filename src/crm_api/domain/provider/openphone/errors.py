@@ -130,7 +130,7 @@ class OpenPhoneRefusedError(ConflictError):
 
 
 class OpenPhoneListError(TransientError):
-    """A list was not read to its end: a page repeats or lacks data, or there are too many pages.
+    """A list was not read to its end: a page came twice or has no data, or the list is too long.
 
     The items that were read are not the complete list.
     """

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class EventKind(StrEnum):
-    """The subject of an event. It decides which field of the ``ProviderEvent`` has the data."""
+    """What an event is about. The kind decides which field of ``ProviderEvent`` has the data."""
 
     MESSAGE = "message"
     CALL = "call"

@@ -1,4 +1,6 @@
-"""Register the provider's webhooks, which are in two separate systems, and read a delivery log.
+"""Register webhooks at the provider, and read their delivery logs.
+
+The provider has two separate systems of webhooks:
 
 - A legacy webhook (``/v1/webhooks``) receives one family of events, for example events of messages.
   Every response about the webhook shows its key. The webhook cannot be changed.
@@ -219,7 +221,9 @@ class HookApi:
                 yield delivery
 
     async def delivery(self, webhook_id: str, delivery_id: str) -> HookDelivery | None:
-        """Fetch one delivery with its attempts, newest first; None if the response has no id.
+        """Fetch one delivery; its attempts are ordered from the newest to the oldest.
+
+        The result is None if the response has no id.
 
         Raises:
             OpenPhoneBusyError: 429, 5xx or no response, even after retries.

@@ -66,8 +66,8 @@ class Listing:
         OpenPhoneBusyError: 429, 5xx, no response, or a page without data, even after retries.
         OpenPhoneRefusedError: Any other 4xx.
 
-    Sources: OpenPhone API description 1.0.0; in our own words, Quo, "List messages" (2026-03-30);
-    both read 2026-11-24.
+    Sources, both read 2026-11-24: OpenPhone API description 1.0.0; documentation of Quo (another
+    name of OpenPhone), "List messages" (2026-03-30), in our own words.
     """
 
     def __init__(self, reader: ReadClient) -> None:
@@ -215,12 +215,12 @@ def has_ended(item: object) -> bool:
 def events_of_call(
     item: object, *, person: str, own: str | None, conversation_id: str | None, extras: CallExtras
 ) -> list[ProviderEvent]:
-    """Return the events of a listed call, in the order in which webhooks deliver them.
+    """Convert a listed call to events, in the order in which webhooks would deliver them.
 
     Args:
         item: The call, as JSON from the list.
-        person: The number of the outside party whose calls were listed.
-        own: The line's number.
+        person: The phone number of the person whose calls were listed.
+        own: The phone number of the line.
         conversation_id: The provider's id of the conversation; the list does not contain this id.
         extras: The parts of the call that were fetched separately.
 

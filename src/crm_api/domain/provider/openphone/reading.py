@@ -30,7 +30,7 @@ Query = list[tuple[str, str | int | float | bool | None]]
 
 
 class ReadClient:
-    """Reads JSON from the provider with one HTTP client; ``sleep`` is the wait before a retry."""
+    """Reads JSON from the provider with one HTTP client; ``sleep`` waits before each retry."""
 
     def __init__(
         self, http: httpx.AsyncClient, *, sleep: Callable[[float], Awaitable[None]]

@@ -96,8 +96,8 @@ def kind_of(event_type: str) -> EventKind:
     """Return the kind of an event.
 
     Args:
-        event_type: The type of the event. ``CURRENT_TYPES`` must already have been applied, which
-            replaces the old name of a type by the current name.
+        event_type: The current name of the event's type. ``CURRENT_TYPES`` maps old names to the
+            current names.
     """
     for prefix, kind in _KINDS:
         if event_type.startswith(prefix):

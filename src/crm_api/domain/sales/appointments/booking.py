@@ -59,7 +59,9 @@ class AppointmentChange:
 async def book_appointment(
     uow: UnitOfWork, body: AppointmentCreate, *, recorder: Recorder, now: datetime
 ) -> Appointment:
-    """Create an appointment; if its status is booked or held, record this as an outcome.
+    """Create an appointment; record an outcome if its status is ``booked`` or ``held``.
+
+    The status ``held`` means that the appointment took place.
 
     Raises:
         AppointmentConflictError: The assignee has another appointment at this time.
@@ -121,9 +123,10 @@ async def change_appointment(
     recorder: Recorder,
     now: datetime,
 ) -> Appointment:
-    """Change an appointment; if its new status is booked or held, record this as an outcome.
+    """Change an appointment; record an outcome if its new status is ``booked`` or ``held``.
 
-    If the contact or the property changes, the outcomes that are already recorded are corrected.
+    The status ``held`` means that the appointment took place. If the contact or the property
+    changes, the outcomes that are already recorded are corrected.
 
     Raises:
         AppointmentConflictError: The assignee has another appointment at this time.

@@ -203,10 +203,15 @@ class DavClient:
         return Resource(href=href, etag=answer.get("etag"))
 
     async def delete_event(self, href: str, *, etag: str | None) -> bool:
-        """Delete an event, but only if its version is ``etag``; None deletes any version.
+        """Delete an event.
+
+        Args:
+            href: The path of the event.
+            etag: The version that may be deleted. If None, any version is deleted.
 
         Returns:
-            False if the event was kept because it has another version. True if it is gone.
+            False if the event was kept because it has another version than ``etag``. True if the
+            event is gone.
 
         Raises:
             CalendarServerError: The server cannot be used now.

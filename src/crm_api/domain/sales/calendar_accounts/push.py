@@ -1,9 +1,10 @@
 """Write changed appointments to a calendar, and delete events that must not be in it any more.
 
-Each event is written in three steps: store the intent, send the request, store the response. The
-stored intent contains the UID, the start and the end of the event. If the response is lost, the
-next synchronisation finds the event by this UID, so the event is not created twice. It also
-compares the event with the stored start and end. If both are equal, no person has moved the event.
+Each event is written in three steps: store its UID, start and end in the database, send the
+request, store the response. If the response is lost, the next synchronisation finds the event in
+the calendar by this UID, so the event is not created twice. The synchronisation also compares the
+start and the end in the calendar with the stored ones. If they are equal, no person has moved the
+event.
 """
 
 from dataclasses import dataclass
@@ -56,7 +57,10 @@ class PlannedWrite:
 async def plan_writes(
     uow: UnitOfWork, account: CalendarAccount, client: DavClient, *, now: datetime
 ) -> list[PlannedWrite]:
-    """Return the events to write or delete. For a new event, store the intent to write it."""
+    """Return the events to write or delete.
+
+    For a new event, first store its path and its UID in the database.
+    """
     known = {
         one.appointment_id: one
         for one in await uow.session.scalars(

@@ -265,9 +265,10 @@ async def note_failure(
 
 
 async def store_token(uow: UnitOfWork, *, account_id: UUID, sync_token: str | None) -> None:
-    """Store the sync token of the server.
+    """Store the sync token of the calendar server.
 
-    The caller must have applied all changes up to this token.
+    The next synchronisation reads only the changes after this token. So the caller must have
+    applied all changes before it.
     """
     await uow.session.execute(
         update(CalendarAccount)

@@ -40,11 +40,11 @@ async def synchronise(
     now: Callable[[], datetime],
     is_over: Callable[[], bool] = lambda: False,
 ) -> SyncFigures:
-    """Synchronise a claimed calendar with the appointments in both directions, and end the claim.
+    """Synchronise a claimed (reserved) calendar with the appointments, in both directions.
 
     First, changes in the calendar are applied to the appointments. Then changed appointments are
-    written to the calendar. No transaction is open while the calendar server is called. An error of
-    the server is stored in the account.
+    written to the calendar. At the end, the claim of the calendar is released. No transaction is
+    open while the calendar server is called. An error of the server is stored in the account.
 
     If a synchronisation ends early, the next one starts at the last sync token that was stored. It
     may read some events again, but it does not apply a change twice.

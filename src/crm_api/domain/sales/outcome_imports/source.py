@@ -45,9 +45,10 @@ class OutcomeChunk:
     """The content of a chunk of consecutive rows.
 
     Attributes:
-        start: The number of rows of the file before this chunk.
-        end: The number of rows of the file up to the end of this chunk.
-        outcomes: The outcomes of the rows that do not repeat an earlier row of the file.
+        start: The number of rows that are before this chunk in the file.
+        end: ``start`` plus the number of rows in this chunk.
+        outcomes: The outcomes of the rows that are valid and do not repeat an earlier row of the
+            file.
         duplicates: The number of rows that repeat an earlier row.
     """
 

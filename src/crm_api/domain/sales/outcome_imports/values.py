@@ -81,13 +81,13 @@ class CellError(Exception):
 
 
 def read_kind(kind: str, status: str, *, noun: str | None) -> OutcomeKind:
-    """Find out from two cells of a row which kind of outcome the row describes.
+    """Return the kind of outcome that a row describes, from two cells of the row.
 
     Args:
         kind: The content of the column for the kind; may be empty.
         status: The content of the column for the status; may be empty.
-        noun: What each row of the file describes, such as ``invoice``, if the file has no column
-            for the kind.
+        noun: What the rows of the file are, such as ``invoice``; None if unknown. It is used if
+            ``kind`` is empty.
 
     Raises:
         CellError: The row does not describe an outcome; an example is an unpaid invoice.

@@ -15,10 +15,10 @@ class OutcomeNotFoundError(NotFoundError):
 
 
 class OutcomeExistsError(ConflictError):
-    """The source already has an outcome with this ``external_id`` and other values.
+    """The source has already recorded a different outcome under this ``external_id``.
 
-    ``outcome_id`` is the id of that outcome. An outcome is never changed. To correct it, reverse
-    it, and record the right values under another ``external_id``.
+    ``outcome_id`` is the id of the recorded outcome. An outcome is never changed. To correct it,
+    reverse it, and record the right values under another ``external_id``.
     """
 
     code = "outcome_exists"

@@ -19,7 +19,7 @@ class FoundOutcome:
     """An outcome, with its person and its reversal.
 
     Attributes:
-        contact_id: The present contact of the person; None if there is none.
+        contact_id: The id of the person's present contact; None if the person has no contact.
         phone: The phone number of the person; None after an erasure, and for a deleted contact.
         reversed_by_id: The id of the reversal of this outcome; None if it was not reversed.
         first_name: The first name of the contact; None if there is no contact or no name.
@@ -51,8 +51,8 @@ class OutcomeFilter:
 
     Attributes:
         contact_id: The id of the contact, or of a duplicate that was merged into it.
-        is_reversed: True selects only reversed outcomes and their reversals. False leaves them out;
-            statistics count only the rest.
+        is_reversed: True selects only reversed outcomes and their reversals. False selects all
+            other outcomes; these are the outcomes that statistics count.
         occurred_before: Only outcomes before this instant.
         occurred_after: Only outcomes at or after this instant.
     """

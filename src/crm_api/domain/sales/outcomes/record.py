@@ -92,7 +92,7 @@ async def record_outcome(
         OtherCurrencyError: The amount is not in the currency of the company.
         OutcomeExistsError: The source recorded other values under this external id.
         OutcomeNameError: The name does not fit the kind.
-        OutcomePersonError: The outcome names no person, or names the person twice.
+        OutcomePersonError: The outcome has neither a contact id nor a phone number, or has both.
     """
     if new.currency != CURRENCY:
         raise OtherCurrencyError

@@ -49,7 +49,13 @@ TRIED_AGAIN = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class DueReminder:
-    """A reminder that is due under a rule, and the start of its appointment."""
+    """A reminder that is due now.
+
+    Attributes:
+        appointment_id: The id of the appointment.
+        rule_id: The id of the reminder rule, which says how long before the appointment to remind.
+        starts_at: The start of the appointment.
+    """
 
     appointment_id: UUID
     rule_id: UUID
