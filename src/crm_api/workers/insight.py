@@ -63,4 +63,4 @@ async def _update_stored_data(deps: Deps) -> None:
 
 def _log_progress(outcomes: int) -> None:
     if outcomes % LINE_EVERY == 0:
-        log.info("computation of credits in progress", outcomes=outcomes)
+        log.info("outcomes credited to campaigns so far", outcomes=outcomes)

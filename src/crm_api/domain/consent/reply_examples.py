@@ -168,8 +168,9 @@ async def keep_reply_example(
     replaces the stored decision.
 
     The reply reader classifies some replies, such as "STOP", without its model. Such a reply is
-    stored only if the decision gives the id of the reply, or if the number is on hold. The reason:
-    a person who sent "STOP" may opt in later. This opt-in does not mean that "STOP" was misread.
+    stored only if the decision gives the id of the reply, or if the number is on hold. Otherwise
+    the decision may have nothing to do with the reply: a person who sent "STOP" may opt in later,
+    and this does not mean that "STOP" was misread.
 
     Args:
         action: The decision.

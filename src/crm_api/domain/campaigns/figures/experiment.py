@@ -228,16 +228,16 @@ def _log_beta(first: float, second: float) -> float:
 
 
 def log_excess(hits: int, *, texts: int, limit: float) -> float:
-    """Return the natural logarithm of the e-value for a rate above its limit.
+    """Return how strong the evidence is that a rate is above its limit, as a logarithm.
 
-    The e-value is the mean of Wald's likelihood ratios of a few higher rates against the limit. If
-    the true rate is at most the limit, the expected value of each ratio does not grow. A message
-    whose result is not known yet counts as a message without a hit. This can only make the e-value
-    smaller, so results that arrive late need no special treatment.
+    A hit is an opt-out or a failure. The evidence is the e-value: the mean of Wald's likelihood
+    ratios, each of which compares one higher rate with the limit. The result is its natural
+    logarithm. A message without a result counts as a message without a hit. This can only make the
+    e-value smaller, so results that arrive late need no special treatment.
 
     Args:
-        hits: The number of opt-outs or failures.
-        texts: The number of messages, including those with a hit.
+        hits: The number of hits.
+        texts: The number of all messages.
         limit: The allowed rate, above 0. The result is ``-inf`` for a limit of 1, which no rate
             exceeds.
 

@@ -35,7 +35,7 @@ class Theme(StrEnum):
 
 
 class ViewedList(StrEnum):
-    """A list for which a user can store a view."""
+    """A kind of list in the console, such as the contacts, of which a user can save a view."""
 
     CALLS = "calls"
     CAMPAIGNS = "campaigns"

@@ -51,7 +51,7 @@ class EventOutcome:
 def applied_outcome(
     claimed: ClaimedEvent, status: WebhookEventStatus, *, now: datetime
 ) -> EventOutcome:
-    """Return the outcome of an event that needs no more work."""
+    """Return the new values of an event that was applied, and that needs no further attempt."""
     return EventOutcome(
         id=claimed.id,
         status=status,

@@ -111,9 +111,10 @@ def compile_hour_sums(request: FigureRequest, prefix: str, *, now: datetime) -> 
     """Return the SQL that reads the figures from stored sums; None if no sums can be used.
 
     Args:
-        request: The figures that are wanted. Their measure is not a quotient.
-        prefix: The beginning of the names of the SQL parameters, such as ``numerator``. It makes
-            the names unique in a statement that computes a quotient.
+        request: The figures that are wanted. For a quotient of two measures, the caller calls this
+            function once for each measure.
+        prefix: The beginning of the names of the SQL parameters, such as ``numerator``, so that the
+            two measures of a quotient use different names.
         now: The present instant.
     """
     stored = request.query.stored_sums

@@ -120,9 +120,9 @@ async def lock_carrier_room(
 ) -> CarrierRoom | None:
     """Lock the carrier budgets and return what is left today; None if no budget is declared.
 
-    The caller must lock the line before this call, and the numbers after it. This function first
-    locks the budgets, and then counts the used segments in a second statement. So the count
-    includes the messages that other lines claimed before (Sending, rule 1).
+    The order of locks is: the line, the budgets (this call), the phone numbers. After the budgets
+    are locked, a second statement counts the used segments. So the count includes the messages that
+    other lines claimed before this lock (``ARCHITECTURE.md``, "Sending, rule 1").
     """
     declared = await uow.session.scalar(LOCK_BUDGETS)
     if not declared:
