@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.factories import make_campaign, make_contact, make_line, number
-from tests.routers.identity.test_auth import active, bearer, signed_in
+from tests.routers.identity.test_auth import bearer, create_active_user, sign_in
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
@@ -174,8 +174,8 @@ async def test_people_who_wait_longest_are_first(
 async def test_tasks_are_mine_and_those_of_nobody_until_the_end_of_the_day(
     client: httpx.AsyncClient,
 ) -> None:
-    me = await active(client)
-    other = await active(client, email="luis@granite.example.com")
+    me = await create_active_user(client)
+    other = await create_active_user(client, email="luis@granite.example.com")
     now = clock.now()
     late = await created(
         client,
@@ -192,7 +192,7 @@ async def test_tasks_are_mine_and_those_of_nobody_until_the_end_of_the_day(
         await created(client, "/v1/tasks", title=title, due_at=due, assignee_id=whose)
     done = await created(client, "/v1/tasks", title="Done", due_at=now.isoformat())
     await client.patch(f"/v1/tasks/{done['id']}", json={"done_at": now.isoformat()})
-    mine = bearer(await signed_in(client))
+    mine = bearer(await sign_in(client))
 
     found = (await today(client, headers=mine))["tasks"]
 
@@ -211,8 +211,8 @@ async def test_day_is_that_of_the_zone(
     morning = await appointment(client, ada, datetime(2026, 12, 1, 15, tzinfo=UTC))
     await appointment(client, ada, datetime(2026, 12, 1, 2, tzinfo=UTC), status="cancelled")
     task = await created(client, "/v1/tasks", title="At night", due_at="2026-12-01T12:00:00Z")
-    await active(client)
-    mine = bearer(await signed_in(client))
+    await create_active_user(client)
+    mine = bearer(await sign_in(client))
     await client.patch("/v1/preferences", json=NEW_YORK, headers=mine)
     monkeypatch.setattr(clock, "now", lambda: now)
 

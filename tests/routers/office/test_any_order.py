@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import text
 from tests.domain.inbound.webhook_events.support import rows
 from tests.factories import number
-from tests.routers.identity.test_auth import active, bearer, signed_in
+from tests.routers.identity.test_auth import bearer, create_active_user, sign_in
 from tests.routers.office.conftest import Office
 
 from crm_api.domain.messaging.waiting import derive_waiting
@@ -120,8 +120,8 @@ async def users_of(office: Office) -> dict[str, dict[str, str]]:
     """Return the headers of two users by id: created 400 days ago, and half an hour ago."""
     callers = {}
     for ago in (timedelta(days=400), timedelta(minutes=30)):
-        user = await active(office.client, email=f"{ago.days}@firm.example.com")
-        callers[user["id"]] = bearer(await signed_in(office.client, username=user["email"]))
+        user = await create_active_user(office.client, email=f"{ago.days}@firm.example.com")
+        callers[user["id"]] = bearer(await sign_in(office.client, username=user["email"]))
         await office.session.execute(
             text("UPDATE app_user SET created_at = :at WHERE id = :id"),
             {"at": clock.now() - ago, "id": user["id"]},

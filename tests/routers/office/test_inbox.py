@@ -14,7 +14,7 @@ from tests.conftest import UNKNOWN_ID
 from tests.domain.inbound.webhook_events.support import PERSON
 from tests.factories import make_campaign, make_contact, make_line, number
 from tests.locks import blocked
-from tests.routers.identity.test_auth import active, bearer, signed_in
+from tests.routers.identity.test_auth import bearer, create_active_user, sign_in
 from tests.routers.office.conftest import Office, instant
 
 from crm_api.domain.consent.models import ContactFlag
@@ -190,8 +190,8 @@ async def test_unread_messages_are_counted_for_each_caller(office: Office) -> No
     conversation = await office.conversation()
     path = f"/v1/conversations/{conversation['id']}"
     messages = (await office.client.get(f"{path}/messages")).json()["data"]
-    user = await active(office.client)
-    user_headers = bearer(await signed_in(office.client))
+    user = await create_active_user(office.client)
+    user_headers = bearer(await sign_in(office.client))
     before = await office.counts()
 
     second = await office.client.post(f"{path}/read", json={"message_id": messages[1]["id"]})
@@ -310,8 +310,8 @@ async def test_invalid_change_names_the_field(office: Office, body: dict[str, An
 
 async def test_conversation_is_assigned_and_counted(office: Office) -> None:
     await office.receive(office.message_event(), office.message_event(phone=number(3)))
-    user = await active(office.client)
-    mine = bearer(await signed_in(office.client))
+    user = await create_active_user(office.client)
+    mine = bearer(await sign_in(office.client))
     answer = await office.change_conversation(assignee_id=user["id"])
 
     counts = (await office.client.get("/v1/conversations/counts", headers=mine)).json()
@@ -342,10 +342,10 @@ async def test_second_user_to_take_a_conversation_sees_its_assignee(office: Offi
     await office.receive(office.message_event())
     conversation = await office.conversation()
     path = f"/v1/conversations/{conversation['id']}"
-    olga = await active(office.client)
-    as_olga = bearer(await signed_in(office.client))
-    sam = await active(office.client, email="sam@granite.example.com", name="Sam")
-    as_sam = bearer(await signed_in(office.client, username="sam@granite.example.com"))
+    olga = await create_active_user(office.client)
+    as_olga = bearer(await sign_in(office.client))
+    sam = await create_active_user(office.client, email="sam@granite.example.com", name="Sam")
+    as_sam = bearer(await sign_in(office.client, username="sam@granite.example.com"))
     first = await office.client.patch(path, json={"assignee_id": olga["id"]}, headers=as_olga)
     second = await office.client.patch(path, json={"assignee_id": sam["id"]}, headers=as_sam)
     over = await office.client.patch(
@@ -503,8 +503,8 @@ async def test_presence_in_a_conversation_is_emitted_and_expires(
 ) -> None:
     await office.receive(office.message_event())
     path = f"/v1/conversations/{(await office.conversation())['id']}/presence"
-    user = await active(office.client)
-    as_user = bearer(await signed_in(office.client))
+    user = await create_active_user(office.client)
+    as_user = bearer(await sign_in(office.client))
     seen = await office.client.post(path, json={"activity": "typing"}, headers=as_user)
     wrong = await office.client.post(path, json={"activity": "sleeping"})
     (event,) = await office.events("conversation.presence")
@@ -526,8 +526,8 @@ async def test_reading_and_drafting_emit_events_for_other_screens_of_the_user(
     conversation = await office.conversation()
     path = f"/v1/conversations/{conversation['id']}"
     messages = (await office.client.get(f"{path}/messages")).json()["data"]
-    user = await active(office.client)
-    as_user = bearer(await signed_in(office.client))
+    user = await create_active_user(office.client)
+    as_user = bearer(await sign_in(office.client))
 
     async def emitted(method: str, end: str, **body: Any) -> list[dict[str, Any]]:
         before = len(await office.events())
@@ -576,7 +576,7 @@ async def test_many_conversations_are_assigned_tagged_and_snoozed_by_id(office: 
         office.message_event(phone=number(3)),
         office.message_event(phone=number(4)),
     )
-    user = await active(office.client)
+    user = await create_active_user(office.client)
     conversations = {one["phone"]: one for one in await office.conversations()}
     until = (clock.now() + timedelta(hours=2)).isoformat()
     changes = {"snoozed_until": until, "assignee_id": user["id"], "add_tag": "later"}

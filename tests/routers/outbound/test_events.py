@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.messaging.sends.ledger import Ledger
-from tests.routers.identity.test_auth import active, bearer, signed_in
+from tests.routers.identity.test_auth import bearer, create_active_user, sign_in
 from tests.routers.live import Stream, following, serving
 
 from crm_api.domain.identity.api_keys import service as access
@@ -410,8 +410,8 @@ def test_a_stream_looks_up_its_key_often_enough_to_end_within_five_seconds() -> 
 async def test_a_stream_ends_when_its_user_loses_scopes(
     live: httpx.AsyncClient, change: dict[str, str]
 ) -> None:
-    user = await active(live, role="manager")
-    headers = bearer(await signed_in(live))
+    user = await create_active_user(live, role="manager")
+    headers = bearer(await sign_in(live))
 
     async with following(live, headers=headers) as stream:
         await hello(stream)

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.conftest import UNKNOWN_ID
 from tests.domain.outbound.web_push.push_service import CURVE, Browser, decode, encode
-from tests.routers.identity.test_preferences import OTHER, user
+from tests.routers.identity.test_preferences import OTHER_EMAIL, create_user_headers
 
 URL = "/v1/push-subscriptions"
 
@@ -23,7 +23,7 @@ async def listed(client: httpx.AsyncClient, me: dict[str, str]) -> list[str]:
 
 
 async def test_device_is_subscribed_listed_and_removed(client: httpx.AsyncClient) -> None:
-    me = await user(client)
+    me = await create_user_headers(client)
 
     made = await client.post(URL, json=subscription(), headers=me)
     again = await client.post(URL, json=subscription(), headers=me)
@@ -42,8 +42,8 @@ async def test_device_is_subscribed_listed_and_removed(client: httpx.AsyncClient
 async def test_devices_of_others_are_not_seen_and_a_device_changes_its_user(
     client: httpx.AsyncClient,
 ) -> None:
-    me = await user(client)
-    colleague = await user(client, email=OTHER)
+    me = await create_user_headers(client)
+    colleague = await create_user_headers(client, email=OTHER_EMAIL)
     made = (await client.post(URL, json=subscription(), headers=me)).json()
 
     refused = await client.delete(f"{URL}/{made['id']}", headers=colleague)
@@ -54,7 +54,7 @@ async def test_devices_of_others_are_not_seen_and_a_device_changes_its_user(
 
 
 async def test_newest_twenty_devices_are_kept(client: httpx.AsyncClient) -> None:
-    me = await user(client)
+    me = await create_user_headers(client)
     for place in range(22):
         await client.post(URL, json=subscription(str(place)), headers=me)
 
@@ -62,7 +62,7 @@ async def test_newest_twenty_devices_are_kept(client: httpx.AsyncClient) -> None
 
 
 async def test_key_is_a_point_of_the_curve_and_needs_a_user(client: httpx.AsyncClient) -> None:
-    me = await user(client)
+    me = await create_user_headers(client)
 
     found = (await client.get("/v1/push-key", headers=me)).json()["public_key"]
 
@@ -85,7 +85,7 @@ async def test_key_is_a_point_of_the_curve_and_needs_a_user(client: httpx.AsyncC
 async def test_address_that_the_service_may_not_call_is_refused(
     client: httpx.AsyncClient, endpoint: str, code: str
 ) -> None:
-    me = await user(client)
+    me = await create_user_headers(client)
 
     refused = await client.post(URL, json=subscription(endpoint=endpoint), headers=me)
 
@@ -106,7 +106,7 @@ async def test_address_that_the_service_may_not_call_is_refused(
 async def test_key_that_cannot_encrypt_is_refused(
     client: httpx.AsyncClient, keys: dict[str, str], pointer: str
 ) -> None:
-    me = await user(client)
+    me = await create_user_headers(client)
 
     body = subscription(keys=Browser().keys() | keys)
     refused = await client.post(URL, json=body, headers=me)
@@ -116,6 +116,6 @@ async def test_key_that_cannot_encrypt_is_refused(
 
 
 async def test_unknown_device_is_404(client: httpx.AsyncClient) -> None:
-    me = await user(client)
+    me = await create_user_headers(client)
 
     assert (await client.delete(f"{URL}/{UNKNOWN_ID}", headers=me)).status_code == 404

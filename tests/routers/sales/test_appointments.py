@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW, SECRET
 from tests.factories import make_contact, number
-from tests.routers.identity.test_auth import active, bearer, signed_in
+from tests.routers.identity.test_auth import bearer, create_active_user, sign_in
 
 from crm_api.domain.identity.users.models import User
 from crm_api.domain.kit.event_log import Event
@@ -72,7 +72,7 @@ async def starts(client: httpx.AsyncClient, **wanted: Any) -> list[str]:
 async def test_appointment_is_booked_read_and_listed(
     client: httpx.AsyncClient, ada: Contact
 ) -> None:
-    user = await active(client)
+    user = await create_active_user(client)
 
     one = await booked(client, ada, kind="repair", assignee_id=user["id"], note="Two\nlines")
 
@@ -128,7 +128,7 @@ async def test_unknown_subject_is_not_found(
 async def test_overlap_of_an_assignee_is_a_conflict(
     client: httpx.AsyncClient, ada: Contact
 ) -> None:
-    user = await active(client)
+    user = await create_active_user(client)
     first = await booked(client, ada, assignee_id=user["id"])
 
     overlapping = {"starts_at": "2026-12-01T14:30:00Z", "ends_at": ELEVEN}
@@ -144,7 +144,7 @@ async def test_overlap_of_an_assignee_is_a_conflict(
 async def test_cancelled_appointment_occupies_nobody_until_it_is_booked_again(
     client: httpx.AsyncClient, ada: Contact
 ) -> None:
-    user = await active(client)
+    user = await create_active_user(client)
     first = await booked(client, ada, assignee_id=user["id"])
     assert (await changed(client, first, status="cancelled")).status_code == 200
     second = await booked(client, ada, assignee_id=user["id"])
@@ -159,7 +159,7 @@ async def test_cancelled_appointment_occupies_nobody_until_it_is_booked_again(
 async def test_move_into_another_appointment_is_a_conflict(
     client: httpx.AsyncClient, ada: Contact
 ) -> None:
-    user = await active(client)
+    user = await create_active_user(client)
     await booked(client, ada, assignee_id=user["id"])
     later = await booked(client, ada, assignee_id=user["id"], starts_at=TEN, ends_at=ELEVEN)
 
@@ -210,7 +210,7 @@ async def test_of_two_bookings_at_the_same_time_one_is_refused(
 async def test_list_filters_by_period_assignee_contact_and_status(
     client: httpx.AsyncClient, session: AsyncSession, ada: Contact
 ) -> None:
-    user = await active(client)
+    user = await create_active_user(client)
     bob = await make_contact(session, phone=number(2))
     first = await booked(client, ada, assignee_id=user["id"])
     second = await booked(client, bob, starts_at=TEN, ends_at=ELEVEN)
@@ -228,14 +228,14 @@ async def test_list_filters_by_period_assignee_contact_and_status(
     assert await starts(client, status="held") == [two]
     assert await starts(client, property_id=NOBODY) == []
     assert (await client.get("/v1/appointments", params={"assignee": "me"})).status_code == 403
-    client.headers.update(bearer(await signed_in(client)))
+    client.headers.update(bearer(await sign_in(client)))
     assert await starts(client, assignee="me") == [one]
 
 
 async def test_free_times_are_inside_the_working_hours_and_between_appointments(
     client: httpx.AsyncClient, ada: Contact
 ) -> None:
-    user = await active(client)
+    user = await create_active_user(client)
     await booked(client, ada, assignee_id=user["id"], starts_at=TEN, ends_at=ELEVEN)
     gone = await booked(client, ada, starts_at=TEN, ends_at="2026-12-01T20:00:00Z")
     await changed(client, gone, status="cancelled")

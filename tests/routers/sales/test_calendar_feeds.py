@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.factories import make_contact, number
-from tests.routers.identity.test_auth import active
+from tests.routers.identity.test_auth import create_active_user
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
@@ -70,7 +70,7 @@ async def test_address_shows_appointments_without_signing_in(
 async def test_feed_of_a_user_shows_that_users_appointments(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    user = await active(client)
+    user = await create_active_user(client)
     await book(client, session, hour=9, assignee_id=user["id"])
     await book(client, session, hour=10)
     _, path = await created(client, assignee_id=user["id"])

@@ -125,7 +125,7 @@ async def test_dry_run_is_corrected(importer: Importer) -> None:
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_file")
     mapping = {"day": "date", "date": None, "what was it": "kind"}
     assert (await importer.client.patch(url, json={"mapping": mapping})).status_code == 202
-    await importer.done(dry["id"])
+    await importer.finish(dry["id"])
     await importer.commit(dry["id"])
     assert (await outcomes(importer.client))[0]["occurred_at"] == "2026-11-02T17:00:00.000Z"
 
@@ -137,7 +137,7 @@ async def test_undo_reverses_by_rows_and_the_file_can_come_again(importer: Impor
 
     trial = await importer.client.post(f"{URL}/{made['id']}/undo", json={"dry_run": True})
     answer = await importer.post(made["id"], "undo")
-    undone = await importer.done(made["id"])
+    undone = await importer.finish(made["id"])
 
     assert trial.json()["counts"]["removed"] == 2
     assert trial.json()["counts"]["left_edited"] == 1
@@ -204,7 +204,7 @@ async def test_import_stops_and_continues_by_chunks(
 
     part = (await importer.client.get(f"{URL}/{row.id}")).json()
     assert (part["rows_total"], part["rows_processed"]) == (450, 200)
-    done = await importer.done(answer.json()["id"])
+    done = await importer.finish(answer.json()["id"])
     undone = await importer.undo(done["id"])
 
     assert counts(done) == ["completed", 450, 450, 450, 0, 0]
@@ -216,7 +216,7 @@ async def test_cancelled_import_keeps_what_it_recorded(importer: Importer) -> No
     answer = await importer.client.post(URL, files=files, data={"kind": "outcomes"})
 
     stopped = await importer.post(answer.json()["id"], "cancel")
-    done = await importer.done(answer.json()["id"])
+    done = await importer.finish(answer.json()["id"])
 
     assert stopped.status_code == 200
     assert counts(done) == ["cancelled", None, 0, 0, 0, 0]

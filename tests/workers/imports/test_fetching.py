@@ -95,7 +95,7 @@ def many(count: int) -> list[dict[str, Any]]:
 async def test_contacts_come_with_their_custom_fields(house: House, sandbox: Sandbox) -> None:
     write_to_book(sandbox, {"fields": FIELDS, "contacts": [ADA]})
 
-    done = await house.done(await ask(house))
+    done = await house.finish(await ask(house))
 
     assert (done["status"], done["source"], done["created"]) == ("completed", "openphone", 1)
     assert done["detected_format"] == "openphone"
@@ -124,7 +124,7 @@ async def test_all_numbers_of_a_contact_are_kept(house: House, sandbox: Sandbox)
     numbers = [f"+1617555010{at}" for at in range(1, 6)]
     write(sandbox, {"firstName": "Ada", "phoneNumbers": numbers})
 
-    await house.done(await ask(house))
+    await house.finish(await ask(house))
 
     (ada,) = (await house.contacts()).values()
     kept = [ada["phone"], *(ada["attributes"][f"phone_{at}"] for at in range(2, 6))]
@@ -134,7 +134,7 @@ async def test_all_numbers_of_a_contact_are_kept(house: House, sandbox: Sandbox)
 async def test_every_page_is_taken(house: House, sandbox: Sandbox) -> None:
     write(sandbox, *many(120))
 
-    done = await house.done(await ask(house, list_name="Quincy"))
+    done = await house.finish(await ask(house, list_name="Quincy"))
 
     assert (done["rows_total"], done["created"]) == (120, 120)
     lists = (await house.client.get("/v1/lists")).json()["data"]
@@ -144,7 +144,7 @@ async def test_every_page_is_taken(house: House, sandbox: Sandbox) -> None:
 async def test_contact_without_a_number_is_a_row_error(house: House, sandbox: Sandbox) -> None:
     write(sandbox, ADA | {"customFields": {}}, {"firstName": "Leo", "phoneNumbers": []})
 
-    done = await house.done(await ask(house))
+    done = await house.finish(await ask(house))
 
     assert (done["created"], done["invalid"]) == (1, 1)
     errors = (await house.client.get(f"{URL}/{done['id']}/errors")).text
@@ -153,7 +153,7 @@ async def test_contact_without_a_number_is_a_row_error(house: House, sandbox: Sa
 
 async def test_commit_takes_what_the_dry_run_fetched(house: House, sandbox: Sandbox) -> None:
     write(sandbox, *many(3))
-    dry = await house.done(await ask(house, dry_run=True))
+    dry = await house.finish(await ask(house, dry_run=True))
     assert (dry["status"], dry["created"]) == ("completed", 3)
     write(sandbox, ADA | {"customFields": {}})
 
@@ -187,7 +187,7 @@ async def test_fetching_continues_where_a_lost_worker_stopped(
     await session.execute(text("UPDATE contact_import SET lease_until = NULL"))
     await session.commit()
 
-    done = await house.done(import_id)
+    done = await house.finish(import_id)
 
     assert (done["status"], done["rows_total"], done["created"]) == ("completed", 120, 120)
 
@@ -200,7 +200,7 @@ async def test_provider_away_is_waited_for(
     away = Fault(kind=FaultKind.ERROR_BEFORE, on=FaultScope.READ, probability=1.0)
     sandbox.workspace.faults.active.append(away)
 
-    waiting = await house.done(import_id)
+    waiting = await house.finish(import_id)
 
     assert waiting["status"] == "running"
     assert "500" in waiting["error"]
@@ -208,7 +208,7 @@ async def test_provider_away_is_waited_for(
     sandbox.workspace.faults.active.clear()
     await session.execute(text("UPDATE contact_import SET lease_until = NULL"))
     await session.commit()
-    done = await house.done(import_id)
+    done = await house.finish(import_id)
     assert (done["status"], done["error"], done["created"]) == ("completed", None, 3)
 
 
@@ -217,14 +217,14 @@ async def test_provider_that_refuses_fails_the_import(house: House, sandbox: San
         Fault(kind=FaultKind.UNAUTHORIZED, on=FaultScope.READ, probability=1.0)
     )
 
-    done = await house.done(await ask(house))
+    done = await house.finish(await ask(house))
 
     assert done["status"] == "failed"
     assert "401" in done["error"]
 
 
 async def test_empty_address_book_fails_with_its_reason(house: House) -> None:
-    done = await house.done(await ask(house))
+    done = await house.finish(await ask(house))
 
     assert (done["status"], done["error"]) == (
         "failed",
@@ -245,7 +245,7 @@ async def test_fields_changed_on_the_way_fail_the_import(
     await session.execute(text("UPDATE contact_import SET lease_until = NULL"))
     await session.commit()
 
-    done = await house.done(import_id)
+    done = await house.finish(import_id)
 
     assert done["status"] == "failed"
     assert "custom fields in OpenPhone changed" in done["error"]
@@ -265,7 +265,7 @@ async def test_list_that_does_not_end_fails_the_import(house: House, sandbox: Sa
 
     house.deps.provider.lists.contacts = same_page
 
-    done = await house.done(await ask(house))
+    done = await house.finish(await ask(house))
 
     assert done["status"] == "failed"
     assert "same page of contacts" in done["error"]
@@ -288,7 +288,7 @@ async def test_form_may_name_the_source_too(house: House, sandbox: Sandbox) -> N
     answer = await house.client.post(URL, files=form)
 
     assert answer.status_code == 202, answer.text
-    done = await house.done(answer.json()["id"])
+    done = await house.finish(answer.json()["id"])
     assert (done["created"], done["mapping"]["Role"]) == (1, None)
 
 
@@ -303,7 +303,7 @@ async def test_form_with_another_source_takes_no_file(house: House) -> None:
 async def test_mapping_that_does_not_fit_fails_the_import(house: House, sandbox: Sandbox) -> None:
     write(sandbox, *many(1))
 
-    done = await house.done(await ask(house, mapping={"Phone number": "telefon"}))
+    done = await house.finish(await ask(house, mapping={"Phone number": "telefon"}))
 
     assert done["status"] == "failed"
     assert "mapping" in done["error"]
