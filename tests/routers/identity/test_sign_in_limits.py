@@ -243,9 +243,9 @@ class TestChangeOfPassword:
         async with from_address(HOME) as caller:
             headers = bearer(await sign_in(caller))
 
-        async with from_address(CAFE) as stranger:
+        async with from_address(CAFE) as attacker:
             guesses = [
-                await self.change(stranger, headers, GUESS) for _ in range(PAIR_FAILURES + 2)
+                await self.change(attacker, headers, GUESS) for _ in range(PAIR_FAILURES + 2)
             ]
         async with from_address(HOME) as caller:
             right = await self.change(caller, headers, PASSWORD)

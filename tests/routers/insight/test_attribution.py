@@ -143,13 +143,13 @@ async def test_credits_follow_a_merge_and_its_undo(
 ) -> None:
     story = Story(session)
     autumn = await story.add_campaign()
-    ada, twin = await story.add_person(), await story.add_person()
-    await story.add_message(autumn, twin, days=10, replied=9)
+    ada, duplicate = await story.add_person(), await story.add_person()
+    await story.add_message(autumn, duplicate, days=10, replied=9)
     await session.commit()
     outcome = await record_outcome(client, ada)
     alone = await credits_of(client, outcome)
 
-    ids = {"primary_id": str(ada.id), "duplicate_ids": [str(twin.id)]}
+    ids = {"primary_id": str(ada.id), "duplicate_ids": [str(duplicate.id)]}
     merge = (await client.post("/v1/contacts/merge", json=ids)).json()
     merged = await credits_of(client, outcome)
     await client.post(f"/v1/contact-merges/{merge['merge_id']}/undo")
@@ -163,11 +163,11 @@ async def test_erasure_keeps_the_credits_of_a_merged_person(
 ) -> None:
     story = Story(session)
     autumn = await story.add_campaign()
-    ada, twin = await story.add_person(), await story.add_person()
-    await story.add_message(autumn, twin, days=10, replied=9)
+    ada, duplicate = await story.add_person(), await story.add_person()
+    await story.add_message(autumn, duplicate, days=10, replied=9)
     await session.commit()
     outcome = await record_outcome(client, ada)
-    ids = {"primary_id": str(ada.id), "duplicate_ids": [str(twin.id)]}
+    ids = {"primary_id": str(ada.id), "duplicate_ids": [str(duplicate.id)]}
     await client.post("/v1/contacts/merge", json=ids)
     merged = await credits_of(client, outcome)
 

@@ -1,4 +1,4 @@
-"""Devices that show notices: each user has his or her own, at allowed addresses only."""
+"""Devices that show notices: each user has own devices, and only allowed addresses are accepted."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def subscription(path: str = "1", **changes: Any) -> dict[str, Any]:
     return {"endpoint": endpoint, "expirationTime": None, "keys": Browser().keys()} | changes
 
 
-async def listed(client: httpx.AsyncClient, me: dict[str, str]) -> list[str]:
+async def list_devices(client: httpx.AsyncClient, me: dict[str, str]) -> list[str]:
     found = (await client.get(URL, headers=me)).json()["data"]
     return [one["endpoint"].rpartition("/")[2] for one in found]
 
@@ -32,14 +32,14 @@ async def test_device_is_subscribed_listed_and_removed(client: httpx.AsyncClient
     assert (made.status_code, again.status_code) == (201, 201)
     assert made.json() == again.json()
     assert set(made.json()) == {"id", "endpoint", "created_at", "last_success_at"}
-    assert await listed(client, me) == ["1"]
+    assert await list_devices(client, me) == ["1"]
     assert (await client.delete(path, headers=me)).status_code == 204
     gone = await client.delete(path, headers=me)
     assert (gone.status_code, gone.json()["code"]) == (404, "push_subscription_not_found")
-    assert await listed(client, me) == []
+    assert await list_devices(client, me) == []
 
 
-async def test_devices_of_others_are_not_seen_and_a_device_changes_its_user(
+async def test_devices_of_other_users_are_hidden_and_a_device_can_change_its_user(
     client: httpx.AsyncClient,
 ) -> None:
     me = await create_user_headers(client)
@@ -47,10 +47,10 @@ async def test_devices_of_others_are_not_seen_and_a_device_changes_its_user(
     made = (await client.post(URL, json=subscription(), headers=me)).json()
 
     refused = await client.delete(f"{URL}/{made['id']}", headers=colleague)
-    assert (refused.status_code, await listed(client, colleague)) == (404, [])
+    assert (refused.status_code, await list_devices(client, colleague)) == (404, [])
 
     await client.post(URL, json=subscription(), headers=colleague)
-    assert (await listed(client, me), await listed(client, colleague)) == ([], ["1"])
+    assert (await list_devices(client, me), await list_devices(client, colleague)) == ([], ["1"])
 
 
 async def test_newest_twenty_devices_are_kept(client: httpx.AsyncClient) -> None:
@@ -58,10 +58,12 @@ async def test_newest_twenty_devices_are_kept(client: httpx.AsyncClient) -> None
     for place in range(22):
         await client.post(URL, json=subscription(str(place)), headers=me)
 
-    assert await listed(client, me) == [str(place) for place in range(21, 1, -1)]
+    assert await list_devices(client, me) == [str(place) for place in range(21, 1, -1)]
 
 
-async def test_key_is_a_point_of_the_curve_and_needs_a_user(client: httpx.AsyncClient) -> None:
+async def test_public_key_is_a_point_of_the_curve_and_needs_a_user(
+    client: httpx.AsyncClient,
+) -> None:
     me = await create_user_headers(client)
 
     found = (await client.get("/v1/push-key", headers=me)).json()["public_key"]
@@ -82,7 +84,7 @@ async def test_key_is_a_point_of_the_curve_and_needs_a_user(client: httpx.AsyncC
         ("ftp://push.example.com/1", "bad_address"),
     ],
 )
-async def test_address_that_the_service_may_not_call_is_refused(
+async def test_forbidden_endpoint_address_is_refused(
     client: httpx.AsyncClient, endpoint: str, code: str
 ) -> None:
     me = await create_user_headers(client)
