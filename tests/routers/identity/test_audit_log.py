@@ -193,8 +193,8 @@ async def test_sign_ins_and_password_changes_have_entries(client: httpx.AsyncCli
     accepted = {"token": invited["invitation_token"], "password": good["password"]}
     await client.post("/v1/auth/invitations/accept", json=accepted)
     await client.post("/v1/auth/token", data={**good, "password": "a wrong one"})
-    sign_in = await client.post("/v1/auth/token", data=good)
-    key = {"Authorization": f"Bearer {sign_in.json()['access_token']}"}
+    sign_in_response = await client.post("/v1/auth/token", data=good)
+    key = {"Authorization": f"Bearer {sign_in_response.json()['access_token']}"}
     await client.post("/v1/auth/sign-out-everywhere", headers=key)
 
     found = await entries(client, subject=invited["id"])

@@ -266,6 +266,5 @@ class TestChangeOfPassword:
 
         assert (weak.status_code, done.status_code) == (422, 204)
         left = select(func.coalesce(func.sum(SignInThrottle.failures), 0))
-        assert (
-            await session.scalar(left) == 1
-        )  # the failure of this address, caused by the wrong password
+        # The wrong password counts as a failure of this address.
+        assert await session.scalar(left) == 1

@@ -78,9 +78,8 @@ async def test_costs_are_divided_by_their_results(
     per_job = await get_figures(client, "cost_per_job", campaign_id=str(autumn.id))
     earned = (await get_figures(client, "return", campaign_id=str(autumn.id)))["total"]
 
-    assert (
-        segments == 2 + 3 + 1 + 2
-    )  # one cent per segment: 1 to 3 segments, by the last digits of the number
+    # One cent per segment. The last digits of the number give 1 to 3 segments.
+    assert segments == 2 + 3 + 1 + 2
     rows = {one["label"]: one for one in per_reply["rows"]}
     own = 996 + segments
     assert (rows["Autumn"]["numerator"], rows["Autumn"]["denominator"]) == (own, 2)
