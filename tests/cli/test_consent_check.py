@@ -1,4 +1,4 @@
-"""`crm-api doctor` on the consent history, with a real database."""
+"""The check of the consent history in `crm-api doctor`, with a real database."""
 
 from datetime import timedelta
 
@@ -30,16 +30,16 @@ async def tamper(new_uow: UnitOfWorkFactory, statement: str) -> None:
         await uow.session.execute(text(statement))
 
 
-async def test_an_empty_and_a_true_chain_are_fine(
+async def test_empty_chain_and_correct_chain_are_ok(
     committed_uow: UnitOfWorkFactory, settings: Settings
 ) -> None:
     [empty] = await check_consent(settings)
     await decide(committed_uow, settings, times=5)
-    [true] = await check_consent(settings)
+    [correct] = await check_consent(settings)
 
-    assert (empty.state, true.state) == (State.OK, State.OK)
+    assert (empty.state, correct.state) == (State.OK, State.OK)
     assert empty.advice == "all 0 links of the consent history are correct"
-    assert true.advice.startswith("all 5 links of the consent history are correct; the last is ")
+    assert correct.advice.startswith("all 5 links of the consent history are correct; the last is ")
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ async def test_an_empty_and_a_true_chain_are_fine(
         ("UPDATE consent_wording SET note = 'x' WHERE entry_id = {id}", "The words of entry {id}"),
     ],
 )
-async def test_a_change_is_broken_and_named(
+async def test_changed_entry_is_reported_as_broken(
     committed_uow: UnitOfWorkFactory, settings: Settings, change: str, advice: str
 ) -> None:
     await decide(committed_uow, settings, times=2)
@@ -65,7 +65,7 @@ async def test_a_change_is_broken_and_named(
     assert check.advice.startswith(advice.format(id=entry_id))
 
 
-async def test_many_faults_are_counted_not_all_listed(
+async def test_many_faults_are_counted_and_only_some_are_listed(
     committed_uow: UnitOfWorkFactory, settings: Settings
 ) -> None:
     await decide(committed_uow, settings, times=30)
@@ -77,7 +77,7 @@ async def test_many_faults_are_counted_not_all_listed(
     assert checks[-1].advice == "there are 10 more faults of the history"
 
 
-async def test_a_changed_secret_key_is_a_warning_that_says_so(
+async def test_changed_secret_key_is_a_warning_that_names_the_cause(
     committed_uow: UnitOfWorkFactory, settings: Settings
 ) -> None:
     await decide(committed_uow, settings, times=3)

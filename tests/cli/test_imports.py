@@ -1,4 +1,4 @@
-"""What the long-running commands must not import: each of these modules costs memory and time."""
+"""Modules that the long-running commands must not import: each one costs memory and time."""
 
 import json
 import subprocess
@@ -38,7 +38,7 @@ def modules_after(start: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-def among(loaded: set[str], unwanted: tuple[str, ...]) -> list[str]:
+def unwanted_modules(loaded: set[str], unwanted: tuple[str, ...]) -> list[str]:
     """Return the modules that are unwanted or belong to an unwanted package."""
     prefixes = tuple(f"{name}." for name in unwanted)
     return sorted(one for one in loaded if one in unwanted or one.startswith(prefixes))
@@ -56,4 +56,4 @@ def among(loaded: set[str], unwanted: tuple[str, ...]) -> list[str]:
 def test_command_imports_no_module_that_it_does_not_need(
     start: str, unwanted: tuple[str, ...]
 ) -> None:
-    assert among(modules_after(start), unwanted) == []
+    assert unwanted_modules(modules_after(start), unwanted) == []

@@ -1,4 +1,4 @@
-"""`crm-api keys` as people run it, without an API key."""
+"""`crm-api keys` run as a command, without an API key."""
 
 import re
 from pathlib import Path
@@ -45,7 +45,7 @@ def id_of(line: str) -> str:
     return line.split(maxsplit=1)[0]
 
 
-def test_a_key_from_its_making_to_its_end(run: Runner) -> None:
+def test_key_is_created_listed_rotated_and_revoked(run: Runner) -> None:
     made = run("create", "--name", "till", "--scopes", "contacts:read", "--expires-in-days", "90")
     first = run("list")
     rotated = run("rotate", id_of(first), "--overlap-seconds", "0")
@@ -64,11 +64,11 @@ def test_a_key_from_its_making_to_its_end(run: Runner) -> None:
     assert "There is no API key with this id" in run.refused("revoke", id_of(second))
 
 
-def test_a_wrong_scope_is_named(run: Runner) -> None:
+def test_invalid_scope_is_named(run: Runner) -> None:
     assert "The scope 'contact:read' does not exist" in run.refused(
         "create", "--name", "x", "--scopes", "contact:read"
     )
 
 
-def test_a_name_is_needed(run: Runner) -> None:
+def test_name_is_needed(run: Runner) -> None:
     assert "The text is empty" in run.refused("create", "--name", "", "--scopes", "admin")

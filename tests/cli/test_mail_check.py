@@ -1,4 +1,4 @@
-"""`crm-api doctor` on the mail server, with a real one."""
+"""The check of the mail server in `crm-api doctor`, with a real mail server."""
 
 from tests.workers.mailbox import mail_server
 
@@ -31,7 +31,7 @@ async def test_missing_mail_setup_is_a_warning_with_the_real_provider() -> None:
     assert "CRM_SMTP_URL" in real.advice
 
 
-async def test_server_that_answers_is_fine_and_gets_no_mail() -> None:
+async def test_mail_server_that_responds_is_ok_and_receives_no_mail() -> None:
     async with mail_server() as box:
         (check,) = await check_mail(mail_settings(box.port))
 
@@ -39,7 +39,7 @@ async def test_server_that_answers_is_fine_and_gets_no_mail() -> None:
     assert box.mails == []
 
 
-async def test_server_that_is_away_or_refuses_the_login_is_broken() -> None:
+async def test_mail_server_that_is_unreachable_or_refuses_the_login_is_broken() -> None:
     async with mail_server(wants_login=True) as box:
         url = f"smtp://crm:hunter2@127.0.0.1:{box.port}"
         (refused,) = await check_mail(mail_settings(box.port, CRM_SMTP_URL=url))

@@ -1,4 +1,4 @@
-"""The head and the body of a response leave in one write."""
+"""The head and the body of a response are sent in one write."""
 
 import asyncio
 import gc
@@ -35,9 +35,9 @@ class RecordingTransport(asyncio.Transport):
         pass
 
 
-def answering(*bodies: bytes, length: bool = True, reads: bool = False) -> ASGIApp:
+def app_that_sends(*bodies: bytes, length: bool = True, reads_body: bool = False) -> ASGIApp:
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
-        if reads:
+        if reads_body:
             await receive()
         headers = [LENGTH] if length else []
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -67,7 +67,7 @@ class Connection:
 async def handle(
     app: ASGIApp, *, method: bytes = b"GET", headers: bytes = b""
 ) -> RecordingTransport:
-    """Handle one request; return the transport with what was written."""
+    """Handle one request; return the transport with the recorded writes."""
     connection = Connection(app)
     await connection.handle(method, headers)
     connection.protocol.connection_lost(None)
@@ -75,44 +75,44 @@ async def handle(
 
 
 async def test_a_response_is_one_write() -> None:
-    transport = await handle(answering(b"body"))
+    transport = await handle(app_that_sends(b"body"))
 
     assert len(transport.writes) == 1
     assert transport.writes[0].startswith(b"HTTP/1.1 200 OK\r\n")
     assert transport.writes[0].endswith(b"\r\n\r\nbody")
 
 
-async def test_a_body_in_parts_follows_its_head_in_order() -> None:
-    transport = await handle(answering(b"bo", b"d", b"y"))
+async def test_parts_of_a_body_follow_the_head_in_order() -> None:
+    transport = await handle(app_that_sends(b"bo", b"d", b"y"))
 
     assert [one[-2:] for one in transport.writes] == [b"bo", b"d", b"y"]
 
 
-async def test_the_head_of_a_stream_does_not_wait_for_its_body() -> None:
-    transport = await handle(answering(b"a", b"", length=False))
+async def test_head_of_a_stream_does_not_wait_for_its_body() -> None:
+    transport = await handle(app_that_sends(b"a", b"", length=False))
 
     assert transport.writes[0].endswith(b"\r\n\r\n")
     assert transport.writes[1:] == [b"1\r\na\r\n", b"0\r\n\r\n"]
 
 
 async def test_a_response_without_body_is_sent() -> None:
-    head = await handle(answering(b"body"), method=b"HEAD")
-    empty = await handle(answering(b"", length=False))
+    head = await handle(app_that_sends(b"body"), method=b"HEAD")
+    empty = await handle(app_that_sends(b"", length=False))
 
     assert b"".join(head.writes).endswith(b"content-length: 4\r\n\r\n")
     assert b"".join(empty.writes).endswith(b"0\r\n\r\n")
 
 
-async def test_a_head_without_the_promised_body_is_sent_before_the_connection_closes() -> None:
-    transport = await handle(answering())
+async def test_head_without_its_declared_body_is_sent_before_the_connection_closes() -> None:
+    transport = await handle(app_that_sends())
 
     assert b"".join(transport.writes).endswith(b"\r\n\r\n")
     assert transport.is_closed
 
 
-async def test_permission_to_send_the_body_is_not_held() -> None:
+async def test_response_100_continue_is_written_at_once() -> None:
     transport = await handle(
-        answering(b"body", reads=True),
+        app_that_sends(b"body", reads_body=True),
         method=b"POST",
         headers=b"expect: 100-continue\r\ncontent-length: 0\r\n",
     )
@@ -123,7 +123,7 @@ async def test_permission_to_send_the_body_is_not_held() -> None:
 
 
 async def test_a_request_is_freed_without_the_garbage_collector() -> None:
-    connection = Connection(answering(b"body"))
+    connection = Connection(app_that_sends(b"body"))
     gc.disable()
     try:
         await connection.handle(b"GET", b"")

@@ -1,4 +1,4 @@
-"""`crm-api users` as people run it: an invitation, and a link to a new password."""
+"""`crm-api users` run as a command: an invitation, and a link to reset a password."""
 
 import asyncio
 from pathlib import Path

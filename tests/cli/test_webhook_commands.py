@@ -1,4 +1,4 @@
-"""`crm-api webhooks` and `doctor` as people run them, with a provider on loopback."""
+"""`crm-api webhooks` and `doctor` run as commands, with a provider on loopback."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ from tests.dev.test_up import command, free_port, up
 from crm_api.dev.sandbox.app import RunningSandbox, run_sandbox
 from crm_api.dev.sandbox.config import SandboxConfig
 
-DATED = {"authorization": "key", "quo-api-version": "2026-03-30"}
+DATED_HEADERS = {"authorization": "key", "quo-api-version": "2026-03-30"}
 KEY_SHAPES = re.compile(r"whsec_|[A-Za-z0-9+/]{31,}=")
 
 
@@ -27,18 +27,18 @@ def root() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[RunningSandbox]:
-    """A sandbox that the service takes for the real provider: each webhook gets its own key."""
+    """A sandbox that the service uses as the real provider: each webhook has its own key."""
     config = SandboxConfig(people="silent", own_keys=True, rate_per_second=None)
     with run_sandbox(config) as running:
         yield running
 
 
-def _words(table: str) -> str:
-    """Return the text of a table, without its lines."""
+def _table_text(table: str) -> str:
+    """Return the text of a table without its border lines."""
     return " ".join(re.sub("[│┃]", " ", table).split())
 
 
-def _values(served: RunningSandbox, port: int, folder: Path) -> dict[str, Any]:
+def _environment(served: RunningSandbox, port: int, folder: Path) -> dict[str, Any]:
     return {
         "CRM_OPENPHONE_API_KEY": "a real key",
         "CRM_OPENPHONE_BASE_URL": served.url,
@@ -49,16 +49,18 @@ def _values(served: RunningSandbox, port: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def test_from_nothing_to_a_proved_delivery(served: RunningSandbox, root: Path) -> None:
-    """Nobody copies a key: register, start, test, rotate, test again."""
+def test_webhook_is_registered_tested_rotated_and_repaired(
+    served: RunningSandbox, root: Path
+) -> None:
+    """Register, start, test, rotate, test again; no step needs a copied key."""
     folder, port = root / "data", free_port()
-    values = _values(served, port, folder)
-    said: list[str] = []
+    values = _environment(served, port, folder)
+    outputs: list[str] = []
 
     def run(*arguments: str) -> str:
         done = command(*arguments, **values)
         assert done.returncode == 0, done.stdout + done.stderr
-        said.append(done.stdout)
+        outputs.append(done.stdout)
         return done.stdout
 
     refused = command("up", **values)
@@ -70,11 +72,13 @@ def test_from_nothing_to_a_proved_delivery(served: RunningSandbox, root: Path) -
         rotated = run("webhooks", "rotate")
         tested_again = run("webhooks", "test")
         listed = run("webhooks", "list")
-        hook = httpx.get(f"{served.url}/webhooks", headers=DATED).json()["data"][0]
+        hook = httpx.get(f"{served.url}/webhooks", headers=DATED_HEADERS).json()["data"][0]
         httpx.patch(
-            f"{served.url}/webhooks/{hook['id']}", headers=DATED, json={"status": "disabled"}
+            f"{served.url}/webhooks/{hook['id']}",
+            headers=DATED_HEADERS,
+            json={"status": "disabled"},
         )
-        sick = command("doctor", **values)
+        unhealthy = command("doctor", **values)
         repaired = run("webhooks", "register")
         output = running.output
 
@@ -84,21 +88,21 @@ def test_from_nothing_to_a_proved_delivery(served: RunningSandbox, root: Path) -
     assert registered.startswith("Registered webhook 1")
     assert "needs no change" in again
     assert "broken" not in healthy
-    assert "the hourly test message is not sent" in _words(healthy)
+    assert "the hourly test message is not sent" in _table_text(healthy)
     assert "delivered, verified and stored" in tested
     assert "has a new key" in rotated
     assert "delivered, verified and stored" in tested_again
     assert "12 of 12 needed" in listed
-    assert sick.returncode == 1
-    assert "is disabled" in sick.stdout
-    assert "crm-api webhooks register" in _words(sick.stdout)
+    assert unhealthy.returncode == 1
+    assert "is disabled" in unhealthy.stdout
+    assert "crm-api webhooks register" in _table_text(unhealthy.stdout)
     assert "status" in repaired
-    assert not KEY_SHAPES.search("".join(said))
-    for hook_ in served.app.workspace.deliverer.hooks.values():
-        assert hook_.key not in "".join(said) + output
+    assert not KEY_SHAPES.search("".join(outputs))
+    for registered_webhook in served.app.workspace.deliverer.hooks.values():
+        assert registered_webhook.key not in "".join(outputs) + output
 
 
-def test_doctor_names_what_repairs_a_missing_one(root: Path) -> None:
+def test_doctor_names_the_command_that_registers_a_missing_webhook(root: Path) -> None:
     with up(root / "sandbox", free_port()) as running:
         values = {
             "CRM_DATA_DIR": str(running.folder),
@@ -109,7 +113,7 @@ def test_doctor_names_what_repairs_a_missing_one(root: Path) -> None:
         listed = command("webhooks", "list", **values)
         tested = command("webhooks", "test", **values)
 
-    text = _words(done.stdout)
+    text = _table_text(done.stdout)
     assert done.returncode == 1
     assert "Webhooks that point to other addresses: 1" in text
     assert "Run `crm-api webhooks register`" in text
@@ -119,7 +123,7 @@ def test_doctor_names_what_repairs_a_missing_one(root: Path) -> None:
     assert tested.stderr.count("\n") == 1
 
 
-def test_legacy_webhooks_are_registered_beside(root: Path) -> None:
+def test_legacy_webhooks_are_registered_in_addition(root: Path) -> None:
     with up(root / "both", free_port()) as running:
         values = {"CRM_DATA_DIR": str(running.folder), "CRM_PORT": str(running.port)}
         done = command("webhooks", "register", "--legacy", **values)

@@ -1,4 +1,4 @@
-"""The clock of a process follows the sandbox's clock in the database; not with a real API key."""
+"""A process follows the sandbox's clock in the database, but not with a real API key."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -33,7 +33,7 @@ async def held(
     """Run a follower; yield the values that it passed to ``hold``."""
     holds: asyncio.Queue[bool] = asyncio.Queue()
 
-    async def hold(is_moving: bool) -> None:  # noqa: FBT001 - as the follower calls it
+    async def hold(is_moving: bool) -> None:  # noqa: FBT001 - the follower passes it by position
         holds.put_nowait(is_moving)
 
     async with committed_uow() as uow:
@@ -44,7 +44,7 @@ async def held(
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def _until_followed(new_uow: NewUow, version: int) -> None:
+async def _wait_until_followed(new_uow: NewUow, version: int) -> None:
     async with asyncio.timeout(5):
         while True:
             async with new_uow() as uow:
@@ -53,7 +53,7 @@ async def _until_followed(new_uow: NewUow, version: int) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_a_process_follows_and_holds_before_time_jumps(
+async def test_process_follows_the_clock_and_holds_before_a_jump(
     held: "asyncio.Queue[bool]", committed_uow: NewUow
 ) -> None:
     assert clock.ahead() == DAY
@@ -62,13 +62,13 @@ async def test_a_process_follows_and_holds_before_time_jumps(
     async with committed_uow() as uow:
         move = await take_clock_move(uow)
     assert move is not None
-    await _until_followed(committed_uow, move.version)
+    await _wait_until_followed(committed_uow, move.version)
     holds = [held.get_nowait() for _ in range(held.qsize())]
     before = clock.ahead()
     async with committed_uow() as uow:
         version = await step_clock(uow, move, ahead=5 * DAY, skipped=4 * DAY)
     assert version is not None
-    await _until_followed(committed_uow, version)
+    await _wait_until_followed(committed_uow, version)
 
     assert (holds, before) == ([False, True], DAY)
     assert clock.ahead() == 5 * DAY

@@ -1,4 +1,4 @@
-"""A network that drops its connections notifies neither side; a statement is given up in time."""
+"""Connections that the network drops without notice: a statement ends at its time limit."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from crm_api.platform.settings import Settings
 SECONDS = 1
 
 
-async def test_pool_is_whole_again_after_its_connections_died(database_url: str) -> None:
+async def test_pool_recovers_after_all_its_connections_broke(database_url: str) -> None:
     async with (
         proxy_to(database_url) as proxy,
         open_engine(proxy.url(database_url), pool_size=2, statement_seconds=SECONDS) as engine,
@@ -25,8 +25,8 @@ async def test_pool_is_whole_again_after_its_connections_died(database_url: str)
         proxy.set_state(State.WORKING)
 
         with pytest.raises(TimeoutError):
-            async with engine.connect() as dead:
-                await dead.execute(text("SELECT 1"))
+            async with engine.connect() as broken:
+                await broken.execute(text("SELECT 1"))
 
         async with engine.connect() as first, engine.connect() as second:
             assert await first.scalar(text("SELECT 1")) == 1
@@ -36,7 +36,7 @@ async def test_pool_is_whole_again_after_its_connections_died(database_url: str)
 async def _end_at_the_first_statement(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    """Accept a connection as PostgreSQL does, and close it when a statement arrives."""
+    """Accept a connection as PostgreSQL does; close the connection when a statement arrives."""
     await reader.read(1024)
     authenticated = b"R\0\0\0\x08\0\0\0\0"
     version = b"server_version\x0017.0\0"
@@ -49,7 +49,7 @@ async def _end_at_the_first_statement(
     writer.close()
 
 
-async def test_database_that_ends_the_check_for_a_pooler_ends_no_process() -> None:
+async def test_closed_connection_during_the_pooler_check_is_no_error() -> None:
     async with await asyncio.start_server(_end_at_the_first_statement, "127.0.0.1") as server:
         port = server.sockets[0].getsockname()[1]
         url = f"postgresql://nobody@127.0.0.1:{port}/none?sslmode=disable"

@@ -6,13 +6,13 @@ SECRET = b"a test's secret key of 32 characters"
 TEXT = "whsec_c2VjcmV0LWtleS0x"
 
 
-def test_what_was_sealed_comes_back() -> None:
+def test_sealed_text_is_unsealed_unchanged() -> None:
     sealed = seal(TEXT, secret=SECRET, about="webhook 7")
 
     assert unseal(sealed, secret=SECRET, about="webhook 7") == TEXT
 
 
-def test_the_same_text_is_never_sealed_alike_and_never_shows() -> None:
+def test_same_text_is_sealed_differently_each_time_and_is_not_readable() -> None:
     sealed = {seal(TEXT, secret=SECRET, about="webhook 7") for _ in range(20)}
 
     assert len(sealed) == 20
@@ -22,7 +22,7 @@ def test_the_same_text_is_never_sealed_alike_and_never_shows() -> None:
 @pytest.mark.parametrize(
     ("secret", "about"), [(b"another secret key of 32 characters", "webhook 7"), (SECRET, "8")]
 )
-def test_another_key_or_purpose_reads_nothing(secret: bytes, about: str) -> None:
+def test_another_key_or_purpose_cannot_unseal(secret: bytes, about: str) -> None:
     sealed = seal(TEXT, secret=SECRET, about="webhook 7")
 
     with pytest.raises(UnsealError):
@@ -39,7 +39,7 @@ def test_a_changed_byte_is_detected(position: int) -> None:
 
 
 @pytest.mark.parametrize("sealed", [b"", b"\x01", b"\x01" + bytes(12)])
-def test_rubbish_is_no_crash(sealed: bytes) -> None:
+def test_malformed_sealed_value_raises_an_unseal_error(sealed: bytes) -> None:
     with pytest.raises(UnsealError):
         unseal(sealed, secret=SECRET, about="webhook 7")
 
@@ -47,7 +47,7 @@ def test_rubbish_is_no_crash(sealed: bytes) -> None:
 NEXT = b"the next secret key, of 32 characters"
 
 
-def test_an_older_key_opens_and_the_first_key_seals() -> None:
+def test_older_key_unseals_and_the_first_key_seals() -> None:
     old = seal(TEXT, secret=SECRET, about="webhook 7")
     secret = Secret(b"root", seals=(NEXT, SECRET))
 

@@ -1,4 +1,4 @@
-"""Look-ups over a connection of their own: batched, never cached, never blocking."""
+"""Look-ups over their own connection: batched, never cached, never blocking."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -18,11 +18,11 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.hot_reads import HotReads
 
 NewUow = Callable[[], UnitOfWork]
-OURS = "FROM pg_stat_activity WHERE application_name = 'crm-api hot reads'"
+OWN_CONNECTIONS = "FROM pg_stat_activity WHERE application_name = 'crm-api hot reads'"
 
 
 @asynccontextmanager
-async def started(url: str, new_uow: NewUow) -> AsyncIterator[HotReads]:
+async def started_reads(url: str, new_uow: NewUow) -> AsyncIterator[HotReads]:
     reads = HotReads(url, new_uow)
     await reads.start()
     yield reads
@@ -31,34 +31,34 @@ async def started(url: str, new_uow: NewUow) -> AsyncIterator[HotReads]:
 
 @pytest_asyncio.fixture
 async def reads(database_url: str, committed_uow: NewUow) -> AsyncIterator[HotReads]:
-    async with started(database_url, committed_uow) as reads:
+    async with started_reads(database_url, committed_uow) as reads:
         yield reads
 
 
 @pytest.fixture
-def by_pool(committed_db: AsyncEngine) -> list[str]:
-    """Return the look-ups that went through the pool."""
-    seen: list[str] = []
+def pool_look_ups(committed_db: AsyncEngine) -> list[str]:
+    """Return a list that collects the look-ups that use the pool."""
+    statements: list[str] = []
 
-    def remember(*given: Any) -> None:
+    def record(*given: Any) -> None:
         if "ANY($1)" in given[2]:
-            seen.append(given[2])
+            statements.append(given[2])
 
-    event.listen(committed_db.sync_engine, "before_cursor_execute", remember)
-    return seen
+    event.listen(committed_db.sync_engine, "before_cursor_execute", record)
+    return statements
 
 
-async def make(new_uow: NewUow, name: str = "till") -> tuple[Any, str]:
+async def create_key(new_uow: NewUow, name: str = "till") -> tuple[Any, str]:
     async with new_uow() as uow:
         return await access.create_api_key(
             uow, name=name, scopes=["admin"], maker=access.COMMAND_LINE, now=NOW
         )
 
 
-async def test_many_at_once_each_get_their_own(
-    reads: HotReads, committed_uow: NewUow, by_pool: list[str]
+async def test_concurrent_look_ups_each_return_their_own_key(
+    reads: HotReads, committed_uow: NewUow, pool_look_ups: list[str]
 ) -> None:
-    made = [await make(committed_uow, f"key {number}") for number in range(5)]
+    made = [await create_key(committed_uow, f"key {number}") for number in range(5)]
 
     found = await asyncio.gather(
         *(authentication.authenticate_api_key(reads, text=text, now=NOW) for _, text in made * 8),
@@ -68,14 +68,14 @@ async def test_many_at_once_each_get_their_own(
 
     assert isinstance(found.pop(), InvalidCredentialsError)
     assert [one.id for one in found] == [key.id for key, _ in made] * 8  # type: ignore[union-attr]
-    assert by_pool == []
+    assert pool_look_ups == []
 
 
 async def test_a_revocation_by_another_process_takes_effect_at_the_next_request(
     database_url: str, reads: HotReads, committed_uow: NewUow
 ) -> None:
-    key, shown = await make(committed_uow)
-    async with started(database_url, committed_uow) as other:
+    key, shown = await create_key(committed_uow)
+    async with started_reads(database_url, committed_uow) as other:
         for one in (reads, other):
             await authentication.authenticate_api_key(one, text=shown, now=NOW)
         async with committed_uow() as uow:
@@ -86,54 +86,54 @@ async def test_a_revocation_by_another_process_takes_effect_at_the_next_request(
                 await authentication.authenticate_api_key(one, text=shown, now=NOW)
 
 
-async def test_a_lost_connection_fails_no_request(
-    reads: HotReads, committed_uow: NewUow, committed_db: AsyncEngine, by_pool: list[str]
+async def test_lost_connection_fails_no_request(
+    reads: HotReads, committed_uow: NewUow, committed_db: AsyncEngine, pool_look_ups: list[str]
 ) -> None:
-    _, shown = await make(committed_uow)
+    _, shown = await create_key(committed_uow)
     await authentication.authenticate_api_key(reads, text=shown, now=NOW)
     async with committed_db.connect() as connection:
-        await connection.execute(text(f"SELECT pg_terminate_backend(pid) {OURS}"))
+        await connection.execute(text(f"SELECT pg_terminate_backend(pid) {OWN_CONNECTIONS}"))
 
     await authentication.authenticate_api_key(reads, text=shown, now=NOW)
     reads._away_until = 0.0
     await authentication.authenticate_api_key(reads, text=shown, now=NOW)
 
-    assert len(by_pool) == 1
+    assert len(pool_look_ups) == 1
 
 
-async def test_a_database_that_cannot_be_reached_alone_is_asked_through_the_pool(
-    committed_uow: NewUow, by_pool: list[str]
+async def test_look_up_uses_the_pool_if_its_own_connection_cannot_be_opened(
+    committed_uow: NewUow, pool_look_ups: list[str]
 ) -> None:
-    _, shown = await make(committed_uow)
-    async with started("postgresql+asyncpg://nobody@127.0.0.1:9/none", committed_uow) as reads:
+    _, shown = await create_key(committed_uow)
+    async with started_reads(
+        "postgresql+asyncpg://nobody@127.0.0.1:9/none", committed_uow
+    ) as reads:
         for _ in range(2):
             await authentication.authenticate_api_key(reads, text=shown, now=NOW)
 
-    assert len(by_pool) == 2
+    assert len(pool_look_ups) == 2
 
 
-async def test_waiting_look_ups_are_answered_when_it_closes(
-    reads: HotReads, committed_uow: NewUow
-) -> None:
-    _, shown = await make(committed_uow)
-    asking = asyncio.create_task(authentication.authenticate_api_key(reads, text=shown, now=NOW))
+async def test_close_answers_waiting_look_ups(reads: HotReads, committed_uow: NewUow) -> None:
+    _, shown = await create_key(committed_uow)
+    look_up = asyncio.create_task(authentication.authenticate_api_key(reads, text=shown, now=NOW))
     await asyncio.sleep(0)
 
     await reads.close()
 
-    assert (await asking).name == "till"
+    assert (await look_up).name == "till"
 
 
 async def test_a_cancelled_look_up_does_not_affect_others(
     reads: HotReads, committed_uow: NewUow
 ) -> None:
-    _, shown = await make(committed_uow)
-    gone, stays = (
+    _, shown = await create_key(committed_uow)
+    cancelled, other = (
         asyncio.create_task(authentication.authenticate_api_key(reads, text=shown, now=NOW))
         for _ in range(2)
     )
     await asyncio.sleep(0)
 
-    gone.cancel()
+    cancelled.cancel()
 
-    assert (await stays).name == "till"
+    assert (await other).name == "till"

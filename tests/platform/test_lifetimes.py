@@ -1,4 +1,4 @@
-"""The parts of a process are closed at its end, whatever one of them does."""
+"""All parts of a process are closed at its end, even if one part fails."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -33,7 +33,7 @@ def last_line(stream: io.StringIO) -> dict[str, object]:
     return line
 
 
-def test_lines_of_libraries_and_our_own_have_one_shape(stream: io.StringIO) -> None:
+def test_log_lines_of_libraries_and_of_the_service_have_one_format(stream: io.StringIO) -> None:
     logging.getLogger("uvicorn.error").warning("from %s", "uvicorn")
     theirs = last_line(stream)
     structlog.get_logger("crm_api").warning("from us")
@@ -83,7 +83,7 @@ def test_value_under_a_secret_name_is_masked(stream: io.StringIO, name: str) -> 
     assert last_line(stream)[name] == logs.MASK
 
 
-def test_ordinary_names_stay_readable(stream: io.StringIO) -> None:
+def test_values_under_ordinary_names_are_not_masked(stream: io.StringIO) -> None:
     structlog.get_logger().warning("run", job_key="process_campaign_queue", tokens_left=3)
 
     line = last_line(stream)
@@ -132,9 +132,7 @@ def test_secret_in_a_traceback_is_masked(stream: io.StringIO) -> None:
         "%2B16175550123",
     ],
 )
-def test_phone_number_keeps_two_digits_however_it_is_written(
-    stream: io.StringIO, written: str
-) -> None:
+def test_phone_number_in_any_notation_keeps_two_digits(stream: io.StringIO, written: str) -> None:
     structlog.get_logger().warning(
         f"texting {written}.", to=written, path=f"/x/{written}?a=1", held={"all": [written]}
     )
@@ -165,14 +163,14 @@ def test_number_of_another_country_is_masked(stream: io.StringIO) -> None:
         "ACb3c2345678901a",
     ],
 )
-def test_ids_and_times_are_not_taken_for_phone_numbers(stream: io.StringIO, text: str) -> None:
+def test_ids_and_times_are_not_masked_as_phone_numbers(stream: io.StringIO, text: str) -> None:
     structlog.get_logger().warning("seen", what=text, count=6175550123)
 
     assert last_line(stream)["what"] == text
     assert last_line(stream)["count"] == 6175550123
 
 
-def test_of_an_email_address_only_the_domain_is_logged(stream: io.StringIO) -> None:
+def test_only_the_domain_of_an_email_address_is_logged(stream: io.StringIO) -> None:
     structlog.get_logger().warning("mailed ada.l+x@mail.example.com", to="<ada@example.com>")
 
     assert last_line(stream)["event"] == "mailed ***@mail.example.com"
@@ -183,7 +181,7 @@ class _Person(BaseModel):
     note: int
 
 
-def test_values_that_errors_quote_are_masked(stream: io.StringIO) -> None:
+def test_values_quoted_by_errors_are_masked(stream: io.StringIO) -> None:
     note_text = "the key lies under the mat"
     try:
         _Person.model_validate({"note": note_text})
@@ -202,7 +200,7 @@ def test_values_that_errors_quote_are_masked(stream: io.StringIO) -> None:
     assert "the mat" not in stream.getvalue()
 
 
-def test_level_debug_is_for_our_own_lines(stream: io.StringIO) -> None:
+def test_level_debug_applies_only_to_lines_of_the_service(stream: io.StringIO) -> None:
     logs.configure("json", "debug", stream=stream)
 
     structlog.get_logger("crm_api.x").debug("ours")
@@ -211,7 +209,7 @@ def test_level_debug_is_for_our_own_lines(stream: io.StringIO) -> None:
     assert last_line(stream)["event"] == "ours"
 
 
-def test_level_warning_leaves_the_rest_out(stream: io.StringIO) -> None:
+def test_level_warning_omits_lower_levels(stream: io.StringIO) -> None:
     logs.configure("json", "warning", stream=stream)
 
     structlog.get_logger("crm_api.x").info("ours")
@@ -220,7 +218,7 @@ def test_level_warning_leaves_the_rest_out(stream: io.StringIO) -> None:
     assert stream.getvalue() == ""
 
 
-def test_line_that_is_written_directly_is_like_any_other(stream: io.StringIO) -> None:
+def test_directly_written_line_has_the_usual_format(stream: io.StringIO) -> None:
     logs.configure("json", stream=stream, process="serve")
     logger = logging.getLogger("crm_api.x")
 
@@ -268,7 +266,7 @@ async def test_lines_of_one_turn_of_the_event_loop_are_one_write(stream: io.Stri
     assert stream.getvalue() == ""
 
 
-async def test_direct_and_usual_lines_keep_their_order(stream: io.StringIO) -> None:
+async def test_direct_lines_and_usual_lines_keep_their_order(stream: io.StringIO) -> None:
     logger = logging.getLogger("crm_api.x")
 
     logs.write(logger, logging.INFO, "first", {})
@@ -288,7 +286,7 @@ async def test_direct_lines_are_written_when_logging_ends(stream: io.StringIO) -
     assert events(stream) == ["last"]
 
 
-async def test_direct_lines_that_cannot_be_written_do_not_stop_the_next(
+async def test_failed_write_of_direct_lines_does_not_stop_later_lines(
     stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging, "raiseExceptions", False)
@@ -304,7 +302,7 @@ async def test_direct_lines_that_cannot_be_written_do_not_stop_the_next(
     assert events(stream) == ["kept"]
 
 
-def test_console_line_is_for_people(stream: io.StringIO) -> None:
+def test_console_format_is_readable_text(stream: io.StringIO) -> None:
     logs.configure("console", stream=stream)
 
     structlog.get_logger().warning("restarted", process="serve")

@@ -1,4 +1,4 @@
-"""A worker's metrics on a port and on a socket, and the API that reads them."""
+"""Metrics of a worker on a port and on a socket, and the API that reads these metrics."""
 
 import socket
 from pathlib import Path
@@ -23,7 +23,7 @@ def port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def test_worker_answers_on_its_port(port: int) -> None:
+async def test_worker_exports_metrics_on_its_port(port: int) -> None:
     url = f"http://127.0.0.1:{port}/metrics"
     async with httpx.AsyncClient() as client:
         async with export_metrics("worker", host="127.0.0.1", port=port, socket=None):
@@ -37,31 +37,32 @@ async def test_worker_answers_on_its_port(port: int) -> None:
     assert families["crm_job_run_seconds"].type == "histogram"
 
 
-async def test_metrics_of_two_processes_are_one_answer(tmp_path: Path) -> None:
+async def test_metrics_of_two_processes_are_merged(tmp_path: Path) -> None:
     socket_path = tmp_path / "worker.sock"
     async with export_metrics("worker", host="", port=None, socket=socket_path):
-        theirs = await read_worker_metrics(socket_path)
+        worker_metrics = await read_worker_metrics(socket_path)
 
     merged = {
-        family.name: family for family in MergedMetrics([*own_metrics("serve"), *theirs]).collect()
+        family.name: family
+        for family in MergedMetrics([*own_metrics("serve"), *worker_metrics]).collect()
     }
 
-    assert len(theirs) == len(merged)
+    assert len(worker_metrics) == len(merged)
     for name in ("process_cpu_seconds", "crm_database_pool_size", "python_info"):
         assert [one.labels["process"] for one in merged[name].samples] == ["serve", "worker"]
 
 
-async def test_worker_that_is_away_adds_nothing(tmp_path: Path) -> None:
+async def test_unreachable_worker_adds_no_metrics(tmp_path: Path) -> None:
     socket_path = tmp_path / "worker.sock"
-    nowhere = await read_worker_metrics(socket_path)
+    without_socket = await read_worker_metrics(socket_path)
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(socket_path))
 
-    assert nowhere == []
+    assert without_socket == []
     assert await read_worker_metrics(socket_path) == []
 
 
-async def test_worker_reuses_the_socket_of_a_killed_one(tmp_path: Path) -> None:
+async def test_worker_reuses_the_socket_of_a_killed_worker(tmp_path: Path) -> None:
     socket_path = tmp_path / "worker.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(socket_path))
@@ -70,11 +71,11 @@ async def test_worker_reuses_the_socket_of_a_killed_one(tmp_path: Path) -> None:
         assert await read_worker_metrics(socket_path) != []
 
 
-async def test_taken_port_does_not_keep_the_worker_from_its_work() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = int(taken.getsockname()[1])
+async def test_occupied_port_does_not_stop_the_worker() -> None:
+    with socket.socket() as occupied:
+        occupied.bind(("127.0.0.1", 0))
+        occupied.listen()
+        port = int(occupied.getsockname()[1])
         with structlog.testing.capture_logs() as lines:
             async with export_metrics("worker", host="127.0.0.1", port=port, socket=None):
                 pass

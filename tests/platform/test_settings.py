@@ -57,7 +57,9 @@ def message(**values: str) -> str:
         ({"phone_lookup_daily_budget": "-1"}, "CRM_PHONE_LOOKUP_DAILY_BUDGET"),
     ],
 )
-def test_wrong_value_is_one_line_that_names_the_setting(values: dict[str, str], names: str) -> None:
+def test_invalid_value_gives_one_line_that_names_the_setting(
+    values: dict[str, str], names: str
+) -> None:
     line = message(**values)
 
     assert names in line
@@ -69,7 +71,7 @@ def test_message_never_shows_a_secret(name: str) -> None:
     assert "hunter2!" not in message(**{name: "hunter2!"})
 
 
-def test_retry_schedule_is_six_attempts_over_a_day_or_as_set() -> None:
+def test_retry_schedule_is_six_attempts_over_a_day_unless_set() -> None:
     default = Settings.from_env({}).webhook_retry_means
     asked = Settings.from_env({"CRM_WEBHOOK_RETRY_MINUTES": "0.5, 10"}).webhook_retry_means
 
@@ -79,7 +81,7 @@ def test_retry_schedule_is_six_attempts_over_a_day_or_as_set() -> None:
     assert asked == (timedelta(seconds=30), timedelta(minutes=10))
 
 
-def test_alerts_come_from_the_service_unless_a_sender_is_set() -> None:
+def test_alert_sender_is_the_service_unless_set() -> None:
     assert Settings.from_env({}).alert_sender == "crm-api@127.0.0.1"
     public = Settings.from_env({"CRM_PUBLIC_URL": "https://crm.example.com"})
     assert public.alert_sender == "crm-api@crm.example.com"
@@ -104,7 +106,7 @@ def test_empty_value_counts_as_unset() -> None:
         ("s3://bucket/of/pictures", "s3://bucket/of/pictures"),
     ],
 )
-def test_media_location_is_as_set(media_url: str, location: Path | str) -> None:
+def test_media_location_follows_the_setting(media_url: str, location: Path | str) -> None:
     settings = Settings.from_env({"CRM_MEDIA_URL": media_url, "CRM_DATA_DIR": "/var/crm"})
 
     assert settings.media_location == location
@@ -117,7 +119,7 @@ def test_every_postgres_scheme_is_accepted(scheme: str) -> None:
     assert settings.database_url == "postgresql+asyncpg://u:p@db/crm"
 
 
-def test_real_key_without_signing_keys_accepts_none_of_the_sandbox() -> None:
+def test_real_key_without_signing_keys_does_not_accept_the_sandbox_key() -> None:
     settings = Settings.from_env({"CRM_OPENPHONE_API_KEY": "a real key", "CRM_SECRET_KEY": KEY})
 
     assert settings.webhook_secrets() == ()
@@ -125,7 +127,7 @@ def test_real_key_without_signing_keys_accepts_none_of_the_sandbox() -> None:
         settings.refuse_without_signing_key()
 
 
-def test_real_key_means_the_real_provider() -> None:
+def test_real_key_selects_the_real_provider() -> None:
     settings = Settings.from_env(
         {"CRM_OPENPHONE_API_KEY": "a real key", "CRM_OPENPHONE_WEBHOOK_SECRETS": "c2VjcmV0LWtleQ=="}
     )
@@ -136,7 +138,7 @@ def test_real_key_means_the_real_provider() -> None:
     assert settings.grace_seconds == 600
 
 
-def test_without_a_key_the_sandbox_is_the_port_after_the_api() -> None:
+def test_sandbox_without_a_key_uses_the_port_after_the_api() -> None:
     settings = Settings.from_env({"CRM_PORT": "9000"})
 
     assert settings.provider_url == "http://127.0.0.1:9001"
@@ -144,7 +146,7 @@ def test_without_a_key_the_sandbox_is_the_port_after_the_api() -> None:
     assert settings.grace_seconds == 10
 
 
-def test_a_sandbox_of_another_container_keeps_no_quiet_hours() -> None:
+def test_sandbox_in_another_container_has_no_legal_rules() -> None:
     elsewhere = Settings.from_env({"CRM_OPENPHONE_BASE_URL": "http://sandbox:8001"})
 
     assert elsewhere.rules_name == "none"
@@ -160,7 +162,7 @@ def test_a_sandbox_of_another_container_keeps_no_quiet_hours() -> None:
     ],
     ids=["real host", "real key"],
 )
-def test_rules_none_are_refused_where_people_may_be_texted(provider: dict[str, str]) -> None:
+def test_rules_none_are_refused_if_real_people_can_get_messages(provider: dict[str, str]) -> None:
     line = message(compliance_rules="none", **provider)
 
     assert "CRM_COMPLIANCE_RULES" in line
@@ -178,7 +180,7 @@ def test_lists_are_split_at_commas() -> None:
     assert settings.cors_origins == ("https://a.example", "https://b.example")
 
 
-def test_environment_wins_over_the_file(tmp_path: Path) -> None:
+def test_environment_overrides_the_file(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text('# ours\nexport CRM_PORT="9001"\nCRM_HOST=0.0.0.0\n\nnonsense\n')
 
@@ -188,7 +190,7 @@ def test_environment_wins_over_the_file(tmp_path: Path) -> None:
     assert settings.host == "0.0.0.0"  # noqa: S104 - read, not bound
 
 
-def test_missing_file_is_empty(tmp_path: Path) -> None:
+def test_missing_file_has_no_settings(tmp_path: Path) -> None:
     assert read_env_file(tmp_path / ".env") == {}
 
 
@@ -212,7 +214,7 @@ def test_missing_servers_say_what_to_do() -> None:
         settings.require_redis_url()
 
 
-def test_sandbox_signs_with_a_key_of_its_own(tmp_path: Path) -> None:
+def test_sandbox_signs_with_a_derived_key(tmp_path: Path) -> None:
     (tmp_path / "secret-key").write_text(KEY)
     settings = Settings(data_dir=tmp_path)
 
@@ -227,7 +229,7 @@ def test_sandbox_clock_is_an_instant() -> None:
 
 
 @pytest.mark.parametrize("value", ["tomorrow", "2030-03-04T08:00:00", "x600", "0001-01-01T00:00Z"])
-def test_other_sandbox_clocks_are_refused(value: str) -> None:
+def test_invalid_sandbox_clock_is_refused(value: str) -> None:
     with pytest.raises(SettingsError, match="CRM_SANDBOX_CLOCK: must be a time"):
         Settings.from_env({"CRM_SANDBOX_CLOCK": value})
 

@@ -1,4 +1,4 @@
-"""What a trace contains, and that nothing waits for a collector."""
+"""The content of traces. No step waits for a collector."""
 
 import socket
 import subprocess
@@ -19,13 +19,13 @@ from crm_api.platform.database import open_engine
 from crm_api.platform.tracing.statements import summary
 
 STEP = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-PATIENCE_SECONDS = 20.0
-"""For the end of a process whose collector hangs; if its steps waited, they would take longer."""
+END_LIMIT_SECONDS = 20.0
+"""Limit for the end of a process whose collector hangs. If steps waited, they would take longer."""
 
 
 @contextmanager
 def hanging_collector() -> Iterator[str]:
-    """Accept connections and answer nothing."""
+    """Run a server that accepts connections and sends no response; yield its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
@@ -36,42 +36,43 @@ def closed_port() -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def test_without_a_collector_the_sdk_is_not_even_imported() -> None:
+def test_sdk_is_not_imported_without_a_collector() -> None:
     heavy = ("opentelemetry.sdk", "opentelemetry.exporter", "google.protobuf")
-    look = f"import sys; sys.exit(any(name.startswith({heavy}) for name in sys.modules))"
+    check = f"import sys; sys.exit(any(name.startswith({heavy}) for name in sys.modules))"
 
     done = subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-c", f"import crm_api.cli.serve, crm_api.cli.worker; {look}"], check=False
+        [sys.executable, "-c", f"import crm_api.cli.serve, crm_api.cli.worker; {check}"],
+        check=False,
     )
 
     assert done.returncode == 0
 
 
-def test_collector_that_hangs_costs_the_end_a_moment_and_no_step_anything() -> None:
+def test_hanging_collector_delays_no_step_and_the_end_only_briefly() -> None:
     with hanging_collector() as url, structlog.testing.capture_logs():
         begun = time.monotonic()
         with tracing.traced(url, process="serve"):
-            for _ in range(5_000):  # more than are kept
+            for _ in range(5_000):  # more spans than the queue keeps
                 with tracing.span("GET /x", kind=SpanKind.SERVER):
                     pass
         took = time.monotonic() - begun
 
-    assert took < PATIENCE_SECONDS
+    assert took < END_LIMIT_SECONDS
 
 
-def test_collector_that_is_away_is_one_line_not_one_per_batch() -> None:
+def test_unreachable_collector_gives_one_log_line_for_all_batches() -> None:
     with (
         structlog.testing.capture_logs() as lines,
         tracing.traced(closed_port(), process="serve"),
     ):
-        for _ in range(1_200):  # three batches
+        for _ in range(1_200):  # three batches of spans
             with tracing.span("GET /x", kind=SpanKind.SERVER):
                 pass
 
     assert [line["event"] for line in lines] == ["spans dropped because the trace export failed"]
 
 
-def test_failure_is_recorded_by_its_class_alone() -> None:
+def test_failure_is_recorded_only_by_its_class() -> None:
     with (
         collecting() as collector,
         tracing.traced(collector.url, process="worker"),
@@ -122,7 +123,5 @@ async def test_statement_is_a_step_of_its_caller_and_contains_no_value(
         ("COPY contact FROM STDIN", "COPY"),
     ],
 )
-def test_statement_is_named_by_what_it_does_to_which_table(
-    statement: str, summary_text: str
-) -> None:
+def test_statement_is_named_by_its_operation_and_table(statement: str, summary_text: str) -> None:
     assert summary(statement) == summary_text

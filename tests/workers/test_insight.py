@@ -23,9 +23,9 @@ async def test_job_merges_the_stored_sums(
 ) -> None:
     async with committed_uow() as uow:
         story = Story(uow.session)
-        autumn = await story.campaign()
+        autumn = await story.add_campaign()
         for _ in range(3):
-            await story.sent(autumn, await story.person(), days=10)
+            await story.add_message(autumn, await story.add_person(), days=10)
 
     assert await compute_credits(ctx) is None
 

@@ -16,7 +16,7 @@ from tests.conftest import NOW
 from tests.domain.outbound.web_push.push_service import Browser, PushService, push_service
 from tests.factories import make_contact, make_line, number
 from tests.fakes import RecordingQueue
-from tests.routers.identity.test_auth import active, bearer, signed_in
+from tests.routers.identity.test_auth import bearer, create_active_user, sign_in
 from tests.workers.drain import make_deps
 from tests.workers.mailbox import Mailbox, mail_server
 
@@ -78,8 +78,10 @@ class Office:
 
     async def add_user(self, email: str = OLGA, *, role: str = "agent", **notices: Any) -> str:
         """Add a user with these preferences; return the id."""
-        made = await active(self.client, email=email, role=role, name=email.partition("@")[0])
-        self.headers[email] = bearer(await signed_in(self.client, username=email))
+        made = await create_active_user(
+            self.client, email=email, role=role, name=email.partition("@")[0]
+        )
+        self.headers[email] = bearer(await sign_in(self.client, username=email))
         self.ids[email] = made["id"]
         await self.set_preferences(email, **notices)
         user_id: str = made["id"]

@@ -1,4 +1,4 @@
-"""Routes of the legal rules: the rules of a day, and a message that they refuse."""
+"""Routes of the legal rules: rules of a day, changes of rules, and a message that rules refuse."""
 
 import json
 from collections.abc import Callable
@@ -22,15 +22,15 @@ from crm_api.platform.settings import Settings, SettingsError
 PATH = "/v1/compliance-rules"
 
 
-def keep(app: FastAPI, rules: RuleBook) -> None:
+def use_rules(app: FastAPI, rules: RuleBook) -> None:
     app.state.crm = replace(app.state.crm, rules=rules)
 
 
-async def listed(client: httpx.AsyncClient, on: str, **about: object) -> list[dict[str, Any]]:
-    """Return the listed rules that match."""
+async def list_rules(client: httpx.AsyncClient, on: str, **fields: object) -> list[dict[str, Any]]:
+    """Return the rules of a day that have these fields."""
     page = (await client.get(PATH, params={"on": on})).json()
     assert page["on"] == on
-    return [rule for rule in page["data"] if about.items() <= rule.items()]
+    return [rule for rule in page["data"] if fields.items() <= rule.items()]
 
 
 async def test_key_and_scope_are_needed(
@@ -45,10 +45,10 @@ async def test_key_and_scope_are_needed(
     assert (nobody.status_code, wrong.status_code, right.status_code) == (401, 403, 200)
 
 
-async def test_rule_is_shown_whole(client: httpx.AsyncClient, app: FastAPI) -> None:
-    keep(app, load_rules("us"))
+async def test_rule_is_shown_with_all_its_fields(client: httpx.AsyncClient, app: FastAPI) -> None:
+    use_rules(app, load_rules("us"))
 
-    assert await listed(client, "2026-11-25", state="TX") == [
+    assert await list_rules(client, "2026-11-25", state="TX") == [
         {
             "state": "TX",
             "kind": "window",
@@ -71,43 +71,45 @@ async def test_rule_is_shown_whole(client: httpx.AsyncClient, app: FastAPI) -> N
     ]
 
 
-async def test_rule_without_a_source_says_so(client: httpx.AsyncClient, app: FastAPI) -> None:
-    keep(app, load_rules("us"))
+async def test_rule_without_a_source_is_marked_as_unverified(
+    client: httpx.AsyncClient, app: FastAPI
+) -> None:
+    use_rules(app, load_rules("us"))
 
-    rules = await listed(client, "2026-11-25", state="NJ")
+    rules = await list_rules(client, "2026-11-25", state="NJ")
 
     assert [(rule["source"], rule["verified"]) for rule in rules] == [(None, False)]
 
 
 @pytest.mark.parametrize(("on", "count"), [("2027-01-30", 0), ("2027-01-31", 1), ("2027-02-01", 1)])
-async def test_rules_are_those_of_the_day(
+async def test_rules_are_those_in_force_on_the_day(
     client: httpx.AsyncClient, app: FastAPI, on: str, count: int
 ) -> None:
-    keep(app, load_rules("us"))
+    use_rules(app, load_rules("us"))
 
-    assert len(await listed(client, on, source="FCC order of 2026-01-06")) == count
+    assert len(await list_rules(client, on, source="FCC order of 2026-01-06")) == count
 
 
-async def test_state_rule_is_missing_before_its_day(
+async def test_state_rule_is_not_listed_before_it_takes_effect(
     client: httpx.AsyncClient, app: FastAPI
 ) -> None:
-    keep(app, load_rules("us"))
+    use_rules(app, load_rules("us"))
 
-    assert await listed(client, "2025-12-31", state="OR") == []
-    assert [rule["kind"] for rule in await listed(client, "2026-01-01", state="OR")] == [
+    assert await list_rules(client, "2025-12-31", state="OR") == []
+    assert [rule["kind"] for rule in await list_rules(client, "2026-01-01", state="OR")] == [
         "window",
         "frequency",
     ]
 
 
-async def test_answer_names_the_set_of_rules(
+async def test_response_names_the_rule_set(
     client: httpx.AsyncClient, app: FastAPI, tmp_path: Path
 ) -> None:
     us = load_rules("us")
 
     sets = []
     for rules in (load_rules("none"), us, RuleBook(us.rules[:1], name=str(tmp_path / "own.json"))):
-        keep(app, rules)
+        use_rules(app, rules)
         page = (await client.get(PATH)).json()
         sets.append((page["rule_set"], page["file"], len(page["data"]) > 0, page["next_cursor"]))
 
@@ -131,7 +133,7 @@ async def test_message_outside_legal_hours_is_refused(
     line = await make_line(session)
     await session.commit()
     closed = load_rules("us").rules[0].model_dump() | {"kind": "no_day", "start": None, "end": None}
-    keep(app, RuleBook([ComplianceRule.model_validate(closed)], name="made"))
+    use_rules(app, RuleBook([ComplianceRule.model_validate(closed)], name="made"))
 
     text = {"line_id": str(line.id), "to": "+16175550123", "body": "Good evening."}
     answer = await client.post("/v1/messages", json=text)
@@ -144,7 +146,7 @@ async def test_message_outside_legal_hours_is_refused(
     assert "again at" not in answer.json()["detail"]
 
 
-def test_wrong_file_stops_the_start(settings: Settings, tmp_path: Path) -> None:
+def test_invalid_rules_file_stops_the_start(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "rules.json"
     path.write_text('{"rules": []}')
 
@@ -154,7 +156,7 @@ def test_wrong_file_stops_the_start(settings: Settings, tmp_path: Path) -> None:
 
 CHANGES = "/v1/compliance-rules/changes"
 _TEXAS = "TX/America/Chicago"
-_CHANGING = [
+_CHANGING_RULES = [
     ComplianceRule.model_validate_json(
         json.dumps(
             {"state": state, "kind": "window", "start": "09:00", "end": "17:00"}
@@ -171,7 +173,7 @@ _CHANGING = [
 
 
 @pytest.fixture
-async def placed(session: AsyncSession) -> None:
+async def contacts_in_zones(session: AsyncSession) -> None:
     places = [_TEXAS, _TEXAS, "CA/America/Los_Angeles", "?/America/Chicago", "CA,TX/America/Denver"]
     for at, zone_key in enumerate(places):
         await make_contact(session, phone=f"+1617555010{at}", zone_key=zone_key)
@@ -179,11 +181,11 @@ async def placed(session: AsyncSession) -> None:
     await session.commit()
 
 
-@pytest.mark.usefixtures("placed")
+@pytest.mark.usefixtures("contacts_in_zones")
 async def test_changes_in_a_period_name_the_affected_contacts(
     client: httpx.AsyncClient, app: FastAPI
 ) -> None:
-    keep(app, RuleBook(_CHANGING, name="us"))
+    use_rules(app, RuleBook(_CHANGING_RULES, name="us"))
 
     answer = await client.get(CHANGES, params={"from": "2027-01-31", "to": "2027-02-02"})
 
@@ -206,11 +208,11 @@ async def test_changes_in_a_period_name_the_affected_contacts(
     assert len(found["data"][1]["sample"]) == 5
 
 
-@pytest.mark.usefixtures("placed")
-async def test_upper_bound_is_exclusive_and_a_year_is_looked_ahead(
+@pytest.mark.usefixtures("contacts_in_zones")
+async def test_upper_bound_is_exclusive_and_the_default_period_is_a_year(
     client: httpx.AsyncClient, app: FastAPI
 ) -> None:
-    keep(app, RuleBook(_CHANGING, name="us"))
+    use_rules(app, RuleBook(_CHANGING_RULES, name="us"))
 
     one_day = await client.get(CHANGES, params={"from": "2027-01-31", "to": "2027-02-01"})
     a_year = await client.get(CHANGES, params={"from": "2027-01-31"})

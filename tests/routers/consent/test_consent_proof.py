@@ -1,4 +1,4 @@
-"""The consent proof of one number, as given to a lawyer."""
+"""The consent proof of one number, for use by a lawyer."""
 
 import csv
 import hashlib
@@ -29,13 +29,13 @@ KEY = SECRET.encode()
 BY_PHONE = "/v1/consent-proof?phone=(617)+555-0123"
 
 
-async def link(new_uow: UnitOfWorkFactory) -> None:
+async def link_entries(new_uow: UnitOfWorkFactory) -> None:
     async with new_uow() as uow:
         await linking.link_entries(uow, secret=KEY)
 
 
-async def stop_by_text(session: AsyncSession, new_uow: UnitOfWorkFactory) -> Activity:
-    """A received message with STOP, and the consent entry that it created."""
+async def receive_stop(session: AsyncSession, new_uow: UnitOfWorkFactory) -> Activity:
+    """Store a received STOP message and its consent entry; return the message."""
     line = await make_line(session)
     message = Activity(
         kind="message",
@@ -72,11 +72,11 @@ async def stop_by_text(session: AsyncSession, new_uow: UnitOfWorkFactory) -> Act
     return message
 
 
-async def test_proof_has_entry_words_message_and_position_in_the_chain(
+async def test_proof_has_entry_evidence_message_and_position_in_the_chain(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    message = await stop_by_text(session, new_uow)
-    await link(new_uow)
+    message = await receive_stop(session, new_uow)
+    await link_entries(new_uow)
 
     proof = (await client.get(BY_PHONE)).json()
 
@@ -95,26 +95,26 @@ async def test_proof_has_entry_words_message_and_position_in_the_chain(
     assert proof["generated_at"].endswith("Z")
 
 
-async def test_the_words_can_be_checked_with_what_the_proof_says(
+async def test_digest_of_the_evidence_can_be_recomputed_from_the_proof(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await stop_by_text(session, new_uow)
+    await receive_stop(session, new_uow)
 
     [entry] = (await client.get(BY_PHONE)).json()["entries"]
 
-    words = entry["wording"]
-    digest = hashlib.sha256(bytes.fromhex(words["salt"]) + words["canonical"].encode())
-    assert digest.hexdigest() == words["digest"]
-    assert PHONE in words["canonical"]
+    evidence = entry["wording"]
+    digest = hashlib.sha256(bytes.fromhex(evidence["salt"]) + evidence["canonical"].encode())
+    assert digest.hexdigest() == evidence["digest"]
+    assert PHONE in evidence["canonical"]
 
 
-async def test_contact_s_proof_is_that_of_its_number(
+async def test_proof_of_a_contact_equals_the_proof_of_its_number(
     client: httpx.AsyncClient, new_uow: UnitOfWorkFactory
 ) -> None:
     contact = (await client.post("/v1/contacts", json={"phone": PHONE})).json()
     path = f"/v1/contacts/{contact['id']}"
     await client.post(f"{path}/opt-in", json={"reason": "signed", "text_shown": "I agree."})
-    await link(new_uow)
+    await link_entries(new_uow)
 
     by_contact = (await client.get(f"{path}/consent-proof")).json()
     by_phone = (await client.get(BY_PHONE)).json()
@@ -152,8 +152,8 @@ async def test_failed_verification_is_reported(
     result: str,
     sentence: str,
 ) -> None:
-    await stop_by_text(session, new_uow)
-    await link(new_uow)
+    await receive_stop(session, new_uow)
+    await link_entries(new_uow)
     await session.execute(text("SET LOCAL session_replication_role = replica"))
     await session.execute(text(statement))
     await session.execute(text("SET LOCAL session_replication_role = origin"))
@@ -165,11 +165,11 @@ async def test_failed_verification_is_reported(
     assert sentence in verification["findings"][0]
 
 
-async def test_erased_words_leave_what_was_decided(
+async def test_erasure_of_the_evidence_keeps_the_decision(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await stop_by_text(session, new_uow)
-    await link(new_uow)
+    await receive_stop(session, new_uow)
+    await link_entries(new_uow)
     await session.execute(text("DELETE FROM consent_wording"))
     await session.commit()
 
@@ -185,10 +185,10 @@ async def test_erased_words_leave_what_was_decided(
 async def test_proof_as_a_table(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await stop_by_text(session, new_uow)
+    await receive_stop(session, new_uow)
     async with new_uow() as uow:
         await consent.opt_in(uow, **stop_decision(secret=KEY, reason="=cmd()|calc"))
-    await link(new_uow)
+    await link_entries(new_uow)
 
     answer = await client.get(BY_PHONE, headers={"accept": "text/csv"})
 

@@ -1,4 +1,4 @@
-"""Flags of a number: shown with reason and expiry, ended at their expiry, removed later."""
+"""Flags of a number: shown with reason and expiry, without effect after expiry, removed later."""
 
 from datetime import timedelta
 
@@ -15,8 +15,10 @@ from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWorkFactory
 
 
-async def put(session: AsyncSession, flag: str, *, hours: float | None, position: int = 0) -> None:
-    """Set a flag that expires this many hours from NOW."""
+async def set_flag(
+    session: AsyncSession, flag: str, *, hours: float | None, position: int = 0
+) -> None:
+    """Set a flag that expires `hours` after `NOW`."""
     ends = None if hours is None else NOW + timedelta(hours=hours)
     session.add(
         ContactFlag(phone=number(position), flag_type=flag, expires_at=ends, created_at=NOW)
@@ -24,11 +26,11 @@ async def put(session: AsyncSession, flag: str, *, hours: float | None, position
     await session.flush()
 
 
-async def names(session: AsyncSession) -> list[str]:
+async def flag_names(session: AsyncSession) -> list[str]:
     return list(await session.scalars(select(ContactFlag.flag_type).order_by(ContactFlag.id)))
 
 
-async def test_flags_are_shown_with_reason_and_end(
+async def test_flags_are_shown_with_reason_and_expiry(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     contact = await make_contact(session, phone=number(0))
@@ -77,32 +79,32 @@ async def test_expired_flag_starts_again(client: httpx.AsyncClient, session: Asy
     assert shown["ended"] > format_instant(begun)
 
 
-async def test_only_flags_that_have_ended_are_removed(
+async def test_only_expired_flags_are_removed(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await put(session, "at_this_instant", hours=0)
-    await put(session, "ended", hours=-1)
-    await put(session, "lasting", hours=1)
-    await put(session, "for_good", hours=None)
+    await set_flag(session, "at_this_instant", hours=0)
+    await set_flag(session, "ended", hours=-1)
+    await set_flag(session, "lasting", hours=1)
+    await set_flag(session, "for_good", hours=None)
 
     async with new_uow() as uow:
         removed = await expire_flags(uow, now=NOW)
 
     assert removed == 2
-    assert await names(session) == ["lasting", "for_good"]
+    assert await flag_names(session) == ["lasting", "for_good"]
 
 
-async def test_flags_are_removed_in_batches_the_longest_expired_first(
+async def test_flags_are_removed_in_batches_by_age_of_expiry(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     for hours in (-1, -3, -2):
-        await put(session, f"ended{hours}", hours=hours)
+        await set_flag(session, f"ended{hours}", hours=hours)
     counts, left = [], []
 
     for _ in range(3):
         async with new_uow() as uow:
             counts.append(await expire_flags(uow, now=NOW, limit=2))
-        left.append(await names(session))
+        left.append(await flag_names(session))
 
     assert counts == [2, 1, 0]
     assert left == [["ended-1"], [], []]

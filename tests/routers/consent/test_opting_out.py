@@ -1,4 +1,4 @@
-"""Opt out many numbers with one request."""
+"""The request that opts out many numbers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,8 +13,8 @@ from tests.factories import make_campaign, make_contact, make_line, make_member,
 from crm_api.domain.identity.api_keys.models import Scope
 
 PATH = "/v1/contacts/opt-out"
-NOBODY = "00000000-0000-7000-8000-000000000000"
-WHY = {"reason": "asked at the door", "source": "in_person"}
+UNKNOWN_CONTACT = "00000000-0000-7000-8000-000000000000"
+REASON = {"reason": "asked at the door", "source": "in_person"}
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 
 
@@ -33,7 +33,7 @@ async def test_missing_key_and_scope_are_refused(
     assert (await client.post(PATH, json={})).status_code == 401
 
 
-async def test_contacts_and_numbers_are_opted_out_each_with_its_entry(
+async def test_contacts_and_numbers_are_opted_out_with_one_entry_each(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     ada, leo, eva = [await make_contact(session, phone=number(i)) for i in range(3)]
@@ -44,7 +44,7 @@ async def test_contacts_and_numbers_are_opted_out_each_with_its_entry(
     answer = await client.post(
         PATH,
         json={
-            **WHY,
+            **REASON,
             "contact_ids": [str(ada.id), str(leo.id)],
             "phones": [number(1), "(617) 555-0009"],
         },
@@ -65,10 +65,12 @@ async def test_contacts_and_numbers_are_opted_out_each_with_its_entry(
 
 
 @pytest.mark.parametrize("count", [0, 501])
-async def test_request_names_1_to_500(client: httpx.AsyncClient, count: int) -> None:
-    ids, phones = [NOBODY] * (count // 2), [number(0)] * (count - count // 2)
+async def test_request_with_none_or_over_500_numbers_is_refused(
+    client: httpx.AsyncClient, count: int
+) -> None:
+    ids, phones = [UNKNOWN_CONTACT] * (count // 2), [number(0)] * (count - count // 2)
 
-    answer = await client.post(PATH, json={**WHY, "contact_ids": ids, "phones": phones})
+    answer = await client.post(PATH, json={**REASON, "contact_ids": ids, "phones": phones})
 
     assert answer.status_code == 422
     assert [fault["code"] for fault in answer.json()["errors"]] == ["count_of_numbers"]
@@ -79,7 +81,7 @@ async def test_unknown_contact_is_named_and_no_number_is_opted_out(
 ) -> None:
     ada = await make_contact(session, phone=number(0))
 
-    answer = await client.post(PATH, json={**WHY, "contact_ids": [str(ada.id), NOBODY]})
+    answer = await client.post(PATH, json={**REASON, "contact_ids": [str(ada.id), UNKNOWN_CONTACT]})
 
     assert (answer.status_code, answer.json()["code"]) == (422, "unknown_to_opt_out")
     assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/contact_ids/1"]
@@ -93,7 +95,7 @@ async def test_merged_duplicate_opts_out_all_numbers_of_the_person(
     merged = {"primary_id": str(ada.id), "duplicate_ids": [str(duplicate.id)]}
     await client.post("/v1/contacts/merge", json=merged)
 
-    answer = await client.post(PATH, json={**WHY, "contact_ids": [str(duplicate.id)]})
+    answer = await client.post(PATH, json={**REASON, "contact_ids": [str(duplicate.id)]})
 
     assert answer.json() == {"numbers": 1, "newly_opted_out": 1}
     assert (await client.get(f"/v1/contacts/{ada.id}")).json()["opted_out"] is True
@@ -103,14 +105,14 @@ async def test_merged_duplicate_opts_out_all_numbers_of_the_person(
     assert [tuple(row) for row in remembered] == [(number(0), None), (number(1), number(0))]
 
 
-async def test_requests_about_the_same_numbers_at_once_all_succeed(
+async def test_concurrent_requests_for_the_same_numbers_all_succeed(
     committed_client: httpx.AsyncClient,
 ) -> None:
     phones = [number(i) for i in range(6)]
 
     answers = await asyncio.gather(
         *(
-            committed_client.post(PATH, json={**WHY, "phones": numbers})
+            committed_client.post(PATH, json={**REASON, "phones": numbers})
             for numbers in (phones, phones[::-1], phones, phones[::-1])
         )
     )

@@ -1,4 +1,4 @@
-"""Consent decisions through the API that name the reply they are based on."""
+"""Consent decisions through the API that name the reply on which they are based."""
 
 import httpx
 import pytest
@@ -51,7 +51,7 @@ async def test_message_id_names_the_reply(
 
 
 @pytest.mark.parametrize("decision", ["opt-out", "opt-in"])
-async def test_id_that_is_not_a_reply_is_422_and_nothing_is_decided(
+async def test_id_that_is_not_a_reply_is_refused_without_a_decision(
     client: httpx.AsyncClient, contact: str, decision: str
 ) -> None:
     answer = await client.post(

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.factories import make_campaign, make_contact, make_line, make_list
-from tests.routers.identity.test_auth import active, bearer, signed_in
+from tests.routers.identity.test_auth import bearer, create_active_user, sign_in
 
 from crm_api.domain.kit.paging import Cursors
 from crm_api.domain.messaging.models.conversations import Conversation
@@ -74,8 +74,8 @@ async def path_ids(session: AsyncSession) -> dict[str, Any]:
 async def test_every_list_refuses_the_cursor_of_another_list(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    await active(client, role="owner")
-    client.headers.update(bearer(await signed_in(client)))
+    await create_active_user(client, role="owner")
+    client.headers.update(bearer(await sign_in(client)))
     ids = await path_ids(session)
     paths = await list_paths(client)
 

@@ -4,7 +4,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from tests.conftest import UNKNOWN_ID
-from tests.routers.identity.test_auth import active, bearer, signed_in
+from tests.routers.identity.test_auth import bearer, create_active_user, sign_in
 from tests.routers.scopes import REQUIRED_SCOPES
 
 SHAPES = ["1", "-1", "null", "None", "x" * 36, "0" * 33, "%00", "é", "a b", "{id}", "%F0"]
@@ -22,8 +22,8 @@ async def test_a_malformed_id_is_404(client: httpx.AsyncClient, shape: str) -> N
 async def test_a_malformed_id_is_404_in_every_operation(
     app: FastAPI, client: httpx.AsyncClient
 ) -> None:
-    await active(client, role="owner")
-    client.headers.update(bearer(await signed_in(client)))
+    await create_active_user(client, role="owner")
+    client.headers.update(bearer(await sign_in(client)))
     paths = app.openapi()["paths"]
     wrong = []
     for name in REQUIRED_SCOPES:

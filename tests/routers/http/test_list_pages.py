@@ -14,7 +14,7 @@ from tests.domain.outbound.web_push.push_service import Browser
 from tests.factories import make_campaign, make_contact, make_line, make_list, make_member, number
 from tests.routers.conftest import CountingStream
 from tests.routers.http.test_cursors import list_paths
-from tests.routers.identity.test_auth import active, bearer, signed_in
+from tests.routers.identity.test_auth import bearer, create_active_user, sign_in
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
@@ -235,7 +235,7 @@ class ListRows:
             key = {"name": f"Key {place}", "scopes": ["contacts:read"]}
             await self._post("/v1/api-keys", key)
             user = {"email": f"user{place}@granite.example.com", "name": "Olga", "role": "agent"}
-            await active(self._client, **user)
+            await create_active_user(self._client, **user)
             view = {"list": "tasks", "name": f"View {place}", "filter": {"status": "open"}}
             await self._post("/v1/saved-views", view)
             endpoint = f"https://push.example.com/{place}"
@@ -259,8 +259,8 @@ async def read_pages(
 async def test_pages_of_every_list_hold_each_row_once_and_in_order(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    await active(client, role="owner")
-    client.headers.update(bearer(await signed_in(client)))
+    await create_active_user(client, role="owner")
+    client.headers.update(bearer(await sign_in(client)))
     ids = await ListRows(client, session, new_uow).fill()
 
     for path in set(await list_paths(client)) - SANDBOX_LISTS:
@@ -291,8 +291,8 @@ async def test_page_of_every_list_runs_few_statements_and_writes_one_log_line(
     new_uow: UnitOfWorkFactory,
     stream: CountingStream,
 ) -> None:
-    await active(client, role="owner")
-    client.headers.update(bearer(await signed_in(client)))
+    await create_active_user(client, role="owner")
+    client.headers.update(bearer(await sign_in(client)))
     ids = await ListRows(client, session, new_uow).fill()
 
     async def page(url: str, *, limit: int) -> dict[str, int]:

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.factories import make_list, number
-from tests.routers.insight.story import Story, bought
+from tests.routers.insight.story import Story, record_outcome
 from tests.routers.scopes import REQUIRED_SCOPES
 
 from crm_api.domain.identity.users import sessions
@@ -58,8 +58,8 @@ async def marketer(app: FastAPI, new_uow: UnitOfWorkFactory) -> httpx.AsyncClien
 async def known_people(client: httpx.AsyncClient, session: AsyncSession) -> dict[str, str]:
     """Create a contact with many personal data; return the ids for paths."""
     story = Story(session)
-    autumn = await story.campaign()
-    ada = await story.person(
+    autumn = await story.add_campaign()
+    ada = await story.add_person(
         first_name="Ada",
         last_name="Lovelace",
         email="ada@home.example.com",
@@ -72,7 +72,7 @@ async def known_people(client: httpx.AsyncClient, session: AsyncSession) -> dict
     )
     ada.phone = PHONE
     people = await make_list(session, name="Owners", contacts=[ada])
-    await story.sent(autumn, ada, days=5, replied=4.9)
+    await story.add_message(autumn, ada, days=5, replied=4.9)
     at = NOW - timedelta(days=4.9)
     session.add(
         Activity(
@@ -90,7 +90,7 @@ async def known_people(client: httpx.AsyncClient, session: AsyncSession) -> dict
         )
     )
     await session.commit()
-    outcome = await bought(client, ada, days=2, kind="invoice_paid", cents=CENTS)
+    outcome = await record_outcome(client, ada, days=2, kind="invoice_paid", cents=CENTS)
     cost = {"kind": "list_price", "amount_cents": CENTS, "campaign_id": str(autumn.id)}
     entered = (await client.post("/v1/costs", json=cost)).json()
     everybody = {"all": [{"field": "city", "op": "eq", "value": "Quincy"}]}

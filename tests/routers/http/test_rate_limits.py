@@ -9,7 +9,7 @@ import pytest_asyncio
 from fastapi import FastAPI
 from redis.asyncio import Redis
 from tests.conftest import ADMIN_KEY
-from tests.routers.identity.test_auth import active, bearer, signed_in
+from tests.routers.identity.test_auth import bearer, create_active_user, sign_in
 
 from crm_api.dev.embedded_servers import ServerUrls
 from crm_api.platform.request_context import network_of
@@ -120,8 +120,8 @@ async def test_another_format_of_a_key_uses_the_same_quota(
 async def test_the_sessions_of_a_user_share_one_quota(
     client: httpx.AsyncClient, app: FastAPI, urls: ServerUrls
 ) -> None:
-    await active(client)
-    phone, desk = bearer(await signed_in(client)), bearer(await signed_in(client))
+    await create_active_user(client)
+    phone, desk = bearer(await sign_in(client)), bearer(await sign_in(client))
     app.state.rate = rate = RequestRate(urls.redis_url or "", quota=3, window_seconds=60)
     await rate._storage.reset()
 

@@ -20,7 +20,7 @@ from crm_api.platform.database import UnitOfWork
 HOUR = timedelta(hours=1)
 
 
-async def make(client: httpx.AsyncClient, **fields: object) -> dict[str, Any]:
+async def create_key(client: httpx.AsyncClient, **fields: object) -> dict[str, Any]:
     body = {"name": "reports", "scopes": ["contacts:read"], **fields}
     answer = await client.post("/v1/api-keys", json=body)
     assert answer.status_code == 201, answer.text
@@ -28,11 +28,11 @@ async def make(client: httpx.AsyncClient, **fields: object) -> dict[str, Any]:
     return made
 
 
-async def use(client: httpx.AsyncClient, key: str) -> httpx.Response:
+async def list_contacts_with(client: httpx.AsyncClient, key: str) -> httpx.Response:
     return await client.get("/v1/contacts", headers={"Authorization": f"Bearer {key}"})
 
 
-async def end(session: AsyncSession, key_id: str) -> None:
+async def expire_key(session: AsyncSession, key_id: str) -> None:
     await session.execute(
         text("UPDATE api_key SET expires_at = :at WHERE id = CAST(:id AS uuid)"),
         {"at": clock.now(), "id": key_id},
@@ -40,18 +40,20 @@ async def end(session: AsyncSession, key_id: str) -> None:
 
 
 async def test_a_new_key_is_shown_once_and_works(client: httpx.AsyncClient) -> None:
-    made = await make(client)
+    made = await create_key(client)
 
     read = (await client.get(f"/v1/api-keys/{made['id']}")).json()
-    assert (await use(client, made["key"])).status_code == 200
+    assert (await list_contacts_with(client, made["key"])).status_code == 200
     assert read == {name: value for name, value in made.items() if name != "key"}
     assert read["status"] == "active"
     assert read["created_by"] == "bootstrap"
     assert made["key"].startswith(read["prefix"])
 
 
-async def test_scanners_find_a_key_and_verify_its_checksum(client: httpx.AsyncClient) -> None:
-    made = await make(client)
+async def test_secret_scanner_finds_a_key_and_verifies_its_checksum(
+    client: httpx.AsyncClient,
+) -> None:
+    made = await create_key(client)
 
     found = KEY_PATTERN.search(f"export KEY='{made['key']}' # oh no")
 
@@ -60,18 +62,18 @@ async def test_scanners_find_a_key_and_verify_its_checksum(client: httpx.AsyncCl
     assert key_checksum(found[1]) == found[2]
 
 
-async def test_the_checksum_stays_as_it_is_documented() -> None:
+async def test_checksum_is_computed_as_documented() -> None:
     assert key_checksum("0" * 40) == "2kaqcA"
 
 
-async def test_an_expired_key_is_refused_with_what_to_do(
+async def test_expired_key_is_refused_with_advice(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    made = await make(client, expires_at=(clock.now() + HOUR).isoformat())
-    before = await use(client, made["key"])
-    await end(session, made["id"])
+    made = await create_key(client, expires_at=(clock.now() + HOUR).isoformat())
+    before = await list_contacts_with(client, made["key"])
+    await expire_key(session, made["id"])
 
-    after = await use(client, made["key"])
+    after = await list_contacts_with(client, made["key"])
 
     assert before.status_code == 200
     assert after.status_code == 401
@@ -83,12 +85,12 @@ async def test_an_expired_key_is_refused_with_what_to_do(
 
 
 async def test_a_revoked_key_is_refused_at_once(client: httpx.AsyncClient) -> None:
-    made = await make(client)
-    before = await use(client, made["key"])
+    made = await create_key(client)
+    before = await list_contacts_with(client, made["key"])
 
     revoked = await client.delete(f"/v1/api-keys/{made['id']}")
 
-    after = await use(client, made["key"])
+    after = await list_contacts_with(client, made["key"])
     assert (before.status_code, revoked.status_code, after.status_code) == (200, 204, 401)
     assert after.json()["code"] == "api_key_revoked"
     assert "create a new key" in after.json()["detail"]
@@ -96,13 +98,13 @@ async def test_a_revoked_key_is_refused_at_once(client: httpx.AsyncClient) -> No
     assert again.status_code == 404
 
 
-async def test_a_miscopied_key_and_a_foreign_key_get_different_details(
+async def test_mistyped_key_and_unknown_key_get_different_details(
     client: httpx.AsyncClient,
 ) -> None:
-    key = (await make(client))["key"]
+    key = (await create_key(client))["key"]
 
-    cut = await use(client, key[:-1])
-    foreign = await use(client, "sk_of-another-service")
+    cut = await list_contacts_with(client, key[:-1])
+    foreign = await list_contacts_with(client, "sk_of-another-service")
 
     assert cut.status_code == foreign.status_code == 401
     assert cut.json()["code"] == foreign.json()["code"] == "invalid_credentials"
@@ -110,10 +112,12 @@ async def test_a_miscopied_key_and_a_foreign_key_get_different_details(
     assert "checksum is wrong" not in foreign.json()["detail"]
 
 
-async def test_the_old_key_works_until_the_overlap_is_over(
+async def test_old_key_works_until_the_end_of_the_overlap(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    old = await make(client, name="till", expires_at=(clock.now() + 90 * 24 * HOUR).isoformat())
+    old = await create_key(
+        client, name="till", expires_at=(clock.now() + 90 * 24 * HOUR).isoformat()
+    )
 
     answer = await client.post(f"/v1/api-keys/{old['id']}/rotate", json={"overlap_seconds": 3600})
 
@@ -122,27 +126,27 @@ async def test_the_old_key_works_until_the_overlap_is_over(
     assert (new["name"], new["scopes"], new["replaces_id"]) == ("till", old["scopes"], old["id"])
     assert new["key"] != old["key"]
     assert new["expires_at"] > old["expires_at"]
-    assert (await use(client, old["key"])).status_code == 200
-    assert (await use(client, new["key"])).status_code == 200
+    assert (await list_contacts_with(client, old["key"])).status_code == 200
+    assert (await list_contacts_with(client, new["key"])).status_code == 200
     ends = (await client.get(f"/v1/api-keys/{old['id']}")).json()["expires_at"]
     assert ends < (clock.now() + 2 * HOUR).isoformat()
-    await end(session, old["id"])
-    assert (await use(client, old["key"])).status_code == 401
-    assert (await use(client, new["key"])).status_code == 200
+    await expire_key(session, old["id"])
+    assert (await list_contacts_with(client, old["key"])).status_code == 401
+    assert (await list_contacts_with(client, new["key"])).status_code == 200
 
 
-async def test_without_an_overlap_the_old_key_expires_at_once(client: httpx.AsyncClient) -> None:
-    old = await make(client)
+async def test_old_key_expires_at_once_without_an_overlap(client: httpx.AsyncClient) -> None:
+    old = await create_key(client)
 
     new = await client.post(f"/v1/api-keys/{old['id']}/rotate", json={"overlap_seconds": 0})
 
-    assert (await use(client, old["key"])).json()["code"] == "api_key_expired"
-    assert (await use(client, new.json()["key"])).status_code == 200
+    assert (await list_contacts_with(client, old["key"])).json()["code"] == "api_key_expired"
+    assert (await list_contacts_with(client, new.json()["key"])).status_code == 200
     assert new.json()["expires_at"] is None
 
 
 async def test_an_overlap_does_not_extend_the_expiry(client: httpx.AsyncClient) -> None:
-    old = await make(client, expires_at=(clock.now() + HOUR).isoformat())
+    old = await create_key(client, expires_at=(clock.now() + HOUR).isoformat())
 
     await client.post(f"/v1/api-keys/{old['id']}/rotate")
 
@@ -151,7 +155,7 @@ async def test_an_overlap_does_not_extend_the_expiry(client: httpx.AsyncClient) 
 
 
 async def test_a_key_has_one_successor(client: httpx.AsyncClient) -> None:
-    old = await make(client)
+    old = await create_key(client)
     first = await client.post(f"/v1/api-keys/{old['id']}/rotate")
 
     second = await client.post(f"/v1/api-keys/{old['id']}/rotate")
@@ -162,7 +166,7 @@ async def test_a_key_has_one_successor(client: httpx.AsyncClient) -> None:
 
 
 async def test_name_and_expiry_of_a_key_are_changed(client: httpx.AsyncClient) -> None:
-    made = await make(client, expires_at=(clock.now() + HOUR).isoformat())
+    made = await create_key(client, expires_at=(clock.now() + HOUR).isoformat())
     path = f"/v1/api-keys/{made['id']}"
 
     renamed = await client.patch(path, json={"name": "letters"})
@@ -175,7 +179,7 @@ async def test_name_and_expiry_of_a_key_are_changed(client: httpx.AsyncClient) -
 
 async def test_an_expiry_in_the_past_is_refused(client: httpx.AsyncClient) -> None:
     past = {"expires_at": "2020-01-01T00:00:00Z"}
-    made = await make(client)
+    made = await create_key(client)
 
     new = await client.post("/v1/api-keys", json={"name": "late", "scopes": ["admin"], **past})
     changed = await client.patch(f"/v1/api-keys/{made['id']}", json=past)
@@ -185,12 +189,12 @@ async def test_an_expiry_in_the_past_is_refused(client: httpx.AsyncClient) -> No
     assert new.json()["errors"][0]["pointer"] == "/expires_at"
 
 
-async def test_the_list_pages_and_filters_by_status(
+async def test_keys_are_listed_in_pages_and_filtered_by_status(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    ids = [(await make(client, name=f"key {n}"))["id"] for n in range(4)]
+    ids = [(await create_key(client, name=f"key {n}"))["id"] for n in range(4)]
     await client.delete(f"/v1/api-keys/{ids[0]}")
-    await end(session, ids[1])
+    await expire_key(session, ids[1])
 
     seen: list[str] = []
     cursor = None
@@ -227,10 +231,10 @@ async def test_an_unknown_key_is_404(client: httpx.AsyncClient, path: str) -> No
 async def test_the_last_use_is_written_at_most_once_a_minute(
     app: FastAPI, client: httpx.AsyncClient, new_uow: Callable[[], UnitOfWork]
 ) -> None:
-    made = await make(client)
+    made = await create_key(client)
     path = f"/v1/api-keys/{made['id']}"
     assert (await client.get(path)).json()["last_used_at"] is None
-    await use(client, made["key"])
+    await list_contacts_with(client, made["key"])
     await app.state.key_uses.flush()
 
     first = (await client.get(path)).json()["last_used_at"]

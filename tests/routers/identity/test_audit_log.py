@@ -44,21 +44,21 @@ def _calls(dependant: Dependant) -> Iterable[object]:
         yield from _calls(inner)
 
 
-def test_every_route_that_changes_something_commits_where_the_entry_is_written() -> None:
-    """The route uses the unit of work of the exchange, which writes the entry before the commit."""
-    wrong = []
+def test_every_changing_route_writes_its_entry_before_the_commit() -> None:
+    """Each route uses the unit of work of its request, which writes the entry before the commit."""
+    mistakes = []
     for route in (route for module in ROUTERS for route in module.router.routes):
         assert isinstance(route, APIRoute)
         if not CHANGING & (route.methods or set()) or route.path.startswith((ACCOUNTS, SANDBOX)):
             continue
         makes_its_own = "new_uow(" in inspect.getsource(route.endpoint)
         if deps.new_uow not in _calls(route.dependant) or makes_its_own:
-            wrong.append(route.name)
+            mistakes.append(route.name)
 
-    assert wrong == []
+    assert mistakes == []
 
 
-async def test_an_entry_says_who_did_what_to_what_and_from_where(
+async def test_entry_has_actor_action_subject_and_address(
     client: httpx.AsyncClient, key_with: KeyWith
 ) -> None:
     key = await key_with(Scope.CONTACTS_WRITE)
@@ -80,7 +80,7 @@ async def test_an_entry_says_who_did_what_to_what_and_from_where(
     }
 
 
-async def test_what_happens_to_a_resource_is_found_by_its_id(client: httpx.AsyncClient) -> None:
+async def test_entries_of_a_resource_are_found_by_its_id(client: httpx.AsyncClient) -> None:
     made = (await client.post("/v1/contacts", json=PERSON)).json()
     path = f"/v1/contacts/{made['id']}"
     note = (await client.post(f"{path}/notes", json={"body": "called"})).json()
@@ -101,7 +101,7 @@ async def test_what_happens_to_a_resource_is_found_by_its_id(client: httpx.Async
     assert noted["detail"]["id"] == note["id"]
 
 
-async def test_an_entry_has_nothing_of_the_request_body(
+async def test_entry_contains_nothing_of_the_request_body(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     made = (await client.post("/v1/contacts", json=PERSON)).json()
@@ -111,12 +111,12 @@ async def test_an_entry_has_nothing_of_the_request_body(
     kept = "".join(rows)
 
     assert kept
-    # "555" alone is in some ids and times by chance.
+    # Some ids and times contain "555" by chance, so longer values are searched.
     assert not any(one in kept for one in ("5550142", "Ada", "ada@"))
 
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "once"}])
-async def test_a_refused_request_leaves_no_entry(
+async def test_refused_request_writes_no_entry(
     client: httpx.AsyncClient, headers: dict[str, str]
 ) -> None:
     await client.post("/v1/contacts", json=PERSON)
@@ -128,7 +128,7 @@ async def test_a_refused_request_leaves_no_entry(
     assert await entries(client) == before
 
 
-async def test_a_repeated_request_leaves_no_second_entry(
+async def test_repeated_request_writes_no_second_entry(
     client: httpx.AsyncClient,
 ) -> None:
     for _ in range(3):
@@ -137,7 +137,7 @@ async def test_a_repeated_request_leaves_no_second_entry(
     assert len(await entries(client)) == 1
 
 
-async def test_a_request_that_changes_nothing_leaves_no_entry(
+async def test_request_that_changes_nothing_writes_no_entry(
     committed_client: httpx.AsyncClient,
 ) -> None:
     body = {"filter": {"field": "state", "op": "eq", "value": "MA"}}
@@ -148,7 +148,7 @@ async def test_a_request_that_changes_nothing_leaves_no_entry(
 
 
 async def test_the_entry_of_a_decision_names_its_request(client: httpx.AsyncClient) -> None:
-    """There is one entry, not two: it has the operation, the request and the decision."""
+    """One entry has the operation, the request and the decision. There is no second entry."""
     made = await client.post("/v1/api-keys", json={"name": "till", "scopes": ["operations"]})
     user = {"email": "ada@firm.example.com", "name": "Ada", "role": "viewer"}
     invited = (await client.post("/v1/users", json=user)).json()
@@ -186,15 +186,15 @@ async def test_the_entry_of_each_decision_about_an_api_key_names_the_key(
     assert found[1]["detail"]["replaces_id"] == made["id"]
 
 
-async def test_sign_ins_and_passwords_are_in_it(client: httpx.AsyncClient) -> None:
+async def test_sign_ins_and_password_changes_have_entries(client: httpx.AsyncClient) -> None:
     user = {"email": "ada@firm.example.com", "name": "Ada", "role": "owner"}
     invited = (await client.post("/v1/users", json=user)).json()
     good = {"username": user["email"], "password": "a long enough phrase"}
     accepted = {"token": invited["invitation_token"], "password": good["password"]}
     await client.post("/v1/auth/invitations/accept", json=accepted)
     await client.post("/v1/auth/token", data={**good, "password": "a wrong one"})
-    signed_in = await client.post("/v1/auth/token", data=good)
-    key = {"Authorization": f"Bearer {signed_in.json()['access_token']}"}
+    sign_in_response = await client.post("/v1/auth/token", data=good)
+    key = {"Authorization": f"Bearer {sign_in_response.json()['access_token']}"}
     await client.post("/v1/auth/sign-out-everywhere", headers=key)
 
     found = await entries(client, subject=invited["id"])
@@ -208,32 +208,32 @@ async def test_sign_ins_and_passwords_are_in_it(client: httpx.AsyncClient) -> No
     assert {entry["actor"] for entry in found[:3]} == {user["email"]}
 
 
-async def test_it_filters_by_actor_action_and_time_and_pages(
+async def test_entries_are_filtered_by_actor_action_and_time_in_pages(
     client: httpx.AsyncClient, key_with: KeyWith
 ) -> None:
     other = await key_with(Scope.CONTACTS_WRITE)
     for number in range(3):
         await client.post("/v1/contacts", json={"phone": f"617-555-014{number}"})
     await client.post("/v1/lists", json={"name": "Porch"}, headers=other)
-    whole = (await entries(client))[:-1]  # without the key that was made
-    (theirs,) = await entries(client, actor="scoped")
+    expected = (await entries(client))[:-1]  # without the entry of the API key
+    (other_entry,) = await entries(client, actor="scoped")
 
     first = (await client.get("/v1/audit-log", params={"limit": 3})).json()
     query = {"limit": 3, "cursor": first["next_cursor"]}
     rest = (await client.get("/v1/audit-log", params=query)).json()
 
-    assert [entry["action"] for entry in whole] == ["create_list", *["create_contact"] * 3]
-    assert [*first["data"], *rest["data"]][:-1] == whole
+    assert [entry["action"] for entry in expected] == ["create_list", *["create_contact"] * 3]
+    assert [*first["data"], *rest["data"]][:-1] == expected
     assert rest["next_cursor"] is None
-    assert await entries(client, actor_id=theirs["actor_id"]) == [theirs]
-    assert await entries(client, action="create_contact") == whole[1:]
+    assert await entries(client, actor_id=other_entry["actor_id"]) == [other_entry]
+    assert await entries(client, action="create_contact") == expected[1:]
     assert await entries(client, created_after="2999-01-01T00:00:00Z") == []
-    assert (await entries(client, created_before="2999-01-01T00:00:00Z"))[:-1] == whole
+    assert (await entries(client, created_before="2999-01-01T00:00:00Z"))[:-1] == expected
     foreign = await client.get("/v1/audit-log", params={**query, "action": "create_list"})
     assert foreign.json()["code"] == "invalid_cursor"
 
 
-async def test_an_effect_and_its_entry_are_one_transaction(
+async def test_change_and_its_entry_are_one_transaction(
     committed_client: httpx.AsyncClient, committed_db: AsyncEngine
 ) -> None:
     async with committed_db.begin() as connection:
@@ -251,7 +251,7 @@ async def test_an_effect_and_its_entry_are_one_transaction(
     assert kept.json()["data"] == []
 
 
-async def _write(session: AsyncSession, *, age: timedelta, now: datetime = NOW) -> None:
+async def _add_entry(session: AsyncSession, *, age: timedelta, now: datetime = NOW) -> None:
     await session.execute(
         text(
             "INSERT INTO audit_log (actor, action, subject, created_at) VALUES ('a', 'b', '', :at)"
@@ -265,7 +265,7 @@ async def test_old_entries_are_deleted_after_the_configured_time(
     session: AsyncSession, new_uow: Callable[[], UnitOfWork], kept: int, left: int
 ) -> None:
     for days in (1, 450, 800):
-        await _write(session, age=timedelta(days=days))
+        await _add_entry(session, age=timedelta(days=days))
 
     async with new_uow() as uow:
         removed = await audit_log.clean_up(uow, kept_for=timedelta(days=kept), now=NOW)
@@ -280,13 +280,13 @@ async def test_old_entries_are_deleted_after_the_configured_time(
 async def test_the_database_refuses_changes_to_the_last_year(
     session: AsyncSession, statement: str
 ) -> None:
-    await _write(session, age=timedelta(days=300), now=clock.now())
+    await _add_entry(session, age=timedelta(days=300), now=clock.now())
 
     with pytest.raises(DBAPIError, match="append-only"):
         await session.execute(text(statement))
 
 
-async def test_only_admins_read_it(client: httpx.AsyncClient, key_with: KeyWith) -> None:
+async def test_only_admins_read_the_audit_log(client: httpx.AsyncClient, key_with: KeyWith) -> None:
     answer = await client.get("/v1/audit-log", headers=await key_with(Scope.OPERATIONS))
 
     assert answer.status_code == 403

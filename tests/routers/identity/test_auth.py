@@ -24,15 +24,15 @@ GUESS, OTHER = "a guess", "another good one"
 PERSON = {"email": EMAIL, "name": "Olga", "role": "owner"}
 
 
-async def invited(client: httpx.AsyncClient, **changes: str) -> Any:
+async def invite_user(client: httpx.AsyncClient, **changes: str) -> Any:
     made = await client.post("/v1/users", json=PERSON | changes)
     assert made.status_code == 201, made.text
     return made.json()
 
 
-async def active(client: httpx.AsyncClient, **changes: str) -> Any:
-    """A user who has accepted the invitation with a password."""
-    user = await invited(client, **changes)
+async def create_active_user(client: httpx.AsyncClient, **changes: str) -> Any:
+    """Invite a user and accept the invitation with a password; return the user."""
+    user = await invite_user(client, **changes)
     accepted = await client.post(
         "/v1/auth/invitations/accept",
         json={"token": user["invitation_token"], "password": PASSWORD},
@@ -41,7 +41,7 @@ async def active(client: httpx.AsyncClient, **changes: str) -> Any:
     return accepted.json()
 
 
-async def signed_in(client: httpx.AsyncClient, **form: str) -> httpx.Response:
+async def sign_in(client: httpx.AsyncClient, **form: str) -> httpx.Response:
     return await client.post(
         "/v1/auth/token", data={"username": EMAIL, "password": PASSWORD} | form
     )
@@ -52,14 +52,14 @@ def bearer(answer: httpx.Response) -> dict[str, str]:
     return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
 
-async def test_a_user_signs_in_and_is_known(client: httpx.AsyncClient) -> None:
-    user = await active(client, role="agent")
+async def test_user_signs_in_and_reads_the_own_account(client: httpx.AsyncClient) -> None:
+    user = await create_active_user(client, role="agent")
 
-    answer = await signed_in(client)
+    answer = await sign_in(client)
     me = await client.get("/v1/auth/me", headers=bearer(answer))
 
     assert answer.headers["cache-control"] == "no-store"
-    assert answer.json()["token_type"] == "bearer"  # noqa: S105 - what kind it is
+    assert answer.json()["token_type"] == "bearer"  # noqa: S105 - the type of the token
     assert answer.json()["expires_in"] == 900
     assert me.json() == {
         "kind": "user",
@@ -71,16 +71,16 @@ async def test_a_user_signs_in_and_is_known(client: httpx.AsyncClient) -> None:
     }
 
 
-async def test_an_api_key_is_known_too(client: httpx.AsyncClient) -> None:
+async def test_api_key_reads_its_own_account(client: httpx.AsyncClient) -> None:
     me = await client.get("/v1/auth/me")
 
     assert me.json()["kind"] == "api_key"
     assert me.json()["scopes"] == ["admin"]
 
 
-async def test_a_role_limits_what_a_user_may_do(client: httpx.AsyncClient) -> None:
-    await active(client, role="viewer")
-    headers = bearer(await signed_in(client))
+async def test_role_limits_the_operations_of_a_user(client: httpx.AsyncClient) -> None:
+    await create_active_user(client, role="viewer")
+    headers = bearer(await sign_in(client))
 
     seen = await client.get("/v1/contacts", headers=headers)
     made = await client.post("/v1/contacts", json={"phone": "617-555-0142"}, headers=headers)
@@ -99,68 +99,70 @@ async def test_a_role_limits_what_a_user_may_do(client: httpx.AsyncClient) -> No
         {"password": PASSWORD + "x" * 300},
     ],
 )
-async def test_wrong_credentials_are_refused_alike(
+async def test_all_wrong_credentials_get_the_same_refusal(
     client: httpx.AsyncClient, form: dict[str, str]
 ) -> None:
-    await active(client)
+    await create_active_user(client)
 
-    refused = await signed_in(client, **form)
+    refused = await sign_in(client, **form)
 
     assert refused.status_code == 401
     assert refused.json()["code"] == "wrong_credentials"
 
 
-async def test_the_address_may_be_in_any_case(client: httpx.AsyncClient) -> None:
-    await active(client)
+async def test_email_address_is_accepted_in_any_case(client: httpx.AsyncClient) -> None:
+    await create_active_user(client)
 
-    assert (await signed_in(client, username=EMAIL.upper())).status_code == 200
+    assert (await sign_in(client, username=EMAIL.upper())).status_code == 200
 
 
-async def test_another_grant_is_refused(client: httpx.AsyncClient) -> None:
-    refused = await signed_in(client, grant_type="client_credentials")
+async def test_unsupported_grant_type_is_refused(client: httpx.AsyncClient) -> None:
+    refused = await sign_in(client, grant_type="client_credentials")
 
     assert refused.json()["code"] == "unsupported_grant_type"
 
 
-async def test_guesses_are_slowed_down(client: httpx.AsyncClient) -> None:
-    await active(client)
+async def test_sign_in_is_blocked_after_repeated_failures(client: httpx.AsyncClient) -> None:
+    await create_active_user(client)
     for _ in range(6):
-        assert (await signed_in(client, password=GUESS)).status_code == 401
+        assert (await sign_in(client, password=GUESS)).status_code == 401
 
-    right = await signed_in(client)
+    right = await sign_in(client)
 
     assert right.status_code == 429
     assert right.json()["code"] == "too_many_sign_ins"
     assert 0 < int(right.headers["retry-after"]) <= 31
 
 
-async def test_a_success_clears_the_failures(client: httpx.AsyncClient) -> None:
-    await active(client)
+async def test_successful_sign_in_clears_the_failures(client: httpx.AsyncClient) -> None:
+    await create_active_user(client)
     for _ in range(4):
-        await signed_in(client, password=GUESS)
-    assert (await signed_in(client)).status_code == 200
+        await sign_in(client, password=GUESS)
+    assert (await sign_in(client)).status_code == 200
 
     for _ in range(5):
-        assert (await signed_in(client, password=GUESS)).status_code == 401
+        assert (await sign_in(client, password=GUESS)).status_code == 401
 
 
-async def test_the_wait_ends(client: httpx.AsyncClient, session: AsyncSession) -> None:
-    await active(client)
+async def test_blocked_sign_in_works_again_after_the_wait(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    await create_active_user(client)
     for _ in range(6):
-        await signed_in(client, password=GUESS)
+        await sign_in(client, password=GUESS)
     await session.execute(
         text("UPDATE sign_in_throttle SET blocked_until = blocked_until - interval '31 s'")
     )
     await session.commit()
 
-    assert (await signed_in(client)).status_code == 200
+    assert (await sign_in(client)).status_code == 200
 
 
-async def test_a_refresh_token_renews_once(
+async def test_refresh_token_can_be_used_once(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    await active(client)
-    first = await signed_in(client)
+    await create_active_user(client)
+    first = await sign_in(client)
     old = {"refresh_token": first.json()["refresh_token"]}
 
     renewed = await client.post("/v1/auth/refresh", json=old)
@@ -177,18 +179,18 @@ async def test_a_refresh_token_renews_once(
     assert await session.scalar(select(Alert.kind)) == "refresh_token_reused"
 
 
-async def test_two_tabs_may_renew_at_once(client: httpx.AsyncClient) -> None:
-    await active(client)
-    old = {"refresh_token": (await signed_in(client)).json()["refresh_token"]}
+async def test_two_tabs_can_refresh_at_the_same_time(client: httpx.AsyncClient) -> None:
+    await create_active_user(client)
+    old = {"refresh_token": (await sign_in(client)).json()["refresh_token"]}
 
     answers = [await client.post("/v1/auth/refresh", json=old) for _ in range(2)]
 
     assert [answer.status_code for answer in answers] == [200, 200]
 
 
-async def test_tokens_end_with_time(client: httpx.AsyncClient, session: AsyncSession) -> None:
-    await active(client)
-    answer = await signed_in(client)
+async def test_tokens_expire(client: httpx.AsyncClient, session: AsyncSession) -> None:
+    await create_active_user(client)
+    answer = await sign_in(client)
     await session.execute(update(UserSession).values(access_expires_at=clock.now()))
     await session.commit()
     assert (await client.get("/v1/auth/me", headers=bearer(answer))).status_code == 401
@@ -202,8 +204,8 @@ async def test_tokens_end_with_time(client: httpx.AsyncClient, session: AsyncSes
     assert renewed.status_code == 401
 
 
-async def test_the_cookie_renews_with_the_csrf_token_only(client: httpx.AsyncClient) -> None:
-    await active(client)
+async def test_refresh_by_cookie_needs_the_csrf_token(client: httpx.AsyncClient) -> None:
+    await create_active_user(client)
     answer = await client.post(
         "/v1/auth/token?cookie=true", data={"username": EMAIL, "password": PASSWORD}
     )
@@ -227,8 +229,8 @@ async def test_the_cookie_renews_with_the_csrf_token_only(client: httpx.AsyncCli
     assert (await client.get("/v1/auth/me", headers=bearer(own))).status_code == 401
 
 
-async def test_an_empty_csrf_cookie_proves_nothing(client: httpx.AsyncClient) -> None:
-    await active(client)
+async def test_empty_csrf_cookie_is_refused(client: httpx.AsyncClient) -> None:
+    await create_active_user(client)
     await client.post("/v1/auth/token?cookie=true", data={"username": EMAIL, "password": PASSWORD})
     del client.cookies["crm_csrf"]
 
@@ -237,9 +239,9 @@ async def test_an_empty_csrf_cookie_proves_nothing(client: httpx.AsyncClient) ->
     assert refused.status_code == 403
 
 
-async def test_sign_out_everywhere_ends_all(client: httpx.AsyncClient) -> None:
-    await active(client)
-    phone, desk = await signed_in(client), await signed_in(client)
+async def test_sign_out_everywhere_ends_all_sessions(client: httpx.AsyncClient) -> None:
+    await create_active_user(client)
+    phone, desk = await sign_in(client), await sign_in(client)
 
     done = await client.post("/v1/auth/sign-out-everywhere", headers=bearer(phone))
 
@@ -248,7 +250,7 @@ async def test_sign_out_everywhere_ends_all(client: httpx.AsyncClient) -> None:
         assert (await client.get("/v1/auth/me", headers=bearer(answer))).status_code == 401
 
 
-async def test_an_api_key_has_no_session_to_end(client: httpx.AsyncClient) -> None:
+async def test_sign_out_with_an_api_key_is_refused(client: httpx.AsyncClient) -> None:
     refused = await client.post("/v1/auth/sign-out-everywhere")
 
     assert refused.status_code == 403
@@ -256,8 +258,8 @@ async def test_an_api_key_has_no_session_to_end(client: httpx.AsyncClient) -> No
 
 
 async def test_changing_a_password_needs_the_current_one(client: httpx.AsyncClient) -> None:
-    await active(client)
-    headers = bearer(await signed_in(client))
+    await create_active_user(client)
+    headers = bearer(await sign_in(client))
     change = {"current_password": "wrong", "password": OTHER}
 
     refused = await client.post("/v1/auth/password", json=change, headers=headers)
@@ -267,15 +269,15 @@ async def test_changing_a_password_needs_the_current_one(client: httpx.AsyncClie
 
     assert (refused.status_code, done.status_code) == (401, 204)
     assert (await client.get("/v1/auth/me", headers=headers)).status_code == 401
-    assert (await signed_in(client)).status_code == 401
-    assert (await signed_in(client, password=OTHER)).status_code == 200
+    assert (await sign_in(client)).status_code == 401
+    assert (await sign_in(client, password=OTHER)).status_code == 200
 
 
 @pytest.mark.parametrize("password", ["short", "aaaaaaaaaaaa", "x" * 257])
-async def test_a_weak_password_is_refused_and_the_invitation_stays_good(
+async def test_weak_password_is_refused_and_the_invitation_stays_valid(
     client: httpx.AsyncClient, password: str
 ) -> None:
-    token = (await invited(client))["invitation_token"]
+    token = (await invite_user(client))["invitation_token"]
 
     weak = await client.post(
         "/v1/auth/invitations/accept", json={"token": token, "password": password}
@@ -288,11 +290,11 @@ async def test_a_weak_password_is_refused_and_the_invitation_stays_good(
     assert good.status_code == 200
 
 
-async def test_an_invitation_is_good_once_and_for_a_week(
+async def test_invitation_is_valid_once_and_for_a_week(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    await active(client)
-    late = await invited(client, email="late@firm.example.com")
+    await create_active_user(client)
+    late = await invite_user(client, email="late@firm.example.com")
     await session.execute(text("UPDATE user_ticket SET expires_at = now()"))
     await session.commit()
 
@@ -310,11 +312,11 @@ async def _mails(app_state: AppState, session: AsyncSession) -> list[str]:
     return [mailbox.read_body(mail, secret=app_state.secret) for mail in found]
 
 
-async def test_a_forgotten_password_is_replaced_by_mail(
+async def test_forgotten_password_is_reset_by_mail(
     client: httpx.AsyncClient, app: Any, session: AsyncSession
 ) -> None:
-    await active(client)
-    headers = bearer(await signed_in(client))
+    await create_active_user(client)
+    headers = bearer(await sign_in(client))
 
     asked = await client.post("/v1/auth/password-reset", json={"email": EMAIL})
     nobody = await client.post("/v1/auth/password-reset", json={"email": "nobody@firm.example.com"})
@@ -330,14 +332,14 @@ async def test_a_forgotten_password_is_replaced_by_mail(
     assert len(mails) == 1
     assert done.status_code == 200
     assert (await client.get("/v1/auth/me", headers=headers)).status_code == 401
-    assert (await signed_in(client, password=OTHER)).status_code == 200
+    assert (await sign_in(client, password=OTHER)).status_code == 200
 
 
 async def test_the_database_contains_no_token(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    await active(client)
-    answer = (await signed_in(client)).json()
+    await create_active_user(client)
+    answer = (await sign_in(client)).json()
     await client.post("/v1/auth/password-reset", json={"email": EMAIL})
 
     rows = await session.scalars(
@@ -350,10 +352,10 @@ async def test_the_database_contains_no_token(
         )
     )
 
-    whole = "\n".join(rows)
+    all_rows = "\n".join(rows)
     hexed = (answer["access_token"].encode().hex(), answer["refresh_token"].encode().hex())
     for secret in (answer["access_token"], answer["refresh_token"], PASSWORD, *hexed, "crmt_"):
-        assert secret not in whole
+        assert secret not in all_rows
 
 
 class CountingHasher(PasswordHasher):
@@ -369,7 +371,7 @@ class CountingHasher(PasswordHasher):
 
 
 @pytest.mark.parametrize("path", ["password-reset/confirm", "invitations/accept"])
-async def test_an_invalid_link_causes_no_hashing(
+async def test_invalid_link_causes_no_password_hashing(
     client: httpx.AsyncClient, app: FastAPI, path: str
 ) -> None:
     hasher = CountingHasher()
@@ -384,7 +386,7 @@ async def test_an_invalid_link_causes_no_hashing(
     assert hasher.hashed == 0
 
 
-async def test_too_many_passwords_at_once_are_answered_503(
+async def test_too_many_concurrent_password_checks_get_503(
     committed_client: httpx.AsyncClient, committed_app: FastAPI
 ) -> None:
     committed_app.state.crm = replace(
@@ -392,7 +394,7 @@ async def test_too_many_passwords_at_once_are_answered_503(
     )
 
     answers = await asyncio.gather(
-        *(signed_in(committed_client, username=f"{number}@firm.example.com") for number in range(3))
+        *(sign_in(committed_client, username=f"{number}@firm.example.com") for number in range(3))
     )
 
     assert sorted(answer.status_code for answer in answers) == [401, 503, 503]
@@ -401,8 +403,8 @@ async def test_too_many_passwords_at_once_are_answered_503(
     assert refused.headers["retry-after"] == "5"
 
 
-async def test_tokens_are_accepted_as_json_and_as_a_form(client: httpx.AsyncClient) -> None:
-    await active(client)
+async def test_token_requests_are_accepted_as_json_and_as_a_form(client: httpx.AsyncClient) -> None:
+    await create_active_user(client)
     password = {"username": EMAIL, "password": PASSWORD}
 
     answers = [
@@ -434,7 +436,7 @@ async def test_tokens_are_accepted_as_json_and_as_a_form(client: httpx.AsyncClie
     "body",
     [b"username=%FF", b"&".join(b"a%d=1" % number for number in range(50)), b"username"],
 )
-async def test_a_broken_form_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
+async def test_malformed_form_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
 
     answer = await client.post("/v1/auth/token", content=body, headers=headers)
@@ -442,7 +444,7 @@ async def test_a_broken_form_is_refused(client: httpx.AsyncClient, body: bytes) 
     assert answer.status_code in {401, 422}
 
 
-async def test_another_field_of_a_refresh_is_refused(client: httpx.AsyncClient) -> None:
+async def test_unknown_field_of_a_refresh_is_refused(client: httpx.AsyncClient) -> None:
     refused = await client.post("/v1/auth/refresh", data={"token": "x"})
 
     assert refused.status_code == 422

@@ -5,10 +5,10 @@ from typing import Any
 import httpx
 import pytest
 from tests.conftest import UNKNOWN_ID
-from tests.routers.identity.test_auth import active, bearer, signed_in
+from tests.routers.identity.test_auth import bearer, create_active_user, sign_in
 
 VIEW = {"list": "tasks", "name": "Mine, open", "filter": {"assignee": "me", "status": "open"}}
-OTHER = "other@granite.example.com"
+OTHER_EMAIL = "other@granite.example.com"
 NOTICES = {
     "mail": [],
     "push": ["reply", "mention", "task"],
@@ -19,17 +19,17 @@ NOTICES = {
 }
 
 
-async def user(client: httpx.AsyncClient, **changes: str) -> dict[str, str]:
-    await active(client, **changes)
+async def create_user_headers(client: httpx.AsyncClient, **changes: str) -> dict[str, str]:
+    await create_active_user(client, **changes)
     form = {"username": changes["email"]} if "email" in changes else {}
-    return bearer(await signed_in(client, **form))
+    return bearer(await sign_in(client, **form))
 
 
-async def test_preferences_begin_with_defaults_and_change_one_by_one(
+async def test_preferences_have_defaults_and_change_separately(
     client: httpx.AsyncClient,
 ) -> None:
-    me = await user(client)
-    colleague = await user(client, email=OTHER)
+    me = await create_user_headers(client)
+    colleague = await create_user_headers(client, email=OTHER_EMAIL)
 
     before = (await client.get("/v1/preferences", headers=me)).json()
     untouched = await client.patch("/v1/preferences", json={}, headers=me)
@@ -64,7 +64,7 @@ async def test_preferences_begin_with_defaults_and_change_one_by_one(
 async def test_invalid_preference_is_refused(
     client: httpx.AsyncClient, field: str, value: object
 ) -> None:
-    me = await user(client)
+    me = await create_user_headers(client)
 
     refused = await client.patch("/v1/preferences", json={field: value}, headers=me)
 
@@ -72,8 +72,8 @@ async def test_invalid_preference_is_refused(
     assert refused.json()["errors"][0]["pointer"] == f"/{field}"
 
 
-async def test_notices_change_field_by_field(client: httpx.AsyncClient) -> None:
-    me = await user(client)
+async def test_fields_of_notices_change_separately(client: httpx.AsyncClient) -> None:
+    me = await create_user_headers(client)
     changes: list[dict[str, Any]] = [
         {"mail": ["mention"], "quiet_hours": {"start": "20:00", "end": "07:30"}},
         {"delay_minutes": 15, "quiet_days": ["sat", "sun"]},
@@ -102,7 +102,7 @@ async def test_notices_change_field_by_field(client: httpx.AsyncClient) -> None:
 async def test_invalid_notices_are_refused(
     client: httpx.AsyncClient, notices: dict[str, Any], pointer: str
 ) -> None:
-    me = await user(client)
+    me = await create_user_headers(client)
 
     refused = await client.patch("/v1/preferences", json={"notices": notices}, headers=me)
 
@@ -116,8 +116,8 @@ async def test_an_api_key_has_no_preferences(client: httpx.AsyncClient) -> None:
         assert (refused.status_code, refused.json()["code"]) == (403, "user_needed")
 
 
-async def test_view_is_kept_changed_and_deleted(client: httpx.AsyncClient) -> None:
-    me = await user(client)
+async def test_view_is_created_changed_and_deleted(client: httpx.AsyncClient) -> None:
+    me = await create_user_headers(client)
 
     made = await client.post("/v1/saved-views", json=VIEW, headers=me)
     view = made.json()
@@ -136,9 +136,9 @@ async def test_view_is_kept_changed_and_deleted(client: httpx.AsyncClient) -> No
     assert (gone.status_code, gone.json()["code"]) == (404, "saved_view_not_found")
 
 
-async def test_views_of_a_colleague_do_not_exist(client: httpx.AsyncClient) -> None:
-    me = await user(client)
-    colleague = await user(client, email=OTHER)
+async def test_views_of_a_colleague_are_not_found(client: httpx.AsyncClient) -> None:
+    me = await create_user_headers(client)
+    colleague = await create_user_headers(client, email=OTHER_EMAIL)
     view = (await client.post("/v1/saved-views", json=VIEW, headers=me)).json()
     path = f"/v1/saved-views/{view['id']}"
 
@@ -156,7 +156,7 @@ async def test_views_of_a_colleague_do_not_exist(client: httpx.AsyncClient) -> N
 
 
 async def test_name_is_unique_for_each_list(client: httpx.AsyncClient) -> None:
-    me = await user(client)
+    me = await create_user_headers(client)
     view = (await client.post("/v1/saved-views", json=VIEW, headers=me)).json()
 
     again = await client.post("/v1/saved-views", json=VIEW, headers=me)
@@ -191,7 +191,7 @@ async def test_name_is_unique_for_each_list(client: httpx.AsyncClient) -> None:
     ],
 )
 async def test_invalid_view_is_refused(client: httpx.AsyncClient, change: dict[str, Any]) -> None:
-    me = await user(client)
+    me = await create_user_headers(client)
 
     refused = await client.post("/v1/saved-views", json=VIEW | change, headers=me)
 

@@ -15,9 +15,9 @@ from tests.routers.identity.test_auth import (
     GUESS,
     OTHER,
     PASSWORD,
-    active,
     bearer,
-    signed_in,
+    create_active_user,
+    sign_in,
 )
 
 from crm_api.domain.alerts import outgoing_mail as mailbox
@@ -39,7 +39,7 @@ FromAddress = Callable[[str], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 class QuickHasher(PasswordHasher):
-    """Uses the password as its own hash, so that a hundred sign-ins are fast."""
+    """Uses the password as its hash, so that a hundred sign-ins are fast."""
 
     async def hash_password(self, password: str) -> str:
         return password
@@ -54,22 +54,22 @@ def from_address(app: FastAPI) -> FromAddress:
     app.state.crm = replace(app.state.crm, passwords=QuickHasher())
 
     @asynccontextmanager
-    async def make(address: str) -> AsyncIterator[httpx.AsyncClient]:
+    async def client_from(address: str) -> AsyncIterator[httpx.AsyncClient]:
         transport = httpx.ASGITransport(app=app, client=(address, 4711))
         async with httpx.AsyncClient(transport=transport, base_url="http://crm.test") as caller:
             yield caller
 
-    return make
+    return client_from
 
 
 async def sign_in_from(from_address: FromAddress, address: str, **form: str) -> int:
     async with from_address(address) as caller:
-        return (await signed_in(caller, **form)).status_code
+        return (await sign_in(caller, **form)).status_code
 
 
 async def user_at_home(client: httpx.AsyncClient, from_address: FromAddress) -> None:
-    """A user who has signed in from the home address only."""
-    await active(client)
+    """Create a user who has signed in only from the home address."""
+    await create_active_user(client)
     assert await sign_in_from(from_address, HOME) == 200
 
 
@@ -77,7 +77,7 @@ async def test_guesses_at_other_accounts_do_not_block_a_known_user_of_the_addres
     client: httpx.AsyncClient, from_address: FromAddress
 ) -> None:
     await user_at_home(client, from_address)
-    await active(client, email="guest@firm.example.com")
+    await create_active_user(client, email="guest@firm.example.com")
 
     guesses = [
         await sign_in_from(from_address, HOME, username=f"{number}@firm.example.com")
@@ -89,7 +89,7 @@ async def test_guesses_at_other_accounts_do_not_block_a_known_user_of_the_addres
     assert await sign_in_from(from_address, HOME, username="guest@firm.example.com") == 429
 
 
-async def test_a_stranger_does_not_lock_an_account_for_its_owner(
+async def test_attacker_does_not_lock_the_account_for_its_owner(
     client: httpx.AsyncClient, from_address: FromAddress
 ) -> None:
     await user_at_home(client, from_address)
@@ -103,7 +103,7 @@ async def test_a_stranger_does_not_lock_an_account_for_its_owner(
     assert await sign_in_from(from_address, HOME) == 200
 
 
-async def test_an_account_is_guessed_slowly_from_its_own_address_too(
+async def test_guesses_from_the_owners_address_are_limited(
     client: httpx.AsyncClient, from_address: FromAddress
 ) -> None:
     await user_at_home(client, from_address)
@@ -114,7 +114,7 @@ async def test_an_account_is_guessed_slowly_from_its_own_address_too(
     assert await sign_in_from(from_address, HOME) == 429
 
 
-async def test_a_success_does_not_clear_the_failures_of_another_account(
+async def test_successful_sign_in_does_not_clear_the_failures_of_another_account(
     client: httpx.AsyncClient, from_address: FromAddress
 ) -> None:
     await user_at_home(client, from_address)
@@ -127,7 +127,7 @@ async def test_a_success_does_not_clear_the_failures_of_another_account(
     assert await sign_in_from(from_address, HOME, username=guest) == 429
 
 
-async def test_the_daily_cleanup_does_not_forget_recent_failures(
+async def test_daily_cleanup_keeps_recent_failures(
     client: httpx.AsyncClient, from_address: FromAddress, new_uow: Callable[[], UnitOfWork]
 ) -> None:
     await user_at_home(client, from_address)
@@ -140,10 +140,10 @@ async def test_the_daily_cleanup_does_not_forget_recent_failures(
     assert await sign_in_from(from_address, HOME) == 429
 
 
-async def test_addresses_of_one_ipv6_network_are_one(
+async def test_addresses_of_one_ipv6_network_count_as_one(
     client: httpx.AsyncClient, from_address: FromAddress
 ) -> None:
-    await active(client)
+    await create_active_user(client)
 
     for number in range(PAIR_FAILURES + 1):
         assert await sign_in_from(from_address, f"2001:db8::{number}", password=GUESS) == 401
@@ -151,7 +151,7 @@ async def test_addresses_of_one_ipv6_network_are_one(
     assert await sign_in_from(from_address, "2001:db8::ffff") == 429
 
 
-async def test_a_password_reset_lifts_the_lock_everywhere(
+async def test_password_reset_removes_the_lock_for_all_addresses(
     client: httpx.AsyncClient, app: FastAPI, from_address: FromAddress, session: AsyncSession
 ) -> None:
     await user_at_home(client, from_address)
@@ -173,12 +173,12 @@ async def test_a_password_reset_lifts_the_lock_everywhere(
     assert reset.status_code == 200, reset.text
 
     assert await sign_in_from(from_address, HOME, password=OTHER) == 200
-    for number in range(ACCOUNT_FAILURES + 1):  # the stranger continues at once
+    for number in range(ACCOUNT_FAILURES + 1):  # the attacker continues at once
         await sign_in_from(from_address, f"203.0.113.{number}", password=GUESS)
     assert await sign_in_from(from_address, CAFE, password=OTHER) == 200
 
 
-async def test_an_unused_address_is_forgotten(
+async def test_unused_address_is_deleted(
     client: httpx.AsyncClient,
     from_address: FromAddress,
     new_uow: Callable[[], UnitOfWork],
@@ -194,12 +194,12 @@ async def test_an_unused_address_is_forgotten(
         await sessions.delete_ended_sessions(uow, now=now + KNOWN_FOR + timedelta(days=1))
     left = await session.scalar(select(func.count()).select_from(SignInAddress))
 
-    assert (kept, left) == (2, 0)  # the addresses of the invitation and of home
+    assert (kept, left) == (2, 0)  # the address of the invitation and the home address
     assert await sign_in_from(from_address, HOME, password=PASSWORD) == 200
 
 
 class TestChangeOfPassword:
-    """A caller with a session must not guess the password faster than by signing in."""
+    """A caller with a session must not guess the password faster than at the sign-in."""
 
     @staticmethod
     async def change(
@@ -211,10 +211,10 @@ class TestChangeOfPassword:
     async def test_wrong_passwords_are_limited(
         self, client: httpx.AsyncClient, from_address: FromAddress
     ) -> None:
-        await active(client)
+        await create_active_user(client)
 
         async with from_address(HOME) as caller:
-            headers = bearer(await signed_in(caller))
+            headers = bearer(await sign_in(caller))
             guesses = [await self.change(caller, headers, GUESS) for _ in range(PAIR_FAILURES + 2)]
             right = await self.change(caller, headers, PASSWORD)
 
@@ -223,29 +223,29 @@ class TestChangeOfPassword:
         assert 0 < int(guesses[-1].headers["retry-after"]) <= 31
         assert right.status_code == 429
 
-    async def test_failures_count_together_with_those_of_sign_ins(
+    async def test_failed_password_changes_count_as_failed_sign_ins(
         self, client: httpx.AsyncClient, from_address: FromAddress
     ) -> None:
-        await active(client)
+        await create_active_user(client)
 
         async with from_address(HOME) as caller:
-            headers = bearer(await signed_in(caller))
+            headers = bearer(await sign_in(caller))
             for _ in range(PAIR_FAILURES + 1):
-                await signed_in(caller, password=GUESS)
+                await sign_in(caller, password=GUESS)
             refused = await self.change(caller, headers, GUESS)
 
         assert refused.status_code == 429
 
-    async def test_stranger_with_a_stolen_session_does_not_lock_the_owner_out(
+    async def test_attacker_with_a_stolen_session_does_not_lock_the_account_for_its_owner(
         self, client: httpx.AsyncClient, from_address: FromAddress
     ) -> None:
-        await active(client)
+        await create_active_user(client)
         async with from_address(HOME) as caller:
-            headers = bearer(await signed_in(caller))
+            headers = bearer(await sign_in(caller))
 
-        async with from_address(CAFE) as stranger:
+        async with from_address(CAFE) as attacker:
             guesses = [
-                await self.change(stranger, headers, GUESS) for _ in range(PAIR_FAILURES + 2)
+                await self.change(attacker, headers, GUESS) for _ in range(PAIR_FAILURES + 2)
             ]
         async with from_address(HOME) as caller:
             right = await self.change(caller, headers, PASSWORD)
@@ -256,14 +256,15 @@ class TestChangeOfPassword:
     async def test_right_password_clears_the_failures(
         self, client: httpx.AsyncClient, from_address: FromAddress, session: AsyncSession
     ) -> None:
-        await active(client)
+        await create_active_user(client)
 
         async with from_address(CAFE) as caller:
-            headers = bearer(await signed_in(client))
+            headers = bearer(await sign_in(client))
             await self.change(caller, headers, GUESS)
             weak = await self.change(caller, headers, PASSWORD, "short")
             done = await self.change(caller, headers, PASSWORD)
 
         assert (weak.status_code, done.status_code) == (422, 204)
         left = select(func.coalesce(func.sum(SignInThrottle.failures), 0))
-        assert await session.scalar(left) == 1  # the failure of the address, for the wrong password
+        # The wrong password counts as a failure of this address.
+        assert await session.scalar(left) == 1

@@ -1,4 +1,4 @@
-"""Invalid tokens of every kind, and keys in the address."""
+"""Invalid tokens of every kind, and keys in the query of an address."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ def _part(value: object) -> str:
 
 
 def jwt(algorithm: str, *, secret: str = "") -> str:
-    """Make a JWT, as an attacker would; the service does not use them."""
+    """Create a JWT, as an attacker would. The service does not use JWTs."""
     claims = {"sub": "admin", "scope": "admin", "exp": 4_102_444_800}
     signed = f"{_part({'alg': algorithm, 'typ': 'JWT'})}.{_part(claims)}"
     digest = hmac.new(secret.encode(), signed.encode(), hashlib.sha256).digest()
@@ -28,7 +28,7 @@ def jwt(algorithm: str, *, secret: str = "") -> str:
     return f"{signed}.{signature}"
 
 
-BAD = {
+INVALID_TOKENS = {
     "alg none": jwt("none"),
     "alg None": jwt("None"),
     "signed with the service's secret": jwt("HS256", secret=SECRET),
@@ -49,8 +49,8 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("token", BAD.values(), ids=BAD.keys())
-async def test_a_token_that_is_not_good_is_401(client: httpx.AsyncClient, token: str) -> None:
+@pytest.mark.parametrize("token", INVALID_TOKENS.values(), ids=INVALID_TOKENS.keys())
+async def test_invalid_token_is_401(client: httpx.AsyncClient, token: str) -> None:
     answer = await client.get("/v1/contacts", headers={"Authorization": f"Bearer {token}"})
 
     assert answer.status_code == 401, answer.text
@@ -70,7 +70,9 @@ async def test_a_token_that_is_not_good_is_401(client: httpx.AsyncClient, token:
         "Bearer \xff\xfe",
     ],
 )
-async def test_another_way_to_sign_in_is_401(client: httpx.AsyncClient, header: str) -> None:
+async def test_unsupported_authorization_header_is_401(
+    client: httpx.AsyncClient, header: str
+) -> None:
     answer = await client.get("/v1/contacts", headers={b"Authorization": header.encode("latin-1")})
 
     assert answer.status_code == 401
@@ -102,7 +104,7 @@ async def test_a_revoked_key_is_401(client: httpx.AsyncClient, key_with: KeyWith
     ],
 )
 @pytest.mark.parametrize("is_known", [True, False])
-async def test_a_key_in_the_address_is_refused_with_a_detail(
+async def test_key_in_the_query_is_refused_with_a_detail(
     client: httpx.AsyncClient, query: str, *, is_known: bool
 ) -> None:
     if not is_known:
@@ -115,5 +117,5 @@ async def test_a_key_in_the_address_is_refused_with_a_detail(
     assert ADMIN_KEY not in answer.text
 
 
-async def test_a_search_for_crm_is_not_taken_for_a_key(client: httpx.AsyncClient) -> None:
+async def test_search_for_crm_is_not_refused_as_a_key(client: httpx.AsyncClient) -> None:
     assert (await client.get("/v1/contacts?q=crm_tools")).status_code == 200

@@ -1,4 +1,4 @@
-"""Users: who may manage them, and that at least one owner always remains."""
+"""Users: who may manage users, and the rule that at least one owner remains."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,25 +14,25 @@ from tests.routers.identity.test_auth import (
     EMAIL,
     OTHER,
     PASSWORD,
-    active,
     bearer,
-    invited,
-    signed_in,
+    create_active_user,
+    invite_user,
+    sign_in,
 )
 
 from crm_api.domain.alerts.outgoing_mail import OutgoingMail
 from crm_api.domain.identity.api_keys.models import Scope
 
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
-NOBODY = "/v1/users/00000000-0000-7000-8000-000000000000"
+UNKNOWN_USER = "/v1/users/00000000-0000-7000-8000-000000000000"
 ROUTES = [
     ("GET", "/v1/users"),
     ("POST", "/v1/users"),
-    ("GET", NOBODY),
-    ("PATCH", NOBODY),
-    ("POST", f"{NOBODY}/invite"),
-    ("POST", f"{NOBODY}/password-reset"),
-    ("POST", f"{NOBODY}/sign-out"),
+    ("GET", UNKNOWN_USER),
+    ("PATCH", UNKNOWN_USER),
+    ("POST", f"{UNKNOWN_USER}/invite"),
+    ("POST", f"{UNKNOWN_USER}/password-reset"),
+    ("POST", f"{UNKNOWN_USER}/sign-out"),
 ]
 
 
@@ -49,17 +49,19 @@ async def test_only_admins_manage_users(
     assert (refused.status_code, unknown.status_code) == (403, 401)
 
 
-@pytest.mark.parametrize(("method", "path"), [route for route in ROUTES if NOBODY in route[1]])
+@pytest.mark.parametrize(
+    ("method", "path"), [route for route in ROUTES if UNKNOWN_USER in route[1]]
+)
 async def test_unknown_user_is_not_found(client: httpx.AsyncClient, method: str, path: str) -> None:
     answer = await client.request(method, path, json={})
 
     assert answer.json()["code"] == "user_not_found"
 
 
-async def test_disabled_user_has_no_invitation_and_the_answer_says_what_to_do(
+async def test_invitation_of_a_disabled_user_is_refused_with_advice(
     client: httpx.AsyncClient,
 ) -> None:
-    user = await invited(client)
+    user = await invite_user(client)
     await client.patch(f"/v1/users/{user['id']}", json={"status": "disabled"})
 
     answer = await client.post(f"/v1/users/{user['id']}/invite")
@@ -69,7 +71,7 @@ async def test_disabled_user_has_no_invitation_and_the_answer_says_what_to_do(
 
 
 async def test_an_address_belongs_to_one_user(client: httpx.AsyncClient) -> None:
-    user = await invited(client)
+    user = await invite_user(client)
 
     again = await client.post(
         "/v1/users", json={"email": EMAIL.upper(), "name": "Other", "role": "viewer"}
@@ -81,7 +83,7 @@ async def test_an_address_belongs_to_one_user(client: httpx.AsyncClient) -> None
 
 
 async def test_an_invited_user_is_listed_and_invited_again(client: httpx.AsyncClient) -> None:
-    user = await invited(client)
+    user = await invite_user(client)
 
     again = await client.post(f"/v1/users/{user['id']}/invite")
     void = await client.post(
@@ -99,24 +101,24 @@ async def test_an_invited_user_is_listed_and_invited_again(client: httpx.AsyncCl
     assert [(one["email"], one["status"]) for one in listed] == [(EMAIL, "active")]
 
 
-async def test_a_disabled_user_is_out_at_once(client: httpx.AsyncClient) -> None:
-    await active(client, email="boss@firm.example.com")
-    user = await active(client)
-    headers = bearer(await signed_in(client))
+async def test_disabled_user_loses_access_at_once(client: httpx.AsyncClient) -> None:
+    await create_active_user(client, email="boss@firm.example.com")
+    user = await create_active_user(client)
+    headers = bearer(await sign_in(client))
 
     await client.patch(f"/v1/users/{user['id']}", json={"status": "disabled"})
 
     assert (await client.get("/v1/auth/me", headers=headers)).status_code == 401
-    assert (await signed_in(client)).status_code == 401
+    assert (await sign_in(client)).status_code == 401
     back = await client.patch(f"/v1/users/{user['id']}", json={"status": "active"})
     assert back.json()["status"] == "active"
-    assert (await signed_in(client)).status_code == 200
+    assert (await sign_in(client)).status_code == 200
 
 
-async def test_an_invitation_does_not_bring_back_a_user_who_was_disabled(
+async def test_invitation_does_not_activate_a_disabled_user(
     client: httpx.AsyncClient,
 ) -> None:
-    user = await invited(client)
+    user = await invite_user(client)
     accept = {"token": user["invitation_token"], "password": PASSWORD}
     await client.patch(f"/v1/users/{user['id']}", json={"status": "disabled"})
 
@@ -129,12 +131,12 @@ async def test_an_invitation_does_not_bring_back_a_user_who_was_disabled(
     assert (back.json()["status"], accepted.json()["status"]) == ("invited", "active")
 
 
-async def test_an_agent_sees_who_can_be_made_responsible(client: httpx.AsyncClient) -> None:
-    agent = await active(client, role="agent")
-    await invited(client, email="new@firm.example.com")
-    gone = await active(client, email="gone@firm.example.com", role="agent")
+async def test_agent_lists_the_colleagues_who_can_be_assigned(client: httpx.AsyncClient) -> None:
+    agent = await create_active_user(client, role="agent")
+    await invite_user(client, email="new@firm.example.com")
+    gone = await create_active_user(client, email="gone@firm.example.com", role="agent")
     await client.patch(f"/v1/users/{gone['id']}", json={"status": "disabled"})
-    headers = bearer(await signed_in(client))
+    headers = bearer(await sign_in(client))
 
     found = await client.get("/v1/colleagues", headers=headers)
     bad = await client.get("/v1/colleagues", headers=headers, params={"cursor": "x"})
@@ -143,18 +145,18 @@ async def test_an_agent_sees_who_can_be_made_responsible(client: httpx.AsyncClie
     assert (bad.status_code, bad.json()["code"]) == (422, "invalid_cursor")
 
 
-async def test_a_new_role_counts_from_the_next_request(client: httpx.AsyncClient) -> None:
-    await active(client, email="boss@firm.example.com")
-    user = await active(client)
-    headers = bearer(await signed_in(client))
+async def test_new_role_applies_from_the_next_request(client: httpx.AsyncClient) -> None:
+    await create_active_user(client, email="boss@firm.example.com")
+    user = await create_active_user(client)
+    headers = bearer(await sign_in(client))
 
     await client.patch(f"/v1/users/{user['id']}", json={"role": "viewer"})
 
     assert (await client.get("/v1/users", headers=headers)).status_code == 403
 
 
-async def test_an_empty_change_returns_the_user_as_it_was(client: httpx.AsyncClient) -> None:
-    await active(client)
+async def test_empty_change_returns_the_unchanged_user(client: httpx.AsyncClient) -> None:
+    await create_active_user(client)
     (user,) = (await client.get("/v1/users")).json()["data"]
 
     answer = await client.patch(f"/v1/users/{user['id']}", json={})
@@ -163,9 +165,11 @@ async def test_an_empty_change_returns_the_user_as_it_was(client: httpx.AsyncCli
 
 
 @pytest.mark.parametrize("change", [{"role": "manager"}, {"status": "disabled"}])
-async def test_the_last_owner_stays(client: httpx.AsyncClient, change: dict[str, str]) -> None:
-    user = await active(client)
-    await invited(client, email="other@firm.example.com")  # has not accepted the invitation
+async def test_last_owner_cannot_be_demoted_or_disabled(
+    client: httpx.AsyncClient, change: dict[str, str]
+) -> None:
+    user = await create_active_user(client)
+    await invite_user(client, email="other@firm.example.com")  # has not accepted the invitation
 
     refused = await client.patch(f"/v1/users/{user['id']}", json=change)
     renamed = await client.patch(f"/v1/users/{user['id']}", json={"name": "Olga O."})
@@ -175,11 +179,12 @@ async def test_the_last_owner_stays(client: httpx.AsyncClient, change: dict[str,
     assert renamed.json()["name"] == "Olga O."
 
 
-async def test_of_two_owners_who_leave_at_once_one_stays(
+async def test_one_of_two_owners_demoted_at_once_stays_owner(
     committed_client: httpx.AsyncClient,
 ) -> None:
     users = [
-        await active(committed_client, email=f"owner{number}@firm.example.com") for number in (1, 2)
+        await create_active_user(committed_client, email=f"owner{number}@firm.example.com")
+        for number in (1, 2)
     ]
 
     answers = await asyncio.gather(
@@ -192,7 +197,7 @@ async def test_of_two_owners_who_leave_at_once_one_stays(
     assert sorted(answer.status_code for answer in answers) == [200, 409]
 
 
-async def test_secrets_of_answers_that_may_be_repeated_are_sealed(
+async def test_secrets_in_stored_idempotent_responses_are_encrypted(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     key = {"Idempotency-Key": "make-a-key"}
@@ -206,11 +211,11 @@ async def test_secrets_of_answers_that_may_be_repeated_are_sealed(
     assert first.json()["key"].encode() not in kept
 
 
-async def test_owner_makes_a_link_for_a_forgotten_password_where_no_mail_is_sent(
+async def test_owner_creates_a_reset_link_without_mail_set_up(
     client: httpx.AsyncClient,
 ) -> None:
-    user = await active(client)
-    headers = bearer(await signed_in(client))
+    user = await create_active_user(client)
+    headers = bearer(await sign_in(client))
 
     way = await client.get("/v1/auth/password-reset", headers={"Authorization": ""})
     made = await client.post(f"/v1/users/{user['id']}/password-reset")
@@ -222,13 +227,13 @@ async def test_owner_makes_a_link_for_a_forgotten_password_where_no_mail_is_sent
     assert way.json() == {"by_mail": False}
     assert (made.status_code, done.status_code) == (202, 200)
     assert (await client.get("/v1/auth/me", headers=headers)).status_code == 401
-    assert (await signed_in(client, password=OTHER)).status_code == 200
+    assert (await sign_in(client, password=OTHER)).status_code == 200
     log = (await client.get("/v1/audit-log", params={"action": "make_reset_link"})).json()["data"]
     assert [one["subject"] for one in log] == [user["id"]]
 
 
 async def test_invited_user_has_no_password_to_reset(client: httpx.AsyncClient) -> None:
-    user = await invited(client)
+    user = await invite_user(client)
 
     answer = await client.post(f"/v1/users/{user['id']}/password-reset")
 
@@ -239,7 +244,7 @@ async def test_invited_user_has_no_password_to_reset(client: httpx.AsyncClient) 
 async def test_link_is_mailed_where_mail_is_set_up(
     client: httpx.AsyncClient, app: Any, session: AsyncSession
 ) -> None:
-    user = await active(client)
+    user = await create_active_user(client)
     state = app.state.crm
     settings = state.settings.model_copy(update={"smtp_url": SecretStr("smtp://mail.example.com")})
     app.state.crm = replace(state, settings=settings)

@@ -100,7 +100,7 @@ async def test_unreadable_file_is_422(
     assert not list(folder.iterdir())
 
 
-async def test_a_column_may_be_named(client: httpx.AsyncClient) -> None:
+async def test_column_of_the_numbers_can_be_named(client: httpx.AsyncClient) -> None:
     response = await post(client, "a,b\n617-555-0101,617-555-0102\n", column="b")
 
     assert response.json()["columns"] == ["b"]

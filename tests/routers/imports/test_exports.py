@@ -1,4 +1,4 @@
-"""Lists as CSV: every matching row, safe in a spreadsheet, and readable by the importer."""
+"""Lists as CSV files: complete, safe in a spreadsheet, and readable by the importer."""
 
 import asyncio
 import csv
@@ -28,7 +28,7 @@ AS_CSV = {"Accept": "text/csv"}
 FORMULAS = ["=cmd()", "+1+1", "-2", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1"]
 
 
-async def rows_of(client: httpx.AsyncClient, path: str, **query: Any) -> list[dict[str, str]]:
+async def export_rows(client: httpx.AsyncClient, path: str, **query: Any) -> list[dict[str, str]]:
     answer = await client.get(path, params=query, headers=AS_CSV)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
@@ -68,7 +68,7 @@ async def test_contacts_are_written_with_all_their_fields(
     )
     await session.commit()
 
-    first, second = await rows_of(client, "/v1/contacts", sort="name")
+    first, second = await export_rows(client, "/v1/contacts", sort="name")
 
     assert first == {
         **dict.fromkeys(("company", "street", "postal_code", "country", "timezone"), ""),
@@ -138,13 +138,13 @@ async def test_all_pages_of_a_filter_are_one_file(
     session.add(ContactFlag(phone="+16175550104", flag_type="opted_out", created_at=NOW))
     await session.commit()
 
-    rows = await rows_of(client, "/v1/contacts", **query)
+    rows = await export_rows(client, "/v1/contacts", **query)
 
     assert "".join(row["phone"][-1] for row in rows) == found
     assert all(row[f"attributes.only{row['phone'][-1]}"] == "x" for row in rows)
 
 
-async def test_formulas_are_neutralised_and_numbers_stay(
+async def test_formulas_are_neutralised_and_numbers_are_unchanged(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     for number, formula in enumerate(FORMULAS):
@@ -158,7 +158,7 @@ async def test_formulas_are_neutralised_and_numbers_stay(
         )
     await session.commit()
 
-    rows = await rows_of(client, "/v1/contacts", sort="created_at")
+    rows = await export_rows(client, "/v1/contacts", sort="created_at")
 
     assert [row["first_name"] for row in rows] == [f"'{formula}" for formula in FORMULAS]
     assert [row["tags"] for row in rows] == [f"'{formula}" for formula in FORMULAS]
@@ -167,7 +167,7 @@ async def test_formulas_are_neutralised_and_numbers_stay(
     assert all(row["phone"].startswith("+1617") for row in rows)
 
 
-async def test_an_export_is_read_back_and_changes_nothing(
+async def test_import_of_an_export_changes_nothing(
     client: httpx.AsyncClient,
     session: AsyncSession,
     new_uow: UnitOfWorkFactory,
@@ -225,8 +225,8 @@ async def test_recipients_are_written_with_their_variants(
     await session.commit()
     path = f"/v1/campaigns/{campaign.id}/recipients"
 
-    rows = await rows_of(client, path)
-    failed = await rows_of(client, path, status="failed", variant="V1")
+    rows = await export_rows(client, path)
+    failed = await export_rows(client, path, status="failed", variant="V1")
 
     assert sorted(row["phone"][-1] for row in rows) == list("01234")
     assert [row["contact_id"] for row in rows] == sorted(row["contact_id"] for row in rows)
@@ -261,7 +261,7 @@ async def test_messages_are_written_newest_first(
     )
     await session.commit()
 
-    rows = await rows_of(client, f"/v1/conversations/{talk.id}/messages")
+    rows = await export_rows(client, f"/v1/conversations/{talk.id}/messages")
 
     assert rows[0]["body"] == "'=text 4, with a comma"
     assert sorted(row["body"][7] for row in rows) == list("0134")
@@ -279,7 +279,7 @@ async def test_messages_are_written_newest_first(
         ("/v1/contacts?opted_out=x", 422),
     ],
 )
-async def test_errors_are_answered_before_the_file_begins(
+async def test_error_is_returned_before_the_file_starts(
     client: httpx.AsyncClient, path: str, status: int
 ) -> None:
     answer = await client.get(path, headers=AS_CSV)
@@ -307,7 +307,9 @@ async def test_errors_are_answered_before_the_file_begins(
         ("image/png", "application/problem+json"),
     ],
 )
-async def test_accept_decides(client: httpx.AsyncClient, accept: str | None, kind: str) -> None:
+async def test_accept_header_selects_the_format(
+    client: httpx.AsyncClient, accept: str | None, kind: str
+) -> None:
     client.headers.pop("accept")
 
     answer = await client.get("/v1/contacts", headers={"Accept": accept} if accept else {})
@@ -316,38 +318,38 @@ async def test_accept_decides(client: httpx.AsyncClient, accept: str | None, kin
     assert answer.headers["content-type"].partition(";")[0] == kind
 
 
-def test_the_most_specific_range_decides() -> None:
+def test_most_specific_media_range_has_precedence() -> None:
     assert preference("*/*;q=0.1, text/*;q=0.2, text/csv;q=0.3", "text/csv") == 0.3
     assert preference("*/*;q=0.9, text/*;q=0.2", "text/csv") == 0.2
     assert preference("*/*;q=7", "text/csv") == 1
 
 
-async def test_a_scope_is_needed_for_csv_too(client: httpx.AsyncClient) -> None:
+async def test_csv_needs_a_valid_key(client: httpx.AsyncClient) -> None:
     answer = await client.get("/v1/contacts", headers={**AS_CSV, "Authorization": "Bearer none"})
 
     assert answer.status_code == 401
 
 
-async def test_an_error_during_the_stream_breaks_the_connection(
+async def test_error_during_the_stream_closes_the_connection(
     app: FastAPI, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server closes without the last chunk, so no client takes the file for complete."""
+    """The server closes without the last chunk, so clients see that the file is incomplete."""
     for number in range(5):
         await make_contact(session, phone=f"+1617555010{number}")
     await session.commit()
     monkeypatch.setattr(csv_export, "PAGE", 2)
     sent: list[MutableMapping[str, Any]] = []
-    answers = app.state.crm.new_uow
+    new_uow = app.state.crm.new_uow
 
     def fail_later() -> Any:
         if any(message.get("body") for message in sent):
             raise RuntimeError("the database went away")
-        return answers()
+        return new_uow()
 
     object.__setattr__(app.state.crm, "new_uow", fail_later)
 
     async def receive() -> dict[str, Any]:
-        """The client stays connected and sends nothing more."""
+        """Wait for ever: the client stays connected and sends nothing more."""
         await asyncio.Event().wait()
         return {"type": "http.disconnect"}
 
@@ -380,7 +382,7 @@ async def test_an_error_during_the_stream_breaks_the_connection(
 
 
 @pytest.mark.usefixtures("small_pages")
-async def test_the_members_of_a_list_are_written_as_they_are_listed(
+async def test_members_of_a_list_are_exported_in_the_order_of_the_list(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     people = [
@@ -394,7 +396,7 @@ async def test_the_members_of_a_list_are_written_as_they_are_listed(
     await session.commit()
     path = f"/v1/lists/{chosen.id}/contacts"
 
-    rows = await rows_of(client, path)
+    rows = await export_rows(client, path)
     listed = (await client.get(path)).json()["data"]
 
     assert [row["id"] for row in rows] == [one["id"] for one in listed]
@@ -404,7 +406,7 @@ async def test_the_members_of_a_list_are_written_as_they_are_listed(
 
 
 @pytest.mark.usefixtures("small_pages")
-async def test_the_people_of_a_segment_are_written_as_they_are_listed(
+async def test_contacts_of_a_segment_are_exported_in_the_order_of_the_list(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     for number in range(6):
@@ -419,7 +421,7 @@ async def test_the_people_of_a_segment_are_written_as_they_are_listed(
     made = await client.post("/v1/segments", json={"name": "Quincy", "filter": rule})
     path = f"/v1/segments/{made.json()['id']}/contacts"
 
-    rows = await rows_of(client, path)
+    rows = await export_rows(client, path)
 
     assert [row["phone"][-1] for row in rows] == ["5", "3", "1"]
     assert [row["id"] for row in rows] == [
@@ -434,7 +436,7 @@ async def test_unknown_list_is_not_exported(client: httpx.AsyncClient, kind: str
     assert answer.status_code == 404
 
 
-async def test_an_empty_list_has_a_header(client: httpx.AsyncClient) -> None:
+async def test_export_of_an_empty_list_has_a_header(client: httpx.AsyncClient) -> None:
     made = await client.post("/v1/lists", json={"name": "Empty"})
 
     answer = await client.get(f"/v1/lists/{made.json()['id']}/contacts", headers=AS_CSV)

@@ -1,4 +1,4 @@
-"""Broken or hostile files: a clear problem or a reported row, with constant memory."""
+"""Malformed or hostile files: a clear problem or a reported row, with constant memory."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ from crm_api.platform.settings import Settings
 
 NewUow = Callable[[], UnitOfWork]
 URL = "/v1/imports"
-MOST_MEMORY = 64 << 20
+MEMORY_LIMIT = 64 << 20
 
 
 @pytest.fixture
@@ -26,12 +26,14 @@ def importer(client: httpx.AsyncClient, new_uow: NewUow, settings: Settings) -> 
     return Importer(client, new_uow, settings)
 
 
-async def taken(importer: Importer, content: str | bytes) -> tuple[dict[str, int], list[list[str]]]:
+async def import_file(
+    importer: Importer, content: str | bytes
+) -> tuple[dict[str, int], list[list[str]]]:
     """Import a file; return its counts, and its error file without the header."""
     raw = content.encode() if isinstance(content, str) else content
     answer = await importer.client.post(URL, files={"file": ("people.csv", raw, "text/csv")})
     assert answer.status_code == 202, answer.text
-    done = await importer.done(answer.json()["id"])
+    done = await importer.finish(answer.json()["id"])
     assert done["status"] == "completed", done["error"]
     errors = (await importer.client.get(f"{URL}/{done['id']}/errors")).text
     names = ("created", "duplicates_in_file", "invalid")
@@ -39,7 +41,7 @@ async def taken(importer: Importer, content: str | bytes) -> tuple[dict[str, int
     return counts, list(csv.reader(io.StringIO(errors)))[1:]
 
 
-async def refused(importer: Importer, content: bytes) -> tuple[int, str]:
+async def refusal(importer: Importer, content: bytes) -> tuple[int, str]:
     answer = await importer.client.post(URL, files={"file": ("people.csv", content, "text/csv")})
     return answer.status_code, answer.json()["code"]
 
@@ -47,11 +49,11 @@ async def refused(importer: Importer, content: bytes) -> tuple[int, str]:
 async def test_header_of_ten_thousand_columns_is_refused(importer: Importer) -> None:
     header = ",".join(f"c{at}" for at in range(10_000))
 
-    assert await refused(importer, f"phone,{header}\n6175550101\n".encode()) == (422, "not_csv")
+    assert await refusal(importer, f"phone,{header}\n6175550101\n".encode()) == (422, "not_csv")
 
 
 async def test_row_of_ten_thousand_values_is_reported(importer: Importer) -> None:
-    counts, errors = await taken(importer, "phone\n6175550101" + ",x" * 9_999 + "\n")
+    counts, errors = await import_file(importer, "phone\n6175550101" + ",x" * 9_999 + "\n")
 
     assert counts == {"created": 1}
     ((line, _, value, reason),) = errors
@@ -61,8 +63,10 @@ async def test_row_of_ten_thousand_values_is_reported(importer: Importer) -> Non
 
 
 @pytest.mark.parametrize("row", ["x" * 10_000_000, '"' + ("y" * 99_999 + "\n") * 100 + '"'])
-async def test_row_of_ten_megabytes_costs_only_itself(importer: Importer, row: str) -> None:
-    counts, errors = await taken(importer, f"phone,notes\n6175550101,{row}\n6175550102,b\n")
+async def test_row_of_ten_megabytes_does_not_affect_other_rows(
+    importer: Importer, row: str
+) -> None:
+    counts, errors = await import_file(importer, f"phone,notes\n6175550101,{row}\n6175550102,b\n")
 
     assert counts["created"] >= 1
     assert errors[0][0] == "2"
@@ -71,11 +75,11 @@ async def test_row_of_ten_megabytes_costs_only_itself(importer: Importer, row: s
 
 
 async def test_nul_bytes_are_refused_with_their_reason(importer: Importer) -> None:
-    assert await refused(importer, b"phone,na\0me\n6175550101,Ada\n") == (422, "not_csv")
+    assert await refusal(importer, b"phone,na\0me\n6175550101,Ada\n") == (422, "not_csv")
 
 
-async def test_mixed_line_ends_are_line_ends(importer: Importer) -> None:
-    counts, errors = await taken(
+async def test_mixed_line_ends_are_accepted(importer: Importer) -> None:
+    counts, errors = await import_file(
         importer, "phone,name\r6175550101,Ada\r\n6175550102,Leo\n6175550103,Eva\r\n\r\nx,Omar"
     )
 
@@ -83,8 +87,8 @@ async def test_mixed_line_ends_are_line_ends(importer: Importer) -> None:
     assert errors[0][0] == "6"
 
 
-async def test_quotes_that_never_close_cost_their_own_row(importer: Importer) -> None:
-    counts, errors = await taken(
+async def test_unclosed_quotes_affect_only_their_own_row(importer: Importer) -> None:
+    counts, errors = await import_file(
         importer, 'phone,name\n6175550101,Ada\n"6175550102,Leo\n6175550103,Eva\n6175550104,Omar\n'
     )
 
@@ -93,8 +97,8 @@ async def test_quotes_that_never_close_cost_their_own_row(importer: Importer) ->
     assert "quote that is not closed" in errors[0][3]
 
 
-async def test_header_twice_is_reported(importer: Importer) -> None:
-    counts, errors = await taken(
+async def test_repeated_header_is_reported(importer: Importer) -> None:
+    counts, errors = await import_file(
         importer, "phone,name\n6175550101,Ada\nPHONE , Name\n6175550102,Leo\n"
     )
 
@@ -110,14 +114,14 @@ async def test_zip_bomb_is_refused(importer: Importer) -> None:
             archive.writestr(name, content)
         archive.writestr("xl/media/large.xml", b"\0" * (64 << 20))
 
-    assert await refused(importer, buffer.getvalue()) == (422, "workbook_too_large")
+    assert await refusal(importer, buffer.getvalue()) == (422, "workbook_too_large")
 
 
-async def test_other_archive_is_refused(importer: Importer) -> None:
-    assert await refused(importer, b"PK\x03\x04 nothing") == (422, "not_csv")
+async def test_archive_of_another_kind_is_refused(importer: Importer) -> None:
+    assert await refusal(importer, b"PK\x03\x04 nothing") == (422, "not_csv")
 
 
-async def test_workbook_is_read_like_a_csv(importer: Importer) -> None:
+async def test_workbook_is_read_like_a_csv_file(importer: Importer) -> None:
     content = workbook(
         {
             "Leads": [
@@ -130,7 +134,7 @@ async def test_workbook_is_read_like_a_csv(importer: Importer) -> None:
         }
     )
 
-    counts, errors = await taken(importer, content)
+    counts, errors = await import_file(importer, content)
 
     assert counts == {"created": 2, "invalid": 1}
     assert [row[:3] for row in errors] == [["4", "Phone", "call after 5"]]
@@ -141,8 +145,8 @@ async def test_workbook_is_read_like_a_csv(importer: Importer) -> None:
     }
 
 
-async def test_numbers_as_spreadsheets_and_people_write_them(importer: Importer) -> None:
-    counts, errors = await taken(
+async def test_phone_numbers_in_common_notations_are_read(importer: Importer) -> None:
+    counts, errors = await import_file(
         importer,
         "phone\n"
         "6.175550101E+09\n"
@@ -168,8 +172,8 @@ async def test_numbers_as_spreadsheets_and_people_write_them(importer: Importer)
     }
 
 
-async def test_formula_is_stored_as_its_text_and_neutralised_going_out(importer: Importer) -> None:
-    await taken(importer, "phone,notes,email\n6175550101,=cmd(),=1+1\n")
+async def test_formula_is_stored_as_text_and_neutralised_in_the_export(importer: Importer) -> None:
+    await import_file(importer, "phone,notes,email\n6175550101,=cmd(),=1+1\n")
 
     (contact,) = (await importer.contacts()).values()
     assert contact["attributes"] == {"notes": "=cmd()"}
@@ -181,14 +185,14 @@ async def test_formula_is_stored_as_its_text_and_neutralised_going_out(importer:
 @pytest.mark.parametrize(
     ("row", "most"),
     [
-        ("6175550101," + "x" * 10_000_000, MOST_MEMORY),
-        ("6175550101," + "ab," * 60_000, MOST_MEMORY),
-        ('6175550101,"' + ("y" * 9 + "\n") * 2_000, MOST_MEMORY),
-        ("6175550101," + '"a""b",' * 90_000, MOST_MEMORY),
+        ("6175550101," + "x" * 10_000_000, MEMORY_LIMIT),
+        ("6175550101," + "ab," * 60_000, MEMORY_LIMIT),
+        ('6175550101,"' + ("y" * 9 + "\n") * 2_000, MEMORY_LIMIT),
+        ("6175550101," + '"a""b",' * 90_000, MEMORY_LIMIT),
     ],
     ids=["long", "wide", "open", "quoted"],
 )
-def test_memory_stays_flat_over_hostile_rows(tmp_path: Path, row: str, most: int) -> None:
+def test_hostile_rows_do_not_increase_memory(tmp_path: Path, row: str, most: int) -> None:
     path = tmp_path / "people.csv"
     with path.open("w") as file:
         file.write("phone,notes\n6175550100,a\n")

@@ -87,7 +87,7 @@ async def test_undo_removes_the_properties(importer: Importer) -> None:
     assert (await importer.client.get(f"/v1/properties/{kept.json()['id']}")).status_code == 200
 
 
-async def test_cell_that_does_not_fit_its_custom_field_is_left_out_and_listed(
+async def test_cell_of_the_wrong_type_is_left_out_and_listed(
     importer: Importer,
 ) -> None:
     for body in (

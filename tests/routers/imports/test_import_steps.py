@@ -40,8 +40,8 @@ FILE = (
 
 
 @pytest.fixture(autouse=True)
-def no_cleaning_beside_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These tests share one connection, so nothing can run beside the next chunk."""
+def no_parallel_cleaning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write chunks one after another: these tests share one database connection."""
     monkeypatch.setattr(write, "MANY_PEOPLE", 100_000)
 
 
@@ -61,9 +61,9 @@ class Importer:
         files = {"file": ("people.csv", content.encode(), "text/csv")}
         answer = await self.client.post(URL, files=files, data=fields)
         assert answer.status_code == 202, answer.text
-        return await self.done(answer.json()["id"])
+        return await self.finish(answer.json()["id"])
 
-    async def done(self, import_id: str) -> dict[str, Any]:
+    async def finish(self, import_id: str) -> dict[str, Any]:
         await self.work()
         body: dict[str, Any] = (await self.client.get(f"{URL}/{import_id}")).json()
         return body
@@ -74,19 +74,19 @@ class Importer:
     async def commit(self, import_id: str) -> dict[str, Any]:
         answer = await self.post(import_id, "commit")
         assert answer.status_code == 202, answer.text
-        return await self.done(answer.json()["id"])
+        return await self.finish(answer.json()["id"])
 
     async def undo(self, import_id: str) -> dict[str, Any]:
         answer = await self.post(import_id, "undo")
         assert answer.status_code == 202, answer.text
         assert answer.json()["undo"]["status"] == "pending"
-        return await self.done(import_id)
+        return await self.finish(import_id)
 
     async def contacts(self) -> dict[str, dict[str, Any]]:
         found = (await self.client.get("/v1/contacts")).json()["data"]
         return {contact["phone"]: contact for contact in found}
 
-    async def on_list(self, list_id: str) -> list[str]:
+    async def phones_on_list(self, list_id: str) -> list[str]:
         found = (await self.client.get(f"/v1/lists/{list_id}/contacts")).json()["data"]
         return sorted(contact["phone"] for contact in found)
 
@@ -96,11 +96,11 @@ def importer(client: httpx.AsyncClient, new_uow: NewUow, settings: Settings) -> 
     return Importer(client, new_uow, settings)
 
 
-def undone(body: dict[str, Any]) -> dict[str, int]:
+def undo_counts(body: dict[str, Any]) -> dict[str, int]:
     return {name: count for name, count in body["undo"].items() if name != "status" and count}
 
 
-async def test_lines_that_repeat_a_number_are_named(importer: Importer) -> None:
+async def test_lines_with_a_repeated_number_are_named(importer: Importer) -> None:
     rows = ["phone,name", "6175550101,Ada", "6175550102,Leo", '"617-555-0101","Ada\nRossi"']
     many = [f"(617) 555-{at % 120:04d},Ivan" for at in range(240)]
     file = "\n".join([*rows, "1 617 555 0102,Leo", *many])
@@ -118,7 +118,7 @@ async def test_lines_that_repeat_a_number_are_named(importer: Importer) -> None:
     assert made["repeated_lines"] == dry["repeated_lines"]
 
 
-async def test_repeated_lines_of_several_chunks_have_one_bound(importer: Importer) -> None:
+async def test_repeated_lines_of_several_chunks_have_one_limit(importer: Importer) -> None:
     first = [f"617555{at:04d}" for at in range(CHUNK_ROWS - 80)]
     rows = [*first[:80], *first, *first[:80]]
 
@@ -129,7 +129,7 @@ async def test_repeated_lines_of_several_chunks_have_one_bound(importer: Importe
     assert dry["repeated_lines"][-1] == {"line": CHUNK_ROWS + 21, "first_line": 21}
 
 
-async def test_dry_run_shows_what_a_commit_does(importer: Importer) -> None:
+async def test_dry_run_shows_the_changes_of_the_commit(importer: Importer) -> None:
     await importer.client.post("/v1/contacts", json=KNOWN)
 
     dry = await importer.upload(dry_run="true", on_duplicate="overwrite")
@@ -173,7 +173,7 @@ async def test_dry_run_shows_what_a_commit_does(importer: Importer) -> None:
     assert (known["first_name"], known["attributes"]) == ("Eva", {"roof": "tin", "beds": "3"})
 
 
-async def test_columns_are_shown_with_how_sure_each_is(importer: Importer) -> None:
+async def test_columns_are_shown_with_their_confidence(importer: Importer) -> None:
     content = "Cell,Contact,E-Mail,Zip,Roof\n" + "617-555-0101,Ada Rossi,n/a,02169,slate\n" * 3
 
     dry = await importer.upload(content, dry_run="true", mapping='{"Roof": null}')
@@ -206,10 +206,10 @@ async def test_commit_makes_the_list_that_the_dry_run_named(importer: Importer) 
 
     done = await importer.commit(dry["id"])
 
-    assert await importer.on_list(done["list_id"]) == ["+16175550101", "+16175550102"]
+    assert await importer.phones_on_list(done["list_id"]) == ["+16175550101", "+16175550102"]
 
 
-async def test_second_commit_returns_the_first(importer: Importer) -> None:
+async def test_second_commit_returns_the_first_import(importer: Importer) -> None:
     dry = await importer.upload(dry_run="true")
     first = (await importer.post(dry["id"], "commit")).json()
 
@@ -239,7 +239,7 @@ async def test_only_a_dry_run_is_committed(importer: Importer) -> None:
     assert (await importer.post(str(uuid4()), "commit")).status_code == 404
 
 
-async def test_commit_reads_nothing_but_the_rows_of_the_dry_run(importer: Importer) -> None:
+async def test_commit_of_a_file_that_differs_from_the_dry_run_fails(importer: Importer) -> None:
     dry = await importer.upload(dry_run="true")
     path = contact_imports.upload_path(importer.settings.data_dir, dry["id"])
     path.write_text(FILE.replace("Leo", "Mallory"))
@@ -271,14 +271,14 @@ async def test_undo_reverts_everything_and_a_new_commit_repeats_it(importer: Imp
     first = await importer.commit(dry["id"])
     written = await importer.contacts()
 
-    taken_back = await importer.undo(first["id"])
+    undone = await importer.undo(first["id"])
 
-    assert taken_back["status"] == "completed"
-    assert taken_back["undo"]["status"] == "completed"
-    assert taken_back["undone_at"].endswith("Z")
-    assert undone(taken_back) == {"removed": 1, "restored": 1, "memberships_removed": 2}
+    assert undone["status"] == "completed"
+    assert undone["undo"]["status"] == "completed"
+    assert undone["undone_at"].endswith("Z")
+    assert undo_counts(undone) == {"removed": 1, "restored": 1, "memberships_removed": 2}
     assert await importer.contacts() == before
-    assert await importer.on_list(first["list_id"]) == []
+    assert await importer.phones_on_list(first["list_id"]) == []
 
     second = await importer.commit(dry["id"])
 
@@ -292,20 +292,20 @@ async def test_undo_reverts_everything_and_a_new_commit_repeats_it(importer: Imp
         phone: {name: value for name, value in contact.items() if name not in moving}
         for phone, contact in written.items()
     }
-    assert await importer.on_list(first["list_id"]) == ["+16175550101", "+16175550102"]
+    assert await importer.phones_on_list(first["list_id"]) == ["+16175550101", "+16175550102"]
 
 
-async def test_undo_leaves_what_was_edited_since(importer: Importer) -> None:
+async def test_undo_keeps_later_edits(importer: Importer) -> None:
     await importer.client.post("/v1/contacts", json=KNOWN)
     done = await importer.upload(list_name="Quincy")
     for contact in (await importer.contacts()).values():
         await importer.client.patch(f"/v1/contacts/{contact['id']}", json={"company": "Granite"})
 
-    taken_back = await importer.undo(done["id"])
+    undone = await importer.undo(done["id"])
 
-    assert undone(taken_back) == {"left_edited": 2}
+    assert undo_counts(undone) == {"left_edited": 2}
     assert {one["last_name"] for one in (await importer.contacts()).values()} == {"Rossi", "Kim"}
-    assert await importer.on_list(done["list_id"]) == ["+16175550101", "+16175550102"]
+    assert await importer.phones_on_list(done["list_id"]) == ["+16175550101", "+16175550102"]
 
 
 async def test_undo_keeps_contacts_that_opted_out_since(importer: Importer) -> None:
@@ -313,9 +313,9 @@ async def test_undo_keeps_contacts_that_opted_out_since(importer: Importer) -> N
     leo = (await importer.contacts())["+16175550102"]
     await importer.client.post(f"/v1/contacts/{leo['id']}/opt-out", json={"reason": "asked"})
 
-    taken_back = await importer.undo(done["id"])
+    undone = await importer.undo(done["id"])
 
-    assert undone(taken_back) == {"removed": 1, "left_in_use": 1}
+    assert undo_counts(undone) == {"removed": 1, "left_in_use": 1}
     left = await importer.contacts()
     assert {phone: one["opted_out"] for phone, one in left.items()} == {"+16175550102": True}
 
@@ -327,9 +327,9 @@ async def test_undo_keeps_contacts_with_new_notes(importer: Importer) -> None:
         f"/v1/contacts/{leo['id']}/notes", json={"body": "Crack by the door."}
     )
 
-    taken_back = await importer.undo(done["id"])
+    undone = await importer.undo(done["id"])
 
-    assert undone(taken_back) == {"removed": 1, "left_in_use": 1}
+    assert undo_counts(undone) == {"removed": 1, "left_in_use": 1}
     assert list(await importer.contacts()) == ["+16175550102"]
 
 
@@ -341,13 +341,13 @@ async def test_undo_keeps_contacts_with_new_tasks(importer: Importer) -> None:
         json={"title": "Call", "due_at": "2026-12-01T15:00:00Z", "contact_id": leo["id"]},
     )
 
-    taken_back = await importer.undo(done["id"])
+    undone = await importer.undo(done["id"])
 
-    assert undone(taken_back) == {"removed": 1, "left_in_use": 1}
+    assert undo_counts(undone) == {"removed": 1, "left_in_use": 1}
     assert list(await importer.contacts()) == ["+16175550102"]
 
 
-async def test_undo_keeps_contacts_that_got_messages_since(
+async def test_undo_keeps_contacts_that_received_messages_since(
     importer: Importer, session: AsyncSession
 ) -> None:
     done = await importer.upload()
@@ -363,13 +363,13 @@ async def test_undo_keeps_contacts_that_got_messages_since(
     )
     await session.commit()
 
-    taken_back = await importer.undo(done["id"])
+    undone = await importer.undo(done["id"])
 
-    assert undone(taken_back) == {"removed": 1, "left_in_use": 1}
+    assert undo_counts(undone) == {"removed": 1, "left_in_use": 1}
     assert list(await importer.contacts()) == ["+16175550102"]
 
 
-async def test_opt_out_outlives_undo_and_import(importer: Importer) -> None:
+async def test_opt_out_is_kept_after_undo_and_new_import(importer: Importer) -> None:
     done = await importer.upload()
     leo = (await importer.contacts())["+16175550102"]
     await importer.client.post(f"/v1/contacts/{leo['id']}/opt-out", json={"reason": "asked"})
@@ -381,14 +381,14 @@ async def test_opt_out_outlives_undo_and_import(importer: Importer) -> None:
     assert (await importer.contacts())["+16175550102"]["opted_out"] is True
 
 
-async def test_later_import_is_undone_before_an_earlier_one(importer: Importer) -> None:
+async def test_later_import_must_be_undone_before_an_earlier_import(importer: Importer) -> None:
     early = await importer.upload("phone,first_name\n617-555-0101,Ada\n")
     late = await importer.upload("phone,last_name\n617-555-0101,Rossi\n")
 
     refused = await importer.undo(early["id"])
-    assert undone(refused) == {"left_edited": 1}
+    assert undo_counts(refused) == {"left_edited": 1}
 
-    assert undone(await importer.undo(late["id"])) == {"restored": 1}
+    assert undo_counts(await importer.undo(late["id"])) == {"restored": 1}
     (ada,) = (await importer.contacts()).values()
     assert (ada["first_name"], ada["last_name"]) == ("Ada", None)
 
@@ -403,7 +403,7 @@ async def test_undo_in_order_removes_all(importer: Importer) -> None:
     assert await importer.contacts() == {}
 
 
-async def test_waiting_recipients_follow_an_undo(importer: Importer, session: AsyncSession) -> None:
+async def test_undo_updates_pending_recipients(importer: Importer, session: AsyncSession) -> None:
     await importer.client.post("/v1/contacts", json={"phone": "+16175550101"})
     done = await importer.upload("phone,state\n617-555-0101,CA\n617-555-0102,CA\n")
     campaign = await make_campaign(session, line=await make_line(session))
@@ -433,7 +433,7 @@ async def test_undo_requested_twice_runs_once(importer: Importer) -> None:
 
 
 @pytest.mark.parametrize("kind", ["dry run", "open", "old"])
-async def test_what_cannot_be_undone_says_why(
+async def test_undo_of_an_import_that_cannot_be_undone_is_refused(
     importer: Importer, new_uow: NewUow, session: AsyncSession, kind: str
 ) -> None:
     if kind == "open":
@@ -492,14 +492,14 @@ async def test_interrupted_undo_continues_where_it_stopped(
         assert claimed is not None
     async with new_uow() as uow:
         assert await undo.undo_chunk(uow, import_id=claimed.id, now=clock.now())
-    # The worker has stopped: its lease first still holds, then it has expired.
+    # The first worker has stopped. Its lease is still valid now; later it expires.
     await run_imports({"deps": deps})
     body = (await importer.client.get(f"{URL}/{done['id']}")).json()
     assert (body["undo"]["status"], body["undo"]["removed"]) == ("running", 2_000)
     await session.execute(text("UPDATE contact_import SET lease_until = :now"), {"now": NOW})
     await session.commit()
 
-    body = await importer.done(done["id"])
+    body = await importer.finish(done["id"])
 
     assert (body["undo"]["status"], body["undo"]["removed"]) == ("completed", 7_000)
     assert await importer.contacts() == {}
@@ -517,7 +517,7 @@ async def test_dry_run_is_corrected_without_another_upload(importer: Importer) -
 
     assert answer.status_code == 202
     assert (answer.json()["status"], answer.json()["rows_processed"]) == ("pending", 0)
-    again = await importer.done(dry["id"])
+    again = await importer.finish(dry["id"])
     assert (again["status"], again["created"], again["invalid"]) == ("completed", 1, 1)
     assert again["mapping"] == {"Number": "phone", "Contact": "company"}
     assert (again["on_duplicate"], again["list_name"]) == ("skip", "Quincy")
@@ -528,12 +528,12 @@ async def test_dry_run_is_corrected_without_another_upload(importer: Importer) -
     assert [one["company"] for one in (await importer.contacts()).values()] == ["Ada Rossi"]
 
 
-async def test_mapping_that_is_left_out_stays(importer: Importer) -> None:
+async def test_correction_without_a_mapping_keeps_the_mapping(importer: Importer) -> None:
     dry = await importer.upload(FILE, dry_run="true", mapping='{"city": null}')
 
     await importer.client.patch(f"{URL}/{dry['id']}", json={"on_duplicate": "overwrite"})
 
-    again = await importer.done(dry["id"])
+    again = await importer.finish(dry["id"])
     assert (again["mapping"], again["on_duplicate"]) == (dry["mapping"], "overwrite")
 
 
@@ -546,7 +546,7 @@ async def test_mapping_that_is_left_out_stays(importer: Importer) -> None:
         ({"dry_run": False}, "/dry_run"),
     ],
 )
-async def test_wrong_correction_is_refused_by_name(
+async def test_invalid_correction_names_the_field(
     importer: Importer, body: dict[str, Any], pointer: str
 ) -> None:
     dry = await importer.upload(dry_run="true")
@@ -555,10 +555,12 @@ async def test_wrong_correction_is_refused_by_name(
 
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == pointer
-    assert (await importer.done(dry["id"]))["status"] == "completed"
+    assert (await importer.finish(dry["id"]))["status"] == "completed"
 
 
-async def test_what_cannot_be_corrected_says_why(importer: Importer) -> None:
+async def test_correction_of_an_import_that_cannot_be_corrected_is_refused(
+    importer: Importer,
+) -> None:
     done = await importer.upload()
     dry = await importer.upload(dry_run="true")
     committed = await importer.commit(dry["id"])
@@ -579,7 +581,7 @@ async def test_what_cannot_be_corrected_says_why(importer: Importer) -> None:
     assert answers[1].json()["import_id"] == committed["id"]
 
 
-async def test_large_file_is_read_beside_the_loop_with_the_same_result(importer: Importer) -> None:
+async def test_large_file_is_read_in_a_thread_with_the_same_result(importer: Importer) -> None:
     rows = "".join(f"+1617555{at:04d},Ada,{'x' * 60}\n" for at in range(6_000))
     content = "phone,first_name,notes\n" + rows + "12,Leo,\n"
     assert len(content) > THREAD_BYTES
@@ -590,7 +592,9 @@ async def test_large_file_is_read_beside_the_loop_with_the_same_result(importer:
     assert (done["created"], done["invalid"]) == (6_000, 1)
 
 
-async def test_large_file_that_turns_binary_fails_with_its_reason(importer: Importer) -> None:
+async def test_large_file_with_binary_content_at_its_end_fails_with_a_reason(
+    importer: Importer,
+) -> None:
     rows = "".join(f"+1617555{at:04d},Ada,{'x' * 60}\n" for at in range(6_000))
 
     done = await importer.upload("phone,first_name,notes\n" + rows + "\0\n")
@@ -599,7 +603,7 @@ async def test_large_file_that_turns_binary_fails_with_its_reason(importer: Impo
     assert "binary" in done["error"]
 
 
-async def test_every_chunk_and_the_end_are_events(
+async def test_every_chunk_and_the_end_emit_events(
     committed_client: httpx.AsyncClient, committed_uow: NewUow, settings: Settings
 ) -> None:
     importer = Importer(committed_client, committed_uow, settings)

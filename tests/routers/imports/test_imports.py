@@ -63,7 +63,7 @@ async def run(new_uow: NewUow, settings: Settings) -> None:
     await write_import(new_uow, work, row, path=path, is_over=lambda: False)
 
 
-def leftovers(settings: Settings) -> list[str]:
+def stored_uploads(settings: Settings) -> list[str]:
     folder = settings.data_dir / "imports"
     return [path.name for path in folder.iterdir()] if folder.exists() else []
 
@@ -74,7 +74,7 @@ async def test_key_is_needed(client: httpx.AsyncClient, settings: Settings) -> N
     answer = await client.post(URL, files=form())
 
     assert answer.status_code == 401
-    assert leftovers(settings) == []
+    assert stored_uploads(settings) == []
 
 
 async def test_scope_is_needed(client: httpx.AsyncClient, key_with: KeyWith) -> None:
@@ -99,14 +99,14 @@ async def test_upload_is_accepted_and_imported_in_the_background(
     assert accepted["mapping"] == {"phone": "phone", "first_name": "first_name"}
     assert accepted["list_id"]
     assert queue.names == [JobName.RUN_IMPORTS]
-    assert leftovers(settings) == [f"{accepted['id']}.csv"]
+    assert stored_uploads(settings) == [f"{accepted['id']}.csv"]
 
     await run(new_uow, settings)
 
     done = (await client.get(f"{URL}/{accepted['id']}")).json()
     assert (done["status"], done["created"], done["rows_total"]) == ("completed", 2, 2)
     assert done["finished_at"].endswith("Z")
-    assert leftovers(settings) == []
+    assert stored_uploads(settings) == []
 
 
 async def test_mapping_of_the_user_is_used(client: httpx.AsyncClient) -> None:
@@ -139,7 +139,7 @@ async def test_unusable_file_is_refused_at_once(
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (422, code)
     assert problem["errors"][0]["pointer"] == "/file"
-    assert leftovers(settings) == []
+    assert stored_uploads(settings) == []
     assert (await client.get(URL)).json()["data"] == []
 
 
@@ -159,7 +159,7 @@ async def test_unusable_file_is_refused_at_once(
         ({"colour": "blue"}, "/colour"),
     ],
 )
-async def test_wrong_option_is_refused_by_name(
+async def test_invalid_option_is_named(
     client: httpx.AsyncClient, settings: Settings, fields: dict[str, str], pointer: str
 ) -> None:
     answer = await client.post(URL, files=form(), data=fields)
@@ -167,7 +167,7 @@ async def test_wrong_option_is_refused_by_name(
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["errors"][0]["pointer"].startswith(pointer)
-    assert leftovers(settings) == []
+    assert stored_uploads(settings) == []
 
 
 @pytest.mark.parametrize("source", [None, "file", 1, {}, [], True])
@@ -205,13 +205,13 @@ async def test_missing_or_second_file_is_refused(client: httpx.AsyncClient) -> N
         ),
     ],
 )
-async def test_other_body_is_malformed(
+async def test_body_of_another_kind_is_malformed(
     client: httpx.AsyncClient, settings: Settings, kind: str, body: bytes
 ) -> None:
     answer = await client.post(URL, content=body, headers={"Content-Type": kind})
 
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed_upload")
-    assert leftovers(settings) == []
+    assert stored_uploads(settings) == []
 
 
 async def test_file_declared_over_the_limit_is_refused(
@@ -225,7 +225,7 @@ async def test_file_declared_over_the_limit_is_refused(
     answer = await client.post(URL, content=b"--x", headers=headers)
 
     assert (answer.status_code, answer.json()["code"]) == (413, "file_too_large")
-    assert leftovers(settings) == []
+    assert stored_uploads(settings) == []
 
 
 async def test_file_that_grows_over_the_limit_is_refused(tmp_path: Path) -> None:
@@ -249,7 +249,9 @@ async def test_file_name_is_shown_but_not_used_as_a_path(client: httpx.AsyncClie
     assert answer.json()["file_name"] == "owners.csv"
 
 
-async def test_large_upload_arrives_whole(client: httpx.AsyncClient, settings: Settings) -> None:
+async def test_large_upload_is_stored_completely(
+    client: httpx.AsyncClient, settings: Settings
+) -> None:
     content = "phone,notes\n" + f"6175550101,{'x' * 1000}\n" * 4_000
 
     answer = await client.post(URL, files=form(content))
@@ -258,7 +260,7 @@ async def test_large_upload_arrives_whole(client: httpx.AsyncClient, settings: S
     assert path.read_text() == content
 
 
-async def test_errors_are_a_csv_in_the_order_of_the_file(
+async def test_errors_are_a_csv_file_in_the_order_of_the_upload(
     client: httpx.AsyncClient, new_uow: NewUow, settings: Settings
 ) -> None:
     content = (
@@ -303,7 +305,7 @@ async def test_pending_import_is_cancelled_and_its_file_deleted(
 
     assert [answer.status_code for answer in (first, again)] == [200, 200]
     assert first.json()["status"] == "cancelled"
-    assert leftovers(settings) == []
+    assert stored_uploads(settings) == []
 
 
 async def test_finished_import_cannot_be_cancelled(

@@ -26,15 +26,15 @@ class SignallingQueue(RecordingQueue):
 
     def __init__(self) -> None:
         super().__init__()
-        self.came = asyncio.Event()
+        self.pushed = asyncio.Event()
 
     async def push(self, job: Job) -> None:
         await super().push(job)
-        self.came.set()
+        self.pushed.set()
 
 
 class BrokenQueue(RecordingQueue):
-    """A queue that raises, against its contract."""
+    """A queue that raises an error, which its contract forbids."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,8 +46,8 @@ class BrokenQueue(RecordingQueue):
 
 
 def event(name: str, *, body: bytes | None = None) -> ReceivedEvent:
-    written = body or f'{{"id": "{name}", "type": "message.received"}}'.encode()
-    return read_event(written, scheme="legacy", delivery_id=None)
+    raw = body or f'{{"id": "{name}", "type": "message.received"}}'.encode()
+    return read_event(raw, scheme="legacy", delivery_id=None)
 
 
 async def stored(engine: AsyncEngine) -> list[str]:
@@ -112,7 +112,7 @@ async def test_receipt_is_dated_by_the_database_and_not_by_the_web_host(
     assert receipt.next_attempt_at == receipt.received_at
 
 
-async def test_the_same_event_at_once_is_one_row(
+async def test_same_event_stored_concurrently_is_one_row(
     intake: EventIntake, committed_db: AsyncEngine
 ) -> None:
     before = {result: received(result) for result in ("stored", "repeated")}
@@ -128,26 +128,26 @@ async def test_the_same_event_at_once_is_one_row(
 async def test_two_processes_that_store_the_same_events_do_not_block_each_other(
     intake: EventIntake, committed_db: AsyncEngine, database_url: str
 ) -> None:
-    twin = EventIntake(database_url, queue=RecordingQueue())
-    await twin.start()
+    other_process = EventIntake(database_url, queue=RecordingQueue())
+    await other_process.start()
     names = [f"EV{position:03}" for position in range(200)]
 
     await asyncio.gather(
         *(intake.store(event(name)) for name in names),
-        *(twin.store(event(name)) for name in reversed(names)),
+        *(other_process.store(event(name)) for name in reversed(names)),
     )
-    await twin.close()
+    await other_process.close()
 
     assert await stored(committed_db) == names
 
 
-async def test_a_row_that_the_database_refuses_is_kept_as_text_and_harms_no_neighbour(
+async def test_row_that_the_database_refuses_is_stored_as_text_without_harm_to_others(
     intake: EventIntake, committed_db: AsyncEngine
 ) -> None:
-    poison = event("EVpoison", body=UNSTORABLE)
+    unstorable = event("EVpoison", body=UNSTORABLE)
 
     await asyncio.gather(
-        intake.store(event("EV1")), intake.store(poison), intake.store(event("EV2"))
+        intake.store(event("EV1")), intake.store(unstorable), intake.store(event("EV2"))
     )
 
     assert await stored(committed_db) == ["EV1", "EV2", "EVpoison"]
@@ -158,13 +158,13 @@ async def test_new_rows_nudge_the_worker_and_repeated_ones_do_not(
     intake: EventIntake, signals: SignallingQueue
 ) -> None:
     await asyncio.gather(*(intake.store(event(f"EV{position}")) for position in range(20)))
-    await signals.came.wait()
+    await signals.pushed.wait()
     await intake.store(event("EV1"))
 
     assert signals.names == [JobName.PROCESS_WEBHOOK_BACKLOG]
 
 
-async def test_a_nudge_that_fails_does_not_stop_the_intake(
+async def test_failed_nudge_does_not_stop_the_intake(
     committed_db: AsyncEngine, database_url: str
 ) -> None:
     queue = BrokenQueue()
@@ -179,7 +179,7 @@ async def test_a_nudge_that_fails_does_not_stop_the_intake(
     assert await stored(committed_db) == ["EV1", "EV2"]
 
 
-async def test_without_redis_events_are_stored_all_the_same(
+async def test_events_are_stored_without_redis(
     committed_db: AsyncEngine, database_url: str
 ) -> None:
     queue = ArqJobQueue("redis://127.0.0.1:1/0")
@@ -195,7 +195,7 @@ async def test_without_redis_events_are_stored_all_the_same(
     assert await stored(committed_db) == ["EV1", "EV2"]
 
 
-async def test_a_connection_that_was_cut_is_replaced(
+async def test_closed_connection_is_replaced(
     intake: EventIntake, committed_db: AsyncEngine
 ) -> None:
     await intake.store(event("EV1"))
@@ -212,7 +212,7 @@ async def test_a_connection_that_was_cut_is_replaced(
     assert await stored(committed_db) == ["EV1", "EV2"]
 
 
-async def test_without_a_database_nothing_is_claimed_as_stored() -> None:
+async def test_event_is_not_reported_as_stored_without_a_database() -> None:
     intake = EventIntake("postgresql+asyncpg://postgres@/crm?host=/nowhere", queue=RecordingQueue())
     await intake.start()
     before = {result: received(result) for result in ("stored", "not_stored")}
@@ -226,14 +226,14 @@ async def test_without_a_database_nothing_is_claimed_as_stored() -> None:
     assert received("not_stored") == before["not_stored"] + 1
 
 
-async def test_a_batcher_that_is_not_started_refuses(database_url: str) -> None:
+async def test_intake_that_is_not_started_refuses_events(database_url: str) -> None:
     intake = EventIntake(database_url, queue=RecordingQueue())
 
     with pytest.raises(EventNotStoredError):
         await intake.store(event("EV1"))
 
 
-async def test_what_waits_has_a_bound(intake: EventIntake) -> None:
+async def test_number_of_waiting_deliveries_is_limited(intake: EventIntake) -> None:
     waiting = [asyncio.ensure_future(intake.store(event("EV1"))) for _ in range(MOST_WAITING + 1)]
 
     results = await asyncio.gather(*waiting, return_exceptions=True)
@@ -241,7 +241,7 @@ async def test_what_waits_has_a_bound(intake: EventIntake) -> None:
     assert [type(one) for one in results if one is not None] == [EventNotStoredError]
 
 
-async def test_close_refuses_deliveries_that_wait(database_url: str) -> None:
+async def test_close_refuses_waiting_deliveries(database_url: str) -> None:
     intake = EventIntake(database_url, queue=RecordingQueue())
     await intake.start()
     waiting = asyncio.ensure_future(intake.store(event("EV1")))

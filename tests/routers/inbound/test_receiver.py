@@ -1,4 +1,4 @@
-"""The receiver in front of the middlewares: same answers, and few statements, rows and lines."""
+"""The quick receiver: the same responses as the middlewares give, with few statements and rows."""
 
 import asyncio
 import json
@@ -20,13 +20,13 @@ from crm_api.routers.http.middleware import OUT_OF_TIME
 from crm_api.routers.inbound.event_intake import EventIntake
 from crm_api.routers.inbound.receiver import RECEIVER_PATH, QuickReceiver
 
-REPEATED = [("x-forwarded-for", "10.0.0.1"), ("x-forwarded-for", "10.0.0.2")]
-"""A repeated header, with which a webhook takes the usual way."""
+REPEATED_HEADERS = [("x-forwarded-for", "10.0.0.1"), ("x-forwarded-for", "10.0.0.2")]
+"""A repeated header. A webhook that has it passes through the middlewares."""
 
 
 @pytest.fixture(params=["http://crm.test", "https://crm.test"])
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    """Settings of a service without and with TLS."""
+    """Settings of a service without TLS and of a service with TLS."""
     return settings.model_copy(update={"public_base_url": request.param})
 
 
@@ -57,7 +57,7 @@ async def post(
     return await client.post(RECEIVER_PATH, content=body, headers=[*signed(settings, body), *extra])
 
 
-def counted() -> dict[str, float]:
+def metrics() -> dict[str, float]:
     labels = {"route": RECEIVER_PATH, "method": "POST", "status": "2xx"}
     return {
         "answers": measured("crm_http_answer_seconds_count", **labels),
@@ -66,26 +66,26 @@ def counted() -> dict[str, float]:
     }
 
 
-async def test_quick_answer_line_and_metrics_are_the_usual_ones(
+async def test_quick_receiver_gives_the_same_response_log_line_and_metrics(
     committed_app: FastAPI,
     committed_client: httpx.AsyncClient,
     settings: Settings,
     stream: CountingStream,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    await post(committed_client, settings, "EV0")  # reads the saved keys
-    before = counted()
-    usual = await post(committed_client, settings, "EV1", *REPEATED)
-    between = counted()
+    await post(committed_client, settings, "EV0")  # The first webhook reads the saved keys.
+    before = metrics()
+    through_middlewares = await post(committed_client, settings, "EV1", *REPEATED_HEADERS)
+    between = metrics()
     monkeypatch.setattr(receiver_of(committed_app), "_app", refuse)
 
     quick = await post(committed_client, settings, "EV2")
 
-    after = counted()
-    ids = [answer.headers.pop("x-request-id") for answer in (usual, quick)]
-    assert quick.content == usual.content
-    assert quick.status_code == usual.status_code == 200
-    assert quick.headers.raw == usual.headers.raw
+    after = metrics()
+    ids = [answer.headers.pop("x-request-id") for answer in (through_middlewares, quick)]
+    assert quick.content == through_middlewares.content
+    assert quick.status_code == through_middlewares.status_code == 200
+    assert quick.headers.raw == through_middlewares.headers.raw
     await asyncio.sleep(0)
     lines = stream.requests()[-2:]
     assert [line["request_id"] for line in lines] == ids
@@ -106,7 +106,7 @@ async def test_quick_answer_line_and_metrics_are_the_usual_ones(
 
 
 async def rows_of_all_tables(engine: AsyncEngine) -> dict[str, int]:
-    """Return the number of rows of each table that has rows; partitions count for their table."""
+    """Return the number of rows of each non-empty table. Partitions belong to their table."""
     async with engine.connect() as connection:
         tables = await connection.scalars(
             text(
@@ -122,7 +122,7 @@ async def rows_of_all_tables(engine: AsyncEngine) -> dict[str, int]:
 
 
 async def count_statements(intake: EventIntake) -> list[str]:
-    """Return the list to which each later statement of the intake is added."""
+    """Return a list that collects each later statement of the intake."""
     statements: list[str] = []
     for number, lane in enumerate(intake._lanes):
         body = webhook(f"EVopen{number}")
@@ -133,7 +133,7 @@ async def count_statements(intake: EventIntake) -> list[str]:
 
 
 @pytest.mark.parametrize(("webhooks", "most_statements"), [(1, 1), (100, 2)])
-async def test_a_batch_is_one_statement_two_rows_and_a_line_for_each_webhook(
+async def test_each_webhook_of_a_batch_costs_two_rows_and_one_log_line(
     committed_app: FastAPI,
     committed_client: httpx.AsyncClient,
     committed_db: AsyncEngine,
@@ -143,7 +143,7 @@ async def test_a_batch_is_one_statement_two_rows_and_a_line_for_each_webhook(
     webhooks: int,
     most_statements: int,
 ) -> None:
-    await post(committed_client, settings, "EV0")  # reads the saved keys
+    await post(committed_client, settings, "EV0")  # The first webhook reads the saved keys.
     statements = await count_statements(committed_app.state.intake)
     before = await rows_of_all_tables(committed_db)
     lines, writes = len(stream.getvalue().splitlines()), stream.writes
@@ -165,7 +165,7 @@ async def test_a_batch_is_one_statement_two_rows_and_a_line_for_each_webhook(
     assert stream.writes - writes <= most_statements
 
 
-async def test_a_webhook_that_was_stored_before_is_acknowledged_and_writes_no_row(
+async def test_repeated_webhook_is_acknowledged_without_a_new_row(
     committed_client: httpx.AsyncClient, committed_db: AsyncEngine, settings: Settings
 ) -> None:
     await post(committed_client, settings, "EV1")
@@ -177,7 +177,7 @@ async def test_a_webhook_that_was_stored_before_is_acknowledged_and_writes_no_ro
     assert await rows_of_all_tables(committed_db) == before
 
 
-async def test_request_id_of_the_sender_is_kept_and_masked_in_the_line(
+async def test_request_id_of_the_sender_is_returned_and_masked_in_the_log_line(
     committed_client: httpx.AsyncClient, settings: Settings, stream: CountingStream
 ) -> None:
     await post(committed_client, settings, "EV0")
@@ -189,7 +189,7 @@ async def test_request_id_of_the_sender_is_kept_and_masked_in_the_line(
     assert stream.requests()[-1]["request_id"] == "+***23"
 
 
-async def test_a_webhook_that_waits_when_the_server_stops_is_answered(
+async def test_webhook_that_waits_at_a_stop_of_the_server_gets_503(
     committed_app: FastAPI,
     committed_client: httpx.AsyncClient,
     settings: Settings,
@@ -210,7 +210,7 @@ async def test_a_webhook_that_waits_when_the_server_stops_is_answered(
     assert [line["status"] for line in stream.requests()] == [200, 503]
 
 
-async def test_a_failure_to_store_is_answered_behind_the_middlewares_and_not_repeated(
+async def test_failed_store_is_answered_with_500_and_not_repeated(
     committed_app: FastAPI,
     committed_client: httpx.AsyncClient,
     settings: Settings,

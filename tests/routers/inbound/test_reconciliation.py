@@ -1,4 +1,4 @@
-"""Routes of reconciliation runs: authorisation, input and answers."""
+"""Routes of reconciliation runs: authorisation, input and responses."""
 
 from collections.abc import Awaitable, Callable
 
@@ -10,9 +10,9 @@ from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.platform.jobs import JobName
 
 RUNS = "/v1/reconciliation-runs"
-NOTHING = f"{RUNS}/00000000-0000-7000-8000-000000000000"
+UNKNOWN_RUN = f"{RUNS}/00000000-0000-7000-8000-000000000000"
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
-ROUTES = [("POST", RUNS), ("GET", RUNS), ("GET", NOTHING)]
+ROUTES = [("POST", RUNS), ("GET", RUNS), ("GET", UNKNOWN_RUN)]
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
@@ -64,7 +64,7 @@ async def test_run_is_accepted_and_shown(client: httpx.AsyncClient, queue: Recor
 
 
 @pytest.mark.parametrize("body", [None, {}, {"since": None, "until": None}])
-async def test_run_without_bounds_is_from_the_beginning_until_now(
+async def test_run_without_bounds_covers_everything_until_now(
     client: httpx.AsyncClient, body: object
 ) -> None:
     made = await client.post(RUNS, json=body)
@@ -74,7 +74,7 @@ async def test_run_without_bounds_is_from_the_beginning_until_now(
     assert made.json()["until"] == made.json()["created_at"]
 
 
-async def test_end_in_the_future_becomes_now(client: httpx.AsyncClient) -> None:
+async def test_end_in_the_future_is_replaced_by_now(client: httpx.AsyncClient) -> None:
     made = await client.post(RUNS, json={"until": "2999-01-01T00:00:00Z"})
 
     assert made.json()["until"] == made.json()["created_at"]
@@ -112,7 +112,7 @@ async def test_wrong_bounds_are_named(
 
 
 async def test_unknown_run_is_not_found(client: httpx.AsyncClient) -> None:
-    response = await client.get(NOTHING)
+    response = await client.get(UNKNOWN_RUN)
 
     assert response.status_code == 404
     assert response.json()["code"] == "reconciliation_run_not_found"

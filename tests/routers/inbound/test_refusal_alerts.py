@@ -1,4 +1,4 @@
-"""Refused deliveries become one alert per reason, however many there are."""
+"""Refused deliveries are one alert per reason. The alert has their number."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,7 +17,7 @@ from crm_api.routers.inbound.refusal_alerts import WHAT_TO_DO, RefusalAlerts
 NewUow = Callable[[], UnitOfWork]
 
 
-async def test_flood_is_one_alert_for_each_reason_with_its_number(
+async def test_many_refusals_are_one_alert_per_reason_with_their_count(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     refusals = RefusalAlerts(new_uow)
@@ -37,26 +37,30 @@ async def test_flood_is_one_alert_for_each_reason_with_its_number(
     assert "(NTP)" in found[1]["detail"]
 
 
-async def test_what_cannot_be_written_is_kept(session: AsyncSession, new_uow: NewUow) -> None:
+async def test_count_that_cannot_be_written_is_kept_for_the_next_write(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
     engine = create_engine("postgresql+asyncpg://postgres@/crm?host=/nowhere")
-    nowhere = session_factory(engine)
-    is_away = [True]
+    unreachable = session_factory(engine)
+    database_is_unreachable = [True]
 
-    def unit() -> UnitOfWork:
-        return UnitOfWork(nowhere, RecordingQueue()) if is_away[0] else new_uow()
+    def create_unit_of_work() -> UnitOfWork:
+        return (
+            UnitOfWork(unreachable, RecordingQueue()) if database_is_unreachable[0] else new_uow()
+        )
 
-    refusals = RefusalAlerts(unit)
+    refusals = RefusalAlerts(create_unit_of_work)
     refusals.note("signature_missing")
     await refusals.flush()
     refusals.note("signature_missing")
-    is_away[0] = False
+    database_is_unreachable[0] = False
     await refusals.flush()
     await engine.dispose()
 
     assert await rows(session, "SELECT count FROM alert") == [{"count": 2}]
 
 
-async def test_task_gathers_and_writes_what_is_left_at_the_end(
+async def test_task_writes_the_remaining_counts_at_its_end(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     refusals = RefusalAlerts(new_uow, gather_seconds=3600)
@@ -67,7 +71,7 @@ async def test_task_gathers_and_writes_what_is_left_at_the_end(
     assert await rows(session, "SELECT count FROM alert") == [{"count": 1}]
 
 
-async def test_alert_is_over_after_an_hour_without_a_refusal(
+async def test_alert_is_resolved_after_an_hour_without_a_refusal(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     refusals = RefusalAlerts(new_uow)

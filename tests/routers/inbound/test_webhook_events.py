@@ -40,7 +40,7 @@ async def test_key_and_scope_are_needed(
     assert right.status_code in {200, 404}
 
 
-async def test_events_are_listed_newest_first_page_by_page(
+async def test_events_are_listed_newest_first_in_pages(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     for position in range(5):

@@ -35,15 +35,15 @@ def settings(settings: Settings) -> Settings:
     return settings.model_copy(update=ON)
 
 
-class Everything:
-    """The real API, receiver, worker and provider sandbox together."""
+class Processes:
+    """The real API, receiver, worker and provider sandbox."""
 
     def __init__(self, client: httpx.AsyncClient, deps: Deps, sandbox: Sandbox) -> None:
         self.client = client
         self.ctx: dict[str, Any] = {"deps": deps}
         self.sandbox = sandbox
 
-    async def round(self) -> None:
+    async def run_jobs(self) -> None:
         await send_messages(self.ctx)
         for _ in range(10_000):
             workspace = self.sandbox.workspace
@@ -58,13 +58,13 @@ class Everything:
 
 
 @pytest_asyncio.fixture
-async def everything(
+async def processes(
     settings: Settings,
     committed_app: FastAPI,
     committed_client: httpx.AsyncClient,
     committed_uow: NewUow,
     queue: RecordingQueue,
-) -> AsyncIterator[Everything]:
+) -> AsyncIterator[Processes]:
     receiver = httpx.AsyncClient(transport=httpx.ASGITransport(committed_app))
 
     async def post(url: str, body: bytes, headers: dict[str, str]) -> int:
@@ -90,24 +90,24 @@ async def everything(
         ) as provider,
     ):
         deps = make_deps(settings, committed_uow, queue, provider)
-        yield Everything(committed_client, deps, sandbox)
+        yield Processes(committed_client, deps, sandbox)
     await sandbox.workspace.stop()
 
 
 async def test_check_passes_through_all_processes(
-    everything: Everything, queue: RecordingQueue
+    processes: Processes, queue: RecordingQueue
 ) -> None:
-    ordered = await everything.client.post(PATH)
-    again = await everything.client.post(PATH)
+    requested = await processes.client.post(PATH)
+    again = await processes.client.post(PATH)
     nudges = set(queue.names)
-    await everything.round()
-    check = await everything.check(ordered.json()["id"])
-    listed = (await everything.client.get(PATH)).json()
-    ready = (await everything.client.get("/readyz")).json()
+    await processes.run_jobs()
+    check = await processes.check(requested.json()["id"])
+    listed = (await processes.client.get(PATH)).json()
+    ready = (await processes.client.get("/readyz")).json()
 
-    assert ordered.status_code == 202
-    assert ordered.json()["status"] == "waiting"
-    assert again.json() == ordered.json()
+    assert requested.status_code == 202
+    assert requested.json()["status"] == "waiting"
+    assert again.json() == requested.json()
     assert {JobName.CHECK_WEBHOOK_HEALTH, JobName.SEND_MESSAGES} <= nudges
     assert check["status"] == "passed", check
     assert check["failure"] is None
@@ -124,12 +124,12 @@ async def test_check_passes_through_all_processes(
     assert ready["checks"]["webhook_health"] == "ok"
 
 
-async def test_failure_is_degraded_and_stays_ready(everything: Everything) -> None:
-    everything.sandbox.workspace.deliverer.hooks["WHsandbox"].status = "disabled"
-    await check_webhook_health(everything.ctx)
-    listed = (await everything.client.get(PATH)).json()
-    ready = await everything.client.get("/readyz")
-    alerts = (await everything.client.get("/v1/alerts")).json()["data"]
+async def test_failed_check_is_degraded_but_the_service_stays_ready(processes: Processes) -> None:
+    processes.sandbox.workspace.deliverer.hooks["WHsandbox"].status = "disabled"
+    await check_webhook_health(processes.ctx)
+    listed = (await processes.client.get(PATH)).json()
+    ready = await processes.client.get("/readyz")
+    alerts = (await processes.client.get("/v1/alerts")).json()["data"]
 
     (provider,) = [side for side in listed["health"]["sides"] if side["side"] == "provider"]
     assert provider["status"] == "failed"
@@ -142,12 +142,12 @@ async def test_failure_is_degraded_and_stays_ready(everything: Everything) -> No
 
 
 @pytest.mark.parametrize("side", ["silence", "provider"])
-async def test_other_sides_are_checked_on_request(everything: Everything, side: str) -> None:
-    ordered = (await everything.client.post(PATH, json={"side": side})).json()
-    await check_webhook_health(everything.ctx)
+async def test_other_sides_are_checked_on_request(processes: Processes, side: str) -> None:
+    requested = (await processes.client.post(PATH, json={"side": side})).json()
+    await check_webhook_health(processes.ctx)
 
-    assert ordered["side"] == side
-    assert (await everything.check(ordered["id"]))["status"] == "passed"
+    assert requested["side"] == side
+    assert (await processes.check(requested["id"]))["status"] == "passed"
 
 
 async def test_schedule_includes_the_check(client: httpx.AsyncClient) -> None:
@@ -176,7 +176,7 @@ class TestOff:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_needs_a_key_with_the_scope(
+async def test_key_with_the_scope_is_needed(
     client: httpx.AsyncClient, key_with: Callable[..., Awaitable[dict[str, str]]], method: str
 ) -> None:
     nobody = await client.request(method, PATH, headers={"Authorization": ""})
@@ -185,7 +185,7 @@ async def test_needs_a_key_with_the_scope(
     assert (nobody.status_code, reader.status_code) == (401, 403)
 
 
-async def test_unknown_check_and_unknown_side(client: httpx.AsyncClient) -> None:
+async def test_unknown_check_and_unknown_side_are_refused(client: httpx.AsyncClient) -> None:
     missing = await client.get(f"{PATH}/01a210ab-07f2-77d1-83aa-11a3393953fd")
     wrong = await client.post(PATH, json={"side": "moon"})
 

@@ -1,6 +1,6 @@
-"""Hostile and broken requests to the webhook receiver: no event is lost, and no answer is 5xx.
+"""Hostile and malformed requests to the webhook receiver: no event is lost, no response is 5xx.
 
-Signed nonsense is stored if possible, so that a person can inspect it.
+A malformed event with a valid signature is stored if possible, so that a person can inspect it.
 """
 
 import json
@@ -45,19 +45,19 @@ async def stored(engine: AsyncEngine) -> list[dict[str, Any]]:
         return await rows(session, "SELECT * FROM webhook_event ORDER BY received_at, id")
 
 
-def signed(settings: Settings, body: bytes, **more: Any) -> dict[str, str]:
-    key = more.pop("key", settings.webhook_secrets()[0])
-    return sign_legacy(key, body, at=more.pop("at", clock.now()))
+def signed(settings: Settings, body: bytes, **options: Any) -> dict[str, str]:
+    key = options.pop("key", settings.webhook_secrets()[0])
+    return sign_legacy(key, body, at=options.pop("at", clock.now()))
 
 
 async def post(
-    client: httpx.AsyncClient, settings: Settings, body: bytes, **more: Any
+    client: httpx.AsyncClient, settings: Settings, body: bytes, **options: Any
 ) -> httpx.Response:
-    return await client.post(URL, content=body, headers=signed(settings, body, **more))
+    return await client.post(URL, content=body, headers=signed(settings, body, **options))
 
 
 async def apply_all(new_uow: UnitOfWorkFactory) -> None:
-    """Apply all stored events, until none waits for another attempt."""
+    """Apply all stored events until no event waits for another attempt."""
     while True:
         async with new_uow() as uow:
             if not await webhooks.apply_batch(
@@ -68,7 +68,7 @@ async def apply_all(new_uow: UnitOfWorkFactory) -> None:
 
 @pytest.fixture
 def two_keys(committed_app: FastAPI) -> None:
-    """Keys during a rotation: the old key is of the legacy scheme, the new key of the new one."""
+    """Set two keys, as in a rotation: an old key of the legacy scheme and a new standard key."""
     committed_app.state.keys = KeyRing([OLD_KEY, NEW_KEY], load=_no_saved_keys)
 
 
@@ -140,7 +140,7 @@ async def test_event_from_two_webhooks_of_the_provider_is_stored_once(
 
 
 @pytest.mark.parametrize("minutes", [-10, 10])
-async def test_clock_ten_minutes_wrong_refuses_and_raises_an_alert(
+async def test_timestamp_wrong_by_ten_minutes_is_refused_and_raises_an_alert(
     committed_app: FastAPI,
     committed_client: httpx.AsyncClient,
     committed_db: AsyncEngine,
@@ -159,7 +159,7 @@ async def test_clock_ten_minutes_wrong_refuses_and_raises_an_alert(
     )
 
     assert (refused.status_code, refused.json()["code"]) == (401, "signature_stale")
-    assert retried.status_code == 200, "the provider's next retry, once the clock is set"
+    assert retried.status_code == 200, "the provider's next retry, after the clock is corrected"
     assert len(await stored(committed_db)) == 1
     async with async_sessionmaker(committed_db)() as session:
         (alert,) = await rows(session, "SELECT kind, subject, detail FROM alert")
@@ -167,7 +167,7 @@ async def test_clock_ten_minutes_wrong_refuses_and_raises_an_alert(
     assert "Check the clock of the database" in alert["detail"]
 
 
-# Signed nonsense
+# Malformed events with a valid signature
 
 
 @pytest.mark.parametrize("cut", [1, 10, 100, -1])
@@ -194,7 +194,7 @@ NESTED = {
 
 
 @pytest.mark.parametrize("name", NESTED)
-async def test_one_mebibyte_of_anything_is_stored_or_refused(
+async def test_every_body_of_one_mebibyte_is_stored_or_refused(
     committed_client: httpx.AsyncClient,
     committed_db: AsyncEngine,
     committed_uow: UnitOfWorkFactory,
@@ -211,7 +211,7 @@ async def test_one_mebibyte_of_anything_is_stored_or_refused(
     assert kept == {"EVgood"} | ({"EV1"} if answer.status_code == 200 else set())
 
 
-NONSENSE: list[Any] = [
+MALFORMED_EVENTS: list[Any] = [
     {},
     {"type": "message.received"},
     {"type": ["message.received"], "id": {"a": 1}, "data": []},
@@ -230,8 +230,8 @@ NONSENSE: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("payload", NONSENSE, ids=range(len(NONSENSE)))
-async def test_signed_nonsense_is_stored_and_harmless(
+@pytest.mark.parametrize("payload", MALFORMED_EVENTS, ids=range(len(MALFORMED_EVENTS)))
+async def test_signed_malformed_event_is_stored_without_harm(
     committed_client: httpx.AsyncClient,
     committed_db: AsyncEngine,
     committed_uow: UnitOfWorkFactory,
@@ -245,11 +245,11 @@ async def test_signed_nonsense_is_stored_and_harmless(
     await post(committed_client, settings, good)
     await apply_all(committed_uow)
 
-    nonsense, neighbour = await stored(committed_db)
+    malformed, other = await stored(committed_db)
     assert answer.status_code == 200
-    assert nonsense["status"] in {"failed", "ignored"}
-    assert (nonsense["status"] == "failed") == bool(nonsense["error_code"])
-    assert neighbour["status"] == "processed"
+    assert malformed["status"] in {"failed", "ignored"}
+    assert (malformed["status"] == "failed") == bool(malformed["error_code"])
+    assert other["status"] == "processed"
 
 
 async def _add_line(engine: AsyncEngine) -> None:
@@ -336,7 +336,7 @@ async def test_event_of_an_unknown_line_waits_until_the_line_is_known(
     assert (after["status"], after["error_code"]) == ("processed", None)
 
 
-# Anything at all
+# Random events, bytes and headers
 
 JSON = st.recursive(
     st.none()
@@ -386,15 +386,15 @@ def paths_of(value: Any, *, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]
 
 @st.composite
 def mutated_samples(draw: st.DrawFn) -> dict[str, Any]:
-    """A sample event of the provider with some values replaced or removed."""
+    """Generate a sample event of the provider with some values replaced or removed."""
     event = sample(draw(st.sampled_from(sample_names())))
     for _ in range(draw(st.integers(1, 4))):
         paths = paths_of(event)
         if not paths:
             break
-        *way, last = draw(st.sampled_from(paths))
+        *parents, last = draw(st.sampled_from(paths))
         target: Any = event
-        for step in way:
+        for step in parents:
             target = target[step]
         if isinstance(target, dict) and draw(st.booleans()):
             del target[last]
@@ -407,7 +407,7 @@ def _encoded(text: str) -> bytes:
     return text.encode()
 
 
-async def _sent_and_applied(
+async def _post_and_apply(
     client: httpx.AsyncClient,
     engine: AsyncEngine,
     new_uow: UnitOfWorkFactory,
@@ -434,7 +434,7 @@ async def test_signed_events_of_any_shape_are_stored_and_get_a_final_status(
 ) -> None:
     body = json.dumps(event).encode()
 
-    answer = await _sent_and_applied(committed_client, committed_db, committed_uow, settings, body)
+    answer = await _post_and_apply(committed_client, committed_db, committed_uow, settings, body)
 
     assert answer.status_code == 200, answer.text
 
@@ -448,7 +448,7 @@ async def test_signed_bytes_of_any_kind_are_stored_or_malformed(
     settings: Settings,
     body: bytes,
 ) -> None:
-    answer = await _sent_and_applied(committed_client, committed_db, committed_uow, settings, body)
+    answer = await _post_and_apply(committed_client, committed_db, committed_uow, settings, body)
 
     assert answer.status_code in {200, 400}
 

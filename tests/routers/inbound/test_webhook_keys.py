@@ -1,4 +1,4 @@
-"""The receiver accepts events signed with keys that were saved while it runs."""
+"""The running receiver accepts events that are signed with newly saved keys."""
 
 import asyncio
 from collections.abc import Callable
@@ -54,8 +54,8 @@ async def _deliver(client: httpx.AsyncClient, key: str, number: int) -> int:
     return (await client.post(URL, content=body, headers=headers)).status_code
 
 
-def _let_time_pass(app: FastAPI, seconds: float) -> None:
-    """Move the clock of the key ring."""
+def _advance_key_ring(app: FastAPI, seconds: float) -> None:
+    """Move the clock of the key ring forward."""
     ring: KeyRing = app.state.keys
     before = ring._monotonic
     ring._monotonic = lambda: before() + seconds
@@ -71,7 +71,7 @@ async def test_newly_saved_key_is_accepted_without_a_restart(
 ) -> None:
     before = await _deliver(committed_client, key, 1)
     await _save(committed_uow, settings, key)
-    _let_time_pass(committed_app, 3)
+    _advance_key_ring(committed_app, 3)
     after = await _deliver(committed_client, key, 1)
 
     assert (before, after) == (401, 200)
@@ -101,7 +101,7 @@ async def test_keys_of_the_settings_are_still_accepted(
     assert await _deliver(committed_client, settings.webhook_secrets()[0], 1) == 200
 
 
-async def test_flood_of_forgeries_causes_one_database_query(
+async def test_many_forged_events_cause_one_database_query(
     committed_client: httpx.AsyncClient,
     committed_db: AsyncEngine,
     committed_uow: NewUow,

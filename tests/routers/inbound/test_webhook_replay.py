@@ -1,4 +1,4 @@
-"""Failed events grouped by error class, and the replay of a selection."""
+"""Failed events, grouped by error class, and the replay of a selection of them."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -18,7 +18,9 @@ from crm_api.platform.jobs import JobName
 URL = "/v1/webhook-events/replay"
 
 
-async def fail(session: AsyncSession, name: str, *, code: str = "line_unknown", **more: Any) -> str:
+async def store_failed_event(
+    session: AsyncSession, name: str, *, code: str = "line_unknown", **more: Any
+) -> str:
     values: dict[str, Any] = {"status": "dead", "attempts": 7, "type": "message.received"}
     values |= {"error_code": code, "last_error": f"{name}."} | more
     event = await store(session, {"id": name}, **values)
@@ -63,9 +65,9 @@ async def test_events_with_the_same_error_are_one_class(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     for position in range(3):
-        await fail(session, f"EV{position}", now=NOW + timedelta(minutes=position))
-    await fail(session, "EV3", type="call.completed", status="failed", now=NOW)
-    await fail(session, "EV4", code="KeyError", now=NOW + timedelta(hours=1))
+        await store_failed_event(session, f"EV{position}", now=NOW + timedelta(minutes=position))
+    await store_failed_event(session, "EV3", type="call.completed", status="failed", now=NOW)
+    await store_failed_event(session, "EV4", code="KeyError", now=NOW + timedelta(hours=1))
     await store(session, {"id": "EV5"}, status="processed")
 
     found = (await client.get("/v1/webhook-events/errors")).json()
@@ -118,11 +120,11 @@ async def test_selection_is_counted_and_then_replayed(
     selection: dict[str, Any],
     chosen: set[str],
 ) -> None:
-    await fail(session, "EV0")
-    await fail(
+    await store_failed_event(session, "EV0")
+    await store_failed_event(
         session, "EV1", code="KeyError", type="call.completed", now=NOW + timedelta(minutes=1)
     )
-    await fail(session, "EV2", status="failed", now=NOW + timedelta(minutes=2))
+    await store_failed_event(session, "EV2", status="failed", now=NOW + timedelta(minutes=2))
     await store(
         session,
         {"id": "EV3", "type": "call.completed"},
@@ -154,7 +156,7 @@ async def test_selection_is_counted_and_then_replayed(
 async def test_selected_events_are_replayed_with_all_their_attempts(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    chosen = [await fail(session, f"EV{position}") for position in range(3)]
+    chosen = [await store_failed_event(session, f"EV{position}") for position in range(3)]
 
     answer = await client.post(URL, json={"ids": chosen[:2]})
 
@@ -197,7 +199,7 @@ async def test_large_replay_does_not_delay_new_events(
 async def test_replay_of_a_selection_is_in_the_audit_log(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    await fail(session, "EV0")
+    await store_failed_event(session, "EV0")
 
     await client.post(URL, json={"status": "dead", "error_code": "line_unknown"})
 
@@ -228,7 +230,7 @@ async def test_replay_of_a_selection_is_in_the_audit_log(
 async def test_invalid_selection_is_refused(
     client: httpx.AsyncClient, session: AsyncSession, body: Any
 ) -> None:
-    await fail(session, "EV0")
+    await store_failed_event(session, "EV0")
 
     answer = await client.post(URL, json=body)
 

@@ -108,7 +108,7 @@ def refused() -> float:
 
 
 @pytest.mark.parametrize("scheme", ["legacy", "2026-03-30"])
-async def test_without_a_good_signature_nothing_is_stored(
+async def test_event_without_a_valid_signature_is_not_stored(
     committed_client: httpx.AsyncClient,
     committed_db: AsyncEngine,
     settings: Settings,
@@ -150,7 +150,7 @@ async def test_signed_body_that_is_not_an_object_is_malformed(
 
 
 @pytest.mark.parametrize("declared", [True, False])
-async def test_body_over_one_mebibyte_is_refused_unread(
+async def test_body_over_one_mebibyte_is_refused_before_it_is_read(
     committed_client: httpx.AsyncClient,
     committed_db: AsyncEngine,
     settings: Settings,
@@ -197,7 +197,7 @@ async def test_same_event_ten_times_at_once_is_one_row(
     assert len(await stored(committed_db)) == 1
 
 
-async def test_without_a_database_the_provider_is_asked_to_retry(
+async def test_provider_is_asked_to_retry_without_a_database(
     client: httpx.AsyncClient, app: FastAPI, settings: Settings
 ) -> None:
     intake = EventIntake("postgresql+asyncpg://postgres@/crm?host=/nowhere", queue=RecordingQueue())

@@ -1,4 +1,4 @@
-"""People who got messages, replied, called and bought: a small history for tests of insight."""
+"""A small history for tests of insight: people with messages, replies, calls and outcomes."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,7 +22,7 @@ class Story:
         self.session = session
         self.people = 0
 
-    async def campaign(self, name: str = "Autumn", *, variants: int = 1) -> Campaign:
+    async def add_campaign(self, name: str = "Autumn", *, variants: int = 1) -> Campaign:
         if not hasattr(self, "line"):
             self.line = await make_line(self.session)
         return await make_campaign(
@@ -32,11 +32,11 @@ class Story:
             bodies=tuple(f"Hi {place}" for place in range(variants)),
         )
 
-    async def person(self, **values: Any) -> Contact:
+    async def add_person(self, **values: Any) -> Contact:
         self.people += 1
         return await make_contact(self.session, phone=number(1000 + self.people), **values)
 
-    async def sent(
+    async def add_message(
         self,
         campaign: Campaign,
         contact: Contact,
@@ -61,7 +61,7 @@ class Story:
             **values,
         )
 
-    async def replied(
+    async def add_reply(
         self, campaign: Campaign, contact: Contact, *, days: float, reply_class: str
     ) -> Activity:
         """Store a reply, then link it to its campaign, as the service does."""
@@ -84,7 +84,7 @@ class Story:
         await self.session.flush()
         return reply
 
-    async def called(self, contact: Contact, *, days: float) -> None:
+    async def add_call(self, contact: Contact, *, days: float) -> None:
         at = NOW - days * DAY
         self.session.add(
             Activity(
@@ -110,7 +110,7 @@ def at(instant: datetime) -> str:
     return instant.isoformat().replace("+00:00", "Z")
 
 
-async def bought(
+async def record_outcome(
     client: httpx.AsyncClient,
     contact: Contact | None = None,
     *,

@@ -1,4 +1,4 @@
-"""Attribution rules, previews, credits, and the proof of stored credits."""
+"""Attribution rules, previews, credits, and the verification of stored credits."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.routers.insight.story import Story, bought
+from tests.routers.insight.story import Story, record_outcome
 
 from crm_api.domain.insight.attribution import runs
 from crm_api.domain.insight.attribution.rules import FIRST_RULES
@@ -16,13 +16,13 @@ from crm_api.platform.database import UnitOfWorkFactory
 MISSING = "00000000-0000-7000-8000-000000000000"
 
 
-async def credits_of(client: httpx.AsyncClient, outcome: Any, **wanted: Any) -> Any:
-    response = await client.get(f"/v1/outcomes/{outcome['id']}/credits", params=wanted)
+async def credits_of(client: httpx.AsyncClient, outcome: Any, **query: Any) -> Any:
+    response = await client.get(f"/v1/outcomes/{outcome['id']}/credits", params=query)
     assert response.status_code == 200, response.text
     return response.json()
 
 
-async def added(client: httpx.AsyncClient, *, status: int = 201, **values: Any) -> Any:
+async def add_rules(client: httpx.AsyncClient, *, status: int = 201, **values: Any) -> Any:
     response = await client.post("/v1/attribution-rules", json=values)
     assert response.status_code == status, response.text
     return response.json()
@@ -33,7 +33,7 @@ async def test_version_one_exists_and_versions_never_change(
 ) -> None:
     first = (await client.get("/v1/attribution-rules")).json()["data"]
 
-    second = await added(client, model="linear", windows={"replied": 24, "delivered": 12})
+    second = await add_rules(client, model="linear", windows={"replied": 24, "delivered": 12})
 
     assert [(one["version"], one["model"]) for one in first] == [(1, "last")]
     assert first[0]["windows"] == {"replied": 2160, "called": 2160, "delivered": 0}
@@ -58,26 +58,26 @@ async def test_version_one_exists_and_versions_never_change(
 async def test_invalid_rules_are_refused(
     client: httpx.AsyncClient, values: dict[str, Any], code: str
 ) -> None:
-    assert (await added(client, status=422, **values))["code"] == code
+    assert (await add_rules(client, status=422, **values))["code"] == code
     preview = await client.post("/v1/attribution-rules/preview", json=values)
     assert (preview.status_code, preview.json()["code"]) == (422, code)
 
 
-async def test_reply_call_and_delivery_are_credited_by_their_class(
+async def test_touches_with_reply_call_or_delivery_are_credited_by_class(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     story = Story(session)
-    autumn, winter = await story.campaign(), await story.campaign("Winter")
-    ada, bob, cem, dot = [await story.person() for _ in range(4)]
-    await story.sent(autumn, ada, days=10, replied=9)
-    await story.sent(winter, ada, days=5)
-    await story.sent(autumn, bob, days=10)
-    await story.called(bob, days=9)
-    await story.sent(autumn, cem, days=10)
-    await story.sent(autumn, dot, days=10, replied=9, opted_out=True)
+    autumn, winter = await story.add_campaign(), await story.add_campaign("Winter")
+    ada, bob, cem, dot = [await story.add_person() for _ in range(4)]
+    await story.add_message(autumn, ada, days=10, replied=9)
+    await story.add_message(winter, ada, days=5)
+    await story.add_message(autumn, bob, days=10)
+    await story.add_call(bob, days=9)
+    await story.add_message(autumn, cem, days=10)
+    await story.add_message(autumn, dot, days=10, replied=9, opted_out=True)
     await session.commit()
-    outcomes = [await bought(client, one) for one in (ada, bob, cem, dot)]
-    await added(client, model="last", windows={"delivered": 8760})
+    outcomes = [await record_outcome(client, one) for one in (ada, bob, cem, dot)]
+    await add_rules(client, model="last", windows={"delivered": 8760})
 
     by_first = [await credits_of(client, one, rules=1) for one in outcomes]
     by_second = await credits_of(client, outcomes[2])
@@ -101,14 +101,14 @@ async def test_reply_call_and_delivery_are_credited_by_their_class(
     assert [one["class"] for one in by_second["credits"]] == ["delivered"]
 
 
-async def test_outcome_before_the_first_message_is_earned_by_none(
+async def test_outcome_before_the_first_message_is_not_attributed(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     story = Story(session)
-    ada = await story.person()
-    await story.sent(await story.campaign(), ada, days=10, replied=9)
+    ada = await story.add_person()
+    await story.add_message(await story.add_campaign(), ada, days=10, replied=9)
     await session.commit()
-    outcome = await bought(client, ada, days=11)
+    outcome = await record_outcome(client, ada, days=11)
 
     found = await credits_of(client, outcome, rules=1)
 
@@ -116,19 +116,19 @@ async def test_outcome_before_the_first_message_is_earned_by_none(
     assert found["unattributed_cents"] == 100_000
 
 
-async def test_shares_are_exact_and_cents_sum_up(
+async def test_shares_are_exact_and_cents_add_up(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     story = Story(session)
-    ada = await story.person()
+    ada = await story.add_person()
     for place in range(3):
-        campaign = await story.campaign(f"Campaign {place}")
-        await story.sent(campaign, ada, days=10 - place, replied=9 - place)
+        campaign = await story.add_campaign(f"Campaign {place}")
+        await story.add_message(campaign, ada, days=10 - place, replied=9 - place)
     await session.commit()
-    outcome = await bought(client, ada)
-    before = await bought(client, ada, days=30)
-    free = await bought(client, ada, cents=None)
-    await added(client, model="linear")
+    outcome = await record_outcome(client, ada)
+    before = await record_outcome(client, ada, days=30)
+    free = await record_outcome(client, ada, cents=None)
+    await add_rules(client, model="linear")
 
     found = await credits_of(client, outcome)
 
@@ -142,14 +142,14 @@ async def test_credits_follow_a_merge_and_its_undo(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     story = Story(session)
-    autumn = await story.campaign()
-    ada, twin = await story.person(), await story.person()
-    await story.sent(autumn, twin, days=10, replied=9)
+    autumn = await story.add_campaign()
+    ada, duplicate = await story.add_person(), await story.add_person()
+    await story.add_message(autumn, duplicate, days=10, replied=9)
     await session.commit()
-    outcome = await bought(client, ada)
+    outcome = await record_outcome(client, ada)
     alone = await credits_of(client, outcome)
 
-    ids = {"primary_id": str(ada.id), "duplicate_ids": [str(twin.id)]}
+    ids = {"primary_id": str(ada.id), "duplicate_ids": [str(duplicate.id)]}
     merge = (await client.post("/v1/contacts/merge", json=ids)).json()
     merged = await credits_of(client, outcome)
     await client.post(f"/v1/contact-merges/{merge['merge_id']}/undo")
@@ -162,12 +162,12 @@ async def test_erasure_keeps_the_credits_of_a_merged_person(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     story = Story(session)
-    autumn = await story.campaign()
-    ada, twin = await story.person(), await story.person()
-    await story.sent(autumn, twin, days=10, replied=9)
+    autumn = await story.add_campaign()
+    ada, duplicate = await story.add_person(), await story.add_person()
+    await story.add_message(autumn, duplicate, days=10, replied=9)
     await session.commit()
-    outcome = await bought(client, ada)
-    ids = {"primary_id": str(ada.id), "duplicate_ids": [str(twin.id)]}
+    outcome = await record_outcome(client, ada)
+    ids = {"primary_id": str(ada.id), "duplicate_ids": [str(duplicate.id)]}
     await client.post("/v1/contacts/merge", json=ids)
     merged = await credits_of(client, outcome)
 
@@ -182,14 +182,14 @@ async def test_preview_counts_people_and_cents_that_move(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     story = Story(session)
-    autumn, winter = await story.campaign(), await story.campaign("Winter")
-    ada, bob = await story.person(), await story.person()
-    await story.sent(autumn, ada, days=20, replied=19)
-    await story.sent(winter, ada, days=10, replied=9)
-    await story.sent(autumn, bob, days=10, replied=9)
+    autumn, winter = await story.add_campaign(), await story.add_campaign("Winter")
+    ada, bob = await story.add_person(), await story.add_person()
+    await story.add_message(autumn, ada, days=20, replied=19)
+    await story.add_message(winter, ada, days=10, replied=9)
+    await story.add_message(autumn, bob, days=10, replied=9)
     await session.commit()
-    await bought(client, ada, cents=1001)
-    await bought(client, bob, cents=500)
+    await record_outcome(client, ada, cents=1001)
+    await record_outcome(client, bob, cents=500)
 
     response = await client.post("/v1/attribution-rules/preview", json={"model": "linear"})
 
@@ -208,8 +208,8 @@ async def test_preview_counts_people_and_cents_that_move(
     assert len((await client.get("/v1/attribution-rules")).json()["data"]) == 1
 
 
-async def test_unknown_version_and_outcome(client: httpx.AsyncClient) -> None:
-    outcome = await bought(client, phone="+16175550199")
+async def test_unknown_version_and_outcome_are_not_found(client: httpx.AsyncClient) -> None:
+    outcome = await record_outcome(client, phone="+16175550199")
 
     version = await client.get(f"/v1/outcomes/{outcome['id']}/credits", params={"rules": 99})
     none = await client.get(f"/v1/outcomes/{MISSING}/credits")
@@ -218,17 +218,17 @@ async def test_unknown_version_and_outcome(client: httpx.AsyncClient) -> None:
     assert (none.status_code, none.json()["code"]) == (404, "outcome_not_found")
 
 
-async def test_stored_credits_are_proved_by_computing_them_again(
+async def test_stored_credits_are_verified_by_a_new_computation(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     story = Story(session)
-    autumn = await story.campaign()
+    autumn = await story.add_campaign()
     for place in range(5):
-        person = await story.person()
-        await story.sent(autumn, person, days=10, replied=9 if place % 2 else None)
+        person = await story.add_person()
+        await story.add_message(autumn, person, days=10, replied=9 if place % 2 else None)
         await session.commit()
-        await bought(client, person, cents=place)
-    gone = await bought(client, person)
+        await record_outcome(client, person, cents=place)
+    gone = await record_outcome(client, person)
     await client.post(f"/v1/outcomes/{gone['id']}/reverse")
 
     async def proved() -> tuple[bool, bool, bool]:
@@ -249,7 +249,7 @@ async def test_stored_credits_are_proved_by_computing_them_again(
     assert run.outcomes == 5
     assert await proved() == (True, True, True)
 
-    await bought(client, person)
+    await record_outcome(client, person)
     async with new_uow() as uow:
         await runs.fill_credits(uow, FIRST_RULES.rules, now=await uow.database_now())
     assert await proved() == (True, True, True)

@@ -1,4 +1,4 @@
-"""Costs: entered, listed, deleted, and divided by what they brought."""
+"""Costs: entered, listed, deleted, and divided by their results."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.domain.insight.history import ATTEMPTS
 from tests.factories import make_list
-from tests.routers.insight.story import Story, bought
-from tests.routers.insight.test_insight import get_figures, opened
+from tests.routers.insight.story import Story, record_outcome
+from tests.routers.insight.test_insight import get_figures, list_rows
 
 MISSING = "00000000-0000-7000-8000-000000000000"
 
 
-async def paid(client: httpx.AsyncClient, *, status: int = 201, **values: Any) -> Any:
+async def enter_cost(client: httpx.AsyncClient, *, status: int = 201, **values: Any) -> Any:
     body = {"kind": "list_price", "amount_cents": 48_000, **values}
     response = await client.post("/v1/costs", json=body)
     assert response.status_code == status, response.text
@@ -26,7 +26,7 @@ async def test_cost_is_entered_listed_and_deleted(
     bought_list = await make_list(session, contacts=[])
     await session.commit()
 
-    made = await paid(client, list_id=str(bought_list.id), note=" 2,400 rows ")
+    made = await enter_cost(client, list_id=str(bought_list.id), note=" 2,400 rows ")
 
     assert (made["note"], made["currency"]) == ("2,400 rows", "USD")
     assert (await client.get("/v1/costs")).json()["data"] == [made]
@@ -52,24 +52,24 @@ async def test_cost_is_entered_listed_and_deleted(
 async def test_invalid_cost_is_refused(
     client: httpx.AsyncClient, values: dict[str, Any], status: int, code: str
 ) -> None:
-    assert (await paid(client, status=status, **values))["code"] == code
+    assert (await enter_cost(client, status=status, **values))["code"] == code
 
 
-async def test_costs_are_divided_by_what_they_brought(
+async def test_costs_are_divided_by_their_results(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     story = Story(session)
-    autumn = await story.campaign()
-    people = [await story.person() for _ in range(4)]
+    autumn = await story.add_campaign()
+    people = [await story.add_person() for _ in range(4)]
     for place, person in enumerate(people):
-        await story.sent(autumn, person, days=5, replied=4 if place < 2 else None)
+        await story.add_message(autumn, person, days=5, replied=4 if place < 2 else None)
     await session.execute(ATTEMPTS)
     await session.commit()
-    await paid(client, amount_cents=996, campaign_id=str(autumn.id))
-    await paid(client, amount_cents=500, kind="labour")
-    await bought(client, people[0], kind="job_done", cents=None)
-    await bought(client, people[0], kind="invoice_paid", cents=30_000)
-    await bought(client, people[3], kind="invoice_paid", cents=7_000)
+    await enter_cost(client, amount_cents=996, campaign_id=str(autumn.id))
+    await enter_cost(client, amount_cents=500, kind="labour")
+    await record_outcome(client, people[0], kind="job_done", cents=None)
+    await record_outcome(client, people[0], kind="invoice_paid", cents=30_000)
+    await record_outcome(client, people[3], kind="invoice_paid", cents=7_000)
 
     segments = (await get_figures(client, "cost", campaign_id=str(autumn.id)))["total"][
         "value"
@@ -78,7 +78,8 @@ async def test_costs_are_divided_by_what_they_brought(
     per_job = await get_figures(client, "cost_per_job", campaign_id=str(autumn.id))
     earned = (await get_figures(client, "return", campaign_id=str(autumn.id)))["total"]
 
-    assert segments == 2 + 3 + 1 + 2  # a cent each, by the last digits of the number
+    # One cent per segment. The last digits of the number give 1 to 3 segments.
+    assert segments == 2 + 3 + 1 + 2
     rows = {one["label"]: one for one in per_reply["rows"]}
     own = 996 + segments
     assert (rows["Autumn"]["numerator"], rows["Autumn"]["denominator"]) == (own, 2)
@@ -88,6 +89,6 @@ async def test_costs_are_divided_by_what_they_brought(
     assert per_job["total"]["value"] == own
     assert (earned["numerator"], earned["denominator"]) == (30_000, own)
     assert earned["value"] == f"{30_000 / own:.4f}"
-    parts = [one["part"] for one in await opened(client, earned)]
+    parts = [one["part"] for one in await list_rows(client, earned)]
     assert sorted(set(parts)) == ["denominator", "numerator"]
     assert (await get_figures(client, "cost_per_job"))["total"]["denominator"] == 1

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.routers.insight.story import DAY, Story, bought
+from tests.routers.insight.story import DAY, Story, record_outcome
 
 from crm_api.domain.insight.engagement import (
     EngagementFacts,
@@ -39,22 +39,24 @@ NOTHING = EngagementFacts(
         ({"last_heard_at": AT, "replies": 3, "ignored": 5}, 40, "C"),
     ],
 )
-def test_score(facts: dict[str, object], score: int, grade: str) -> None:
+def test_score_and_grade_follow_the_facts(facts: dict[str, object], score: int, grade: str) -> None:
     found = score_engagement(EngagementFacts(**{**vars(NOTHING), **facts}), now=AT)
 
     assert (found.score, found.grade) == (score, grade)
     assert all(one.points and one.because.endswith(".") for one in found.reasons)
 
 
-async def test_engagement_says_why(client: httpx.AsyncClient, session: AsyncSession) -> None:
+async def test_engagement_names_the_reason_for_each_point(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
     age = (clock.now() - NOW) / DAY
     story = Story(session)
-    ada = await story.person()
-    await story.called(ada, days=5 - age)
-    await story.sent(await story.campaign(), ada, days=2 - age)
+    ada = await story.add_person()
+    await story.add_call(ada, days=5 - age)
+    await story.add_message(await story.add_campaign(), ada, days=2 - age)
     await session.commit()
-    await bought(client, ada, kind="job_done")
-    gone = await bought(client, ada, kind="appointment_booked")
+    await record_outcome(client, ada, kind="job_done")
+    gone = await record_outcome(client, ada, kind="appointment_booked")
     await client.post(f"/v1/outcomes/{gone['id']}/reverse")
 
     found = (await client.get(f"/v1/contacts/{ada.id}/engagement")).json()

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.routers.insight.story import Story
-from tests.routers.insight.test_today import counted
+from tests.routers.insight.test_today import record_statements
 
 from crm_api.domain.insight.holdouts.plan import needed_in_held_group, plan_holdout
 from crm_api.domain.messaging.models.holdouts import HoldoutPerson
@@ -21,15 +21,15 @@ def day(ahead: int) -> str:
     return (clock.now() + timedelta(days=ahead)).date().isoformat()
 
 
-async def planned(client: httpx.AsyncClient, *, status: int = 201, **values: Any) -> Any:
+async def create_holdout(client: httpx.AsyncClient, *, status: int = 201, **values: Any) -> Any:
     body = {"name": "Plan", "percent": 10, "from": day(1), "until": day(366), **values}
     response = await client.post("/v1/holdouts", json=body)
     assert response.status_code == status, response.text
     return response.json()
 
 
-async def test_holdout_says_what_it_costs_and_when_it_will_know(client: httpx.AsyncClient) -> None:
-    made = await planned(client)
+async def test_holdout_shows_its_cost_and_its_result_date(client: httpx.AsyncClient) -> None:
+    made = await create_holdout(client)
 
     assert (made["percent"], made["scope"]) == (10, "cold")
     assert made["cost_messages"] == made["plan"]["cost_messages"] == 4563
@@ -42,10 +42,10 @@ async def test_holdout_says_what_it_costs_and_when_it_will_know(client: httpx.As
     assert (await client.get("/v1/holdouts")).json()["data"] == [made]
 
 
-async def test_a_past_from_means_now(client: httpx.AsyncClient) -> None:
+async def test_start_in_the_past_is_replaced_by_now(client: httpx.AsyncClient) -> None:
     past: dict[str, Any] = {"from": "2020-01-01"}
 
-    made = await planned(client, **past)
+    made = await create_holdout(client, **past)
 
     assert made["from"] > day(-1)
 
@@ -63,29 +63,29 @@ async def test_a_past_from_means_now(client: httpx.AsyncClient) -> None:
 async def test_invalid_holdout_is_refused(
     client: httpx.AsyncClient, values: dict[str, Any], status: int, code: str
 ) -> None:
-    assert (await planned(client, status=status, **values))["code"] == code
+    assert (await create_holdout(client, status=status, **values))["code"] == code
     none = await client.get(f"/v1/holdouts/{MISSING}")
     assert (none.status_code, none.json()["code"]) == (404, "holdout_not_found")
 
 
 async def test_one_holdout_runs_at_a_time(client: httpx.AsyncClient) -> None:
-    first = await planned(client)
+    first = await create_holdout(client)
 
     during: dict[str, Any] = {"from": day(300), "until": day(400)}
 
-    refused = await planned(client, status=409, **during)
-    later = await planned(client, **{**during, "from": day(366)})
+    refused = await create_holdout(client, status=409, **during)
+    later = await create_holdout(client, **{**during, "from": day(366)})
 
     assert (refused["code"], refused["holdout_id"]) == ("holdout_overlaps", first["id"])
     assert later["id"] != first["id"]
 
 
-async def test_everybody_who_was_assigned_counts(
+async def test_every_assigned_person_counts(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    made = await planned(client)
+    made = await create_holdout(client)
     story = Story(session)
-    people = [await story.person() for _ in range(20)]
+    people = [await story.add_person() for _ in range(20)]
     assigned = clock.now() - timedelta(days=2)
     rows = [
         {
@@ -110,29 +110,29 @@ async def test_everybody_who_was_assigned_counts(
 
     assert (found["messaged"]["people"], found["messaged"]["with_outcome"]) == (12, 10)
     assert found["held"]["people"] == 8
-    # The merged duplicate has the outcome of its person in its own group too.
+    # The merged duplicate also counts in its own group, with the outcome of its person.
     assert found["held"]["with_outcome"] == 2
     assert found["difference"] == f"{10 / 12 - 2 / 8:.4f}"
     assert float(found["low"]) < float(found["difference"]) < float(found["high"])
-    assert found["enough"] is False  # twenty people show nothing
+    assert found["enough"] is False  # Twenty people are too few for a result.
 
 
-async def test_list_reads_all_holdouts_by_as_many_statements_as_one(
+async def test_list_of_holdouts_needs_the_same_number_of_statements_as_one_holdout(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     story = Story(session)
     counts, numbers = [], []
     for place in range(3):
         years: dict[str, Any] = {"from": day(1 + 400 * place), "until": day(400 + 400 * place)}
-        made = await planned(client, **years)
+        made = await create_holdout(client, **years)
         for _ in range(place + 1):
-            row = {"holdout_id": made["id"], "contact_id": (await story.person()).id}
+            row = {"holdout_id": made["id"], "contact_id": (await story.add_person()).id}
             values = {**row, "is_held": False, "assigned_at": clock.now()}
             await session.execute(insert(HoldoutPerson), values)
         await session.commit()
-        with counted() as seen:
+        with record_statements() as statements:
             found = (await client.get("/v1/holdouts")).json()["data"]
-        numbers.append(len(seen))
+        numbers.append(len(statements))
         counts = [one["jobs"]["messaged"]["people"] for one in found]
 
     assert counts == [3, 2, 1]

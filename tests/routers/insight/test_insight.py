@@ -1,4 +1,4 @@
-"""Figures over HTTP: the same as the statistics, opened into rows, marked when they are young."""
+"""Figures over HTTP: equal to the statistics, with their rows and marks."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -8,20 +8,20 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.factories import make_list
-from tests.routers.insight.story import DAY, Story, at, bought
+from tests.routers.insight.story import DAY, Story, at, record_outcome
 
 from crm_api.domain.identity.api_keys.models import Scope
 
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 
 
-async def get_figures(client: httpx.AsyncClient, measure: str, **wanted: Any) -> Any:
-    response = await client.get("/v1/insight", params={"measure": measure, **wanted})
+async def get_figures(client: httpx.AsyncClient, measure: str, **query: Any) -> Any:
+    response = await client.get("/v1/insight", params={"measure": measure, **query})
     assert response.status_code == 200, response.text
     return response.json()
 
 
-async def opened(client: httpx.AsyncClient, figure: Any, *, limit: int = 2) -> list[Any]:
+async def list_rows(client: httpx.AsyncClient, figure: Any, *, limit: int = 2) -> list[Any]:
     """Return all records behind a figure, page by page."""
     rows: list[Any] = []
     cursor = ""
@@ -45,19 +45,19 @@ async def test_measures_are_listed_with_their_definitions(client: httpx.AsyncCli
             assert (await get_figures(client, one["name"], by=by))["total"] is not None
 
 
-async def test_reply_rate_is_that_of_the_statistics(
+async def test_reply_rate_equals_the_campaign_statistics(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     story = Story(session)
-    autumn = await story.campaign(variants=2)
-    winter = await story.campaign("Winter")
+    autumn = await story.add_campaign(variants=2)
+    winter = await story.add_campaign("Winter")
     for place in range(7):
-        person = await story.person()
+        person = await story.add_person()
         replied = 1.0 if place % 3 == 0 else None
-        await story.sent(autumn, person, days=2, replied=replied, variant=place % 2)
+        await story.add_message(autumn, person, days=2, replied=replied, variant=place % 2)
         if place < 4:
-            await story.sent(autumn, person, days=1, step=1)
-    await story.sent(winter, await story.person(), days=1)
+            await story.add_message(autumn, person, days=1, step=1)
+    await story.add_message(winter, await story.add_person(), days=1)
     await session.commit()
 
     found = await get_figures(client, "reply_rate", by="campaign")
@@ -77,19 +77,21 @@ async def test_reply_rate_is_that_of_the_statistics(
     assert [(one["key"], one["denominator"]) for one in steps] == [("0", 7), ("1", 4)]
 
 
-async def test_figure_opens_into_its_rows(client: httpx.AsyncClient, session: AsyncSession) -> None:
+async def test_rows_of_a_figure_are_listed(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
     story = Story(session)
-    autumn = await story.campaign()
+    autumn = await story.add_campaign()
     for place in range(5):
-        person = await story.person(city="Quincy" if place else None)
-        await story.sent(autumn, person, days=2 + place, replied=1 if place > 2 else None)
+        person = await story.add_person(city="Quincy" if place else None)
+        await story.add_message(autumn, person, days=2 + place, replied=1 if place > 2 else None)
         await session.commit()
-        await bought(client, person, kind="invoice_paid", cents=1000 + place)
+        await record_outcome(client, person, kind="invoice_paid", cents=1000 + place)
 
     for measure in ("reply_rate", "revenue", "revenue_attributed", "time_to_reply", "messages"):
         found = await get_figures(client, measure, by="city")
         for figure in [*found["rows"], found["total"]]:
-            rows = await opened(client, figure)
+            rows = await list_rows(client, figure)
             assert len({one["id"] for one in rows}) == len(rows)
             if found["unit"] == "cents":
                 assert sum(one["amount"] for one in rows) == figure["value"]
@@ -108,18 +110,18 @@ async def test_figure_opens_into_its_rows(client: httpx.AsyncClient, session: As
         for one in (await get_figures(client, "messages", by="city"))["rows"]
         if one["key"] is None
     )
-    assert len(await opened(client, empty)) == 1
+    assert len(await list_rows(client, empty)) == 1
 
 
-async def test_reversed_outcomes_leave_the_figures(client: httpx.AsyncClient) -> None:
-    kept = await bought(client, phone="+16175550199", kind="invoice_paid", cents=500)
-    gone = await bought(client, phone="+16175550199", kind="invoice_paid", cents=900)
+async def test_reversed_outcomes_do_not_count(client: httpx.AsyncClient) -> None:
+    kept = await record_outcome(client, phone="+16175550199", kind="invoice_paid", cents=500)
+    gone = await record_outcome(client, phone="+16175550199", kind="invoice_paid", cents=900)
     await client.post(f"/v1/outcomes/{gone['id']}/reverse")
 
     total = (await get_figures(client, "revenue"))["total"]
 
     assert total["value"] == 500
-    assert [one["id"] for one in await opened(client, total)] == [kept["id"]]
+    assert [one["id"] for one in await list_rows(client, total)] == [kept["id"]]
     assert (await get_figures(client, "revenue_unattributed"))["total"]["value"] == 500
 
 
@@ -127,14 +129,14 @@ async def test_people_are_grouped_by_their_property(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     story = Story(session)
-    autumn = await story.campaign()
+    autumn = await story.add_campaign()
     for attributes in (
         {"est_value": "$612,000", "owner_occ": "1", "yr_built": "1899"},
         {"est_value": "1.2.3", "owner_occ": "maybe", "yr_built": "soon"},
         {"est_value": "180000", "owner_occ": "No", "year_built": 1925},
     ):
-        person = await story.person(attributes=attributes, postal_code="02169-1234")
-        await story.sent(autumn, person, days=1)
+        person = await story.add_person(attributes=attributes, postal_code="02169-1234")
+        await story.add_message(autumn, person, days=1)
     await session.commit()
 
     async def keys(by: str) -> list[str | None]:
@@ -148,16 +150,16 @@ async def test_people_are_grouped_by_their_property(
     assert await keys("zip") == ["02169"]
 
 
-async def test_interest_is_that_of_the_reply_classes(
+async def test_interested_rate_follows_the_reply_classes(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     story = Story(session)
-    autumn = await story.campaign()
-    people = [await story.person() for _ in range(3)]
+    autumn = await story.add_campaign()
+    people = [await story.add_person() for _ in range(3)]
     for place, person in enumerate(people):
-        await story.sent(autumn, person, days=3, replied=2 if place < 2 else None)
+        await story.add_message(autumn, person, days=3, replied=2 if place < 2 else None)
     for person, word in zip(people, ("interested", "not_interested"), strict=False):
-        await story.replied(autumn, person, days=2, reply_class=word)
+        await story.add_reply(autumn, person, days=2, reply_class=word)
     await session.commit()
 
     found = await get_figures(client, "interested_rate")
@@ -171,38 +173,38 @@ async def test_interest_is_that_of_the_reply_classes(
     ]
 
 
-async def test_interest_follows_a_corrected_class(
+async def test_interested_rate_follows_a_corrected_class(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     story = Story(session)
-    autumn = await story.campaign()
-    person = await story.person()
-    await story.sent(autumn, person, days=3, replied=2)
-    replies = [await story.replied(autumn, person, days=2, reply_class="other") for _ in range(2)]
+    autumn = await story.add_campaign()
+    person = await story.add_person()
+    await story.add_message(autumn, person, days=3, replied=2)
+    replies = [await story.add_reply(autumn, person, days=2, reply_class="other") for _ in range(2)]
     await session.commit()
 
-    async def choose(place: int, word: str) -> int:
+    async def correct_class(place: int, word: str) -> int:
         answer = await client.put(
             f"/v1/messages/{replies[place].id}/reply-class", json={"class": word}
         )
         assert answer.is_success, answer.text
         return int((await get_figures(client, "interested_rate"))["total"]["numerator"])
 
-    assert await choose(0, "interested") == 1
-    assert await choose(1, "interested") == 1
-    assert await choose(0, "later") == 1
-    assert await choose(1, "question") == 0
+    assert await correct_class(0, "interested") == 1
+    assert await correct_class(1, "interested") == 1
+    assert await correct_class(0, "later") == 1
+    assert await correct_class(1, "question") == 0
 
 
-async def test_list_is_that_of_the_campaign(
+async def test_breakdown_by_list_uses_the_list_of_the_campaign(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     story = Story(session)
     bought_list = await make_list(session, name="Bought", contacts=[])
-    await story.campaign()
-    autumn = await story.campaign("To a list")
+    await story.add_campaign()
+    autumn = await story.add_campaign("To a list")
     autumn.audience = {"list_id": str(bought_list.id)}
-    await story.sent(autumn, await story.person(), days=2, replied=1)
+    await story.add_message(autumn, await story.add_person(), days=2, replied=1)
     await session.commit()
 
     rows = (await get_figures(client, "reply_rate", by="list"))["rows"]
@@ -212,15 +214,15 @@ async def test_list_is_that_of_the_campaign(
     assert filtered["total"]["value"] == 1
 
 
-async def test_buckets_are_days_of_the_zone_and_young_records_are_marked(
+async def test_buckets_are_days_in_the_time_zone(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     story = Story(session)
-    autumn = await story.campaign()
-    person = await story.person()
+    autumn = await story.add_campaign()
+    person = await story.add_person()
     for place, sent in enumerate(("2026-11-01T03:30:00Z", "2026-11-01T04:30:00Z")):
         days = (NOW - _instant(sent)) / DAY
-        await story.sent(autumn, person, days=days, step=place)
+        await story.add_message(autumn, person, days=days, step=place)
     await session.commit()
 
     zone = {"timezone": "America/New_York", "bucket": "day"}
@@ -229,25 +231,25 @@ async def test_buckets_are_days_of_the_zone_and_young_records_are_marked(
         client, "messages", **{**zone, "from": "2026-11-01", "to": "2026-11-02"}
     )
 
-    # The clocks changed on 1 November: this day has 25 hours.
+    # The clocks change on 1 November: this day has 25 hours.
     assert [(one["bucket_start"], one["value"]) for one in rows] == [
         ("2026-10-31T04:00:00.000Z", 1),
         ("2026-11-01T04:00:00.000Z", 1),
     ]
     assert [one["bucket_start"] for one in some["rows"]] == ["2026-11-01T04:00:00.000Z"]
     assert some["total"]["value"] == 1
-    assert len(await opened(client, rows[0])) == 1
+    assert len(await list_rows(client, rows[0])) == 1
 
 
-async def test_hours_of_the_week_are_those_of_the_zone(
+async def test_hours_of_the_week_are_in_the_time_zone(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     story = Story(session)
-    autumn = await story.campaign()
-    person = await story.person()
+    autumn = await story.add_campaign()
+    person = await story.add_person()
     for place, sent in enumerate(("2026-11-02T14:30:00Z", "2026-11-02T02:30:00Z")):
         days = (NOW - _instant(sent)) / DAY
-        await story.sent(autumn, person, days=days, step=place)
+        await story.add_message(autumn, person, days=days, step=place)
     await session.commit()
 
     rows = (await get_figures(client, "messages", by="hour_of_week", timezone="America/New_York"))[
@@ -258,14 +260,16 @@ async def test_hours_of_the_week_are_those_of_the_zone(
         ("1/09", "Monday 09:00"),
         ("7/21", "Sunday 21:00"),
     ]
-    assert len(await opened(client, rows[0])) == 1
+    assert len(await list_rows(client, rows[0])) == 1
 
 
-async def test_few_records_are_not_enough(client: httpx.AsyncClient, session: AsyncSession) -> None:
+async def test_figure_of_few_records_is_marked_as_not_enough(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
     story = Story(session)
-    autumn = await story.campaign()
+    autumn = await story.add_campaign()
     for _ in range(3):
-        await story.sent(autumn, await story.person(), days=1)
+        await story.add_message(autumn, await story.add_person(), days=1)
     await session.commit()
 
     total = (await get_figures(client, "reply_rate"))["total"]
@@ -277,17 +281,17 @@ async def test_few_records_are_not_enough(client: httpx.AsyncClient, session: As
     assert (await get_figures(client, "revenue"))["total"]["enough"] is True
 
 
-async def test_median_is_enough_from_thirty_records_on(
+async def test_median_needs_thirty_records(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     story = Story(session)
-    autumn = await story.campaign()
+    autumn = await story.add_campaign()
     for _ in range(29):
-        await story.sent(autumn, await story.person(), days=9, replied=8.5)
+        await story.add_message(autumn, await story.add_person(), days=9, replied=8.5)
     await session.commit()
 
     few = (await get_figures(client, "time_to_reply"))["total"]
-    await story.sent(autumn, await story.person(), days=9, replied=8.5)
+    await story.add_message(autumn, await story.add_person(), days=9, replied=8.5)
     await session.commit()
     enough = (await get_figures(client, "time_to_reply"))["total"]
 
@@ -297,7 +301,7 @@ async def test_median_is_enough_from_thirty_records_on(
 
 
 @pytest.mark.parametrize(
-    ("wanted", "status", "code"),
+    ("query", "status", "code"),
     [
         ({"measure": "roas"}, 404, "measure_not_found"),
         ({"measure": "time_to_answer", "by": "campaign"}, 422, "invalid_breakdown"),
@@ -310,19 +314,19 @@ async def test_median_is_enough_from_thirty_records_on(
     ],
 )
 async def test_invalid_request_is_refused(
-    client: httpx.AsyncClient, wanted: dict[str, Any], status: int, code: str
+    client: httpx.AsyncClient, query: dict[str, Any], status: int, code: str
 ) -> None:
     for path in ("/v1/insight", "/v1/insight/rows"):
-        response = await client.get(path, params=wanted)
+        response = await client.get(path, params=query)
         assert (response.status_code, response.json()["code"]) == (status, code)
 
 
-async def test_rows_name_no_person_without_the_scope(
+async def test_rows_contain_no_person_without_the_scope(
     client: httpx.AsyncClient, session: AsyncSession, key_with: KeyWith
 ) -> None:
     story = Story(session)
-    person = await story.person(last_name="Rossi")
-    await story.sent(await story.campaign(), person, days=1)
+    person = await story.add_person(last_name="Rossi")
+    await story.add_message(await story.add_campaign(), person, days=1)
     await session.commit()
     headers = await key_with(Scope.INSIGHT_READ)
 

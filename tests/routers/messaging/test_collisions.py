@@ -21,7 +21,7 @@ from tests.domain.inbound.webhook_events.support import (
     store,
 )
 from tests.factories import make_contact, make_line
-from tests.routers.identity.test_auth import EMAIL, active, bearer, signed_in
+from tests.routers.identity.test_auth import EMAIL, bearer, create_active_user, sign_in
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.messaging.models.conversations import Conversation
@@ -50,8 +50,8 @@ async def line(session: AsyncSession, new_uow: UnitOfWorkFactory) -> Line:
 @pytest_asyncio.fixture
 async def olga(client: httpx.AsyncClient) -> dict[str, str]:
     """Headers of the user Olga."""
-    await active(client, name="Olga Meyer")
-    return bearer(await signed_in(client))
+    await create_active_user(client, name="Olga Meyer")
+    return bearer(await sign_in(client))
 
 
 async def receive_message(

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import UNKNOWN_ID
-from tests.routers.identity.test_auth import active
+from tests.routers.identity.test_auth import create_active_user
 from tests.routers.messaging.test_drafts import create_conversation
 
 from crm_api.domain.messaging.models.conversations import ConversationNote
@@ -18,7 +18,7 @@ async def test_note_mentions_users_and_is_never_sent(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     path = f"/v1/conversations/{(await create_conversation(session)).id}/notes"
-    user = await active(client)
+    user = await create_active_user(client)
     body = {"body": "Olga, look.\nPictures!", "mentions": [user["id"], user["id"]]}
 
     made = await client.post(path, json=body)
@@ -37,7 +37,7 @@ async def test_only_active_users_can_be_mentioned(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     path = f"/v1/conversations/{(await create_conversation(session)).id}/notes"
-    user = await active(client)
+    user = await create_active_user(client)
 
     refused = await client.post(path, json={"body": "Look", "mentions": [user["id"], UNKNOWN_ID]})
 

@@ -22,7 +22,7 @@ from tests.domain.inbound.webhook_events.support import (
 from tests.domain.messaging.sends.ledger import TIMES
 from tests.factories import make_contact, make_line
 from tests.fakes import RecordingQueue
-from tests.routers.consent.test_compliance import keep
+from tests.routers.consent.test_compliance import use_rules
 
 from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
 from crm_api.domain.consent.legal_rules.schemas import ComplianceRule
@@ -123,7 +123,7 @@ async def test_time_outside_legal_hours_is_refused_with_the_next_instant(
     at: datetime,
     allowed: datetime | None,
 ) -> None:
-    keep(app, rules)
+    use_rules(app, rules)
 
     answer = await client.post("/v1/messages", json=message_body(line, at=at))
 
@@ -137,7 +137,7 @@ async def test_time_outside_legal_hours_is_refused_with_the_next_instant(
 async def test_time_outside_legal_hours_is_moved_if_requested(
     client: httpx.AsyncClient, app: FastAPI, line: Line, new_uow: UnitOfWorkFactory
 ) -> None:
-    keep(app, DAY)
+    use_rules(app, DAY)
 
     shown = await queue_message(client, line, at=NIGHT, move=True)
 
@@ -149,7 +149,7 @@ async def test_time_outside_legal_hours_is_moved_if_requested(
 async def test_time_inside_legal_hours_is_accepted_at_night(
     client: httpx.AsyncClient, app: FastAPI, line: Line, session: AsyncSession
 ) -> None:
-    keep(app, DAY)
+    use_rules(app, DAY)
     await set_database_time(session, NIGHT)
 
     shown = await queue_message(client, line, at=MORNING, move=True)
@@ -164,7 +164,7 @@ async def test_answer_to_a_message_of_the_person_may_be_sent_at_night(
     session: AsyncSession,
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    keep(app, DAY)
+    use_rules(app, DAY)
     await receive_message(session, new_uow, "Are you there?")
 
     shown = await queue_message(client, line, at=NIGHT)
@@ -297,7 +297,7 @@ async def test_undo_seconds_delay_a_message_that_is_due_sooner(
 async def test_undo_seconds_may_not_end_outside_legal_hours(
     client: httpx.AsyncClient, app: FastAPI, line: Line, session: AsyncSession
 ) -> None:
-    keep(app, DAY)
+    use_rules(app, DAY)
     await set_database_time(session, datetime.fromisoformat("2026-11-26T00:59:35Z"))
 
     refused = await client.post("/v1/messages", json=message_body(line, undo_seconds=30))
@@ -405,7 +405,7 @@ async def test_legal_hours_apply_to_the_first_message_to_a_number(
     client: httpx.AsyncClient, app: FastAPI, line: Line, session: AsyncSession
 ) -> None:
     """The person sent no message before, so legal hours apply too."""
-    keep(app, DAY)
+    use_rules(app, DAY)
     stranger = "+16175550177"
     await set_database_time(session, NIGHT)
     at_night = await client.post("/v1/messages", json=message_body(line, to=stranger))

@@ -32,7 +32,7 @@ async def raise_alert(
         )
 
 
-async def listed(client: httpx.AsyncClient, **params: str) -> list[str]:
+async def list_subjects(client: httpx.AsyncClient, **params: str) -> list[str]:
     page = (await client.get("/v1/alerts", params=params)).json()
     return [alert["subject"] for alert in page["data"]]
 
@@ -58,7 +58,7 @@ async def test_key_and_scope_are_needed(
     assert right.status_code in {200, 404}
 
 
-async def test_alerts_are_listed_last_seen_first_page_by_page(
+async def test_alerts_are_listed_in_pages_last_seen_first(
     client: httpx.AsyncClient, new_uow: NewUow
 ) -> None:
     for position in range(5):
@@ -85,17 +85,19 @@ async def test_alerts_are_filtered_by_status_and_kind(
     async with new_uow() as uow:
         await alerts.resolve_alert(uow, kind=AlertKind.LINE_BLOCKED, subject="L1", now=NOW)
 
-    assert await listed(client) == ["L3", "L2", "L1", "L0"]
-    assert await listed(client, status="open") == ["L3", "L0"]
-    assert await listed(client, status="acknowledged") == ["L2"]
-    assert await listed(client, status="resolved") == ["L1"]
-    assert await listed(client, kind="line_blocked") == ["L1", "L0"]
-    assert await listed(client, kind="line_blocked", status="open") == ["L0"]
+    assert await list_subjects(client) == ["L3", "L2", "L1", "L0"]
+    assert await list_subjects(client, status="open") == ["L3", "L0"]
+    assert await list_subjects(client, status="acknowledged") == ["L2"]
+    assert await list_subjects(client, status="resolved") == ["L1"]
+    assert await list_subjects(client, kind="line_blocked") == ["L1", "L0"]
+    assert await list_subjects(client, kind="line_blocked", status="open") == ["L0"]
     assert (await client.get("/v1/alerts", params={"status": "gone"})).status_code == 422
     assert (await client.get("/v1/alerts", params={"kind": "a\0b"})).status_code == 422
 
 
-async def test_alert_is_read_whole(client: httpx.AsyncClient, new_uow: NewUow) -> None:
+async def test_alert_is_read_with_all_its_fields(
+    client: httpx.AsyncClient, new_uow: NewUow
+) -> None:
     await raise_alert(new_uow, "L1")
     await raise_alert(new_uow, "L1", minutes=5)
     (alert,) = (await client.get("/v1/alerts")).json()["data"]
@@ -123,7 +125,7 @@ async def test_alert_is_read_whole(client: httpx.AsyncClient, new_uow: NewUow) -
     )
 
 
-async def test_acknowledgement_is_stored_once_with_its_author(
+async def test_acknowledgement_is_stored_once_with_its_user(
     client: httpx.AsyncClient, new_uow: NewUow, session: AsyncSession
 ) -> None:
     await raise_alert(new_uow, "L1")
@@ -152,7 +154,7 @@ async def test_resolved_alert_is_not_acknowledged(
     assert (answer["status"], answer["acknowledged_at"]) == ("resolved", None)
 
 
-async def test_resolved_alert_opens_again_unacknowledged(
+async def test_reopened_alert_is_not_acknowledged(
     client: httpx.AsyncClient, new_uow: NewUow
 ) -> None:
     await raise_alert(new_uow, "L1")
@@ -178,7 +180,7 @@ async def test_unknown_alert_is_not_found(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("action", ["resume", "cancel"])
-async def test_blocked_campaign_that_a_person_decides_on_ends_its_alert(
+async def test_decision_about_a_blocked_campaign_resolves_its_alert(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: NewUow, action: str
 ) -> None:
     line = await make_line(session)
@@ -189,4 +191,4 @@ async def test_blocked_campaign_that_a_person_decides_on_ends_its_alert(
     moved = await client.post(f"/v1/campaigns/{campaign.id}/{action}")
 
     assert moved.status_code == 200
-    assert await listed(client, status="resolved") == [str(campaign.id)]
+    assert await list_subjects(client, status="resolved") == [str(campaign.id)]

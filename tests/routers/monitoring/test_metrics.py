@@ -1,4 +1,4 @@
-"""`GET /metrics`: authorisation, formats, and the answer without a database."""
+"""`GET /metrics`: authorisation, formats, and the response without a database."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,9 @@ from crm_api.routers.http.deps import AppState
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
 
 
-async def test_metrics_need_no_key_and_prometheus_can_read_them(client: httpx.AsyncClient) -> None:
+async def test_metrics_need_no_key_and_have_the_prometheus_format(
+    client: httpx.AsyncClient,
+) -> None:
     answer = await client.get("/metrics", headers={"Authorization": ""})
 
     families = {family.name: family for family in text_string_to_metric_families(answer.text)}
@@ -32,7 +34,7 @@ async def test_metrics_need_no_key_and_prometheus_can_read_them(client: httpx.As
     assert all(name.startswith(("crm_", "process_", "python_")) for name in families)
 
 
-async def test_no_label_clashes_with_one_that_prometheus_adds(client: httpx.AsyncClient) -> None:
+async def test_no_label_has_a_name_that_prometheus_adds(client: httpx.AsyncClient) -> None:
     scraped = (await client.get("/metrics")).text
     labels = {
         label
@@ -42,7 +44,7 @@ async def test_no_label_clashes_with_one_that_prometheus_adds(client: httpx.Asyn
     }
     declared = set(re.findall(r"`(\w+)`", "".join(re.findall(r"\| (`.*?) \|", PAGE.read_text()))))
 
-    # Prometheus would rename our label, and queries for it would find nothing.
+    # Prometheus would rename a label of this name, and queries for the label would find nothing.
     assert labels & {"job", "instance"} == set()
     assert declared & {"job", "instance"} == set()
     assert {"name", "process", "line_id"} <= declared
@@ -56,7 +58,7 @@ async def test_every_family_is_documented(client: httpx.AsyncClient) -> None:
     assert dict(rows) == families
 
 
-async def test_metrics_are_openmetrics_on_request(client: httpx.AsyncClient) -> None:
+async def test_metrics_have_the_openmetrics_format_on_request(client: httpx.AsyncClient) -> None:
     accept = "application/openmetrics-text; version=1.0.0,text/plain;version=0.0.4;q=0.5"
 
     answer = await client.get("/metrics", headers={"Accept": accept})
@@ -66,11 +68,11 @@ async def test_metrics_are_openmetrics_on_request(client: httpx.AsyncClient) -> 
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
-async def test_metrics_can_only_be_read(client: httpx.AsyncClient, method: str) -> None:
+async def test_metrics_accept_only_get(client: httpx.AsyncClient, method: str) -> None:
     assert (await client.request(method, "/metrics")).status_code == 405
 
 
-async def test_without_a_database_a_process_reports_its_own_metrics(
+async def test_process_without_a_database_reports_its_own_metrics(
     app: FastAPI, queue: RecordingQueue
 ) -> None:
     state: AppState = app.state.crm

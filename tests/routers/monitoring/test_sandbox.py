@@ -1,4 +1,4 @@
-"""Routes that control the sandbox's people and faults; none with a real API key."""
+"""Routes that control people, faults and clock of the sandbox, and do not exist with a real key."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -60,7 +60,7 @@ async def _send(http: httpx.AsyncClient, to: str) -> httpx.Response:
 
 
 async def _received(http: httpx.AsyncClient, count: int) -> list[tuple[str, str]]:
-    """Wait for this many incoming messages; return their senders and bodies."""
+    """Wait for `count` incoming messages; return their senders and bodies."""
     async with asyncio.timeout(2):
         while True:
             answer = await http.get("/sandbox/messages?direction=incoming")
@@ -70,7 +70,7 @@ async def _received(http: httpx.AsyncClient, count: int) -> list[tuple[str, str]
             await asyncio.sleep(0.005)
 
 
-async def test_person_answers_the_second_text_as_scripted(
+async def test_person_replies_to_the_second_message_as_scripted(
     client: httpx.AsyncClient, provider_http: httpx.AsyncClient
 ) -> None:
     step = {"do": "reply", "text": "STOP", "after": "PT2H", "on_text": 2}
@@ -86,7 +86,7 @@ async def test_person_answers_the_second_text_as_scripted(
     assert await _received(provider_http, 1) == [(PERSON, "STOP")]
 
 
-async def test_the_most_specific_script_is_used(
+async def test_most_specific_script_is_used(
     client: httpx.AsyncClient, provider_http: httpx.AsyncClient
 ) -> None:
     for phone, text in (("*", "all"), ("+1617555*", "near"), ("(617) 555-0123", "one")):
@@ -115,7 +115,7 @@ async def test_the_most_specific_script_is_used(
         ("unreached", []),
     ],
 )
-async def test_a_behaviour_is_a_script_with_a_name(
+async def test_behaviour_is_a_named_script(
     client: httpx.AsyncClient,
     behaviour: str,
     steps: list[str],
@@ -133,8 +133,8 @@ async def test_script_can_make_a_person_call(
 
     async with asyncio.timeout(2):
         while True:
-            wanted = {"phoneNumberId": "PNsandbox1", "participants": PERSON, "maxResults": "10"}
-            calls = await provider_http.get("/v1/calls", params=wanted)
+            query = {"phoneNumberId": "PNsandbox1", "participants": PERSON, "maxResults": "10"}
+            calls = await provider_http.get("/v1/calls", params=query)
             if calls.json()["data"]:
                 break
             await asyncio.sleep(0.005)
@@ -151,14 +151,16 @@ async def test_person_writes_and_calls(
 
     assert (written.status_code, called.status_code) == (204, 204)
     assert await _received(provider_http, 1) == [(PERSON, "STOP")]
-    wanted = {"phoneNumberId": "PNsandbox1", "participants": PERSON, "maxResults": "10"}
-    calls = (await provider_http.get("/v1/calls", params=wanted)).json()["data"]
+    query = {"phoneNumberId": "PNsandbox1", "participants": PERSON, "maxResults": "10"}
+    calls = (await provider_http.get("/v1/calls", params=query)).json()["data"]
     assert [one["direction"] for one in calls] == ["incoming"]
 
 
 @pytest.mark.usefixtures("provider_http")
 @pytest.mark.parametrize("path", ["/v1/sandbox/messages", "/v1/sandbox/calls"])
-async def test_line_that_the_sandbox_lacks_is_refused(client: httpx.AsyncClient, path: str) -> None:
+async def test_line_that_is_unknown_to_the_sandbox_is_refused(
+    client: httpx.AsyncClient, path: str
+) -> None:
     extra = {"text": "Hello"} if path.endswith("messages") else {}
     body = {"phone": PERSON, "line": "+12125550100", **extra}
 
@@ -206,19 +208,19 @@ async def test_unreadable_script_is_refused(
     assert [fault["pointer"] for fault in answer.json()["errors"]] == [pointer]
 
 
-async def test_fault_fails_one_send_of_one_person(
+async def test_fault_fails_one_message_to_one_person(
     client: httpx.AsyncClient, provider_http: httpx.AsyncClient
 ) -> None:
-    wanted = {"kind": "429", "phone": PERSON, "retry_after_seconds": 7}
-    ordered = await client.post("/v1/sandbox/faults", json=wanted)
+    fault = {"kind": "429", "phone": PERSON, "retry_after_seconds": 7}
+    requested = await client.post("/v1/sandbox/faults", json=fault)
     others = await _send(provider_http, OTHER)
-    standing = await client.get("/v1/sandbox/faults")
+    listed = await client.get("/v1/sandbox/faults")
     refused = await _send(provider_http, PERSON)
     again = await _send(provider_http, PERSON)
 
-    assert ordered.status_code == 201
-    assert ordered.json() == wanted | {"on": "send", "count": 1, "percent": None, "delay": "PT1M"}
-    assert standing.json()["data"] == [ordered.json()]
+    assert requested.status_code == 201
+    assert requested.json() == fault | {"on": "send", "count": 1, "percent": None, "delay": "PT1M"}
+    assert listed.json()["data"] == [requested.json()]
     assert [others.status_code, refused.status_code, again.status_code] == [202, 429, 202]
     assert refused.headers["retry-after"] == "7"
 
@@ -258,20 +260,20 @@ async def test_every_fault_of_the_sandbox_can_be_added(
     assert [fault["kind"] for fault in active] == [kind.value for kind in FaultKind]
 
 
-async def test_missing_sandbox_is_reported(app: FastAPI, client: httpx.AsyncClient) -> None:
+async def test_unreachable_sandbox_is_reported(app: FastAPI, client: httpx.AsyncClient) -> None:
     gone = app.state.crm.settings.model_copy(update={"openphone_base_url": "http://127.0.0.1:1"})
-    app.state.crm = _with(app, gone)
+    app.state.crm = _state_with(app, gone)
 
     answer = await client.get("/v1/sandbox/people")
 
     assert (answer.status_code, answer.json()["code"]) == (503, "sandbox_away")
 
 
-async def test_the_routes_do_not_exist_with_a_real_key(
+async def test_sandbox_routes_do_not_exist_with_a_real_key(
     app: FastAPI, client: httpx.AsyncClient, provider_http: httpx.AsyncClient
 ) -> None:
     real = app.state.crm.settings.model_copy(update={"openphone_api_key": SecretStr("real")})
-    app.state.crm = _with(app, real)
+    app.state.crm = _state_with(app, real)
     bodies = {
         "/v1/sandbox/people": {"phone": "*", "behaviour": "stops"},
         "/v1/sandbox/clock": {"advance": "P1D"},
@@ -290,19 +292,19 @@ async def test_the_routes_do_not_exist_with_a_real_key(
     assert [one.json()["data"] for one in listed] == [[], []]
 
 
-async def test_clock_is_still_until_it_is_moved(
+async def test_clock_is_not_moving_until_a_move_is_requested(
     client: httpx.AsyncClient, queue: RecordingQueue
 ) -> None:
     before = (await client.get("/v1/sandbox/clock")).json()
-    ordered = await client.post("/v1/sandbox/clock", json={"advance": "P14D"})
-    waited = (await client.get("/v1/sandbox/clock", params={"wait": 0})).json()
+    requested = await client.post("/v1/sandbox/clock", json={"advance": "P14D"})
+    moving = (await client.get("/v1/sandbox/clock", params={"wait": 0})).json()
 
     assert (before["status"], before["ahead"], before["move"]) == ("still", "PT0S", None)
-    assert ordered.status_code == 202
-    assert ordered.json()["status"] == waited["status"] == "moving"
-    move = waited["move"]
-    way = datetime.fromisoformat(move["to_at"]) - datetime.fromisoformat(move["from_at"])
-    assert (way, move["stops"], move["failure"]) == (timedelta(days=14), 0, None)
+    assert requested.status_code == 202
+    assert requested.json()["status"] == moving["status"] == "moving"
+    move = moving["move"]
+    distance = datetime.fromisoformat(move["to_at"]) - datetime.fromisoformat(move["from_at"])
+    assert (distance, move["stops"], move["failure"]) == (timedelta(days=14), 0, None)
     assert queue.names == [JobName.MOVE_SANDBOX_TIME]
 
 
@@ -318,7 +320,9 @@ async def test_clock_is_still_until_it_is_moved(
         {"to": "2020-01-01T00:00:00Z"},
     ],
 )
-async def test_impossible_move_is_refused(client: httpx.AsyncClient, body: dict[str, Any]) -> None:
+async def test_invalid_clock_move_is_refused(
+    client: httpx.AsyncClient, body: dict[str, Any]
+) -> None:
     assert (await client.post("/v1/sandbox/clock", json=body)).status_code == 422
 
 
@@ -332,5 +336,5 @@ async def test_only_admins_control_the_sandbox(
     assert {one.status_code for one in answers} == {403}
 
 
-def _with(app: FastAPI, settings: Settings) -> Any:
+def _state_with(app: FastAPI, settings: Settings) -> Any:
     return replace(app.state.crm, settings=settings)

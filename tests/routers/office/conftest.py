@@ -1,4 +1,4 @@
-"""An office with one line, in which people write and call."""
+"""An office with one line, to which people write and call."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ from crm_api.platform.database import UnitOfWorkFactory
 
 
 class Office:
-    """Short calls for what happens in an office; every event is applied at once."""
+    """Helpers for the events and requests of an office. Every event is applied at once."""
 
     def __init__(
         self,
@@ -40,8 +40,8 @@ class Office:
         self.line = line
         self._names = 0
 
-    async def hear(self, *payloads: dict[str, Any]) -> None:
-        """Receive events and apply them together."""
+    async def receive(self, *payloads: dict[str, Any]) -> None:
+        """Receive these events and apply them in one batch."""
         for payload in payloads:
             self._names += 1
             await store(
@@ -49,7 +49,7 @@ class Office:
             )
         await apply(self.new_uow, now=clock.now())
 
-    def said(
+    def message_event(
         self,
         words: str = "When can you come?",
         *,
@@ -57,7 +57,7 @@ class Office:
         ago: float = 0,
         message_id: str | None = None,
     ) -> dict[str, Any]:
-        """Return the event of a message from a person, so many seconds ago."""
+        """Return the event of a message that a person sent `ago` seconds ago."""
         self._names += 1
         payload = incoming(
             words,
@@ -67,7 +67,7 @@ class Office:
         payload["data"]["context"]["senderIdentifier"] = phone
         return payload
 
-    def sent_in_app(
+    def app_message_event(
         self,
         *,
         phone: str = PERSON,
@@ -75,7 +75,7 @@ class Office:
         message_id: str | None = None,
         status: str = "delivered",
     ) -> dict[str, Any]:
-        """Return the report of a message that a person sent in the provider's app."""
+        """Return the event of a message that a colleague sent in the provider's app."""
         self._names += 1
         at = clock.now() - timedelta(seconds=ago)
         payload = sample("2026-03-30/message.delivered", at=at)
@@ -92,7 +92,7 @@ class Office:
         }
         return payload
 
-    def called(
+    def call_event(
         self, kind: str, *, phone: str = PERSON, ago: float = 0, call_id: str | None = None
     ) -> dict[str, Any]:
         """Return an event of an incoming call: ``ringing``, ``answered``, ``missed`` or another."""
@@ -122,27 +122,27 @@ class Office:
         message: dict[str, Any] = answer.json()
         return message
 
-    async def talks(self, **wanted: Any) -> list[dict[str, Any]]:
-        """Return the conversations of a list."""
-        answer = await self.client.get("/v1/conversations", params=wanted)
+    async def conversations(self, **query: Any) -> list[dict[str, Any]]:
+        """Return the conversations that match the query."""
+        answer = await self.client.get("/v1/conversations", params=query)
         assert answer.status_code == 200, answer.text
         data: list[dict[str, Any]] = answer.json()["data"]
         return data
 
-    async def talk(self, phone: str = PERSON) -> dict[str, Any]:
-        """Return the conversation with a number, as it is read by its id."""
-        (found,) = await self.talks(phone=phone)
+    async def conversation(self, phone: str = PERSON) -> dict[str, Any]:
+        """Return the conversation with a number; check that list and single read agree."""
+        (found,) = await self.conversations(phone=phone)
         answer = await self.client.get(f"/v1/conversations/{found['id']}")
         assert answer.json() == found
         return found
 
-    async def change(self, phone: str = PERSON, **changes: Any) -> httpx.Response:
+    async def change_conversation(self, phone: str = PERSON, **changes: Any) -> httpx.Response:
         """Change the conversation with a number."""
-        talk = await self.talk(phone)
-        return await self.client.patch(f"/v1/conversations/{talk['id']}", json=changes)
+        conversation = await self.conversation(phone)
+        return await self.client.patch(f"/v1/conversations/{conversation['id']}", json=changes)
 
-    async def phones(self, **wanted: Any) -> list[str]:
-        return [talk["phone"] for talk in await self.talks(**wanted)]
+    async def phones(self, **query: Any) -> list[str]:
+        return [conversation["phone"] for conversation in await self.conversations(**query)]
 
     async def counts(self) -> dict[str, int]:
         counts: dict[str, int] = (await self.client.get("/v1/conversations/counts")).json()

@@ -1,4 +1,4 @@
-"""A running service, the users of its office, and a screen that only follows live events."""
+"""Users of a running service, and a screen that follows only live events."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 90.0
 
 
 def wait_for(read: Callable[[], T], is_right: Callable[[T], bool], what: str) -> T:
-    """Read until the value is right; fail with the last value."""
+    """Read until `is_right` accepts the value; after the time limit, fail with the last value."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         found = read()
@@ -31,7 +31,7 @@ def wait_for(read: Callable[[], T], is_right: Callable[[T], bool], what: str) ->
 
 
 class OfficeUser:
-    """A person of the office, signed in."""
+    """A user of the office who has signed in."""
 
     def __init__(self, url: str, name: str, token: str) -> None:
         self.name = name
@@ -94,7 +94,7 @@ def people_file(phones: list[str]) -> bytes:
 
 
 class Screen:
-    """A second client: it reads the inbox once, then only what live events name."""
+    """A second client: it reads the inbox once, then only conversations that live events name."""
 
     def __init__(self, user: OfficeUser) -> None:
         self._user = user
@@ -113,7 +113,7 @@ class Screen:
                 self._named.add(conversation)
 
     def refresh(self) -> None:
-        """Wait for all events of what has happened until now, and read what they named."""
+        """Wait for all events up to now, and read the conversations that they named."""
         mark = self._user.send(
             "POST",
             "/v1/tasks",
@@ -150,7 +150,7 @@ def following(run: Run, user: OfficeUser) -> Iterator[Screen]:
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
-    assert begun.wait(TIMEOUT_SECONDS), "the stream does not begin"
+    assert begun.wait(TIMEOUT_SECONDS), "the stream does not start"
     try:
         yield screen[0]
     finally:

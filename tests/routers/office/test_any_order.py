@@ -1,4 +1,4 @@
-"""In any order, late and twice, events leave the state that the derivation from all of them gives.
+"""Events in any order, late or repeated, give the state that is derived from all of them.
 
 After each step, every count equals the length of its list, for one of two users.
 
@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import text
 from tests.domain.inbound.webhook_events.support import rows
 from tests.factories import number
-from tests.routers.identity.test_auth import active, bearer, signed_in
+from tests.routers.identity.test_auth import bearer, create_active_user, sign_in
 from tests.routers.office.conftest import Office
 
 from crm_api.domain.messaging.waiting import derive_waiting
@@ -38,7 +38,7 @@ SHOWN = "SELECT id, state, waiting_since, answered_at FROM conversation ORDER BY
 
 
 class History:
-    """Random events of three people, and what the office does meanwhile."""
+    """Random events of three people, and random actions of the office."""
 
     def __init__(
         self, office: Office, chance: random.Random, *, callers: dict[str, dict[str, str]]
@@ -49,36 +49,36 @@ class History:
         self.past: list[dict[str, Any]] = []
 
     def event(self) -> dict[str, Any]:
-        """Return a new event that happened in the last hour, or an earlier one again."""
+        """Return a new event of the last hour, or repeat an earlier event."""
         if self.past and self.chance.random() < 0.2:
             return self.chance.choice(self.past)
         person, ago = self.chance.choice(PEOPLE), self.chance.uniform(1, 3600)
         makers: list[Callable[[], dict[str, Any]]] = [
-            lambda: self.office.said("When can you come?", phone=person, ago=ago),
-            lambda: self.office.said("And another question", phone=person, ago=ago),
-            lambda: self.office.said("STOP", phone=person, ago=ago),
-            lambda: self.office.sent_in_app(phone=person, ago=ago),
-            lambda: self.office.sent_in_app(phone=person, ago=ago, status="failed"),
-            lambda: self.office.called("missed", phone=person, ago=ago),
-            lambda: self.office.called("answered", phone=person, ago=ago),
+            lambda: self.office.message_event("When can you come?", phone=person, ago=ago),
+            lambda: self.office.message_event("And another question", phone=person, ago=ago),
+            lambda: self.office.message_event("STOP", phone=person, ago=ago),
+            lambda: self.office.app_message_event(phone=person, ago=ago),
+            lambda: self.office.app_message_event(phone=person, ago=ago, status="failed"),
+            lambda: self.office.call_event("missed", phone=person, ago=ago),
+            lambda: self.office.call_event("answered", phone=person, ago=ago),
         ]
         made = self.chance.choice(makers)()
         self.past.append(made)
         return made
 
     async def step(self) -> None:
-        """Apply a batch of events, or let a user answer or decide."""
+        """Apply a batch of events, or let a user answer, read or change a conversation."""
         kind = self.chance.random()
         if kind < 0.6:
-            await self.office.hear(*(self.event() for _ in range(self.chance.randint(1, 4))))
+            await self.office.receive(*(self.event() for _ in range(self.chance.randint(1, 4))))
             return
         person = self.chance.choice(PEOPLE)
-        talks = await self.office.talks(phone=person)
-        if not talks or kind < 0.75:
+        conversations = await self.office.conversations(phone=person)
+        if not conversations or kind < 0.75:
             body = {"line_id": str(self.office.line.id), "to": person, "body": "On Tuesday."}
             await self.office.client.post("/v1/messages", json=body)
             return
-        path = f"/v1/conversations/{talks[0]['id']}"
+        path = f"/v1/conversations/{conversations[0]['id']}"
         if kind < 0.85:
             await self.read(path)
             return
@@ -90,12 +90,14 @@ class History:
         await self.office.client.patch(path, json=change)
 
     async def read(self, path: str) -> None:
-        """Let one of the callers read a conversation, or a part of it."""
+        """Let one of the callers read a conversation or a part of it."""
         caller = self.chance.choice(list(self.callers.values()))
         messages = (await self.office.client.get(f"{path}/messages")).json()["data"]
         body = {"message_id": self.chance.choice(messages)["id"]} if messages else {}
-        whole = self.chance.random() < 0.5
-        await self.office.client.post(f"{path}/read", json=None if whole else body, headers=caller)
+        marks_all = self.chance.random() < 0.5
+        await self.office.client.post(
+            f"{path}/read", json=None if marks_all else body, headers=caller
+        )
 
     async def compare_counts(self) -> None:
         """Compare each count with the length of its list, for each caller."""
@@ -103,11 +105,11 @@ class History:
             counts = (
                 await self.office.client.get("/v1/conversations/counts", headers=headers)
             ).json()
-            for name, wanted in LISTS.items():
+            for name, query in LISTS.items():
                 listed = await self.office.client.get(
-                    "/v1/conversations", params=wanted, headers=headers
+                    "/v1/conversations", params=query, headers=headers
                 )
-                if listed.status_code != 422:  # a key has no conversations of its own
+                if listed.status_code != 422:  # "assignee=me" needs a user
                     assert len(listed.json()["data"]) == counts[name], (
                         name,
                         f"WAITING_SEED={SEED}",
@@ -115,11 +117,11 @@ class History:
 
 
 async def users_of(office: Office) -> dict[str, dict[str, str]]:
-    """Return the headers of two users, by id: one of long ago, and one of half an hour ago."""
+    """Return the headers of two users by id: created 400 days ago, and half an hour ago."""
     callers = {}
     for ago in (timedelta(days=400), timedelta(minutes=30)):
-        user = await active(office.client, email=f"{ago.days}@firm.example.com")
-        callers[user["id"]] = bearer(await signed_in(office.client, username=user["email"]))
+        user = await create_active_user(office.client, email=f"{ago.days}@firm.example.com")
+        callers[user["id"]] = bearer(await sign_in(office.client, username=user["email"]))
         await office.session.execute(
             text("UPDATE app_user SET created_at = :at WHERE id = :id"),
             {"at": clock.now() - ago, "id": user["id"]},
@@ -133,9 +135,9 @@ async def merge_sums(office: Office) -> None:
         await uow.session.execute(tallies.COMPACT, {"rows": -1_000})
 
 
-async def compare_states(office: Office, kept: list[dict[str, Any]]) -> None:
-    """Compare each state with whether the person waits; a snooze keeps that, and hides it."""
-    awake = [one for one in kept if one["state"] != "snoozed"]
+async def compare_states(office: Office, conversations: list[dict[str, Any]]) -> None:
+    """Check that only the waiting conversations have a waiting time; leave out snoozed ones."""
+    awake = [one for one in conversations if one["state"] != "snoozed"]
     waiting = {one["id"] for one in awake if one["state"] == "waiting"}
     since = {one["id"] for one in awake if one["waiting_since"] is not None}
     assert waiting == since, f"WAITING_SEED={SEED}"
@@ -143,7 +145,7 @@ async def compare_states(office: Office, kept: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.timeout(900)
-async def test_any_history_leaves_what_the_derivation_gives(office: Office) -> None:
+async def test_events_in_any_order_give_the_derived_state(office: Office) -> None:
     print(f"WAITING_SEED={SEED}")  # noqa: T201 - the seed repeats the run
     chance = random.Random(SEED)  # noqa: S311 - no secret
     history = History(office, chance, callers=await users_of(office))
@@ -152,13 +154,13 @@ async def test_any_history_leaves_what_the_derivation_gives(office: Office) -> N
         await history.compare_counts()
         if step % STEPS == 0:
             await merge_sums(office)
-        kept = await rows(office.session, SHOWN)
+        conversations = await rows(office.session, SHOWN)
         async with office.new_uow() as uow:
-            await derive_waiting(uow.session, [one["id"] for one in kept], now=clock.now())
+            await derive_waiting(uow.session, [one["id"] for one in conversations], now=clock.now())
         derived = await rows(office.session, SHOWN)
 
-        assert derived == kept, f"WAITING_SEED={SEED}"
-        await compare_states(office, kept)
+        assert derived == conversations, f"WAITING_SEED={SEED}"
+        await compare_states(office, conversations)
     async with office.new_uow() as uow:
         await wake_conversations(uow, limit=len(PEOPLE), now=SNOOZED_UNTIL)
     woken = await rows(office.session, SHOWN)

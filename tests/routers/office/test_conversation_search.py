@@ -1,4 +1,4 @@
-"""The search of the inbox: names, numbers and words, with typing errors forgiven."""
+"""The search of the inbox: names, numbers and words, with tolerance for typing errors."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -24,10 +24,10 @@ async def line(session: AsyncSession) -> Line:
     return line
 
 
-async def talk(
+async def store_conversation(
     session: AsyncSession, line: Line, place: int, *words: str, name: str = "", **values: Any
 ) -> str:
-    """Store a conversation with received messages; the larger its place, the older it is."""
+    """Store a conversation with received messages, `place` hours old."""
     at = clock.now() - timedelta(hours=place)
     contact = await make_contact(session, phone=number(place), last_name=name or None)
     made = Conversation(
@@ -60,7 +60,7 @@ async def talk(
     return str(made.id)
 
 
-async def found(client: httpx.AsyncClient, q: str, **query: Any) -> list[str]:
+async def search(client: httpx.AsyncClient, q: str, **query: Any) -> list[str]:
     answer = await client.get("/v1/conversations", params={"q": q, **query})
     assert answer.status_code == 200, answer.text
     return [one["id"] for one in answer.json()["data"]]
@@ -69,51 +69,55 @@ async def found(client: httpx.AsyncClient, q: str, **query: Any) -> list[str]:
 async def test_words_names_and_numbers_find_conversations(
     client: httpx.AsyncClient, session: AsyncSession, line: Line
 ) -> None:
-    chimney = await talk(session, line, 1, "Do you fix chimneys?", "Hello?", name="Mendes")
-    silent = await talk(session, line, 2, name="Rossi")
-    porch = await talk(session, line, 3, "The porch, too", name="Rossi")
+    chimney = await store_conversation(
+        session, line, 1, "Do you fix chimneys?", "Hello?", name="Mendes"
+    )
+    silent = await store_conversation(session, line, 2, name="Rossi")
+    porch = await store_conversation(session, line, 3, "The porch, too", name="Rossi")
 
-    assert await found(client, "chimneys") == [chimney]
-    assert await found(client, "rossi") == [silent, porch]
-    assert await found(client, "rossi porch") == [porch]
-    assert await found(client, number(2)) == [silent]
-    assert await found(client, "nothing of it") == []
+    assert await search(client, "chimneys") == [chimney]
+    assert await search(client, "rossi") == [silent, porch]
+    assert await search(client, "rossi porch") == [porch]
+    assert await search(client, number(2)) == [silent]
+    assert await search(client, "nothing of it") == []
 
 
-async def test_similar_words_follow_the_exact_ones(
+async def test_exact_matches_precede_similar_matches(
     client: httpx.AsyncClient, session: AsyncSession, line: Line
 ) -> None:
-    similar = await talk(session, line, 1, "Water in the basment")
-    exact = await talk(session, line, 2, "Water in the basement")
+    similar = await store_conversation(session, line, 1, "Water in the basment")
+    exact = await store_conversation(session, line, 2, "Water in the basement")
 
-    assert await found(client, "basement") == [exact, similar]
-    assert await found(client, "basement", limit=1) == [exact]
+    assert await search(client, "basement") == [exact, similar]
+    assert await search(client, "basement", limit=1) == [exact]
 
 
 async def test_other_filters_narrow_the_search(
     client: httpx.AsyncClient, session: AsyncSession, line: Line
 ) -> None:
-    done = await talk(session, line, 1, "The basement is dry")
-    waiting = await talk(
+    done = await store_conversation(session, line, 1, "The basement is dry")
+    waiting = await store_conversation(
         session, line, 2, "The basement is wet", state="waiting", waiting_since=clock.now()
     )
 
-    assert await found(client, "basement") == [done, waiting]
-    assert await found(client, "basement", state="waiting") == [waiting]
-    assert await found(client, "basement", sort="waiting_longest") == [waiting, done]
+    assert await search(client, "basement") == [done, waiting]
+    assert await search(client, "basement", state="waiting") == [waiting]
+    assert await search(client, "basement", sort="waiting_longest") == [waiting, done]
 
 
 @pytest.mark.parametrize("sort", ["newest", "waiting_longest"])
 @pytest.mark.parametrize("size", [1, 2, 50])
-async def test_pages_hold_each_conversation_once(
+async def test_pages_contain_each_conversation_once(
     client: httpx.AsyncClient, session: AsyncSession, line: Line, size: int, sort: str
 ) -> None:
     kinds: list[dict[str, Any]] = [{"state": "waiting", "waiting_since": clock.now()}, {}]
     similar = [
-        await talk(session, line, place, "basment", **kinds[place % 2]) for place in (1, 2, 3)
+        await store_conversation(session, line, place, "basment", **kinds[place % 2])
+        for place in (1, 2, 3)
     ]
     exact = [
-        await talk(session, line, place, "basement", **kinds[place % 2]) for place in (4, 5, 6)
+        await store_conversation(session, line, place, "basement", **kinds[place % 2])
+        for place in (4, 5, 6)
     ]
 
     ids: list[str] = []
@@ -133,10 +137,10 @@ async def test_pages_hold_each_conversation_once(
         assert ids == exact + similar
 
 
-async def test_names_need_the_scope_of_contacts(
+async def test_search_by_name_needs_the_contacts_scope(
     client: httpx.AsyncClient, session: AsyncSession, line: Line, key_with: Callable[..., Any]
 ) -> None:
-    await talk(session, line, 1, "Hello", name="Rossi")
+    await store_conversation(session, line, 1, "Hello", name="Rossi")
     key = await key_with(Scope.MESSAGES_READ)
 
     answer = await client.get("/v1/conversations", params={"q": "rossi"}, headers=key)

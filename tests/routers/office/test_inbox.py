@@ -14,7 +14,7 @@ from tests.conftest import UNKNOWN_ID
 from tests.domain.inbound.webhook_events.support import PERSON
 from tests.factories import make_campaign, make_contact, make_line, number
 from tests.locks import blocked
-from tests.routers.identity.test_auth import active, bearer, signed_in
+from tests.routers.identity.test_auth import bearer, create_active_user, sign_in
 from tests.routers.office.conftest import Office, instant
 
 from crm_api.domain.consent.models import ContactFlag
@@ -31,28 +31,30 @@ from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.ids import new_id
 
-HEAR = text("UPDATE conversation SET last_incoming_at = now() WHERE id = :id")
+RECEIVE = text("UPDATE conversation SET last_incoming_at = now() WHERE id = :id")
 LONG = "When can you come and look at the basement? " * 6
 
 
-async def talk_of(session: AsyncSession, line: Line, place: int, **values: Any) -> Conversation:
-    """Store a conversation; the larger its place, the earlier its last activity."""
+async def store_conversation(
+    session: AsyncSession, line: Line, place: int, **values: Any
+) -> Conversation:
+    """Store a conversation with its last activity `place` minutes ago."""
     at = clock.now() - timedelta(minutes=place)
     state = values.get("state", "done")
     if state == "waiting":
         values.setdefault("waiting_since", at - timedelta(hours=10 - place))
     if state == "snoozed":
         values.setdefault("snoozed_until", clock.now() + timedelta(hours=1))
-    talk = Conversation(
+    conversation = Conversation(
         line_id=line.id,
         phone=number(place),
         last_activity_at=at,
         created_at=at,
         **values,
     )
-    session.add(talk)
+    session.add(conversation)
     await session.flush()
-    return talk
+    return conversation
 
 
 @pytest.fixture
@@ -62,18 +64,18 @@ def states() -> list[str]:
 
 async def fill(office: Office, states: list[str]) -> None:
     for place, state in enumerate(states):
-        await talk_of(office.session, office.line, place, state=state)
+        await store_conversation(office.session, office.line, place, state=state)
     await office.session.commit()
 
 
-async def walked(office: Office, **wanted: Any) -> list[str]:
-    """Return the numbers of all pages, two conversations a page."""
+async def list_phones_by_pages(office: Office, **wanted: Any) -> list[str]:
+    """Return the phone numbers of all pages of two conversations each."""
     read: list[str] = []
     cursor: str | None = None
     while cursor is not None or not read:
         params = {**wanted, "limit": 2} | ({"cursor": cursor} if cursor else {})
         page = (await office.client.get("/v1/conversations", params=params)).json()
-        read += [talk["phone"] for talk in page["data"]]
+        read += [conversation["phone"] for conversation in page["data"]]
         cursor = page["next_cursor"]
         if not page["data"]:
             break
@@ -83,37 +85,39 @@ async def walked(office: Office, **wanted: Any) -> list[str]:
 async def test_states_are_listed_and_counted(office: Office, states: list[str]) -> None:
     await fill(office, states)
     other = await make_line(office.session, phone_number_id="PN2", line_number=number(90))
-    await talk_of(office.session, other, 20, state="open")
+    await store_conversation(office.session, other, 20, state="open")
     await office.session.commit()
 
     counts = await office.counts()
     for state in ("waiting", "open", "snoozed"):
-        assert len(await walked(office, state=state)) == counts[state]
+        assert len(await list_phones_by_pages(office, state=state)) == counts[state]
     assert (counts["waiting"], counts["open"], counts["snoozed"]) == (3, 3, 2)
-    assert await walked(office, state="waiting,open") == [number(n) for n in (1, 2, 4, 5, 7, 20)]
-    assert await walked(office) == [number(n) for n in (*range(9), 20)]
-    assert await walked(office, state="open", line_id=str(other.id)) == [number(20)]
-    assert len(await walked(office, assignee="none")) == counts["unassigned"] == 6
+    assert await list_phones_by_pages(office, state="waiting,open") == [
+        number(n) for n in (1, 2, 4, 5, 7, 20)
+    ]
+    assert await list_phones_by_pages(office) == [number(n) for n in (*range(9), 20)]
+    assert await list_phones_by_pages(office, state="open", line_id=str(other.id)) == [number(20)]
+    assert len(await list_phones_by_pages(office, assignee="none")) == counts["unassigned"] == 6
 
 
-async def test_longest_waiting_come_first_and_the_others_last(
+async def test_conversations_are_sorted_by_longest_waiting(
     office: Office, states: list[str]
 ) -> None:
     await fill(office, states)
 
     longest = [number(n) for n in (1, 4, 7)]
     others = [number(n) for n in (0, 2, 3, 5, 6, 8)]
-    assert await walked(office, state="waiting", sort="waiting_longest") == longest
-    assert await walked(office, sort="waiting_longest") == longest + others
-    assert await walked(office, state="open,waiting", sort="waiting_longest") == [
+    assert await list_phones_by_pages(office, state="waiting", sort="waiting_longest") == longest
+    assert await list_phones_by_pages(office, sort="waiting_longest") == longest + others
+    assert await list_phones_by_pages(office, state="open,waiting", sort="waiting_longest") == [
         *longest,
         number(2),
         number(5),
     ]
-    assert await walked(office, state="open,done", sort="waiting_longest") == [
+    assert await list_phones_by_pages(office, state="open,done", sort="waiting_longest") == [
         number(n) for n in (0, 2, 5, 6)
     ]
-    assert await walked(office, assignee="none", sort="waiting_longest") == [
+    assert await list_phones_by_pages(office, assignee="none", sort="waiting_longest") == [
         *longest,
         number(2),
         number(5),
@@ -134,7 +138,7 @@ async def test_longest_waiting_come_first_and_the_others_last(
         ({"q1": "Ada"}, "/q1"),
     ],
 )
-async def test_filter_with_a_fault_is_named(
+async def test_invalid_filter_is_named(
     office: Office, parameters: dict[str, str], pointer: str
 ) -> None:
     answer = await office.client.get("/v1/conversations", params=parameters)
@@ -143,22 +147,24 @@ async def test_filter_with_a_fault_is_named(
     assert answer.json()["errors"][0]["pointer"].startswith(pointer)
 
 
-async def test_row_shows_what_a_list_needs(office: Office) -> None:
+async def test_conversation_shows_contact_campaign_flags_and_draft(office: Office) -> None:
     contact = await make_contact(
         office.session, phone=PERSON, first_name="Ada", last_name="Lovelace", company="Engines"
     )
     campaign = await make_campaign(office.session, line=office.line, name="Quincy in November")
     office.session.add(ContactFlag(phone=PERSON, flag_type="office_number", created_at=clock.now()))
     await office.session.commit()
-    await office.hear(office.said(LONG))
+    await office.receive(office.message_event(LONG))
     await office.session.execute(
         text("UPDATE conversation SET campaign_id = :id"), {"id": campaign.id}
     )
     await office.session.commit()
-    talk = await office.talk()
-    draft = await office.client.put(f"/v1/conversations/{talk['id']}/draft", json={"body": "Dear"})
+    conversation = await office.conversation()
+    draft = await office.client.put(
+        f"/v1/conversations/{conversation['id']}/draft", json={"body": "Dear"}
+    )
 
-    shown = await office.talk()
+    shown = await office.conversation()
     assert draft.status_code == 200
     assert shown["contact"] == {
         "id": str(contact.id),
@@ -168,7 +174,7 @@ async def test_row_shows_what_a_list_needs(office: Office) -> None:
     }
     assert shown["campaign"] == {"id": str(campaign.id), "name": "Quincy in November"}
     assert shown["last_message"]["body_preview"] == LONG[:160]
-    assert (talk["has_draft"], shown["has_draft"]) == (False, True)
+    assert (conversation["has_draft"], shown["has_draft"]) == (False, True)
     assert (shown["flags"], shown["unread_count"]) == (["office_number"], 1)
     assert await office.phones(flag="office_number") == [PERSON]
     assert await office.phones(flag="opted_out") == []
@@ -177,27 +183,27 @@ async def test_row_shows_what_a_list_needs(office: Office) -> None:
     assert instant(shown["updated_at"]) >= instant(shown["last_activity_at"])
 
 
-async def test_unread_messages_are_those_of_the_caller(office: Office) -> None:
+async def test_unread_messages_are_counted_for_each_caller(office: Office) -> None:
     for words in ("One", "Two", "Three"):
-        await office.hear(office.said(words))
-    await office.hear(office.said("Hello", phone=number(3)))
-    talk = await office.talk()
-    path = f"/v1/conversations/{talk['id']}"
+        await office.receive(office.message_event(words))
+    await office.receive(office.message_event("Hello", phone=number(3)))
+    conversation = await office.conversation()
+    path = f"/v1/conversations/{conversation['id']}"
     messages = (await office.client.get(f"{path}/messages")).json()["data"]
-    user = await active(office.client)
-    of_user = bearer(await signed_in(office.client))
+    user = await create_active_user(office.client)
+    user_headers = bearer(await sign_in(office.client))
     before = await office.counts()
 
     second = await office.client.post(f"{path}/read", json={"message_id": messages[1]["id"]})
-    after_two = await office.talk()
+    after_two = await office.conversation()
     back = await office.client.post(f"{path}/read", json={"message_id": messages[2]["id"]})
-    still = await office.talk()
+    still = await office.conversation()
     unread = await office.phones(unread=True)
     await office.client.post(f"{path}/read")
 
     assert (second.status_code, back.status_code) == (204, 204)
-    assert [one["unread_count"] for one in (talk, after_two, still)] == [3, 1, 1]
-    assert (await office.talk())["unread_count"] == 0
+    assert [one["unread_count"] for one in (conversation, after_two, still)] == [3, 1, 1]
+    assert (await office.conversation())["unread_count"] == 0
     assert (before["unread"], (await office.counts())["unread"]) == (2, 1)
     assert (sorted(unread), await office.phones(unread=True)) == (
         sorted([PERSON, number(3)]),
@@ -205,31 +211,33 @@ async def test_unread_messages_are_those_of_the_caller(office: Office) -> None:
     )
     assert await office.phones(unread=False) == [PERSON]
     # The user was created after the messages, so they count as read.
-    as_user = (await office.client.get(path, headers=of_user)).json()
+    as_user = (await office.client.get(path, headers=user_headers)).json()
     assert (user["role"], as_user["unread_count"]) == ("owner", 0)
 
 
-async def test_message_of_another_conversation_marks_nothing(office: Office) -> None:
-    await office.hear(office.said(), office.said(phone=number(3)))
-    talk, other = await office.talk(), await office.talk(number(3))
+async def test_message_of_another_conversation_marks_nothing_as_read(office: Office) -> None:
+    await office.receive(office.message_event(), office.message_event(phone=number(3)))
+    conversation, other = await office.conversation(), await office.conversation(number(3))
 
     answer = await office.client.post(
-        f"/v1/conversations/{talk['id']}/read",
+        f"/v1/conversations/{conversation['id']}/read",
         json={"message_id": other["last_message"]["id"]},
     )
 
     assert (answer.status_code, answer.json()["code"]) == (404, "message_not_found")
-    assert (await office.talk())["unread_count"] == 1
+    assert (await office.conversation())["unread_count"] == 1
 
 
-async def test_snooze_keeps_the_waiting_and_wakes(
+async def test_snooze_keeps_the_waiting_time_and_ends_on_time(
     office: Office, new_uow: UnitOfWorkFactory
 ) -> None:
-    await office.hear(office.said(ago=60), office.said(phone=number(3), ago=50))
+    await office.receive(
+        office.message_event(ago=60), office.message_event(phone=number(3), ago=50)
+    )
     await office.answer(phone=number(3))
     until = clock.now() + timedelta(hours=1)
-    first = await office.change(snoozed_until=until.isoformat())
-    await office.change(number(3), state="snoozed", snoozed_until=until.isoformat())
+    first = await office.change_conversation(snoozed_until=until.isoformat())
+    await office.change_conversation(number(3), state="snoozed", snoozed_until=until.isoformat())
     async with new_uow() as uow:
         early = await wake_conversations(uow, limit=10, now=until - timedelta(seconds=1))
     snoozed = await office.phones(state="snoozed")
@@ -238,26 +246,26 @@ async def test_snooze_keeps_the_waiting_and_wakes(
 
     assert (first.json()["state"], first.json()["waiting_since"] is not None) == ("snoozed", True)
     assert (early, len(snoozed), woken) == (0, 2, 2)
-    talk = await office.talk()
-    assert (talk["state"], talk["snoozed_until"]) == ("waiting", None)
-    assert talk["waiting_since"] == first.json()["waiting_since"]
-    assert (await office.talk(number(3)))["state"] == "open"
+    conversation = await office.conversation()
+    assert (conversation["state"], conversation["snoozed_until"]) == ("waiting", None)
+    assert conversation["waiting_since"] == first.json()["waiting_since"]
+    assert (await office.conversation(number(3)))["state"] == "open"
 
 
-async def test_message_wakes_a_snoozed_conversation(office: Office) -> None:
+async def test_incoming_message_ends_a_snooze(office: Office) -> None:
     await office.answer()
-    await office.change(snoozed_until=(clock.now() + timedelta(hours=1)).isoformat())
-    await office.hear(office.said())
+    await office.change_conversation(snoozed_until=(clock.now() + timedelta(hours=1)).isoformat())
+    await office.receive(office.message_event())
 
-    talk = await office.talk()
-    assert (talk["state"], talk["snoozed_until"]) == ("waiting", None)
+    conversation = await office.conversation()
+    assert (conversation["state"], conversation["snoozed_until"]) == ("waiting", None)
 
 
-async def test_snooze_is_ended_by_null(office: Office) -> None:
-    await office.hear(office.said())
-    await office.change(snoozed_until=(clock.now() + timedelta(hours=1)).isoformat())
+async def test_null_ends_a_snooze(office: Office) -> None:
+    await office.receive(office.message_event())
+    await office.change_conversation(snoozed_until=(clock.now() + timedelta(hours=1)).isoformat())
 
-    answer = await office.change(snoozed_until=None)
+    answer = await office.change_conversation(snoozed_until=None)
 
     assert (answer.json()["state"], answer.json()["snoozed_until"]) == ("waiting", None)
 
@@ -272,37 +280,39 @@ async def test_snooze_is_ended_by_null(office: Office) -> None:
         ("open", timedelta(hours=1)),
     ],
 )
-async def test_snooze_that_does_not_fit_is_refused(
+async def test_invalid_snooze_is_refused(
     office: Office, state: str | None, ahead: timedelta | None
 ) -> None:
-    await office.hear(office.said())
+    await office.receive(office.message_event())
     until = None if ahead is None else (clock.now() + ahead).isoformat()
     changes = {"state": state, "snoozed_until": until}
 
-    answer = await office.change(**{name: one for name, one in changes.items() if one is not None})
+    answer = await office.change_conversation(
+        **{name: one for name, one in changes.items() if one is not None}
+    )
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_snooze")
     assert answer.json()["errors"][0]["pointer"] == "/snoozed_until"
-    assert (await office.talk())["state"] == "waiting"
+    assert (await office.conversation())["state"] == "waiting"
 
 
 @pytest.mark.parametrize(
     "body", [{"state": "new"}, {"state": None}, {"assignee_id": "me"}, {"unread_count": 0}]
 )
-async def test_change_with_a_fault_names_the_field(office: Office, body: dict[str, Any]) -> None:
-    await office.hear(office.said())
+async def test_invalid_change_names_the_field(office: Office, body: dict[str, Any]) -> None:
+    await office.receive(office.message_event())
 
-    answer = await office.change(**body)
+    answer = await office.change_conversation(**body)
 
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == f"/{next(iter(body))}"
 
 
 async def test_conversation_is_assigned_and_counted(office: Office) -> None:
-    await office.hear(office.said(), office.said(phone=number(3)))
-    user = await active(office.client)
-    mine = bearer(await signed_in(office.client))
-    answer = await office.change(assignee_id=user["id"])
+    await office.receive(office.message_event(), office.message_event(phone=number(3)))
+    user = await create_active_user(office.client)
+    mine = bearer(await sign_in(office.client))
+    answer = await office.change_conversation(assignee_id=user["id"])
 
     counts = (await office.client.get("/v1/conversations/counts", headers=mine)).json()
     of_me = await office.client.get("/v1/conversations", params={"assignee": "me"}, headers=mine)
@@ -311,31 +321,31 @@ async def test_conversation_is_assigned_and_counted(office: Office) -> None:
     assert [one["phone"] for one in of_me.json()["data"]] == [PERSON]
     assert await office.phones(assignee=user["id"]) == [PERSON]
     assert await office.phones(assignee="none") == [number(3)]
-    assert (await office.change(assignee_id=None)).json()["assignee"] is None
+    assert (await office.change_conversation(assignee_id=None)).json()["assignee"] is None
 
 
-async def test_key_has_no_conversations_of_its_own(office: Office) -> None:
+async def test_list_of_own_conversations_needs_a_user(office: Office) -> None:
     answer = await office.client.get("/v1/conversations", params={"assignee": "me"})
 
     assert (answer.status_code, answer.json()["code"]) == (403, "user_needed")
 
 
-async def test_key_cannot_be_an_assignee(office: Office) -> None:
-    await office.hear(office.said())
+async def test_unknown_assignee_is_refused(office: Office) -> None:
+    await office.receive(office.message_event())
 
-    answer = await office.change(assignee_id=UNKNOWN_ID)
+    answer = await office.change_conversation(assignee_id=UNKNOWN_ID)
 
     assert (answer.status_code, answer.json()["code"]) == (422, "unknown_assignee")
 
 
-async def test_second_user_who_takes_a_conversation_sees_who_has_it(office: Office) -> None:
-    await office.hear(office.said())
-    talk = await office.talk()
-    path = f"/v1/conversations/{talk['id']}"
-    olga = await active(office.client)
-    as_olga = bearer(await signed_in(office.client))
-    sam = await active(office.client, email="sam@granite.example.com", name="Sam")
-    as_sam = bearer(await signed_in(office.client, username="sam@granite.example.com"))
+async def test_second_user_to_take_a_conversation_sees_its_assignee(office: Office) -> None:
+    await office.receive(office.message_event())
+    conversation = await office.conversation()
+    path = f"/v1/conversations/{conversation['id']}"
+    olga = await create_active_user(office.client)
+    as_olga = bearer(await sign_in(office.client))
+    sam = await create_active_user(office.client, email="sam@granite.example.com", name="Sam")
+    as_sam = bearer(await sign_in(office.client, username="sam@granite.example.com"))
     first = await office.client.patch(path, json={"assignee_id": olga["id"]}, headers=as_olga)
     second = await office.client.patch(path, json={"assignee_id": sam["id"]}, headers=as_sam)
     over = await office.client.patch(
@@ -348,25 +358,25 @@ async def test_second_user_who_takes_a_conversation_sees_who_has_it(office: Offi
     assert over.json()["assignee"]["id"] == sam["id"]
 
 
-async def test_change_of_an_old_version_is_refused(office: Office) -> None:
-    await office.hear(office.said())
-    talk = await office.talk()
-    path = f"/v1/conversations/{talk['id']}"
+async def test_change_of_an_outdated_version_is_refused(office: Office) -> None:
+    await office.receive(office.message_event())
+    conversation = await office.conversation()
+    path = f"/v1/conversations/{conversation['id']}"
     tag = (await office.client.get(path)).headers["etag"]
-    await office.hear(office.said("Wait!"))
+    await office.receive(office.message_event("Wait!"))
 
     answer = await office.client.patch(path, json={"state": "done"}, headers={"If-Match": tag})
 
     assert (answer.status_code, answer.json()["code"]) == (412, "changed_since")
-    assert (await office.talk())["state"] == "waiting"
+    assert (await office.conversation())["state"] == "waiting"
 
 
-async def test_of_two_who_take_at_once_one_wins(
+async def test_one_of_two_users_who_take_a_conversation_at_once_gets_it(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
     async with committed_uow() as uow:
         line = await make_line(uow.session)
-        talk_id = (await talk_of(uow.session, line, 1, state="waiting")).id
+        conversation_id = (await store_conversation(uow.session, line, 1, state="waiting")).id
         users = []
         for name in ("olga", "sam"):
             added = await uow.session.execute(
@@ -384,7 +394,7 @@ async def test_of_two_who_take_at_once_one_wins(
             await changes.update_conversation(
                 uow,
                 ConversationUpdate(assignee_id=user_id),
-                conversation_id=talk_id,
+                conversation_id=conversation_id,
                 user_id=user_id,
                 now=await uow.database_now(),
             )
@@ -392,7 +402,7 @@ async def test_of_two_who_take_at_once_one_wins(
     ended = await asyncio.gather(*(take(one) for one in users), return_exceptions=True)
 
     async with committed_uow() as uow:
-        found = await uow.session.get(Conversation, talk_id)
+        found = await uow.session.get(Conversation, conversation_id)
         assert found is not None
         winner = users[[one is None for one in ended].index(True)]
         (lost,) = [one for one in ended if one is not None]
@@ -400,19 +410,19 @@ async def test_of_two_who_take_at_once_one_wins(
         assert (found.assignee_id, lost.extras["assignee"]["id"]) == (winner, str(winner))
 
 
-async def test_message_that_arrives_while_a_user_says_done_waits(
+async def test_message_that_arrives_during_the_change_to_done_waits(
     committed_db: AsyncEngine, committed_uow: UnitOfWorkFactory
 ) -> None:
     async with committed_uow() as uow:
         line = await make_line(uow.session)
-        talk_id = (await talk_of(uow.session, line, 1, state="open")).id
+        conversation_id = (await store_conversation(uow.session, line, 1, state="open")).id
 
-    async def say_done() -> None:
+    async def set_done() -> None:
         async with committed_uow() as uow:
             await changes.update_conversation(
                 uow,
                 ConversationUpdate(state=ConversationState.DONE),
-                conversation_id=talk_id,
+                conversation_id=conversation_id,
                 user_id=None,
                 now=await uow.database_now(),
             )
@@ -423,26 +433,26 @@ async def test_message_that_arrives_while_a_user_says_done_waits(
                 "UPDATE conversation SET state = 'waiting', waiting_since = now(), "
                 "last_incoming_at = now() WHERE id = :id"
             ),
-            {"id": talk_id},
+            {"id": conversation_id},
         )
-        saying = await blocked(committed_db, say_done())
-    await saying
+        pending_change = await blocked(committed_db, set_done())
+    await pending_change
 
     async with committed_uow() as uow:
-        found = await uow.session.get(Conversation, talk_id)
+        found = await uow.session.get(Conversation, conversation_id)
         assert found is not None
         assert (found.state, found.waiting_since is not None) == ("waiting", True)
 
 
 @pytest.mark.parametrize("is_read_first", [False, True])
-async def test_message_that_arrives_while_a_user_reads_counts_as_unread(
+async def test_message_that_arrives_during_reading_counts_as_unread(
     committed_db: AsyncEngine, committed_uow: UnitOfWorkFactory, *, is_read_first: bool
 ) -> None:
     reader = new_id()
     async with committed_uow() as uow:
         line = await make_line(uow.session)
-        talk_id = (
-            await talk_of(
+        conversation_id = (
+            await store_conversation(
                 uow.session,
                 line,
                 1,
@@ -453,18 +463,20 @@ async def test_message_that_arrives_while_a_user_reads_counts_as_unread(
 
     async def read() -> None:
         async with committed_uow() as uow:
-            await mark_read(uow, conversation_id=talk_id, caller_id=reader, message_id=None)
+            await mark_read(uow, conversation_id=conversation_id, caller_id=reader, message_id=None)
 
-    async def hear() -> None:
+    async def receive() -> None:
         async with committed_uow() as uow:
-            await uow.session.execute(HEAR, {"id": talk_id})
+            await uow.session.execute(RECEIVE, {"id": conversation_id})
 
     async with committed_uow() as first:
         if is_read_first:
-            await mark_read(first, conversation_id=talk_id, caller_id=reader, message_id=None)
+            await mark_read(
+                first, conversation_id=conversation_id, caller_id=reader, message_id=None
+            )
         else:
-            await first.session.execute(HEAR, {"id": talk_id})
-        second = await blocked(committed_db, hear() if is_read_first else read())
+            await first.session.execute(RECEIVE, {"id": conversation_id})
+        second = await blocked(committed_db, receive() if is_read_first else read())
     await second
 
     async with committed_uow() as uow:
@@ -486,13 +498,13 @@ async def test_unknown_conversation_is_not_found(client: httpx.AsyncClient) -> N
     assert [one.json()["code"] for one in answers] == ["conversation_not_found"] * 3
 
 
-async def test_colleagues_see_who_is_in_a_conversation(
+async def test_presence_in_a_conversation_is_emitted_and_expires(
     office: Office, new_uow: UnitOfWorkFactory
 ) -> None:
-    await office.hear(office.said())
-    path = f"/v1/conversations/{(await office.talk())['id']}/presence"
-    user = await active(office.client)
-    as_user = bearer(await signed_in(office.client))
+    await office.receive(office.message_event())
+    path = f"/v1/conversations/{(await office.conversation())['id']}/presence"
+    user = await create_active_user(office.client)
+    as_user = bearer(await sign_in(office.client))
     seen = await office.client.post(path, json={"activity": "typing"}, headers=as_user)
     wrong = await office.client.post(path, json={"activity": "sleeping"})
     (event,) = await office.events("conversation.presence")
@@ -507,13 +519,15 @@ async def test_colleagues_see_who_is_in_a_conversation(
     assert await office.events("conversation.presence") == []
 
 
-async def test_other_screens_of_a_user_follow_what_is_read_and_the_draft(office: Office) -> None:
-    await office.hear(office.said())
-    talk = await office.talk()
-    path = f"/v1/conversations/{talk['id']}"
+async def test_reading_and_drafting_emit_events_for_other_screens_of_the_user(
+    office: Office,
+) -> None:
+    await office.receive(office.message_event())
+    conversation = await office.conversation()
+    path = f"/v1/conversations/{conversation['id']}"
     messages = (await office.client.get(f"{path}/messages")).json()["data"]
-    user = await active(office.client)
-    as_user = bearer(await signed_in(office.client))
+    user = await create_active_user(office.client)
+    as_user = bearer(await sign_in(office.client))
 
     async def emitted(method: str, end: str, **body: Any) -> list[dict[str, Any]]:
         before = len(await office.events())
@@ -530,7 +544,7 @@ async def test_other_screens_of_a_user_follow_what_is_read_and_the_draft(office:
     (deleted,) = await emitted("DELETE", "/draft")
     nothing = await emitted("DELETE", "/draft")
 
-    assert first["conversation_id"] == talk["id"]
+    assert first["conversation_id"] == conversation["id"]
     expected = {**first, "user_id": user["id"]}
     assert [read, drafted, changed, deleted] == [expected] * 4
     assert (again, same, nothing) == ([], [], [])
@@ -540,7 +554,7 @@ async def bulk(office: Office, **body: Any) -> httpx.Response:
     return await office.client.post("/v1/conversations/bulk", json=body)
 
 
-async def test_many_conversations_change_after_a_dry_run(office: Office) -> None:
+async def test_many_conversations_are_changed_after_a_dry_run(office: Office) -> None:
     await fill(office, ["waiting", "open", "waiting", "done", "snoozed"])
     wanted = {"filter": {"state": "waiting,open"}, "set": {"state": "done"}}
     rehearsed = await bulk(office, **wanted, dry_run=True)
@@ -553,37 +567,44 @@ async def test_many_conversations_change_after_a_dry_run(office: Office) -> None
     assert (made.status_code, made.json()) == (202, {"count": 3})
     after = await office.counts()
     assert (after["waiting"], after["open"], after["snoozed"]) == (0, 0, 1)
-    assert len(await office.talks(state="done")) == 4
+    assert len(await office.conversations(state="done")) == 4
 
 
-async def test_many_are_assigned_tagged_and_snoozed_by_id(office: Office) -> None:
-    await office.hear(office.said(), office.said(phone=number(3)), office.said(phone=number(4)))
-    user = await active(office.client)
-    talks = {one["phone"]: one for one in await office.talks()}
+async def test_many_conversations_are_assigned_tagged_and_snoozed_by_id(office: Office) -> None:
+    await office.receive(
+        office.message_event(),
+        office.message_event(phone=number(3)),
+        office.message_event(phone=number(4)),
+    )
+    user = await create_active_user(office.client)
+    conversations = {one["phone"]: one for one in await office.conversations()}
     until = (clock.now() + timedelta(hours=2)).isoformat()
     changes = {"snoozed_until": until, "assignee_id": user["id"], "add_tag": "later"}
-    body = {"ids": [talks[PERSON]["id"], talks[number(3)]["id"], UNKNOWN_ID], "set": changes}
+    body = {
+        "ids": [conversations[PERSON]["id"], conversations[number(3)]["id"], UNKNOWN_ID],
+        "set": changes,
+    }
     token = (await bulk(office, **body, dry_run=True)).json()["token"]
     made = await bulk(office, **body, token=token)
 
     assert made.json() == {"count": 2}
-    shown = await office.talk()
+    shown = await office.conversation()
     assert (shown["state"], shown["assignee"]["id"]) == ("snoozed", user["id"])
-    assert shown["waiting_since"] == talks[PERSON]["waiting_since"]
+    assert shown["waiting_since"] == conversations[PERSON]["waiting_since"]
     contact = (await office.client.get(f"/v1/contacts/{shown['contact_id']}")).json()
     assert contact["tags"] == ["later"]
-    assert (await office.talk(number(4)))["state"] == "waiting"
+    assert (await office.conversation(number(4)))["state"] == "waiting"
 
 
 async def test_message_after_the_dry_run_makes_its_token_stale(office: Office) -> None:
-    await office.hear(office.said(ago=20))
+    await office.receive(office.message_event(ago=20))
     body = {"filter": {}, "set": {"state": "done"}}
     token = (await bulk(office, **body, dry_run=True)).json()["token"]
-    await office.hear(office.said("And another question"))
+    await office.receive(office.message_event("And another question"))
     answer = await bulk(office, **body, token=token)
 
     assert (answer.status_code, answer.json()["code"]) == (409, "dry_run_changed")
-    assert (await office.talk())["state"] == "waiting"
+    assert (await office.conversation())["state"] == "waiting"
 
 
 @pytest.mark.parametrize(
@@ -599,7 +620,7 @@ async def test_message_after_the_dry_run_makes_its_token_stale(office: Office) -
         ({"filter": {"q2": "x"}, "set": {"state": "done"}, "dry_run": True}, "invalid_request"),
     ],
 )
-async def test_bulk_change_with_a_fault_is_refused(
+async def test_invalid_bulk_change_is_refused(
     office: Office, body: dict[str, Any], code: str
 ) -> None:
     answer = await bulk(office, **body)
@@ -609,7 +630,7 @@ async def test_bulk_change_with_a_fault_is_refused(
         assert answer.json()["code"] == code
 
 
-async def test_tag_needs_the_scope_of_contacts(
+async def test_tagging_needs_the_contacts_scope(
     office: Office, key_with: Callable[..., Any]
 ) -> None:
     headers = await key_with(Scope.MESSAGES_SEND)

@@ -1,4 +1,4 @@
-"""The list of the messages of all conversations, and the search in their words."""
+"""The list of the messages of all conversations, and the search in their texts."""
 
 import csv
 import io
@@ -25,15 +25,15 @@ from crm_api.platform import clock
 from crm_api.platform.ids import smallest_id_at
 
 
-class Talk:
-    """Stores messages, each an hour older than the one before."""
+class MessageStore:
+    """Stores messages. Each message is an hour older than the message stored before it."""
 
     def __init__(self, session: AsyncSession, line: Line) -> None:
         self._session = session
         self.line = line
         self._age = 0
 
-    async def say(self, body: str, **values: Any) -> str:
+    async def receive(self, body: str, **values: Any) -> str:
         self._age += 1
         at = NOW - timedelta(hours=self._age)
         message = Activity(
@@ -57,14 +57,14 @@ class Talk:
 
     async def send(self, body: str, origin: str = "campaign", **values: Any) -> str:
         sent = {"direction": "outgoing", "origin": origin, "status": "delivered"}
-        return await self.say(body, **(sent | values))
+        return await self.receive(body, **(sent | values))
 
 
 @pytest_asyncio.fixture
-async def talk(session: AsyncSession) -> Talk:
+async def store(session: AsyncSession) -> MessageStore:
     line = await make_line(session)
     await session.commit()
-    return Talk(session, line)
+    return MessageStore(session, line)
 
 
 @pytest_asyncio.fixture
@@ -76,108 +76,114 @@ async def ada(session: AsyncSession) -> Contact:
     return contact
 
 
-async def found(client: httpx.AsyncClient, **query: Any) -> list[str]:
+async def search(client: httpx.AsyncClient, **query: Any) -> list[str]:
     answer = await client.get("/v1/messages", params=query)
     assert answer.status_code == 200, answer.text
     return [message["id"] for message in answer.json()["data"]]
 
 
 async def test_messages_of_all_conversations_are_listed_newest_first(
-    client: httpx.AsyncClient, talk: Talk
+    client: httpx.AsyncClient, store: MessageStore
 ) -> None:
     ids = [
-        await talk.say("Yes"),
-        await talk.send("Hi", phone=number(2)),
-        await talk.send("Tuesday", origin="manual"),
+        await store.receive("Yes"),
+        await store.send("Hi", phone=number(2)),
+        await store.send("Tuesday", origin="manual"),
     ]
-    await talk.say("", kind="call", status="completed")
+    await store.receive("", kind="call", status="completed")
 
-    assert await found(client) == ids
+    assert await search(client) == ids
 
 
 async def test_filters_narrow_the_list(
-    client: httpx.AsyncClient, session: AsyncSession, talk: Talk, ada: Contact
+    client: httpx.AsyncClient, session: AsyncSession, store: MessageStore, ada: Contact
 ) -> None:
-    campaign = await make_campaign(session, line=talk.line)
+    campaign = await make_campaign(session, line=store.line)
     other = await make_line(session, phone_number_id="PNother", line_number=number(99))
     await session.commit()
-    replied = await talk.say("How much?", reply_class="question", reply_class_by="model")
-    sent = await talk.send("Hi", campaign_id=campaign.id)
-    adas = await talk.say("Yes", contact_id=ada.id)
-    failed = await talk.send("Hello", status="failed", line_id=other.id)
+    replied = await store.receive("How much?", reply_class="question", reply_class_by="model")
+    sent = await store.send("Hi", campaign_id=campaign.id)
+    adas = await store.receive("Yes", contact_id=ada.id)
+    failed = await store.send("Hello", status="failed", line_id=other.id)
 
-    assert await found(client, direction="incoming") == [replied, adas]
-    assert await found(client, status="failed") == [failed]
-    assert await found(client, campaign_id=str(campaign.id)) == [sent]
-    assert await found(client, contact_id=str(ada.id)) == [adas]
-    assert await found(client, line_id=str(other.id)) == [failed]
-    assert await found(client, reply_class="question") == [replied]
-    assert await found(client, direction="incoming", q="yes") == [adas]
-    assert await found(client, contact_id=str(ada.id), q="much") == []
+    assert await search(client, direction="incoming") == [replied, adas]
+    assert await search(client, status="failed") == [failed]
+    assert await search(client, campaign_id=str(campaign.id)) == [sent]
+    assert await search(client, contact_id=str(ada.id)) == [adas]
+    assert await search(client, line_id=str(other.id)) == [failed]
+    assert await search(client, reply_class="question") == [replied]
+    assert await search(client, direction="incoming", q="yes") == [adas]
+    assert await search(client, contact_id=str(ada.id), q="much") == []
 
 
-async def test_span_includes_its_begin_and_excludes_its_end(
-    client: httpx.AsyncClient, talk: Talk
+async def test_period_includes_its_start_and_excludes_its_end(
+    client: httpx.AsyncClient, store: MessageStore
 ) -> None:
-    ids = [await talk.say(f"Message {place}") for place in range(4)]
+    ids = [await store.receive(f"Message {place}") for place in range(4)]
     since, until = (NOW - timedelta(hours=hours) for hours in (3, 1))
 
-    assert await found(client, since=since.isoformat(), until=until.isoformat()) == ids[1:3]
+    assert await search(client, since=since.isoformat(), until=until.isoformat()) == ids[1:3]
     day = (NOW + timedelta(days=2)).date().isoformat()
-    assert await found(client, since=day, timezone="Asia/Tokyo") == []
+    assert await search(client, since=day, timezone="Asia/Tokyo") == []
 
 
-async def test_all_words_must_occur_in_any_order(client: httpx.AsyncClient, talk: Talk) -> None:
-    both = await talk.say("There is WATER in my basement!")
-    await talk.say("The water is cold")
-
-    assert await found(client, q="basement water") == [both]
-
-
-async def test_accents_and_capitals_are_ignored(client: httpx.AsyncClient, talk: Talk) -> None:
-    message = await talk.say("Ma\u00f1ana por la ma\u00f1ana est\u00e1 bien")
-
-    assert await found(client, q="MANANA esta") == [message]
-    assert await found(client, q="ma\u00f1ana") == [message]
-
-
-async def test_phrase_must_occur_as_it_is(client: httpx.AsyncClient, talk: Talk) -> None:
-    exact = await talk.say("Water in the basement again")
-    await talk.say("The basement is dry, no water in it")
-
-    assert await found(client, q='"water in the basement"') == [exact]
-
-
-async def test_names_and_numbers_are_found_in_the_same_box(
-    client: httpx.AsyncClient, talk: Talk, ada: Contact
+async def test_all_words_must_occur_in_any_order(
+    client: httpx.AsyncClient, store: MessageStore
 ) -> None:
-    chimney = await talk.say("Do you fix chimneys?", contact_id=ada.id, phone=ada.phone)
-    porch = await talk.say("And the porch", contact_id=ada.id, phone=ada.phone)
-    await talk.say("Chimney and porch, please")
+    both = await store.receive("There is WATER in my basement!")
+    await store.receive("The water is cold")
 
-    assert await found(client, q="adela rossi") == [chimney, porch]
-    assert await found(client, q="rossi chimney") == [chimney]
-    assert await found(client, q=ada.phone) == [chimney, porch]
+    assert await search(client, q="basement water") == [both]
+
+
+async def test_accents_and_capitals_are_ignored(
+    client: httpx.AsyncClient, store: MessageStore
+) -> None:
+    message = await store.receive("Ma\u00f1ana por la ma\u00f1ana est\u00e1 bien")
+
+    assert await search(client, q="MANANA esta") == [message]
+    assert await search(client, q="ma\u00f1ana") == [message]
+
+
+async def test_quoted_phrase_must_occur_exactly(
+    client: httpx.AsyncClient, store: MessageStore
+) -> None:
+    exact = await store.receive("Water in the basement again")
+    await store.receive("The basement is dry, no water in it")
+
+    assert await search(client, q='"water in the basement"') == [exact]
+
+
+async def test_names_and_numbers_are_found_by_the_same_parameter(
+    client: httpx.AsyncClient, store: MessageStore, ada: Contact
+) -> None:
+    chimney = await store.receive("Do you fix chimneys?", contact_id=ada.id, phone=ada.phone)
+    porch = await store.receive("And the porch", contact_id=ada.id, phone=ada.phone)
+    await store.receive("Chimney and porch, please")
+
+    assert await search(client, q="adela rossi") == [chimney, porch]
+    assert await search(client, q="rossi chimney") == [chimney]
+    assert await search(client, q=ada.phone) == [chimney, porch]
 
 
 async def test_names_are_found_beyond_the_first_window(
-    client: httpx.AsyncClient, talk: Talk, ada: Contact, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, store: MessageStore, ada: Contact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "WORD_WINDOW", 1)
     monkeypatch.setattr(listing, "LARGEST_WORD_WINDOW", 1)
-    first = await talk.say("Chimney, too")
-    second = await talk.say("Do you fix chimneys?", contact_id=ada.id, phone=ada.phone)
-    third = await talk.say("Rossi told me of you")
+    first = await store.receive("Chimney, too")
+    second = await store.receive("Do you fix chimneys?", contact_id=ada.id, phone=ada.phone)
+    third = await store.receive("Rossi told me of you")
 
-    assert await found(client, q="chimney") == [first, second]
-    assert await found(client, q="rossi") == [second, third]
-    assert await found(client, q="rossi chimney") == [second]
+    assert await search(client, q="chimney") == [first, second]
+    assert await search(client, q="rossi") == [second, third]
+    assert await search(client, q="rossi chimney") == [second]
 
 
-async def test_key_that_may_not_read_contacts_searches_no_names(
-    client: httpx.AsyncClient, key_with: Callable[..., Any], talk: Talk, ada: Contact
+async def test_key_without_the_contacts_scope_does_not_search_names(
+    client: httpx.AsyncClient, key_with: Callable[..., Any], store: MessageStore, ada: Contact
 ) -> None:
-    await talk.say("Do you fix chimneys?", contact_id=ada.id)
+    await store.receive("Do you fix chimneys?", contact_id=ada.id)
     key = await key_with(Scope.MESSAGES_READ)
 
     answer = await client.get("/v1/messages", params={"q": "rossi"}, headers=key)
@@ -188,47 +194,49 @@ async def test_key_that_may_not_read_contacts_searches_no_names(
 
 
 async def test_caller_without_the_scope_sees_no_message(
-    client: httpx.AsyncClient, key_with: Callable[..., Any], talk: Talk
+    client: httpx.AsyncClient, key_with: Callable[..., Any], store: MessageStore
 ) -> None:
-    await talk.say("Yes")
+    await store.receive("Yes")
     key = await key_with(Scope.CONTACTS_READ, Scope.CAMPAIGNS_READ)
 
     assert (await client.get("/v1/messages", headers=key)).status_code == 403
 
 
-async def test_typing_errors_follow_the_exact_words(client: httpx.AsyncClient, talk: Talk) -> None:
-    wrong = await talk.say("There is watter in the basment")
-    exact = await talk.say("The basement is dry")
-    await talk.say("Nothing to do with it")
-
-    assert await found(client, q="basement") == [exact, wrong]
-    assert await found(client, q="watr") == [wrong]
-
-
-async def test_typing_errors_are_not_looked_for_when_exact_words_fill_the_page(
-    client: httpx.AsyncClient, talk: Talk
+async def test_matches_with_typing_errors_follow_exact_matches(
+    client: httpx.AsyncClient, store: MessageStore
 ) -> None:
-    await talk.say("basment")
-    exact = [await talk.say(f"The basement {place}") for place in range(3)]
+    wrong = await store.receive("There is watter in the basment")
+    exact = await store.receive("The basement is dry")
+    await store.receive("Nothing to do with it")
 
-    assert await found(client, q="basement", limit=2) == exact[:2]
+    assert await search(client, q="basement") == [exact, wrong]
+    assert await search(client, q="watr") == [wrong]
+
+
+async def test_typing_errors_are_not_searched_if_exact_matches_fill_the_page(
+    client: httpx.AsyncClient, store: MessageStore
+) -> None:
+    await store.receive("basment")
+    exact = [await store.receive(f"The basement {place}") for place in range(3)]
+
+    assert await search(client, q="basement", limit=2) == exact[:2]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 50])
-async def test_pages_of_a_search_hold_each_message_once(
-    client: httpx.AsyncClient, talk: Talk, size: int
+async def test_pages_of_a_search_contain_each_message_once(
+    client: httpx.AsyncClient, store: MessageStore, size: int
 ) -> None:
     exact, similar = [], []
     for place in range(3):
-        similar.append(await talk.say(f"basment {place}"))
-        exact.append(await talk.say(f"The basement {place}"))
-    # Found by its person, and similar by its words: it must not come twice.
+        similar.append(await store.receive(f"basment {place}"))
+        exact.append(await store.receive(f"The basement {place}"))
+    # This message matches by name and by similar words. It must not be listed twice.
     named = Contact(
         phone=number(8), last_name="Basement", zone_key="MA", created_at=NOW, updated_at=NOW
     )
-    talk._session.add(named)
-    await talk._session.flush()
-    exact.append(await talk.say("basment 9", contact_id=named.id))
+    store._session.add(named)
+    await store._session.flush()
+    exact.append(await store.receive("basment 9", contact_id=named.id))
 
     cursor, ids = None, []
     while True:
@@ -244,63 +252,65 @@ async def test_pages_of_a_search_hold_each_message_once(
 
 
 @pytest.mark.parametrize("seconds", [60, 0])
-async def test_similar_words_come_newest_first_however_late_they_were_stored(
-    client: httpx.AsyncClient, talk: Talk, monkeypatch: pytest.MonkeyPatch, seconds: int
+async def test_similar_matches_are_newest_first_in_every_order_of_storage(
+    client: httpx.AsyncClient, store: MessageStore, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:
-    """Also if the index cannot find all of them at once."""
+    """The index cannot find all of them at once."""
     monkeypatch.setattr(similar_words, "FIRST_SECONDS", seconds)
     monkeypatch.setattr(similar_words, "SECONDS", 60)
     monkeypatch.setattr(similar_words, "WINDOW", 1)
     now = clock.wall_now()
     ages = {days: now - timedelta(days=days) for days in (10, 100, 300, 700, 800)}
-    imported = await talk.say("basment", occurred_at=ages[800])
+    imported = await store.receive("basment", occurred_at=ages[800])
     stored = {
-        days: await talk.say("basment", id=smallest_id_at(ages[days]), occurred_at=ages[days])
+        days: await store.receive("basment", id=smallest_id_at(ages[days]), occurred_at=ages[days])
         for days in (700, 300, 100, 10)
     }
 
-    first = await found(client, q="basement", limit=2)
-    every = await found(client, q="basement")
+    first = await search(client, q="basement", limit=2)
+    every = await search(client, q="basement")
 
     assert first == [stored[10], stored[100]]
     assert every == [stored[10], stored[100], stored[300], stored[700], imported]
 
 
-async def test_search_for_similar_words_ends_in_time(
-    client: httpx.AsyncClient, talk: Talk, monkeypatch: pytest.MonkeyPatch
+async def test_search_for_similar_words_ends_at_its_time_limit(
+    client: httpx.AsyncClient, store: MessageStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Then older messages are left out, and the request still succeeds."""
+    """After the time limit, older messages are left out, and the request still succeeds."""
     monkeypatch.setattr(similar_words, "FIRST_SECONDS", 0.001)
     monkeypatch.setattr(similar_words, "SECONDS", 0.001)
     monkeypatch.setattr(similar_words, "WINDOW", 2)
     sleeping = select(Activity).where(func.pg_sleep(1).is_not(None))
     monkeypatch.setattr(MessageSelection, "by_similar_words", lambda *_, **__: sleeping)
-    messages = [await talk.say("basment") for _ in range(3)]
+    messages = [await store.receive("basment") for _ in range(3)]
 
-    assert await found(client, q="basement") == messages[:2]
-
-
-async def test_exchanged_letters_are_forgiven(client: httpx.AsyncClient, talk: Talk) -> None:
-    message = await talk.say("Is the inspection free?")
-
-    assert await found(client, q="insepction") == [message]
+    assert await search(client, q="basement") == messages[:2]
 
 
-async def test_wrong_letter_in_a_short_word_is_forgiven(
-    client: httpx.AsyncClient, talk: Talk
+async def test_swapped_letters_are_tolerated(
+    client: httpx.AsyncClient, store: MessageStore
 ) -> None:
-    message = await talk.say("There is a leak in the roof")
+    message = await store.receive("Is the inspection free?")
 
-    assert await found(client, q="roff") == [message]
+    assert await search(client, q="insepction") == [message]
+
+
+async def test_wrong_letter_in_a_short_word_is_tolerated(
+    client: httpx.AsyncClient, store: MessageStore
+) -> None:
+    message = await store.receive("There is a leak in the roof")
+
+    assert await search(client, q="roff") == [message]
 
 
 async def test_messages_of_campaigns_are_not_searched(
-    client: httpx.AsyncClient, talk: Talk
+    client: httpx.AsyncClient, store: MessageStore
 ) -> None:
-    await talk.send("We look at foundations")
-    manual = await talk.send("Your foundation is fine", origin="manual")
+    await store.send("We look at foundations")
+    manual = await store.send("Your foundation is fine", origin="manual")
 
-    assert await found(client, q="foundation") == [manual]
+    assert await search(client, q="foundation") == [manual]
 
 
 @pytest.mark.parametrize("q", ["%", "?!", "_"])
@@ -316,39 +326,41 @@ async def test_text_of_500_words_is_refused_as_too_long(client: httpx.AsyncClien
     assert answer.status_code == 422
 
 
-async def test_one_letter_finds_the_beginning_of_words(
-    client: httpx.AsyncClient, talk: Talk
+async def test_single_letter_matches_the_beginning_of_words(
+    client: httpx.AsyncClient, store: MessageStore
 ) -> None:
-    message = await talk.say("Zebra crossing")
-    await talk.say("Fizz")
+    message = await store.receive("Zebra crossing")
+    await store.receive("Fizz")
 
-    assert await found(client, q="z") == [message]
-
-
-async def test_wildcards_in_words_mean_themselves(client: httpx.AsyncClient, talk: Talk) -> None:
-    message = await talk.say("I am 100% sure")
-    await talk.say("1000 dollars sure")
-
-    assert await found(client, q="100%") == [message]
+    assert await search(client, q="z") == [message]
 
 
-async def test_erased_words_are_not_found(
-    client: httpx.AsyncClient, talk: Talk, ada: Contact
+async def test_wildcard_characters_are_matched_literally(
+    client: httpx.AsyncClient, store: MessageStore
 ) -> None:
-    await talk.say("My secret garden", contact_id=ada.id, phone=ada.phone)
+    message = await store.receive("I am 100% sure")
+    await store.receive("1000 dollars sure")
+
+    assert await search(client, q="100%") == [message]
+
+
+async def test_erased_messages_are_not_found(
+    client: httpx.AsyncClient, store: MessageStore, ada: Contact
+) -> None:
+    await store.receive("My secret garden", contact_id=ada.id, phone=ada.phone)
     await client.delete(f"/v1/contacts/{ada.id}")
     await client.post(f"/v1/contacts/{ada.id}/erase", json={"reason": "asked by letter"})
 
-    assert await found(client, q="secret garden") == []
+    assert await search(client, q="secret garden") == []
 
 
 async def test_few_matches_give_a_short_page_that_continues(
-    client: httpx.AsyncClient, talk: Talk, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, store: MessageStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "WINDOWS", (1, 2))
     for place in range(4):
-        await talk.say(f"Message {place}")
-    failed = await talk.send("Hello", status="failed")
+        await store.receive(f"Message {place}")
+    failed = await store.send("Hello", status="failed")
 
     cursor, ids, pages = None, [], 0
     while pages == 0 or cursor is not None:
@@ -360,9 +372,11 @@ async def test_few_matches_give_a_short_page_that_continues(
     assert (ids, pages) == ([failed], 3)
 
 
-async def test_cursor_of_another_search_is_refused(client: httpx.AsyncClient, talk: Talk) -> None:
+async def test_cursor_of_another_search_is_refused(
+    client: httpx.AsyncClient, store: MessageStore
+) -> None:
     for place in range(2):
-        await talk.say(f"The basement {place}")
+        await store.receive(f"The basement {place}")
     first = (await client.get("/v1/messages", params={"q": "basement", "limit": 1})).json()
 
     other = {"q": "other", "cursor": first["next_cursor"]}
@@ -371,10 +385,12 @@ async def test_cursor_of_another_search_is_refused(client: httpx.AsyncClient, ta
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "invalid_cursor")
 
 
-async def test_csv_has_all_matches_in_the_same_order(client: httpx.AsyncClient, talk: Talk) -> None:
-    similar = await talk.say("basment")
-    exact = [await talk.say(f"The basement {place}") for place in range(3)]
-    await talk.say("Other")
+async def test_csv_has_all_matches_in_the_same_order(
+    client: httpx.AsyncClient, store: MessageStore
+) -> None:
+    similar = await store.receive("basment")
+    exact = [await store.receive(f"The basement {place}") for place in range(3)]
+    await store.receive("Other")
 
     answer = await client.get(
         "/v1/messages", params={"q": "basement", "limit": 1}, headers={"Accept": "text/csv"}
@@ -382,4 +398,4 @@ async def test_csv_has_all_matches_in_the_same_order(client: httpx.AsyncClient, 
 
     table = list(csv.DictReader(io.StringIO(answer.text)))
     assert [row["id"] for row in table] == [*exact, similar]
-    assert UUID(table[0]["line_id"]) == talk.line.id
+    assert UUID(table[0]["line_id"]) == store.line.id

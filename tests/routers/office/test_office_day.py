@@ -1,4 +1,4 @@
-"""A day of an office: three users, one campaign, and everybody who replies.
+"""A day of an office: three users, one campaign, and the people who reply.
 
 The service runs as `crm-api up` runs it, with its own servers and the sandbox.
 """
@@ -71,7 +71,7 @@ def running() -> Iterator[Run]:
 
 
 class Office:
-    """The three users, the screen of the third one, and the provider."""
+    """The three users, the screen of the third user, and the provider."""
 
     def __init__(self, run: Run, screen: Screen, users: list[OfficeUser]) -> None:
         self._run = run
@@ -85,7 +85,7 @@ class Office:
         return answer.json() if answer.content else {}
 
     def settle(self) -> list[JSON]:
-        """Wait until all messages that the office wrote are delivered; return them."""
+        """Wait until all messages from users are delivered; return these messages."""
 
         def read() -> list[JSON]:
             newest = self.olga.get("/v1/messages", direction="outgoing", limit=200)["data"]
@@ -98,7 +98,7 @@ class Office:
         )
 
     def check(self) -> None:
-        """Compare the counts with the lists, and the screen of events with a fresh list."""
+        """Compare the counts with the lists, and the screen with a fresh list."""
         self.settle()
         for user in self.users:
             counts = user.get("/v1/conversations/counts")
@@ -125,7 +125,7 @@ class Office:
         assert self._screen.shown.keys() == fresh.keys()
 
     def of(self, place: int, user: OfficeUser | None = None) -> JSON:
-        """Return the conversation with the person at this place."""
+        """Return the conversation with the person number `place`."""
         (found,) = (user or self.olga).conversations(phone=phone(place))
         return found
 
@@ -171,7 +171,7 @@ def _send_campaign(office: Office) -> None:
 
 
 def _script_people(office: Office) -> None:
-    """Let some people reply; what comes from one of them is lost."""
+    """Let some people reply. The reply of one person is lost."""
     words = dict.fromkeys(STOPPING, "STOP") | dict.fromkeys(ASKING, "Yes, when can you come?")
     words |= dict.fromkeys(WRONG, "Wrong number, I sold that house")
     office.admin("POST", "/v1/sandbox/people", {"phone": "*", "behaviour": "silent"})
@@ -216,39 +216,42 @@ DRAFTED = ASKING[2:6]
 def _write_drafts(office: Office) -> None:
     for user in (office.olga, office.sam):
         for place in DRAFTED:
-            talk = office.of(place)
-            path = f"/v1/conversations/{talk['id']}/draft"
-            user.send("PUT", path, {"body": f"{user.name} to {talk['phone']}"}, status=200)
+            conversation = office.of(place)
+            path = f"/v1/conversations/{conversation['id']}/draft"
+            user.send("PUT", path, {"body": f"{user.name} to {conversation['phone']}"}, status=200)
 
 
 def _check_drafts(office: Office, sent: set[tuple[str, int]]) -> None:
-    """Each draft is in its own conversation, of its own user, until that user has sent it."""
+    """Check that each user sees his or her own draft, in its conversation, until it is sent."""
     for user in office.users:
         for place in ASKING:
-            talk = office.of(place, user)
+            conversation = office.of(place, user)
             expected = None
             if user is not office.ana and place in DRAFTED:
-                expected = f"{user.name} to {talk['phone']}"
+                expected = f"{user.name} to {conversation['phone']}"
             if (user.name, place) in sent:
                 expected = None
-            draft = user.get(f"/v1/conversations/{talk['id']}/draft")
-            assert (draft["body"], talk["has_draft"]) == (expected, expected is not None)
+            draft = user.get(f"/v1/conversations/{conversation['id']}/draft")
+            assert (draft["body"], conversation["has_draft"]) == (expected, expected is not None)
 
 
 def _snooze(office: Office, place: int) -> None:
-    talk = office.of(place)
-    path = f"/v1/conversations/{talk['id']}"
+    conversation = office.of(place)
+    path = f"/v1/conversations/{conversation['id']}"
     now = office.admin("GET", "/v1/sandbox/clock")["now"]
     office.olga.send("PATCH", path, {"snoozed_until": now}, status=422)
     later = (datetime.fromisoformat(now) + timedelta(minutes=30)).isoformat()
     changed = office.olga.send("PATCH", path, {"snoozed_until": later}, status=200)
-    assert (changed["state"], changed["waiting_since"]) == ("snoozed", talk["waiting_since"])
+    assert (changed["state"], changed["waiting_since"]) == (
+        "snoozed",
+        conversation["waiting_since"],
+    )
     office.check()
     office.admin("POST", "/v1/sandbox/clock", {"advance": "PT1H"})
     woken = wait_for(
         lambda: office.of(place), lambda one: one["state"] == "waiting", "the snooze ends"
     )
-    assert (woken["waiting_since"], woken["snoozed_until"]) == (talk["waiting_since"], None)
+    assert (woken["waiting_since"], woken["snoozed_until"]) == (conversation["waiting_since"], None)
 
 
 @pytest.mark.timeout(600)
@@ -264,7 +267,7 @@ def test_day_of_an_office(running: Run) -> None:
             "POST", "/v1/sandbox/faults", {"kind": "webhook_lost", "phone": phone(LOST), "count": 2}
         )
         _send_campaign(office)
-        office.admin("DELETE", "/v1/sandbox/people")  # nobody replies to our answers
+        office.admin("DELETE", "/v1/sandbox/people")  # people do not reply to our answers
         office.admin("POST", "/v1/sandbox/people", {"phone": "*", "behaviour": "silent"})
         waiting = len(WRONG) + len(ASKING) - 1
         states = Counter(one["state"] for one in office.olga.conversations())
@@ -281,16 +284,16 @@ def test_day_of_an_office(running: Run) -> None:
         office.check()
 
         for place in WRONG:
-            talk = office.of(place)
-            office.sam.send("POST", f"/v1/conversations/{talk['id']}/read", status=204)
+            conversation = office.of(place)
+            office.sam.send("POST", f"/v1/conversations/{conversation['id']}/read", status=204)
             office.sam.send(
                 "PUT",
-                f"/v1/messages/{talk['last_message']['id']}/reply-class",
+                f"/v1/messages/{conversation['last_message']['id']}/reply-class",
                 {"class": "wrong_number"},
                 status=200,
             )
             office.sam.send(
-                "PATCH", f"/v1/conversations/{talk['id']}", {"state": "done"}, status=200
+                "PATCH", f"/v1/conversations/{conversation['id']}", {"state": "done"}, status=200
             )
         assert len(office.ana.conversations(flag="invalid_number")) == len(WRONG)
         office.check()

@@ -43,10 +43,13 @@ async def create(client: httpx.AsyncClient, **values: Any) -> httpx.Response:
     return await client.post("/v1/saved-replies", json={"name": "Call back", "body": BODY} | values)
 
 
-async def apply_to_the_talk(client: httpx.AsyncClient, saved_reply_id: str) -> httpx.Response:
-    talk = (await client.get("/v1/conversations")).json()["data"][0]
+async def apply_to_the_conversation(
+    client: httpx.AsyncClient, saved_reply_id: str
+) -> httpx.Response:
+    conversation = (await client.get("/v1/conversations")).json()["data"][0]
     return await client.post(
-        f"/v1/conversations/{talk['id']}/apply-saved-reply", json={"saved_reply_id": saved_reply_id}
+        f"/v1/conversations/{conversation['id']}/apply-saved-reply",
+        json={"saved_reply_id": saved_reply_id},
     )
 
 
@@ -60,13 +63,13 @@ async def test_saved_reply_is_created_and_read(client: httpx.AsyncClient) -> Non
     assert (await client.get("/v1/saved-replies")).json()["data"] == [made.json()]
 
 
-async def test_nothing_follows_unless_it_is_said(client: httpx.AsyncClient) -> None:
+async def test_saved_reply_has_no_actions_by_default(client: httpx.AsyncClient) -> None:
     made = (await create(client)).json()
 
     assert made["then"] == {"tag": None, "reply_class": None, "state": None}
 
 
-async def test_changes_leave_out_what_they_do_not_name(client: httpx.AsyncClient) -> None:
+async def test_change_keeps_the_fields_that_it_does_not_name(client: httpx.AsyncClient) -> None:
     made = (await create(client, then=THEN)).json()
     path = f"/v1/saved-replies/{made['id']}"
 
@@ -80,7 +83,7 @@ async def test_changes_leave_out_what_they_do_not_name(client: httpx.AsyncClient
     )
 
 
-async def test_name_is_used_once(client: httpx.AsyncClient) -> None:
+async def test_name_is_unique(client: httpx.AsyncClient) -> None:
     first = (await create(client)).json()
     other = (await create(client, name="Other")).json()
 
@@ -105,7 +108,7 @@ async def test_name_is_used_once(client: httpx.AsyncClient) -> None:
         {"then": {"mail": True}},
     ],
 )
-async def test_fault_is_refused_when_it_is_saved(
+async def test_invalid_saved_reply_is_refused(
     client: httpx.AsyncClient, values: dict[str, Any]
 ) -> None:
     assert (await create(client, **values)).status_code == 422
@@ -136,7 +139,7 @@ async def test_preview_has_the_values_of_contact_and_line(
     assert (await client.get(path, params=of_line)).json() == answer.json()
 
 
-async def test_preview_names_what_is_missing(
+async def test_preview_names_the_missing_value(
     client: httpx.AsyncClient, session: AsyncSession, ada: Contact
 ) -> None:
     nameless = await make_contact(session, phone=number(9), first_name=None)
@@ -151,14 +154,14 @@ async def test_preview_names_what_is_missing(
     assert (nobody.status_code, no_line.json()["code"]) == (404, "unknown_line")
 
 
-async def test_use_tags_the_contact_and_classes_the_last_reply(
+async def test_use_tags_the_contact_and_sets_the_class_of_the_last_reply(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory, ada: Contact
 ) -> None:
     await receive_message(session, new_uow, "how much does it cost?")
     made = (await create(client, then=THEN)).json()
 
-    answer = await apply_to_the_talk(client, made["id"])
-    again = await apply_to_the_talk(client, made["id"])
+    answer = await apply_to_the_conversation(client, made["id"])
+    again = await apply_to_the_conversation(client, made["id"])
 
     assert answer.status_code == 200, answer.text
     assert (answer.json()["tag"], answer.json()["state"]) == ("call-back", "done")
@@ -166,8 +169,8 @@ async def test_use_tags_the_contact_and_classes_the_last_reply(
     assert again.json() == answer.json()
     contact = (await client.get(f"/v1/contacts/{ada.id}")).json()
     assert contact["tags"] == ["call-back"]
-    [talk] = (await client.get("/v1/conversations")).json()["data"]
-    assert (talk["state"], talk["waiting_since"]) == ("done", None)
+    [conversation] = (await client.get("/v1/conversations")).json()["data"]
+    assert (conversation["state"], conversation["waiting_since"]) == ("done", None)
 
 
 async def test_use_with_the_class_stop_opts_out(
@@ -176,22 +179,22 @@ async def test_use_with_the_class_stop_opts_out(
     await receive_message(session, new_uow, "Key is under the mat")
     made = (await create(client, then={"reply_class": "stop"})).json()
 
-    answer = await apply_to_the_talk(client, made["id"])
+    answer = await apply_to_the_conversation(client, made["id"])
 
     assert answer.json()["tag"] is None
     assert await flags(session) == ["opted_out"]
 
 
-async def test_use_of_what_is_not_there_is_refused(
+async def test_use_of_an_unknown_saved_reply_or_conversation_is_refused(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await receive_message(session, new_uow, "Yes")
     made = (await create(client, then=THEN)).json()
 
-    no_talk = await client.post(
+    no_conversation = await client.post(
         f"/v1/conversations/{UNKNOWN_ID}/apply-saved-reply", json={"saved_reply_id": made["id"]}
     )
-    no_reply = await apply_to_the_talk(client, UNKNOWN_ID)
+    no_reply = await apply_to_the_conversation(client, UNKNOWN_ID)
 
-    assert (no_talk.status_code, no_reply.status_code) == (404, 404)
+    assert (no_conversation.status_code, no_reply.status_code) == (404, 404)
     assert await rows(session, "SELECT id FROM contact WHERE tags <> '{}'") == []

@@ -1,4 +1,4 @@
-"""One reader for all listeners: shared work, bounded queues, counters once a second."""
+"""One log reader for all listeners: shared work, bounded queues, counters once a second."""
 
 import asyncio
 import json
@@ -31,37 +31,37 @@ ALERTS = EventFilter.of(scopes=[Scope.OPERATIONS])
 COUNTS = EventFilter.of(scopes=[Scope.ADMIN], types=[EventType.CAMPAIGN_COUNTERS])
 
 
-def written(events: Sequence[LoggedEvent]) -> bytes:
-    """Return the names of the events, or the counts of a campaign's sending recipients."""
+def serialise_events(events: Sequence[LoggedEvent]) -> bytes:
+    """Return the names of events; for counters, the number of sending recipients."""
     return b"".join(
         f"{one.data.get('name') or one.data['by_status']['sending']} ".encode() for one in events
     )
 
 
-def _mark(word: bytes) -> Callable[[LogPosition], bytes]:
-    return lambda _: word
+def _frame(content: bytes) -> Callable[[LogPosition], bytes]:
+    return lambda _: content
 
 
-MARKS = StreamMarks(hello=_mark(b"hello"), reset=_mark(b"reset"), heartbeat=_mark(b"heartbeat"))
+MARKS = StreamMarks(hello=_frame(b"hello"), reset=_frame(b"reset"), heartbeat=_frame(b"heartbeat"))
 
 
-class House:
-    """A hub with a monotonic clock set by the test, and its number of database reads."""
+class CountingHub:
+    """A hub that counts reads and serialisations. The test sets its monotonic clock."""
 
     def __init__(self, new_uow: NewUow) -> None:
         self.now = 0.0
-        self.asked = 0
-        self.written = 0
+        self.reads = 0
+        self.writes = 0
         self._new_uow = new_uow
         self.hub = EventHub(self._counted, write=self._write, monotonic=lambda: self.now)
 
     def _counted(self) -> UnitOfWork:
-        self.asked += 1
+        self.reads += 1
         return self._new_uow()
 
     def _write(self, events: Sequence[LoggedEvent]) -> bytes:
-        self.written += 1
-        return written(events)
+        self.writes += 1
+        return serialise_events(events)
 
     async def listen(self, event_filter: EventFilter = ALL, **times: float) -> AsyncIterator[bytes]:
         """Return a live stream."""
@@ -73,8 +73,8 @@ class House:
 
 
 @pytest.fixture
-def house(committed_uow: NewUow) -> House:
-    return House(committed_uow)
+def counting_hub(committed_uow: NewUow) -> CountingHub:
+    return CountingHub(committed_uow)
 
 
 async def close(*streams: Any) -> None:
@@ -82,54 +82,56 @@ async def close(*streams: Any) -> None:
         await stream.aclose()
 
 
-async def test_a_thousand_listeners_cost_one_query_and_one_writing(
-    house: House, committed_uow: NewUow
+async def test_thousand_listeners_need_one_query_and_one_serialisation_per_filter(
+    counting_hub: CountingHub, committed_uow: NewUow
 ) -> None:
-    streams = [await house.listen() for _ in range(500)]
-    streams += [await house.listen(PEOPLE) for _ in range(500)]
+    streams = [await counting_hub.listen() for _ in range(500)]
+    streams += [await counting_hub.listen(PEOPLE) for _ in range(500)]
     await emit_events(committed_uow, "one")
-    asked, wrote = house.asked, house.written
+    reads_before, writes_before = counting_hub.reads, counting_hub.writes
 
-    await house.hub.poll()
-    got = [await anext(stream) for stream in streams]
+    await counting_hub.hub.poll()
+    chunks = [await anext(stream) for stream in streams]
 
-    assert (house.asked - asked, house.written - wrote) == (1, 2)
-    assert got == [b"one "] * 1000
+    assert (counting_hub.reads - reads_before, counting_hub.writes - writes_before) == (1, 2)
+    assert chunks == [b"one "] * 1000
     await close(*streams)
 
 
-async def test_hub_without_listeners_does_not_read(house: House, committed_uow: NewUow) -> None:
-    stream = await house.listen()
+async def test_hub_without_listeners_does_not_read(
+    counting_hub: CountingHub, committed_uow: NewUow
+) -> None:
+    stream = await counting_hub.listen()
     await close(stream)
     await emit_events(committed_uow, "unheard")
-    asked = house.asked
+    reads_before = counting_hub.reads
 
-    has_more = await house.hub.poll()
-    late = await house.listen()
+    has_more = await counting_hub.hub.poll()
+    late = await counting_hub.listen()
     await emit_events(committed_uow, "heard")
-    await house.hub.poll()
+    await counting_hub.hub.poll()
 
-    assert (has_more, house.asked - asked) == (False, 2)
+    assert (has_more, counting_hub.reads - reads_before) == (False, 2)
     assert await anext(late) == b"heard "
     await close(late)
 
 
-async def test_slow_listener_is_ended_and_delays_no_other(
-    house: House, committed_uow: NewUow
+async def test_slow_listener_is_ended_and_does_not_delay_others(
+    counting_hub: CountingHub, committed_uow: NewUow
 ) -> None:
-    slow, quick = await house.listen(), await house.listen()
-    got = []
+    slow, quick = await counting_hub.listen(), await counting_hub.listen()
+    chunks = []
     for position in range(MOST_CHUNKS + 1):
         await emit_events(committed_uow, str(position))
-        await house.hub.poll()
-        got.append(await anext(quick))
+        await counting_hub.hub.poll()
+        chunks.append(await anext(quick))
 
     assert [chunk async for chunk in slow] == []
-    assert b"".join(got).split() == [str(one).encode() for one in range(MOST_CHUNKS + 1)]
+    assert b"".join(chunks).split() == [str(one).encode() for one in range(MOST_CHUNKS + 1)]
     await close(quick)
 
 
-async def test_caller_that_takes_nothing_is_given_up() -> None:
+async def test_stream_to_a_caller_that_does_not_read_is_closed() -> None:
     closed = asyncio.Event()
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -139,97 +141,99 @@ async def test_caller_that_takes_nothing_is_given_up() -> None:
         finally:
             closed.set()
 
-    taken: list[Any] = []
+    sent: list[Any] = []
 
     async def send(message: Any) -> None:
-        taken.append(message["type"])
+        sent.append(message["type"])
         if message["type"] == "http.response.body":
             await asyncio.Event().wait()
 
     await EventStreamResponse(chunks(), slow_seconds=0.01).stream_response(send)
 
-    assert taken == ["http.response.start", "http.response.body"]
+    assert sent == ["http.response.start", "http.response.body"]
     assert closed.is_set()
 
 
-async def test_silence_is_broken_by_signs_of_life(house: House) -> None:
-    stream = await house.listen(heartbeat_seconds=0.001)
+async def test_idle_stream_sends_heartbeats(counting_hub: CountingHub) -> None:
+    stream = await counting_hub.listen(heartbeat_seconds=0.001)
 
     assert [await anext(stream) for _ in range(2)] == [b"heartbeat"] * 2
     await close(stream)
 
 
-async def test_stream_ends_after_a_while_so_that_the_key_is_looked_at_again(house: House) -> None:
-    stream = await house.listen(longest_seconds=0.0)
+async def test_stream_ends_after_its_longest_duration_so_that_the_key_is_checked_again(
+    counting_hub: CountingHub,
+) -> None:
+    stream = await counting_hub.listen(longest_seconds=0.0)
 
     assert [chunk async for chunk in stream] == []
 
 
-async def test_counters_are_emitted_once_a_second_and_the_last_ones_always(
-    house: House, committed_uow: NewUow
+async def test_counters_are_emitted_once_a_second_and_the_last_values_always(
+    counting_hub: CountingHub, committed_uow: NewUow
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=5)
-    stream = await house.listen(COUNTS)
+    stream = await counting_hub.listen(COUNTS)
     emitted = []
     for second, claims in ((0.0, 1), (0.4, 1), (0.8, 1), (1.0, 0), (1.5, 0), (2.5, 0)):
-        house.now = second
+        counting_hub.now = second
         if claims:
             await ledger.claim(limit=claims)
-        wrote = house.written
-        await house.hub.poll()
-        for _ in range(house.written - wrote):
-            emitted.append((second, await anext(stream)))  # noqa: PERF401 - one after the other
+        writes_before = counting_hub.writes
+        await counting_hub.hub.poll()
+        for _ in range(counting_hub.writes - writes_before):
+            emitted.append((second, await anext(stream)))  # noqa: PERF401 - sequential reads
 
     assert emitted == [(0.0, b"1 "), (1.0, b"3 ")]
     await close(stream)
 
 
 async def test_counters_without_a_listener_are_not_computed(
-    house: House, committed_uow: NewUow
+    counting_hub: CountingHub, committed_uow: NewUow
 ) -> None:
-    stream = await house.listen(ALERTS)
+    stream = await counting_hub.listen(ALERTS)
     await Ledger.open(committed_uow, people=1)
-    asked = house.asked
+    reads_before = counting_hub.reads
 
-    await house.hub.poll()
+    await counting_hub.hub.poll()
 
-    assert house.asked - asked == 1
+    assert counting_hub.reads - reads_before == 1
     await close(stream)
 
 
-async def test_reader_of_a_process_that_was_ahead_gets_nothing_twice(
-    house: House, committed_uow: NewUow
+async def test_reader_that_changes_to_a_slower_process_gets_no_event_twice(
+    counting_hub: CountingHub, committed_uow: NewUow
 ) -> None:
-    """This process has not read yet what the other process has emitted."""
-    other = await house.listen()
+    """This process has not yet read the event that the other process emitted."""
+    other = await counting_hub.listen()
     await emit_events(committed_uow, "emitted by another process")
     after = await head(committed_uow)
 
-    stream = stream_events(house.hub, event_filter=ALL, after=after, marks=MARKS)
-    begun = await anext(stream)
+    stream = stream_events(counting_hub.hub, event_filter=ALL, after=after, marks=MARKS)
+    first = await anext(stream)
     await emit_events(committed_uow, "new")
-    await house.hub.poll()
+    await counting_hub.hub.poll()
 
-    assert (begun, await anext(stream)) == (b"hello", b"new ")
+    assert (first, await anext(stream)) == (b"hello", b"new ")
     await close(stream, other)
 
 
-async def test_database_that_is_away_ends_no_stream(committed_uow: NewUow) -> None:
-    is_away = False
+async def test_unavailable_database_ends_no_stream(committed_uow: NewUow) -> None:
+    is_unavailable = False
 
     def new_uow() -> UnitOfWork:
-        if is_away:
+        if is_unavailable:
             raise ConnectionRefusedError
         return committed_uow()
 
-    hub = EventHub(new_uow, write=written)
+    hub = EventHub(new_uow, write=serialise_events)
     stream = stream_events(hub, event_filter=ALL, after=None, marks=MARKS)
     await anext(stream)
-    is_away = True
+    is_unavailable = True
     with pytest.raises(ConnectionRefusedError):
         await hub.poll()
     await emit_events(committed_uow, "meanwhile")
-    is_away = False
+    is_unavailable = False
     await hub.poll()
 
     assert await anext(stream) == b"meanwhile "
@@ -237,20 +241,20 @@ async def test_database_that_is_away_ends_no_stream(committed_uow: NewUow) -> No
 
 
 async def test_hub_reads_automatically_while_it_has_a_listener(committed_uow: NewUow) -> None:
-    hub = EventHub(committed_uow, write=written, poll_seconds=0.01)
+    hub = EventHub(committed_uow, write=serialise_events, poll_seconds=0.01)
     await hub.start()
     stream = stream_events(hub, event_filter=ALL, after=None, marks=MARKS)
     await anext(stream)
     await emit_events(committed_uow, "seen")
     async with asyncio.timeout(10):
-        got = await anext(stream)
+        chunk = await anext(stream)
     await hub.close()
 
-    assert got == b"seen "
+    assert chunk == b"seen "
     assert [chunk async for chunk in stream] == []
 
 
-async def test_a_stream_goes_on_while_its_caller_may_and_then_ends() -> None:
+async def test_stream_ends_when_its_caller_loses_access() -> None:
     answers = iter([True, True, False])
     sent: list[Any] = []
 
@@ -274,14 +278,14 @@ async def test_a_stream_goes_on_while_its_caller_may_and_then_ends() -> None:
 
 async def test_streams_with_the_same_credentials_share_one_check() -> None:
     checks = AccessChecks(check_seconds=0)
-    asked: list[str] = []
+    checked: list[str] = []
     ended: list[str] = []
     lost, all_checked = asyncio.Event(), asyncio.Event()
 
     async def follow(credentials: str, name: str) -> None:
         async def is_valid() -> bool:
-            asked.append(name)
-            if {"a", "c"} <= set(asked):
+            checked.append(name)
+            if {"a", "c"} <= set(checked):
                 all_checked.set()
             return not (lost.is_set() and credentials == "first")
 
@@ -302,15 +306,15 @@ async def test_streams_with_the_same_credentials_share_one_check() -> None:
     streams[2].cancel()
     await asyncio.gather(streams[2], return_exceptions=True)
     await asyncio.sleep(0)
-    asked_until_the_end = len(asked)
+    checked_until_the_end = len(checked)
     await asyncio.sleep(0)
 
     assert sorted(ended) == ["a", "b", "d"]
-    assert set(asked) == {"a", "c", "d"}
-    assert len(asked) == asked_until_the_end
+    assert set(checked) == {"a", "c", "d"}
+    assert len(checked) == checked_until_the_end
 
 
-async def test_timeout_inside_a_stream_is_not_taken_for_lost_access() -> None:
+async def test_timeout_inside_a_stream_is_not_handled_as_lost_access() -> None:
     async def is_valid() -> bool:
         return True
 
@@ -340,7 +344,7 @@ async def receive(committed_uow: NewUow, *, campaign_id: UUID) -> Activity:
     return message
 
 
-async def test_received_message_names_its_sender_to_those_who_may_read_messages(
+async def test_received_message_names_its_sender_only_to_callers_who_can_read_messages(
     committed_uow: NewUow,
 ) -> None:
     def write(events: Sequence[LoggedEvent]) -> bytes:

@@ -1,4 +1,4 @@
-"""Event streams over a real server: resumed without loss, filtered by the caller's scopes."""
+"""Event streams over a real server: resumed without loss, filtered by the scopes of the caller."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.messaging.sends.ledger import Ledger
-from tests.routers.identity.test_auth import active, bearer, signed_in
+from tests.routers.identity.test_auth import bearer, create_active_user, sign_in
 from tests.routers.live import Stream, following, serving
 
 from crm_api.domain.identity.api_keys import service as access
@@ -30,8 +30,8 @@ from crm_api.routers.outbound.event_streams import CHECK_SECONDS, OpenStreams
 
 NewUow = Callable[[], UnitOfWork]
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
-NOTHING = "/v1/campaigns/00000000-0000-7000-8000-000000000000/events"
-PATHS = ["/v1/events", NOTHING]
+UNKNOWN_CAMPAIGN = "/v1/campaigns/00000000-0000-7000-8000-000000000000/events"
+PATHS = ["/v1/events", UNKNOWN_CAMPAIGN]
 ENDS_WITHIN_SECONDS = 5.0
 """A stream ends this soon after its key. The time is not measured, because machines are slow."""
 
@@ -43,13 +43,13 @@ async def live(committed_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-def poll(committed_app: FastAPI) -> Callable[[], Awaitable[bool]]:
-    """Let the process read the event log once; it does not poll by time in these tests."""
+def poll_log(committed_app: FastAPI) -> Callable[[], Awaitable[bool]]:
+    """Return a function that reads the event log once; here the process does not poll by time."""
     read: Callable[[], Awaitable[bool]] = committed_app.state.events.poll
     return read
 
 
-async def happens(new_uow: NewUow, *names: str, **values: Any) -> None:
+async def record_events(new_uow: NewUow, *names: str, **values: Any) -> None:
     for name in names:
         async with new_uow() as uow:
             await event_recording.record_event(
@@ -59,7 +59,7 @@ async def happens(new_uow: NewUow, *names: str, **values: Any) -> None:
             )
 
 
-async def hello(stream: Stream) -> str:
+async def read_position(stream: Stream) -> str:
     """Read the first frame of a live stream; return its position."""
     frame = await stream.next()
     assert frame is not None
@@ -67,7 +67,7 @@ async def hello(stream: Stream) -> str:
     return frame.id or ""
 
 
-async def names(stream: Stream, count: int) -> list[str | None]:
+async def read_names(stream: Stream, count: int) -> list[str | None]:
     return [frame.name for frame in await stream.take(count)]
 
 
@@ -84,7 +84,7 @@ async def test_stream_needs_a_scope_with_events(
 
     nothing = await client.get("/v1/events", headers=hooks)
     alerts = await client.get("/v1/events", headers=people, params={"type": "alert"})
-    campaign = await client.get(NOTHING, headers=people)
+    campaign = await client.get(UNKNOWN_CAMPAIGN, headers=people)
 
     assert [one.status_code for one in (nothing, alerts, campaign)] == [403, 403, 403]
     assert alerts.json()["required_scope"] == "operations"
@@ -92,7 +92,7 @@ async def test_stream_needs_a_scope_with_events(
 
 
 async def test_invalid_stream_request_is_a_problem(client: httpx.AsyncClient) -> None:
-    missing = await client.get(NOTHING)
+    missing = await client.get(UNKNOWN_CAMPAIGN)
     header = await client.get("/v1/events", headers={"Last-Event-ID": "yesterday"})
     query = await client.get("/v1/events", params={"last_event_id": "1-2-3"})
     kind = await client.get("/v1/events", params={"type": "weather"})
@@ -104,14 +104,14 @@ async def test_invalid_stream_request_is_a_problem(client: httpx.AsyncClient) ->
     assert kind.status_code == 422
 
 
-async def test_event_is_sent_as_it_happens(
-    live: httpx.AsyncClient, committed_uow: NewUow, poll: Callable[[], Awaitable[bool]]
+async def test_event_is_sent_when_it_is_recorded(
+    live: httpx.AsyncClient, committed_uow: NewUow, poll_log: Callable[[], Awaitable[bool]]
 ) -> None:
     subject = new_id()
     async with following(live) as stream:
-        await hello(stream)
-        await happens(committed_uow, "one", subject_id=subject)
-        await poll()
+        await read_position(stream)
+        await record_events(committed_uow, "one", subject_id=subject)
+        await poll_log()
         frame = await stream.next()
 
     assert stream.response.headers["content-type"].startswith("text/event-stream")
@@ -129,20 +129,20 @@ async def test_event_is_sent_as_it_happens(
 
 
 async def test_reader_that_reconnects_gets_every_event_once(
-    live: httpx.AsyncClient, committed_uow: NewUow, poll: Callable[[], Awaitable[bool]]
+    live: httpx.AsyncClient, committed_uow: NewUow, poll_log: Callable[[], Awaitable[bool]]
 ) -> None:
     async with following(live) as stream:
-        await hello(stream)
-        await happens(committed_uow, "a", "b", "c")
-        await poll()
+        await read_position(stream)
+        await record_events(committed_uow, "a", "b", "c")
+        await poll_log()
         _, second, _ = await stream.take(3)
-    await happens(committed_uow, "d")
+    await record_events(committed_uow, "d")
     async with following(live, headers={"Last-Event-ID": second.id}) as stream:
-        missed = await names(stream, 2)
-        await hello(stream)
-        await happens(committed_uow, "e")
-        await poll()
-        rest = await names(stream, 1)
+        missed = await read_names(stream, 2)
+        await read_position(stream)
+        await record_events(committed_uow, "e")
+        await poll_log()
+        rest = await read_names(stream, 1)
 
     assert missed + rest == ["c", "d", "e"]
 
@@ -152,8 +152,8 @@ async def test_position_before_any_event_can_be_resumed(
     live: httpx.AsyncClient, committed_uow: NewUow, way: str
 ) -> None:
     async with following(live) as stream:
-        place = await hello(stream)
-    await happens(committed_uow, "meanwhile")
+        place = await read_position(stream)
+    await record_events(committed_uow, "meanwhile")
     given: dict[str, dict[str, Any]] = {
         "header": {"headers": {"Last-Event-ID": place}},
         "query": {"params": {"last_event_id": place}},
@@ -164,16 +164,16 @@ async def test_position_before_any_event_can_be_resumed(
     }
 
     async with following(live, **given[way]) as stream:
-        assert await names(stream, 1) == ["meanwhile"]
-        await hello(stream)
+        assert await read_names(stream, 1) == ["meanwhile"]
+        await read_position(stream)
 
 
-async def test_long_absence_is_caught_up_during_new_events(
-    live: httpx.AsyncClient, committed_uow: NewUow, poll: Callable[[], Awaitable[bool]]
+async def test_reader_catches_up_after_a_long_absence_while_new_events_arrive(
+    live: httpx.AsyncClient, committed_uow: NewUow, poll_log: Callable[[], Awaitable[bool]]
 ) -> None:
     async with following(live) as first, following(live) as second:
-        place = await hello(first)
-        await hello(second)  # keeps the process reading the log
+        place = await read_position(first)
+        await read_position(second)  # keeps the process reading the log
         async with committed_uow() as uow:
             await uow.session.execute(
                 text(
@@ -182,13 +182,13 @@ async def test_long_absence_is_caught_up_during_new_events(
                 )
             )
 
-        async def more() -> None:
+        async def record_more_events() -> None:
             for position in range(2501, 2601):
-                await happens(committed_uow, str(position))
-                await poll()
+                await record_events(committed_uow, str(position))
+                await poll_log()
 
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(more())
+            tasks.create_task(record_more_events())
             async with following(live, headers={"Last-Event-ID": place}) as back:
                 frames = [await back.next() for _ in range(2601)]
 
@@ -197,26 +197,26 @@ async def test_long_absence_is_caught_up_during_new_events(
 
 
 async def test_late_commit_reaches_every_stream_once(
-    live: httpx.AsyncClient, committed_uow: NewUow, poll: Callable[[], Awaitable[bool]]
+    live: httpx.AsyncClient, committed_uow: NewUow, poll_log: Callable[[], Awaitable[bool]]
 ) -> None:
     async with following(live) as stream, AsyncExitStack() as stack:
-        await hello(stream)
+        await read_position(stream)
         async with committed_uow() as slow:
             await event_recording.record_event(
                 slow, type=EventType.OPT_OUT, subject_id=None, data={"name": "slow"}
             )
-            await happens(committed_uow, "quick")
-            await poll()
+            await record_events(committed_uow, "quick")
+            await poll_log()
             late = await stack.enter_async_context(following(live))
-            await hello(late)
-        await poll()
+            await read_position(late)
+        await poll_log()
 
-        assert await names(stream, 2) == ["slow", "quick"]
-        assert await names(late, 2) == ["slow", "quick"]
+        assert await read_names(stream, 2) == ["slow", "quick"]
+        assert await read_names(late, 2) == ["slow", "quick"]
 
 
-async def test_streams_show_what_the_key_may_see(
-    live: httpx.AsyncClient, committed_uow: NewUow, poll: Callable[[], Awaitable[bool]]
+async def test_stream_has_only_the_events_that_the_scopes_allow(
+    live: httpx.AsyncClient, committed_uow: NewUow, poll_log: Callable[[], Awaitable[bool]]
 ) -> None:
     async def key(*scopes: Scope) -> dict[str, str]:
         async with committed_uow() as uow:
@@ -230,7 +230,7 @@ async def test_streams_show_what_the_key_may_see(
         return {"Authorization": f"Bearer {text_of_key}"}
 
     campaign_id = new_id()
-    wanted = {
+    expected = {
         Scope.CONTACTS_READ: ["opt_out", "import.progress"],
         Scope.MESSAGES_READ: ["message.received", "message.status"],
         Scope.CAMPAIGNS_READ: ["campaign.status", "message.status"],
@@ -244,17 +244,17 @@ async def test_streams_show_what_the_key_may_see(
             "import.progress",
         ],
     }
-    seen: dict[Scope, list[str | None]] = {}
+    received: dict[Scope, list[str | None]] = {}
 
     async def watch(scope: Scope, ready: asyncio.Event) -> None:
         async with following(live, headers=await key(scope)) as stream:
-            await hello(stream)
+            await read_position(stream)
             ready.set()
-            frames = await stream.take(len(wanted[scope]))
-            seen[scope] = [frame.event for frame in frames]
+            frames = await stream.take(len(expected[scope]))
+            received[scope] = [frame.event for frame in frames]
 
     async with asyncio.TaskGroup() as tasks:
-        for scope in wanted:
+        for scope in expected:
             ready = asyncio.Event()
             tasks.create_task(watch(scope, ready))
             await ready.wait()
@@ -266,38 +266,38 @@ async def test_streams_show_what_the_key_may_see(
             (EventType.ALERT, None),
             (EventType.IMPORT_PROGRESS, None),
         ):
-            await happens(committed_uow, "it", type=kind, campaign_id=campaign)
-        await poll()
+            await record_events(committed_uow, "it", type=kind, campaign_id=campaign)
+        await poll_log()
 
-    assert seen == wanted
+    assert received == expected
 
 
 async def test_streams_are_filtered_by_type_and_campaign(
-    live: httpx.AsyncClient, committed_uow: NewUow, poll: Callable[[], Awaitable[bool]]
+    live: httpx.AsyncClient, committed_uow: NewUow, poll_log: Callable[[], Awaitable[bool]]
 ) -> None:
     mine, other = new_id(), new_id()
     params = {"type": ["message.status", "alert"], "campaign_id": str(mine)}
     async with following(live, params=params) as stream:
-        await hello(stream)
+        await read_position(stream)
         for kind in (EventType.ALERT, EventType.MESSAGE_STATUS, EventType.MESSAGE_RECEIVED):
-            await happens(committed_uow, "neither", type=kind)
-            await happens(committed_uow, "other", type=kind, campaign_id=other)
-        await happens(committed_uow, "mine", type=EventType.MESSAGE_STATUS, campaign_id=mine)
-        await poll()
+            await record_events(committed_uow, "neither", type=kind)
+            await record_events(committed_uow, "other", type=kind, campaign_id=other)
+        await record_events(committed_uow, "mine", type=EventType.MESSAGE_STATUS, campaign_id=mine)
+        await poll_log()
 
-        assert await names(stream, 1) == ["mine"]
+        assert await read_names(stream, 1) == ["mine"]
 
 
-async def test_campaign_stream_begins_with_counters_and_sends_their_changes(
-    live: httpx.AsyncClient, committed_uow: NewUow, poll: Callable[[], Awaitable[bool]]
+async def test_campaign_stream_starts_with_counters_and_sends_their_changes(
+    live: httpx.AsyncClient, committed_uow: NewUow, poll_log: Callable[[], Awaitable[bool]]
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=3)
     async with following(live, f"/v1/campaigns/{ledger.campaign.id}/events") as stream:
-        await hello(stream)
+        await read_position(stream)
         first = await stream.next()
         (claimed, *_) = await ledger.begin_calls(limit=2)
         await ledger.accept(claimed)
-        await poll()
+        await poll_log()
         sent, second = await stream.take(2)
 
     assert first is not None
@@ -320,13 +320,13 @@ async def test_counters_that_changed_during_an_absence_are_sent(
     live: httpx.AsyncClient, committed_uow: NewUow
 ) -> None:
     async with following(live) as stream:
-        place = await hello(stream)
+        place = await read_position(stream)
     ledger = await Ledger.open(committed_uow, people=2)
     await ledger.claim()
 
     headers = {"Last-Event-ID": place}
     async with following(live, headers=headers, params={"type": "campaign.counters"}) as stream:
-        await hello(stream)
+        await read_position(stream)
         frame = await stream.next()
 
     assert frame is not None
@@ -339,21 +339,21 @@ async def test_counters_that_changed_during_an_absence_are_sent(
 async def test_reader_that_missed_deleted_events_gets_a_reset(
     live: httpx.AsyncClient,
     committed_uow: NewUow,
-    poll: Callable[[], Awaitable[bool]],
+    poll_log: Callable[[], Awaitable[bool]],
     place: str,
 ) -> None:
     async with following(live) as stream:
-        old = await hello(stream)
-    await happens(committed_uow, "a", "b")
+        old = await read_position(stream)
+    await record_events(committed_uow, "a", "b")
     async with committed_uow() as uow:
         await events.forget_old_events(uow, now=clock.now() + timedelta(days=8))
     given = old if place == "forgotten" else "999999999999999-1"
 
     async with following(live, headers={"Last-Event-ID": given}) as stream:
         reset = await stream.next()
-        await happens(committed_uow, "c")
-        await poll()
-        rest = await names(stream, 1)
+        await record_events(committed_uow, "c")
+        await poll_log()
+        rest = await read_names(stream, 1)
 
     assert reset is not None
     assert reset.event == "reset"
@@ -361,16 +361,16 @@ async def test_reader_that_missed_deleted_events_gets_a_reset(
     assert rest == ["c"]
 
 
-async def test_streams_end_when_the_process_goes_down(
+async def test_streams_end_when_the_process_stops(
     live: httpx.AsyncClient, committed_app: FastAPI
 ) -> None:
     async with following(live) as stream:
-        await hello(stream)
+        await read_position(stream)
         committed_app.state.events.stop()
 
         assert await stream.next() is None
     async with following(live) as stream:
-        await hello(stream)
+        await read_position(stream)
         assert await stream.next() is None
 
 
@@ -383,7 +383,7 @@ async def expire(session: AsyncSession) -> None:
 
 
 @pytest.mark.parametrize("change", [revoke, expire])
-async def test_a_stream_ends_with_its_key(
+async def test_stream_ends_when_its_key_is_revoked_or_expires(
     live: httpx.AsyncClient,
     committed_uow: NewUow,
     change: Callable[[AsyncSession], Awaitable[None]],
@@ -394,7 +394,7 @@ async def test_a_stream_ends_with_its_key(
         )
 
     async with following(live, headers={"Authorization": f"Bearer {key}"}) as stream:
-        await hello(stream)
+        await read_position(stream)
         async with committed_uow() as uow:
             await change(uow.session)
         ended = await stream.next()
@@ -402,19 +402,19 @@ async def test_a_stream_ends_with_its_key(
     assert ended is None
 
 
-def test_a_stream_looks_up_its_key_often_enough_to_end_within_five_seconds() -> None:
+def test_key_check_interval_ends_a_stream_within_five_seconds() -> None:
     assert CHECK_SECONDS + LAST_SECONDS <= ENDS_WITHIN_SECONDS - 2
 
 
 @pytest.mark.parametrize("change", [{"status": "disabled"}, {"role": "viewer"}])
-async def test_a_stream_ends_when_its_user_loses_scopes(
+async def test_stream_ends_when_its_user_loses_scopes(
     live: httpx.AsyncClient, change: dict[str, str]
 ) -> None:
-    user = await active(live, role="manager")
-    headers = bearer(await signed_in(live))
+    user = await create_active_user(live, role="manager")
+    headers = bearer(await sign_in(live))
 
     async with following(live, headers=headers) as stream:
-        await hello(stream)
+        await read_position(stream)
         changed = await live.patch(f"/v1/users/{user['id']}", json=change)
         ended = await stream.next()
 
@@ -422,7 +422,7 @@ async def test_a_stream_ends_when_its_user_loses_scopes(
     assert ended is None
 
 
-async def test_a_caller_may_have_twenty_streams(live: httpx.AsyncClient) -> None:
+async def test_caller_can_open_twenty_streams(live: httpx.AsyncClient) -> None:
     async with AsyncExitStack() as stack:
         for _ in range(20):
             await stack.enter_async_context(following(live))
@@ -432,7 +432,7 @@ async def test_a_caller_may_have_twenty_streams(live: httpx.AsyncClient) -> None
     assert refused.status_code == 429
 
 
-async def test_a_caller_has_a_limit_of_streams(
+async def test_stream_limit_is_counted_per_caller(
     live: httpx.AsyncClient, committed_app: FastAPI, committed_uow: NewUow
 ) -> None:
     committed_app.state.streams = OpenStreams(most=2)
@@ -445,9 +445,9 @@ async def test_a_caller_has_a_limit_of_streams(
     async with following(live), following(live):
         refused = await live.get("/v1/events")
         async with following(live, headers=other) as stream:
-            await hello(stream)
+            await read_position(stream)
     async with following(live) as stream:
-        await hello(stream)
+        await read_position(stream)
 
     assert refused.status_code == 429
     assert refused.json()["code"] == "too_many_event_streams"

@@ -1,4 +1,4 @@
-"""Devices that show notices: each user has his or her own, at allowed addresses only."""
+"""Devices that show notices: each user has own devices, and only allowed addresses are accepted."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.conftest import UNKNOWN_ID
 from tests.domain.outbound.web_push.push_service import CURVE, Browser, decode, encode
-from tests.routers.identity.test_preferences import OTHER, user
+from tests.routers.identity.test_preferences import OTHER_EMAIL, create_user_headers
 
 URL = "/v1/push-subscriptions"
 
@@ -17,13 +17,13 @@ def subscription(path: str = "1", **changes: Any) -> dict[str, Any]:
     return {"endpoint": endpoint, "expirationTime": None, "keys": Browser().keys()} | changes
 
 
-async def listed(client: httpx.AsyncClient, me: dict[str, str]) -> list[str]:
+async def list_devices(client: httpx.AsyncClient, me: dict[str, str]) -> list[str]:
     found = (await client.get(URL, headers=me)).json()["data"]
     return [one["endpoint"].rpartition("/")[2] for one in found]
 
 
 async def test_device_is_subscribed_listed_and_removed(client: httpx.AsyncClient) -> None:
-    me = await user(client)
+    me = await create_user_headers(client)
 
     made = await client.post(URL, json=subscription(), headers=me)
     again = await client.post(URL, json=subscription(), headers=me)
@@ -32,37 +32,39 @@ async def test_device_is_subscribed_listed_and_removed(client: httpx.AsyncClient
     assert (made.status_code, again.status_code) == (201, 201)
     assert made.json() == again.json()
     assert set(made.json()) == {"id", "endpoint", "created_at", "last_success_at"}
-    assert await listed(client, me) == ["1"]
+    assert await list_devices(client, me) == ["1"]
     assert (await client.delete(path, headers=me)).status_code == 204
     gone = await client.delete(path, headers=me)
     assert (gone.status_code, gone.json()["code"]) == (404, "push_subscription_not_found")
-    assert await listed(client, me) == []
+    assert await list_devices(client, me) == []
 
 
-async def test_devices_of_others_are_not_seen_and_a_device_changes_its_user(
+async def test_devices_of_other_users_are_hidden_and_a_device_can_change_its_user(
     client: httpx.AsyncClient,
 ) -> None:
-    me = await user(client)
-    colleague = await user(client, email=OTHER)
+    me = await create_user_headers(client)
+    colleague = await create_user_headers(client, email=OTHER_EMAIL)
     made = (await client.post(URL, json=subscription(), headers=me)).json()
 
     refused = await client.delete(f"{URL}/{made['id']}", headers=colleague)
-    assert (refused.status_code, await listed(client, colleague)) == (404, [])
+    assert (refused.status_code, await list_devices(client, colleague)) == (404, [])
 
     await client.post(URL, json=subscription(), headers=colleague)
-    assert (await listed(client, me), await listed(client, colleague)) == ([], ["1"])
+    assert (await list_devices(client, me), await list_devices(client, colleague)) == ([], ["1"])
 
 
 async def test_newest_twenty_devices_are_kept(client: httpx.AsyncClient) -> None:
-    me = await user(client)
+    me = await create_user_headers(client)
     for place in range(22):
         await client.post(URL, json=subscription(str(place)), headers=me)
 
-    assert await listed(client, me) == [str(place) for place in range(21, 1, -1)]
+    assert await list_devices(client, me) == [str(place) for place in range(21, 1, -1)]
 
 
-async def test_key_is_a_point_of_the_curve_and_needs_a_user(client: httpx.AsyncClient) -> None:
-    me = await user(client)
+async def test_public_key_is_a_point_of_the_curve_and_needs_a_user(
+    client: httpx.AsyncClient,
+) -> None:
+    me = await create_user_headers(client)
 
     found = (await client.get("/v1/push-key", headers=me)).json()["public_key"]
 
@@ -82,10 +84,10 @@ async def test_key_is_a_point_of_the_curve_and_needs_a_user(client: httpx.AsyncC
         ("ftp://push.example.com/1", "bad_address"),
     ],
 )
-async def test_address_that_the_service_may_not_call_is_refused(
+async def test_forbidden_endpoint_address_is_refused(
     client: httpx.AsyncClient, endpoint: str, code: str
 ) -> None:
-    me = await user(client)
+    me = await create_user_headers(client)
 
     refused = await client.post(URL, json=subscription(endpoint=endpoint), headers=me)
 
@@ -106,7 +108,7 @@ async def test_address_that_the_service_may_not_call_is_refused(
 async def test_key_that_cannot_encrypt_is_refused(
     client: httpx.AsyncClient, keys: dict[str, str], pointer: str
 ) -> None:
-    me = await user(client)
+    me = await create_user_headers(client)
 
     body = subscription(keys=Browser().keys() | keys)
     refused = await client.post(URL, json=body, headers=me)
@@ -116,6 +118,6 @@ async def test_key_that_cannot_encrypt_is_refused(
 
 
 async def test_unknown_device_is_404(client: httpx.AsyncClient) -> None:
-    me = await user(client)
+    me = await create_user_headers(client)
 
     assert (await client.delete(f"{URL}/{UNKNOWN_ID}", headers=me)).status_code == 404

@@ -23,7 +23,7 @@ URL = "https://hooks.example.com/crm"
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 
 
-async def make(client: httpx.AsyncClient, **values: Any) -> dict[str, Any]:
+async def create_endpoint(client: httpx.AsyncClient, **values: Any) -> dict[str, Any]:
     answer = await client.post(PATH, json={"url": URL, **values})
     assert answer.status_code == 201, answer.text
     made: dict[str, Any] = answer.json()
@@ -59,7 +59,9 @@ DELIVERED: dict[str, Any] = {"status": "delivered", "attempts": 1, "delivered_at
 async def test_new_endpoint_shows_its_secret_once(
     client: httpx.AsyncClient, queue: RecordingQueue
 ) -> None:
-    made = await make(client, description="Our ERP", event_types=["opt_out", "opt_out", "alert"])
+    made = await create_endpoint(
+        client, description="Our ERP", event_types=["opt_out", "opt_out", "alert"]
+    )
 
     read = await client.get(f"{PATH}/{made['id']}")
     assert made.pop("secret").startswith("whsec_")
@@ -70,10 +72,10 @@ async def test_new_endpoint_shows_its_secret_once(
     assert queue.jobs == [Job(name=JobName.DELIVER_WEBHOOKS)]
 
 
-async def test_secret_is_strong_and_sealed_at_rest(
+async def test_secret_is_strong_and_stored_encrypted(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    secrets = [(await make(client))["secret"] for _ in range(2)]
+    secrets = [(await create_endpoint(client))["secret"] for _ in range(2)]
 
     sealed = (await session.scalars(text("SELECT sealed FROM webhook_secret"))).all()
     keys = [base64.b64decode(secret.removeprefix("whsec_")) for secret in secrets]
@@ -98,10 +100,8 @@ async def test_secret_is_strong_and_sealed_at_rest(
         ("https://hooks.example.com:0/", "forbidden_port"),
     ],
 )
-async def test_address_that_is_not_allowed_is_refused(
-    client: httpx.AsyncClient, url: str, code: str
-) -> None:
-    made = await make(client)
+async def test_forbidden_address_is_refused(client: httpx.AsyncClient, url: str, code: str) -> None:
+    made = await create_endpoint(client)
 
     answers = [
         await client.post(PATH, json={"url": url}),
@@ -115,19 +115,21 @@ async def test_address_that_is_not_allowed_is_refused(
 
 
 async def test_loopback_is_accepted_with_the_sandbox(client: httpx.AsyncClient) -> None:
-    made = await make(client, url="http://127.0.0.1:9000/hook")
+    made = await create_endpoint(client, url="http://127.0.0.1:9000/hook")
 
     assert made["url"] == "http://127.0.0.1:9000/hook"
 
 
 @pytest.mark.parametrize("types", [["campaign.counters"], ["nothing"], "opt_out"])
-async def test_type_that_is_never_sent_is_refused(client: httpx.AsyncClient, types: object) -> None:
+async def test_event_type_that_is_never_delivered_is_refused(
+    client: httpx.AsyncClient, types: object
+) -> None:
     answer = await client.post(PATH, json={"url": URL, "event_types": types})
 
     assert answer.status_code == 422
 
 
-async def test_endpoint_keeps_the_scopes_of_its_maker(
+async def test_endpoint_stores_the_scopes_of_its_creator(
     client: httpx.AsyncClient, key_with: KeyWith
 ) -> None:
     scopes = (Scope.WEBHOOKS_WRITE, Scope.CONTACTS_READ)
@@ -153,11 +155,11 @@ async def test_caller_without_any_event_scope_is_refused(
     assert (answer.status_code, answer.json()["code"]) == (403, "missing_scope")
 
 
-async def test_a_new_address_gives_the_endpoint_the_scopes_of_the_caller(
+async def test_changed_address_gives_the_endpoint_the_scopes_of_the_caller(
     client: httpx.AsyncClient, key_with: KeyWith
 ) -> None:
-    """Otherwise a key that may only change endpoints could receive all events through one."""
-    made = await make(client)
+    """Otherwise a key that can only change endpoints could send all events to its own address."""
+    made = await create_endpoint(client)
     few = await key_with(Scope.WEBHOOKS_WRITE, Scope.CONTACTS_READ)
     path = f"{PATH}/{made['id']}"
 
@@ -170,8 +172,8 @@ async def test_a_new_address_gives_the_endpoint_the_scopes_of_the_caller(
     assert widened.status_code == 403
 
 
-async def test_patch_changes_what_is_given_and_nothing_else(client: httpx.AsyncClient) -> None:
-    made = await make(client, description="ERP", event_types=["opt_out"])
+async def test_change_keeps_the_fields_that_it_does_not_name(client: httpx.AsyncClient) -> None:
+    made = await create_endpoint(client, description="ERP", event_types=["opt_out"])
     path = f"{PATH}/{made['id']}"
 
     untouched = await client.patch(path, json={})
@@ -182,10 +184,10 @@ async def test_patch_changes_what_is_given_and_nothing_else(client: httpx.AsyncC
     assert (body["url"], body["description"], body["event_types"]) == (URL, "ERP", [])
 
 
-async def test_failures_of_an_address_do_not_count_for_another(
+async def test_failures_of_the_old_address_do_not_count_for_the_new_address(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    path = f"{PATH}/{(await make(client))['id']}"
+    path = f"{PATH}/{(await create_endpoint(client))['id']}"
     await session.execute(
         text("UPDATE webhook_endpoint SET failing_since = :now, held_until = :now"), {"now": NOW}
     )
@@ -198,8 +200,8 @@ async def test_failures_of_an_address_do_not_count_for_another(
     assert (moved["failing_since"], moved["held_until"]) == (None, None)
 
 
-async def test_stale_change_is_refused(client: httpx.AsyncClient) -> None:
-    made = await make(client)
+async def test_change_of_an_outdated_version_is_refused(client: httpx.AsyncClient) -> None:
+    made = await create_endpoint(client)
     path = f"{PATH}/{made['id']}"
     tag = (await client.get(path)).headers["etag"]
     await client.patch(path, json={"description": "ERP"})
@@ -210,7 +212,9 @@ async def test_stale_change_is_refused(client: httpx.AsyncClient) -> None:
 
 
 async def test_endpoints_are_listed_newest_first(client: httpx.AsyncClient) -> None:
-    made = [(await make(client, description=str(position)))["id"] for position in range(3)]
+    made = [
+        (await create_endpoint(client, description=str(position)))["id"] for position in range(3)
+    ]
 
     first = (await client.get(PATH, params={"limit": 2})).json()
     rest = (await client.get(PATH, params={"cursor": first["next_cursor"]})).json()
@@ -221,7 +225,7 @@ async def test_endpoints_are_listed_newest_first(client: httpx.AsyncClient) -> N
     assert rest["next_cursor"] is None
 
 
-async def test_there_is_a_limit_to_endpoints(
+async def test_number_of_endpoints_is_limited(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     await session.execute(
@@ -239,10 +243,10 @@ async def test_there_is_a_limit_to_endpoints(
     assert (answer.status_code, answer.json()["code"]) == (409, "too_many_webhook_endpoints")
 
 
-async def test_deleted_endpoint_is_gone_with_its_secrets(
+async def test_deletion_of_an_endpoint_deletes_its_secrets(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    made = await make(client)
+    made = await create_endpoint(client)
     path = f"{PATH}/{made['id']}"
 
     deleted = await client.delete(path)
@@ -266,8 +270,8 @@ async def test_deleted_endpoint_is_gone_with_its_secrets(
     assert outcomes == {(404, "webhook_endpoint_not_found")}
 
 
-async def test_disabled_endpoint_is_enabled_again(client: httpx.AsyncClient) -> None:
-    made = await make(client)
+async def test_disabled_endpoint_can_be_enabled_again(client: httpx.AsyncClient) -> None:
+    made = await create_endpoint(client)
     path = f"{PATH}/{made['id']}"
 
     disabled = [(await client.post(f"{path}/disable")).json() for _ in range(2)]
@@ -289,7 +293,7 @@ async def test_disabled_endpoint_is_enabled_again(client: httpx.AsyncClient) -> 
 async def test_rotated_secret_is_shown_once_with_the_end_of_the_old_one(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    made = await make(client)
+    made = await create_endpoint(client)
     path = f"{PATH}/{made['id']}/rotate-secret"
     begun = clock.now()
 
@@ -310,17 +314,17 @@ async def test_rotated_secret_is_shown_once_with_the_end_of_the_old_one(
 
 @pytest.mark.parametrize("hours", [-1, 169, "soon"])
 async def test_invalid_grace_is_refused(client: httpx.AsyncClient, hours: object) -> None:
-    made = await make(client)
+    made = await create_endpoint(client)
 
     answer = await client.post(f"{PATH}/{made['id']}/rotate-secret", json={"grace_hours": hours})
 
     assert answer.status_code == 422
 
 
-async def test_test_message_is_a_delivery_that_waits(
+async def test_test_message_is_a_pending_delivery(
     client: httpx.AsyncClient, queue: RecordingQueue
 ) -> None:
-    made = await make(client, event_types=["opt_out"])
+    made = await create_endpoint(client, event_types=["opt_out"])
     queue.jobs.clear()
 
     answer = await client.post(f"{PATH}/{made['id']}/test")
@@ -341,7 +345,7 @@ async def test_test_message_is_a_delivery_that_waits(
 async def test_deliveries_are_listed_by_status_and_type(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    made, other = await make(client), await make(client)
+    made, other = await create_endpoint(client), await create_endpoint(client)
     failed = await add_delivery(session, made, created_at=NOW, **FAILED)
     delivered = await add_delivery(session, made, created_at=NOW - timedelta(hours=1), **DELIVERED)
     alert = await add_delivery(session, made, type="alert", created_at=NOW - timedelta(days=1))
@@ -357,10 +361,10 @@ async def test_deliveries_are_listed_by_status_and_type(
     assert await listed(status="delivered", type="alert") == []
 
 
-async def test_only_deliveries_that_are_retried_have_a_next_attempt(
+async def test_only_deliveries_with_a_planned_retry_have_a_next_attempt(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    made = await make(client)
+    made = await create_endpoint(client)
     tried: dict[str, Any] = {"attempts": 1}
     for position, values in enumerate((FAILED, DELIVERED, tried)):
         await add_delivery(session, made, created_at=NOW - timedelta(days=position), **values)
@@ -371,10 +375,10 @@ async def test_only_deliveries_that_are_retried_have_a_next_attempt(
     assert nexts == [None, None, "2026-11-25T17:00:00.000Z"]
 
 
-async def test_one_delivery_is_sent_again_in_any_status(
+async def test_delivery_in_any_status_can_be_sent_again(
     client: httpx.AsyncClient, session: AsyncSession, queue: RecordingQueue
 ) -> None:
-    made, other = await make(client), await make(client)
+    made, other = await create_endpoint(client), await create_endpoint(client)
     path = f"{PATH}/{made['id']}/deliveries"
     for values in (FAILED, DELIVERED):
         delivery = await add_delivery(session, made, **values)
@@ -395,7 +399,7 @@ async def test_one_delivery_is_sent_again_in_any_status(
 async def test_many_deliveries_are_sent_again_by_filter(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    made, other = await make(client), await make(client)
+    made, other = await create_endpoint(client), await create_endpoint(client)
     await add_delivery(session, made, **FAILED)
     await add_delivery(session, made, type="alert", **FAILED)
     await add_delivery(session, made, created_at=NOW - timedelta(days=3), **FAILED)
@@ -432,7 +436,7 @@ async def test_many_deliveries_are_sent_again_by_filter(
 async def test_every_change_is_in_the_audit_log(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    made = await make(client)
+    made = await create_endpoint(client)
     path = f"{PATH}/{made['id']}"
     await client.patch(path, json={"description": "ERP"})
     for act in ("disable", "enable", "rotate-secret", "deliveries/retry"):
@@ -453,7 +457,7 @@ async def test_every_change_is_in_the_audit_log(
     ]
 
 
-async def test_repeated_creation_gets_the_same_secret(
+async def test_repeated_creation_returns_the_same_secret(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     key = {"Idempotency-Key": "endpoint-1"}

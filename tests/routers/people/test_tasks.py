@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.factories import make_contact, make_line
-from tests.routers.identity.test_auth import active, bearer, signed_in
+from tests.routers.identity.test_auth import bearer, create_active_user, sign_in
 
 from crm_api.domain.kit.event_log import Event
 from crm_api.domain.messaging.models.conversations import Conversation
@@ -56,7 +56,7 @@ async def test_task_of_a_conversation_is_about_its_contact(
 ) -> None:
     contact = await make_contact(session)
     conversation = await create_conversation(session, contact)
-    user = await active(client)
+    user = await create_active_user(client)
 
     task = await create_task(
         client, conversation_id=str(conversation.id), assignee_id=user["id"], title=" Call back "
@@ -148,14 +148,14 @@ async def test_invalid_change_is_refused(client: httpx.AsyncClient, change: dict
 
 
 async def test_filters_select_and_order_tasks(client: httpx.AsyncClient) -> None:
-    user = await active(client)
+    user = await create_active_user(client)
     await create_task(client, "second", due_at=time_from_now(hours=2), assignee_id=user["id"])
     await create_task(client, "first", due_at=time_from_now(hours=-2))
     await create_task(client, "third", due_at=time_from_now(days=2))
     for title, hours in (("done early", -6), ("done late", -3)):
         task = await create_task(client, title, due_at=time_from_now(hours=-9))
         await client.patch(f"/v1/tasks/{task['id']}", json={"done_at": time_from_now(hours=hours)})
-    mine = bearer(await signed_in(client))
+    mine = bearer(await sign_in(client))
 
     assert (await titles(client))[2:] == ["first", "second", "third"]
     assert await titles(client, status="open") == ["first", "second", "third"]
@@ -195,7 +195,7 @@ async def test_done_tasks_are_paged_last_done_first(client: httpx.AsyncClient) -
 async def test_disabled_user_stays_the_assignee_until_another_is_set(
     client: httpx.AsyncClient,
 ) -> None:
-    user = await active(client)
+    user = await create_active_user(client)
     task = await create_task(client, assignee_id=user["id"])
     await client.patch(f"/v1/users/{user['id']}", json={"status": "disabled"})
     path = f"/v1/tasks/{task['id']}"

@@ -1,4 +1,4 @@
-"""Appointments: input, conflicts, free times, files, and what happens to their contact."""
+"""Appointments: input, conflicts, free times, calendar files, and changes of their contact."""
 
 import asyncio
 import csv
@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW, SECRET
 from tests.factories import make_contact, number
-from tests.routers.identity.test_auth import active, bearer, signed_in
+from tests.routers.identity.test_auth import bearer, create_active_user, sign_in
 
 from crm_api.domain.identity.users.models import User
 from crm_api.domain.kit.event_log import Event
@@ -29,13 +29,13 @@ from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.ids import new_id
 
 RECORDER = Recorder(name="key", source=OutcomeSource.API, secret=SECRET.encode())
-NOBODY = "00000000-0000-7000-8000-000000000000"
+UNKNOWN_USER = "00000000-0000-7000-8000-000000000000"
 NINE, TEN, ELEVEN = "2026-12-01T14:00:00Z", "2026-12-01T15:00:00Z", "2026-12-01T16:00:00Z"
 """On a Tuesday in New York."""
 
 
 @pytest.fixture(name="ada")
-async def _ada(session: AsyncSession) -> Contact:
+async def _create_ada(session: AsyncSession) -> Contact:
     return await make_contact(
         session,
         phone=number(1),
@@ -48,23 +48,25 @@ async def _ada(session: AsyncSession) -> Contact:
     )
 
 
-async def book(client: httpx.AsyncClient, ada: Contact, **values: Any) -> httpx.Response:
+async def post_appointment(
+    client: httpx.AsyncClient, ada: Contact, **values: Any
+) -> httpx.Response:
     body = {"contact_id": str(ada.id), "starts_at": NINE, "ends_at": TEN, **values}
     return await client.post("/v1/appointments", json=body)
 
 
-async def booked(client: httpx.AsyncClient, ada: Contact, **values: Any) -> Any:
-    response = await book(client, ada, **values)
+async def create_appointment(client: httpx.AsyncClient, ada: Contact, **values: Any) -> Any:
+    response = await post_appointment(client, ada, **values)
     assert response.status_code == 201, response.text
     return response.json()
 
 
-async def changed(client: httpx.AsyncClient, one: Any, **values: Any) -> httpx.Response:
+async def change_appointment(client: httpx.AsyncClient, one: Any, **values: Any) -> httpx.Response:
     return await client.patch(f"/v1/appointments/{one['id']}", json=values)
 
 
-async def starts(client: httpx.AsyncClient, **wanted: Any) -> list[str]:
-    response = await client.get("/v1/appointments", params=wanted)
+async def list_starts(client: httpx.AsyncClient, **query: Any) -> list[str]:
+    response = await client.get("/v1/appointments", params=query)
     assert response.status_code == 200, response.text
     return [one["starts_at"] for one in response.json()["data"]]
 
@@ -72,9 +74,11 @@ async def starts(client: httpx.AsyncClient, **wanted: Any) -> list[str]:
 async def test_appointment_is_booked_read_and_listed(
     client: httpx.AsyncClient, ada: Contact
 ) -> None:
-    user = await active(client)
+    user = await create_active_user(client)
 
-    one = await booked(client, ada, kind="repair", assignee_id=user["id"], note="Two\nlines")
+    one = await create_appointment(
+        client, ada, kind="repair", assignee_id=user["id"], note="Two\nlines"
+    )
 
     assert (one["status"], one["kind"], one["note"]) == ("booked", "repair", "Two\nlines")
     assert (one["contact_id"], one["contact_name"]) == (str(ada.id), "Ada Lovelace")
@@ -100,14 +104,14 @@ async def test_appointment_is_booked_read_and_listed(
         ("status", "planned", "/status"),
         ("note", "x" * 2_001, "/note"),
         ("location", "two\nlines", "/location"),
-        ("assignee_id", NOBODY, "/assignee_id"),
+        ("assignee_id", UNKNOWN_USER, "/assignee_id"),
         ("price", 1, "/price"),
     ],
 )
 async def test_wrong_value_is_refused(
     client: httpx.AsyncClient, ada: Contact, field: str, value: Any, pointer: str
 ) -> None:
-    answer = await book(client, ada, **{field: value})
+    answer = await post_appointment(client, ada, **{field: value})
 
     assert answer.status_code == 422, answer.text
     assert answer.json()["errors"][0]["pointer"] == pointer
@@ -120,7 +124,7 @@ async def test_wrong_value_is_refused(
 async def test_unknown_subject_is_not_found(
     client: httpx.AsyncClient, ada: Contact, field: str, code: str
 ) -> None:
-    answer = await book(client, ada, **{field: NOBODY})
+    answer = await post_appointment(client, ada, **{field: UNKNOWN_USER})
 
     assert (answer.status_code, answer.json()["code"]) == (404, code)
 
@@ -128,49 +132,53 @@ async def test_unknown_subject_is_not_found(
 async def test_overlap_of_an_assignee_is_a_conflict(
     client: httpx.AsyncClient, ada: Contact
 ) -> None:
-    user = await active(client)
-    first = await booked(client, ada, assignee_id=user["id"])
+    user = await create_active_user(client)
+    first = await create_appointment(client, ada, assignee_id=user["id"])
 
     overlapping = {"starts_at": "2026-12-01T14:30:00Z", "ends_at": ELEVEN}
-    answer = await book(client, ada, assignee_id=user["id"], **overlapping)
+    answer = await post_appointment(client, ada, assignee_id=user["id"], **overlapping)
 
     assert (answer.status_code, answer.json()["code"]) == (409, "appointment_conflict")
     assert answer.json()["appointment_id"] == first["id"]
-    await booked(client, ada, **overlapping)
-    await booked(client, ada, assignee_id=user["id"], starts_at=TEN, ends_at=ELEVEN)
-    await booked(client, ada, assignee_id=user["id"], allow_conflict=True, **overlapping)
+    await create_appointment(client, ada, **overlapping)
+    await create_appointment(client, ada, assignee_id=user["id"], starts_at=TEN, ends_at=ELEVEN)
+    await create_appointment(
+        client, ada, assignee_id=user["id"], allow_conflict=True, **overlapping
+    )
 
 
-async def test_cancelled_appointment_occupies_nobody_until_it_is_booked_again(
+async def test_cancelled_appointment_causes_no_conflict_until_it_is_booked_again(
     client: httpx.AsyncClient, ada: Contact
 ) -> None:
-    user = await active(client)
-    first = await booked(client, ada, assignee_id=user["id"])
-    assert (await changed(client, first, status="cancelled")).status_code == 200
-    second = await booked(client, ada, assignee_id=user["id"])
+    user = await create_active_user(client)
+    first = await create_appointment(client, ada, assignee_id=user["id"])
+    assert (await change_appointment(client, first, status="cancelled")).status_code == 200
+    second = await create_appointment(client, ada, assignee_id=user["id"])
 
-    answer = await changed(client, first, status="booked")
+    answer = await change_appointment(client, first, status="booked")
 
     assert (answer.status_code, answer.json()["appointment_id"]) == (409, second["id"])
-    kept = await changed(client, first, status="booked", allow_conflict=True)
+    kept = await change_appointment(client, first, status="booked", allow_conflict=True)
     assert kept.json()["status"] == "booked"
 
 
 async def test_move_into_another_appointment_is_a_conflict(
     client: httpx.AsyncClient, ada: Contact
 ) -> None:
-    user = await active(client)
-    await booked(client, ada, assignee_id=user["id"])
-    later = await booked(client, ada, assignee_id=user["id"], starts_at=TEN, ends_at=ELEVEN)
+    user = await create_active_user(client)
+    await create_appointment(client, ada, assignee_id=user["id"])
+    later = await create_appointment(
+        client, ada, assignee_id=user["id"], starts_at=TEN, ends_at=ELEVEN
+    )
 
-    answer = await changed(client, later, starts_at="2026-12-01T14:59:00Z")
+    answer = await change_appointment(client, later, starts_at="2026-12-01T14:59:00Z")
 
     assert answer.status_code == 409
-    assert (await changed(client, later, note="Ring twice")).status_code == 200
-    assert (await changed(client, later, ends_at=TEN)).status_code == 422
+    assert (await change_appointment(client, later, note="Ring twice")).status_code == 200
+    assert (await change_appointment(client, later, ends_at=TEN)).status_code == 422
 
 
-async def test_of_two_bookings_at_the_same_time_one_is_refused(
+async def test_one_of_two_concurrent_bookings_is_refused(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
     async with committed_uow() as uow:
@@ -210,35 +218,35 @@ async def test_of_two_bookings_at_the_same_time_one_is_refused(
 async def test_list_filters_by_period_assignee_contact_and_status(
     client: httpx.AsyncClient, session: AsyncSession, ada: Contact
 ) -> None:
-    user = await active(client)
+    user = await create_active_user(client)
     bob = await make_contact(session, phone=number(2))
-    first = await booked(client, ada, assignee_id=user["id"])
-    second = await booked(client, bob, starts_at=TEN, ends_at=ELEVEN)
-    await changed(client, second, status="held")
+    first = await create_appointment(client, ada, assignee_id=user["id"])
+    second = await create_appointment(client, bob, starts_at=TEN, ends_at=ELEVEN)
+    await change_appointment(client, second, status="held")
     one, two = first["starts_at"], second["starts_at"]
 
-    assert await starts(client) == [one, two]
-    assert await starts(client, **{"from": TEN}) == [two]
-    assert await starts(client, **{"from": "2026-12-01T14:30:00Z", "to": TEN}) == [one]
+    assert await list_starts(client) == [one, two]
+    assert await list_starts(client, **{"from": TEN}) == [two]
+    assert await list_starts(client, **{"from": "2026-12-01T14:30:00Z", "to": TEN}) == [one]
     day = {"from": "2026-12-01", "to": "2026-12-02", "timezone": "America/New_York"}
-    assert await starts(client, **day) == [one, two]
-    assert await starts(client, assignee=user["id"]) == [one]
-    assert await starts(client, assignee="none") == [two]
-    assert await starts(client, contact_id=str(bob.id)) == [two]
-    assert await starts(client, status="held") == [two]
-    assert await starts(client, property_id=NOBODY) == []
+    assert await list_starts(client, **day) == [one, two]
+    assert await list_starts(client, assignee=user["id"]) == [one]
+    assert await list_starts(client, assignee="none") == [two]
+    assert await list_starts(client, contact_id=str(bob.id)) == [two]
+    assert await list_starts(client, status="held") == [two]
+    assert await list_starts(client, property_id=UNKNOWN_USER) == []
     assert (await client.get("/v1/appointments", params={"assignee": "me"})).status_code == 403
-    client.headers.update(bearer(await signed_in(client)))
-    assert await starts(client, assignee="me") == [one]
+    client.headers.update(bearer(await sign_in(client)))
+    assert await list_starts(client, assignee="me") == [one]
 
 
-async def test_free_times_are_inside_the_working_hours_and_between_appointments(
+async def test_free_times_are_within_working_hours_and_between_appointments(
     client: httpx.AsyncClient, ada: Contact
 ) -> None:
-    user = await active(client)
-    await booked(client, ada, assignee_id=user["id"], starts_at=TEN, ends_at=ELEVEN)
-    gone = await booked(client, ada, starts_at=TEN, ends_at="2026-12-01T20:00:00Z")
-    await changed(client, gone, status="cancelled")
+    user = await create_active_user(client)
+    await create_appointment(client, ada, assignee_id=user["id"], starts_at=TEN, ends_at=ELEVEN)
+    gone = await create_appointment(client, ada, starts_at=TEN, ends_at="2026-12-01T20:00:00Z")
+    await change_appointment(client, gone, status="cancelled")
     period = {"from": "2026-11-29", "to": "2026-12-02", "timezone": "America/New_York"}
 
     answer = await client.get("/v1/appointments/free", params={**period, "assignee_id": user["id"]})
@@ -257,7 +265,7 @@ async def test_free_times_are_inside_the_working_hours_and_between_appointments(
     ]
 
 
-async def test_free_times_are_those_of_the_office_and_not_on_holidays(
+async def test_free_times_follow_the_office_hours_and_exclude_holidays(
     client: httpx.AsyncClient,
 ) -> None:
     mornings = {"start": "08:00", "end": "12:00"}
@@ -281,11 +289,13 @@ async def test_free_times_are_those_of_the_office_and_not_on_holidays(
         ("12-07T18:00", "12-07T22:30"),
         ("12-09T13:00", "12-09T17:00"),
     ]
-    # Given hours replace those of the office; its holidays stay.
+    # Hours in the request replace the office hours. The holidays still apply.
     assert await spans(day="wed") == [("12-09T15:00", "12-10T00:00")]
 
 
-async def test_working_hours_follow_the_clock_on_the_wall(client: httpx.AsyncClient) -> None:
+async def test_working_hours_follow_local_time_across_a_clock_change(
+    client: httpx.AsyncClient,
+) -> None:
     """In New York the clocks change on Sunday, 14 March 2027, at 02:00."""
     period = {"from": "2027-03-13", "to": "2027-03-15", "timezone": "America/New_York"}
     days: dict[str, Any] = {"day": ["sat", "sun"], "day_start": "00:00", "day_end": "24:00"}
@@ -316,10 +326,10 @@ async def test_wrong_period_of_free_times_is_refused(
     assert (answer.status_code, answer.json()["code"]) == (422, code)
 
 
-async def test_file_shows_the_appointment_in_its_zone(
+async def test_calendar_file_shows_the_appointment_in_its_time_zone(
     client: httpx.AsyncClient, ada: Contact
 ) -> None:
-    one = await booked(client, ada, note="Gate; code 1,2\nDog")
+    one = await create_appointment(client, ada, note="Gate; code 1,2\nDog")
 
     answer = await client.get(f"/v1/appointments/{one['id']}.ics")
 
@@ -333,19 +343,21 @@ async def test_file_shows_the_appointment_in_its_zone(
     assert event.start.isoformat() == "2026-12-01T09:00:00-05:00"
     assert [zone.tz_name for zone in calendar.timezones] == ["America/New_York"]
     assert (event["sequence"], event["status"]) == (0, "CONFIRMED")
-    await changed(client, one, status="cancelled")
+    await change_appointment(client, one, status="cancelled")
     again = await client.get(f"/v1/appointments/{one['id']}.ics")
     (event,) = icalendar.Calendar.from_ical(again.content).events
     assert (event["sequence"], event["status"]) == (1, "CANCELLED")
-    missing = await client.get(f"/v1/appointments/{NOBODY}.ics")
+    missing = await client.get(f"/v1/appointments/{UNKNOWN_USER}.ics")
     assert (missing.status_code, missing.json()["code"]) == (404, "appointment_not_found")
 
 
-async def test_stale_change_is_refused(client: httpx.AsyncClient, ada: Contact) -> None:
-    one = await booked(client, ada)
+async def test_change_of_an_outdated_version_is_refused(
+    client: httpx.AsyncClient, ada: Contact
+) -> None:
+    one = await create_appointment(client, ada)
     path = f"/v1/appointments/{one['id']}"
     seen = (await client.get(path)).headers["etag"]
-    await changed(client, one, note="Changed")
+    await change_appointment(client, one, note="Changed")
 
     answer = await client.patch(path, json={"status": "held"}, headers={"If-Match": seen})
 
@@ -353,12 +365,12 @@ async def test_stale_change_is_refused(client: httpx.AsyncClient, ada: Contact) 
     assert (await client.get(path)).json()["status"] == "booked"
 
 
-async def test_each_change_is_an_event(
+async def test_each_change_emits_an_event(
     client: httpx.AsyncClient, session: AsyncSession, ada: Contact
 ) -> None:
-    one = await booked(client, ada)
-    await changed(client, one, status="held")
-    await changed(client, one, status="held")
+    one = await create_appointment(client, ada)
+    await change_appointment(client, one, status="held")
+    await change_appointment(client, one, status="held")
 
     events = await session.scalars(
         select(Event).where(Event.type == "appointment.changed").order_by(Event.id)
@@ -370,25 +382,25 @@ async def test_each_change_is_an_event(
 async def test_merge_moves_appointments_and_its_undo_returns_them(
     client: httpx.AsyncClient, session: AsyncSession, ada: Contact
 ) -> None:
-    twin = await make_contact(session, phone=number(2))
-    await booked(client, ada)
-    theirs = await booked(client, twin, starts_at=TEN, ends_at=ELEVEN)
-    body = {"primary_id": str(ada.id), "duplicate_ids": [str(twin.id)]}
+    duplicate = await make_contact(session, phone=number(2))
+    await create_appointment(client, ada)
+    theirs = await create_appointment(client, duplicate, starts_at=TEN, ends_at=ELEVEN)
+    body = {"primary_id": str(ada.id), "duplicate_ids": [str(duplicate.id)]}
 
     merge = (await client.post("/v1/contacts/merge", json=body)).json()
 
-    assert len(await starts(client, contact_id=str(ada.id))) == 2
+    assert len(await list_starts(client, contact_id=str(ada.id))) == 2
     undone = await client.post(f"/v1/contact-merges/{merge['merge_id']}/undo")
     assert undone.status_code == 200, undone.text
-    assert await starts(client, contact_id=str(twin.id)) == [theirs["starts_at"]]
-    assert len(await starts(client, contact_id=str(ada.id))) == 1
+    assert await list_starts(client, contact_id=str(duplicate.id)) == [theirs["starts_at"]]
+    assert len(await list_starts(client, contact_id=str(ada.id))) == 1
 
 
-async def test_deletion_of_the_contact_cancels_what_is_booked(
+async def test_deletion_of_the_contact_cancels_booked_appointments(
     client: httpx.AsyncClient, ada: Contact
 ) -> None:
-    held = await booked(client, ada, status="held", note="Paid in cash")
-    one = await booked(client, ada, location="At the gate")
+    held = await create_appointment(client, ada, status="held", note="Paid in cash")
+    one = await create_appointment(client, ada, location="At the gate")
 
     await client.delete(f"/v1/contacts/{ada.id}")
 
@@ -410,7 +422,7 @@ async def test_erasure_removes_the_person_from_appointments(
     )
     session.add(home)
     await session.commit()
-    one = await booked(client, ada, property_id=str(home.id), note="Ada is deaf")
+    one = await create_appointment(client, ada, property_id=str(home.id), note="Ada is deaf")
 
     answer = await client.post(f"/v1/contacts/{ada.id}/erase", json={"reason": "asked"})
 
@@ -421,7 +433,7 @@ async def test_erasure_removes_the_person_from_appointments(
     assert (after["status"], after["starts_at"]) == ("cancelled", one["starts_at"])
 
 
-async def test_same_key_books_once(
+async def test_repeated_request_with_the_same_idempotency_key_books_once(
     client: httpx.AsyncClient, session: AsyncSession, ada: Contact
 ) -> None:
     headers = {"Idempotency-Key": "visit-1"}
@@ -437,8 +449,8 @@ async def test_same_key_books_once(
 async def test_list_is_also_a_table(
     client: httpx.AsyncClient, session: AsyncSession, ada: Contact
 ) -> None:
-    await booked(client, ada, note="Two\nlines")
-    await booked(client, ada, starts_at=TEN, ends_at=ELEVEN)
+    await create_appointment(client, ada, note="Two\nlines")
+    await create_appointment(client, ada, starts_at=TEN, ends_at=ELEVEN)
     await session.commit()
 
     answer = await client.get(

@@ -1,4 +1,4 @@
-"""Quotes, invoices and the outcomes of their states and of those of appointments."""
+"""Quotes and invoices, and the outcomes that states of bills and appointments record."""
 
 import asyncio
 import csv
@@ -23,11 +23,11 @@ from crm_api.domain.sales.outcomes.models import OutcomeSource
 from crm_api.domain.sales.outcomes.state_outcomes import Recorder
 from crm_api.platform.database import UnitOfWorkFactory
 
-NOBODY = "00000000-0000-7000-8000-000000000000"
+UNKNOWN_BILL = "00000000-0000-7000-8000-000000000000"
 
 
 @pytest.fixture(name="ada")
-async def _ada(session: AsyncSession) -> Contact:
+async def _create_ada(session: AsyncSession) -> Contact:
     return await make_contact(session, phone=number(1), first_name="Ada")
 
 
@@ -101,7 +101,7 @@ async def test_wrong_value_is_refused(
 
 
 @pytest.mark.parametrize(("kind", "name"), [("quotes", "quote"), ("invoices", "invoice")])
-async def test_number_is_used_once(
+async def test_number_is_unique(
     client: httpx.AsyncClient, ada: Contact, kind: str, name: str
 ) -> None:
     first = await create(client, ada, kind)
@@ -114,11 +114,11 @@ async def test_number_is_used_once(
     for answer in (made, moved):
         assert (answer.status_code, answer.json()["code"]) == (409, f"{name}_exists")
         assert answer.json()[f"{name}_id"] == first["id"]
-    missing = await client.get(f"/v1/{kind}/{NOBODY}")
+    missing = await client.get(f"/v1/{kind}/{UNKNOWN_BILL}")
     assert (missing.status_code, missing.json()["code"]) == (404, f"{name}_not_found")
 
 
-async def test_of_two_quotes_with_one_number_one_is_refused(
+async def test_one_of_two_concurrent_quotes_with_the_same_number_is_refused(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
     async with committed_uow() as uow:
@@ -169,7 +169,7 @@ async def test_each_state_of_a_quote_records_an_outcome_once(
         ("invoices", "void", []),
     ],
 )
-async def test_any_status_is_possible_at_creation(  # noqa: PLR0917 - fixtures and parameters
+async def test_every_status_is_accepted_at_creation(  # noqa: PLR0917 - fixtures and parameters
     client: httpx.AsyncClient,
     session: AsyncSession,
     ada: Contact,
@@ -185,7 +185,7 @@ async def test_any_status_is_possible_at_creation(  # noqa: PLR0917 - fixtures a
     assert [name for name, _ in await outcomes(session)] == recorded
 
 
-async def test_corrected_amount_reverses_the_outcome_and_records_it_again(
+async def test_corrected_amount_reverses_the_outcome_and_records_a_new_outcome(
     client: httpx.AsyncClient, session: AsyncSession, ada: Contact
 ) -> None:
     one = await create(client, ada, "invoices", status="paid")
@@ -231,10 +231,10 @@ async def test_refused_outcome_leaves_the_state_unchanged(
 async def test_merge_moves_quotes_and_invoices_and_its_undo_returns_them(
     client: httpx.AsyncClient, session: AsyncSession, ada: Contact
 ) -> None:
-    twin = await make_contact(session, phone=number(2))
+    duplicate = await make_contact(session, phone=number(2))
     for kind in ("quotes", "invoices"):
-        await create(client, twin, kind)
-    body = {"primary_id": str(ada.id), "duplicate_ids": [str(twin.id)]}
+        await create(client, duplicate, kind)
+    body = {"primary_id": str(ada.id), "duplicate_ids": [str(duplicate.id)]}
     merge = (await client.post("/v1/contacts/merge", json=body)).json()
 
     async def owners() -> list[str]:
@@ -243,7 +243,7 @@ async def test_merge_moves_quotes_and_invoices_and_its_undo_returns_them(
 
     assert await owners() == [str(ada.id)] * 2
     await client.post(f"/v1/contact-merges/{merge['merge_id']}/undo")
-    assert await owners() == [str(twin.id)] * 2
+    assert await owners() == [str(duplicate.id)] * 2
 
 
 async def test_erasure_keeps_the_amounts_without_the_person(
@@ -264,19 +264,19 @@ async def test_erasure_keeps_the_amounts_without_the_person(
     assert len(await outcomes(session)) == 2
 
 
-async def test_approved_quote_without_appointment_for_two_days_is_an_alert(
+async def test_approved_quote_without_appointment_for_two_days_raises_an_alert(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: NewUow, ada: Contact
 ) -> None:
     one = await create(client, ada, status="approved")
     now = await session.scalar(text("SELECT now()"))
 
-    async def look(days: float) -> dict[str, str]:
+    async def check_after(days: float) -> dict[str, str]:
         async with new_uow() as uow:
             await sales.check_quotes(uow, now=now + timedelta(days=days))
         return await open_alerts(new_uow)
 
-    assert await look(1.9) == {}
-    found = await look(2.1)
+    assert await check_after(1.9) == {}
+    found = await check_after(2.1)
     assert list(found) == ["quote_unscheduled"]
     assert "N-1" in found["quote_unscheduled"]
     body = {
@@ -285,11 +285,11 @@ async def test_approved_quote_without_appointment_for_two_days_is_an_alert(
         "ends_at": (now + timedelta(days=5, hours=1)).isoformat(),
     }
     visit = (await client.post("/v1/appointments", json=body)).json()
-    assert await look(2.2) == {}
+    assert await check_after(2.2) == {}
     await change(client, "appointments", visit, status="cancelled")
-    assert list(await look(2.3)) == ["quote_unscheduled"]
+    assert list(await check_after(2.3)) == ["quote_unscheduled"]
     await change(client, "quotes", one, status="declined")
-    assert await look(2.4) == {}
+    assert await check_after(2.4) == {}
 
 
 @pytest.mark.parametrize("kind", ["quotes", "invoices"])

@@ -1,4 +1,4 @@
-"""Calendar accounts: input, the password, and their end."""
+"""Calendar accounts: input, password and deletion."""
 
 from datetime import datetime
 from typing import Any
@@ -83,7 +83,7 @@ async def test_wrong_account_is_refused(
     assert PASSWORD not in answer.text
 
 
-async def test_changed_appointment_makes_the_calendars_due(
+async def test_changed_appointment_requests_a_calendar_sync(
     client: httpx.AsyncClient, session: AsyncSession, queue: RecordingQueue
 ) -> None:
     await client.post("/v1/calendar-accounts", json=BODY)
@@ -123,7 +123,7 @@ async def test_busy_times_of_a_calendar_are_not_free(
     assert spans == [("2026-12-01T16:00", "2026-12-01T23:00")]
 
 
-async def test_calendar_has_one_account(client: httpx.AsyncClient) -> None:
+async def test_second_account_for_a_calendar_is_refused(client: httpx.AsyncClient) -> None:
     first = (await client.post("/v1/calendar-accounts", json=BODY)).json()
 
     answer = await client.post("/v1/calendar-accounts", json={**BODY, "url": first["url"]})

@@ -1,4 +1,4 @@
-"""Calendar feeds: their secret addresses, what they show, and their end."""
+"""Calendar feeds: secret addresses, content and deletion."""
 
 from typing import Any
 
@@ -8,21 +8,21 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.factories import make_contact, number
-from tests.routers.identity.test_auth import active
+from tests.routers.identity.test_auth import create_active_user
 
-NOBODY = "00000000-0000-7000-8000-000000000000"
+UNKNOWN_USER = "00000000-0000-7000-8000-000000000000"
 
 
-async def created(client: httpx.AsyncClient, **values: Any) -> tuple[Any, str]:
-    """Create a feed; return it and the path of its address."""
+async def create_feed(client: httpx.AsyncClient, **values: Any) -> tuple[Any, str]:
+    """Create a feed; return the feed and the path of its address."""
     answer = await client.post("/v1/calendar-feeds", json={"name": "Visits", **values})
     assert answer.status_code == 201, answer.text
     feed = answer.json()
     return feed, httpx.URL(feed["url"]).path
 
 
-async def opened(client: httpx.AsyncClient, path: str, **headers: str) -> httpx.Response:
-    """Open an address without credentials."""
+async def open_feed(client: httpx.AsyncClient, path: str, **headers: str) -> httpx.Response:
+    """Read a feed address without credentials."""
     return await client.get(path, headers={"Authorization": "", **headers})
 
 
@@ -55,9 +55,9 @@ async def test_address_shows_appointments_without_signing_in(
 ) -> None:
     await book(client, session, hour=10)
     await book(client, session, hour=9)
-    _, path = await created(client)
+    _, path = await create_feed(client)
 
-    answer = await opened(client, path)
+    answer = await open_feed(client, path)
 
     assert answer.headers["content-type"] == "text/calendar; charset=utf-8"
     assert summaries(answer) == ["Assessment: Ada9", "Assessment: Ada10"]
@@ -67,27 +67,27 @@ async def test_address_shows_appointments_without_signing_in(
     assert max(len(line) for line in answer.content.split(b"\r\n")) <= 75
 
 
-async def test_feed_of_a_user_shows_that_users_appointments(
+async def test_feed_of_a_user_shows_only_appointments_of_the_user(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    user = await active(client)
+    user = await create_active_user(client)
     await book(client, session, hour=9, assignee_id=user["id"])
     await book(client, session, hour=10)
-    _, path = await created(client, assignee_id=user["id"])
+    _, path = await create_feed(client, assignee_id=user["id"])
 
-    assert summaries(await opened(client, path)) == ["Assessment: Ada9"]
+    assert summaries(await open_feed(client, path)) == ["Assessment: Ada9"]
     await session.execute(text("UPDATE app_user SET status = 'disabled'"))
     await session.commit()
-    assert (await opened(client, path)).status_code == 410
+    assert (await open_feed(client, path)).status_code == 410
 
 
-async def test_busy_feed_names_no_person_and_no_place(
+async def test_busy_feed_contains_no_person_and_no_address(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     await book(client, session, hour=9)
-    _, path = await created(client, busy_only=True)
+    _, path = await create_feed(client, busy_only=True)
 
-    answer = await opened(client, path)
+    answer = await open_feed(client, path)
 
     assert summaries(answer) == ["Busy"]
     assert not any(word in answer.text for word in ("Ada", "Main", "dog", number(9)))
@@ -97,24 +97,24 @@ async def test_unchanged_calendar_is_not_sent_again(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     one = await book(client, session, hour=9)
-    _, path = await created(client)
-    first = await opened(client, path)
+    _, path = await create_feed(client)
+    first = await open_feed(client, path)
 
-    again = await opened(client, path, **{"If-None-Match": first.headers["etag"]})
+    again = await open_feed(client, path, **{"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     await client.patch(f"/v1/appointments/{one['id']}", json={"status": "cancelled"})
-    changed = await opened(client, path, **{"If-None-Match": first.headers["etag"]})
+    changed = await open_feed(client, path, **{"If-None-Match": first.headers["etag"]})
     assert changed.status_code == 200
     assert b"STATUS:CANCELLED" in changed.content
 
 
 async def test_deleted_feed_is_gone(client: httpx.AsyncClient) -> None:
-    feed, path = await created(client)
+    feed, path = await create_feed(client)
     assert (await client.get(f"/v1/calendar-feeds/{feed['id']}")).json()["name"] == "Visits"
 
     assert (await client.delete(f"/v1/calendar-feeds/{feed['id']}")).status_code == 204
 
-    answer = await opened(client, path)
+    answer = await open_feed(client, path)
     assert (answer.status_code, answer.json()["code"]) == (410, "calendar_gone")
     assert (await client.get("/v1/calendar-feeds")).json()["data"] == []
     again = await client.delete(f"/v1/calendar-feeds/{feed['id']}")
@@ -124,7 +124,7 @@ async def test_deleted_feed_is_gone(client: httpx.AsyncClient) -> None:
 async def test_address_is_shown_once_and_stored_as_a_hash(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    feed, path = await created(client)
+    feed, path = await create_feed(client)
     token = path.removeprefix("/calendar/").removesuffix(".ics")
 
     listed = (await client.get("/v1/calendar-feeds")).json()["data"]
@@ -137,13 +137,13 @@ async def test_address_is_shown_once_and_stored_as_a_hash(
 
 @pytest.mark.parametrize("path", ["/calendar/x.ics", f"/calendar/{'y' * 43}.ics"])
 async def test_wrong_address_is_not_found(client: httpx.AsyncClient, path: str) -> None:
-    answer = await opened(client, path)
+    answer = await open_feed(client, path)
 
     assert (answer.status_code, answer.json()["code"]) == (404, "calendar_not_found")
 
 
 async def test_feed_of_an_unknown_user_is_refused(client: httpx.AsyncClient) -> None:
-    body = {"name": "Visits", "assignee_id": NOBODY}
+    body = {"name": "Visits", "assignee_id": UNKNOWN_USER}
 
     answer = await client.post("/v1/calendar-feeds", json=body)
 

@@ -1,4 +1,4 @@
-"""Imports of outcomes: dry run, commit, errors, the same file again, undo."""
+"""Imports of outcomes: dry run, commit, errors, repeated files and undo."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -46,8 +46,8 @@ def importer(client: httpx.AsyncClient, new_uow: NewUow, settings: Settings) -> 
     return Importer(client, new_uow, settings)
 
 
-async def outcomes(client: httpx.AsyncClient, **wanted: Any) -> list[Any]:
-    response = await client.get("/v1/outcomes", params=wanted)
+async def outcomes(client: httpx.AsyncClient, **query: Any) -> list[Any]:
+    response = await client.get("/v1/outcomes", params=query)
     assert response.status_code == 200, response.text
     found: list[Any] = response.json()["data"]
     return found
@@ -121,23 +121,25 @@ async def test_dry_run_is_corrected(importer: Importer) -> None:
     answer = await importer.client.patch(url, json={"mapping": {"day": "date", "date": None}})
 
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_import_option")
-    # A new mapping replaces the earlier one.
+    # A new mapping replaces the earlier mapping.
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_file")
     mapping = {"day": "date", "date": None, "what was it": "kind"}
     assert (await importer.client.patch(url, json={"mapping": mapping})).status_code == 202
-    await importer.done(dry["id"])
+    await importer.finish(dry["id"])
     await importer.commit(dry["id"])
     assert (await outcomes(importer.client))[0]["occurred_at"] == "2026-11-02T17:00:00.000Z"
 
 
-async def test_undo_reverses_by_rows_and_the_file_can_come_again(importer: Importer) -> None:
+async def test_undo_records_reversals_and_the_file_can_be_imported_again(
+    importer: Importer,
+) -> None:
     made = await importer.upload(FILE, kind="outcomes")
     first = (await outcomes(importer.client, kind="quote_sent"))[0]
     assert (await importer.client.post(f"/v1/outcomes/{first['id']}/reverse")).status_code == 201
 
     trial = await importer.client.post(f"{URL}/{made['id']}/undo", json={"dry_run": True})
     answer = await importer.post(made["id"], "undo")
-    undone = await importer.done(made["id"])
+    undone = await importer.finish(made["id"])
 
     assert trial.json()["counts"]["removed"] == 2
     assert trial.json()["counts"]["left_edited"] == 1
@@ -150,13 +152,13 @@ async def test_undo_reverses_by_rows_and_the_file_can_come_again(importer: Impor
     again = await importer.upload(FILE, kind="outcomes")
     third = await importer.upload(FILE, kind="outcomes")
 
-    # The outcome that a person reversed stays reversed.
+    # The outcome that a user reversed stays reversed.
     assert (again["created"], again["unchanged"]) == (2, 1)
     assert (third["created"], third["unchanged"]) == (0, 3)
     assert len(await outcomes(importer.client, reversed=False)) == 2
 
 
-async def test_other_values_under_a_known_id_are_refused(importer: Importer) -> None:
+async def test_different_values_with_a_known_external_id_are_refused(importer: Importer) -> None:
     start = "phone,kind,amount,date,external id\n617-555-0101,"
     await importer.upload(f"{start}quote_sent,5,2026-11-01,1042\n", kind="outcomes")
 
@@ -187,7 +189,7 @@ async def test_invoices_without_a_kind_are_read_by_their_status(importer: Import
     assert [one["amount_cents"] for one in await outcomes(importer.client)] == [1_000]
 
 
-async def test_import_stops_and_continues_by_chunks(
+async def test_import_stops_and_continues_between_chunks(
     importer: Importer, new_uow: NewUow, settings: Settings
 ) -> None:
     rows = "".join(f"{number(at)},job_done,2026-11-01,J-{at}\n" for at in range(1, 451))
@@ -204,7 +206,7 @@ async def test_import_stops_and_continues_by_chunks(
 
     part = (await importer.client.get(f"{URL}/{row.id}")).json()
     assert (part["rows_total"], part["rows_processed"]) == (450, 200)
-    done = await importer.done(answer.json()["id"])
+    done = await importer.finish(answer.json()["id"])
     undone = await importer.undo(done["id"])
 
     assert counts(done) == ["completed", 450, 450, 450, 0, 0]
@@ -216,7 +218,7 @@ async def test_cancelled_import_keeps_what_it_recorded(importer: Importer) -> No
     answer = await importer.client.post(URL, files=files, data={"kind": "outcomes"})
 
     stopped = await importer.post(answer.json()["id"], "cancel")
-    done = await importer.done(answer.json()["id"])
+    done = await importer.finish(answer.json()["id"])
 
     assert stopped.status_code == 200
     assert counts(done) == ["cancelled", None, 0, 0, 0, 0]
@@ -233,9 +235,7 @@ async def test_cancelled_import_keeps_what_it_recorded(importer: Importer) -> No
         {"kind": "quotes"},
     ],
 )
-async def test_option_that_does_not_fit_is_refused(
-    importer: Importer, options: dict[str, str]
-) -> None:
+async def test_unsuitable_option_is_refused(importer: Importer, options: dict[str, str]) -> None:
     files = {"file": ("jobs.csv", FILE.encode(), "text/csv")}
 
     answer = await importer.client.post(URL, files=files, data={"kind": "outcomes", **options})
@@ -243,7 +243,7 @@ async def test_option_that_does_not_fit_is_refused(
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_import_option")
 
 
-async def test_scope_of_outcomes_is_needed(importer: Importer, key_with: KeyWith) -> None:
+async def test_outcomes_scope_is_needed(importer: Importer, key_with: KeyWith) -> None:
     dry = await importer.upload(FILE, kind="outcomes", dry_run="true")
     files = {"file": ("jobs.csv", FILE.encode(), "text/csv")}
     headers = await key_with(Scope.CONTACTS_WRITE)

@@ -1,4 +1,4 @@
-"""The ledger of outcomes: recorded once, reversed by a row, kept through merge and erasure."""
+"""The ledger of outcomes: recorded once, reversed by a row, kept after a merge and an erasure."""
 
 import asyncio
 import csv
@@ -20,15 +20,15 @@ AT = "2026-11-20T15:00:00.000Z"
 MISSING = "00000000-0000-7000-8000-000000000000"
 
 
-async def recorded(client: httpx.AsyncClient, *, status: int = 201, **values: Any) -> Any:
+async def record_outcome(client: httpx.AsyncClient, *, status: int = 201, **values: Any) -> Any:
     body = {"kind": "job_done", "occurred_at": AT, "amount_cents": 185_000, **values}
     response = await client.post("/v1/outcomes", json=body)
     assert response.status_code == status, response.text
     return response.json()
 
 
-async def listed(client: httpx.AsyncClient, **wanted: Any) -> list[Any]:
-    response = await client.get("/v1/outcomes", params=wanted)
+async def list_outcomes(client: httpx.AsyncClient, **query: Any) -> list[Any]:
+    response = await client.get("/v1/outcomes", params=query)
     assert response.status_code == 200, response.text
     found: list[Any] = response.json()["data"]
     return found
@@ -39,7 +39,9 @@ async def test_outcome_is_recorded_with_its_person(
 ) -> None:
     contact = await make_contact(session)
 
-    made = await recorded(client, contact_id=str(contact.id), external_id="INV-1", source="import")
+    made = await record_outcome(
+        client, contact_id=str(contact.id), external_id="INV-1", source="import"
+    )
 
     assert made["contact_id"] == str(contact.id)
     assert made["phone"] == contact.phone
@@ -47,17 +49,19 @@ async def test_outcome_is_recorded_with_its_person(
     assert (made["source"], made["external_id"]) == ("import", "INV-1")
     assert (made["reverses_id"], made["reversed_by_id"]) == (None, None)
     assert (await client.get(f"/v1/outcomes/{made['id']}")).json() == made
-    assert await listed(client) == [made]
+    assert await list_outcomes(client) == [made]
 
 
-async def test_same_external_id_again_is_the_first_outcome(
+async def test_repeated_external_id_returns_the_first_outcome(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     contact = await make_contact(session)
-    first = await recorded(client, phone=contact.phone, external_id="INV-1")
+    first = await record_outcome(client, phone=contact.phone, external_id="INV-1")
 
-    again = await recorded(client, contact_id=str(contact.id), external_id="INV-1", status=200)
-    other = await recorded(client, phone=contact.phone, external_id="INV-1", source="import")
+    again = await record_outcome(
+        client, contact_id=str(contact.id), external_id="INV-1", status=200
+    )
+    other = await record_outcome(client, phone=contact.phone, external_id="INV-1", source="import")
 
     assert again == first
     assert other["id"] != first["id"]
@@ -68,11 +72,11 @@ async def test_same_external_id_again_is_the_first_outcome(
         {"phone": number(9)},
     ):
         asked = {"phone": contact.phone, "external_id": "INV-1", **values}
-        refused = await recorded(client, status=409, **asked)
+        refused = await record_outcome(client, status=409, **asked)
         assert (refused["code"], refused["outcome_id"]) == ("outcome_exists", first["id"])
 
 
-async def test_two_requests_at_once_record_one_outcome(
+async def test_two_concurrent_requests_record_one_outcome(
     committed_client: httpx.AsyncClient,
 ) -> None:
     body = {"kind": "job_done", "occurred_at": AT, "phone": number(1), "external_id": "A"}
@@ -85,19 +89,21 @@ async def test_two_requests_at_once_record_one_outcome(
     assert len({one.json()["id"] for one in answers}) == 1
 
 
-async def test_outcome_of_an_unknown_number_finds_its_person(client: httpx.AsyncClient) -> None:
-    made = await recorded(client, phone="(617) 555-0177")
+async def test_outcome_of_an_unknown_number_is_linked_to_a_later_contact(
+    client: httpx.AsyncClient,
+) -> None:
+    made = await record_outcome(client, phone="(617) 555-0177")
     assert (made["contact_id"], made["phone"]) == (None, "+16175550177")
 
     contact = (await client.post("/v1/contacts", json={"phone": "+16175550177"})).json()
 
-    assert (await listed(client, contact_id=contact["id"]))[0]["id"] == made["id"]
+    assert (await list_outcomes(client, contact_id=contact["id"]))[0]["id"] == made["id"]
     await client.delete(f"/v1/contacts/{contact['id']}")
     gone = (await client.get(f"/v1/outcomes/{made['id']}")).json()
     assert (gone["contact_id"], gone["amount_cents"]) == (None, 185_000)
-    later = await recorded(client, phone="+16175550177")
+    later = await record_outcome(client, phone="+16175550177")
     await client.post("/v1/contacts", json={"phone": "+16175550177"})
-    assert {one["id"] for one in await listed(client, contact_id=contact["id"])} == {
+    assert {one["id"] for one in await list_outcomes(client, contact_id=contact["id"])} == {
         made["id"],
         later["id"],
     }
@@ -107,25 +113,25 @@ async def test_outcome_follows_a_merge_and_its_undo(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     first, second = await make_contact(session), await make_contact(session, phone=number(2))
-    made = await recorded(client, contact_id=str(second.id))
+    made = await record_outcome(client, contact_id=str(second.id))
     ids = {"primary_id": str(first.id), "duplicate_ids": [str(second.id)]}
 
     merge = (await client.post("/v1/contacts/merge", json=ids)).json()
-    merged = await listed(client, contact_id=str(first.id))
-    by_duplicate = await listed(client, contact_id=str(second.id))
+    merged = await list_outcomes(client, contact_id=str(first.id))
+    by_duplicate = await list_outcomes(client, contact_id=str(second.id))
     await client.post(f"/v1/contact-merges/{merge['merge_id']}/undo")
 
     assert [one["contact_id"] for one in merged] == [str(first.id)]
     assert by_duplicate == merged
-    assert await listed(client, contact_id=str(first.id)) == []
-    assert await listed(client, contact_id=str(second.id)) == [made]
+    assert await list_outcomes(client, contact_id=str(first.id)) == []
+    assert await list_outcomes(client, contact_id=str(second.id)) == [made]
 
 
 async def test_erasure_removes_the_person_and_keeps_the_amount(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     contact = await make_contact(session)
-    made = await recorded(client, contact_id=str(contact.id), external_id="INV-617-555-0123")
+    made = await record_outcome(client, contact_id=str(contact.id), external_id="INV-617-555-0123")
 
     erased = await client.post(f"/v1/contacts/{contact.id}/erase", json={"reason": "asked"})
 
@@ -133,7 +139,9 @@ async def test_erasure_removes_the_person_and_keeps_the_amount(
     left = (await client.get(f"/v1/outcomes/{made['id']}")).json()
     assert (left["contact_id"], left["phone"], left["external_id"]) == (None, None, None)
     assert (left["amount_cents"], left["occurred_at"]) == (185_000, AT)
-    again = await recorded(client, phone=number(7), external_id="INV-617-555-0123", status=200)
+    again = await record_outcome(
+        client, phone=number(7), external_id="INV-617-555-0123", status=200
+    )
     assert again["id"] == made["id"]
 
 
@@ -141,7 +149,7 @@ async def test_erasure_removes_an_unknown_number_of_the_person(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     contact = await make_contact(session)
-    made = await recorded(client, phone=contact.phone)
+    made = await record_outcome(client, phone=contact.phone)
     await session.execute(
         text("UPDATE outcome_subject SET contact_id = NULL, phone = :phone"),
         {"phone": contact.phone},
@@ -157,8 +165,8 @@ async def test_reversal_is_a_row_with_the_negative_amount(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     contact = await make_contact(session)
-    made = await recorded(client, contact_id=str(contact.id))
-    kept = await recorded(client, contact_id=str(contact.id), amount_cents=None)
+    made = await record_outcome(client, contact_id=str(contact.id))
+    kept = await record_outcome(client, contact_id=str(contact.id), amount_cents=None)
 
     response = await client.post(f"/v1/outcomes/{made['id']}/reverse")
 
@@ -168,8 +176,8 @@ async def test_reversal_is_a_row_with_the_negative_amount(
     assert reversal["contact_id"] == str(contact.id)
     first = (await client.get(f"/v1/outcomes/{made['id']}")).json()
     assert first["reversed_by_id"] == reversal["id"]
-    assert await listed(client, reversed=False) == [kept]
-    assert len(await listed(client, reversed=True)) == 2
+    assert await list_outcomes(client, reversed=False) == [kept]
+    assert len(await list_outcomes(client, reversed=True)) == 2
     twice = await client.post(f"/v1/outcomes/{made['id']}/reverse")
     assert (twice.status_code, twice.json()["code"]) == (409, "outcome_reversed")
     assert twice.json()["outcome_id"] == reversal["id"]
@@ -185,7 +193,7 @@ async def test_reversal_is_a_row_with_the_negative_amount(
 async def test_ledger_is_append_only(
     client: httpx.AsyncClient, session: AsyncSession, statement: str
 ) -> None:
-    await recorded(client, phone=number(1))
+    await record_outcome(client, phone=number(1))
 
     with pytest.raises(DBAPIError, match="outcome is append-only"):
         await session.execute(text(statement))
@@ -211,26 +219,26 @@ async def test_ledger_is_append_only(
 async def test_invalid_outcome_is_refused(
     client: httpx.AsyncClient, values: dict[str, Any], code: str
 ) -> None:
-    refused = await recorded(client, status=422, **{"phone": number(1), **values})
+    refused = await record_outcome(client, status=422, **{"phone": number(1), **values})
 
     assert refused["code"] == code
     assert refused["errors"]
-    assert await listed(client) == []
+    assert await list_outcomes(client) == []
 
 
 async def test_contact_and_property_must_exist(client: httpx.AsyncClient) -> None:
-    contact = await recorded(client, contact_id=MISSING, status=404)
-    house = await recorded(client, phone=number(1), property_id=MISSING, status=404)
+    contact = await record_outcome(client, contact_id=MISSING, status=404)
+    house = await record_outcome(client, phone=number(1), property_id=MISSING, status=404)
 
     assert (contact["code"], house["code"]) == ("contact_not_found", "property_not_found")
 
 
-async def test_filters(client: httpx.AsyncClient) -> None:
-    await recorded(client, phone=number(1), kind="custom", name="Referral", source="person")
-    await recorded(client, phone=number(1), occurred_at="2026-10-01T04:00:00Z")
+async def test_outcomes_are_filtered(client: httpx.AsyncClient) -> None:
+    await record_outcome(client, phone=number(1), kind="custom", name="Referral", source="person")
+    await record_outcome(client, phone=number(1), occurred_at="2026-10-01T04:00:00Z")
 
-    async def kinds(**wanted: Any) -> list[str]:
-        return [one["kind"] for one in await listed(client, **wanted)]
+    async def kinds(**query: Any) -> list[str]:
+        return [one["kind"] for one in await list_outcomes(client, **query)]
 
     assert await kinds() == ["custom", "job_done"]
     assert await kinds(kind="custom") == ["custom"]
@@ -265,11 +273,11 @@ async def test_list_is_also_a_table(client: httpx.AsyncClient, key_with: KeyWith
     assert hidden.text.count("\n") == 3
 
 
-async def test_caller_without_contacts_sees_no_person(
+async def test_caller_without_the_contacts_scope_sees_no_person(
     client: httpx.AsyncClient, session: AsyncSession, key_with: KeyWith
 ) -> None:
     contact = await make_contact(session, phone=number(1), first_name="Ada", last_name="Bell")
-    made = await recorded(client, contact_id=str(contact.id), external_id="INV-1")
+    made = await record_outcome(client, contact_id=str(contact.id), external_id="INV-1")
     headers = await key_with(Scope.INSIGHT_READ)
 
     seen = (await client.get(f"/v1/outcomes/{made['id']}", headers=headers)).json()
@@ -284,8 +292,8 @@ async def test_ledger_is_a_csv_file_with_the_filters_of_the_list(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     contact = await make_contact(session)
-    made = await recorded(client, contact_id=str(contact.id), external_id="=1+1")
-    await recorded(client, phone=number(2), kind="quote_sent", amount_cents=None)
+    made = await record_outcome(client, contact_id=str(contact.id), external_id="=1+1")
+    await record_outcome(client, phone=number(2), kind="quote_sent", amount_cents=None)
     await client.post(f"/v1/outcomes/{made['id']}/reverse")
 
     answer = await client.get(
@@ -300,11 +308,11 @@ async def test_ledger_is_a_csv_file_with_the_filters_of_the_list(
     assert (rows[1]["phone"], rows[1]["external_id"]) == (contact.phone, "'=1+1")
 
 
-async def test_csv_without_contacts_read_leaves_out_who_the_person_is(
+async def test_csv_without_the_contacts_scope_leaves_out_the_person(
     client: httpx.AsyncClient, session: AsyncSession, key_with: KeyWith
 ) -> None:
     contact = await make_contact(session)
-    await recorded(client, contact_id=str(contact.id), external_id="INV-1")
+    await record_outcome(client, contact_id=str(contact.id), external_id="INV-1")
 
     headers = {**await key_with(Scope.INSIGHT_READ), "Accept": "text/csv"}
     answer = await client.get("/v1/outcomes", headers=headers)

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.factories import make_contact, make_line, number
 
-NOBODY = "00000000-0000-7000-8000-000000000000"
+UNKNOWN_RULE = "00000000-0000-7000-8000-000000000000"
 
 
 async def rule_body(session: AsyncSession, **values: Any) -> dict[str, Any]:
@@ -40,7 +40,7 @@ async def test_rule_is_created_changed_and_deleted(
     [
         ({"body": "{{ appointment.day }}"}, "invalid_reminder"),
         ({"body": "{{ first_name"}, "invalid_reminder"),
-        ({"line_id": NOBODY}, "unknown_line"),
+        ({"line_id": UNKNOWN_RULE}, "unknown_line"),
         ({"hours_before": 0}, "validation_failed"),
         ({"hours_before": 337}, "validation_failed"),
         ({"kinds": []}, "validation_failed"),
@@ -62,7 +62,7 @@ async def test_appointment_without_reminders_has_an_empty_list(
     visit = await client.post("/v1/appointments", json={"contact_id": str(ada.id), **when})
 
     answer = await client.get(f"/v1/appointments/{visit.json()['id']}/reminders")
-    missing = await client.get(f"/v1/appointments/{NOBODY}/reminders")
+    missing = await client.get(f"/v1/appointments/{UNKNOWN_RULE}/reminders")
 
     assert answer.json() == {"data": []}
     assert (missing.status_code, missing.json()["code"]) == (404, "appointment_not_found")

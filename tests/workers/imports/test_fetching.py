@@ -97,7 +97,7 @@ async def test_contacts_are_imported_with_their_custom_fields(
 ) -> None:
     write_address_book(sandbox, {"fields": FIELDS, "contacts": [ADA]})
 
-    done = await house.done(await request_import(house))
+    done = await house.finish(await request_import(house))
 
     assert (done["status"], done["source"], done["created"]) == ("completed", "openphone", 1)
     assert done["detected_format"] == "openphone"
@@ -126,7 +126,7 @@ async def test_all_numbers_of_a_contact_are_kept(house: House, sandbox: Sandbox)
     numbers = [f"+1617555010{at}" for at in range(1, 6)]
     add_contacts(sandbox, {"firstName": "Ada", "phoneNumbers": numbers})
 
-    await house.done(await request_import(house))
+    await house.finish(await request_import(house))
 
     (ada,) = (await house.contacts()).values()
     kept = [ada["phone"], *(ada["attributes"][f"phone_{at}"] for at in range(2, 6))]
@@ -136,7 +136,7 @@ async def test_all_numbers_of_a_contact_are_kept(house: House, sandbox: Sandbox)
 async def test_contacts_of_every_page_are_imported(house: House, sandbox: Sandbox) -> None:
     add_contacts(sandbox, *numbered_contacts(120))
 
-    done = await house.done(await request_import(house, list_name="Quincy"))
+    done = await house.finish(await request_import(house, list_name="Quincy"))
 
     assert (done["rows_total"], done["created"]) == (120, 120)
     lists = (await house.client.get("/v1/lists")).json()["data"]
@@ -146,7 +146,7 @@ async def test_contacts_of_every_page_are_imported(house: House, sandbox: Sandbo
 async def test_contact_without_a_number_is_a_row_error(house: House, sandbox: Sandbox) -> None:
     add_contacts(sandbox, ADA | {"customFields": {}}, {"firstName": "Leo", "phoneNumbers": []})
 
-    done = await house.done(await request_import(house))
+    done = await house.finish(await request_import(house))
 
     assert (done["created"], done["invalid"]) == (1, 1)
     errors = (await house.client.get(f"{URL}/{done['id']}/errors")).text
@@ -157,7 +157,7 @@ async def test_commit_imports_the_contacts_that_the_dry_run_fetched(
     house: House, sandbox: Sandbox
 ) -> None:
     add_contacts(sandbox, *numbered_contacts(3))
-    dry = await house.done(await request_import(house, dry_run=True))
+    dry = await house.finish(await request_import(house, dry_run=True))
     assert (dry["status"], dry["created"]) == ("completed", 3)
     add_contacts(sandbox, ADA | {"customFields": {}})
 
@@ -191,7 +191,7 @@ async def test_fetching_continues_where_a_lost_worker_stopped(
     await session.execute(text("UPDATE contact_import SET lease_until = NULL"))
     await session.commit()
 
-    done = await house.done(import_id)
+    done = await house.finish(import_id)
 
     assert (done["status"], done["rows_total"], done["created"]) == ("completed", 120, 120)
 
@@ -204,7 +204,7 @@ async def test_import_waits_for_an_unavailable_provider(
     unavailable = Fault(kind=FaultKind.ERROR_BEFORE, on=FaultScope.READ, probability=1.0)
     sandbox.workspace.faults.active.append(unavailable)
 
-    waiting = await house.done(import_id)
+    waiting = await house.finish(import_id)
 
     assert waiting["status"] == "running"
     assert "500" in waiting["error"]
@@ -212,7 +212,7 @@ async def test_import_waits_for_an_unavailable_provider(
     sandbox.workspace.faults.active.clear()
     await session.execute(text("UPDATE contact_import SET lease_until = NULL"))
     await session.commit()
-    done = await house.done(import_id)
+    done = await house.finish(import_id)
     assert (done["status"], done["error"], done["created"]) == ("completed", None, 3)
 
 
@@ -221,14 +221,14 @@ async def test_refusal_of_the_provider_fails_the_import(house: House, sandbox: S
         Fault(kind=FaultKind.UNAUTHORIZED, on=FaultScope.READ, probability=1.0)
     )
 
-    done = await house.done(await request_import(house))
+    done = await house.finish(await request_import(house))
 
     assert done["status"] == "failed"
     assert "401" in done["error"]
 
 
 async def test_empty_address_book_fails_the_import_with_a_reason(house: House) -> None:
-    done = await house.done(await request_import(house))
+    done = await house.finish(await request_import(house))
 
     assert (done["status"], done["error"]) == (
         "failed",
@@ -249,7 +249,7 @@ async def test_custom_fields_that_change_during_the_import_fail_it(
     await session.execute(text("UPDATE contact_import SET lease_until = NULL"))
     await session.commit()
 
-    done = await house.done(import_id)
+    done = await house.finish(import_id)
 
     assert done["status"] == "failed"
     assert "custom fields in OpenPhone changed" in done["error"]
@@ -269,7 +269,7 @@ async def test_endless_list_of_contacts_fails_the_import(house: House, sandbox: 
 
     house.deps.provider.lists.contacts = same_page
 
-    done = await house.done(await request_import(house))
+    done = await house.finish(await request_import(house))
 
     assert done["status"] == "failed"
     assert "same page of contacts" in done["error"]
@@ -292,7 +292,7 @@ async def test_form_may_name_the_provider_as_the_source(house: House, sandbox: S
     answer = await house.client.post(URL, files=form)
 
     assert answer.status_code == 202, answer.text
-    done = await house.done(answer.json()["id"])
+    done = await house.finish(answer.json()["id"])
     assert (done["created"], done["mapping"]["Role"]) == (1, None)
 
 
@@ -307,7 +307,7 @@ async def test_form_with_another_source_must_not_contain_a_file(house: House) ->
 async def test_invalid_mapping_fails_the_import(house: House, sandbox: Sandbox) -> None:
     add_contacts(sandbox, *numbered_contacts(1))
 
-    done = await house.done(await request_import(house, mapping={"Phone number": "telefon"}))
+    done = await house.finish(await request_import(house, mapping={"Phone number": "telefon"}))
 
     assert done["status"] == "failed"
     assert "mapping" in done["error"]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.routers.insight.story import Story, bought
+from tests.routers.insight.story import Story, record_outcome
 
 from crm_api.domain.insight.costs import CostEntry
 from crm_api.domain.monitoring.daily_digest.digest import Digest, WeekFigures, read_week
@@ -47,13 +47,13 @@ async def test_week_has_the_figures_of_insight(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     story = Story(session)
-    autumn = await story.campaign()
-    people = [await story.person() for _ in range(42)]
+    autumn = await story.add_campaign()
+    people = [await story.add_person() for _ in range(42)]
     for place, person in enumerate(people[:40]):
         replied = 5.5 if place < 3 else None
-        await story.sent(autumn, person, days=6, replied=replied, opted_out=place == 2)
-    await story.sent(autumn, people[40], days=1)
-    await story.sent(autumn, people[41], days=8, replied=7.9)
+        await story.add_message(autumn, person, days=6, replied=replied, opted_out=place == 2)
+    await story.add_message(autumn, people[40], days=1)
+    await story.add_message(autumn, people[41], days=8, replied=7.9)
     at = NOW - timedelta(days=2)
     session.add(
         CostEntry(
@@ -66,10 +66,10 @@ async def test_week_has_the_figures_of_insight(
         )
     )
     await session.commit()
-    await bought(client, people[0], days=4, kind="appointment_booked", cents=None)
-    await bought(client, people[0], days=3, kind="invoice_paid", cents=185_050)
-    await bought(client, people[9], days=3, kind="invoice_paid", cents=100_000)
-    await bought(client, people[0], days=0.1, kind="invoice_paid", cents=7_700)
+    await record_outcome(client, people[0], days=4, kind="appointment_booked", cents=None)
+    await record_outcome(client, people[0], days=3, kind="invoice_paid", cents=185_050)
+    await record_outcome(client, people[9], days=3, kind="invoice_paid", cents=100_000)
+    await record_outcome(client, people[0], days=0.1, kind="invoice_paid", cents=7_700)
 
     week = await week_of(new_uow)
 
