@@ -1,4 +1,4 @@
-"""`make bench`: run benchmarks, print their figures beside what is wanted, and keep them.
+"""`make bench`: run benchmarks, print their figures beside the targets, and store them.
 
 `make bench SCALE=full`, `make bench ONLY=intake,apply`, `make bench COMPARE=<commit>`.
 """
@@ -22,16 +22,18 @@ from benchmarks.record import Earlier
 from benchmarks.table import BENCHMARKS, Scale, chosen
 
 TURNS = 2
-"""So often both sides of a comparison run; each run has its own rounds."""
+"""The number of runs of each side of a comparison; each run has its own rounds."""
 
 
 def main() -> int:
-    """Run what is asked for; return 1 if a benchmark failed."""
+    """Run the chosen benchmarks; return 1 if one failed."""
     reader = argparse.ArgumentParser(prog="make bench", description=__doc__)
     reader.add_argument("--scale", type=Scale, choices=list(Scale), default=Scale.SMALL)
     reader.add_argument("--only", default="", help="names, separated by commas")
     reader.add_argument("--compare", help="a commit that runs in turns with this code")
-    reader.add_argument("--turns", type=int, default=TURNS, help="of a comparison")
+    reader.add_argument(
+        "--turns", type=int, default=TURNS, help="runs of each side of a comparison"
+    )
     reader.add_argument("--history", type=Path, default=CACHE / "history.jsonl")
     asked = reader.parse_args()
     names = chosen(asked.scale, [name for name in asked.only.split(",") if name])
@@ -56,7 +58,7 @@ def _made(folder: Path) -> Path:
 
 
 def _measure(here: Checkout, names: list[str], scale: Scale, history: Path) -> bool:
-    """Run each benchmark, print and keep its figures; return whether none failed."""
+    """Run each benchmark, print and store its figures; return whether none failed."""
     last = record.last_figures(history, scale=scale)
     found: dict[str, list[Figure]] = {}
     for name in names:

@@ -17,7 +17,7 @@ from benchmarks.load.timings import quantile
 ROUNDS, SEED = 3, 1
 LAG_SECONDS, REQUEST_MS, MOST_MB = 2.0, 250.0, 150.0
 UNTIMED = {"set up", "import progress", "reconcile", "reconciliation", "metrics"}
-"""Requests of the test itself, and of programs: nobody waits for them at a screen."""
+"""Requests of the test itself, and of programs: no user waits for them."""
 
 
 def main(

@@ -1,4 +1,4 @@
-"""A figure of a benchmark: what was measured, in which unit, what is wanted, and its CPU time."""
+"""A figure of a benchmark: its name, value, unit, target and CPU time."""
 
 import statistics
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ class Figure:
     Attributes:
         name: Unique in its benchmark; the history and comparisons find the figure by it.
         unit: What follows the value, for example "/s", "ms" or "of the floor".
-        wanted: The least value, or the largest one if lower is better; None if nothing is wanted.
+        wanted: The target: the smallest good value, or the largest if lower is better; or None.
         cpu_ms: CPU milliseconds of the measured process for each webhook, message, row or request.
         postgres_ms: The same of all processes of PostgreSQL.
     """
@@ -29,13 +29,13 @@ class Figure:
 
     @property
     def is_reached(self) -> bool:
-        """Return whether the value is as wanted; true if nothing is wanted."""
+        """Return whether the value reaches the target; True if there is no target."""
         if self.wanted is None:
             return True
         return self.value <= self.wanted if self.is_lower_better else self.value >= self.wanted
 
     def text(self) -> str:
-        """Return one line: the value, what is wanted, and the CPU time of one unit."""
+        """Return one line: the value, its target, and the CPU time of one unit."""
         sign = "≤" if self.is_lower_better else "≥"
         wanted = "" if self.wanted is None else f"{sign} {short(self.wanted)}"
         verdict = "" if self.wanted is None or self.is_reached else "MISSED"

@@ -19,8 +19,8 @@ from benchmarks.stage import say, stage
 from crm_api.domain.imports.contacts.models import ContactImport
 from crm_api.platform.database import open_engine
 
-STRIKES = 3
-"""How many workers are killed in each step."""
+KILLS = 3
+"""The number of workers that are killed in each step."""
 LOOK_SECONDS = 0.05
 
 # Ids and times differ from run to run, so they are left out; everything else must be equal.
@@ -44,42 +44,42 @@ def main(rows: int = ROWS) -> None:
         asyncio.run(population.settle(on.database_url))
         for name in ("undisturbed", "struck"):
             asyncio.run(population.copy_database(on.database_url, name))
-        calm, struck = Office(on, "undisturbed"), Office(on, "struck")
-        before = asyncio.run(_digest(calm))
+        without_kills, with_kills = Office(on, "undisturbed"), Office(on, "struck")
+        before = asyncio.run(_digest(without_kills))
         say(f"{rows // 2:,} people are stored, and a file of {rows:,} rows")
 
-        calm_id = asyncio.run(calm.accept(path, dry_run=False))
-        _run(calm, calm_id, undo=False, strikes=0, draw=draw)
-        expected = asyncio.run(_digest(calm))
-        say(f"undisturbed: {expected}")
+        id_without_kills = asyncio.run(without_kills.accept(path, dry_run=False))
+        _run(without_kills, id_without_kills, undo=False, kills=0, draw=draw)
+        expected = asyncio.run(_digest(without_kills))
+        say(f"without kills: {expected}")
 
-        found = _strike(struck, path, before, draw)
+        found = _run_with_kills(with_kills, path, before, draw)
         if found != expected:
-            raise SystemExit(f"struck: {found}, and not {expected}")
-        print(f"{rows:,} rows: dry run, commit, undo and commit, each struck {STRIKES} times,")
-        print(f"left the store of an undisturbed run: {found}")
+            raise SystemExit(f"with kills: {found}, expected: {expected}")
+        print(f"{rows:,} rows: dry run, commit, undo and commit, with {KILLS} kills in each,")
+        print(f"gave the contacts of a run without kills: {found}")
 
 
-def _strike(office: Office, path: Path, before: str, draw: random.Random) -> str:
+def _run_with_kills(office: Office, path: Path, before: str, draw: random.Random) -> str:
     dry_id = asyncio.run(office.accept(path, dry_run=True))
-    _run(office, dry_id, undo=False, strikes=STRIKES, draw=draw)
+    _run(office, dry_id, undo=False, kills=KILLS, draw=draw)
     first_id = asyncio.run(office.commit(dry_id))
-    _run(office, first_id, undo=False, strikes=STRIKES, draw=draw)
+    _run(office, first_id, undo=False, kills=KILLS, draw=draw)
     asyncio.run(office.undo(first_id))
-    _run(office, first_id, undo=True, strikes=STRIKES, draw=draw)
+    _run(office, first_id, undo=True, kills=KILLS, draw=draw)
     undone = asyncio.run(_digest(office))
     if undone != before:
-        raise SystemExit(f"undone: {undone}, and not {before}")
+        raise SystemExit(f"undone: {undone}, expected: {before}")
     say(f"undone: {undone}, as before")
     second_id = asyncio.run(office.commit(dry_id))
-    _run(office, second_id, undo=False, strikes=STRIKES, draw=draw)
+    _run(office, second_id, undo=False, kills=KILLS, draw=draw)
     return asyncio.run(_digest(office))
 
 
-def _run(office: Office, import_id: UUID, *, undo: bool, strikes: int, draw: random.Random) -> None:
+def _run(office: Office, import_id: UUID, *, undo: bool, kills: int, draw: random.Random) -> None:
     """Run workers until the step has ended, and kill ``strikes`` of them at random times."""
     row = asyncio.run(office.get(import_id))
-    places = sorted(draw.uniform(0.05, 0.95) for _ in range(strikes))
+    places = sorted(draw.uniform(0.05, 0.95) for _ in range(kills))
     for place in [*places, None]:
         worker = office.worker()
         try:
@@ -97,7 +97,7 @@ def _run(office: Office, import_id: UUID, *, undo: bool, strikes: int, draw: ran
         raise SystemExit(
             f"ended as {row.status} {row.error} {row.changed_since_dry_run} {row.undo}"
         )
-    say(f"{'undo' if undo else 'dry run' if row.dry_run else 'commit'} done, {strikes} kills")
+    say(f"{'undo' if undo else 'dry run' if row.dry_run else 'commit'} done, {kills} kills")
 
 
 async def _wait(office: Office, import_id: UUID, place: float, *, undo: bool) -> None:

@@ -140,11 +140,13 @@ def _measure(on: Stage, office: Office, path: Path, rows: int, floor: float) -> 
     commit = _step(on, office)
     done = asyncio.run(office.get(import_id))
     if done.status != "completed" or done.changed_since_dry_run:
-        raise SystemExit(f"the commit ended otherwise than tried: {done.status} {done.error}")
+        raise SystemExit(
+            f"the result of the commit differs from the dry run: {done.status} {done.error}"
+        )
     asyncio.run(office.undo(import_id))
     undo = _step(on, office)
     undone = asyncio.run(office.get(import_id)).undo
-    say(f"{done.created:,} new, {done.updated:,} filled, {done.unchanged:,} as they were,")
+    say(f"{done.created:,} new, {done.updated:,} filled, {done.unchanged:,} unchanged,")
     say(f"{done.invalid:,} refused; undone: {undone}")
     yield Figure(
         name="rows a second",

@@ -41,7 +41,7 @@ def main(people: int = PEOPLE, rounds: int = ROUNDS, calls: int = CALLS) -> Iter
         stack.enter_context(running(["-m", "crm_api.cli", "worker"], environment))
         say("the worker runs")
         found = medians(_round(server, asked, calls) for _ in range(rounds))
-        # The processor time of the database would be that of the worker's statements too.
+        # The processor time of the database would include the worker's statements.
         yield from (replace(one, name=f"{BUSY}{one.name}", postgres_ms=None) for one in found)
 
 

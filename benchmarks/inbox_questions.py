@@ -31,7 +31,7 @@ SIMILAR = (
     *("basment", "efflorescense", "fundation crack", "neigbor nummber", "tusday", "insepction"),
     "zabelstead",
 )
-"""Words that nothing has, so similar ones are looked for. The last resembles many surnames."""
+"""Words that occur nowhere, so the search tries similar ones. The last resembles many surnames."""
 _TALKS = text("""
     SELECT id, phone, contact_id, campaign_id, last_activity_at, waiting_since FROM conversation
     WHERE state = CAST(:state AS text) AND campaign_id IS NOT NULL

@@ -1,8 +1,8 @@
 """Measure the figures of insight over HTTP, and the nightly credits of outcomes.
 
 A real `crm-api serve` answers one client, one request after the other. `crm-api insight compute`
-credits all outcomes in a process of its own. The sums are merged, and those by place are added,
-before, as the job does it.
+credits all outcomes in a process of its own. Before that, the sums are merged and
+the sums by place are added, as the job does it.
 
 `python -m benchmarks.insight [MESSAGES [OUTCOMES [ROUNDS [CALLS]]]]`
 """
@@ -56,7 +56,7 @@ MEGABYTE = 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class TimedRequest:
-    """A request, its name, and the largest wanted p95 in milliseconds.
+    """A request, its name, and the target of its p95 in milliseconds.
 
     ``scope`` is that of the key that sends it. Records name their people only with
     ``contacts:read``, which ``admin`` includes.

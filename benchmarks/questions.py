@@ -45,7 +45,7 @@ class Question:
     """A kind of request.
 
     Attributes:
-        wanted: Largest wanted p95 in milliseconds; None if nothing is wanted.
+        wanted: Target of the p95 in milliseconds; None if there is no target.
         share: Share of the calls of a round, because some requests are slow.
     """
 

@@ -1,4 +1,4 @@
-"""The history of runs: one line of JSON for each, to see the next regression."""
+"""The history of runs, one line of JSON each, to detect regressions."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from benchmarks.figures import Figure
 from benchmarks.table import Scale
 
 WORSE = 0.1
-"""From this change for the worse on, a figure is marked; runs differ by some percent anyway."""
+"""A figure that is worse by this share is marked; runs differ by some percent anyway."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ def last_figures(path: Path, *, scale: Scale) -> dict[tuple[str, str], Earlier]:
 
 
 def change(figure: Figure, earlier: Earlier | None) -> str:
-    """Return the change since an earlier run in percent, marked if it is for the worse."""
+    """Return the change since an earlier run in percent, marked if the figure is worse."""
     if earlier is None or not earlier.value:
         return ""
     share = figure.value / earlier.value - 1

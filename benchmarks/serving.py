@@ -1,4 +1,4 @@
-"""A real `crm-api serve` of a large database, and what its requests cost."""
+"""A real `crm-api serve` of a large database, and the cost of its requests."""
 
 import time
 from contextlib import ExitStack

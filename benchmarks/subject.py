@@ -62,7 +62,7 @@ _WAITING = """
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What the requests are about."""
+    """The campaigns, list and recipients that the requests name."""
 
     line_id: UUID
     large: UUID

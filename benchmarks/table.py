@@ -1,4 +1,4 @@
-"""Which benchmarks there are, in which order they run, and how large each is at each scale."""
+"""The benchmarks in their order, and the size of each at each scale."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -8,11 +8,11 @@ Arguments = dict[str, Any]
 
 
 class Scale(StrEnum):
-    """How large the benchmarks are.
+    """The size of the benchmarks.
 
     Attributes:
         TINY: A few seconds in all; the figures mean nothing. The test suite runs it.
-        SMALL: For every day: what `findings` wants, below ten minutes on two cores.
+        SMALL: The daily benchmarks; below ten minutes on two cores.
         FULL: All benchmarks, with a million contacts and five million messages; hours.
     """
 
@@ -121,7 +121,7 @@ BENCHMARKS = {
         tiny={"people_count": 2_000, "rounds": 1}, small={"people_count": 30_000, "rounds": 3}
     ),
 }
-"""Benchmarks by the name of their module; those of every day first."""
+"""Benchmarks by the name of their module; the daily ones first."""
 
 
 def chosen(scale: Scale, names: list[str]) -> list[str]:

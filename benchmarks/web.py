@@ -47,7 +47,7 @@ def free_port() -> int:
 def running(arguments: list[str], environment: dict[str, str]) -> Iterator[Child]:
     """Run Python with these arguments during a block.
 
-    Its log goes to a file, as in production, so that nobody waits for a reader of the lines.
+    Its log goes to a file, as in production, so that it never waits for a reader of its output.
     """
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: S603 - ours

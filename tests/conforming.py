@@ -1,4 +1,4 @@
-"""Check that every response in any test is one that the OpenAPI document promises.
+"""Check that every response in any test conforms to the OpenAPI document.
 
 The tests' clients check each response here: its status, its media type, the code of its problem,
 and its body against the schema. So the whole suite tests the document.
@@ -17,7 +17,7 @@ from crm_api.platform.settings import Settings
 from crm_api.routers.http.document_walk import operations
 
 _NO_OPERATION = {"not_found", "method_not_allowed", "internal_error"}
-"""Problems of unknown paths and methods, and of bugs that a test plants."""
+"""Problems of unknown paths and methods, and of faults that a test injects."""
 _ENOUGH = 3
 """Items of a list that are checked."""
 
@@ -55,7 +55,7 @@ async def conforms(response: httpx.Response) -> None:
     answer = _resolved(answer)
     content = answer.get("content", {})
     if response.status_code != HTTPStatus.NO_CONTENT and kind:
-        assert content.keys() & {kind, "*/*"}, f"{name}: it has no {kind}"
+        assert content.keys() & {kind, "*/*"}, f"{name}: the document has no {kind}"
     if code is not None:
         documented = set(content[kind]["examples"])
         assert code in documented, f"{name} {code} is not documented: see `fails_with` at the route"

@@ -43,7 +43,7 @@ ADMIN_KEY = "crm_test-admin-key-of-enough-characters"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests that may take long first; most of their time they wait for processes.
+    """Put the tests first that may take long; most of the time they wait for processes.
 
     The first of three pytest workers runs them, while the other two keep both cores busy.
     """
@@ -98,7 +98,7 @@ def settings(database_url: str, urls: ServerUrls, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def _time_comes_back() -> Iterator[None]:
+def _restore_clock() -> Iterator[None]:
     """Set the clock of this process back after a test that moves it."""
     yield
     clock.move(timedelta(0))
@@ -199,7 +199,7 @@ async def provider(settings: Settings) -> AsyncIterator[OpenPhoneClient]:
 
 @pytest.fixture
 def sandbox_config() -> SandboxConfig:
-    """Silent people and no rate limit; a module overrides it to change more."""
+    """Sandbox people who do not reply, and no rate limit; a module may override this fixture."""
     return SandboxConfig(people="silent", rate_per_second=None)
 
 
@@ -222,12 +222,12 @@ async def openphone(
 ) -> AsyncIterator[OpenPhoneClient]:
     """A client of the sandbox in this process; it repeats a read without a wait."""
     async with OpenPhoneClient(
-        base_url="http://sandbox.test", api_key="key", transport=sandbox_transport, sleep=at_once
+        base_url="http://sandbox.test", api_key="key", transport=sandbox_transport, sleep=skip_wait
     ) as client:
         yield client
 
 
-async def at_once(seconds: float) -> None:
+async def skip_wait(seconds: float) -> None:
     """Wait for nothing."""
 
 
@@ -355,7 +355,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name each test that did not run, and why: it has proved nothing."""
+    """Print each test that did not run, with its reason: such a test has proved nothing."""
     for report in terminalreporter.stats.get("skipped", ()):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         reason = str(reason).removeprefix("Skipped: ")

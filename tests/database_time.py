@@ -19,7 +19,7 @@ DATE_RECEIPT = text("""
 
 
 async def move_database_time(engine: AsyncEngine, *, ahead: timedelta) -> None:
-    """Move the database's time, as the sandbox's clock is moved."""
+    """Move the database's time, as the sandbox moves its clock."""
     async with engine.begin() as connection:
         await connection.execute(MOVE, {"ahead": ahead})
 

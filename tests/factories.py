@@ -44,7 +44,7 @@ async def make_contact(
 
 
 OFFICE = Sender(id=UUID(int=1), name="The office")
-"""Who sends the messages that a test writes by hand."""
+"""The sender of messages that a test writes by hand."""
 
 
 async def make_line(

@@ -21,7 +21,7 @@ async def blocked(
             "WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
         while (await connection.scalar(waiting) or 0) < waiters:
-            assert not task.done(), "it did not wait for the other transaction"
+            assert not task.done(), "the work did not wait for the other transaction"
             await asyncio.sleep(0.005)
             await connection.rollback()
     return task

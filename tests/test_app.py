@@ -1,4 +1,4 @@
-"""The web process closes what it opened."""
+"""The web process closes every part that it opened."""
 
 import pytest
 import structlog

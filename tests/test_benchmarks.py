@@ -59,7 +59,7 @@ WANTED = {
         "today, p95",
     },
 }
-"""Figures of every day: each has a wanted value."""
+"""Figures that are measured daily; each has a target."""
 
 
 FIGURES_MODULE = """
@@ -99,11 +99,11 @@ def test_benchmark_yields_its_figures(name: str) -> None:
     assert WANTED.get(name, set()) <= {one.name for one in figures if one.wanted is not None}
 
 
-def test_figures_of_every_day_are_tested() -> None:
+def test_all_daily_figures_are_tested() -> None:
     assert chosen(Scale.SMALL, []) == list(WANTED)
 
 
-def test_medians_are_of_each_figure() -> None:
+def test_median_of_each_figure_is_taken() -> None:
     def figures(*values: float) -> list[Figure]:
         return [
             Figure(name=f"{number}", value=value, unit="s", cpu_ms=value * 10)
@@ -125,7 +125,7 @@ def test_medians_are_of_each_figure() -> None:
         (Figure(name="a", value=9, unit="ms"), ""),
     ],
 )
-def test_missed_figure_is_marked(figure: Figure, mark: str) -> None:
+def test_figure_beyond_its_target_is_marked(figure: Figure, mark: str) -> None:
     assert figure.is_reached is not bool(mark)
     assert ("MISSED" in figure.text()) is bool(mark)
 
@@ -199,7 +199,7 @@ def test_printed_figures_of_an_older_commit_are_read(
     assert found[0] == expected
 
 
-def test_unknown_lines_are_no_figures() -> None:
+def test_unknown_lines_give_no_figures() -> None:
     assert read_printed("apply", "no figure at all\n", {}) == []
 
 
@@ -227,7 +227,7 @@ def test_figures_of_a_benchmark_are_returned(tmp_path: Path) -> None:
     assert checkout.run("apply", {"people": 7}) == [Figure(name="people", value=7, unit="")]
 
 
-def test_benchmark_that_fails_says_why(tmp_path: Path) -> None:
+def test_failed_benchmark_reports_the_reason(tmp_path: Path) -> None:
     checkout = checkout_with(tmp_path, "def main():\n    raise SystemExit('no events')\n")
 
     with pytest.raises(BenchmarkFailedError, match="no events"):

@@ -1,4 +1,4 @@
-"""A small `make load`: a day of two campaigns, with all counts at its end."""
+"""A small `make load`: a day of two campaigns, with every count checked at its end."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from benchmarks.load.report import tables
 SIZE = Size(campaigns=2, people=40, screens=3, listeners=3, updates=1, time_scale=0.1)
 
 
-def test_short_day_ends_as_it_must(tmp_path: Path) -> None:
+def test_short_day_passes_every_check(tmp_path: Path) -> None:
     with company(tmp_path) as here:
         with here.watched():
             course, outcome = uvloop.run(live(here, SIZE, seed=1))

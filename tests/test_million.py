@@ -31,7 +31,7 @@ async def url(engine: AsyncEngine) -> AsyncIterator[str]:
         yield url
 
 
-async def test_a_small_million_has_the_shares_of_the_whole(url: str) -> None:
+async def test_small_database_has_the_shares_of_the_large_one(url: str) -> None:
     await million.fill(url, people=PEOPLE)
 
     async with connected_engine(url) as engine, engine.connect() as connection:

@@ -39,7 +39,7 @@ class Command:
     def run(self, *arguments: str) -> Result:
         return CliRunner().invoke(cli, ["evaluate", *arguments], env=self._environment)
 
-    def given(self, *examples: tuple[str, str, str]) -> None:
+    def add_examples(self, *examples: tuple[str, str, str]) -> None:
         """Add examples: body, decision, label."""
         asyncio.run(self._add(examples))
 
@@ -73,13 +73,13 @@ def evaluate(committed_db: AsyncEngine, database_url: str, tmp_path: Path) -> Co
     return Command(database_url, tmp_path)
 
 
-def test_without_examples_it_says_how_they_come(evaluate: Command) -> None:
+def test_evaluation_without_examples_explains_how_to_collect_them(evaluate: Command) -> None:
     assert evaluate().strip() == opt_out.NONE_YET
     assert json.loads(evaluate("--json"))["examples"] == 0
 
 
 def test_figures_have_intervals_and_misread_replies_are_listed(evaluate: Command) -> None:
-    evaluate.given((FOUND, "doubtful", "stop"), (MISSED, "none", "stop"))
+    evaluate.add_examples((FOUND, "doubtful", "stop"), (MISSED, "none", "stop"))
 
     shown = evaluate()
 
@@ -94,8 +94,10 @@ def test_figures_have_intervals_and_misread_replies_are_listed(evaluate: Command
     )
 
 
-def test_json_has_the_same(evaluate: Command) -> None:
-    evaluate.given((FOUND, "opt_out", "not_stop"), ("Not interested.", "doubtful", "not_stop"))
+def test_json_has_the_same_figures(evaluate: Command) -> None:
+    evaluate.add_examples(
+        (FOUND, "opt_out", "not_stop"), ("Not interested.", "doubtful", "not_stop")
+    )
 
     found: dict[str, Any] = json.loads(evaluate("--json"))
 
@@ -112,7 +114,7 @@ def test_json_has_the_same(evaluate: Command) -> None:
 def test_export_is_private_and_is_compared_with_a_new_model(
     evaluate: Command, tmp_path: Path
 ) -> None:
-    evaluate.given((FOUND, "opt_out", "stop"), (MISSED, "none", "stop"))
+    evaluate.add_examples((FOUND, "opt_out", "stop"), (MISSED, "none", "stop"))
     path = tmp_path / "examples.jsonl"
 
     evaluate("--export", str(path))

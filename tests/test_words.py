@@ -1,4 +1,4 @@
-"""Words of an idiom that has to be read twice are kept out of the code and the documentation."""
+"""The code, the tests and the documentation use no words that a reader has to read twice."""
 
 import re
 from collections.abc import Iterator
@@ -6,18 +6,26 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 IDIOM = re.compile(
-    r"(?<!file\.)\b(?:told|tell|tells|telling|whoever|anew|nobody may|becomes of|became of)\b",
+    r"(?<!file\.)\b(?:told|tell|tells|telling|whoever|anew|nobody may|becomes of|became of)\b"
+    r"|\bdef \w*_(?:told|tell|tells|telling|whoever|anew|nobody_may|becomes_of|became_of)(?:_|\b)",
     re.IGNORECASE,
 )
 READ = (
     ("src", "**/*.py"),
+    ("tests", "**/*.py"),
+    ("tests", "**/*.md"),
+    ("benchmarks", "**/*.py"),
     ("docs", "**/*.md"),
     (".", "*.md"),
 )
 EXEMPT = (
     "src/crm_api/domain/consent/reply_reader/",  # words of the people who write to us
+    "tests/opt_out/",  # the same words, to train and to measure the reader
     "docs/explanation/reply-reading.md",
+    "tests/test_words.py",
 )
+MESSAGES = ("Rossi told me of you",)
+"""Messages of homeowners in the tests."""
 
 
 def test_code_and_documentation_are_in_plain_english() -> None:
@@ -26,6 +34,7 @@ def test_code_and_documentation_are_in_plain_english() -> None:
 
 def test_idiom_is_found() -> None:
     assert IDIOM.search("Tell whoever asks")
+    assert IDIOM.search("def test_result_is_told() -> None:")
     assert not IDIOM.search("Reported by the intelligent cellar's teller")
 
 
@@ -36,5 +45,5 @@ def lines_with_idiom() -> Iterator[str]:
             if name.startswith(EXEMPT):
                 continue
             for number, line in enumerate(path.read_text().splitlines(), 1):
-                if IDIOM.search(line):
+                if IDIOM.search(line) and not any(message in line for message in MESSAGES):
                     yield f"{name}:{number}: {line.strip()}"

@@ -12,7 +12,7 @@ import uvloop
 
 from benchmarks.load.company import Company, company
 from benchmarks.load.day import Course, Day, Size
-from benchmarks.load.outcome import Outcome, look
+from benchmarks.load.outcome import Outcome, check_counts
 from benchmarks.load.report import MOST_GROWTH, growth, tables
 
 BEGIN, END = "<!-- the run -->\n", "<!-- end of the run -->\n"
@@ -21,10 +21,14 @@ BEGIN, END = "<!-- the run -->\n", "<!-- end of the run -->\n"
 def main() -> int:
     """Run one day, print its tables, and return the exit status."""
     reader = argparse.ArgumentParser(prog="make load", description=__doc__)
-    reader.add_argument("--people", type=int, default=Size.people, help="of each campaign")
+    reader.add_argument(
+        "--people", type=int, default=Size.people, help="recipients of each campaign"
+    )
     reader.add_argument("--campaigns", type=int, default=Size.campaigns)
-    reader.add_argument("--seed", type=int, help="of what people at the screens do")
-    reader.add_argument("--page", type=Path, help="a page whose run is replaced by this one")
+    reader.add_argument("--seed", type=int, help="seed of the random actions of the users")
+    reader.add_argument(
+        "--page", type=Path, help="a page in which the tables of this run replace the earlier ones"
+    )
     asked = reader.parse_args()
     seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(2**31)
     size = Size(people=asked.people, campaigns=asked.campaigns)
@@ -35,33 +39,33 @@ def main() -> int:
             print(f"{time.monotonic() - begun:.0f} s: the service is ready", flush=True)
             with here.watched():
                 course, outcome = uvloop.run(live(here, size, seed=seed))
-        told = tables(here, course, size, outcome)
+        results = tables(here, course, size, outcome)
         wrong = [*outcome.wrong, *_grown(here)]
-    print(f"\n{told}\n")
+    print(f"\n{results}\n")
     for sentence in wrong:
         print(f"WRONG: {sentence}")
-    print("as it must be" if not wrong else "NOT as it must be")
+    print("all checks passed" if not wrong else "checks FAILED")
     if asked.page is not None and not wrong:
-        _write(asked.page, told)
+        _write(asked.page, results)
     return bool(wrong)
 
 
 async def live(here: Company, size: Size, *, seed: int) -> tuple[Course, Outcome]:
     """Run one day and print its progress; return its measurements and its final counts."""
     day = Day(here, size, seed=seed)
-    telling = asyncio.create_task(_tell(day))
+    reporting = asyncio.create_task(_report_progress(day))
     try:
         course = await day.run()
     finally:
-        telling.cancel()
-    return course, await look(here, course, size, await day.texts())
+        reporting.cancel()
+    return course, await check_counts(here, course, size, await day.texts())
 
 
-async def _tell(day: Day) -> None:
+async def _report_progress(day: Day) -> None:
     begun = time.monotonic()
     while True:
         await asyncio.sleep(10)
-        print(f"{time.monotonic() - begun:6.0f} s  {day.told()}", flush=True)
+        print(f"{time.monotonic() - begun:6.0f} s  {day.progress()}", flush=True)
 
 
 def _grown(here: Company) -> list[str]:
@@ -72,10 +76,10 @@ def _grown(here: Company) -> list[str]:
     ]
 
 
-def _write(page: Path, told: str) -> None:
+def _write(page: Path, results: str) -> None:
     text = page.read_text(encoding="utf-8")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n{told}\n\n{END}{after}", encoding="utf-8")
+    page.write_text(f"{before}{BEGIN}\n{results}\n\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

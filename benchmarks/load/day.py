@@ -1,4 +1,4 @@
-"""The simulated day: twenty lists and campaigns, and all else that happens at the same time."""
+"""The simulated day: twenty lists and campaigns, and everything that happens at the same time."""
 
 import asyncio
 import random
@@ -73,7 +73,7 @@ class Day:
         self._draw = random.Random(seed)  # noqa: S311 - repeatable, no secret
         self._is_over = asyncio.Event()
         self._has_started = asyncio.Event()
-        self._phase = "lists come in, campaigns begin"
+        self._phase = "lists are imported, campaigns start"
         self.course = Course()
 
     async def run(self) -> Course:
@@ -125,7 +125,7 @@ class Day:
         async with aiohttp.ClientSession(self._company.sandbox_url) as provider:
             return list((await _get(provider, "/sandbox/messages"))["data"])
 
-    def told(self) -> str:
+    def progress(self) -> str:
         """Return a sentence about the progress."""
         course = self.course
         return (
@@ -187,10 +187,10 @@ class Day:
             if now != before:
                 before, changed = now, time.monotonic()
             if time.monotonic() - changed > STALL_SECONDS:
-                raise SystemExit(f"nothing moves any more: {dict(now)}")
+                raise SystemExit(f"no progress any more: {dict(now)}")
             await asyncio.sleep(POLL_SECONDS)
         self.course.sent_until = time.monotonic()
-        self._phase = "all texts have left, the last answers come"
+        self._phase = "all messages are sent, the last replies arrive"
 
     async def _until_quiet(self) -> None:
         """Wait until the provider has sent all its events and all of them are applied."""
@@ -205,7 +205,7 @@ class Day:
             if left != before:
                 before, changed = left, time.monotonic()
             await asyncio.sleep(POLL_SECONDS)
-        raise SystemExit(f"{before} events never came")
+        raise SystemExit(f"{before} events did not arrive")
 
     async def _scrape(self) -> None:
         """Read the metrics regularly, as Prometheus does."""

@@ -1,4 +1,4 @@
-"""Check at the end what must be true, by counts at the provider and in the database."""
+"""Check the result of the day by counts at the provider and in the database."""
 
 import json
 from collections import Counter
@@ -44,7 +44,7 @@ class Outcome:
     warnings: Counter[str]
 
 
-async def look(company: Company, course: Course, size: Size, texts: list[Any]) -> Outcome:
+async def check_counts(company: Company, course: Course, size: Size, texts: list[Any]) -> Outcome:
     """Count everything at the end of the day.
 
     Args:
@@ -71,11 +71,11 @@ async def look(company: Company, course: Course, size: Size, texts: list[Any]) -
     warnings = _warnings(company.log)
     people = size.campaigns * size.people
     final = course.runs[-1]
-    untexted = _unsent(members, campaign)
+    without_message = _unsent(members, campaign)
     checks = {
         f"{len(members):,} recipients, not {people:,}": len(members) == people,
-        "somebody was texted twice": max(campaign.values(), default=0) <= 1,
-        f"{untexted} who should have one text have not": not untexted,
+        "a recipient got two messages": max(campaign.values(), default=0) <= 1,
+        f"{without_message} recipients should have one message and have none": not without_message,
         f"{unclear} sends have no end": unclear == 0,
         f"{event['open']} events are not applied": event["open"] == 0,
         f"{replies:,} replies are stored, {len(incoming):,} were written": replies == len(incoming),

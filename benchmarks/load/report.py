@@ -85,8 +85,8 @@ def _latencies(course: Course) -> Iterator[str]:
     for kind in sorted(course.timings.taken):
         one = course.timings.of(kind)
         times = (one.p50, one.p95, one.p99, one.longest)
-        told = " | ".join(f"{seconds * 1000:,.0f}" for seconds in times)
-        yield f"| {kind} | {one.count:,} | {told} | {one.failed} |"
+        cells = " | ".join(f"{seconds * 1000:,.0f}" for seconds in times)
+        yield f"| {kind} | {one.count:,} | {cells} | {one.failed} |"
 
 
 def _memory(looks: Sequence[Look]) -> Iterator[str]:
@@ -97,9 +97,9 @@ def _memory(looks: Sequence[Look]) -> Iterator[str]:
         quarters = _quarters(looks, name)
         cores = (looks[-1].cpu.get(name, 0) - looks[0].cpu.get(name, 0)) / whole
         most = max(look.megabytes.get(name, 0) for look in looks)
-        told = ", ".join(f"{megabytes:.0f}" for megabytes in quarters)
+        cells = ", ".join(f"{megabytes:.0f}" for megabytes in quarters)
         change = quarters[-1] / quarters[1] - 1 if quarters[1] else 0.0
-        yield f"| {name} | {cores:.2f} | {told} | {most:.0f} | {change:+.0%} |"
+        yield f"| {name} | {cores:.2f} | {cells} | {most:.0f} | {change:+.0%} |"
 
 
 def _warnings(outcome: Outcome) -> Iterator[str]:

@@ -53,7 +53,7 @@ Answer = TypeVar("Answer")
 
 
 class ProblemError(Exception):
-    """A failure as the service tells it: ``code`` is for programs, the text for people."""
+    """A failure that the service reports: ``code`` is for programs, the text for people."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.detail)
@@ -104,7 +104,7 @@ def wait_for(look: Callable[[], Answer], is_over: Callable[[Answer], bool]) -> A
 def messages_of(
     client: AuthenticatedClient, *types: WebhookEventType
 ) -> Iterator["SimpleQueue[dict[str, Any]]"]:
-    """Be told of events by webhook while the block lasts; each message's signature is checked."""
+    """Receive events by webhook during the block; the signature of each message is checked."""
     received: SimpleQueue[dict[str, Any]] = SimpleQueue()
     secrets: list[str] = []
 
@@ -173,7 +173,7 @@ def file(client: AuthenticatedClient) -> UUID:
 
 
 def campaign(client: AuthenticatedClient, list_id: UUID) -> None:
-    """Write to everybody on a list, and be told when it is done."""
+    """Send a campaign to a list, and wait for the event of its end."""
     line = unwrap(sync_lines.sync(client=client)).data[0]
     body = CampaignCreate(
         name="Integrator's tour",
@@ -192,10 +192,11 @@ def campaign(client: AuthenticatedClient, list_id: UUID) -> None:
     made = unwrap(create_campaign.sync(client=client, body=body, idempotency_key=str(uuid4())))
     with messages_of(client, WebhookEventType.CAMPAIGN_STATUS) as messages:
         print(f"started: {unwrap(start_campaign.sync(made.id, client=client)).status}")
-        told: dict[str, Any] = {}
-        while told.get("status") != "completed":
-            told = messages.get(timeout=60)["data"]
-    print(f"told by webhook: {told['status']}, this campaign {told['campaign_id'] == str(made.id)}")
+        event: dict[str, Any] = {}
+        while event.get("status") != "completed":
+            event = messages.get(timeout=60)["data"]
+    is_this = event["campaign_id"] == str(made.id)
+    print(f"reported by webhook: {event['status']}, this campaign {is_this}")
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from tests.clients import node
 
 RULES = node.ROOT / "clients" / "redocly.yaml"
 RELEASED = node.ROOT / "docs" / "openapi-released.json"
-MEANT = node.ROOT / "docs" / "reference" / "breaking-changes.md"
+BREAKS_PAGE = node.ROOT / "docs" / "reference" / "breaking-changes.md"
 _ROW = re.compile(r"^\| `([a-z-]+)` \| `(#[^`]+)` \| \S", re.MULTILINE)
 
 Document = dict[str, Any]
@@ -35,10 +35,10 @@ def breaks(base: Path, revision: Path) -> list[Break]:
         for verdict in change["verdicts"]
         if verdict["impact"] == "major"
     ]
-    return found + overlooked(json.loads(base.read_text()), json.loads(revision.read_text()))
+    return found + find_other_breaks(json.loads(base.read_text()), json.loads(revision.read_text()))
 
 
-def overlooked(base: Document, revision: Document) -> list[Break]:
+def find_other_breaks(base: Document, revision: Document) -> list[Break]:
     """Find breaks that redocly does not report: a removed schema name, a newly required body."""
     found: list[Break] = []
     for name in _schemas(base).keys() - _schemas(revision).keys():
@@ -52,7 +52,7 @@ def overlooked(base: Document, revision: Document) -> list[Break]:
     return sorted(found)
 
 
-def meant(page: str) -> set[tuple[str, str]]:
+def explained_breaks(page: str) -> set[tuple[str, str]]:
     """Read the rule and place of each break that `docs/reference/breaking-changes.md` explains."""
     return {(row[1], row[2]) for row in _ROW.finditer(page)}
 

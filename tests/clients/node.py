@@ -65,11 +65,11 @@ def install(folder: Path = TYPESCRIPT) -> int:
     """
     binaries = _binaries()
     if binaries is None:
-        _say("No wheel of Node is installed: what needs it will not be tested.")
+        _print_line("No wheel of Node is installed: what needs it will not be tested.")
         return 0
     npm = binaries.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     path = f"{binaries}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    _say(f"Installing the pinned packages of {folder.relative_to(ROOT)} ...")
+    _print_line(f"Installing the pinned packages of {folder.relative_to(ROOT)} ...")
     done = subprocess.run(  # noqa: S603 - npm of the wheel
         [str(binaries / "node"), str(npm), "ci"],
         env=os.environ | {"PATH": path},
@@ -81,12 +81,12 @@ def install(folder: Path = TYPESCRIPT) -> int:
     if done.returncode == 0:
         (folder / INSTALLED).write_text(_locked(folder))
     else:
-        _say(done.stderr)
-        _say("They cannot be installed: what needs them will not be tested.")
+        _print_line(done.stderr)
+        _print_line("They cannot be installed: what needs them will not be tested.")
     return 0
 
 
-def _say(text: str) -> None:
+def _print_line(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.clients.breaking import Break, breaks, meant
+from tests.clients.breaking import Break, breaks, explained_breaks
 from tests.clients.conftest import write_json
 
 Operation = dict[str, Any]
@@ -256,7 +256,7 @@ def test_a_change_that_breaks_no_client_passes(case: str, found: list[Break]) ->
 
 
 @pytest.mark.usefixtures("_node")
-def test_lost_paths_names_and_new_demands_are_found(tmp_path: Path) -> None:
+def test_removed_paths_and_names_and_new_requirements_are_found(tmp_path: Path) -> None:
     base = document_of({"other words": copy.deepcopy(OPERATION)})
     base["paths"]["/gone"] = {"get": {"operationId": "gone", "responses": {}}}
     base["paths"]["/open"] = {"post": {"operationId": "open", "responses": {}, "security": []}}
@@ -278,7 +278,7 @@ def test_lost_paths_names_and_new_demands_are_found(tmp_path: Path) -> None:
     ]
 
 
-def test_a_break_is_meant_when_the_page_gives_a_reason() -> None:
+def test_break_is_intended_if_the_page_gives_a_reason() -> None:
     page = """
 | rule | where | why |
 | --- | --- | --- |
@@ -286,4 +286,6 @@ def test_a_break_is_meant_when_the_page_gives_a_reason() -> None:
 | `property-removed` | `#/components/schemas/Contact/properties/telex` |  |
 """
 
-    assert meant(page) == {("property-removed", "#/components/schemas/Contact/properties/fax")}
+    assert explained_breaks(page) == {
+        ("property-removed", "#/components/schemas/Contact/properties/fax")
+    }

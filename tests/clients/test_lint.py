@@ -25,11 +25,11 @@ def lint(file: Path) -> list[str]:
     ]
 
 
-def test_the_document_has_no_flaw(document_file: Path) -> None:
+def test_document_passes_the_linter(document_file: Path) -> None:
     assert lint(document_file) == []
 
 
-def test_flaws_are_found(document: dict[str, Any], tmp_path: Path) -> None:
+def test_linter_finds_faults(document: dict[str, Any], tmp_path: Path) -> None:
     flawed = copy.deepcopy(document)
     flawed["paths"]["/v1/contacts"]["post"]["operationId"] = "list_contacts"
     flawed["components"]["schemas"]["Unused"] = {"type": "string"}
@@ -41,7 +41,7 @@ def test_flaws_are_found(document: dict[str, Any], tmp_path: Path) -> None:
     assert rules >= {"operation-operationId-unique", "no-unused-components", "tag-description"}
 
 
-def test_the_rules_are_well_written() -> None:
+def test_linter_rules_are_valid() -> None:
     done = node.run("redocly", "check-config", "--config", str(RULES))
 
     assert done.returncode == 0, done.stderr

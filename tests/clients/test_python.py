@@ -12,7 +12,7 @@ from tests.dev.test_up import command
 
 PYTHON = ROOT / "clients" / "python"
 SCOPES = "contacts:read,contacts:write,campaigns:read,campaigns:write,campaigns:send,webhooks:write"
-EXAMPLE_SAYS = """\
+EXAMPLE_OUTPUT = """\
 key tour: 6 scopes
 refused: missing_scope
 created +16175550185; sent again: the same person True
@@ -22,7 +22,7 @@ refused: changed_since
 imported 3 of 3
 read in pages of two: Bruno, Carmen, Daria
 started: scheduled
-told by webhook: completed, this campaign True
+reported by webhook: completed, this campaign True
 """
 
 
@@ -30,7 +30,7 @@ told by webhook: completed, this campaign True
 class Generated:
     """The output of the generator, and the folder with its package."""
 
-    said: str
+    output: str
     status: int
     folder: Path
 
@@ -51,11 +51,11 @@ def generated(document_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         timeout=100,
         check=False,
     )
-    return Generated(said=done.stdout + done.stderr, status=done.returncode, folder=folder)
+    return Generated(output=done.stdout + done.stderr, status=done.returncode, folder=folder)
 
 
-def test_it_is_generated_without_a_warning(generated: Generated) -> None:
-    assert generated.status == 0, generated.said
+def test_client_is_generated_without_a_warning(generated: Generated) -> None:
+    assert generated.status == 0, generated.output
 
 
 def test_the_example_runs(generated: Generated, service: Service) -> None:
@@ -77,4 +77,4 @@ def test_the_example_runs(generated: Generated, service: Service) -> None:
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout == EXAMPLE_SAYS
+    assert done.stdout == EXAMPLE_OUTPUT

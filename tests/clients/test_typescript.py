@@ -9,7 +9,7 @@ import pytest
 from tests.clients import node
 from tests.clients.conftest import PASSWORD, Service
 
-EXAMPLE_SAYS = """\
+EXAMPLE_OUTPUT = """\
 signed in as olga@example.com, owner
 created +16175550181; sent again: the same person true, replayed true
 refused: 409 contact_exists, that person true
@@ -34,7 +34,7 @@ def test_the_example_runs(service: Service, project: Path) -> None:
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout == EXAMPLE_SAYS
+    assert done.stdout == EXAMPLE_OUTPUT
 
 
 @pytest.fixture(scope="session")
@@ -58,13 +58,13 @@ def test_types_are_strict_and_refuse_misuse(project: Path) -> None:
     assert compiled.returncode == 0
 
 
-def test_it_renews_tokens_and_resumes_streams(project: Path) -> None:
+def test_client_renews_tokens_and_resumes_streams(project: Path) -> None:
     done = node.run_script("behaviour.ts", cwd=project)
 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_packages_are_pinned_by_hash_and_by_no_address() -> None:
+def test_packages_are_pinned_by_hash_without_an_address() -> None:
     lock = (node.TYPESCRIPT / "package-lock.json").read_text()
     package = json.loads((node.TYPESCRIPT / "package.json").read_text())
     named = package.get("dependencies", {}) | package["devDependencies"]

@@ -15,7 +15,7 @@ class BuildError(Exception):
 
 
 def build(folder: Path) -> None:
-    """Build the console with the Node of the wheel; what the folder had is replaced.
+    """Build the console with the Node of the wheel, and replace the content of the folder.
 
     Raises:
         BuildError: A step failed.

@@ -46,7 +46,7 @@ class Service:
 
     Attributes:
         run: The processes.
-        state: What a signed-in browser of the owner has stored.
+        state: The stored state of a signed-in browser of the owner.
     """
 
     run: Run
@@ -88,7 +88,7 @@ def running(chromium: str) -> Iterator[Service]:
 
 @pytest_asyncio.fixture(scope="session")
 async def browser(chromium: str) -> AsyncIterator[Browser]:
-    # A busy machine may paint late; that is not what these tests are about.
+    # A busy machine may paint late; these tests do not measure that.
     expect.set_options(timeout=15_000)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
@@ -103,10 +103,10 @@ async def service(running: Service, browser: Browser) -> Service:
 
 
 async def signed_up(running: Service, browser: Browser) -> Service:
-    """Follow the link of the start as the first owner, and keep what the browser has then."""
+    """Follow the printed link as the first owner, and store the state of the browser."""
     link = re.search(r"http://\S+/welcome#\S+", running.run.output)
     assert link is not None, running.run.output
-    async with watched(browser) as page:
+    async with open_window(browser) as page:
         await page.goto(running.run.url)
         await page.get_by_text("Nobody can sign in yet.").wait_for()
         await expect(page.get_by_role("button", name="Forgotten your password?")).to_have_count(0)
@@ -121,7 +121,7 @@ async def signed_up(running: Service, browser: Browser) -> Service:
 
 
 @asynccontextmanager
-async def watched(
+async def open_window(
     browser: Browser,
     *,
     state: Any = None,
@@ -163,7 +163,7 @@ async def watched(
 
 @pytest_asyncio.fixture(scope="session")
 async def crowded(browser: Browser) -> AsyncIterator[Service]:
-    """A service of its own for journeys that fill it: hundreds who wait, many contacts."""
+    """A service of its own for journeys that fill it: hundreds of waiting people, many contacts."""
     with (
         tempfile.TemporaryDirectory(prefix="crm-crowded-", ignore_cleanup_errors=True) as folder,
         up(Path(folder) / "data", free_port()) as run,
@@ -182,11 +182,11 @@ async def story(service: Service) -> None:
 
 @pytest.fixture
 def visit(service: Service, browser: Browser) -> Visit:
-    """Return what opens a page as the owner; use it with ``async with``."""
+    """Return a function that opens a page as the owner; use its result with ``async with``."""
 
     @asynccontextmanager
     async def opened(path: str, **options: Any) -> AsyncIterator[Page]:
-        async with watched(browser, state=service.state, **options) as page:
+        async with open_window(browser, state=service.state, **options) as page:
             await page.goto(service.run.url + path)
             await page.get_by_role("navigation", name="Main").wait_for()
             try:

@@ -25,7 +25,7 @@ _READ = """(box) => {
   };
 }"""
 NEAR = 0.6
-"""Pixels that a mark may be off: the coordinates are rounded to hundredths."""
+"""The largest error of a mark in pixels: the coordinates are rounded to hundredths."""
 
 
 @dataclass
@@ -34,14 +34,14 @@ class Chart:
 
     Attributes:
         ticks: Value, x and y of each line of the axis.
-        marks: By their names: the coordinates of dot, whisker and bar.
+        marks: The coordinates of dot, whisker and bar, by the name of the mark.
     """
 
     ticks: list[tuple[float, float, float]]
     marks: dict[str, Any]
 
     def at(self, value: float, axis: Literal["x", "y"]) -> float:
-        """Return the place of a value, from the first and the last line of the axis."""
+        """Return the coordinate of a value, from the first and the last line of the axis."""
         place = 1 if axis == "x" else 2
         first, last = self.ticks[0], self.ticks[-1]
         part = (value - first[0]) / (last[0] - first[0])

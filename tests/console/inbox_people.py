@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 from playwright.async_api import Browser, Page
-from tests.console.conftest import Service, watched
+from tests.console.conftest import Service, open_window
 
 SECRET = "another good one"  # noqa: S105 - of a user in a test
 
@@ -34,7 +34,7 @@ def wait_for(service: Service, path: str, *, seconds: float = 40.0) -> Any:
 
 
 def writes(service: Service, phone: str, *texts: str, name: str | None = None) -> Any:
-    """Let a person write to the company; return the conversation once it has the last text."""
+    """Let a person write to the company; return the conversation once it has the last message."""
     if name is not None:
         service.api("POST", "/contacts", json={"phone": phone, "first_name": name})
     for text in texts:
@@ -63,7 +63,7 @@ async def signed_in(
     service: Service, browser: Browser, email: str, path: str, **options: Any
 ) -> AsyncIterator[Page]:
     """Open a window of its own in which the user signs in and goes on to ``path``."""
-    async with watched(browser, **options) as page:
+    async with open_window(browser, **options) as page:
         await page.goto(service.run.url + path)
         await page.get_by_label("E-mail").fill(email)
         await page.get_by_label("Password").fill(SECRET)

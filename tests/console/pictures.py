@@ -39,7 +39,7 @@ class Screen:
     Attributes:
         name: The name of its files.
         path: Its address.
-        is_visitor: Whether nobody is signed in.
+        is_visitor: Whether the browser has no signed-in user.
     """
 
     name: str
@@ -71,7 +71,7 @@ SCREENS = (
 
 @dataclass
 class Recording:
-    """What the API answered, and when.
+    """The answers of the API, and their time.
 
     Attributes:
         at: The time of the browser in milliseconds.
@@ -110,7 +110,7 @@ def is_stream(request: Request) -> bool:
 
 
 def without_port(text: str) -> str:
-    """Replace the address of the service, whose port is another one each time."""
+    """Replace the address of the service, whose port differs from run to run."""
     return re.sub(r"http://127\.0\.0\.1:\d+", "http://127.0.0.1:8000", text)
 
 

@@ -1,4 +1,4 @@
-"""Let events flow into an open inbox for an hour, and see that the page's memory stays the same.
+"""Send events to an open inbox for an hour, and check that the page's memory stays the same.
 
 `python -m tests.console.soak --minutes 60 --rate 10` prints heap, DOM nodes and listeners at the
 start and at the end, each after a forced collection of garbage, and ends with 1 if they grow.
@@ -19,7 +19,7 @@ from tests.console import stage
 PEOPLE = 400
 """Conversations of the company; the events are about forty of them."""
 WARM_SECONDS = 12.0
-"""Until caches, fonts and compiled code are there; what grows afterwards would grow for ever."""
+"""Warm-up until caches, fonts and compiled code are loaded; growth after it would not end."""
 MOST_HEAP = 1.25
 MOST_NODES = 1.15
 SPARE_HEAP, SPARE_NODES, SPARE_LISTENERS = 4_000_000, 400, 150
@@ -50,15 +50,15 @@ WATCH = """
 
 
 @dataclass(frozen=True)
-class Soaked:
-    """What a soak found.
+class SoakResult:
+    """The results of a soak.
 
     Attributes:
         before: Heap in bytes, nodes and listeners after the warm-up.
         after: The same at the end.
         written: Events that were written.
         seen: Events that reached the page.
-        seconds: How long the events flowed.
+        seconds: The time in which the events were written.
     """
 
     before: dict[str, float]
@@ -81,10 +81,10 @@ class Soaked:
         return found
 
 
-async def flow(
+async def write_events(
     connection: "asyncpg.Connection[asyncpg.Record]", *, seconds: float, rate: int
 ) -> int:
-    """Write so many events a second, in two parts a second; return how many."""
+    """Write ``rate`` events per second, half of them each half second; return their number."""
     written, begins = 0, time.monotonic()
     while (passed := time.monotonic() - begins) < seconds:
         due = int(min(passed + 0.5, seconds) * rate) - written
@@ -95,26 +95,26 @@ async def flow(
     return written
 
 
-async def soak(page: Page, run: Any, *, seconds: float, rate: int) -> Soaked:
-    """Open the inbox with a thread, let events flow, and read the memory before and after."""
+async def soak(page: Page, run: Any, *, seconds: float, rate: int) -> SoakResult:
+    """Open the inbox with a thread, write events, and read the memory before and after."""
     await page.goto(f"{run.url}/inbox")
     await page.locator("[data-row]").first.click()
     await expect(page.get_by_text("Live", exact=True)).to_be_visible()
     session = await stage.protocol(page)
     await session.send("Performance.enable")
-    # The leader does not hear its own channel, so a second page of the browser counts.
+    # The leading page does not receive its own channel, so a second page counts the events.
     other = await page.context.new_page()
     await other.goto(f"{run.url}/settings")
     await other.evaluate(WATCH)
     await page.bring_to_front()
     connection = await stage.connect(run)
     try:
-        await flow(connection, seconds=WARM_SECONDS, rate=rate)
+        await write_events(connection, seconds=WARM_SECONDS, rate=rate)
         await asyncio.sleep(3)
         before = await stage.memory(session)
         seen_before = await other.evaluate("window.soak.events")
         begins = time.monotonic()
-        written = await flow(connection, seconds=seconds, rate=rate)
+        written = await write_events(connection, seconds=seconds, rate=rate)
         took = time.monotonic() - begins
         await asyncio.sleep(4)
         seen = await other.evaluate("window.soak.events") - seen_before
@@ -122,7 +122,7 @@ async def soak(page: Page, run: Any, *, seconds: float, rate: int) -> Soaked:
     finally:
         await connection.close()
         await other.close()
-    return Soaked(before, after, written, seen, took)
+    return SoakResult(before, after, written, seen, took)
 
 
 async def main(seconds: float, rate: int) -> int:

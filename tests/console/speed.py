@@ -1,8 +1,8 @@
 """Measure the inbox with 100,000 conversations on a CPU that is slowed four times.
 
-`python -m tests.console.speed` prints each figure beside its limit, and ends with 1 if one is
-missed. Chromium slows the page (`Emulation.setCPUThrottlingRate`); the service is not slowed. On a
-machine that does other things, read the rows of the CPU time.
+`python -m tests.console.speed` prints each figure beside its limit, and ends with 1 if a figure
+exceeds its limit. Chromium slows the page (`Emulation.setCPUThrottlingRate`); the service is not
+slowed. On a machine that does other work, read the rows of the CPU time.
 """
 
 import argparse
@@ -76,7 +76,7 @@ def figure(name: str, values: list[float], limit: float) -> Figure:
     return Figure(name, statistics.median(ordered), ordered[int((len(ordered) - 1) * 0.95)], limit)
 
 
-async def slow(page: Page, rate: int = SLOWER) -> None:
+async def slow_cpu(page: Page, rate: int = SLOWER) -> None:
     """Slow the page's CPU."""
     session = await stage.protocol(page)
     await session.send("Emulation.setCPUThrottlingRate", {"rate": rate})
@@ -131,7 +131,7 @@ async def marks(page: Page, turns: int) -> Figure:
     return figure("J or K to paint", [*found, *[16.0] * (turns - len(found))], 50)
 
 
-async def work(page: Page, url: str, turns: int) -> list[Figure]:
+async def cpu_times(page: Page, url: str, turns: int) -> list[Figure]:
     """Measure the CPU time of the page's thread, which other programs on the machine do not change.
 
     The page runs at full speed; its CPU time is multiplied by ``SLOWER``.
@@ -184,8 +184,8 @@ async def measure(conversations: int, turns: int) -> list[Figure]:
             await page.add_init_script(WATCH)
             await page.goto(f"{run.url}/inbox")
             await page.locator("[data-row]").first.wait_for()
-            cpu = await work(page, run.url, turns)
-            await slow(page)
+            cpu = await cpu_times(page, run.url, turns)
+            await slow_cpu(page)
             found = await first_contents(page, run.url, 7)
             await page.locator("[data-row]").first.click()
             await page.locator(".thread [data-message]").first.wait_for()

@@ -68,7 +68,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 async def first_owner(run: Run, browser: Browser) -> Any:
-    """Make the first owner by the printed link; return what a signed-in browser has stored."""
+    """Create the first owner by the printed link; return the state of a signed-in browser."""
     link = re.search(r"http://\S+/welcome#\S+", run.output)
     assert link is not None, run.output
     context = await browser.new_context()
@@ -96,7 +96,7 @@ async def connect(run: Run) -> "asyncpg.Connection[asyncpg.Record]":
 async def fill(run: Run, conversations: int, messages: int) -> None:
     """Write people, a conversation with each, and messages in those that are not done.
 
-    Triggers are off: the rows are there as if they had been there for a year.
+    Triggers are off: the new rows have no effects, like rows that are a year old.
     """
     connection = await connect(run)
     try:

@@ -1,6 +1,6 @@
 """A fixed history for the screens of Insight, written into the database of a running service.
 
-The people have numbers of area code 305, so that no other journey meets them.
+The people have numbers of area code 305, which no other journey uses.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -52,7 +52,7 @@ async def write_story(folder: Path) -> None:
 class _Story:
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
-        self.chance = Random(19)  # noqa: S311 - a test's, the same each time
+        self.chance = Random(19)  # noqa: S311 - the same numbers in each run
         self.contacts: list[dict[str, Any]] = []
 
     async def write(self) -> None:

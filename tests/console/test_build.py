@@ -1,4 +1,4 @@
-"""The committed output is what its source gives, and stays small."""
+"""The committed output matches its source, and stays small."""
 
 import gzip
 import json
@@ -27,7 +27,7 @@ def content_of(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.timeout(300)
-def test_committed_output_is_what_the_source_gives(tmp_path: Path) -> None:
+def test_committed_output_matches_the_source(tmp_path: Path) -> None:
     if (reason := node.why_not(node.CONSOLE)) is not None:
         end_without(reason)
 
@@ -39,7 +39,7 @@ def test_committed_output_is_what_the_source_gives(tmp_path: Path) -> None:
 
 
 def loaded_with(name: str) -> set[str]:
-    """Every file that the browser loads for a chunk: the chunk, its style, what it imports."""
+    """Every file that the browser loads for a chunk: the chunk, its style and its imports."""
     files, waiting = set[str](), [name]
     while waiting:
         chunk = MANIFEST[waiting.pop()]
@@ -80,7 +80,7 @@ def literals(text: str) -> set[str]:
     return {json.loads(f'"{found}"') for found in re.findall(r'\bt\(\s*"((?:[^"\\]|\\.)*)"', text)}
 
 
-def test_every_text_has_a_spanish_one_and_no_other_is_kept() -> None:
+def test_every_text_has_a_translation_and_no_translation_is_unused() -> None:
     spanish = json.loads((node.CONSOLE / "src" / "locales" / "es.json").read_text())
     sources = [
         path.read_text()

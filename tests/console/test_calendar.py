@@ -78,7 +78,7 @@ async def test_calendar_is_a_list_on_a_phone_and_bad_times_are_refused(
 
 
 async def status_of(address: str) -> int:
-    """Return the status with which an address answers a stranger."""
+    """Return the status of a request to an address without credentials."""
     async with httpx.AsyncClient() as stranger:
         return (await stranger.get(address)).status_code
 

@@ -1,4 +1,4 @@
-"""A campaign that is watched from its start to its end: page, API and provider say the same."""
+"""Page, API and provider report the same figures of a campaign from its start to its end."""
 
 import asyncio
 import tempfile
@@ -12,7 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
-from tests.console.conftest import Service, long_journey, signed_up, watched
+from tests.console.conftest import Service, long_journey, open_window, signed_up
 from tests.dev.test_up import free_port, up
 
 AREAS = ("978", "508", "774", "781")
@@ -22,8 +22,8 @@ WAIT_SECONDS = 30
 
 
 @pytest_asyncio.fixture
-async def alone(browser: Browser) -> AsyncIterator[Service]:
-    """A service whose clock and people this journey may move."""
+async def own_service(browser: Browser) -> AsyncIterator[Service]:
+    """A service of its own, because this journey moves the clock and sets the people."""
     with (
         tempfile.TemporaryDirectory(prefix="crm-watched-", ignore_cleanup_errors=True) as folder,
         up(Path(folder) / "data", free_port()) as run,
@@ -35,8 +35,8 @@ def numbers(people: int) -> list[str]:
     return [f"+1{area}55501{n:02}" for area in AREAS for n in range(people // len(AREAS))]
 
 
-def bring_people(service: Service, people: int) -> str:
-    """Import the people, and say what each of them does; return the id of their list."""
+def import_people(service: Service, people: int) -> str:
+    """Import the people, and set the behaviour of each; return the id of their list."""
     rows = [f"Person{at},{number}" for at, number in enumerate(numbers(people))]
     file = ("people.csv", "\n".join(["First name,Cell", *rows]), "text/csv")
     made = service.api("POST", "/imports", files={"file": file}, data={"list_name": "Watched"})
@@ -67,15 +67,15 @@ async def advance(service: Service, by: str) -> None:
         pass
 
 
-def provider_says(service: Service, people: int) -> dict[str, int]:
-    """What the sandbox knows about these people, by the names of the statistics."""
+def provider_counts(service: Service, people: int) -> dict[str, int]:
+    """The counts of these people at the sandbox, by the names of the statistics."""
     answer = httpx.get(f"http://127.0.0.1:{service.run.port + 1}/sandbox/messages")
-    ours = set(numbers(people))
+    campaign_numbers = set(numbers(people))
     sent, answered = list[str](), set[str]()
     for one in answer.json()["data"]:
-        if one["direction"] == "outgoing" and set(one["to"]) & ours:
+        if one["direction"] == "outgoing" and set(one["to"]) & campaign_numbers:
             sent.append(one["status"])
-        elif one["direction"] == "incoming" and one["from"] in ours:
+        elif one["direction"] == "incoming" and one["from"] in campaign_numbers:
             answered.add(one["from"])
     counted = Counter(sent)
     failed = sum(
@@ -92,25 +92,27 @@ async def figures_of(page: Page) -> dict[str, str]:
     return {one[0]: one[1] for one in found}
 
 
-async def assert_same(page: Page, service: Service, campaign: Any, people: int) -> dict[str, Any]:
-    """Fail if the page does not show what API and provider say, within half a minute."""
+async def assert_counts_agree(
+    page: Page, service: Service, campaign: Any, people: int
+) -> dict[str, Any]:
+    """Fail if page, API and provider do not agree within half a minute."""
     for left in range(WAIT_SECONDS, -1, -1):
         stats = service.api("GET", f"/campaigns/{campaign['id']}/stats")
         leaves = {**{name: stats[name] for name in TOP}, **stats["by_status"]}
         shown = await figures_of(page)
         seen = {name: shown.get(name) for name in leaves}
-        says = provider_says(service, people)
+        provider = provider_counts(service, people)
         api = {"delivered": leaves["delivered"], "failed": leaves["failed"]}
         if seen == {name: str(value) for name, value in leaves.items()} and api == {
-            name: says[name] for name in api
+            name: provider[name] for name in api
         }:
             parts = sum(leaves[name] for name in stats["by_status"])
             assert parts == leaves["recipients_total"]
-            return {**leaves, "answered": says["answered"]}
+            return {**leaves, "answered": provider["answered"]}
         differs = {
             name: (seen[name], leaves[name]) for name in leaves if seen[name] != str(leaves[name])
         }
-        assert left, (differs, api, says)
+        assert left, (differs, api, provider)
         await asyncio.sleep(1)
     raise AssertionError
 
@@ -125,7 +127,7 @@ async def start(page: Page, service: Service, people: int) -> Any:
         json={
             "name": "Watched",
             "line_id": line,
-            "audience": {"list_id": bring_people(service, people)},
+            "audience": {"list_id": import_people(service, people)},
             "variants": [
                 {"name": "A", "body": "Hi {{ first_name }}, Granite here.", "weight": 50},
                 {"name": "B", "body": "{{ first_name }}, a free look?", "weight": 50},
@@ -150,24 +152,24 @@ async def start(page: Page, service: Service, people: int) -> Any:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("people", [40, pytest.param(400, marks=long_journey)])
 async def test_figures_of_page_api_and_provider_agree_at_every_stop(
-    alone: Service, browser: Browser, people: int
+    own_service: Service, browser: Browser, people: int
 ) -> None:
-    async with watched(browser, state=alone.state) as page:
-        made = await start(page, alone, people)
-        await advance(alone, "PT2H")
-        half = await assert_same(page, alone, made, people)
+    async with open_window(browser, state=own_service.state) as page:
+        made = await start(page, own_service, people)
+        await advance(own_service, "PT2H")
+        half = await assert_counts_agree(page, own_service, made, people)
         assert half["delivered"] + half["failed"] == people // 2
 
         await page.get_by_role("button", name="Pause").click()
         await expect(page.get_by_role("button", name="Resume")).to_be_visible()
-        await advance(alone, "P1D")
-        paused = await assert_same(page, alone, made, people)
+        await advance(own_service, "P1D")
+        paused = await assert_counts_agree(page, own_service, made, people)
         assert paused["pending"] == half["pending"]
 
         await page.get_by_role("button", name="Resume").click()
-        await advance(alone, "P1D")
+        await advance(own_service, "P1D")
         await expect(page.locator("header").get_by_text("Completed")).to_be_visible(timeout=30_000)
-        end = await assert_same(page, alone, made, people)
+        end = await assert_counts_agree(page, own_service, made, people)
 
         expected = {"failed": people // 20, "opted_out": people // 40, "pending": 0}
         assert {name: end[name] for name in expected} == expected

@@ -35,10 +35,10 @@ async def approval_needed(service: Service) -> AsyncIterator[None]:
 
 
 async def write(page: Page, people: Any, name: str) -> None:
-    """Fill the form of a new campaign with what it needs at least."""
+    """Fill the required fields of the form of a new campaign."""
     await page.get_by_label("Name of the campaign").fill(name)
     await page.get_by_label("To", exact=True).select_option(f"list:{people['id']}")
-    # Another journey may have sent to them before.
+    # Another journey may have sent messages to these people before.
     await page.get_by_label("People who got a message from you before").select_option("send")
     await page.get_by_role("textbox", name="Message", exact=True).fill(HERE)
 
@@ -126,7 +126,7 @@ async def test_draft_is_changed_then_started(visit: Visit, service: Service, peo
 
 
 @pytest.mark.usefixtures("approval_needed")
-async def test_second_person_approves_what_the_first_one_wrote(
+async def test_campaign_is_approved_by_another_person_than_its_author(
     visit: Visit, service: Service, people: Any
 ) -> None:
     async with visit("/campaigns/new", refused=(403,)) as page:

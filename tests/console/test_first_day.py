@@ -19,8 +19,8 @@ PEOPLE = {
     "ida": "+14135550166",
     "jan": "+14135550167",
 }
-A_WHILE = 1.0
-"""Seconds in which a message leaves that does not wait for its draft."""
+IMMEDIATE_SECONDS = 1.0
+"""A message that does not wait for its draft is sent within these seconds."""
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def lines(service: Service) -> Any:
 
 
 def finish(service: Service, conversation: str) -> None:
-    """Let nobody wait: other journeys look at those who wait longest."""
+    """Mark a conversation as done: other journeys look at the people who wait longest."""
     service.api("PATCH", f"/conversations/{conversation}", json={"state": "done"})
 
 
@@ -51,7 +51,7 @@ async def test_double_click_acts_once(visit: Visit, service: Service) -> None:
     assert len(service.api("GET", f"/outcomes?contact_id={dora['id']}")["data"]) == 1
 
 
-async def test_click_right_after_a_search_leads_on(visit: Visit, service: Service) -> None:
+async def test_click_right_after_a_search_opens_the_contact(visit: Visit, service: Service) -> None:
     person(service, "413-555-0165", first_name="Yolanda")
 
     async def load_late(route: Route) -> None:
@@ -66,7 +66,7 @@ async def test_click_right_after_a_search_leads_on(visit: Visit, service: Servic
         await expect(page.get_by_role("heading", level=1)).to_have_text("Yolanda")
 
 
-async def test_dialog_begins_in_its_first_field(visit: Visit, service: Service) -> None:
+async def test_dialog_focuses_its_first_field(visit: Visit, service: Service) -> None:
     async with visit("/contacts") as page:
         await page.get_by_role("button", name="New contact").press("Enter")
         await expect(page.get_by_role("dialog").get_by_label("Phone")).to_be_focused()
@@ -85,7 +85,7 @@ async def test_dialog_begins_in_its_first_field(visit: Visit, service: Service) 
 
 
 @pytest.mark.usefixtures("lines")
-async def test_answer_that_leaves_at_once_is_no_draft(visit: Visit, service: Service) -> None:
+async def test_answer_that_is_sent_at_once_leaves_no_draft(visit: Visit, service: Service) -> None:
     conversation = writes(service, PEOPLE["hank"], "Are you there?", name="Hank")
     path = f"/conversations/{conversation['id']}"
     saving, posted, free = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -107,7 +107,7 @@ async def test_answer_that_leaves_at_once_is_no_draft(visit: Visit, service: Ser
         await saving.wait()
         await page.get_by_role("button", name="Send", exact=True).click()
         with suppress(TimeoutError):
-            await asyncio.wait_for(posted.wait(), A_WHILE)
+            await asyncio.wait_for(posted.wait(), IMMEDIATE_SECONDS)
         free.set()
         await expect(page.get_by_role("log").get_by_text("Yes, we are.")).to_be_visible()
         await expect(answer).to_have_value("")
@@ -117,7 +117,9 @@ async def test_answer_that_leaves_at_once_is_no_draft(visit: Visit, service: Ser
 
 
 @pytest.mark.usefixtures("lines")
-async def test_doubtful_reply_is_decided_where_it_is_read(visit: Visit, service: Service) -> None:
+async def test_doubtful_reply_is_decided_in_its_conversation(
+    visit: Visit, service: Service
+) -> None:
     gina = writes(service, PEOPLE["gina"], DOUBT, name="Gina")
     wait_for(service, "/alerts?status=open")
     async with visit("/operations") as page:
@@ -137,7 +139,7 @@ async def test_doubtful_reply_is_decided_where_it_is_read(visit: Visit, service:
 
 
 @pytest.mark.usefixtures("lines")
-async def test_alert_of_today_leads_to_the_reply(visit: Visit, service: Service) -> None:
+async def test_alert_on_today_links_to_the_reply(visit: Visit, service: Service) -> None:
     jan = writes(service, PEOPLE["jan"], DOUBT, name="Jan")
     wait_for(service, "/alerts?status=open")
     async with visit("/today") as page:
@@ -148,7 +150,7 @@ async def test_alert_of_today_leads_to_the_reply(visit: Visit, service: Service)
     finish(service, jan["id"])
 
 
-async def test_person_answers_the_line_that_wrote(
+async def test_reply_goes_to_the_line_that_sent_the_message(
     visit: Visit, service: Service, lines: list[dict[str, Any]]
 ) -> None:
     first = min(lines, key=lambda one: str(one["number"]))
@@ -170,7 +172,7 @@ async def test_person_answers_the_line_that_wrote(
     finish(service, found[0]["id"])
 
 
-async def test_new_campaign_fits_a_phone_and_says_what_is_missing(visit: Visit) -> None:
+async def test_new_campaign_fits_a_phone_and_names_missing_fields(visit: Visit) -> None:
     async with visit("/campaigns/new", width=360) as page:
         await expect(page.get_by_role("status").filter(has_text="Give it a name.")).to_be_visible()
         await page.get_by_label("Name of the campaign").fill("Cracks")
@@ -181,7 +183,7 @@ async def test_new_campaign_fits_a_phone_and_says_what_is_missing(visit: Visit) 
 
 
 @pytest.mark.usefixtures("lines")
-async def test_form_names_what_the_message_lacks(visit: Visit, service: Service) -> None:
+async def test_form_names_faults_of_the_message(visit: Visit, service: Service) -> None:
     made = service.api("POST", "/lists", json={"name": "Lacking"})
     who = person(service, PEOPLE["ida"], first_name="Ida", attributes={"crack_size": "half"})
     body = {"contact_ids": [who["id"]]}

@@ -10,15 +10,15 @@ from tests.console.conftest import (
     Visit,
     assert_accessible,
     assert_fits,
-    watched,
+    open_window,
 )
 from tests.console.inbox_people import add_user
 
 
-async def test_visitor_is_asked_to_sign_in_and_goes_on_where_the_address_leads(
+async def test_visitor_signs_in_and_continues_at_the_requested_address(
     service: Service, browser: Browser
 ) -> None:
-    async with watched(browser) as page:
+    async with open_window(browser) as page:
         await page.goto(f"{service.run.url}/campaigns?status=draft")
         await page.get_by_label("E-mail").fill(EMAIL)
         await page.get_by_label("Password").fill(PASSWORD)
@@ -29,8 +29,10 @@ async def test_visitor_is_asked_to_sign_in_and_goes_on_where_the_address_leads(
         assert re.search("crm-api$", await page.title())
 
 
-async def test_wrong_secret_is_refused_with_a_sentence(service: Service, browser: Browser) -> None:
-    async with watched(browser, refused=(401,)) as page:
+async def test_wrong_password_is_refused_with_a_sentence(
+    service: Service, browser: Browser
+) -> None:
+    async with open_window(browser, refused=(401,)) as page:
         await page.goto(f"{service.run.url}/sign-in")
         await page.get_by_label("E-mail").fill(EMAIL)
         await page.get_by_label("Password").fill("not the right one")
@@ -39,10 +41,10 @@ async def test_wrong_secret_is_refused_with_a_sentence(service: Service, browser
         await expect(page.get_by_role("alert")).to_contain_text("Check both")
 
 
-async def test_sign_in_is_accessible_on_a_phone_and_in_the_dark(
+async def test_sign_in_is_accessible_on_a_phone_in_the_dark_theme(
     service: Service, browser: Browser
 ) -> None:
-    async with watched(browser, theme="dark", width=360) as page:
+    async with open_window(browser, theme="dark", width=360) as page:
         await page.goto(f"{service.run.url}/sign-in")
         await page.get_by_role("button", name="Sign in").wait_for()
 
@@ -50,7 +52,7 @@ async def test_sign_in_is_accessible_on_a_phone_and_in_the_dark(
         await assert_fits(page)
 
 
-async def test_no_token_is_kept_where_scripts_find_it(visit: Visit) -> None:
+async def test_no_token_is_stored_where_scripts_can_read_it(visit: Visit) -> None:
     async with visit("/contacts") as page:
         kept = await page.evaluate(
             "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
@@ -75,12 +77,12 @@ async def test_second_tab_shares_the_session_without_renewing_it(
     assert renewals == []
 
 
-async def test_invited_user_chooses_a_secret_and_signs_out_of_all_tabs(
+async def test_invited_user_chooses_a_password_and_signs_out_of_all_tabs(
     service: Service, browser: Browser
 ) -> None:
     body = {"email": "ada@granite.example.com", "name": "Ada", "role": "viewer"}
     token = service.api("POST", "/users", json=body)["invitation_token"]
-    async with watched(browser) as page:
+    async with open_window(browser) as page:
         await page.goto(f"{service.run.url}/accept-invitation?token={token}")
         await page.get_by_label("New password").fill("another good one")
         await page.get_by_role("button", name="Accept").click()
@@ -102,7 +104,7 @@ async def test_forgotten_password_is_replaced_by_the_link_of_an_owner(
     service: Service, visit: Visit, browser: Browser
 ) -> None:
     email = add_user(service, "Fay", "viewer")
-    async with watched(browser, width=360) as page:
+    async with open_window(browser, width=360) as page:
         await page.goto(f"{service.run.url}/sign-in")
         await page.get_by_role("button", name="Forgotten your password?").click()
         await expect(page.get_by_text("This service sends no mail")).to_be_visible()
@@ -137,7 +139,7 @@ async def test_link_of_the_first_owner_works_once(service: Service) -> None:
 
 
 async def test_unknown_address_has_its_own_page(service: Service, browser: Browser) -> None:
-    async with watched(browser, refused=(404,)) as page:
+    async with open_window(browser, refused=(404,)) as page:
         answer = await page.goto(f"{service.run.url}/no-such-page")
 
         assert answer is not None

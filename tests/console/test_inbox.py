@@ -1,4 +1,4 @@
-"""The inbox: who waits, the answer, the draft, two browsers at one conversation."""
+"""The inbox: waiting people, answers, drafts, two browsers at one conversation."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def received(service: Service, phone: str, text: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def asked(service: Service) -> Any:
+def phone_of_zoe(service: Service) -> Any:
     """Let Zoe ask a question; return her number."""
     service.api("POST", "/lines/sync")
     service.api("POST", "/contacts", json={"phone": "617-555-0151", "first_name": "Zoe"})
@@ -26,8 +26,8 @@ def asked(service: Service) -> Any:
     return "+16175550151"
 
 
-async def test_answer_is_written_kept_sent_and_taken_back(
-    asked: str, visit: Visit, service: Service
+async def test_answer_is_drafted_sent_and_withdrawn(
+    phone_of_zoe: str, visit: Visit, service: Service
 ) -> None:
     async with visit("/inbox") as page:
         await page.get_by_role("link", name="Zoe").click()
@@ -46,12 +46,12 @@ async def test_answer_is_written_kept_sent_and_taken_back(
         await answer.press("Control+Enter")
         await page.get_by_role("log").get_by_role("button", name="Undo").click()
         await expect(page.get_by_text("The message was taken back.")).to_be_visible()
-    (talk,) = service.api("GET", f"/conversations?phone=%2B{asked[1:]}")["data"]
-    assert talk["state"] == "waiting"
+    (conversation,) = service.api("GET", f"/conversations?phone=%2B{phone_of_zoe[1:]}")["data"]
+    assert conversation["state"] == "waiting"
 
 
-@pytest.mark.usefixtures("asked")
-async def test_keys_open_finish_and_bring_back_a_conversation(visit: Visit) -> None:
+@pytest.mark.usefixtures("phone_of_zoe")
+async def test_keys_open_finish_and_reopen_a_conversation(visit: Visit) -> None:
     async with visit("/inbox?view=open") as page:
         await page.get_by_role("link", name="Zoe").wait_for()
         await page.keyboard.press("j")
@@ -66,17 +66,19 @@ async def test_keys_open_finish_and_bring_back_a_conversation(visit: Visit) -> N
         await expect(page.get_by_role("button", name="Done", exact=True)).to_be_visible()
 
 
-async def test_message_appears_by_itself(asked: str, visit: Visit, service: Service) -> None:
+async def test_new_message_appears_without_a_reload(
+    phone_of_zoe: str, visit: Visit, service: Service
+) -> None:
     async with visit("/inbox") as page:
         await expect(page.get_by_text("Live", exact=True)).to_be_visible()
-        received(service, asked, "Hello? Are you there?")
+        received(service, phone_of_zoe, "Hello? Are you there?")
         await page.get_by_role("link", name="Zoe").click()
 
         await expect(page.get_by_role("log")).to_contain_text("Are you there?")
 
 
-@pytest.mark.usefixtures("asked")
-async def test_inbox_fits_a_phone_and_the_dark(visit: Visit) -> None:
+@pytest.mark.usefixtures("phone_of_zoe")
+async def test_inbox_fits_a_phone_in_the_dark_theme(visit: Visit) -> None:
     async with visit("/inbox", theme="dark", width=360) as page:
         await page.get_by_role("link", name="Zoe").click()
         await page.get_by_role("log").wait_for()

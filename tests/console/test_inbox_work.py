@@ -61,8 +61,8 @@ async def test_search_leads_to_an_old_message_in_its_thread(visit: Visit, servic
 async def test_two_colleagues_see_each_other_and_do_not_answer_twice(
     colleague: str, visit: Visit, service: Service, browser: Browser
 ) -> None:
-    talk = writes(service, "+16175550202", "How much is a new footing?", name="Tess")
-    path = f"/inbox/{talk['id']}"
+    conversation = writes(service, "+16175550202", "How much is a new footing?", name="Tess")
+    path = f"/inbox/{conversation['id']}"
     async with (
         signed_in(service, browser, colleague, path) as other,
         visit(path, refused=(409,)) as page,
@@ -83,7 +83,7 @@ async def test_two_colleagues_see_each_other_and_do_not_answer_twice(
         await expect(page.get_by_role("log")).to_contain_text("It depends.")
         await expect(answer_of(page)).to_have_value("")
 
-    sent = service.api("GET", f"/conversations/{talk['id']}/messages")["data"]
+    sent = service.api("GET", f"/conversations/{conversation['id']}/messages")["data"]
     assert sorted(one["body"] for one in sent if one["direction"] == "outgoing") == [
         "About 900 dollars.",
         "It depends.",
@@ -92,40 +92,40 @@ async def test_two_colleagues_see_each_other_and_do_not_answer_twice(
 
 @pytest.mark.usefixtures("line")
 async def test_one_key_chooses_an_outcome_and_can_be_undone(visit: Visit, service: Service) -> None:
-    talk = writes(service, "+16175550203", "Who is this?", name="Uma")
-    async with visit(f"/inbox/{talk['id']}") as page:
+    conversation = writes(service, "+16175550203", "Who is this?", name="Uma")
+    async with visit(f"/inbox/{conversation['id']}") as page:
         await page.get_by_role("log").get_by_text("Who is this?").wait_for()
         await page.keyboard.press("4")
         await expect(page.get_by_text("Outcome: Wrong number.")).to_be_visible()
-        contact = service.api("GET", f"/contacts/{talk['contact']['id']}")
+        contact = service.api("GET", f"/contacts/{conversation['contact']['id']}")
         assert contact["flags"] == ["invalid_number"]
-        assert state_of(service, talk)["state"] == "done"
+        assert state_of(service, conversation)["state"] == "done"
         async with page.expect_response(lambda one: one.request.method == "PATCH"):
             await page.locator(".toast").get_by_role("button", name="Undo").click()
         await expect(page.locator(".thread-head")).to_contain_text("waits since")
-        assert service.api("GET", f"/contacts/{talk['contact']['id']}")["flags"] == []
+        assert service.api("GET", f"/contacts/{conversation['contact']['id']}")["flags"] == []
 
         await page.keyboard.press("5")
         await expect(page.get_by_text("Outcome: Stop texting.")).to_be_visible()
-        assert service.api("GET", f"/contacts/{talk['contact']['id']}")["opted_out"] is True
+        assert service.api("GET", f"/contacts/{conversation['contact']['id']}")["opted_out"] is True
         await expect(page.get_by_role("button", name="Send", exact=True)).to_be_disabled()
         async with page.expect_response(lambda one: one.request.method == "PATCH"):
             await page.locator(".toast").get_by_role("button", name="Undo").last.click()
         await expect(page.locator(".thread-head")).to_contain_text("waits since")
 
-    contact = service.api("GET", f"/contacts/{talk['contact']['id']}")
+    contact = service.api("GET", f"/contacts/{conversation['contact']['id']}")
     assert contact["opted_out"] is False
-    assert service.api("GET", f"/conversations/{talk['id']}/messages?limit=1")["data"][0][
+    assert service.api("GET", f"/conversations/{conversation['id']}/messages?limit=1")["data"][0][
         "direction"
     ] == ("incoming")
 
 
 @pytest.mark.usefixtures("line")
-async def test_saved_reply_fills_the_answer_and_what_follows_happens(
+async def test_saved_reply_fills_the_answer_and_its_actions_are_done(
     visit: Visit, service: Service
 ) -> None:
-    talk = writes(service, "+16175550204", "Do you fix roofs?", name="Rita")
-    async with visit(f"/inbox/{talk['id']}", refused=(422,)) as page:
+    conversation = writes(service, "+16175550204", "Do you fix roofs?", name="Rita")
+    async with visit(f"/inbox/{conversation['id']}", refused=(422,)) as page:
         await page.get_by_role("button", name="Saved replies").click()
         await page.get_by_role("button", name="New saved reply").click()
         dialog = page.get_by_role("dialog")
@@ -146,8 +146,8 @@ async def test_saved_reply_fills_the_answer_and_what_follows_happens(
         async with page.expect_response(lambda one: "apply-saved-reply" in one.url):
             await answer_of(page).press("Control+Enter")
 
-    assert service.api("GET", f"/contacts/{talk['contact']['id']}")["tags"] == ["roof"]
-    assert state_of(service, talk)["state"] == "done"
+    assert service.api("GET", f"/contacts/{conversation['contact']['id']}")["tags"] == ["roof"]
+    assert state_of(service, conversation)["state"] == "done"
 
 
 @pytest.mark.timeout(180)
@@ -155,8 +155,8 @@ async def test_saved_reply_fills_the_answer_and_what_follows_happens(
 async def test_draft_survives_reload_lost_network_and_sign_out(
     colleague: str, service: Service, browser: Browser
 ) -> None:
-    talk = writes(service, "+16175550205", "Are you insured?", name="Dora")
-    path = f"/inbox/{talk['id']}"
+    conversation = writes(service, "+16175550205", "Are you insured?", name="Dora")
+    path = f"/inbox/{conversation['id']}"
     async with signed_in(service, browser, colleague, path, refused=(401,), lost=True) as page:
         await answer_of(page).fill("Yes, we")
         await page.reload()
@@ -185,15 +185,15 @@ async def test_draft_survives_reload_lost_network_and_sign_out(
 
 
 @pytest.mark.usefixtures("line")
-async def test_message_for_later_knows_the_quiet_hours_of_the_person(
+async def test_scheduled_message_respects_the_quiet_hours_of_the_person(
     visit: Visit, service: Service
 ) -> None:
-    talk = writes(service, "+16175550206", "Text me next week", name="Lara")
+    conversation = writes(service, "+16175550206", "Text me next week", name="Lara")
     night = (datetime.now(UTC) + timedelta(days=2)).strftime("%Y-%m-%dT03:00")
     opens_at = f"{night[:10]}T13:00:00.000Z"
 
     async def refuse(route: Route) -> None:
-        # `make up` has no legal rules, so the refusal is the one of a service that has.
+        # `make up` has no legal rules, so this returns the refusal of a service that has them.
         wanted = route.request.post_data_json or {}
         if "send_at" not in wanted or wanted.get("move"):
             await route.continue_()
@@ -201,7 +201,7 @@ async def test_message_for_later_knows_the_quiet_hours_of_the_person(
         body = {"code": "send_at_outside_window", "status": 422, "next_allowed_at": opens_at}
         await route.fulfill(status=422, json=body, content_type="application/problem+json")
 
-    async with visit(f"/inbox/{talk['id']}", refused=(422,)) as page:
+    async with visit(f"/inbox/{conversation['id']}", refused=(422,)) as page:
         await page.route("**/v1/messages", refuse)
         await answer_of(page).fill("Hello again")
         await page.get_by_role("button", name="Send later").click()
@@ -215,7 +215,9 @@ async def test_message_for_later_knows_the_quiet_hours_of_the_person(
 
         await expect(dialog).to_have_count(0)
         await expect(page.get_by_role("log")).to_contain_text("leaves")
-        planned = service.api("GET", f"/conversations/{talk['id']}/messages?limit=1")["data"][0]
+        planned = service.api("GET", f"/conversations/{conversation['id']}/messages?limit=1")[
+            "data"
+        ][0]
         assert planned["status"] == "queued"
         assert planned["send_at"] is not None
         await page.get_by_role("log").get_by_role("button", name="Undo").click()
@@ -225,8 +227,8 @@ async def test_message_for_later_knows_the_quiet_hours_of_the_person(
 
 @pytest.mark.usefixtures("colleague", "line")
 async def test_note_mentions_a_colleague_who_gets_a_task(visit: Visit, service: Service) -> None:
-    talk = writes(service, "+16175550207", "Who came last year?", name="Nell")
-    async with visit(f"/inbox/{talk['id']}") as page:
+    conversation = writes(service, "+16175550207", "Who came last year?", name="Nell")
+    async with visit(f"/inbox/{conversation['id']}") as page:
         await page.get_by_role("log").get_by_text("Who came last year?").wait_for()
         await page.keyboard.press("n")
         note = page.get_by_role("textbox", name="Internal note")
@@ -253,16 +255,18 @@ async def test_note_mentions_a_colleague_who_gets_a_task(visit: Visit, service: 
             next(one["id"] for one in service.api("GET", "/users")["data"] if one["name"] == "Ben")
         )
 
-    notes = service.api("GET", f"/conversations/{talk['id']}/notes")["data"]
+    notes = service.api("GET", f"/conversations/{conversation['id']}/notes")["data"]
     assert [one["name"] for one in notes[0]["mentions"]] == ["Ben"]
-    assert wait_for(service, f"/tasks?conversation_id={talk['id']}")["status"] == "done"
+    assert wait_for(service, f"/tasks?conversation_id={conversation['id']}")["status"] == "done"
 
 
 @pytest.mark.usefixtures("line")
-async def test_many_are_changed_after_the_service_has_counted_them(
+async def test_several_conversations_are_changed_after_a_count(
     visit: Visit, service: Service
 ) -> None:
-    talks = [writes(service, f"+1617555021{n}", "Bulk hello", name=f"Bulk{n}") for n in range(3)]
+    conversations = [
+        writes(service, f"+1617555021{n}", "Bulk hello", name=f"Bulk{n}") for n in range(3)
+    ]
     async with visit("/inbox") as page:
         await page.get_by_role("button", name="Choose", exact=True).click()
         await expect(page.get_by_role("toolbar")).to_contain_text("0 chosen")
@@ -276,16 +280,18 @@ async def test_many_are_changed_after_the_service_has_counted_them(
         await dialog.get_by_role("button", name="Change 2").click()
         await expect(page.get_by_text("2 conversations changed.")).to_be_visible()
 
-    assert [state_of(service, one)["state"] for one in talks] == ["done", "done", "waiting"]
+    assert [state_of(service, one)["state"] for one in conversations] == ["done", "done", "waiting"]
 
 
 @pytest.mark.usefixtures("line")
-async def test_pictures_come_and_go(visit: Visit, service: Service, tmp_path: Path) -> None:
-    talk = writes(service, "+16175550208", "Look at this crack", name="Pia")
+async def test_pictures_are_received_and_sent(
+    visit: Visit, service: Service, tmp_path: Path
+) -> None:
+    conversation = writes(service, "+16175550208", "Look at this crack", name="Pia")
     sandbox(service, "/receive", **{"from": "+16175550208", "text": "here", "media": [{}]})
     (tmp_path / "roof.png").write_bytes(drawn_picture(service))
     (tmp_path / "roof.gif").write_bytes(b"not a picture")
-    async with visit(f"/inbox/{talk['id']}", refused=(422,)) as page:
+    async with visit(f"/inbox/{conversation['id']}", refused=(422,)) as page:
         shown = page.get_by_role("log").get_by_alt_text("Picture of the message")
         await expect(shown).to_be_visible(timeout=40_000)
         assert await shown.evaluate("(one) => one.decode().then(() => one.naturalWidth > 0)")
@@ -303,9 +309,9 @@ async def test_pictures_come_and_go(visit: Visit, service: Service, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("line")
-async def test_person_is_beside_the_thread(visit: Visit, service: Service) -> None:
-    talk = writes(service, "+16175550209", "Hello there", name="Ines")
-    person = talk["contact"]["id"]
+async def test_details_of_the_person_are_beside_the_thread(visit: Visit, service: Service) -> None:
+    conversation = writes(service, "+16175550209", "Hello there", name="Ines")
+    person = conversation["contact"]["id"]
     address = {"street": "7 Bay Road", "city": "Quincy", "state": "MA", "postal_code": "02169"}
     made = service.api("POST", "/properties", json={"address": address, "year_built": 1921})
     body = {"contact_id": person}
@@ -316,13 +322,13 @@ async def test_person_is_beside_the_thread(visit: Visit, service: Service) -> No
     quote = {"number": "Q-71", "amount_cents": 90_000, "status": "sent"}
     service.api("POST", "/quotes", json=body | quote)
     sandbox(service, "/calls", person="+16175550209", answered=False)
-    async with visit(f"/inbox/{talk['id']}") as page:
+    async with visit(f"/inbox/{conversation['id']}") as page:
         beside = page.get_by_role("complementary", name="Person")
         for text in ("7 Bay Road", "built 1921", "May be texted", "Assessment", "Quote Q-71"):
             await expect(beside).to_contain_text(text)
         await expect(page.get_by_role("log")).to_contain_text("Missed call", timeout=15_000)
         await assert_accessible(page)
-    async with visit(f"/inbox/{talk['id']}", width=360) as page:
+    async with visit(f"/inbox/{conversation['id']}", width=360) as page:
         await page.get_by_role("button", name="Person").click()
         await expect(page.get_by_role("dialog")).to_contain_text("7 Bay Road")
         await assert_fits(page)

@@ -1,4 +1,4 @@
-"""Insight: figures that open into their records, charts that are their data, money, holdouts."""
+"""Insight: figures that open their records, charts that match their data, money, holdouts."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("story")
 QUESTION = {"from": FIRST, "to": "2026-11-01", "timezone": ZONE}
 
 
-def asked(service: Service, measure: str, **wanted: Any) -> Any:
+def fetch_figures(service: Service, measure: str, **wanted: Any) -> Any:
     return service.api(
         "GET", "/insight", params={"measure": measure, **QUESTION, "rules": 1, **wanted}
     )
@@ -35,7 +35,7 @@ async def total_of(page: Page) -> str | None:
 async def test_figure_says_what_it_counts_and_opens_its_records(
     visit: Visit, service: Service, tmp_path: Path
 ) -> None:
-    found = asked(service, "reply_rate")
+    found = fetch_figures(service, "reply_rate")
     async with visit(f"/insight?{PERIOD}&rules=1") as page:
         await expect(page.locator("[data-total]")).to_have_attribute(
             "data-total", found["total"]["value"]
@@ -71,7 +71,7 @@ async def test_figure_says_what_it_counts_and_opens_its_records(
 async def test_figure_without_enough_data_says_until_when(visit: Visit, service: Service) -> None:
     campaigns = service.api("GET", "/campaigns?q=Story")["data"]
     autumn = next(one for one in campaigns if one["name"] == "Story Autumn")
-    found = asked(service, "reply_rate", campaign_id=autumn["id"])
+    found = fetch_figures(service, "reply_rate", campaign_id=autumn["id"])
     assert found["total"]["enough"] is False
     async with visit(f"/insight?{PERIOD}&campaign={autumn['id']}") as page:
         await expect(page.locator("[data-total]")).to_have_attribute(
@@ -82,7 +82,7 @@ async def test_figure_without_enough_data_says_until_when(visit: Visit, service:
 
 
 def compare_groups(chart: Chart, rows: list[Any]) -> None:
-    """Dots and whiskers, or bars, are where the values are on the axis."""
+    """Check that dots and whiskers, or bars, lie at their values on the axis."""
     assert set(chart.marks) == {name_of(one) for one in rows}
     for one in rows:
         mark = chart.marks[name_of(one)]
@@ -99,7 +99,7 @@ def compare_groups(chart: Chart, rows: list[Any]) -> None:
 
 
 def compare_times(chart: Chart, rows: list[Any]) -> None:
-    """The same with a vertical axis; the places from left to right are the times."""
+    """Check a chart with a vertical axis, whose times run from left to right."""
     assert list(chart.marks) == [name_of(one) for one in rows]
     across = []
     for one in rows:
@@ -132,14 +132,14 @@ CHARTS = (
 @pytest.mark.parametrize(
     ("theme", "charts"), [("light", CHARTS), ("dark", CHARTS[:2])], ids=["light", "dark"]
 )
-async def test_charts_are_their_data(
+async def test_charts_match_their_data(
     visit: Visit, service: Service, theme: str, charts: Any
 ) -> None:
     async with visit("/insight", theme=theme) as page:
         for measure, by, bucket in charts:
             split = f"by={by}" if by else f"bucket={bucket}"
             wanted = {"by": by} if by else {"bucket": bucket}
-            found = asked(service, measure, **wanted)
+            found = fetch_figures(service, measure, **wanted)
             await page.goto(f"{service.run.url}/insight?measure={measure}&{split}&{PERIOD}&rules=1")
             box = page.get_by_role("region", name="Split")
             await expect(box.locator("[data-mark]")).to_have_count(len(found["rows"]))
@@ -153,7 +153,7 @@ async def test_charts_are_their_data(
 
 
 async def test_hours_of_the_week_are_a_table_with_shades(visit: Visit, service: Service) -> None:
-    found = asked(service, "messages", by="hour_of_week")
+    found = fetch_figures(service, "messages", by="hour_of_week")
     most = max(one["value"] for one in found["rows"])
     async with visit(f"/insight?measure=messages&by=hour_of_week&{PERIOD}&rules=1") as page:
         await expect(page.locator("[data-cell]")).to_have_count(len(found["rows"]))
@@ -175,7 +175,7 @@ async def test_hours_of_the_week_are_a_table_with_shades(visit: Visit, service: 
 async def test_two_groups_are_compared_with_newcombes_interval(
     visit: Visit, service: Service
 ) -> None:
-    rows = asked(service, "reply_rate", by="campaign")["rows"]
+    rows = fetch_figures(service, "reply_rate", by="campaign")["rows"]
     one, other = (next(r for r in rows if name in r["label"]) for name in ("Autumn", "Basement"))
     counts = one["numerator"], one["denominator"], other["numerator"], other["denominator"]
     interval = newcombe_interval(*counts)
@@ -193,7 +193,7 @@ async def test_two_groups_are_compared_with_newcombes_interval(
         await expect(shown).to_have_count(0)
 
 
-async def test_choice_is_in_the_address_and_a_wrong_period_is_said(visit: Visit) -> None:
+async def test_choice_is_in_the_address_and_a_wrong_period_is_reported(visit: Visit) -> None:
     async with visit("/insight", refused=(422,)) as page:
         await page.get_by_label("Measure", exact=True).select_option("messages")
         await page.get_by_label("Split by").select_option("list")
@@ -242,7 +242,7 @@ def answers(status: int, body: Any) -> Any:
     return fulfil
 
 
-async def test_refusals_and_faults_have_a_sentence_and_a_way_on(
+async def test_refusals_and_faults_show_a_sentence_and_a_next_step(
     visit: Visit, service: Service
 ) -> None:
     refusal = {"status": 403, "code": "missing_scope", "detail": "You need insight:read."}
@@ -269,7 +269,7 @@ async def in_spanish(route: Route) -> None:
     await route.fulfill(response=answer, json={**await answer.json(), "language": "es"})
 
 
-async def test_insight_is_spanish(visit: Visit, service: Service) -> None:
+async def test_insight_is_shown_in_spanish(visit: Visit, service: Service) -> None:
     measures = service.api("GET", "/insight/measures")["data"]
     async with visit("/insight") as page:
         await page.route("**/v1/preferences", in_spanish)

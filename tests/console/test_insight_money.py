@@ -27,7 +27,9 @@ async def rows_of(page: Page, table: str) -> dict[str, list[str]]:
     return dict(found)
 
 
-async def test_funnel_is_its_data_and_says_who_is_left_out(visit: Visit, service: Service) -> None:
+async def test_funnel_matches_its_data_and_names_excluded_people(
+    visit: Visit, service: Service
+) -> None:
     found = service.api("GET", "/insight/funnel", params={**QUESTION, "window_days": 60})
     assert found["unripe"] > 0
     async with visit(f"/insight?part=funnel&days=60d&{PERIOD}") as page:
@@ -49,7 +51,9 @@ async def test_funnel_is_its_data_and_says_who_is_left_out(visit: Visit, service
             assert mark["whisker"][:2] == pytest.approx(ends, abs=NEAR)
 
 
-async def test_cohorts_mark_the_cells_that_are_not_ripe(visit: Visit, service: Service) -> None:
+async def test_cohorts_mark_cells_whose_period_has_not_ended(
+    visit: Visit, service: Service
+) -> None:
     wanted = {**QUESTION, "stage": "replied", "bucket": "week", "step_days": 30, "steps": 8}
     found = service.api("GET", "/insight/cohorts", params=wanted)
     cells = [cell for one in found["cohorts"] for cell in one["cells"]]
@@ -68,7 +72,7 @@ async def test_cohorts_mark_the_cells_that_are_not_ripe(visit: Visit, service: S
         )
 
 
-async def test_money_is_conserved_and_a_cost_is_added_and_removed(
+async def test_amounts_add_up_and_a_cost_is_added_and_removed(
     visit: Visit, service: Service
 ) -> None:
     def total(measure: str) -> Any:
@@ -108,7 +112,7 @@ async def test_money_is_conserved_and_a_cost_is_added_and_removed(
         await expect(sum_of).to_have_attribute("data-sum", str(attributed))
 
 
-async def test_amounts_that_a_role_does_not_see_are_said(visit: Visit) -> None:
+async def test_role_that_does_not_see_amounts_gets_a_notice(visit: Visit) -> None:
     async with visit("/contacts") as page:
         hidden = {"value": None, "numerator": None, "denominator": None}
 
@@ -165,7 +169,7 @@ async def test_result_shows_its_credits_and_is_reversed(
         assert rows[made["id"]]["reversed_by_id"]
 
 
-async def test_holdout_is_planned_with_its_cost_and_the_date_when_it_knows(
+async def test_holdout_is_planned_with_its_cost_and_the_date_of_its_result(
     visit: Visit, service: Service
 ) -> None:
     async with visit("/insight?part=holdouts", refused=(409, 422)) as page:
@@ -194,7 +198,7 @@ async def test_holdout_is_planned_with_its_cost_and_the_date_when_it_knows(
         await expect(box.get_by_text("Planned", exact=True)).to_be_visible()
 
 
-async def test_lift_of_a_holdout_is_its_data(visit: Visit, service: Service) -> None:
+async def test_lift_of_a_holdout_matches_its_data(visit: Visit, service: Service) -> None:
     found = service.api("GET", "/holdouts")["data"]
     one = next(each for each in found if each["name"].startswith("Story"))
     async with visit("/insight?part=holdouts", theme="dark") as page:
@@ -214,7 +218,9 @@ async def test_lift_of_a_holdout_is_its_data(visit: Visit, service: Service) -> 
                 assert mark["whisker"][:2] == pytest.approx(ends, abs=NEAR)
 
 
-async def test_rules_are_shown_before_they_change_anything(visit: Visit, service: Service) -> None:
+async def test_effect_of_new_rules_is_shown_before_they_are_added(
+    visit: Visit, service: Service
+) -> None:
     body = {"model": "first", "windows": {"replied": 24, "called": 2160, "delivered": 8760}}
     found = service.api("POST", "/attribution-rules/preview", json=body)
     assert found["people"] > 0

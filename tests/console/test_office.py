@@ -48,7 +48,7 @@ async def test_person_is_invited_with_a_link(visit: Visit, service: Service) -> 
         )
 
 
-async def test_company_is_named_and_the_api_says_so(visit: Visit, service: Service) -> None:
+async def test_name_of_the_company_is_saved(visit: Visit, service: Service) -> None:
     async with visit("/settings") as page:
         await page.get_by_label("Name of the company").fill("Granite Foundations")
         await page.get_by_role("button", name="Save", exact=True).click()
@@ -72,7 +72,9 @@ async def test_template_is_written_and_faulty_liquid_is_refused_at_its_field(
         await expect(page.get_by_role("heading", level=1)).to_have_text("Autumn")
 
 
-async def test_texts_are_spanish_after_the_choice(visit: Visit, service: Service) -> None:
+async def test_texts_are_spanish_after_the_language_is_chosen(
+    visit: Visit, service: Service
+) -> None:
     one = person(service, "617-555-0187", first_name="Inés")
     quote = {"number": "Q-78", "contact_id": one["id"], "amount_cents": 90_000, "status": "sent"}
     service.api("POST", "/quotes", json=quote)

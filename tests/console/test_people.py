@@ -1,4 +1,4 @@
-"""Segments, contacts in bulk, merges, imports and the calendar, as a person uses them."""
+"""Segments, contacts in bulk, merges, imports and the calendar in the browser of a user."""
 
 import pytest
 from playwright.async_api import Page, expect
@@ -67,7 +67,7 @@ async def test_faulty_rule_is_marked_with_the_sentence_of_the_api(visit: Visit) 
         await expect(page.locator(".rule .field-error")).to_have_count(0)
 
 
-async def test_segment_of_a_draft_names_it_and_is_not_deleted(
+async def test_segment_that_a_draft_uses_names_the_draft_and_is_not_deleted(
     visit: Visit, service: Service
 ) -> None:
     line = service.api("POST", "/lines/sync")["data"][0]["id"]
@@ -101,7 +101,9 @@ async def bulk(page: Page, action: str, *fields: tuple[str, str]) -> None:
     await dialog.get_by_role("button", name="Try it").click()
 
 
-async def test_all_that_match_get_a_tag_and_lose_it_again(visit: Visit, service: Service) -> None:
+async def test_tag_is_added_to_all_matches_and_removed_by_undo(
+    visit: Visit, service: Service
+) -> None:
     made = [
         person(service, f"617-555-011{n}", first_name=f"Pia{n}", last_name="Bulkson")
         for n in range(3)
@@ -271,7 +273,9 @@ async def test_long_reason_of_a_flag_is_folded(visit: Visit, service: Service) -
     assert folded["height"] < 70 < opened["height"]
 
 
-async def test_contact_by_hand_shows_faults_at_their_fields(visit: Visit, service: Service) -> None:
+async def test_form_of_a_new_contact_shows_faults_at_their_fields(
+    visit: Visit, service: Service
+) -> None:
     async with visit("/contacts", refused=(422,)) as page:
         await page.get_by_role("button", name="New contact").click()
         dialog = page.get_by_role("dialog")

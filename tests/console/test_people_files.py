@@ -1,4 +1,4 @@
-"""Files of outcomes and of numbers to stop, as a person imports them."""
+"""Imports of files with outcomes and with numbers that get no more messages."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ async def test_outcomes_are_imported_from_a_file_and_reversed(
     assert len(rows) == before + 4
 
 
-async def test_numbers_of_a_file_are_stopped_after_a_check(
+async def test_numbers_of_a_file_are_marked_do_not_contact_after_a_check(
     visit: Visit, service: Service, tmp_path: Path
 ) -> None:
     file = tmp_path / "stop.csv"

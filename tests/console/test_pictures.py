@@ -1,4 +1,4 @@
-"""Ten screens look as their reference pictures; `make pictures` takes the pictures again."""
+"""Ten screens match their reference pictures; `make pictures` takes the pictures again."""
 
 import os
 import time
@@ -18,12 +18,14 @@ ONLY = os.environ.get("CRM_TESTS_PICTURES", "").split()
 
 
 @pytest.fixture(scope="session")
-def waiting(service: Service, story: None) -> None:
+def data_of_the_screens(service: Service, story: None) -> None:
     """People who wait, money, a task and a template, so that no screen is empty."""
     assert story is None
-    talk = writes(service, "+16175550281", "Could you look at our porch on Friday?", name="Nia")
+    conversation = writes(
+        service, "+16175550281", "Could you look at our porch on Friday?", name="Nia"
+    )
     writes(service, "+16175550282", "How much is a step?", "How long does it take?", name="Otis")
-    contact = {"contact_id": talk["contact"]["id"]}
+    contact = {"contact_id": conversation["contact"]["id"]}
     quote = {"number": "Q-281", "amount_cents": 420_000, "status": "approved"}
     service.api("POST", "/quotes", json=contact | quote)
     now = datetime.now(UTC)
@@ -34,11 +36,13 @@ def waiting(service: Service, story: None) -> None:
 
 
 @pytest.mark.skipif(not TAKES, reason="`make pictures` takes the pictures")
-@pytest.mark.usefixtures("waiting")
+@pytest.mark.usefixtures("data_of_the_screens")
 @pytest.mark.parametrize("screen", SCREENS, ids=lambda one: one.name)
-async def test_take(screen: Screen, visit: Visit, service: Service, browser: Browser) -> None:
+async def test_take_picture(
+    screen: Screen, visit: Visit, service: Service, browser: Browser
+) -> None:
     if ONLY and screen.name not in ONLY:
-        pytest.skip("not asked for")
+        pytest.skip("not among the chosen screens")
     pictures.FOLDER.mkdir(exist_ok=True)
     recording = Recording(at=int(time.time() * 1000), chromium=pictures.chromium_of(browser))
     if screen.is_visitor:
@@ -70,14 +74,16 @@ async def _record(page: Page, address: str, recording: Recording) -> None:
 
 @pytest.mark.skipif(TAKES, reason="the pictures are being taken")
 @pytest.mark.parametrize("screen", SCREENS, ids=lambda one: one.name)
-async def test_screen_looks_as_its_picture(
+async def test_screen_matches_its_picture(
     screen: Screen, service: Service, browser: Browser, tmp_path: Path
 ) -> None:
     if not screen.picture.exists():
         pytest.skip(f"`make pictures` has not taken {screen.name} yet")
     recording = Recording.read(screen.recording)
     async with pictures.played(browser, service.run.url, screen, recording) as (page, unknown):
-        assert unknown == [], "The screen asks for what was not recorded: run `make pictures`."
+        assert unknown == [], (
+            "The screen sends requests that were not recorded: run `make pictures`."
+        )
         taken = await pictures.picture_of(page)
     apart = await pictures.difference(browser, screen.picture.read_bytes(), taken)
     is_same_browser = recording.chromium == pictures.chromium_of(browser)
@@ -91,7 +97,7 @@ async def test_screen_looks_as_its_picture(
     )
 
 
-async def test_another_picture_is_noticed(service: Service, browser: Browser) -> None:
+async def test_changed_screen_is_detected(service: Service, browser: Browser) -> None:
     screen = SCREENS[0]
     if not screen.picture.exists():
         pytest.skip("`make pictures` has not taken the sign-in yet")

@@ -14,7 +14,7 @@ LONG = "Hi {{ first_name }}, Granite here. " + "We look at foundations, free of 
 
 
 def ended_campaign(service: Service) -> Any:
-    """A campaign with two variants and a follow-up that ended before all had a message."""
+    """A campaign with two variants and a follow-up that ended before everyone had a message."""
     line = service.api("POST", "/lines/sync")["data"][0]["id"]
     ids = [
         service.api("POST", "/contacts", json={"phone": f"617-555-027{n}", "first_name": "Ida"})[
@@ -50,7 +50,7 @@ async def printed(page: Page) -> bytes:
 @pytest.mark.timeout(300)
 async def test_report_is_one_page_with_the_figures(visit: Visit, service: Service) -> None:
     made = ended_campaign(service)
-    # The paper is white even so.
+    # The paper is white in the dark theme too.
     async with visit(f"/campaigns/{made['id']}", theme="dark") as page:
         await page.locator("[data-figure=recipients_total]").wait_for()
         await expect(page.locator(".loading-line")).to_have_count(0)

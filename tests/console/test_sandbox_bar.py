@@ -11,7 +11,7 @@ from tests.console.inbox_people import wait_for
 PERSON = "+16175550241"
 
 
-async def test_person_writes_says_stop_and_calls(visit: Visit, service: Service) -> None:
+async def test_person_writes_sends_stop_and_calls(visit: Visit, service: Service) -> None:
     service.api("POST", "/lines/sync")
     async with visit("/inbox", refused=(422,)) as page:
         await page.get_by_role("button", name="People", exact=True).click()
@@ -39,7 +39,7 @@ async def test_person_writes_says_stop_and_calls(visit: Visit, service: Service)
     assert wait_for(service, "/calls")["is_missed"] is True
 
 
-async def test_faults_are_ordered_shown_in_the_bar_and_removed(
+async def test_faults_are_added_shown_in_the_bar_and_removed(
     visit: Visit, service: Service
 ) -> None:
     async with visit("/operations", refused=(422,)) as page:

@@ -1,4 +1,4 @@
-"""Contacts, campaigns and imports, as a person uses them."""
+"""Contacts, campaigns and imports in the browser of a user."""
 
 import re
 from pathlib import Path
@@ -44,11 +44,11 @@ async def campaign(service: Service) -> Any:
     return made
 
 
-async def test_part_of_the_bar_opens_its_people_and_explains_one(
+async def test_part_of_the_bar_lists_its_recipients_and_explains_a_recipient(
     campaign: Any, visit: Visit
 ) -> None:
     async with visit(f"/campaigns/{campaign['id']}") as page:
-        # It has to be sent first; `test_campaign_watched.py` compares the figures until the end.
+        # The service sends first; `test_campaign_watched.py` compares the figures until the end.
         await page.get_by_role("link", name="Delivered").click(timeout=60_000)
         assert page.url.endswith("?status=delivered")
         await page.get_by_role("button", name="Explain (617) 555-0170").click()
@@ -58,7 +58,9 @@ async def test_part_of_the_bar_opens_its_people_and_explains_one(
         await expect(page.get_by_role("dialog")).to_have_count(0)
 
 
-async def test_contact_is_found_noted_and_opted_out(visit: Visit, service: Service) -> None:
+async def test_contact_is_found_gets_a_note_and_is_opted_out(
+    visit: Visit, service: Service
+) -> None:
     made = service.api("POST", "/contacts", json={"phone": "617-555-0180", "first_name": "Zelda"})
     async with visit("/contacts") as page:
         await page.get_by_role("searchbox").fill("zelda")

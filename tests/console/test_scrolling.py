@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, expect
 from sqlalchemy import text
-from tests.console.conftest import Service, long_journey, watched
+from tests.console.conftest import Service, long_journey, open_window
 
 from crm_api.platform.database import open_engine
 
@@ -71,7 +71,7 @@ async def test_scrolling_through_many_contacts_has_no_long_task(
     crowded: Service, browser: Browser
 ) -> None:
     await fill(crowded)
-    async with watched(browser, state=crowded.state) as page:
+    async with open_window(browser, state=crowded.state) as page:
         await page.goto(f"{crowded.run.url}/contacts")
         await expect(page.locator("[data-row]").first).to_be_visible()
         session = await page.context.new_cdp_session(page)

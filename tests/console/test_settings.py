@@ -22,7 +22,7 @@ PARTS = [
 
 @pytest_asyncio.fixture
 async def same_settings(service: Service) -> AsyncIterator[None]:
-    """Give the company its settings back."""
+    """Restore the settings of the company."""
     before = service.api("GET", "/settings")
     yield
     names = ("office_hours", "holidays", "away_reply", "brand", "carrier_budgets", "test_numbers")
@@ -74,7 +74,7 @@ async def test_key_is_made_shown_once_rotated_and_revoked(visit: Visit, service:
     assert not [one for one in keys if one["name"] == "Website form" and one["status"] == "active"]
 
 
-async def test_user_gets_a_role_is_disabled_and_comes_back(visit: Visit, service: Service) -> None:
+async def test_user_gets_a_role_is_disabled_and_enabled(visit: Visit, service: Service) -> None:
     body = {"email": "bea@granite.example.com", "name": "Bea", "role": "viewer"}
     token = service.api("POST", "/users", json=body)["invitation_token"]
     accepted = {"token": token, "password": "another good one"}
@@ -144,7 +144,7 @@ async def test_provider_is_connected_step_by_step(visit: Visit) -> None:
         await expect(test.get_by_text("Sending and reports work.")).to_be_visible(timeout=30_000)
 
 
-async def test_own_notices_are_chosen_and_a_wrong_secret_is_refused(visit: Visit) -> None:
+async def test_own_notices_are_chosen_and_a_wrong_password_is_refused(visit: Visit) -> None:
     async with visit("/settings?part=you", refused=(401, 403, 422)) as page:
         await page.get_by_label("A note mentions you: By mail").click()
         await expect(page.get_by_text("Saved.")).to_be_visible()

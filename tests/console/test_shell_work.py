@@ -14,7 +14,7 @@ from tests.console.conftest import (
     Visit,
     assert_accessible,
     assert_fits,
-    watched,
+    open_window,
 )
 from tests.console.inbox_people import SECRET, add_user, signed_in, writes
 from tests.dev.test_up import wait_until
@@ -38,7 +38,7 @@ WRITER = "+16175550251"
 
 
 @pytest.fixture(scope="session")
-def talk(service: Service) -> Any:
+def conversation(service: Service) -> Any:
     service.api("POST", "/lines/sync")
     return writes(service, WRITER, "May I ask something?", name="Willa")
 
@@ -62,7 +62,7 @@ async def tab_to(page: Page, name: str) -> None:
     raise AssertionError(f"Tab does not reach {name}")
 
 
-@pytest.mark.usefixtures("talk")
+@pytest.mark.usefixtures("conversation")
 async def test_palette_finds_screens_people_and_actions(visit: Visit) -> None:
     async with visit("/today") as page:
         await page.keyboard.press("Control+k")
@@ -91,8 +91,8 @@ async def test_palette_finds_screens_people_and_actions(visit: Visit) -> None:
         await expect(field).to_have_count(0)
 
 
-@pytest.mark.usefixtures("talk")
-async def test_keys_are_listed_for_each_screen_and_lead_there(visit: Visit) -> None:
+@pytest.mark.usefixtures("conversation")
+async def test_keys_are_listed_for_each_screen_and_open_it(visit: Visit) -> None:
     async with visit("/today") as page:
         await page.keyboard.press("?")
         dialog = page.get_by_role("dialog", name="Keys")
@@ -108,9 +108,9 @@ async def test_keys_are_listed_for_each_screen_and_lead_there(visit: Visit) -> N
 
 
 async def test_sign_in_and_answer_with_the_keyboard_alone(
-    talk: Any, service: Service, browser: Browser
+    conversation: Any, service: Service, browser: Browser
 ) -> None:
-    async with watched(browser) as page:
+    async with open_window(browser) as page:
         await page.goto(f"{service.run.url}/inbox")
         await page.get_by_label("E-mail").wait_for()
         await page.get_by_label("E-mail").focus()
@@ -129,7 +129,9 @@ async def test_sign_in_and_answer_with_the_keyboard_alone(
         await page.keyboard.press("r")
         await expect(page.get_by_role("textbox", name="Answer")).to_be_focused()
         await page.keyboard.type("Of course")
-        before = service.api("GET", f"/conversations/{talk['id']}/messages?limit=1")["data"][0]
+        before = service.api("GET", f"/conversations/{conversation['id']}/messages?limit=1")[
+            "data"
+        ][0]
         assert before["direction"] == "incoming"
         await page.keyboard.press("Control+Enter")
         await expect(page.get_by_role("log")).to_contain_text("Of course")
@@ -139,7 +141,7 @@ async def test_sign_in_and_answer_with_the_keyboard_alone(
 
 
 async def test_tabs_of_a_browser_share_one_stream(
-    talk: Any, visit: Visit, service: Service
+    conversation: Any, visit: Visit, service: Service
 ) -> None:
     streams: list[str] = []
     async with visit("/today") as page:
@@ -149,7 +151,7 @@ async def test_tabs_of_a_browser_share_one_stream(
         )
         await expect(page.get_by_text("Live", exact=True)).to_be_visible()
         second = await page.context.new_page()
-        await second.goto(f"{service.run.url}/inbox/{talk['id']}")
+        await second.goto(f"{service.run.url}/inbox/{conversation['id']}")
         await expect(second.get_by_text("Live", exact=True)).to_be_visible()
         writes(service, WRITER, "Do you also mend porches?")
         await expect(second.get_by_role("log")).to_contain_text("Do you also mend porches?")
@@ -163,10 +165,10 @@ async def test_tabs_of_a_browser_share_one_stream(
 
 
 @pytest.mark.timeout(180)
-async def test_lost_network_is_said_and_what_was_missed_appears(
-    talk: Any, visit: Visit, service: Service
+async def test_lost_network_is_shown_and_missed_messages_appear_afterwards(
+    conversation: Any, visit: Visit, service: Service
 ) -> None:
-    async with visit(f"/inbox/{talk['id']}", lost=True) as page:
+    async with visit(f"/inbox/{conversation['id']}", lost=True) as page:
         await expect(page.get_by_text("Live", exact=True)).to_be_visible()
         await page.context.set_offline(True)
         await expect(page.get_by_text(re.compile("^Offline since"))).to_be_visible()
@@ -190,12 +192,12 @@ async def test_lost_network_is_said_and_what_was_missed_appears(
         await page.get_by_role("button", name="Send", exact=True).click()
         await expect(page.get_by_role("log")).to_contain_text("Written in a tunnel")
 
-    sent = service.api("GET", f"/conversations/{talk['id']}/messages")["data"]
+    sent = service.api("GET", f"/conversations/{conversation['id']}/messages")["data"]
     assert [one["body"] for one in sent].count("Written in a tunnel") == 1
 
 
-def answers(service: Service) -> bool:
-    """Tell whether the service answers."""
+def is_answering(service: Service) -> bool:
+    """Return True if the service answers."""
     try:
         return service.call("GET", "/lines").is_success
     except httpx.HTTPError:
@@ -207,8 +209,8 @@ async def cut(route: Route) -> None:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.usefixtures("talk")
-async def test_list_that_cannot_be_read_again_stays(visit: Visit, service: Service) -> None:
+@pytest.mark.usefixtures("conversation")
+async def test_list_stays_if_it_cannot_be_read_again(visit: Visit, service: Service) -> None:
     writes(service, WRITER, "Do you clean gutters?")
     async with visit("/inbox", lost=True) as page:
         await expect(page.get_by_text("Live", exact=True)).to_be_visible()
@@ -216,8 +218,8 @@ async def test_list_that_cannot_be_read_again_stays(visit: Visit, service: Servi
         await expect(row).to_be_visible()
         await page.route("**/v1/conversations?*", cut)
         writes(service, WRITER, "Is anybody there?")
-        said = page.get_by_text("A part of this screen could not be read again")
-        await expect(said).to_be_visible(timeout=60_000)
+        notice = page.get_by_text("A part of this screen could not be read again")
+        await expect(notice).to_be_visible(timeout=60_000)
         await expect(row).to_be_visible()
         await expect(page.get_by_text("This could not be loaded")).to_have_count(0)
         await page.unroute("**/v1/conversations?*")
@@ -226,12 +228,14 @@ async def test_list_that_cannot_be_read_again_stays(visit: Visit, service: Servi
 
 
 @pytest.mark.timeout(180)
-async def test_restarted_service_loses_nothing(talk: Any, visit: Visit, service: Service) -> None:
+async def test_restarted_service_loses_nothing(
+    conversation: Any, visit: Visit, service: Service
+) -> None:
     async with visit("/today", lost=True) as page:
         answer = page.get_by_role("textbox", name="Answer")
         log = page.get_by_role("log")
         await page.route("**/v1/conversations/*/messages?*", cut)
-        await page.goto(f"{service.run.url}/inbox/{talk['id']}")
+        await page.goto(f"{service.run.url}/inbox/{conversation['id']}")
         await expect(page.get_by_text("This could not be loaded")).to_be_visible()
         await expect(page.get_by_text("Live", exact=True)).to_be_visible()
         await page.unroute("**/v1/conversations/*/messages?*")
@@ -239,14 +243,16 @@ async def test_restarted_service_loses_nothing(talk: Any, visit: Visit, service:
             if process.cmdline()[-1:] == ["serve"]:
                 process.kill()
         await answer.fill("Typed while the service was away")
-        # The tests that come after it use the same service.
-        await asyncio.to_thread(wait_until, lambda: answers(service), 90)
+        # Later tests use the same service.
+        await asyncio.to_thread(wait_until, lambda: is_answering(service), 90)
         await expect(page.get_by_text("Live", exact=True)).to_be_visible(timeout=60_000)
         await expect(log).to_contain_text("May I ask something?")
         await expect(page.get_by_text("Kept in this browser")).to_have_count(0, timeout=60_000)
         writes(service, WRITER, "Are you back?")
         await expect(log).to_contain_text("Are you back?", timeout=60_000)
-        newest = service.api("GET", f"/conversations/{talk['id']}/messages?limit=1")["data"][0]
+        newest = service.api("GET", f"/conversations/{conversation['id']}/messages?limit=1")[
+            "data"
+        ][0]
         assert newest["direction"] == "incoming"
         await page.reload()
         await expect(answer).to_have_value("Typed while the service was away")
@@ -256,11 +262,11 @@ async def test_restarted_service_loses_nothing(talk: Any, visit: Visit, service:
 
 
 @pytest.mark.timeout(180)
-async def test_old_token_is_renewed_and_an_ended_session_leads_back(
-    talk: Any, service: Service, browser: Browser
+async def test_expired_token_is_renewed_and_an_ended_session_continues_after_sign_in(
+    conversation: Any, service: Service, browser: Browser
 ) -> None:
     email = add_user(service, "Olive", "agent")
-    path = f"/inbox/{talk['id']}"
+    path = f"/inbox/{conversation['id']}"
     async with signed_in(service, browser, email, path, refused=(401, 403)) as page:
         await page.get_by_role("log").wait_for()
         await page.context.clock.install()
@@ -278,7 +284,7 @@ async def test_old_token_is_renewed_and_an_ended_session_leads_back(
         async def slow(route: Route) -> None:
             renewals.append(route.request.url)
             answer = await route.fetch()
-            if len(renewals) > 1:  # It is on its way while the user signs in.
+            if len(renewals) > 1:  # This request is open while the user signs in.
                 await asyncio.sleep(2)
             await route.fulfill(response=answer)
 
@@ -301,7 +307,7 @@ async def test_old_token_is_renewed_and_an_ended_session_leads_back(
 
 
 async def test_screens_load_without_a_failed_request_and_fit_at_twice_the_size(
-    talk: Any, visit: Visit, service: Service
+    conversation: Any, visit: Visit, service: Service
 ) -> None:
     failed: list[str] = []
     # A window of 1280 points at 200 % has the width of 640 points.
@@ -311,7 +317,7 @@ async def test_screens_load_without_a_failed_request_and_fit_at_twice_the_size(
             lambda one: failed.append(f"{one.status} {one.url}") if one.status >= 400 else None,
         )
         bar = page.get_by_role("complementary", name="Sandbox")
-        for path in (*SCREENS, f"/inbox/{talk['id']}"):
+        for path in (*SCREENS, f"/inbox/{conversation['id']}"):
             await page.goto(service.run.url + path)
             await page.get_by_role("heading", level=1).wait_for()
             await expect(bar).to_contain_text("Nothing is really sent")

@@ -1,4 +1,4 @@
-"""As many events as in three minutes of a busy day leave the memory of the page as it was."""
+"""The memory of a page stays the same after the events of three minutes of a busy day."""
 
 import pytest
 from playwright.async_api import Browser

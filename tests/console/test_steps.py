@@ -58,7 +58,7 @@ async def test_quick_steps_end_at_the_conversation_that_is_marked(
         )
 
 
-async def test_leaving_right_after_a_step_does_not_lead_back(people: Any, visit: Visit) -> None:
+async def test_screen_opened_right_after_a_step_stays_open(people: Any, visit: Visit) -> None:
     del people
     async with visit("/inbox") as page:
         rows = await rows_of(page)

@@ -1,4 +1,4 @@
-"""Today: each row can be acted on with two clicks, and a refused change comes back."""
+"""Today: two clicks act on a row, and a refused change is undone."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,11 +10,11 @@ from tests.console.inbox_people import writes
 
 
 @pytest.fixture(scope="session")
-def busy(service: Service) -> Any:
+def rows_of_today(service: Service) -> Any:
     """A quote to schedule, an invoice, a person who waits, a task and an appointment."""
     service.api("POST", "/lines/sync")
-    talk = writes(service, "+16175550231", "Hello? Anybody?", name="Tova")
-    contact = {"contact_id": talk["contact"]["id"]}
+    conversation = writes(service, "+16175550231", "Hello? Anybody?", name="Tova")
+    contact = {"contact_id": conversation["contact"]["id"]}
     quote = {"number": "Q-231", "amount_cents": 420_000, "status": "approved"}
     invoice = {"number": "I-231", "amount_cents": 99_000, "status": "open"}
     now = datetime.now(UTC)
@@ -22,15 +22,15 @@ def busy(service: Service) -> Any:
     service.api("POST", "/invoices", json=contact | invoice)
     task = {"title": "Order cement", "due_at": (now - timedelta(hours=1)).isoformat()}
     service.api("POST", "/tasks", json=contact | task)
-    return talk
+    return conversation
 
 
 @pytest.fixture(autouse=True)
-def nobody_else_waits(service: Service) -> None:
-    """Today shows those who wait longest; people of earlier journeys would fill the list."""
-    for talk in service.api("GET", "/conversations?state=waiting&limit=200")["data"]:
-        if talk["phone"] != "+16175550231":
-            service.api("PATCH", f"/conversations/{talk['id']}", json={"state": "done"})
+def finish_other_conversations(service: Service) -> None:
+    """Today shows the people who wait longest; people of earlier journeys would fill the list."""
+    for conversation in service.api("GET", "/conversations?state=waiting&limit=200")["data"]:
+        if conversation["phone"] != "+16175550231":
+            service.api("PATCH", f"/conversations/{conversation['id']}", json={"state": "done"})
 
 
 def part(page: Page, name: str) -> Any:
@@ -38,7 +38,7 @@ def part(page: Page, name: str) -> Any:
 
 
 async def test_each_row_is_acted_on_with_two_clicks(
-    busy: Any, visit: Visit, service: Service
+    rows_of_today: Any, visit: Visit, service: Service
 ) -> None:
     async with visit("/today") as page:
         await expect(part(page, "Money waiting")).to_contain_text("Q-231")
@@ -65,18 +65,20 @@ async def test_each_row_is_acted_on_with_two_clicks(
         ).to_have_count(0)
 
         # The row goes before the service has answered.
-        async with page.expect_response(lambda one: one.url.endswith(busy["id"])):
+        async with page.expect_response(lambda one: one.url.endswith(rows_of_today["id"])):
             await page.get_by_role("button", name="Snooze Tova until tomorrow").click()
         await expect(part(page, "People waiting").get_by_text("Tova")).to_have_count(0)
 
     assert service.api("GET", "/quotes?number=Q-231")["data"][0]["status"] == "approved"
-    booked = service.api("GET", f"/appointments?contact_id={busy['contact']['id']}")["data"]
+    booked = service.api("GET", f"/appointments?contact_id={rows_of_today['contact']['id']}")[
+        "data"
+    ]
     assert [one["kind"] for one in booked] == ["repair"]
     assert service.api("GET", "/invoices?number=I-231")["data"][0]["status"] == "paid"
-    assert service.api("GET", f"/conversations/{busy['id']}")["state"] == "snoozed"
+    assert service.api("GET", f"/conversations/{rows_of_today['id']}")["state"] == "snoozed"
 
 
-async def test_refused_change_comes_back_with_a_sentence(visit: Visit, service: Service) -> None:
+async def test_refused_change_is_undone_with_a_sentence(visit: Visit, service: Service) -> None:
     writes(service, "+16175550232", "Is it ready?", name="Odd")
 
     async def refuse(route: Route) -> None:
@@ -95,8 +97,8 @@ async def test_refused_change_comes_back_with_a_sentence(visit: Visit, service: 
 
 
 @pytest.mark.parametrize("width", [1280, 360])
-async def test_today_is_accessible_and_fits(busy: Any, visit: Visit, width: int) -> None:
-    assert busy
+async def test_today_is_accessible_and_fits(rows_of_today: Any, visit: Visit, width: int) -> None:
+    assert rows_of_today
     async with visit("/today", theme="dark", width=width) as page:
         await page.get_by_role("heading", level=1).wait_for()
         await expect(page.locator(".loading-line")).to_have_count(0)

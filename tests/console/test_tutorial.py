@@ -53,7 +53,7 @@ def now_of(service: Service) -> str:
 
 
 async def take(page: Page, name: str) -> None:
-    """Take a picture of the window when all of it is there."""
+    """Take a picture of the window when it is complete."""
     await expect(page.locator(".loading-line")).to_have_count(0)
     await expect(page.locator(".toast")).to_have_count(0)
     await page.evaluate("document.fonts.ready")
@@ -67,7 +67,7 @@ async def dismiss(page: Page) -> None:
     """Close the notes at the bottom, which would be in the picture."""
     closers = page.locator(".toast").get_by_role("button", name="Close")
     while await closers.count():
-        with suppress(PlaywrightTimeout):  # It goes by itself after some seconds.
+        with suppress(PlaywrightTimeout):  # A note disappears after some seconds.
             await closers.first.click(timeout=1_000)
 
 
@@ -98,7 +98,7 @@ async def begin(page: Page, service: Service) -> None:
     await take(page, "today")
 
 
-async def bring_people(page: Page, file: Path) -> None:
+async def import_people(page: Page, file: Path) -> None:
     main = page.get_by_role("navigation", name="Main")
     await main.get_by_role("link", name="Contacts").click()
     await page.get_by_role("link", name="Import").last.click()
@@ -169,20 +169,22 @@ async def answer(page: Page) -> None:
     await expect(page.locator(".bubble-out").last).to_contain_text("At three?")
 
 
-# It has a service of its own.
+# The test has its own service.
 @long_journey
 @pytest.mark.timeout(600)
-async def test_tutorial_leads_to_its_end(first_day: tuple[Page, Service], tmp_path: Path) -> None:
+async def test_tutorial_can_be_followed_to_its_end(
+    first_day: tuple[Page, Service], tmp_path: Path
+) -> None:
     page, service = first_day
     await begin(page, service)
-    await bring_people(page, file_of_the_page(tmp_path))
+    await import_people(page, file_of_the_page(tmp_path))
     await write(page)
     await start(page)
     await answer(page)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_picture_is_there_and_small(name: str) -> None:
+def test_picture_exists_and_is_small(name: str) -> None:
     picture = (PICTURES / f"{name}.png").read_bytes()
 
     assert struct.unpack(">II", picture[16:24]) == SIZE, "Run `make pictures`."

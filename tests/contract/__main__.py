@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 from tests.contract.running import run_application
 from tests.contract.trying import Effort, Report, try_all
-from tests.contract.world import Pools, put_rows
+from tests.contract.world import Pools, insert_rows
 
 from crm_api.dev.embedded_servers import servers
 from crm_api.platform.database import create_engine, session_factory
@@ -34,7 +34,7 @@ def main() -> int:
     asked = reader.parse_args()
     seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(2**31)
     _silence()
-    say(f"SEED={seed}: {asked.minutes:g} minutes of requests")
+    print_line(f"SEED={seed}: {asked.minutes:g} minutes of requests")
     with (
         tempfile.TemporaryDirectory(prefix="crm-fuzz-", ignore_cleanup_errors=True) as folder,
         servers(Path(folder), fsync=False) as urls,
@@ -58,8 +58,8 @@ def main() -> int:
             )
             report = try_all(running, effort, report_progress=_Progress())
     for finding in sorted(report.findings.values()):
-        say(f"\n{finding}")
-    say(f"\nSEED={seed}: {report}")
+        print_line(f"\n{finding}")
+    print_line(f"\nSEED={seed}: {report}")
     return 1 if report.findings else 0
 
 
@@ -68,7 +68,7 @@ async def _filled(database_url: str) -> Pools:
     engine = create_engine(database_url, pool_size=1, application="crm-api fuzz")
     try:
         async with session_factory(engine)() as session:
-            return await put_rows(session)
+            return await insert_rows(session)
     finally:
         await engine.dispose()
 
@@ -83,7 +83,7 @@ class _Progress:
         now = time.monotonic()
         if now - self._reported >= REPORT_SECONDS:
             self._reported = now
-            say(f"{now - self._begun:5.0f} s: {report}")
+            print_line(f"{now - self._begun:5.0f} s: {report}")
 
 
 def _silence() -> None:
@@ -91,7 +91,7 @@ def _silence() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
 
 
-def say(words: str) -> None:
+def print_line(words: str) -> None:
     print(words, flush=True)  # noqa: T201 - the output of a command
 
 

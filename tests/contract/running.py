@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from schemathesis.python import asgi
 from starlette.types import Receive, Scope, Send
 from tests.conftest import ADMIN_KEY, SECRET, UNKNOWN_ID
-from tests.contract.world import Pools, make_the_rest
+from tests.contract.world import Pools, create_by_requests
 
 from crm_api.app import create_app
 from crm_api.dev.sandbox.app import run_sandbox
@@ -72,7 +72,7 @@ def run_application(
             with asgi.get_client(cast("Any", app)) as client:
                 client.headers["Authorization"] = f"Bearer {ADMIN_KEY}"
                 app.kept = client.get("/v1/auth/me").json()["id"]
-                make_the_rest(client, pools)
+                create_by_requests(client, pools)
                 yield RunningApplication(app=app, document=whole.openapi(), pools=pools)
         finally:
             asgi.shutdown_lifespans()

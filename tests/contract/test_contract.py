@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import empty_tables
 from tests.contract.running import RunningApplication, run_application
 from tests.contract.trying import Effort, Report, try_all
-from tests.contract.world import put_rows
+from tests.contract.world import insert_rows
 
 from crm_api.dev.embedded_servers import ServerUrls
 from crm_api.platform.database import session_factory
@@ -35,7 +35,7 @@ async def running(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[RunningApplication]:
     async with session_factory(engine)() as session:
-        pools = await put_rows(session)
+        pools = await insert_rows(session)
     folder: Path = tmp_path_factory.mktemp("contract")
     with run_application(
         database_url=database_url, redis_url=urls.redis_url or "", folder=folder, pools=pools
@@ -56,9 +56,7 @@ def findings_of(report: Report) -> str:
 
 @pytest.mark.timeout(300)  # takes a few seconds, but other tests may use the processor
 @pytest.mark.parametrize("part", [*PARTS, "all else"])
-def test_every_operation_keeps_what_the_document_promises(
-    running: RunningApplication, part: str
-) -> None:
+def test_every_operation_conforms_to_the_document(running: RunningApplication, part: str) -> None:
     effort = Effort(
         phases=("examples", "coverage", "fuzzing"),
         seed=SEED,
@@ -73,7 +71,7 @@ def test_every_operation_keeps_what_the_document_promises(
 
 
 @pytest.mark.timeout(300)
-def test_operations_fit_each_other_along_their_links(running: RunningApplication) -> None:
+def test_operations_conform_along_their_links(running: RunningApplication) -> None:
     report = try_all(running, Effort(phases=("stateful",), seed=SEED, examples=20))
 
     assert findings_of(report) == ""

@@ -30,7 +30,7 @@ class Made:
     body: dict[str, Any]
 
 
-async def put_rows(session: AsyncSession) -> Pools:
+async def insert_rows(session: AsyncSession) -> Pools:
     """Insert rows that no request can create: provider data and running campaigns."""
     now = clock.now()
     line = await make_line(session, now=now)
@@ -45,16 +45,16 @@ async def put_rows(session: AsyncSession) -> Pools:
     ]
     for person in people:
         await make_member(session, campaign=campaigns[1], contact=person, now=now)
-    talk = Conversation(
+    conversation = Conversation(
         line_id=line.id,
         phone=people[0].phone,
         contact_id=people[0].id,
         last_activity_at=now,
         created_at=now,
     )
-    session.add(talk)
+    session.add(conversation)
     await session.flush()
-    message, call = (_activity(kind, talk, now=now) for kind in ("message", "call"))
+    message, call = (_activity(kind, conversation, now=now) for kind in ("message", "call"))
     event = WebhookEvent(
         provider_event_id="EVseed1",
         scheme="legacy",
@@ -94,7 +94,7 @@ async def put_rows(session: AsyncSession) -> Pools:
         "line_id": [str(line.id)],
         "list_id": [str(homes.id)],
         "campaign_id": [str(one.id) for one in campaigns],
-        "conversation_id": [str(talk.id)],
+        "conversation_id": [str(conversation.id)],
         "message_id": [str(message.id)],
         "call_id": [str(call.id)],
         "event_id": [str(event.id)],
@@ -104,15 +104,15 @@ async def put_rows(session: AsyncSession) -> Pools:
     }
 
 
-def _activity(kind: str, talk: Conversation, *, now: Any) -> Activity:
+def _activity(kind: str, conversation: Conversation, *, now: Any) -> Activity:
     return Activity(
         kind=kind,
         direction="incoming",
         origin="provider",
-        line_id=talk.line_id,
-        conversation_id=talk.id,
-        contact_id=talk.contact_id,
-        phone=talk.phone,
+        line_id=conversation.line_id,
+        conversation_id=conversation.id,
+        contact_id=conversation.contact_id,
+        phone=conversation.phone,
         openphone_id=f"ACseed{kind}",
         body="Please call me" if kind == "message" else None,
         status="received" if kind == "message" else "completed",
@@ -122,8 +122,8 @@ def _activity(kind: str, talk: Conversation, *, now: Any) -> Activity:
     )
 
 
-def make_the_rest(client: requests.Session, pools: Pools) -> None:
-    """Create everything else through the API, and add the ids of the answers to the pools."""
+def create_by_requests(client: requests.Session, pools: Pools) -> None:
+    """Create all other data through the API, and add the ids of the answers to the pools."""
     person = pools["contact_id"][0]
     for made in (
         Made(

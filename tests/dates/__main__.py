@@ -46,7 +46,7 @@ def main() -> int:
     given = parser.parse_args()
     library = find_library()
     if library is None:
-        say(MISSING)
+        print_line(MISSING)
         return 1
     at = [Moment(f"{instant:%Y-%m-%d}", instant) for instant in given.at or ()]
     LOGS.mkdir(parents=True, exist_ok=True)
@@ -77,12 +77,14 @@ def run(moment: Moment, library: Path, paths: list[str]) -> int:
             command, cwd=ROOT, env=environment, stdout=output, stderr=output, check=False
         )
     lines = log.read_text(errors="replace").splitlines()
-    say(f"{moment.at:%Y-%m-%d %H:%M} UTC, {moment.name}: {lines[-1] if lines else 'no output'}")
+    print_line(
+        f"{moment.at:%Y-%m-%d %H:%M} UTC, {moment.name}: {lines[-1] if lines else 'no output'}"
+    )
     for line in lines:
         if line.startswith(("FAILED", "ERROR")):
-            say(f"  {line}")
+            print_line(f"  {line}")
     if done.returncode != NOTHING_FAILED:
-        say(f"  all of it: {log.relative_to(ROOT)}")
+        print_line(f"  all of it: {log.relative_to(ROOT)}")
     return done.returncode
 
 
@@ -91,7 +93,7 @@ def _instant(text: str) -> datetime:
     return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     print(line, flush=True)  # noqa: T201 - what the program is for
 
 

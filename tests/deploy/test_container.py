@@ -59,7 +59,7 @@ def trimmed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         (programs / "strip").symlink_to(str(which("true")))
     wanted = re.findall(r"^([\w.-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     for name in wanted:
-        # Some are only for other versions of Python.
+        # Some packages are only for other versions of Python.
         with suppress(PackageNotFoundError):
             for file in distribution(name).files or ():
                 source = Path(str(file.locate()))
@@ -89,19 +89,19 @@ def _forgotten() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_no_servers")
-def test_without_servers_no_advice_names_up(tmp_path: Path) -> None:
+def test_advice_without_server_programs_does_not_name_up(tmp_path: Path) -> None:
     settings = Settings.from_env({"CRM_DATA_DIR": str(tmp_path)})
     for require in (settings.require_database_url, settings.require_redis_url):
         with pytest.raises(SettingsError) as caught:
             require()
         assert "crm-api up" not in str(caught.value)
         assert "is not set; set it to " in str(caught.value)
-    said = " ".join(check.advice for check in doctor.check_files(settings))
-    assert "set CRM_SECRET_KEY" in said
-    assert "crm-api up" not in said
+    advice = " ".join(check.advice for check in doctor.check_files(settings))
+    assert "set CRM_SECRET_KEY" in advice
+    assert "crm-api up" not in advice
 
 
-def test_with_servers_the_advice_names_up(tmp_path: Path) -> None:
+def test_advice_with_server_programs_names_up(tmp_path: Path) -> None:
     settings = Settings.from_env({"CRM_DATA_DIR": str(tmp_path)})
 
     with pytest.raises(SettingsError, match="run `crm-api up`, which starts a database"):

@@ -56,7 +56,7 @@ async def test_every_metric_that_is_used_is_exported(
     assert len(asked) > 40
 
 
-def test_labels_that_are_asked_for_exist() -> None:
+def test_labels_in_expressions_exist() -> None:
     rows = re.findall(r"^\| `(\w+)` \| \w+ \| ([^|]*)\|", METRICS.read_text(), flags=re.MULTILINE)
     labels = {name: set(re.findall(r"`(\w+)`", labels_column)) for name, labels_column in rows}
     asked = [found for expression in ASKED for found in SELECTED.findall(expression)]

@@ -46,7 +46,7 @@ def test_kustomization_names_every_manifest() -> None:
     assert sorted(kustomization["resources"]) == [path.name for path in MANIFESTS]
 
 
-def test_containers_run_commands_that_exist_and_write_nowhere_else() -> None:
+def test_containers_run_existing_commands_and_write_only_to_their_volumes() -> None:
     containers = [
         container
         for path in MANIFESTS
@@ -62,7 +62,7 @@ def test_containers_run_commands_that_exist_and_write_nowhere_else() -> None:
         assert {mount["mountPath"] for mount in container["volumeMounts"]} == PLACES
 
 
-def test_prometheus_is_sent_to_a_port_that_answers() -> None:
+def test_prometheus_scrapes_the_ports_of_the_containers() -> None:
     settings = next(
         document["data"]
         for document in documents(DEPLOY / "kubernetes" / "config.yaml")
@@ -79,7 +79,7 @@ def test_prometheus_is_sent_to_a_port_that_answers() -> None:
         assert [one["containerPort"] for one in container["ports"]] == [int(settings[port])]
 
 
-def test_composed_workers_can_be_asked_from_beside_them() -> None:
+def test_workers_of_compose_are_reachable_from_other_containers() -> None:
     (compose,) = documents(DEPLOY.parent / "compose.yaml")
     given = compose["services"]["worker"]["environment"]
 
@@ -88,7 +88,7 @@ def test_composed_workers_can_be_asked_from_beside_them() -> None:
     assert given.items() >= compose["x-crm"]["environment"].items()
 
 
-def test_settings_that_are_given_exist() -> None:
+def test_settings_in_the_files_exist() -> None:
     given = set()
     for path in MANIFESTS:
         for document in documents(path):
@@ -164,7 +164,7 @@ def needed_by(names: set[str]) -> set[str]:
     return found
 
 
-def test_image_is_built_with_the_whole_build_backend() -> None:
+def test_image_is_built_with_every_package_of_the_build_backend() -> None:
     group = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["build"]
     (names,) = re.findall(r"sed -nE '/\^\((.+?)\)==/", (ROOT / "Dockerfile").read_text())
     packages = (ROOT / "requirements-up.txt").read_text()
@@ -188,7 +188,7 @@ COMPOSE = yaml.safe_load((DEPLOY.parent / "compose.yaml").read_text())
 OURS = {name: one for name, one in COMPOSE["services"].items() if one.get("image") == "crm-api"}
 
 
-def test_our_containers_write_nowhere_and_may_do_nothing_special() -> None:
+def test_our_containers_are_read_only_and_have_no_privileges() -> None:
     assert {"api", "worker", "migrate"} <= OURS.keys()
     for name, service in OURS.items():
         assert service["read_only"] is True, name
@@ -198,7 +198,7 @@ def test_our_containers_write_nowhere_and_may_do_nothing_special() -> None:
         assert {*service["tmpfs"], *places} == PLACES
 
 
-def test_only_migrations_are_given_the_owner_of_the_tables() -> None:
+def test_only_migrations_log_in_as_the_owner_of_the_tables() -> None:
     logins = {
         name: service["environment"]["CRM_DATABASE_URL"].split("//")[1].split(":")[0]
         for name, service in OURS.items()

@@ -1,4 +1,4 @@
-"""Pages that are written from the code: ``python -m tests.docs.catalogues``."""
+"""Reference pages that are generated from the code: ``python -m tests.docs.catalogues``."""
 
 import importlib
 import json
@@ -60,7 +60,7 @@ _OF_SCREENS = {
 
 
 def catalogues() -> dict[Path, str]:
-    """Return the pages as they should be: their own words, then what is made from the code."""
+    """Return each page as it should be: its own introduction, then the generated part."""
     made = {
         DOCS / "reference" / "errors.md": _errors(),
         DOCS / "reference" / "events.md": _events(),
@@ -71,7 +71,7 @@ def catalogues() -> dict[Path, str]:
 
 
 def _errors() -> str:
-    # All classes must be known, whatever was imported before.
+    # Import every module, so that all classes of errors are known.
     for module in pkgutil.walk_packages(crm_api.__path__, "crm_api."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
@@ -89,12 +89,12 @@ def _error_row(problem: ProblemKind) -> str:
     meaning = problem.meaning.split("\n\n")[0].replace("\n", " ")
     if members:
         meaning += f" Members: {members}."
-    says = (
+    example = (
         problem.detail.split("\n\n")[0].replace("\n", " ")
         if problem.detail != problem.meaning
         else ""
     )
-    return f"| `{problem.code}` | {meaning} | {says} |".replace("|  |", "| |")
+    return f"| `{problem.code}` | {meaning} | {example} |".replace("|  |", "| |")
 
 
 def _reasons() -> str:
@@ -106,7 +106,7 @@ def _reasons() -> str:
     }
     text = ""
     for title, words in sets.items():
-        rows = [f"| `{word}` | {said} |" for word, said in meanings(words).items()]
+        rows = [f"| `{word}` | {meaning} |" for word, meaning in meanings(words).items()]
         text += f"\n## {title}\n\n| word | meaning |\n| --- | --- |\n" + "\n".join(rows) + "\n"
     return text + _all_sets()
 

@@ -1,9 +1,9 @@
-"""Whether an output is the one that a page shows."""
+"""Compare an output with the output that a page shows."""
 
 import re
 
 ANYTHING = "…"
-"""In a page it stands for whatever is there, over lines too."""
+"""On a page, the sign for any text, also of several lines."""
 _ID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b")
 _TIME = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?")
 _FIGURE = re.compile(r"\d+(?:[.,]\d+)*(?:e[+-]?\d+)?")
@@ -12,16 +12,16 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def fits(shown: str, printed: str, *, language: str, differs: bool = False) -> bool:
-    """Compare, whatever the ids and times; JSON also whatever its layout.
+    """Return True if an output matches the page; ids, times and the layout of JSON may differ.
 
-    ``…`` in what is shown stands for anything. Of an answer the page shows the headers that it
-    likes to, and all of the body.
+    ``…`` on the page matches any text. The page may leave out headers of a response, but it shows
+    the whole body.
 
     Args:
-        shown: From the page.
-        printed: What came.
-        language: Of the block.
-        differs: Figures are other ones each time.
+        shown: The text on the page.
+        printed: The actual output.
+        language: The language of the block.
+        differs: Whether its figures differ from run to run.
     """
     if differs:
         shown, printed = (_FIGURE.sub("<figure>", _same(text)) for text in (shown, printed))
@@ -37,7 +37,7 @@ def fits(shown: str, printed: str, *, language: str, differs: bool = False) -> b
 
 
 def _headers(head: str) -> list[str]:
-    """Split the head of an answer; the names of headers are the same in any case."""
+    """Split the head of a response; upper and lower case of header names are equal."""
     lines = (line.partition(":") for line in head.strip().split("\n"))
     return [name.title() + colon + value for name, colon, value in lines]
 

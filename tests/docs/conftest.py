@@ -1,4 +1,4 @@
-"""One service for all pages of a process: `crm-api up`, as a reader has it."""
+"""One service for all pages of a test process: `crm-api up`, as a reader starts it."""
 
 import shutil
 import tempfile
@@ -20,16 +20,16 @@ def live() -> Iterator[Live]:
 
 @pytest.fixture
 def own_live() -> Iterator[Live]:
-    """A service for one page alone, which moves time."""
+    """A service of its own for the page that moves the clock."""
     with _service() as live:
         yield live
 
 
 @contextmanager
 def _service() -> Iterator[Live]:
-    # Sockets have short paths.
+    # The path of a socket must be short.
     folder = Path(tempfile.mkdtemp(prefix="crm-docs-", dir="/tmp"))
-    # A reader waits for eight texts a second; the tests do not.
+    # A reader's sandbox accepts eight messages per second; the tests do not wait for that.
     with up(folder / "data", free_port(), CRM_OPENPHONE_RATE_PER_SECOND="25") as run:
         sandbox = f"http://127.0.0.1:{run.port + 1}/sandbox/config"
         httpx.patch(sandbox, json={"rate_per_second": None}).raise_for_status()

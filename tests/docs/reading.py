@@ -1,4 +1,4 @@
-"""Do what the blocks of a page say, and hold the outcome against what the page shows."""
+"""Run the blocks of a page, and compare each output with the page."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from tests.docs.shell import BlockError, Result, Shell
 from crm_api.platform.settings import Settings, SettingsError, read_env_file
 
 API, SANDBOX = "127.0.0.1:8000", "127.0.0.1:8001"
-"""What the pages call the service; a test's has other ports."""
+"""Addresses of the service on the pages; the service of a test has other ports."""
 _NEEDED = {
     "CRM_OPENPHONE_WEBHOOK_SECRETS": "whsec_YSBrZXkgb2YgdHdlbnR5LWZvdXIgYnl0ZXM=",
     "CRM_SECRET_KEY": "a test's secret key of 32 characters",
@@ -29,23 +29,23 @@ T = TypeVar("T")
 
 
 class WrongPageError(AssertionError):
-    """What a page says is not what happens."""
+    """The service does not behave as the page shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Live:
-    """A service that runs, with its sandbox at the next port."""
+    """A running service, with its sandbox at the next port."""
 
     port: int
     data: Path
     admin_key: str
 
     def real(self, text: str) -> str:
-        """Put the addresses of this service where a page has the usual ones."""
+        """Replace the usual addresses with those of this service."""
         return text.replace(API, self._api).replace(SANDBOX, self._sandbox)
 
     def usual(self, text: str) -> str:
-        """Put the usual addresses where this service's are."""
+        """Replace the addresses of this service with the usual ones."""
         return text.replace(self._api, API).replace(self._sandbox, SANDBOX)
 
     @property
@@ -58,7 +58,7 @@ class Live:
 
 
 class Reader:
-    """Somebody who tries a page: in a folder like the project's, beside a service that runs."""
+    """A reader who follows a page, in a folder like the project's, with a running service."""
 
     def __init__(self, live: Live, folder: Path) -> None:
         folder.mkdir()
@@ -70,10 +70,12 @@ class Reader:
         self._environment = {**kept, "PYTHONPATH": str(ROOT / "src")}
 
     def follow(self, steps: list[Step]) -> None:
-        """Do all steps in their order; the blocks of a programming language where its last stands.
+        """Run all steps in their order.
+
+        The blocks of one programming language run together, at the place of the first one.
 
         Raises:
-            WrongPageError: One failed, or gave something else than the page shows.
+            WrongPageError: A step failed, or its output does not match the page.
         """
         with Shell(self._folder, self._environment) as shell:
             _try(setup(), lambda: shell.run(self._live.real(setup().text)))
@@ -127,7 +129,7 @@ class Reader:
         self._compare(step, Result(output=output, refused=refused))
 
     def _compare(self, step: Step, result: Result) -> None:
-        """Compare what came with what is shown; a refusal must be shown."""
+        """Compare the output with the page, which must show the response of a refused request."""
         printed = self._live.usual(result.output)
         for block in step.shown:
             if not fits(block.text, printed, language=block.language, differs=block.differs):
@@ -146,7 +148,7 @@ def read_settings(block: Block) -> None:
     """Read lines of a `.env` file as the service does.
 
     Raises:
-        WrongPageError: It would not start with them.
+        WrongPageError: The service would not start with these settings.
     """
     with TemporaryDirectory() as folder:
         path = Path(folder) / ".env"
@@ -158,7 +160,7 @@ def read_settings(block: Block) -> None:
         message = f"{block.place}: {error}"
         raise WrongPageError(message) from None
     if not found or any(" #" in value for value in found.values()):
-        message = f"{block.place}: comments stand in lines of their own, else they are the value"
+        message = f"{block.place}: a comment needs a line of its own, or it is part of the value"
         raise WrongPageError(message)
 
 

@@ -1,4 +1,4 @@
-"""A reader's shell: one for each page, so that variables stay."""
+"""The shell of a reader: one for each page, so that variables are kept."""
 
 import os
 import re
@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-PATIENCE_SECONDS = 240.0
-"""For the commands of one block."""
+TIMEOUT_SECONDS = 240.0
+"""Time limit for the commands of one block."""
 
 _CURL = """#!/bin/sh
 # Notes how each request was answered. A reader ends a stream with Ctrl-C, so a time that is over
@@ -31,10 +31,10 @@ class BlockError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What came of a block.
+    """The result of a block.
 
     Attributes:
-        refused: The statuses of requests that were answered with 400 or more.
+        refused: The statuses of refused requests, 400 or more.
     """
 
     output: str
@@ -46,13 +46,13 @@ class Shell:
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._folder = folder
-        self._own = folder.with_name(folder.name + ".shell")
-        self._answers = self._own / "answers"
+        self._own_folder = folder.with_name(folder.name + ".shell")
+        self._answers = self._own_folder / "answers"
         self._answers.mkdir(parents=True)
-        curl = self._own / "curl"
+        curl = self._own_folder / "curl"
         curl.write_text(_CURL)
         curl.chmod(0o755)
-        path = f"{self._own}:{environment['PATH']}"
+        path = f"{self._own_folder}:{environment['PATH']}"
         self._done, done = os.pipe()
         self._report = done
         self._process = subprocess.Popen(
@@ -76,7 +76,7 @@ class Shell:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the shell and whatever it left running."""
+        """End the shell and every process that it started."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
@@ -87,12 +87,12 @@ class Shell:
         """Run commands.
 
         Raises:
-            BlockError: One failed, or they take longer than a minute.
+            BlockError: A command failed, or all took longer than ``TIMEOUT_SECONDS``.
         """
         self._blocks += 1
-        script, output = (self._own / f"{self._blocks}.{end}" for end in ("sh", "out"))
+        script, output = (self._own_folder / f"{self._blocks}.{end}" for end in ("sh", "out"))
         script.write_text(commands)
-        self._say(
+        self._write_line(
             f"set -eu; . '{script}' </dev/null >'{output}' 2>&1; set +eu; echo >&{self._report}"
         )
         has_ended = self._wait()
@@ -102,10 +102,10 @@ class Shell:
         return Result(output=printed, refused=self._refused())
 
     def value(self, name: str) -> str:
-        """Tell what a variable of the shell holds."""
+        """Return the value of a variable of the shell."""
         return self.run(f'printf %s "${name}"').output
 
-    def _say(self, line: str) -> None:
+    def _write_line(self, line: str) -> None:
         stdin = self._process.stdin
         assert stdin is not None
         with suppress(BrokenPipeError):
@@ -113,8 +113,8 @@ class Shell:
             stdin.flush()
 
     def _wait(self) -> bool:
-        """Wait for the end; a command that fails takes the shell with it."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        """Wait for the end of the commands; return False if one failed and so ended the shell."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             ready, _, _ = select.select([self._done], [], [], 0.05)
             if ready:
@@ -125,7 +125,7 @@ class Shell:
         return False
 
     def _refused(self) -> tuple[int, ...]:
-        """Read and forget how the requests of a block were answered."""
+        """Return the statuses of the refused requests of a block, and delete their records."""
         statuses: list[int] = []
         for path in self._answers.iterdir():
             found = re.findall(r"^HTTP/\S+ (\d{3})", path.read_text(), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The catalogues of errors and events are those of the code."""
+"""The generated reference pages match the code."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ from tests.docs.catalogues import COMMAND, catalogues
 
 
 @pytest.mark.parametrize("page", catalogues(), ids=lambda page: page.name)
-def test_catalogue_is_what_the_code_has(page: Path) -> None:
+def test_page_matches_the_code(page: Path) -> None:
     assert page.read_text() == catalogues()[page], f"run: {COMMAND}"
 
 
-def test_catalogues_name_what_callers_meet() -> None:
+def test_pages_describe_errors_and_events_for_callers() -> None:
     text = "".join(catalogues().values())
 
     assert "| `contact_exists` | Another contact already has this phone number" in text

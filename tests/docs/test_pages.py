@@ -1,4 +1,4 @@
-"""Every block of the documentation is run, and gives what the page shows."""
+"""Every block of the documentation is run, and its output matches the page."""
 
 import re
 from collections import defaultdict
@@ -9,7 +9,8 @@ from tests.docs.pages import DOCS, SETUP_PAGE, Kind, blocks_of, name_of, pages, 
 from tests.docs.reading import Live, Reader
 
 NOT_RUN = 24
-"""So many blocks are pictures, or commands that are run elsewhere; each says why."""
+"""The number of blocks that are not run: pictures, or commands that other tests run. Each names its
+reason."""
 _OWN_LINES = {"6175550100", "6175550199"}
 _SIGN_IN = re.compile(r"\$API\b|\$KEY\b")
 
@@ -19,30 +20,32 @@ RUN = [page for page in pages() if any(block.reason is None for block in blocks_
 
 
 @pytest.mark.parametrize("page", [page for page in RUN if page != MOVES_TIME], ids=name_of)
-def test_page_does_what_it_says(page: Path, live: Live, tmp_path: Path) -> None:
+def test_blocks_of_the_page_give_the_shown_outputs(page: Path, live: Live, tmp_path: Path) -> None:
     Reader(live, tmp_path / "crm-api").follow(steps_of(blocks_of(page)))
 
 
 @pytest.mark.timeout(600)
-def test_page_that_moves_time_does_what_it_says(own_live: Live, tmp_path: Path) -> None:
+def test_blocks_of_the_page_that_moves_the_clock_give_the_shown_outputs(
+    own_live: Live, tmp_path: Path
+) -> None:
     Reader(own_live, tmp_path / "crm-api").follow(steps_of(blocks_of(MOVES_TIME)))
 
 
-def test_few_blocks_are_not_run() -> None:
+def test_number_of_blocks_that_are_not_run_is_fixed() -> None:
     marked = [block for page in pages() for block in blocks_of(page) if block.reason is not None]
 
     assert len(marked) == NOT_RUN, "\n".join(f"{block.place}: {block.reason}" for block in marked)
 
 
-def test_pages_that_use_the_variables_say_where_they_are_from() -> None:
+def test_pages_that_use_the_variables_name_the_page_that_sets_them() -> None:
     for page in RUN:
         commands = [step.block for step in steps_of(blocks_of(page))]
         if any(block.kind is Kind.SHELL and _SIGN_IN.search(block.text) for block in commands):
             assert SETUP_PAGE.name in page.read_text() or page == SETUP_PAGE, page
 
 
-def test_each_page_has_people_of_its_own() -> None:
-    """So that a reader may try the pages in any order."""
+def test_no_two_pages_use_the_same_phone_number() -> None:
+    """A reader can follow the pages in any order."""
     pages_of: dict[str, set[str]] = defaultdict(set)
     for page in RUN:
         for step in steps_of(blocks_of(page)):

@@ -12,7 +12,7 @@ from crm_api.domain.identity.users.models import UserRole
 from crm_api.platform.settings import Settings
 
 LONGEST = {"README.md": 6_500, "ARCHITECTURE.md": 40_000, "CONTRIBUTING.md": 30_000}
-"""Characters of each page, at most."""
+"""The largest length of each page in characters."""
 MAP = ROOT / "ARCHITECTURE.md"
 GUIDE = ROOT / "CONTRIBUTING.md"
 PACKAGE = ROOT / "src" / "crm_api"
@@ -23,7 +23,7 @@ PATH = re.compile(
 PLACE = re.compile(
     r"(src|domain|platform|routers|workers|dev|cli|tests|migrations|deploy|clients|docs)/[\w./-]+"
 )
-"""A path that begins with a folder of the project: other pages name files of readers as well."""
+"""A path that begins with a folder of the project: other pages also name files of the reader."""
 NAME = re.compile(r"_?[A-Z][A-Za-z]+|[A-Z]+(_[A-Z]+)*|_?[a-z]+(_[a-z]+)+|_[A-Z]+(_[A-Z]+)*")
 """A class, a constant, or a function of more than one word."""
 NEVER_COMMITTED = (".cache/", ".venv/", ".crm-data")
@@ -36,7 +36,7 @@ def paths_of(line: str) -> list[str]:
 
 
 def missing(page: Path) -> Iterator[str]:
-    """Yield every path of a page that leads nowhere, with its line."""
+    """Yield every path of a page that does not exist, with its line."""
     for number, line in enumerate(page.read_text().split("\n"), start=1):
         folders = [ROOT, PACKAGE]
         for name in paths_of(line):
@@ -53,7 +53,7 @@ def _has_test(path: Path, test: str) -> bool:
 
 
 @pytest.mark.parametrize("name", LONGEST)
-def test_page_is_no_longer_than_it_may_be(name: str) -> None:
+def test_page_is_within_its_length_limit(name: str) -> None:
     assert len((ROOT / name).read_text()) <= LONGEST[name]
 
 
@@ -89,7 +89,7 @@ def test_every_name_of_the_code_exists() -> None:
     assert named - known == set()
 
 
-def test_path_that_leads_nowhere_is_found(tmp_path: Path) -> None:
+def test_missing_path_is_reported(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "`README.md`, `domain/kit` and `tests/docs/pages.py::setup`\n"
@@ -104,7 +104,7 @@ def test_path_that_leads_nowhere_is_found(tmp_path: Path) -> None:
     ]
 
 
-def test_every_recipe_counts_its_files() -> None:
+def test_every_recipe_states_its_number_of_files() -> None:
     recipes = re.findall(
         r"^### (.+?) \((\d+) files?\)\n(.*?)(?=^##|\Z)", GUIDE.read_text(), re.MULTILINE | re.DOTALL
     )
@@ -117,7 +117,7 @@ def test_every_recipe_counts_its_files() -> None:
     assert {title: both for title, both in counted.items() if both[0] != both[1]} == {}
 
 
-def test_commands_of_make_exist() -> None:
+def test_make_targets_on_the_pages_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     lines = [line for name in LONGEST for line in (ROOT / name).read_text().split("\n")]
     quoted = " ".join(text for line in lines for text in QUOTED.findall(line))
@@ -134,14 +134,14 @@ def test_every_setting_is_on_a_page() -> None:
     assert {name for name in names if not re.search(rf"\b{name}\b", pages)} == set()
 
 
-def test_index_leads_to_every_page() -> None:
+def test_index_links_to_every_page() -> None:
     linked = set(re.findall(r"\]\(([a-z/-]+\.md)", (DOCS / "index.md").read_text()))
 
     assert linked == {str(page.relative_to(DOCS)) for page in site_pages()} - {"index.md"}
 
 
 @pytest.mark.parametrize(("page", "words"), [("integrators.md", Scope), ("frontends.md", UserRole)])
-def test_every_scope_and_role_has_its_row(page: str, words: Iterable[str]) -> None:
+def test_every_scope_and_role_has_a_row(page: str, words: Iterable[str]) -> None:
     first_cells = " ".join(
         re.findall(r"^\| ([^|]+) \|", (DOCS / "tutorial" / page).read_text(), re.MULTILINE)
     )

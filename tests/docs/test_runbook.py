@@ -1,4 +1,4 @@
-"""The runbook has a heading for whatever may raise an alarm, and names calls that exist."""
+"""The runbook has a section for every alert, and names only requests and commands that exist."""
 
 import ast
 import json
@@ -20,7 +20,7 @@ PAGES_THAT_ARE_NO_PART_OF_IT = {"/webhooks/openphone", "/healthz", "/readyz", "/
 
 
 def headings(section: str) -> list[str]:
-    """Return the headings of the third order below one of the second."""
+    """Return the third-level headings of a second-level section."""
     text = RUNBOOK.split(f"\n## {section}\n")[1].split("\n## ")[0]
     return re.findall(r"^### `?(\w+)`?$", text, re.MULTILINE)
 
@@ -36,13 +36,13 @@ def test_every_rule_of_prometheus_has_a_heading() -> None:
 
 
 @pytest.mark.parametrize("kind", AlertKind)
-def test_every_heading_tells_where_to_look_what_to_do_and_how_it_ends(kind: AlertKind) -> None:
-    told = RUNBOOK.split(f"\n### `{kind}`\n")[1].split("\n##")[0]
+def test_every_section_has_look_do_and_ends(kind: AlertKind) -> None:
+    section = RUNBOOK.split(f"\n### `{kind}`\n")[1].split("\n##")[0]
 
-    assert re.findall(r"^- (\w+): \S", told, re.MULTILINE) == ["Look", "Do", "Ends"]
+    assert re.findall(r"^- (\w+): \S", section, re.MULTILINE) == ["Look", "Do", "Ends"]
 
 
-def test_calls_that_it_names_exist() -> None:
+def test_requests_in_the_runbook_exist() -> None:
     paths = json.loads((DOCS / "openapi.json").read_text())["paths"]
     known = {
         f"{method.upper()} {PARAMETER.sub('{}', path)}"
@@ -58,18 +58,18 @@ def test_calls_that_it_names_exist() -> None:
     assert named - known == set()
 
 
-def test_commands_that_it_names_exist() -> None:
+def test_commands_in_the_runbook_exist() -> None:
     named = re.findall(r"crm-api ([a-z]+)\b", RUNBOOK)
 
     assert set(named) - set(COMMANDS) == set()
 
 
 RAISING = (".raise_alert", "Finding")
-"""An alert, and what a look finds."""
+"""Calls that raise an alert, or report the finding of a check."""
 
 
 def raised() -> Iterator[ast.Call]:
-    """Yield every call in the code that raises an alert, or says what one would say."""
+    """Yield every call in the code that raises an alert or builds the text of one."""
     for path in SOURCES:
         text = path.read_text()
         if path.parts[-2:] in {("alerts", "service.py"), ("watchdog", "findings.py")}:
@@ -79,7 +79,7 @@ def raised() -> Iterator[ast.Call]:
                 yield node
 
 
-def test_every_kind_is_raised_and_no_other() -> None:
+def test_code_raises_every_kind_of_alert() -> None:
     text = "\n".join(path.read_text() for path in SOURCES if path.stem != "alert_kinds")
 
     assert [kind for kind in AlertKind if f"AlertKind.{kind.name}" not in text] == []
@@ -90,17 +90,17 @@ ADVICE = re.compile(
     r"\b(See|see|Set|Put|put|POST|GET|nothing to do|confirms|settle|resume|reset|look|check|Delete|"
     r"ask|Reset|Check|Run|Read|No action is needed)\b"
 )
-SAID_BY = ("sentence", "circuit.down", "WHAT_TO_DO")
-"""What else an alert's sentence is put together from; each says what to do by itself."""
+OTHER_PARTS = ("sentence", "circuit.down", "WHAT_TO_DO")
+"""Other parts of the text of an alert; each of them says what to do."""
 
 
-def test_what_is_told_says_what_to_do() -> None:
-    silent = [
+def test_text_of_every_alert_says_what_to_do() -> None:
+    without_advice = [
         detail
         for call in raised()
         for word in call.keywords
         if word.arg == "detail" and (detail := ast.unparse(word.value)).startswith(("f", "'", '"'))
-        if not ADVICE.search(detail) and not any(name in detail for name in SAID_BY)
+        if not ADVICE.search(detail) and not any(name in detail for name in OTHER_PARTS)
     ]
 
-    assert silent == []
+    assert without_advice == []

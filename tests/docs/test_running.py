@@ -1,4 +1,4 @@
-"""The tests of the pages themselves notice what is wrong with a page."""
+"""The tests of the pages refuse a faulty page."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_variables_carry_over_and_outputs_are_compared(reader: Reader, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("parts", "said"),
+    ("parts", "message"),
     [
         ([("sh", "echo Ada\n"), ("text", "Leo\n")], "shows"),
         ([("sh", "false\necho Ada\n"), ("text", "Ada\n")], "failed"),
@@ -48,14 +48,16 @@ def test_variables_carry_over_and_outputs_are_compared(reader: Reader, tmp_path:
     ],
     ids=lambda value: value if isinstance(value, str) else value[0][1].split("\n")[0],
 )
-def test_page_that_is_wrong_is_noticed(
-    reader: Reader, tmp_path: Path, parts: list[tuple[str, str]], said: str
+def test_faulty_page_is_refused(
+    reader: Reader, tmp_path: Path, parts: list[tuple[str, str]], message: str
 ) -> None:
-    with pytest.raises(WrongPageError, match=said):
+    with pytest.raises(WrongPageError, match=message):
         reader.follow(page(tmp_path, *parts))
 
 
-def test_refusal_that_is_shown_is_fine(reader: Reader, tmp_path: Path) -> None:
+def test_refused_request_passes_if_the_page_shows_its_response(
+    reader: Reader, tmp_path: Path
+) -> None:
     shown = '{…"status": 409, …, "code": "contact_exists", …}\n'
 
     reader.follow(page(tmp_path, ("sh", EXISTS), ("json", shown)))
@@ -64,12 +66,12 @@ def test_refusal_that_is_shown_is_fine(reader: Reader, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "parts", [[("rust", "fn main() {}\n")], [("", "x\n")], [("text", "of nothing\n")]]
 )
-def test_block_without_a_rule_is_refused(tmp_path: Path, parts: list[tuple[str, str]]) -> None:
+def test_block_that_cannot_be_run_is_refused(tmp_path: Path, parts: list[tuple[str, str]]) -> None:
     with pytest.raises(PageError):
         page(tmp_path, *parts)
 
 
-def test_mark_with_a_reason_leaves_a_block_out(tmp_path: Path) -> None:
+def test_mark_with_a_reason_excludes_a_block(tmp_path: Path) -> None:
     path = tmp_path / "page.md"
     path.write_text("<!-- not run: a picture -->\n\n```text\n<o>\n```\n")
 
@@ -78,7 +80,7 @@ def test_mark_with_a_reason_leaves_a_block_out(tmp_path: Path) -> None:
     assert (block.reason, steps_of([block])) == ("a picture", [])
 
 
-def test_fence_that_is_not_closed_is_noticed(tmp_path: Path) -> None:
+def test_unclosed_fence_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "page.md"
     path.write_text("```sh\necho\n")
 

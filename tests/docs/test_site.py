@@ -1,4 +1,4 @@
-"""The documentation site builds, and nothing that it names is missing."""
+"""The documentation site builds without a missing page, link or anchor."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ CONFIGURATION = ROOT / "zensical.toml"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build it; a link or an anchor that leads nowhere ends the build."""
+    """Build the site; a broken link or anchor fails the build."""
     folder = tmp_path_factory.mktemp("site")
     shutil.copy(CONFIGURATION, folder)
     shutil.copytree(DOCS, folder / "docs")
@@ -32,7 +32,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shown(site: Path, page: Path) -> str:
-    """Return what the site shows of a page."""
+    """Return the HTML of a page on the site."""
     folder = site if page.stem == "index" else site / page.relative_to(DOCS).with_suffix("")
     return (folder / "index.html").read_text()
 
@@ -41,8 +41,8 @@ def test_site_builds_without_a_broken_link(site: Path) -> None:
     assert "First campaign in five minutes" in shown(site, DOCS / "tutorial" / "first-campaign.md")
 
 
-def test_lists_and_tables_are_shown_as_such(site: Path) -> None:
-    """Where the blank line before them lacks they end up as text, other than on GitHub."""
+def test_lists_and_tables_are_rendered(site: Path) -> None:
+    """Without a blank line before it, the site shows a list as plain text; GitHub does not."""
     paragraphs = [
         (page.name, unescape(paragraph))
         for page in site_pages()
@@ -63,7 +63,7 @@ def test_every_page_is_in_the_navigation_once() -> None:
     assert sorted(named) == sorted(str(page.relative_to(DOCS)) for page in site_pages())
 
 
-def test_readme_links_to_what_is_there() -> None:
+def test_links_of_the_readme_exist() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text())
 
     assert [link for link in links if not (ROOT / link).exists()] == []

@@ -1,4 +1,4 @@
-"""Through PgBouncer in transaction mode, with fewer server connections than we hold."""
+"""The service works through PgBouncer in transaction mode, with few connections to the server."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ from crm_api.platform.settings import Settings, SettingsError
 from crm_api.routers.inbound.event_intake import EventIntake
 
 CONNECTIONS = 2
-"""To the server, for all connections that the tests hold to PgBouncer."""
+"""Connections from PgBouncer to the server; the tests hold more connections to PgBouncer."""
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ async def test_every_transaction_has_our_settings_and_leaves_none(
     assert left == "on"
 
 
-async def test_prepared_statements_are_found_on_whichever_connection(pooled: AsyncEngine) -> None:
+async def test_prepared_statements_work_on_every_server_connection(pooled: AsyncEngine) -> None:
     statement = text("SELECT pg_backend_pid(), CAST(:number AS integer) + 1, pg_sleep(0.002)")
 
     async def ask(number: int) -> tuple[int, int]:
@@ -91,7 +91,7 @@ async def test_prepared_statements_are_found_on_whichever_connection(pooled: Asy
     assert len({pid for one in answers for pid, _ in one}) == CONNECTIONS
 
 
-async def test_events_and_look_ups_go_through_while_others_work(
+async def test_events_and_keys_are_handled_by_concurrent_callers(
     pooled: AsyncEngine, pooler: Pooler
 ) -> None:
     def new_uow() -> UnitOfWork:
@@ -121,7 +121,7 @@ async def test_events_and_look_ups_go_through_while_others_work(
     assert Counter(name for some in names for name in some).total() == len(events)
 
 
-async def test_imports_at_once_see_only_their_own_people(pooled: AsyncEngine) -> None:
+async def test_concurrent_imports_see_only_their_own_rows(pooled: AsyncEngine) -> None:
     sessions = session_factory(pooled)
 
     async def stage(people: int) -> int:
@@ -157,12 +157,12 @@ async def test_work_that_needs_a_session_asks_for_a_direct_connection(pooler: Po
     assert past == same == pooler.direct_url
 
 
-async def test_doctor_detects_the_pooler_and_one_without_prepared_statements(
+async def test_doctor_detects_the_pooler_and_a_pooler_without_prepared_statements(
     pooler: Pooler, database_url: str, tmp_path: Path
 ) -> None:
     direct = {"database_direct_url": pooler.direct_url}
-    with pgbouncer(tmp_path, database_url, max_prepared_statements=0) as forgetful:
-        broken = await check_pooler(settings_of(forgetful, **direct))
+    with pgbouncer(tmp_path, database_url, max_prepared_statements=0) as without_statements:
+        broken = await check_pooler(settings_of(without_statements, **direct))
 
     assert await check_pooler(settings_of(pooler, **direct)) == [
         Check(

@@ -43,7 +43,7 @@ class Copy:
             return await connection.scalar(text(statement))
 
     async def catch_up(self, engine: AsyncEngine) -> None:
-        """Wait until it has everything; the judging clock is stopped."""
+        """Wait until the replica has all rows; the clock that judges its lag does not move."""
         written = await write_out(engine)
         while not await self.run(f"SELECT pg_last_wal_replay_lsn() - '0/0' >= {written}"):
             pass
@@ -61,7 +61,7 @@ async def write_out(engine: AsyncEngine) -> int:
 
 @pytest.fixture(scope="module")
 def replica_url(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a PostgreSQL that follows the tests' one."""
+    """The URL of a streaming replica of the tests' PostgreSQL."""
     url = make_url(database_url)
     sockets = Path(unquote(str(url.query["host"])))
     account = owner_of(sockets)
@@ -123,7 +123,7 @@ async def listed(client: httpx.AsyncClient) -> list[str]:
     return [contact["id"] for contact in answer.json()["data"]]
 
 
-async def test_lists_are_the_replicas_and_single_ones_the_primarys(
+async def test_lists_are_read_from_the_replica_and_single_contacts_from_the_primary(
     copy: Copy, committed_client: httpx.AsyncClient, committed_db: AsyncEngine
 ) -> None:
     old = await add(committed_client, "+16175550151")
@@ -138,7 +138,7 @@ async def test_lists_are_the_replicas_and_single_ones_the_primarys(
     assert (await committed_client.get(f"/v1/contacts/{new}")).status_code == 200
 
 
-async def test_one_that_falls_behind_is_not_read_until_it_has_caught_up(
+async def test_replica_that_lags_is_not_read_until_it_has_caught_up(
     copy: Copy, committed_client: httpx.AsyncClient, committed_db: AsyncEngine
 ) -> None:
     await copy.run("SELECT pg_wal_replay_pause()")
@@ -159,22 +159,22 @@ async def test_one_that_falls_behind_is_not_read_until_it_has_caught_up(
     assert copy.replica.keeps_up
 
 
-async def test_one_that_is_away_is_noticed_by_the_request_itself(
+async def test_request_reads_from_the_primary_if_the_replica_is_unreachable(
     copy: Copy, committed_client: httpx.AsyncClient, committed_app: FastAPI
 ) -> None:
     new = await add(committed_client, "+16175550154")
-    gone = Replica(
+    unreachable = Replica(
         "postgresql+asyncpg://postgres@/crm?host=/nowhere",
         primary=copy.replica.primary,
         queue=RecordingQueue(),
         most_behind=BEHIND,
     )
-    gone.keeps_up = True
-    committed_app.state.crm = replace(committed_app.state.crm, replica=gone)
+    unreachable.keeps_up = True
+    committed_app.state.crm = replace(committed_app.state.crm, replica=unreachable)
 
     assert await listed(committed_client) == [new]
-    assert not gone.keeps_up
-    await gone.close()
+    assert not unreachable.keeps_up
+    await unreachable.close()
 
 
 @pytest.mark.parametrize(
@@ -196,10 +196,10 @@ async def test_one_that_is_away_is_noticed_by_the_request_itself(
         "/v1/campaigns/{campaign}/recipients",
     ],
 )
-async def test_what_is_read_there_writes_nothing(
+async def test_requests_to_the_replica_write_nothing(
     path: str, copy: Copy, committed_client: httpx.AsyncClient, committed_db: AsyncEngine
 ) -> None:
-    where = await furnish(committed_client)
+    where = await create_resources(committed_client)
     await copy.catch_up(committed_db)
 
     answer = await committed_client.get(path.format(**where))
@@ -208,7 +208,7 @@ async def test_what_is_read_there_writes_nothing(
     assert answer.status_code == 200, answer.text
 
 
-async def furnish(client: httpx.AsyncClient) -> dict[str, str]:
+async def create_resources(client: httpx.AsyncClient) -> dict[str, str]:
     """Create one of each resource that has lists of its own."""
 
     async def make(path: str, body: dict[str, object]) -> str:

@@ -84,7 +84,7 @@ def _sha256(value: str) -> str:
 
 @pytest.fixture(scope="module")
 def foreign_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The certificate of an authority that signed nothing here."""
+    """The certificate of an authority that did not sign the servers' certificates."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "somebody")])
     start = datetime(2026, 1, 1, tzinfo=UTC)
@@ -109,7 +109,7 @@ def settings(**values: str) -> Settings:
 
 
 async def judge(part: str, found: Settings) -> Check:
-    """Return doctor's one line on a part."""
+    """Return doctor's check of a part."""
     check = {"database": doctor_checks.check_database, "redis": doctor.check_redis}[part]
     return (await doctor._guarded(part, found, check))[0]
 
@@ -130,7 +130,7 @@ async def test_pool_and_dump_go_through_verified_tls(postgres_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "query", "says"),
+    ("change", "query", "message"),
     [
         pytest.param((ESCAPED, "wrong"), VERIFIED, "password authentication failed", id="password"),
         pytest.param(("", ""), "?sslmode=disable", "no encryption", id="no TLS"),
@@ -141,20 +141,20 @@ async def test_pool_and_dump_go_through_verified_tls(postgres_url: str) -> None:
     ],
 )
 async def test_doctor_says_in_one_line_why_the_database_is_not_reached(
-    postgres_url: str, foreign_root: Path, change: tuple[str, str], query: str, says: str
+    postgres_url: str, foreign_root: Path, change: tuple[str, str], query: str, message: str
 ) -> None:
     url = postgres_url.replace(*change) + query.format(foreign=foreign_root)
 
     found = await judge("database", settings(database_url=url))
 
     assert found.state is State.BROKEN
-    assert says in found.advice
+    assert message in found.advice
     assert "\n" not in found.advice
     assert ESCAPED not in found.advice
 
 
 @pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
-async def test_worker_api_and_doctor_need_no_more_than_the_rule_of_the_page(
+async def test_worker_api_and_doctor_work_with_the_acl_rule_of_the_page(
     tls_redis: TlsRedis,
     database_url: str,
     committed_uow: Callable[[], UnitOfWork],
@@ -203,7 +203,7 @@ async def test_worker_api_and_doctor_need_no_more_than_the_rule_of_the_page(
 
 
 @pytest.mark.parametrize(
-    ("user", "query", "says"),
+    ("user", "query", "message"),
     [
         pytest.param(f"odd:{ESCAPED}", "", "", id="all is well"),
         pytest.param("crm:wrong", "", "invalid username-password pair", id="password"),
@@ -213,19 +213,19 @@ async def test_worker_api_and_doctor_need_no_more_than_the_rule_of_the_page(
     ],
 )
 async def test_doctor_says_in_one_line_why_redis_is_not_used(
-    tls_redis: TlsRedis, foreign_root: Path, user: str, query: str, says: str
+    tls_redis: TlsRedis, foreign_root: Path, user: str, query: str, message: str
 ) -> None:
     url = tls_redis.url(user, query.format(foreign=foreign_root))
 
     found = await judge("redis", settings(redis_url=url))
 
-    assert found.state is (State.BROKEN if says else State.OK)
-    assert says in found.advice
+    assert found.state is (State.BROKEN if message else State.OK)
+    assert message in found.advice
     assert "\n" not in found.advice
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "message"),
     [
         ({"database_url": "postgresql://db/crm?sslmode=full"}, "CRM_DATABASE_URL: sslmode must be"),
         (
@@ -247,8 +247,8 @@ async def test_doctor_says_in_one_line_why_redis_is_not_used(
     ],
     ids=str,
 )
-def test_wrong_addresses_stop_the_start(values: dict[str, str], says: str) -> None:
+def test_wrong_addresses_prevent_the_start(values: dict[str, str], message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         settings(**values)
 
-    assert str(caught.value).startswith(says)
+    assert str(caught.value).startswith(message)

@@ -77,14 +77,22 @@ class Result:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
-    parser.add_argument("--sample", type=int, help="so many, drawn at random; else all")
-    parser.add_argument("--seed", type=int, default=1, help="of the draw")
-    parser.add_argument("--only", default="", help="files whose path has this in it")
-    parser.add_argument("--tests", type=int, default=60, help="at most so many a mutant")
-    parser.add_argument("--seconds", type=float, default=180, help="then a mutant is timed out")
-    parser.add_argument("--jobs", type=int, default=1, help="so many at a time")
-    parser.add_argument("--map-tests", nargs="*", default=TESTS, help="where tests are looked for")
-    parser.add_argument("--map-again", action="store_true", help="note again what tests run")
+    parser.add_argument(
+        "--sample", type=int, help="number of mutants, drawn at random; by default all"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of the random choice")
+    parser.add_argument("--only", default="", help="only files whose path contains this text")
+    parser.add_argument("--tests", type=int, default=60, help="largest number of tests per mutant")
+    parser.add_argument(
+        "--seconds", type=float, default=180, help="time limit for the tests of a mutant"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="number of mutants tested at the same time"
+    )
+    parser.add_argument("--map-tests", nargs="*", default=TESTS, help="paths of the tests")
+    parser.add_argument(
+        "--map-again", action="store_true", help="record again which lines the tests run"
+    )
     given = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     lines = read_map(given.map_tests, again=given.map_again)
@@ -99,7 +107,7 @@ def choose(only: str, sample: int | None, seed: int) -> list[Mutant]:
     folders = [ROOT / "src" / "crm_api" / "domain" / area for area in AREAS]
     files = sorted(path for folder in folders for path in folder.rglob("*.py"))
     found = [one for path in files if only in str(path) for one in mutants_of(ROOT, path)]
-    say(f"{len(found):,} mutants in {len(files)} files")
+    print_line(f"{len(found):,} mutants in {len(files)} files")
     if sample is None or sample >= len(found):
         return found
     drawn = random.Random(seed).sample(range(len(found)), sample)  # noqa: S311 - repeatable
@@ -110,13 +118,17 @@ def read_map(tests: list[str], *, again: bool) -> Lines:
     """Return which tests run which lines; record it first if it is not known."""
     target = FOLDER / "lines.json"
     if again or not target.exists():
-        say("Noting which tests run which lines; this takes longer than the tests themselves ...")
+        print_line(
+            "Recording which tests run which lines; this takes longer than the tests themselves ..."
+        )
         begun = time.monotonic()
         command = [*pytest_command(), *tests]
         done = subprocess.run(  # noqa: S603 - our own command
             command, cwd=ROOT, env={**os.environ, "MUTANTS_MAP": str(target)}, check=False
         )
-        say(f"It took {time.monotonic() - begun:.0f} s; pytest ended with {done.returncode}.")
+        print_line(
+            f"It took {time.monotonic() - begun:.0f} s; pytest ended with {done.returncode}."
+        )
     lines: Lines = json.loads(target.read_text())
     return lines
 
@@ -186,7 +198,7 @@ def run(chosen: list[Mutant], lines: Lines, *, most: int, seconds: float, jobs: 
     """Run what has no result yet, ``jobs`` at a time, and store each result at once."""
     known = known_results()
     waiting = deque(mutant for mutant in chosen if mutant.key not in known)
-    say(f"{len(chosen):,} chosen, {len(chosen) - len(waiting):,} known")
+    print_line(f"{len(chosen):,} chosen, {len(chosen) - len(waiting):,} known")
     if not waiting:
         return
     libraries = libraries_of_tests()
@@ -203,7 +215,7 @@ def run(chosen: list[Mutant], lines: Lines, *, most: int, seconds: float, jobs: 
                 result = judge(mutant, tests, urls, runner, seconds=seconds)
                 with lock:
                     keep(result)
-                    say(
+                    print_line(
                         f"{next(done)}/{total} {result.outcome} after {result.seconds:.1f} s, "
                         f"{result.tests} tests: {mutant.path}:{mutant.line} {mutant.change}"
                     )
@@ -254,7 +266,7 @@ class Runner:
     def _end(self) -> None:
         self._process.kill()
         with suppress(BrokenPipeError):
-            self._process.communicate()  # It closes the pipes, too.
+            self._process.communicate()  # This also closes the pipes.
 
     def run(self, arguments: list[str], *, env: dict[str, str], seconds: float) -> int:
         """Return pytest's exit code, ``TIMED_OUT``, or a negative number after a crash."""
@@ -344,16 +356,16 @@ def summarise(chosen: list[Mutant]) -> None:
     for result in sorted(results, key=lambda one: (one.outcome, one.path, one.line)):
         if result.outcome == KILLED:
             continue
-        say(f"\n{result.outcome}: {result.path}:{result.line}, {result.change}")
-        say(diff((ROOT / result.path).read_text(), result.number))
+        print_line(f"\n{result.outcome}: {result.path}:{result.line}, {result.change}")
+        print_line(diff((ROOT / result.path).read_text(), result.number))
     counted = Counter(result.outcome for result in results)
     seconds = sum(result.seconds for result in results) / max(1, len(results))
     outcomes = (KILLED, SURVIVED, TIMED_OUT, CRASHED, NOT_RUN)
     parts = ", ".join(f"{name} {counted[name]}" for name in outcomes)
-    say(f"\n{len(results)} of {len(chosen)} mutants: {parts}; {seconds:.1f} s each")
+    print_line(f"\n{len(results)} of {len(chosen)} mutants: {parts}; {seconds:.1f} s each")
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     print(line, flush=True)  # noqa: T201 - what the program is for
 
 

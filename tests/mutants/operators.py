@@ -52,12 +52,12 @@ class Mutant:
     """One change of one file.
 
     Attributes:
-        path: Of the file, relative to the root of the project.
+        path: The path of the file, relative to the root of the project.
         line: Where the changed code begins.
         number: Its position among all changes of the file.
         change: Description for people.
-        digest: Of the file and of this module: a result is invalid once either has changed, because
-            the changes have other numbers then.
+        digest: The digest of the file and of this module. If either changes, the changes get other
+            numbers, so earlier results are invalid.
     """
 
     path: str

@@ -35,7 +35,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_every_change_is_named_once(file: Path) -> None:
+def test_every_change_is_listed_once(file: Path) -> None:
     changes = [one.change for one in mutants_of(file.parent, file)]
 
     assert changes == [
@@ -56,7 +56,7 @@ def test_every_change_is_named_once(file: Path) -> None:
     ]
 
 
-def test_none_that_is_returned_already_is_no_change(tmp_path: Path) -> None:
+def test_return_of_none_is_not_mutated(tmp_path: Path) -> None:
     path = tmp_path / "nothing.py"
     path.write_text("def find() -> None:\n    return None\n")
 
@@ -72,7 +72,7 @@ def test_none_that_is_returned_already_is_no_change(tmp_path: Path) -> None:
         " FOR NO KEY UPDATE\n    OF a SKIP LOCKED",
     ],
 )
-def test_lock_is_left_out_with_its_tables(tmp_path: Path, lock: str) -> None:
+def test_lock_clause_is_removed_with_its_tables(tmp_path: Path, lock: str) -> None:
     path = tmp_path / "lock.py"
     path.write_text(f'LOCK = """SELECT id FROM a{lock}"""\n')
     [only] = mutants_of(tmp_path, path)
@@ -80,7 +80,7 @@ def test_lock_is_left_out_with_its_tables(tmp_path: Path, lock: str) -> None:
     assert ast.unparse(mutated(path.read_text(), only.number)) == "LOCK = 'SELECT id FROM a'"
 
 
-def test_each_change_is_another_program_that_can_be_compiled(file: Path) -> None:
+def test_each_change_gives_a_different_program_that_compiles(file: Path) -> None:
     numbers = [one.number for one in mutants_of(file.parent, file)]
 
     trees = [mutated(SOURCE, number) for number in numbers]
@@ -91,14 +91,14 @@ def test_each_change_is_another_program_that_can_be_compiled(file: Path) -> None
     assert file.read_text() == SOURCE
 
 
-def test_row_of_sql_is_shown_alone() -> None:
+def test_diff_shows_only_the_changed_row_of_sql() -> None:
     shown = diff(SOURCE, 3).splitlines()
 
     assert "-      AND deleted_at IS NULL" in shown
     assert "+      AND deleted_at IS NOT NULL" in shown
 
 
-def test_result_belongs_to_the_code_that_it_was_made_for(file: Path) -> None:
+def test_result_is_invalid_after_the_code_changed(file: Path) -> None:
     before = mutants_of(file.parent, file)[0].key
     file.write_text(SOURCE + "\n")
 
@@ -134,11 +134,11 @@ def test_one_case_of_each_test_comes_before_the_others(file: Path) -> None:
         (124, "timed out"),
     ],
 )
-def test_outcome_says_what_ended_the_run(code: int, outcome: str) -> None:
+def test_exit_code_gives_the_outcome(code: int, outcome: str) -> None:
     assert outcome_of(code) == outcome
 
 
-def test_end_of_the_process_is_a_crash_and_the_next_run_gets_another() -> None:
+def test_end_of_the_process_is_a_crash_and_the_next_run_gets_a_new_process() -> None:
     with Runner([]) as runner:
         runner.run(["--version"], env={}, seconds=60)
         runner._process.kill()
@@ -163,7 +163,7 @@ def test_tests_in_the_folder_of_the_file_come_first(file: Path) -> None:
     [(2, ["one"]), (3, ["one", "two"])],
     ids=["of the lines that name its constant", "of its file where none does"],
 )
-def test_line_that_runs_at_the_import_is_tried_with_the_tests(
+def test_line_that_runs_at_import_is_tested_by_the_tests(
     file: Path, line: int, tests: list[str]
 ) -> None:
     mutant = next(one for one in mutants_of(file.parent, file) if one.line == line)
@@ -172,12 +172,12 @@ def test_line_that_runs_at_the_import_is_tried_with_the_tests(
     assert chosen_tests(mutant, lines, most=9, root=file.parent) == tests
 
 
-def test_same_seed_draws_the_same() -> None:
+def test_same_seed_draws_the_same_mutants() -> None:
     assert choose("domain/consent/", 5, seed=7) == choose("domain/consent/", 5, seed=7)
     assert choose("domain/consent/", 5, seed=7) != choose("domain/consent/", 5, seed=8)
 
 
-def test_tests_run_on_the_change() -> None:
+def test_tests_run_with_the_change() -> None:
     path = ROOT / "src" / "crm_api" / "domain" / "consent" / "consent_state.py"
     found = next(one for one in mutants_of(ROOT, path) if one.change == "returns None")
     mutant = {"path": found.path, "number": found.number}

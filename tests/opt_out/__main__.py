@@ -1,7 +1,7 @@
 """Train the reader's model again and measure it: ``make opt-out-model``.
 
-Prints the figures of authors whom the model had not seen, and every text that it misread. Then
-compares it with the current model; one that is worse beyond noise is not written.
+Print the figures of authors whom the model had not seen, and every text that it misread. Then
+compare the new model with the current one; do not write a model that is worse beyond noise.
 """
 
 import argparse
@@ -21,18 +21,18 @@ from crm_api.domain.consent.reply_reader.reader import ReplyKind
 def main() -> None:
     """Train the model, write it, and print how well it reads."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--output", type=Path, default=train.MODEL, help="where the model goes")
-    parser.add_argument("--misread", action="store_true", help="print the texts misread")
+    parser.add_argument("--output", type=Path, default=train.MODEL, help="file of the new model")
+    parser.add_argument("--misread", action="store_true", help="print the misread texts")
     parser.add_argument("--against", default="HEAD", help="git revision of the current model")
     parser.add_argument("--examples", type=Path, help="export of `crm-api opt-out evaluate`")
     parser.add_argument("--accept-worse", action="store_true", help="write a worse model too")
     given = parser.parse_args()
-    _say([f"{len(data.load())} labelled texts; leaving out one author after the other ..."])
+    _print_lines([f"{len(data.load())} labelled texts; leaving out one author after the other ..."])
     corpus = train.Corpus.of(data.load())
     read = train.leave_one_author_out(corpus)
     thresholds = train.choose_thresholds(read)
     model = train.train(corpus, thresholds)
-    _say(
+    _print_lines(
         [
             f"{len(model.hashes)} features",
             f"opt out from {model.opt_out_at}, hold from {model.hold_at}",
@@ -41,10 +41,10 @@ def main() -> None:
     readings = read_left_out(read, thresholds)
     for style in (Style.USUAL, Style.HARD):
         chosen = [pair for pair in readings if pair[0].style is style]
-        _say(["", f"{style} replies, by models that had not seen their author"])
-        _say(figures.write_table(chosen))
+        _print_lines(["", f"{style} replies, by models that had not seen their author"])
+        _print_lines(figures.write_table(chosen))
         if given.misread:
-            _say(_misread(chosen))
+            _print_lines(_misread(chosen))
     try:
         losses = compare(model, given.against, given.examples)
     except comparison.CurrentReaderError as error:
@@ -56,11 +56,11 @@ def main() -> None:
         )
     model.save(given.output)
     read.save(train.LEFT_OUT)
-    _say([f"{given.output.name} has {given.output.stat().st_size} bytes"])
+    _print_lines([f"{given.output.name} has {given.output.stat().st_size} bytes"])
 
 
 def compare(model: Model, revision: str, examples: Path | None) -> list[str]:
-    """Print current and new model side by side on all sets; return what became worse."""
+    """Print current and new model side by side on all sets; return the worse measures."""
     sets = comparison.sets_of(data.load(), examples)
     texts = [one for chosen in sets.values() for one in chosen]
     current = iter(comparison.read_at_revision(revision, texts))
@@ -72,10 +72,12 @@ def compare(model: Model, revision: str, examples: Path | None) -> list[str]:
             name, chosen, list(islice(current, len(chosen))), list(islice(new, len(chosen)))
         )
     ]
-    _say(["", f"The model of {revision} and the new one; both may have learned from these replies"])
-    _say(comparison.write_table(compared))
+    _print_lines(
+        ["", f"The model of {revision} and the new one; both may have learned from these replies"]
+    )
+    _print_lines(comparison.write_table(compared))
     losses = list(comparison.write_losses(compared))
-    _say(losses)
+    _print_lines(losses)
     return losses
 
 
@@ -97,7 +99,7 @@ def _misread(readings: Iterable[tuple[Labelled, ReplyKind]]) -> Iterable[str]:
             yield f"  {one.author:3} {one.language} {one.label:8} read as {kind:8} {one.text}"
 
 
-def _say(lines: Iterable[str]) -> None:
+def _print_lines(lines: Iterable[str]) -> None:
     sys.stdout.writelines(f"{line}\n" for line in lines)
 
 

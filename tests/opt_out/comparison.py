@@ -1,8 +1,8 @@
 """Compare a new model with the current one, reply by reply, before it is committed.
 
 The current reader is that of a git revision, code and model together: with the code of today the
-features of an old model may mean something else. Both readers read the same replies, so that only
-the replies count which they read differently (exact sign test).
+features of an old model may have another meaning. Both readers read the same replies, so only
+replies that they read differently count (exact sign test).
 """
 
 import io
@@ -28,7 +28,7 @@ from crm_api.domain.consent.reply_reader.classifier import Model, score_replies
 from crm_api.domain.consent.reply_reader.reader import ReplyKind
 
 NOISE = 0.01
-"""What chance alone gives this often is noise; 7 replies worse and none better are not."""
+"""A result that chance alone gives more often is noise; 7 replies worse and none better are not."""
 FROZEN = data.FOLDER / "frozen"
 OFFICE = "office examples"
 REGRESSION = "regression lines"
@@ -46,7 +46,7 @@ Kinds = Sequence[ReplyKind]
 
 
 class CurrentReaderError(Exception):
-    """The reader of the revision cannot be run; the text says why."""
+    """The reader of the revision cannot be run; the text gives the reason."""
 
 
 def sets_of(texts: Sequence[Labelled], examples: Path | None) -> dict[str, Sequence[Labelled]]:
@@ -114,15 +114,15 @@ def _run(command: Sequence[str], given: bytes, environment: Mapping[str, str]) -
             command, input=given, env=environment, capture_output=True, check=True
         )
     except (OSError, subprocess.CalledProcessError) as error:
-        said = getattr(error, "stderr", b"").decode().strip().splitlines() or [str(error)]
-        sentence = f"The current reader cannot be run ({command[0]}: {said[-1]})"
+        errors = getattr(error, "stderr", b"").decode().strip().splitlines() or [str(error)]
+        sentence = f"The current reader cannot be run ({command[0]}: {errors[-1]})"
         raise CurrentReaderError(sentence) from error
     return ended.stdout
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two readers say of one set, by one measure.
+    """The readings of one set by two readers, compared by one measure.
 
     Attributes:
         better: Replies that only the new reader reads right.
@@ -144,7 +144,7 @@ class Comparison:
         return len(self.worse) > len(self.better) and self._chance() < NOISE
 
     def _chance(self) -> float:
-        """Return how often chance alone gives so many worse ones or more."""
+        """Return the probability that chance alone gives at least so many worse replies."""
         total = len(self.worse) + len(self.better)
         ways = sum(comb(total, worse) for worse in range(len(self.worse), total + 1))
         return float(ways / 2**total)
@@ -214,7 +214,7 @@ def write_table(compared: Iterable[Comparison]) -> Iterable[str]:
 
 
 def write_losses(compared: Iterable[Comparison]) -> Iterable[str]:
-    """Name each measure that became worse beyond noise, with the replies of it."""
+    """Name each measure that became worse beyond noise, with the replies that are read worse."""
     for one in compared:
         if one.is_worse:
             yield (

@@ -13,7 +13,7 @@ LANGUAGES = ("en", "es", "pt", "ht", "fr")
 
 @dataclass(frozen=True)
 class Figures:
-    """What a set of labelled replies says about the reader.
+    """The figures of the reader on a set of labelled replies.
 
     Attributes:
         recall: Requests to stop that opt out or hold.
@@ -36,10 +36,10 @@ class Figures:
         """Compare readings with labels."""
 
         def rate(
-            whole: Callable[[Labelled, ReplyKind], bool],
+            base: Callable[[Labelled, ReplyKind], bool],
             part: Callable[[Labelled, ReplyKind], bool],
         ) -> Rate:
-            chosen = [pair for pair in readings if whole(*pair)]
+            chosen = [pair for pair in readings if base(*pair)]
             return Rate(sum(part(*pair) for pair in chosen), len(chosen))
 
         return cls(

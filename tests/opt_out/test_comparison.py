@@ -68,7 +68,7 @@ def test_few_losses_and_losses_beside_gains_are_noise() -> None:
     assert worse(Label.STOP, pairs=[lost] * 20 + [gained] * 12) == set()
 
 
-def test_one_regression_line_is_enough() -> None:
+def test_one_lost_regression_line_is_worse() -> None:
     lost = worse(Label.STOP, pairs=[(OUT, NONE)], name=comparison.REGRESSION)
 
     assert lost == {"recall with holds", "at once"}
@@ -111,7 +111,7 @@ def test_current_reader_has_the_code_and_the_model_of_its_revision(repository: P
     assert comparison.read_with(current_model(), texts) == [ReplyKind.NONE]
 
 
-def test_unknown_revision_is_one_sentence(repository: Path) -> None:
+def test_unknown_revision_is_reported_in_one_sentence(repository: Path) -> None:
     with pytest.raises(comparison.CurrentReaderError, match="cannot be run"):
         comparison.read_at_revision("no-such-revision", [], root=repository)
 

@@ -1,4 +1,4 @@
-"""The committed model is what data and script give, and it reads as well as documented."""
+"""Data and script give the committed model, and the model reads as well as documented."""
 
 import os
 import random
@@ -32,9 +32,10 @@ DOCUMENTED = {
 }
 """Recall with holds and precision, by language, as in `docs/explanation/reply-reading.md`."""
 A_FEW_REPLIES = 0.01
-"""Two replies of the language with the fewest: a new training may lose so many by chance."""
+"""Two replies of the language with the fewest: by chance a new training may lose as many."""
 BEHIND_ENGLISH = 0.02
-"""Less may be chance: the precision of the 222 Portuguese opt-outs has an interval of 0.049."""
+"""A smaller difference may be chance: the precision of 222 opt-outs (Portuguese) has an interval of
+0.049."""
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_a_model_that_has_not_seen_an_author_reads_as_stored(
 
 
 @pytest.mark.parametrize("chosen", [tuple(Style), (Style.USUAL,), (Style.HARD,)])
-def test_it_reads_unknown_authors_as_well_as_wanted(
+def test_model_reads_unknown_authors_as_well_as_required(
     read: train.LeftOut, chosen: tuple[Style, ...]
 ) -> None:
     """`docs/explanation/reply-reading.md` has the figures."""
@@ -102,7 +103,7 @@ def test_it_reads_unknown_authors_as_well_as_wanted(
 
 @pytest.mark.parametrize("style", DOCUMENTED)
 @pytest.mark.parametrize("language", figures.LANGUAGES)
-def test_it_reads_each_language_as_well_as_documented(
+def test_model_reads_each_language_as_well_as_documented(
     read: train.LeftOut, style: Style, language: str
 ) -> None:
     found = figures_of(read, style, language)
@@ -114,7 +115,7 @@ def test_it_reads_each_language_as_well_as_documented(
 
 @pytest.mark.parametrize("style", DOCUMENTED)
 @pytest.mark.parametrize("language", ["es", "pt"])
-def test_it_reads_spanish_and_portuguese_as_well_as_english(
+def test_model_reads_spanish_and_portuguese_as_well_as_english(
     read: train.LeftOut, style: Style, language: str
 ) -> None:
     found, english = figures_of(read, style, language), figures_of(read, style, "en")
@@ -142,7 +143,7 @@ def test_every_author_wrote_what_was_asked_for() -> None:
         assert len({one.text for one in own}) == len(own)
 
 
-def test_it_reads_replies_written_after_it_was_frozen_as_documented() -> None:
+def test_model_reads_replies_written_after_it_was_frozen_as_documented() -> None:
     """The figures are those of the first reading; the model must not learn from these replies."""
     paths = sorted((data.FOLDER / "frozen").glob("*.jsonl"))
     texts = [one for path in paths for one in data._read(path)]

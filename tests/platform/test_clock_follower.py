@@ -28,7 +28,7 @@ DAY = timedelta(days=1)
 
 @pytest_asyncio.fixture
 async def held(
-    settings: Settings, _time_comes_back: None, committed_uow: NewUow
+    settings: Settings, _restore_clock: None, committed_uow: NewUow
 ) -> AsyncIterator["asyncio.Queue[bool]"]:
     """Run a follower; yield the values that it passed to ``hold``."""
     holds: asyncio.Queue[bool] = asyncio.Queue()
@@ -75,7 +75,7 @@ async def test_process_follows_the_clock_and_holds_before_a_jump(
     assert abs(clock.now() - clock.wall_now() - 5 * DAY) < timedelta(seconds=1)
 
 
-@pytest.mark.usefixtures("_time_comes_back")
+@pytest.mark.usefixtures("_restore_clock")
 async def test_no_process_follows_with_a_real_key(
     settings: Settings, committed_uow: NewUow
 ) -> None:

@@ -1,4 +1,4 @@
-"""The same fixtures over a database of its own, where the connections are the service's."""
+"""The same fixtures for a database of its own, whose connections log in as the service."""
 
 from collections.abc import AsyncIterator
 
@@ -21,7 +21,7 @@ def as_login(url: str, name: str) -> str:
 
 @pytest_asyncio.fixture(scope="session")
 async def owner(urls: ServerUrls) -> AsyncIterator[AsyncEngine]:
-    """Whoever migrates; the roles are made and have a login each."""
+    """The owner, which migrates; the other roles exist, each with a login."""
     server = create_engine(str(urls.database_url), pool_size=1)
     async with own_database(server, DATABASE) as url:
         await upgrade(url)

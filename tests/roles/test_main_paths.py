@@ -1,6 +1,6 @@
 """The main paths of the service, run once more by a role that owns nothing.
 
-The tests are those of the other rooms; here their connections are the service's own login.
+These are tests of other folders. Here their connections log in as the service.
 """
 
 from datetime import timedelta
@@ -42,12 +42,12 @@ from crm_api.platform.database_time import date_events
 
 async def test_these_tests_run_as_the_service(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
-        who = await connection.scalar(text("SELECT current_user"))
+        role = await connection.scalar(text("SELECT current_user"))
 
-    assert who == "limited_service"
+    assert role == "limited_service"
 
 
-async def test_old_audit_entries_go_though_the_role_may_delete_none(
+async def test_old_audit_entries_are_deleted_although_the_role_may_not_delete(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     for days in (300, 500):
@@ -65,7 +65,7 @@ async def test_old_audit_entries_go_though_the_role_may_delete_none(
     assert removed == 1
 
 
-async def test_what_only_an_owner_may_do_is_done_for_the_service(session: AsyncSession) -> None:
+async def test_functions_of_the_owner_work_for_the_service(session: AsyncSession) -> None:
     await session.execute(storage.ANALYZE_RECIPIENTS)
     await date_events(session)
     state = await session.scalar(

@@ -1,4 +1,4 @@
-"""What each role of the database may do, and that the next migration's tables are no exception."""
+"""The grants of each role of the database, also on tables of a later migration."""
 
 import os
 import re
@@ -33,9 +33,9 @@ SEEN = text("""
     FROM information_schema.role_column_grants
     WHERE grantee = :role AND table_schema = 'public' GROUP BY table_name
 """)
-SECRETIVE = re.compile(r"secret|sealed|password|token|_hash$|^key$|(^|_)url$")
-NO_SECRETS = {
-    # Keyed: without the secret key it names nobody.
+SECRET_NAME = re.compile(r"secret|sealed|password|token|_hash$|^key$|(^|_)url$")
+NOT_SECRET = {
+    # Keyed digests: without the secret key they identify no person.
     ("consent_entry", "phone_hash"),
     ("erased_number", "phone_hash"),
     ("outcome", "external_hash"),
@@ -43,9 +43,9 @@ NO_SECRETS = {
     # Digests of figures.
     ("attribution_run", "inputs_hash"),
     ("attribution_run", "result_hash"),
-    # The ZIP, city or source whose sums the row has.
+    # The ZIP code, city or source that the sums of the row belong to.
     ("insight_person_tally", "key"),
-    # Made anew for each run or call, and good for nothing outside the database.
+    # Created for each run or call, and useless outside the database.
     ("reconciliation_run", "lease_token"),
     ("phone_validation", "lease_token"),
     ("send_attempt", "token"),
@@ -64,7 +64,7 @@ async def refused(engine: AsyncEngine, statement: str) -> str:
     return str(caught.value.orig)
 
 
-async def test_service_may_change_every_table_but_those_that_only_grow(owner: AsyncEngine) -> None:
+async def test_service_may_change_every_table_except_append_only_ones(owner: AsyncEngine) -> None:
     found = await grants(owner, SERVICE)
 
     everything = {*metadata.tables, *READ_ONLY}
@@ -89,9 +89,9 @@ async def test_service_cannot_rewrite_history(
         table, "actor"
     )
 
-    said = await refused(engine, statement.format(table, column, column))
+    message = await refused(engine, statement.format(table, column, column))
 
-    assert "permission denied" in said or "must be owner" in said
+    assert "permission denied" in message or "must be owner" in message
 
 
 @pytest.mark.parametrize(
@@ -110,13 +110,15 @@ async def test_service_cannot_rewrite_history(
         "SELECT pg_read_file('/etc/hostname')",
     ],
 )
-async def test_service_has_no_ddl_and_no_way_round(engine: AsyncEngine, statement: str) -> None:
-    said = await refused(engine, statement)
+async def test_service_has_no_ddl_and_cannot_bypass_its_grants(
+    engine: AsyncEngine, statement: str
+) -> None:
+    message = await refused(engine, statement)
 
-    assert re.search("permission denied|must be owner|must have the", said), said
+    assert re.search("permission denied|must be owner|must have the", message), message
 
 
-async def test_reports_see_all_but_secrets(owner: AsyncEngine) -> None:
+async def test_reports_role_reads_every_column_except_secrets(owner: AsyncEngine) -> None:
     async with owner.connect() as connection:
         rows = await connection.execute(SEEN, {"role": REPORTS})
         seen: dict[str, set[str]] = {row.name: set(row.columns) for row in rows}
@@ -127,16 +129,16 @@ async def test_reports_see_all_but_secrets(owner: AsyncEngine) -> None:
     assert {"audit_log", "campaign_membership"} <= seen.keys()
 
 
-def test_a_new_column_that_sounds_secret_is_not_forgotten() -> None:
-    secretive = {
+def test_every_column_with_a_secret_name_is_hidden_or_listed() -> None:
+    secret_names = {
         (name, column.name)
         for name, table in metadata.tables.items()
         for column in table.columns
-        if SECRETIVE.search(column.name)
+        if SECRET_NAME.search(column.name)
     }
     hidden = {(name, column) for name, columns in HIDDEN.items() for column in columns}
 
-    assert secretive - NO_SECRETS <= hidden
+    assert secret_names - NOT_SECRET <= hidden
     assert {name for name, _ in hidden} <= metadata.tables.keys()
     assert all(column in metadata.tables[name].columns for name, column in hidden)
 
@@ -153,20 +155,20 @@ def test_a_new_column_that_sounds_secret_is_not_forgotten() -> None:
         "SELECT analyze_contacts()",
     ],
 )
-async def test_reports_change_nothing(reports: AsyncConnection, statement: str) -> None:
+async def test_reports_role_changes_nothing(reports: AsyncConnection, statement: str) -> None:
     with pytest.raises(ProgrammingError, match="permission denied"):
         await reports.exec_driver_sql(statement)
 
 
-async def test_reports_read(reports: AsyncConnection) -> None:
+async def test_reports_role_reads_contacts_and_api_keys(reports: AsyncConnection) -> None:
     found = await reports.exec_driver_sql("SELECT id, phone FROM contact")
     keys = await reports.exec_driver_sql("SELECT id, name FROM api_key")
 
     assert (found.all(), keys.all()) == ([], [])
 
 
-async def test_a_new_table_gets_its_grants_with_the_migration(owner: AsyncEngine) -> None:
-    """As the next migration would add one; `upgrade` at the head only renews what is allowed."""
+async def test_new_table_gets_its_grants_with_the_migration(owner: AsyncEngine) -> None:
+    """A migration would add the table so. `upgrade` at the head revision only renews the grants."""
     url = owner.url.render_as_string(hide_password=False)
     async with owner.begin() as connection:
         await connection.exec_driver_sql("CREATE TABLE later (id int)")
@@ -190,12 +192,12 @@ async def test_a_new_table_gets_its_grants_with_the_migration(owner: AsyncEngine
     assert read == {}
 
 
-async def test_who_does_not_own_the_tables_renews_nothing(engine: AsyncEngine) -> None:
+async def test_role_that_does_not_own_the_tables_renews_no_grants(engine: AsyncEngine) -> None:
     async with engine.begin() as connection:
         assert await database_roles.renew(connection) is False
 
 
-async def test_doctor_tells_who_may_rewrite_history(
+async def test_doctor_reports_roles_that_may_rewrite_history(
     owner: AsyncEngine, engine: AsyncEngine
 ) -> None:
     async with owner.connect() as connection:
@@ -221,8 +223,8 @@ async def test_service_can_back_up_and_finds_nothing_to_migrate(engine: AsyncEng
     assert size > 10_000
 
 
-async def test_composed_database_begins_with_the_same_roles(urls: ServerUrls) -> None:
-    """As the image of PostgreSQL runs it on a new volume."""
+async def test_database_of_compose_starts_with_the_same_roles(urls: ServerUrls) -> None:
+    """Run the script as the image of PostgreSQL does on a new volume."""
     script = Path(__file__).parents[2] / "deploy" / "compose" / "roles.sh"
     server = make_url(str(urls.database_url))
     environment = {

@@ -23,10 +23,10 @@ from tests.machines.servers import free_port
 from tests.rolling.balancer import ANSWER_SECONDS, Balancer, Passed, balancing
 
 ENDS_WITHIN_SECONDS = 180.0
-"""Several times what it takes on a busy machine: a longer stop is a fault."""
+"""Several times the usual duration on a busy machine; a longer stop is a fault."""
 QUIET_WITHIN_SECONDS = 600.0
 DRAIN_SECONDS = 20.0
-"""The largest value. A server is asked a second time, once no request goes to it."""
+"""The largest allowed value. The server gets a second signal when no request is open."""
 CALLERS = 4
 _OPEN = text("""
     SELECT (SELECT count(*) FROM campaign_membership m JOIN campaign c ON c.id = m.campaign_id
@@ -50,7 +50,8 @@ class Plan:
     """How much is replaced under how much load.
 
     Attributes:
-        people: In each of two campaigns; ``cap`` of the second may be sent to today.
+        people: The recipients of each of the two campaigns. The line of the second may send to
+            ``cap`` of them today.
     """
 
     serves: int
@@ -85,23 +86,24 @@ class Outcome:
     """The replacements, and the results of requests, webhooks and messages.
 
     Attributes:
-        campaign_texts: Of the line whose limit is lower than its campaign's recipients.
-        texts: The same, with answers to opt-outs, which the limit counts but does not refuse.
+        campaign_messages: Campaign messages of the line whose limit is lower than the number of its
+            recipients.
+        messages: The same plus replies to opt-outs, which the limit counts but does not refuse.
     """
 
     replacements: list[Replacement]
     requests: Counter[int]
     webhooks: Counter[int]
-    campaign_texts: int
-    texts: int
+    campaign_messages: int
+    messages: int
     verdict: Verdict
     faults: list[str] = field(default_factory=list)
 
 
 async def roll(
-    folder: Path, plan: Plan, *, say: Callable[[Replacement], None] = lambda _: None
+    folder: Path, plan: Plan, *, report: Callable[[Replacement], None] = lambda _: None
 ) -> Outcome:
-    """Run everything."""
+    """Run the service under load and replace each of its processes."""
     size = Size(
         counted_kills=0,
         people=2 * plan.people,
@@ -117,7 +119,7 @@ async def roll(
         capped = await _begin(stage, plan)
         api = await stack.enter_async_context(_client(stage.port))
         calling = [asyncio.create_task(_call(api, number)) for number in range(CALLERS)]
-        replacements = [one async for one in service.roll(say)]
+        replacements = [one async for one in service.roll(report)]
         for task in calling:
             task.cancel()
         await asyncio.gather(*calling, return_exceptions=True)
@@ -134,7 +136,7 @@ def _client(port: int) -> httpx.AsyncClient:
 
 
 async def _begin(stage: CrashRun, plan: Plan) -> str:
-    """Start both campaigns; return the line whose day is too short for the second."""
+    """Start both campaigns; return the line whose daily limit is too low for the second."""
     await stage.crowd.create_people(2 * plan.people)
     async with _client(stage.port) as api:
         lines = (await api.get("/v1/lines")).json()["data"]
@@ -158,10 +160,10 @@ async def _call(api: httpx.AsyncClient, caller: int) -> None:
 
 
 async def _wait_until_sent(engine: AsyncEngine, **values: object) -> None:
-    """Return when nothing is open, except recipients that the line's daily limit leaves.
+    """Return when nothing is open, except recipients beyond the line's daily limit.
 
     Raises:
-        TimeoutError: Something does not end.
+        TimeoutError: Something is still open after ``QUIET_WITHIN_SECONDS``.
     """
     async with asyncio.timeout(QUIET_WITHIN_SECONDS):
         while True:
@@ -196,8 +198,8 @@ async def _judge(
         replacements=replacements,
         requests=balancer.statuses(webhooks=False),
         webhooks=balancer.statuses(webhooks=True),
-        campaign_texts=sent.campaign,
-        texts=sent.all_of_them,
+        campaign_messages=sent.campaign,
+        messages=sent.all_of_them,
         verdict=verdict,
         faults=[*faults, *stage.unexpected],
     )
@@ -230,25 +232,25 @@ class Service:
         }
         return await self._forking.spawn("serve", env=values)
 
-    async def roll(self, say: Callable[[Replacement], None]) -> AsyncIterator[Replacement]:
-        """Replace every process, so many times."""
+    async def roll(self, report: Callable[[Replacement], None]) -> AsyncIterator[Replacement]:
+        """Replace every process ``rounds`` times."""
         for _ in range(self._plan.rounds):
             for number, port in enumerate(self._balancer.ports, 1):
-                yield await self._replace(f"serve {number}", self._serve_again, port, say)
+                yield await self._replace(f"serve {number}", self._serve_again, port, report)
             for number in range(self._plan.workers):
-                yield await self._replace(f"worker {number + 1}", self._work_again, number, say)
+                yield await self._replace(f"worker {number + 1}", self._work_again, number, report)
 
     async def _replace(
         self,
         name: str,
         again: Callable[[int], Awaitable[float]],
         which: int,
-        say: Callable[[Replacement], None],
+        report: Callable[[Replacement], None],
     ) -> Replacement:
         before, began = len(self._balancer.passed), time.monotonic()
         ended = await again(which)
         started = time.monotonic()
-        # A worker is replaced faster than a slow machine answers a request.
+        # Replacing a worker can take less time than one response of a slow machine.
         await self._balancer.wait_passed(before + 1)
         done = Replacement(
             name=name,
@@ -256,7 +258,7 @@ class Service:
             starting_seconds=started - ended,
             passed=self._balancer.passed[before:],
         )
-        say(done)
+        report(done)
         return done
 
     async def _serve_again(self, port: int) -> float:

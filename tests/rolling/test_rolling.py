@@ -41,5 +41,5 @@ async def test_rolling_restart_fails_no_request_and_sends_nothing_twice(folder: 
     assert outcome.webhooks.keys() <= {200}, outcome.webhooks
     assert all(one.passed for one in outcome.replacements)
     assert outcome.webhooks[200] > SHORT.people
-    assert outcome.campaign_texts <= SHORT.cap <= outcome.texts
+    assert outcome.campaign_messages <= SHORT.cap <= outcome.messages
     assert outcome.verdict.is_clean, outcome.verdict

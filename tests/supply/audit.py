@@ -1,6 +1,6 @@
-"""`make audit`: known vulnerabilities in what is pinned, and licences that do not fit.
+"""`make audit`: known vulnerabilities of the pinned packages, and licences that are not allowed.
 
-Apart from `make check`, since it asks an advisory database, and its answer changes by itself.
+Not part of `make check`: the result changes with the advisory database, not with the project.
 """
 
 import json
@@ -22,14 +22,14 @@ Ask = Callable[[str], "subprocess.CompletedProcess[str]"]
 
 
 def ask(name: str) -> "subprocess.CompletedProcess[str]":
-    """Let pip-audit look up one list."""
+    """Run pip-audit on one list."""
     return subprocess.run(  # noqa: S603 - our own command
         [*COMMAND, name], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
 
 def audit(names: Sequence[str] = LISTS, *, asked: Ask = ask) -> list[str]:
-    """Return what is wrong, a sentence each; what was not looked up is wrong too."""
+    """Return one sentence for each fault; a package that was not looked up is a fault too."""
     wrong: list[str] = []
     for name in names:
         done = asked(name)
@@ -37,8 +37,8 @@ def audit(names: Sequence[str] = LISTS, *, asked: Ask = ask) -> list[str]:
             answer = json.loads(done.stdout)
         except ValueError:
             reasons = done.stderr.strip().splitlines() or ["it said nothing"]
-            told = "NOTHING was audited" if name == names[0] else f"{name} was NOT audited"
-            return [*wrong, f"{told}: the advisory database gave no answer ({reasons[-1]})"]
+            failure = "NOTHING was audited" if name == names[0] else f"{name} was NOT audited"
+            return [*wrong, f"{failure}: the advisory database gave no answer ({reasons[-1]})"]
         wrong += _judge(name, done.returncode, answer)
     return wrong
 
@@ -61,7 +61,7 @@ def _judge(name: str, code: int, answer: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    """Print what is wrong; fail if anything is."""
+    """Print the faults; fail if there are any."""
     wrong = [*audit(), *unfit()]
     sys.stdout.write("".join(f"{sentence}\n" for sentence in wrong))
     if wrong:

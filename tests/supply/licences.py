@@ -1,4 +1,4 @@
-"""`python -m tests.supply.licences`: writes the page of licences of what runs."""
+"""`python -m tests.supply.licences`: write the page with the licences of the installed packages."""
 
 import re
 import sys
@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "licences.md"
 LIST = ROOT / "requirements-up.txt"
-"""What `make up` installs: all of the service, the embedded servers, and what builds it."""
+"""The packages that `make up` installs: the service, the embedded servers, and the build tools."""
 FREE = {
     "0BSD",
     "Apache-2.0",
@@ -24,11 +24,11 @@ FREE = {
     "Unlicense",
     "Zlib",
 }
-"""Commercial use, closed or open, asks for no more than the notice."""
+"""Commercial use, closed or open, requires no more than the notice."""
 OF_FILES = {"MPL-2.0", "LGPL-3.0-or-later"}
-"""Changes of those files must be given away; what only uses them need not be. The LGPL also wants
-that a person can replace the library, which every installation of Python packages allows."""
-SPOKEN = {
+"""Changes of those files must be published; code that only uses them need not be. The LGPL also
+requires that a person can replace the library; every installation of Python packages allows it."""
+LICENCE_NAMES = {
     "3-Clause BSD License": "BSD-3-Clause",
     "Apache Software License": "Apache-2.0",
     "BSD License": "BSD-3-Clause",
@@ -39,14 +39,14 @@ SPOKEN = {
     "Python Software Foundation License": "PSF-2.0",
     "The Unlicense (Unlicense)": "Unlicense",
 }
-"""How classifiers and older metadata call them."""
+"""The names that classifiers and older metadata use."""
 READ = {
     "httpx-aiohttp": "BSD-3-Clause",
     "pyrage": "MIT",
 }
-"""Read in the file of the licence, which the metadata quote in full or do not name."""
+"""Read in the file of the licence: the metadata quote it in full or do not name it."""
 ELSEWHERE = {"async-timeout": "Apache-2.0", "colorama": "BSD-3-Clause"}
-"""Installed on other systems or versions of Python only; read on their pages."""
+"""Packages for other systems or versions of Python only; read on their pages."""
 _OPERATOR = re.compile(r"\s+(?:AND|OR|WITH)\s+|[();]|\s*;\s*")
 _INTRODUCTION = """\
 # Licences
@@ -81,13 +81,13 @@ def unfit(found: Mapping[str, str] | None = None) -> list[str]:
     for name, licence in (licences() if found is None else found).items():
         others = set(_parts(licence)) - FREE - OF_FILES
         if others or not licence:
-            told = ", ".join(sorted(others)) or "no licence"
-            wrong.append(f"{name} has {told}, which is not among the licences that are allowed")
+            named = ", ".join(sorted(others)) or "no licence"
+            wrong.append(f"{name} has {named}, which is not among the licences that are allowed")
     return wrong
 
 
 def page() -> str:
-    """Return the page as it should be."""
+    """Return the expected page."""
     rows: dict[bool, list[str]] = defaultdict(list)
     for name, licence in licences().items():
         rows[bool(set(_parts(licence)) & OF_FILES)].append(f"| {name} | {licence} |\n")
@@ -109,8 +109,8 @@ def _licence(name: str) -> str:
         for line in metadata.get_all("Classifier") or ()
         if line.startswith(prefix)
     ]
-    spoken: Iterable[str] = classified or metadata.get_all("License") or ()
-    return " OR ".join(SPOKEN.get(one, one) for one in spoken if one)
+    names: Iterable[str] = classified or metadata.get_all("License") or ()
+    return " OR ".join(LICENCE_NAMES.get(one, one) for one in names if one)
 
 
 def _parts(licence: str) -> list[str]:

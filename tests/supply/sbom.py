@@ -1,6 +1,6 @@
-"""`make sbom`: the bill of materials of what runs, as CycloneDX, from the pinned list.
+"""`make sbom`: write the bill of materials of the pinned packages, as CycloneDX.
 
-It is not committed: it says what `requirements.txt` says, in another form.
+The file is not committed: it has the content of `requirements.txt` in another form.
 """
 
 import json
@@ -18,7 +18,7 @@ COMMAND = (
 
 
 def make() -> dict[str, Any]:
-    """Return it: name, version, digests and licence of each package; no address and no path."""
+    """Return name, version, digests and licence of each package, without addresses and paths."""
     done = subprocess.run(  # noqa: S603 - our own command
         COMMAND, cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""What is built upon: its licences, its bill of materials, and an audit that is never silent."""
+"""The pinned packages: their licences, their bill of materials, and their audit."""
 
 import json
 import re
@@ -14,13 +14,13 @@ BAD = {"dependencies": [{"name": "fastapi", "version": "1", "vulns": [FLAW]}], "
 SKIPPED = {"dependencies": [{"name": "fastapi", "skip_reason": "not found"}], "fixes": []}
 
 
-def answered(code: int, out: object, said: str = "") -> "subprocess.CompletedProcess[str]":
-    told = out if isinstance(out, str) else json.dumps(out)
-    return subprocess.CompletedProcess([], code, told, said)
+def answered(code: int, out: object, error: str = "") -> "subprocess.CompletedProcess[str]":
+    faults = out if isinstance(out, str) else json.dumps(out)
+    return subprocess.CompletedProcess([], code, faults, error)
 
 
 @pytest.mark.parametrize(
-    ("code", "out", "said", "told"),
+    ("code", "out", "error", "faults"),
     [
         (0, CLEAN, "", []),
         (1, BAD, "", ["a.txt: fastapi 1 has PYSEC-2026-1, mended in 2"]),
@@ -35,18 +35,18 @@ def answered(code: int, out: object, said: str = "") -> "subprocess.CompletedPro
     ],
     ids=["clean", "flaw", "skipped", "failed", "unreachable"],
 )
-def test_an_audit_that_did_not_happen_is_no_clean_one(
-    code: int, out: object, said: str, told: list[str]
+def test_audit_that_did_not_run_is_reported(
+    code: int, out: object, error: str, faults: list[str]
 ) -> None:
-    assert audit(["a.txt"], asked=lambda _: answered(code, out, said)) == told
+    assert audit(["a.txt"], asked=lambda _: answered(code, out, error)) == faults
 
 
 def test_every_hashed_list_is_audited() -> None:
     assert set(LISTS) == {path.name for path in licences.ROOT.glob("requirements*.txt")}
 
 
-def test_the_page_of_licences_is_what_is_installed() -> None:
-    """When it differs: `python -m tests.supply.licences`."""
+def test_page_of_licences_matches_the_pinned_packages() -> None:
+    """If the page differs, run `python -m tests.supply.licences`."""
     assert licences.PAGE.read_text() == licences.page()
 
 
@@ -57,11 +57,11 @@ def test_every_licence_allows_commercial_use() -> None:
 @pytest.mark.parametrize(
     "licence", ["", "GPL-3.0-only", "MIT AND AGPL-3.0", "Proprietary", "GPL-3.0-or-later"]
 )
-def test_a_licence_that_asks_for_too_much_is_told(licence: str) -> None:
+def test_licence_that_is_not_allowed_is_reported(licence: str) -> None:
     assert len(licences.unfit({"thing": licence, "other": "MIT OR Apache-2.0"})) == 1
 
 
-def test_the_bill_of_materials_names_what_is_pinned_and_no_place() -> None:
+def test_bill_of_materials_names_the_pinned_packages_and_no_path() -> None:
     pinned = (licences.ROOT / "requirements.txt").read_text()
 
     made = sbom.make()

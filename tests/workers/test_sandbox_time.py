@@ -88,7 +88,7 @@ async def bench(
     new_uow: NewUow,
     queue: RecordingQueue,
     session: AsyncSession,
-    _time_comes_back: None,
+    _restore_clock: None,
 ) -> Bench:
     clock.move(START - clock.wall_now())
     await make_line(session, timezone="America/Denver")

@@ -1,4 +1,4 @@
-"""Loaded by each Python process of a moved run: gives files the moved times too.
+"""Each Python process of a run at another date loads this: it also moves the times of files.
 
 libfaketime does not replace ``stat64``, which Python calls. Without this, each new file would be as
 old as the distance from the real clock.

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.conftest import at_once
+from tests.conftest import skip_wait
 from tests.domain.messaging.sends.ledger import Ledger
 from tests.fakes import RecordingQueue
 from tests.workers.drain import clock_behind, make_deps, open_ledger
@@ -31,7 +31,7 @@ async def _look_up(
         base_url="http://provider.test",
         api_key="key",
         transport=httpx.MockTransport(answer),
-        sleep=at_once,
+        sleep=skip_wait,
     ) as provider:
         ctx: dict[str, Any] = {"deps": make_deps(settings, new_uow, queue, provider)}
         await resolve_unknown_sends(ctx)

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.conftest import at_once
+from tests.conftest import skip_wait
 from tests.domain.messaging.sends.ledger import TIMES, Ledger
 from tests.factories import number
 from tests.fakes import RecordingQueue
@@ -187,7 +187,7 @@ async def test_incomplete_list_concludes_nothing(
         base_url="http://sandbox.test",
         api_key="key",
         transport=httpx.MockTransport(answer),
-        sleep=at_once,
+        sleep=skip_wait,
     ) as client:
         ctx["deps"].provider = client
         await resolve_unknown_sends(ctx)
