@@ -87,7 +87,8 @@ async def begin_message_check(
     If a check with a test message already waits for its result, return that check instead.
 
     The usual rules apply to the message: one open attempt per number, and the rate limit. But the
-    message may be sent at any hour, because it goes to one of our lines.
+    message may be sent at any hour, because it goes to one of our lines. If a line is unknown or
+    blocked, the check ends at once, without a message.
 
     Raises:
         WebhookHealthCheckOffError: The settings do not name two lines.

@@ -296,9 +296,9 @@ async def add_places(
     """Add the place of the person (ZIP, city and source) to copies that have no place yet.
 
     The added place is the one with which ``insight_person_tally`` counts the person. So this
-    function locks the stored sums against changes until the transaction ends. If the sums are
-    already locked, or if they lack more than ``most_moves`` changes of people's places, this
-    function does nothing.
+    function locks the stored sums against changes until the transaction ends. It does nothing if
+    the sums are already locked. It also does nothing if more than ``most_moves`` people have moved
+    since their places were last counted.
 
     Returns:
         True if places were added, so there may be more to add; False otherwise.

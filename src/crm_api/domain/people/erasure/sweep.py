@@ -1,7 +1,6 @@
-"""Search all tables for data about an erased person, a few megabytes in each transaction.
+"""Search the tables for data about an erased person, a few megabytes in each transaction.
 
-All tables of the schema are searched, so that new tables are included without a change here. A
-phone number or an e-mail address is replaced where it is found. The stored copy of a received event
+A new table is searched without a change here, unless it is in a list of exceptions. A phone number or an e-mail address is replaced where it is found. The stored copy of a received event
 is replaced as a whole.
 """
 
