@@ -73,8 +73,8 @@ class Cohort:
 
         People who became due earlier are removed first. In each place, people become due at a
         constant rate. So the people who have been due longest are in the place where the largest
-        share of the place's people still waits. People are removed from this place until its share is as low as the
-        second largest share, then from both places, and so on.
+        share of the place's people still waits. People are removed from this place until its share
+        is as low as the second largest share, then from both places, and so on.
 
         Returns:
             Pairs of a place and the number of people that were removed there.

@@ -287,8 +287,8 @@ async def record_and_correct_matches(
 
     Two attempts have the same message id: the attempt of the response, and an attempt to which the
     message was matched by its text and time. The response is certain, but the match may be wrong.
-    So the message stays with the attempt of the response (Sending, rule 6). The matched attempt loses
-    the message and becomes ``unknown`` again. If the number has another open attempt now, the
+    So the message stays with the attempt of the response (Sending, rule 6). The matched attempt
+    loses the message and becomes ``unknown`` again. If the number has another open attempt now, the
     matched attempt is parked instead, with an alert. The correction is written to the audit log.
     """
     named = [item for item in batch if item.answer.provider_message_id is not None]

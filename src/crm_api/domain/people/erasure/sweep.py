@@ -1,7 +1,8 @@
 """Search the tables for data about an erased person, a few megabytes in each transaction.
 
-A new table is searched without a change here, unless it is in a list of exceptions. A phone number or an e-mail address is replaced where it is found. The stored copy of a received event
-is replaced as a whole.
+A new table is searched without a change here, unless it is in a list of exceptions. A phone number
+or an e-mail address is replaced where it is found. The stored copy of a received event is replaced
+as a whole.
 """
 
 from collections.abc import Iterator
