@@ -8,6 +8,7 @@ readings of authors that the model of the moment had not seen (leave one author 
 the texts that the authors really wrote.
 """
 
+import ast
 import hashlib
 import random
 from collections.abc import Sequence
@@ -372,5 +373,22 @@ def script_digest() -> str:
     )
     total = hashlib.sha256()
     for path in files:
-        total.update(path.name.encode() + b"\n" + path.read_bytes())
+        content = _code(path) if path.suffix == ".py" else path.read_bytes()
+        total.update(path.name.encode() + b"\n" + content)
     return total.hexdigest()
+
+
+def _code(path: Path) -> bytes:
+    """Return the lines of code of a module, without docstrings, comment lines and empty lines."""
+    source = path.read_text(encoding="utf-8")
+    texts = {
+        number
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    return "\n".join(
+        line
+        for number, line in enumerate(source.splitlines(), 1)
+        if number not in texts and line.strip() and not line.lstrip().startswith("#")
+    ).encode()

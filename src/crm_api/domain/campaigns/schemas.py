@@ -68,9 +68,9 @@ class MessageBody(RequestModel):
         default=None,
         ge=1,
         le=1_000_000_000,
-        description="The version of the template that is copied; by default the newest one. If "
-        "the request also has a `body`, this is the version from which the body was copied; it is "
-        "ignored if the two bodies differ.",
+        description="Without a `body`: the version of the template to copy, by default the newest. "
+        "With a `body`: the version from which the client copied the `body`. It is ignored if the "
+        "`body` differs from the body of that version.",
     )
 
     @model_validator(mode="after")

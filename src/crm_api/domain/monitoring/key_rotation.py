@@ -55,6 +55,8 @@ async def with_secret(
 ) -> Settings:
     """Return the settings with the root secret in them; wait while the database is unavailable.
 
+    The database stores the root secret. It is encrypted with a secret key of the settings.
+
     Args:
         settings: The settings, which name the database and the secret keys.
         patience: The longest wait for the database, in seconds.

@@ -72,16 +72,17 @@ class Segment:
 
 @dataclass(frozen=True)
 class Calendar:
-    """The days of a year, in the line's time zone, with the hours in which each place is open.
+    """The days of a year, with the hours in which messages are allowed in each place.
 
-    A place is a group of zone keys with the same hours.
+    The days are those of the line's time zone. A place is a group of zone keys (states and time
+    zones) with the same hours.
 
     Attributes:
         first: The first day.
         starts: When each day begins, as Unix timestamps. The last item is the end of the last day.
-        days: The segments of each day in order, without the hours in which all places are closed.
+        days: The periods of each day, in order, in which messages are allowed in some place.
         place_of: For each zone key, the number of its place, from 0.
-        shut: The places that are not open on any day.
+        shut: The places in which no message is allowed on any day.
     """
 
     first: date

@@ -100,7 +100,9 @@ def _known_date(original: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(value, Undefined):
             str(value)
         if value in ("now", "today"):
-            raise FilterArgumentError("a message body cannot read the clock", token=None)
+            raise FilterArgumentError(
+                "a message body cannot use the current time; write the date", token=None
+            )
         return original(value, *arguments, **options)
 
     return with_environment(date)

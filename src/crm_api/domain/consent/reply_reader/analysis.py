@@ -61,7 +61,8 @@ class Analysis:
         ends: For each word, the position in ``folded`` at which it ends.
         concepts: The concepts of the words; one concept may cover several words.
         places: For each concept, the index of its first word.
-        language: The language that has most of the words in the lexicon; English if none has any.
+        language: The language whose lexicon contains the most words of the reply. English if no
+            lexicon contains any of them.
     """
 
     whole: str

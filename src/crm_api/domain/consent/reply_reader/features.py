@@ -49,14 +49,16 @@ _WEIGHTS = np.array([3, 3, 3, 1, 3, 3, 1, 3, 3, 1, 3, 2.1, 3])
 
 @dataclass(frozen=True)
 class Features:
-    """The occurrences of features in several replies; each array has one entry per occurrence.
+    """The places in several replies at which features occur.
+
+    Each array except ``row`` has one entry per occurrence of a feature.
 
     Attributes:
-        hashes: The feature.
+        hashes: The hash of the feature.
         weights: The weight of the occurrence, before the vector of the reply is scaled to length 1.
-        lefts: The index in ``row`` at which the occurrence begins.
-        rights: The index in ``row`` of its last element.
-        row: The letters, concepts, words and contexts of all replies.
+        lefts: The index in ``row`` of the first element of the occurrence.
+        rights: The index in ``row`` of the last element of the occurrence.
+        row: The elements of all replies: all letters, then all concepts, words and contexts.
     """
 
     hashes: npt.NDArray[np.uint32]
@@ -66,7 +68,7 @@ class Features:
     row: "_Row"
 
     def at(self, places: Places) -> "Features":
-        """Return the occurrences with these indices."""
+        """Return the entries with these indices."""
         return Features(
             self.hashes[places],
             self.weights[places],
@@ -77,44 +79,44 @@ class Features:
 
     @property
     def are_whole(self) -> npt.NDArray[np.bool_]:
-        """For each occurrence: whether it lies in one reply and in one kind of elements.
+        """For each entry: True if its elements are of one reply and of one kind, such as letters.
 
-        An occurrence that crosses a border is an artefact, and must be dropped.
+        Other entries exist only because all replies are in one row. The caller must drop them.
         """
         whole: npt.NDArray[np.bool_] = self.row.groups[self.lefts] == self.row.groups[self.rights]
         return whole
 
     @property
     def owners(self) -> Places:
-        """For each occurrence, the index of its reply."""
+        """For each entry, the index of the reply in which the feature occurs."""
         return self.row.groups[self.lefts] % len(self.row.norms)
 
     @property
     def firsts(self) -> Places:
-        """For each occurrence, the index of the first word that it covers; -1 for a context.
+        """For each entry, the number of the word in which the feature begins; -1 for a context.
 
-        The words of all replies are numbered in a row: see ``first_words``.
+        ``first_words`` numbers the words of all replies.
         """
         return self.row.words[self.lefts]
 
     @property
     def lasts(self) -> Places:
-        """For each occurrence, the index of the last word that it covers; -1 for a context."""
+        """For each entry, the number of the word in which the feature ends; -1 for a context."""
         return self.row.words[self.rights]
 
 
 def first_words(analyses: Sequence[Analysis]) -> list[int]:
-    """Number the words of all replies in a row; return the number of each reply's first word.
+    """Number the words of all replies from 0; return the number of each reply's first word.
 
-    A reply without words counts as one word. The last entry is the number of all words.
+    A reply without words counts as one word. The last item is the number of all words.
     """
     return list(accumulate((max(len(one.words), 1) for one in analyses), initial=0))
 
 
 def features_of(analyses: Sequence[Analysis], contexts: Sequence[Context]) -> Features:
-    """Return the features of several replies, computed in one pass.
+    """Return the features of several replies, computed together.
 
-    Some occurrences reach from one reply into the next. The caller must drop them: see
+    Some entries begin in one reply and end in the next. The caller must drop them: see
     ``are_whole``.
     """
     row = _row_of(analyses, contexts)

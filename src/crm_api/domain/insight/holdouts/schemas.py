@@ -54,10 +54,9 @@ class HoldoutPlanRead(ReadModel):
             holdout.
         cost_messages: The number of messages that are not sent because of the holdout, from its
             beginning to its end.
-        needed_people: The number of people, in both groups together, that the comparison needs.
-            Suppose that 1.5 % of the people with messages book an appointment, and 1 % of the
-            people without messages. Then 80 of 100 holdouts with this number of people show a
-            difference.
+        needed_people: The number of people, in both groups together, that the comparison needs to
+            find a difference with a probability of 80 %. The assumption: 1.5 % of the people with
+            messages and 1 % of the people without messages book an appointment.
         knows_at: When the number of assigned people reaches `needed_people`; null if this takes
             more than ten years.
     """

@@ -162,12 +162,11 @@ class InsightPersonTally(_CountColumns, Base):
 
 
 class InsightPersonChange(_CountColumns, Base):
-    """A change of a message or attempt, which the sums by place do not contain yet.
+    """Amounts that must still be added to the sums by place; they are negative for a decrease.
 
-    The message or attempt was more than an hour old when it changed. A decrease has negative
-    numbers. Row triggers append the change (``migrations/objects/note_late_message.sql``,
-    ``note_late_cost.sql``). The job ``update_place_sums`` adds it to the sums by place and deletes
-    it here.
+    Row triggers append them when a message or an attempt changes that is more than an hour old
+    (``migrations/objects/note_late_message.sql``, ``note_late_cost.sql``). The job
+    ``update_place_sums`` adds them to the sums and deletes them here.
     """
 
     __tablename__ = "insight_person_change"

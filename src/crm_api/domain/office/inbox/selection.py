@@ -84,10 +84,10 @@ class InboxFilter:
 
     @property
     def wanted_states(self) -> tuple[ConversationState, ...]:
-        """The states that this filter selects; empty means all states.
+        """The states that this filter selects; an empty tuple selects all states.
 
-        If ``states`` is empty, the other fields decide. A filter for unread conversations, or
-        by assignee, selects ``waiting`` and ``open``. Any other filter selects all states.
+        If the filter names no states, its other fields decide. A filter for unread conversations,
+        or by assignee, then selects ``waiting`` and ``open``. Any other filter selects all states.
         """
         if not self.states and (self.is_unread is True or self.assignee is not None):
             return TO_WORK_ON

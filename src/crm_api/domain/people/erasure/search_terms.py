@@ -52,7 +52,7 @@ class SearchTerms:
         return "|".join(_escaped(text) for text in self.words)
 
     def redact(self, text: str) -> str:
-        """Return the text with ``0`` for every phone number, and ``erased`` for every word."""
+        """Replace the phone numbers of these terms by ``0``, and their words by ``erased``."""
         without = re.sub(self.number_pattern(), "0", text)
         return re.sub(self.word_pattern(), "erased", without, flags=re.IGNORECASE)
 
