@@ -117,7 +117,7 @@ async def _try_to(
         async with new_uow() as uow:
             await settle(uow.session)
     except (DBAPIError, *DATABASE_UNREACHABLE):
-        log.warning("clean-up after an import failed", step=settle.__name__, exc_info=True)
+        log.warning("could not clean up after an import", step=settle.__name__, exc_info=True)
 
 
 async def _open_contacts(

@@ -34,7 +34,8 @@ class CallMaker:
 async def call_maker(request: Request, state: State) -> CallMaker:
     """Return the ``CallMaker`` of the current API request.
 
-    The route passes the authenticated caller to ``CallMaker.by`` and gets the ``Call``.
+    The route passes the authenticated caller to ``CallMaker.by`` and gets the ``Call``: the caller
+    and the API request, to which the token of a dry run belongs.
     """
     return CallMaker(f"{request.method} {request.url.path}", state.secret)
 

@@ -171,9 +171,9 @@ def assess(
         conditions: The conditions of the audience.
         is_named: The SQL condition that ``contact c`` belongs to the audience.
         people: The table or the sub-select from which the contacts are read.
-        each: The end of each sub-select: ``OFFSET 0`` or an empty text. With ``OFFSET 0``,
-            PostgreSQL runs the sub-select once per person. With an empty text, PostgreSQL may use a
-            join instead.
+        each: SQL that is appended to each sub-select: ``OFFSET 0`` or an empty text. With
+            ``OFFSET 0``, PostgreSQL runs the sub-select once per person. With an empty text,
+            PostgreSQL may use a join instead.
         flags_filter: A condition that limits the CTE ``flags`` to the phone numbers of one page.
             With an empty text, the flags of all phone numbers are read.
     """

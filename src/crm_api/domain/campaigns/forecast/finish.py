@@ -104,7 +104,7 @@ class Odds:
     """The estimates of the random quantities of a plan.
 
     Attributes:
-        replies: The share of messages that get a reply, so that no follow-up is sent.
+        replies: The share of messages that get a reply. After a reply, no follow-up is sent.
         repeats: The share of messages that are sent in a second attempt, after an unclear first
             attempt that did not send the message. Both attempts count for the daily limits.
         others_a_day: The mean number of messages a day on the line that belong to no campaign.

@@ -57,7 +57,7 @@ class AssumptionsRead(ReadModel):
         competing_texts: The number of messages that the competing campaigns still have to send.
         other_texts_a_day: The mean number of messages a day that the line sends outside campaigns,
             as a decimal in a string.
-        reply_rate: The share of messages that get a reply, so that no follow-up is sent.
+        reply_rate: The share of messages that get a reply. After a reply, no follow-up is sent.
         replies_of: The number of messages on which ``reply_rate`` is measured.
         repeat_rate: The share of messages that are sent a second time, because it is unclear
             whether the first one was sent.

@@ -91,7 +91,8 @@ class Reading:
         provider_confirms: True if the provider itself confirms this opt-out, so that this service
             must not send a second confirmation.
         asks_to_stop: The probability that the person asks us to stop, from 0 to 1.
-        needs_a_person: The probability that the person asks or may ask us to stop, from 0 to 1.
+        needs_a_person: The probability that the reply is an opt-out or could be meant as one, from
+            0 to 1.
         language: The language that the reader assumed.
     """
 

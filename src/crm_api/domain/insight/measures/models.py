@@ -369,10 +369,11 @@ class InsightAnswer(PlaceColumns, Base):
 
 
 class InsightAnswerChange(Base):
-    """A conversation in which a message changed when the message was more than an hour old.
+    """A conversation whose copied answers of the office may be out of date.
 
-    Row triggers append it (``migrations/objects/note_late_answer.sql``). The job ``copy_answers``
-    copies the answers of the conversation again and deletes the row.
+    Row triggers add a row when a message changes that is more than an hour old
+    (``migrations/objects/note_late_answer.sql``). The job ``copy_answers`` copies the answers of
+    the conversation again and deletes the row.
     """
 
     __tablename__ = "insight_answer_change"

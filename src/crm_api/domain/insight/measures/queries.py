@@ -35,8 +35,8 @@ def messages(
         where: The SQL condition of the messages to select: those in the denominator.
         first_step: Whether to select only first messages, not follow-ups, so that each person
             counts once. A filter or a breakdown by step overrides this.
-        ripe_after: The time after the sending of a message in which the message can still be added
-            to the numerator, for example because a reply arrives.
+        ripe_after: For this time after it was sent, a message can still be added to the numerator,
+            for example because a reply arrives. Then the message is ripe.
         amount: The SQL expression for the column ``amount``; by default NULL.
     """
     steps = f"AND {_FIRST_STEP}" if first_step else ""
@@ -70,8 +70,8 @@ def messages_with_sums(
         where: The SQL condition of the messages to select: those in the denominator.
         first_step: Whether to select only first messages, not follow-ups, so that each person
             counts once. A filter or a breakdown by step overrides this.
-        ripe_after: The time after the sending of a message in which the message can still be added
-            to the numerator, for example because a reply arrives.
+        ripe_after: For this time after it was sent, a message can still be added to the numerator,
+            for example because a reply arrives. Then the message is ripe.
         sum_of_records: The SQL expression for the number of messages that a row ``t`` of the stored
             sums counts.
         sum_of_counted: The SQL expression for the number of these messages in the numerator.

@@ -70,7 +70,7 @@ class MeasureList(ReadModel):
 
 
 class FigureRead(ReadModel):
-    """One figure: for one key of the breakdown, for one bucket, for both, or the total.
+    """The figure of a key of the breakdown, of a time bucket, of a key in a bucket, or the total.
 
     Attributes:
         key: The key of the breakdown, such as the id of a campaign; null for the total, and for

@@ -117,8 +117,8 @@ async def add_senders(
     """Add a contact for each number; if the number has a deleted contact, restore that contact.
 
     Returns:
-        The ids of the added and restored contacts, by number. A number is missing in the result if
-        its contact is not deleted, or was merged into another contact.
+        The ids of the added and restored contacts, by number. A number that already has a contact,
+        or whose contact was merged into another contact, is not in the result.
     """
     values = {
         "ids": [new_id() for _ in phones],

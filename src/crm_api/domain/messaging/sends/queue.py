@@ -32,7 +32,7 @@ NEXT_SCHEDULED = text("""
 
 
 async def next_scheduled(uow: UnitOfWork, *, within: timedelta, now: datetime) -> datetime | None:
-    """Return when the next message becomes due for which the sender has chosen a later time.
+    """Return when the next message becomes due whose time of sending was chosen by a user.
 
     The result is None if no such message becomes due from now until ``now + within``.
     """
