@@ -77,8 +77,7 @@ async def _record(page: Page, address: str, recording: Recording) -> None:
 async def test_screen_matches_its_picture(
     screen: Screen, service: Service, browser: Browser, tmp_path: Path
 ) -> None:
-    if not screen.picture.exists():
-        pytest.skip(f"`make pictures` has not taken {screen.name} yet")
+    assert screen.picture.exists(), f"{screen.name} has no picture: run `make pictures`"
     recording = Recording.read(screen.recording)
     async with pictures.played(browser, service.run.url, screen, recording) as (page, unknown):
         assert unknown == [], (
@@ -99,8 +98,6 @@ async def test_screen_matches_its_picture(
 
 async def test_changed_screen_is_detected(service: Service, browser: Browser) -> None:
     screen = SCREENS[0]
-    if not screen.picture.exists():
-        pytest.skip("`make pictures` has not taken the sign-in yet")
     recording = Recording.read(screen.recording)
     async with pictures.played(browser, service.run.url, screen, recording) as (page, _):
         await page.get_by_label("E-mail").fill("somebody@granite.example.com")

@@ -15,7 +15,7 @@ from crm_api.domain.insight.attribution import runs
 from crm_api.domain.insight.attribution.errors import RulesNotFoundError
 from crm_api.domain.insight.attribution.models import AttributionRun
 from crm_api.domain.insight.attribution.rules import find_rules
-from crm_api.domain.insight.attribution.runs import Verification
+from crm_api.domain.insight.attribution.verify import Verification, verify_run
 from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
 from crm_api.domain.insight.measures.figure_request import FigureRequest
 from crm_api.domain.insight.measures.figures import Figure, Figures, compute_figures
@@ -213,6 +213,6 @@ async def _verify(settings: Settings, version: int | None) -> Verification | Non
         uow = UnitOfWork(session_factory(engine), NO_QUEUE)
         async with uow:
             try:
-                return await runs.verify_run(uow, version=version, progress=_show_progress)
+                return await verify_run(uow, version=version, progress=_show_progress)
             except RulesNotFoundError as error:
                 raise typer.BadParameter(error.detail) from error

@@ -11,6 +11,7 @@ from tests.routers.insight.story import Story, record_outcome
 
 from crm_api.domain.insight.attribution import runs
 from crm_api.domain.insight.attribution.rules import FIRST_RULES
+from crm_api.domain.insight.attribution.verify import verify_run
 from crm_api.platform.database import UnitOfWorkFactory
 
 MISSING = "00000000-0000-7000-8000-000000000000"
@@ -233,12 +234,12 @@ async def test_stored_credits_are_verified_by_a_new_computation(
 
     async def proved() -> tuple[bool, bool, bool]:
         async with new_uow() as uow:
-            found = await runs.verify_run(uow, version=None)
+            found = await verify_run(uow, version=None)
         assert found is not None
         return found.is_input_same, found.is_result_same, found.is_stored_same
 
     async with new_uow() as uow:
-        assert await runs.verify_run(uow, version=None) is None
+        assert await verify_run(uow, version=None) is None
         now = await uow.database_now()
         assert await runs.is_run_due(uow, now=now)
         seen: list[int] = []

@@ -396,10 +396,3 @@ class CampaignItem(CampaignRead):
             **{name: getattr(read, name) for name in CampaignRead.model_fields},
             counts=CampaignCounts.model_validate(listed.counts),
         )
-
-
-def format_rate(part: int, whole: int) -> str | None:
-    """Return ``part / whole`` as a string with four decimals; None if ``whole`` is 0 or less."""
-    if whole <= 0:
-        return None
-    return str((Decimal(part) / Decimal(whole)).quantize(Decimal("0.0001")))

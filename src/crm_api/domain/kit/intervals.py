@@ -1,6 +1,7 @@
-"""Wilson's confidence interval of a rate, for all statistics that show their uncertainty."""
+"""Format a rate, and compute its confidence interval."""
 
 import math
+from decimal import Decimal
 from statistics import NormalDist
 
 NORMAL_95 = NormalDist().inv_cdf(0.975)
@@ -27,3 +28,10 @@ def wilson_interval(part: int, whole: int) -> tuple[float, float] | None:
     low = center - half if rate > 0 else 0.0
     high = center + half if rate < 1 else 1.0
     return low, high
+
+
+def format_rate(part: int, whole: int) -> str | None:
+    """Return ``part / whole`` as a string with four decimals; None if ``whole`` is 0 or less."""
+    if whole <= 0:
+        return None
+    return str((Decimal(part) / Decimal(whole)).quantize(Decimal("0.0001")))

@@ -12,12 +12,12 @@ from tests.conftest import NOW
 from tests.domain.campaigns.rows import ZONE_KEY, Rows, make_campaign_rows
 from tests.factories import make_contact
 
-from crm_api.domain.campaigns.answers import format_rate
 from crm_api.domain.campaigns.errors import CampaignNotFoundError
 from crm_api.domain.campaigns.figures.campaign_stats import read_campaign_stats
 from crm_api.domain.campaigns.figures.schemas import CampaignStats
 from crm_api.domain.campaigns.forecast import service as forecasting
 from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook, load_rules
+from crm_api.domain.kit.intervals import format_rate
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.settings import Settings

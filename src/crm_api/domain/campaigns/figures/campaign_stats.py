@@ -7,7 +7,6 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from crm_api.domain.campaigns.answers import format_rate
 from crm_api.domain.campaigns.campaign_detail import read_campaign
 from crm_api.domain.campaigns.figures.ab_test import (
     REACHED,
@@ -24,6 +23,7 @@ from crm_api.domain.campaigns.figures.schemas import (
 from crm_api.domain.campaigns.forecast.service import estimate_finish
 from crm_api.domain.campaigns.models import Campaign, CampaignVariant
 from crm_api.domain.consent.legal_rules.rules import RuleBook
+from crm_api.domain.kit.intervals import format_rate
 from crm_api.domain.messaging.sends import usage
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.sends.vocabulary import MembershipStatus

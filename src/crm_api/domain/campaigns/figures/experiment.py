@@ -231,9 +231,10 @@ def log_excess(hits: int, *, texts: int, limit: float) -> float:
     """Return how strong the evidence is that a rate is above its limit, as a logarithm.
 
     A hit is an opt-out or a failure. The evidence is the e-value: the mean of Wald's likelihood
-    ratios, each of which compares one higher rate with the limit. The result is its natural
-    logarithm. A message without a result counts as a message without a hit. This can only make the
-    e-value smaller, so results that arrive late need no special treatment.
+    ratios of some higher rates. Each ratio compares one higher rate with the limit. The result is
+    the natural logarithm of the e-value. A message without a result counts as a message without a
+    hit. This can only make the e-value smaller, so results that arrive late need no special
+    treatment.
 
     Args:
         hits: The number of hits.

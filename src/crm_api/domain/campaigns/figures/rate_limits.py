@@ -5,9 +5,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from crm_api.domain.campaigns.answers import format_rate
 from crm_api.domain.campaigns.figures.ab_test import write_e_value
 from crm_api.domain.campaigns.figures.experiment import is_significant, log_excess
+from crm_api.domain.kit.intervals import format_rate
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.messaging.sends.vocabulary import PauseReason
 

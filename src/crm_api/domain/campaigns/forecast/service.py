@@ -8,7 +8,6 @@ from functools import partial
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from crm_api.domain.campaigns.answers import format_rate
 from crm_api.domain.campaigns.campaign_detail import read_line, require_campaign
 from crm_api.domain.campaigns.errors import NO_RECIPIENTS
 from crm_api.domain.campaigns.forecast.finish import (
@@ -42,6 +41,7 @@ from crm_api.domain.campaigns.forecast.simulation import simulate
 from crm_api.domain.campaigns.models import Campaign, PacingMode
 from crm_api.domain.campaigns.schedule import first_opening, resolve_zones
 from crm_api.domain.consent.legal_rules.rules import RuleBook
+from crm_api.domain.kit.intervals import format_rate
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.kit.windows import Window
 from crm_api.domain.messaging.models.lines import Line, LineStatus

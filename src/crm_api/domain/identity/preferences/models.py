@@ -35,7 +35,7 @@ class Theme(StrEnum):
 
 
 class ViewedList(StrEnum):
-    """A kind of list in the console, such as the contacts, of which a user can save a view."""
+    """A kind of list in the console, such as the contacts. A user can save views of it."""
 
     CALLS = "calls"
     CAMPAIGNS = "campaigns"

@@ -3,12 +3,11 @@
 from itertools import groupby
 from typing import Annotated, Self
 
-from crm_api.domain.campaigns.answers import format_rate
 from crm_api.domain.insight.funnel.cohorts import CohortCell
 from crm_api.domain.insight.funnel.funnel import Funnel
 from crm_api.domain.insight.funnel.people import Stage
 from crm_api.domain.kit.examples import NOW, example
-from crm_api.domain.kit.intervals import wilson_interval
+from crm_api.domain.kit.intervals import format_rate, wilson_interval
 from crm_api.domain.kit.schemas import Instant, ReadModel
 from crm_api.domain.kit.vocabulary import Vocabulary
 

@@ -4,13 +4,12 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from crm_api.domain.campaigns.answers import format_rate
 from crm_api.domain.insight.holdouts.plan import HoldoutPlan
 from crm_api.domain.insight.holdouts.service import Comparison, HoldoutResult
 from crm_api.domain.insight.measures.intervals import is_difference_shown, newcombe_interval
 from crm_api.domain.kit.examples import NOW, example
 from crm_api.domain.kit.fields import Name200, RequestDay
-from crm_api.domain.kit.intervals import wilson_interval
+from crm_api.domain.kit.intervals import format_rate, wilson_interval
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.kit.vocabulary import Vocabulary
 from crm_api.domain.messaging.models.holdouts import HoldoutScope

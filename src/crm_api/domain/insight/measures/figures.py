@@ -7,7 +7,6 @@ from decimal import ROUND_HALF_UP, Decimal
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.campaigns.answers import format_rate
 from crm_api.domain.insight.measures import intervals
 from crm_api.domain.insight.measures.dimensions import BREAKDOWNS
 from crm_api.domain.insight.measures.errors import TooManyFiguresError
@@ -19,7 +18,7 @@ from crm_api.domain.insight.measures.queries import MICROSECONDS
 from crm_api.domain.insight.measures.record_query import Operand
 from crm_api.domain.insight.measures.registry import Unit
 from crm_api.domain.insight.measures.time_limit import LONGEST_SECONDS, limit_time
-from crm_api.domain.kit.intervals import wilson_interval
+from crm_api.domain.kit.intervals import format_rate, wilson_interval
 from crm_api.platform.database import typed_rows
 
 MOST_FIGURES = 2_000

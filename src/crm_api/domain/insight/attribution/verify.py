@@ -1,0 +1,85 @@
+"""Verify a run: compute its credits again, and compare the stored credits with the run."""
+
+import hashlib
+from dataclasses import dataclass
+
+from sqlalchemy import text
+
+from crm_api.domain.insight.attribution.models import AttributionRun
+from crm_api.domain.insight.attribution.rules import find_rules
+from crm_api.domain.insight.attribution.runs import (
+    CHUNK,
+    CreditRow,
+    Progress,
+    compute_all_credits,
+    hash_input,
+    last_run,
+    show_nothing,
+)
+from crm_api.platform.database import UnitOfWork, typed_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """The result of the check of a run.
+
+    The check computes all credits a second time. It compares the second computation with the run,
+    and the stored credits with the run.
+
+    Attributes:
+        run: The run.
+        is_input_same: False if the data that the run read has changed since the run: for example
+            messages, replies or people.
+        is_result_same: Whether the second computation gave the same credits as the run.
+        is_stored_same: Whether the stored credits are still those of the run.
+    """
+
+    run: AttributionRun
+    is_input_same: bool
+    is_result_same: bool
+    is_stored_same: bool
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether inputs, computed credits and stored credits are all the same as in the run."""
+        return self.is_input_same and self.is_result_same and self.is_stored_same
+
+
+STORED = text("""
+    SELECT c.outcome_id, c.membership_id, c.campaign_id, c.variant, c.step, c.touch_class,
+           c.numerator, c.denominator, c.cents
+    FROM outcome_credit c WHERE c.run_id = :run_id
+    ORDER BY c.outcome_id, c.membership_id NULLS LAST
+""")
+
+
+async def verify_run(
+    uow: UnitOfWork, *, version: int | None, progress: Progress = show_nothing
+) -> Verification | None:
+    """Verify the last run of a version of the rules.
+
+    Compute all credits again, as of the time of the run. Compare them with the credits that the run
+    computed, and compare the stored credits with those of the run. If ``version`` is None, the
+    current version of the rules is used.
+
+    Returns:
+        The result; None if this version has no run.
+
+    Raises:
+        RulesNotFoundError: No version of the rules has the number ``version``.
+    """
+    rules = await find_rules(uow, version=version)
+    run = await last_run(uow.session, version=rules.version)
+    if run is None:
+        return None
+    hashes = await compute_all_credits(uow.session, rules, as_of=run.as_of, progress=progress)
+    stored = hashlib.sha256()
+    result = await uow.session.stream(STORED, {"run_id": run.id})
+    async for rows in result.partitions(CHUNK):
+        stored.update(hash_input(typed_rows(CreditRow, rows)))
+    return Verification(
+        run=run,
+        is_input_same=hashes.inputs == run.inputs_hash,
+        is_result_same=hashes.result == run.result_hash,
+        is_stored_same=stored.digest() == run.result_hash,
+    )
