@@ -80,6 +80,7 @@ async def test_date_is_shown_once_the_clock_of_the_service_is_known(
     visit: Visit, service: Service
 ) -> None:
     service.api("POST", "/lists", json={"name": "For the clock"})
+    now = datetime.fromisoformat(service.api("GET", "/sandbox/clock")["now"])
     is_shown = asyncio.Event()
 
     async def answer_late(route: Route) -> None:
@@ -90,6 +91,7 @@ async def test_date_is_shown_once_the_clock_of_the_service_is_known(
         await route.fulfill(response=answer, json=clock)
 
     async with visit("/today") as page:
+        await page.clock.set_fixed_time(now)
         await page.route("**/v1/sandbox/clock", answer_late)
         await page.goto(service.run.url + "/operations?part=audit")
         time = page.locator("tbody td").first
