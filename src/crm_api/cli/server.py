@@ -49,7 +49,11 @@ class OneWriteProtocol(HttpToolsProtocol):
     """
 
     def on_headers_complete(self) -> None:
-        """Begin to handle a request; send the response head with the first part of the body."""
+        """Begin to handle a request, and wrap the transport to which its response is written.
+
+        uvicorn calls this method when it has read the headers of a request. The wrapped transport
+        sends the head of the response together with the first part of the body.
+        """
         super().on_headers_complete()
         cycle = self.cycle
         # The task of the request runs later, so nothing is written yet.
@@ -79,7 +83,7 @@ class _JoinedHead:
     def write(self, data: bytes) -> None:
         """Send a part of a response.
 
-        Usually, the head is not sent at once, but together with the first part of the body.
+        Usually, the head (status and headers) waits, and is sent with the first part of the body.
         """
         cycle = self._cycle
         if cycle is not None:
@@ -94,7 +98,7 @@ class _JoinedHead:
         self._transport.write(data)
 
     def close(self) -> None:
-        """Send the head if it is still held, and close the connection."""
+        """Send the head (status and headers) if it was not sent yet, and close the connection."""
         if self._head is not None:
             self.write(b"")
         self._transport.close()

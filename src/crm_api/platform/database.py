@@ -183,15 +183,17 @@ class UnitOfWork:
             self.is_audited = True
 
     def nudging(self, queue: JobQueue) -> "UnitOfWork":
-        """Return a new unit of work on the same database; its job requests go to ``queue``."""
+        """Return a new unit of work on the same database, which requests its jobs in ``queue``."""
         return UnitOfWork(self._sessions, queue)
 
     def held(self, begin: Callable[["UnitOfWork"], Awaitable[None]]) -> "HeldUnitOfWork":
-        """Return a new unit of work on the same database; only its method ``commit`` commits it.
+        """Return a new unit of work whose transaction stays open after its ``async with`` block.
+
+        The next ``async with`` block continues the transaction. Only the method ``commit``
+        commits it.
 
         Args:
-            begin: Async function that runs first in the transaction; its argument is the new unit
-                of work.
+            begin: Is called at the beginning of the transaction, with the new unit of work.
         """
         return HeldUnitOfWork(self._sessions, self._queue, begin)
 
@@ -216,7 +218,7 @@ class HeldUnitOfWork(UnitOfWork):
 
     @property
     def is_open(self) -> bool:
-        """True from the beginning of the first block until the commit or rollback."""
+        """True from the start of the first ``async with`` block until the commit or rollback."""
         return self._session is not None
 
     async def __aenter__(self) -> Self:

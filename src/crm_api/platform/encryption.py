@@ -59,7 +59,8 @@ def unseal(sealed: bytes, *, secret: bytes, about: str) -> str:
     """Decrypt a text that ``seal`` encrypted. Try the keys of ``secret`` one after the other.
 
     Raises:
-        UnsealError: No key decrypts the bytes, ``about`` differs, or the bytes were changed.
+        UnsealError: No key decrypts the bytes, the bytes were changed, or ``about`` is not the
+            purpose for which they were encrypted.
     """
     if sealed[:1] != _FORMAT:
         raise UnsealError("The value was not encrypted by this program.")

@@ -11,7 +11,10 @@ _hook: Hook | None = None
 
 
 def set_hook(hook: Hook | None) -> None:
-    """Set the function that ``reach`` awaits with the step's name; None removes it."""
+    """Set the function that is called at each step that a test can pause; None removes it.
+
+    Its argument is the name of the step, such as ``claim.open``.
+    """
     global _hook  # noqa: PLW0603 - one per process, because it kills the process
     _hook = hook
 

@@ -59,7 +59,7 @@ class Job:
 
 
 class JobQueue(Protocol):
-    """Queue that transports nudges to the worker, for example Redis."""
+    """Queue that carries requests to run a job soon to the worker, for example Redis."""
 
     async def push(self, job: Job) -> None:
         """Request a run of the job. If the queue fails, log the error and do not raise it."""

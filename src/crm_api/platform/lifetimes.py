@@ -17,10 +17,10 @@ class Service(Protocol):
     """A part of a process that runs asyncio tasks of its own."""
 
     async def start(self) -> None:
-        """Start the tasks."""
+        """Start the asyncio tasks of this part of the process."""
 
     async def close(self) -> None:
-        """Stop the tasks; called even if ``start`` failed."""
+        """Stop the tasks that ``start`` began. It is called even if ``start`` failed."""
 
 
 class Lifetime(AsyncExitStack):

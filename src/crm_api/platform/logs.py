@@ -99,7 +99,10 @@ class _Handler(logging.StreamHandler[TextIO]):
         super().emit(record)
 
     def flush(self) -> None:
-        """Write the lines that ``hold`` keeps; ``logging.shutdown`` calls this at the end."""
+        """Write the log lines that are kept in memory.
+
+        ``logging.shutdown`` also calls this method.
+        """
         with self.lock or nullcontext():
             self._write_held()
             # `configure` may replace a handler whose target is closed.
@@ -212,10 +215,10 @@ def write(logger: logging.Logger, level: int, event: str, values: Mapping[str, A
 
 
 def mask_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Mask every value of a log line.
+    """Mask the secrets and personal data in a log line.
 
-    If a value has the name of a secret, such as ``token``, it becomes ``***``. ``mask_text`` masks
-    the other values.
+    If a value has the name of a secret, such as ``token``, the whole value becomes ``***``. In
+    other texts, ``mask_text`` masks only the parts that are secrets or personal data.
     """
     return {
         name: value if name in _MADE_HERE else _masked(name, value) for name, value in event.items()

@@ -56,7 +56,7 @@ class PooledConnection(asyncpg.Connection):
     """The SET LOCAL statements to append to each BEGIN; assigned after the connection is open."""
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:  # noqa: ASYNC109 - asyncpg's own signature
-        """Run a statement; if it begins a transaction, append the SET LOCAL statements.
+        """Run a statement; if it is a BEGIN, append the statements in ``for_a_transaction``.
 
         asyncpg calls this method for the BEGIN of each transaction too.
         """

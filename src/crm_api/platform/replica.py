@@ -91,9 +91,10 @@ class Replica:
         return ReadingUnitOfWork(self._sessions, self._queue, replica=self)
 
     async def look(self) -> None:
-        """Measure the lag once, and set ``keeps_up``: True if the lag is within the limit.
+        """Measure once how far the replica is behind the primary, and set ``keeps_up``.
 
-        If a server does not respond, ``keeps_up`` becomes False.
+        ``keeps_up`` becomes True if the lag is within the limit. It becomes False if the lag is
+        larger, or if one of the two servers does not respond.
         """
         try:
             async with self.primary() as session:

@@ -64,9 +64,12 @@ def cause_of_nudge(job: JobName) -> dict[str, str]:
 
 @contextmanager
 def resume_cause(cause: Cause | None) -> Iterator[None]:
-    """Use the ids in ``cause`` for log lines, traces and nudges inside the ``with`` block.
+    """Attribute the work inside the ``with`` block to the request that caused the current job.
 
-    The ids are those of the request that caused the current job (see ``current_cause``).
+    Log lines, traces and requests for further jobs then carry the ids of that request.
+
+    Args:
+        cause: The ids, as ``current_cause`` returned them during that request.
     """
     cause = cause or {}
     known = {name: cause[name] for name in _CARRIED if name in cause}

@@ -89,11 +89,11 @@ def releases() -> list[Release]:
 
 
 def serves_since() -> str:
-    """Return the schema revision of the oldest release whose code can run on this code's schema.
+    """Return the schema revision of the oldest release that can run on the schema of this code.
 
-    This is the last release whose schema is earlier than the schema of this code. The migrations
-    after that release only add to its schema, so the release can still run. If all releases have
-    the schema of this code, return the revision of this schema.
+    It is the last release with an older schema. The migrations after it only add to its schema, so
+    its code can still run. If all releases have the schema of this code, return the revision of
+    this schema.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]
@@ -106,8 +106,7 @@ class SchemaState:
 
     Attributes:
         revision: The revision of the schema; None if no migration ever ran.
-        since: The revision of the oldest release whose code runs on this schema. The last migration
-            stored it; None if unknown.
+        since: The revision of the oldest release whose code runs on this schema; None if unknown.
         is_half_restored: True if the database has tables but no revision. That means that a restore
             or a move was interrupted, because both write the revision last.
     """

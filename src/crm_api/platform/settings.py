@@ -135,9 +135,12 @@ class Settings(SettingFields):
         return self.redis_url
 
     def knowing(self, secret: bytes) -> Self:
-        """Return a copy of these settings; in the copy, ``secret`` is the root secret.
+        """Return a copy of these settings that contains the root secret.
 
-        The caller has read the root secret from the database.
+        The root secret is the first secret key that the service used.
+
+        Args:
+            secret: The root secret, which the caller has read from the database.
         """
         made = self.model_copy()
         made._secret = secret  # noqa: SLF001 - its own class, and the object is not shared yet
@@ -147,11 +150,11 @@ class Settings(SettingFields):
         """Return the root secret if these settings contain it, else the current secret key.
 
         The root secret is the first secret key that the service used. It is stored in the database,
-        and does not change when the operator replaces ``CRM_SECRET_KEY``. Only settings that
-        ``knowing`` returned contain the root secret.
+        and does not change when the operator replaces ``CRM_SECRET_KEY``. The settings contain it
+        only after ``knowing`` has added it.
 
         Raises:
-            SettingsError: There is no secret key.
+            SettingsError: No secret key is set.
         """
         return self._secret or self.secret_keys()[0]
 

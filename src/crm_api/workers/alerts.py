@@ -82,7 +82,10 @@ async def try_provider(ctx: dict[str, Any]) -> None:
 
 
 async def try_again(deps: Deps, *, now: Now) -> None:
-    """Do the work of the job ``try_provider``. Tests call this function with their own clock."""
+    """If a test request to the provider is due, send it; if the provider responds, resume sending.
+
+    The job ``try_provider`` calls this function. Tests call it with their own clock.
+    """
     circuit = circuits.PROVIDER
     async with deps.new_uow() as uow:
         await circuits.end_trial_without_answer(uow, circuit, now=now())

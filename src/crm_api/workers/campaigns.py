@@ -80,9 +80,10 @@ class DrainResult:
 async def process_campaign_queue(ctx: dict[str, Any]) -> None:
     """Store new audiences, begin due campaigns, send messages, and complete finished campaigns.
 
-    The job sends until nothing more may be sent, or its time limit is reached. Then it requests its
-    next run, unless the schedule runs it early enough. Several workers may run the job at the same
-    time, because each recipient is reserved for one worker.
+    The job sends until nothing more may be sent now, or until its time limit. At the time limit, it
+    requests its next run at once. If a message is due before the next scheduled run, it requests a
+    run for that time. Several workers may run the job at the same time, because each recipient is
+    reserved for one worker.
     """
     deps = deps_of(ctx)
     if not await guards.clock_agrees(deps):
@@ -276,7 +277,9 @@ class _ClaimSource:
         """
 
     async def claim_more(self, limit: int) -> list[ClaimedAttempt]:
-        """Claim (reserve) up to ``limit`` recipients of the next campaign, and commit.
+        """Claim (reserve) up to ``limit`` recipients of one campaign, and commit.
+
+        The campaigns take turns from call to call.
 
         Returns:
             One attempt to send for each claimed recipient. Empty if nothing more may be sent now,

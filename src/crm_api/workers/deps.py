@@ -135,6 +135,6 @@ class TimeLimit:
         self._began_at = time.monotonic()
 
     def is_over(self) -> bool:
-        """Return True if the run must end, because its limit is reached or the worker stops."""
+        """Return True if the run must end, because its time is up or the worker stops."""
         limit = self._deps.works_for_seconds if self._seconds is None else self._seconds
         return self._deps.is_stopping or time.monotonic() - self._began_at >= limit

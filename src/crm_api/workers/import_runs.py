@@ -37,8 +37,8 @@ class ImportWork(Generic[ImportRow, ChunkT]):
             deleted.
         stays: A sentence for the user that says which changes remain after a failed import.
         clean_after: Cleans up after a stored chunk, in a separate transaction, while the next chunk
-            is stored. It is not called for a chunk if the previous clean-up still runs. If the
-            chunk needs no clean-up, it begins no transaction.
+            is stored. If the previous clean-up still runs, this function is not called. If the
+            chunk needs no clean-up, this function begins no transaction.
         settle: Cleans up once, after the last chunk, before the import is completed.
     """
 

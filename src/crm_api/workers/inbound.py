@@ -91,7 +91,10 @@ async def check_webhook_health(ctx: dict[str, Any]) -> None:
 
 
 async def run_health_checks(deps: Deps, *, now: Now) -> None:
-    """Do the work of ``check_webhook_health`` once; ``now`` returns the current time."""
+    """Begin the webhook health checks that are due, and store the results of finished checks.
+
+    The job ``check_webhook_health`` calls this function. ``now`` returns the current time.
+    """
     own = OwnLines.from_settings(deps.settings)
     async with deps.new_uow() as uow:
         await service.lock_schedule(uow)
@@ -141,7 +144,7 @@ async def _conclude_provider_check(deps: Deps, *, now: Now) -> None:
 
 
 def registrar_of(deps: Deps, *, now: Now) -> Registrar:
-    """Create the ``Registrar``, which sets up the webhooks at the provider, for a worker."""
+    """Create a worker's ``Registrar``: the object that sets up the webhooks at the provider."""
     settings = deps.settings
     return Registrar(
         new_uow=deps.new_uow,

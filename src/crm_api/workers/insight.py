@@ -1,6 +1,8 @@
 """The insight job: update the tables from which figures are read, and compute credits.
 
-The tables are sums by hour and by place, and copies of answers, replies and outcomes.
+The tables contain sums by hour, sums by place (ZIP, city or source of the person), and copies of
+answers, replies and outcomes. A credit is the share of an outcome, such as a paid invoice, that is
+credited to one message.
 """
 
 from typing import Any

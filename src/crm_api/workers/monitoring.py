@@ -288,7 +288,12 @@ async def run_watchdog(ctx: dict[str, Any]) -> None:
 
 
 async def check_everything(deps: Deps, *, now: Callable[[], datetime]) -> None:
-    """Do the work of ``run_watchdog``; ``now`` returns the current time."""
+    """Run all checks of the watchdog, each in its own transaction; raise and resolve their alerts.
+
+    Args:
+        deps: The dependencies of the worker.
+        now: Returns the current time.
+    """
     measured = await asyncio.to_thread(disks.measure_disks, disks.folders_of(deps.settings))
     async with deps.new_uow() as uow:
         await system.check_disks(uow, measured, now=now())

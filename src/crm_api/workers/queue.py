@@ -106,9 +106,9 @@ async def try_redis(url: str) -> dict[str, Any]:
 def messaging(name: str, job_id: str, *, operation: str, kind: str) -> dict[str, str]:
     """Return the trace attributes ``messaging.*`` of a nudge, or of the run that the nudge causes.
 
-    A nudge is a request in Redis to run a job soon. The attribute for the queue is the name of the
-    job. Redis stores the nudges of all jobs in one list, but jobs do not wait for each other, as if
-    each job had its own queue.
+    A nudge is a request in Redis to run a job soon. Redis stores the nudges of all jobs in one
+    list. But jobs do not wait for each other, so the attribute for the name of the queue contains
+    the name of the job.
 
     Args:
         name: Name of the job.
@@ -126,7 +126,10 @@ def messaging(name: str, job_id: str, *, operation: str, kind: str) -> dict[str,
 
 
 class ArqJobQueue:
-    """Sends nudges to the workers through Redis; the first nudge opens the connection."""
+    """Sends requests to run a job (nudges) to the workers through Redis.
+
+    The first nudge opens the connection.
+    """
 
     def __init__(self, redis_url: str) -> None:
         self._settings = redis_settings(redis_url)
@@ -212,7 +215,7 @@ class ArqJobQueue:
 
 @asynccontextmanager
 async def open_queue(redis_url: str) -> AsyncIterator[ArqJobQueue]:
-    """Yield a queue for nudges; close its connections when the block ends."""
+    """Yield a queue for requests to run jobs; close its connections when the block ends."""
     queue = ArqJobQueue(redis_url)
     try:
         yield queue

@@ -278,7 +278,8 @@ decides when these jobs run."""
 class NudgedJobs:
     """Replaces the job queue in Redis while the sandbox's clock is moved.
 
-    The object stores at which sandbox time each requested job must run.
+    A nudge is a request to run a job. The object stores at which sandbox time each nudged job must
+    run.
     """
 
     def __init__(self) -> None:
@@ -287,9 +288,12 @@ class NudgedJobs:
     async def push(self, job: Job) -> None:
         """Store when the job must run; if a time is stored already, keep the earlier time.
 
-        A nudge is a request to run a job. Nudges for the jobs in ``_TIMED_ELSEWHERE`` are ignored.
-        A nudge without delay for ``check_webhook_health`` is ignored too. This job sends such a
-        nudge to itself when it orders a check, but the same run already makes the check.
+        Two kinds of requests are ignored:
+
+        - Requests for the jobs in ``_TIMED_ELSEWHERE``.
+        - Requests without delay for ``check_webhook_health``. The job itself makes such a request
+          when it creates a check. No further run is needed, because the present run makes the
+          check.
         """
         is_own_order = job.name is JobName.CHECK_WEBHOOK_HEALTH and not job.delay_seconds
         if job.name not in _TIMED_ELSEWHERE and not is_own_order:
@@ -297,7 +301,7 @@ class NudgedJobs:
             self.due[job.name] = min(at, self.due.get(job.name, at))
 
     def take(self, name: JobName, *, now: datetime) -> None:
-        """Remove the nudge of a job if the job is due at ``now``; else keep the nudge."""
+        """Remove the request to run a job (its nudge) if the run is due at ``now``."""
         if name in self.due and self.due[name] <= now:
             del self.due[name]
 
@@ -324,10 +328,10 @@ class MovedSchedule:
         self._ran_at: dict[JobName, datetime] = {}
 
     async def run_due(self, asked: set[JobName], *, every_job: bool) -> None:
-        """Run the jobs that are due, and the jobs in ``ANSWERING``, in a fixed order.
+        """Run the jobs for one step of the sandbox clock, in a fixed order; then deliver webhooks.
 
-        The jobs in ``ANSWERING`` run in every step: they process people's replies and send
-        automatic replies.
+        The jobs that are due run. The jobs in ``ANSWERING`` run in every step, because they process
+        people's replies and send automatic replies.
 
         Args:
             asked: Further jobs to run, because they have work now.
@@ -347,9 +351,10 @@ class MovedSchedule:
     async def next_due(self, *, now: datetime) -> datetime:
         """Return the next time after ``now`` at which a job must do work.
 
-        The times at which campaigns send are not considered. Work that is due at ``now`` or earlier
-        is not considered either: its job has already tried to do this work, could not finish it,
-        and tries again in the next step.
+        The times at which campaigns send are not considered. Planned work, such as a retry, that
+        was due at ``now`` or earlier is not considered either. Its job has already tried to do this
+        work, and tries again in the next step of the clock. A daily or hourly job whose time is not
+        after ``now`` counts as due in one minute.
         """
         async with self.deps.new_uow() as uow:
             checked_at = await webhook_health.next_check_at(

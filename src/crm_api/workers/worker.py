@@ -59,7 +59,7 @@ HEALTHY_AFTER_SECONDS = 60
 def build_worker(
     settings: Settings, deps: Deps, functions: Mapping[JobName, JobFunction] = FUNCTIONS
 ) -> Worker:
-    """Return an arq worker that runs each function every minute, and after each nudge for it."""
+    """Return an arq worker that runs each function every minute, and when a run is requested."""
     if settings.uses_sandbox:
         move = sandbox_time.TimeMover(functions)
         functions = {**functions, JobName.MOVE_SANDBOX_TIME: move}

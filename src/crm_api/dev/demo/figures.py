@@ -135,7 +135,7 @@ def waiting(stats: JSON) -> int:
 
 
 def was_sent(stats: JSON) -> int:
-    """Count, in ``stats``, the recipients whose message was sent, even if it failed afterwards."""
+    """Return the number of sent messages in ``stats``, including those that failed afterwards."""
     return _sum(stats["by_status"], (*REACHED, "failed"))
 
 

@@ -108,7 +108,7 @@ class SandboxCall:
         }
 
     def transcript(self) -> Payload | None:
-        """Return the transcript of the call without the field ``status``; None if it has none."""
+        """Return the transcript without the field ``status``; None if the call has none."""
         if "transcript" not in self.extras:
             return None
         ours = {"identifier": self.line.number, "userId": OWNER}

@@ -109,10 +109,11 @@ class People:
             self.blocked.discard(number)
 
     def steps_for(self, number: str, config: SandboxConfig) -> tuple[Step, ...]:
-        """Return the steps that happen after a message to this phone number.
+        """Return what happens after a message to a simulated person with this phone number.
 
-        Without a script, a person replies only to the first message. If the person replied to every
-        message, the service and the sandbox could reply to each other without end.
+        For example, the message is delivered, and then the person replies. A person without a
+        script replies only to the first message. Otherwise the service and the sandbox could reply
+        to each other without end.
         """
         script = self.script_of(number) if self.scripts else None
         if script is not None:

@@ -146,10 +146,10 @@ async def _accept(workspace: Workspace, body: bytes) -> ASGIApp:
 
 
 def refusal_of_read(workspace: Workspace, request: Request) -> ASGIApp | None:
-    """Return the error response to a request that does not send a message; else None.
+    """Return the error response if a request that does not send a message must be refused.
 
     The request is refused if its API version or its key is wrong, if the rate limit is exceeded, or
-    if a simulated fault applies.
+    if a simulated fault applies. Otherwise, the result is None.
     """
     is_dated = not request.url.path.startswith("/v1/")
     if is_dated and request.headers.get("quo-api-version") != API_VERSION:

@@ -63,9 +63,10 @@ class Timeline:
             self._wake.set()
 
     def move(self, shift: timedelta) -> None:
-        """Set how far the clock is ahead of the base clock, and run the actions that become due.
+        """Set how far this clock is ahead of the base clock, and run the actions that become due.
 
-        A smaller value than the current one is ignored, because the clock never goes back.
+        The base clock usually shows the real time. A smaller value than the current one is ignored,
+        because the clock never goes back.
         """
         if shift <= self.shift:
             return

@@ -162,7 +162,7 @@ class Deliverer:
                 self._dispatch(self._delivery(hook, event))
 
     def emit_sample(self, hook: Hook, event: SandboxEvent) -> None:
-        """Queue a delivery of a sample event to one webhook, without checking ``hook.wants``."""
+        """Queue a sample event for one webhook, even if the webhook does not subscribe to it."""
         delivery = self._delivery(hook, event)
         delivery.event_id = delivery.resource_id = None
         self._dispatch(delivery)

@@ -98,7 +98,9 @@ class AlertNews:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedNews:
-    """The news that one process has claimed for a channel, sorted by when the alerts were opened.
+    """The changes of alerts that one process has claimed (reserved) to report them by one channel.
+
+    A channel is a way to report, such as mail. The oldest alert is first.
 
     Attributes:
         until: When the claim expires. This instant also identifies the claim.
@@ -196,10 +198,10 @@ SETTLE = text("""
 
 
 async def settle_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
-    """Record that the claimed news was reported, and end the claim.
+    """Record that the claimed news about alerts was reported, and end the claim.
 
-    The ``count`` that an alert had at the time of the claim is stored as reported. So if the
-    problem happened again after the claim, a later report includes this.
+    The ``count`` of an alert is how often its problem has happened. The count at the time of the
+    claim is stored as reported. So a later report includes what happened after the claim.
     """
     await uow.session.execute(
         SETTLE,
@@ -222,7 +224,7 @@ RELEASE = text("""
 
 
 async def release_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
-    """End a claim whose news was not reported; the news can be claimed again at once."""
+    """End a claim of alerts that could not be reported; they can be claimed again at once."""
     await uow.session.execute(
         RELEASE,
         {

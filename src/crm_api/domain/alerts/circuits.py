@@ -83,7 +83,7 @@ MAIL = Circuit(
 
 @dataclass(frozen=True, kw_only=True)
 class CircuitState:
-    """The stored state of a circuit; ``models.Circuit`` describes each field."""
+    """The stored state of a circuit breaker; ``models.Circuit`` describes each field."""
 
     failures: int = 0
     failing_since: datetime | None = None
@@ -99,7 +99,7 @@ class CircuitState:
 
     @classmethod
     def of(cls, row: Row[tuple[object, ...]] | None) -> Self:
-        """Build the state from a database row; without a row, the circuit is closed."""
+        """Build the state from a row; without a row, the circuit is closed: calls are made."""
         return cls() if row is None else cls(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name begins so
 
 
@@ -121,10 +121,11 @@ def after_failures(
 
 
 def opened(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitState:
-    """Return the state of an open circuit, with the time of the next test call.
+    """Return the state of a circuit that opens now, or whose test call failed.
 
-    The wait until the test call grows with each opening and each failed test call. It starts again
-    from the shortest wait after the circuit has closed.
+    While a circuit is open, the outside system is not called, except for a test call after a wait.
+    This wait grows each time the circuit opens again or a test call fails. After the circuit has
+    closed, the next wait is the shortest one.
     """
     wait = circuit.waits.wait(state.opens + 1)
     return replace(
@@ -133,11 +134,11 @@ def opened(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitSt
 
 
 def on_trial(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitState:
-    """Return the state of a circuit on trial, that is, after its test call was answered.
+    """Put an open circuit on trial after its test call was answered, and return its new state.
 
-    The stored number of failures is ``opens_after`` minus 1, so that one more failure opens the
-    circuit again. But the number is at least 1, even if ``opens_after`` is 1, because
-    ``record_answer`` closes only a circuit whose number of failures is above 0.
+    The number of failures becomes ``opens_after`` minus 1, so that one more failure opens the
+    circuit again. It is at least 1, because ``record_answer`` closes only a circuit whose number of
+    failures is above 0.
     """
     failures = max(1, circuit.opens_after - 1)
     return replace(state, failures=failures, opened_at=None, trial_at=now, last_failed_at=now)
@@ -150,7 +151,7 @@ READ = text("""
 
 
 async def read_circuit(uow: UnitOfWork, circuit: Circuit) -> CircuitState:
-    """Read the current state of a circuit; a circuit without a row is closed."""
+    """Read the current state of a circuit breaker; it is closed if no state is stored."""
     found = await uow.session.execute(READ, {"name": circuit.name})
     return CircuitState.of(found.one_or_none())
 
@@ -158,9 +159,10 @@ async def read_circuit(uow: UnitOfWork, circuit: Circuit) -> CircuitState:
 async def record_failures(
     uow: UnitOfWork, circuit: Circuit, *, count: int, error: str, now: datetime
 ) -> CircuitState:
-    """Record that ``count`` calls failed. After too many failures in a row, the circuit opens.
+    """Record that ``count`` requests to an outside system failed.
 
-    When the circuit opens, the alert is raised and the test call is scheduled.
+    After too many failures in a row, the circuit opens: the service makes no more requests to the
+    system. In this case, the alert is raised and a test request is scheduled.
 
     Returns:
         The state of the circuit after these failures.
@@ -224,10 +226,12 @@ async def end_trial(
 ) -> CircuitState:
     """Record the result of the test call, and return the new state of the circuit.
 
+    If the call was answered, other calls are made again, but a single failure opens the circuit
+    again ("on trial"). If the call failed, the circuit stays open, and the next test call is made
+    after a longer wait.
+
     Args:
-        error: The error of the test call; None if the call was answered. After an answered call,
-            the circuit is on trial. After an error, the circuit stays open, and the next test call
-            is made after a longer wait.
+        error: The error of the test call; None if the call was answered.
     """
     before = await _lock(uow, circuit)
     if not before.is_open:

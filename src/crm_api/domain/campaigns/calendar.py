@@ -117,8 +117,8 @@ class CampaignCalendar(ReadModel):
             midnight at which this day begins in this time zone.
         campaigns: The campaigns that begin in the period or are in progress in it, ordered by their
             start.
-        occurrences: The occurrences of repeated campaigns, ordered by their instant. The start of a
-            repeated campaign itself is not among them.
+        occurrences: The second and later occurrences of repeated campaigns, ordered by their
+            instant. The first occurrence is the repeated campaign itself, in ``campaigns``.
         days: The planned messages by day and line; days without planned messages are left out.
         is_partial: True if some campaigns, occurrences or planned messages are left out, because
             there are too many. To get all campaigns and occurrences, request a shorter period.
@@ -184,7 +184,7 @@ async def read_calendar(
     texts_per_second: float,
     now: datetime,
 ) -> CampaignCalendar:
-    """Return the campaigns, the occurrences and the planned messages of a period.
+    """Return the campaigns, occurrences of repeated campaigns, and planned messages of a period.
 
     Raises:
         InvalidCampaignError: The period is empty or longer than a year.

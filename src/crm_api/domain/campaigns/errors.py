@@ -166,7 +166,7 @@ class NotOwnNumberError(InvalidError):
 
 
 class TestsTooOftenError(ConflictError):
-    """The law of the test number's state allows no further message to this number now."""
+    """The test number has got as many messages as the law of its US state allows for now."""
 
     __test__ = False
 

@@ -255,8 +255,8 @@ DRAFTED_AHEAD = timedelta(days=14)
 def begins_at(campaign: Campaign) -> datetime:
     """Return the instant from which the occurrences of a repeated campaign are counted.
 
-    This is ``start_at``. If the campaign has no ``start_at``, it is the beginning of the window on
-    the day on which the campaign was created.
+    This is ``start_at``. If the campaign has no ``start_at``, it is the beginning of the campaign's
+    daily sending hours on the day on which the campaign was created.
     """
     if campaign.start_at is not None:
         return campaign.start_at
@@ -289,10 +289,11 @@ def next_occurrence(campaign: Campaign, *, after: datetime) -> datetime | None:
 
 
 def occurrence_columns(campaign: Campaign, at: datetime) -> dict[str, Any]:
-    """Return the columns that are set for an occurrence of a series, such as its name and start.
+    """Return the columns of a repeated campaign that are not copied content, such as its start.
 
-    ``campaign`` is the first campaign of the series, and ``at`` is the start of the occurrence. The
-    other content of the occurrence is a copy of the content of ``campaign``.
+    Args:
+        campaign: The first campaign of the series.
+        at: When the repetition starts.
     """
     local = at.astimezone(_zone(campaign))
     first, end_at = begins_at(campaign), campaign.end_at

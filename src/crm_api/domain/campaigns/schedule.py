@@ -41,13 +41,16 @@ of these days are holidays."""
 def resolve_zones(
     campaign_timezone: str | None, line_timezone: str, zone_key: str
 ) -> tuple[str, ...]:
-    """Return the time zones in which the window must be open for a message to a recipient.
+    """Return the time zones that decide when a campaign may send a message to a recipient.
+
+    In each of these zones, the local time must be in the campaign's daily window, for example from
+    9:00 to 18:00.
 
     Args:
         campaign_timezone: An IANA name, ``recipient``, or None for the time zone of the line.
         line_timezone: An IANA name.
-        zone_key: State and time zones of the recipient. They are used only if ``campaign_timezone``
-            is ``recipient``.
+        zone_key: A text with the state and the time zones of the recipient. It is used only if
+            ``campaign_timezone`` is ``recipient``.
     """
     if campaign_timezone is None:
         return (line_timezone,)
@@ -57,17 +60,25 @@ def resolve_zones(
 
 
 def open_until(window: Window, zones: tuple[str, ...], now: datetime) -> datetime | None:
-    """Return the instant until which the window is open in all zones; None if it is not open now.
+    """Return until when a campaign may send without a break; None if it may not send now.
 
-    This instant is the earliest closing time of the zones.
+    Args:
+        window: The days and local hours at which the campaign sends.
+        zones: In each of these time zones, the local time must be within ``window``.
+        now: The present instant.
     """
     return windows.open_until(partial(day_span, window), zones, now)
 
 
 def next_open(window: Window, zones: tuple[str, ...], now: datetime) -> datetime | None:
-    """Return the first instant, not before ``now``, at which the window is open in all zones.
+    """Return the first instant from ``now`` on at which a campaign may send.
 
-    The result is None if there is no such instant within two weeks.
+    The result is None if the campaign may not send within two weeks.
+
+    Args:
+        window: The days and local hours at which the campaign sends.
+        zones: In each of these time zones, the local time must be within ``window``.
+        now: The earliest possible result.
     """
     return windows.next_open(partial(day_span, window), zones, now)
 
@@ -79,16 +90,16 @@ def first_opening(
     *,
     legal: Callable[[datetime], datetime | None],
 ) -> datetime | None:
-    """Return the first instant, not before ``at``, at which the window and the law allow a message.
+    """Return the first instant from ``at`` on at which the campaign and the law allow a message.
 
-    The result is None if there is no such instant within six weeks.
+    The result is None if they allow none within six weeks.
 
     Args:
-        window: The window of the campaign.
+        window: The days and hours in which the campaign may send.
         zones: The window must be open in all of these time zones.
         at: The instant from which to search.
-        legal: A function that takes an instant and returns the first instant, not before it, at
-            which the law allows a message; None if there is no such instant.
+        legal: A function that takes an instant. It returns the first instant from then on at which
+            the law allows a message; None without such an instant.
     """
     horizon = at + LOOK_AHEAD
     while at <= horizon:
@@ -101,7 +112,11 @@ def first_opening(
 
 
 class ZonedRecipient(Protocol):
-    """A row with a recipient's zone key, the campaign's hours, and the line's time zone."""
+    """A row with the values that decide at which hours a recipient may get a message.
+
+    They are the hours and the time zone of the campaign, the time zone of the line, and the state
+    and the time zones of the recipient (``zone_key``).
+    """
 
     @property
     def days(self) -> list[str]:
@@ -117,7 +132,10 @@ class ZonedRecipient(Protocol):
 
     @property
     def timezone(self) -> str | None:
-        """The campaign's IANA time zone, ``recipient``, or None for the time zone of the line."""
+        """The campaign's IANA time zone, or ``recipient`` for the time zone of each person.
+
+        None means the time zone of the line.
+        """
 
     @property
     def line_timezone(self) -> str:
@@ -149,7 +167,13 @@ class RecipientHours:
 
     @classmethod
     def of(cls, row: ZonedRecipient, *, rules: RuleBook, call: timedelta) -> "RecipientHours":
-        """Build the hours from a row that joins a recipient with its campaign and its line."""
+        """Build the hours in which a recipient may get messages.
+
+        Args:
+            row: The values of the recipient, the campaign and the line.
+            rules: The legal rules.
+            call: The longest time that a request to the provider may take.
+        """
         return cls(
             window=Window.of(row.days, row.window_start, row.window_end),
             zones=resolve_zones(row.timezone, row.line_timezone, row.zone_key),

@@ -337,15 +337,17 @@ NEVER_NULL = (
 class CampaignUpdate(RequestModel):
     """Changes to a campaign. Fields that the request leaves out do not change.
 
-    The same applies to the fields inside ``schedule``, ``pacing`` and ``rules``. All other fields,
-    such as ``audience`` and ``variants``, are replaced as a whole. ``name``, ``archived`` and
-    ``recurrence`` can change in every status, the other fields only while the campaign is a draft.
+    Inside ``schedule``, ``pacing`` and ``rules``, fields that are left out do not change either.
+    All other fields, such as ``audience`` and ``variants``, are replaced as a whole.
+
+    ``name``, ``archived`` and ``recurrence`` can change in every status. The other fields can
+    change only while the campaign is a draft.
 
     Attributes:
         name: The name of the campaign.
         line_id: The id of the line that sends the messages.
-        kind: Whom the campaign is for. In a ``mixed`` campaign, people who were in touch before get
-            the variant that is ``for_known``.
+        kind: Whom the campaign is for. In a ``mixed`` campaign, people who were in touch with the
+            company before get the variant whose field ``for_known`` is true.
         audience: The contacts that get the campaign.
         variants: The variants of the first message. Each recipient gets one of them.
         schedule: When the campaign may send.

@@ -51,7 +51,7 @@ class ChainedEntry(NamedTuple):
         return _written([_FORMAT_WITH_CLAIM, *self._members(), _instant(self.claimed_at)])
 
     def canonical_without_claim(self) -> bytes:
-        """Return the bytes that older releases hash: all columns except ``claimed_at``."""
+        """Return the bytes of this entry that older releases hash, without ``claimed_at``."""
         return _written([_FORMAT, *self._members()])
 
     def _members(self) -> list[object]:
@@ -70,15 +70,15 @@ class ChainedEntry(NamedTuple):
 
 
 def link_digest(key: bytes, previous: bytes, entry: ChainedEntry) -> bytes:
-    """Compute the digest of the link of ``entry``; ``previous`` is the previous link's digest."""
+    """Compute the digest for ``entry``, from the entry and the digest of the link before it."""
     return hmac.digest(key, previous + entry.canonical(), "sha256")
 
 
 def is_link_digest(digest: bytes, key: bytes, previous: bytes, entry: ChainedEntry) -> bool:
-    """Return whether ``digest`` is correct for the link of ``entry``.
+    """Return whether ``digest`` is the correct digest of a consent entry's link in the hash chain.
 
-    During an upgrade, a worker of the previous release may have computed the digest without the
-    ``claimed_at`` of the entry. Such a digest is accepted too.
+    A worker of an earlier release may have computed the digest without the column ``claimed_at`` of
+    the entry. Such a digest is accepted too.
     """
     if hmac.compare_digest(digest, link_digest(key, previous, entry)):
         return True

@@ -70,15 +70,13 @@ class ConsentState:
 def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState) -> ConsentState:
     """Return the state after a new decision, which may be older than stored decisions.
 
-    Usually, the stored decisions explain the present state: applied in order, they result in it.
-    Then the new decision is added to them, and all decisions are applied in the order in which they
-    were made.
-
-    Otherwise, a flag was set without a decision. The stored decisions are then ignored, because
-    they would remove this flag. Only the new decision is applied to the present state.
+    - If the stored decisions result in the present state, the new decision is added to them. Then
+      all decisions are applied in the order in which they were made.
+    - If they result in another state, a flag was changed without a decision. Then only the new
+      decision is applied to the present state, so that this change of the flag is kept.
 
     Args:
-        said: The stored decisions, in the order of arrival.
+        said: The stored decisions, in the order in which they arrived.
         new: The new decision.
         now: The present state, as the number's flags show it.
     """
@@ -89,10 +87,13 @@ def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState
 
 
 def state_after(decisions: Iterable[Decision]) -> ConsentState:
-    """Return the state that results from these decisions alone.
+    """Return the consent state of a number that results from all decisions about it.
+
+    Such a decision is an opt-out, for example. Flags that were set without a decision are ignored.
 
     Args:
-        decisions: All decisions about the number, in the order of arrival.
+        decisions: All decisions about the number, in the order of arrival. This function applies
+            them in the order in which they were made.
     """
     state = ConsentState()
     for decision in sorted(decisions, key=_order):

@@ -137,7 +137,7 @@ class ExampleFigures:
 
     @classmethod
     def of(cls, examples: Sequence[ReadExample]) -> "ExampleFigures":
-        """Compute the shares for these examples: compare the reader's results with the labels."""
+        """Compute the figures: compare the reader's results with the labels of the examples."""
         stops = [one for one in examples if one.is_stop]
         others = [one for one in examples if not one.is_stop]
         out = [one for one in examples if one.reading.kind is ReplyKind.OPT_OUT]

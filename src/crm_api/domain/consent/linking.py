@@ -83,7 +83,13 @@ TRY_LINK_LOCK = text("SELECT pg_try_advisory_xact_lock(:key)")
 
 
 async def try_link_lock(session: AsyncSession) -> bool:
-    """Lock the end of the chain for this transaction; return False if it is already locked."""
+    """Take the lock that is necessary to add entries to the hash chain of the consent history.
+
+    The lock ends with the transaction.
+
+    Returns:
+        False if another transaction has the lock.
+    """
     return bool(await session.scalar(TRY_LINK_LOCK, {"key": _LINKING}))
 
 
@@ -147,7 +153,9 @@ async def add_links(
 
 @dataclass(kw_only=True)
 class ChainVerification:
-    """The result of verifying the chain from its start to a position.
+    """The result of verifying the hash chain of the consent history, from the start to a position.
+
+    The chain has one link for each entry of the history.
 
     Attributes:
         position: The position of the last verified link.
@@ -168,16 +176,21 @@ class ChainVerification:
     erased: int = 0
 
     def add(self, finding: str) -> None:
-        """Count a fault. Keep its sentence, if fewer than ``SHOWN_FINDINGS`` are kept already."""
+        """Count a fault of the chain, and keep its sentence ``finding`` for the report.
+
+        At most ``SHOWN_FINDINGS`` sentences are kept.
+        """
         self.faults += 1
         if len(self.findings) < SHOWN_FINDINGS:
             self.findings.append(finding)
 
 
 async def verify_links(session: AsyncSession, found: ChainVerification, *, secret: bytes) -> bool:
-    """Verify up to ``VERIFIED_AT_ONCE`` more links, and add the result to ``found``.
+    """Verify up to ``VERIFIED_AT_ONCE`` more links of the hash chain of consent entries.
 
-    The first of these links is the one after ``found.position``.
+    Args:
+        found: The result so far. Verification continues after the link at ``found.position``, and
+            its result is added to ``found``.
 
     Returns:
         True if there may be more links; False after the last link.
@@ -191,10 +204,15 @@ async def verify_links(session: AsyncSession, found: ChainVerification, *, secre
 
 
 async def verify_tail(session: AsyncSession, found: ChainVerification, *, now: datetime) -> None:
-    """Add a fault to ``found`` for each entry that should have a link but has none.
+    """Report consent entries that are missing in the hash chain, although they should be in it.
 
-    A worker links each new entry within 5 minutes (``LINKED_WITHIN``). If an older entry has no
-    link, the end of the chain was removed. One call adds at most ``SHOWN_FINDINGS`` faults.
+    A worker adds each new entry to the chain within 5 minutes (``LINKED_WITHIN``). If an older
+    entry is not in the chain, the end of the chain was removed.
+
+    Args:
+        session: The session.
+        found: The result of the verification. At most ``SHOWN_FINDINGS`` faults are added to it.
+        now: The present instant.
     """
     late = await late_entries(session, before=now - LINKED_WITHIN, limit=SHOWN_FINDINGS)
     for entry_id in late:
@@ -210,7 +228,7 @@ LATE_ENTRIES = text("""
 
 
 async def late_entries(session: AsyncSession, *, before: datetime, limit: int) -> list[int]:
-    """Return the ids of the entries without a link that are older than ``before``, ascending."""
+    """Return the ids of entries older than ``before`` that are not in the hash chain, ascending."""
     rows = await session.scalars(LATE_ENTRIES, {"before": before, "limit": limit})
     return list(rows)
 
@@ -240,7 +258,7 @@ class StoredLink:
 
     @classmethod
     def of(cls, row: RowMapping) -> Self:
-        """Build the link from a row of the statement ``LINKS``."""
+        """Build a link of the hash chain from a row that the query ``LINKS`` returns."""
         return cls(
             position=row["position"],
             entry_id=row["entry_id"],
@@ -263,7 +281,12 @@ LINKS = text(f"""
 
 
 async def read_links(session: AsyncSession, *, after: int, limit: int) -> list[StoredLink]:
-    """Return up to ``limit`` links after the position ``after``, in the order of the chain."""
+    """Return up to ``limit`` links of the consent hash chain, in the order of the chain.
+
+    Args:
+        after: Only links after this position are returned.
+        limit: The maximum number of links.
+    """
     rows = await session.execute(LINKS, {"after": after, "limit": limit})
     return [StoredLink.of(row) for row in rows.mappings()]
 
@@ -313,7 +336,7 @@ class NumberEntry:
 
     @classmethod
     def of(cls, row: RowMapping) -> Self:
-        """Build the entry from a row of the statement ``ENTRIES_OF_NUMBER``."""
+        """Build a consent entry from a row that the query ``ENTRIES_OF_NUMBER`` returns."""
         return cls(
             entry=_entry_of(row),
             position=row["position"],
@@ -348,7 +371,14 @@ async def read_entries_of_number(session: AsyncSession, *, phone_hash: bytes) ->
 
 
 def is_link_correct(entry: ChainedEntry, digest: bytes, *, previous: bytes, secret: bytes) -> bool:
-    """Return whether ``digest`` is correct for ``entry`` after a link with digest ``previous``."""
+    """Return whether the stored hash of an entry in the hash chain is correct.
+
+    Args:
+        entry: The entry.
+        digest: The stored hash of the entry.
+        previous: The hash of the entry before it in the chain, which is hashed too.
+        secret: The secret of the hashes.
+    """
     return is_link_digest(digest, chain_key(secret), previous, entry)
 
 

@@ -87,7 +87,7 @@ any other source adds an entry.
 
 
 class ExampleLabel(StrEnum):
-    """What a person decided about a reply: whether it asked for no more messages."""
+    """A user's decision about a reply: whether the sender wants no more messages."""
 
     STOP = "stop"
     """The reply asked for no more messages."""

@@ -61,7 +61,7 @@ class LastEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecidedReply:
-    """A reply to which a decision belongs.
+    """A reply about which somebody decided, for example that it is an opt-out.
 
     Attributes:
         previous: Our last message before the reply; None if there was none.
@@ -162,15 +162,15 @@ async def keep_reply_example(
     now: datetime,
     secret: bytes,
 ) -> None:
-    """Store the reply to which a decision belongs, and whether the decision is an opt-out.
+    """Store the reply that a decision is about, and whether the decision is an opt-out.
 
-    Nothing is stored if the decision belongs to no reply. A later decision about the same reply
-    replaces the stored decision.
+    If the decision is about no reply, nothing is stored. A later decision about the same reply
+    replaces the stored one.
 
     The reply reader classifies some replies, such as "STOP", without its model. Such a reply is
-    stored only if the decision gives the id of the reply, or if the number is on hold. Otherwise
-    the decision may have nothing to do with the reply: a person who sent "STOP" may opt in later,
-    and this does not mean that "STOP" was misread.
+    stored only if the decision gives the id of the reply, or if the number is on hold. In other
+    cases the decision may have another cause. For example, a person who sent "STOP" may opt in
+    later, although "STOP" was classified correctly.
 
     Args:
         action: The decision.

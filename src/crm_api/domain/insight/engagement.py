@@ -68,7 +68,7 @@ class EngagementFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class EngagementReason:
-    """The points of a factor, and the reason for them.
+    """The points of one factor of a contact's engagement score, and the reason for them.
 
     Attributes:
         because: The reason, in a sentence.
@@ -180,7 +180,7 @@ class _Facts:
 
 
 async def read_engagement(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> Engagement:
-    """Return the engagement of a contact, computed now.
+    """Return how engaged a contact is: a score from 0 to 100, with its reasons.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.

@@ -1,7 +1,7 @@
 """The first screen of the console, in one response: what waits, what is due and what runs today.
 
 Each part of the screen is read by a function of another package. For example, ``people.tasks``
-reads the due tasks. Only the parts are read for which the caller has the scope.
+reads the due tasks. If the caller does not have the scope for a part, this part is not read.
 """
 
 from collections.abc import Callable, Sequence

@@ -222,7 +222,7 @@ def parse_url(address: str) -> URL:
 
 
 def unreadable() -> AddressRefusedError:
-    """Return the error for a text that is not a valid URL."""
+    """Return the error that is raised for a text that is not a valid URL."""
     return AddressRefusedError("bad_address", "This is not a valid URL.")
 
 

@@ -208,7 +208,9 @@ transaction without an id has only read data.
 
 
 async def note_request(uow: UnitOfWork, *, status: int, made_id: str | None, now: datetime) -> None:
-    """Append an entry for the request if it changed something and has no entry for a decision yet.
+    """Append an entry to the audit log for a request that changed something.
+
+    If the transaction has already written an entry, for example about a decision, nothing is added.
 
     Args:
         uow: The unit of work of the request.

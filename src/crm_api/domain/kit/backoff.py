@@ -28,7 +28,7 @@ class RetryAfter:
 
     @property
     def is_cut(self) -> bool:
-        """True if the wait was cut to the limit: the service asked for more than ``seconds``."""
+        """True if the header asked for a longer wait than the limit allows."""
         return self.asked_seconds > self.seconds
 
 

@@ -103,6 +103,8 @@ AnswerT = TypeVar("AnswerT", bound=DryRunRead)
 class Call:
     """An API request to a route that supports dry runs.
 
+    The response to a dry run has a token, which the client may send with the real request.
+
     Attributes:
         name: The method and the path of the request, such as ``POST /v1/lists/{id}/members`` with
             the real id.
@@ -130,11 +132,11 @@ async def make_call(
     Args:
         uow: The unit of work of the request.
         call: The request.
-        body: The body of the request, with ``dry_run`` and ``token``.
-        act: Carries out the request in the open transaction, and returns the response. The
-            ``counts`` of the response must be the same in the dry run and in the real request.
-        basis: Takes the response, and returns one more value that must be the same in the dry run
-            and in the real request. If ``basis`` is None, only ``counts`` are compared.
+        body: The body of the request, with ``dry_run`` and ``token``. A real request may give the
+            token of an earlier dry run. Then the results of both are compared.
+        act: Carries out the request in the open transaction, and returns the response. Its
+            ``counts`` are compared.
+        basis: Takes the response, and returns a further value to compare; None for no such value.
 
     Raises:
         DryRunTokenError: The token belongs to another request or another caller.
@@ -171,9 +173,10 @@ def sign(call: Call, *, bound: str, counted: str) -> str:
 
     Args:
         call: The request.
-        bound: The digest of the request's name, caller and fields. The real request must have the
-            same digest.
-        counted: The digest of the counts that the dry run returned, and of the value of ``basis``.
+        bound: The digest of the request: its method, path, caller and fields. The real request must
+            have the same digest.
+        counted: The digest of the dry run's result: the counts in its response, and the value of
+            ``basis``, if that was given.
     """
     expires_at = int((call.now + VALID_FOR).timestamp())
     text = f"{expires_at}.{bound}.{counted}"

@@ -36,8 +36,8 @@ def read_line(text: str) -> str:
     """Remove white space at both ends of a text, and check that the result is one line.
 
     Raises:
-        PydanticCustomError: The result has a line break, a tab or another control character. Such a
-            text is refused, because the service must not change the inside of a text silently.
+        PydanticCustomError: The result has a line break, a tab or another control character. The
+            service does not remove these characters without the user's knowledge.
     """
     line = read_lines(text)
     found = _BREAK.search(line)

@@ -37,7 +37,10 @@ _DOUBLE = {Encoding.GSM_7: _EXTENDED, Encoding.UCS_2: _PAIRED}
 
 
 def segments(text: str) -> tuple[Encoding, int]:
-    """Return the encoding of a message and its number of segments (0 if it is empty)."""
+    """Return the encoding of a message and the number of SMS segments that are charged for it.
+
+    An empty message has 0 segments.
+    """
     encoding = Encoding.UCS_2 if _FORCING.search(text) else Encoding.GSM_7
     doubled = [found.start() for found in _DOUBLE[encoding].finditer(text)]
     length = len(text) + len(doubled)

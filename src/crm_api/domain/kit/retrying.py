@@ -70,10 +70,10 @@ def retrying(
 ) -> AsyncRetrying:
     """Return a ``tenacity`` object that calls a function again if the function raises ``busy``.
 
-    After a response with status 429, the policy ``THROTTLED`` gives the number of tries and the
-    waits. After another failure, the policy ``UNAVAILABLE`` gives them. The error of the last try
-    is raised. If the service asks for a wait of more than ``LONGEST_RETRY_AFTER_SECONDS``, there is
-    no further try.
+    The number of tries and the waits are those of the policy ``THROTTLED`` after a response with
+    status 429, and those of the policy ``UNAVAILABLE`` after another failure. The error of the last
+    try is raised. If the outside service asks for a wait of more than
+    ``LONGEST_RETRY_AFTER_SECONDS``, the function is not called again.
 
     Args:
         busy: The class of the errors after which the function is called again. Every other error

@@ -46,10 +46,10 @@ class Window:
 
 
 def open_until(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime | None:
-    """Return the instant until which the windows of all time zones stay open.
+    """Return the instant until which sending stays allowed in all time zones.
 
-    It is the first instant at which one of the windows closes. Return None if the window of one of
-    the zones is closed now.
+    Each zone has a daily window of hours. The result is the first instant at which one of the
+    windows closes. Return None if the window of one of the zones is closed now.
     """
     closings: list[datetime] = []
     for zone in zones:
@@ -61,10 +61,10 @@ def open_until(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime
 
 
 def next_open(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime | None:
-    """Return the first instant, ``now`` or later, at which the windows of all zones are open.
+    """Return the first instant, ``now`` or later, at which sending is allowed in all time zones.
 
-    Return None if there is no such instant within ``SEARCH_DAYS``, for example because the windows
-    of distant zones never overlap.
+    Each zone has a daily window of hours. Return None if no instant within ``SEARCH_DAYS`` is in
+    the windows of all zones, for example because the windows of distant zones never overlap.
     """
     horizon = now + timedelta(days=SEARCH_DAYS)
     at: datetime = now.astimezone(UTC)

@@ -89,7 +89,12 @@ def zone_key(
 
 
 def zone_key_of(columns: Mapping[str, Any]) -> str:
-    """Return the zone key of a contact with these columns. A missing column counts as empty."""
+    """Return the zone key of a contact: the states and time zones in which the person may be.
+
+    Args:
+        columns: Values of the contact, by column. ``phone`` is required; any other column that is
+            missing counts as empty.
+    """
     attributes = columns.get("attributes") or {}
     as_written = attributes.get(STATE_AS_WRITTEN)
     return zone_key(

@@ -1,1 +1,1 @@
-"""Messages and calls with contacts: lines, conversations, media files and the send ledger."""
+"""Messages and calls with contacts: lines, conversations, media files and attempts to send."""

@@ -35,7 +35,7 @@ class AlertReporter:
         self._configured = Business(name=settings.business_name, contact=settings.business_contact)
 
     async def report(self, *, now: Callable[[], datetime]) -> int:
-        """Send one mail with all unreported news about alerts; return the number of alerts in it.
+        """Send one mail with unreported news about alerts; return how many alerts it mentions.
 
         One transaction reserves the news, then the mail is sent, then a second transaction stores
         that the mail was sent. If the process dies before the second transaction, the reservation

@@ -73,7 +73,7 @@ def stop() -> None:
 
 
 def is_on() -> bool:
-    """Return True inside the block of ``traced``, if a collector is set."""
+    """Return True while traces are recorded: in a ``traced`` block that has an endpoint."""
     return _provider is not None
 
 

@@ -53,9 +53,10 @@ async def get_proof_by_phone(
     state: State,
     _caller: Reader,
 ) -> ConsentProof | Response:
-    """Return all consent decisions about a phone number, and proof that no decision was changed.
+    """Return all consent decisions about a phone number.
 
-    The number may belong to a contact that was deleted, or to no contact.
+    The response also shows whether a stored decision was changed later. The number may belong to a
+    contact that was deleted, or to no contact.
     """
     async with uow:
         found = await proof.build_consent_proof(
@@ -70,7 +71,7 @@ async def get_proof_of_contact(
 ) -> ConsentProof | Response:
     """Return all consent decisions about a contact's number.
 
-    The response also proves that no decision was changed.
+    The response also shows whether a stored decision was changed later.
     """
     now: datetime = clock.now()
     async with uow:

@@ -136,9 +136,9 @@ _AREAS_OF_THE_API = frozenset(
 
 
 class ConsoleRoute(Route):
-    """A route of the console. It stores itself in the ASGI scope, as FastAPI's own routes do.
+    """A route of the console, which stores itself in the ASGI scope as FastAPI's own routes do.
 
-    The access log reads the path of the route from there.
+    The access log reads the path of the route from the scope.
     """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:

@@ -251,9 +251,10 @@ async def _find(scope: AsgiScope) -> Caller:
 
 
 async def authenticate(request: Request) -> Caller:
-    """Return the caller, and record it for the log line, the audit log and the stored response.
+    """Return the caller of a request, and record who it is.
 
-    If the caller is an API key, also record the time of this use of the key.
+    The caller is recorded for the log line and the audit log, and for the response that is stored
+    with an idempotency key. If the caller is an API key, the time of this use is recorded too.
 
     Raises:
         UnauthenticatedError: One of the errors of ``identify``.
@@ -391,7 +392,7 @@ Step = Annotated[
 
 
 async def mail_sender(uow: UnitOfWork, state: AppState) -> UserMailSender:
-    """Return a ``UserMailSender``: the company's name, and the URLs for mails to users."""
+    """Return the company's name and the URLs that mails to users contain."""
     business = await business_of(uow, state)
     return UserMailSender(
         name=business.name or "crm-api",

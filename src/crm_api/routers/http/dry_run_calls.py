@@ -1,6 +1,6 @@
-"""Describe the current API request for a route that supports dry runs.
+"""Collect the data of the current API request to which the token of a dry run is bound.
 
-The token of a dry run is valid only for a request with the same method, path and caller.
+The token is valid only for a request with the same method, path and caller.
 """
 
 from dataclasses import dataclass
@@ -19,23 +19,24 @@ class CallMaker:
 
     Attributes:
         name: Method and path of the request.
-        secret: The secret of the service, as a ``Secret``. One of its secret keys encrypts the
-            token of a dry run.
+        secret: The root secret of the service with its secret keys, as a ``Secret``. The current
+            key encrypts the token of a dry run.
     """
 
     name: str
     secret: bytes
 
     def by(self, caller: Caller) -> Call:
-        """Return the ``Call`` for the current API request, which was sent by ``caller``."""
+        """Return the current API request as a ``Call``; ``caller`` is who sent the request."""
         return Call(name=self.name, caller_id=caller.id, secret=self.secret, now=clock.wall_now())
 
 
 async def call_maker(request: Request, state: State) -> CallMaker:
-    """Return the ``CallMaker`` of the current API request.
+    """Return the ``CallMaker`` of the current API request, for a route that supports dry runs.
 
-    The route passes the authenticated caller to ``CallMaker.by`` and gets the ``Call``: the caller
-    and the API request, to which the token of a dry run belongs.
+    The route passes the authenticated caller to ``CallMaker.by``. The result is a ``Call``, which
+    describes the request and its caller. The token of a dry run is valid only for a request with
+    the same method, path and caller.
     """
     return CallMaker(f"{request.method} {request.url.path}", state.secret)
 

@@ -90,7 +90,7 @@ class Exchange:
     def hashed(self, receive: Receive, *, boundary: bytes = b"") -> Receive:
         """Return a function that does the same as ``receive`` and also hashes the request body.
 
-        The hash becomes a part of the fingerprint of the request.
+        The hash is used to recognise whether a later request is a repetition of this one.
 
         Args:
             receive: The function that delivers the body.

@@ -205,7 +205,7 @@ class CsvMask:
 
 
 class EventMask:
-    """Hides fields in the data of server-sent events."""
+    """Hides, in server-sent events, the fields that a marketer must not see."""
 
     def __init__(self) -> None:
         self._rest = b""

@@ -45,7 +45,7 @@ class _RoutePaths:
 
 @dataclass(frozen=True, kw_only=True)
 class Paths:
-    """All paths of the API.
+    """The routes of the API, to look up which methods and media types a path has.
 
     Attributes:
         routes: All routes.
@@ -64,14 +64,14 @@ class Paths:
     def giving_no_json(self, path: str) -> dict[str, Operation]:
         """Return those operations of a path that never respond with JSON.
 
-        This function is faster than ``at``.
+        This is faster than filtering all operations of the path.
         """
         return _found(self.without_json_answer, path)
 
     def taking_no_json(self, path: str) -> dict[str, Operation]:
-        """Return those operations of a path that accept a body but not JSON.
+        """Return those operations of a path that accept a body but not JSON, by method.
 
-        This function is faster than ``at``.
+        The function searches fewer routes than ``at``, so it is faster.
         """
         return _found(self.without_json_body, path)
 

@@ -115,7 +115,7 @@ def start_of(value: datetime | date | None, zone: ZoneInfo) -> datetime | None:
 
 
 def require_start(value: datetime | date, zone: ZoneInfo) -> datetime:
-    """Convert a query parameter that is always present to a time; see ``start_of``."""
+    """Convert a required query parameter to a time; ``start_of`` describes the conversion."""
     if isinstance(value, datetime):
         return value
     return datetime.combine(value, time.min, zone).astimezone(UTC)

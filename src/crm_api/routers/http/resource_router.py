@@ -1,4 +1,8 @@
-"""A router for a few resources; it skips its routes if a path belongs to another resource."""
+"""A router for the routes of one or a few resources, such as ``/v1/contacts``.
+
+If the path of a request belongs to another resource, the router does not compare it with its
+routes. This saves time.
+"""
 
 from functools import cached_property
 

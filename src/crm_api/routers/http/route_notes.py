@@ -24,6 +24,6 @@ def fails_with(*codes: str) -> dict[str, Any]:
 
 
 def shows(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
-    """Return a note with field values for the example of the route's response."""
+    """Return a route's note for the OpenAPI document: field values for its example response."""
     # Stored as text, because FastAPI removes null values from its document.
     return {SHOWN: json.dumps(fields)}

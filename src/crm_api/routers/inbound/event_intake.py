@@ -39,7 +39,9 @@ Waiting = tuple[ReceivedEvent, asyncio.Future[None], Cause | None]
 
 
 class EventIntake:
-    """Stores the deliveries of one web process in batches, over its own database connections.
+    """Stores, in batches, the webhook deliveries that one web process receives.
+
+    It has its own database connections.
 
     The application's lifespan calls ``start()`` and ``close()``.
     """

@@ -54,7 +54,7 @@ class RefusalAlerts:
         self._task = asyncio.create_task(self._write_on(), name="webhook refusals")
 
     async def close(self) -> None:
-        """Write the remaining counts to alerts, and stop."""
+        """Stop the background task, and raise alerts for refused webhooks not yet reported."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -67,7 +67,10 @@ class RefusalAlerts:
         self._has_some.set()
 
     async def flush(self) -> None:
-        """Write the counts to alerts. Counts that cannot be written are kept for the next time."""
+        """Raise alerts with the numbers of refused webhooks, one alert for each error code.
+
+        If the alerts cannot be stored, the numbers are kept for the next time.
+        """
         counts, self._counts = self._counts, Counter()
         if not counts:
             return

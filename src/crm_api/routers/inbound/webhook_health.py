@@ -31,10 +31,10 @@ Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 async def order_check(
     uow: Uow, state: State, caller: Operator, body: WebhookHealthCheckCreate | None = None
 ) -> WebhookHealthCheckRead:
-    """Start a webhook health check, or return the check of the same kind that has no result yet.
+    """Start a webhook health check. If one of this kind is already running, return it instead.
 
-    A check that sends a test message takes at most two minutes. Read the check until it has a
-    result.
+    Afterwards, read the check repeatedly until it has a result. A check that sends a test message
+    takes at most two minutes.
     """
     side = body.side if body is not None else WebhookHealthSide.TEST_TEXT
     asked_by, now = caller.name, clock.now()

@@ -1,4 +1,8 @@
-"""Routes of holdouts."""
+"""Routes to plan, list and show holdouts.
+
+A holdout is a group of people who get no campaign message, so that the effect of the messages can
+be measured.
+"""
 
 from typing import Annotated
 from uuid import UUID

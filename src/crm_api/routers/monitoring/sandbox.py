@@ -159,7 +159,10 @@ async def forget_sandbox_people(
         ),
     ] = None,
 ) -> None:
-    """Remove the script of one phone number, or all scripts."""
+    """Remove the script of one phone number, or all scripts.
+
+    A script says what the simulated person with the number does after each message.
+    """
     await controls.clear_scripts(phone)
 
 

@@ -62,7 +62,7 @@ AssigneeParameter = Annotated[
 
 
 def assignee_of(value: InboxAssignee | UUID | None, caller: Caller) -> UUID | str | None:
-    """Convert the filter ``assignee`` of a request to a user id, ``NOBODY``, or None (no filter).
+    """Convert the filter ``assignee`` to a user id, ``NOBODY`` (unassigned), or None (no filter).
 
     Raises:
         UserNeededError: The value is `me` and the caller is an API key.

@@ -76,13 +76,16 @@ class StreamListener:
         self._has_news.set()
 
     def end(self) -> None:
-        """End the stream; waiting chunks are dropped, because the log has their events."""
+        """End the stream, and drop the events that still wait in its queue; the log keeps them."""
         self.is_over = True
         self._chunks.clear()
         self._has_news.set()
 
     async def take(self) -> bytes:
-        """Wait for chunks, and return all of them; an empty result is the end of the stream."""
+        """Wait until there are events to send, and return the text of all of them as bytes.
+
+        An empty result means that the stream has ended.
+        """
         await self._has_news.wait()
         self._has_news.clear()
         chunks, self._chunks = self._chunks, []
@@ -145,7 +148,7 @@ class EventHub:
 
     @property
     def position(self) -> LogPosition:
-        """The position up to which all events were handed out.
+        """The position in the event log up to which the listeners got all events.
 
         Raises:
             RuntimeError: The hub has no listener, so the position is unknown.
@@ -185,8 +188,9 @@ class EventHub:
     def listening(self, event_filter: EventFilter) -> Iterator[StreamListener]:
         """Register a listener until the ``with`` block ends.
 
-        The listener gets no events until its ``is_live`` is True. Call ``wake()`` just before the
-        ``with`` block, and do not await anything between ``wake()`` and the block.
+        The listener gets no events until its ``is_live`` is True. First call ``wake()``, so that
+        the hub knows from where to read the event log. Do not await anything between ``wake()`` and
+        the ``with`` block.
         """
         listener = StreamListener(event_filter)
         self._listeners.setdefault(event_filter, set()).add(listener)

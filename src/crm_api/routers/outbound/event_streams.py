@@ -163,11 +163,11 @@ class AccessChecks:
 
 
 def access_of(request: Request, caller: Caller) -> Callable[[], AbstractAsyncContextManager[None]]:
-    """Return a function that creates a context manager; the stream is sent in its block.
+    """Return a function that makes the context manager in which a stream of events is sent.
 
     The context manager ends the stream when the caller's credentials are no longer valid, or when
-    the scopes of the credentials have changed. While the database is unavailable, the stream stays
-    open. This is safe, because no event can be read during that time.
+    their scopes have changed. While the database is unavailable, the stream stays open. This is
+    safe, because no event can be read during that time.
     """
 
     async def is_valid() -> bool:

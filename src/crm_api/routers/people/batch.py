@@ -93,7 +93,7 @@ class BatchResult(DryRunRead):
         return cls(succeeded=len(results) - failed, failed=failed, results=results, counts=counts)
 
     def without_new_ids(self) -> Self:
-        """Return the response to a dry run, with null for each contact that would be created."""
+        """Return the response to a dry run: a contact that would be created is shown as null."""
         results = [
             one.model_copy(update={"contact": None}) if one.status == HTTPStatus.CREATED else one
             for one in self.results

@@ -161,7 +161,7 @@ async def update_quote(
 async def create_invoice(
     body: InvoiceCreate, uow: Uow, state: State, caller: Writer
 ) -> InvoiceRead:
-    """Create an invoice in any status. For `paid`, an outcome is recorded too."""
+    """Create an invoice in any status. For `paid`, the outcome `invoice_paid` is recorded too."""
     async with uow:
         invoice = await bills.create_bill(
             uow, INVOICES, body, recorder=recorder_of(caller, state), now=await uow.database_now()

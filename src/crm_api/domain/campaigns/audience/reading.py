@@ -30,9 +30,10 @@ BATCH_PEOPLE = 1_000
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
 def count_statement(conditions: AudienceConditions) -> TextClause:
-    """Return the statement that counts the people of an audience by verdict.
+    """Return the statement that counts an audience by what a start would do with each person.
 
-    A verdict is the status or the skip reason that a person would get at a start.
+    The column ``verdict`` has the status or the skip reason that a person would get. The column
+    ``people`` has the number of people.
     """
     return text(f"""
         WITH {assess_audience(conditions)}
@@ -108,10 +109,11 @@ async def stream_audience(
         settings: The settings of the audience.
         campaign_id: The campaign. Which variant a person gets depends on this id and on
             ``variants``.
-        variants: The variants, by position.
+        variants: The variants, in the order of their positions.
         chosen: Only these contacts; None for all.
         limit: The maximum number of people.
-        now: The instant of the assumed start.
+        now: The instant for which the audience is computed. For a preview, this is the instant at
+            which the campaign is assumed to start.
     """
     audience = await resolve_audience(session, settings, as_of=now)
     values = {

@@ -31,15 +31,17 @@ STATEMENTS_KEPT = 32
 
 @dataclass(frozen=True, kw_only=True)
 class AudienceConditions:
-    """SQL conditions on ``contact c`` that differ between audiences; empty for most audiences.
+    """Optional parts of the SQL that selects an audience; most audiences need none of them.
+
+    In the conditions, ``c`` is the row of the table ``contact``.
 
     Attributes:
         named: If the audience is a segment: the condition "the contact is in this segment". Empty
             if the audience is a list, or is given as contact ids.
         left_out: The condition "the contact is in none of the excluded segments". Empty if no
             segment is excluded.
-        exclusions: The keys of ``EXCLUSIONS`` that the audience uses, such as ``exclude_list_ids``,
-            in the order of ``EXCLUSIONS``.
+        exclusions: Which conditions of ``EXCLUSIONS`` are added, by key, such as
+            ``exclude_list_ids``. They are in the order of ``EXCLUSIONS``.
     """
 
     named: str = ""
@@ -164,6 +166,8 @@ def assess(
 ) -> str:
     """Return the CTEs that select the people of an audience and decide their verdicts.
 
+    A verdict is the status or the skip reason that a person gets when the campaign starts.
+
     The CTEs are ``audience``, ``flags`` and ``assessed``. ``flags`` has the flags of phone numbers,
     such as opt-outs, that can prevent messages. ``assessed`` has one verdict for each person.
 
@@ -196,7 +200,11 @@ def assess(
 
 
 def assess_audience(conditions: AudienceConditions) -> str:
-    """Return the CTEs that select all people of an audience and decide their verdicts."""
+    """Return the CTEs that select all people of an audience and decide what a start does with each.
+
+    The last CTE is named ``assessed``. Its column ``verdict`` has the status or the skip reason of
+    the person.
+    """
     if conditions.named:
         return assess(conditions, is_named=conditions.named)
     return f"{_WHOLE}, {assess(conditions, is_named=IS_NAMED)}"
@@ -220,7 +228,7 @@ VARIANT_OF_PERSON = f"""
 
 @dataclass(frozen=True, kw_only=True)
 class AudienceSettings:
-    """The columns of ``campaign`` on which the audience and the verdicts depend."""
+    """The settings of a campaign that decide who is in the audience, and who gets a message."""
 
     audience: dict[str, Any]
     previously_contacted: str
@@ -320,7 +328,8 @@ class WeighedVariant(Protocol):
     def weight(self) -> int:
         """The share of the people that get the variant, in percent.
 
-        It is 0 if ``for_known`` is True, because such a variant does not get a share.
+        It is 0 if ``for_known`` is True: such a variant goes to all people who were in touch with
+        the company before, and to nobody else.
         """
 
     @property
@@ -345,5 +354,8 @@ def variant_values(variants: Sequence[WeighedVariant]) -> dict[str, Any]:
 
 
 def variant_thresholds(weights: list[int]) -> list[int]:
-    """Return the running sums of the weights, without the last: [50, 30, 20] gives [50, 80]."""
+    """Return the running sums of the variants' weights: [50, 30, 20] gives [50, 80].
+
+    The last sum is left out.
+    """
     return [sum(weights[: position + 1]) for position in range(len(weights) - 1)]

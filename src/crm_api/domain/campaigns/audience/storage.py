@@ -249,9 +249,9 @@ def insert_chunk_statement(conditions: AudienceConditions, *, on_conflict: str =
     If ``on_conflict`` is ``SKIP_STORED``, people and phone numbers that the campaign already has
     are left out. If it is empty, they cause an ``IntegrityError``.
 
-    The statement returns the fields of ``InsertedChunk``. If ``named`` is smaller than the size of
-    the page, the page is the last one. The field ``people`` does not show this: if all people of a
-    page are excluded, ``people`` is 0, but further pages may follow.
+    The result of the statement is an ``InsertedChunk``. If its field ``named`` is smaller than the
+    size of a page, this page is the last one. Do not use ``people`` to find the last page: it can
+    be 0 although further pages follow, because it counts only the people who were stored.
     """
     return text(f"""
         WITH {_assess_page(conditions)}, inserted AS (
@@ -288,8 +288,8 @@ class InsertedChunk:
         people: The number of recipients that were stored.
         zone_keys: The different zone keys of these recipients. A zone key consists of the states
             and the time zones that are possible for a person.
-        named: The number of people in the page, including those who were left out.
-        up_to: The id of the last contact in the page; None if the page is empty.
+        named: The number of contacts that the statement read, including those that it left out.
+        up_to: The id of the last contact that the statement read; None if it read none.
     """
 
     people: int

@@ -178,9 +178,9 @@ def _schedule_faults(columns: Columns) -> list[FieldProblem]:
 
 
 def find_date_faults(columns: Columns, *, now: datetime) -> list[FieldProblem]:
-    """Return the faults of ``start_at`` and ``end_at``: a date in the past is a fault.
+    """Return a fault for each of ``start_at`` and ``end_at`` that is in the past.
 
-    Columns that are missing or None are not checked.
+    A date that ``columns`` does not contain, or that is None, is not checked.
     """
     problems: list[FieldProblem] = []
     start_at: datetime | None = columns.get("start_at")

@@ -46,12 +46,13 @@ def due_series_statement(*, now: datetime) -> Select[Campaign]:
 
 
 async def draft_due_occurrences(uow: UnitOfWork, *, now: datetime) -> DraftedOccurrences:
-    """Draft the next occurrence of up to 20 series, and plan the occurrence after it.
+    """Draft the next due occurrence of up to 20 repeated campaigns, and plan the one after it.
 
-    A lock on the series, and a unique index on series and occurrence, ensure that each occurrence
-    is drafted only once. If the instant of an occurrence has passed, for example while no worker
-    ran, the occurrence is left out, because it would start at the wrong time. Call this function
-    again until the ``series`` of the result is 0.
+    An occurrence is one campaign that a repeated campaign (a series) creates. Each occurrence is
+    drafted only once. If its start time has passed, for example while no worker ran, it is left
+    out, because it would start at the wrong time.
+
+    Call this function again until the ``series`` of the result is 0.
     """
     found = await uow.session.scalars(
         due_series_statement(now=now), execution_options={"populate_existing": True}

@@ -59,9 +59,9 @@ ZONE_KEY = text("""
 
 
 async def find_zone_key(uow: UnitOfWork, *, campaign_id: UUID, contact_id: UUID) -> str | None:
-    """Return the zone key of a recipient, that is, the state and time zone for legal hours.
+    """Return the zone key of a recipient; None if the contact is not a recipient of the campaign.
 
-    Return None if the contact is not a recipient of the campaign.
+    A zone key is a text with the states and time zones whose legal hours apply to a person.
     """
     values = {"campaign_id": campaign_id, "contact_id": contact_id}
     key: str | None = await uow.session.scalar(ZONE_KEY, values)
@@ -146,16 +146,16 @@ class RecipientFacts(ContactValues):
         unclear_status: The status of the recipient's unclear attempt; None if there is none.
         unclear_code: The error code of the recipient's unclear attempt; None if there is none.
         unclear_since: When the recipient's unclear attempt sent its request to the provider; None
-            if there is no such attempt.
+            if there is none.
         is_trial_busy: True if the line was blocked and is now tested with one message at a time,
             and the message of this test is being sent now.
         number_rules: The rules about the recipient's phone number, such as an opt-out, that prevent
             campaign messages.
-        ended_by: Why the person gets no more follow-ups; None if further follow-ups are sent.
-        is_kept: True if the next message must still wait, because an earlier attempt to send to the
-            phone number is or was unclear.
-        kept_until: When the wait because of such attempts ends or ended; None if there was no such
-            attempt.
+        ended_by: What ended the follow-ups to the person, such as a reply; None if nothing did.
+        is_kept: True if a recent attempt to send to the phone number is or was unclear. The next
+            message then waits until ``kept_until``.
+        kept_until: When the wait after the last unclear attempt ends or ended; None if no attempt
+            to send to the phone number was unclear.
         was_contacted: True if the campaign skips or reviews people who got a message before, and
             this person got one.
         was_texted_lately: True if another campaign sent to the phone number in the last
@@ -241,12 +241,13 @@ async def read_recipient_facts(
     times: SendTimes,
     now: datetime,
 ) -> RecipientFacts | None:
-    """Read, in one statement, the facts about a recipient that are checked before a claim.
+    """Read, in one statement, the facts that decide whether a recipient may be messaged now.
 
     Args:
-        step: The step; None for the first step whose message is not sent yet.
-        cap: The maximum number of campaign messages that the law allows to the number in a period,
-            and the length of the period in hours; None if the law sets no limit.
+        step: The step: 0 for the first message, 1 for the first follow-up, and so on. None for the
+            first step whose message is not sent yet.
+        cap: The legal limit of campaign messages to a number, as two numbers: how many messages,
+            and in how many hours. None if the law sets no limit.
 
     Returns:
         None if the contact is not a recipient of the campaign at this step.

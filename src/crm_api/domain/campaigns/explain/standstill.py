@@ -59,10 +59,9 @@ async def find_standstills(
     times: SendTimes,
     now: datetime,
 ) -> list[Standstill]:
-    """Return the campaigns that should send messages, but have sent none for a while.
+    """Return the campaigns that should send messages, but have sent none for the time ``after``.
 
-    The argument ``after`` is the length of this while. A campaign is returned if all of these
-    conditions are true:
+    A campaign is returned if all of these conditions are true:
 
     - A recipient has been due for longer than ``after``.
     - Between ``now - after`` and ``now``, the provider accepted no message of the campaign.

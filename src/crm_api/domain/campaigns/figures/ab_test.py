@@ -33,7 +33,9 @@ class RecipientCount:
     """The number of recipients at one step who have the same status and the same variant.
 
     Attributes:
-        variant: The position of the variant.
+        status: The status of the recipients. The row ``parked`` has the recipients whose message a
+            user must settle; these recipients are also counted in the row ``unknown``.
+        variant: The ``position`` of the variant; always 0 in the row ``parked``.
         people: The number of recipients who have this status and this variant.
         replied: The number of these recipients who replied.
         opted_out: The number of these recipients who opted out.
@@ -90,7 +92,11 @@ def write_p_value(value: float) -> str:
 
 
 def write_e_value(log_e_value: float) -> str:
-    """Return an e-value, given by its logarithm, as a string with four significant digits."""
+    """Return an e-value (the evidence of a test) as a string with four significant digits.
+
+    Args:
+        log_e_value: The natural logarithm of the e-value.
+    """
     return f"{math.exp(min(log_e_value, _LARGEST)):.4g}"
 
 

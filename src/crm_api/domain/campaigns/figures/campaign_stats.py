@@ -141,9 +141,9 @@ def _variant_stats(variant: CampaignVariant, rows: Iterable[RecipientCount]) -> 
 
 
 def sum_outcomes(rows: Sequence[RecipientCount]) -> MessageOutcomes:
-    """Add up the counts of recipients, and compute the rates.
+    """Add up how many recipients got messages, replied and opted out, and compute the rates.
 
-    The counts may belong to several variants or campaigns.
+    The counts in ``rows`` may belong to several variants or campaigns.
     """
     by_status = _by_status(rows)
     sent = _reached(by_status)

@@ -1,12 +1,12 @@
 """Statistical tests of rates that remain valid when they are repeated after every message.
 
-All tests use e-values. If two rates are equal (or a rate is within its limit), the mean of the
-e-value is at most 1 at any time. Then, by Ville's inequality, the probability that the e-value ever
-reaches 20 is at most 5 %. ``docs/decisions/2026-11-25-always-valid-tests.md`` has the reasons for
-this choice.
+All tests use e-values. An e-value measures the evidence for a difference: between two rates, or
+between a rate and its limit. If there is no such difference, the mean of the e-value is at most 1
+at any time. Then, by Ville's inequality, the probability that the e-value ever reaches 20 is at
+most 5 %. ``docs/decisions/2026-11-25-always-valid-tests.md`` has the reasons for this choice.
 
-Source: G. Shafer and others, "Test Martingales, Bayes Factors and p-Values", arXiv:0912.4269,
-read 2026-11-25.
+Source: G. Shafer and others, "Test Martingales, Bayes Factors and p-Values", arXiv:0912.4269, read
+2026-11-25.
 """
 
 import math
@@ -98,7 +98,7 @@ class Comparison:
 
     @property
     def is_significant(self) -> bool:
-        """Return whether the test shows that the two rates differ."""
+        """Return whether the statistical test shows that the two rates differ."""
         return self.p_value <= ERROR
 
 
@@ -197,7 +197,7 @@ def _above_all(
 
 
 def log_difference(hits: tuple[int, int], *, texts: tuple[int, int]) -> float:
-    """Return the natural logarithm of the e-value for a difference between two rates.
+    """Return how strong the evidence is that two rates differ: the logarithm of the e-value.
 
     A hit is a reply or an opt-out. If the two rates are equal, the probability that a hit belongs
     to the first variant is this variant's share of the messages. The e-value is a ratio of two
@@ -242,9 +242,8 @@ def log_excess(hits: int, *, texts: int, limit: float) -> float:
         limit: The allowed rate, above 0. The result is ``-inf`` for a limit of 1, which no rate
             exceeds.
 
-    Source: the ratio is from A. Wald, "Sequential Tests of Statistical Hypotheses", 1945. That the
-    test may be repeated while the counts grow follows from the paper named at the top of this
-    module.
+    Sources: the ratio is from A. Wald, "Sequential Tests of Statistical Hypotheses", 1945. The
+    paper named at the top of this module shows why the test may be repeated while the counts grow.
     """
     if limit >= 1:
         return -math.inf

@@ -16,7 +16,10 @@ Evidence = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class RateLimits:
-    """The maximum rates of a campaign, as shares from 0 to 1; a rate of None is not checked."""
+    """The highest allowed rates of opt-outs and of failed messages in a campaign, from 0 to 1.
+
+    A rate of None is not checked.
+    """
 
     opt_out_rate: Decimal | None
     failure_rate: Decimal | None
@@ -40,8 +43,8 @@ class RateCounts:
         """Return how much each count has grown since the campaign was last resumed.
 
         Args:
-            before: The counts at the last resume, in the format of ``to_json``; None if the
-                campaign was never resumed; then the result has the full counts.
+            before: The counts at the last resume, in the format of ``to_json``. If the campaign was
+                never resumed, ``before`` is None, and the full counts are returned.
         """
         start = before or {}
         return RateCounts(

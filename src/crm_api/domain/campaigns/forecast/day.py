@@ -25,16 +25,18 @@ Demand = tuple[float, int]
 
 
 class Cohort:
-    """People who wait for the same step, and become due at a constant rate in one period.
+    """People who wait for the same message, and become due at a constant rate in one period.
+
+    A place is a group of people to whom messages may be sent at the same hours.
 
     Attributes:
         step: 0 for the first message, 1 for the first follow-up, and so on.
         due_from: When the first of these people becomes due.
         due_until: When the last of these people becomes due.
-        people: For each place, the number of people that ``add`` has added.
-        shares: For each place, the share of ``people`` that still waits, from 0 to 1.
-        size: The sum of ``people`` over all places.
-        total: The number of people that still wait, in all places together.
+        people: The number of people that ``add`` has added to each place.
+        shares: The fraction, from 0 to 1, of the people of each place who still wait.
+        size: The number of people that were added to all places.
+        total: The number of people who still wait in all places.
     """
 
     def __init__(self, step: int, due_from: float, due_until: float, *, places: int) -> None:
@@ -44,7 +46,10 @@ class Cohort:
         self.total = self.size = 0.0
 
     def add(self, place: int, texts: float) -> None:
-        """Add ``texts`` people to a place. Each of them waits for one message."""
+        """Add ``texts`` people, who each wait for one message, to the group number ``place``.
+
+        A place is a group of people who may get messages in the same hours.
+        """
         waiting = self.shares[place] * self.people[place] + texts
         self.people[place] += texts
         self.shares[place] = waiting / self.people[place] if self.people[place] else 0.0
@@ -52,7 +57,10 @@ class Cohort:
         self.size += texts
 
     def waiting(self, places: Iterable[int]) -> float:
-        """Return the number of people who still wait in these places."""
+        """Return how many people still wait in these places.
+
+        A place is a group of states and time zones in which messages are allowed at the same hours.
+        """
         return sum(self.shares[place] * self.people[place] for place in places)
 
     @property
@@ -69,12 +77,13 @@ class Cohort:
         return max(0.0, self.total - not_due)
 
     def take(self, texts: float, places: Sequence[int]) -> list[tuple[int, float]]:
-        """Remove up to ``texts`` people who wait in these places.
+        """Remove up to ``texts`` waiting people from these places, earliest due first.
 
-        People who became due earlier are removed first. In each place, people become due at a
-        constant rate. So the people who have been due longest are in the place where the largest
-        share of the place's people still waits. People are removed from this place until its share
-        is as low as the second largest share, then from both places, and so on.
+        The people in one place have the same sending hours, and become due at a constant rate. So
+        the people who have been due longest are in the place where the largest share of people
+        still waits. People are removed from this place first. When its share is as low as the
+        second largest share, people are removed from both places. Then the place with the third
+        largest share is added, and so on.
 
         Returns:
             Pairs of a place and the number of people that were removed there.
@@ -102,13 +111,13 @@ class Cohort:
 
 
 class Pace:
-    """Computes how many messages the pacing allows in a period, and when the last of them is sent.
+    """Computes how many messages a campaign sends in a period, and when the last of them is sent.
 
-    A place closes at the end of its hours: after that, its people get no more messages on this day.
-    If the pacing spreads the messages of a day evenly, they are spread until the last place closes.
+    The pacing of the campaign decides how the messages of a day are spread. If they are spread
+    evenly, the last one is sent when the hours for messages end for the last people.
 
     ``eagerness`` is the sending rate at the beginning of the day, divided by the mean rate of the
-    day. It is above 0 and at most 1. With 1, the rate is constant. A smaller value means that the
+    day. It is above 0 and at most 1. With 1, the rate is constant. With a smaller value, the
     campaign sends slowly at first, while other campaigns use the same line, and faster later.
     """
 
@@ -123,13 +132,14 @@ class Pace:
         self._batch_left = 0.0
 
     def room(self, start: float, end: float, *, left: float, closes: float) -> float:
-        """Return the number of messages that the pacing allows in a period.
+        """Return how many messages may be sent in a period, if only the pacing limits them.
 
         Args:
             start: The start of the period.
             end: The end of the period.
             left: The number of messages that the campaign may still send on the day.
-            closes: When the last open place closes.
+            closes: When the hours for messages end for the last of the people who may get messages
+                in the period.
         """
         self._start, self._left, self._until_close = start, left, closes - start
         most = (end - start) * self._per_second
@@ -145,9 +155,10 @@ class Pace:
         return min(most, left * gone)
 
     def take(self, texts: float) -> float:
-        """Record that ``texts`` messages are sent, and return when the last of them is sent.
+        """Return when the last of the next ``texts`` messages is sent.
 
-        The messages are sent in the period that was last passed to ``room``.
+        The messages are sent in the period for which ``room`` was called last. If the campaign
+        sends in batches, the messages are subtracted from what is left of the batches.
         """
         size = self._pacing.batch_size
         if size is not None:
@@ -175,13 +186,14 @@ class Pace:
 
 @dataclass(frozen=True, kw_only=True)
 class SharedDay:
-    """The messages that a line may send on a day, and the campaigns that want to send them.
+    """A day on which a campaign and other campaigns share the messages that a line may send.
 
     Attributes:
         room: The number of messages that the line may send.
         is_ramp: True if the ramp plan of the line makes ``room`` lower than the line's daily limit.
-        own: The number of messages that the campaign would send if it were alone on the line.
-        demands: The number of messages that each group of other campaigns on the line would send.
+        own: The number of messages that this campaign would send if it were alone on the line.
+        demands: For each group of other campaigns on the line: the number of messages that the
+            group would send, and the number of its campaigns.
         is_active: True if the day has open hours and the message of at least one person is due
             before the day ends.
     """
@@ -199,11 +211,11 @@ class SharedDay:
 
     @property
     def eagerness(self) -> float:
-        """The campaign's rate at the start of the day, divided by its mean rate: from 0.05 to 1.
+        """The sending rate at the start of the day, divided by the mean rate of the day.
 
-        At the start of the day, all active campaigns get equal shares of the line. If the other
-        campaigns need less than their shares, this campaign sends faster later in the day. Then
-        the value is below 1.
+        The value is from 0.05 to 1. At the start of the day, all active campaigns on the line send
+        equally fast. When another campaign has sent all its messages, this campaign sends faster.
+        So its rate at the start may be below its mean rate.
         """
         takers = 1 + sum(campaigns for wanted, campaigns in self.demands if wanted > 0)
         turn, allowance = min(self.own, self.room / takers), self.allowance
@@ -211,7 +223,7 @@ class SharedDay:
 
     @property
     def limit(self) -> str:
-        """The name of the rule that limits ``allowance``."""
+        """The rule that limits the campaign's messages on the day, such as ``line_daily_limit``."""
         if self.allowance >= self.own and self.room > self.own:
             return "campaign_daily_limit"
         alone = min(self.own, self.room)
@@ -220,7 +232,10 @@ class SharedDay:
         return "line_ramp" if self.is_ramp else "line_daily_limit"
 
     def sent_by_rivals(self, sent: float) -> list[float]:
-        """Return how many messages each group of other campaigns sends on the day.
+        """Return how many messages the other campaigns on the line send on the day.
+
+        Similar campaigns are grouped. The result has one number for each group, in the order of
+        ``demands``.
 
         Args:
             sent: The number of messages that this campaign sends on the day.

@@ -9,10 +9,10 @@ outside campaigns. The simulation for P50 uses the means of these quantities. Th
 uses a larger number of messages: the real number is above it with a probability of only 10 % (by a
 normal approximation).
 
-The binding rule is the rule that delays the campaign most. To find it, the plan is simulated
-several times, each time without one of the rules. The binding rule is the rule without which the
-largest number of people get their messages before the campaign ends. If no rule changes this
-number, the binding rule is the rule without which the last message is sent earliest.
+The rule that delays the campaign most is called the binding rule. To find it, the plan is simulated
+several times, each time without one of the rules. Then the results are compared. The binding rule
+is the one without which most people get their messages. If this number of people is the same in all
+simulations, it is the one without which the last message is sent earliest.
 """
 
 from collections.abc import Callable, Mapping
@@ -84,16 +84,20 @@ class Share:
 
     @property
     def mean(self) -> float:
-        """The estimated share: the weighted mean of the measured share and the assumed share."""
+        """The estimated share of messages that have the property, such as a reply.
+
+        It is the weighted mean of the share among the measured messages and an assumed share.
+        """
         return (self.hits + self.assumed * self.weight) / (self.texts + self.weight)
 
     def variance_of(self, texts: float) -> float:
-        """Return the variance of the number of future messages that have the property.
+        """Return the variance of the number of hits among future messages.
 
-        The property is, for example, that the message gets a reply.
+        A hit is a message with the property that this object estimates, such as a message that gets
+        a reply.
 
         Args:
-            texts: The number of all future messages.
+            texts: The number of future messages.
         """
         known = self.texts + self.weight
         return texts * self.mean * (1 - self.mean) * (known + texts) / (known + 1)
@@ -122,11 +126,13 @@ class Prediction:
     """When the campaign sends its last message, and which rule delays this message most.
 
     Attributes:
-        plan: The plan with the means of the random quantities.
-        p50: The result of simulating ``plan``. Its field ``finish`` is the instant P50.
+        plan: The plan of the campaign. Random numbers in it, such as the number of replies, have
+            their mean values.
+        p50: The result of simulating ``plan``. The last message is sent before ``p50.finish`` with
+            a probability of 50 %.
         p90_finish: The last message is sent before this instant with a probability of 90 %; None if
             the instant is more than ten years away.
-        rule: The binding rule; None if no rule delays the plan by a minute or more.
+        rule: The rule that delays the campaign most; None if no rule delays it by a minute or more.
     """
 
     plan: Plan
@@ -136,7 +142,7 @@ class Prediction:
 
 
 def plan_with_means(plan: Plan, odds: Odds) -> Plan:
-    """Return the plan with the means of the random quantities filled in."""
+    """Return the plan with the mean values from ``odds``: replies, repeats, other messages."""
     return replace(
         plan,
         reply_share=odds.replies.mean,
@@ -146,7 +152,11 @@ def plan_with_means(plan: Plan, odds: Odds) -> Plan:
 
 
 def predict(plan: Plan, odds: Odds, *, now: datetime) -> Prediction:
-    """Predict when the plan sends its last message (P50 and P90), and find the binding rule."""
+    """Predict when the plan sends its last message, and find the rule that delays the plan most.
+
+    There are two predicted instants. The probability that the last message is sent before P50 is
+    50 %, and before P90 it is 90 %.
+    """
     plan = plan_with_means(plan, odds)
     p50 = simulate(plan)
     late = p50

@@ -1,7 +1,7 @@
-"""Compute, for each day of one year, the hours in which people of each zone key may get messages.
+"""Compute the hours in which people may get messages, for each day of one year.
 
-A zone key consists of the states and the time zones that are possible for a person. The hours
-follow from the same windows and legal rules that the planner uses.
+The hours are computed for each zone key. A zone key names the states and the time zones in which a
+person may live. The hours follow from the campaign's allowed hours and from the legal rules.
 """
 
 from collections import defaultdict
@@ -54,8 +54,8 @@ class Hours:
 class Segment:
     """A part of a day; no place opens or closes inside this part.
 
-    A place is a group of zone keys with the same hours. All times are in seconds from the start of
-    the day in the line's time zone.
+    A place is a group of people who may get messages at the same hours. All times are in seconds
+    from the start of the day in the line's time zone.
 
     Attributes:
         start: The start of the segment.
@@ -93,19 +93,20 @@ class Calendar:
 
     @property
     def places(self) -> int:
-        """The number of places (groups of zone keys with the same hours)."""
+        """The number of places. A place is a group of recipients with the same allowed hours."""
         return 1 + max(self.place_of.values(), default=0)
 
 
 @lru_cache(maxsize=32)
 def calendar_for(hours: Hours, zone_keys: tuple[str, ...], first: date) -> Calendar:
-    """Return the hours of a year in which messages are allowed in each group of zone keys.
+    """Return the hours of a year in which messages to the recipients are allowed.
 
-    The result is cached for later requests.
+    The result groups zone keys with the same hours. It is cached for later requests.
 
     Args:
         hours: The rules about the hours.
-        zone_keys: The zone keys of all recipients.
+        zone_keys: The zone keys of all recipients. A zone key is a text with the states and time
+            zones that are possible for a person.
         first: The first day of the year.
     """
     zone = ZoneInfo(hours.line_timezone)

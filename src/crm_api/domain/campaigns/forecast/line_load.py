@@ -194,10 +194,10 @@ CARRIERS = text("""
 async def read_carrier_limits(
     uow: UnitOfWork, campaign: Campaign, *, now: datetime
 ) -> list[CarrierLimit]:
-    """Return the daily limits that the budgets of mobile carriers set for the campaign.
+    """Return how many messages a day the budget of each mobile carrier allows to the campaign.
 
-    A budget is the number of message segments a day that the company may send to one carrier.
-    The list is empty if the settings have no carrier budgets, or if the audience is not completely
+    A budget is the number of message segments a day that the company may send to one carrier. The
+    list is empty if the settings have no carrier budgets, or if the audience is not completely
     stored, as for a draft.
     """
     if campaign.recipients_total is None:

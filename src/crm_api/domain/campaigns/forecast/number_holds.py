@@ -30,10 +30,11 @@ class TextedNumber:
         zone_key: The recipient's zone key: state and time zones.
         due_at: When the message is due.
         last_other: The instant of the newest message of another campaign; None if there is none.
-        texted: The instants of all campaign messages in the period of the rules, newest first.
-        read: The number of recipients that the query read, the same value in each row. A recipient
-            has no row if the message is due now and the phone number got no message in the period.
-            So the query may return fewer rows than this number.
+        texted: The instants of all recent campaign messages, newest first. A message is recent if
+            it is in the period that the rules about the number of messages look at.
+        read: The number of recipients that the query read, the same value in each row. The query
+            may return fewer rows. A recipient has no row if the message is due now and the phone
+            number got no recent message.
     """
 
     step: int
@@ -64,7 +65,7 @@ class NumberRules:
 
     @classmethod
     def of(cls, campaign: Campaign, *, rules: RuleBook, now: datetime) -> "NumberRules":
-        """Build the rules from a campaign and the legal rules."""
+        """Collect the campaign's limits and the legal limits on messages to one phone number."""
         cap = campaign.frequency_cap
         return cls(
             min_days=campaign.min_days_between,
@@ -108,13 +109,13 @@ def hold_back(
     *,
     scale: float,
 ) -> list[Waiting]:
-    """Divide the waiting people into groups who may get a message now, and groups who must wait.
+    """Divide the waiting people into groups that may get a message now and groups that must wait.
 
     Args:
         waiting: All waiting people, in groups.
-        numbers: The messages that each of these people got; one item per person. The items may
-            cover only a sample of the people. A person for whom no rule requires a wait need not
-            have an item.
+        numbers: The phone number of each waiting person, with the messages that it got. The items
+            may cover only a sample of the people. A person for whom no rule requires a wait need
+            not have an item.
         number_rules: The rules of the campaign.
         scale: The number of waiting people for each person in the sample; 1 without a sample.
     """

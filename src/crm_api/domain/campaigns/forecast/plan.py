@@ -105,9 +105,9 @@ class Plan:
         begins: The first instant at which a message may be sent.
         ends: The end of the campaign; None if it has no end.
         hours: The hours in which the campaign may send.
-        zone_keys: The zone keys of all recipients, including those who already got their messages.
-            The pacing uses the allowed hours of all these zone keys, even if no person with the
-            zone key waits any more.
+        zone_keys: The zone keys of all recipients, including those who already got their messages:
+            the pacing uses the allowed hours of all these zone keys. A zone key is a text with the
+            states and time zones that are possible for a person.
         waiting: The people who wait for a message.
         follow_ups: The delay of each follow-up after the previous message.
         reply_share: The share of people, from 0 to 1, who reply to a message, and so get no further
@@ -170,10 +170,13 @@ class Plan:
         )
 
     def texts_from(self, step: int) -> float:
-        """Return the expected number of messages to a person who waits for the step ``step``.
+        """Return the expected number of messages that a person still gets, from a step on.
 
-        The follow-ups after this step are included. Messages that are sent twice, because it was
-        unclear whether they were sent, count once.
+        A person who replies gets no more follow-ups. If a message is sent again after an unclear
+        attempt, it counts once.
+
+        Args:
+            step: The next message to the person: 0 is the first message, 1 is the first follow-up.
         """
         steps = range(len(self.follow_ups) + 1 - step)
         return sum((1 - self.reply_share) ** number for number in steps)
@@ -186,8 +189,9 @@ class Outcome:
     Attributes:
         finish: When the last message is sent, or when the campaign ends if that is earlier; None if
             neither happens within ten years.
-        not_reached: The number of people who still wait for the earliest unfinished step when the
-            campaign ends; 0 if all messages are sent before.
+        not_reached: If the campaign ends before all messages are sent: the number of people who
+            still wait for the first message. If nobody waits for it, for the first follow-up, and
+            so on. 0 if all messages are sent before the end.
         unsent: The number of messages of all steps that are not sent before the campaign ends.
         per_day: The number of messages on each of the next 60 days; days without messages are left
             out.

@@ -1,5 +1,6 @@
 """Read how many people wait for a campaign's messages, by zone key and by due time.
 
+A zone key consists of the states and time zones in which a person may be.
 The cost does not grow with the number of recipients: this module reads stored sums and samples, and
 counts rows only up to a maximum.
 """
@@ -54,8 +55,8 @@ class People:
         waiting: The people who wait for a message, grouped by step, zone key and due time.
         is_sampled: True if the groups were estimated from a sample.
         statuses: For a campaign: the number of recipients with each status, over all steps. For a
-            draft: the number of people with each verdict. A verdict is the status or the skip
-            reason that a person would get at a start.
+            draft: how many people would get each status, or each reason for being skipped, if the
+            campaign started now.
         reached: The number of messages that were sent to the recipients, follow-ups included.
         replied: The number of these messages that got a reply.
     """
@@ -228,11 +229,11 @@ SAMPLE_PLACES = text(_COUNT.format(people=_SAMPLED))
 async def count_places(
     session: AsyncSession, *, campaign_id: UUID, zone_keys: Sequence[str], most: int, now: datetime
 ) -> list[Waiting]:
-    """Count the waiting people by step and zone key.
+    """Count the waiting people by step and zone key (possible states and time zones).
 
-    Counting stops at ``most`` people in each zone key. The result also has, for each step and zone
-    key, when the first and the last of these people become due. A time in the past is returned as
-    None.
+    At most ``most`` people of each zone key are counted. For each step and zone key, the result
+    also has the times at which the first and the last of these people become due. A time that is
+    not in the future is None.
     """
     values = {"campaign_id": campaign_id, "zone_keys": list(zone_keys), "most": most, "now": now}
     return typed_rows(Waiting, await session.execute(COUNT_PLACES, values))
@@ -241,10 +242,11 @@ async def count_places(
 async def sample_places(
     session: AsyncSession, *, campaign_id: UUID, now: datetime
 ) -> list[Waiting]:
-    """Count the waiting people in a sample of the recipients, by step and zone key.
+    """Count the waiting people in a sample of the recipients.
 
-    The sample is about ``SAMPLED_PAGES`` pages of the table ``campaign_membership``. The counts are
-    those of the sample, not estimates for all recipients.
+    There is one count for each step and each zone key (the states and time zones in which a person
+    may live). The sample is about ``SAMPLED_PAGES`` pages of the table ``campaign_membership``. The
+    counts are those of the sample, not estimates for all recipients.
     """
     values = {"campaign_id": campaign_id, "pages": SAMPLED_PAGES, "now": now}
     return typed_rows(Waiting, await session.execute(SAMPLE_PLACES, values))
@@ -284,7 +286,7 @@ async def list_texted(
     Args:
         session: The session.
         campaign: The campaign.
-        hours: How many hours before ``now`` count as recent. One more hour is searched.
+        hours: A message is recent if it was sent in the last ``hours`` + 1 hours before ``now``.
         is_sampled: True if only a sample of the recipients is read. With or without a sample, at
             most ``COUNTED`` recipients are read.
         now: The present instant.
@@ -338,7 +340,8 @@ async def _read_audience(session: AsyncSession, campaign: Campaign, *, now: date
 def count_by_zone_statement(conditions: AudienceConditions) -> TextClause:
     """Return the statement that counts the people of an audience by verdict and zone key.
 
-    A verdict is the status or the skip reason that a person would get at a start.
+    A verdict is the status or the skip reason that a person would get if the campaign were started.
+    A zone key consists of the states and time zones in which a person may be.
     """
     return text(f"""
         WITH {assess_audience(conditions)}

@@ -35,10 +35,9 @@ def simulate(plan: Plan) -> Outcome:
 
 
 def calendar_of(plan: Plan) -> Calendar:
-    """Return for each day of a year the hours in which the plan may send to its people.
+    """Return for each day of a year the hours in which the campaign may send to its recipients.
 
-    The hours depend on the zone key of a person: the states and time zones that are possible for
-    the person. The result is cached by first day, rules about the hours, and zone keys.
+    The hours depend on the states and time zones in which a recipient may be (the zone key).
     """
     zone = ZoneInfo(plan.hours.line_timezone)
     return calendar_for(plan.hours, plan.zone_keys, plan.begins.astimezone(zone).date())
@@ -47,7 +46,7 @@ def calendar_of(plan: Plan) -> Calendar:
 def people_shut_out(plan: Plan) -> float:
     """Return the number of waiting people who cannot get a message on any day of the year.
 
-    The rules about the hours never allow a message for the zone keys of these people.
+    In the states and time zones in which these people may be, the rules never allow a message.
     """
     calendar = calendar_of(plan)
     shut = {key for key, place in calendar.place_of.items() if place in calendar.shut}
@@ -72,11 +71,11 @@ class _Queue:
         insort(self.cohorts, cohort, key=lambda one: one.due_from)
 
     def due(self, places: Sequence[int], at: float) -> float:
-        """Return how many people of the queue wait in the given places and are due at an instant.
+        """Return how many people in the given places are due at an instant and still wait.
 
         Args:
-            places: The places, by their index in the calendar. A place is a group of zone keys with
-                the same hours.
+            places: The places, by their index in the calendar. A place is a group of states and
+                time zones in which messages are allowed at the same hours.
             at: The instant, as a Unix timestamp.
         """
         due = (one for one in self.cohorts if one.due_from < at)

@@ -1,6 +1,7 @@
-"""Plan which messages may be sent now: for each running campaign, the zone keys that are open.
+"""Plan for each running campaign which messages may be sent now, and to people in which places.
 
-A zone key consists of the states and the time zones that are possible for a contact.
+Places are given as zone keys. A zone key consists of the states and the time zones in which a
+person may live.
 """
 
 import random
@@ -105,12 +106,15 @@ async def plan_sends(
 ) -> SendPlan:
     """Return which messages may be claimed (reserved for sending) now.
 
-    The plan has a claim order for each campaign that may send now. A campaign gets no order if it
-    must wait for its pacing, if no recipient is due in an open zone key, or if the daily limit of
-    the campaign or of its line is reached. A zone key is open only while both the campaign's window
-    and the legal hours are open in its time zones. The cost grows with the number of campaigns and
-    of their zone keys, but not with the number of recipients. The number of SQL statements is
-    constant.
+    The plan has an order for each campaign that may send now. A campaign gets no order in these
+    cases:
+
+    - It must wait before its next message or batch, because of its pacing.
+    - No recipient is due for whom a message is allowed now by both the campaign's daily window and
+      the legal hours.
+    - The daily limit of the campaign or of its line is reached.
+
+    The number of SQL statements is constant. The cost does not grow with the number of recipients.
     """
     result = await uow.session.execute(RUNNING_CAMPAIGNS, {"now": now})
     campaigns = typed_rows(_RunningCampaign, result)
@@ -220,7 +224,7 @@ class PacedCampaign(Protocol):
 
     @property
     def pacing_mode(self) -> str:
-        """A value of ``PacingMode``."""
+        """How messages are spread over a day: ``even`` or ``burst`` (in batches)."""
 
     @property
     def batch_size(self) -> int | None:
@@ -236,13 +240,13 @@ class PacedCampaign(Protocol):
 
     @property
     def batch_left(self) -> int | None:
-        """How many messages the present batch may still send; None before the first message."""
+        """How many messages are left in the campaign's batch; None before the first batch."""
 
 
 def read_pacing(campaign: PacedCampaign, *, sharers: int) -> Pacing:
-    """Return the pacing of a campaign.
+    """Return how the messages of a campaign are spread over the day: in batches, or evenly.
 
-    In the mode ``even``, the pacing has a new random factor for the time between two messages.
+    If they are sent evenly, the result has a new random factor for the time between two messages.
 
     Args:
         campaign: The row of the campaign.

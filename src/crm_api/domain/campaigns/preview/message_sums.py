@@ -1,4 +1,4 @@
-"""Render the messages of a preview, and sum up their segments, cost and missing values."""
+"""Render the messages of a preview, and sum up their SMS segments, cost and missing values."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -127,7 +127,7 @@ class MessageSums:
             kept.append(person)
 
     def show(self, person: AudiencePerson) -> SampleText:
-        """Return the message of one person, or why there is none. The sums do not change."""
+        """Return the message of one person, or why there is none, without counting the person."""
         try:
             text = self._compose(person, self._line)
         except InvalidError as error:
@@ -185,12 +185,18 @@ class MessageSums:
         return _encoding(any(one.in_ucs_2 for one in self._sums))
 
     def missing_values(self) -> MissingValues:
-        """Return how many people lack each value, and some of these people."""
+        """Return how many people lack each value that the messages need, and some of these people.
+
+        Such a value is, for example, the first name.
+        """
         by_variable = {name: people for name, people in self._by_variable.most_common() if name}
         return MissingValues(count=self._missing, by_variable=by_variable, contacts=self._lacking)
 
     def variants(self) -> list[VariantPreview]:
-        """Return the sums of each variant, by position."""
+        """Return the sums over the rendered messages of each variant, such as their segments.
+
+        The variants are in the order of their positions.
+        """
         return [
             VariantPreview(
                 name=one.name,
@@ -206,9 +212,10 @@ class MessageSums:
         ]
 
     def forcing_characters(self) -> list[ForcingCharacter]:
-        """Return the characters that need UCS-2, with their positions in bodies and footer.
+        """Return the characters that force the encoding UCS-2, with their positions in the texts.
 
-        A character that comes only from contacts' values has no position.
+        The texts are the bodies of the variants and the footer. A character that comes only from
+        contacts' values has no position.
         """
         found = [entry for sums in self._sums for entry in _forcing(sums, self._footer or "")]
         return found[:SHOWN_CHARACTERS]

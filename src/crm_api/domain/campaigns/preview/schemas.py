@@ -49,9 +49,9 @@ class VariantPreview(ReadModel):
         texts: The number of messages.
         encoding: ``UCS-2`` if at least one of the messages needs it, otherwise ``GSM-7``.
         texts_in_ucs_2: The number of messages that need UCS-2.
-        segments: The number of segments of all messages.
-        segments_min: The number of segments of the shortest message; 0 without messages.
-        segments_max: The number of segments of the longest message; 0 without messages.
+        segments: The number of SMS segments of all messages together.
+        segments_min: The smallest number of SMS segments of a message; 0 without messages.
+        segments_max: The largest number of SMS segments of a message; 0 without messages.
         cost: The cost of all messages in dollars, as a decimal in a string.
     """
 

@@ -56,7 +56,7 @@ class PreviewSubject:
 
     @classmethod
     def of(cls, detail: CampaignDetail) -> "PreviewSubject":
-        """Return a stored campaign as the subject of a preview."""
+        """Collect from a stored campaign the data that a preview of its messages needs."""
         return cls(
             campaign_id=detail.campaign.id,
             audience=AudienceSettings.of(detail.campaign),

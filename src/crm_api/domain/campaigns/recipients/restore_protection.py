@@ -1,4 +1,7 @@
-"""Prevent a campaign that was restored from a backup from sending a message twice."""
+"""Keep a campaign from sending a message twice after its database was restored from a backup.
+
+The restored database does not contain the messages that were sent after the backup.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,10 +61,11 @@ async def set_aside_messaged_recipients(
 ) -> None:
     """Before a campaign is resumed, exclude recipients that may already have got their message.
 
-    Only a campaign that was paused by a restore is changed. A recipient who waits or is on hold is
-    excluded if the recipient's phone number got any message from the campaign's line after the
-    backup. That message may have been the message of this campaign. At the first step, the
-    recipient is put in review, where a person decides. At a follow-up, the recipient is skipped.
+    This does nothing if the campaign was not paused by a restore of the database. It looks for
+    pending or held recipients whose number got any message from the campaign's line after the
+    backup, because that may have been the campaign's message. If the recipient's next message is
+    the first one of the campaign, a person must review the recipient. If it is a follow-up, the
+    recipient is skipped.
 
     Raises:
         NotReconciledError: No completed reconciliation covers the whole time from the backup to the

@@ -138,9 +138,10 @@ class TemplateReference:
 async def find_template_texts(
     uow: UnitOfWork, references: Iterable[TemplateReference]
 ) -> dict[TemplateReference, TemplateText]:
-    """Return for each reference the body and the version of the template.
+    """Return the body and the version of the template for each reference.
 
-    A reference is left out if its template or version does not exist.
+    A reference names a template and one of its versions, or its newest version. A reference is left
+    out of the result if the template or version does not exist.
     """
     wanted = set(references)
     if not wanted:

@@ -86,7 +86,10 @@ class AffectedContact(ReadModel):
 
 
 class AffectedPlace(ReadModel):
-    """A zone key, and the number of affected contacts that have this zone key."""
+    """A zone key, and the number of affected contacts that have it.
+
+    A zone key names the states and time zones in which a person may be.
+    """
 
     model_config = example(zone_key="MA/America/New_York", contacts=211)
 

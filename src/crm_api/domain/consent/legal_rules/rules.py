@@ -61,10 +61,10 @@ class RuleBook:
         return [rule for rule in self.rules if rule.is_in_force(on)]
 
     def open_until(self, zone_key: str, now: datetime) -> datetime | None:
-        """Return the end of the allowed hours that include ``now``, for numbers with this zone key.
+        """Return the instant until which messages to a number stay allowed by law.
 
-        Return None if messages to these numbers are not allowed at ``now``. Return ``FOREVER`` if
-        there are no rules.
+        Return None if messages are not allowed at ``now``. Return ``FOREVER`` if there are no
+        rules. ``zone_key`` contains the states and time zones of the number.
         """
         if not self.rules:
             return FOREVER
@@ -72,10 +72,15 @@ class RuleBook:
         return windows.open_until(partial(self._span_of, key.states), key.zones, now)
 
     def next_open(self, zone_key: str, now: datetime) -> datetime | None:
-        """Return the first instant, from ``now`` on, at which messages are allowed.
+        """Return the first instant, from ``now`` on, at which the legal hours allow messages.
 
-        The legal hours of numbers with this zone key are used. Return None if no message is allowed
-        within two weeks.
+        Args:
+            zone_key: The states and time zones in which a person may be. Messages must be allowed
+                in all of them.
+            now: The instant from which to search.
+
+        Returns:
+            The instant; None if no message is allowed within two weeks.
         """
         if not self.rules:
             return now

@@ -109,7 +109,7 @@ def fold(text: str) -> str:
 
 
 def analyse(text: str) -> Analysis:
-    """Fold a text, split it into words, choose its language, and look up the concepts."""
+    """Normalise a text, split it into words, choose its language, and look up their meanings."""
     whole = folded = fold(text)
     begin = 0
     tokens = list(_TOKEN.finditer(whole))

@@ -168,10 +168,10 @@ class Scores:
 
     @cached_property
     def parts(self) -> npt.NDArray[np.float64]:
-        """The amounts that each occurrence of a feature adds to two scores.
+        """How much each occurrence of a feature in a reply adds to two scores.
 
-        The array has one row per occurrence. Its two columns are for the scores of ``asks_to_stop``
-        and ``needs_a_person``.
+        A feature is, for example, a pair of words. The array has one row per occurrence. Its two
+        columns are for the scores of ``asks_to_stop`` and ``needs_a_person``.
         """
         factors = self.factors[self.known.owners]
         parts: npt.NDArray[np.float64] = np.einsum("ou,ouk->ok", self.values, factors)
@@ -179,10 +179,10 @@ class Scores:
 
     @cached_property
     def starts(self) -> Sequence[int]:
-        """For each reply, the column of the array ``words`` that belongs to its first word.
+        """For each reply, the index of its first word in the row of the words of all replies.
 
-        The last item is the number of words in all replies. A reply without words counts as one
-        word.
+        After these, there is one more item: the number of words in all replies. A reply without
+        words counts as one word.
         """
         return first_words(self.analyses)
 
@@ -193,6 +193,7 @@ class Scores:
         The array has one row for each of these two outputs and one column per word: first all words
         of the first reply, then those of the second reply, and so on. If a feature consists of
         several words, each of these words gets an equal part of the amount that the feature adds.
+        The last column belongs to no word.
         """
         firsts = self.known.firsts
         covers = (firsts >= 0).nonzero()[0]
@@ -209,7 +210,10 @@ class Scores:
 def score_replies(
     model: Model, analyses: Sequence[Analysis], contexts: Sequence[Context]
 ) -> Scores:
-    """Compute the probabilities of all outputs for several replies in one pass."""
+    """Compute, for several replies in one pass, the probability of each output of the model.
+
+    Outputs are, for example, ``asks_to_stop``, and one output for each class of reply.
+    """
     features = features_of(analyses, contexts)
     rows, places = model.find(features.hashes)
     known = features.at(places)

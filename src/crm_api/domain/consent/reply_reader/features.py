@@ -49,16 +49,18 @@ _WEIGHTS = np.array([3, 3, 3, 1, 3, 3, 1, 3, 3, 1, 3, 2.1, 3])
 
 @dataclass(frozen=True)
 class Features:
-    """The places in several replies at which features occur.
+    """The features of several replies, and where in the replies they occur.
 
-    Each array except ``row`` has one entry per occurrence of a feature.
+    A feature is, for example, three letters or two words that follow each other. Each array except
+    ``row`` has one entry for each occurrence of a feature.
 
     Attributes:
         hashes: The hash of the feature.
         weights: The weight of the occurrence, before the vector of the reply is scaled to length 1.
-        lefts: The index in ``row`` of the first element of the occurrence.
+        lefts: The index in ``row`` at which the occurrence begins.
         rights: The index in ``row`` of the last element of the occurrence.
-        row: The elements of all replies: all letters, then all concepts, words and contexts.
+        row: The elements of all replies: first all letters, then all concepts (meanings of words),
+            then all words, then all contexts.
     """
 
     hashes: npt.NDArray[np.uint32]
@@ -79,36 +81,42 @@ class Features:
 
     @property
     def are_whole(self) -> npt.NDArray[np.bool_]:
-        """For each entry: True if its elements are of one reply and of one kind, such as letters.
+        """For each occurrence of a feature: whether it is within one reply and one kind of element.
 
-        Other entries exist only because all replies are in one row. The caller must drop them.
+        The kinds are letters, concepts, words and contexts. The arrays hold all replies one after
+        the other, so some occurrences begin in one reply or kind and end in the next. For these the
+        value is False, and the caller must drop them.
         """
         whole: npt.NDArray[np.bool_] = self.row.groups[self.lefts] == self.row.groups[self.rights]
         return whole
 
     @property
     def owners(self) -> Places:
-        """For each entry, the index of the reply in which the feature occurs."""
+        """For each occurrence of a feature, the index of the reply that contains it."""
         return self.row.groups[self.lefts] % len(self.row.norms)
 
     @property
     def firsts(self) -> Places:
-        """For each entry, the number of the word in which the feature begins; -1 for a context.
+        """For each occurrence of a feature, the number of the word in which it begins.
 
-        ``first_words`` numbers the words of all replies.
+        The words of all replies are numbered as in ``first_words``. The number is -1 if the feature
+        is not in the words of a reply, but in its context.
         """
         return self.row.words[self.lefts]
 
     @property
     def lasts(self) -> Places:
-        """For each entry, the number of the word in which the feature ends; -1 for a context."""
+        """For each occurrence of a feature, the number of the word in which it ends.
+
+        The number is -1 if the feature is in the context of a reply.
+        """
         return self.row.words[self.rights]
 
 
 def first_words(analyses: Sequence[Analysis]) -> list[int]:
-    """Number the words of all replies from 0; return the number of each reply's first word.
+    """Return the position of each reply's first word among the words of all replies, from 0.
 
-    A reply without words counts as one word. The last item is the number of all words.
+    A reply without words counts as one word. The last item is the total number of words.
     """
     return list(accumulate((max(len(one.words), 1) for one in analyses), initial=0))
 
@@ -116,8 +124,8 @@ def first_words(analyses: Sequence[Analysis]) -> list[int]:
 def features_of(analyses: Sequence[Analysis], contexts: Sequence[Context]) -> Features:
     """Return the features of several replies, computed together.
 
-    Some entries begin in one reply and end in the next. The caller must drop them: see
-    ``are_whole``.
+    The result also contains features that begin in one reply and end in the next one. They have no
+    meaning, and the caller must remove them: see ``are_whole``.
     """
     row = _row_of(analyses, contexts)
     codes, places = row.codes, np.arange(len(row.codes))

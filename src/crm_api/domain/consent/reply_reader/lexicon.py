@@ -17,12 +17,14 @@ NOT_LISTED: Concepts = (0,) * len(LANGUAGES)
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The forms (words and phrases) of all languages and their concepts.
+    """The words and phrases of all languages, with the concepts that they mean.
+
+    A concept is a number. Words and phrases with the same meaning have the same concept.
 
     Attributes:
-        forms: The concepts of each form. A form is a word, or several words joined by underscores.
-        heads: For each word that begins a form of several words, the number of words of the longest
-            such form.
+        forms: The concepts of each word or phrase. Underscores join the words of a phrase.
+        heads: The key is the first word of a phrase. The value is the number of words in the
+            longest phrase that begins with this word.
     """
 
     forms: dict[str, Concepts]
@@ -31,7 +33,10 @@ class Lexicon:
 
 @lru_cache(maxsize=1)
 def lexicon() -> Lexicon:
-    """Load the lexicon that is shipped with this release; it is loaded once per process."""
+    """Return the words of all languages with the concepts that they mean.
+
+    They are read from a file of this release, once per process.
+    """
     forms: dict[str, Concepts] = {}
     heads: dict[str, int] = {}
     same: dict[Concepts, Concepts] = {}  # saves memory: many forms have equal concepts

@@ -107,10 +107,10 @@ class Reading:
     language: str = "en"
 
     def evidence(self) -> dict[str, Any]:
-        """Return what the consent history stores as the evidence of this reading.
+        """Return the evidence for this result, which the consent history stores.
 
-        The evidence has the meaning of the reply and the deciding part of the reply reader, the
-        words, the probabilities, the thresholds, and an id of the model.
+        It has the meaning of the reply and the reasons for it: which part of the reply reader
+        decided, the deciding words, the probabilities, the thresholds, and an id of the model.
         """
         from crm_api.domain.consent.reply_reader.classifier import current_model  # noqa: PLC0415 - as below
 

@@ -150,5 +150,5 @@ class SavedViewRead(ReadModel):
 
     @classmethod
     def of(cls, view: SavedView) -> Self:
-        """Build the response from a stored view."""
+        """Build the response from a saved view: a named filter of a list."""
         return cls.model_validate(view)

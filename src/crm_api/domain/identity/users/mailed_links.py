@@ -23,12 +23,13 @@ RESET_FOR = timedelta(hours=1)
 async def create_ticket(
     uow: UnitOfWork, user_id: UUID, purpose: TicketPurpose, lasts: timedelta, *, now: datetime
 ) -> str:
-    """Store a new ticket for a user and return its token.
+    """Create the one-time token (ticket) for a link that a user gets by mail.
 
-    Earlier tickets of the user for the same purpose become invalid.
+    Earlier tokens of the user for the same purpose become invalid. Only the hash of the new token
+    is stored.
 
     Args:
-        lasts: How long the ticket is valid.
+        lasts: How long the token is valid.
     """
     token = new_token(TICKET_PREFIX)
     await uow.session.execute(
@@ -47,7 +48,12 @@ async def create_ticket(
 
 
 def ticket_created_at_statement(user_id: UUID, purpose: TicketPurpose) -> Select[datetime]:
-    """Build the statement that reads when the user's last ticket for a purpose was created."""
+    """Build the statement that reads when the user's last mailed link was created.
+
+    Args:
+        user_id: The user.
+        purpose: What the link is for. Links for other purposes are ignored.
+    """
     return select(UserTicket.created_at).where(
         UserTicket.user_id == user_id, UserTicket.purpose == purpose
     )
@@ -56,7 +62,7 @@ def ticket_created_at_statement(user_id: UUID, purpose: TicketPurpose) -> Select
 async def require_ticket(
     uow: UnitOfWork, *, token: str, purpose: TicketPurpose, now: datetime
 ) -> None:
-    """Check that a ticket is valid, without using it up.
+    """Check that a ticket (the one-time token of a mailed link) is valid, without using it up.
 
     A route calls this before it hashes a password, because hashing is expensive.
 
@@ -94,7 +100,7 @@ async def use_ticket(uow: UnitOfWork, token: str, purpose: TicketPurpose, *, now
 
 
 async def delete_old_tickets(uow: UnitOfWork, *, before: datetime) -> None:
-    """Delete the tickets that expired before the time ``before``."""
+    """Delete the one-time tokens of mailed links (tickets) that expired before ``before``."""
     await uow.session.execute(delete(UserTicket).where(UserTicket.expires_at < before))
 
 

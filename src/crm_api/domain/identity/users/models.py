@@ -1,4 +1,4 @@
-"""Tables of users, sessions, one-time tickets of mailed links, and failed sign-ins."""
+"""Tables of users, sessions, one-time tokens of mailed links, and failed sign-ins."""
 
 from datetime import datetime
 from enum import StrEnum

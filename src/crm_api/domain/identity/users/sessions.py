@@ -104,7 +104,10 @@ async def begin_session(
     now: datetime,
     counted: sign_in_limits.CountedAttempt | None = None,
 ) -> SessionTokens:
-    """Begin a session after the password was verified. The sign-in no longer counts as failed.
+    """Begin a session after the password was verified.
+
+    Before the verification, ``begin_sign_in`` counted the sign-in as failed (``counted``). This
+    function removes it from the count of failed sign-ins.
 
     The user's row is locked until the commit. If another transaction changes the user's password or
     status at the same time, the other transaction waits for this commit. After the commit, the
@@ -115,7 +118,7 @@ async def begin_session(
         user_id: The user who signs in.
         password_hash: The stored hash against which the password was verified.
         now: The time of the sign-in.
-        counted: The result of ``begin_sign_in``; None if the sign-in was not counted.
+        counted: The result of ``begin_sign_in``; None if the caller did not call it.
 
     Raises:
         WrongCredentialsError: After the verification, the password was replaced or the user was

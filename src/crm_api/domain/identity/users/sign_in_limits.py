@@ -75,16 +75,19 @@ _UNCOUNT = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class CountedAttempt:
-    """An attempt that counts as failed until its password has been verified.
+    """An attempt to sign in or change a password, counted as failed before the password is checked.
+
+    A network address is known for an account if the user signed in, or used a mailed link, from
+    this address in the last 90 days.
 
     Attributes:
         user: The user whose password must be verified; None if no active user has the e-mail
             address.
         network: The network address of the client; for IPv6, the /64 network.
         own: The keys of one or two counters of this account. The first counter counts the failures
-            at this address. The second counter is used only if this address is not known for the
-            account; it counts the failures at all addresses that are not known.
-        shared: The key of the counter of this address, which counts the failures of several
+            from this network address. If the address is not known, there is a second counter. It
+            counts the failures from all addresses that are not known.
+        shared: The key of the counter of this network address, which counts the failures of several
             accounts; None if the address is known for the account.
     """
 
@@ -95,9 +98,9 @@ class CountedAttempt:
 
     @property
     def subjects(self) -> list[tuple[bytes, int]]:
-        """The counters of this attempt, each with the number of failures that it allows.
+        """The keys of the counters for this attempt, each with its allowed number of failures.
 
-        When a counter has reached this number, the next attempt must wait.
+        After each failure above this number, the next attempt must wait.
         """
         allowances = (PAIR_FAILURES, ACCOUNT_FAILURES)
         own = list(zip(self.own, allowances, strict=False))
@@ -165,7 +168,7 @@ async def remember_address(uow: UnitOfWork, user: User, *, address: str, now: da
 
 
 async def delete_old_counts(uow: UnitOfWork, *, failed_before: datetime, now: datetime) -> None:
-    """Delete counters without a failure since ``failed_before``, and old known addresses.
+    """Delete counters whose last failure was before ``failed_before``, and old known addresses.
 
     A known address is old if the user has not used it for 90 days.
     """

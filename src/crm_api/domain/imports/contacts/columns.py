@@ -110,7 +110,10 @@ _MAX_EXAMPLE = 60
 
 
 class ColumnBasis(StrEnum):
-    """How the field of a column was found."""
+    """How the service found out which contact field a column of an imported file contains.
+
+    For example, ``NAME`` means by the name of the column, and ``FORMAT`` by a known file format.
+    """
 
     USER = "user"
     FORMAT = "format"
@@ -226,10 +229,10 @@ def map_by_value(
     mapping: dict[str, str | None],
     notes: list[str],
 ) -> None:
-    """Find an e-mail column and a name column by their values, among columns without a field.
+    """Find an e-mail column and a name column by their values, and add them to ``mapping``.
 
-    Each column that is found is added to ``mapping``. A sentence about the column is added to
-    ``notes``.
+    Columns that are already in ``mapping`` are not checked. For each column that is found, a
+    sentence is added to ``notes``.
     """
     positions = {name: position for position, name in enumerate(header) if name not in mapping}
     for name, position in positions.items():

@@ -71,7 +71,10 @@ class NotADryRunError(ConflictError):
 
 
 class DryRunNotReadyError(ConflictError):
-    """The dry run has not completed, its rows were deleted, or its commit is still being undone."""
+    """The dry run cannot be committed or corrected now.
+
+    It has not completed, or its rows were deleted, or the import that it created is being undone.
+    """
 
     code = "dry_run_not_ready"
     title = "Dry run is not ready"

@@ -1,9 +1,11 @@
-"""Find the field of each column from the kind of the file and the name and values of the column.
+"""Detect the kind of a file, and the field to which each column belongs.
 
 The kind of a file says which program wrote the file, or which columns the file has. It is detected
-from the column names, and is shown to the user. Files from PropertyRadar have their own table,
-which gives the field for each column name. All other kinds share one table. The kind decides the
-field of a column if the column name alone would lead to a wrong field.
+from the column names, and is shown to the user.
+
+For files from PropertyRadar, a separate table gives the field for each column name. All other kinds
+share one table of column names. If a name is unknown or would lead to a wrong field, the values of
+the column or the kind of the file decide.
 """
 
 import re
@@ -144,11 +146,11 @@ def detect_format(
 
 
 def check_mapping(header: Sequence[str], mapping: Mapping[str, str | None]) -> None:
-    """Check that the columns and fields of a user's mapping exist, and each field occurs once.
+    """Check a user's mapping, which says for each column of the file to which field it belongs.
 
     Raises:
-        InvalidMappingError: A column or field does not exist, or a field occurs twice. ``errors``
-            has one problem for each wrong column.
+        InvalidMappingError: A column or field does not exist, or two columns have a field that only
+            one column may have. ``errors`` has one problem for each wrong column.
     """
     problems = []
     taken: dict[str, str] = {}

@@ -145,11 +145,11 @@ class ContactImport(FileImport):
 
 
 class ContactImportChunk(Base):
-    """What one chunk of an import changed, or what one chunk of a dry run would change.
+    """One chunk of an import, or of a dry run of an import.
 
-    The changes are needed to undo the import. For a dry run, the row contains digests of the
-    planned results. The import that commits the dry run compares its own results with these
-    digests.
+    For an import, the row stores what the chunk changed. This is needed to undo the import. For a
+    dry run, the row stores digests of the planned results. If the user then starts the real import,
+    it compares its own results with these digests.
     """
 
     __tablename__ = "contact_import_chunk"

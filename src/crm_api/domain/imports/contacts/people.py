@@ -75,7 +75,10 @@ class _Plan:
 
 
 class RowReader:
-    """Reads the people of each row of one file, with the mapping of the file."""
+    """Reads the people from the rows of one file.
+
+    The mapping of the file says which column contains which field of a contact.
+    """
 
     def __init__(self, header: Sequence[str], mapping: Mapping[str, str | None]) -> None:
         self._header = tuple(header)
@@ -111,7 +114,7 @@ class RowReader:
         return RowResult(people, problems, opt_outs)
 
     def phones(self, row: RawRow) -> list[str]:
-        """Return the first phone number of each person in the row, as ``read`` finds it.
+        """Return the first phone number of each person in the row, without reading other values.
 
         People without a phone number are left out.
         """

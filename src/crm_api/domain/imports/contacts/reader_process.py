@@ -54,17 +54,17 @@ class Order:
         return source, None
 
     def as_line(self) -> bytes:
-        """Return the order as one line of JSON."""
+        """Return this request as one line of JSON."""
         return orjson.dumps(self, option=orjson.OPT_APPEND_NEWLINE)
 
     @classmethod
     def read(cls, line: bytes) -> "Order":
-        """Read an order from the line that ``as_line`` returned."""
+        """Build the ``Order`` (a request to read a file) from a line that ``as_line`` returned."""
         return cls(**orjson.loads(line))
 
 
 def main() -> None:
-    """Read an order from standard input, and write the chunks of its file to standard output."""
+    """Read a contact file that standard input names, and write its chunks to standard output."""
     order = Order.read(sys.stdin.buffer.readline())
     try:
         source, rows_total = order.open()

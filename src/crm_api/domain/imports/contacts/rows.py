@@ -28,7 +28,7 @@ MAX_SHOWN = 200
 
 @dataclass(slots=True, kw_only=True)
 class PersonRow:
-    """One person of a file, ready to be stored. None means that the file has no such value."""
+    """One person of a file, ready to be stored. A value that the file does not have is None."""
 
     line: int
     phone: str
@@ -104,7 +104,7 @@ class RowResult:
 
 
 def left_out(line: int, column: str, text: str, code: str, limit: int | None = None) -> RowProblem:
-    """Build the problem of a value that was left out; the person was imported without the value."""
+    """Describe a value that was left out of an import; the person was imported without it."""
     reason = {
         "invalid_email": "This is not an e-mail address. The person is imported without it.",
         "invalid_timezone": "This is not a time zone. The person is imported without it.",
@@ -121,7 +121,7 @@ def left_out(line: int, column: str, text: str, code: str, limit: int | None = N
 
 
 def surplus_values(line: int, values: list[str], *, columns: int) -> RowProblem:
-    """Build the problem of a row with more values than columns in the header."""
+    """Build the report about a row that has more values than the header has columns."""
     return RowProblem(
         line=line,
         column=None,
@@ -159,7 +159,10 @@ class PropertyRow:
 
 
 def property_of(people: Sequence[PersonRow]) -> PropertyRow | None:
-    """Return the property of a row, given the row's people; None if the row describes none."""
+    """Return the property (house) that a row describes; None if the row has no usable street.
+
+    ``people`` are the people that were read from the row. The first one has the address.
+    """
     if not people:
         return None
     attributes = people[0].attributes

@@ -84,9 +84,9 @@ class ImportColumnRead(ReadModel):
         column: The name of the column in the file.
         field: The field to which the column is imported; null if the column is left out.
         confidence: How certain the field is: ``high``, ``medium`` or ``low``.
-        fits: The percentage of the column's values in the first rows that look like values of this
-            field; null if values of this field have no typical form, or if these rows have no value
-            in the column.
+        fits: How many percent of the column's values look like values of this field. Only the first
+            rows are checked. Null if values of this field have no typical form, or if the column is
+            empty in these rows.
         examples: Up to two values of the column.
     """
 
@@ -301,7 +301,7 @@ class UndoneImportRead(ImportRead, DryRunRead):
 
 
 class ImportDetail(ImportRead):
-    """A contact import with the fields of its columns and examples of its changes.
+    """An import of contacts or outcomes, with the columns of its file and examples of its changes.
 
     If a column has the wrong field, correct it with ``PATCH`` on a dry run, or upload the file
     again with ``mapping``.
@@ -312,7 +312,7 @@ class ImportDetail(ImportRead):
             values.
         sample: Examples of contacts that the import creates or changes.
         repeated_lines: The first 100 people that `duplicates_in_file` counts, in the order of the
-            file. Empty for outcomes.
+            file. Empty for an import of outcomes.
     """
 
     model_config = example(ImportRead, notes=[])

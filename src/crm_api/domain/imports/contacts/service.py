@@ -37,12 +37,12 @@ def upload_path(
 ) -> Path:
     """Return the path of the file that was uploaded for an import.
 
-    An import that commits a dry run has no uploaded file. It reads the file of the dry run: see
+    An import that commits a dry run has no file of its own. It reads the file of the dry run; see
     ``rows_path``.
 
-    The name is ``<id>.csv`` for contacts, and ``<id>.outcomes.csv`` for outcomes. A process of an
-    older release cannot import outcomes. It looks for ``<id>.csv`` and finds no file. So it cannot
-    import the outcomes as contacts by mistake.
+    The file name is ``<id>.csv`` for contacts, and ``<id>.outcomes.csv`` for outcomes. A process of
+    an older release looks only for ``<id>.csv``, so it cannot import outcomes as contacts by
+    mistake.
     """
     ending = ".csv" if kind == ImportContent.CONTACTS else f".{kind}.csv"
     return uploads_folder(data_dir) / f"{import_id}{ending}"
@@ -83,7 +83,8 @@ async def create_import(
     """Store an import of an uploaded file as pending, and request the job ``run_imports``.
 
     Args:
-        actor: Who records the outcomes; None for an import of contacts.
+        actor: For an import of outcomes (such as appointments): the user or key that is stored as
+            their author. None for an import of contacts.
 
     Raises:
         ImportOptionError: No list has the id ``options.list_id``.
@@ -105,7 +106,8 @@ async def create_provider_import(
 ) -> ContactImport:
     """Store an import of the provider's contacts as pending, and request the job ``run_imports``.
 
-    The job fetches the contacts. Then it decides which contact field each of their columns fills.
+    The job fetches the contacts into a CSV file. Then it decides which contact field each column of
+    the file fills.
 
     Raises:
         ImportOptionError: No list has the id ``options.list_id``.

@@ -44,10 +44,10 @@ deadlock."""
 
 
 async def lock_known_contacts(session: AsyncSession) -> None:
-    """Lock the contacts of the staged people, in the order of their phone numbers.
+    """Lock the contacts of the people in this chunk of the import, in the order of their numbers.
 
-    A contact belongs to a staged person if both have the same phone number. Deleted contacts are
-    locked too.
+    These are the contacts that have the same phone number as a person in the temporary table
+    ``import_person``. Deleted contacts are locked too.
     """
     await session.execute(LOCK)
 
@@ -75,9 +75,10 @@ UNPLACED = text("""
 
 
 async def fetch_people_without_zone(session: AsyncSession) -> list[PersonWithoutZone]:
-    """Return the planned people whose zone key must be computed.
+    """Return the people of this chunk whose possible states and time zones must be computed.
 
-    The address of each returned person is the address that the contact has after the import.
+    They are stored as the zone key. The address of each returned person is the address that the
+    contact has after the import.
     """
     return typed_rows(PersonWithoutZone, await session.execute(UNPLACED))
 
@@ -91,7 +92,7 @@ PLACE = text("""
 
 
 async def set_zone_keys(session: AsyncSession, zone_keys: Mapping[int, str]) -> None:
-    """Write zone keys to the plan.
+    """Write the zone keys (state and time zones) of people to the temporary table ``import_plan``.
 
     Args:
         zone_keys: The zone key of each person, by the position of the person in the chunk.
@@ -214,7 +215,7 @@ NEW_PHONES = text(f"SELECT phone FROM import_plan WHERE {_IS_NEW} ORDER BY posit
 
 
 async def fetch_new_phones(session: AsyncSession) -> list[str]:
-    """Return the numbers that had no contact before, in the order of the file."""
+    """Return the numbers for which the import adds or restores a contact, in the file's order."""
     return list(await session.scalars(NEW_PHONES))
 
 
@@ -225,7 +226,10 @@ PHONES_WITH_NEW_ZONE = text("""
 
 
 async def fetch_phones_with_new_zone(session: AsyncSession) -> list[str]:
-    """Return the numbers of existing contacts whose zone key the plan changes."""
+    """Return the numbers of existing contacts whose zone key the import will change.
+
+    A zone key consists of the states and time zones in which a person may be.
+    """
     return list(await session.scalars(PHONES_WITH_NEW_ZONE))
 
 
@@ -240,7 +244,7 @@ SAMPLE = text(f"""
 async def fetch_examples(
     session: AsyncSession, *, is_known: bool, limit: int
 ) -> Sequence[RowMapping]:
-    """Return the first ``limit`` planned people whom the import would change or add.
+    """Return the first ``limit`` people of this chunk whom the import would change or add.
 
     Args:
         is_known: True: only people with an existing contact; False: only new people.

@@ -50,14 +50,14 @@ class AppliedChunk:
 
 
 async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool:
-    """Undo the last chunk of an import that is not undone yet, and update the counts of the undo.
+    """Undo one chunk of an import, the last chunks first, and update the counts of the undo.
 
     - A contact that the import created is removed, unless it was edited or used after the import
       (see ``CreatedContact``).
     - A contact that the import changed gets its previous values back, unless it was edited after
       the import.
-    - A contact that the import added to its list is removed from the list, unless it was edited
-      after the import. A created contact that was used after the import also stays on the list.
+    - A contact that the import added to a list is removed from the list, unless it was edited after
+      the import. A created contact that was used after the import also stays on the list.
     - Flags and consent decisions stay, even those that the import set: an opt-out belongs to the
       number, and an undo must not revoke it.
 
@@ -220,10 +220,13 @@ _REMOVE_MEMBERS = text("""
 async def remove_list_members(
     session: AsyncSession, *, list_id: UUID, applied_at: datetime, staying: Sequence[UUID]
 ) -> int:
-    """Remove the contacts that a chunk added to the list, except contacts that were edited later.
+    """Remove the contacts that a chunk of an import added to a list.
+
+    A contact that was edited after the import stays on the list.
 
     Args:
-        staying: The ids of contacts that stay on the list, because they were used after the import.
+        staying: The ids of contacts that also stay on the list, for example because they got a
+            message after the import.
 
     Returns:
         The number of contacts that were removed from the list.
@@ -269,7 +272,7 @@ async def restore_contacts(
 
     Returns:
         One item for each restored contact. The item is the contact's phone number if the restore
-        changed its zone key, otherwise None.
+        changed the possible states or time zones of the contact (``zone_key``), otherwise None.
     """
     values = {"import_id": import_id, "start": start, "applied_at": applied_at}
     return list(await session.scalars(_RESTORE, values))
@@ -307,8 +310,8 @@ async def fetch_created_contacts(
     """Return the contacts that a chunk created and that still exist.
 
     Args:
-        own_reason: The reason stored with the flags that the import itself set. These flags do not
-            count as use.
+        own_reason: The reason that is stored with the flags that the import itself set. Other flags
+            show that a contact is in use (``CreatedContact.is_used``); these flags do not.
     """
     values = {"import_id": import_id, "start": start, "own_reason": own_reason}
     return typed_rows(CreatedContact, await session.execute(_NEW, values))
@@ -338,8 +341,9 @@ async def remove_contacts(
     A contact that waits for the message of a campaign gets the status ``skipped`` in this campaign.
 
     Args:
-        zone_keys: The ids of the contacts, each with its new zone key. This key follows from the
-            phone number alone, because the address is deleted.
+        zone_keys: The new zone key of each contact, by contact id. A zone key contains the possible
+            states and time zones of a person. The address is deleted, so the new key is computed
+            from the phone number alone.
     """
     values: dict[str, Any] = {"ids": list(zone_keys), "zone_keys": list(zone_keys.values())}
     await session.execute(_REMOVE, values | {"now": now})

@@ -102,7 +102,10 @@ def split_name(text: str) -> Name:
 
 
 def email_address(text: str) -> str | None:
-    """Return an e-mail address without spaces and ``mailto:``; None for other text."""
+    """Return the e-mail address in a cell, without ``mailto:``; None if the cell has none.
+
+    Spaces, commas and angle brackets around the address are removed.
+    """
     address = text.strip().removeprefix("mailto:").strip("<>;, ")
     if len(address) > _MAX_EMAIL or not _EMAIL.fullmatch(address) or ".." in address:
         return None

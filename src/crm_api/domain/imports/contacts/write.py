@@ -63,9 +63,9 @@ CLEAN_SEARCH = text("SELECT clean_contact_search()")
 
 
 async def clean_search(session: AsyncSession) -> None:
-    """Move the pending words of contacts into the indexes of search text and tags.
+    """Move the words in the pending lists of the contacts' search and tag indexes into the indexes.
 
-    Contacts can be changed during this time.
+    PostgreSQL adds new words to such a list first. Contacts can be changed while this runs.
     """
     await session.execute(CLEAN_SEARCH)
 

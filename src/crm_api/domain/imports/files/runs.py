@@ -124,7 +124,7 @@ async def claim_import(
     """Claim an unfinished import for this worker; return None if no import can be claimed.
 
     An import that another worker has claimed cannot be claimed. If several imports can be claimed,
-    the one that has waited longest is claimed. So a large file does not delay small files.
+    the one that has waited longest since its last change is claimed.
     """
     table = kind.table
     waiting = (

@@ -51,8 +51,8 @@ class Span:
         lines: The provider's ids of the phone lines whose messages are listed.
         after: The start of the span, exclusive.
         until: The end of the span, inclusive.
-        near: The ids of messages whose time is near the end of this span, and which are in earlier
-            batches. They are not reported as missing in the provider's list.
+        near: The ids of messages near the end of the span that earlier batches contain. The
+            provider did list them, so they are not reported as missing.
     """
 
     lines: Sequence[str]
@@ -78,18 +78,18 @@ class ListedThread:
 
 @dataclass(slots=True)
 class Batch:
-    """Messages and calls from the provider's lists, by id.
+    """Messages and calls that were read from the provider's lists, by id.
 
     An item that is listed twice counts once.
 
     Attributes:
         nameless: The number of messages and calls without an id.
         pages: The number of pages that were read.
-        span: The time span whose messages the batch contains completely; None if there is no such
-            span, because the lists of single conversations were read.
-        threads: The lists that the batch contains completely. Each list has all messages, or all
-            calls, between one phone line and one person.
-        unread: One sentence for each conversation that could not be read: the reason.
+        span: The time span for which the batch contains all messages. None if the provider's list
+            of each conversation was read, instead of one list of all messages.
+        threads: The lists of single conversations that were read completely. Each list has all
+            messages, or all calls, between one phone line and one person.
+        unread: For each conversation that could not be read, one sentence with the reason.
     """
 
     messages: dict[str, Any] = field(default_factory=dict)
@@ -162,5 +162,5 @@ class ListedItem:
 
     @property
     def is_known(self) -> bool:
-        """True if the item is already stored; ``was`` is then its stored status."""
+        """True if the message or call is already stored in our database."""
         return self.was is not None

@@ -75,13 +75,13 @@ class CallToRead:
 
 @dataclass(slots=True)
 class Difference:
-    """The differences between a batch and the stored data.
+    """The differences between a batch of the provider's messages and calls and the stored data.
 
     Attributes:
-        messages: Messages to store or to update.
-        calls: Calls to store or to update.
-        unreadable: The id of each item that cannot be parsed, and the reason.
-        absent: Stored items that the provider does not list.
+        messages: Messages of the provider that must be stored or updated here.
+        calls: Calls of the provider that must be stored or updated here.
+        unreadable: The id of each item of the provider that cannot be parsed, and the reason.
+        absent: Messages and calls that are stored here but that the provider does not list.
     """
 
     messages: list[ListedItem] = field(default_factory=list)
@@ -97,18 +97,20 @@ class Difference:
 async def compare_batch(
     uow: UnitOfWork, batch: Batch, *, since: datetime | None, until: datetime, now: datetime
 ) -> Difference:
-    """Compare a batch with the stored data.
-
-    Return two kinds of items: items of the batch that are not stored here or are stored with an
-    outdated status, and stored items that the provider does not list.
+    """Compare the items in a batch, which were read from the provider, with the stored items.
 
     Args:
-        since: The start of the period that is compared; None if the period has no start. It limits
-            only the comparison with the lists in ``batch.threads``. Each of these lists has all
-            messages, or all calls, between a line and a person. If a stored item of the period is
-            not in its list, the item counts as absent.
+        uow: The unit of work.
+        batch: Messages and calls. Each list in ``batch.threads`` has all messages, or all calls,
+            between a line and a person.
+        since: The start of the period in which a stored item must be in its list in
+            ``batch.threads``; None if the period has no start.
         until: The end of this period.
         now: The current time. It decides whether missing parts of a call are still fetched.
+
+    Returns:
+        Items of the batch that are not stored here or are stored with an outdated status, and
+        stored items that the provider does not list.
     """
     found = Difference()
     if batch.messages:

@@ -1,4 +1,7 @@
-"""Read the provider's conversations and their calls; with API v1, also their messages."""
+"""Read the provider's conversations and their calls.
+
+API v1 has no list of all messages. With this API, the messages of each conversation are read too.
+"""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime

@@ -59,7 +59,7 @@ class DriftExample:
     why: str | None = None
 
     def shown(self) -> Document:
-        """Return the example as JSON, without fields that are None."""
+        """Return this example of a difference as a JSON object, without fields that are None."""
         written = {
             "id": self.id,
             "kind": self.kind,
@@ -73,9 +73,9 @@ class DriftExample:
 
 
 def count_difference(drift: Document, kind: DriftKind, example: DriftExample) -> None:
-    """Add one difference to the counts.
+    """Count one difference between the provider's data and the stored data.
 
-    Also add it to the examples, if its kind has fewer than ``MOST_EXAMPLES`` of them.
+    At most ``MOST_EXAMPLES`` differences of each kind are also stored as examples.
     """
     found = drift.setdefault(kind.value, {"count": 0, "examples": []})
     found["count"] += 1
@@ -84,12 +84,12 @@ def count_difference(drift: Document, kind: DriftKind, example: DriftExample) ->
 
 
 def count_by_kind(drift: Document) -> dict[str, int]:
-    """Return the number of differences by kind; a kind without differences has the number 0."""
+    """Return how often the provider's data and ours differ, by kind of difference (0 if never)."""
     return {kind.value: drift.get(kind.value, {}).get("count", 0) for kind in DriftKind}
 
 
 def drift_sentence(drift: Document) -> str:
-    """Return one sentence about the differences, for an alert."""
+    """Return one sentence for an alert: how the provider's data and ours differ."""
     parts = [
         words.format(count=f"{count:,}")
         for kind, words in SENTENCES.items()

@@ -106,9 +106,9 @@ class ExtrasReader:
 
 
 class Filler:
-    """Compares batches of the provider's messages and calls with the stored ones.
+    """Compares batches of the provider's messages and calls with those in the database.
 
-    It stores what is missing here, and saves the progress of the run.
+    It adds what the database lacks, and saves the progress of the comparison.
     """
 
     def __init__(

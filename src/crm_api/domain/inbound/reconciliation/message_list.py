@@ -48,8 +48,10 @@ async def read(reading: Reading, position: Position, *, after: Position) -> bool
     """Read pages of the message list until the list ends or the time is up.
 
     Args:
-        after: The position at which the next stage of the run starts. When the last page is read,
-            ``position`` gets the values of ``after``.
+        reading: The state of the work.
+        position: The progress of the run. It is updated after each page.
+        after: The progress with which the next stage of the run starts. After the last page, its
+            values are copied to ``position``.
 
     Returns:
         True at the end of the list; False if the time was up first; None if the provider does not
@@ -132,12 +134,14 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
     If a stored message has a time in the span, but is not in the batch, the message counts as
     absent at the provider.
 
-    The list goes from new to old messages, so each span ends where the span before it begins. The
-    last span of a run begins at the ``since`` of the run. Any other span begins ``SKEW`` after the
-    oldest message of its batch, because the stored time of a message may differ from the listed
-    time by ``SKEW``. So this batch may list a message whose stored time is in the next span.
-    ``position`` keeps the ids of the listed messages near the border between the two spans, so that
-    these messages do not count as absent in the next span.
+    The list goes from new to old messages. So the spans of a run go back in time: the span of each
+    batch ends where the span of the previous batch begins. The span of the last batch begins at the
+    ``since`` of the run. Any other span begins ``SKEW`` after the oldest message of its batch,
+    because the stored time of a message may differ from the listed time by ``SKEW``.
+
+    Therefore a message of this batch may have a stored time in the span of the next batch.
+    ``position`` keeps the ids of the messages near the border of the two spans. These messages do
+    not count as absent in the next span.
     """
     batch = reading.batch
     times = {message_id: _made_at(item) for message_id, item in batch.messages.items()}

@@ -31,9 +31,9 @@ MESSAGES_WAIT = text("""
 class RequestPace:
     """Decides when each reconciliation request may start, within the shared rate limit.
 
-    Only a few start times are reserved ahead, so that sends do not wait long for a start time.
-    While a campaign runs or a message is queued, the time between two requests is at least twice as
-    long as the rate limit requires. So half of the rate stays free for sends.
+    Requests that send messages share this rate limit. They should not wait long, so only a few
+    start times are reserved in advance. While a campaign runs or a message is queued,
+    reconciliation uses at most half of the rate. The other half stays free for sends.
     """
 
     def __init__(

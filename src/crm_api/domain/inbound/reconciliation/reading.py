@@ -48,9 +48,9 @@ class PageGuard:
         self._empty = 0
 
     def check(self, page: ListPage) -> None:
-        """Check one more page of the list.
+        """Check that the next page of a list is new and that the list is not too long.
 
-        The guard remembers the token of the next page and the ids of the items.
+        The ids of the items and the token of the following page are remembered for later checks.
 
         Raises:
             OpenPhoneListError: The list repeats itself or does not end.
@@ -101,9 +101,9 @@ Position = dict[str, Any]
 
 @dataclass(kw_only=True)
 class Reading:
-    """The state of the work on a run within the time limit of one job.
+    """The state of a reconciliation run while one job works on it.
 
-    The next job reads the remaining pages.
+    When the time of the job is up, the next job reads the remaining pages.
 
     Attributes:
         now: Returns the current time.
@@ -139,7 +139,13 @@ class Reading:
         )
 
     async def write(self, position: Position) -> None:
-        """Compare the batch with the database, store what is missing, and store the position."""
+        """Write the items that were read since the last call, and the progress of the run.
+
+        The items are compared with the database, and those that are missing there are stored.
+
+        Args:
+            position: The progress of the run.
+        """
         batch, self.batch = self.batch, Batch()
         await self.filler.write(batch, {**position})
         self.written_at = time.monotonic()

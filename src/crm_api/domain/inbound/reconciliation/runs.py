@@ -174,12 +174,12 @@ ENDED_GAP = text("""
 
 
 async def make_run_after_gap(uow: UnitOfWork, *, now: datetime) -> UUID | None:
-    """Create a run after an alert about missed webhooks was resolved.
+    """Create a run if an alert about missed webhooks was resolved after the newest run was created.
 
-    Such an alert says that the provider was down, that its webhooks did not arrive or went to
-    another address, or that the receiver refused their signatures. An alert is ignored if it was
-    short (at most ``OUTAGE_AFTER``), or if it ended before the newest run was created. The first
-    run is never created here, because ``make_daily_run`` creates it.
+    These alerts say that the provider was down, that its webhooks did not arrive or went to another
+    address, or that the receiver refused their signatures. Alerts that lasted at most
+    ``OUTAGE_AFTER`` are ignored. The first run is never created here, because ``make_daily_run``
+    creates it.
 
     Returns:
         The id of the run; None if no run was created.

@@ -13,9 +13,9 @@ class ReconciliationCreate(RequestModel):
     """The time span to compare.
 
     Attributes:
-        since: The start of the time span. By default, it is 24 hours before the end of the period
-            that completed runs have compared, or 24 hours before ``until`` if ``until`` is earlier.
-            If no run has completed, all messages and calls before ``until`` are compared.
+        since: The start of the time span. By default, it is the earlier of two times: 24 hours
+            before ``until``, and 24 hours before the end of the period that completed runs have
+            compared. If no run has completed, all messages and calls before ``until`` are compared.
         until: The end of the time span; by default, now.
     """
 

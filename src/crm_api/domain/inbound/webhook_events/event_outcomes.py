@@ -51,7 +51,10 @@ class EventOutcome:
 def applied_outcome(
     claimed: ClaimedEvent, status: WebhookEventStatus, *, now: datetime
 ) -> EventOutcome:
-    """Return the new values of an event that was applied, and that needs no further attempt."""
+    """Return the state of an event that needs no further try.
+
+    ``status`` says whether the event was applied or ignored.
+    """
     return EventOutcome(
         id=claimed.id,
         status=status,

@@ -65,7 +65,8 @@ async def apply_decision_on_unknown_line(
 
     Args:
         event: An event that could not be applied because its line is unknown.
-        now: The database's time of this transaction. A later time in the event is replaced by it.
+        now: The database's time of this transaction. If a time in the event is later, ``now`` is
+            used instead.
 
     Returns:
         True if the message opts out or is doubtful. False for every other message, and for a
@@ -90,15 +91,17 @@ async def apply_decision_on_unknown_line(
 async def decided_before(
     uow: UnitOfWork, senders: Mapping[str, str], *, reception: Reception
 ) -> dict[str, bool]:
-    """Find the messages whose consent decision was applied while their phone line was unknown.
+    """Find the messages that already caused an opt-out or a hold of their sender.
+
+    A message on an unknown phone line can cause an opt-out or a hold at once. When the line is
+    stored later, the same message must not cause it again.
 
     Args:
         senders: Maps the provider's id of each message to the sender's phone number.
 
     Returns:
-        One value for each message that is found, by the provider's id of the message: True if the
-        decision set a flag (opt-out or hold) of the phone number, False if the number already had
-        this flag.
+        For each message that already caused an opt-out or a hold, by the provider's id of the
+        message: True if it set a new flag, False if the number already had the flag before.
     """
     hashes = {name: hash_phone(phone, reception.secret) for name, phone in senders.items()}
     found = await queries.evidence_of_messages(uow.session, hashes)

@@ -1,4 +1,4 @@
-"""Settings that are needed to apply an event."""
+"""Settings that are needed to apply an event: to store what it reports and to react to it."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -36,7 +36,7 @@ class Reception:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Take the settings for applying events from the settings of the process.
+        """Build the options for applying events from the settings of the process.
 
         Raises:
             SettingsError: The settings have no secret key.

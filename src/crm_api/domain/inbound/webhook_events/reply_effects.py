@@ -60,10 +60,10 @@ class NewReply:
 
 
 def without_effect(replies: Sequence[NewReply]) -> list[UnattendedMessage]:
-    """Return only the messages that an away reply may answer.
+    """Return only the messages that an away reply (the automatic answer) may answer.
 
-    These messages have no effect: they neither concern consent nor ask for help. Reactions, such as
-    "liked", are not in the result, because they need no answer.
+    Messages that concern consent or ask for help are left out, because they have other effects.
+    Reactions, such as "liked", are left out too, because they need no answer.
     """
     return [
         UnattendedMessage(

@@ -180,9 +180,9 @@ class _Run:
         self._jitter = jitter
 
     async def apply(self, claimed: Sequence[ClaimedEvent]) -> list[EventOutcome]:
-        """Apply events; return one outcome (the new state) for each event, in any order.
+        """Apply events, and return the new state of each event (its outcome).
 
-        ``EventOutcome.id`` is the id of the event.
+        The outcomes can have another order than the events. ``EventOutcome.id`` is the event's id.
         """
         outcomes: list[EventOutcome] = []
         readable: list[_Readable] = []

@@ -82,9 +82,9 @@ class MessageProgress:
 async def begin_message_check(
     uow: UnitOfWork, own: OwnLines | None, *, asked_by: str, now: datetime
 ) -> WebhookHealthCheck:
-    """Order a check with a test message, and queue the message; return the check.
+    """Create a webhook health check and queue its test message; return the check.
 
-    If a check with a test message already waits for its result, return that check instead.
+    If an earlier check with a test message still waits for its result, return that check instead.
 
     The usual rules apply to the message: one open attempt per number, and the rate limit. But the
     message may be sent at any hour, because it goes to one of our lines. If a line is unknown or
@@ -182,10 +182,11 @@ WITHDRAW_MESSAGE = text("""
 
 
 async def conclude_message_check(uow: UnitOfWork, *, now: datetime) -> datetime | None:
-    """Store the result of the waiting check that uses a test message, if the result is known.
+    """Store the result of the check that sends a test message, if the result is known now.
 
     Returns:
-        When the wait for the result ends; None if no such check is waiting any more.
+        The time at which the check gets a result at the latest; None if there is nothing to wait
+        for.
     """
     check = await find_waiting_check(uow, WebhookHealthSide.TEST_TEXT, locks=True)
     if check is None:

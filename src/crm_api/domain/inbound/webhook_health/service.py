@@ -67,9 +67,11 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class SideState:
-    """The last result of one kind of check (``side``), and whether a check is waiting.
+    """The last result of one kind of webhook health check, and whether a check is waiting.
 
-    ``waiting_since`` is None if no check of this kind is waiting.
+    Attributes:
+        side: The kind of check.
+        waiting_since: None if no check of this kind is waiting.
     """
 
     side: WebhookHealthSide
@@ -104,7 +106,10 @@ READ_SIDES = text(f"""
 
 
 async def read_sides(uow: UnitOfWork) -> list[SideState]:
-    """Return the state of each kind of check, in one statement."""
+    """Read the last result of each kind of check, and whether a check of this kind is waiting.
+
+    One statement reads all kinds.
+    """
     return typed_rows(SideState, await uow.session.execute(READ_SIDES))
 
 
@@ -126,8 +131,8 @@ async def due_sides(
     The next check of a kind is due an hour after the last one. If the last one failed, the next one
     is due after 5 minutes.
 
-    The settings can switch off the check with a test message. This check is then never due. If its
-    last result was a failure, the alert about the failure is resolved.
+    One kind of check sends a test message. The settings can switch this kind off. It is then never
+    due, and if its last check failed, the alert about the failure is resolved.
     """
     due: list[WebhookHealthSide] = []
     for state in await read_sides(uow):
@@ -159,12 +164,13 @@ ORDER_CHECK = text("""
 async def order_check(
     uow: UnitOfWork, *, side: WebhookHealthSide, asked_by: str, now: datetime
 ) -> WebhookHealthCheck:
-    """Create a waiting check of a kind and wake the worker; return the check.
+    """Request a check of this kind and wake the worker; return the check.
 
-    If a check of this kind is already waiting, that check is returned, and no new one is created.
+    If an earlier check of this kind has no result yet, that check is returned instead.
 
     Raises:
-        WebhookHealthCheckNotFoundError: The waiting check has just ended; call the function again.
+        WebhookHealthCheckNotFoundError: The earlier check got its result during this call, so no
+            check was created. Call the function again.
     """
     values = {"id": new_id(), "side": side.value, "asked_by": asked_by, "now": now}
     await uow.session.execute(ORDER_CHECK, values)
@@ -181,9 +187,10 @@ async def order_check(
 async def find_waiting_check(
     uow: UnitOfWork, side: WebhookHealthSide, *, locks: bool = False
 ) -> WebhookHealthCheck | None:
-    """Return the waiting check of a kind; None if there is none.
+    """Return the check of this kind that is not finished; None if there is none.
 
     Args:
+        side: The kind of check.
         locks: Lock the check's row; return None if another worker has locked it.
     """
     query = select(WebhookHealthCheck).where(

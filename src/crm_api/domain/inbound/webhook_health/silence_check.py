@@ -83,7 +83,10 @@ class SilenceJudgement:
 
 
 async def conclude_silence_check(uow: UnitOfWork, *, now: datetime) -> None:
-    """Carry out the waiting silence check, if there is one, and store its result."""
+    """If a silence check was requested, carry it out and store its result.
+
+    The check examines whether the time since the last event is unusually long.
+    """
     check = await find_waiting_check(uow, WebhookHealthSide.SILENCE, locks=True)
     if check is not None:
         await conclude_check(uow, check, await _examine_silence(uow, now=now), now=now)

@@ -85,7 +85,7 @@ class Keys:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One fault of the registration, as a sentence, and the command that repairs it."""
+    """One fault of our webhooks at the provider, as a sentence, and the command that repairs it."""
 
     fault: Fault
     sentence: str

@@ -94,7 +94,8 @@ class KeyRing:
         """Verify the signature of one webhook with the keys in memory.
 
         Returns:
-            The verified signature; None, without verifying, if the keys must be read first.
+            The verified signature. None if the saved keys must be read first; then nothing was
+            verified.
 
         Raises:
             SignatureError: The signature is not valid, or no key in memory matches. ``verify`` may
@@ -165,7 +166,7 @@ class _NoQueue:
         """Do nothing. This queue is only for units of work that request no jobs."""
 
     async def ping(self) -> bool:
-        """Return False: no job queue can be reached."""
+        """Return False: this object has no job queue that could respond."""
         return False
 
 

@@ -49,7 +49,11 @@ min after its first try, and it is not known whether a retry gets a new signatur
 
 @dataclass(frozen=True, kw_only=True)
 class SavedKey:
-    """A saved key; it is accepted until ``retire_at``, or forever if ``retire_at`` is None."""
+    """A saved key with which the signatures of webhook requests are checked.
+
+    Attributes:
+        retire_at: Until when the key is accepted; None for the current key.
+    """
 
     webhook_id: str
     scheme: SignatureScheme

@@ -35,9 +35,14 @@ from crm_api.domain.provider.openphone.signature import SignatureScheme
 
 
 async def register(place: WebhookAddress, found: Registration) -> list[str]:
-    """Create, adopt or replace the legacy webhook for each family of events.
+    """Make sure that each family of events has a correct legacy webhook whose key is stored.
 
-    A family is, for example, ``messages``. Return one sentence per family.
+    A family is a group of event types, for example ``messages``. An existing webhook is kept if it
+    is correct and its key is stored or can be read. Otherwise, a new webhook replaces it. If the
+    provider refuses a family because of the company's plan, the family gets no webhook.
+
+    Returns:
+        One sentence per family: what was done.
     """
     done: list[str] = []
     for family, events in LEGACY_FAMILIES.items():
@@ -51,9 +56,9 @@ async def register(place: WebhookAddress, found: Registration) -> list[str]:
 
 
 async def rotate(place: WebhookAddress, found: Registration) -> list[str]:
-    """Replace each legacy webhook, because the provider creates a key only for a new webhook.
+    """Replace our legacy webhooks by new ones, because only a new webhook gets a new key.
 
-    Return one sentence for each family of events whose webhook was replaced.
+    Return one sentence for each family of events, such as ``messages``, that has a new webhook.
     """
     return [
         await _replace(place, family, events, ours)
@@ -123,14 +128,14 @@ class Registrar(WebhookAddress):
     """Sets up the webhooks at the provider that point to one address."""
 
     async def register(self) -> list[str]:
-        """Create the webhook of API version 2026-03-30, or adopt and repair the existing one.
+        """Create the webhook of API version 2026-03-30. If it exists already, repair it instead.
 
         Returns:
             Sentences about what was done.
 
         Raises:
             AddressNotPublicError: The provider could not reach our address, because it is local or
-                does not begin with ``https://``. The sandbox accepts such an address.
+                does not begin with ``https://``. With the sandbox, such an address is allowed.
             WebhookMissingError: The provider supports only legacy webhooks.
             KeyNotShownError: The provider did not return the new key.
             OpenPhoneBusyError: The provider is unavailable; run the command again.

@@ -94,7 +94,7 @@ class WebhookAddress:
         """Encrypt and save a webhook's new key; the previous key stays valid for ``OVERLAP``.
 
         Raises:
-            KeyNotShownError: The key is not valid.
+            KeyNotShownError: The provider returned a key that cannot be decoded.
         """
         try:
             decode_key(key)

@@ -25,7 +25,9 @@ touches, only the strongest class counts. So a message gets at most one credit o
 
 @dataclass(frozen=True, kw_only=True)
 class RuleSet:
-    """A version of the attribution rules.
+    """A version of the attribution rules, which divide an outcome among campaign messages.
+
+    A touch is a message and what the person did after it, for example a reply.
 
     Attributes:
         version: The number of the version.
@@ -60,9 +62,10 @@ class Touch:
 
 @dataclass(frozen=True, kw_only=True)
 class Credit:
-    """The share of an outcome that is credited to a touch.
+    """The share of an outcome that is credited to one message of a campaign.
 
     Attributes:
+        touch: The message, and what the person did after it.
         weight: The share: above 0, at most 1.
     """
 
@@ -73,10 +76,14 @@ class Credit:
 def divide_outcome(
     occurred_at: datetime, touches: Sequence[Touch], rules: RuleSet
 ) -> tuple[list[Credit], Fraction]:
-    """Return the credits of an outcome, the oldest touch first, and the unattributed share.
+    """Divide an outcome among the touches that led to it.
 
-    The weights of the credits sum to exactly 1, and the unattributed share is 0. If there are no
-    credits, the unattributed share is 1. The order of ``touches`` has no effect.
+    A touch is a campaign message, with what the person did after it. A credit is the share of the
+    outcome that one touch gets. If at least one touch gets a credit, the credits sum to exactly 1.
+    If no touch does, the whole outcome is unattributed. The order of ``touches`` has no effect.
+
+    Returns:
+        The credits, the one for the oldest touch first, and the share that is unattributed: 0 or 1.
     """
     counted = _eligible(occurred_at, touches, rules)
     if not counted:

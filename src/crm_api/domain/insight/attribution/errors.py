@@ -16,7 +16,10 @@ class RulesNotFoundError(NotFoundError):
 
 
 class NoWindowError(InvalidError):
-    """All windows of the new rules are 0 hours, so the rules would credit no outcome."""
+    """The new rules would credit no outcome, because all their windows are 0 hours.
+
+    A window is the time after a reply, call or delivery in which an outcome is credited to it.
+    """
 
     code = "no_window"
     title = "No window"

@@ -80,7 +80,8 @@ async def preview_rules(uow: UnitOfWork, proposed: RuleSet, *, now: datetime) ->
     Nothing is stored.
 
     Raises:
-        NoWindowError: All windows of the new rules are 0 hours, so they would credit nothing.
+        NoWindowError: All windows of the new rules are 0 hours, so the new rules would credit
+            nothing. A window is the time after a touch in which an outcome is credited to it.
     """
     check_windows(dict(proposed.windows))
     current = await find_rules(uow, version=None)

@@ -58,7 +58,11 @@ class CreditRow:
 
 
 def credit_rows(outcome: CreditedOutcome, rules: RuleSet) -> list[CreditRow]:
-    """Return the shares of an outcome, each with its part of the amount. The shares sum to 1."""
+    """Divide the credit for an outcome, and its amount, among the messages that led to it.
+
+    The credit that no message earned is in a row without a message. The shares of all rows sum
+    to 1.
+    """
     earned, unattributed = divide_outcome(outcome.occurred_at, outcome.touches, rules)
     shares = [one.weight for one in earned]
     parts: list[Credit | None] = [*earned]
@@ -122,7 +126,14 @@ INSERT_CREDITS = text("""
 async def insert_credits(
     session: AsyncSession, rows: Sequence[CreditRow], *, version: int, run_id: UUID | None
 ) -> None:
-    """Store credits of a version of the rules; ``run_id`` is None if no run computed them."""
+    """Store the computed shares of outcomes that are credited to messages.
+
+    Args:
+        session: The session.
+        rows: The shares.
+        version: The version of the rules by which the shares were computed.
+        run_id: The run that computed the shares; None if no run computed them.
+    """
     values: dict[str, Any] = {
         "version": version,
         "run_id": run_id,
@@ -150,7 +161,8 @@ class CreditHashes:
     """The hashes of one computation of all credits, and the number of outcomes that it read.
 
     Attributes:
-        inputs: The SHA-256 of the rules, the outcomes and their touches.
+        inputs: The SHA-256 of the rules, and of the outcomes with their touches (the campaign
+            messages that each person got, with what the person did after each).
         result: The SHA-256 of the credits.
     """
 
@@ -160,7 +172,7 @@ class CreditHashes:
 
 
 class StoreCredits(Protocol):
-    """A function that receives the credits of each chunk of outcomes, to store them."""
+    """A function to which each chunk of computed credits (shares of outcomes) is passed."""
 
     async def __call__(self, rows: Sequence[CreditRow], /) -> None:
         """Receive the credits of a chunk."""
@@ -175,7 +187,7 @@ Progress = Callable[[int], None]
 
 
 def show_nothing(_outcomes: int, /) -> None:
-    """Do not show the progress."""
+    """Do nothing; use it as ``progress`` if the progress of the computation need not be shown."""
 
 
 async def compute_all_credits(
@@ -186,7 +198,7 @@ async def compute_all_credits(
     store: StoreCredits = _store_nothing,
     progress: Progress = show_nothing,
 ) -> CreditHashes:
-    """Compute the credits of all outcomes, in chunks to save memory; return the hashes.
+    """Compute the credits of all outcomes, in chunks to save memory.
 
     Args:
         session: The session.
@@ -194,6 +206,9 @@ async def compute_all_credits(
         as_of: Later outcomes, messages, replies and calls are left out.
         store: Called with the credits of each chunk.
         progress: Called after each chunk.
+
+    Returns:
+        The number of outcomes, a hash of the inputs, and a hash of the credits.
     """
     inputs, result = hashlib.sha256(), hashlib.sha256()
     inputs.update(_written([rules.model, sorted(rules.windows.items())]))
@@ -235,7 +250,9 @@ def _place(row: CreditRow) -> tuple[UUID, bool, UUID]:
 
 
 def hash_input(rows: Iterable[CreditRow]) -> bytes:
-    """Convert credits to the bytes from which ``CreditHashes.result`` is computed.
+    """Convert credits to the bytes whose hash is ``CreditHashes.result``.
+
+    A credit is the share of an outcome that is credited to one campaign message, or to none.
 
     Args:
         rows: The credits, ordered by outcome.

@@ -56,7 +56,7 @@ class AttributionRulesCreate(RequestModel):
     windows: AttributionWindows = AttributionWindows()
 
     def hours(self) -> dict[TouchClass, int]:
-        """Return the windows in hours: for a reply, for a call and for a delivery."""
+        """Return within how many hours after a reply, call or delivery an outcome is credited."""
         return {one: int(getattr(self.windows, one.value)) for one in TouchClass}
 
     def rule_set(self) -> RuleSet:
@@ -237,16 +237,18 @@ class CreditRead(ReadModel):
 
 
 class OutcomeCreditsRead(ReadModel):
-    """The credits of an outcome. The weights and `unattributed` sum to exactly 1.
+    """How an outcome, such as a payment, is credited to messages of campaigns.
+
+    The weights of the credits and `unattributed` sum to exactly 1.
 
     Attributes:
         outcome_id: The id of the outcome.
         rules_version: The version of the rules.
         as_of: When the credits were computed.
-        credits: The credits, the oldest touch first.
+        credits: The credits of messages, the oldest first.
         unattributed: The share that is credited to no message, as an exact fraction; `0` if none.
-        unattributed_cents: The same share of the amount, in cents; null if the outcome has no
-            amount.
+        unattributed_cents: The part of the amount that is credited to no message, in cents; null if
+            the outcome has no amount.
     """
 
     model_config = example(
@@ -262,7 +264,7 @@ class OutcomeCreditsRead(ReadModel):
 
     @classmethod
     def of(cls, rows: list[CreditRow], *, outcome_id: object, version: int, now: datetime) -> Self:
-        """Build the response from the shares of one outcome."""
+        """Build the response from the credits (credited shares) of one outcome."""
         rest = [row for row in rows if row.membership_id is None]
         has_amount = any(row.cents is not None for row in rows)
         return cls.model_validate(

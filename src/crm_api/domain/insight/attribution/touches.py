@@ -126,14 +126,17 @@ CALLS = text(f"""
 async def read_outcomes(
     session: AsyncSession, *, ids: Sequence[UUID], as_of: datetime, rules: Sequence[RuleSet]
 ) -> list[CreditedOutcome]:
-    """Return outcomes, in the order of their ids, with the touches of their people.
+    """Return outcomes, in the order of their ids, with the touches that may be credited with them.
+
+    A touch is something that happened after a campaign message to the person of the outcome: the
+    message was delivered, or the person replied or called.
 
     Args:
         session: The session.
         ids: The ids of the outcomes.
         as_of: Messages, replies and calls after this instant are left out.
-        rules: The versions of the attribution rules. Touches of the class ``delivered`` are left
-            out if no version gives credit to such touches.
+        rules: The versions of the attribution rules. Deliveries are left out if no version gives
+            credit for a delivery.
     """
     wanted = {"ids": list(ids)}
     outcomes = {

@@ -1,4 +1,7 @@
-"""Verify a run: compute its credits again, and compare the stored credits with the run."""
+"""Verify an attribution run: a stored computation of how outcomes are credited to messages.
+
+The credits are computed again. The result and the stored credits are compared with the run.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -21,10 +24,10 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """The result of the check of a run.
+    """The result of checking a run, that is, one stored computation of all credits.
 
-    The check computes all credits a second time. It compares the second computation with the run,
-    and the stored credits with the run.
+    The check computes the credits again and compares them with those of the run. It also compares
+    the credits that are stored now with those of the run.
 
     Attributes:
         run: The run.
@@ -58,9 +61,13 @@ async def verify_run(
 ) -> Verification | None:
     """Verify the last run of a version of the rules.
 
-    Compute all credits again, as of the time of the run. Compare them with the credits that the run
-    computed, and compare the stored credits with those of the run. If ``version`` is None, the
-    current version of the rules is used.
+    A run stores its credits, a hash of these credits, and a hash of the data that it read. This
+    function computes all credits again, as of the time of the run, and compares the hashes. It also
+    compares the stored credits with the hash of the run.
+
+    Args:
+        version: The version of the rules; None for the current version.
+        progress: A function that is called to report the progress.
 
     Returns:
         The result; None if this version has no run.

@@ -28,6 +28,9 @@ MOST_COHORTS = 200
 class CohortCell:
     """How many people of a cohort reached a stage within ``days`` after their first message.
 
+    A cohort is all people whose first message was sent in the same day, week or month. A stage is,
+    for example, the first reply.
+
     Attributes:
         cohort_start: The beginning of the day, week or month of the cohort.
         days: The length of the window after the first message of each person, in days.
@@ -54,7 +57,13 @@ async def count_cohorts(
     steps: int,
     now: datetime,
 ) -> list[CohortCell]:
-    """Return the cells of the latest 200 cohorts, ordered by cohort, then by ``days``.
+    """Return how many people of each cohort reached a stage, for windows of several lengths.
+
+    A cohort is all people whose first message was sent in the same day, week or month. A window is
+    the time in which a person must reach the stage after the first message. With ``step_days`` 7
+    and ``steps`` 3, for example, the windows are 7, 14 and 21 days long. The result has one cell
+    for each cohort and window, ordered by cohort, then by window. Only the latest 200 cohorts are
+    counted.
 
     Args:
         session: The session.
@@ -62,9 +71,8 @@ async def count_cohorts(
         stage: The stage that the people must reach.
         bucket: The length of a cohort: a day, a week or a month.
         zone: The IANA time zone in which a day, a week or a month begins.
-        step_days: The value of ``days`` in the first cell of a cohort. The second cell has twice
-            this value, the third cell three times, and so on.
-        steps: The number of cells of a cohort.
+        step_days: The length of the shortest window, in days.
+        steps: The number of windows.
         now: The present instant.
 
     Raises:

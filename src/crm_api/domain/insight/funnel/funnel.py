@@ -22,7 +22,10 @@ from crm_api.platform.database import typed_rows
 
 @dataclass(frozen=True, kw_only=True)
 class Funnel:
-    """The number of people who reached each stage. Only people whose window is over are counted.
+    """The number of people who reached each stage within a time after their first message.
+
+    This time (the window) has the same length for all people. Only people whose window is over are
+    counted.
 
     Attributes:
         people: By stage: the number of people who reached the stage within their window.

@@ -57,7 +57,7 @@ class PeopleFilter:
             raise PeriodError
 
     def values(self) -> dict[str, Any]:
-        """Return the values of the SQL parameters in the SQL of this module."""
+        """Return the values to bind to the SQL of this module: the period and the filters."""
         wanted = {name: getattr(self, name) for name in _FILTERS}
         given = {name: one for name, one in wanted.items() if one is not None}
         return {"since": self.since, "until": self.until, **given}
@@ -72,14 +72,12 @@ _TIMES = {Stage.MESSAGED: 1, Stage.DELIVERED: 2, Stage.REPLIED: 3}
 
 
 def time_of(stage: Stage) -> str | None:
-    """Return the SQL expression for the instant at which a person reached a stage.
+    """Return the SQL expression for the instant at which a person reached a stage of the funnel.
 
-    In the expression, ``f`` is the row of the person in the common table ``first``
-    (``first_message_sql``).
+    The expression uses the alias ``f``: the person's row in the SQL of ``first_message_sql``.
 
     Returns:
-        None if the stage is an outcome, such as ``quote_sent``. The instants of outcomes are in the
-        common table ``later`` (``outcome_stage_sql``).
+        None if the stage is an outcome, such as ``quote_sent``; see ``outcome_stage_sql``.
     """
     place = _TIMES.get(stage)
     return None if place is None else f"f.times[{place}]"

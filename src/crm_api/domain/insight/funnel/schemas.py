@@ -96,7 +96,10 @@ class CohortCellRead(ReadModel):
 
     @classmethod
     def of(cls, cell: CohortCell) -> Self:
-        """Build the response from a cell."""
+        """Build the response from a count of people who reached a stage.
+
+        The count is for one cohort and one number of days after each person's first message.
+        """
         interval = wilson_interval(cell.reached, cell.people) if cell.is_ripe else None
         return cls(
             days=cell.days,
@@ -114,7 +117,8 @@ class CohortRead(ReadModel):
     Attributes:
         cohort_start: The beginning of the day, week or month.
         people: The number of people in the cohort.
-        cells: How many people reached the stage, for each length of the window.
+        cells: How many of these people reached a stage, such as ``replied``, within a number of
+            days after their first message. There is one item for each number of days.
     """
 
     model_config = example(cohort_start=NOW, people=240)
@@ -144,7 +148,11 @@ class CohortsRead(ReadModel):
 
     @classmethod
     def of(cls, cells: list[CohortCell], *, stage: Stage, as_of: Instant) -> Self:
-        """Build the response from the cells, which are ordered by cohort."""
+        """Build the response from the cells, which must be sorted by cohort.
+
+        A cell counts the people of one cohort who reached the stage within a certain time. A cohort
+        is all people whose first message was sent in the same day, week or month.
+        """
         cohorts = []
         for start, group in groupby(cells, key=lambda one: one.cohort_start):
             own = list(group)

@@ -74,7 +74,9 @@ class HoldoutPlanRead(ReadModel):
 
 
 class HoldoutGroupRead(ReadModel):
-    """A group of a holdout. All people who were assigned to it count (intention to treat).
+    """One of the two groups of a holdout: one group gets messages, the other gets none.
+
+    A person counts in the group to which the person was assigned, whatever happened later.
 
     Attributes:
         people: The number of people in the group.
@@ -153,12 +155,15 @@ class HoldoutLiftRead(ReadModel):
 class HoldoutRead(ReadModel):
     """A holdout, with its plan and its result so far.
 
+    A holdout is a share of people who get no campaign messages, to measure what messages bring.
+
     Attributes:
         name: The name of the holdout.
         percent: How many of 100 people get no campaign message.
         from: When the holdout begins.
         until: When the holdout ends.
-        scope: Whose first messages are not sent.
+        scope: Who can be chosen: `cold` for people who were not contacted before, `all` for all
+            people.
         cost_messages: The number of messages that are not sent because of the holdout, from its
             beginning to its end.
         knows_at: When the result can be expected; null if this takes more than ten years.

@@ -1,7 +1,8 @@
 """Plan holdouts, list them, and compare their two groups.
 
-A person counts in the group to which the person was assigned, whatever happened later (intention to
-treat).
+A holdout is a test of the effect of campaigns: one group of people gets no campaign messages, the
+other group gets them. A person counts in the group to which the person was assigned, whatever
+happened later (intention to treat).
 """
 
 import os
@@ -90,7 +91,13 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class HoldoutResult:
-    """A holdout, its plan, and the comparison of its groups by kind of outcome."""
+    """A holdout, its plan, and the comparison of its two groups: with and without messages.
+
+    Attributes:
+        plan: How many messages the holdout costs, and when its result is expected.
+        appointments: The comparison of the groups by appointments.
+        jobs: The comparison of the groups by jobs.
+    """
 
     holdout: Holdout
     plan: HoldoutPlan
@@ -109,9 +116,12 @@ async def plan_new_holdout(
     created_by: str,
     now: datetime,
 ) -> HoldoutResult:
-    """Store a new holdout and return it with its plan.
+    """Store a new holdout: a period in which a part of the people gets no campaign messages.
 
     If ``since`` is in the past, the holdout begins now.
+
+    Returns:
+        The holdout with its plan: how many messages it costs, and when its result is expected.
 
     Raises:
         HoldoutOverlapsError: The period overlaps that of another holdout.

@@ -1,11 +1,11 @@
 """Compute measures, such as the reply rate, from messages, replies, outcomes and costs.
 
 - Measure: what is counted, summed or divided. Each measure is defined once (``registry``).
-- Figure: one number of a measure: for one key of a breakdown, for one bucket, or the total.
-- Breakdown (``by``): the property by which records are grouped, such as the campaign. The value of
-  this property is the key of a figure.
-- Bucket: a day, a week or a month of a series of figures.
-- Record: one thing that a figure counts: a message, an outcome, a credit, an answer or a cost.
+- Record: one thing that is counted: a message, an outcome, a credit, an answer or a cost.
+- Breakdown (``by``): the property by which records are grouped, such as the campaign.
+- Key: one value of this property.
+- Bucket: a day, a week or a month.
+- Figure: one number of a measure: for one key, for one bucket, or the total.
 - Record query: the SQL whose rows are the records of a measure (``record_query``, ``queries``).
 - Figure request: which figures a caller wants (``figure_request``).
 - Ripe: a record is ripe when it can no longer be added to the numerator. For example, a message is

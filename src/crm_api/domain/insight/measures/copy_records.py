@@ -1,4 +1,4 @@
-"""Copy answers, replies and outcomes to tables that are faster to read than the records.
+"""Copy users' answers, people's replies, and outcomes to tables that can be read faster.
 
 The tables are ``insight_answer``, ``insight_reply`` and ``insight_outcome``. If a record changes
 after it was copied, a trigger notes the change, and the job copies the record again. ``add_places``

@@ -134,11 +134,13 @@ _OWNER = f"lower({_attribute('owner_occ', 'owner_occupied', 'property_owner_occ'
 
 @dataclass(frozen=True, kw_only=True)
 class BreakdownSql:
-    """The SQL of a breakdown.
+    """The SQL that divides figures by a property, such as the city or the weekday.
+
+    The value of the property is the key.
 
     Attributes:
-        key: The SQL expression of the key, a text or NULL. In the expression, ``b`` is the
-            alias of the query that has the records.
+        key: The SQL expression of the key, a text or NULL. In the expression, ``b`` is the alias of
+            the query that has the records.
         joins: The SQL joins that the key needs.
         label: The SQL expression of the label of the key; NULL if the key is its own label.
         labels: The label of each key, if the keys are always the same, such as weekdays.

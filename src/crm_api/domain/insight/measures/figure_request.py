@@ -79,7 +79,7 @@ class FigureRequest:
 
     @property
     def copies(self) -> RecordCopies | None:
-        """The table with copies of the records; None if ``query.sql`` must be read instead."""
+        """The table with copies of the records; None if these figures cannot use such a table."""
         found = self.query.copies
         if found is None or found.breakdowns is None:
             return found
@@ -87,15 +87,17 @@ class FigureRequest:
 
     @property
     def is_by_place(self) -> bool:
-        """Whether the breakdown is by ZIP, city or source, and ``is_of_campaign`` is False.
+        """Whether the breakdown is by ZIP, city or source, without a filter by campaign.
 
-        Each copy of a record has the ZIP, the city and the source of the person.
+        A filter by phone line, list or step counts as a filter by campaign too. Without such a
+        filter, the figure can be read from the copies of records: each copy has the person's ZIP,
+        city and source.
         """
         return self.by in PLACES and not self.is_of_campaign
 
     @property
     def is_by_share(self) -> bool:
-        """Whether a record counts as its share of an outcome, such as 1/3, and not as 1."""
+        """Whether a record counts as its credited part of an outcome, such as 1/3, not as 1."""
         return self.query is self.measure.by_campaign and not self.measure.is_sum
 
     @property
@@ -151,7 +153,7 @@ class FigureRequest:
             raise PeriodError
 
     def rows_url(self) -> str:
-        """Return the URL path of the request that lists the records of the total figure."""
+        """Return the URL path of the list of all records that the figure counts."""
         given = {
             "measure": self.measure.name,
             "by": self.by,
@@ -172,9 +174,10 @@ class FigureRequest:
         """Return the URL path of the request that lists the records of one figure.
 
         Args:
-            key: The key of the figure: a value of the breakdown, such as a ZIP. None if the records
-                of the figure have no such value.
-            bucket_start: The beginning of the figure's bucket; None if there are no buckets.
+            key: The value to which the figure belongs, such as a ZIP if the figures are by ZIP.
+                None if the records of the figure have no such value.
+            bucket_start: The beginning of the figure's period, such as a day; None if the figures
+                are not divided into periods.
             total_url: The result of ``rows_url``, which the caller computes once for all figures.
         """
         given = {}
@@ -190,8 +193,9 @@ class CompiledSql:
     """The SQL that selects the records of some figures, or sums of these records.
 
     Attributes:
-        relation: The SQL of a subquery. Each row is a record or a sum of records. The row also has
-            the key and the label of the breakdown, and the beginning of the bucket.
+        relation: The SQL of a subquery. Each row is a record or a sum of records. If the figures
+            have a breakdown, the row has its key and label. If they are computed for each day, week
+            or month, the row has the beginning of this period.
         values: The values of the SQL parameters.
     """
 
@@ -265,8 +269,11 @@ def _shown_amount(request: FigureRequest) -> str:
 def select_with_key(request: FigureRequest, columns: str, source: str) -> str:
     """Return the query that selects ``columns`` from ``source``, with three additional columns.
 
-    These are ``key`` and ``label`` of the breakdown, and ``bucket_start``. The filters of the
-    request are applied.
+    - ``key``: the value by which the figures are grouped, such as a ZIP or the id of a campaign.
+    - ``label``: the name to show; NULL if ``key`` itself is shown.
+    - ``bucket_start``: the beginning of the period, such as a day, to which the row belongs.
+
+    A column is NULL if the request does not group by it. The filters of the request are applied.
 
     Args:
         request: The figures that are wanted.
@@ -297,5 +304,8 @@ def select_with_key(request: FigureRequest, columns: str, source: str) -> str:
 
 
 def bucket_start_of(bucket: Bucket) -> str:
-    """Return the SQL expression for the instant at which the bucket of the record ``b`` begins."""
+    """Return the SQL expression for the start of the day, week or month of a record.
+
+    In the expression, ``b`` is the record.
+    """
     return f"date_trunc('{bucket.value}', b.at, CAST(:zone AS text))"

@@ -1,7 +1,7 @@
 """Make the SQL that sums the records of the requested figures, from the fastest source.
 
-The sources, from fast to slow: the sums by place, the sums of hours and days, copies of records,
-and the records themselves.
+The sources, from fast to slow: the sums by the person's place (ZIP, city or source), the sums of
+hours and days, copies of records, and the records themselves.
 """
 
 from datetime import datetime
@@ -36,16 +36,20 @@ def compile_sums(
 ) -> CompiledSql:
     """Return the SQL whose rows are sums of the records that the requested figures count.
 
-    Each row has the number of ``records``, how many are ``counted``, their ``amount``, how many are
-    ``unripe``, and the first instant ``at``. A figure is the sum of several rows.
+    A figure is the sum of several rows. Each row has these columns:
 
-    - If a table with sums is used, a row is the stored sum of an hour, a day or a month. A record
-      that the stored sums do not contain has its own row.
-    - Otherwise, the records are grouped by the columns that the request needs, such as the campaign
-      or the hour. Each group is one row. So the name of a campaign is looked up once for many
-      records.
-    - For a median, a row has the amounts of its records as an array. Exception: if
-      ``has_row_per_record`` returns True, there is one row for each record.
+    - ``records``: the number of records.
+    - ``counted``: how many of these records are in the numerator.
+    - ``unripe``: how many of these records may still be added to the numerator.
+    - ``amount``: the sum of their amounts. For a median, it is an array of their amounts.
+    - ``at``: the instant of the earliest of these records.
+
+    If a table with stored sums is used, a row is the sum of an hour, a day or a month. A record
+    that the stored sums do not contain has its own row. Without such a table, the records are
+    grouped by the columns that the request needs, such as the campaign or the hour. So the name of
+    a campaign is looked up once for many records.
+
+    If ``has_row_per_record`` returns True, each row is one record, with other columns.
 
     Args:
         request: The figures that are wanted.
@@ -130,7 +134,11 @@ def _copies_by_place(request: FigureRequest, operand: Operand, copies: RecordCop
 
 
 def has_row_per_record(request: FigureRequest) -> bool:
-    """Return whether the SQL of a median has one row for each record, with the column ``time``."""
+    """Return True if the SQL of these figures returns each record as a row of its own.
+
+    This is the case for a median by ZIP, city or source that reads copies of records. The column
+    ``time`` of a row has the seconds of its record.
+    """
     is_median = request.measure.unit is Unit.SECONDS
     return is_median and request.copies is not None and request.is_by_place
 

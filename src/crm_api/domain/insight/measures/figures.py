@@ -92,7 +92,7 @@ class FigureSums:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """The requested figures: the total, and a figure for each key and bucket."""
+    """The requested figures: the total, and the figures of its parts, such as one for each ZIP."""
 
     total: Figure
     rows: list[Figure]
@@ -181,7 +181,7 @@ async def compute_figures(
     now: datetime,
     seconds: float = LONGEST_SECONDS,
 ) -> Figures:
-    """Return the requested figures, ordered by bucket, then by key.
+    """Return the requested figures, ordered by time, then by key (such as a ZIP).
 
     Args:
         session: The session.

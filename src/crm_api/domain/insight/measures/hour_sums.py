@@ -93,12 +93,11 @@ def has_whole_hours(zone: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class HourSumsSql:
-    """The queries from which a figure is computed: all their rows are added up.
+    """The queries from which a figure is computed. The figure is the sum of all their rows.
 
     Attributes:
         sums: The query that selects stored sums of hours and days.
-        records: The queries that select the records that ``sums`` does not count, with the columns
-            of a record query.
+        records: The queries that select the records that ``sums`` does not count.
         values: The values of the SQL parameters.
     """
 
@@ -152,12 +151,12 @@ def _needs_hours(request: FigureRequest) -> bool:
 def ripening_period(
     period: Period, stored: StoredSums, *, unit: timedelta, now: datetime
 ) -> Period | None:
-    """Return the hour (or day) of the stored sums in which some records are ripe and some are not.
+    """Return the hour (or day) whose stored sum mixes records of two kinds: ripe and unripe ones.
 
-    A record is ripe at the age ``stored.ripe_after``: from then on, it can no longer be added to
-    the numerator. All records before the returned hour are ripe, and all records after it are not.
-    The sum of the returned hour does not show how many of its records are ripe. So the caller must
-    count the records of this hour one by one.
+    A record is ripe when it is old enough (``stored.ripe_after``) that its result can no longer
+    change. All records before the returned hour are ripe, and all records after it are unripe. The
+    sum of this hour does not show how many of its records are ripe. So the caller must count them
+    one by one.
 
     Args:
         period: The period of the stored sums.
@@ -166,7 +165,7 @@ def ripening_period(
         now: The present instant.
 
     Returns:
-        None if the hour is not in ``period``, or if each record of the measure is ripe immediately.
+        None if the hour is not in ``period``, or if the records of the measure are always ripe.
     """
     if stored.ripe_after is None:
         return None
@@ -188,7 +187,7 @@ def count_unripe(stored: StoredSums, instants: BoundInstants, *, now: datetime) 
 
 
 def leave_out(period: Period, instants: BoundInstants) -> str:
-    """Return the SQL condition, with a leading AND, that leaves out the stored sums of a period."""
+    """Return an SQL condition that excludes the stored sums of ``period``; it begins with AND."""
     since, until = instants.bind(period.since), instants.bind(period.until)
     return f" AND (t.at < {since} OR t.at >= {until})"
 

@@ -51,13 +51,13 @@ def is_difference_shown(part: int, whole: int, other_part: int, other_whole: int
 
 
 def is_rate_enough(part: int, whole: int) -> bool:
-    """Return whether a rate has enough records, and a 95 % interval that is narrow enough.
+    """Return True if a rate has at least 30 records and a narrow 95 % interval.
 
-    Enough are 30 records. The interval is narrow enough if its width is at most 4 percentage
-    points, for example from 2 % to 6 %. You can rely on a rate only if this function returns True.
+    Narrow means at most 4 percentage points, for example from 2 % to 6 %. You can rely on a rate
+    only if this function returns True.
 
-    Suppose that 100 rates are checked after each new record, until this function returns True. Then
-    at most 10 of the 100 intervals do not contain the true rate.
+    This also holds if a rate is checked after each new record, until the function returns True. Of
+    100 such rates, at most 10 are outside of their interval.
     """
     found = wilson_interval(part, whole)
     return found is not None and whole >= FEWEST and found[1] - found[0] <= WIDEST
@@ -76,9 +76,9 @@ def needed_records(part: int, whole: int) -> int:
 def enough_at(
     *, have: int, needed: int, since: datetime | None, as_of: datetime
 ) -> datetime | None:
-    """Return when there will be enough records, if the pace of new records stays the same.
+    """Return when there will be ``needed`` records, if they continue to arrive at the same pace.
 
-    The pace is ``have`` records in the time from ``since`` to ``as_of``.
+    The pace is computed from the ``have`` records that arrived from ``since`` to ``as_of``.
 
     Returns:
         None if no records arrived, or if it would take more than ten years.

@@ -96,14 +96,14 @@ class InsightTally(_CountColumns, Base):
 
 
 class PlaceGranularity(StrEnum):
-    """The period that a row of ``insight_person_tally`` counts: a day or a month."""
+    """Whether a row of ``insight_person_tally`` (the counts by place) counts a day or a month."""
 
     DAY = "day"
     MONTH = "month"
 
 
 class PlaceDimension(StrEnum):
-    """The breakdowns for which ``insight_person_tally`` has sums."""
+    """The breakdowns by a person's ZIP, city or source: ``insight_person_tally`` has their sums."""
 
     ZIP = Dimension.ZIP.value
     CITY = Dimension.CITY.value
@@ -119,9 +119,10 @@ PLACE_SUMS_UNTIL = (
 class InsightPersonTally(_CountColumns, Base):
     """The numbers of messages and accepted attempts of a day or a month, by the person's place.
 
-    Only the job ``update_place_sums`` writes this table. A row counts the messages and attempts
-    before ``InsightPersonUntil.until``, as they were when the job last ran. Later changes are in
-    ``InsightPersonChange`` and ``InsightPersonMove``.
+    A place is a ZIP, a city or a source. Only the job ``update_place_sums`` writes this table. It
+    counts all messages and attempts before ``InsightPersonUntil.until``. Later changes of these
+    messages, attempts and places are in ``InsightPersonChange`` and ``InsightPersonMove`` until the
+    next run of the job.
     """
 
     __tablename__ = "insight_person_tally"
@@ -162,11 +163,11 @@ class InsightPersonTally(_CountColumns, Base):
 
 
 class InsightPersonChange(_CountColumns, Base):
-    """Amounts that must still be added to the sums by place; they are negative for a decrease.
+    """A change that must still be added to the sums by place; a decrease has negative numbers.
 
-    Row triggers append them when a message or an attempt changes that is more than an hour old
+    If a message or an attempt that is more than an hour old changes, a row trigger appends a row
     (``migrations/objects/note_late_message.sql``, ``note_late_cost.sql``). The job
-    ``update_place_sums`` adds them to the sums and deletes them here.
+    ``update_place_sums`` adds the row to the sums and deletes it.
     """
 
     __tablename__ = "insight_person_change"
@@ -212,8 +213,8 @@ class InsightPersonUntil(Base):
 class PlaceColumns:
     """The place of the person, stored with a copied record: ZIP, city and source.
 
-    The job ``add_places`` writes these columns. It writes the place at which the sums by place
-    (``insight_person_tally``) count the person. When the job ``update_place_sums`` moves the person
+    The table ``insight_person_tally`` has sums by place. ``add_places`` writes into these columns
+    the place under which that table counts the person. When ``update_place_sums`` moves the person
     to another place, a trigger clears the columns (``migrations/objects/forget_places.sql``).
     """
 
@@ -225,10 +226,11 @@ class PlaceColumns:
 
 
 class InsightOutcome(PlaceColumns, Base):
-    """A copy of an outcome that was not reversed, with the ZIP and city of its person.
+    """A copy of an outcome, such as an appointment or a payment, with its person's ZIP and city.
 
-    Only the job ``copy_outcomes`` writes this table. ``InsightOutcomeChange`` lists the outcomes
-    that changed after the job last ran. ``source`` is where the outcome comes from.
+    An outcome that was reversed has no copy. The job ``copy_outcomes`` writes the copies, and the
+    job ``add_places`` adds ZIP and city. ``InsightOutcomeChange`` lists the outcomes that must
+    still be copied. ``source`` is the source of the outcome, not of the person.
     """
 
     __tablename__ = "insight_outcome"
@@ -275,9 +277,9 @@ REPLIES_UNTIL = (
 class InsightReply(PlaceColumns, Base):
     """A copy of a campaign's first message to a person who replied, with the time until the reply.
 
-    Only the job ``copy_replies`` writes this table. The table has the messages that were sent
-    before ``InsightReplyUntil.until``. ``InsightReplyChange`` lists the messages that changed after
-    the job last ran.
+    The job ``copy_replies`` writes the copies of the messages that were sent before
+    ``InsightReplyUntil.until``. ``InsightReplyChange`` lists the messages that changed after the
+    job last ran. The job ``add_places`` adds the place of the person.
     """
 
     __tablename__ = "insight_reply"
@@ -332,7 +334,7 @@ ANSWERS_UNTIL = (
 
 
 class InsightAnswer(PlaceColumns, Base):
-    """A copy of an answer of a user to a person, with the time that the person had waited.
+    """A copy of a message in which a user answered a person, with the time that the person waited.
 
     Only the job ``copy_answers`` writes this table. The table has the answers that were sent before
     ``InsightAnswerUntil.until``. ``InsightAnswerChange`` lists the conversations that changed after
@@ -385,7 +387,10 @@ class InsightAnswerChange(Base):
 
 
 class InsightAnswerUntil(Base):
-    """The instant before which ``InsightAnswer`` has all answers. The table has at most one row."""
+    """The instant before which ``InsightAnswer`` has all answers of users to people.
+
+    The table has at most one row.
+    """
 
     __tablename__ = "insight_answer_until"
     __table_args__ = (CheckConstraint("id = 1", name="id"),)

@@ -1,8 +1,8 @@
-"""Compute figures by ZIP, city or source from the sums by place, and from the remaining records.
+"""Compute figures by ZIP, city or source from stored sums, and from records that the sums lack.
 
-The sums by place are the table ``insight_person_tally``. The job ``update_place_sums`` updates
-them. If the sums lack records of the wanted period, a figure reads these records themselves. It
-also reads the log of the changes that happened after the sums were updated.
+The stored sums are in the table ``insight_person_tally``. ``update_place_sums`` updates them in a
+job. Records of the wanted period that are not in the sums yet are read one by one. If a record
+changed after it was added to the sums, the change is read from a log.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,10 @@ from crm_api.domain.insight.measures.models import PlaceDimension, PlaceGranular
 
 
 def uses_place_sums(request: FigureRequest) -> bool:
-    """Return whether the sums by place can be used for the numerator or the denominator."""
+    """Return whether the stored sums by ZIP, city or source can be used for a figure.
+
+    For a quotient, it is enough that they can be used for one of its two parts.
+    """
     return (
         request.by in {Dimension(one.value) for one in PlaceDimension}
         and request.bucket is None
@@ -40,11 +43,13 @@ def uses_place_sums(request: FigureRequest) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceSumsSql:
-    """The SQL queries whose rows must be added to get the figures.
+    """The SQL queries for figures by place (ZIP or city) or by source of the contact.
+
+    A figure is computed from the rows of all queries together.
 
     Attributes:
-        sums: The queries that select sums, with the columns part, records, counted, amount, unripe,
-            at, key, label and bucket_start.
+        sums: The queries that select stored sums, with the columns part, records, counted, amount,
+            unripe, at, key, label and bucket_start.
         records: The queries that select the records that ``sums`` does not count, with the columns
             of a record query.
         values: The values of the SQL parameters.
@@ -58,14 +63,17 @@ class PlaceSumsSql:
 def compile_place_sums(
     request: FigureRequest, prefix: str, *, now: datetime, stored_until: datetime | None
 ) -> PlaceSumsSql | None:
-    """Return the SQL that reads the figures from sums by place; None if no sums can be used.
+    """Return the SQL that reads figures from the sums by ZIP, city or source.
+
+    The result is None if these sums cannot be used.
 
     Args:
-        request: The figures that are wanted. Their measure is not a quotient.
+        request: The figures that are wanted. For a quotient of two measures, the caller calls this
+            function once for each measure.
         prefix: The value of the column ``part``: ``numerator`` or ``denominator``. The names of the
             SQL parameters begin with it.
         now: The present instant.
-        stored_until: The instant before which the sums count all records.
+        stored_until: The instant before which the sums count all records; None without sums.
     """
     stored = request.query.stored_sums
     if stored is None or stored_until is None or not uses_place_sums(request):

@@ -35,8 +35,8 @@ def messages(
         where: The SQL condition of the messages to select: those in the denominator.
         first_step: Whether to select only first messages, not follow-ups, so that each person
             counts once. A filter or a breakdown by step overrides this.
-        ripe_after: For this time after it was sent, a message can still be added to the numerator,
-            for example because a reply arrives. Then the message is ripe.
+        ripe_after: A message can be added to the numerator for this time after it was sent, for
+            example because a reply arrives. After this time, the message is called ripe.
         amount: The SQL expression for the column ``amount``; by default NULL.
     """
     steps = f"AND {_FIRST_STEP}" if first_step else ""
@@ -63,18 +63,19 @@ def messages_with_sums(
     sum_of_records: str,
     sum_of_counted: str,
 ) -> RecordQuery:
-    """Return a record query like ``messages``, whose figures can also be read from stored sums.
+    """Return the query for messages of campaigns, with the way to read figures from stored sums.
 
     Args:
         counted: The SQL condition of the messages in the numerator.
         where: The SQL condition of the messages to select: those in the denominator.
         first_step: Whether to select only first messages, not follow-ups, so that each person
             counts once. A filter or a breakdown by step overrides this.
-        ripe_after: For this time after it was sent, a message can still be added to the numerator,
-            for example because a reply arrives. Then the message is ripe.
-        sum_of_records: The SQL expression for the number of messages that a row ``t`` of the stored
-            sums counts.
-        sum_of_counted: The SQL expression for the number of these messages in the numerator.
+        ripe_after: How long a message can still be added to the numerator after it was sent, for
+            example because a reply arrives.
+        sum_of_records: The SQL expression that computes, from a row ``t`` of the stored sums, the
+            number of messages.
+        sum_of_counted: The SQL expression that computes, from this row, the number of messages in
+            the numerator.
     """
     query = messages(counted=counted, where=where, first_step=first_step, ripe_after=ripe_after)
     sums = StoredSums(
@@ -155,13 +156,13 @@ _CHANGED_CONVERSATIONS = """(SELECT DISTINCT c.conversation_id FROM insight_answ
 
 
 def select_answers(columns: str, *, source: str = "activity a", where: str = "") -> str:
-    """Return the SQL that selects the answers of users to messages of people.
+    """Return the SQL that selects the messages with which users answered the messages of people.
 
     Args:
-        columns: The columns to select. They can use the alias ``a``, which is the message that is
-            the answer, and ``w.at``, which is when the person began to wait. The person began to
-            wait with the first message since the company's previous message.
-        source: The SQL of the messages among which the answers are searched, with the alias ``a``.
+        columns: The columns to select. They can use the aliases ``a`` and ``w``. ``a`` is the
+            message that answers. ``w.at`` is when the person began to wait: the time of the
+            person's first message after the company's previous message.
+        source: A FROM item with the alias ``a``: only its messages are searched for answers.
         where: Additional SQL conditions, each with a leading AND.
     """
     return f"SELECT {columns} FROM {source} {_FIRST_UNANSWERED} {where}"
@@ -245,7 +246,7 @@ _OUTCOME_IS_CURRENT = """(st.id IN (SELECT c.outcome_id FROM insight_outcome_cha
 
 
 def outcomes(kind: str) -> RecordQuery:
-    """Return the record query that selects the outcomes of one kind."""
+    """Return the query for all outcomes of one kind that were not reversed."""
 
     def select(source: str) -> str:
         return f"""

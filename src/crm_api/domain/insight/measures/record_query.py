@@ -1,16 +1,15 @@
 """What a record query is, and from which tables its records or their sums can be read faster.
 
-A record is one thing that a figure counts: a message, an outcome, a credit, an answer or a cost. A
-record query is SQL whose rows are the records of a measure. All record queries have the same
-columns, so that all measures and breakdowns are compiled in the same way:
+A record is one thing that a figure counts: a message, an outcome, a credit, an answer of the office
+to a person, or a cost. A record query is SQL whose rows are the records of a measure. All record
+queries have the same columns, so that all measures and breakdowns are compiled in the same way:
 
 ``id``, ``kind``, ``at``, ``counted``, ``amount``, ``ripe_at``, ``campaign_id``, ``variant``,
 ``step``, ``contact_id``, ``source``, ``outcome_id``, ``list_id``.
 
 - ``counted``: whether the record counts in the numerator.
-- ``ripe_at``: the instant from which the record is ripe: it can no longer be added to the
-  numerator. Before this instant, figures report the record as unripe. If the value is ``infinity``,
-  the record is never reported as unripe.
+- ``ripe_at``: before this instant, the record may still be added to the numerator, and figures
+  report it as unripe. If the value is ``infinity``, the record is never reported as unripe.
 """
 
 import re
@@ -27,7 +26,7 @@ class RecordKind(StrEnum):
 
     Attributes:
         MESSAGE: A message of a campaign to a person; `id` is the id of the recipient.
-        OUTCOME: An outcome.
+        OUTCOME: A result of the work with a person, such as an appointment or a paid invoice.
         CREDIT: The share of an outcome that is credited to a message, or to no message; `id` is the
             id of the credit.
         ANSWER: An answer of the office to a person; `id` is the id of the message.
@@ -42,9 +41,9 @@ class RecordKind(StrEnum):
 
 
 class Operand(StrEnum):
-    """The numerator or the denominator of a quotient of two measures.
+    """The two parts of a figure that is a quotient, such as the cost per reply.
 
-    Each record of the quotient belongs to one of them.
+    Each record that the figure counts is marked with its part: numerator or denominator.
     """
 
     NUMERATOR = "numerator"
@@ -53,21 +52,21 @@ class Operand(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class StoredSums:
-    """SQL expressions that compute figures from stored sums instead of records.
+    """SQL expressions that compute figures from stored sums instead of single records.
 
-    In the expressions, ``t`` is a row of ``insight_tally`` or ``insight_person_tally``. Both tables
-    have the same columns for counts.
+    In the expressions, ``t`` is a row of stored sums, from the table ``insight_tally`` or
+    ``insight_person_tally``. Both tables have the same columns for counts.
 
     Attributes:
         records: The expression for the number of records that a row counts.
-        counted: The expression for the number of these records in the numerator.
+        counted: The expression for the number of these records in the numerator of the figure.
         amount: The expression for the sum of the amounts of these records.
-        is_first_step: Whether only messages of the first step count. A filter or a breakdown by
-            step overrides this.
-        ripe_after: How long after its time a record becomes ripe: it can no longer be added to the
-            numerator. None if the numerator never changes later.
-        summed_records: The query that selects the same records one by one, with the columns of a
-            record query. It is used for the parts of a period for which the sums cannot be used.
+        is_first_step: True if only the first message of a campaign to each person counts, and
+            follow-ups do not. A filter or a breakdown by step overrides this.
+        ripe_after: For how long after its time a record can still be added to the numerator. After
+            that, the record is ripe. None if the numerator never changes later.
+        summed_records: The query that selects the records that the sums count, one by one. It is
+            used for the parts of a period for which the sums cannot be used.
         other_records: The query that selects the records that the sums do not count; None if the
             sums count all records of the measure.
     """
@@ -83,23 +82,22 @@ class StoredSums:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordCopies:
-    """A table (alias ``st``) with copies of records, which is faster to read than the records.
+    """A table (alias ``st``) with copies of records, which can be read faster than the originals.
 
     A job copies the records, and adds the place (ZIP, city and source) of the person to each copy.
 
     Attributes:
         source: The SQL of the table ``st`` and its joins.
         columns: The SQL that selects the columns of a record query from ``st``.
-        is_current: The SQL condition for copies that are up to date and in the period.
-        not_copied: The query that selects the records without an up-to-date copy from their
-            original tables: new records, and records that changed after they were copied.
+        is_current: The SQL condition for copies that are up to date and in the requested period.
+        not_copied: The query for all records without an up-to-date copy: new records, and records
+            that changed after they were copied. It reads them from their original tables.
         until: The SQL of the instant before which all records are copied. ``is_current`` and
             ``not_copied`` may use this instant as the parameter ``:stored_until``. None if neither
             of them uses it.
-        breakdowns: For which figures the copies are read. None: for all figures. A collection: only
-            for figures with one of these breakdowns, and only if they have no filter by campaign,
-            phone line, list or step. If the collection contains None, the copies are also read for
-            figures without a breakdown.
+        breakdowns: Limits the figures for which the copies are read. None: no limit. A collection:
+            only figures with one of these breakdowns, and without a filter by campaign, phone
+            line, list or step. The member None means figures without a breakdown.
     """
 
     source: str
@@ -113,7 +111,8 @@ class RecordCopies:
     def all_records(self) -> str:
         """The query that selects all records.
 
-        It reads the up-to-date copies. It reads all other records from their original tables.
+        It reads the copies of records that are up to date. The other records have no up-to-date
+        copy, so they are read from their original tables.
         """
         return self._select("true")
 
@@ -123,10 +122,11 @@ class RecordCopies:
         return self._select("NOT st.is_placed")
 
     def records_with_place(self, by: str) -> str:
-        """Return the query that selects the records whose place is stored.
+        """Return the query that selects the records for which the person's place is stored.
 
-        In addition to the columns of a record query, it has the column ``place``: the key of the
-        breakdown ``by``, which is ``zip``, ``city`` or ``source``.
+        Args:
+            by: ``zip``, ``city`` or ``source``. The column ``place`` contains the person's ZIP,
+                city or source.
         """
         return f"""
         SELECT {self.columns}, st.{by} AS place FROM {self.source}
@@ -142,13 +142,14 @@ class RecordCopies:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordQuery:
-    """The SQL whose rows are the records of a measure, and the tables that are faster to read.
+    """The SQL whose rows are the records of a measure, and tables that can be read faster instead.
 
     Attributes:
         sql: The SQL, with the columns that are listed at the top of this module. It contains
-            ``$period(…)$``, which ``in_period`` replaces by the conditions on the period. So these
-            conditions are inside the query, where PostgreSQL can use an index for them.
-        has_campaign: Whether the records belong to a campaign, variant and step.
+            ``$period(column)$`` where the conditions on the period belong. The function
+            ``in_period`` inserts these conditions there, so that PostgreSQL can use an index.
+        has_campaign: Whether the records belong to a campaign, a variant and a step (the first
+            message or a follow-up).
         stored_sums: How to compute figures from stored sums; None if no sums are stored.
         copies: The table with copies of the records; None if there is none.
     """
@@ -165,9 +166,9 @@ _PERIOD = re.compile(r"\$period\((.*?)\)\$")
 def in_period(sql: str, *, since: str | None, until: str | None) -> str:
     """Return the SQL of a record query, limited to the records of a period.
 
-    Each ``$period(column)$`` in the SQL is replaced by the conditions on this column. A bound that
-    is None adds no condition. A condition that is always true would not do: with it, the planner of
-    PostgreSQL would expect too few records.
+    Each ``$period(column)$`` in the SQL is replaced by the conditions on this column. If ``since``
+    or ``until`` is None, its condition is left out. A condition that is always true would have the
+    same result, but then the planner of PostgreSQL would expect too few records.
 
     Args:
         sql: The SQL of a record query.

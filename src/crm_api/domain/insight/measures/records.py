@@ -32,7 +32,8 @@ class RecordRequest:
         request: The measure, the breakdown, the period and the filters of the figure.
         key: The key of the figure, such as a ZIP. An empty text selects the records without a key;
             None selects the records of all keys.
-        bucket_start: The beginning of the figure's bucket; None for all buckets.
+        bucket_start: The beginning of the day, week or month (bucket) of the figure. None for all
+            buckets.
     """
 
     request: FigureRequest

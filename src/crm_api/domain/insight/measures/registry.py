@@ -63,10 +63,12 @@ class Measure:
     quotient_of: "tuple[Measure, Measure] | None" = None
 
     def query_for(self, by: Dimension | None, *, is_of_campaign: bool) -> RecordQuery:
-        """Return the record query for a breakdown.
+        """Return the query for the records of this measure, such as messages or outcomes.
+
+        Some measures have another query for figures about campaigns.
 
         Args:
-            by: The breakdown.
+            by: The breakdown of the figures; None if they have none.
             is_of_campaign: True if the figures are filtered by campaign, or by the phone line, the
                 list or the step of campaigns.
         """

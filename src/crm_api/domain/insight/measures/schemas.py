@@ -70,7 +70,9 @@ class MeasureList(ReadModel):
 
 
 class FigureRead(ReadModel):
-    """The figure of a key of the breakdown, of a time bucket, of a key in a bucket, or the total.
+    """One value of a figure: for a key, for a time bucket, for a key in a bucket, or in total.
+
+    A key is, for example, one campaign or one city. A bucket is, for example, one week.
 
     Attributes:
         key: The key of the breakdown, such as the id of a campaign; null for the total, and for
@@ -135,7 +137,8 @@ class InsightRead(ReadModel):
         definition: The definition of the measure, in a sentence.
         unit: The unit of the figures.
         by: The breakdown; null if none.
-        bucket: The length of a bucket; null if no buckets were requested.
+        bucket: `day`, `week` or `month` if there is a figure for each such period (a bucket); null
+            if the figures are not divided by time.
         timezone: The time zone of buckets, hours and weekdays.
         as_of: When the figures were computed.
         rules_version: The version of the attribution rules.

@@ -1,10 +1,12 @@
-"""Keep stored sums up to date: merge the sums of hours and days, and update the sums by place.
+"""Keep the stored sums of messages and attempts up to date.
 
-- ``merge_hour_sums`` merges rows of ``insight_tally``, so that figures read fewer rows.
-- ``update_place_sums`` adds messages and attempts to ``insight_person_tally``, the sums by place.
+- ``merge_hour_sums`` merges rows of ``insight_tally``, the sums of hours and days. Then figures
+  read fewer rows.
+- ``update_place_sums`` adds messages and attempts to ``insight_person_tally``, the sums by the ZIP,
+  city or source of the person.
 
-A run does not change any figure, because a figure adds to the stored sums all records that they do
-not contain yet.
+These updates do not change any figure, because a figure also counts the records that the stored
+sums do not contain yet.
 """
 
 from dataclasses import dataclass
@@ -78,9 +80,9 @@ async def take_locks(session: AsyncSession, name: str = SUMS_LOCK) -> bool:
 
     Args:
         session: The session.
-        name: The name of a further lock, which the same job takes in earlier releases. Because of
-            this lock, a process of an earlier release cannot run the job at the same time. By
-            default, the job takes only ``SUMS_LOCK``.
+        name: The name of a second lock. Earlier releases take this lock for the same job. So a
+            process of an earlier release cannot run the job at the same time. By default, only
+            ``SUMS_LOCK`` is taken.
     """
     for one in dict.fromkeys((name, SUMS_LOCK)):
         if not await session.scalar(_TAKE_LOCK, {"name": one}):
@@ -104,7 +106,10 @@ class HourStep:
 
 
 async def next_hours(session: AsyncSession, statement: TextClause, *, most: int) -> HourStep | None:
-    """Return the hours whose records a job stores next; None if there is nothing to store.
+    """Return the hours that a job processes next; None if there is nothing to do.
+
+    The job adds the records of these hours to stored sums or copies. There may be no hours if the
+    job must only process changes of earlier records (``has_changes``).
 
     Args:
         session: The session, with the locks of ``take_locks``.
@@ -237,13 +242,13 @@ ADD_TO_PLACE_SUMS = text(f"""
 
 
 async def update_place_sums(uow: UnitOfWork, *, most: int = MOST_MESSAGES) -> bool:
-    """Update the sums by place: add the next hours, add late changes, and move people.
+    """Update the stored sums by ZIP, city and source.
 
-    - Messages and attempts are added by whole hours.
-    - A late change is a change of a message or attempt of an hour that was added before.
-    - A person with a new ZIP, city or source is moved to the sums of the new place.
+    - The messages and attempts of the next hours are added.
+    - If a message or an attempt changed after it was added, the sums are corrected.
+    - If a person got a new ZIP, city or source, the person's messages move to the new sums.
 
-    Only one transaction does so at a time.
+    If another transaction updates the sums at the same time, this function does nothing.
 
     Returns:
         Whether there may be more to add.

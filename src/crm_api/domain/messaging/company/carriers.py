@@ -66,8 +66,9 @@ class Budgets:
     """The daily budgets that the company declared for carriers.
 
     Attributes:
-        daily: The number of segments that may be sent to each carrier per day: the carrier's limit
-            minus the segments of other vendors. Never negative.
+        daily: The number of SMS segments that this service may send to each carrier per day: the
+            carrier's limit minus the segments that the company declared for other message
+            services. Never negative.
     """
 
     daily: Mapping[str, int]
@@ -102,14 +103,15 @@ class Budgets:
         return counted if counted in self.daily else None
 
     def left(self, used: Mapping[str, int]) -> dict[str, int]:
-        """Return how many segments are left in each budget, by carrier.
+        """Return how many SMS segments of each carrier's daily budget are left.
 
-        A value is negative if more segments were sent than the budget allows. This is possible,
-        because manual messages count, but no budget stops them.
+        Messages that users write count too, and are sent even if the budget is used up. So a value
+        can be negative.
 
         Args:
-            used: The number of segments that were used in the current carrier day, by the carrier
-                of the number. The keys may include ``unknown`` and carriers without a budget.
+            used: The number of SMS segments of today, by the carrier of the receiver's number. The
+                day begins at midnight Pacific time. The keys may include ``unknown`` and carriers
+                without a budget.
         """
         left = dict(self.daily)
         for carrier, segments in used.items():

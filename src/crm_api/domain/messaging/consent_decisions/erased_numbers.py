@@ -70,9 +70,9 @@ async def restore_consent_state(
 ) -> None:
     """Set the opt-out or hold of each erased number again, according to its consent history.
 
-    If a number on hold gets the opt-out, its hold ends. No other flag is removed. Waiting messages
-    to a number that gets a flag are withdrawn. First, ``lock_decisions`` must be called for the
-    numbers, so that no other transaction decides about them.
+    If a number on hold gets the opt-out, its hold ends. Nothing else is removed. If a number gets
+    an opt-out or a hold, its waiting messages are withdrawn. First, ``lock_decisions`` must be
+    called for the numbers, so that no other transaction decides about them.
     """
     flags = await flags_of(uow.session, sorted(phones), now=now)
     stopped = []
@@ -105,9 +105,9 @@ async def keep_late_decision(
 
     The person wrote the message before the erasure. The decision, such as an opt-out, is appended
     to the consent history of the number, without the text of the message. If the history already
-    has an entry for this message, nothing happens. If a contact or a flag has the number again, the
-    flags of the number are set according to the decision. First, ``lock_decisions`` must be
-    called for the number, so that no other transaction decides about it.
+    has an entry for this message, nothing happens. If the number was stored again, with a contact
+    or a flag, the flags of the number are set according to the decision. First,
+    ``lock_decisions`` must be called for the number, so that no other transaction decides about it.
 
     Args:
         at: The earlier of two times: when the message was written, and when it was received.

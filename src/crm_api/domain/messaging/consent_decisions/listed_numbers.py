@@ -67,7 +67,7 @@ def strictest_entries(listed: Iterable[ListedNumber]) -> list[ListedNumber]:
 async def count_new_flags(
     session: AsyncSession, listed: Sequence[ListedNumber], *, now: datetime
 ) -> dict[FlagType, int]:
-    """Return, for each flag, how many numbers of the list lack the flag and would get it."""
+    """Return, for each flag, how many numbers would newly get it if this list were applied."""
     flags = await flags_of(session, [one.phone for one in listed], now=now)
     counts = dict.fromkeys(_FLAGS, 0)
     for one in listed:
@@ -79,14 +79,16 @@ async def count_new_flags(
 async def apply_listed_numbers(
     uow: UnitOfWork, listed: Sequence[ListedNumber], *, reason: str, now: datetime, secret: bytes
 ) -> dict[FlagType, int]:
-    """Set the flags that a list demands; append a consent entry for each new opt-out or hold.
+    """Set the flags that an imported suppression list demands for its numbers.
+
+    Each new opt-out or hold is also added to the consent history.
 
     Args:
         listed: The result of ``strictest_entries``. The caller has locked the contacts with these
             numbers.
 
     Returns:
-        For each flag, how many phone numbers got it and did not have it before.
+        For each kind of flag, how many numbers got it and did not have it before.
     """
     session = uow.session
     phones = [one.phone for one in listed]

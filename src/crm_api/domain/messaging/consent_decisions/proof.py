@@ -1,8 +1,9 @@
 """Build the consent proof of one number.
 
-The proof contains each decision about the number, with the wording of the decision, the message to
-which the decision refers, and the link of the decision in the consent chain. The proof is one
-document, which a court or another party can store, print and verify.
+The proof contains each decision about the number, with its wording and the message to which it
+refers. It also contains the decision's link in the consent chain: a digest that shows later changes
+of stored decisions. The proof is one document, which a court or another party can store, print and
+verify.
 """
 
 import csv
@@ -91,7 +92,7 @@ async def build_consent_proof(
 
 
 def as_csv(proof: ConsentProof) -> str:
-    """Return the entries of a proof as CSV with a header row, oldest entry first."""
+    """Return the decisions in a consent proof as CSV with a header row, the oldest first."""
     lines = io.StringIO()
     writer = csv.writer(lines)
     writer.writerow(CSV_COLUMNS)

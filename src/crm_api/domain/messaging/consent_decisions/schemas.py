@@ -186,9 +186,12 @@ class ConsentChainEnd(ReadModel):
 class ConsentVerdict(ReadModel):
     """The result of verifying the consent entries of this number.
 
+    The hash chain has a link for each entry. The link contains a digest of the entry.
+
     Attributes:
-        result: `ok` if every entry was verified, `broken` if an entry was changed, or `incomplete`
-            if an entry has no link yet or its link was made with another secret key.
+        result: `ok` if every entry was verified, `broken` if an entry or its link was changed, or
+            `incomplete` if an entry cannot be verified: it has no link yet, or its link was made
+            with another secret key.
         findings: The problems that the verification found, as English sentences.
     """
 

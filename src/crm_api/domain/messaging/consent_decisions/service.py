@@ -214,7 +214,8 @@ async def remove_flag(uow: UnitOfWork, *, flag: str, **act: Unpack[DecisionDetai
       hold, the opt-out or hold is set again from the history.
     - ``invalid_number``: If failed messages showed that the number is a landline, this information
       is deleted too.
-    - ``blocked_sender``: The person may wait for an answer again.
+    - ``blocked_sender``: The number's conversations can again be in the list of people who wait for
+      an answer.
 
     Returns:
         False if the number does not have the flag; then nothing changes.

@@ -39,11 +39,13 @@ async def suppress_numbers(
 async def suppress_erased(
     uow: UnitOfWork, *, phones: Collection[str], now: datetime, secret: bytes
 ) -> set[str]:
-    """Set ``do_not_contact`` again on the numbers that belonged to an erased person.
+    """Set the flags again on those of the numbers that belonged to an erased person.
 
-    If a user removed the flag after the erasure, the number does not get the flag. The opt-out or
-    hold in the history of a number is set again in any case. Call this function before a contact
-    with one of the numbers is added, or a message to one of them is queued.
+    - ``do_not_contact`` is set, except if a user removed it from the number after the erasure.
+    - The opt-out or hold that the person's history shows is set in both cases.
+
+    Call this function before a contact with one of the numbers is added, or a message to one of
+    them is queued.
 
     Returns:
         The numbers that have ``do_not_contact`` because of an erasure.
@@ -109,8 +111,9 @@ async def erase_consent_of(
 async def lift_suppression(uow: UnitOfWork, *, phone: str, now: datetime, secret: bytes) -> None:
     """Allow messages to an erased person's number again, because a user decided so.
 
-    The person's own opt-out or hold is set again from the history. For a number without an erasure,
-    nothing changes. The caller has locked consent decisions about the number.
+    If the consent history contains an opt-out or a hold that is still valid, the number gets it
+    again. If the number does not belong to an erased person, nothing changes. The caller must
+    have locked consent decisions about the number.
     """
     phone_hash = hash_phone(phone, secret)
     if await lift_erased(uow.session, phone_hash=phone_hash, now=now):
@@ -129,10 +132,10 @@ async def find_erased_numbers(
 async def note_erased_numbers(
     session: AsyncSession, *, hashes: Sequence[bytes], now: datetime
 ) -> None:
-    """Store the hashes of erased numbers.
+    """Store the hashes of erased numbers, so that the numbers get no more messages.
 
-    If a user had allowed messages to one of the numbers after an earlier erasure, that permission
-    ends.
+    A user may have allowed messages to a number after an earlier erasure. The new erasure ends this
+    permission.
     """
     rows = [{"phone_hash": one, "erased_at": now} for one in hashes]
     statement = insert(ErasedNumber).values(rows)
@@ -145,10 +148,10 @@ async def note_erased_numbers(
 
 
 async def lift_erased(session: AsyncSession, *, phone_hash: bytes, now: datetime) -> bool:
-    """Record that messages to an erased number are allowed again.
+    """Record that messages to the number of an erased person are allowed again.
 
     Returns:
-        False if the number has no erasure; then nothing changes.
+        False if no person with this number was erased; then nothing changes.
     """
     statement = update(ErasedNumber).where(ErasedNumber.phone_hash == phone_hash)
     lifted = statement.values(lifted_at=now).returning(ErasedNumber.phone_hash)

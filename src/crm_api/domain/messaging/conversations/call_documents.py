@@ -121,9 +121,8 @@ def placed_at(document: Document) -> datetime | None:
 def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
     """Return when the last event of a call happened; None if unknown.
 
-    The result is the later of ``event_at`` and the document's field ``last_event_at``. The document
-    has this field only until the other party of the call is known. Then the time is copied to the
-    conversation, as the time of its last activity.
+    The result is the later of two times: ``event_at``, and ``last_event_at`` in the stored
+    document. The document has ``last_event_at`` only until the other party of the call is known.
 
     Args:
         known: The stored document of the call, before the new event is added.
@@ -134,7 +133,7 @@ def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
 
 
 def is_contact(document: Document) -> bool:
-    """Return True if the person was in contact with the company: called it or answered its call."""
+    """Return True if the person called the company, or answered a call from the company."""
     return document.get("direction") == "incoming" or "answered_at" in document
 
 

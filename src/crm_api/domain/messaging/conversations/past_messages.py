@@ -97,7 +97,11 @@ KNOWN_NUMBERS = text("""
 
 
 async def lock_known_numbers(uow: UnitOfWork, *, phones: Sequence[str]) -> dict[str, KnownNumber]:
-    """Lock the contacts of these numbers against a merge; return the facts about each number."""
+    """Return what the database knows about each number.
+
+    The contacts of the numbers are locked, so that no other transaction merges them before the end
+    of this one.
+    """
     await uow.session.execute(LOCK_CONTACTS, {"phones": phones})
     found = await uow.session.execute(KNOWN_NUMBERS, {"phones": phones})
     return {one.phone: one for one in typed_rows(KnownNumber, found)}

@@ -56,13 +56,13 @@ class StoredMessage:
     """A received message after it was stored.
 
     Attributes:
-        is_new: False if the message was already stored because of an earlier report. The effects of
-            the message, for example an opt-out, were applied at that time too.
+        is_new: False if the message was already stored: the provider may report a message twice.
+            Then its effects, for example an opt-out, were applied after the first report.
         contact_id: The sender's contact; None if the sender has none.
         phone: The sender's number in E.164; None if the sender has another identifier.
         needs_answer: Whether a new message waits for an answer.
-        is_first: True if the conversation was created together with this message. In that case, the
-            conversation's state of waiting is already stored.
+        is_first: True if the conversation was created together with this message. The new
+            conversation already says whether it waits for an answer.
     """
 
     activity_id: UUID
@@ -289,11 +289,16 @@ FILL_INCOMING = text("""
 async def add_incoming(
     session: AsyncSession, rows: Sequence[IncomingRow], *, now: datetime
 ) -> dict[str, tuple[UUID, bool]]:
-    """Store received messages whose provider id is new; no two rows may have the same id.
+    """Store received messages, or complete those that are already stored.
 
-    If a message is already stored, its columns ``user_id`` and ``media`` are filled if they are
-    empty. Its other columns do not change. So a report that arrives twice never replaces the reply
-    class that a user chose.
+    If a message with the same provider id is already stored, its columns ``user_id`` and ``media``
+    are filled if they are empty. Its other columns do not change. So a message that is reported
+    twice never replaces the reply class that a user chose.
+
+    Args:
+        session: The session.
+        rows: The messages. Each provider id may occur only once.
+        now: The present instant.
 
     Returns:
         For each provider id: the id of the row, and whether the message is new.

@@ -40,7 +40,7 @@ class ReplyClassRead(ReadModel):
 
     @classmethod
     def of(cls, message: Activity) -> Self | None:
-        """Build the class of a message from its row; None if the message has no class."""
+        """Build the kind of a reply from the row of the message; None if no kind was chosen."""
         if message.reply_class is None or message.reply_class_by is None:
             return None
         return cls(value=message.reply_class, by=message.reply_class_by)

@@ -138,10 +138,11 @@ answer."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherAnswer:
-    """The answer that somebody else has written.
+    """A new answer to a person, written by somebody else than the user who is answering now.
 
     Attributes:
-        sent_by_id: The user or API key; None if the message was sent in the provider's app.
+        sent_by_id: The user or API key that wrote the answer; None if it was sent in the provider's
+            app.
         at: When the message was sent; for a message that still waits, when it was written.
     """
 
@@ -273,7 +274,8 @@ async def queue_user_message(
     sent a message to this line; otherwise the message counts as a reply to the person.
 
     Args:
-        may_read: False if the sender may not see the messages of others.
+        may_read: False if the sender may not see the messages of others. Then
+            ``AnsweredMeanwhileError`` does not contain the text of the other answer.
         may_send_media: False if the provider cannot send files.
 
     Raises:

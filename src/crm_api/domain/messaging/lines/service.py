@@ -37,7 +37,8 @@ async def create_line(
     """Add a line and return it with today's counts.
 
     Args:
-        resend_unclear: The value for the line if ``body`` does not set it.
+        resend_unclear: The default for the line's setting ``resend_unclear``, if ``body`` does not
+            set it.
 
     Raises:
         LineExistsError: A line with this provider id exists. The error's ``line_id`` is the id of

@@ -96,9 +96,9 @@ STORE_ADDRESSES = text("""
 async def note_files(
     uow: UnitOfWork, *, activity_id: UUID, wanted: Sequence[FileAddress], now: datetime
 ) -> None:
-    """Add a fetch for each file of a message or call, unless the file already has a fetch.
+    """Plan the download of each file of a message or call that was not planned before.
 
-    If a fetch is added, the job that downloads files is requested.
+    If a download is planned, the job that downloads files is requested.
     """
     if not wanted:
         return

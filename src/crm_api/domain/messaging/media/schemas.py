@@ -125,9 +125,9 @@ class MediaFetchesRetried(ReadModel):
 def show(items: Iterable[dict[str, Any]], fetches: Sequence[ShownFetch]) -> list[dict[str, Any]]:
     """Return the files of a message or call, each with the state of its fetch (download).
 
-    A file and its fetch have the same URL. But the provider may later report a file with another
-    URL, so the URL of a fetch may be missing in ``items``. The stored file of such a fetch is added
-    to the result, unless the result already contains the file.
+    A file belongs to the fetch with the same URL. The provider may later report a file with another
+    URL, so a fetch may have no file in ``items``. Then its stored file is added to the result,
+    unless the result already contains this file.
 
     Args:
         items: The files as reported: ``[{"url": "https://…", "type": "image/jpeg"}]``. All fields
@@ -145,11 +145,13 @@ def show(items: Iterable[dict[str, Any]], fetches: Sequence[ShownFetch]) -> list
 
 
 def show_call(document: dict[str, Any], fetches: Sequence[ShownFetch]) -> dict[str, Any]:
-    """Return a call's document; add the fetch's state to each recording and to the voicemail.
+    """Return a copy of a call's data; each of its files shows the state of its download.
+
+    The files are the recordings and the voicemail.
 
     Args:
-        document: The document of the call: ``{"recordings": […], "voicemail": {…}, …}``.
-        fetches: The fetches of the call.
+        document: The data of the call: ``{"recordings": […], "voicemail": {…}, …}``.
+        fetches: The downloads of the call's files.
     """
     left = [fetch for fetch in fetches if fetch.kind == MediaKind.VOICEMAIL]
     taken = [fetch for fetch in fetches if fetch.kind != MediaKind.VOICEMAIL]

@@ -1,4 +1,4 @@
-"""Read stored media files and their fetches, start failed fetches again, and make signed links.
+"""Read media files and their downloads, start failed downloads again, and make signed links.
 
 A signed link opens one file for a limited time without credentials.
 """
@@ -81,7 +81,10 @@ def check_media_link(
 
 @dataclass(frozen=True, kw_only=True)
 class ShownFetch:
-    """A fetch as the API shows it; ``media_id`` is None until the file is stored."""
+    """The download of one media file of a message or call, as the API shows it.
+
+    ``media_id`` is None until the file is stored.
+    """
 
     id: UUID
     activity_id: UUID
@@ -139,7 +142,11 @@ async def list_fetches(
     cursor: str | None,
     limit: int,
 ) -> Page[MediaFetch]:
-    """List the fetches that match the status and the message or call, newest first.
+    """Return a page of fetches (downloads of media files), newest first.
+
+    Args:
+        status: Only fetches with this status; None for all.
+        activity_id: Only fetches of this message or call; None for all.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -205,10 +212,11 @@ RETRY_FETCHES = text("""
 async def retry_fetches(
     uow: UnitOfWork, *, status: FetchStatus, error_code: str | None, now: datetime
 ) -> int:
-    """Start all fetches with this status again from their first attempt; return how many.
+    """Start downloads of media files (fetches) again from their first attempt; return how many.
 
-    The job that fetches files is requested. There is one alert for each error code of dead fetches
-    (all their attempts failed). If an error code has no dead fetch any more, its alert is resolved.
+    The job that downloads the files is requested. A fetch is dead if all its attempts failed. For
+    each error code of dead fetches, there is one alert. If an error code then has no dead fetch any
+    more, its alert is resolved.
 
     Args:
         status: Only fetches with this status. If it is ``stored``, nothing happens.

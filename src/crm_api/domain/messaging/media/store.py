@@ -46,7 +46,7 @@ class MediaStore:
     async def put(self, sha256: str, file: IO[bytes], *, size_bytes: int) -> None:
         """Store a file under its hash; do nothing if it is already stored with the same size.
 
-        In a directory, the file survives a power failure as soon as this method has returned.
+        If the store is a directory, a file survives a power failure once this method has returned.
 
         Raises:
             MediaStoreUnavailableError: The directory or the bucket cannot be written.
@@ -103,9 +103,9 @@ class MediaStore:
 
 
 def store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """Return ``others`` and the exception types that mean that the store cannot be used.
+    """Return the exception types to catch around an access to the store, and also ``others``.
 
-    The result is for an ``except`` clause around an access to the store.
+    Each type, except those in ``others``, means that the store cannot be used.
     """
     from obstore.exceptions import BaseError  # noqa: PLC0415 - as in ``open_store``
 

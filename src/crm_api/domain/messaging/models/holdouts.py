@@ -52,9 +52,10 @@ class Holdout(Base):
 
 
 class HoldoutPerson(Base):
-    """A person who was assigned to a group of a holdout when a message was due.
+    """A person whom a holdout assigned to one of its two groups when a message was due.
 
-    A comparison of the groups includes all assigned people, whatever happens to them later
+    A holdout measures the effect of messages: one group gets messages, the other gets none. The
+    comparison of the groups includes all assigned people, whatever happens to them later
     (intention to treat).
     """
 

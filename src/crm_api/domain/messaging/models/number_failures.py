@@ -36,8 +36,8 @@ class ProviderStopStatus(StrEnum):
 class ProviderStop(Base):
     """A number that the provider refuses, because the person opted out at the provider.
 
-    The row is created at the first refused message. Further refused messages update the row until a
-    user resolves the entry. After that, a refused message creates a new row.
+    The first refused message creates the row. Further refused messages update the row, until a user
+    marks it as resolved. After that, the next refused message creates a new row.
     """
 
     __tablename__ = "provider_stop"

@@ -27,7 +27,7 @@ class ProviderStopResolve(RequestModel):
 class ProviderStopRead(ReadModel):
     """A number to which the provider refuses to send, because the person opted out at the provider.
 
-    The provider's API does not offer this list. This service creates an entry when the provider
+    The provider's API does not list these numbers. This service creates an entry when the provider
     refuses a message for that reason.
     """
 

@@ -22,13 +22,14 @@ class ProviderStopNotFoundError(NotFoundError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedStop:
-    """An entry of the provider's stop list; ``status`` compares it with the opt-outs stored here.
+    """An entry of the provider's stop list: a phone number that the provider refuses.
 
     Attributes:
         error_code: The provider's error code for the last message that it refused.
         message_id: The last message that the provider refused.
         failures: The number of messages that the provider refused.
         contact_id: The contact with the number; None if there is none.
+        status: For example, ``agreed`` if the number is opted out in this service too.
     """
 
     id: UUID
@@ -114,11 +115,11 @@ END_STOP = text("""
 async def resolve_provider_stop(
     uow: UnitOfWork, *, stop_id: UUID, note: str | None, actor: str, now: datetime
 ) -> ListedStop:
-    """Resolve an entry, because a user knows that the provider sends to the number again.
+    """Resolve an entry of the provider's stop list, the list of numbers that the provider refuses.
 
-    Consent does not change: a number that is opted out in this service stays opted out. If the
-    provider refuses the number again, a new entry is created. If the entry is already resolved, it
-    does not change.
+    A user resolves an entry when the provider sends to the number again. If the number is opted out
+    in this service, it stays opted out. If the provider refuses the number again, a new entry is
+    created. If the entry is already resolved, it does not change.
 
     Raises:
         ProviderStopNotFoundError: No entry has this id.

@@ -39,8 +39,9 @@ LOCK_LINES = text("""
 async def lock_lines(uow: UnitOfWork, line_ids: Collection[UUID]) -> None:
     """Lock lines. Call this before you record responses.
 
-    A response may block a line or end its trial. A claim also locks the line before it writes
-    attempts. If this transaction locked attempts before lines, the two transactions could deadlock.
+    A response may block a line or end its trial. The transaction that reserves messages for sending
+    locks the line before it writes attempts. This transaction must lock in the same order, because
+    otherwise the two could deadlock.
     """
     if line_ids:
         await uow.session.execute(LOCK_LINES, {"line_ids": list(line_ids)})
@@ -209,9 +210,11 @@ BUSY_LINES = text("""
 
 
 async def lock_trials(uow: UnitOfWork, line_ids: Sequence[UUID]) -> Trials:
-    """Lock the lines in ``line_ids`` that are on trial, and find which have an open attempt.
+    """Lock the lines in ``line_ids`` that are on trial; find which of them have an open attempt.
 
-    The open attempts are read by a second statement, after the lock (Sending, rule 1).
+    A line on trial was blocked before, and now sends one message at a time. The open attempts are
+    read in a second statement, after the lock. Otherwise attempts could be missed that were stored
+    while the first statement waited for the lock.
     """
     if not line_ids:
         return Trials(lines=frozenset(), busy=frozenset())

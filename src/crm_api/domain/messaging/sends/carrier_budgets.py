@@ -1,9 +1,11 @@
-"""Apply carrier budgets in a claim: lock them, count used segments, choose messages that fit.
+"""Keep messages within the carriers' budgets while attempts are claimed (reserved for sending).
 
-If the budget of a recipient's carrier is used up, the recipient is postponed ("held") until the
-carriers' day ends. The budget may have room earlier, for example because it was raised, because
-messages were refused, or because the carrier of a number became known. Then
-``wake_held_recipients`` makes the recipients due.
+A claim locks the budgets, counts the used segments, and chooses messages that fit.
+
+If the budget of a recipient's carrier is used up, the recipient is postponed until the carriers'
+day ends. (This is not the hold of a phone number.) The budget may have room earlier, for example
+because it was raised, because messages were refused, or because the carrier of a number became
+known. Then ``wake_held_recipients`` makes the recipients due.
 """
 
 from collections.abc import Sequence
@@ -34,7 +36,10 @@ because the budget was raised."""
 
 @dataclass(kw_only=True)
 class CarrierShare:
-    """The candidates of a claim that were chosen, and those that did not fit the carrier budgets.
+    """Which recipients of a claim fit the carrier budgets, and which do not.
+
+    A claim reserves messages for sending. A carrier budget limits how many message segments a
+    carrier's customers get per day. A candidate is a recipient that the claim may choose.
 
     Attributes:
         taken: The candidates whose messages fit the budgets.
@@ -51,7 +56,10 @@ class CarrierShare:
 
 @dataclass(kw_only=True)
 class CarrierRoom:
-    """What is left of the carrier budgets today.
+    """How many segments may still be sent today to the numbers of each carrier.
+
+    A segment is the unit in which carriers count texts: a long text has several segments. A carrier
+    budget is the number of segments that the company may send per day to numbers of the carrier.
 
     Attributes:
         budgets: The budgets that the company declared.
@@ -80,15 +88,14 @@ class CarrierRoom:
         return counted if counted is not None and self.left[counted] < wanted else None
 
     def take(self, candidates: Sequence[PlannedAttempt], *, most: int) -> "CarrierShare":
-        """Choose up to ``most`` candidates, in order, whose messages fit the budgets.
+        """Choose the first candidates, at most ``most``, for whose messages the budgets suffice.
 
-        There are two cases in which a candidate is not chosen:
+        A candidate is not chosen in two cases:
 
-        - Its message did not fit at the start of this claim. The candidate is held until the
-          carriers' day ends.
-        - Its message no longer fits because of the candidates chosen before it. The candidate is
-          left out, but not held: a chosen candidate may still get no attempt, and then there is
-          room again.
+        - The budget was too small for its message before this call. The candidate is held
+          (postponed) until the carriers' day ends.
+        - The budget is too small only because other candidates were chosen first. The candidate is
+          left out, but not held. If one of the others then gets no attempt, the budget may suffice.
         """
         share = CarrierShare()
         before = dict(self.left)
@@ -120,9 +127,10 @@ async def lock_carrier_room(
 ) -> CarrierRoom | None:
     """Lock the carrier budgets and return what is left today; None if no budget is declared.
 
-    The order of locks is: the line, the budgets (this call), the phone numbers. After the budgets
-    are locked, a second statement counts the used segments. So the count includes the messages that
-    other lines claimed before this lock (``ARCHITECTURE.md``, "Sending, rule 1").
+    A carrier budget limits how many message segments (the parts that carriers count) we send to the
+    customers of a carrier per day. The caller locks the line before this call, and the phone
+    numbers after it. The used segments are counted after the budgets are locked. So the count
+    includes all messages that other lines claimed earlier (``ARCHITECTURE.md``, "Sending, rule 1").
     """
     declared = await uow.session.scalar(LOCK_BUDGETS)
     if not declared:
@@ -136,7 +144,10 @@ READ_BUDGETS = text("SELECT s.carrier_budgets FROM company_settings s")
 async def read_carrier_room(
     uow: UnitOfWork, *, grace: timedelta, now: datetime
 ) -> CarrierRoom | None:
-    """Return what is left of the carrier budgets, without a lock; None if none is declared."""
+    """Return how many message segments each carrier still allows today; None without any limit.
+
+    The limits (carrier budgets) are not locked.
+    """
     declared = await uow.session.scalar(READ_BUDGETS)
     if not declared:
         return None
@@ -221,7 +232,8 @@ WAKE = text(f"""
 async def wake_held_recipients(uow: UnitOfWork, *, grace: timedelta, now: datetime) -> int:
     """Make recipients due now if they wait for a carrier budget and this budget has room again.
 
-    For each budget, at most as many recipients become due as segments are left.
+    A budget with room for 100 segments makes at most 100 recipients due, because each message needs
+    at least one segment. If the carrier has no budget now, all its recipients become due.
 
     Returns:
         The number of recipients that became due.

@@ -124,8 +124,9 @@ async def lock_line(
 ) -> SendingLine | None:
     """Lock the line of a campaign and return it.
 
-    None if the campaign is not running or the line is blocked. The caller counts the messages of
-    the line in a later statement (Sending, rule 1).
+    None if the campaign is not running or the line is blocked. The caller must count the line's
+    messages in a later statement. Otherwise the count could miss messages that other workers stored
+    while this statement waited for the lock.
     """
     locked = await session.execute(LOCK_LINE, {"campaign_id": campaign_id, "now": now})
     return typed_row(SendingLine, locked.one_or_none())

@@ -21,14 +21,15 @@ SEND_ANYWAY = "send"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendingLine:
-    """The line of a running campaign, locked by the claim.
+    """The line of a running campaign, locked while recipients are claimed (reserved).
 
     Attributes:
         phone_number_id: The provider's id of the line.
-        is_probing: True if the line is on trial after a block, so that it sends one message at a
+        is_probing: True if the line is tested after it was blocked. It then sends one message at a
             time.
         has_carrier_budgets: True if the company declared a budget for at least one carrier.
-        has_holdout: True if a holdout runs now.
+        has_holdout: True if some people now get no campaign messages, to measure the effect of
+            messages (a holdout).
         stopped_variants: The number of variants of the campaign that are stopped now.
     """
 
@@ -81,8 +82,9 @@ class ClaimOrder:
     """A claim order: the rules by which one campaign may claim (reserve) recipients now.
 
     Attributes:
-        open_zones: The zone keys in which messages are allowed now, each with the instant until
-            which messages are allowed.
+        open_zones: The zone keys to which messages are allowed now. A zone key is a text with the
+            states and time zones that are possible for a person. The value of each zone key is the
+            instant until which messages are allowed.
         compose: Writes the body of a recipient's message.
         daily_limit: How many messages the campaign may send per day, in the line's time zone.
         min_days_between: How many days must pass after a message of another campaign; None for no

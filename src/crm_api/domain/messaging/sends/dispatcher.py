@@ -2,10 +2,13 @@
 
     claim (commit) ─► ready ─► limiter ─► gate (commit) ─► parallel calls ─► answers ─► record
 
-A *call* here is an API request to the provider, and an *answer* is the response. Claims, calls and
-records run at the same time. Only this process has the tokens of the attempts that it claimed. The
-process calls the provider only for attempts that passed its gate (the last check before the call),
-and only after the commit of the gate was confirmed.
+- A *claim* reserves attempts for this process. No other process can send their messages.
+- The *gate* is the last check of attempts before their calls.
+- A *call* is an API request to the provider. It begins only after the gate has allowed the attempt,
+  and after the commit of the gate was confirmed.
+- An *answer* is the response to a call.
+
+Claims, calls and records run at the same time.
 """
 
 import asyncio
@@ -150,7 +153,10 @@ class Dispatcher:
         self.tally = DispatchTally()
 
     def stop(self) -> None:
-        """Start no further claim, check or request. Running requests end and are recorded."""
+        """Prepare to stop: claim, check and send no further message.
+
+        Requests that have already begun are completed, and their results are recorded.
+        """
         self._stopping = True
         self._is_stopped.set()
         self._has_room.set()
@@ -161,12 +167,12 @@ class Dispatcher:
 
         At the end, the claims that were not used are released.
 
-        If the database becomes unreachable, running API requests still end. Their responses stay in
-        memory until they are stored; then the database error is raised.
+        If the database becomes unreachable, running API requests are still completed. Their
+        responses stay in memory until they are stored. Then the database error is raised.
 
-        If the run is cancelled, it starts no further request. It waits until the running requests
-        have ended and their responses are stored. The longest time for this wait is
-        ``call_timeout`` plus ``RECORD_IN`` (in seconds).
+        If this call is cancelled, no further request is started. The method waits until the running
+        requests are completed and their responses are stored, but not longer than ``call_timeout``
+        plus ``RECORD_IN`` (in seconds).
         """
         work = asyncio.create_task(self._work(claim_more))
         work.add_done_callback(_note_end)

@@ -36,11 +36,11 @@ PASS_GATE = text(f"""
 async def pass_gate(
     uow: UnitOfWork, batch: Sequence[ClaimedAttempt], *, times: SendTimes, now: datetime
 ) -> list[ClaimedAttempt]:
-    """Check all rules again in one statement, and return the claims that may be sent.
+    """Check all rules for claimed attempts again, and return the attempts that may be sent.
 
-    The statement sets these attempts to ``calling``. The caller sends requests to the provider only
-    for these attempts, and only after the commit is confirmed (Sending, rule 3). The caller
-    releases the other claims.
+    One statement checks the rules and sets the returned attempts to ``calling``. The caller sends
+    requests to the provider only for the returned attempts, and only after the commit. The caller
+    releases the claims of the other attempts.
     """
     values = {
         "ids": [item.attempt_id for item in batch],
@@ -89,10 +89,11 @@ RELEASE = text(f"""
 async def release_claims(
     uow: UnitOfWork, batch: Sequence[ClaimedAttempt], *, reason: str, now: datetime
 ) -> None:
-    """Release claims for which no request was sent, so that they can be claimed again.
+    """Release claimed (reserved) attempts for which no request was sent yet.
 
-    Such a claim needs no look-up at the provider and does not count as an attempt. A message
-    outside campaigns fails if a rule about its number stops it now.
+    They can be claimed again, need no look-up at the provider, and do not count as tries. If a
+    message does not belong to a campaign, the rules about its number are checked again. The message
+    fails if a rule now forbids it.
     """
     alone = [item.attempt_id for item in batch if item.membership_id is None]
     if alone:

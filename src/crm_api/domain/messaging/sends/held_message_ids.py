@@ -17,10 +17,10 @@ from crm_api.platform.database import typed_rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrayMessage:
-    """A message of this service that was stored as foreign, because its report arrived early.
+    """A message of this service that was stored as a message from the provider's app.
 
-    The report came from a webhook or from the provider's list of messages, before the response to
-    our request was recorded.
+    The reason: a webhook or the provider's list of messages reported the message before the
+    response to our request was recorded.
 
     Attributes:
         updated_at: When the reported status was reached, by the provider's clock.
@@ -54,7 +54,9 @@ TAKE_STRAYS = text("""
 async def take_strays(
     session: AsyncSession, *, message_ids: list[str], attempt_ids: list[UUID]
 ) -> dict[str, StrayMessage]:
-    """Delete the stored foreign messages that have these ids, and return them.
+    """Delete and return our messages that were stored by mistake as messages of an employee.
+
+    The mistake happens if the provider reports a message before it responds to our request.
 
     Returns:
         The deleted messages, by the provider's id.
@@ -94,8 +96,8 @@ async def unbind_matched_messages(
 
     Args:
         message_ids: The provider's ids of the messages.
-        attempt_ids: The attempt to which each message belongs, in the order of ``message_ids``.
-            Only other attempts lose the id.
+        attempt_ids: The attempt to which each message really belongs, in the order of
+            ``message_ids``. This attempt keeps the id; any other attempt with the id loses it.
 
     Returns:
         The attempts that lost the id. They have the status ``parked`` now. The caller may look them

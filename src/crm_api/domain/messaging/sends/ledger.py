@@ -1,6 +1,6 @@
-"""Write outcomes of attempts to the ledger and the timeline.
+"""Store the results of attempts, both in the table of attempts and in the timeline of messages.
 
-An outcome comes from the provider's response, a look-up, a report or a user's decision.
+A result comes from the provider's response, a look-up, a report or a user's decision.
 """
 
 from collections.abc import Sequence
@@ -118,13 +118,13 @@ class AttemptOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedAttempt:
-    """An attempt whose row in the ledger was changed.
+    """An attempt that was changed in the database.
 
     Attributes:
         membership_id: The recipient; None for a message outside campaigns.
-        is_to_show: True if the row of the attempt's message is not up to date yet, for example
-            because the message has several attempts. The SQL statement ``SHOW`` must then update
-            the message. False if the SQL statement ``RECORD`` has already updated the message.
+        is_to_show: True if the message of the attempt must still be updated with the SQL statement
+            ``SHOW``, for example because the message has several attempts. False if the SQL
+            statement ``RECORD`` has already updated it.
     """
 
     id: UUID
@@ -218,13 +218,16 @@ async def write_to_ledger(
     send_after: datetime,
     now: datetime,
 ) -> list[ChangedAttempt]:
-    """Write outcomes to attempts and to their messages; return the attempts that changed.
+    """Store the results of attempts and the new states of their messages.
 
     The attempts are locked in the order of their ids, so that two transactions do not deadlock.
 
     Args:
         send_after: When a message outside campaigns is due again, if the new status of its attempt
             is ``released`` (not sent).
+
+    Returns:
+        The attempts that changed.
     """
     outcomes = sorted(outcomes, key=lambda outcome: outcome.attempt_id)
     values = {
@@ -337,8 +340,9 @@ REOPEN = text("""
 
 
 async def reopen_parked(session: AsyncSession, *, ids: list[UUID], now: datetime) -> None:
-    """Set parked attempts to ``unknown``, so that they are looked up again.
+    """Set parked attempts to ``unknown``, so that the service looks them up at the provider again.
 
-    If an attempt to the same phone number is open, the parked attempt stays parked.
+    A parked attempt waits for a user to decide whether its message was sent. If the same phone
+    number has an unfinished attempt, the parked attempt stays parked.
     """
     await session.execute(REOPEN, {"ids": ids, "now": now})

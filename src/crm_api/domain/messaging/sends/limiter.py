@@ -112,8 +112,9 @@ class Limiter:
         If the new pause would end before the current one, nothing changes.
 
         Args:
-            seconds: How long to pause; at most ``LONGEST_PAUSE`` is used.
-            asked_seconds: The length of the pause that the provider asked for.
+            seconds: How long to pause. A pause longer than ``LONGEST_PAUSE`` is shortened to it.
+            asked_seconds: How long the provider asked us to pause. It is stored, but does not
+                change the pause.
 
         Returns:
             When requests may begin again.
@@ -132,7 +133,7 @@ class Limiter:
         return ProviderPause(until=row.held_until, asked_seconds=row.asked_seconds)
 
     async def end_pause(self, uow: UnitOfWork, *, now: datetime) -> bool:
-        """End the current pause early; return False if no pause is in force."""
+        """End the pause of requests to the provider early; return False if there is none."""
         found = await uow.session.execute(_END_PAUSE, {"name": self._name, "now": now})
         return found.first() is not None
 
@@ -160,8 +161,8 @@ class CallStarts:
 
     Args:
         limiter: The limiter that all workers with one API key of the provider share.
-        gate_size: The largest number of attempts that the gate checks at once. Each reservation has
-            at least this many start times.
+        gate_size: The largest number of attempts that the dispatcher checks together, just before
+            it starts their requests. Each reservation has at least this many start times.
     """
 
     def __init__(self, limiter: Limiter, gate_size: int) -> None:
@@ -172,10 +173,10 @@ class CallStarts:
         self._next: datetime | None = None
 
     async def take(self, size: int, *, new_uow: UnitOfWorkFactory, now: datetime) -> datetime:
-        """Return the start time of the first of ``size`` requests, which start ``spacing`` apart.
+        """Take ``size`` start times for requests, and return the first of them.
 
-        If fewer than ``size`` reserved start times are left, new start times are reserved first.
-        The same happens if the reserved start times are too old.
+        The time between two of these requests is ``spacing``. If fewer than ``size`` reserved start
+        times are left, or if they are too old, new start times are reserved in the database first.
         """
         is_stale = self._next is None or now - self._next > STALE_AFTER
         if self._left < size or is_stale:

@@ -1,4 +1,4 @@
-"""Find the provider's messages that an unclear attempt may have sent (Sending, rule 8)."""
+"""Find the provider's messages that may belong to an attempt with an unclear result."""
 
 import re
 import unicodedata
@@ -117,13 +117,14 @@ async def list_unknown_attempts(uow: UnitOfWork, *, limit: int) -> list[UnknownA
 class MatchCandidates:
     """The provider's messages that an unclear attempt may have sent.
 
+    A message of another user (see ``is_of_another_user``) was not sent by this service.
+
     Attributes:
-        ours: All candidates: every message with the text of the attempt, and every message with
-            another text that this service may have sent. If there is a candidate, the attempt is
-            not set to ``not_found``.
-        same: The candidates that may be matched to the attempt: the messages with the text of the
-            attempt that this service may have sent. A message that is certainly from another user
-            (see ``is_of_another_user``) was not sent by this service.
+        ours: All candidates: the messages with the text of the attempt, from any user; and the
+            messages with other texts, except those of another user. If there is a candidate, the
+            attempt is not set to ``not_found``.
+        same: The candidates that may be matched to the attempt: they have the text of the attempt,
+            and are not of another user.
         own_user_id: The provider's id of the user in whose name this service sends messages over
             the line; None if unknown.
     """
@@ -134,10 +135,11 @@ class MatchCandidates:
 
     @property
     def why(self) -> str:
-        """The error code with which the attempt is parked if the match is not clear.
+        """The error code for an attempt that a user must decide about.
 
-        The code has one of two meanings: all candidates have the text of the attempt, but another
-        user sent them; or there are several candidates, or candidates with another text.
+        - ``SAME_TEXT_BY_COLLEAGUE``: Another user of the provider's workspace sent all candidates.
+          They have the text of the attempt.
+        - ``SEVERAL_OR_OTHER``: In all other cases, for example if there are several candidates.
         """
         is_colleague = not self.same and all(
             is_of_another_user(facts.user_id, own_user_id=self.own_user_id) for facts in self.ours
@@ -155,11 +157,16 @@ async def find_candidates(
     *,
     times: SendTimes,
 ) -> MatchCandidates:
-    """Find the provider's messages that may belong to an unclear attempt (Sending, rule 8).
+    """Find the provider's messages that an unclear attempt may have sent (Sending, rule 8).
 
-    A message that another user of the provider's workspace sent is never matched to the attempt.
-    But if this message has the text of the attempt, the recipient already has this text. Then our
-    message is sent again only if a user decides so.
+    An attempt is unclear if we do not know whether the provider sent its message.
+
+    A message of another user of the provider's workspace is never matched to the attempt. But if it
+    has the same text, the recipient already has this text. Then our message is sent again only if a
+    user decides so.
+
+    Args:
+        listed: The messages that the provider's list contains.
     """
     found = await _in_window(uow, unknown, listed, times=times)
     own_user_id = await uow.session.scalar(OWN_USER, {"line_id": unknown.line_id})

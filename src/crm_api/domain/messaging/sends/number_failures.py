@@ -45,9 +45,10 @@ LEARN_FROM_FAILURES = Job(name=JobName.LEARN_FROM_FAILURES)
 async def note_failed_attempts(
     uow: UnitOfWork, attempt_ids: Sequence[UUID], *, now: datetime
 ) -> None:
-    """Add a row for each failed attempt whose error code says something about the number.
+    """Store the failed attempts whose error code is about the phone number itself.
 
-    If there is a new row, the job that evaluates failures is requested.
+    Such a code means that the person opted out at the provider, or that the number is a landline or
+    does not exist. If an attempt is stored, the job that evaluates failures is requested.
     """
     if not attempt_ids:
         return
@@ -76,8 +77,8 @@ async def note_foreign_failure(
 ) -> None:
     """Store the failure of a message that was sent in the provider's app.
 
-    If the error code says nothing about the phone number, do nothing. If a row is added, the job
-    that evaluates failures is requested.
+    Do nothing if the error code says nothing about the phone number, or if the failure is already
+    stored. Otherwise request the job that evaluates failures.
     """
     kind = KIND_OF_CODE.get(code)
     if kind is None:

@@ -123,7 +123,9 @@ def stopping_rule(
 
 
 def may_get_of(kind: str, *, phone: str) -> str:
-    """Return the SQL condition that ``may_get`` returns, for a kind that is an SQL expression.
+    """Return an SQL condition: true if a number may get a message of this kind now.
+
+    Unlike in ``may_get``, the kind of the message can differ from row to row.
 
     Args:
         kind: The SQL expression of the message's kind.
@@ -134,7 +136,9 @@ def may_get_of(kind: str, *, phone: str) -> str:
 
 
 def stopping_rule_of(kind: str, *, phone: str) -> str:
-    """Return the expression that ``stopping_rule`` returns, for a kind that is an SQL expression.
+    """Return an SQL expression: the rule that stops a message, or null if no rule stops it.
+
+    Unlike in ``stopping_rule``, the kind of the message can differ from row to row.
 
     Args:
         kind: The SQL expression of the message's kind.

@@ -1,8 +1,9 @@
 """Compute how many messages of a campaign may be claimed now, and when more may be claimed.
 
-All functions are pure. The state is the campaign's row in ``campaign_pace``. Only claims read and
-write this row, while they lock the line. After a pause, the missed messages are not sent all at
-once: the messages that are left for the day are spread over the time that is left.
+To claim a message means to reserve it for sending. All functions are pure. The state of the pacing
+is the campaign's row in ``campaign_pace``. Only a transaction that claims messages, and has locked
+the line, reads and writes this row. After a pause, the missed messages are not sent all at once:
+the messages that are left for the day are spread over the time that is left.
 """
 
 import math
@@ -73,7 +74,7 @@ class Room:
 
     @property
     def left(self) -> int:
-        """How many messages the line and the campaign may still send today; at least 0."""
+        """The smaller of ``line_left`` and ``campaign_left``, but at least 0."""
         return max(0, min(self.line_left, self.campaign_left))
 
 
@@ -87,7 +88,10 @@ def waits_until(pacing: Pacing, pace: Pace | None, now: datetime) -> datetime | 
 
 
 def quota(pacing: Pacing, pace: Pace | None, room: Room, now: datetime) -> int:
-    """Return how many messages the pacing and the daily limits allow to claim now."""
+    """Return how many messages may be claimed (reserved for sending) now.
+
+    The number follows from the pacing and the daily limits.
+    """
     if waits_until(pacing, pace, now) is not None:
         return 0
     if isinstance(pacing, Burst):

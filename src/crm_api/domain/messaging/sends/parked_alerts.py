@@ -1,4 +1,7 @@
-"""Raise alerts for parked attempts: what is unclear, and how a user settles it."""
+"""Raise alerts for parked attempts: a user must decide whether their messages were sent.
+
+An alert says why this is unclear, and how the user can find it out.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,8 +53,8 @@ _PARKED = text("""
 async def alert_parked(uow: UnitOfWork, ids: Sequence[UUID], *, now: datetime) -> None:
     """Raise alerts for the attempts in ``ids`` that are parked.
 
-    All parked attempts of a campaign share one alert. Each message outside campaigns has its own
-    alert.
+    An attempt is parked if a user must decide whether its message was sent. All parked attempts of
+    a campaign share one alert. Each message outside campaigns has its own alert.
     """
     if not ids:
         return
@@ -107,9 +110,10 @@ STILL_PARKED = text("""
 
 
 async def find_still_parked(uow: UnitOfWork, *, ids: Sequence[UUID]) -> set[UUID]:
-    """Return the given ids that belong to a campaign, message or phone line with a parked attempt.
+    """Return those of the given ids for which an attempt is parked.
 
-    An attempt of a campaign belongs to the campaign and to the message. An attempt outside
-    campaigns belongs to the phone line and to the message.
+    An attempt is parked if a user must decide whether its message was sent. Each id is the id of a
+    campaign, a message or a phone line. An attempt of a campaign belongs to the campaign and to the
+    message. Another attempt belongs to the phone line and to the message.
     """
     return set((await uow.session.execute(STILL_PARKED, {"ids": list(ids)})).scalars())

@@ -25,9 +25,9 @@ _SERVER_ERROR = 500
 
 
 class OutageWatch:
-    """Reports the results of a dispatcher run to the circuit breaker, and asks it whether to stop.
+    """Reports results of requests to the circuit breaker, and asks it if requests must stop.
 
-    If the circuit breaker is None, requests are never stopped.
+    If the circuit breaker is None, requests never stop.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class OutageWatch:
             return (await circuits.read_circuit(uow, self._circuit)).is_open
 
     async def note(self, answers: Sequence[SendAnswer]) -> bool:
-        """Report the results of requests; return True if the circuit breaker is open now."""
+        """Report results of requests to the circuit breaker; return True if it is open now."""
         if self._circuit is None:
             return False
         now = self._now()

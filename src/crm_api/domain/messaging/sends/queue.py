@@ -32,9 +32,10 @@ NEXT_SCHEDULED = text("""
 
 
 async def next_scheduled(uow: UnitOfWork, *, within: timedelta, now: datetime) -> datetime | None:
-    """Return when the next message becomes due whose time of sending was chosen by a user.
+    """Return when the next scheduled message becomes due.
 
-    The result is None if no such message becomes due from now until ``now + within``.
+    A scheduled message is one for which a user chose the time of sending. The result is None if no
+    scheduled message becomes due from now until ``now + within``.
     """
     due: datetime | None = await uow.session.scalar(
         NEXT_SCHEDULED, {"now": now, "until": now + within}
@@ -82,7 +83,10 @@ class NewMessage:
 
     @property
     def is_answer(self) -> bool:
-        """Return True if a user wrote the message and chose no later time for it."""
+        """Return True if the message counts as an answer to the person.
+
+        A message counts as an answer if a user wrote it and did not choose a later time for it.
+        """
         return self.kind is SendKind.MANUAL and self.scheduled_for is None
 
 
@@ -192,9 +196,9 @@ STOPPING_RULES = text(f"""
 async def find_stopping_rules(
     uow: UnitOfWork, *, kind: SendKind, phones: Sequence[str], now: datetime
 ) -> dict[str, NumberRule]:
-    """Return the rule that stops a message of this kind to each number now.
+    """Return, for each number, the rule that now stops messages of this kind to the number.
 
-    A number is missing in the result if no rule stops the message.
+    If no rule stops them, the number is missing in the result.
     """
     if not phones:
         return {}

@@ -51,9 +51,10 @@ class QueuedMessage:
         is_probing: True if the line is on trial after a block.
         rule: The rule about the number that stops the message; None if it may be sent.
         is_own_line: True if the number is one of our lines.
-        zone_key: The zone key of the contact with this number; None if there is no contact.
-        is_answer: True if the line has already got a message from the person. Then a user's message
-            is an answer to the person, and is allowed at any hour.
+        zone_key: A text with the states and time zones that are possible for the contact with this
+            number; None if there is no contact.
+        is_answer: True if the line got a message from the person before. Then a user's message is
+            an answer to the person, and is allowed at any hour.
         scheduled_for: The instant that a user chose. If it is outside the legal hours, the next
             legal instant after it. None if the message is to be sent as soon as possible.
         media_ids: The files to send with the message.
@@ -79,7 +80,8 @@ class QueuedMessage:
     def latest(self) -> datetime | None:
         """The latest instant at which the message may be sent; None if there is no such limit.
 
-        Only away replies and messages with ``scheduled_for`` have such a limit.
+        Only two kinds of message have a limit: the automatic reply outside office hours (away
+        reply), and a message with ``scheduled_for``.
         """
         if self.origin == SendKind.AWAY:
             return self.created_at + AWAY_LASTS
@@ -113,9 +115,10 @@ async def claim_queued(
     If a rule about the number stops a message, the message is marked as failed. Outside legal
     hours, a message is postponed to the next legal hours. There are two exceptions:
 
-    - Confirmations, responses to HELP, and test messages to one of our lines are not postponed.
+    - Confirmations of opt-outs, responses to HELP, and test messages to one of our lines are not
+      postponed.
     - Away replies, and messages for a time that a user chose, have a latest instant of sending
-      (``QueuedMessage.latest``). If the next legal hours begin later, the message fails.
+      (``QueuedMessage.latest``). If the message cannot be sent before it, the message fails.
 
     For a line on trial, one message at a time is claimed. The caller must commit before it sends
     the claimed messages.

@@ -1,6 +1,7 @@
 """Record the provider's responses: write them to attempts, messages, recipients and lines.
 
-If the provider asked to wait, the queued messages of the attempts are postponed.
+If a temporary problem prevented a message, the message becomes due again after a delay, and not
+before the end of a pause that the provider asked for.
 """
 
 from collections.abc import Sequence
@@ -99,14 +100,15 @@ class Answered:
 
 
 async def record_answers(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
-    """Write a batch of responses to the ledger, and block or unblock lines and campaigns.
+    """Store the results of a batch of attempts, and block or unblock lines and campaigns.
 
     If the provider refuses to send for a line or a campaign, this line or campaign is blocked. A
     blocked line may later be on trial: it sends one message at a time. The trial ends when the
     provider accepts a message.
 
-    A clear response is always written. An unclear result is written only if the attempt still has
-    the status ``calling`` (Sending, rule 6). Writing a batch twice gives the same result.
+    If the response shows whether the message was sent, the result is always stored. Otherwise it is
+    stored only if the attempt still has the status ``calling``. Storing a batch twice gives the
+    same result.
     """
     outcomes = [_outcome_of(item, now=now) for item in batch]
     proved, refusals = _proved_lines(batch), _first_refusals(batch)
@@ -183,11 +185,11 @@ async def write_outcomes(
     retry_at: datetime | None = None,
     back_off: bool = False,
 ) -> list[ChangedAttempt]:
-    """Write outcomes to the ledger and derive the status of their recipients.
+    """Store the results of attempts, and derive the status of their recipients.
 
-    If a report arrived before the response was recorded, the report is merged into the outcome. An
-    alert is raised for each parked attempt. If the error code of a failure says something about the
-    number, the failure is stored for evaluation.
+    If a report arrived before the response was recorded, the report is merged into the result. If
+    it remains unclear whether a message was sent (status ``parked``), an alert is raised. If the
+    error code of a failure says something about the number, the failure is stored for evaluation.
 
     Args:
         retry_at: When a message that was certainly not sent is due again. If None, such a message
@@ -283,13 +285,15 @@ def _with_report(outcome: AttemptOutcome, stray: StrayMessage | None) -> Attempt
 async def record_and_correct_matches(
     uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime
 ) -> None:
-    """Record responses whose message ids were matched to other attempts by mistake.
+    """Record responses to send requests, and correct attempts that were matched by mistake.
 
-    Two attempts have the same message id: the attempt of the response, and an attempt to which the
-    message was matched by its text and time. The response is certain, but the match may be wrong.
-    So the message stays with the attempt of the response (Sending, rule 6). The matched attempt
-    loses the message and becomes ``unknown`` again. If the number has another open attempt now, the
-    matched attempt is parked instead, with an alert. The correction is written to the audit log.
+    The message id in a response can already belong to another attempt: the service found the
+    message at the provider, and matched it to that attempt by text and time. The response is
+    certain, but the match may be wrong. So the attempt of the response gets the message.
+
+    The other attempt loses the message and becomes ``unknown`` again. If its number has another
+    open attempt now, it becomes ``parked`` (it waits for a user's decision), and an alert is
+    created. The correction is written to the audit log.
     """
     named = [item for item in batch if item.answer.provider_message_id is not None]
     unbound = await held_message_ids.unbind_matched_messages(
@@ -351,7 +355,8 @@ async def record_without_text(uow: UnitOfWork, batch: Sequence[Answered], *, now
 
     The error code of each response becomes ``not_storable``. If the provider accepted the message,
     the attempt is recorded as unclear, and ``has_no_id`` becomes True: the id of the message is
-    lost. A response of another kind, such as a refusal, keeps its kind.
+    lost. If the provider did not accept the message, the attempt still gets the usual result, such
+    as a refusal.
     """
     await record_answers(uow, [_without_text(item) for item in batch], now=now)
 

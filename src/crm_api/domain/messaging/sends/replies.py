@@ -124,9 +124,9 @@ async def end_all_follow_ups(
        the next step of a recipient. The lock makes one of the two transactions wait for the other.
        So the later transaction sees the changes of the earlier one.
     2. End the follow-ups.
-    3. Release the claims of the recipients. This is the last step, because another transaction may
-       commit a claim while step 1 waits for the lock. An earlier release would miss this claim
-       (Sending, rule 10).
+    3. Withdraw the follow-ups that a worker has claimed (reserved for sending). This is the last
+       step, because another transaction may commit a claim while step 1 waits for the lock. An
+       earlier withdrawal would miss this claim (Sending, rule 10).
 
     Args:
         heard: When each person last replied or called, by the person's phone number.
@@ -205,10 +205,11 @@ NOTE_REPLIES = text("""
 
 
 async def note_replies(uow: UnitOfWork, replies: Sequence[PersonReply], *, now: datetime) -> None:
-    """Store in the rows of the recipients that they replied, opted out or showed interest.
+    """Store for recipients when they replied or opted out, and whether they are interested.
 
-    A reply marks two rows of the person: the step to which the person replied, and the first step.
-    If the person replies several times, ``replied_at`` is the time of the earliest reply.
+    A person has one row for the first message of a campaign and one for each follow-up. A reply
+    marks the row of the message that the person answered, and the row of the first message. If the
+    person replies several times, ``replied_at`` is the time of the earliest reply.
     """
     if not replies:
         return

@@ -39,7 +39,7 @@ class NumberZone(Protocol):
 
     @property
     def zone_key(self) -> str | None:
-        """The zone key of the contact with this number; None if there is no contact."""
+        """The states and time zones in which the person may live; None without a contact."""
 
     @property
     def is_answer(self) -> bool:
@@ -85,7 +85,11 @@ async def read_reply_hours(
 async def read_test_hours(
     uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
 ) -> ReplyHours:
-    """Return when the law allows a test message or a reminder; neither counts as an answer."""
+    """Return whether and when the law allows a test message or a reminder to a number.
+
+    An answer to the person may be sent at any hour. Test messages and reminders never count as
+    answers, so the legal hours always apply to them.
+    """
     zone = await _read_zone(uow, line_id=line_id, phone=phone)
     return hours_of(zone, rules=rules, is_test=True, now=now)
 
@@ -131,8 +135,8 @@ def hours_of(
     """Return when the law allows a message to a number; no database query is made.
 
     Args:
-        is_test: True for a test message and for a reminder. Neither of them ever counts as an
-            answer to the person, which may be sent at any hour.
+        is_test: True for a test message and for a reminder. An answer to the person may be sent at
+            any hour, but these messages never count as an answer.
     """
     if number.is_answer and not is_test:
         return ReplyHours(is_open=True)
@@ -144,7 +148,10 @@ def hours_of(
 
 
 def zone_key_of_number(number: NumberZone) -> str:
-    """Return the contact's zone key; without a contact, the zone key of the area code."""
+    """Return the zone key of the number's contact; without one, derive it from the area code.
+
+    A zone key is a text with the states and time zones that are possible for a person.
+    """
     return number.zone_key or zone_key(
         timezone=None, state=None, postal_code=None, phone=number.phone
     )

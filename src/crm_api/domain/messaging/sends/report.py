@@ -116,7 +116,7 @@ class _ReportedAttempt:
 async def apply_reports_to_ours(
     uow: UnitOfWork, reports: Sequence[OutgoingReport], *, now: datetime
 ) -> list[OutgoingReport]:
-    """Apply the reports whose message id belongs to one of our attempts; return the others."""
+    """Apply the provider's reports about our own messages; return the other reports."""
     held = await _attempts_of(uow, reports)
     ours = [one for one in reports if one.facts.provider_message_id in held]
     await _move(uow, ours, held=held, now=now)
@@ -154,16 +154,17 @@ async def apply_report(
     now: datetime,
     contact_id: UUID | None = None,
 ) -> UUID:
-    """Apply a report about an outgoing message; return the id of the message's row in ``activity``.
+    """Apply the provider's report about an outgoing message; return the message's ``activity`` id.
 
     There are three cases:
 
     - One of our attempts has the id of the message. The attempt gets the reported status, if this
-      status has a higher rank than its present one.
+      status has a higher rank than the attempt's present status.
     - No attempt has the id, but exactly one unclear attempt matches the message. The report settles
       this attempt.
-    - Otherwise, the message is stored as a foreign message. If a later response or look-up shows
-      that this service sent the message, the foreign message is merged with the attempt's message.
+    - Otherwise, the message is stored as a foreign message, that is, as a message that an employee
+      sent in the provider's app. If a later response or look-up shows that this service sent it,
+      the foreign message is merged with the attempt's message.
     """
     report = OutgoingReport(facts=facts, line_id=line_id)
     while True:

@@ -1,9 +1,10 @@
-"""Settle attempts without a clear outcome: expired leases, look-ups at the provider, users.
+"""Settle attempts without a clear outcome.
 
-A lease is the time for which a claim or a running request belongs to one worker. When a lease ends,
-a claim is released and a running request becomes ``unknown``. A look-up at the provider finds out
-whether an unknown message was sent. If the look-ups do not find out, the attempt is parked, and a
-user decides: the message was sent, or not, or is sent again.
+1. A lease is the time for which a claim or a running request belongs to one worker. When the lease
+   ends, a claim is released, and the attempt of a running request gets the status ``unknown``.
+2. A look-up at the provider finds out whether the message of an ``unknown`` attempt was sent.
+3. If the look-ups do not find out, the attempt is parked. A user decides whether the message was
+   sent, and whether it is sent again.
 """
 
 from collections.abc import Sequence
@@ -67,14 +68,17 @@ EXPIRE_CALLS = text("""
 
 
 async def expire_leases(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
-    """Handle ended leases: release claims, and give running requests the status ``unknown``.
+    """End the open attempts whose worker did not finish them in time (before their lease ended).
+
+    An attempt whose request was not sent gets the status ``released``, so its message waits to
+    be sent again. An attempt whose request may have been sent gets the status ``unknown``.
 
     Args:
-        limit: At most this number of claims is released, and at most this number of requests
-            becomes ``unknown``.
+        limit: The largest number of attempts that get ``released``. The same limit applies to
+            ``unknown``.
 
     Returns:
-        The number of claims and requests that were handled.
+        The number of attempts that were changed.
     """
     values = {"limit": limit, "now": now}
     claims = (await uow.session.execute(EXPIRE_CLAIMS, values)).all()
@@ -91,7 +95,10 @@ NEXT_LEASE = text("""
 
 
 async def next_lease_end(uow: UnitOfWork) -> datetime | None:
-    """Return the earliest end of all leases; None if no claim or request has a lease."""
+    """Return when the first lease ends; None if no open attempt has a lease.
+
+    A lease is the time for which a worker reserves an attempt.
+    """
     end: datetime | None = await uow.session.scalar(NEXT_LEASE)
     return end
 
@@ -104,7 +111,7 @@ up to date, and a look-up that finds nothing does not count."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedMessage:
-    """A message that the provider accepted so long ago that its list must contain the message."""
+    """An accepted message that is old enough to be in the provider's list of messages."""
 
     provider_message_id: str
     phone: str
@@ -125,10 +132,10 @@ CANARY = text("""
 async def find_canary(
     uow: UnitOfWork, *, line_id: UUID, times: SendTimes, now: datetime
 ) -> ListedMessage | None:
-    """Return a message that the provider accepted so long ago that its list must contain it.
+    """Return a message that must be in the provider's list of messages; None if there is none.
 
-    The caller looks for this message in the provider's list. If the message is missing, the list is
-    not up to date. None if there is no such message.
+    The provider accepted the message long enough ago. If the caller does not find the message in
+    the list, the list is not up to date.
     """
     age = times.grace_seconds / CANARY_SHARE
     values = {"line_id": line_id, "age": age, "now": now}
@@ -137,14 +144,14 @@ async def find_canary(
 
 @dataclass(frozen=True, kw_only=True)
 class LookUp:
-    """The result of one complete look-up of an unknown attempt.
+    """What the provider's list of messages contains about an attempt with an unknown result.
 
     Attributes:
-        begun_at: When the look-up began. ``messages`` may lack a message that the provider added to
-            its list after this time.
+        begun_at: When the look-up in the list began. ``messages`` may lack messages that the
+            provider added to the list after this time.
         messages: Every outgoing message to the number in the attempt's time window.
-        list_lags: True if the provider's list lacks a message that it must contain. Then a look-up
-            that finds nothing does not prove that the message was not sent.
+        list_lags: True if the list lacks a message that it must contain. Then the attempt's message
+            may have been sent even if it is not in the list.
     """
 
     begun_at: datetime
@@ -295,7 +302,9 @@ async def settle_recipient(
     actor: str,
     now: datetime,
 ) -> None:
-    """Settle a recipient's parked attempt as a user decided, and write the audit log.
+    """Give a recipient's parked attempt the outcome that a user chose, and write the audit log.
+
+    An attempt is parked if the service cannot find out whether the message was sent.
 
     Args:
         outcome: What the user decided. ``resend`` makes the recipient pending again.
@@ -326,9 +335,10 @@ LOCK_PARKED_OF_MESSAGE = text("""
 async def settle_message(
     uow: UnitOfWork, *, message_id: UUID, outcome: SettledAs, actor: str, now: datetime
 ) -> None:
-    """Settle a message's parked attempt as a user decided, and write the audit log.
+    """Give a message's parked attempt the outcome that a user chose, and write the audit log.
 
-    The alert that asked for this decision is resolved.
+    An attempt is parked if the service cannot find out whether the message was sent. The alert that
+    asked for this decision is resolved.
 
     Raises:
         NotParkedError: The message has no parked attempt.

@@ -52,7 +52,7 @@ class SendTimes:
 
     @property
     def call(self) -> timedelta:
-        """The longest time from the gate to the end of the request to the provider.
+        """The longest time from the last check of a message to the end of its request.
 
         This is the sum of ``call_start`` and ``call_timeout``.
         """

@@ -125,9 +125,9 @@ async def count_usage(
 
     Args:
         campaign_id: The campaign whose messages are counted; None for no campaign.
-        grace: A number of seconds. The provider may accept a message with an unclear result until
-            this time has passed after the gate (the last check before the request). If midnight is
-            within this time, the message counts for both days.
+        grace: For how many seconds after the last check before the request (the gate) the provider
+            may still accept a message with an unclear result. If midnight is within this time, the
+            message counts for both days.
     """
     values = {"line_ids": list(line_ids), "campaign_id": campaign_id, "grace": grace, "now": now}
     return typed_rows(LineUsage, await session.execute(USAGE, values))
@@ -136,9 +136,9 @@ async def count_usage(
 async def count_sent_today(
     session: AsyncSession, *, line_ids: Sequence[UUID], times: SendTimes, now: datetime
 ) -> dict[UUID, int]:
-    """Return how many messages of each line the provider may have accepted today, by line id.
+    """Return how many messages of each line the provider accepted today, by line id.
 
-    Today is the current day in the line's time zone (Sending, rule 9).
+    Messages that it may have accepted count too. Today is the current day in the line's time zone.
     """
     rows = await count_usage(
         session, line_ids=line_ids, campaign_id=None, grace=times.grace_seconds, now=now

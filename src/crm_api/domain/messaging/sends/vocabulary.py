@@ -54,7 +54,7 @@ class SkipReason(StrEnum):
 
 
 class StopRule(StrEnum):
-    """The rule that stops or delays a message, or that decides when a campaign ends.
+    """Why a recipient gets no message now, or which rule decides when a campaign ends.
 
     Attributes:
         OPTED_OUT: The number is opted out.
@@ -214,7 +214,7 @@ class PauseReason(StrEnum):
 class EndedBy(StrEnum):
     """What ended the follow-ups of a recipient.
 
-    The remaining steps are skipped. The same value is their ``skip_reason``.
+    The remaining follow-ups are skipped, and their ``skip_reason`` is the value of this enum.
     """
 
     REPLY = "replied"

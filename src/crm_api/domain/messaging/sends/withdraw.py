@@ -44,12 +44,12 @@ WITHDRAW = text(f"""
 
 
 async def withdraw_message(uow: UnitOfWork, *, message_id: UUID, now: datetime) -> bool:
-    """Withdraw a user's message that still waits. It stays in the timeline as ``failed``.
+    """Withdraw a user's message that is still queued. It stays in the timeline as ``failed``.
 
     If the person waited for an answer before the message was queued, the person waits again.
 
     Returns:
-        False if no such message waits. Then nothing changes.
+        False if no message of a user with this id is queued. Then nothing changes.
     """
     talks = list(await uow.session.scalars(LOCK_CONVERSATION, {"message_id": message_id}))
     found = await uow.session.execute(WITHDRAW, {"message_id": message_id, "now": now})
@@ -112,13 +112,14 @@ WITHDRAW_NUMBERS = text(f"""
 async def withdraw_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
     """Withdraw waiting and claimed messages if a rule about their number stops them now.
 
-    Before the call, the caller writes the flag that stops the messages.
+    A claimed message is reserved by a worker that will send it. Before the call, the caller writes
+    the flag that stops the messages.
 
     A withdrawn message outside campaigns gets the status ``failed``, and its error code names the
     rule. If the message was an answer to a person, the person waits for an answer again.
 
-    Waiting messages are withdrawn before claims are released (Sending, rule 10). In the reverse
-    order, a claim that is not committed yet would not be released.
+    Waiting messages are withdrawn first, and claimed messages second (Sending, rule 10). The first
+    step waits for transactions that are claiming a message. So the second step sees these claims.
     """
     await _derive_members(uow, phones=phones, statuses=["pending", "review", "held"], now=now)
     await uow.session.execute(LOCK_WAITING_TEXTS, {"phones": list(phones)})
@@ -148,9 +149,9 @@ RELEASE_CAMPAIGN_CLAIMS = text("""
 
 
 async def release_campaign_claims(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
-    """Release the claims of campaign messages to these numbers.
+    """Release the claimed attempts of campaign messages to these numbers; they are not sent.
 
-    Then the status of the recipients is derived from their attempts again (Sending, rule 11).
+    Then derive the status of their recipients again.
     """
     freed = await uow.session.execute(RELEASE_CAMPAIGN_CLAIMS, {"phones": list(phones), "now": now})
     await derive.derive_recipients(uow.session, membership_ids=list(freed.scalars()), now=now)
@@ -191,11 +192,14 @@ HELD_WITHOUT_HOLD = text(f"""
 
 
 async def restore_recipients_without_hold(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
-    """Let up to ``limit`` held recipients continue if their number is not on hold; return how many.
+    """Let recipients continue that are stored as held although their number is not on hold.
 
     Usually, the release of a hold lets all held recipients with the number continue. But if another
     transaction stores a recipient as held at the same moment, the release does not find this
     recipient. This function finds it.
+
+    Returns:
+        The number of recipients that continue, at most ``limit``.
     """
     found = await uow.session.execute(HELD_WITHOUT_HOLD, {"limit": limit, "now": now})
     members = list(found.scalars())
@@ -253,10 +257,11 @@ CANCEL_PENDING = text("""
 async def withdraw_campaign(
     uow: UnitOfWork, *, campaign_id: UUID, at_once: int = CANCELLED_AT_ONCE, now: datetime
 ) -> None:
-    """Release the claims of a campaign whose status the caller has just changed.
+    """Release a campaign's recipients who are reserved by a worker but got no message yet.
 
-    If the campaign is cancelled, at most ``at_once`` of its waiting recipients are cancelled too.
-    If there may be more, the job ``process_campaign_queue`` is requested to cancel them.
+    The caller has just changed the status of the campaign. If the campaign is cancelled, up to
+    ``at_once`` waiting recipients are cancelled too. If more recipients may wait, this function
+    requests a job that cancels them.
     """
     values = {"campaign_id": campaign_id, "now": now}
     ended = await uow.session.execute(CANCEL_PENDING, {**values, "limit": at_once})
@@ -275,7 +280,7 @@ ATTEMPTS_UNDER_WAY = text("""
 async def attempts_under_way(
     session: AsyncSession, *, phones: Sequence[str]
 ) -> dict[str, list[dict[str, str]]]:
-    """Return, by number, the attempts that have passed the gate and have no result yet.
+    """Return, by phone number, the attempts that are being sent or have an unknown result.
 
     The messages of these attempts can no longer be withdrawn. A number without such an attempt is
     missing in the result. Each attempt is a dict with the keys ``attempt_id``, ``campaign_id``

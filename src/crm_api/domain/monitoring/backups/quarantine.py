@@ -62,9 +62,11 @@ class PausedSending:
 
 
 async def pause_sending(engine: AsyncEngine, manifest: Manifest, *, now: datetime) -> PausedSending:
-    """Pause all campaigns, drop queued messages, and then allow the service to start.
+    """Prevent a restored service from sending messages, and then allow it to start.
 
-    All of this is one transaction.
+    Campaigns that could send are paused, and queued messages are marked as failed. Attempts that
+    were claimed when the backup was made will be looked up at the provider. All of this is one
+    transaction.
     """
     evidence = {
         "sentence": (

@@ -70,16 +70,18 @@ async def restore(
     """Restore a backup into an empty database, and migrate the schema to this release.
 
     Args:
-        settings: The settings, which name the target database, the media store and the secret key.
+        settings: The settings, which name the target database, the media store and the service's
+            secret key (``CRM_SECRET_KEY``).
         source: The backup file.
-        identities: Secret keys; one of them must be able to decrypt the backup.
+        identities: The private keys of backup key pairs. One of them must be able to decrypt the
+            file.
         now: The current time.
         report: Receives sentences about the progress.
         again: If True, first delete the data that an interrupted restore has left in the database.
 
     Raises:
-        BackupError: The backup cannot be read, needs a newer release or another secret key, or the
-            database is not empty.
+        BackupError: The backup cannot be read or decrypted, needs a newer release or another
+            ``CRM_SECRET_KEY``, or the database is not empty.
         SettingsError: The settings do not name the database.
     """
     try:

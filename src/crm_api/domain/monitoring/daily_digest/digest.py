@@ -233,8 +233,7 @@ async def read_digest(
 
     Args:
         zone: The time zone in which the mail shows days.
-        figures: The current state of the service, such as the number of parked attempts and the
-            open alerts.
+        figures: The current state of the service, such as the open alerts.
     """
     session = uow.session
     span = {"since": since, "until": until}

@@ -37,16 +37,17 @@ from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 class MonthlyTable:
     """A table with one partition per month. The time in the id of a row decides its partition.
 
+    A second table ensures that the provider's ids are unique over all months. It has no partitions.
+
     Attributes:
         name: The name of the table.
-        key: The name of a second table, which has no partitions. It contains the provider's ids of
-            the rows of all months, and keeps these ids unique.
+        key: The name of the second table.
         key_id: The column of the second table that contains the id of the row.
-        provider_id: The column with the provider's id; it has this name in both tables.
+        provider_id: The column with the provider's id. It has this name in both tables.
         waits: An SQL condition that is true for rows with unfinished work. A month with such a row
             is not dropped.
-        archived: The columns of an archive. Columns that an erasure clears are left out, so
-            archives have nothing that must be erased.
+        archived: The columns that are stored in an archive. Columns that an erasure clears are left
+            out, so an archive contains nothing that must be erased.
     """
 
     name: str

@@ -82,7 +82,7 @@ async def analyze_table(uow: UnitOfWork, table: MonthlyTable) -> None:
 async def list_expired_months(
     uow: UnitOfWork, table: MonthlyTable, *, kept_months: int, now: datetime
 ) -> list[Month]:
-    """Return the attached months of a table that are past their retention time.
+    """Return a table's monthly partitions that are past their retention time, but still attached.
 
     The current month and the ``kept_months`` months before it are kept.
     """

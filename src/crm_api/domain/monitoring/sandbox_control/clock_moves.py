@@ -146,12 +146,12 @@ _STEP = text("""
 async def step_clock(
     uow: UnitOfWork, move: TakenMove, *, ahead: timedelta, skipped: timedelta
 ) -> int | None:
-    """Set the clock to the time of the next step.
+    """Make the next step of a move of the sandbox clock: set the clock to the time of this step.
 
-    Stored heartbeats are moved by the skipped time, so that no process looks silent.
+    The skipped time is added to stored heartbeats, so that no process looks silent.
 
     Args:
-        move: The move that this run has reserved.
+        move: The move, which this run of the job has reserved.
         ahead: How far the sandbox clock is ahead of the machine's clock after the step.
         skipped: How much time this step skips.
 
@@ -191,7 +191,7 @@ _END = text("""
 
 
 async def end_clock_move(uow: UnitOfWork, move: TakenMove) -> None:
-    """Store that the move has ended, so that every process works as usual again."""
+    """Store that a move of the sandbox clock has ended. Every process works as usual again."""
     await uow.session.execute(_END, {"holder": move.holder})
     await notify_clock_change(uow.session)
 

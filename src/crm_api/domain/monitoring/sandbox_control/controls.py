@@ -67,7 +67,10 @@ class SandboxControls:
         return None if seconds is None else timedelta(seconds=seconds)
 
     async def list_people(self) -> list[PersonScriptRead]:
-        """Return all scripts: what simulated people do after each message to their numbers."""
+        """Return the scripts for phone numbers.
+
+        A script says how the simulated person of a number reacts to each message.
+        """
         return [_read_person(one) for one in (await self._ask("GET", "/people"))["data"]]
 
     async def set_script(self, wanted: PersonScript) -> PersonScriptRead:

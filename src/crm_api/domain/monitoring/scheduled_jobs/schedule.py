@@ -111,7 +111,11 @@ STORE_AT_WORK = text("""
 
 
 async def store_job_at_work(uow: UnitOfWork, *, name: str, now: datetime) -> None:
-    """Store that a job is running now, so that minutes of a long run do not count as missed."""
+    """Store that a job is still running at ``now``.
+
+    The job must begin every minute. While it runs for several minutes, these minutes do not count
+    as missed, because this function stores that it works.
+    """
     await uow.session.execute(STORE_AT_WORK, {"name": name, "now": now})
 
 
@@ -167,8 +171,8 @@ async def list_jobs(
     Jobs that have never run are included.
 
     Args:
-        webhooks_checked_at: When the next check of webhook health is due. If None, the job
-            ``check_webhook_health`` is listed as due in the next minute.
+        webhooks_checked_at: The time of the next (not the last) check of webhook health. If None,
+            the job ``check_webhook_health`` is listed as due in the next minute.
     """
     known = {job.name: job for job in await uow.session.scalars(select(ScheduledJob))}
     own = await own_run_times(uow, now=now, webhooks_checked_at=webhooks_checked_at)

@@ -86,7 +86,7 @@ class Figures:
         campaign_due_at: The earliest due time of a recipient of a running campaign.
         single: The number of queued messages outside campaigns.
         single_due_at: The earliest due time of a queued message outside campaigns.
-        unclear: The attempts with an unclear outcome, by status.
+        unclear: The attempts for which it is not known whether the message was sent, by status.
         people: The number of recipients in campaigns that have not ended, by status of the
             recipient. A person is one recipient for the first message, and another recipient for
             each follow-up.

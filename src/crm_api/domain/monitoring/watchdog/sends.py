@@ -1,4 +1,4 @@
-"""Check that due messages are sent, that no outcome stays unclear, and that events arrive."""
+"""Check that due messages are sent, that their results become known, and that events arrive."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -114,7 +114,7 @@ class BulkChange(RequestModel):
         return self
 
     def of_one(self) -> ConversationUpdate:
-        """Return the request body that makes this change in one conversation.
+        """Convert this change to the body of a request that changes one conversation.
 
         ``add_tag`` is left out, because it changes the contact, not the conversation.
         """
@@ -190,7 +190,10 @@ _SELECTED = """
 async def select_conversations(
     uow: UnitOfWork, wanted: InboxFilter, *, caller_id: UUID, now: datetime
 ) -> Selected:
-    """Return the count and the digest of the conversations that a filter selects."""
+    """Return how many conversations a filter selects, and a digest of their present state.
+
+    If the digest differs from the digest of the dry run, the conversations have changed.
+    """
     statement = text(f"WITH {ME} {_SELECTED.format(matching=matching(wanted))}")
     values = {**wanted.values, "caller_id": str(caller_id), "now": now}
     return typed_row(Selected, (await uow.session.execute(statement, values)).one())

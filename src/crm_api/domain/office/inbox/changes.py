@@ -229,15 +229,16 @@ def state_values(
     heard: _Locked,
     now: datetime,
 ) -> dict[str, Any]:
-    """Return the values of the columns that a change of the state sets; empty for no change.
+    """Return the new column values of a conversation whose state changes; empty for no change.
+
+    If the new state is ``waiting`` and ``waiting_since`` is None, ``waiting_since`` is set to the
+    time of the person's last message. If the person has sent no message, it is set to ``now``.
 
     Args:
-        wanted: The state that the request sets.
+        wanted: The state that the user requests.
         state: The present state of the conversation.
         waiting_since: Since when the person waits for an answer; None if the person does not wait.
-        heard: The row of the conversation, with the time of the last message from the person. If
-            the new state is ``waiting`` and ``waiting_since`` is None, the person waits since this
-            time, or since ``now`` if the person has sent no message.
+        heard: The row of the conversation, with the time of the person's last message.
         now: The present instant.
     """
     if wanted.state is ConversationState.SNOOZED:

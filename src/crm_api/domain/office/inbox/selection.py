@@ -67,8 +67,8 @@ class InboxFilter:
         assignee: The id of the user who is responsible, or ``NOBODY``.
         is_unread: True: only conversations with messages that the caller has not read. False: only
             conversations without such messages.
-        campaign_id: The campaign to which the person's last reply belongs.
-        flag: A flag of the phone number.
+        campaign_id: Only conversations whose last reply belongs to this campaign.
+        flag: Only conversations with phone numbers that have this flag.
         ids: Only conversations with these ids.
     """
 
@@ -126,7 +126,7 @@ class Order:
     states: tuple[ConversationState, ...] = tuple(ConversationState)
 
     def states_of(self, wanted: InboxFilter) -> tuple[ConversationState, ...]:
-        """Return the states of this order that the filter also selects."""
+        """Return the conversation states that this order reads and that the filter selects."""
         return tuple(
             one for one in self.states if not wanted.wanted_states or one in wanted.wanted_states
         )
@@ -165,12 +165,12 @@ NOT_WAITING = Order(
 
 
 def flagged(wanted: InboxFilter) -> str:
-    """Return the query for the phone numbers that have the flag of a filter.
+    """Return the SQL query for the phone numbers that have the flag ``wanted.flag``.
 
-    The value of the flag is in a subquery. So PostgreSQL's planner does not see the value, and
-    makes one plan for all flags. There are two partial indexes, each for a part of the flags. The
-    query repeats the condition of the index that covers the wanted flag, because otherwise the
-    planner could not use this index.
+    The flag's name is in a subquery. So the planner of PostgreSQL does not see it, and does not
+    plan the query again for each flag. There are two partial indexes: one for the flags that stop
+    messages, and one for all other flags. The query contains the condition of the index that has
+    the wanted flag. Without this condition, the planner could not use the index.
     """
     is_suppressing = one_of("f.flag_type", SUPPRESSING_FLAGS)
     part = is_suppressing if wanted.flag in SUPPRESSING_FLAGS else f"({is_suppressing}) IS FALSE"
@@ -182,7 +182,7 @@ def flagged(wanted: InboxFilter) -> str:
 
 
 def has_flag(wanted: InboxFilter) -> str:
-    """Return the SQL condition that ``k.phone`` has the flag of a filter.
+    """Return the SQL condition that ``k.phone`` has the flag ``wanted.flag``.
 
     The condition ends with ``IS TRUE``. So PostgreSQL first reads all phone numbers that have the
     flag, and then reads conversations in order until the page is full. Without ``IS TRUE``,
@@ -192,7 +192,10 @@ def has_flag(wanted: InboxFilter) -> str:
 
 
 def conditions_of(wanted: InboxFilter) -> list[str]:
-    """Return the SQL conditions on ``conversation k``, except those for state and phone line."""
+    """Return the SQL conditions of a filter, except those for state and phone line.
+
+    In the SQL, the alias of the table ``conversation`` is ``k``.
+    """
     found: list[str] = []
     if isinstance(wanted.assignee, UUID):
         found.append("k.assignee_id = :assignee")

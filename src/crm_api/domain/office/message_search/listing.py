@@ -35,14 +35,14 @@ messages with all words, ``~`` for messages with similar words."""
 
 @dataclass(frozen=True, kw_only=True)
 class MessagePosition:
-    """Where a page ended.
+    """The position in the search at which a page ended, and the next page continues.
 
     Attributes:
-        is_similar: True if the last message of the page does not contain all search words, but
-            words that are similar to them.
-        after: The next page continues after this position. It is the position of the last message
-            of the page. If the search ended before the page was full, it is the position of the
-            last message that was checked, whether that message matched or not.
+        is_similar: True if the last message of the page was found by similar words. False if it
+            contains all search words.
+        after: The position of the last message of the page. If the search ended before the page
+            was full, it is the position of the last message that was checked, whether that message
+            matched or not.
     """
 
     is_similar: bool

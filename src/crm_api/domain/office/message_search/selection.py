@@ -110,7 +110,7 @@ class MessageSelection:
 
     @property
     def has_many_people(self) -> bool:
-        """Whether more than ``MOST_PEOPLE`` people match a term, so that ``people`` lacks some."""
+        """Whether ``people`` is incomplete: more than ``MOST_PEOPLE`` people match a term."""
         return not all(one.is_complete for one in self.people)
 
     @property
@@ -131,9 +131,12 @@ class MessageSelection:
         return 0.4 if any(len(word) <= _SHORT for word in words) else 0.45
 
     def in_order(self, after: Position | None, *, size: int) -> Select[Activity]:
-        """Select the matches among the ``size`` messages that follow ``after``, newest first.
+        """Read ``size`` messages, newest first, and select those that match the search.
 
-        If ``after`` is None, these are the newest messages.
+        Args:
+            after: The position of the last message that was read before; None to begin with the
+                newest message.
+            size: The number of messages to read.
         """
         window = self._window(after, size=size).subquery("near")
         message = aliased(Activity, window)
@@ -145,7 +148,7 @@ class MessageSelection:
     def conversations_in_order(
         self, after: Position | None, *, size: int, limit: int
     ) -> Select[UUID | None]:
-        """Select the conversations of the first ``limit`` messages that ``in_order`` finds.
+        """Select the conversations of the newest ``limit`` messages that ``in_order`` would find.
 
         The statement has only the necessary columns. With all columns, SQLAlchemy would take 1 ms
         more to build it, and would leave a thousand objects to the garbage collector.
@@ -159,9 +162,14 @@ class MessageSelection:
         )
 
     def similar_in_order(self, after: Position | None, *, size: int) -> Select[Activity]:
-        """Read the next ``size`` messages in order; select those with words similar to the terms.
+        """Read ``size`` messages, newest first; select those with words like the search words.
 
-        Messages that contain all terms exactly are left out.
+        Messages that contain all search words exactly are left out.
+
+        Args:
+            after: The position of the last message that was read before; None to begin with the
+                newest message.
+            size: The number of messages to read.
         """
         window = self._window(after, size=size).subquery("near")
         message = aliased(Activity, window)
@@ -173,9 +181,11 @@ class MessageSelection:
         return found.order_by(*_newest_first(message))
 
     def end_of_window(self, after: Position | None, *, size: int) -> Select[datetime, UUID]:
-        """Select the position of the last of the ``size`` messages that follow ``after``.
+        """Return a statement that finds where a window of ``size`` messages ends.
 
-        The statement returns no row if fewer than ``size`` messages follow.
+        The window begins after the position ``after``, and goes from newer to older messages. The
+        statement selects the position of the last message in the window. It returns no row if fewer
+        than ``size`` messages follow.
         """
         window = select(Activity.occurred_at, Activity.id).where(*self._range(after))
         return window.order_by(*_newest_first(Activity)).offset(size - 1).limit(1)

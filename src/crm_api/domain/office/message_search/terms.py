@@ -94,11 +94,11 @@ _OF_ALL = -1
 
 @dataclass(frozen=True, kw_only=True)
 class TermPeople:
-    """The people whose names or phone numbers contain a term, or all terms.
+    """The people whose names or phone numbers contain one search term, or all search terms.
 
     Attributes:
-        ids: The ids of at most ``MOST_PEOPLE`` contacts.
-        is_complete: True if ``ids`` contains all these people; False if there are more.
+        ids: The ids of at most ``MOST_PEOPLE`` of these people.
+        is_complete: True if ``ids`` contains all of them; False if there are more.
     """
 
     ids: tuple[UUID, ...]

@@ -1,7 +1,7 @@
 """Render a saved reply for one contact, and apply its effects.
 
-The rendered text is as it would be sent from a phone line. The effects are a tag, the state of the
-conversation, and the class of the person's last message.
+The text may contain details of the contact, the company and the phone line. The effects are a tag,
+the state of the conversation, and the class of the person's last message.
 """
 
 from dataclasses import dataclass
@@ -125,6 +125,9 @@ async def apply_saved_reply(
     secret: bytes,
 ) -> AppliedEffects:
     """Apply the effects of a saved reply to a conversation, all in this transaction.
+
+    The effects are set in the saved reply: a tag for the contact, a state of the conversation, and
+    a class for the last received message. Each is optional.
 
     This does not send the message; the client sends it with ``POST /v1/messages``. If the effects
     are applied twice, the result is the same as after the first time.

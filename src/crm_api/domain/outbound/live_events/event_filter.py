@@ -86,6 +86,7 @@ class EventFilter:
         types: An event that does not belong to a campaign passes if it has one of these types.
         campaign_types: An event that belongs to a campaign passes if it has one of these types.
             With the scope ``campaigns:read``, these are all types that the caller asks for.
+            Without it, they are the same as ``types``.
         campaign_id: Only events of this campaign pass; None means that any event can pass.
         reads_messages: Whether events about received messages contain details: the phone number,
             the contact and the first words of the message.

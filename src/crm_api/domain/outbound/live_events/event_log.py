@@ -158,7 +158,9 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class StoredEnds:
-    """The two ends of the readable part of the log, as the database returns them.
+    """Where the readable part of the event log begins and ends.
+
+    It begins after the newest deleted event, and ends before the oldest running transaction.
 
     Attributes:
         final: The number of the oldest transaction that may still be running. All transactions with

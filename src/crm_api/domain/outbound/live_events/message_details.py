@@ -76,7 +76,13 @@ def _details_of(row: _MessageRow) -> dict[str, Any]:
 async def with_message_details(
     session: AsyncSession, events: Sequence[LoggedEvent]
 ) -> dict[UUID, LoggedEvent]:
-    """Return the ``message.received`` events, by message id, with their details added."""
+    """Return the ``message.received`` events, each with the details of its message in ``data``.
+
+    The details include the contact and the beginning of the text. Other events are left out.
+
+    Returns:
+        The events, by the id of the message.
+    """
     received = [
         event
         for event in events

@@ -66,7 +66,10 @@ END_NOTICES = text("""
 async def end_notices(
     uow: UnitOfWork, ids: list[UUID], outcome: NoticeOutcome, *, now: datetime
 ) -> None:
-    """Store that these notices have ended; a notice that had ended before does not change."""
+    """Store an outcome, such as ``sent``, for these notices, so that nothing more is done for them.
+
+    A notice that already has an outcome does not change.
+    """
     if ids:
         values = {"ids": ids, "outcome": outcome.value, "now": now}
         await uow.session.execute(END_NOTICES, values)

@@ -24,11 +24,11 @@ class NoticeOutcome(StrEnum):
 
 
 class Notice(Base):
-    """A notice about one subject to one user by one channel. It has an outcome when it has ended.
+    """A notice to one user by one channel, about a conversation, a note or a task that is due.
 
-    The unique key prevents a second notice about the same message, note or due time. A row is
-    deleted a week after its creation. Messages, notes and due times of that age get no new notice,
-    so the row is not needed any more.
+    The field ``outcome`` is set when the notice has ended. The unique key prevents a second notice
+    about the same message, note or due time of a task. A row is deleted a week after its creation,
+    because nothing of that age gets a new notice.
     """
 
     __tablename__ = "notice"

@@ -102,10 +102,10 @@ SUBSCRIPTIONS = text("""
 
 
 async def claim_push(uow: UnitOfWork, watcher: Watcher, *, now: datetime) -> ClaimedPush | None:
-    """Claim the waiting notices of a user for one push; None if there is nothing to send.
+    """Reserve the waiting notices of a user for one push; None if there is nothing to send.
 
-    Notices that are no longer needed are ended. The caller must commit before it calls the push
-    services.
+    Notices that are no longer needed are marked as obsolete. The caller must commit before it sends
+    requests to the push services.
     """
     claimed = typed_rows(
         _ClaimedNotice,

@@ -113,12 +113,13 @@ async def read_items(
     user_id: UUID,
     now: datetime,
 ) -> list[NoticeItem]:
-    """Return an item for each of these subjects about which the user must still be notified.
+    """Return what to show to the user about conversations, notes and tasks.
 
-    Conversations come first, then notes, then tasks.
+    If the user need not be notified about one of them any more, it is left out. Conversations come
+    first, then notes, then tasks.
 
     Args:
-        subjects: The ids of conversations, notes and tasks, by kind of notice.
+        subjects: The ids of the conversations, notes and tasks, by kind of notice.
     """
     items: list[NoticeItem] = []
     for kind, statement in _ITEMS.items():

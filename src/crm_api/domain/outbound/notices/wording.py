@@ -52,8 +52,8 @@ def write_notice_mail(
 def write_push(items: Sequence[NoticeItem], *, show_text: bool, tag: str) -> bytes:
     """Return the JSON that the service worker of the frontend shows.
 
-    Its fields: ``title``, ``body``, ``url`` (a path of the frontend), ``tag`` (a notice with the
-    same tag replaces the one shown before) and ``count``.
+    The JSON has the fields ``title``, ``body``, ``url`` (a path of the frontend), ``tag`` (a new
+    notice replaces an older one that has the same tag) and ``count`` (the number of ``items``).
     """
     lines = [_line(item, show_text=show_text) for item in items[:MOST_LINES]]
     if len(items) > MOST_LINES:

@@ -72,7 +72,7 @@ ADD_DELIVERIES = text("""
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The position in the log up to which events were fanned out."""
+    """The position in the event log up to which deliveries to webhook endpoints were created."""
 
     transaction_id: int
     event_id: int
@@ -91,8 +91,9 @@ class NewDelivery:
     """One event for one endpoint.
 
     Attributes:
-        number: The position of the event in the list of ``EventContent``; 1 is the first. One SQL
-            statement (``ADD_DELIVERIES``) gets this list and all new deliveries.
+        number: Which event it is. The SQL statement ``ADD_DELIVERIES`` gets a list of events
+            (``EventContent``) and a list of new deliveries. This number is the event's position
+            in the first list; 1 is the first.
     """
 
     endpoint_id: UUID
@@ -138,7 +139,7 @@ class ListeningEndpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class FannedOutPage:
-    """Result of fanning out one page of the log.
+    """The result of creating deliveries to webhook endpoints for one page of the event log.
 
     Attributes:
         events: The number of events that were read.
@@ -152,12 +153,12 @@ class FannedOutPage:
 
 
 async def adopt_cursor(uow: UnitOfWork) -> None:
-    """Create the cursor if it does not exist, and repair it after a copy of the database.
+    """Create or repair the cursor: the log position up to which deliveries of events were created.
 
-    In a database that was copied from another server, the cursor may have a transaction number
-    that this server has not reached yet. Then new events would not be fanned out. So such a cursor
-    is set to the current end of the log, and ``since_transaction`` is set to 0 in each endpoint in
-    which it is too high.
+    A repair is necessary after the database was copied from another server. Then the cursor may
+    contain a transaction number that this server has not reached yet, and new events would not be
+    delivered. Such a cursor is set to the present end of the log. An endpoint's
+    ``since_transaction`` that is too high is set to 0.
     """
     await uow.session.execute(ADOPT_CURSOR)
     await uow.session.execute(ADOPT_ENDPOINTS)
@@ -172,7 +173,10 @@ async def has_new_events(uow: UnitOfWork) -> bool:
 
 
 async def fan_out_page(uow: UnitOfWork, *, limit: int = PAGE, now: datetime) -> FannedOutPage:
-    """Create deliveries from one page of the log, and move the cursor past the page."""
+    """Read the next page of the event log, and create the deliveries of its events to endpoints.
+
+    Then store the end of the page as the position (cursor) at which the next page begins.
+    """
     after = await _first_position(uow, LOCK_CURSOR)
     if after is None:
         return FannedOutPage()

@@ -64,7 +64,11 @@ class EndpointAnswer:
 
     @property
     def hold(self) -> timedelta | None:
-        """The length of the pause that the endpoint asks for; None if it asks for no pause."""
+        """The length of the pause that the response asks for; None if it asks for no pause.
+
+        A response with status 429 or 503 can ask for a pause in its header ``Retry-After``. The
+        result is at most ``LONGEST_HOLD``.
+        """
         if self.retry_after is None or self.status not in ASKS_TO_WAIT:
             return None
         return min(self.retry_after, LONGEST_HOLD)

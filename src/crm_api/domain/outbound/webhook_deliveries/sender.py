@@ -85,7 +85,7 @@ class PatientResolver(AbstractResolver):
             asked.exception()  # marks the error as retrieved, as the caller may have timed out
 
     async def close(self) -> None:
-        """Begin no more look-ups; do not wait for those that are still running."""
+        """Begin no more look-ups of host names; do not wait for those that are still running."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

@@ -1,7 +1,7 @@
 """Create, list, change and delete webhook endpoints, and replace their secrets.
 
-An endpoint has the scopes of the caller who last set its address or event types. It gets no event
-that this caller could not read.
+An endpoint has the scopes of the caller who last set its address or event types. It gets only
+events that these scopes allow.
 """
 
 from collections.abc import Collection, Iterable

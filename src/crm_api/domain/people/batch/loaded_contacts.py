@@ -51,7 +51,11 @@ class LoadedContacts:
     moved: set[UUID] = field(default_factory=set)
 
     def load(self, rows: Iterable[Columns]) -> None:
-        """Add these contacts, which the caller has just read from the database."""
+        """Add contacts to the copies in memory.
+
+        Args:
+            rows: The contacts, as the caller has just read them from the database.
+        """
         for row in rows:
             self.rows[row["id"]] = row
             self.by_phone[row["phone"]] = row["id"]
@@ -77,10 +81,10 @@ class LoadedContacts:
             part.clear()
 
     def unknown(self) -> set[UUID]:
-        """Return the ids of contacts that are not in memory, but that the caller must load.
+        """Return the ids of contacts that the caller must load too.
 
-        These are the contacts into which loaded duplicates were merged. A change to a duplicate
-        applies to the contact into which the duplicate was merged.
+        If a loaded contact was merged into another contact, a change to it applies to the other
+        contact. So the other contact must be loaded too.
         """
         heads = {row["merged_into"] for row in self.rows.values()}
         return heads - {None} - self.rows.keys()
@@ -121,9 +125,9 @@ class LoadedContacts:
         return self._begin(values)
 
     def begin(self, changes: ContactUpdate) -> Columns:
-        """Add the contact of an upsert item.
+        """Add the contact of an upsert item whose phone number no contact has yet.
 
-        Before the call, the caller must check that ``holder`` finds no contact with the number.
+        Before the call, the caller must check this with ``holder``.
 
         Raises:
             FieldValuesError: An attribute does not fit its custom field, or a required attribute

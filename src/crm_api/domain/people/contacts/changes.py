@@ -102,7 +102,8 @@ async def update_contact_by_hand(
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
         ContactExistsError: Another contact has the new number.
-        InvalidAttributesError: The merged attributes are too many or too large.
+        InvalidAttributesError: The new and the stored attributes together are too many or too
+            large.
         FieldValuesError: Attributes do not fit their custom fields.
     """
     if changes.phone:
@@ -121,7 +122,7 @@ async def update_contact(
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
         ContactExistsError: Another contact has the new number.
-        InvalidAttributesError: The merged attributes are too many or too large.
+        InvalidAttributesError: With the change, the attributes are too many or too large.
         FieldValuesError: Attributes do not fit their custom fields.
     """
     if "attributes" in changes.model_fields_set:

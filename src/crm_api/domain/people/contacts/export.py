@@ -203,9 +203,9 @@ async def _attribute_names(new_uow: UnitOfWorkFactory, begun: Search) -> list[st
 
 
 async def end_of(session: AsyncSession, search: Search) -> Position | None:
-    """Return the position of the last contact of the page that begins where ``search`` begins.
+    """Return the position of the last contact of the next page; None if this page is the last one.
 
-    Return None if this page is the last one.
+    The next page begins after the position in ``search``.
     """
     key = search.order.key(Contact)
     ordered = (

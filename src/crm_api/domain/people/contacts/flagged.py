@@ -54,16 +54,22 @@ def select_flagged(now: datetime) -> Select[tuple[Contact, Any, Any]]:
 
 
 def head_of(key: ColumnElement[bool]) -> ScalarSelect[Any]:
-    """Return a subquery for the id of a contact; for a merged duplicate, of its primary.
+    """Return a subquery for the id of the contact that ``key`` finds.
+
+    If this contact was merged into another contact, the subquery returns the id of the other one.
 
     Args:
-        key: The SQL condition that finds the contact, such as ``ALIAS.phone == phone``. ``ALIAS``
-            is the contact table in the subquery.
+        key: An SQL condition, such as ``ALIAS.phone == phone``. ``ALIAS`` is the contact table in
+            the subquery.
     """
     return select(func.coalesce(ALIAS.merged_into, ALIAS.id)).where(key).scalar_subquery()
 
 
 async def fetch_flagged(session: AsyncSession, statement: Select[Any]) -> list[FlaggedContact]:
-    """Run a statement that selects ``flagged_columns``, and return its contacts."""
+    """Run a statement that selects contacts, their flags and their line types; return the contacts.
+
+    Args:
+        statement: Selects the columns that ``flagged_columns`` returns.
+    """
     rows = await session.execute(statement.execution_options(populate_existing=True))
     return [FlaggedContact(row[0], list(row.flags), row.line_type) for row in rows]

@@ -40,9 +40,10 @@ _COPY_ZONE_KEYS = text("""
 
 
 async def copy_zone_keys(session: AsyncSession, *, phones: Sequence[str], now: datetime) -> None:
-    """Copy the zone keys of contacts to their campaign recipients whose message is not finished.
+    """Copy the zone keys of contacts to those of their recipients whose message is not finished.
 
-    The message of such a recipient waits, is being sent, or was perhaps sent.
+    A zone key contains the states and time zones that decide when messages may be sent. A message
+    is not finished if it waits, is being sent, or was perhaps sent.
 
     Args:
         phones: The present numbers of the contacts. Recipients with an earlier number of a contact
@@ -112,11 +113,12 @@ async def move_recipients(
     zone_key: str,
     now: datetime,
 ) -> None:
-    """Write a contact's new phone number and zone key to its recipients with an unfinished message.
+    """Update the campaign recipients of a contact that got a new phone number.
 
-    If another recipient of the same campaign step already has the new number, the contact's
-    recipient keeps the old number. If its message still waits to be sent, the contact's recipient
-    is skipped for the reason ``duplicate_number``.
+    Only recipients whose message is unfinished get the new number and the new zone key (the states
+    and time zones that decide when messages may be sent). If another recipient of the same message
+    already has the new number, the contact's recipient keeps the old number, and is skipped for the
+    reason ``duplicate_number`` if its message still waits to be sent.
     """
     values = {
         "contact_id": contact_id,

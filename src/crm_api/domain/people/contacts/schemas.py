@@ -234,7 +234,7 @@ class ContactUpdate(RequestModel):
         """Return the values that differ from the stored ones, by column of the table ``contact``.
 
         Raises:
-            PydanticCustomError: The merged attributes exceed the limits.
+            PydanticCustomError: The new and the stored attributes together exceed the limits.
         """
         values = self.model_dump(exclude={"address", "attributes"}, exclude_unset=True)
         if "address" in self.model_fields_set:

@@ -136,7 +136,8 @@ async def fetch_contacts(
         wanted: The filter.
         patterns: For each term of the search text ``wanted.q``, the LIKE patterns of this term. A
             contact must match at least one pattern of every term.
-        window: The number of contacts to read in order before looking up all matches.
+        window: How many contacts are read first, in the order of the list. If too few of them
+            match the filter, all matches are looked up instead.
     """
     search = Search(wanted, patterns, order, after, now)
     # Without conditions, every row in order matches. A phone number matches one row at most.
@@ -179,8 +180,13 @@ async def fetch_matching_ids(
     """Fetch up to ``limit`` ids of matching contacts, in order of id, after the id ``after``.
 
     Args:
-        patterns: As in ``fetch_contacts``.
+        wanted: The filter.
+        patterns: For each term of the search text ``wanted.q``, the LIKE patterns of this term. A
+            contact must match at least one pattern of every term.
+        after: The last id of the previous page; None for the first page.
         created_until: Contacts that were created later are left out.
+        limit: The maximum number of ids.
+        now: The present instant.
     """
     search = Search(wanted, patterns, _BY_NAME, None, now)
     statement = select(Contact.id).where(
@@ -232,11 +238,11 @@ class Search:
         )
 
     def near(self, size: int) -> Select[Any]:
-        """Select the matches among the next ``size`` contacts in order.
+        """Take the next ``size`` contacts in order, and select those that match the filter.
 
-        ``size`` is passed as a subquery in LIMIT, so that PostgreSQL does not know its value.
-        PostgreSQL then reads the contacts in order from the index. If PostgreSQL knew the value, it
-        might sort all contacts instead, which takes 1.5 s for a million contacts.
+        ``size`` is a subquery in LIMIT, so that PostgreSQL does not know its value. PostgreSQL then
+        reads the contacts in order from the index. If PostgreSQL knew the value, it might sort all
+        contacts instead, which takes 1.5 s for a million contacts.
         """
         window = (
             select(Contact)
@@ -253,10 +259,10 @@ class Search:
         )
 
     def far(self, limit: int) -> Select[Any]:
-        """Look up all matches, and select the first ``limit`` of them in order.
+        """Return the query that finds all matches, sorts them, and selects the first ``limit``.
 
-        The query ``found`` finds the matches, and the query ``first`` sorts them. ``MATERIALIZED``
-        keeps PostgreSQL from reading the contacts in order.
+        It consists of two queries: ``found`` finds the matches, and ``first`` sorts them.
+        ``MATERIALIZED`` keeps PostgreSQL from reading all contacts in the sort order instead.
 
         If the filter can use an index on words, tags, lists or flags, ``first`` leaves out the
         deleted contacts. Otherwise, ``found`` leaves them out. The reason: without statistics,
@@ -291,8 +297,9 @@ class Search:
     def span(self) -> list[ColumnElement[bool]]:
         """Return the conditions that the index on the sort column can check.
 
-        The contact must not be deleted, its sort value must be in the range of the filter, and the
-        contact must come after the position ``after``. So only a part of the index is read.
+        The contact must not be deleted, and must come after the position ``after``. If the filter
+        limits the sort column, for example by ``created_after``, the contact must be within these
+        limits. So only a part of the index is read.
         """
         own = self._spans(Contact).get(self.order.column, [])
         return [Contact.deleted_at.is_(None), *own, *self.order.after(Contact, self.after)]
@@ -312,7 +319,9 @@ class Search:
     def conditions(
         self, person: type[Contact], *, one_by_one: bool = False
     ) -> list[ColumnElement[bool]]:
-        """Return the conditions of the filter that the index on the sort column cannot check.
+        """Return the conditions of the filter, except those that ``span`` returns.
+
+        ``span`` returns the conditions that the index of the sort order can check.
 
         Args:
             person: The class ``Contact``, or an alias of it.
@@ -343,11 +352,11 @@ class Search:
     def elsewhere(
         self, person: type[Contact]
     ) -> Iterator[tuple[Select[Any], ColumnElement[bool], bool]]:
-        """Yield the filter's conditions on other tables, each as ``(rows, is_theirs, is_wanted)``.
+        """Yield the filter's conditions on other tables: lists and flags.
 
-        ``rows`` selects rows of another table. ``is_theirs`` is the condition that such a row
-        belongs to a contact. ``is_wanted`` is True if the contact must have such a row, and False
-        if the contact must have no such row.
+        Each condition is ``(rows, is_theirs, is_wanted)``. ``rows`` selects rows of another table.
+        ``is_theirs`` is the SQL condition that a row belongs to the contact. ``is_wanted`` is True
+        if the contact must have such a row, and False if the contact must have none.
         """
         wanted = self.wanted
         if wanted.list_id is not None:

@@ -27,7 +27,7 @@ _LETTERS = str.maketrans("łøđðħı", "loddhi", "'\u2018\u2019\u02bc") | {
 
 
 def fold(text: str) -> str:
-    """Remove accents, apostrophes and capitals, as ``search_fold`` in the database does."""
+    """Remove accents and apostrophes, and convert to lower case, as ``search_fold`` in SQL does."""
     bare = unicodedata.normalize("NFKD", text).translate(_MARKS)
     # Convert letter by letter, because in a whole word a final sigma would get its special form.
     return "".join(letter.lower() for letter in bare).translate(_LETTERS)

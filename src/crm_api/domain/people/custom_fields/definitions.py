@@ -12,7 +12,7 @@ from crm_api.domain.people.models.custom_fields import FieldType
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """A custom field that is not archived: the type and choices of one contact attribute."""
+    """A custom field that is not archived: the rules for the values of one contact attribute."""
 
     name: str
     type: FieldType

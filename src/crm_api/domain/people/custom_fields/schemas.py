@@ -129,7 +129,7 @@ class Misfit:
 
 @dataclass(kw_only=True)
 class Fit:
-    """The counts of contacts whose value of one attribute fits a type, or does not fit it.
+    """How well the contacts' values of one attribute fit a type.
 
     Attributes:
         fitting: The number of contacts whose value fits the type without a change.

@@ -182,7 +182,7 @@ async def return_children(
     quote_ids: Collection[UUID],
     invoice_ids: Collection[UUID],
 ) -> None:
-    """Undo the move of a merge: give back to a duplicate what belonged to it before the merge.
+    """Give back to a duplicate what a merge moved from it to the primary contact.
 
     The duplicate also gets all messages and conversations with its phone number, even if they began
     after the merge.

@@ -230,15 +230,16 @@ async def dismiss(uow: UnitOfWork, *, candidate_id: UUID, actor: str, now: datet
 
 
 async def find_candidates(uow: UnitOfWork, *, now: datetime, clock: Callable[[], datetime]) -> bool:
-    """Scan all contacts for pairs, if the last scan is not recent and contacts have changed since.
+    """Scan all contacts for pairs that may be the same person.
+
+    Nothing is scanned if the last scan is recent, or if no contact has changed since it began.
 
     Args:
         now: When the scan begins.
         clock: Returns the current time. It is called when the scan ends.
 
     Returns:
-        False if no scan was made: the last scan was recent, no contact has changed since that scan
-        began, or another worker is scanning.
+        False if no scan was made, for one of these reasons or because another worker is scanning.
     """
     session = uow.session
     if not await try_lock_scan(session):
@@ -262,9 +263,9 @@ async def fetch_candidates(
     after: Position | None,
     limit: int,
 ) -> list[MergeCandidate]:
-    """Fetch up to ``limit`` pairs that were not dismissed, with the highest score first.
+    """Fetch up to ``limit`` pairs of contacts that may be duplicates, the highest score first.
 
-    Pairs with a deleted contact are left out.
+    Pairs that a user dismissed and pairs with a deleted contact are left out.
 
     Args:
         contact_id: Only pairs with this contact.
@@ -337,7 +338,10 @@ async def dismiss_pairs(
 
 
 async def forget_candidates(session: AsyncSession, *, contact_ids: Collection[UUID]) -> None:
-    """Delete all pairs with these contacts, because the contacts were merged."""
+    """Delete the stored pairs of possible duplicates that contain one of these contacts.
+
+    These contacts were merged.
+    """
     pair = MergeCandidate
     await session.execute(
         delete(pair).where(or_(pair.first_id.in_(contact_ids), pair.second_id.in_(contact_ids)))
@@ -345,7 +349,11 @@ async def forget_candidates(session: AsyncSession, *, contact_ids: Collection[UU
 
 
 async def try_lock_scan(session: AsyncSession) -> bool:
-    """Lock the scan until the transaction ends; return False if another worker is scanning."""
+    """Lock the search for duplicates until the transaction ends.
+
+    Returns:
+        False if another worker has locked it.
+    """
     return bool(await session.scalar(_LOCK))
 
 
@@ -360,7 +368,10 @@ async def changed_since(session: AsyncSession, *, at: datetime) -> bool:
 
 
 async def find_pairs(session: AsyncSession, *, now: datetime) -> None:
-    """Scan all contacts and store the pairs that are found. Dismissed pairs stay dismissed."""
+    """Find all pairs of contacts that may be the same person, and store them.
+
+    A pair that a user has dismissed stays dismissed.
+    """
     statements = (*PREPARE, SAME_EMAIL, SIMILAR_ADDRESS, *CLOSE_NUMBER)
     for statement in statements:
         await session.execute(statement)

@@ -39,16 +39,16 @@ def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
 
 
 def undo_fields(now: Values, before: Values, after: Values, others: Sequence[Values]) -> Values:
-    """Return the new values of the primary's columns that undo a merge.
+    """Return the new values of the primary contact that undo a merge of duplicates into it.
 
     Values that were edited after the merge stay.
 
     Args:
-        now: The values of the primary now.
-        before: The values of the primary before the merge.
-        after: The values of the primary after the merge.
-        others: The values of each duplicate that another merge has merged into this primary. Only
-            this merge is undone, so the primary keeps the tags and attributes of those duplicates.
+        now: The values of the primary contact now.
+        before: Its values before the merge.
+        after: Its values after the merge.
+        others: The values of the duplicates that other merges have merged into it. Those merges are
+            not undone, so the primary contact keeps the tags and attributes of these duplicates.
     """
     changes = {
         name: before[name]

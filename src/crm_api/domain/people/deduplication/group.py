@@ -59,7 +59,7 @@ class Group:
 
 
 async def lock_group(uow: UnitOfWork, primary_id: UUID, duplicate_ids: Sequence[UUID]) -> Group:
-    """Find and lock the contacts with these ids.
+    """Find and lock the contact that is kept by a merge (the primary), and its duplicates.
 
     If another request merged or deleted some of the contacts before they were locked, this function
     tries again a few times.

@@ -1,7 +1,7 @@
 """Merge duplicates into a primary contact in one transaction.
 
-A merge takes its locks in this order: contacts by phone number, consent locks of the numbers,
-campaigns, recipients.
+A merge locks in this order: the contacts by phone number, the consent decisions about their
+numbers, the campaigns, the recipients.
 """
 
 from collections.abc import Sequence
@@ -56,11 +56,12 @@ async def share_consent(
     secret: bytes,
     now: datetime,
 ) -> None:
-    """Copy the flags that stop messages from the numbers of ``people`` to all of ``phones``.
+    """Copy the flags that stop messages: from the contacts ``people`` to all numbers in ``phones``.
 
-    ``phones`` may also contain numbers of duplicates that were merged into the contacts earlier. No
-    flag is copied from these numbers, because their flags may be out of date. Example: after the
-    earlier merge, the contact has opted in again, but the duplicate's number is still opted out.
+    If an opt-out is copied, no hold is copied. ``phones`` may also contain numbers of duplicates
+    that were merged into the contacts earlier. No flag is copied from these numbers, because their
+    flags may be out of date. Example: after the earlier merge, the contact has opted in again, but
+    the duplicate's number is still opted out.
     """
     flags = await flags_of(uow.session, phones, now=now)
     wanted = {flag for one in people for flag in flags[one.phone] if flag in SUPPRESSING_FLAGS}

@@ -39,8 +39,8 @@ _ADD_ZONE = text("""
 async def add_zone(session: AsyncSession, *, campaign_ids: Collection[UUID], zone_key: str) -> None:
     """Add a zone key to the zone keys of the given campaigns, except campaigns that have ended.
 
-    This is necessary because a recipient gets no message if the recipient's zone key is missing in
-    the campaign.
+    A zone key consists of the states and time zones in which a person may be. A recipient gets no
+    message if the recipient's zone key is missing in the campaign.
     """
     values = {"campaign_ids": list(campaign_ids), "zone_key": zone_key}
     await session.execute(_ADD_ZONE, values)
@@ -115,15 +115,17 @@ async def apply_verdict(
     zone_key: str,
     now: datetime,
 ) -> None:
-    """Skip, end and move the recipients that ``verdict`` lists.
+    """Change the recipients of contacts that are merged, as ``judge_tracks`` has decided.
 
     The caller must have locked the rows of these recipients.
 
     Args:
-        verdict: The ids of the recipients, by kind of change; ``judge_tracks`` computes it.
+        session: The session.
+        verdict: The ids of the recipients to skip, to end, or to move to the primary contact.
         contact_id: The primary contact.
         phone: The number of the primary contact.
         zone_key: The zone key of the primary contact.
+        now: The present instant.
     """
     owner = {"contact_id": contact_id, "now": now}
     for statement, ids, values in (
@@ -185,10 +187,13 @@ async def return_members(
 ) -> list[UUID]:
     """Move the recipients in these campaigns from the primary back to a duplicate.
 
-    The recipients in ``kept_ids`` always stay with the primary. For the other recipients, two rules
-    apply. If a message to one of them may have been sent to a number other than the duplicate's,
-    all of them in that campaign stay. A single recipient stays if the duplicate or its number is
-    already a recipient at the same step of the campaign.
+    Some recipients stay with the primary:
+
+    - The recipients in ``kept_ids``. The next two rules are for the other recipients.
+    - All recipients in a campaign, if a message to one of them may have been sent to a number
+      other than the duplicate's.
+    - A recipient at a step of a campaign at which the duplicate or its number already is a
+      recipient.
 
     Args:
         of: The primary contact.
@@ -197,7 +202,7 @@ async def return_members(
         phone: The number of the duplicate.
         zone_key: The zone key of the duplicate.
         campaign_ids: The campaigns whose recipients are moved back.
-        kept_ids: The ids of recipients that stay with the primary in any case.
+        kept_ids: The ids of recipients that must stay with the primary.
 
     Returns:
         The ids of the recipients that were moved.

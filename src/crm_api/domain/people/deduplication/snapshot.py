@@ -53,8 +53,8 @@ class Snapshot(BaseModel):
     Attributes:
         joined_list_ids: The lists to which the merge added the primary.
         joined_property_ids: The properties to which the merge added the primary.
-        member_ids: The recipients that the primary had before the merge. Only recipients
-            of those campaigns are stored in which the merge gave the primary more recipients.
+        member_ids: The recipients that the primary had before the merge, in those campaigns in
+            which the merge gave it more recipients.
     """
 
     before: dict[str, Any]

@@ -1,8 +1,9 @@
 """Decide for each campaign which of the merged contacts still gets messages of the campaign.
 
-A track is all recipients of one contact in one campaign: one recipient for each step. If several of
-the merged contacts are in a campaign, only one track continues; the messages of the other tracks
-are not sent. So the person never gets the same step at two phone numbers.
+A contact in a campaign has one row for each message, the first message and the follow-ups. These
+rows are the contact's *track*. If several of the merged contacts are in a campaign, only one track
+continues; the messages of the other tracks are not sent. So the person never gets the same message
+at two phone numbers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,13 +59,12 @@ class TrackVerdict:
 def judge_tracks(
     members: Sequence[Member], *, heads: Mapping[UUID, UUID], order: Sequence[UUID], phone: str
 ) -> TrackVerdict:
-    """Decide what happens to the recipients of the contacts that are merged.
+    """Decide which recipients of merged contacts are skipped, ended, or moved to the primary.
 
     Args:
         members: The recipients, including those of other contacts at the same numbers.
-        heads: Maps the id of each contact to merge to the same id. Also maps the id of each earlier
-            duplicate to the id of the contact into which it was merged, if that contact is one of
-            the contacts to merge.
+        heads: Maps the id of each contact to merge to itself. The id of each duplicate that was
+            merged into one of these contacts earlier is mapped to the id of that contact.
         order: The ids of the contacts to merge, the primary first.
         phone: The number of the primary contact.
     """

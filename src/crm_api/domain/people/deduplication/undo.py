@@ -40,16 +40,16 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
 
     They also get back their campaign recipients, with two exceptions:
 
-    - A message to one of these recipients was sent, or perhaps sent, to a number other than the
-      duplicate's. Then all recipients of the duplicate in the same campaign stay with the primary.
-    - Another recipient at the same campaign step already belongs to the duplicate or has its
-      number. Then the recipient stays with the primary.
+    - If a message to one of these recipients may have been sent to a number other than the
+      duplicate's, all recipients of the duplicate in that campaign stay with the primary contact.
+    - If the duplicate or its number already has another recipient at the same campaign step, the
+      recipient stays with the primary contact.
 
     Raises:
         MergeNotFoundError: No merge has this id.
         MergeUndoneError: The merge was already undone.
         MergeNotUndoableError: After the merge, the primary was deleted or merged into another
-            contact, or a duplicate's number changed.
+            contact, or a duplicate was deleted, or a duplicate's number changed.
     """
     merge = await get_merge(uow, merge_id=merge_id)
     # Lock the contacts before the row of the merge, because merging takes its locks in this order.

@@ -256,7 +256,7 @@ UNDER_WAY = text("""
 
 
 async def count_open_attempts(session: AsyncSession, *, phones: Sequence[str]) -> int:
-    """Count the send attempts to these phone numbers whose result is not known yet."""
+    """Count the attempts without a final result, for these phone numbers."""
     return int(await session.scalar(UNDER_WAY, {"phones": list(phones)}) or 0)
 
 

@@ -110,7 +110,10 @@ async def list_erasures(uow: UnitOfWork, *, cursor: str | None, limit: int) -> P
 async def fetch_erasures(
     session: AsyncSession, *, after: tuple[datetime, UUID] | None, limit: int
 ) -> list[Erasure]:
-    """Fetch up to ``limit`` erasures older than the position ``after``, newest first."""
+    """Fetch a page of erasures, newest first.
+
+    ``after`` is the position (time and id) of the last erasure of the previous page.
+    """
     statement = select(Erasure)
     if after is not None:
         statement = statement.where(tuple_(Erasure.created_at, Erasure.id) < after)

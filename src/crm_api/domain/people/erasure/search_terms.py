@@ -52,7 +52,10 @@ class SearchTerms:
         return "|".join(_escaped(text) for text in self.words)
 
     def redact(self, text: str) -> str:
-        """Replace the phone numbers of these terms by ``0``, and their words by ``erased``."""
+        """Return ``text``, in which these search terms are replaced.
+
+        Their phone numbers are replaced by ``0``, and their words by ``erased``.
+        """
         without = re.sub(self.number_pattern(), "0", text)
         return re.sub(self.word_pattern(), "erased", without, flags=re.IGNORECASE)
 

@@ -103,7 +103,7 @@ class TableSearch:
 
 
 def table_searches() -> list[TableSearch]:
-    """Return the statements for all tables that may name a person, in the order of table names."""
+    """Return the statements that search the tables for a person's data, ordered by table name."""
     tables = sorted(Base.metadata.tables.values(), key=lambda table: table.name)
     return [
         TableSearch(table=table.name, statement=text(written))

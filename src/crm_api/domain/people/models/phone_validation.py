@@ -15,7 +15,7 @@ from crm_api.platform.ids import new_id
 
 
 class LineType(StrEnum):
-    """The line type of a phone number."""
+    """The kind of telephone service behind a phone number, such as mobile or landline."""
 
     MOBILE = "mobile"
     LANDLINE = "landline"

@@ -1,4 +1,4 @@
-"""The tables of properties and their contacts."""
+"""The tables of properties (buildings), and of the contacts that are assigned to them."""
 
 from datetime import datetime
 from enum import StrEnum

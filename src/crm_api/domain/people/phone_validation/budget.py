@@ -90,7 +90,12 @@ class Budget:
             return today
 
     def give_back(self, day: date) -> None:
-        """Undo one ``take``, because the look-up was not made; do nothing if ``day`` is over."""
+        """Return a look-up to the budget, because it was not made.
+
+        Args:
+            day: The day that ``take`` returned for the look-up. If the budget already counts a
+                later day, nothing changes.
+        """
         if day == self._day:  # the budget of an earlier day is not used again
             self._left += 1
 

@@ -97,8 +97,8 @@ _STORE = text("""
 async def store_findings(uow: UnitOfWork, found: Sequence[Found], *, now: datetime) -> None:
     """Store line types, and replace earlier line types of the same phone numbers.
 
-    The line types are stored even if another worker has taken over the run, because the look-ups
-    cost money.
+    A line type is the kind of a phone number, such as ``mobile``. The look-ups cost money.
+    Therefore, their results are stored even if another worker has taken over the validation run.
     """
     if not found:
         return

@@ -131,9 +131,10 @@ async def fetch_runs(
 
 
 async def cancel_run(uow: UnitOfWork, *, run_id: UUID, now: datetime) -> PhoneValidation:
-    """Cancel a run and request the job, so that the next run begins at once.
+    """Cancel a run.
 
-    The line types that the cancelled run found stay stored.
+    The validation job is requested, so that it begins the next run at once. The line types that the
+    cancelled run found stay stored.
 
     Raises:
         PhoneValidationNotFoundError: No run has this id.

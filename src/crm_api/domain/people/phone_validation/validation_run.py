@@ -49,8 +49,8 @@ class Parts:
     """What a job needs to work on a validation run: services, a clock and limits.
 
     Attributes:
-        service: The paid service, for line types that the numbering plan does not show; None if
-            it is not set up.
+        service: The paid service, for numbers whose first digits do not show the line type; None
+            if it is not set up.
         is_over: Returns True when the job has worked long enough and must stop.
         page: The number of contacts that are fetched at once.
     """

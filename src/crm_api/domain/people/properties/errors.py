@@ -66,7 +66,7 @@ class IncompleteAddressError(InvalidError):
 
 
 class UnknownPropertyContactsError(InvalidError):
-    """Some ids do not belong to a contact; nothing was changed."""
+    """Some ids in ``contacts`` do not belong to a contact; nothing was changed."""
 
     code = "unknown_property_contacts"
     title = "Unknown contacts"

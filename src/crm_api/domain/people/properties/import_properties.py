@@ -1,4 +1,4 @@
-"""Store the properties of an imported file, and undo such an import.
+"""Store the properties (houses) that an imported file lists, and undo such an import.
 
 A file is stored in chunks of rows. It does no harm if a chunk is stored twice.
 """
@@ -24,10 +24,11 @@ UNDONE_AT_ONCE = 5_000
 async def store_properties(
     uow: UnitOfWork, rows: Iterable[ImportedProperty], *, import_id: UUID, now: datetime
 ) -> None:
-    """Add the properties of a chunk, and attach the chunk's contacts, which are already stored.
+    """Store the properties of a chunk, and attach the people of each row to the row's property.
 
-    A row of the file without a complete address is skipped. If a property exists, only its missing
-    values are filled. If a contact is already attached, its role does not change.
+    The people must already be stored as contacts. A row without a complete address is skipped. If a
+    property exists, only its missing values are filled. If a contact is already attached to the
+    property, the contact's role does not change.
     """
     properties: dict[str, dict[str, Any]] = {}
     people: dict[tuple[str, str], dict[str, Any]] = {}

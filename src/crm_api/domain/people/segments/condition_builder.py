@@ -32,7 +32,8 @@ class ConditionBuilder:
     def exists(self, rows: str) -> str:
         """Return an EXISTS expression; ``rows`` is the SQL that follows FROM.
 
-        With ``by_person``, an OFFSET keeps the planner from turning the sub-select into a join.
+        If ``by_person`` is True, PostgreSQL evaluates the expression separately for each contact:
+        with ``OFFSET 0``, the planner cannot turn the sub-select into a join.
         """
         each = " OFFSET 0" if self.by_person else ""
         return f"EXISTS (SELECT 1 FROM {rows}{each})"

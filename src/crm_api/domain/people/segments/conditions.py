@@ -37,8 +37,8 @@ _SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "eq": "="}
 def attribute_condition(builder: ConditionBuilder, rule: Rule) -> str:
     """Return the SQL condition of a rule on an attribute.
 
-    For contacts without the attribute, the condition is NULL, except with the operator
-    ``is_empty``.
+    For a contact without the attribute, the condition is true if the operator is ``is_empty``. With
+    any other operator, it is NULL.
     """
     name = builder.bind(rule.attribute, "text")
     stored, text = f"(c.attributes -> {name})", f"(c.attributes ->> {name})"

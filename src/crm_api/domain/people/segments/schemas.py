@@ -241,7 +241,13 @@ class SegmentExplanation(ReadModel):
 
     @classmethod
     def of(cls, verdicts: list[RuleVerdict], *, segment_id: UUID, contact_id: UUID) -> Self:
-        """Build the response from the result of each rule and group; the whole filter is first."""
+        """Build the response from the results of the rules and groups of a segment for one contact.
+
+        Args:
+            verdicts: One result per rule and group. The first is the result of the whole filter.
+            segment_id: The id of the segment.
+            contact_id: The id of the contact.
+        """
         return cls(
             segment_id=segment_id,
             contact_id=contact_id,

@@ -27,11 +27,14 @@ class Distance:
 
 @dataclass(frozen=True, kw_only=True)
 class Membership:
-    """The value of a rule that selects contacts who are recipients at a step of a campaign.
+    """The value of a rule that selects the recipients of a campaign's first message or follow-up.
 
     If ``statuses`` is not None, only recipients with one of these statuses are selected. If
     ``has_replied`` is True, only recipients who replied are selected; if False, only recipients who
     did not reply.
+
+    Attributes:
+        step: 0 for the first message; from 1 for the follow-ups.
     """
 
     campaign_id: UUID
@@ -74,7 +77,12 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Several rules and groups, combined by ``join``."""
+    """One or more rules and groups, and how they are combined.
+
+    Attributes:
+        join: ``all``: all members must match. ``any``: at least one member must match. ``not``: the
+            group has one member, which must not match.
+    """
 
     pointer: str
     join: Join

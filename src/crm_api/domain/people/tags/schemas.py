@@ -100,7 +100,10 @@ class TagsRequest(RequestModel):
 
 
 class TagRename(RequestModel):
-    """A new name for a tag. A contact that has both tags then has the new tag once."""
+    """A new name for a tag.
+
+    If a contact already has a tag with the new name, only the old tag is removed from it.
+    """
 
     model_config = example(name="house owner")
 
@@ -173,7 +176,7 @@ class TagChangeRead(ReadModel):
 
     @classmethod
     def counted(cls, body: TagsRequest, matched: int) -> Self:
-        """Build the response of a dry run."""
+        """Build the response of a dry run, which counts the contacts and changes nothing."""
         return cls(
             id=None,
             status="dry_run",

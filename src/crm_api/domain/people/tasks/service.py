@@ -137,13 +137,14 @@ class DueTasks:
 async def read_due_tasks(
     uow: UnitOfWork, *, user_id: UUID | None, until: datetime, most: int, now: datetime
 ) -> DueTasks:
-    """Return the open tasks that are due before an instant and assigned to a user or to nobody.
+    """Count the open tasks that are due before an instant, and return the first of them.
 
     Args:
         uow: The unit of work.
-        user_id: The user; None: only tasks without an assignee.
+        user_id: Only tasks of this user and tasks without an assignee; None: only tasks without an
+            assignee.
         until: The instant before which the tasks are due.
-        most: The largest number of tasks to return; all due tasks are counted.
+        most: The largest number of tasks to return. The counts contain all due tasks.
         now: The present instant.
     """
     wanted = TaskFilter(status=TaskStatus.OPEN, due_before=until)
@@ -159,9 +160,10 @@ async def read_due_tasks(
 
 
 def due_for(user_id: UUID | None) -> ColumnElement[bool]:
-    """Return the SQL condition for tasks that are assigned to this user or to nobody.
+    """Return the SQL condition for tasks that this user may have to do.
 
-    If ``user_id`` is None, the condition selects only the tasks that are assigned to nobody.
+    These are the tasks that are assigned to the user or to nobody. If ``user_id`` is None, the
+    condition selects only the tasks that are assigned to nobody.
     """
     of_nobody = Task.assignee_id.is_(None)
     return of_nobody if user_id is None else or_(of_nobody, Task.assignee_id == user_id)

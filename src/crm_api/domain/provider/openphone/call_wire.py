@@ -1,7 +1,8 @@
 """Parse calls from the provider's events.
 
-Each version of the provider's JSON names the numbers of a call in another way. An external number
-is that of an outside party; an own number is that of a phone line of the workspace.
+A call has external numbers and own numbers. An own number is that of a phone line of the workspace;
+an external number is that of another party. Each version of the provider's JSON has these numbers
+in different fields:
 
 - 2026-03-30: ``data.context.participants`` has the lists ``external`` and ``workspace``. The call
   is ``data.resource``.

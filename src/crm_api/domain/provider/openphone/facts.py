@@ -212,12 +212,14 @@ class OwnNumber:
 
 @dataclass(frozen=True, kw_only=True)
 class RegisteredWebhook:
-    """A webhook that was created through the API; those created in the app are not listed.
+    """A webhook that was created through the provider's API.
+
+    The API does not list the webhooks that users created in the provider's app.
 
     Attributes:
         key: The signing key; None if the provider does not show it. The provider always shows the
-            key of a legacy webhook. It shows the key of a webhook of 2026-03-30 only in the
-            response to the creation.
+            key of a legacy webhook. It shows the key of a webhook of API version 2026-03-30 only in
+            the response to the creation.
         resource_ids: Ids (``PN…``) of the lines whose events are delivered; ``*`` or an empty list
             means all lines.
     """

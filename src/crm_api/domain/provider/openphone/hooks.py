@@ -134,7 +134,9 @@ class HookApi:
         return parse_webhook(answer.get("data"))
 
     async def update_dated(self, webhook_id: str, **changes: Any) -> None:  # noqa: ANN401 - JSON members
-        """Change a webhook of 2026-03-30; a new list of events or lines replaces the old list.
+        """Change a webhook that uses the API version 2026-03-30.
+
+        If a new list of events or lines is given, it replaces the old list.
 
         Raises:
             OpenPhoneBusyError: 429 even after retries, 5xx or no response.

@@ -48,7 +48,7 @@ def identity(value: object) -> str | None:
 
 
 def first_identity(*values: object) -> str | None:
-    """Return the first value that ``identity`` accepts; None if it accepts none of the values."""
+    """Return the first value that is an id or a code of valid length; None if there is none."""
     for value in values:
         found = identity(value)
         if found is not None:

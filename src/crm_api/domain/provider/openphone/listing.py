@@ -66,8 +66,9 @@ class Listing:
         OpenPhoneBusyError: 429, 5xx, no response, or a page without data, even after retries.
         OpenPhoneRefusedError: Any other 4xx.
 
-    Sources, both read 2026-11-24: OpenPhone API description 1.0.0; documentation of Quo (another
-    name of OpenPhone), "List messages" (2026-03-30), in our own words.
+    What we know about the lists comes from two sources, both read on 2026-11-24: the OpenPhone API
+    description 1.0.0, and the page "List messages" (2026-03-30) in the documentation of Quo
+    (another name of OpenPhone).
     """
 
     def __init__(self, reader: ReadClient) -> None:

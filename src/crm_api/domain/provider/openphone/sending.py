@@ -40,11 +40,17 @@ class GateClock:
 
     @classmethod
     def start(cls) -> Self:
-        """Read both clocks; call it before the gate statement, never after it."""
+        """Read the monotonic clock and the wall clock.
+
+        Call this method just before the SQL statement that allows the attempt, never after it.
+        """
         return cls(time.monotonic(), time.time())
 
     def elapsed(self) -> float:
-        """Return the seconds since ``start``; the larger value if the two clocks differ."""
+        """Return the seconds since ``start`` by the monotonic clock or the wall clock.
+
+        If the two clocks differ, the result is the larger value.
+        """
         return max(time.monotonic() - self.monotonic, time.time() - self.wall)
 
 
@@ -59,9 +65,9 @@ class BodyTooLateError(Exception):
 class GatedBody(httpx.AsyncByteStream):
     """A request body that is passed to the transport in one piece, unless it is too late to send.
 
-    The provider cannot accept a request without its body. So if the process was suspended for too
-    long between the gate statement and the request, the body is withheld, and the message is not
-    sent.
+    Before each request, the gate (an SQL statement) checks whether the message may be sent. If the
+    process was suspended for too long after this check, the body is withheld. Then the message is
+    not sent, because the provider cannot accept a request without its body.
     """
 
     def __init__(
@@ -98,7 +104,7 @@ class GatedBody(httpx.AsyncByteStream):
         await failpoints.reach("call.body_out")
 
     def close(self) -> None:
-        """Withhold the body from now on, because the request has ended."""
+        """Refuse to yield the request body from now on, because the request has ended."""
         self._is_closed = True
 
 

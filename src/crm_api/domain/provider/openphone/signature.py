@@ -160,7 +160,7 @@ def sign_legacy(secret: str, body: bytes, *, at: datetime) -> dict[str, str]:
 
 
 def sign_standard(secret: str, body: bytes, *, delivery_id: str, at: datetime) -> dict[str, str]:
-    """Return the headers that sign ``body`` in the 2026-03-30 scheme."""
+    """Return the signature headers of a webhook with this body, for API version 2026-03-30."""
     timestamp = str(int(at.timestamp()))
     digest = _digest(decode_key(secret), f"{delivery_id}.{timestamp}.".encode() + body)
     return {

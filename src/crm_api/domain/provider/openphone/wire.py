@@ -93,7 +93,9 @@ def parse_event(payload: object) -> ProviderEvent:
 
 
 def kind_of(event_type: str) -> EventKind:
-    """Return the kind of an event.
+    """Return the kind of an event; ``EventKind.UNKNOWN`` if its type is not known.
+
+    For example, the types ``message.received`` and ``message.delivered`` have the kind ``MESSAGE``.
 
     Args:
         event_type: The current name of the event's type. ``CURRENT_TYPES`` maps old names to the

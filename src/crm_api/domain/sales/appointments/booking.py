@@ -269,8 +269,8 @@ def overlaps(starts_at: datetime, ends_at: datetime) -> list[ColumnElement[bool]
     """Return SQL conditions for the appointments that overlap a period.
 
     An appointment lasts at most ``LONGEST``, so an overlapping appointment starts less than
-    ``LONGEST`` before the period. One of the conditions says this. Because of it, PostgreSQL reads
-    only a small part of the index of starts.
+    ``LONGEST`` before the period. With a condition that says this, PostgreSQL reads only a small
+    part of the index of start times.
     """
     return [
         Appointment.starts_at < ends_at,

@@ -57,7 +57,7 @@ class KnownEvent:
 
 
 async def read_known_events(uow: UnitOfWork, *, account_id: UUID) -> dict[str, KnownEvent]:
-    """Return the known events of a calendar, by path."""
+    """Return the stored events of a calendar account; the keys are their paths on the server."""
     statement = select(
         CalendarEvent.href, CalendarEvent.etag, CalendarEvent.is_gone, CalendarEvent.read_at
     ).where(CalendarEvent.account_id == account_id)
@@ -95,9 +95,10 @@ def deleted_hrefs(changes: Changes, known: dict[str, KnownEvent]) -> set[str]:
 def parse_events(
     resources: Sequence[Resource], *, timezone: str, now: datetime
 ) -> list[tuple[Resource, RemoteEvent | None]]:
-    """Parse the event of each resource, in the order of paths; None for an unreadable event.
+    """Parse the calendar event of each resource, and sort the results by path.
 
-    The occurrences of recurring events are computed slowly, so call this function in a thread.
+    The event is None if it cannot be read. Recurring events take long to compute, so call this
+    function in a thread.
     """
     zone = ZoneInfo(timezone)
     begin, end = now - BUSY_PAST, now + BUSY_FUTURE

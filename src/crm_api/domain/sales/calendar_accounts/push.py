@@ -57,9 +57,10 @@ class PlannedWrite:
 async def plan_writes(
     uow: UnitOfWork, account: CalendarAccount, client: DavClient, *, now: datetime
 ) -> list[PlannedWrite]:
-    """Return the events to write or delete.
+    """Return the events that must be written or deleted on the CalDAV server.
 
-    For a new event, first store its path and its UID in the database.
+    For a new event, this function also chooses its path and its UID and stores them in the
+    database.
     """
     known = {
         one.appointment_id: one

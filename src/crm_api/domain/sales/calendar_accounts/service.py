@@ -97,10 +97,10 @@ async def create_account(
 
 
 def about_password(account_id: UUID) -> str:
-    """Return the text for the argument ``about`` of ``seal``, which encrypts the password.
+    """Return a text with the account's id, which binds the encrypted password to the account.
 
-    The text contains the id of the account. So the encrypted password of one account cannot be
-    decrypted as the password of another account.
+    Without the same text, the password cannot be decrypted. So the encrypted password of one
+    account cannot be used for another account. It is the argument ``about`` of ``seal``.
     """
     return f"calendar account {account_id}"
 
@@ -265,10 +265,10 @@ async def note_failure(
 
 
 async def store_token(uow: UnitOfWork, *, account_id: UUID, sync_token: str | None) -> None:
-    """Store the sync token of the calendar server.
+    """Store the sync token that the calendar server returned with its last list of changes.
 
-    The next synchronisation reads only the changes after this token. So the caller must have
-    applied all changes before it.
+    The next synchronisation reads only the changes after that list. So the caller must first apply
+    all changes of the list.
     """
     await uow.session.execute(
         update(CalendarAccount)

@@ -93,11 +93,11 @@ def detect_columns(
 def noun_of(header: Sequence[str], mapping: Mapping[str, str | None]) -> str | None:
     """Find out from the column names what each row of a file describes.
 
+    For example, a file with the column ``Invoice Date`` describes invoices.
+
     Returns:
-        ``invoice``, ``quote``, ``estimate`` or ``appointment``: the word with which a column name
-        begins, such as ``Invoice Date``. None if no column name begins with one of these words, if
-        column names begin with different ones of these words, or if the file has a column for the
-        kind of the outcome.
+        ``invoice``, ``quote``, ``estimate`` or ``appointment``, if exactly one of these words is
+        the beginning of column names. None otherwise, or if a column has the kind of the outcome.
     """
     if "kind" in mapping.values():
         return None

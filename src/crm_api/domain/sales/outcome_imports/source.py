@@ -60,7 +60,11 @@ class OutcomeChunk:
 
 
 def examine_outcomes(path: Path, overrides: Mapping[str, str | None] | None = None) -> Detected:
-    """Find the field of each column of a stored file.
+    """Find out which column of a stored file contains which field of an outcome.
+
+    Args:
+        path: The file.
+        overrides: The fields that the user chose, by column name. They replace detected fields.
 
     Raises:
         UploadGoneError: The file is not stored.

@@ -200,9 +200,10 @@ def _kept_for_undo(
 
 
 async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool:
-    """Reverse the outcomes of the last chunk that is not undone, and update the counts of the undo.
+    """Undo the last chunk of an import that is not undone yet: reverse its outcomes.
 
-    If an outcome was already reversed, it stays as it is and counts as ``left_edited``.
+    The counts of the undo are updated. An outcome that was already reversed stays as it is, and
+    counts as ``left_edited``.
 
     Returns:
         True if more chunks may remain; False if the undo has ended.

@@ -1,4 +1,4 @@
-"""Errors of the ledger of outcomes."""
+"""Errors of recording, reversing and reading outcomes."""
 
 from crm_api.domain.kit.errors import ConflictError, Example, InvalidError, NotFoundError
 from crm_api.domain.kit.examples import example_id

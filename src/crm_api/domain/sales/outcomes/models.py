@@ -66,10 +66,11 @@ class OutcomeSource(StrEnum):
 class Outcome(Base):
     """A result of the work with a person: an appointment, a quote, a job, a payment.
 
-    A trigger refuses every change (``migrations/objects/refuse_change.sql``). A mistake is
-    corrected by a second row with the negative amount, the reversal. This table has no data about
-    people. The table ``outcome_subject`` has the person of each outcome. An erasure removes the
-    person's data from that table.
+    A trigger prevents every change of a row (``migrations/objects/refuse_change.sql``). A mistake
+    is corrected by a reversal: a second row with the negative amount.
+
+    This table has no data about people. The person of each outcome is in the table
+    ``outcome_subject``, and an erasure removes the person's data there.
     """
 
     __tablename__ = "outcome"

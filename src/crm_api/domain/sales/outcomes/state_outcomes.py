@@ -82,10 +82,20 @@ async def record_state(
     recorder: Recorder,
     now: datetime,
 ) -> dict[str, str]:
-    """Record the outcome of the subject's status, unless it was already recorded.
+    """Record an outcome because an appointment, a quote or an invoice has reached a status.
+
+    Each status of the same appointment, quote or invoice is recorded only once.
+
+    Args:
+        subject: The appointment, quote or invoice.
+        status: The status that it has reached.
+        kind: The kind of the outcome.
+        occurred_at: When the outcome happened.
+        recorder: Who records the outcome.
+        now: The present instant.
 
     Returns:
-        The id of each outcome of the subject; the keys are the statuses.
+        The ids of all outcomes of the subject, by status.
 
     Raises:
         ContactNotFoundError: The contact was deleted.

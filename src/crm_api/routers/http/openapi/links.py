@@ -8,7 +8,7 @@ _PARAMETER = re.compile(r"\{(\w+)\}")
 
 
 def link_operations(document: Node) -> None:
-    """Add links to the responses in the document: to operations that a client can call next.
+    """Add links to the responses in the API document; a link shows what a client can call next.
 
     If a response contains the id of an item, links lead to the operations that have this id in
     their path. If a response is a page of a list, a link leads to the next page.

@@ -45,7 +45,7 @@ class DocumentRoute:
 
     @property
     def route(self) -> Route:
-        """The route of the document. Register it before FastAPI's own route, which is slower."""
+        """The route of the OpenAPI document; register it before FastAPI's own, slower route."""
         return Route(PATH, self.answer, methods=["GET"], include_in_schema=False)
 
     async def answer(self, request: Request) -> Response:
