@@ -75,11 +75,11 @@ def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
 
 
 def compare_figures(api: Api, story: Story, *, campaign_id: str, replied: int) -> list[FigureCheck]:
-    """Read the figures of the campaign, and the values that their numerators should be equal to.
+    """Read the figures of the campaign, each with one or two values to compare with its numerator.
 
-    There are two such values for each figure. The first is computed from the records that the API
-    lists for the figure. The second is what the demo itself recorded; for the reply rate, it is
-    ``replied``. Some figures have no second value.
+    The first value is computed from the records that the API lists for the figure. The second value
+    is what the demo recorded; some figures have none. The reply rate is an exception: its second
+    value is ``replied``.
 
     Args:
         api: The client.

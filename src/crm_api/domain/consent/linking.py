@@ -312,14 +312,15 @@ def _faults(link: StoredLink, found: ChainVerification, secret: bytes) -> Iterat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberEntry:
-    """A consent entry about a number, with its words and its link.
+    """A consent entry about a number, with its texts and its link in the hash chain.
 
-    ``position``, ``key_id`` and ``digest`` are None until the entry is linked. If the words were
-    erased, ``reason``, ``note``, ``text_shown``, ``evidence``, ``salt`` and ``canonical`` are None.
+    ``position``, ``key_id`` and ``digest`` are None until the entry is in the hash chain.
+    ``reason``, ``note``, ``text_shown``, ``evidence``, ``salt`` and ``canonical`` are None if the
+    texts were erased.
 
     Attributes:
         previous: The digest of the previous link; None for the first link.
-        canonical: The words as one text, from which their hash in the entry is computed.
+        canonical: All texts as one text. The entry has the hash of it.
     """
 
     entry: ChainedEntry

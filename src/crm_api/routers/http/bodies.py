@@ -170,13 +170,13 @@ def _check_kind(scope: Scope, kind: str) -> None:
     operation = found.get(scope["method"])
     if operation is None or not operation.takes or kind in operation.takes:
         return
-    taken = " or ".join(sorted(operation.takes))
-    sent = (
+    accepted = " or ".join(sorted(operation.takes))
+    fault = (
         f"This operation does not accept a request body with the Content-Type {kind[:100]}"
         if kind
         else "The request has a body but no Content-Type"
     )
-    raise UnsupportedMediaTypeError(f"{sent}. Send the body as {taken}.")
+    raise UnsupportedMediaTypeError(f"{fault}. Send the body as {accepted}.")
 
 
 def giving(body: bytes | None, receive: Receive) -> Receive:

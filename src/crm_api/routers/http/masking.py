@@ -61,14 +61,14 @@ def mask(value: Any) -> Any:  # noqa: ANN401 - JSON
 def hidden_of(names: Collection[str]) -> set[str]:
     """Return the names of the fields or columns that a marketer does not see.
 
-    The names show what the object is:
+    The kind of the object follows from its names:
 
-    - A contact has ``first_name``, but no ``kind``. Only the fields in ``SHOWN_OF_PERSON`` are
-      visible.
-    - An object about a person has ``phone``. An entry of a timeline has ``type`` and ``at``. In
-      both, the fields in ``HIDDEN`` and ``ABOUT_PERSON`` are hidden. But if the object has
-      ``kind``, its ``name`` is visible.
-    - In any other object, only the fields in ``HIDDEN`` are hidden.
+    - With ``first_name`` and without ``kind``, it is a contact: only the fields in
+      ``SHOWN_OF_PERSON`` are visible.
+    - With ``phone``, it is an object about a person. With both ``type`` and ``at``, it is an entry
+      of a timeline. The fields in ``HIDDEN`` and ``ABOUT_PERSON`` are hidden. If the object also
+      has ``kind``, its ``name`` is visible.
+    - Otherwise, only the fields in ``HIDDEN`` are hidden.
 
     Args:
         names: The names of all fields of a JSON object, or of all columns of a CSV file.

@@ -199,14 +199,14 @@ def _above_all(
 def log_difference(hits: tuple[int, int], *, texts: tuple[int, int]) -> float:
     """Return how strong the evidence is that two rates differ: the logarithm of the e-value.
 
-    A hit is a reply or an opt-out. If the two rates are equal, the probability that a hit belongs
-    to the first variant is this variant's share of the messages. The e-value is a ratio of two
-    likelihoods of the hits: the likelihood under a Beta mixture around this share, divided by the
-    likelihood under the share itself.
+    A hit is a reply or an opt-out. Let ``p`` be the first variant's share of the messages. If the
+    two rates are equal, each hit belongs to the first variant with probability ``p``. The e-value
+    is the likelihood of the hits under a Beta mixture with mean ``p``, divided by their likelihood
+    under ``p``.
 
-    Each person can cause only one hit. So with every hit, fewer people are left who can cause a
-    hit. If the rates are equal, the expected e-value still does not grow (it is a supermartingale),
-    because the mean of the Beta mixture is the first variant's share of the messages.
+    Each person can cause only one hit, so the true probability changes a little with each hit. This
+    causes no more false alarms: because the mixture has the mean ``p``, the expected e-value does
+    not grow while the rates are equal (it is a supermartingale).
 
     Args:
         hits: The replies or opt-outs of each variant.

@@ -31,10 +31,9 @@ class TextedNumber:
         due_at: When the message is due.
         last_other: The instant of the newest message of another campaign; None if there is none.
         texted: The instants of all recent campaign messages, newest first. A message is recent if
-            it is in the period that the rules about the number of messages look at.
-        read: The number of recipients that the query read, the same value in each row. The query
-            may return fewer rows. A recipient has no row if the message is due now and the phone
-            number got no recent message.
+            it still counts for a limit of messages per period.
+        read: How many recipients the query examined; each row has the same value. It returns no row
+            for a recipient whose message is due now and whose number got no recent message.
     """
 
     step: int

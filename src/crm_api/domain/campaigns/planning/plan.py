@@ -1,7 +1,6 @@
-"""Plan for each running campaign which messages may be sent now, and to people in which places.
+"""Decide for each running campaign how many messages may be sent now, and in which places.
 
-Places are given as zone keys. A zone key consists of the states and the time zones in which a
-person may live.
+A place is a zone key: the states and the time zones in which a person may live.
 """
 
 import random
@@ -106,12 +105,12 @@ async def plan_sends(
 ) -> SendPlan:
     """Return which messages may be claimed (reserved for sending) now.
 
-    The plan has an order for each campaign that may send now. A campaign gets no order in these
-    cases:
+    The plan has one ``ClaimOrder`` for each campaign that may send now. A campaign may not send in
+    these cases:
 
     - It must wait before its next message or batch, because of its pacing.
-    - No recipient is due for whom a message is allowed now by both the campaign's daily window and
-      the legal hours.
+    - No message is due, or each one that is due is outside the campaign's daily window or the legal
+      hours.
     - The daily limit of the campaign or of its line is reached.
 
     The number of SQL statements is constant. The cost does not grow with the number of recipients.

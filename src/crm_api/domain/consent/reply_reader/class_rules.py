@@ -1,8 +1,8 @@
-"""Rules that propose the class of a reply: short replies whose words leave no doubt, and questions.
+"""Rules that propose the class of two kinds of replies: unmistakable short ones, and questions.
 
-The trained model reads what a reply means for consent very well, but it misreads a few short
-replies that homeowners send every day, such as "I am interested". These rules correct that. They
-never propose ``stop``, and they change nothing but the proposed class.
+The trained model recognises opt-outs very well, but it misreads a few short replies that homeowners
+send every day, such as "I am interested". These rules correct that. They never propose ``stop``,
+and they change nothing but the proposed class.
 """
 
 from crm_api.domain.consent.reply_reader.analysis import COURTESIES, Analysis

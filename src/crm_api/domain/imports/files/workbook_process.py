@@ -28,7 +28,7 @@ Cell = int | float | str | bool | time | date | datetime | timedelta
 
 
 def convert(path: Path, target: Path) -> list[str]:
-    """Write the first visible sheet that has rows as CSV; return notes for the user.
+    """Convert the first visible sheet that is not empty to CSV; return notes for the user.
 
     Raises:
         ImportFileError: The workbook cannot be read, or has no rows.

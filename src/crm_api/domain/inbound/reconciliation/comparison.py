@@ -103,8 +103,8 @@ async def compare_batch(
         uow: The unit of work.
         batch: Messages and calls. Each list in ``batch.threads`` has all messages, or all calls,
             between a line and a person.
-        since: The start of the period in which a stored item must be in its list in
-            ``batch.threads``; None if the period has no start.
+        since: The start of the period that is compared with ``batch.threads``; None if it has no
+            start. A stored item of this period that its list lacks is reported.
         until: The end of this period.
         now: The current time. It decides whether missing parts of a call are still fetched.
 

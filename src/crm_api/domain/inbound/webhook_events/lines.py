@@ -158,9 +158,10 @@ async def _raise_alert(uow: UnitOfWork, facts: MessageFacts, *, now: datetime) -
 
 
 async def resolve_alerts_of_known_lines(uow: UnitOfWork, *, now: datetime) -> None:
-    """Resolve the alert about each unknown line that this service has stored by now.
+    """Resolve each alert about an unknown line if the line was stored after the alert was raised.
 
-    The alert about events that do not name their line is resolved if no such event exists any more.
+    One alert is about events that do not name their line. Resolve it if there are no such events
+    any more.
     """
     open_ids = await alerts.list_open_subjects(uow, kind=UNKNOWN_LINE)
     if not open_ids:

@@ -44,12 +44,13 @@ class RuleSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Touch:
-    """A message of a campaign to the person of an outcome, and what the person did after it.
+    """A campaign message to a person who has an outcome, and what the person did after the message.
 
     Attributes:
         membership_id: The id of the recipient of the message.
         touch_class: What the person did after the message.
-        at: When the person replied, called or got the message.
+        at: When the person replied or called. If the person did neither: when the message was
+            delivered.
     """
 
     membership_id: UUID

@@ -30,9 +30,9 @@ class AttributionWindows(RequestModel):
     Attributes:
         replied: Hours after the person's reply to a message; with 0, replies do not count.
         called: Hours after the person's call; with 0, calls do not count.
-        delivered: Hours after the delivery of a message, without a reply or call. With 0, the
-            default, a delivery alone does not count. With a higher value, a message may be credited
-            with an outcome that would have happened without the message.
+        delivered: Hours after the delivery of a message to a person who did not reply or call. With
+            0, the default, a delivery alone does not count. With a higher value, a message may be
+            credited with an outcome that would have happened without the message.
     """
 
     model_config = example(**WINDOWS)
@@ -73,7 +73,7 @@ class AttributionWindowsRead(ReadModel):
     Attributes:
         replied: Hours after the person's reply to a message.
         called: Hours after the person's call.
-        delivered: Hours after the delivery of a message, without reply or call.
+        delivered: Hours after the delivery of a message to a person who did not reply or call.
     """
 
     model_config = example(**WINDOWS)
@@ -129,7 +129,7 @@ class CreditSumRead(ReadModel):
 
     @classmethod
     def of(cls, found: CreditSum) -> Self:
-        """Build the response from a sum of credited people and money."""
+        """Build the response from the credited people and the sum of the credited money."""
         return cls(people=len(found.people), cents=found.cents)
 
 

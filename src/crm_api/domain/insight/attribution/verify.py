@@ -44,7 +44,7 @@ class Verification:
 
     @property
     def is_proved(self) -> bool:
-        """Whether inputs, computed credits and stored credits are all the same as in the run."""
+        """Whether the inputs, the credits computed again and the stored credits equal the run's."""
         return self.is_input_same and self.is_result_same and self.is_stored_same
 
 

@@ -1,4 +1,4 @@
-"""What a record query is, and from which tables its records or their sums can be read faster.
+"""Record queries, and the tables with precomputed records or sums that can replace them.
 
 A record is one thing that a figure counts: a message, an outcome, a credit, an answer of the office
 to a person, or a cost. A record query is SQL whose rows are the records of a measure. All record
@@ -8,8 +8,8 @@ queries have the same columns, so that all measures and breakdowns are compiled 
 ``step``, ``contact_id``, ``source``, ``outcome_id``, ``list_id``.
 
 - ``counted``: whether the record counts in the numerator.
-- ``ripe_at``: before this instant, the record may still be added to the numerator, and figures
-  report it as unripe. If the value is ``infinity``, the record is never reported as unripe.
+- ``ripe_at``: until this instant, the record may still be added to the numerator, and figures
+  report it as unripe. A record that can never be unripe has the value ``infinity``.
 """
 
 import re

@@ -244,7 +244,7 @@ ADD_TO_PLACE_SUMS = text(f"""
 async def update_place_sums(uow: UnitOfWork, *, most: int = MOST_MESSAGES) -> bool:
     """Update the stored sums by ZIP, city and source.
 
-    - The messages and attempts of the next hours are added.
+    - The messages and attempts of the oldest hours that the sums lack are added.
     - If a message or an attempt changed after it was added, the sums are corrected.
     - If a person got a new ZIP, city or source, the person's messages move to the new sums.
 

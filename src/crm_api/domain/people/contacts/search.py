@@ -264,10 +264,10 @@ class Search:
         It consists of two queries: ``found`` finds the matches, and ``first`` sorts them.
         ``MATERIALIZED`` keeps PostgreSQL from reading all contacts in the sort order instead.
 
-        If the filter can use an index on words, tags, lists or flags, ``first`` leaves out the
-        deleted contacts. Otherwise, ``found`` leaves them out. The reason: without statistics,
-        PostgreSQL expects that very few contacts are not deleted. So it would read all contacts
-        that are not deleted (40 to 1,000 ms for a million) instead of the index of the filter.
+        One of them leaves out deleted contacts. This is ``first`` if the filter can use an index on
+        words, tags, lists or flags, otherwise ``found``. If ``found`` had both conditions,
+        PostgreSQL without statistics would choose the index of the contacts that exist, and read
+        them all (40 to 1,000 ms for a million).
         """
         is_live, *span = self.span()
         is_late = (

@@ -64,7 +64,7 @@ class TimelineCall(ReadModel):
 
     Attributes:
         at: When the call took place.
-        status: The status of the phone call, with the provider's name for it.
+        status: The status of the phone call, in the provider's words, such as `completed`.
         call: The recordings, voicemail, summary and transcript of the call, if they are known.
     """
 

@@ -105,7 +105,8 @@ def _undoable(merge: ContactMerge, people: dict[UUID, Contact]) -> Snapshot:
         row = people.get(one.id)
         if row is None or row.merged_into != primary.id or row.phone != one.phone:
             raise MergeNotUndoableError(
-                "The number of a duplicate has changed, so the merge can no longer be undone.",
+                "The phone number of a merged contact has changed, so the merge can no longer be "
+                "undone.",
                 reason="number_changed",
             )
     return snapshot

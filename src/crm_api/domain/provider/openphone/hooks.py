@@ -4,14 +4,14 @@ The provider has two separate systems of webhooks:
 
 - A legacy webhook (``/v1/webhooks``) receives one family of events, for example events of messages.
   Every response about the webhook shows its key. The webhook cannot be changed.
-- A webhook of 2026-03-30 (``/webhooks``) receives events of several families. Its key is shown only
-  once. It has a delivery log, and can be changed and tested.
+- A webhook of API version 2026-03-30 (``/webhooks``) receives events of several families. Its key
+  is shown only once. It has a delivery log, and can be changed and tested.
 
 Each system lists only its own webhooks. Neither system lists webhooks that were created in the
 provider's app.
 
-Sources: OpenPhone API description 1.0.0, read 2026-11-24; in our own words, Quo, "Webhooks"
-(2026-03-30), read 2026-11-25.
+Sources: the OpenPhone API description 1.0.0, read 2026-11-24; the page "Webhooks" (API version
+2026-03-30) of Quo, the new name of OpenPhone, read 2026-11-25.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence

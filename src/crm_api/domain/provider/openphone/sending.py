@@ -98,7 +98,9 @@ class GatedBody(httpx.AsyncByteStream):
         await failpoints.reach("call.before_body")
         if self._elapsed(self._gate) > self._call_start:
             self.was_too_late = True
-            raise BodyTooLateError("too much time has passed since the gate statement")
+            raise BodyTooLateError(
+                "the message was not sent: too much time has passed since the check that allowed it"
+            )
         self.was_handed_out = True
         yield self._content
         await failpoints.reach("call.body_out")
