@@ -61,9 +61,10 @@ class ApiServer(Server):
         self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
 
     async def on_tick(self, counter: int) -> bool:
-        """Shut down when the drain time, which begins at the first signal, is over.
+        """Shut down the server when the drain time is over.
 
-        uvicorn calls this ten times a second.
+        The drain time begins at the first stop signal. Until the end of the drain time, the server
+        still answers requests. uvicorn calls this method ten times a second.
         """
         if self._ends_at is not None and time.monotonic() >= self._ends_at:
             self.should_exit = True

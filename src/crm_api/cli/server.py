@@ -49,10 +49,10 @@ class OneWriteProtocol(HttpToolsProtocol):
     """
 
     def on_headers_complete(self) -> None:
-        """Begin to handle a request, and wrap the transport to which its response is written.
+        """Begin to handle a request after its headers were read.
 
-        uvicorn calls this method when it has read the headers of a request. The wrapped transport
-        sends the head of the response together with the first part of the body.
+        uvicorn calls this method. The method wraps the connection, so that the head of the response
+        is sent together with the first part of the body.
         """
         super().on_headers_complete()
         cycle = self.cycle
@@ -83,7 +83,8 @@ class _JoinedHead:
     def write(self, data: bytes) -> None:
         """Send a part of a response.
 
-        Usually, the head (status and headers) waits, and is sent with the first part of the body.
+        The head (status and headers) is kept, and sent together with the first part of the body.
+        Exception: in some cases, the head is sent at once. The class describes these cases.
         """
         cycle = self._cycle
         if cycle is not None:

@@ -183,7 +183,10 @@ class UnitOfWork:
             self.is_audited = True
 
     def nudging(self, queue: JobQueue) -> "UnitOfWork":
-        """Return a new unit of work on the same database, which requests its jobs in ``queue``."""
+        """Return a new unit of work on the same database, with another job queue.
+
+        The jobs that the new unit of work requests go to ``queue``.
+        """
         return UnitOfWork(self._sessions, queue)
 
     def held(self, begin: Callable[["UnitOfWork"], Awaitable[None]]) -> "HeldUnitOfWork":

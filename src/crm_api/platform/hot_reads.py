@@ -54,7 +54,7 @@ class HotReads:
         self._task = asyncio.create_task(self._answer_on(), name="hot reads")
 
     async def close(self) -> None:
-        """Stop the background task. Look-ups that still wait then use the connection pool."""
+        """Stop the background task; waiting look-ups then use the connection pool."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -67,7 +67,8 @@ class HotReads:
         """Return the row with this key, without its key column; None if no row has this key.
 
         Args:
-            sql: A statement that takes an array of keys, so that parallel calls can share one run.
+            sql: A statement that takes an array of keys, and returns the row of each key that it
+                finds. So one execution can answer several calls. The first column is the key.
             key: The key to look up.
         """
         if self._task is not None and time.monotonic() >= self._away_until:

@@ -59,7 +59,10 @@ class Job:
 
 
 class JobQueue(Protocol):
-    """Queue that carries requests to run a job soon to the worker, for example Redis."""
+    """A queue of requests to run a job soon, for example in Redis.
+
+    The service adds the requests, and the worker runs the jobs.
+    """
 
     async def push(self, job: Job) -> None:
         """Request a run of the job. If the queue fails, log the error and do not raise it."""

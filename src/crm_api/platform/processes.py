@@ -53,7 +53,7 @@ class Account:
 
 
 def own_account() -> Account:
-    """Return the user and group of this process, to start a child process with the same ones."""
+    """Return an account with the user and the group of this process, for child processes."""
     return Account("same", os.geteuid(), os.getegid())
 
 
@@ -97,10 +97,12 @@ def choose_account(binary: Path, folder: Path) -> Account:
 def child_command(argv: Sequence[str], *, account: Account, death_signal: int) -> list[str]:
     """Return the command line that runs the command ``argv`` as the user ``account``.
 
-    The child gets the signal ``death_signal`` when this process dies. The caller must start the
-    child from the main thread, because Linux sends the signal when the *thread* that started the
-    child ends. Other systems than Linux send no such signal. There the child continues to run, and
-    the next `crm-api up` stops it.
+    On Linux, the child gets the signal ``death_signal`` when this process dies. The caller must
+    start the child from the main thread. If another thread starts the child, the child already gets
+    the signal when that thread ends.
+
+    Other systems send no such signal. There the child continues to run, and the next `crm-api up`
+    stops it.
     """
     step = [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(death_signal))]
     return [*step, account.kind, str(account.uid), str(account.gid), *argv]

@@ -91,9 +91,8 @@ def releases() -> list[Release]:
 def serves_since() -> str:
     """Return the schema revision of the oldest release that can run on the schema of this code.
 
-    It is the last release with an older schema. The migrations after it only add to its schema, so
-    its code can still run. If all releases have the schema of this code, return the revision of
-    this schema.
+    This is the newest release that has an older schema. It can run, because later migrations only
+    add to its schema. But if all releases have the schema of this code, its revision is returned.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]
@@ -102,13 +101,15 @@ def serves_since() -> str:
 
 @dataclass(frozen=True)
 class SchemaState:
-    """State of a database's schema.
+    """The state of a database's schema.
+
+    A revision is the id of a migration.
 
     Attributes:
-        revision: The revision of the schema; None if no migration ever ran.
-        since: The revision of the oldest release whose code runs on this schema; None if unknown.
-        is_half_restored: True if the database has tables but no revision. That means that a restore
-            or a move was interrupted, because both write the revision last.
+        revision: The revision of the schema; None if no revision is stored.
+        since: The revision of the oldest release that can run on this schema; None if unknown.
+        is_half_restored: True if a restore or a move into the database was interrupted. Then the
+            database has tables but no revision, because the revision is written last.
     """
 
     revision: str | None

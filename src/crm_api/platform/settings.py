@@ -147,11 +147,13 @@ class Settings(SettingFields):
         return made
 
     def require_secret_key(self) -> bytes:
-        """Return the root secret if these settings contain it, else the current secret key.
+        """Return the first secret key that this service used (the root secret).
 
-        The root secret is the first secret key that the service used. It is stored in the database,
-        and does not change when the operator replaces ``CRM_SECRET_KEY``. The settings contain it
-        only after ``knowing`` has added it.
+        The root secret is stored in the database. It stays the same when the operator replaces
+        ``CRM_SECRET_KEY``.
+
+        Exception: Only settings that ``knowing`` returned contain the root secret. For other
+        settings, the result is the current secret key.
 
         Raises:
             SettingsError: No secret key is set.

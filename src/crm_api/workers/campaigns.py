@@ -277,13 +277,16 @@ class _ClaimSource:
         """
 
     async def claim_more(self, limit: int) -> list[ClaimedAttempt]:
-        """Claim (reserve) up to ``limit`` recipients of one campaign, and commit.
+        """Claim (reserve) up to ``limit`` recipients of the next campaign, and commit.
 
-        The campaigns take turns from call to call.
+        Each call claims recipients of only one campaign. The campaigns take turns.
 
         Returns:
-            One attempt to send for each claimed recipient. Empty if nothing more may be sent now,
-            the time limit is reached, or the host's clock is wrong.
+            One attempt to send for each claimed recipient. Empty in these cases:
+
+            - Nothing more may be sent now.
+            - The time limit is reached.
+            - The host's clock is wrong.
         """
         while not self._limit.is_over():
             if not self._orders and not self._claimed_since_plan:

@@ -31,14 +31,13 @@ class ImportWork(Generic[ImportRow, ChunkT]):
 
     Attributes:
         open_rows: Opens the file, and skips the rows that are already processed.
-        apply_chunk: Stores a chunk and the checkpoint in one transaction. Returns False if the
-            import has ended or another worker has continued it.
+        apply_chunk: Stores a chunk and the progress of the import in one transaction. Returns False
+            if the import has ended or another worker has continued it.
         needs_rows: Returns True if another run may still need the file. Then the file must not be
             deleted.
         stays: A sentence for the user that says which changes remain after a failed import.
-        clean_after: Cleans up after a stored chunk, in a separate transaction, while the next chunk
-            is stored. If the previous clean-up still runs, this function is not called. If the
-            chunk needs no clean-up, this function begins no transaction.
+        clean_after: Cleans up after a stored chunk, while the next chunk is stored. It uses its own
+            transaction. It is left out while an earlier clean-up still runs.
         settle: Cleans up once, after the last chunk, before the import is completed.
     """
 

@@ -1,8 +1,13 @@
 """The insight job: update the tables from which figures are read, and compute credits.
 
-The tables contain sums by hour, sums by place (ZIP, city or source of the person), and copies of
-answers, replies and outcomes. A credit is the share of an outcome, such as a paid invoice, that is
-credited to one message.
+These tables are faster to read than the original records. They contain:
+
+- sums by hour,
+- sums by place (ZIP, city or source of the person),
+- copies of answers, replies and outcomes.
+
+An outcome is, for example, a paid invoice. A credit is the share of an outcome that one message
+gets.
 """
 
 from typing import Any

@@ -104,17 +104,14 @@ async def try_redis(url: str) -> dict[str, Any]:
 
 
 def messaging(name: str, job_id: str, *, operation: str, kind: str) -> dict[str, str]:
-    """Return the trace attributes ``messaging.*`` of a nudge, or of the run that the nudge causes.
-
-    A nudge is a request in Redis to run a job soon. Redis stores the nudges of all jobs in one
-    list. But jobs do not wait for each other, so the attribute for the name of the queue contains
-    the name of the job.
+    """Return the trace attributes ``messaging.*`` of a request to run a job, or of the run.
 
     Args:
-        name: Name of the job.
+        name: Name of the job. The attributes show it as the name of the queue.
         job_id: arq's id of the queued job.
-        operation: Name of the operation: ``nudge`` or ``run``.
-        kind: Type of the operation in OpenTelemetry's conventions: ``send`` or ``process``.
+        operation: ``nudge`` for the request, ``run`` for the run.
+        kind: OpenTelemetry's type of the operation: ``send`` for the request, ``process`` for the
+            run.
     """
     return {
         "messaging.system": "redis",

@@ -276,24 +276,24 @@ decides when these jobs run."""
 
 
 class NudgedJobs:
-    """Replaces the job queue in Redis while the sandbox's clock is moved.
+    """A queue in memory that replaces Redis while the sandbox's clock is moved.
 
-    A nudge is a request to run a job. The object stores at which sandbox time each nudged job must
-    run.
+    The queue stores for each requested job at which sandbox time the job must run. A request to run
+    a job is called a nudge.
     """
 
     def __init__(self) -> None:
         self.due: dict[JobName, datetime] = {}
 
     async def push(self, job: Job) -> None:
-        """Store when the job must run; if a time is stored already, keep the earlier time.
+        """Store the time at which the requested job must run.
 
-        Two kinds of requests are ignored:
+        If a time is already stored for the job, the earlier time is kept. Two kinds of requests are
+        ignored:
 
         - Requests for the jobs in ``_TIMED_ELSEWHERE``.
-        - Requests without delay for ``check_webhook_health``. The job itself makes such a request
-          when it creates a check. No further run is needed, because the present run makes the
-          check.
+        - Requests for ``check_webhook_health`` without a delay. They come from the job itself while
+          it runs.
         """
         is_own_order = job.name is JobName.CHECK_WEBHOOK_HEALTH and not job.delay_seconds
         if job.name not in _TIMED_ELSEWHERE and not is_own_order:
@@ -328,14 +328,17 @@ class MovedSchedule:
         self._ran_at: dict[JobName, datetime] = {}
 
     async def run_due(self, asked: set[JobName], *, every_job: bool) -> None:
-        """Run the jobs for one step of the sandbox clock, in a fixed order; then deliver webhooks.
+        """Run the jobs of one step of the sandbox clock, then deliver webhooks.
 
-        The jobs that are due run. The jobs in ``ANSWERING`` run in every step, because they process
-        people's replies and send automatic replies.
+        These jobs run, in a fixed order:
+
+        - The jobs that are due.
+        - The jobs in ``asked``.
+        - The jobs in ``ANSWERING``: they process replies, and send automatic replies.
 
         Args:
-            asked: Further jobs to run, because they have work now.
-            every_job: True runs all jobs.
+            asked: Jobs that have work now.
+            every_job: Whether to run all jobs, even those that are not due.
         """
         ctx: dict[str, Any] = {"deps": self.deps}
         for name in self._order:
@@ -349,12 +352,17 @@ class MovedSchedule:
         await outbound.deliver_webhooks(ctx, for_seconds=DELIVERING_SECONDS, stays=False)
 
     async def next_due(self, *, now: datetime) -> datetime:
-        """Return the next time after ``now`` at which a job must do work.
+        """Return the next time after ``now`` at which a job has work.
 
-        The times at which campaigns send are not considered. Planned work, such as a retry, that
-        was due at ``now`` or earlier is not considered either. Its job has already tried to do this
-        work, and tries again in the next step of the clock. A daily or hourly job whose time is not
-        after ``now`` counts as due in one minute.
+        These times are considered:
+
+        - The next run of a daily or hourly job. If the run is overdue, it counts as due in one
+          minute.
+        - A run of a job that was requested for a later time.
+        - Planned work, such as a retry. Work that was due at ``now`` or earlier is ignored, because
+          its job tries again in every step of the clock.
+
+        The times at which campaigns send are not considered.
         """
         async with self.deps.new_uow() as uow:
             checked_at = await webhook_health.next_check_at(

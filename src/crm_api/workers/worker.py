@@ -59,7 +59,13 @@ HEALTHY_AFTER_SECONDS = 60
 def build_worker(
     settings: Settings, deps: Deps, functions: Mapping[JobName, JobFunction] = FUNCTIONS
 ) -> Worker:
-    """Return an arq worker that runs each function every minute, and when a run is requested."""
+    """Return an arq worker that runs each job every minute, and also on request.
+
+    Args:
+        settings: The settings of the process.
+        deps: The objects that the jobs need.
+        functions: The jobs, by name.
+    """
     if settings.uses_sandbox:
         move = sandbox_time.TimeMover(functions)
         functions = {**functions, JobName.MOVE_SANDBOX_TIME: move}

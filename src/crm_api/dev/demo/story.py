@@ -75,17 +75,20 @@ def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
 
 
 def compare_figures(api: Api, story: Story, *, campaign_id: str, replied: int) -> list[FigureCheck]:
-    """Read the figures of the campaign, each with one or two values to compare with its numerator.
+    """Read the figures of the demo's campaign, with values to compare them with.
 
-    The first value is computed from the records that the API lists for the figure. The second value
-    is what the demo recorded; some figures have none. The reply rate is an exception: its second
-    value is ``replied``.
+    Each result contains the numerator of one figure from three sources:
+
+    - ``counted``: as the API returns it with the figure.
+    - ``rows``: computed from the records that the API lists for the figure.
+    - ``recorded``: as the demo expects it; None if the demo expects no particular value.
 
     Args:
         api: The client.
         story: What the demo recorded.
         campaign_id: The campaign.
-        replied: The number of people who replied, according to the campaign's statistics.
+        replied: The expected numerator of the reply rate: how many people replied, according to the
+            campaign's statistics.
 
     Raises:
         DemoError: The API refuses a request.

@@ -109,11 +109,11 @@ class People:
             self.blocked.discard(number)
 
     def steps_for(self, number: str, config: SandboxConfig) -> tuple[Step, ...]:
-        """Return what happens after a message to a simulated person with this phone number.
+        """Return what happens after a message to a simulated person, such as a reply.
 
-        For example, the message is delivered, and then the person replies. A person without a
-        script replies only to the first message. Otherwise the service and the sandbox could reply
-        to each other without end.
+        If the person's number has a script, the script decides. Otherwise ``config`` and the number
+        decide. A person without a script replies only once. So the service and the sandbox cannot
+        reply to each other without end.
         """
         script = self.script_of(number) if self.scripts else None
         if script is not None:

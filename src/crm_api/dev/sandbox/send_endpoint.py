@@ -146,10 +146,14 @@ async def _accept(workspace: Workspace, body: bytes) -> ASGIApp:
 
 
 def refusal_of_read(workspace: Workspace, request: Request) -> ASGIApp | None:
-    """Return the error response if a request that does not send a message must be refused.
+    """Check a request that sends no message; return an error response, or None if it is accepted.
 
-    The request is refused if its API version or its key is wrong, if the rate limit is exceeded, or
-    if a simulated fault applies. Otherwise, the result is None.
+    A request is refused in these cases:
+
+    - Its API version is wrong.
+    - Its key is wrong.
+    - The rate limit is exceeded.
+    - A simulated fault applies.
     """
     is_dated = not request.url.path.startswith("/v1/")
     if is_dated and request.headers.get("quo-api-version") != API_VERSION:

@@ -63,10 +63,10 @@ class Timeline:
             self._wake.set()
 
     def move(self, shift: timedelta) -> None:
-        """Set how far this clock is ahead of the base clock, and run the actions that become due.
+        """Move the clock forward, and run the actions that become due.
 
-        The base clock usually shows the real time. A smaller value than the current one is ignored,
-        because the clock never goes back.
+        ``shift`` is the new difference between this clock and the base clock, which usually shows
+        the real time. A ``shift`` that would move the clock back is ignored.
         """
         if shift <= self.shift:
             return

@@ -98,12 +98,15 @@ class AlertNews:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedNews:
-    """The changes of alerts that one process has claimed (reserved) to report them by one channel.
+    """Changes of alerts that one process has reserved in order to report them.
 
-    A channel is a way to report, such as mail. The oldest alert is first.
+    Until the claim (reservation) expires, no other process reports the same changes.
 
     Attributes:
+        channel: The way to report the changes, such as mail.
+        claimed_at: When the claim began.
         until: When the claim expires. This instant also identifies the claim.
+        news: The changes, those of the oldest alert first.
     """
 
     channel: str
@@ -198,10 +201,14 @@ SETTLE = text("""
 
 
 async def settle_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
-    """Record that the claimed news about alerts was reported, and end the claim.
+    """Record that a channel has reported changes of alerts, and end the claim of these changes.
 
-    The ``count`` of an alert is how often its problem has happened. The count at the time of the
-    claim is stored as reported. So a later report includes what happened after the claim.
+    A claim reserves changes for one process. The next report counts how often a problem has
+    happened since the claim. Exception: if another process has claimed a change in the meantime,
+    nothing is recorded for this change.
+
+    Args:
+        claimed: The claimed changes that were reported.
     """
     await uow.session.execute(
         SETTLE,
@@ -224,7 +231,7 @@ RELEASE = text("""
 
 
 async def release_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
-    """End a claim of alerts that could not be reported; they can be claimed again at once."""
+    """Release claimed alerts that could not be reported; they can be claimed again at once."""
     await uow.session.execute(
         RELEASE,
         {

@@ -99,7 +99,10 @@ class CircuitState:
 
     @classmethod
     def of(cls, row: Row[tuple[object, ...]] | None) -> Self:
-        """Build the state from a row; without a row, the circuit is closed: calls are made."""
+        """Build the state from a database row.
+
+        Without a row, the circuit is closed: calls to the outside system are made.
+        """
         return cls() if row is None else cls(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name begins so
 
 
@@ -121,11 +124,11 @@ def after_failures(
 
 
 def opened(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitState:
-    """Return the state of a circuit that opens now, or whose test call failed.
+    """Return the new state of a circuit that opens, or that stays open after a failed test call.
 
-    While a circuit is open, the outside system is not called, except for a test call after a wait.
-    This wait grows each time the circuit opens again or a test call fails. After the circuit has
-    closed, the next wait is the shortest one.
+    An open circuit stops the calls to an outside system that has failed. After a wait, one test
+    call is made. The wait gets longer each time, up to a limit. After the circuit has closed, the
+    wait is short again.
     """
     wait = circuit.waits.wait(state.opens + 1)
     return replace(
@@ -136,9 +139,8 @@ def opened(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitSt
 def on_trial(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitState:
     """Put an open circuit on trial after its test call was answered, and return its new state.
 
-    The number of failures becomes ``opens_after`` minus 1, so that one more failure opens the
-    circuit again. It is at least 1, because ``record_answer`` closes only a circuit whose number of
-    failures is above 0.
+    During the trial, calls are made again, and one failed call opens the circuit again. So the
+    number of failures is set to ``opens_after`` minus 1. Exception: it is never less than 1.
     """
     failures = max(1, circuit.opens_after - 1)
     return replace(state, failures=failures, opened_at=None, trial_at=now, last_failed_at=now)

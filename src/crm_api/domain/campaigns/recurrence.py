@@ -289,7 +289,9 @@ def next_occurrence(campaign: Campaign, *, after: datetime) -> datetime | None:
 
 
 def occurrence_columns(campaign: Campaign, at: datetime) -> dict[str, Any]:
-    """Return the columns of a repeated campaign that are not copied content, such as its start.
+    """Return the name, the start, the end and the series of a repetition of a campaign.
+
+    The caller copies the content, such as the texts, from the campaign.
 
     Args:
         campaign: The first campaign of the series.

@@ -43,13 +43,14 @@ def resolve_zones(
 ) -> tuple[str, ...]:
     """Return the time zones that decide when a campaign may send a message to a recipient.
 
-    In each of these zones, the local time must be in the campaign's daily window, for example from
-    9:00 to 18:00.
+    A campaign has daily hours, for example from 9:00 to 18:00. In all returned time zones, the
+    local time must be within these hours.
 
     Args:
-        campaign_timezone: An IANA name, ``recipient``, or None for the time zone of the line.
+        campaign_timezone: An IANA name, ``recipient`` for the time zones of the recipient, or None
+            for the time zone of the line.
         line_timezone: An IANA name.
-        zone_key: A text with the state and the time zones of the recipient. It is used only if
+        zone_key: A text with the states and time zones of the recipient. It is used only if
             ``campaign_timezone`` is ``recipient``.
     """
     if campaign_timezone is None:
@@ -71,14 +72,14 @@ def open_until(window: Window, zones: tuple[str, ...], now: datetime) -> datetim
 
 
 def next_open(window: Window, zones: tuple[str, ...], now: datetime) -> datetime | None:
-    """Return the first instant from ``now`` on at which a campaign may send.
+    """Return the earliest time at which a campaign may send, but not before ``now``.
 
     The result is None if the campaign may not send within two weeks.
 
     Args:
         window: The days and local hours at which the campaign sends.
         zones: In each of these time zones, the local time must be within ``window``.
-        now: The earliest possible result.
+        now: The start of the search.
     """
     return windows.next_open(partial(day_span, window), zones, now)
 
@@ -172,7 +173,8 @@ class RecipientHours:
         Args:
             row: The values of the recipient, the campaign and the line.
             rules: The legal rules.
-            call: The longest time that a request to the provider may take.
+            call: The longest time that a request to the provider may take. A request must end
+                within the hours.
         """
         return cls(
             window=Window.of(row.days, row.window_start, row.window_end),

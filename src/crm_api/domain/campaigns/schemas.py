@@ -337,8 +337,8 @@ NEVER_NULL = (
 class CampaignUpdate(RequestModel):
     """Changes to a campaign. Fields that the request leaves out do not change.
 
-    Inside ``schedule``, ``pacing`` and ``rules``, fields that are left out do not change either.
-    All other fields, such as ``audience`` and ``variants``, are replaced as a whole.
+    The same is true for the fields inside ``schedule``, ``pacing`` and ``rules``. All other fields,
+    such as ``audience`` and ``variants``, are replaced as a whole.
 
     ``name``, ``archived`` and ``recurrence`` can change in every status. The other fields can
     change only while the campaign is a draft.
@@ -346,8 +346,9 @@ class CampaignUpdate(RequestModel):
     Attributes:
         name: The name of the campaign.
         line_id: The id of the line that sends the messages.
-        kind: Whom the campaign is for. In a ``mixed`` campaign, people who were in touch with the
-            company before get the variant whose field ``for_known`` is true.
+        kind: Whom the campaign is for: people who know the company, people who do not, or both
+            (``mixed``). In a ``mixed`` campaign, people who know the company get the variant with
+            ``for_known``.
         audience: The contacts that get the campaign.
         variants: The variants of the first message. Each recipient gets one of them.
         schedule: When the campaign may send.
@@ -356,8 +357,8 @@ class CampaignUpdate(RequestModel):
         ab_test: The settings of the A/B test. If null, the variants are compared with the default
             settings, and none of them is stopped.
         follow_ups: Further messages to the recipients who have not replied or called, in order.
-        recurrence: How the campaign is repeated; null ends the series. Occurrences that were
-            already drafted are kept.
+        recurrence: How the campaign is repeated. Null ends the series, but campaigns that the
+            series has already drafted are kept.
         archived: True archives the campaign: the list of campaigns shows it only on request.
             Messages are sent as before.
     """

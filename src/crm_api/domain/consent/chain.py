@@ -51,7 +51,10 @@ class ChainedEntry(NamedTuple):
         return _written([_FORMAT_WITH_CLAIM, *self._members(), _instant(self.claimed_at)])
 
     def canonical_without_claim(self) -> bytes:
-        """Return the bytes of this entry that older releases hash, without ``claimed_at``."""
+        """Return the bytes that older releases hash for this entry.
+
+        These bytes do not contain ``claimed_at``.
+        """
         return _written([_FORMAT, *self._members()])
 
     def _members(self) -> list[object]:
@@ -70,15 +73,27 @@ class ChainedEntry(NamedTuple):
 
 
 def link_digest(key: bytes, previous: bytes, entry: ChainedEntry) -> bytes:
-    """Compute the digest for ``entry``, from the entry and the digest of the link before it."""
+    """Compute the digest of a consent entry in the hash chain.
+
+    Args:
+        key: The secret key.
+        previous: The digest of the entry before this one in the chain.
+        entry: The consent entry.
+    """
     return hmac.digest(key, previous + entry.canonical(), "sha256")
 
 
 def is_link_digest(digest: bytes, key: bytes, previous: bytes, entry: ChainedEntry) -> bool:
-    """Return whether ``digest`` is the correct digest of a consent entry's link in the hash chain.
+    """Return whether ``digest`` is the correct digest of a consent entry in the hash chain.
 
-    A worker of an earlier release may have computed the digest without the column ``claimed_at`` of
-    the entry. Such a digest is accepted too.
+    A digest without the field ``claimed_at`` is correct too, because older releases did not include
+    this field.
+
+    Args:
+        digest: The stored digest.
+        key: The secret key of the hash chain.
+        previous: The digest of the previous entry in the chain.
+        entry: The consent entry.
     """
     if hmac.compare_digest(digest, link_digest(key, previous, entry)):
         return True

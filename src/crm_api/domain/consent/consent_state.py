@@ -68,12 +68,13 @@ class ConsentState:
 
 
 def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState) -> ConsentState:
-    """Return the state after a new decision, which may be older than stored decisions.
+    """Return the consent state of a number after a new decision.
 
-    - If the stored decisions result in the present state, the new decision is added to them. Then
-      all decisions are applied in the order in which they were made.
-    - If they result in another state, a flag was changed without a decision. Then only the new
-      decision is applied to the present state, so that this change of the flag is kept.
+    Usually, all decisions are applied in the order in which they were made. The new decision may be
+    older than stored decisions.
+
+    Exception: if the stored decisions do not give the present state, a flag was changed without a
+    decision. Then only the new decision is applied, to the present state.
 
     Args:
         said: The stored decisions, in the order in which they arrived.
@@ -87,13 +88,13 @@ def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState
 
 
 def state_after(decisions: Iterable[Decision]) -> ConsentState:
-    """Return the consent state of a number that results from all decisions about it.
+    """Return whether a number is opted out or on hold after all decisions about it.
 
-    Such a decision is an opt-out, for example. Flags that were set without a decision are ignored.
+    A decision is, for example, an opt-out. Flags that were set without a decision are ignored.
 
     Args:
-        decisions: All decisions about the number, in the order of arrival. This function applies
-            them in the order in which they were made.
+        decisions: All decisions about the number, in the order of arrival. This function sorts them
+            by the time at which they were made.
     """
     state = ConsentState()
     for decision in sorted(decisions, key=_order):

@@ -153,19 +153,19 @@ async def add_links(
 
 @dataclass(kw_only=True)
 class ChainVerification:
-    """The result of verifying the hash chain of the consent history, from the start to a position.
+    """The result of verifying the hash chain of consent entries, from its start to a position.
 
-    The chain has one link for each entry of the history.
+    Each entry has one link in the chain.
 
     Attributes:
         position: The position of the last verified link.
-        head: The digest of the last verified link. A person who stores this digest outside of the
-            database can prove later that no entry up to this link was removed.
+        head: The digest of the last verified link. Keep a copy outside of the database. With this
+            copy, you can prove later that no entry up to this link was removed.
         findings: One sentence for each fault, but at most ``SHOWN_FINDINGS`` sentences.
         faults: The number of all faults, including those without a sentence.
-        other_keys: The number of links that were made with another secret key. They cannot be
-            verified.
-        erased: The number of entries whose words were erased, which is allowed.
+        other_keys: The number of links that cannot be verified, because they were made with another
+            secret key.
+        erased: The number of entries whose words were erased. Erasing is allowed.
     """
 
     position: int = 0
@@ -176,9 +176,9 @@ class ChainVerification:
     erased: int = 0
 
     def add(self, finding: str) -> None:
-        """Count a fault of the chain, and keep its sentence ``finding`` for the report.
+        """Record a fault of the chain, with the sentence ``finding`` about the fault.
 
-        At most ``SHOWN_FINDINGS`` sentences are kept.
+        All faults are counted. Only the first ``SHOWN_FINDINGS`` sentences are kept.
         """
         self.faults += 1
         if len(self.findings) < SHOWN_FINDINGS:
@@ -186,14 +186,16 @@ class ChainVerification:
 
 
 async def verify_links(session: AsyncSession, found: ChainVerification, *, secret: bytes) -> bool:
-    """Verify up to ``VERIFIED_AT_ONCE`` more links of the hash chain of consent entries.
+    """Verify the next links of the hash chain of consent entries.
+
+    Each entry has one link in the chain. One call verifies at most ``VERIFIED_AT_ONCE`` links.
 
     Args:
-        found: The result so far. Verification continues after the link at ``found.position``, and
-            its result is added to ``found``.
+        found: The result so far. The function begins after the link at ``found.position``, and adds
+            its result to ``found``.
 
     Returns:
-        True if there may be more links; False after the last link.
+        False if the end of the chain was reached; True if there may be more links.
     """
     links = await read_links(session, after=found.position, limit=VERIFIED_AT_ONCE)
     for link in links:
@@ -204,14 +206,15 @@ async def verify_links(session: AsyncSession, found: ChainVerification, *, secre
 
 
 async def verify_tail(session: AsyncSession, found: ChainVerification, *, now: datetime) -> None:
-    """Report consent entries that are missing in the hash chain, although they should be in it.
+    """Report consent entries that are missing in the hash chain.
 
-    A worker adds each new entry to the chain within 5 minutes (``LINKED_WITHIN``). If an older
-    entry is not in the chain, the end of the chain was removed.
+    A worker adds each new entry to the chain within 5 minutes (``LINKED_WITHIN``). Younger entries
+    are not reported. If an older entry is missing, the end of the chain was removed.
 
     Args:
         session: The session.
-        found: The result of the verification. At most ``SHOWN_FINDINGS`` faults are added to it.
+        found: The result of the verification. This function adds at most ``SHOWN_FINDINGS`` faults
+            to it.
         now: The present instant.
     """
     late = await late_entries(session, before=now - LINKED_WITHIN, limit=SHOWN_FINDINGS)
@@ -228,7 +231,10 @@ LATE_ENTRIES = text("""
 
 
 async def late_entries(session: AsyncSession, *, before: datetime, limit: int) -> list[int]:
-    """Return the ids of entries older than ``before`` that are not in the hash chain, ascending."""
+    """Return the ids of consent entries that were not added to the hash chain in time.
+
+    These entries are older than ``before``. At most ``limit`` ids are returned, the lowest first.
+    """
     rows = await session.scalars(LATE_ENTRIES, {"before": before, "limit": limit})
     return list(rows)
 
@@ -312,15 +318,15 @@ def _faults(link: StoredLink, found: ChainVerification, secret: bytes) -> Iterat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberEntry:
-    """A consent entry about a number, with its texts and its link in the hash chain.
+    """A consent entry of a phone number, with its texts and its place in the hash chain.
 
-    ``position``, ``key_id`` and ``digest`` are None until the entry is in the hash chain.
-    ``reason``, ``note``, ``text_shown``, ``evidence``, ``salt`` and ``canonical`` are None if the
-    texts were erased.
+    ``position``, ``key_id`` and ``digest`` are None until the entry is in the hash chain. The texts
+    are ``reason``, ``note``, ``text_shown`` and ``evidence``. If the texts were erased, they are
+    None. Then ``salt`` and ``canonical`` are None too.
 
     Attributes:
-        previous: The digest of the previous link; None for the first link.
-        canonical: All texts as one text. The entry has the hash of it.
+        previous: The digest of the previous entry in the chain; None if there is none.
+        canonical: All texts as one text. ``entry`` contains the hash of it.
     """
 
     entry: ChainedEntry
@@ -372,13 +378,16 @@ async def read_entries_of_number(session: AsyncSession, *, phone_hash: bytes) ->
 
 
 def is_link_correct(entry: ChainedEntry, digest: bytes, *, previous: bytes, secret: bytes) -> bool:
-    """Return whether the stored hash of an entry in the hash chain is correct.
+    """Return whether the stored digest of a consent entry is correct.
+
+    Each digest is computed from the entry and from the digest of the previous entry. So the entries
+    form a chain.
 
     Args:
         entry: The entry.
-        digest: The stored hash of the entry.
-        previous: The hash of the entry before it in the chain, which is hashed too.
-        secret: The secret of the hashes.
+        digest: The stored digest of the entry.
+        previous: The digest of the previous entry in the chain.
+        secret: The service's secret key. The key of the digests is derived from it.
     """
     return is_link_digest(digest, chain_key(secret), previous, entry)
 

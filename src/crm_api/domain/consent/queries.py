@@ -93,11 +93,11 @@ async def lock_contacts(session: AsyncSession, *, phones: Sequence[str]) -> None
 
 
 async def numbers_of_people(session: AsyncSession, *, phones: Sequence[str]) -> list[str]:
-    """Return these phone numbers and all other numbers of the same people, in ascending order.
+    """Return all phone numbers of the people who have one of these numbers, in ascending order.
 
-    A person has the number of a contact, and the numbers of the duplicates that were merged into
-    this contact. A given number that belongs to no contact is in the result too. The contacts with
-    the given numbers are locked first.
+    A person has several numbers if duplicates were merged into the person's contact. All given
+    numbers are in the result, even if they belong to no contact. The contacts with the given
+    numbers are locked first.
     """
     await session.execute(_LOCK_CONTACTS, {"phones": list(phones)})
     return list(await session.scalars(_NUMBERS_OF_PEOPLE, {"phones": list(phones)}))

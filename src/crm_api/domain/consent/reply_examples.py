@@ -61,15 +61,14 @@ class LastEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecidedReply:
-    """A reply about which somebody decided, for example that it is an opt-out.
+    """A person's reply that somebody has judged, for example as an opt-out.
 
     Attributes:
         previous: Our last message before the reply; None if there was none.
-        is_sale: True if a person of the office wrote ``previous``. The conversation is then treated
-            as one about a sale.
-        has_entry: True if the reply has an entry in the consent history.
-        reading: How the reply reader classified the reply when it arrived; None if this result was
-            not stored.
+        is_sale: True if somebody in the office wrote ``previous`` by hand. The reply then counts as
+            part of a sales conversation.
+        has_entry: True if the consent history has an entry about the reply.
+        reading: What the reply reader decided when the reply arrived; None if this was not stored.
     """
 
     id: UUID
@@ -162,15 +161,17 @@ async def keep_reply_example(
     now: datetime,
     secret: bytes,
 ) -> None:
-    """Store the reply that a decision is about, and whether the decision is an opt-out.
+    """Store the reply that a consent decision is about, as an example for the reply reader.
 
-    If the decision is about no reply, nothing is stored. A later decision about the same reply
-    replaces the stored one.
+    The example says whether the decision is an opt-out. A later decision about the same reply
+    replaces this.
 
-    The reply reader classifies some replies, such as "STOP", without its model. Such a reply is
-    stored only if the decision gives the id of the reply, or if the number is on hold. In other
-    cases the decision may have another cause. For example, a person who sent "STOP" may opt in
-    later, although "STOP" was classified correctly.
+    Nothing is stored in these cases:
+
+    - No reply is found.
+    - ``message_id`` is None, and the decision does not come from the office (API or user).
+    - ``message_id`` is None, and the reply was classified without the model, as "STOP" is.
+      Exception: if the number was on hold, the reply is stored.
 
     Args:
         action: The decision.
@@ -178,7 +179,7 @@ async def keep_reply_example(
         phones: First the number that the decision is about, then the other numbers of the same
             person.
         source: The source of the decision.
-        message_id: The id of the reply; None if the decision gives no id.
+        message_id: The id of the reply. If None, this function looks for the reply.
     """
     if message_id is None and source not in BY_THE_OFFICE:
         return

@@ -68,13 +68,15 @@ class EngagementFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class EngagementReason:
-    """The points of one factor of a contact's engagement score, and the reason for them.
+    """The points that one factor gives to a contact's engagement score, and the reason for them.
 
     Attributes:
-        because: The reason, in a sentence.
-        count: The number that the sentence is about. For ``recent``, it is the number of days since
-            the last reply or call; for other factors, a number of replies, messages and so on. None
-            for ``opted_out``.
+        factor: The factor.
+        points: The points. They are negative if they make the score lower.
+        because: A sentence that explains the points.
+        count: The number on which the sentence is based. For ``recent``, it is the number of days
+            since the last reply or call. For the other factors, it is a number of replies, messages
+            and so on. None for ``opted_out``.
     """
 
     factor: EngagementFactor

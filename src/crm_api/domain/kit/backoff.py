@@ -28,7 +28,7 @@ class RetryAfter:
 
     @property
     def is_cut(self) -> bool:
-        """True if the header asked for a longer wait than the limit allows."""
+        """True if the service asked for a longer wait than ``seconds``."""
         return self.asked_seconds > self.seconds
 
 

@@ -127,23 +127,25 @@ async def make_call(
     *,
     basis: Callable[[AnswerT], Any] | None = None,
 ) -> AnswerT:
-    """Carry out a request; if it is a dry run, roll back all its effects before returning.
+    """Carry out a request; if it is a dry run, roll back everything that it changed.
+
+    The response to a dry run has a token. If the real request sends this token, its result must be
+    the same as in the dry run. The result is the ``counts`` of the response and the value of
+    ``basis``.
 
     Args:
         uow: The unit of work of the request.
         call: The request.
-        body: The body of the request, with ``dry_run`` and ``token``. A real request may give the
-            token of an earlier dry run. Then the results of both are compared.
-        act: Carries out the request in the open transaction, and returns the response. Its
-            ``counts`` are compared.
-        basis: Takes the response, and returns a further value to compare; None for no such value.
+        body: The body of the request, with ``dry_run`` and ``token``.
+        act: Carries out the request in the open transaction, and returns the response.
+        basis: Takes the response, and returns the value to compare. None: only ``counts`` are
+            compared.
 
     Raises:
         DryRunTokenError: The token belongs to another request or another caller.
         DryRunExpiredError: The token is too old.
-        DryRunChangedError: The counts, or the values of ``basis``, differ from those of the dry
-            run. The caller must roll back the transaction, because the request was already carried
-            out in it.
+        DryRunChangedError: The result differs from that of the dry run. The request was already
+            carried out, so the caller must roll back the transaction.
     """
     bound = _digest([call.name, call.caller_id, body.content()])
     if body.dry_run:
@@ -169,14 +171,16 @@ def _counted(answer: AnswerT, basis: Callable[[AnswerT], Any] | None) -> str:
 
 
 def sign(call: Call, *, bound: str, counted: str) -> str:
-    """Return the token of a dry run: two digests and the time of expiry, encrypted.
+    """Return the encrypted token of a dry run, with which the real request is checked later.
+
+    The token contains the digests (hashes) ``bound`` and ``counted``, and the time when it expires.
 
     Args:
         call: The request.
-        bound: The digest of the request: its method, path, caller and fields. The real request must
-            have the same digest.
-        counted: The digest of the dry run's result: the counts in its response, and the value of
-            ``basis``, if that was given.
+        bound: The digest of the request's method, path, caller and fields. Only a request with the
+            same digest can use the token.
+        counted: The digest of the result: the ``counts`` of the response, and the value of
+            ``basis`` (see ``make_call``).
     """
     expires_at = int((call.now + VALID_FOR).timestamp())
     text = f"{expires_at}.{bound}.{counted}"

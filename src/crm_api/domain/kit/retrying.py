@@ -68,19 +68,22 @@ def retrying(
     sleep: Callable[[float], Awaitable[None]],
     only_throttled: bool = False,
 ) -> AsyncRetrying:
-    """Return a ``tenacity`` object that calls a function again if the function raises ``busy``.
+    """Return a ``tenacity`` object that repeats a call to an outside service after a failure.
 
-    The number of tries and the waits are those of the policy ``THROTTLED`` after a response with
-    status 429, and those of the policy ``UNAVAILABLE`` after another failure. The error of the last
-    try is raised. If the outside service asks for a wait of more than
-    ``LONGEST_RETRY_AFTER_SECONDS``, the function is not called again.
+    Only errors of the class ``busy`` cause a repetition. The number of tries and the waits depend
+    on the failure:
+
+    - Response with status 429: the policy ``THROTTLED``.
+    - Every other failure: the policy ``UNAVAILABLE``.
+
+    The error of the last try is raised. Exception: the call is not repeated if the service asks for
+    a wait of more than ``LONGEST_RETRY_AFTER_SECONDS``.
 
     Args:
-        busy: The class of the errors after which the function is called again. Every other error
-            is raised at once.
+        busy: The class of the errors after which the call is repeated.
         sleep: Waits between the tries; takes seconds.
         only_throttled: Repeat only after a response with status 429. Set this for requests that
-            change something, because after another failure the change may have been made.
+            change data. After another failure, the data may already be changed.
     """
 
     def may_pass(error: BaseException) -> bool:

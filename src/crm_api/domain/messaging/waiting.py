@@ -256,9 +256,9 @@ OF_NUMBER = text("""
 
 
 async def derive_waiting_of_number(session: AsyncSession, *, phone: str, now: datetime) -> None:
-    """Compute again on which lines the person with this phone number waits for an answer.
+    """Compute again whether the person with this phone number waits for an answer, for each line.
 
-    Call this after the flag ``blocked_sender`` of the number was set or removed.
+    Call this function after the flag ``blocked_sender`` of the number was set or removed.
     """
     found = await session.scalars(OF_NUMBER, {"phone": phone})
     await derive_waiting(session, list(found), now=now)

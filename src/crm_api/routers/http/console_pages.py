@@ -136,9 +136,9 @@ _AREAS_OF_THE_API = frozenset(
 
 
 class ConsoleRoute(Route):
-    """A route of the console, which stores itself in the ASGI scope as FastAPI's own routes do.
+    """A route of the console that adds itself to the ASGI scope.
 
-    The access log reads the path of the route from the scope.
+    The access log reads the route of a request from the scope. FastAPI adds only its own routes.
     """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:

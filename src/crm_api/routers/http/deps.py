@@ -251,10 +251,15 @@ async def _find(scope: AsgiScope) -> Caller:
 
 
 async def authenticate(request: Request) -> Caller:
-    """Return the caller of a request, and record who it is.
+    """Return the caller of a request, and record the caller.
 
-    The caller is recorded for the log line and the audit log, and for the response that is stored
-    with an idempotency key. If the caller is an API key, the time of this use is recorded too.
+    The caller is recorded in these places:
+
+    - in the log line of the request
+    - in the audit log
+    - with the response that is stored for an idempotency key
+
+    If the caller is an API key, the time of this use is recorded too.
 
     Raises:
         UnauthenticatedError: One of the errors of ``identify``.

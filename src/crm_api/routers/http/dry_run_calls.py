@@ -1,4 +1,4 @@
-"""Collect the data of the current API request to which the token of a dry run is bound.
+"""Describe the current API request, for the token of a dry run.
 
 The token is valid only for a request with the same method, path and caller.
 """
@@ -15,19 +15,23 @@ from crm_api.routers.http.deps import Caller, State
 
 @dataclass(frozen=True)
 class CallMaker:
-    """Creates the ``Call``: the method, path, caller and time of the current API request.
+    """Creates a ``Call`` object that describes the current API request.
 
     Attributes:
         name: Method and path of the request.
-        secret: The root secret of the service with its secret keys, as a ``Secret``. The current
-            key encrypts the token of a dry run.
+        secret: The secret of the service (class ``Secret``). One of its keys encrypts the token of
+            a dry run.
     """
 
     name: str
     secret: bytes
 
     def by(self, caller: Caller) -> Call:
-        """Return the current API request as a ``Call``; ``caller`` is who sent the request."""
+        """Return the data of the current request to which the token of a dry run is bound.
+
+        Args:
+            caller: Who sent the request.
+        """
         return Call(name=self.name, caller_id=caller.id, secret=self.secret, now=clock.wall_now())
 
 

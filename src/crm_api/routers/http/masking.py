@@ -61,14 +61,18 @@ def mask(value: Any) -> Any:  # noqa: ANN401 - JSON
 def hidden_of(names: Collection[str]) -> set[str]:
     """Return the names of the fields or columns that a marketer does not see.
 
-    The kind of the object follows from its names:
+    The function finds out from the names what the object is:
 
-    - With ``first_name`` and without ``kind``, it is a contact: only the fields in
-      ``SHOWN_OF_PERSON`` are visible.
-    - With ``phone``, it is an object about a person. With both ``type`` and ``at``, it is an entry
-      of a timeline. The fields in ``HIDDEN`` and ``ABOUT_PERSON`` are hidden. If the object also
-      has ``kind``, its ``name`` is visible.
-    - Otherwise, only the fields in ``HIDDEN`` are hidden.
+    - A contact has ``first_name``, but no ``kind``. All fields except ``SHOWN_OF_PERSON`` are
+      hidden.
+    - An object about a person has ``phone``. The fields in ``HIDDEN`` and ``ABOUT_PERSON`` are
+      hidden.
+    - An entry of a timeline has ``type`` and ``at``. The fields in ``HIDDEN`` and ``ABOUT_PERSON``
+      are hidden.
+    - In any other object, the fields in ``HIDDEN`` are hidden.
+
+    Exception: If an object about a person or an entry of a timeline also has ``kind``, its ``name``
+    is visible.
 
     Args:
         names: The names of all fields of a JSON object, or of all columns of a CSV file.

@@ -69,9 +69,9 @@ class Paths:
         return _found(self.without_json_answer, path)
 
     def taking_no_json(self, path: str) -> dict[str, Operation]:
-        """Return those operations of a path that accept a body but not JSON, by method.
+        """Return the operations of a path whose request body is never JSON, by HTTP method.
 
-        The function searches fewer routes than ``at``, so it is faster.
+        Operations without a request body are left out. This is faster than a look-up with ``at``.
         """
         return _found(self.without_json_body, path)
 

@@ -24,6 +24,9 @@ def fails_with(*codes: str) -> dict[str, Any]:
 
 
 def shows(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
-    """Return a route's note for the OpenAPI document: field values for its example response."""
+    """Return a note that sets field values in the example response of a route.
+
+    The note is for the OpenAPI document. It is passed to the route as ``openapi_extra``.
+    """
     # Stored as text, because FastAPI removes null values from its document.
     return {SHOWN: json.dumps(fields)}

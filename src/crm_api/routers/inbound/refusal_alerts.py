@@ -54,7 +54,7 @@ class RefusalAlerts:
         self._task = asyncio.create_task(self._write_on(), name="webhook refusals")
 
     async def close(self) -> None:
-        """Stop the background task, and raise alerts for refused webhooks not yet reported."""
+        """Stop the background task, and raise the alerts that it has not raised yet."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

@@ -31,10 +31,11 @@ Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 async def order_check(
     uow: Uow, state: State, caller: Operator, body: WebhookHealthCheckCreate | None = None
 ) -> WebhookHealthCheckRead:
-    """Start a webhook health check. If one of this kind is already running, return it instead.
+    """Start a webhook health check.
 
-    Afterwards, read the check repeatedly until it has a result. A check that sends a test message
-    takes at most two minutes.
+    If a check of the same kind is already running, that check is returned, and no new check starts.
+    Read the returned check repeatedly until it has a result. A check with a test message takes at
+    most two minutes.
     """
     side = body.side if body is not None else WebhookHealthSide.TEST_TEXT
     asked_by, now = caller.name, clock.now()

@@ -186,11 +186,10 @@ class EventHub:
 
     @contextmanager
     def listening(self, event_filter: EventFilter) -> Iterator[StreamListener]:
-        """Register a listener until the ``with`` block ends.
+        """Register a listener for events until the ``with`` block ends.
 
-        The listener gets no events until its ``is_live`` is True. First call ``wake()``, so that
-        the hub knows from where to read the event log. Do not await anything between ``wake()`` and
-        the ``with`` block.
+        Call ``wake()`` first, and do not await anything between ``wake()`` and the ``with`` block.
+        The listener gets no events until the caller sets its ``is_live`` to True.
         """
         listener = StreamListener(event_filter)
         self._listeners.setdefault(event_filter, set()).add(listener)

@@ -163,11 +163,15 @@ class AccessChecks:
 
 
 def access_of(request: Request, caller: Caller) -> Callable[[], AbstractAsyncContextManager[None]]:
-    """Return a function that makes the context manager in which a stream of events is sent.
+    """Return a function that creates a context manager, in which a stream of events is sent.
 
-    The context manager ends the stream when the caller's credentials are no longer valid, or when
-    their scopes have changed. While the database is unavailable, the stream stays open. This is
-    safe, because no event can be read during that time.
+    The context manager ends the stream in these cases:
+
+    - The caller's credentials are no longer valid.
+    - The caller's scopes have changed.
+
+    Exception: while the database is unavailable, the stream stays open. This is safe, because no
+    event can be read during that time.
     """
 
     async def is_valid() -> bool:

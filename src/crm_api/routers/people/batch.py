@@ -93,7 +93,10 @@ class BatchResult(DryRunRead):
         return cls(succeeded=len(results) - failed, failed=failed, results=results, counts=counts)
 
     def without_new_ids(self) -> Self:
-        """Return the response to a dry run: a contact that would be created is shown as null."""
+        """Return the response to a dry run, without the contacts that the request would create.
+
+        After a dry run, such a contact does not exist. So ``contact`` is None in its result.
+        """
         results = [
             one.model_copy(update={"contact": None}) if one.status == HTTPStatus.CREATED else one
             for one in self.results

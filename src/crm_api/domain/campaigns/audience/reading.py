@@ -30,10 +30,10 @@ BATCH_PEOPLE = 1_000
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
 def count_statement(conditions: AudienceConditions) -> TextClause:
-    """Return the statement that counts an audience by what a start would do with each person.
+    """Return the statement that counts the people of an audience by verdict.
 
-    The column ``verdict`` has the status or the skip reason that a person would get. The column
-    ``people`` has the number of people.
+    A verdict is the status or the skip reason that a person gets when the campaign starts. The
+    statement selects the columns ``verdict`` and ``people`` (the number of people).
     """
     return text(f"""
         WITH {assess_audience(conditions)}

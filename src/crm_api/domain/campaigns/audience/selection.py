@@ -31,17 +31,17 @@ STATEMENTS_KEPT = 32
 
 @dataclass(frozen=True, kw_only=True)
 class AudienceConditions:
-    """Optional parts of the SQL that selects an audience; most audiences need none of them.
+    """The optional SQL conditions of the query that finds the contacts of an audience.
 
-    In the conditions, ``c`` is the row of the table ``contact``.
+    Most audiences need none of these conditions. In the SQL, ``c`` is the table ``contact``.
 
     Attributes:
-        named: If the audience is a segment: the condition "the contact is in this segment". Empty
-            if the audience is a list, or is given as contact ids.
-        left_out: The condition "the contact is in none of the excluded segments". Empty if no
-            segment is excluded.
-        exclusions: Which conditions of ``EXCLUSIONS`` are added, by key, such as
-            ``exclude_list_ids``. They are in the order of ``EXCLUSIONS``.
+        named: The condition that the contact is in the segment. Empty if the audience is a list or
+            single contacts.
+        left_out: The condition that the contact is in no excluded segment. Empty if no segment is
+            excluded.
+        exclusions: The keys of the conditions in ``EXCLUSIONS`` that the query needs. They are in
+            the order of ``EXCLUSIONS``. Example: ``("exclude_list_ids",)``.
     """
 
     named: str = ""
@@ -164,22 +164,25 @@ def assess(
     each: str = "",
     flags_filter: str = "",
 ) -> str:
-    """Return the CTEs that select the people of an audience and decide their verdicts.
+    """Return SQL that selects the people of an audience, with a verdict for each person.
 
     A verdict is the status or the skip reason that a person gets when the campaign starts.
 
-    The CTEs are ``audience``, ``flags`` and ``assessed``. ``flags`` has the flags of phone numbers,
-    such as opt-outs, that can prevent messages. ``assessed`` has one verdict for each person.
+    The SQL consists of three CTEs:
+
+    - ``audience``: The people.
+    - ``flags``: The flags of phone numbers that can prevent messages, such as opt-outs.
+    - ``assessed``: The people with their verdicts.
 
     Args:
-        conditions: The conditions of the audience.
+        conditions: The optional conditions of the audience.
         is_named: The SQL condition that ``contact c`` belongs to the audience.
         people: The table or the sub-select from which the contacts are read.
-        each: SQL that is appended to each sub-select: ``OFFSET 0`` or an empty text. With
-            ``OFFSET 0``, PostgreSQL runs the sub-select once per person. With an empty text,
-            PostgreSQL may use a join instead.
-        flags_filter: A condition that limits the CTE ``flags`` to the phone numbers of one page.
-            With an empty text, the flags of all phone numbers are read.
+        each: ``OFFSET 0`` or an empty text, appended to sub-selects. With ``OFFSET 0``, PostgreSQL
+            runs a sub-select once per person. With an empty text, PostgreSQL may use a join
+            instead.
+        flags_filter: A condition that limits ``flags`` to some phone numbers. With an empty text,
+            the flags of all phone numbers are read.
     """
     before = WAS_MESSAGED_BEFORE.format(phone="a.phone", contact="a.contact_id", each=each)
     left_out = f"AND {conditions.left_out}" if conditions.left_out else ""
@@ -200,10 +203,10 @@ def assess(
 
 
 def assess_audience(conditions: AudienceConditions) -> str:
-    """Return the CTEs that select all people of an audience and decide what a start does with each.
+    """Return SQL that selects an audience, and decides what a start does with each person.
 
-    The last CTE is named ``assessed``. Its column ``verdict`` has the status or the skip reason of
-    the person.
+    The SQL consists of CTEs. The last CTE, ``assessed``, has one row for each person. Its column
+    ``verdict`` is the status of the person after the start, or the reason for skipping the person.
     """
     if conditions.named:
         return assess(conditions, is_named=conditions.named)

@@ -246,12 +246,14 @@ def _assess_page(conditions: AudienceConditions) -> str:
 def insert_chunk_statement(conditions: AudienceConditions, *, on_conflict: str = "") -> TextClause:
     """Return the statement that stores the next page of an audience as recipients.
 
-    If ``on_conflict`` is ``SKIP_STORED``, people and phone numbers that the campaign already has
-    are left out. If it is empty, they cause an ``IntegrityError``.
+    The result of the statement is an ``InsertedChunk``. This page is the last one if
+    ``InsertedChunk.named`` is smaller than the size of a page. Do not use ``InsertedChunk.people``
+    for this: it counts only the stored people.
 
-    The result of the statement is an ``InsertedChunk``. If its field ``named`` is smaller than the
-    size of a page, this page is the last one. Do not use ``people`` to find the last page: it can
-    be 0 although further pages follow, because it counts only the people who were stored.
+    Args:
+        conditions: The conditions of the audience.
+        on_conflict: What happens to people and phone numbers that the campaign already has. With
+            ``SKIP_STORED``, they are left out. If empty, they cause an ``IntegrityError``.
     """
     return text(f"""
         WITH {_assess_page(conditions)}, inserted AS (
@@ -282,14 +284,14 @@ def page_end_statement(conditions: AudienceConditions) -> TextClause:
 
 @dataclass(frozen=True, slots=True)
 class InsertedChunk:
-    """The result of the statement that stores a chunk.
+    """The result of storing one part (a chunk) of the audience.
 
     Attributes:
         people: The number of recipients that were stored.
         zone_keys: The different zone keys of these recipients. A zone key consists of the states
             and the time zones that are possible for a person.
-        named: The number of contacts that the statement read, including those that it left out.
-        up_to: The id of the last contact that the statement read; None if it read none.
+        named: The number of contacts that were read, including those that were left out.
+        up_to: The id of the last contact that was read; None if there was none.
     """
 
     people: int

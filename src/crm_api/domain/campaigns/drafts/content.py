@@ -178,9 +178,10 @@ def _schedule_faults(columns: Columns) -> list[FieldProblem]:
 
 
 def find_date_faults(columns: Columns, *, now: datetime) -> list[FieldProblem]:
-    """Return a fault for each of ``start_at`` and ``end_at`` that is in the past.
+    """Check that ``start_at`` and ``end_at`` are not in the past; return the faults.
 
-    A date that ``columns`` does not contain, or that is None, is not checked.
+    Only dates in ``columns`` are checked. None is not a fault. ``start_at`` may be up to
+    ``START_SLACK`` in the past.
     """
     problems: list[FieldProblem] = []
     start_at: datetime | None = columns.get("start_at")

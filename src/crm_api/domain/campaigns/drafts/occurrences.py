@@ -46,11 +46,11 @@ def due_series_statement(*, now: datetime) -> Select[Campaign]:
 
 
 async def draft_due_occurrences(uow: UnitOfWork, *, now: datetime) -> DraftedOccurrences:
-    """Draft the next due occurrence of up to 20 repeated campaigns, and plan the one after it.
+    """Draft the next due campaign of up to 20 repeated campaigns, and plan the one after it.
 
-    An occurrence is one campaign that a repeated campaign (a series) creates. Each occurrence is
-    drafted only once. If its start time has passed, for example while no worker ran, it is left
-    out, because it would start at the wrong time.
+    A repeated campaign (a series) creates a new campaign, for example, every month. Such a new
+    campaign is an occurrence. Each occurrence is drafted only once. Exception: an occurrence is
+    left out if its start time has passed.
 
     Call this function again until the ``series`` of the result is 0.
     """

@@ -133,9 +133,10 @@ RECIPIENT_FACTS = text(f"""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientFacts(ContactValues):
-    """The facts about a recipient, its campaign and its line that are checked before a claim.
+    """The facts that decide whether a recipient can get a message now.
 
-    An attempt is unclear if it is not known whether its message was sent.
+    They are facts about the recipient, the campaign and the line. An attempt is called unclear if
+    it is not known whether its message was sent.
 
     Attributes:
         is_known: True if the recipient's variant is only for people who were in touch with the
@@ -145,19 +146,18 @@ class RecipientFacts(ContactValues):
         number: The phone number of the line.
         unclear_status: The status of the recipient's unclear attempt; None if there is none.
         unclear_code: The error code of the recipient's unclear attempt; None if there is none.
-        unclear_since: When the recipient's unclear attempt sent its request to the provider; None
-            if there is none.
-        is_trial_busy: True if the line was blocked and is now tested with one message at a time,
-            and the message of this test is being sent now.
-        number_rules: The rules about the recipient's phone number, such as an opt-out, that prevent
-            campaign messages.
+        unclear_since: When the recipient's unclear attempt sent its request; None if there is none.
+        is_trial_busy: True while a test message of the line is being sent. After a line was
+            blocked, it is tested with one message at a time.
+        number_rules: The rules about the recipient's phone number that prevent campaign messages,
+            such as an opt-out.
         ended_by: What ended the follow-ups to the person, such as a reply; None if nothing did.
-        is_kept: True if a recent attempt to send to the phone number is or was unclear. The next
-            message then waits until ``kept_until``.
-        kept_until: When the wait after the last unclear attempt ends or ended; None if no attempt
-            to send to the phone number was unclear.
-        was_contacted: True if the campaign skips or reviews people who got a message before, and
-            this person got one.
+        is_kept: True if the phone number must wait until ``kept_until``, because a recent attempt
+            to this number was unclear.
+        kept_until: When this wait ends or ended; None if no attempt to the phone number was
+            unclear.
+        was_contacted: True if the person got a message before, and the campaign skips or reviews
+            such people.
         was_texted_lately: True if another campaign sent to the phone number in the last
             ``min_days_between`` days.
         was_texted_often: True if the phone number has reached the legal limit of messages.
@@ -245,9 +245,9 @@ async def read_recipient_facts(
 
     Args:
         step: The step: 0 for the first message, 1 for the first follow-up, and so on. None for the
-            first step whose message is not sent yet.
-        cap: The legal limit of campaign messages to a number, as two numbers: how many messages,
-            and in how many hours. None if the law sets no limit.
+            first step that is not ``sent``, ``delivered`` or ``failed``.
+        cap: The legal limit of campaign messages to a number, such as ``(3, 24)`` for 3 messages in
+            24 hours. None if the law sets no limit.
 
     Returns:
         None if the contact is not a recipient of the campaign at this step.

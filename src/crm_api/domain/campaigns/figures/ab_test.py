@@ -33,12 +33,12 @@ class RecipientCount:
     """The number of recipients at one step who have the same status and the same variant.
 
     Attributes:
-        status: The status of the recipients. The row ``parked`` has the recipients whose message a
-            user must settle; these recipients are also counted in the row ``unknown``.
-        variant: The ``position`` of the variant; always 0 in the row ``parked``.
+        status: The status of the recipients. Exception: ``parked`` means that a user must decide
+            whether the message was sent. These recipients are also counted under ``unknown``.
+        variant: The ``position`` of the variant. Always 0 for ``parked``.
         people: The number of recipients who have this status and this variant.
-        replied: The number of these recipients who replied.
-        opted_out: The number of these recipients who opted out.
+        replied: The number of these recipients who replied. Always 0 for ``parked``.
+        opted_out: The number of these recipients who opted out. Always 0 for ``parked``.
     """
 
     status: str

@@ -1,9 +1,9 @@
 """Statistical tests of rates that remain valid when they are repeated after every message.
 
-All tests use e-values. An e-value measures the evidence for a difference: between two rates, or
-between a rate and its limit. If there is no such difference, the mean of the e-value is at most 1
-at any time. Then, by Ville's inequality, the probability that the e-value ever reaches 20 is at
-most 5 %. ``docs/decisions/2026-11-25-always-valid-tests.md`` has the reasons for this choice.
+A test checks whether two rates differ, or whether a rate is above its limit. It computes an
+e-value: the greater the e-value, the stronger the evidence. Without a real difference, the
+probability that the e-value ever reaches 20 is at most 5 % (Ville's inequality).
+``docs/decisions/2026-11-25-always-valid-tests.md`` explains why the tests use e-values.
 
 Source: G. Shafer and others, "Test Martingales, Bayes Factors and p-Values", arXiv:0912.4269, read
 2026-11-25.
@@ -199,14 +199,13 @@ def _above_all(
 def log_difference(hits: tuple[int, int], *, texts: tuple[int, int]) -> float:
     """Return how strong the evidence is that two rates differ: the logarithm of the e-value.
 
-    A hit is a reply or an opt-out. Let ``p`` be the first variant's share of the messages. If the
-    two rates are equal, each hit belongs to the first variant with probability ``p``. The e-value
-    is the likelihood of the hits under a Beta mixture with mean ``p``, divided by their likelihood
+    A hit is a reply or an opt-out. If the two rates are equal, a hit belongs to the first variant
+    with the probability ``p``: the first variant's share of all messages. The e-value is the
+    likelihood of the hits under a Beta mixture with the mean ``p``, divided by their likelihood
     under ``p``.
 
-    Each person can cause only one hit, so the true probability changes a little with each hit. This
-    causes no more false alarms: because the mixture has the mean ``p``, the expected e-value does
-    not grow while the rates are equal (it is a supermartingale).
+    The result stays valid although each person can cause only one hit. While the rates are equal,
+    the expected e-value does not grow.
 
     Args:
         hits: The replies or opt-outs of each variant.
@@ -230,11 +229,12 @@ def _log_beta(first: float, second: float) -> float:
 def log_excess(hits: int, *, texts: int, limit: float) -> float:
     """Return how strong the evidence is that a rate is above its limit, as a logarithm.
 
-    A hit is an opt-out or a failure. The evidence is the e-value: the mean of Wald's likelihood
-    ratios of some higher rates. Each ratio compares one higher rate with the limit. The result is
-    the natural logarithm of the e-value. A message without a result counts as a message without a
-    hit. This can only make the e-value smaller, so results that arrive late need no special
-    treatment.
+    The rate is the share of messages with an opt-out or a failure (a hit). The result is the
+    natural logarithm of the e-value, which the top of this module explains. The e-value is the mean
+    of several likelihood ratios. Each ratio compares one higher rate with the limit.
+
+    A message without a result counts as a message without a hit. This can only make the e-value
+    smaller.
 
     Args:
         hits: The number of hits.

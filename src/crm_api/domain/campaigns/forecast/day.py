@@ -25,16 +25,17 @@ Demand = tuple[float, int]
 
 
 class Cohort:
-    """People who wait for the same message, and become due at a constant rate in one period.
+    """People who wait for the same message, divided into places.
 
-    A place is a group of people to whom messages may be sent at the same hours.
+    A place is a group of people with the same sending hours. The people become due at a constant
+    rate between ``due_from`` and ``due_until``.
 
     Attributes:
         step: 0 for the first message, 1 for the first follow-up, and so on.
         due_from: When the first of these people becomes due.
         due_until: When the last of these people becomes due.
-        people: The number of people that ``add`` has added to each place.
-        shares: The fraction, from 0 to 1, of the people of each place who still wait.
+        people: For each place, the number of people that ``add`` has added.
+        shares: For each place, the fraction of these people who still wait, from 0 to 1.
         size: The number of people that were added to all places.
         total: The number of people who still wait in all places.
     """
@@ -46,9 +47,13 @@ class Cohort:
         self.total = self.size = 0.0
 
     def add(self, place: int, texts: float) -> None:
-        """Add ``texts`` people, who each wait for one message, to the group number ``place``.
+        """Add people who each wait for one message to a group.
 
-        A place is a group of people who may get messages in the same hours.
+        The people of a group may get messages in the same hours.
+
+        Args:
+            place: The number of the group.
+            texts: The number of people.
         """
         waiting = self.shares[place] * self.people[place] + texts
         self.people[place] += texts
@@ -57,9 +62,11 @@ class Cohort:
         self.size += texts
 
     def waiting(self, places: Iterable[int]) -> float:
-        """Return how many people still wait in these places.
+        """Return how many people in the given places still wait for a message.
 
-        A place is a group of states and time zones in which messages are allowed at the same hours.
+        Args:
+            places: The numbers of the places. A place is a group of people to whom messages may be
+                sent at the same hours.
         """
         return sum(self.shares[place] * self.people[place] for place in places)
 
@@ -79,11 +86,12 @@ class Cohort:
     def take(self, texts: float, places: Sequence[int]) -> list[tuple[int, float]]:
         """Remove up to ``texts`` waiting people from these places, earliest due first.
 
-        The people in one place have the same sending hours, and become due at a constant rate. So
-        the people who have been due longest are in the place where the largest share of people
-        still waits. People are removed from this place first. When its share is as low as the
-        second largest share, people are removed from both places. Then the place with the third
-        largest share is added, and so on.
+        A place is a group of people with the same sending hours. Its people become due at a
+        constant rate. So the larger the share that still waits in a place, the earlier its next
+        person was due.
+
+        For example, 80 % still wait in one place and 50 % in another. People are first removed from
+        the first place, until 50 % wait in it. Then people are removed from both places equally.
 
         Returns:
             Pairs of a place and the number of people that were removed there.
@@ -111,14 +119,14 @@ class Cohort:
 
 
 class Pace:
-    """Computes how many messages a campaign sends in a period, and when the last of them is sent.
+    """Computes, for a forecast, how fast a campaign sends its messages within a day.
 
-    The pacing of the campaign decides how the messages of a day are spread. If they are spread
-    evenly, the last one is sent when the hours for messages end for the last people.
+    For each period of the day, call ``room`` and then ``take``. ``room`` returns how many messages
+    fit into the period. ``take`` returns when the last of them is sent.
 
-    ``eagerness`` is the sending rate at the beginning of the day, divided by the mean rate of the
-    day. It is above 0 and at most 1. With 1, the rate is constant. With a smaller value, the
-    campaign sends slowly at first, while other campaigns use the same line, and faster later.
+    ``eagerness`` is used only if the messages are spread evenly over the day. It is the sending
+    rate at the beginning of the day, divided by the mean rate of the day. With 1, the rate is
+    constant. With 0.5, the campaign begins at half of its mean rate, and sends faster later.
     """
 
     def __init__(self, pacing: Pacing, per_second: float, eagerness: float) -> None:
@@ -132,14 +140,17 @@ class Pace:
         self._batch_left = 0.0
 
     def room(self, start: float, end: float, *, left: float, closes: float) -> float:
-        """Return how many messages may be sent in a period, if only the pacing limits them.
+        """Return how many messages the campaign can send in a period.
+
+        The result depends on the pacing, the provider's rate limit and ``left``. Other limits are
+        not considered.
 
         Args:
             start: The start of the period.
             end: The end of the period.
             left: The number of messages that the campaign may still send on the day.
-            closes: When the hours for messages end for the last of the people who may get messages
-                in the period.
+            closes: Until when messages are allowed for the people of this period. If this differs
+                between people, the latest time.
         """
         self._start, self._left, self._until_close = start, left, closes - start
         most = (end - start) * self._per_second
@@ -157,8 +168,8 @@ class Pace:
     def take(self, texts: float) -> float:
         """Return when the last of the next ``texts`` messages is sent.
 
-        The messages are sent in the period for which ``room`` was called last. If the campaign
-        sends in batches, the messages are subtracted from what is left of the batches.
+        Call ``room`` for the period first. If the campaign sends in batches, the messages are
+        subtracted from the current batch, and then from new batches.
         """
         size = self._pacing.batch_size
         if size is not None:
@@ -186,16 +197,17 @@ class Pace:
 
 @dataclass(frozen=True, kw_only=True)
 class SharedDay:
-    """A day on which a campaign and other campaigns share the messages that a line may send.
+    """A day on which a campaign shares the limit of its line with other campaigns.
 
     Attributes:
-        room: The number of messages that the line may send.
-        is_ramp: True if the ramp plan of the line makes ``room`` lower than the line's daily limit.
+        room: The number of messages that all these campaigns together may send on the day.
+        is_ramp: True if the line has a lower limit on this day than its usual daily limit. The ramp
+            plan of the line has the limits of its first days.
         own: The number of messages that this campaign would send if it were alone on the line.
-        demands: For each group of other campaigns on the line: the number of messages that the
-            group would send, and the number of its campaigns.
-        is_active: True if the day has open hours and the message of at least one person is due
-            before the day ends.
+        demands: The other campaigns, in groups. Each item has the number of messages that a group
+            would send, and the number of campaigns in the group.
+        is_active: True if the campaign can send on the day: it has open hours, and a message is
+            due before the day ends.
     """
 
     room: float
@@ -211,11 +223,11 @@ class SharedDay:
 
     @property
     def eagerness(self) -> float:
-        """The sending rate at the start of the day, divided by the mean rate of the day.
+        """The campaign's sending rate at the start of the day, divided by its mean rate that day.
 
-        The value is from 0.05 to 1. At the start of the day, all active campaigns on the line send
-        equally fast. When another campaign has sent all its messages, this campaign sends faster.
-        So its rate at the start may be below its mean rate.
+        The value is from 0.05 to 1. It is below 1 if other campaigns on the line have fewer
+        messages to send. While the others send, this campaign gets only an equal part of the line.
+        Later it sends faster.
         """
         takers = 1 + sum(campaigns for wanted, campaigns in self.demands if wanted > 0)
         turn, allowance = min(self.own, self.room / takers), self.allowance
@@ -232,10 +244,9 @@ class SharedDay:
         return "line_ramp" if self.is_ramp else "line_daily_limit"
 
     def sent_by_rivals(self, sent: float) -> list[float]:
-        """Return how many messages the other campaigns on the line send on the day.
+        """Return how many messages each group of other campaigns on the line sends on the day.
 
-        Similar campaigns are grouped. The result has one number for each group, in the order of
-        ``demands``.
+        The groups have the order of ``demands``.
 
         Args:
             sent: The number of messages that this campaign sends on the day.

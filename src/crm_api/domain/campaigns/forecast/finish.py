@@ -1,18 +1,19 @@
 """Predict when a campaign sends its last message, and which rule delays this message most.
 
-A plan (``Plan``) contains the messages of a campaign and the rules that limit them. P50 and P90 are
-instants: the last message is sent before P50 with a probability of 50 %, and before P90 with a
-probability of 90 %. Both are found by a simulation of the plan.
+The predictions are made by simulation of a plan (``Plan``). A plan contains the messages of a
+campaign and the rules that limit them.
 
-Some quantities of a plan are random: the numbers of replies, of repeated messages, and of messages
-outside campaigns. The simulation for P50 uses the means of these quantities. The simulation for P90
-uses a larger number of messages: the real number is above it with a probability of only 10 % (by a
-normal approximation).
+There are two predicted instants:
+
+- P50: the last message is sent before P50 with a probability of 50 %. The simulation uses the mean
+  values of unknown quantities, such as the number of replies.
+- P90: the last message is sent before P90 with a probability of 90 %. The simulation uses a larger
+  number of messages. The real number is larger still with a probability of only 10 %.
 
 The rule that delays the campaign most is called the binding rule. To find it, the plan is simulated
-several times, each time without one of the rules. Then the results are compared. The binding rule
-is the one without which most people get their messages. If this number of people is the same in all
-simulations, it is the one without which the last message is sent earliest.
+several times, each time without one of the rules. The binding rule is the one without which most
+people get their messages. If the number of people is always the same, it is the one without which
+the last message is sent earliest.
 """
 
 from collections.abc import Callable, Mapping
@@ -84,17 +85,17 @@ class Share:
 
     @property
     def mean(self) -> float:
-        """The estimated share of messages that have the property, such as a reply.
+        """The estimated share of messages with a property, such as a reply.
 
-        It is the weighted mean of the share among the measured messages and an assumed share.
+        It lies between the measured share and an assumed share. With more measured messages, it is
+        nearer to the measured share.
         """
         return (self.hits + self.assumed * self.weight) / (self.texts + self.weight)
 
     def variance_of(self, texts: float) -> float:
-        """Return the variance of the number of hits among future messages.
+        """Return the variance of a predicted number, such as the number of replies.
 
-        A hit is a message with the property that this object estimates, such as a message that gets
-        a reply.
+        The predicted number is the estimated share of the future messages.
 
         Args:
             texts: The number of future messages.
@@ -123,16 +124,18 @@ class Odds:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """When the campaign sends its last message, and which rule delays this message most.
+    """When a campaign finishes, and which rule delays it most.
+
+    A campaign finishes when its last message is sent, or earlier at its end date.
 
     Attributes:
-        plan: The plan of the campaign. Random numbers in it, such as the number of replies, have
+        plan: The plan of the campaign. Unknown numbers in it, such as the number of replies, have
             their mean values.
-        p50: The result of simulating ``plan``. The last message is sent before ``p50.finish`` with
-            a probability of 50 %.
-        p90_finish: The last message is sent before this instant with a probability of 90 %; None if
+        p50: The result of simulating ``plan``. With a probability of 50 %, the campaign finishes
+            before ``p50.finish``.
+        p90_finish: With a probability of 90 %, the campaign finishes before this instant. None if
             the instant is more than ten years away.
-        rule: The rule that delays the campaign most; None if no rule delays it by a minute or more.
+        rule: The rule that delays the campaign most. None if no rule delays it by a minute or more.
     """
 
     plan: Plan
@@ -142,7 +145,11 @@ class Prediction:
 
 
 def plan_with_means(plan: Plan, odds: Odds) -> Plan:
-    """Return the plan with the mean values from ``odds``: replies, repeats, other messages."""
+    """Return the plan with the mean numbers of replies, repeated messages and other messages.
+
+    Other messages are messages of the line that belong to no campaign. The means come from
+    ``odds``.
+    """
     return replace(
         plan,
         reply_share=odds.replies.mean,
@@ -154,8 +161,10 @@ def plan_with_means(plan: Plan, odds: Odds) -> Plan:
 def predict(plan: Plan, odds: Odds, *, now: datetime) -> Prediction:
     """Predict when the plan sends its last message, and find the rule that delays the plan most.
 
-    There are two predicted instants. The probability that the last message is sent before P50 is
-    50 %, and before P90 it is 90 %.
+    The prediction contains two times:
+
+    - P50: with a probability of 50 %, the last message is sent before this time.
+    - P90: with a probability of 90 %, the last message is sent before this time.
     """
     plan = plan_with_means(plan, odds)
     p50 = simulate(plan)

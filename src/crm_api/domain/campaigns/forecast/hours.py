@@ -52,16 +52,16 @@ class Hours:
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of a day; no place opens or closes inside this part.
+    """A part of a day during which the same groups of people may get messages.
 
-    A place is a group of people who may get messages at the same hours. All times are in seconds
-    from the start of the day in the line's time zone.
+    Such a group is called a place: all people in it have the same allowed hours. All times are in
+    seconds from the start of the day in the line's time zone.
 
     Attributes:
         start: The start of the segment.
         end: The end of the segment.
-        closes: When the last of the open places closes; at ``end`` or later.
-        places: The numbers of the open places, as in ``Calendar.place_of``.
+        closes: When the allowed hours of all these places have ended; at ``end`` or later.
+        places: The numbers of these places, as in ``Calendar.place_of``.
     """
 
     start: float
@@ -101,12 +101,12 @@ class Calendar:
 def calendar_for(hours: Hours, zone_keys: tuple[str, ...], first: date) -> Calendar:
     """Return the hours of a year in which messages to the recipients are allowed.
 
-    The result groups zone keys with the same hours. It is cached for later requests.
+    The result is cached, because it takes time to compute.
 
     Args:
         hours: The rules about the hours.
         zone_keys: The zone keys of all recipients. A zone key is a text with the states and time
-            zones that are possible for a person.
+            zones in which a person may live.
         first: The first day of the year.
     """
     zone = ZoneInfo(hours.line_timezone)

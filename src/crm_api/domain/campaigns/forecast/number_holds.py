@@ -23,17 +23,20 @@ NOT_DUE = "follow_up_waits"
 
 @dataclass(frozen=True, slots=True)
 class TextedNumber:
-    """A waiting recipient, and the campaign messages that the recipient's phone number got.
+    """A waiting recipient, and when the recipient's number recently got campaign messages.
+
+    A message is recent if a rule may still count it, for example a limit of messages per month.
 
     Attributes:
-        step: The step that the recipient waits for.
-        zone_key: The recipient's zone key: state and time zones.
+        step: The message for which the recipient waits: 0 is the first message, 1 the first
+            follow-up.
+        zone_key: The states and time zones in which the recipient may live, as one text.
         due_at: When the message is due.
-        last_other: The instant of the newest message of another campaign; None if there is none.
-        texted: The instants of all recent campaign messages, newest first. A message is recent if
-            it still counts for a limit of messages per period.
-        read: How many recipients the query examined; each row has the same value. It returns no row
-            for a recipient whose message is due now and whose number got no recent message.
+        last_other: The instant of the last recent message of another campaign; None if there is
+            none.
+        texted: The instants of the recent messages of all campaigns, newest first.
+        read: How many recipients the query examined. This number is the same in all rows. The
+            query returns no row for a recipient that nothing can delay.
     """
 
     step: int
@@ -112,11 +115,13 @@ def hold_back(
 
     Args:
         waiting: All waiting people, in groups.
-        numbers: The phone number of each waiting person, with the messages that it got. The items
-            may cover only a sample of the people. A person for whom no rule requires a wait need
-            not have an item.
+        numbers: The people who may have to wait, with the messages that their phone numbers got.
+            This may be only a sample of these people.
         number_rules: The rules of the campaign.
-        scale: The number of waiting people for each person in the sample; 1 without a sample.
+        scale: How many people each item of ``numbers`` represents; 1 if it is not a sample.
+
+    Returns:
+        The groups. ``held_until`` is empty for a group that may get a message now.
     """
     held = [
         Waiting(zone_key=one.zone_key, step=one.step, people=scale, held_until=until)

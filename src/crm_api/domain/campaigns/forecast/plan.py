@@ -105,9 +105,9 @@ class Plan:
         begins: The first instant at which a message may be sent.
         ends: The end of the campaign; None if it has no end.
         hours: The hours in which the campaign may send.
-        zone_keys: The zone keys of all recipients, including those who already got their messages:
-            the pacing uses the allowed hours of all these zone keys. A zone key is a text with the
-            states and time zones that are possible for a person.
+        zone_keys: The zone keys of all recipients. A zone key is a text with the states and time
+            zones that are possible for a person. Recipients who already got their messages are
+            included, because the pacing uses their allowed hours too.
         waiting: The people who wait for a message.
         follow_ups: The delay of each follow-up after the previous message.
         reply_share: The share of people, from 0 to 1, who reply to a message, and so get no further
@@ -123,8 +123,8 @@ class Plan:
         per_second: The number of messages that the provider accepts in a second.
         others_a_day: The mean number of messages a day that the line sends outside campaigns.
         carriers: The limits set by the carrier budgets.
-        workload: The mean number of messages per recipient and step. It is above 1 if some messages
-            are sent twice, because it was unclear whether they were sent.
+        workload: The mean number of messages per recipient and step. It is 1.1 if one message in
+            ten is sent again after an unclear result.
     """
 
     begins: datetime
@@ -170,10 +170,10 @@ class Plan:
         )
 
     def texts_from(self, step: int) -> float:
-        """Return the expected number of messages that a person still gets, from a step on.
+        """Return the mean number of messages that a person still gets.
 
-        A person who replies gets no more follow-ups. If a message is sent again after an unclear
-        attempt, it counts once.
+        A person who replies gets no more follow-ups. Repeated attempts to send a message are not
+        counted.
 
         Args:
             step: The next message to the person: 0 is the first message, 1 is the first follow-up.
@@ -187,17 +187,17 @@ class Outcome:
     """The result of simulating a plan.
 
     Attributes:
-        finish: When the last message is sent, or when the campaign ends if that is earlier; None if
+        finish: When the last message is sent, or when the campaign ends if that is earlier. None if
             neither happens within ten years.
-        not_reached: If the campaign ends before all messages are sent: the number of people who
-            still wait for the first message. If nobody waits for it, for the first follow-up, and
-            so on. 0 if all messages are sent before the end.
+        not_reached: The number of people who still wait for the first message when the campaign
+            ends. If there are none, the people who wait for the first follow-up are counted, and so
+            on. 0 if all messages are sent in time.
         unsent: The number of messages of all steps that are not sent before the campaign ends.
-        per_day: The number of messages on each of the next 60 days; days without messages are left
+        per_day: The number of messages on each of the next 60 days. Days without messages are left
             out.
         sending_days: The number of days on which the campaign sends.
-        limited_days: For each daily limit, the number of days in the first year on which it was
-            reached. Each key is the name of the rule that sets the limit.
+        limited_days: For each rule that limits the messages of a day, such as ``line_daily_limit``:
+            the number of days that it limited. Only the first year is counted.
     """
 
     finish: datetime | None

@@ -1,8 +1,8 @@
-"""Read how many people wait for a campaign's messages, by zone key and by due time.
+"""Read how many people wait for a campaign's messages, and when they become due.
 
-A zone key consists of the states and time zones in which a person may be.
-The cost does not grow with the number of recipients: this module reads stored sums and samples, and
-counts rows only up to a maximum.
+The people are counted by zone key: the states and time zones in which a person may be. If many
+people wait, this module reads stored sums and samples. So the cost does not grow with the number of
+recipients.
 """
 
 from collections import Counter
@@ -54,9 +54,9 @@ class People:
             the time zones that are possible for a person.
         waiting: The people who wait for a message, grouped by step, zone key and due time.
         is_sampled: True if the groups were estimated from a sample.
-        statuses: For a campaign: the number of recipients with each status, over all steps. For a
-            draft: how many people would get each status, or each reason for being skipped, if the
-            campaign started now.
+        statuses: The number of people with each status, over all steps. For a draft, it is the
+            status that they would get if the campaign started now. For people who would be skipped,
+            the key is the reason.
         reached: The number of messages that were sent to the recipients, follow-ups included.
         replied: The number of these messages that got a reply.
     """
@@ -229,11 +229,13 @@ SAMPLE_PLACES = text(_COUNT.format(people=_SAMPLED))
 async def count_places(
     session: AsyncSession, *, campaign_id: UUID, zone_keys: Sequence[str], most: int, now: datetime
 ) -> list[Waiting]:
-    """Count the waiting people by step and zone key (possible states and time zones).
+    """Count the waiting people of a campaign, separately for each step and each zone key.
 
-    At most ``most`` people of each zone key are counted. For each step and zone key, the result
-    also has the times at which the first and the last of these people become due. A time that is
-    not in the future is None.
+    A zone key names the states and time zones in which a person may be. At most ``most`` people of
+    each zone key are counted.
+
+    Each count also has the times at which the first and the last of its people become due. If
+    people are due already, the time is None.
     """
     values = {"campaign_id": campaign_id, "zone_keys": list(zone_keys), "most": most, "now": now}
     return typed_rows(Waiting, await session.execute(COUNT_PLACES, values))
@@ -242,11 +244,13 @@ async def count_places(
 async def sample_places(
     session: AsyncSession, *, campaign_id: UUID, now: datetime
 ) -> list[Waiting]:
-    """Count the waiting people in a sample of the recipients.
+    """Count the waiting people in a sample of the campaign's recipients.
 
-    There is one count for each step and each zone key (the states and time zones in which a person
-    may live). The sample is about ``SAMPLED_PAGES`` pages of the table ``campaign_membership``. The
-    counts are those of the sample, not estimates for all recipients.
+    There is one count for each step and each zone key. Step 0 is the first message, step 1 is the
+    first follow-up. A zone key contains the states and time zones in which a person may live.
+
+    The sample is about ``SAMPLED_PAGES`` pages of the table ``campaign_membership``. The counts are
+    those of the sample, not estimates for all recipients.
     """
     values = {"campaign_id": campaign_id, "pages": SAMPLED_PAGES, "now": now}
     return typed_rows(Waiting, await session.execute(SAMPLE_PLACES, values))
@@ -278,17 +282,19 @@ TEXTED_SAMPLE = text(_TEXTED.format(people=_SAMPLED))
 async def list_texted(
     session: AsyncSession, *, campaign: Campaign, hours: int, is_sampled: bool, now: datetime
 ) -> list[TextedNumber]:
-    """Return the waiting recipients who are not due yet, or who recently got a campaign message.
+    """Return the waiting recipients whose next message may have to wait.
 
-    Messages of all campaigns to the recipient's phone number count. The result also has the times
-    of these messages.
+    There are two kinds of such recipients:
+
+    - Recipients whose message is not due yet.
+    - Recipients whose phone number recently got a message of any campaign.
 
     Args:
         session: The session.
         campaign: The campaign.
-        hours: A message is recent if it was sent in the last ``hours`` + 1 hours before ``now``.
-        is_sampled: True if only a sample of the recipients is read. With or without a sample, at
-            most ``COUNTED`` recipients are read.
+        hours: A message is recent if it was sent in the last ``hours`` + 1 hours.
+        is_sampled: True to examine only a sample of the recipients. In both cases, at most
+            ``COUNTED`` recipients are examined.
         now: The present instant.
     """
     values = {"campaign_id": campaign.id, "hours": hours, "rows": COUNTED, "now": now}
@@ -338,10 +344,12 @@ async def _read_audience(session: AsyncSession, campaign: Campaign, *, now: date
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
 def count_by_zone_statement(conditions: AudienceConditions) -> TextClause:
-    """Return the statement that counts the people of an audience by verdict and zone key.
+    """Return the statement that counts the people of an audience in groups.
 
-    A verdict is the status or the skip reason that a person would get if the campaign were started.
-    A zone key consists of the states and time zones in which a person may be.
+    The people in a group have the same two values:
+
+    - ``verdict``: the status or the skip reason that the start of the campaign would give them.
+    - ``zone_key``: the states and time zones in which they may be.
     """
     return text(f"""
         WITH {assess_audience(conditions)}

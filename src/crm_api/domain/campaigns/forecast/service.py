@@ -104,17 +104,16 @@ async def forecast(
 
     For a draft, the forecast assumes that it is started now.
 
-    The cost does not grow with the number of recipients, because only sums and samples are read. A
-    draft is an exception: all people of its audience are counted. If the audience is a list of more
-    than 100,000 contacts, only a sample of them is counted.
+    The forecast is fast for large campaigns too, because it reads only sums and samples. Exception:
+    For a draft, all people of the audience are counted. But if the audience is a list of more than
+    100,000 contacts, only a sample is counted.
 
     Args:
         uow: The unit of work.
         campaign_id: A campaign in any status.
         rules: The legal rules.
-        times: The durations that limit the steps of sending. Only ``grace`` is used. A message with
-            an unclear result counts for today's limits if it was sent today, or at most ``grace``
-            before today began.
+        times: The durations of sending. Only ``grace`` is used. It decides which of yesterday's
+            messages with an unclear result count for today's limits too.
         texts_per_second: The provider's rate limit.
         now: The present instant.
 

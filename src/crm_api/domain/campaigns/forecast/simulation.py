@@ -37,16 +37,17 @@ def simulate(plan: Plan) -> Outcome:
 def calendar_of(plan: Plan) -> Calendar:
     """Return for each day of a year the hours in which the campaign may send to its recipients.
 
-    The hours depend on the states and time zones in which a recipient may be (the zone key).
+    The hours depend on the zone keys of the recipients. A zone key is a text with the states and
+    time zones that are possible for a person.
     """
     zone = ZoneInfo(plan.hours.line_timezone)
     return calendar_for(plan.hours, plan.zone_keys, plan.begins.astimezone(zone).date())
 
 
 def people_shut_out(plan: Plan) -> float:
-    """Return the number of waiting people who cannot get a message on any day of the year.
+    """Return how many of the waiting people cannot get a message on any day of the year.
 
-    In the states and time zones in which these people may be, the rules never allow a message.
+    The campaign's hours and the legal rules together never allow a message to these people.
     """
     calendar = calendar_of(plan)
     shut = {key for key, place in calendar.place_of.items() if place in calendar.shut}
@@ -71,11 +72,11 @@ class _Queue:
         insort(self.cohorts, cohort, key=lambda one: one.due_from)
 
     def due(self, places: Sequence[int], at: float) -> float:
-        """Return how many people in the given places are due at an instant and still wait.
+        """Return how many waiting people have a message that is due at an instant.
 
         Args:
-            places: The places, by their index in the calendar. A place is a group of states and
-                time zones in which messages are allowed at the same hours.
+            places: The places to count, by their index in the calendar. A place is a group of
+                people who may get messages at the same hours.
             at: The instant, as a Unix timestamp.
         """
         due = (one for one in self.cohorts if one.due_from < at)

@@ -1,6 +1,7 @@
-"""Decide for each running campaign how many messages may be sent now, and in which places.
+"""Decide how many messages each running campaign may send now, and in which time zones.
 
-A place is a zone key: the states and the time zones in which a person may live.
+Recipients are grouped by zone key. A zone key is a text with the states and time zones in which a
+person may live. At an instant, messages may be allowed for one zone key and forbidden for another.
 """
 
 import random
@@ -103,17 +104,16 @@ class _RunningCampaign:
 async def plan_sends(
     uow: UnitOfWork, *, rules: RuleBook, business: Business, now: datetime
 ) -> SendPlan:
-    """Return which messages may be claimed (reserved for sending) now.
+    """Return the messages that campaigns may claim (reserve for sending) now.
 
-    The plan has one ``ClaimOrder`` for each campaign that may send now. A campaign may not send in
-    these cases:
+    The plan has one ``ClaimOrder`` for each campaign that may send now. A running campaign may not
+    send in these cases:
 
     - It must wait before its next message or batch, because of its pacing.
-    - No message is due, or each one that is due is outside the campaign's daily window or the legal
-      hours.
+    - No due recipient may get a message at this hour.
     - The daily limit of the campaign or of its line is reached.
 
-    The number of SQL statements is constant. The cost does not grow with the number of recipients.
+    The number of SQL statements does not depend on the number of campaigns or recipients.
     """
     result = await uow.session.execute(RUNNING_CAMPAIGNS, {"now": now})
     campaigns = typed_rows(_RunningCampaign, result)
@@ -243,14 +243,14 @@ class PacedCampaign(Protocol):
 
 
 def read_pacing(campaign: PacedCampaign, *, sharers: int) -> Pacing:
-    """Return how the messages of a campaign are spread over the day: in batches, or evenly.
+    """Return the pacing of a campaign: how its messages are spread over the day.
 
-    If they are sent evenly, the result has a new random factor for the time between two messages.
+    The result is ``Burst`` for batches, or ``Even``. Each ``Even`` has a new random factor for the
+    time between two messages.
 
     Args:
         campaign: The row of the campaign.
-        sharers: The number of campaigns, this one included, that now share the daily limit of the
-            line.
+        sharers: How many campaigns share the daily limit of the line now. This campaign counts too.
     """
     if campaign.pacing_mode == PacingMode.BURST:
         size, minutes = campaign.batch_size, campaign.batch_interval_minutes

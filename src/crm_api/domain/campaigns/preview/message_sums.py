@@ -127,7 +127,10 @@ class MessageSums:
             kept.append(person)
 
     def show(self, person: AudiencePerson) -> SampleText:
-        """Return the message of one person, or why there is none, without counting the person."""
+        """Return the message for one person; also the reason if the person does not get it.
+
+        The text is None if the message cannot be created. The person is not added to the sums.
+        """
         try:
             text = self._compose(person, self._line)
         except InvalidError as error:
@@ -185,17 +188,18 @@ class MessageSums:
         return _encoding(any(one.in_ucs_2 for one in self._sums))
 
     def missing_values(self) -> MissingValues:
-        """Return how many people lack each value that the messages need, and some of these people.
+        """Return which values are missing for the messages, such as the first name.
 
-        Such a value is, for example, the first name.
+        The result has the number of people without each value, and some of these people.
         """
         by_variable = {name: people for name, people in self._by_variable.most_common() if name}
         return MissingValues(count=self._missing, by_variable=by_variable, contacts=self._lacking)
 
     def variants(self) -> list[VariantPreview]:
-        """Return the sums over the rendered messages of each variant, such as their segments.
+        """Return the number of messages, their segments and their cost for each variant.
 
-        The variants are in the order of their positions.
+        Only the messages that ``add`` has rendered are counted. The variants are in the order of
+        their positions.
         """
         return [
             VariantPreview(

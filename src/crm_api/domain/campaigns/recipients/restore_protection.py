@@ -59,18 +59,22 @@ class _RestoredCampaign:
 async def set_aside_messaged_recipients(
     uow: UnitOfWork, *, campaign_id: UUID, now: datetime
 ) -> None:
-    """Before a campaign is resumed, exclude recipients that may already have got their message.
+    """Exclude recipients that may already have their message, before a campaign is resumed.
 
-    This does nothing if the campaign was not paused by a restore of the database. It looks for
-    pending or held recipients whose number got any message from the campaign's line after the
-    backup, because that may have been the campaign's message. If the recipient's next message is
-    the first one of the campaign, a person must review the recipient. If it is a follow-up, the
-    recipient is skipped.
+    A restored database does not know which campaign messages were sent after the backup. If the
+    campaign was not paused by a restore, nothing changes.
+
+    Only waiting recipients (``pending`` or ``held``) can be excluded. A recipient is excluded if
+    the campaign's line sent any message to the number after the backup:
+
+    - If the recipient waits for the first message of the campaign, a person must review the
+      recipient.
+    - If the recipient waits for a follow-up, the recipient is skipped.
 
     Raises:
-        NotReconciledError: No completed reconciliation covers the whole time from the backup to the
+        NotReconciledError: No completed reconciliation covers the time from the backup to the
             restore.
-        AudienceLostError: The backup was made while the audience was being stored.
+        AudienceLostError: The backup has only a part of the campaign's recipients.
     """
     values = {"campaign_id": campaign_id, "reason": PauseReason.RESTORED}
     row = (await uow.session.execute(_LOCK_RESTORED, values)).one_or_none()

@@ -86,7 +86,7 @@ class AffectedContact(ReadModel):
 
 
 class AffectedPlace(ReadModel):
-    """A zone key, and the number of affected contacts that have it.
+    """The number of contacts with one zone key to whom a legal rule applies.
 
     A zone key names the states and time zones in which a person may be.
     """

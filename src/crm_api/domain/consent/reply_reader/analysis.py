@@ -109,7 +109,7 @@ def fold(text: str) -> str:
 
 
 def analyse(text: str) -> Analysis:
-    """Normalise a text, split it into words, choose its language, and look up their meanings."""
+    """Normalise a text, split it into words, and find its language and the words' meanings."""
     whole = folded = fold(text)
     begin = 0
     tokens = list(_TOKEN.finditer(whole))

@@ -1,8 +1,8 @@
-"""Rules that propose the class of two kinds of replies: unmistakable short ones, and questions.
+"""Rules that recognise short, clear replies, and replies that are questions.
 
-The trained model recognises opt-outs very well, but it misreads a few short replies that homeowners
-send every day, such as "I am interested". These rules correct that. They never propose ``stop``,
-and they change nothing but the proposed class.
+The rules correct the trained model. The model recognises opt-outs very well, but it misreads a few
+short replies, such as "I am interested". The rules change only the proposed class of a reply. They
+never propose the class ``stop``.
 """
 
 from crm_api.domain.consent.reply_reader.analysis import COURTESIES, Analysis

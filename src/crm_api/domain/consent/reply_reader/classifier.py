@@ -168,10 +168,10 @@ class Scores:
 
     @cached_property
     def parts(self) -> npt.NDArray[np.float64]:
-        """How much each occurrence of a feature in a reply adds to two scores.
+        """How much each occurrence of a feature changes two scores of its reply.
 
-        A feature is, for example, a pair of words. The array has one row per occurrence. Its two
-        columns are for the scores of ``asks_to_stop`` and ``needs_a_person``.
+        A feature is, for example, a pair of words. The array has one row per occurrence. The first
+        column is for the score ``asks_to_stop``, the second for ``needs_a_person``.
         """
         factors = self.factors[self.known.owners]
         parts: npt.NDArray[np.float64] = np.einsum("ou,ouk->ok", self.values, factors)
@@ -179,21 +179,23 @@ class Scores:
 
     @cached_property
     def starts(self) -> Sequence[int]:
-        """For each reply, the index of its first word in the row of the words of all replies.
+        """The index of the first word of each reply in one list of all words.
 
-        After these, there is one more item: the number of words in all replies. A reply without
-        words counts as one word.
+        The list contains the words of all replies, one reply after the other. The last item of the
+        result is the total number of words. A reply without words counts as one word.
         """
         return first_words(self.analyses)
 
     @cached_property
     def words(self) -> npt.NDArray[np.float64]:
-        """How much each word adds to the scores of ``asks_to_stop`` and ``needs_a_person``.
+        """How much each word of the replies adds to two scores.
 
-        The array has one row for each of these two outputs and one column per word: first all words
-        of the first reply, then those of the second reply, and so on. If a feature consists of
-        several words, each of these words gets an equal part of the amount that the feature adds.
-        The last column belongs to no word.
+        The array has two rows: one for the score ``asks_to_stop``, one for ``needs_a_person``. It
+        has one column for each word of all replies, in the order of the replies. A reply without
+        words has one column. At the end, there is an additional column without a word.
+
+        If a feature consists of several words, its effect on a score is divided equally among these
+        words.
         """
         firsts = self.known.firsts
         covers = (firsts >= 0).nonzero()[0]
@@ -210,9 +212,9 @@ class Scores:
 def score_replies(
     model: Model, analyses: Sequence[Analysis], contexts: Sequence[Context]
 ) -> Scores:
-    """Compute, for several replies in one pass, the probability of each output of the model.
+    """Compute the probability of each output of the model, for several replies.
 
-    Outputs are, for example, ``asks_to_stop``, and one output for each class of reply.
+    One output is ``asks_to_stop``, for example. Each class of reply is an output too.
     """
     features = features_of(analyses, contexts)
     rows, places = model.find(features.hashes)

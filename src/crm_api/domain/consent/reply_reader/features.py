@@ -49,18 +49,18 @@ _WEIGHTS = np.array([3, 3, 3, 1, 3, 3, 1, 3, 3, 1, 3, 2.1, 3])
 
 @dataclass(frozen=True)
 class Features:
-    """The features of several replies, and where in the replies they occur.
+    """The features of several replies, and where they occur.
 
-    A feature is, for example, three letters or two words that follow each other. Each array except
-    ``row`` has one entry for each occurrence of a feature.
+    A feature is, for example, two words that follow each other. ``row`` contains the replies. The
+    other arrays have one entry for each occurrence of a feature.
 
     Attributes:
         hashes: The hash of the feature.
         weights: The weight of the occurrence, before the vector of the reply is scaled to length 1.
-        lefts: The index in ``row`` at which the occurrence begins.
+        lefts: The index in ``row`` of the first element of the occurrence.
         rights: The index in ``row`` of the last element of the occurrence.
         row: The elements of all replies: first all letters, then all concepts (meanings of words),
-            then all words, then all contexts.
+            then all words, then all contexts (facts such as the language).
     """
 
     hashes: npt.NDArray[np.uint32]
@@ -81,42 +81,48 @@ class Features:
 
     @property
     def are_whole(self) -> npt.NDArray[np.bool_]:
-        """For each occurrence of a feature: whether it is within one reply and one kind of element.
+        """For each occurrence of a feature, True if the caller may use it.
 
-        The kinds are letters, concepts, words and contexts. The arrays hold all replies one after
-        the other, so some occurrences begin in one reply or kind and end in the next. For these the
-        value is False, and the caller must drop them.
+        The arrays hold first the letters of all replies, then all concepts, words and contexts. So
+        some occurrences begin in one reply and end in the next one. Others begin in letters and end
+        in concepts, for example. The value of such an occurrence is False, and the caller must drop
+        it.
         """
         whole: npt.NDArray[np.bool_] = self.row.groups[self.lefts] == self.row.groups[self.rights]
         return whole
 
     @property
     def owners(self) -> Places:
-        """For each occurrence of a feature, the index of the reply that contains it."""
+        """The index of the reply to which each occurrence of a feature belongs.
+
+        A feature is, for example, two words in a row.
+        """
         return self.row.groups[self.lefts] % len(self.row.norms)
 
     @property
     def firsts(self) -> Places:
-        """For each occurrence of a feature, the number of the word in which it begins.
+        """For each occurrence of a feature, the number of its first word.
 
-        The words of all replies are numbered as in ``first_words``. The number is -1 if the feature
-        is not in the words of a reply, but in its context.
+        The words of all replies are numbered as in ``first_words``. A feature can also come from
+        the context of a reply, instead of its words. Then the number is -1.
         """
         return self.row.words[self.lefts]
 
     @property
     def lasts(self) -> Places:
-        """For each occurrence of a feature, the number of the word in which it ends.
+        """For each occurrence of a feature, the index of its last word.
 
-        The number is -1 if the feature is in the context of a reply.
+        A feature is, for example, two words in a row. The index is the position in one list of the
+        words of all replies. For a feature of the conversation before the reply, the index is -1.
         """
         return self.row.words[self.rights]
 
 
 def first_words(analyses: Sequence[Analysis]) -> list[int]:
-    """Return the position of each reply's first word among the words of all replies, from 0.
+    """Return, for each reply, the index of its first word in the list of all replies' words.
 
-    A reply without words counts as one word. The last item is the total number of words.
+    The last item is the total number of words. A reply without words counts as one word. For
+    example, replies with 2, 0 and 3 words give [0, 2, 3, 6].
     """
     return list(accumulate((max(len(one.words), 1) for one in analyses), initial=0))
 
@@ -124,8 +130,9 @@ def first_words(analyses: Sequence[Analysis]) -> list[int]:
 def features_of(analyses: Sequence[Analysis], contexts: Sequence[Context]) -> Features:
     """Return the features of several replies, computed together.
 
-    The result also contains features that begin in one reply and end in the next one. They have no
-    meaning, and the caller must remove them: see ``are_whole``.
+    A feature is, for example, a pair of words. All replies are read as one long text, so the last
+    word of a reply and the first word of the next reply form a pair too. The caller must drop such
+    features: their value in ``are_whole`` is False.
     """
     row = _row_of(analyses, contexts)
     codes, places = row.codes, np.arange(len(row.codes))

@@ -33,9 +33,10 @@ class Lexicon:
 
 @lru_cache(maxsize=1)
 def lexicon() -> Lexicon:
-    """Return the words of all languages with the concepts that they mean.
+    """Return the lexicon: the words and phrases of all languages, with their meanings.
 
-    They are read from a file of this release, once per process.
+    A meaning is a number. For example, the English ``stop`` and the Spanish ``pare`` have the same
+    number. The lexicon is read from a file only once per process.
     """
     forms: dict[str, Concepts] = {}
     heads: dict[str, int] = {}

@@ -107,10 +107,15 @@ class Reading:
     language: str = "en"
 
     def evidence(self) -> dict[str, Any]:
-        """Return the evidence for this result, which the consent history stores.
+        """Return the facts that explain how this reply was understood.
 
-        It has the meaning of the reply and the reasons for it: which part of the reply reader
-        decided, the deciding words, the probabilities, the thresholds, and an id of the model.
+        They are stored in the consent history:
+
+        - the meaning of the reply
+        - which part of the reply reader decided
+        - the words that decided
+        - the probabilities and the thresholds
+        - an id of the model
         """
         from crm_api.domain.consent.reply_reader.classifier import current_model  # noqa: PLC0415 - as below
 

@@ -104,21 +104,18 @@ async def begin_session(
     now: datetime,
     counted: sign_in_limits.CountedAttempt | None = None,
 ) -> SessionTokens:
-    """Begin a session after the password was verified.
+    """Begin a session for a user whose password was verified.
 
-    Before the verification, ``begin_sign_in`` counted the sign-in as failed (``counted``). This
-    function removes it from the count of failed sign-ins.
-
-    The user's row is locked until the commit. If another transaction changes the user's password or
-    status at the same time, the other transaction waits for this commit. After the commit, the
-    other transaction finds the new session and ends it.
+    The user's row is locked until the caller commits. So a change of the user's password or status
+    at the same time comes after the commit, and also ends this session.
 
     Args:
         uow: The unit of work. The caller commits it.
         user_id: The user who signs in.
         password_hash: The stored hash against which the password was verified.
         now: The time of the sign-in.
-        counted: The result of ``begin_sign_in``; None if the caller did not call it.
+        counted: The result of ``begin_sign_in``, which counted this sign-in as failed. The count is
+            corrected here. None if the caller did not call ``begin_sign_in``.
 
     Raises:
         WrongCredentialsError: After the verification, the password was replaced or the user was

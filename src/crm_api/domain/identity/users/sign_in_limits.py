@@ -75,7 +75,7 @@ _UNCOUNT = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class CountedAttempt:
-    """An attempt to sign in or change a password, counted as failed before the password is checked.
+    """An attempt to sign in or change a password; it counts as failed until it succeeds.
 
     A network address is known for an account if the user signed in, or used a mailed link, from
     this address in the last 90 days.
@@ -84,11 +84,11 @@ class CountedAttempt:
         user: The user whose password must be verified; None if no active user has the e-mail
             address.
         network: The network address of the client; for IPv6, the /64 network.
-        own: The keys of one or two counters of this account. The first counter counts the failures
-            from this network address. If the address is not known, there is a second counter. It
-            counts the failures from all addresses that are not known.
-        shared: The key of the counter of this network address, which counts the failures of several
-            accounts; None if the address is known for the account.
+        own: The keys of this account's counters. The first counter is for failures from this
+            network address. If this address is not known, a second counter follows. It is for
+            failures from all addresses that are not known.
+        shared: The key of the counter that all accounts share for this network address. None if the
+            address is known for the account.
     """
 
     user: User | None
@@ -98,9 +98,10 @@ class CountedAttempt:
 
     @property
     def subjects(self) -> list[tuple[bytes, int]]:
-        """The keys of the counters for this attempt, each with its allowed number of failures.
+        """The counters for this attempt: for each one, its key and its allowed number of failures.
 
-        After each failure above this number, the next attempt must wait.
+        A counter counts failed attempts. After each failure above the allowed number, the next
+        attempt must wait.
         """
         allowances = (PAIR_FAILURES, ACCOUNT_FAILURES)
         own = list(zip(self.own, allowances, strict=False))
@@ -168,9 +169,12 @@ async def remember_address(uow: UnitOfWork, user: User, *, address: str, now: da
 
 
 async def delete_old_counts(uow: UnitOfWork, *, failed_before: datetime, now: datetime) -> None:
-    """Delete counters whose last failure was before ``failed_before``, and old known addresses.
+    """Delete old counters of failed sign-ins, and old known addresses of users.
 
-    A known address is old if the user has not used it for 90 days.
+    A counter is old if its last failure was before ``failed_before``.
+
+    A known address is a network address from which a user has signed in. It is old if the user has
+    not used it for 90 days.
     """
     await uow.session.execute(
         delete(SignInThrottle).where(SignInThrottle.last_failed_at < failed_before)

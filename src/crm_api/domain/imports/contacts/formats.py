@@ -1,11 +1,10 @@
-"""Detect the kind of a file, and the field to which each column belongs.
+"""Detect the kind of an imported file, and the field to which each column belongs.
 
-The kind of a file says which program wrote the file, or which columns the file has. It is detected
-from the column names, and is shown to the user.
+The kind says which program wrote the file, or which columns it has. It is shown to the user.
 
-For files from PropertyRadar, a separate table gives the field for each column name. All other kinds
-share one table of column names. If a name is unknown or would lead to a wrong field, the values of
-the column or the kind of the file decide.
+The field of a column usually follows from the column's name. Files from PropertyRadar have their
+own table of names; all other files share one table. If the name is not enough, the values of the
+column can decide.
 """
 
 import re
@@ -146,11 +145,12 @@ def detect_format(
 
 
 def check_mapping(header: Sequence[str], mapping: Mapping[str, str | None]) -> None:
-    """Check a user's mapping, which says for each column of the file to which field it belongs.
+    """Check a user's mapping of the columns of a file to fields.
 
     Raises:
-        InvalidMappingError: A column or field does not exist, or two columns have a field that only
-            one column may have. ``errors`` has one problem for each wrong column.
+        InvalidMappingError: At least one column has a problem. ``errors`` has one problem for each
+            of these columns: the file has no such column, the field does not exist, or the field
+            already has a column. A few fields, such as ``tags``, may have several columns.
     """
     problems = []
     taken: dict[str, str] = {}

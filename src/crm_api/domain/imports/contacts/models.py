@@ -147,9 +147,9 @@ class ContactImport(FileImport):
 class ContactImportChunk(Base):
     """One chunk of an import, or of a dry run of an import.
 
-    For an import, the row stores what the chunk changed. This is needed to undo the import. For a
-    dry run, the row stores digests of the planned results. If the user then starts the real import,
-    it compares its own results with these digests.
+    - For an import, the row stores what the chunk changed. With this, the import can be undone.
+    - For a dry run, the row stores a digest of the planned result for each person. If the user then
+      starts the real import, its results are compared with these digests.
     """
 
     __tablename__ = "contact_import_chunk"

@@ -59,12 +59,15 @@ class Order:
 
     @classmethod
     def read(cls, line: bytes) -> "Order":
-        """Build the ``Order`` (a request to read a file) from a line that ``as_line`` returned."""
+        """Build a request to read a file from one line of JSON, as ``as_line`` returns it."""
         return cls(**orjson.loads(line))
 
 
 def main() -> None:
-    """Read a contact file that standard input names, and write its chunks to standard output."""
+    """Read a contact file, and write its rows in chunks to standard output.
+
+    The first line of standard input is the ``Order``: it says which file to read, and how.
+    """
     order = Order.read(sys.stdin.buffer.readline())
     try:
         source, rows_total = order.open()

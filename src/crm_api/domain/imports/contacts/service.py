@@ -37,12 +37,11 @@ def upload_path(
 ) -> Path:
     """Return the path of the file that was uploaded for an import.
 
-    An import that commits a dry run has no file of its own. It reads the file of the dry run; see
-    ``rows_path``.
+    The file name is ``<id>.csv`` for contacts, and ``<id>.outcomes.csv`` for outcomes. Older
+    releases look only for ``<id>.csv``. So they never read outcomes as contacts.
 
-    The file name is ``<id>.csv`` for contacts, and ``<id>.outcomes.csv`` for outcomes. A process of
-    an older release looks only for ``<id>.csv``, so it cannot import outcomes as contacts by
-    mistake.
+    Exception: If an import commits a dry run, only the dry run has a file. ``rows_path`` returns
+    the right path in all cases.
     """
     ending = ".csv" if kind == ImportContent.CONTACTS else f".{kind}.csv"
     return uploads_folder(data_dir) / f"{import_id}{ending}"
@@ -83,8 +82,8 @@ async def create_import(
     """Store an import of an uploaded file as pending, and request the job ``run_imports``.
 
     Args:
-        actor: For an import of outcomes (such as appointments): the user or key that is stored as
-            their author. None for an import of contacts.
+        actor: The user or API key that is stored as the author of imported outcomes (such as
+            appointments). None for an import of contacts.
 
     Raises:
         ImportOptionError: No list has the id ``options.list_id``.

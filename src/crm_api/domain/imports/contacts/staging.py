@@ -75,10 +75,10 @@ UNPLACED = text("""
 
 
 async def fetch_people_without_zone(session: AsyncSession) -> list[PersonWithoutZone]:
-    """Return the people of this chunk whose possible states and time zones must be computed.
+    """Return the people of this part of the import whose zone key must be computed.
 
-    They are stored as the zone key. The address of each returned person is the address that the
-    contact has after the import.
+    A zone key contains the possible states and time zones of a person. The returned addresses are
+    those that the contacts have after the import.
     """
     return typed_rows(PersonWithoutZone, await session.execute(UNPLACED))
 
@@ -92,7 +92,9 @@ PLACE = text("""
 
 
 async def set_zone_keys(session: AsyncSession, zone_keys: Mapping[int, str]) -> None:
-    """Write the zone keys (state and time zones) of people to the temporary table ``import_plan``.
+    """Store the zone keys of people in the temporary table ``import_plan``.
+
+    A zone key names the states and time zones in which a person may be.
 
     Args:
         zone_keys: The zone key of each person, by the position of the person in the chunk.
@@ -244,10 +246,13 @@ SAMPLE = text(f"""
 async def fetch_examples(
     session: AsyncSession, *, is_known: bool, limit: int
 ) -> Sequence[RowMapping]:
-    """Return the first ``limit`` people of this chunk whom the import would change or add.
+    """Return up to ``limit`` people of this chunk as examples of what the import does.
+
+    People whose contact stays unchanged are left out.
 
     Args:
-        is_known: True: only people with an existing contact; False: only new people.
+        is_known: True returns people whose existing contact is updated. False returns people who
+            become new contacts.
         limit: The largest number of people to return.
     """
     values = {"is_known": is_known, "limit": limit}

@@ -50,18 +50,17 @@ class AppliedChunk:
 
 
 async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool:
-    """Undo one chunk of an import, the last chunks first, and update the counts of the undo.
+    """Undo one part (a chunk) of an import, the last part first.
 
-    - A contact that the import created is removed, unless it was edited or used after the import
-      (see ``CreatedContact``).
-    - A contact that the import changed gets its previous values back, unless it was edited after
-      the import.
-    - A contact that the import added to a list is removed from the list, unless it was edited after
-      the import. A created contact that was used after the import also stays on the list.
-    - Flags and consent decisions stay, even those that the import set: an opt-out belongs to the
-      number, and an undo must not revoke it.
+    - A contact that the import created is removed, unless it was edited or used since then (see
+      ``CreatedContact``).
+    - A contact that the import changed gets its previous values back, unless it was edited since
+      then.
+    - A contact that the import added to a list is removed from the list, unless it was edited since
+      then. A created contact that was used since then also stays on the list.
+    - Flags and consent decisions are kept, because an undo must not revoke an opt-out.
 
-    When all chunks are undone, each call undoes the import of some properties instead (see
+    After the last part, each call undoes some imported properties instead (see
     ``import_properties.undo_some``).
 
     Returns:
@@ -265,14 +264,16 @@ _RESTORE = text(f"""
 async def restore_contacts(
     session: AsyncSession, *, import_id: UUID, start: int, applied_at: datetime
 ) -> list[str | None]:
-    """Restore the previous values of contacts that were not edited after the chunk was stored.
+    """Restore the values that existing contacts had before a chunk of an import changed them.
 
-    ``updated_at`` also gets its previous value. Otherwise the contacts would count as edited, and a
-    later undo of an earlier import would not change them.
+    A chunk is a group of rows that were stored together. Contacts that were edited or deleted later
+    do not change.
+
+    ``updated_at`` also gets its previous value. So an earlier import can also be undone.
 
     Returns:
-        One item for each restored contact. The item is the contact's phone number if the restore
-        changed the possible states or time zones of the contact (``zone_key``), otherwise None.
+        One item for each restored contact: its phone number if its ``zone_key`` was restored,
+        otherwise None. The ``zone_key`` names the possible states and time zones of the contact.
     """
     values = {"import_id": import_id, "start": start, "applied_at": applied_at}
     return list(await session.scalars(_RESTORE, values))
@@ -309,9 +310,11 @@ async def fetch_created_contacts(
 ) -> list[CreatedContact]:
     """Return the contacts that a chunk created and that still exist.
 
+    A chunk is a part of an import.
+
     Args:
-        own_reason: The reason that is stored with the flags that the import itself set. Other flags
-            show that a contact is in use (``CreatedContact.is_used``); these flags do not.
+        own_reason: The reason of the flags that the import itself set. These flags do not count as
+            a use of the contact (``CreatedContact.is_used``).
     """
     values = {"import_id": import_id, "start": start, "own_reason": own_reason}
     return typed_rows(CreatedContact, await session.execute(_NEW, values))
@@ -338,12 +341,13 @@ async def remove_contacts(
 ) -> None:
     """Delete the data of these contacts, and mark the contacts as deleted.
 
-    A contact that waits for the message of a campaign gets the status ``skipped`` in this campaign.
+    Waiting campaign messages to these contacts are not sent. The recipients get the status
+    ``skipped``.
 
     Args:
-        zone_keys: The new zone key of each contact, by contact id. A zone key contains the possible
-            states and time zones of a person. The address is deleted, so the new key is computed
-            from the phone number alone.
+        zone_keys: The new zone key of each contact, by contact id. A zone key names the states and
+            time zones in which a person may be. Compute it from the phone number alone, because the
+            address is deleted.
     """
     values: dict[str, Any] = {"ids": list(zone_keys), "zone_keys": list(zone_keys.values())}
     await session.execute(_REMOVE, values | {"now": now})

@@ -63,9 +63,10 @@ CLEAN_SEARCH = text("SELECT clean_contact_search()")
 
 
 async def clean_search(session: AsyncSession) -> None:
-    """Move the words in the pending lists of the contacts' search and tag indexes into the indexes.
+    """Add new words of contacts to the search index and the tag index.
 
-    PostgreSQL adds new words to such a list first. Contacts can be changed while this runs.
+    PostgreSQL first collects new words in a list for each index (the pending list). This function
+    empties these lists. Contacts can be changed while it runs.
     """
     await session.execute(CLEAN_SEARCH)
 

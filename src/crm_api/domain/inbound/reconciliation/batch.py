@@ -45,14 +45,14 @@ class ListedCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A time span in which the batch contains every message that the provider lists.
+    """A time span for which the batch contains all messages that the provider lists.
 
     Attributes:
         lines: The provider's ids of the phone lines whose messages are listed.
         after: The start of the span, exclusive.
         until: The end of the span, inclusive.
-        near: The ids of messages near the end of the span that earlier batches contain. The
-            provider did list them, so they are not reported as missing.
+        near: The ids of messages near the end of the span that are in an earlier batch. These
+            messages do not count as missing.
     """
 
     lines: Sequence[str]
@@ -85,11 +85,11 @@ class Batch:
     Attributes:
         nameless: The number of messages and calls without an id.
         pages: The number of pages that were read.
-        span: The time span for which the batch contains all messages. None if the provider's list
-            of each conversation was read, instead of one list of all messages.
-        threads: The lists of single conversations that were read completely. Each list has all
+        span: The time span for which the batch contains all messages. It is set only if the
+            messages come from one list of all messages; otherwise None.
+        threads: The lists of single conversations that were read completely. A list has all
             messages, or all calls, between one phone line and one person.
-        unread: For each conversation that could not be read, one sentence with the reason.
+        unread: One sentence for each conversation that could not be read, with the reason.
     """
 
     messages: dict[str, Any] = field(default_factory=dict)

@@ -97,20 +97,20 @@ class Difference:
 async def compare_batch(
     uow: UnitOfWork, batch: Batch, *, since: datetime | None, until: datetime, now: datetime
 ) -> Difference:
-    """Compare the items in a batch, which were read from the provider, with the stored items.
+    """Compare messages and calls from the provider with the stored messages and calls.
 
     Args:
         uow: The unit of work.
-        batch: Messages and calls. Each list in ``batch.threads`` has all messages, or all calls,
-            between a line and a person.
-        since: The start of the period that is compared with ``batch.threads``; None if it has no
-            start. A stored item of this period that its list lacks is reported.
+        batch: The messages and calls from the provider. ``batch.threads`` has complete lists of the
+            items of single conversations. A stored item that such a list lacks is a difference.
+        since: The start of the period in which such differences are searched; None for no start.
         until: The end of this period.
-        now: The current time. It decides whether missing parts of a call are still fetched.
+        now: The current time. The missing parts of a call, such as a recording, are fetched only
+            for some time after the call.
 
     Returns:
-        Items of the batch that are not stored here or are stored with an outdated status, and
-        stored items that the provider does not list.
+        The differences. They contain items of the provider that must be stored or completed here,
+        items that cannot be parsed, and stored items that the provider does not list.
     """
     found = Difference()
     if batch.messages:

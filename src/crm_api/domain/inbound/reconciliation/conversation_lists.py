@@ -1,6 +1,7 @@
-"""Read the provider's conversations and their calls.
+"""Read the calls of the provider's conversations; with API v1, also the messages.
 
-API v1 has no list of all messages. With this API, the messages of each conversation are read too.
+API v1 has no list of all messages, so the messages of each conversation are read. The calls of a
+conversation with several people are not read.
 """
 
 from collections.abc import Awaitable, Callable

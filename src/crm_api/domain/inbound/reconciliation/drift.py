@@ -59,7 +59,7 @@ class DriftExample:
     why: str | None = None
 
     def shown(self) -> Document:
-        """Return this example of a difference as a JSON object, without fields that are None."""
+        """Return this example as a JSON object, without the fields that are None."""
         written = {
             "id": self.id,
             "kind": self.kind,
@@ -89,7 +89,10 @@ def count_by_kind(drift: Document) -> dict[str, int]:
 
 
 def drift_sentence(drift: Document) -> str:
-    """Return one sentence for an alert: how the provider's data and ours differ."""
+    """Return a sentence for an alert about the differences between the provider's data and ours.
+
+    For example, the sentence says how many messages no webhook has reported.
+    """
     parts = [
         words.format(count=f"{count:,}")
         for kind, words in SENTENCES.items()

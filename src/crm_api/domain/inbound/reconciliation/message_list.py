@@ -50,12 +50,15 @@ async def read(reading: Reading, position: Position, *, after: Position) -> bool
     Args:
         reading: The state of the work.
         position: The progress of the run. It is updated after each page.
-        after: The progress with which the next stage of the run starts. After the last page, its
-            values are copied to ``position``.
+        after: The values that ``position`` gets at the end of the list. With them, the run
+            continues with its next stage.
 
     Returns:
-        True at the end of the list; False if the time was up first; None if the provider does not
-        have this list.
+        One of these values:
+
+        - True: the list has ended.
+        - False: the time was up before the end of the list.
+        - None: the provider does not have this list.
 
     Raises:
         OpenPhoneBusyError: The provider is unavailable or its response is unreadable; try later.
@@ -129,19 +132,20 @@ def _is_before(page: ListPage, since: datetime | None) -> bool:
 
 
 def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
-    """Set the span of the batch: the time span whose messages the batch contains completely.
+    """Set the time span for which the batch contains every message of the provider's list.
 
-    If a stored message has a time in the span, but is not in the batch, the message counts as
-    absent at the provider.
+    A stored message in this span counts as missing at the provider if the batch does not contain
+    it.
 
-    The list goes from new to old messages. So the spans of a run go back in time: the span of each
-    batch ends where the span of the previous batch begins. The span of the last batch begins at the
-    ``since`` of the run. Any other span begins ``SKEW`` after the oldest message of its batch,
-    because the stored time of a message may differ from the listed time by ``SKEW``.
+    The list goes from new to old messages, so each span ends where the previous batch's span
+    begins. The beginning of the span depends on the batch:
 
-    Therefore a message of this batch may have a stored time in the span of the next batch.
-    ``position`` keeps the ids of the messages near the border of the two spans. These messages do
-    not count as absent in the next span.
+    - Last batch: the span begins at the ``since`` of the run.
+    - Every other batch: the span begins ``SKEW`` after the oldest message of the batch.
+
+    The stored time of a message may differ from the time in the list by ``SKEW``. So the stored
+    time of a message in this batch may be in the next span. ``position`` remembers the ids of
+    messages near the border. These messages do not count as missing in the next span.
     """
     batch = reading.batch
     times = {message_id: _made_at(item) for message_id, item in batch.messages.items()}

@@ -48,12 +48,17 @@ class PageGuard:
         self._empty = 0
 
     def check(self, page: ListPage) -> None:
-        """Check that the next page of a list is new and that the list is not too long.
+        """Raise an error if this page shows that the provider's list is broken.
 
-        The ids of the items and the token of the following page are remembered for later checks.
+        Call this method for every page of the list, in order. A list is broken in these cases:
+
+        - All items of a page were on earlier pages.
+        - A page token was returned a second time.
+        - There are too many empty pages in a row (``MOST_EMPTY``).
+        - There are too many pages (``MOST_PAGES``).
 
         Raises:
-            OpenPhoneListError: The list repeats itself or does not end.
+            OpenPhoneListError: The list is broken.
         """
         self.pages += 1
         ids = [item_id for item in page.items if (item_id := id_of(item)) is not None]

@@ -174,12 +174,16 @@ ENDED_GAP = text("""
 
 
 async def make_run_after_gap(uow: UnitOfWork, *, now: datetime) -> UUID | None:
-    """Create a run if an alert about missed webhooks was resolved after the newest run was created.
+    """Create a reconciliation run if webhooks may have been missed since the newest run.
 
-    These alerts say that the provider was down, that its webhooks did not arrive or went to another
-    address, or that the receiver refused their signatures. Alerts that lasted at most
-    ``OUTAGE_AFTER`` are ignored. The first run is never created here, because ``make_daily_run``
-    creates it.
+    A run is created if one of these alerts was resolved after the newest run was created:
+
+    - The provider was down.
+    - Webhooks did not arrive, or went to another address.
+    - The receiver refused the signatures of webhooks.
+
+    An alert that lasted at most ``OUTAGE_AFTER`` is ignored. This function never creates the first
+    run; ``make_daily_run`` does.
 
     Returns:
         The id of the run; None if no run was created.

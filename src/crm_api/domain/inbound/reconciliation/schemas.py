@@ -10,12 +10,13 @@ from crm_api.domain.kit.vocabulary import Vocabulary
 
 
 class ReconciliationCreate(RequestModel):
-    """The time span to compare.
+    """A request to compare our messages and calls in a time span with the provider's data.
 
     Attributes:
-        since: The start of the time span. By default, it is the earlier of two times: 24 hours
-            before ``until``, and 24 hours before the end of the period that completed runs have
-            compared. If no run has completed, all messages and calls before ``until`` are compared.
+        since: The start of the time span. The default is 24 hours before the end of the
+            period that was already compared. If nothing was compared yet, the span has no start.
+            Exception: if ``until`` is before the end of that period, the default is 24 hours
+            before ``until``.
         until: The end of the time span; by default, now.
     """
 

@@ -51,9 +51,9 @@ class EventOutcome:
 def applied_outcome(
     claimed: ClaimedEvent, status: WebhookEventStatus, *, now: datetime
 ) -> EventOutcome:
-    """Return the state of an event that needs no further try.
+    """Return the final state of an event that was applied or ignored.
 
-    ``status`` says whether the event was applied or ignored.
+    ``status`` says which of the two happened.
     """
     return EventOutcome(
         id=claimed.id,

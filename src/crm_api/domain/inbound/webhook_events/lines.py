@@ -58,18 +58,21 @@ KNOWN = text("""
 async def apply_decision_on_unknown_line(
     uow: UnitOfWork, event: ProviderEvent, *, now: datetime, reception: Reception
 ) -> bool:
-    """Opt a number out, or put it on hold, after a message on an unknown line; raise an alert.
+    """Apply an opt-out that arrived on an unknown line, and raise an alert.
 
-    This function may be called several times for one message: the consent history gets at most one
+    - If the message is an opt-out, the number is opted out.
+    - If the message is doubtful (perhaps an opt-out), the number is put on hold.
+    - If the message is anything else, nothing happens.
+
+    This function may be called several times for one message. The consent history gets only one
     entry. Events that happened before the person was erased are skipped.
 
     Args:
         event: An event that could not be applied because its line is unknown.
-        now: The database's time of this transaction. If a time in the event is later, ``now`` is
-            used instead.
+        now: The database's time of this transaction. It replaces times in the event that are later.
 
     Returns:
-        True if the message opts out or is doubtful. False for every other message, and for a
+        True if the message is an opt-out or doubtful. False for every other message, and for a
         skipped event.
     """
     kept = await erased.leave_out_erased(
@@ -93,15 +96,15 @@ async def decided_before(
 ) -> dict[str, bool]:
     """Find the messages that already caused an opt-out or a hold of their sender.
 
-    A message on an unknown phone line can cause an opt-out or a hold at once. When the line is
-    stored later, the same message must not cause it again.
+    A message can cause an opt-out or a hold even while its phone line is unknown. When the line
+    becomes known, the message is processed again. It must not opt its sender out a second time.
 
     Args:
-        senders: Maps the provider's id of each message to the sender's phone number.
+        senders: The sender's phone number of each message, by the provider's id of the message.
 
     Returns:
-        For each message that already caused an opt-out or a hold, by the provider's id of the
-        message: True if it set a new flag, False if the number already had the flag before.
+        The messages that were found, by the provider's id. The value is True if the number did not
+        have the flag before the message, and otherwise False.
     """
     hashes = {name: hash_phone(phone, reception.secret) for name, phone in senders.items()}
     found = await queries.evidence_of_messages(uow.session, hashes)
@@ -158,10 +161,10 @@ async def _raise_alert(uow: UnitOfWork, facts: MessageFacts, *, now: datetime) -
 
 
 async def resolve_alerts_of_known_lines(uow: UnitOfWork, *, now: datetime) -> None:
-    """Resolve each alert about an unknown line if the line was stored after the alert was raised.
+    """Resolve the alerts about unknown lines whose cause is gone.
 
-    One alert is about events that do not name their line. Resolve it if there are no such events
-    any more.
+    - An alert about an unknown line is resolved if the line is stored now.
+    - The alert about events without a line is resolved if there are no such events any more.
     """
     open_ids = await alerts.list_open_subjects(uow, kind=UNKNOWN_LINE)
     if not open_ids:

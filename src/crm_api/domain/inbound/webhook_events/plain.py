@@ -1,9 +1,10 @@
 """Store many plain old messages at once, so that an import of the history is fast.
 
-A plain message is one that only has to be stored: we sent no message to the person, and the message
-does not concern consent and is too old for an automatic reply. Most old messages are plain. All
-other messages must go through ``service.apply_event``. It accepts plain messages too, but it takes
-about six queries per message.
+A plain message is only stored. It causes no automatic reply and no change of consent. Most old
+messages are plain. ``apply_plain_messages`` lists all conditions.
+
+All other messages must go through ``service.apply_event``. That function accepts plain messages
+too, but it takes about six queries per message.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Settings that are needed to apply an event: to store what it reports and to react to it."""
+"""Settings for storing what an event of the provider reports, and for reacting to the event."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta

@@ -60,10 +60,12 @@ class NewReply:
 
 
 def without_effect(replies: Sequence[NewReply]) -> list[UnattendedMessage]:
-    """Return only the messages that an away reply (the automatic answer) may answer.
+    """Return the messages that may get an away reply (the automatic answer).
 
-    Messages that concern consent or ask for help are left out, because they have other effects.
-    Reactions, such as "liked", are left out too, because they need no answer.
+    These messages are left out:
+
+    - Messages about consent, and messages that ask for help. They have other effects.
+    - Reactions, such as "liked". They need no answer.
     """
     return [
         UnattendedMessage(

@@ -82,17 +82,20 @@ class MessageProgress:
 async def begin_message_check(
     uow: UnitOfWork, own: OwnLines | None, *, asked_by: str, now: datetime
 ) -> WebhookHealthCheck:
-    """Create a webhook health check and queue its test message; return the check.
+    """Start a webhook health check: queue a test message from one of our lines to another.
 
-    If an earlier check with a test message still waits for its result, return that check instead.
+    The test message may be sent at any hour. The other rules for messages apply to it, such as the
+    rate limit. If one of the two lines is unknown or blocked, the check ends at once, without a
+    message.
 
-    The usual rules apply to the message: one open attempt per number, and the rate limit. But the
-    message may be sent at any hour, because it goes to one of our lines. If a line is unknown or
-    blocked, the check ends at once, without a message.
+    Returns:
+        The new check. But if an earlier check with a test message has no result yet, the earlier
+        check is returned, and no new check is created.
 
     Raises:
         WebhookHealthCheckOffError: The settings do not name two lines.
-        WebhookHealthCheckNotFoundError: The waiting check has just ended; call the function again.
+        WebhookHealthCheckNotFoundError: An earlier check ended during this call, so no check was
+            created. Call the function again.
     """
     if own is None:
         raise WebhookHealthCheckOffError(
@@ -182,11 +185,10 @@ WITHDRAW_MESSAGE = text("""
 
 
 async def conclude_message_check(uow: UnitOfWork, *, now: datetime) -> datetime | None:
-    """Store the result of the check that sends a test message, if the result is known now.
+    """Store the result of the running check with a test message, if the result is known now.
 
     Returns:
-        The time at which the check gets a result at the latest; None if there is nothing to wait
-        for.
+        The time limit of the check if its result is not known yet. None if no check waits any more.
     """
     check = await find_waiting_check(uow, WebhookHealthSide.TEST_TEXT, locks=True)
     if check is None:

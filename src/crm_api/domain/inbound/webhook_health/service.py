@@ -128,11 +128,11 @@ async def due_sides(
 ) -> list[WebhookHealthSide]:
     """Return the kinds of checks that are due now.
 
-    The next check of a kind is due an hour after the last one. If the last one failed, the next one
+    A check is due an hour after the last check of the same kind. After a failed check, the next one
     is due after 5 minutes.
 
-    One kind of check sends a test message. The settings can switch this kind off. It is then never
-    due, and if its last check failed, the alert about the failure is resolved.
+    The settings can switch off the check that sends a test message. While it is off, it is never
+    due. The alert about its last failure is then resolved.
     """
     due: list[WebhookHealthSide] = []
     for state in await read_sides(uow):
@@ -166,11 +166,11 @@ async def order_check(
 ) -> WebhookHealthCheck:
     """Request a check of this kind and wake the worker; return the check.
 
-    If an earlier check of this kind has no result yet, that check is returned instead.
+    At most one check of a kind waits for its result. If there is one already, it is returned.
 
     Raises:
-        WebhookHealthCheckNotFoundError: The earlier check got its result during this call, so no
-            check was created. Call the function again.
+        WebhookHealthCheckNotFoundError: The check that waited has just ended. No new check was
+            created. Call the function again.
     """
     values = {"id": new_id(), "side": side.value, "asked_by": asked_by, "now": now}
     await uow.session.execute(ORDER_CHECK, values)

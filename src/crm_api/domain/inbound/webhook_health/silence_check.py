@@ -83,9 +83,10 @@ class SilenceJudgement:
 
 
 async def conclude_silence_check(uow: UnitOfWork, *, now: datetime) -> None:
-    """If a silence check was requested, carry it out and store its result.
+    """Carry out a requested silence check, and store its result.
 
-    The check examines whether the time since the last event is unusually long.
+    The check examines whether the time since the last event is unusually long. If no check was
+    requested, nothing happens.
     """
     check = await find_waiting_check(uow, WebhookHealthSide.SILENCE, locks=True)
     if check is not None:

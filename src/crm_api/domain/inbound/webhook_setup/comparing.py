@@ -85,7 +85,12 @@ class Keys:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One fault of our webhooks at the provider, as a sentence, and the command that repairs it."""
+    """A fault of our webhooks at the provider.
+
+    Attributes:
+        sentence: A description of the fault.
+        repair: The command that repairs the fault.
+    """
 
     fault: Fault
     sentence: str

@@ -91,15 +91,15 @@ class KeyRing:
     def verify_at_once(
         self, headers: Mapping[str, str], body: bytes, *, now: datetime
     ) -> Verified | None:
-        """Verify the signature of one webhook with the keys in memory.
+        """Verify the signature of one webhook with the keys in memory, without a database read.
 
         Returns:
-            The verified signature. None if the saved keys must be read first; then nothing was
-            verified.
+            The verified signature. None if the keys in memory may be out of date: then call
+            ``verify``.
 
         Raises:
-            SignatureError: The signature is not valid, or no key in memory matches. ``verify`` may
-                still succeed, because it reads the saved keys.
+            SignatureError: The signature is not valid, or no key in memory matches it. In the
+                second case, ``verify`` may find the right key in the database.
         """
         if self._has_retired(now) or self._age() >= FRESH_SECONDS:
             return None
@@ -166,7 +166,7 @@ class _NoQueue:
         """Do nothing. This queue is only for units of work that request no jobs."""
 
     async def ping(self) -> bool:
-        """Return False: this object has no job queue that could respond."""
+        """Return False, because this queue cannot run jobs."""
         return False
 
 

@@ -56,9 +56,13 @@ async def register(place: WebhookAddress, found: Registration) -> list[str]:
 
 
 async def rotate(place: WebhookAddress, found: Registration) -> list[str]:
-    """Replace our legacy webhooks by new ones, because only a new webhook gets a new key.
+    """Replace our legacy webhooks by new webhooks with new keys.
 
-    Return one sentence for each family of events, such as ``messages``, that has a new webhook.
+    A legacy webhook uses the older API of the provider. It receives one family of events, such as
+    ``messages``. A family without a webhook gets none.
+
+    Returns:
+        One sentence about each new webhook.
     """
     return [
         await _replace(place, family, events, ours)

@@ -77,14 +77,15 @@ class Credit:
 def divide_outcome(
     occurred_at: datetime, touches: Sequence[Touch], rules: RuleSet
 ) -> tuple[list[Credit], Fraction]:
-    """Divide an outcome among the touches that led to it.
+    """Divide an outcome among the campaign messages that led to it.
 
     A touch is a campaign message, with what the person did after it. A credit is the share of the
-    outcome that one touch gets. If at least one touch gets a credit, the credits sum to exactly 1.
-    If no touch does, the whole outcome is unattributed. The order of ``touches`` has no effect.
+    outcome that one touch gets. The credits sum to exactly 1. Exception: if the rules give no touch
+    a credit, the whole outcome is unattributed. The order of ``touches`` has no effect.
 
     Returns:
-        The credits, the one for the oldest touch first, and the share that is unattributed: 0 or 1.
+        The credits, sorted by the time of their touches, and the unattributed share. This share is
+        1 if there are no credits, otherwise 0.
     """
     counted = _eligible(occurred_at, touches, rules)
     if not counted:

@@ -75,13 +75,13 @@ class RulesPreview:
 
 
 async def preview_rules(uow: UnitOfWork, proposed: RuleSet, *, now: datetime) -> RulesPreview:
-    """Credit the latest outcomes under the current and the new rules, and compare the two.
+    """Compare how the current and the new attribution rules credit the latest outcomes.
 
     Nothing is stored.
 
     Raises:
-        NoWindowError: All windows of the new rules are 0 hours, so the new rules would credit
-            nothing. A window is the time after a touch in which an outcome is credited to it.
+        NoWindowError: All windows of the new rules are 0 hours. A window is a time limit: an
+            outcome is credited to a message only if it happens within this time.
     """
     check_windows(dict(proposed.windows))
     current = await find_rules(uow, version=None)

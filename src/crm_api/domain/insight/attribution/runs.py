@@ -58,10 +58,10 @@ class CreditRow:
 
 
 def credit_rows(outcome: CreditedOutcome, rules: RuleSet) -> list[CreditRow]:
-    """Divide the credit for an outcome, and its amount, among the messages that led to it.
+    """Divide an outcome and its amount among the messages that led to it.
 
-    The credit that no message earned is in a row without a message. The shares of all rows sum
-    to 1.
+    Each row has the share of one message. The shares of all rows sum to 1. If no message led to the
+    outcome, the only row has the whole outcome and no message.
     """
     earned, unattributed = divide_outcome(outcome.occurred_at, outcome.touches, rules)
     shares = [one.weight for one in earned]
@@ -158,11 +158,12 @@ DELETE_CREDITS = text("DELETE FROM outcome_credit WHERE rules_version = :version
 
 @dataclass(frozen=True, kw_only=True)
 class CreditHashes:
-    """The hashes of one computation of all credits, and the number of outcomes that it read.
+    """The hashes of one computation of all credits, and the number of its outcomes.
 
     Attributes:
-        inputs: The SHA-256 of the rules, and of the outcomes with their touches (the campaign
-            messages that each person got, with what the person did after each).
+        outcomes: The number of outcomes that the computation read.
+        inputs: The SHA-256 of the rules, the outcomes, and the touches of each outcome. A touch is
+            a campaign message to the person, with what the person did after it.
         result: The SHA-256 of the credits.
     """
 
@@ -172,7 +173,10 @@ class CreditHashes:
 
 
 class StoreCredits(Protocol):
-    """A function to which each chunk of computed credits (shares of outcomes) is passed."""
+    """A function that receives computed credits, one chunk per call.
+
+    A credit is the share of an outcome that one message gets.
+    """
 
     async def __call__(self, rows: Sequence[CreditRow], /) -> None:
         """Receive the credits of a chunk."""
@@ -250,9 +254,9 @@ def _place(row: CreditRow) -> tuple[UUID, bool, UUID]:
 
 
 def hash_input(rows: Iterable[CreditRow]) -> bytes:
-    """Convert credits to the bytes whose hash is ``CreditHashes.result``.
+    """Convert credits to the bytes for their hash (``CreditHashes.result``).
 
-    A credit is the share of an outcome that is credited to one campaign message, or to none.
+    A credit is a share of an outcome. It belongs to one campaign message, or to none.
 
     Args:
         rows: The credits, ordered by outcome.

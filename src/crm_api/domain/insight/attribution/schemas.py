@@ -22,17 +22,16 @@ WindowHours = Annotated[int, Field(strict=True, ge=0, le=MOST_HOURS)]
 
 
 class AttributionWindows(RequestModel):
-    """The windows, in hours: how long after a reply, a call or a delivery an outcome is credited.
+    """How many hours after a reply, a call or a delivery an outcome is credited to a message.
 
-    The reply, call or delivery belongs to a message of a campaign. The outcome is credited to this
-    message.
+    An outcome is, for example, a booked appointment.
 
     Attributes:
-        replied: Hours after the person's reply to a message; with 0, replies do not count.
-        called: Hours after the person's call; with 0, calls do not count.
-        delivered: Hours after the delivery of a message to a person who did not reply or call. With
-            0, the default, a delivery alone does not count. With a higher value, a message may be
-            credited with an outcome that would have happened without the message.
+        replied: Hours after the person replied to the message. With 0, replies do not count.
+        called: Hours after the person called. With 0, calls do not count.
+        delivered: Hours after the delivery of the message, if the person did not reply or call.
+            With 0, the default, a delivery alone does not count. With a higher value, a message may
+            be credited with an outcome that would have happened without the message.
     """
 
     model_config = example(**WINDOWS)
@@ -56,7 +55,7 @@ class AttributionRulesCreate(RequestModel):
     windows: AttributionWindows = AttributionWindows()
 
     def hours(self) -> dict[TouchClass, int]:
-        """Return within how many hours after a reply, call or delivery an outcome is credited."""
+        """Return how long after a reply, call or delivery an outcome can be credited, in hours."""
         return {one: int(getattr(self.windows, one.value)) for one in TouchClass}
 
     def rule_set(self) -> RuleSet:
@@ -65,15 +64,15 @@ class AttributionRulesCreate(RequestModel):
 
 
 class AttributionWindowsRead(ReadModel):
-    """The windows, in hours: how long after a reply, a call or a delivery an outcome is credited.
+    """How many hours after a reply, a call or a delivery an outcome is still credited.
 
-    The reply, call or delivery belongs to a message of a campaign. The outcome is credited to this
-    message.
+    The outcome is credited to the campaign message that came before.
 
     Attributes:
-        replied: Hours after the person's reply to a message.
+        replied: Hours after the person's reply to the message.
         called: Hours after the person's call.
-        delivered: Hours after the delivery of a message to a person who did not reply or call.
+        delivered: Hours after the delivery of the message. This value applies if the person did not
+            reply or call.
     """
 
     model_config = example(**WINDOWS)
@@ -129,7 +128,7 @@ class CreditSumRead(ReadModel):
 
     @classmethod
     def of(cls, found: CreditSum) -> Self:
-        """Build the response from the credited people and the sum of the credited money."""
+        """Build the response: how many people and how much money were credited."""
         return cls(people=len(found.people), cents=found.cents)
 
 
@@ -264,7 +263,10 @@ class OutcomeCreditsRead(ReadModel):
 
     @classmethod
     def of(cls, rows: list[CreditRow], *, outcome_id: object, version: int, now: datetime) -> Self:
-        """Build the response from the credits (credited shares) of one outcome."""
+        """Build the response from the credits of one outcome.
+
+        A credit is a part of the outcome. It belongs to one message, or to no message.
+        """
         rest = [row for row in rows if row.membership_id is None]
         has_amount = any(row.cents is not None for row in rows)
         return cls.model_validate(

@@ -126,17 +126,18 @@ CALLS = text(f"""
 async def read_outcomes(
     session: AsyncSession, *, ids: Sequence[UUID], as_of: datetime, rules: Sequence[RuleSet]
 ) -> list[CreditedOutcome]:
-    """Return outcomes, in the order of their ids, with the touches that may be credited with them.
+    """Return outcomes with their touches, sorted by the id of the outcome.
 
-    A touch is something that happened after a campaign message to the person of the outcome: the
-    message was delivered, or the person replied or called.
+    A touch is an earlier campaign message to the person of the outcome, and what the person did
+    after the message. For example, the person replied or called. The touches are only candidates:
+    the attribution rules decide which of them get a credit.
 
     Args:
         session: The session.
         ids: The ids of the outcomes.
         as_of: Messages, replies and calls after this instant are left out.
-        rules: The versions of the attribution rules. Deliveries are left out if no version gives
-            credit for a delivery.
+        rules: The versions of the attribution rules. The delivery of a message is a touch only if
+            one of the versions gives credit for deliveries.
     """
     wanted = {"ids": list(ids)}
     outcomes = {

@@ -1,6 +1,7 @@
-"""Verify an attribution run: a stored computation of how outcomes are credited to messages.
+"""Verify that the stored credits of outcomes to messages are still correct.
 
-The credits are computed again. The result and the stored credits are compared with the run.
+An attribution run computes the credits, and stores them with a hash. ``verify_run`` computes the
+credits again. It compares the new credits and the stored credits with the hash.
 """
 
 import hashlib
@@ -24,17 +25,17 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """The result of checking a run, that is, one stored computation of all credits.
+    """The result of checking a run: whether its data and its credits are still the same.
 
-    The check computes the credits again and compares them with those of the run. It also compares
-    the credits that are stored now with those of the run.
+    A run is one stored computation of all credits. The check computes the credits again, and
+    compares the results.
 
     Attributes:
         run: The run.
-        is_input_same: False if the data that the run read has changed since the run: for example
-            messages, replies or people.
-        is_result_same: Whether the second computation gave the same credits as the run.
-        is_stored_same: Whether the stored credits are still those of the run.
+        is_input_same: True if the data that the run read, such as messages and replies, are
+            unchanged.
+        is_result_same: True if the new computation gave the same credits as the run.
+        is_stored_same: True if the stored credits are unchanged since the run.
     """
 
     run: AttributionRun
@@ -44,7 +45,7 @@ class Verification:
 
     @property
     def is_proved(self) -> bool:
-        """Whether the inputs, the credits computed again and the stored credits equal the run's."""
+        """Whether the inputs, the result and the stored credits are the same as in the run."""
         return self.is_input_same and self.is_result_same and self.is_stored_same
 
 
@@ -62,8 +63,12 @@ async def verify_run(
     """Verify the last run of a version of the rules.
 
     A run stores its credits, a hash of these credits, and a hash of the data that it read. This
-    function computes all credits again, as of the time of the run, and compares the hashes. It also
-    compares the stored credits with the hash of the run.
+    function computes the credits again, without data that is newer than the run. It makes three
+    comparisons:
+
+    - The data that it read has the same hash as the data of the run.
+    - The credits that it computed have the same hash as the credits of the run.
+    - The stored credits still have this hash.
 
     Args:
         version: The version of the rules; None for the current version.

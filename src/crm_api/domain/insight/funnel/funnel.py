@@ -22,14 +22,14 @@ from crm_api.platform.database import typed_rows
 
 @dataclass(frozen=True, kw_only=True)
 class Funnel:
-    """The number of people who reached each stage within a time after their first message.
+    """The number of people who reached each stage.
 
-    This time (the window) has the same length for all people. Only people whose window is over are
-    counted.
+    Each person has the same time to reach a stage, beginning with the person's first message. This
+    time is called the window. People are only counted when their window is over.
 
     Attributes:
-        people: By stage: the number of people who reached the stage within their window.
-        unripe: The number of people who are left out, because their window is not over.
+        people: For each stage, the number of people who reached it within their window.
+        unripe: The number of people whose window is not over.
     """
 
     people: dict[Stage, int]

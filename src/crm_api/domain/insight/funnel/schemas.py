@@ -96,9 +96,11 @@ class CohortCellRead(ReadModel):
 
     @classmethod
     def of(cls, cell: CohortCell) -> Self:
-        """Build the response from a count of people who reached a stage.
+        """Build the response from one count of people who reached a stage of the funnel.
 
-        The count is for one cohort and one number of days after each person's first message.
+        The count is for one cohort: the people who got their first message in one period, such as a
+        week. The count includes those who reached the stage within ``cell.days`` days after that
+        message.
         """
         interval = wilson_interval(cell.reached, cell.people) if cell.is_ripe else None
         return cls(
@@ -117,8 +119,8 @@ class CohortRead(ReadModel):
     Attributes:
         cohort_start: The beginning of the day, week or month.
         people: The number of people in the cohort.
-        cells: How many of these people reached a stage, such as ``replied``, within a number of
-            days after their first message. There is one item for each number of days.
+        cells: One item for each time limit, such as 7 days after the first message. The item says
+            how many of these people reached a stage, such as ``replied``, within the limit.
     """
 
     model_config = example(cohort_start=NOW, people=240)
@@ -148,10 +150,13 @@ class CohortsRead(ReadModel):
 
     @classmethod
     def of(cls, cells: list[CohortCell], *, stage: Stage, as_of: Instant) -> Self:
-        """Build the response from the cells, which must be sorted by cohort.
+        """Build the response from the counts of each cohort.
 
-        A cell counts the people of one cohort who reached the stage within a certain time. A cohort
-        is all people whose first message was sent in the same day, week or month.
+        A cohort is all people whose first message was sent in the same day, week or month.
+
+        Args:
+            cells: The counts, sorted by cohort. Each one says how many people of a cohort reached
+                the stage within a number of days.
         """
         cohorts = []
         for start, group in groupby(cells, key=lambda one: one.cohort_start):

@@ -155,7 +155,8 @@ class HoldoutLiftRead(ReadModel):
 class HoldoutRead(ReadModel):
     """A holdout, with its plan and its result so far.
 
-    A holdout is a share of people who get no campaign messages, to measure what messages bring.
+    A holdout is a test of the effect of campaigns: some people get no campaign messages, the others
+    get them.
 
     Attributes:
         name: The name of the holdout.
@@ -164,12 +165,12 @@ class HoldoutRead(ReadModel):
         until: When the holdout ends.
         scope: Who can be chosen: `cold` for people who were not contacted before, `all` for all
             people.
-        cost_messages: The number of messages that are not sent because of the holdout, from its
-            beginning to its end.
+        cost_messages: The number of messages that the holdout prevents, from its beginning to its
+            end.
         knows_at: When the result can be expected; null if this takes more than ten years.
         plan: The plan in detail.
-        appointments: The groups, compared by the number of people with a booked appointment.
-        jobs: The groups, compared by the number of people with a done job.
+        appointments: The two groups, compared by the number of people with a booked appointment.
+        jobs: The two groups, compared by the number of people with a done job.
         created_by: Who planned the holdout.
     """
 

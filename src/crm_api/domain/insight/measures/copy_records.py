@@ -1,8 +1,11 @@
-"""Copy users' answers, people's replies, and outcomes to tables that can be read faster.
+"""Copy three kinds of records to tables that can be read faster.
 
-The tables are ``insight_answer``, ``insight_reply`` and ``insight_outcome``. If a record changes
-after it was copied, a trigger notes the change, and the job copies the record again. ``add_places``
-adds the place of the person (ZIP, city and source) to the copies.
+- ``copy_answers`` copies messages in which a user answered a person, to ``insight_answer``.
+- ``copy_replies`` copies first messages of campaigns that got a reply, to ``insight_reply``.
+- ``copy_outcomes`` copies outcomes, to ``insight_outcome``.
+
+If a record changes later, it is copied again. ``add_places`` adds the ZIP, city and source of the
+person to the copies.
 """
 
 from typing import Any

@@ -134,16 +134,18 @@ _OWNER = f"lower({_attribute('owner_occ', 'owner_occupied', 'property_owner_occ'
 
 @dataclass(frozen=True, kw_only=True)
 class BreakdownSql:
-    """The SQL that divides figures by a property, such as the city or the weekday.
+    """The SQL that computes figures separately for each value of a property, such as each city.
 
-    The value of the property is the key.
+    A value of the property is called a key. In the SQL, ``b`` is the query that selects the
+    records.
 
     Attributes:
-        key: The SQL expression of the key, a text or NULL. In the expression, ``b`` is the alias of
-            the query that has the records.
-        joins: The SQL joins that the key needs.
-        label: The SQL expression of the label of the key; NULL if the key is its own label.
-        labels: The label of each key, if the keys are always the same, such as weekdays.
+        key: The SQL expression of the key, a text or NULL.
+        joins: The SQL joins that ``key`` needs.
+        label: The SQL expression of the name that users see for the key. NULL if they see the key
+            itself.
+        labels: The names of all keys, for a property whose keys are always the same, such as
+            weekdays.
     """
 
     key: str

@@ -79,7 +79,7 @@ class FigureRequest:
 
     @property
     def copies(self) -> RecordCopies | None:
-        """The table with copies of the records; None if these figures cannot use such a table."""
+        """The table with copied records for these figures; None if the copies cannot be used."""
         found = self.query.copies
         if found is None or found.breakdowns is None:
             return found
@@ -87,17 +87,20 @@ class FigureRequest:
 
     @property
     def is_by_place(self) -> bool:
-        """Whether the breakdown is by ZIP, city or source, without a filter by campaign.
+        """Whether figures are wanted by ZIP, city or source, and not only for some campaigns.
 
-        A filter by phone line, list or step counts as a filter by campaign too. Without such a
-        filter, the figure can be read from the copies of records: each copy has the person's ZIP,
-        city and source.
+        It is False if there is a filter by campaign, phone line, list or step. If it is True, the
+        figures can be read from copied records. The copies contain the person's ZIP, city and
+        source.
         """
         return self.by in PLACES and not self.is_of_campaign
 
     @property
     def is_by_share(self) -> bool:
-        """Whether a record counts as its credited part of an outcome, such as 1/3, not as 1."""
+        """Whether the figure adds up shares of outcomes, such as 1/3, not whole outcomes.
+
+        An outcome has shares if several messages are credited with it.
+        """
         return self.query is self.measure.by_campaign and not self.measure.is_sum
 
     @property
@@ -171,14 +174,14 @@ class FigureRequest:
         return f"/v1/insight/rows?{query}"
 
     def rows_url_of(self, key: str | None, bucket_start: datetime | None, *, total_url: str) -> str:
-        """Return the URL path of the request that lists the records of one figure.
+        """Return the URL path of the list of records that one figure counts.
 
         Args:
-            key: The value to which the figure belongs, such as a ZIP if the figures are by ZIP.
-                None if the records of the figure have no such value.
-            bucket_start: The beginning of the figure's period, such as a day; None if the figures
-                are not divided into periods.
-            total_url: The result of ``rows_url``, which the caller computes once for all figures.
+            key: Selects one figure of a breakdown. In a breakdown by ZIP, it is the ZIP. None
+                selects the figure of the records without a ZIP.
+            bucket_start: The beginning of the figure's day, week or month. None if the figures are
+                not divided by time.
+            total_url: The result of ``rows_url``. The caller computes it once for all figures.
         """
         given = {}
         if self.by is not None:
@@ -190,13 +193,13 @@ class FigureRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledSql:
-    """The SQL that selects the records of some figures, or sums of these records.
+    """An SQL subquery from which figures are computed, with the values of its parameters.
 
     Attributes:
-        relation: The SQL of a subquery. Each row is a record or a sum of records. If the figures
-            have a breakdown, the row has its key and label. If they are computed for each day, week
-            or month, the row has the beginning of this period.
-        values: The values of the SQL parameters.
+        relation: The subquery. Each row is one record, or a stored sum of several records. If the
+            figures have a breakdown (such as by campaign), each row also has the key and its label.
+            If they are a series (such as by week), each row also has the start of its period.
+        values: The values of the parameters.
     """
 
     relation: str
@@ -269,15 +272,16 @@ def _shown_amount(request: FigureRequest) -> str:
 def select_with_key(request: FigureRequest, columns: str, source: str) -> str:
     """Return the query that selects ``columns`` from ``source``, with three additional columns.
 
-    - ``key``: the value by which the figures are grouped, such as a ZIP or the id of a campaign.
-    - ``label``: the name to show; NULL if ``key`` itself is shown.
-    - ``bucket_start``: the beginning of the period, such as a day, to which the row belongs.
+    - ``key``: The value by which the figures are grouped, such as a ZIP or the id of a campaign.
+    - ``label``: The name of the group; NULL if ``key`` itself is shown.
+    - ``bucket_start``: The beginning of the period, such as a day, to which the row belongs.
 
-    A column is NULL if the request does not group by it. The filters of the request are applied.
+    If the request does not group by a value, ``key`` and ``label`` are NULL. If it does not group
+    by period, ``bucket_start`` is NULL. The filters of the request are applied.
 
     Args:
         request: The figures that are wanted.
-        columns: The columns, with the alias ``b`` for a row of ``source``.
+        columns: The columns. In this SQL, ``b`` is a row of ``source``.
         source: A query whose rows are records or sums of records.
     """
     breakdown = BreakdownSql(key="CAST(NULL AS text)")
@@ -306,6 +310,6 @@ def select_with_key(request: FigureRequest, columns: str, source: str) -> str:
 def bucket_start_of(bucket: Bucket) -> str:
     """Return the SQL expression for the start of the day, week or month of a record.
 
-    In the expression, ``b`` is the record.
+    The expression needs a record with the alias ``b``.
     """
     return f"date_trunc('{bucket.value}', b.at, CAST(:zone AS text))"

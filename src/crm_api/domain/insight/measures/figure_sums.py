@@ -1,7 +1,11 @@
-"""Make the SQL that sums the records of the requested figures, from the fastest source.
+"""Make the SQL that sums the records of the requested figures.
 
-The sources, from fast to slow: the sums by the person's place (ZIP, city or source), the sums of
-hours and days, copies of records, and the records themselves.
+The SQL reads the fastest source that has the necessary data. From fast to slow, the sources are:
+
+- the sums by the person's ZIP, city or source
+- the sums of hours and days
+- copies of records
+- the records themselves
 """
 
 from datetime import datetime
@@ -36,26 +40,22 @@ def compile_sums(
 ) -> CompiledSql:
     """Return the SQL whose rows are sums of the records that the requested figures count.
 
-    A figure is the sum of several rows. Each row has these columns:
+    To get a figure, its rows must be added up. Each row has these columns:
 
     - ``records``: the number of records.
     - ``counted``: how many of these records are in the numerator.
     - ``unripe``: how many of these records may still be added to the numerator.
     - ``amount``: the sum of their amounts. For a median, it is an array of their amounts.
     - ``at``: the instant of the earliest of these records.
+    - ``part``, ``key``, ``label`` and ``bucket_start``: the figure to which the row belongs.
 
-    If a table with stored sums is used, a row is the sum of an hour, a day or a month. A record
-    that the stored sums do not contain has its own row. Without such a table, the records are
-    grouped by the columns that the request needs, such as the campaign or the hour. So the name of
-    a campaign is looked up once for many records.
-
-    If ``has_row_per_record`` returns True, each row is one record, with other columns.
+    Exception: if ``has_row_per_record`` returns True, each row is one record, with other columns.
 
     Args:
         request: The figures that are wanted.
         now: The present instant.
-        stored_until: The instant before which the stored sums or the copies have all records; None
-            if the request does not need it.
+        stored_until: All records before this instant are in the stored sums or copies. None if the
+            request does not need it.
     """
     relations: list[str] = []
     values: dict[str, Any] = {"as_of": now}
@@ -134,10 +134,10 @@ def _copies_by_place(request: FigureRequest, operand: Operand, copies: RecordCop
 
 
 def has_row_per_record(request: FigureRequest) -> bool:
-    """Return True if the SQL of these figures returns each record as a row of its own.
+    """Return True if the SQL of these figures returns single records instead of sums.
 
-    This is the case for a median by ZIP, city or source that reads copies of records. The column
-    ``time`` of a row has the seconds of its record.
+    This happens only for a median by ZIP, city or source, if there are copies of the records. The
+    column ``time`` of a row then has the microseconds of the record.
     """
     is_median = request.measure.unit is Unit.SECONDS
     return is_median and request.copies is not None and request.is_by_place

@@ -93,11 +93,11 @@ def has_whole_hours(zone: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class HourSumsSql:
-    """The queries from which a figure is computed. The figure is the sum of all their rows.
+    """The SQL queries that together give a figure: the figure is the sum of all their rows.
 
     Attributes:
-        sums: The query that selects stored sums of hours and days.
-        records: The queries that select the records that ``sums`` does not count.
+        sums: The query that reads stored sums of whole hours and days.
+        records: The queries that read the remaining records one by one.
         values: The values of the SQL parameters.
     """
 
@@ -151,12 +151,11 @@ def _needs_hours(request: FigureRequest) -> bool:
 def ripening_period(
     period: Period, stored: StoredSums, *, unit: timedelta, now: datetime
 ) -> Period | None:
-    """Return the hour (or day) whose stored sum mixes records of two kinds: ripe and unripe ones.
+    """Return the hour (or day) that contains both ripe and unripe records.
 
-    A record is ripe when it is old enough (``stored.ripe_after``) that its result can no longer
-    change. All records before the returned hour are ripe, and all records after it are unripe. The
-    sum of this hour does not show how many of its records are ripe. So the caller must count them
-    one by one.
+    A record is ripe when it is older than ``stored.ripe_after``. Its result can then no longer
+    change. Records before the returned hour are ripe. Records after it are unripe. The stored sum
+    of this hour mixes both, so the caller must count the records of this hour one by one.
 
     Args:
         period: The period of the stored sums.
@@ -165,7 +164,8 @@ def ripening_period(
         now: The present instant.
 
     Returns:
-        None if the hour is not in ``period``, or if the records of the measure are always ripe.
+        None if the hour is not in ``period``. Also None if records are always ripe
+        (``stored.ripe_after`` is None).
     """
     if stored.ripe_after is None:
         return None
@@ -187,7 +187,10 @@ def count_unripe(stored: StoredSums, instants: BoundInstants, *, now: datetime) 
 
 
 def leave_out(period: Period, instants: BoundInstants) -> str:
-    """Return an SQL condition that excludes the stored sums of ``period``; it begins with AND."""
+    """Return an SQL condition that excludes the stored sums of ``period``.
+
+    The condition begins with ``AND``.
+    """
     since, until = instants.bind(period.since), instants.bind(period.until)
     return f" AND (t.at < {since} OR t.at >= {until})"
 

@@ -51,13 +51,13 @@ def is_difference_shown(part: int, whole: int, other_part: int, other_whole: int
 
 
 def is_rate_enough(part: int, whole: int) -> bool:
-    """Return True if a rate has at least 30 records and a narrow 95 % interval.
+    """Return True if a rate has enough records, so that you can rely on it.
 
-    Narrow means at most 4 percentage points, for example from 2 % to 6 %. You can rely on a rate
-    only if this function returns True.
+    A rate needs at least 30 records. Its 95 % interval must also be at most 4 percentage points
+    wide, for example from 2 % to 6 %.
 
-    This also holds if a rate is checked after each new record, until the function returns True. Of
-    100 such rates, at most 10 are outside of their interval.
+    You may repeat this check after each new record, until it returns True. If you check 100 rates
+    in this way, at most 10 of the intervals do not contain the true rate.
     """
     found = wilson_interval(part, whole)
     return found is not None and whole >= FEWEST and found[1] - found[0] <= WIDEST

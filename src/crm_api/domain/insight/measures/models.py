@@ -96,14 +96,20 @@ class InsightTally(_CountColumns, Base):
 
 
 class PlaceGranularity(StrEnum):
-    """Whether a row of ``insight_person_tally`` (the counts by place) counts a day or a month."""
+    """The length of the period that one row of ``insight_person_tally`` counts.
+
+    The table contains the numbers of messages by ZIP, city or source of the person.
+    """
 
     DAY = "day"
     MONTH = "month"
 
 
 class PlaceDimension(StrEnum):
-    """The breakdowns by a person's ZIP, city or source: ``insight_person_tally`` has their sums."""
+    """A property of a person by which messages are counted: ZIP, city or source.
+
+    The counts are in the table ``insight_person_tally``.
+    """
 
     ZIP = Dimension.ZIP.value
     CITY = Dimension.CITY.value
@@ -117,12 +123,14 @@ PLACE_SUMS_UNTIL = (
 
 
 class InsightPersonTally(_CountColumns, Base):
-    """The numbers of messages and accepted attempts of a day or a month, by the person's place.
+    """How many messages and accepted attempts each place had on a day or in a month.
 
-    A place is a ZIP, a city or a source. Only the job ``update_place_sums`` writes this table. It
-    counts all messages and attempts before ``InsightPersonUntil.until``. Later changes of these
-    messages, attempts and places are in ``InsightPersonChange`` and ``InsightPersonMove`` until the
-    next run of the job.
+    A place is the ZIP or the city of the person, or the source of the person's contact. The job
+    ``update_place_sums`` writes this table. The table counts all messages and attempts before the
+    instant ``InsightPersonUntil.until``.
+
+    Exception: later changes are added by the next run of the job. Until then, changed messages and
+    attempts are in ``InsightPersonChange``, and changed places are in ``InsightPersonMove``.
     """
 
     __tablename__ = "insight_person_tally"
@@ -163,11 +171,13 @@ class InsightPersonTally(_CountColumns, Base):
 
 
 class InsightPersonChange(_CountColumns, Base):
-    """A change that must still be added to the sums by place; a decrease has negative numbers.
+    """A change that must still be added to the sums by place (ZIP, city or source).
 
-    If a message or an attempt that is more than an hour old changes, a row trigger appends a row
-    (``migrations/objects/note_late_message.sql``, ``note_late_cost.sql``). The job
-    ``update_place_sums`` adds the row to the sums and deletes it.
+    A database trigger appends a row if a message or an attempt changes when it is more than an hour
+    old. The numbers of the row are added to the sums: a negative number makes a sum smaller. The
+    job ``update_place_sums`` adds them, and then deletes the row.
+
+    The triggers are in ``migrations/objects/note_late_message.sql`` and ``note_late_cost.sql``.
     """
 
     __tablename__ = "insight_person_change"
@@ -211,11 +221,11 @@ class InsightPersonUntil(Base):
 
 
 class PlaceColumns:
-    """The place of the person, stored with a copied record: ZIP, city and source.
+    """Columns for the place of the person in a table with copied records: ZIP, city and source.
 
-    The table ``insight_person_tally`` has sums by place. ``add_places`` writes into these columns
-    the place under which that table counts the person. When ``update_place_sums`` moves the person
-    to another place, a trigger clears the columns (``migrations/objects/forget_places.sql``).
+    ``add_places`` fills these columns. The place is the same as in the table
+    ``insight_person_tally``. If the person's place changes in that table, a trigger clears the
+    columns until ``add_places`` runs again.
     """
 
     is_placed: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -226,11 +236,13 @@ class PlaceColumns:
 
 
 class InsightOutcome(PlaceColumns, Base):
-    """A copy of an outcome, such as an appointment or a payment, with its person's ZIP and city.
+    """A copied outcome, such as an appointment or a payment, with the person's ZIP and city.
 
-    An outcome that was reversed has no copy. The job ``copy_outcomes`` writes the copies, and the
-    job ``add_places`` adds ZIP and city. ``InsightOutcomeChange`` lists the outcomes that must
-    still be copied. ``source`` is the source of the outcome, not of the person.
+    The job ``copy_outcomes`` writes the copies. Then the job ``add_places`` adds the person's ZIP
+    and city. A reversed outcome has no copy. Outcomes that must still be copied are in
+    ``InsightOutcomeChange``.
+
+    ``source`` says where the outcome comes from, not where the person comes from.
     """
 
     __tablename__ = "insight_outcome"
@@ -275,11 +287,11 @@ REPLIES_UNTIL = (
 
 
 class InsightReply(PlaceColumns, Base):
-    """A copy of a campaign's first message to a person who replied, with the time until the reply.
+    """A copy of a campaign's first message that got a reply, with the time until the reply.
 
-    The job ``copy_replies`` writes the copies of the messages that were sent before
-    ``InsightReplyUntil.until``. ``InsightReplyChange`` lists the messages that changed after the
-    job last ran. The job ``add_places`` adds the place of the person.
+    The job ``copy_replies`` copies all such messages that were sent before
+    ``InsightReplyUntil.until``. ``InsightReplyChange`` lists messages that must be copied again.
+    The job ``add_places`` adds the ZIP, city and source of the person.
     """
 
     __tablename__ = "insight_reply"
@@ -334,11 +346,11 @@ ANSWERS_UNTIL = (
 
 
 class InsightAnswer(PlaceColumns, Base):
-    """A copy of a message in which a user answered a person, with the time that the person waited.
+    """A copy of a user's answer to a person, with the time that the person waited for it.
 
     Only the job ``copy_answers`` writes this table. The table has the answers that were sent before
-    ``InsightAnswerUntil.until``. ``InsightAnswerChange`` lists the conversations that changed after
-    the job last ran.
+    ``InsightAnswerUntil.until``. If a conversation changes later, ``InsightAnswerChange`` lists it
+    until the next run of the job.
     """
 
     __tablename__ = "insight_answer"
@@ -387,9 +399,10 @@ class InsightAnswerChange(Base):
 
 
 class InsightAnswerUntil(Base):
-    """The instant before which ``InsightAnswer`` has all answers of users to people.
+    """The time up to which the table ``InsightAnswer`` is complete.
 
-    The table has at most one row.
+    ``InsightAnswer`` contains all answers of users that were sent before ``until``. This table,
+    ``InsightAnswerUntil``, has at most one row.
     """
 
     __tablename__ = "insight_answer_until"

@@ -29,9 +29,10 @@ from crm_api.domain.insight.measures.models import PlaceDimension, PlaceGranular
 
 
 def uses_place_sums(request: FigureRequest) -> bool:
-    """Return whether the stored sums by ZIP, city or source can be used for a figure.
+    """Return whether stored sums by ZIP, city or source help to compute a figure.
 
-    For a quotient, it is enough that they can be used for one of its two parts.
+    Some figures are a quotient of two measures, such as the cost per reply. For these, it is enough
+    if there are stored sums for one of the two measures.
     """
     return (
         request.by in {Dimension(one.value) for one in PlaceDimension}
@@ -43,15 +44,15 @@ def uses_place_sums(request: FigureRequest) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceSumsSql:
-    """The SQL queries for figures by place (ZIP or city) or by source of the contact.
+    """The SQL queries for figures by ZIP, city or source of the contact.
 
-    A figure is computed from the rows of all queries together.
+    A stored sum counts many records at once. The records outside the stored sums are read one by
+    one. A figure is computed from the rows of all queries together.
 
     Attributes:
-        sums: The queries that select stored sums, with the columns part, records, counted, amount,
+        sums: The queries that read stored sums. Their columns are part, records, counted, amount,
             unripe, at, key, label and bucket_start.
-        records: The queries that select the records that ``sums`` does not count, with the columns
-            of a record query.
+        records: The queries that read the other records. They have the columns of a record query.
         values: The values of the SQL parameters.
     """
 
@@ -63,17 +64,18 @@ class PlaceSumsSql:
 def compile_place_sums(
     request: FigureRequest, prefix: str, *, now: datetime, stored_until: datetime | None
 ) -> PlaceSumsSql | None:
-    """Return the SQL that reads figures from the sums by ZIP, city or source.
+    """Return SQL for figures by ZIP, city or source that uses the stored sums.
 
-    The result is None if these sums cannot be used.
+    The result is None if the stored sums cannot be used for these figures.
 
     Args:
-        request: The figures that are wanted. For a quotient of two measures, the caller calls this
-            function once for each measure.
+        request: The wanted figures of one measure. For a quotient of two measures, call this
+            function once for each.
         prefix: The value of the column ``part``: ``numerator`` or ``denominator``. The names of the
             SQL parameters begin with it.
         now: The present instant.
-        stored_until: The instant before which the sums count all records; None without sums.
+        stored_until: The stored sums include all records before this instant. None if there are no
+            stored sums.
     """
     stored = request.query.stored_sums
     if stored is None or stored_until is None or not uses_place_sums(request):

@@ -31,12 +31,12 @@ def messages(
     """Return the record query that selects messages of campaigns.
 
     Args:
-        counted: The SQL condition of the messages in the numerator.
-        where: The SQL condition of the messages to select: those in the denominator.
-        first_step: Whether to select only first messages, not follow-ups, so that each person
-            counts once. A filter or a breakdown by step overrides this.
-        ripe_after: A message can be added to the numerator for this time after it was sent, for
-            example because a reply arrives. After this time, the message is called ripe.
+        counted: The SQL condition for messages that count in the numerator.
+        where: The SQL condition for all selected messages; these count in the denominator.
+        first_step: True to leave out follow-ups, so that each person counts once. Exception: they
+            are selected if the request has a filter or a breakdown by step.
+        ripe_after: For how long after its sending a message may still be added to the numerator,
+            for example because a reply arrives.
         amount: The SQL expression for the column ``amount``; by default NULL.
     """
     steps = f"AND {_FIRST_STEP}" if first_step else ""
@@ -63,19 +63,21 @@ def messages_with_sums(
     sum_of_records: str,
     sum_of_counted: str,
 ) -> RecordQuery:
-    """Return the query for messages of campaigns, with the way to read figures from stored sums.
+    """Return the record query for messages of campaigns.
+
+    The query also has SQL that computes figures from stored sums, because sums are read faster.
 
     Args:
-        counted: The SQL condition of the messages in the numerator.
-        where: The SQL condition of the messages to select: those in the denominator.
-        first_step: Whether to select only first messages, not follow-ups, so that each person
-            counts once. A filter or a breakdown by step overrides this.
-        ripe_after: How long a message can still be added to the numerator after it was sent, for
-            example because a reply arrives.
-        sum_of_records: The SQL expression that computes, from a row ``t`` of the stored sums, the
-            number of messages.
-        sum_of_counted: The SQL expression that computes, from this row, the number of messages in
-            the numerator.
+        counted: The SQL condition of the messages in the numerator of a figure, such as those with
+            a reply.
+        where: The SQL condition of all messages that the query selects. They are the denominator.
+        first_step: Whether to select only the first message to each person, without follow-ups. A
+            filter or a breakdown by step overrides this.
+        ripe_after: For how long after a message was sent it can still get into the numerator, for
+            example by a late reply.
+        sum_of_records: The SQL expression for the number of messages in a row ``t`` of the stored
+            sums.
+        sum_of_counted: The SQL expression for the number of these messages in the numerator.
     """
     query = messages(counted=counted, where=where, first_step=first_step, ripe_after=ripe_after)
     sums = StoredSums(
@@ -156,13 +158,13 @@ _CHANGED_CONVERSATIONS = """(SELECT DISTINCT c.conversation_id FROM insight_answ
 
 
 def select_answers(columns: str, *, source: str = "activity a", where: str = "") -> str:
-    """Return the SQL that selects the messages with which users answered the messages of people.
+    """Return the SQL that selects answers: messages from us to people who waited for an answer.
 
     Args:
-        columns: The columns to select. They can use the aliases ``a`` and ``w``. ``a`` is the
-            message that answers. ``w.at`` is when the person began to wait: the time of the
-            person's first message after the company's previous message.
-        source: A FROM item with the alias ``a``: only its messages are searched for answers.
+        columns: The columns to select. In them, ``a`` is the answer, and ``w.at`` is when the
+            person began to wait. The wait begins with the person's first message since our
+            previous message.
+        source: A FROM item with the alias ``a``. Only its messages can be answers.
         where: Additional SQL conditions, each with a leading AND.
     """
     return f"SELECT {columns} FROM {source} {_FIRST_UNANSWERED} {where}"

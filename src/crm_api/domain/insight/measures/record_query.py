@@ -1,15 +1,15 @@
 """Record queries, and the tables with precomputed records or sums that can replace them.
 
-A record is one thing that a figure counts: a message, an outcome, a credit, an answer of the office
-to a person, or a cost. A record query is SQL whose rows are the records of a measure. All record
-queries have the same columns, so that all measures and breakdowns are compiled in the same way:
+A record is one thing that a figure counts, such as a message, an outcome or a cost. A record query
+is SQL that selects the records of a measure. All record queries have the same columns:
 
 ``id``, ``kind``, ``at``, ``counted``, ``amount``, ``ripe_at``, ``campaign_id``, ``variant``,
 ``step``, ``contact_id``, ``source``, ``outcome_id``, ``list_id``.
 
-- ``counted``: whether the record counts in the numerator.
-- ``ripe_at``: until this instant, the record may still be added to the numerator, and figures
-  report it as unripe. A record that can never be unripe has the value ``infinity``.
+- ``counted``: whether the record counts in the numerator of a rate. In the reply rate, for
+  example, a message with a reply counts.
+- ``ripe_at``: before this time, ``counted`` may still become true, and the record is unripe.
+  Exception: a record with the value ``infinity`` is never unripe.
 """
 
 import re
@@ -41,9 +41,10 @@ class RecordKind(StrEnum):
 
 
 class Operand(StrEnum):
-    """The two parts of a figure that is a quotient, such as the cost per reply.
+    """The part of a quotient in which a record counts: numerator or denominator.
 
-    Each record that the figure counts is marked with its part: numerator or denominator.
+    For example, in the cost per reply, a cost counts in the numerator, and a reply in the
+    denominator.
     """
 
     NUMERATOR = "numerator"
@@ -52,23 +53,23 @@ class Operand(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class StoredSums:
-    """SQL expressions that compute figures from stored sums instead of single records.
+    """How to compute a figure from stored sums, which are faster to read than single records.
 
-    In the expressions, ``t`` is a row of stored sums, from the table ``insight_tally`` or
-    ``insight_person_tally``. Both tables have the same columns for counts.
+    In the SQL expressions, ``t`` is a row of ``insight_tally`` or ``insight_person_tally``. Such a
+    row counts the records of a period, such as a day.
 
     Attributes:
-        records: The expression for the number of records that a row counts.
-        counted: The expression for the number of these records in the numerator of the figure.
-        amount: The expression for the sum of the amounts of these records.
-        is_first_step: True if only the first message of a campaign to each person counts, and
-            follow-ups do not. A filter or a breakdown by step overrides this.
-        ripe_after: For how long after its time a record can still be added to the numerator. After
-            that, the record is ripe. None if the numerator never changes later.
-        summed_records: The query that selects the records that the sums count, one by one. It is
-            used for the parts of a period for which the sums cannot be used.
-        other_records: The query that selects the records that the sums do not count; None if the
-            sums count all records of the measure.
+        records: SQL expression for the number of records in the row.
+        counted: SQL expression for the number of these records that count in the numerator.
+        amount: SQL expression for the sum of the amounts of these records.
+        is_first_step: True if follow-ups do not count. Exception: they count if the request has a
+            filter or a breakdown by step.
+        ripe_after: For how long a record may still be added to the numerator, for example because
+            a reply arrives. None if the numerator does not change later.
+        summed_records: SQL query for the single records that are in the sums. It is used for the
+            parts of a period that the sums do not fit, such as half a day.
+        other_records: SQL query for the records that are not in the sums; None if all records are
+            in the sums.
     """
 
     records: str
@@ -82,22 +83,24 @@ class StoredSums:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordCopies:
-    """A table (alias ``st``) with copies of records, which can be read faster than the originals.
+    """A table with copies of records, and the SQL that reads it.
 
-    A job copies the records, and adds the place (ZIP, city and source) of the person to each copy.
+    A record is one thing that a figure counts, such as a message. A job copies the records. Each
+    copy also contains the place of the person: ZIP, city and source. The copies can be read faster
+    than the original records.
 
     Attributes:
-        source: The SQL of the table ``st`` and its joins.
-        columns: The SQL that selects the columns of a record query from ``st``.
-        is_current: The SQL condition for copies that are up to date and in the requested period.
-        not_copied: The query for all records without an up-to-date copy: new records, and records
-            that changed after they were copied. It reads them from their original tables.
-        until: The SQL of the instant before which all records are copied. ``is_current`` and
-            ``not_copied`` may use this instant as the parameter ``:stored_until``. None if neither
-            of them uses it.
-        breakdowns: Limits the figures for which the copies are read. None: no limit. A collection:
-            only figures with one of these breakdowns, and without a filter by campaign, phone
-            line, list or step. The member None means figures without a breakdown.
+        source: The SQL of the table and its joins. The table has the alias ``st``.
+        columns: The SQL that selects the columns of a record query from the table.
+        is_current: The SQL condition for up-to-date copies in the requested period.
+        not_copied: The query for all records without an up-to-date copy. It reads the original
+            tables.
+        until: The SQL of a time. All records before this time are copied. The SQL in
+            ``is_current`` and ``not_copied`` can use the time as the parameter ``:stored_until``.
+            None if this parameter is not used.
+        breakdowns: Limits the figures for which the copies are used; None for no limit. With a
+            limit, a figure must have one of these breakdowns, and no filter by campaign, phone
+            line, list or step. The item None allows figures without a breakdown.
     """
 
     source: str
@@ -109,10 +112,9 @@ class RecordCopies:
 
     @property
     def all_records(self) -> str:
-        """The query that selects all records.
+        """The query that selects all records, from their copies or from their original tables.
 
-        It reads the copies of records that are up to date. The other records have no up-to-date
-        copy, so they are read from their original tables.
+        If a record has an up-to-date copy, the copy is read.
         """
         return self._select("true")
 
@@ -122,11 +124,11 @@ class RecordCopies:
         return self._select("NOT st.is_placed")
 
     def records_with_place(self, by: str) -> str:
-        """Return the query that selects the records for which the person's place is stored.
+        """Return the query for the copied records that already have the place of the person.
 
         Args:
-            by: ``zip``, ``city`` or ``source``. The column ``place`` contains the person's ZIP,
-                city or source.
+            by: The kind of place: ``zip``, ``city`` or ``source``. The query returns the value of
+                this kind in the column ``place``.
         """
         return f"""
         SELECT {self.columns}, st.{by} AS place FROM {self.source}
@@ -142,14 +144,15 @@ class RecordCopies:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordQuery:
-    """The SQL whose rows are the records of a measure, and tables that can be read faster instead.
+    """SQL that selects the records of a measure, and faster sources for the same figures.
+
+    A record is one thing that a figure counts, such as a message.
 
     Attributes:
-        sql: The SQL, with the columns that are listed at the top of this module. It contains
-            ``$period(column)$`` where the conditions on the period belong. The function
-            ``in_period`` inserts these conditions there, so that PostgreSQL can use an index.
-        has_campaign: Whether the records belong to a campaign, a variant and a step (the first
-            message or a follow-up).
+        sql: The SQL. The beginning of this module lists its columns. The function ``in_period``
+            replaces each ``$period(column)$`` in the SQL by the conditions on the period.
+        has_campaign: True if the records belong to campaigns. Then they also have a variant and a
+            step (the first message or a follow-up).
         stored_sums: How to compute figures from stored sums; None if no sums are stored.
         copies: The table with copies of the records; None if there is none.
     """
@@ -164,11 +167,11 @@ _PERIOD = re.compile(r"\$period\((.*?)\)\$")
 
 
 def in_period(sql: str, *, since: str | None, until: str | None) -> str:
-    """Return the SQL of a record query, limited to the records of a period.
+    """Limit a record query to a period, and return its SQL.
 
-    Each ``$period(column)$`` in the SQL is replaced by the conditions on this column. If ``since``
-    or ``until`` is None, its condition is left out. A condition that is always true would have the
-    same result, but then the planner of PostgreSQL would expect too few records.
+    Each ``$period(column)$`` in the SQL is replaced by conditions on this column. For example,
+    ``$period(at)$`` becomes ``AND at >= {since} AND at < {until}``. If ``since`` or ``until`` is
+    None, its condition is left out.
 
     Args:
         sql: The SQL of a record query.

@@ -26,14 +26,14 @@ Place = tuple[datetime, UUID]
 
 @dataclass(frozen=True, kw_only=True)
 class RecordRequest:
-    """The figure whose records are wanted.
+    """A request for the records that a figure counts.
 
     Attributes:
         request: The measure, the breakdown, the period and the filters of the figure.
-        key: The key of the figure, such as a ZIP. An empty text selects the records without a key;
-            None selects the records of all keys.
-        bucket_start: The beginning of the day, week or month (bucket) of the figure. None for all
-            buckets.
+        key: Selects records of a breakdown. In a breakdown by ZIP, it is a ZIP. An empty text
+            selects the records without a ZIP. None selects the records of all ZIPs.
+        bucket_start: The beginning of the day, week or month to select. None selects the whole
+            period.
     """
 
     request: FigureRequest

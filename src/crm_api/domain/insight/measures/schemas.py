@@ -70,15 +70,16 @@ class MeasureList(ReadModel):
 
 
 class FigureRead(ReadModel):
-    """One value of a figure: for a key, for a time bucket, for a key in a bucket, or in total.
+    """A computed figure: the total, or the value for one group or one period of records.
 
-    A key is, for example, one campaign or one city. A bucket is, for example, one week.
+    For example, the value for one campaign, for one week, or for one campaign in one week.
 
     Attributes:
-        key: The key of the breakdown, such as the id of a campaign; null for the total, and for
-            records without a key.
-        label: The key in words, such as the name of a campaign.
-        bucket_start: The beginning of the bucket; null without buckets.
+        key: The group, such as the id of a campaign or a ZIP. Null for the total, and for records
+            without a group.
+        label: The name of the group, such as the name of a campaign.
+        bucket_start: The beginning of the period, such as a week; null if no periods were
+            requested.
         numerator: The numerator; null for a median.
         denominator: The denominator; null if the measure has none.
         value: The figure. Rates and shares are decimal numbers as text; money is in cents.
@@ -136,14 +137,14 @@ class InsightRead(ReadModel):
         measure: The name of the measure.
         definition: The definition of the measure, in a sentence.
         unit: The unit of the figures.
-        by: The breakdown; null if none.
-        bucket: `day`, `week` or `month` if there is a figure for each such period (a bucket); null
-            if the figures are not divided by time.
-        timezone: The time zone of buckets, hours and weekdays.
+        by: The breakdown of the figures, such as `campaign`; null if none.
+        bucket: The length of the period of each figure: `day`, `week` or `month`; null if the
+            figures are not divided by time.
+        timezone: The time zone of periods, hours and weekdays.
         as_of: When the figures were computed.
         rules_version: The version of the attribution rules.
         total: The figure of all records.
-        rows: A figure for each bucket and key, ordered by bucket, then by key.
+        rows: The figures, ordered by period, then by key (a value of the breakdown).
     """
 
     model_config = example(

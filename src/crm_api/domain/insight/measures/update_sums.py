@@ -1,12 +1,11 @@
-"""Keep the stored sums of messages and attempts up to date.
+"""Update the stored sums of messages and attempts, so that figures can be read faster.
 
-- ``merge_hour_sums`` merges rows of ``insight_tally``, the sums of hours and days. Then figures
-  read fewer rows.
-- ``update_place_sums`` adds messages and attempts to ``insight_person_tally``, the sums by the ZIP,
-  city or source of the person.
+- ``merge_hour_sums`` merges the rows of ``insight_tally`` that belong to the same hour or day.
+- ``update_place_sums`` adds messages and attempts to ``insight_person_tally``. This table has the
+  sums by the ZIP, city or source of the person.
 
-These updates do not change any figure, because a figure also counts the records that the stored
-sums do not contain yet.
+An update does not change the value of a figure. A figure also counts the records that the sums
+lack.
 """
 
 from dataclasses import dataclass
@@ -72,17 +71,17 @@ _TAKE_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))"
 
 
 async def take_locks(session: AsyncSession, name: str = SUMS_LOCK) -> bool:
-    """Take the locks of a job until the end of the transaction; return whether the job may run.
+    """Try to take the locks of a job, and return whether the job may run.
 
-    The job may run if no other job has one of its locks. The function never waits for a lock. All
-    jobs need the lock ``SUMS_LOCK``. So ``add_places`` stores no place while ``update_place_sums``
-    moves people to other sums.
+    The job may run if no other transaction has one of the locks. The function never waits for a
+    lock. The locks are kept until the end of the transaction. ``SUMS_LOCK`` is the lock of all jobs
+    that update the sums by place or copy records. So only one of these jobs runs at a time.
 
     Args:
         session: The session.
-        name: The name of a second lock. Earlier releases take this lock for the same job. So a
-            process of an earlier release cannot run the job at the same time. By default, only
-            ``SUMS_LOCK`` is taken.
+        name: A second lock, which earlier releases take for the same job. It prevents a process of
+            an earlier release from running the job at the same time. By default, only ``SUMS_LOCK``
+            is taken.
     """
     for one in dict.fromkeys((name, SUMS_LOCK)):
         if not await session.scalar(_TAKE_LOCK, {"name": one}):
@@ -108,14 +107,15 @@ class HourStep:
 async def next_hours(session: AsyncSession, statement: TextClause, *, most: int) -> HourStep | None:
     """Return the hours that a job processes next; None if there is nothing to do.
 
-    The job adds the records of these hours to stored sums or copies. There may be no hours if the
-    job must only process changes of earlier records (``has_changes``).
+    The job adds the records of these hours to stored sums, or copies these records. The result can
+    also have no hours. Then the job only has to process changes of earlier records
+    (``has_changes``).
 
     Args:
         session: The session, with the locks of ``take_locks``.
         statement: Selects ``since``, ``until`` and ``has_changes``. Its parameter is ``most``.
-        most: The number of records after which no further hour is begun. The last hour is always
-            whole, so the hours can have more records.
+        most: About how many records the hours should have. Hours are never divided, so there can be
+            more records.
     """
     step = typed_row(HourStep, (await session.execute(statement, {"most": most})).one())
     return step if step.since < step.until or step.has_changes else None
@@ -244,11 +244,11 @@ ADD_TO_PLACE_SUMS = text(f"""
 async def update_place_sums(uow: UnitOfWork, *, most: int = MOST_MESSAGES) -> bool:
     """Update the stored sums by ZIP, city and source.
 
-    - The messages and attempts of the oldest hours that the sums lack are added.
+    - New messages and attempts are added, beginning with the oldest hours.
     - If a message or an attempt changed after it was added, the sums are corrected.
     - If a person got a new ZIP, city or source, the person's messages move to the new sums.
 
-    If another transaction updates the sums at the same time, this function does nothing.
+    Exception: if another job is changing the sums, this function does nothing.
 
     Returns:
         Whether there may be more to add.

@@ -105,13 +105,13 @@ class Budgets:
     def left(self, used: Mapping[str, int]) -> dict[str, int]:
         """Return how many SMS segments of each carrier's daily budget are left.
 
-        Messages that users write count too, and are sent even if the budget is used up. So a value
-        can be negative.
+        A value can be negative, because messages that users write are sent even if the budget is
+        used up.
 
         Args:
-            used: The number of SMS segments of today, by the carrier of the receiver's number. The
-                day begins at midnight Pacific time. The keys may include ``unknown`` and carriers
-                without a budget.
+            used: For each carrier, the number of SMS segments that it got today. The day begins at
+                midnight Pacific time. The key ``unknown`` counts for the smallest budget. Carriers
+                without a budget are ignored.
         """
         left = dict(self.daily)
         for carrier, segments in used.items():

@@ -68,11 +68,13 @@ async def keep_consent_state(
 async def restore_consent_state(
     uow: UnitOfWork, *, phones: Collection[str], now: datetime, secret: bytes
 ) -> None:
-    """Set the opt-out or hold of each erased number again, according to its consent history.
+    """Set the opt-out or hold of each erased number again, as its consent history shows it.
 
-    If a number on hold gets the opt-out, its hold ends. Nothing else is removed. If a number gets
-    an opt-out or a hold, its waiting messages are withdrawn. First, ``lock_decisions`` must be
-    called for the numbers, so that no other transaction decides about them.
+    An erased number is a number of a person whose data was erased. If a number already has a
+    stricter flag, nothing changes. An opt-out replaces a hold. If a number gets a flag, its waiting
+    messages are withdrawn.
+
+    Call ``lock_decisions`` for the numbers first, so that no other transaction decides about them.
     """
     flags = await flags_of(uow.session, sorted(phones), now=now)
     stopped = []
@@ -101,13 +103,14 @@ async def keep_late_decision(
     now: datetime,
     secret: bytes,
 ) -> None:
-    """Record the decision in a message that arrived after its sender was erased.
+    """Record the decision in a late message of an erased person.
 
-    The person wrote the message before the erasure. The decision, such as an opt-out, is appended
-    to the consent history of the number, without the text of the message. If the history already
-    has an entry for this message, nothing happens. If the number was stored again, with a contact
-    or a flag, the flags of the number are set according to the decision. First,
-    ``lock_decisions`` must be called for the number, so that no other transaction decides about it.
+    The person wrote the message before the erasure, but it arrived later. The decision, such as an
+    opt-out, is added to the consent history of the number, without the text of the message. If the
+    history already has an entry for this message, nothing happens. If a contact or a flag has the
+    number again, the decision also changes the flags of the number.
+
+    The caller must call ``lock_decisions`` for the number first.
 
     Args:
         at: The earlier of two times: when the message was written, and when it was received.

@@ -67,7 +67,11 @@ def strictest_entries(listed: Iterable[ListedNumber]) -> list[ListedNumber]:
 async def count_new_flags(
     session: AsyncSession, listed: Sequence[ListedNumber], *, now: datetime
 ) -> dict[FlagType, int]:
-    """Return, for each flag, how many numbers would newly get it if this list were applied."""
+    """Return, for each flag, how many numbers would get it from a suppression list.
+
+    Numbers that already have the flag are not counted. A flag, such as ``do_not_contact``, stops
+    messages to a number.
+    """
     flags = await flags_of(session, [one.phone for one in listed], now=now)
     counts = dict.fromkeys(_FLAGS, 0)
     for one in listed:
@@ -79,16 +83,17 @@ async def count_new_flags(
 async def apply_listed_numbers(
     uow: UnitOfWork, listed: Sequence[ListedNumber], *, reason: str, now: datetime, secret: bytes
 ) -> dict[FlagType, int]:
-    """Set the flags that an imported suppression list demands for its numbers.
+    """Set the flags of the numbers in an imported suppression list.
 
-    Each new opt-out or hold is also added to the consent history.
+    A suppression list contains numbers that must get no messages. Each new opt-out or hold is also
+    added to the consent history.
 
     Args:
-        listed: The result of ``strictest_entries``. The caller has locked the contacts with these
-            numbers.
+        listed: The result of ``strictest_entries``. The caller must have locked the contacts with
+            these numbers.
 
     Returns:
-        For each kind of flag, how many numbers got it and did not have it before.
+        For each kind of flag, how many numbers newly got it.
     """
     session = uow.session
     phones = [one.phone for one in listed]

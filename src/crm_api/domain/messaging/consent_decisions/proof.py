@@ -1,9 +1,12 @@
-"""Build the consent proof of one number.
+"""Build the consent proof: one document with all consent decisions about a phone number.
 
-The proof contains each decision about the number, with its wording and the message to which it
-refers. It also contains the decision's link in the consent chain: a digest that shows later changes
-of stored decisions. The proof is one document, which a court or another party can store, print and
-verify.
+A court or another party can store, print and verify the document. For each decision, it has:
+
+- the words of the decision
+- the message that the decision is about
+- a digest, which shows whether the stored decision was changed later
+
+The digests of all decisions form the consent chain.
 """
 
 import csv

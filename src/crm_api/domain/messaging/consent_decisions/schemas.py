@@ -186,12 +186,13 @@ class ConsentChainEnd(ReadModel):
 class ConsentVerdict(ReadModel):
     """The result of verifying the consent entries of this number.
 
-    The hash chain has a link for each entry. The link contains a digest of the entry.
+    Each entry has a link: a digest that shows whether the entry was changed later. All links
+    together are the hash chain.
 
     Attributes:
-        result: `ok` if every entry was verified, `broken` if an entry or its link was changed, or
-            `incomplete` if an entry cannot be verified: it has no link yet, or its link was made
-            with another secret key.
+        result: `ok` if every entry was verified. `broken` if an entry or its link was changed.
+            `incomplete` if an entry has no link yet, or if its link was made with another secret
+            key.
         findings: The problems that the verification found, as English sentences.
     """
 

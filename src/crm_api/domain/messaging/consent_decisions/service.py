@@ -209,9 +209,9 @@ async def remove_flag(uow: UnitOfWork, *, flag: str, **act: Unpack[DecisionDetai
 
     - ``opted_out``: The removal is an opt-in.
     - ``opt_out_hold``: The removal releases the hold.
-    - ``do_not_contact``: The flag is also removed from the contact's other numbers. Messages are
-      allowed again, even if the person was erased. If the erased person had opted out or was on
-      hold, the opt-out or hold is set again from the history.
+    - ``do_not_contact``: The flag is also removed from the contact's other numbers. If the person
+      was erased, messages are allowed again. But an opt-out or hold from before the erasure is set
+      again.
     - ``invalid_number``: If failed messages showed that the number is a landline, this information
       is deleted too.
     - ``blocked_sender``: The number's conversations can again be in the list of people who wait for

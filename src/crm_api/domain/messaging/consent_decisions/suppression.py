@@ -39,16 +39,16 @@ async def suppress_numbers(
 async def suppress_erased(
     uow: UnitOfWork, *, phones: Collection[str], now: datetime, secret: bytes
 ) -> set[str]:
-    """Set the flags again on those of the numbers that belonged to an erased person.
+    """Set the flags again on numbers that belonged to an erased person.
 
-    - ``do_not_contact`` is set, except if a user removed it from the number after the erasure.
-    - The opt-out or hold that the person's history shows is set in both cases.
+    - The flag ``do_not_contact`` is set. Exception: a user removed this flag after the erasure.
+    - The opt-out or hold is set, as the consent history of the number shows it.
 
-    Call this function before a contact with one of the numbers is added, or a message to one of
-    them is queued.
+    Other numbers do not change. Call this function before you add a contact with one of the
+    numbers, or queue a message to one of them.
 
     Returns:
-        The numbers that have ``do_not_contact`` because of an erasure.
+        The numbers that now have ``do_not_contact`` because of an erasure.
     """
     if not phones:
         return set()
@@ -109,11 +109,11 @@ async def erase_consent_of(
 
 
 async def lift_suppression(uow: UnitOfWork, *, phone: str, now: datetime, secret: bytes) -> None:
-    """Allow messages to an erased person's number again, because a user decided so.
+    """Allow messages to the number of an erased person again.
 
-    If the consent history contains an opt-out or a hold that is still valid, the number gets it
-    again. If the number does not belong to an erased person, nothing changes. The caller must
-    have locked consent decisions about the number.
+    A user has decided this. If the consent history contains a valid opt-out or hold, the number
+    gets it again. If the number does not belong to an erased person, nothing changes. The caller
+    must have locked the consent decisions about the number.
     """
     phone_hash = hash_phone(phone, secret)
     if await lift_erased(uow.session, phone_hash=phone_hash, now=now):
@@ -134,8 +134,7 @@ async def note_erased_numbers(
 ) -> None:
     """Store the hashes of erased numbers, so that the numbers get no more messages.
 
-    A user may have allowed messages to a number after an earlier erasure. The new erasure ends this
-    permission.
+    An earlier permission to send messages to such a number ends.
     """
     rows = [{"phone_hash": one, "erased_at": now} for one in hashes]
     statement = insert(ErasedNumber).values(rows)

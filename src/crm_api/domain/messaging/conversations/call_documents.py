@@ -119,10 +119,10 @@ def placed_at(document: Document) -> datetime | None:
 
 
 def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
-    """Return when the last event of a call happened; None if unknown.
+    """Return when the last known event of a call happened; None if no time is known.
 
-    The result is the later of two times: ``event_at``, and ``last_event_at`` in the stored
-    document. The document has ``last_event_at`` only until the other party of the call is known.
+    The stored document has the times of earlier events only until the other party of the call is
+    known. After that, the result is ``event_at``.
 
     Args:
         known: The stored document of the call, before the new event is added.

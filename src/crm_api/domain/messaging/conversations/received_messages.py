@@ -56,13 +56,13 @@ class StoredMessage:
     """A received message after it was stored.
 
     Attributes:
-        is_new: False if the message was already stored: the provider may report a message twice.
-            Then its effects, for example an opt-out, were applied after the first report.
+        is_new: False if the provider has reported the message before. Then the effects of the
+            message, for example an opt-out, are already applied.
         contact_id: The sender's contact; None if the sender has none.
         phone: The sender's number in E.164; None if the sender has another identifier.
-        needs_answer: Whether a new message waits for an answer.
-        is_first: True if the conversation was created together with this message. The new
-            conversation already says whether it waits for an answer.
+        needs_answer: Whether the message waits for an answer. Only valid if ``is_new`` is True.
+        is_first: True if the conversation was created together with this message. Then it is
+            already stored whether the conversation waits for an answer.
     """
 
     activity_id: UUID
@@ -289,11 +289,11 @@ FILL_INCOMING = text("""
 async def add_incoming(
     session: AsyncSession, rows: Sequence[IncomingRow], *, now: datetime
 ) -> dict[str, tuple[UUID, bool]]:
-    """Store received messages, or complete those that are already stored.
+    """Store received messages, and return the row of each message.
 
-    If a message with the same provider id is already stored, its columns ``user_id`` and ``media``
-    are filled if they are empty. Its other columns do not change. So a message that is reported
-    twice never replaces the reply class that a user chose.
+    A message is already stored if a row has its provider id. Such a row keeps its values, for
+    example the class of the reply that a user chose. Only an empty ``user_id`` or ``media`` is
+    filled.
 
     Args:
         session: The session.

@@ -40,7 +40,7 @@ class ReplyClassRead(ReadModel):
 
     @classmethod
     def of(cls, message: Activity) -> Self | None:
-        """Build the kind of a reply from the row of the message; None if no kind was chosen."""
+        """Return the kind of a reply, and who chose it; None if the message has no kind."""
         if message.reply_class is None or message.reply_class_by is None:
             return None
         return cls(value=message.reply_class, by=message.reply_class_by)

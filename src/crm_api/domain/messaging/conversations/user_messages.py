@@ -143,7 +143,7 @@ class OtherAnswer:
     Attributes:
         sent_by_id: The user or API key that wrote the answer; None if it was sent in the provider's
             app.
-        at: When the message was sent; for a message that still waits, when it was written.
+        at: When the message was sent. If the message still waits, the time when it was written.
     """
 
     id: UUID
@@ -270,11 +270,12 @@ async def queue_user_message(
 ) -> Activity:
     """Queue a message that a user wrote, so that it is sent as soon as possible or at ``send_at``.
 
-    The line's daily limit does not stop the message. Legal hours apply only if the person has never
-    sent a message to this line; otherwise the message counts as a reply to the person.
+    The line's daily limit does not stop the message. The message must be sent in legal hours.
+    Exception: If the person has sent a message to this line before, the message counts as a reply,
+    and may be sent at any hour.
 
     Args:
-        may_read: False if the sender may not see the messages of others. Then
+        may_read: False if the sender may not see the messages of other users. Then
             ``AnsweredMeanwhileError`` does not contain the text of the other answer.
         may_send_media: False if the provider cannot send files.
 
@@ -285,14 +286,13 @@ async def queue_user_message(
         RecipientDoNotContactError: The number has the flag ``do_not_contact``.
         OutsideWindowError: The message has no ``send_at``, and it would be sent outside legal hours
             in the recipient's probable time zone.
-        AnsweredMeanwhileError: Somebody else has just answered, and the sender has not confirmed
-            that the message is to be sent too.
+        AnsweredMeanwhileError: Another user has just answered, and the sender has not confirmed
+            this message.
         MediaNotSupportedError: The message has files, and the provider cannot send them.
         UnknownMediaError: A file was not uploaded.
         SendAtOutOfRangeError: ``send_at`` is in the past, or more than a year away.
         SendAtOutsideWindowError: ``send_at`` is outside legal hours, and the message is not moved
-            to the next legal time. Either the request does not allow this (``move`` is False), or
-            no time within two weeks is legal.
+            to a legal time. Either ``move`` is False, or no time within two weeks is legal.
     """
     line = await uow.session.get(Line, reply.line_id)
     if line is None:

@@ -96,9 +96,10 @@ STORE_ADDRESSES = text("""
 async def note_files(
     uow: UnitOfWork, *, activity_id: UUID, wanted: Sequence[FileAddress], now: datetime
 ) -> None:
-    """Plan the download of each file of a message or call that was not planned before.
+    """Plan the downloads of the files of a message or a call.
 
-    If a download is planned, the job that downloads files is requested.
+    Files with an earlier plan are skipped. If a download is planned, the job that downloads files
+    is requested.
     """
     if not wanted:
         return

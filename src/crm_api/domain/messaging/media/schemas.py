@@ -123,16 +123,16 @@ class MediaFetchesRetried(ReadModel):
 
 
 def show(items: Iterable[dict[str, Any]], fetches: Sequence[ShownFetch]) -> list[dict[str, Any]]:
-    """Return the files of a message or call, each with the state of its fetch (download).
+    """Return the files of a message or call, each with the state of its download.
 
-    A file belongs to the fetch with the same URL. The provider may later report a file with another
-    URL, so a fetch may have no file in ``items``. Then its stored file is added to the result,
-    unless the result already contains this file.
+    A file and a download belong together if they have the same URL. The provider may later report a
+    file with another URL. So a downloaded file is added at the end if ``items`` does not contain
+    its URL. Exception: a file that the result already contains is not added.
 
     Args:
         items: The files as reported: ``[{"url": "https://…", "type": "image/jpeg"}]``. All fields
             are copied to the result.
-        fetches: The fetches of the message or call.
+        fetches: The downloads of the message or call.
     """
     by_url = {fetch.url: fetch for fetch in fetches}
     shown = [item | _state_of(by_url.pop(item.get("url", ""), None)) for item in items]
@@ -145,13 +145,13 @@ def show(items: Iterable[dict[str, Any]], fetches: Sequence[ShownFetch]) -> list
 
 
 def show_call(document: dict[str, Any], fetches: Sequence[ShownFetch]) -> dict[str, Any]:
-    """Return a copy of a call's data; each of its files shows the state of its download.
+    """Return a copy of a call's data in which each file has the state of its download.
 
-    The files are the recordings and the voicemail.
+    The files of a call are its recordings and its voicemail.
 
     Args:
         document: The data of the call: ``{"recordings": […], "voicemail": {…}, …}``.
-        fetches: The downloads of the call's files.
+        fetches: The downloads of these files.
     """
     left = [fetch for fetch in fetches if fetch.kind == MediaKind.VOICEMAIL]
     taken = [fetch for fetch in fetches if fetch.kind != MediaKind.VOICEMAIL]

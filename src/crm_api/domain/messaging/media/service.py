@@ -212,15 +212,17 @@ RETRY_FETCHES = text("""
 async def retry_fetches(
     uow: UnitOfWork, *, status: FetchStatus, error_code: str | None, now: datetime
 ) -> int:
-    """Start downloads of media files (fetches) again from their first attempt; return how many.
+    """Start downloads of media files again, and return how many.
 
-    The job that downloads the files is requested. A fetch is dead if all its attempts failed. For
-    each error code of dead fetches, there is one alert. If an error code then has no dead fetch any
-    more, its alert is resolved.
+    Each download begins again with its first attempt. A job downloads the files. The job is
+    requested if there is something to download.
+
+    There is one alert for each error code of dead downloads. A download is dead if all its attempts
+    failed. When no dead download has an error code any more, the alert of this code is resolved.
 
     Args:
-        status: Only fetches with this status. If it is ``stored``, nothing happens.
-        error_code: Only fetches with this error code; None for all.
+        status: Only downloads with this status. Exception: ``stored`` starts nothing.
+        error_code: Only downloads with this error code; None for all downloads.
     """
     if status is FetchStatus.STORED:
         return 0

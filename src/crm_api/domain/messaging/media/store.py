@@ -103,9 +103,9 @@ class MediaStore:
 
 
 def store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """Return the exception types to catch around an access to the store, and also ``others``.
+    """Return the exception types to catch around an access to the media store, and ``others``.
 
-    Each type, except those in ``others``, means that the store cannot be used.
+    Each type means that the store cannot be used. Exception: the types in ``others``.
     """
     from obstore.exceptions import BaseError  # noqa: PLC0415 - as in ``open_store``
 

@@ -52,11 +52,11 @@ class Holdout(Base):
 
 
 class HoldoutPerson(Base):
-    """A person whom a holdout assigned to one of its two groups when a message was due.
+    """A person in one of the two groups of a holdout.
 
-    A holdout measures the effect of messages: one group gets messages, the other gets none. The
-    comparison of the groups includes all assigned people, whatever happens to them later
-    (intention to treat).
+    A holdout measures the effect of campaign messages: one group gets messages, the other gets
+    none. A person is put in a group when a message to the person is due. All these people are
+    compared, whatever happens to them later.
     """
 
     __tablename__ = "holdout_person"

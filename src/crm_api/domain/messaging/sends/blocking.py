@@ -37,11 +37,10 @@ LOCK_LINES = text("""
 
 
 async def lock_lines(uow: UnitOfWork, line_ids: Collection[UUID]) -> None:
-    """Lock lines. Call this before you record responses.
+    """Lock lines; call this before you record responses that may change the lines.
 
-    A response may block a line or end its trial. The transaction that reserves messages for sending
-    locks the line before it writes attempts. This transaction must lock in the same order, because
-    otherwise the two could deadlock.
+    Each transaction must lock lines before it writes attempts. Another order could cause a
+    deadlock.
     """
     if line_ids:
         await uow.session.execute(LOCK_LINES, {"line_ids": list(line_ids)})
@@ -210,11 +209,12 @@ BUSY_LINES = text("""
 
 
 async def lock_trials(uow: UnitOfWork, line_ids: Sequence[UUID]) -> Trials:
-    """Lock the lines in ``line_ids`` that are on trial; find which of them have an open attempt.
+    """Lock lines that are on trial, and find which of them have an open attempt.
 
-    A line on trial was blocked before, and now sends one message at a time. The open attempts are
-    read in a second statement, after the lock. Otherwise attempts could be missed that were stored
-    while the first statement waited for the lock.
+    A line on trial was blocked before, and now sends only one message at a time.
+
+    Args:
+        line_ids: The lines to check. A line that is not on trial is not locked.
     """
     if not line_ids:
         return Trials(lines=frozenset(), busy=frozenset())

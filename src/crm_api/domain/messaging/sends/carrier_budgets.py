@@ -1,11 +1,12 @@
-"""Keep messages within the carriers' budgets while attempts are claimed (reserved for sending).
+"""Keep the messages to the customers of each carrier within a daily budget.
 
-A claim locks the budgets, counts the used segments, and chooses messages that fit.
+A budget is a number of message segments that the company declared. A worker claims messages: it
+reserves them for sending. It claims only messages that fit the budgets.
 
-If the budget of a recipient's carrier is used up, the recipient is postponed until the carriers'
-day ends. (This is not the hold of a phone number.) The budget may have room earlier, for example
-because it was raised, because messages were refused, or because the carrier of a number became
-known. Then ``wake_held_recipients`` makes the recipients due.
+If a budget is used up, its recipients are postponed until the carriers' day ends. In this module,
+such a recipient is called held. This is not the hold of a phone number. The budget may get room
+earlier, for example because a user raised it. Then ``wake_held_recipients`` makes the recipients
+due.
 """
 
 from collections.abc import Sequence
@@ -36,17 +37,16 @@ because the budget was raised."""
 
 @dataclass(kw_only=True)
 class CarrierShare:
-    """Which recipients of a claim fit the carrier budgets, and which do not.
+    """The choice of recipients whose messages fit the carrier budgets.
 
-    A claim reserves messages for sending. A carrier budget limits how many message segments a
-    carrier's customers get per day. A candidate is a recipient that the claim may choose.
+    A carrier budget is the number of message segments that may be sent per day to the numbers of
+    one carrier.
 
     Attributes:
-        taken: The candidates whose messages fit the budgets.
-        held: The ids of the recipients whose messages did not fit the budget at the start of this
-            claim.
-        has_passed_over: True if a candidate was left out only because the messages of the chosen
-            candidates use the rest of the budget. The next claim tries this candidate again.
+        taken: The chosen recipients, as planned attempts.
+        held: The ids of the recipients whose message was too large for the budget from the start.
+        has_passed_over: True if a recipient was left out only because the chosen recipients use up
+            the budget. This recipient may be chosen next time.
     """
 
     taken: list[PlannedAttempt] = field(default_factory=list)
@@ -88,14 +88,13 @@ class CarrierRoom:
         return counted if counted is not None and self.left[counted] < wanted else None
 
     def take(self, candidates: Sequence[PlannedAttempt], *, most: int) -> "CarrierShare":
-        """Choose the first candidates, at most ``most``, for whose messages the budgets suffice.
+        """Choose the first candidates, at most ``most``, that fit the carrier budgets.
 
-        A candidate is not chosen in two cases:
+        If a candidate does not fit, there are two cases:
 
-        - The budget was too small for its message before this call. The candidate is held
-          (postponed) until the carriers' day ends.
-        - The budget is too small only because other candidates were chosen first. The candidate is
-          left out, but not held. If one of the others then gets no attempt, the budget may suffice.
+        - The budget was too small before this call. The candidate is added to ``held``.
+        - The budget is too small only because of the chosen candidates. ``has_passed_over`` is set,
+          because the candidate may fit later.
         """
         share = CarrierShare()
         before = dict(self.left)
@@ -127,10 +126,12 @@ async def lock_carrier_room(
 ) -> CarrierRoom | None:
     """Lock the carrier budgets and return what is left today; None if no budget is declared.
 
-    A carrier budget limits how many message segments (the parts that carriers count) we send to the
-    customers of a carrier per day. The caller locks the line before this call, and the phone
-    numbers after it. The used segments are counted after the budgets are locked. So the count
-    includes all messages that other lines claimed earlier (``ARCHITECTURE.md``, "Sending, rule 1").
+    A carrier budget is the number of message segments that we may send to a carrier's customers per
+    day. Carriers count a long message as several segments.
+
+    All callers must lock in this order: the line, then the carrier budgets, then the phone numbers.
+    The used segments are counted after the lock. So messages that other lines have claimed are
+    included (``ARCHITECTURE.md``, "Sending, rule 1").
     """
     declared = await uow.session.scalar(LOCK_BUDGETS)
     if not declared:
@@ -144,9 +145,10 @@ READ_BUDGETS = text("SELECT s.carrier_budgets FROM company_settings s")
 async def read_carrier_room(
     uow: UnitOfWork, *, grace: timedelta, now: datetime
 ) -> CarrierRoom | None:
-    """Return how many message segments each carrier still allows today; None without any limit.
+    """Return how many message segments each carrier may still get today; None without any budget.
 
-    The limits (carrier budgets) are not locked.
+    Carriers count a long message as several segments. The budgets are not locked, so another
+    transaction may use them at the same time.
     """
     declared = await uow.session.scalar(READ_BUDGETS)
     if not declared:
@@ -230,10 +232,12 @@ WAKE = text(f"""
 
 
 async def wake_held_recipients(uow: UnitOfWork, *, grace: timedelta, now: datetime) -> int:
-    """Make recipients due now if they wait for a carrier budget and this budget has room again.
+    """Make waiting recipients due now if their carrier budget has room again.
 
-    A budget with room for 100 segments makes at most 100 recipients due, because each message needs
-    at least one segment. If the carrier has no budget now, all its recipients become due.
+    A carrier budget is the number of message segments that we may send to a carrier's customers per
+    day. Each message needs at least one segment. So room for 100 segments makes at most 100
+    recipients due. Exception: If a carrier has no budget any more, all its waiting recipients
+    become due.
 
     Returns:
         The number of recipients that became due.

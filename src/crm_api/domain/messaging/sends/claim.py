@@ -122,11 +122,13 @@ LOCK_LINE = text("""
 async def lock_line(
     session: AsyncSession, *, campaign_id: UUID, now: datetime
 ) -> SendingLine | None:
-    """Lock the line of a campaign and return it.
+    """Lock the line of a running campaign and return it.
 
-    None if the campaign is not running or the line is blocked. The caller must count the line's
-    messages in a later statement. Otherwise the count could miss messages that other workers stored
-    while this statement waited for the lock.
+    The caller must count the messages of the line after this call. While this function waits for
+    the lock, other workers may store messages.
+
+    Returns:
+        The line; None if the campaign is not running or the line is blocked.
     """
     locked = await session.execute(LOCK_LINE, {"campaign_id": campaign_id, "now": now})
     return typed_row(SendingLine, locked.one_or_none())

@@ -21,15 +21,17 @@ SEND_ANYWAY = "send"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendingLine:
-    """The line of a running campaign, locked while recipients are claimed (reserved).
+    """The phone line of a campaign that is claiming (reserving) recipients.
+
+    The line is locked during the claim.
 
     Attributes:
         phone_number_id: The provider's id of the line.
         is_probing: True if the line is tested after it was blocked. It then sends one message at a
             time.
         has_carrier_budgets: True if the company declared a budget for at least one carrier.
-        has_holdout: True if some people now get no campaign messages, to measure the effect of
-            messages (a holdout).
+        has_holdout: True if a holdout is running. A holdout sends some people no campaign messages,
+            to measure the effect of messages.
         stopped_variants: The number of variants of the campaign that are stopped now.
     """
 
@@ -79,21 +81,22 @@ class Composer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimOrder:
-    """A claim order: the rules by which one campaign may claim (reserve) recipients now.
+    """The rules by which one campaign may claim (reserve) recipients now.
+
+    A zone key is a text with the states and time zones in which a person may be.
 
     Attributes:
-        open_zones: The zone keys to which messages are allowed now. A zone key is a text with the
-            states and time zones that are possible for a person. The value of each zone key is the
-            instant until which messages are allowed.
+        open_zones: The zone keys of people who may get messages now. The value of each zone key is
+            the instant at which this permission ends.
         compose: Writes the body of a recipient's message.
         daily_limit: How many messages the campaign may send per day, in the line's time zone.
         min_days_between: How many days must pass after a message of another campaign; None for no
             minimum.
-        caps: The legal frequency limit of each zone key: ``(3, 24)`` means that a number may get
+        caps: The legal frequency limit of each zone key. ``(3, 24)`` means that a number may get
             three campaign messages in 24 hours. A zone key without an entry has no limit.
-        frequency_cap: The campaign's own limit: ``(2, 7)`` means that a number may get two
-            messages in seven days, over all campaigns. None for no limit.
-        stopped_variants: The number of stopped variants when this claim order was planned.
+        frequency_cap: The campaign's own frequency limit; None for no limit. ``(2, 7)`` means that
+            a number may get two messages in seven days, over all campaigns.
+        stopped_variants: How many variants were stopped when these rules were computed.
         previously_contacted: What happens to people who were contacted before: ``send``, ``skip``
             or ``review``.
     """

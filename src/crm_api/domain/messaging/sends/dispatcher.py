@@ -165,14 +165,14 @@ class Dispatcher:
     async def run(self, claim_more: ClaimMore) -> DispatchTally:
         """Send until no message may be sent now, or until ``stop`` is called.
 
-        At the end, the claims that were not used are released.
+        At the end, all claims that were not used are released.
 
-        If the database becomes unreachable, running API requests are still completed. Their
-        responses stay in memory until they are stored. Then the database error is raised.
+        If the database becomes unreachable, no new request begins. The responses to running
+        requests are stored as soon as possible. Then the database error is raised.
 
-        If this call is cancelled, no further request is started. The method waits until the running
-        requests are completed and their responses are stored, but not longer than ``call_timeout``
-        plus ``RECORD_IN`` (in seconds).
+        If this call is cancelled, no new request begins. The method waits until the responses to
+        running requests are stored. It waits at most ``call_timeout`` plus ``RECORD_IN`` (in
+        seconds).
         """
         work = asyncio.create_task(self._work(claim_more))
         work.add_done_callback(_note_end)

@@ -36,11 +36,10 @@ PASS_GATE = text(f"""
 async def pass_gate(
     uow: UnitOfWork, batch: Sequence[ClaimedAttempt], *, times: SendTimes, now: datetime
 ) -> list[ClaimedAttempt]:
-    """Check all rules for claimed attempts again, and return the attempts that may be sent.
+    """Check a last time which claimed (reserved) attempts may be sent, and return these attempts.
 
-    One statement checks the rules and sets the returned attempts to ``calling``. The caller sends
-    requests to the provider only for the returned attempts, and only after the commit. The caller
-    releases the claims of the other attempts.
+    The returned attempts get the status ``calling``. The caller first commits, and then sends their
+    requests to the provider. The caller releases the claims of all other attempts.
     """
     values = {
         "ids": [item.attempt_id for item in batch],
@@ -91,9 +90,10 @@ async def release_claims(
 ) -> None:
     """Release claimed (reserved) attempts for which no request was sent yet.
 
-    They can be claimed again, need no look-up at the provider, and do not count as tries. If a
-    message does not belong to a campaign, the rules about its number are checked again. The message
-    fails if a rule now forbids it.
+    The messages can be claimed again. The released attempts need no look-up at the provider, and do
+    not count as tries.
+
+    Exception: A message outside campaigns fails if a rule now forbids messages to its number.
     """
     alone = [item.attempt_id for item in batch if item.membership_id is None]
     if alone:

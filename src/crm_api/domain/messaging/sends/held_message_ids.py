@@ -17,10 +17,9 @@ from crm_api.platform.database import typed_rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrayMessage:
-    """A message of this service that was stored as a message from the provider's app.
+    """A message of this service that was mistaken for one from the provider's app.
 
-    The reason: a webhook or the provider's list of messages reported the message before the
-    response to our request was recorded.
+    The cause: the provider reported the message before its response to our request was recorded.
 
     Attributes:
         updated_at: When the reported status was reached, by the provider's clock.
@@ -89,19 +88,19 @@ UNBIND = text("""
 async def unbind_matched_messages(
     session: AsyncSession, *, message_ids: list[str], attempt_ids: list[UUID], now: datetime
 ) -> list[UnboundAttempt]:
-    """Remove message ids from the attempts to which they were matched by mistake.
+    """Remove wrong message ids of the provider from attempts.
 
-    A match is a guess: a look-up or a report assigned the id to an attempt with the same number,
-    time and text. The provider's response to a request is certain, so it overrules a match.
+    An id is wrong if it was matched to the attempt by mistake. A match is a guess by the phone
+    number, the time and the text.
 
     Args:
-        message_ids: The provider's ids of the messages.
-        attempt_ids: The attempt to which each message really belongs, in the order of
-            ``message_ids``. This attempt keeps the id; any other attempt with the id loses it.
+        message_ids: The message ids.
+        attempt_ids: For each message id, the attempt to which the id really belongs.
 
     Returns:
-        The attempts that lost the id. They have the status ``parked`` now. The caller may look them
-        up again (``ledger.reopen_parked``); otherwise a user must decide.
+        The attempts that lost an id. Their status is now ``parked``. The caller may have them
+        looked up again at the provider (``ledger.reopen_parked``). Otherwise a user must decide
+        whether the message was sent.
     """
     values = {"message_ids": message_ids, "attempt_ids": attempt_ids, "now": now}
     return typed_rows(UnboundAttempt, await session.execute(UNBIND, values))

@@ -1,6 +1,12 @@
-"""Store the results of attempts, both in the table of attempts and in the timeline of messages.
+"""Store the results of attempts to send messages.
 
-A result comes from the provider's response, a look-up, a report or a user's decision.
+A result changes two rows: the attempt, and the message in the timeline. A result comes from one of
+these sources:
+
+- the provider's response to the request
+- a later look-up at the provider
+- a delivery report of the provider
+- a user's decision
 """
 
 from collections.abc import Sequence
@@ -122,9 +128,8 @@ class ChangedAttempt:
 
     Attributes:
         membership_id: The recipient; None for a message outside campaigns.
-        is_to_show: True if the message of the attempt must still be updated with the SQL statement
-            ``SHOW``, for example because the message has several attempts. False if the SQL
-            statement ``RECORD`` has already updated it.
+        is_to_show: True if the row of the message must still be updated, with the SQL statement
+            ``SHOW``. False if the SQL statement ``RECORD`` has already updated this row.
     """
 
     id: UUID
@@ -220,11 +225,9 @@ async def write_to_ledger(
 ) -> list[ChangedAttempt]:
     """Store the results of attempts and the new states of their messages.
 
-    The attempts are locked in the order of their ids, so that two transactions do not deadlock.
-
     Args:
-        send_after: When a message outside campaigns is due again, if the new status of its attempt
-            is ``released`` (not sent).
+        send_after: The new due time of messages that were not sent (status ``released``). It is
+            used only for messages outside campaigns.
 
     Returns:
         The attempts that changed.
@@ -340,9 +343,10 @@ REOPEN = text("""
 
 
 async def reopen_parked(session: AsyncSession, *, ids: list[UUID], now: datetime) -> None:
-    """Set parked attempts to ``unknown``, so that the service looks them up at the provider again.
+    """Set parked attempts to ``unknown``, so that the service asks the provider about them again.
 
-    A parked attempt waits for a user to decide whether its message was sent. If the same phone
-    number has an unfinished attempt, the parked attempt stays parked.
+    A parked attempt waits until a user decides whether its message was sent.
+
+    Exception: An attempt stays parked while another attempt to the same phone number is open.
     """
     await session.execute(REOPEN, {"ids": ids, "now": now})

@@ -157,12 +157,15 @@ requests would all start at once."""
 
 
 class CallStarts:
-    """The start times that one run of the dispatcher has reserved for its requests.
+    """Gives start times to the requests that one run of the dispatcher makes.
+
+    The dispatcher is the job that sends messages. Several start times are reserved at once, so that
+    the database is not asked for each request.
 
     Args:
-        limiter: The limiter that all workers with one API key of the provider share.
-        gate_size: The largest number of attempts that the dispatcher checks together, just before
-            it starts their requests. Each reservation has at least this many start times.
+        limiter: The rate limiter that all workers with the same API key of the provider share.
+        gate_size: The largest number of messages that the dispatcher checks together. At least
+            this many start times are reserved at once.
     """
 
     def __init__(self, limiter: Limiter, gate_size: int) -> None:
@@ -173,10 +176,13 @@ class CallStarts:
         self._next: datetime | None = None
 
     async def take(self, size: int, *, new_uow: UnitOfWorkFactory, now: datetime) -> datetime:
-        """Take ``size`` start times for requests, and return the first of them.
+        """Return the time at which the first of ``size`` requests may start.
 
-        The time between two of these requests is ``spacing``. If fewer than ``size`` reserved start
-        times are left, or if they are too old, new start times are reserved in the database first.
+        The other requests may start after it, each ``spacing`` after the one before. No other
+        process gets the same start times.
+
+        This object keeps some reserved start times. If too few are left, or if they are too old, it
+        first reserves new ones in the database.
         """
         is_stale = self._next is None or now - self._next > STALE_AFTER
         if self._left < size or is_stale:

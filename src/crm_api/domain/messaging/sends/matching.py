@@ -117,15 +117,15 @@ async def list_unknown_attempts(uow: UnitOfWork, *, limit: int) -> list[UnknownA
 class MatchCandidates:
     """The provider's messages that an unclear attempt may have sent.
 
-    A message of another user (see ``is_of_another_user``) was not sent by this service.
+    An attempt is unclear if we do not know whether its message was sent. Another user is a user of
+    the provider other than our own (see ``is_of_another_user``).
 
     Attributes:
-        ours: All candidates: the messages with the text of the attempt, from any user; and the
-            messages with other texts, except those of another user. If there is a candidate, the
-            attempt is not set to ``not_found``.
-        same: The candidates that may be matched to the attempt: they have the text of the attempt,
-            and are not of another user.
-        own_user_id: The provider's id of the user in whose name this service sends messages over
+        ours: All candidates. A message of another user is a candidate only if it has the text of
+            the attempt. If there is a candidate, the attempt is not set to ``not_found``.
+        same: The candidates with the text of the attempt, except those of another user. Only these
+            may be matched to the attempt.
+        own_user_id: The provider's id of our user, in whose name this service sends messages over
             the line; None if unknown.
     """
 
@@ -135,11 +135,12 @@ class MatchCandidates:
 
     @property
     def why(self) -> str:
-        """The error code for an attempt that a user must decide about.
+        """The error code that says why a user must decide about the attempt.
+
+        A candidate is a message at the provider that the attempt may have sent.
 
         - ``SAME_TEXT_BY_COLLEAGUE``: Another user of the provider's workspace sent all candidates.
-          They have the text of the attempt.
-        - ``SEVERAL_OR_OTHER``: In all other cases, for example if there are several candidates.
+        - ``SEVERAL_OR_OTHER``: All other cases, for example several candidates.
         """
         is_colleague = not self.same and all(
             is_of_another_user(facts.user_id, own_user_id=self.own_user_id) for facts in self.ours
@@ -157,13 +158,13 @@ async def find_candidates(
     *,
     times: SendTimes,
 ) -> MatchCandidates:
-    """Find the provider's messages that an unclear attempt may have sent (Sending, rule 8).
+    """Find the provider's messages that may belong to an attempt (Sending, rule 8).
 
-    An attempt is unclear if we do not know whether the provider sent its message.
+    It is unknown whether the message of this attempt was sent.
 
-    A message of another user of the provider's workspace is never matched to the attempt. But if it
-    has the same text, the recipient already has this text. Then our message is sent again only if a
-    user decides so.
+    The result also has messages with the same text from other users of the provider's workspace.
+    They are never matched to the attempt. But the recipient already has the text, so only a user
+    may decide that it is sent again.
 
     Args:
         listed: The messages that the provider's list contains.

@@ -45,10 +45,12 @@ LEARN_FROM_FAILURES = Job(name=JobName.LEARN_FROM_FAILURES)
 async def note_failed_attempts(
     uow: UnitOfWork, attempt_ids: Sequence[UUID], *, now: datetime
 ) -> None:
-    """Store the failed attempts whose error code is about the phone number itself.
+    """Store the attempts that failed because of the phone number itself.
 
-    Such a code means that the person opted out at the provider, or that the number is a landline or
-    does not exist. If an attempt is stored, the job that evaluates failures is requested.
+    For example, the number is a landline, or the person opted out at the provider. The error code
+    of the attempt shows this. Other failed attempts are not stored here.
+
+    If an attempt is stored, a job evaluates the failures after the commit.
     """
     if not attempt_ids:
         return

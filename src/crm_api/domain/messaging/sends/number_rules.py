@@ -125,7 +125,8 @@ def stopping_rule(
 def may_get_of(kind: str, *, phone: str) -> str:
     """Return an SQL condition: true if a number may get a message of this kind now.
 
-    Unlike in ``may_get``, the kind of the message can differ from row to row.
+    Here the kind is an SQL expression, for example a column. ``may_get`` takes a fixed kind
+    instead.
 
     Args:
         kind: The SQL expression of the message's kind.
@@ -136,9 +137,10 @@ def may_get_of(kind: str, *, phone: str) -> str:
 
 
 def stopping_rule_of(kind: str, *, phone: str) -> str:
-    """Return an SQL expression: the rule that stops a message, or null if no rule stops it.
+    """Return an SQL expression for the rule that stops a message; it is null if no rule does.
 
-    Unlike in ``stopping_rule``, the kind of the message can differ from row to row.
+    The expression reads the kind of the message from the row. If all rows have the same kind, use
+    ``stopping_rule``.
 
     Args:
         kind: The SQL expression of the message's kind.

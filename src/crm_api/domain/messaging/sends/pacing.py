@@ -1,9 +1,14 @@
-"""Compute how many messages of a campaign may be claimed now, and when more may be claimed.
+"""Compute how many messages a campaign may claim now, and when it may claim more.
 
-To claim a message means to reserve it for sending. All functions are pure. The state of the pacing
-is the campaign's row in ``campaign_pace``. Only a transaction that claims messages, and has locked
-the line, reads and writes this row. After a pause, the missed messages are not sent all at once:
-the messages that are left for the day are spread over the time that is left.
+To claim a message means to reserve it for sending. A campaign has one of two kinds of pacing:
+
+- ``Even`` spreads the messages over the hours of the day.
+- ``Burst`` sends a batch of messages at regular intervals.
+
+After a long pause, ``Even`` spreads the missed messages over the rest of the day.
+
+All functions are pure. The caller reads and writes the state, a row in ``campaign_pace``. Only a
+transaction with a lock on the line writes this row.
 """
 
 import math
@@ -88,9 +93,10 @@ def waits_until(pacing: Pacing, pace: Pace | None, now: datetime) -> datetime | 
 
 
 def quota(pacing: Pacing, pace: Pace | None, room: Room, now: datetime) -> int:
-    """Return how many messages may be claimed (reserved for sending) now.
+    """Return how many messages the campaign may claim (reserve for sending) now.
 
-    The number follows from the pacing and the daily limits.
+    The daily limits and the pacing limit this number. The pacing spreads the messages evenly over
+    the day, or sends them in batches.
     """
     if waits_until(pacing, pace, now) is not None:
         return 0

@@ -1,6 +1,7 @@
-"""Raise alerts for parked attempts: a user must decide whether their messages were sent.
+"""Raise alerts for parked attempts.
 
-An alert says why this is unclear, and how the user can find it out.
+An attempt to send a message is parked if only a user can find out whether the message was sent.
+The alert explains why the result is unclear, and where the user can look.
 """
 
 from collections.abc import Sequence
@@ -110,10 +111,12 @@ STILL_PARKED = text("""
 
 
 async def find_still_parked(uow: UnitOfWork, *, ids: Sequence[UUID]) -> set[UUID]:
-    """Return those of the given ids for which an attempt is parked.
+    """Return the ids among ``ids`` that have a parked attempt.
 
-    An attempt is parked if a user must decide whether its message was sent. Each id is the id of a
-    campaign, a message or a phone line. An attempt of a campaign belongs to the campaign and to the
-    message. Another attempt belongs to the phone line and to the message.
+    An attempt is parked if a user must decide whether its message was sent.
+
+    Args:
+        ids: Ids of campaigns, phone lines and messages. For a phone line, only attempts outside
+            campaigns count.
     """
     return set((await uow.session.execute(STILL_PARKED, {"ids": list(ids)})).scalars())

@@ -25,9 +25,9 @@ _SERVER_ERROR = 500
 
 
 class OutageWatch:
-    """Reports results of requests to the circuit breaker, and asks it if requests must stop.
+    """Decides from the results of requests whether requests to the provider must stop.
 
-    If the circuit breaker is None, requests never stop.
+    The decision is made by a circuit breaker. If ``circuit`` is None, requests never stop.
     """
 
     def __init__(

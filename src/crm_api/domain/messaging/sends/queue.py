@@ -196,9 +196,9 @@ STOPPING_RULES = text(f"""
 async def find_stopping_rules(
     uow: UnitOfWork, *, kind: SendKind, phones: Sequence[str], now: datetime
 ) -> dict[str, NumberRule]:
-    """Return, for each number, the rule that now stops messages of this kind to the number.
+    """Return the rules that now stop messages of one kind, by phone number.
 
-    If no rule stops them, the number is missing in the result.
+    A number without such a rule is missing in the result.
     """
     if not phones:
         return {}

@@ -48,15 +48,16 @@ class QueuedMessage:
 
     Attributes:
         phone_number_id: The provider's id of the line.
-        is_probing: True if the line is on trial after a block.
-        rule: The rule about the number that stops the message; None if it may be sent.
+        is_probing: True if the line was blocked, and is now on trial: it sends only one message at
+            a time.
+        rule: The rule that stops messages to the number; None if the message may be sent.
         is_own_line: True if the number is one of our lines.
-        zone_key: A text with the states and time zones that are possible for the contact with this
-            number; None if there is no contact.
-        is_answer: True if the line got a message from the person before. Then a user's message is
-            an answer to the person, and is allowed at any hour.
-        scheduled_for: The instant that a user chose. If it is outside the legal hours, the next
-            legal instant after it. None if the message is to be sent as soon as possible.
+        zone_key: The states and time zones in which the person may live, as one text; None for a
+            number without a contact.
+        is_answer: True if the person has written to the line before. A user's message may then be
+            sent at any hour.
+        scheduled_for: When to send the message; None for as soon as possible. It is the instant
+            that a user chose. If this instant is not legal, it is the next legal instant.
         media_ids: The files to send with the message.
     """
 
@@ -110,18 +111,18 @@ async def claim_queued(
     now: datetime,
     media_link: MediaLink | None = None,
 ) -> list[ClaimedAttempt]:
-    """Claim up to ``limit`` queued messages, except those to numbers with an open attempt.
+    """Claim up to ``limit`` queued messages (reserve them for sending).
 
-    If a rule about the number stops a message, the message is marked as failed. Outside legal
-    hours, a message is postponed to the next legal hours. There are two exceptions:
+    Campaign messages are not claimed here. The caller must commit before it sends the messages.
 
-    - Confirmations of opt-outs, responses to HELP, and test messages to one of our lines are not
-      postponed.
-    - Away replies, and messages for a time that a user chose, have a latest instant of sending
-      (``QueuedMessage.latest``). If the message cannot be sent before it, the message fails.
+    - If a rule about the number forbids a message, the message fails.
+    - If the law allows no message at this hour, the message is postponed to the next legal hours.
+    - If a message cannot be sent before its latest instant (``QueuedMessage.latest``), it fails.
+    - If the number has an open attempt, the message waits.
+    - If the line is on trial after a block, only one message at a time is claimed.
 
-    For a line on trial, one message at a time is claimed. The caller must commit before it sends
-    the claimed messages.
+    Exception: Legal hours do not apply to opt-out confirmations, responses to HELP, answers to a
+    person's message, and test messages to our own lines.
 
     Args:
         media_link: Returns the URL from which the provider downloads a file of a message. None if

@@ -1,7 +1,7 @@
 """Record the provider's responses: write them to attempts, messages, recipients and lines.
 
-If a temporary problem prevented a message, the message becomes due again after a delay, and not
-before the end of a pause that the provider asked for.
+After a temporary problem, a message is due again after a delay. If the provider asked for a pause,
+the message is not due before the end of the pause.
 """
 
 from collections.abc import Sequence
@@ -100,15 +100,13 @@ class Answered:
 
 
 async def record_answers(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
-    """Store the results of a batch of attempts, and block or unblock lines and campaigns.
+    """Store the results of a batch of attempts; block each line or campaign that was refused.
 
-    If the provider refuses to send for a line or a campaign, this line or campaign is blocked. A
-    blocked line may later be on trial: it sends one message at a time. The trial ends when the
-    provider accepts a message.
+    After some time, a blocked line sends one message at a time, as a trial. If the provider accepts
+    this message, the line is unblocked.
 
-    If the response shows whether the message was sent, the result is always stored. Otherwise it is
-    stored only if the attempt still has the status ``calling``. Storing a batch twice gives the
-    same result.
+    A clear result is always stored. An unclear result is stored only while the attempt has the
+    status ``calling``. A batch may be stored twice: the result is the same.
     """
     outcomes = [_outcome_of(item, now=now) for item in batch]
     proved, refusals = _proved_lines(batch), _first_refusals(batch)
@@ -185,20 +183,18 @@ async def write_outcomes(
     retry_at: datetime | None = None,
     back_off: bool = False,
 ) -> list[ChangedAttempt]:
-    """Store the results of attempts, and derive the status of their recipients.
+    """Store the results of attempts, and update the status of their recipients.
 
-    If a report arrived before the response was recorded, the report is merged into the result. If
-    it remains unclear whether a message was sent (status ``parked``), an alert is raised. If the
-    error code of a failure says something about the number, the failure is stored for evaluation.
+    - If a delivery report arrived before the response was stored, it is merged into the result.
+    - If a user must decide whether a message was sent (status ``parked``), an alert is raised.
+    - If an error code says something about the phone number, the failure is stored for evaluation.
 
     Args:
-        retry_at: When a message that was certainly not sent is due again. If None, such a message
-            is due now if it is outside campaigns; for a campaign recipient, the due time does not
-            change.
-        back_off: If True, each message that was certainly not sent becomes due after its own random
-            delay, but not before ``retry_at``. The delay grows with every attempt. There is no
-            delay if the provider refused the account: the message is due as soon as the line or
-            campaign is unblocked.
+        retry_at: The new due time of messages that were certainly not sent. With None, a message
+            outside campaigns is due now, and a campaign recipient keeps its due time.
+        back_off: True: each message that was certainly not sent becomes due after a random delay,
+            but not before ``retry_at``. The delay grows with every attempt. Exception: if the
+            provider refused the account, the message is not delayed.
 
     Returns:
         The attempts that changed.
@@ -285,15 +281,15 @@ def _with_report(outcome: AttemptOutcome, stray: StrayMessage | None) -> Attempt
 async def record_and_correct_matches(
     uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime
 ) -> None:
-    """Record responses to send requests, and correct attempts that were matched by mistake.
+    """Record responses to send requests, and correct attempts that have a wrong message id.
 
-    The message id in a response can already belong to another attempt: the service found the
-    message at the provider, and matched it to that attempt by text and time. The response is
-    certain, but the match may be wrong. So the attempt of the response gets the message.
+    Without a response, the service looks for a message at the provider by text and time, and gives
+    the message's id to the attempt. Later, a response may show that this message belongs to another
+    attempt. Then the message moves to that attempt, because a response is certain.
 
-    The other attempt loses the message and becomes ``unknown`` again. If its number has another
-    open attempt now, it becomes ``parked`` (it waits for a user's decision), and an alert is
-    created. The correction is written to the audit log.
+    The first attempt becomes ``unknown`` again. But if its number has an open attempt, it becomes
+    ``parked``: an alert is raised, and a user must decide. The correction is written to the audit
+    log.
     """
     named = [item for item in batch if item.answer.provider_message_id is not None]
     unbound = await held_message_ids.unbind_matched_messages(
@@ -351,12 +347,11 @@ def _without_id(item: Answered) -> Answered:
 
 
 async def record_without_text(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
-    """Record responses without their text, because the database cannot store the text.
+    """Record the provider's responses without their text, because the database cannot store it.
 
-    The error code of each response becomes ``not_storable``. If the provider accepted the message,
-    the attempt is recorded as unclear, and ``has_no_id`` becomes True: the id of the message is
-    lost. If the provider did not accept the message, the attempt still gets the usual result, such
-    as a refusal.
+    The error code of each attempt becomes ``not_storable``. If the provider refused the message,
+    the attempt gets its usual result. If the provider accepted the message, the attempt is recorded
+    as unclear. Its ``has_no_id`` becomes True, because the message id is lost with the text.
     """
     await record_answers(uow, [_without_text(item) for item in batch], now=now)
 

@@ -118,18 +118,16 @@ async def end_all_follow_ups(
 ) -> None:
     """End the follow-ups of several people who replied or called; see ``end_follow_ups``.
 
-    The three steps have this order:
+    The order of the three steps is important:
 
-    1. Lock the recipients. Another transaction may record that a message was sent, and so create
-       the next step of a recipient. The lock makes one of the two transactions wait for the other.
-       So the later transaction sees the changes of the earlier one.
+    1. Lock the recipients. A transaction that records a sent message also creates the next
+       follow-up. Such a transaction must not run at the same time.
     2. End the follow-ups.
-    3. Withdraw the follow-ups that a worker has claimed (reserved for sending). This is the last
-       step, because another transaction may commit a claim while step 1 waits for the lock. An
-       earlier withdrawal would miss this claim (Sending, rule 10).
+    3. Withdraw the follow-ups that a worker has reserved for sending. A worker may reserve one
+       while step 1 waits for the lock (Sending, rule 10).
 
     Args:
-        heard: When each person last replied or called, by the person's phone number.
+        heard: For each person's phone number, when the person last replied or called.
     """
     if not heard:
         return
@@ -205,11 +203,11 @@ NOTE_REPLIES = text("""
 
 
 async def note_replies(uow: UnitOfWork, replies: Sequence[PersonReply], *, now: datetime) -> None:
-    """Store for recipients when they replied or opted out, and whether they are interested.
+    """Store in recipients' rows that the people replied, opted out, or showed interest.
 
-    A person has one row for the first message of a campaign and one for each follow-up. A reply
-    marks the row of the message that the person answered, and the row of the first message. If the
-    person replies several times, ``replied_at`` is the time of the earliest reply.
+    A person has one row for each message of a campaign: the first message and each follow-up. A
+    reply changes the row of the message that it answers, and the row of the first message. After
+    several replies, ``replied_at`` is the time of the earliest one.
     """
     if not replies:
         return

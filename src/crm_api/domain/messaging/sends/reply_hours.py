@@ -85,10 +85,9 @@ async def read_reply_hours(
 async def read_test_hours(
     uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
 ) -> ReplyHours:
-    """Return whether and when the law allows a test message or a reminder to a number.
+    """Return when the law allows a test message or a reminder to a phone number.
 
-    An answer to the person may be sent at any hour. Test messages and reminders never count as
-    answers, so the legal hours always apply to them.
+    The legal hours apply even if the person has written to the line before.
     """
     zone = await _read_zone(uow, line_id=line_id, phone=phone)
     return hours_of(zone, rules=rules, is_test=True, now=now)
@@ -132,11 +131,13 @@ async def _read_zone(uow: UnitOfWork, *, line_id: UUID, phone: str) -> NumberZon
 def hours_of(
     number: NumberZone, *, rules: RuleBook, now: datetime, is_test: bool = False
 ) -> ReplyHours:
-    """Return when the law allows a message to a number; no database query is made.
+    """Return when the law allows a message to a phone number, without a database query.
+
+    A message counts as an answer if the person has written to the line before. An answer may be
+    sent at any hour.
 
     Args:
-        is_test: True for a test message and for a reminder. An answer to the person may be sent at
-            any hour, but these messages never count as an answer.
+        is_test: True for a test message or a reminder, which never counts as an answer.
     """
     if number.is_answer and not is_test:
         return ReplyHours(is_open=True)
@@ -148,9 +149,10 @@ def hours_of(
 
 
 def zone_key_of_number(number: NumberZone) -> str:
-    """Return the zone key of the number's contact; without one, derive it from the area code.
+    """Return the zone key of a phone number.
 
-    A zone key is a text with the states and time zones that are possible for a person.
+    A zone key is a text with the states and time zones that are possible for a person. If no
+    contact has the number, the zone key is derived from the area code.
     """
     return number.zone_key or zone_key(
         timezone=None, state=None, postal_code=None, phone=number.phone

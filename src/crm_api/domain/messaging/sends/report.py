@@ -116,7 +116,10 @@ class _ReportedAttempt:
 async def apply_reports_to_ours(
     uow: UnitOfWork, reports: Sequence[OutgoingReport], *, now: datetime
 ) -> list[OutgoingReport]:
-    """Apply the provider's reports about our own messages; return the other reports."""
+    """Apply the provider's reports about messages of our attempts; return all other reports.
+
+    A message belongs to an attempt if the attempt has the provider id of the message.
+    """
     held = await _attempts_of(uow, reports)
     ours = [one for one in reports if one.facts.provider_message_id in held]
     await _move(uow, ours, held=held, now=now)
@@ -156,15 +159,12 @@ async def apply_report(
 ) -> UUID:
     """Apply the provider's report about an outgoing message; return the message's ``activity`` id.
 
-    There are three cases:
-
-    - One of our attempts has the id of the message. The attempt gets the reported status, if this
-      status has a higher rank than the attempt's present status.
-    - No attempt has the id, but exactly one unclear attempt matches the message. The report settles
-      this attempt.
-    - Otherwise, the message is stored as a foreign message, that is, as a message that an employee
-      sent in the provider's app. If a later response or look-up shows that this service sent it,
-      the foreign message is merged with the attempt's message.
+    - If one of our attempts has the provider id of the message, the attempt gets the reported
+      status. A status never goes back, for example from ``delivered`` to ``sent``.
+    - If no attempt has the id, the service looks for attempts with an unclear result. If exactly
+      one of them has the number, time and text of the message, the report settles this attempt.
+    - Otherwise, the message is stored as one that an employee sent in the provider's app. This is
+      corrected if the message later proves to be ours.
     """
     report = OutgoingReport(facts=facts, line_id=line_id)
     while True:

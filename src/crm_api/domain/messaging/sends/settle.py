@@ -1,8 +1,9 @@
-"""Settle attempts without a clear outcome.
+"""Settle attempts for which it is unclear whether the message was sent.
 
-1. A lease is the time for which a claim or a running request belongs to one worker. When the lease
-   ends, a claim is released, and the attempt of a running request gets the status ``unknown``.
-2. A look-up at the provider finds out whether the message of an ``unknown`` attempt was sent.
+1. A worker must finish an attempt in a limited time (its lease). After this time, an attempt gets
+   the status ``unknown`` if its request may have been sent. Otherwise it is released.
+2. A look-up in the provider's list of messages finds out whether the message of an ``unknown``
+   attempt was sent.
 3. If the look-ups do not find out, the attempt is parked. A user decides whether the message was
    sent, and whether it is sent again.
 """
@@ -68,14 +69,13 @@ EXPIRE_CALLS = text("""
 
 
 async def expire_leases(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
-    """End the open attempts whose worker did not finish them in time (before their lease ended).
+    """End the open attempts that their workers did not finish in time.
 
-    An attempt whose request was not sent gets the status ``released``, so its message waits to
-    be sent again. An attempt whose request may have been sent gets the status ``unknown``.
+    - An attempt whose request was not sent gets the status ``released``. Its message waits again.
+    - An attempt whose request may have been sent gets the status ``unknown``.
 
     Args:
-        limit: The largest number of attempts that get ``released``. The same limit applies to
-            ``unknown``.
+        limit: The largest number of attempts that change, for each of the two statuses.
 
     Returns:
         The number of attempts that were changed.
@@ -132,10 +132,10 @@ CANARY = text("""
 async def find_canary(
     uow: UnitOfWork, *, line_id: UUID, times: SendTimes, now: datetime
 ) -> ListedMessage | None:
-    """Return a message that must be in the provider's list of messages; None if there is none.
+    """Find a message to test whether the provider's list of messages is up to date.
 
-    The provider accepted the message long enough ago. If the caller does not find the message in
-    the list, the list is not up to date.
+    The provider accepted this message some time ago, so the list must contain it. If the list does
+    not contain it, the list is not up to date. The result is None if no suitable message is found.
     """
     age = times.grace_seconds / CANARY_SHARE
     values = {"line_id": line_id, "age": age, "now": now}
@@ -335,10 +335,10 @@ LOCK_PARKED_OF_MESSAGE = text("""
 async def settle_message(
     uow: UnitOfWork, *, message_id: UUID, outcome: SettledAs, actor: str, now: datetime
 ) -> None:
-    """Give a message's parked attempt the outcome that a user chose, and write the audit log.
+    """Store a user's decision about a parked attempt to send a message.
 
-    An attempt is parked if the service cannot find out whether the message was sent. The alert that
-    asked for this decision is resolved.
+    An attempt is parked if the service cannot find out whether the message was sent. The decision
+    is written to the audit log, and the alert about the message is resolved.
 
     Raises:
         NotParkedError: The message has no parked attempt.

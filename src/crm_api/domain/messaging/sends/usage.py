@@ -121,13 +121,14 @@ async def count_usage(
     grace: float,
     now: datetime,
 ) -> list[LineUsage]:
-    """Return how much of its daily limit each line has used today, and the same for one campaign.
+    """Return today's number of messages and the daily limit of each line.
 
     Args:
-        campaign_id: The campaign whose messages are counted; None for no campaign.
-        grace: For how many seconds after the last check before the request (the gate) the provider
-            may still accept a message with an unclear result. If midnight is within this time, the
-            message counts for both days.
+        campaign_id: The messages of this campaign are also counted separately; None for no
+            campaign.
+        grace: How many seconds after the last check of a message the provider may still accept
+            it. If midnight is within this time, a message with an unclear result counts for both
+            days.
     """
     values = {"line_ids": list(line_ids), "campaign_id": campaign_id, "grace": grace, "now": now}
     return typed_rows(LineUsage, await session.execute(USAGE, values))
@@ -136,9 +137,10 @@ async def count_usage(
 async def count_sent_today(
     session: AsyncSession, *, line_ids: Sequence[UUID], times: SendTimes, now: datetime
 ) -> dict[UUID, int]:
-    """Return how many messages of each line the provider accepted today, by line id.
+    """Return how many messages each line has sent today, by line id.
 
-    Messages that it may have accepted count too. Today is the current day in the line's time zone.
+    A message also counts while it is unclear whether the provider accepted it. Today is the current
+    day in the line's time zone.
     """
     rows = await count_usage(
         session, line_ids=line_ids, campaign_id=None, grace=times.grace_seconds, now=now

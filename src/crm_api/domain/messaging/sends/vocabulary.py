@@ -54,7 +54,9 @@ class SkipReason(StrEnum):
 
 
 class StopRule(StrEnum):
-    """Why a recipient gets no message now, or which rule decides when a campaign ends.
+    """The reason why a recipient gets no message now, such as an opt-out.
+
+    Forecasts use the same values for the rule that delays a campaign most.
 
     Attributes:
         OPTED_OUT: The number is opted out.

@@ -110,16 +110,16 @@ WITHDRAW_NUMBERS = text(f"""
 
 
 async def withdraw_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
-    """Withdraw waiting and claimed messages if a rule about their number stops them now.
+    """Withdraw the messages to these numbers that a rule forbids now.
 
-    A claimed message is reserved by a worker that will send it. Before the call, the caller writes
-    the flag that stops the messages.
+    Waiting messages and messages reserved by a worker are withdrawn. The caller must set the flag
+    that forbids them, such as an opt-out, before this call.
 
-    A withdrawn message outside campaigns gets the status ``failed``, and its error code names the
-    rule. If the message was an answer to a person, the person waits for an answer again.
+    A withdrawn message outside campaigns gets the status ``failed`` and an error code that names
+    the rule. If the message was an answer to a person, the person waits for an answer again.
 
-    Waiting messages are withdrawn first, and claimed messages second (Sending, rule 10). The first
-    step waits for transactions that are claiming a message. So the second step sees these claims.
+    Waiting messages are withdrawn first, and reserved messages second. So a message is found even
+    if a worker reserves it in the meantime (Sending, rule 10).
     """
     await _derive_members(uow, phones=phones, statuses=["pending", "review", "held"], now=now)
     await uow.session.execute(LOCK_WAITING_TEXTS, {"phones": list(phones)})
@@ -149,9 +149,9 @@ RELEASE_CAMPAIGN_CLAIMS = text("""
 
 
 async def release_campaign_claims(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
-    """Release the claimed attempts of campaign messages to these numbers; they are not sent.
+    """Release the campaign messages to these numbers that a worker has reserved.
 
-    Then derive the status of their recipients again.
+    The worker does not send these messages. The status of their recipients is computed again.
     """
     freed = await uow.session.execute(RELEASE_CAMPAIGN_CLAIMS, {"phones": list(phones), "now": now})
     await derive.derive_recipients(uow.session, membership_ids=list(freed.scalars()), now=now)
@@ -192,14 +192,14 @@ HELD_WITHOUT_HOLD = text(f"""
 
 
 async def restore_recipients_without_hold(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
-    """Let recipients continue that are stored as held although their number is not on hold.
+    """Correct recipients that are stored as held after the hold of their number has ended.
 
-    Usually, the release of a hold lets all held recipients with the number continue. But if another
-    transaction stores a recipient as held at the same moment, the release does not find this
-    recipient. This function finds it.
+    The end of a hold normally releases all its recipients. But another transaction can store a
+    recipient as held at the same moment. This function finds such recipients, and computes their
+    status again.
 
     Returns:
-        The number of recipients that continue, at most ``limit``.
+        The number of recipients that were corrected, at most ``limit``.
     """
     found = await uow.session.execute(HELD_WITHOUT_HOLD, {"limit": limit, "now": now})
     members = list(found.scalars())
@@ -257,11 +257,11 @@ CANCEL_PENDING = text("""
 async def withdraw_campaign(
     uow: UnitOfWork, *, campaign_id: UUID, at_once: int = CANCELLED_AT_ONCE, now: datetime
 ) -> None:
-    """Release a campaign's recipients who are reserved by a worker but got no message yet.
+    """Withdraw the messages of a campaign whose status has just changed.
 
-    The caller has just changed the status of the campaign. If the campaign is cancelled, up to
-    ``at_once`` waiting recipients are cancelled too. If more recipients may wait, this function
-    requests a job that cancels them.
+    Messages that a worker has reserved are released, unless the worker is already sending them. If
+    the campaign is cancelled, its waiting recipients are cancelled too. This call cancels up to
+    ``at_once`` of them, and a job cancels the others.
     """
     values = {"campaign_id": campaign_id, "now": now}
     ended = await uow.session.execute(CANCEL_PENDING, {**values, "limit": at_once})

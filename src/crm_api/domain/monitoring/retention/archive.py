@@ -35,19 +35,19 @@ from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 @dataclass(frozen=True, kw_only=True)
 class MonthlyTable:
-    """A table with one partition per month. The time in the id of a row decides its partition.
+    """A table that is divided into one partition per month.
 
-    A second table ensures that the provider's ids are unique over all months. It has no partitions.
+    The id of a row contains a time, and this time decides the partition. A second table has no
+    partitions. It keeps the provider's ids unique over all months.
 
     Attributes:
         name: The name of the table.
         key: The name of the second table.
-        key_id: The column of the second table that contains the id of the row.
-        provider_id: The column with the provider's id. It has this name in both tables.
-        waits: An SQL condition that is true for rows with unfinished work. A month with such a row
-            is not dropped.
-        archived: The columns that are stored in an archive. Columns that an erasure clears are left
-            out, so an archive contains nothing that must be erased.
+        key_id: The column of the second table for the id of the row.
+        provider_id: The column for the provider's id, in both tables.
+        waits: An SQL condition for rows with unfinished work. A month with such a row is kept.
+        archived: The columns that are stored in an archive. They contain nothing that must be
+            erased later.
     """
 
     name: str

@@ -146,18 +146,18 @@ _STEP = text("""
 async def step_clock(
     uow: UnitOfWork, move: TakenMove, *, ahead: timedelta, skipped: timedelta
 ) -> int | None:
-    """Make the next step of a move of the sandbox clock: set the clock to the time of this step.
+    """Move the sandbox clock forward by one step.
 
-    The skipped time is added to stored heartbeats, so that no process looks silent.
+    The stored heartbeats of processes move by the same time, so that no process looks silent.
 
     Args:
-        move: The move, which this run of the job has reserved.
+        move: The move to which this step belongs. This run of the job has reserved it.
         ahead: How far the sandbox clock is ahead of the machine's clock after the step.
         skipped: How much time this step skips.
 
     Returns:
-        The new version of the clock. Every process must know it before work begins at the new
-        time. None if another worker now owns the move.
+        The new version number of the clock. Wait until every process uses this version, before work
+        begins at the new time. None if another worker has taken over the move.
     """
     values = {"holder": move.holder, "ahead": ahead, "lease": LEASE}
     version: int | None = await uow.session.scalar(_STEP, values)

@@ -67,9 +67,9 @@ class SandboxControls:
         return None if seconds is None else timedelta(seconds=seconds)
 
     async def list_people(self) -> list[PersonScriptRead]:
-        """Return the scripts for phone numbers.
+        """Return the scripts of the simulated people in the sandbox.
 
-        A script says how the simulated person of a number reacts to each message.
+        A script says what the person with a certain phone number does after each message.
         """
         return [_read_person(one) for one in (await self._ask("GET", "/people"))["data"]]
 

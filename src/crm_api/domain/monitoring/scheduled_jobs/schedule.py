@@ -113,8 +113,8 @@ STORE_AT_WORK = text("""
 async def store_job_at_work(uow: UnitOfWork, *, name: str, now: datetime) -> None:
     """Store that a job is still running at ``now``.
 
-    The job must begin every minute. While it runs for several minutes, these minutes do not count
-    as missed, because this function stores that it works.
+    A job should begin every minute, but one run can take several minutes. Call this function during
+    a long run. Otherwise, the minutes of this run would count as missed.
     """
     await uow.session.execute(STORE_AT_WORK, {"name": name, "now": now})
 
@@ -171,8 +171,8 @@ async def list_jobs(
     Jobs that have never run are included.
 
     Args:
-        webhooks_checked_at: The time of the next (not the last) check of webhook health. If None,
-            the job ``check_webhook_health`` is listed as due in the next minute.
+        webhooks_checked_at: The time of the next check of webhook health. If None, the job
+            ``check_webhook_health`` is listed as due in the next minute.
     """
     known = {job.name: job for job in await uow.session.scalars(select(ScheduledJob))}
     own = await own_run_times(uow, now=now, webhooks_checked_at=webhooks_checked_at)

@@ -74,22 +74,24 @@ class LineToday:
 class Figures:
     """The state of the whole service in numbers, at the time ``at``.
 
-    A due time is None if nothing waits. It may be in the future.
+    A field with a due time is None if nothing waits. A due time may be in the future.
 
     Attributes:
         skew: How far this process's clock is ahead of the database's clock.
-        last_run: The last reconciliation that ended; None if there is none.
-        covered_until: The time until which reconciliations have compared all messages and calls.
+        last_run: The last reconciliation (comparison with the provider's data) that ended; None if
+            there is none.
+        covered_until: Completed reconciliations have compared all messages and calls before this
+            time; None if no reconciliation has completed.
         events: The number of received events that are not applied, by status: ``pending``,
             ``failed`` or ``dead``.
         event_due_at: The earliest due time of a pending or failed event.
         campaign_due_at: The earliest due time of a recipient of a running campaign.
         single: The number of queued messages outside campaigns.
         single_due_at: The earliest due time of a queued message outside campaigns.
-        unclear: The attempts for which it is not known whether the message was sent, by status.
-        people: The number of recipients in campaigns that have not ended, by status of the
-            recipient. A person is one recipient for the first message, and another recipient for
-            each follow-up.
+        unclear: The attempts with an unclear result (the message may have been sent or not), by
+            status.
+        people: The number of recipients in campaigns that have not ended, by status. The first
+            message and each follow-up to a person count as separate recipients.
         lines: The most recently added lines, at most ``MOST_LINES``.
         alerts: The unresolved alerts, by kind.
         circuits: For each outside system, whether it is considered down.
@@ -97,7 +99,7 @@ class Figures:
         delivery_due_at: The earliest due time of a delivery to an active endpoint.
         jobs: Every scheduled job with its last run.
         workers: The number of workers with a recent heartbeat.
-        worker_seen_at: The newest heartbeat of a worker that was not stopped.
+        worker_seen_at: The newest heartbeat of a worker. Workers that were stopped do not count.
     """
 
     at: datetime

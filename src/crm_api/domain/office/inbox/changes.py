@@ -229,16 +229,18 @@ def state_values(
     heard: _Locked,
     now: datetime,
 ) -> dict[str, Any]:
-    """Return the new column values of a conversation whose state changes; empty for no change.
+    """Return the new column values of a conversation after a user's request to change its state.
 
-    If the new state is ``waiting`` and ``waiting_since`` is None, ``waiting_since`` is set to the
-    time of the person's last message. If the person has sent no message, it is set to ``now``.
+    The result is empty if nothing changes. When the person begins to wait, ``waiting_since``
+    becomes the time of the person's last message. If the person has sent no message,
+    ``waiting_since`` becomes ``now``.
 
     Args:
         wanted: The state that the user requests.
         state: The present state of the conversation.
         waiting_since: Since when the person waits for an answer; None if the person does not wait.
-        heard: The row of the conversation, with the time of the person's last message.
+        heard: The stored conversation. Its ``last_incoming_at`` is the time of the person's last
+            message.
         now: The present instant.
     """
     if wanted.state is ConversationState.SNOOZED:

@@ -71,7 +71,7 @@ class _Page:
         """Whether the filter selects only a few conversations, so that sorting them is fast."""
 
     def in_order(self) -> str:
-        """Return the query that reads conversations in the page's order, until the page is full."""
+        """Return the query that reads conversations in order, and stops when the page is full."""
         wanted, is_waiting = self._wanted, self._order is WAITING_FIRST
         each = [[state] for state in self._states]
         if self.is_narrow:

@@ -126,7 +126,7 @@ class Order:
     states: tuple[ConversationState, ...] = tuple(ConversationState)
 
     def states_of(self, wanted: InboxFilter) -> tuple[ConversationState, ...]:
-        """Return the conversation states that this order reads and that the filter selects."""
+        """Return the conversation states of this order that the filter selects."""
         return tuple(
             one for one in self.states if not wanted.wanted_states or one in wanted.wanted_states
         )
@@ -167,10 +167,8 @@ NOT_WAITING = Order(
 def flagged(wanted: InboxFilter) -> str:
     """Return the SQL query for the phone numbers that have the flag ``wanted.flag``.
 
-    The flag's name is in a subquery. So the planner of PostgreSQL does not see it, and does not
-    plan the query again for each flag. There are two partial indexes: one for the flags that stop
-    messages, and one for all other flags. The query contains the condition of the index that has
-    the wanted flag. Without this condition, the planner could not use the index.
+    Expired flags are left out. There are two indexes: one for flags that stop messages, and one for
+    all other flags. The query contains the condition of the right index, so PostgreSQL can use it.
     """
     is_suppressing = one_of("f.flag_type", SUPPRESSING_FLAGS)
     part = is_suppressing if wanted.flag in SUPPRESSING_FLAGS else f"({is_suppressing}) IS FALSE"
@@ -182,11 +180,10 @@ def flagged(wanted: InboxFilter) -> str:
 
 
 def has_flag(wanted: InboxFilter) -> str:
-    """Return the SQL condition that ``k.phone`` has the flag ``wanted.flag``.
+    """Return the SQL condition that the number of a conversation has the flag ``wanted.flag``.
 
-    The condition ends with ``IS TRUE``. So PostgreSQL first reads all phone numbers that have the
-    flag, and then reads conversations in order until the page is full. Without ``IS TRUE``,
-    PostgreSQL would use a join, which reads all conversations.
+    In the SQL, ``k`` is the table ``conversation``. ``IS TRUE`` makes the query fast: PostgreSQL
+    then does not read all conversations.
     """
     return f"(k.phone IN ({flagged(wanted)})) IS TRUE"
 

@@ -35,14 +35,13 @@ messages with all words, ``~`` for messages with similar words."""
 
 @dataclass(frozen=True, kw_only=True)
 class MessagePosition:
-    """The position in the search at which a page ended, and the next page continues.
+    """Where a page of search results ended. The next page begins after this position.
 
     Attributes:
-        is_similar: True if the last message of the page was found by similar words. False if it
-            contains all search words.
-        after: The position of the last message of the page. If the search ended before the page
-            was full, it is the position of the last message that was checked, whether that message
-            matched or not.
+        is_similar: False if the last message of the page contains all search words. True if it
+            contains only similar words.
+        after: The position of the last message of the page. But if the search stopped before the
+            page was full, it is the position of the last message that the search read.
     """
 
     is_similar: bool

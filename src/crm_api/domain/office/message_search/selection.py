@@ -110,7 +110,7 @@ class MessageSelection:
 
     @property
     def has_many_people(self) -> bool:
-        """Whether ``people`` is incomplete: more than ``MOST_PEOPLE`` people match a term."""
+        """True if ``people`` is incomplete, because too many people match a search term."""
         return not all(one.is_complete for one in self.people)
 
     @property
@@ -148,10 +148,10 @@ class MessageSelection:
     def conversations_in_order(
         self, after: Position | None, *, size: int, limit: int
     ) -> Select[UUID | None]:
-        """Select the conversations of the newest ``limit`` messages that ``in_order`` would find.
+        """Select the conversations of the newest messages that contain all search words.
 
-        The statement has only the necessary columns. With all columns, SQLAlchemy would take 1 ms
-        more to build it, and would leave a thousand objects to the garbage collector.
+        The statement searches the next ``size`` messages, and returns at most ``limit``
+        conversation ids. If a conversation has several such messages, its id is repeated.
         """
         near = self._window(after, size=size, columns=_NEEDED).subquery("near").c
         return (
@@ -164,11 +164,12 @@ class MessageSelection:
     def similar_in_order(self, after: Position | None, *, size: int) -> Select[Activity]:
         """Read ``size`` messages, newest first; select those with words like the search words.
 
-        Messages that contain all search words exactly are left out.
+        For example, the search word ``basment`` finds ``basement``. Messages with exactly the
+        search words are left out. ``in_order`` finds them.
 
         Args:
-            after: The position of the last message that was read before; None to begin with the
-                newest message.
+            after: The position (time and id) of the last message that was read before; None to
+                begin with the newest message.
             size: The number of messages to read.
         """
         window = self._window(after, size=size).subquery("near")
@@ -181,11 +182,16 @@ class MessageSelection:
         return found.order_by(*_newest_first(message))
 
     def end_of_window(self, after: Position | None, *, size: int) -> Select[datetime, UUID]:
-        """Return a statement that finds where a window of ``size`` messages ends.
+        """Return a statement that selects the last of the next ``size`` messages, newest first.
 
-        The window begins after the position ``after``, and goes from newer to older messages. The
-        statement selects the position of the last message in the window. It returns no row if fewer
-        than ``size`` messages follow.
+        The next messages are those that are older than the message ``after``. The statement selects
+        the time and the id of the last one. It returns no row if there are fewer than ``size``
+        messages.
+
+        Args:
+            after: The time and id of the last message that was read before; None to begin with the
+                newest message.
+            size: The number of messages.
         """
         window = select(Activity.occurred_at, Activity.id).where(*self._range(after))
         return window.order_by(*_newest_first(Activity)).offset(size - 1).limit(1)

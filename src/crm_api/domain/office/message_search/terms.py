@@ -94,11 +94,13 @@ _OF_ALL = -1
 
 @dataclass(frozen=True, kw_only=True)
 class TermPeople:
-    """The people whose names or phone numbers contain one search term, or all search terms.
+    """The people whose names or phone numbers contain certain search terms.
+
+    These are either one term of a search, or all terms of the search.
 
     Attributes:
-        ids: The ids of at most ``MOST_PEOPLE`` of these people.
-        is_complete: True if ``ids`` contains all of them; False if there are more.
+        ids: The ids of the people, but at most ``MOST_PEOPLE`` ids.
+        is_complete: True if ``ids`` has all these people; False if there are more.
     """
 
     ids: tuple[UUID, ...]

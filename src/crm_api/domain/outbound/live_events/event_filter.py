@@ -78,16 +78,14 @@ def _open_types(asked: frozenset[EventType], scopes: frozenset[str]) -> frozense
 
 @dataclass(frozen=True, kw_only=True)
 class EventFilter:
-    """Selects the events for a caller.
-
-    An event is serialised only once for all listeners with equal filters.
+    """Decides which events a caller gets.
 
     Attributes:
-        types: An event that does not belong to a campaign passes if it has one of these types.
-        campaign_types: An event that belongs to a campaign passes if it has one of these types.
-            With the scope ``campaigns:read``, these are all types that the caller asks for.
-            Without it, they are the same as ``types``.
-        campaign_id: Only events of this campaign pass; None means that any event can pass.
+        types: The types of events outside campaigns that pass.
+        campaign_types: The types of events of a campaign that pass. With the scope
+            ``campaigns:read`` or ``admin``, these are all types that the caller asks for.
+            Otherwise, they are the same as ``types``.
+        campaign_id: Only events of this campaign pass. None means any event.
         reads_messages: Whether events about received messages contain details: the phone number,
             the contact and the first words of the message.
     """

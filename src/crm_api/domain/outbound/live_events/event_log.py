@@ -158,13 +158,14 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class StoredEnds:
-    """Where the readable part of the event log begins and ends.
+    """The two ends of the readable part of the event log.
 
-    It begins after the newest deleted event, and ends before the oldest running transaction.
+    The readable part begins after the newest deleted event. It ends before the events of
+    transactions that may still be running.
 
     Attributes:
-        final: The number of the oldest transaction that may still be running. All transactions with
-            lower numbers have ended, so they write no more events.
+        final: The number of the oldest transaction that may still be running. Transactions with
+            lower numbers write no more events.
         transaction_id: The transaction of the newest deleted event; None if no event was deleted.
         id: The id of the newest deleted event; None if no event was deleted.
     """

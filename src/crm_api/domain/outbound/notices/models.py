@@ -24,11 +24,10 @@ class NoticeOutcome(StrEnum):
 
 
 class Notice(Base):
-    """A notice to one user by one channel, about a conversation, a note or a task that is due.
+    """A notice to one user by one channel, about a conversation, a note or a due task.
 
-    The field ``outcome`` is set when the notice has ended. The unique key prevents a second notice
-    about the same message, note or due time of a task. A row is deleted a week after its creation,
-    because nothing of that age gets a new notice.
+    A user gets only one notice by each channel about the same message, note or due time. The field
+    ``outcome`` is set when the notice has ended. A row is deleted a week after its creation.
     """
 
     __tablename__ = "notice"

@@ -113,9 +113,9 @@ async def read_items(
     user_id: UUID,
     now: datetime,
 ) -> list[NoticeItem]:
-    """Return what to show to the user about conversations, notes and tasks.
+    """Return the notices that the user still needs about conversations, notes and tasks.
 
-    If the user need not be notified about one of them any more, it is left out. Conversations come
+    For example, the user needs no notice about a message that the user has read. Conversations come
     first, then notes, then tasks.
 
     Args:

@@ -88,12 +88,11 @@ class _EndpointRow:
 
 @dataclass(frozen=True, kw_only=True)
 class NewDelivery:
-    """One event for one endpoint.
+    """A delivery to create: one event for one endpoint.
 
     Attributes:
-        number: Which event it is. The SQL statement ``ADD_DELIVERIES`` gets a list of events
-            (``EventContent``) and a list of new deliveries. This number is the event's position
-            in the first list; 1 is the first.
+        number: The position of the event in the list of events that ``ADD_DELIVERIES`` gets; the
+            first event has the number 1.
     """
 
     endpoint_id: UUID
@@ -153,12 +152,14 @@ class FannedOutPage:
 
 
 async def adopt_cursor(uow: UnitOfWork) -> None:
-    """Create or repair the cursor: the log position up to which deliveries of events were created.
+    """Create the cursor if it is missing, and repair it after a move to another database server.
 
-    A repair is necessary after the database was copied from another server. Then the cursor may
-    contain a transaction number that this server has not reached yet, and new events would not be
-    delivered. Such a cursor is set to the present end of the log. An endpoint's
-    ``since_transaction`` that is too high is set to 0.
+    The cursor is the position in the event log up to which deliveries were created. It contains a
+    transaction number.
+
+    On a new server, transaction numbers may be lower than before. Then new events would not be
+    delivered. So if the number in the cursor is too high, the cursor is set to the present end of
+    the log. If ``since_transaction`` of an endpoint is too high, it is set to 0.
     """
     await uow.session.execute(ADOPT_CURSOR)
     await uow.session.execute(ADOPT_ENDPOINTS)

@@ -85,7 +85,10 @@ class PatientResolver(AbstractResolver):
             asked.exception()  # marks the error as retrieved, as the caller may have timed out
 
     async def close(self) -> None:
-        """Begin no more look-ups of host names; do not wait for those that are still running."""
+        """Stop looking up host names.
+
+        Look-ups that are already running continue. This method does not wait for them.
+        """
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

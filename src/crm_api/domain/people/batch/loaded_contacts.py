@@ -83,8 +83,8 @@ class LoadedContacts:
     def unknown(self) -> set[UUID]:
         """Return the ids of contacts that the caller must load too.
 
-        If a loaded contact was merged into another contact, a change to it applies to the other
-        contact. So the other contact must be loaded too.
+        A loaded contact can be merged into another contact. Changes then apply to that other
+        contact, so it must be loaded.
         """
         heads = {row["merged_into"] for row in self.rows.values()}
         return heads - {None} - self.rows.keys()
@@ -125,13 +125,13 @@ class LoadedContacts:
         return self._begin(values)
 
     def begin(self, changes: ContactUpdate) -> Columns:
-        """Add the contact of an upsert item whose phone number no contact has yet.
+        """Add a new contact for an upsert item; call this only if ``holder`` returned None.
 
-        Before the call, the caller must check this with ``holder``.
+        If a deleted contact has the phone number, the new contact gets the id of the deleted one.
 
         Raises:
-            FieldValuesError: An attribute does not fit its custom field, or a required attribute
-                is missing.
+            FieldValuesError: An attribute does not fit its custom field, or a required attribute is
+                missing.
             InvalidAttributesError: The attributes are too many or too large.
         """
         given = (changes.attributes or {}).items()

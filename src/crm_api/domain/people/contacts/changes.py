@@ -114,10 +114,11 @@ async def update_contact_by_hand(
 async def update_contact(
     uow: UnitOfWork, changes: ContactUpdate, *, contact_id: UUID, now: datetime
 ) -> FlaggedContact:
-    """Change fields of a contact, and update its campaign recipients.
+    """Change fields of a contact.
 
-    A new phone number or zone key is copied to the contact's recipients. The zone key decides at
-    which hours messages may be sent.
+    The contact's recipients get the new phone number and zone key too. A zone key contains the
+    possible states and time zones of a person, and decides at which hours messages may be sent. If
+    a flag of the new number stops messages, the waiting messages are withdrawn.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.

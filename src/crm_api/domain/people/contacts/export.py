@@ -203,9 +203,9 @@ async def _attribute_names(new_uow: UnitOfWorkFactory, begun: Search) -> list[st
 
 
 async def end_of(session: AsyncSession, search: Search) -> Position | None:
-    """Return the position of the last contact of the next page; None if this page is the last one.
+    """Return the position of the last contact of a page; None if this is the last page.
 
-    The next page begins after the position in ``search``.
+    The page begins after the position in ``search``.
     """
     key = search.order.key(Contact)
     ordered = (

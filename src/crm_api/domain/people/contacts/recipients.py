@@ -40,10 +40,11 @@ _COPY_ZONE_KEYS = text("""
 
 
 async def copy_zone_keys(session: AsyncSession, *, phones: Sequence[str], now: datetime) -> None:
-    """Copy the zone keys of contacts to those of their recipients whose message is not finished.
+    """Give campaign recipients the present zone keys of their contacts.
 
-    A zone key contains the states and time zones that decide when messages may be sent. A message
-    is not finished if it waits, is being sent, or was perhaps sent.
+    A zone key contains the states and time zones that decide when messages may be sent. A recipient
+    changes if the recipient's message waits, is being sent, or was perhaps sent. All other
+    recipients keep their zone keys.
 
     Args:
         phones: The present numbers of the contacts. Recipients with an earlier number of a contact
@@ -115,10 +116,12 @@ async def move_recipients(
 ) -> None:
     """Update the campaign recipients of a contact that got a new phone number.
 
-    Only recipients whose message is unfinished get the new number and the new zone key (the states
-    and time zones that decide when messages may be sent). If another recipient of the same message
-    already has the new number, the contact's recipient keeps the old number, and is skipped for the
-    reason ``duplicate_number`` if its message still waits to be sent.
+    Recipients with an unfinished message get the new number and the new zone key. A zone key
+    consists of the states and time zones that decide when messages may be sent. A message is
+    unfinished if it waits, is being sent, or was perhaps sent.
+
+    Exception: The old number stays if another recipient of the same message has the new number. A
+    recipient whose message waits is then skipped, with the reason ``duplicate_number``.
     """
     values = {
         "contact_id": contact_id,

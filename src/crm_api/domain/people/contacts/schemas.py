@@ -231,10 +231,15 @@ class ContactUpdate(RequestModel):
         return attributes if attributes is None else check_attributes(attributes)
 
     def columns(self, stored: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the values that differ from the stored ones, by column of the table ``contact``.
+        """Return the values to change in the table ``contact``, by column name.
+
+        A value that is already stored is left out.
+
+        Args:
+            stored: The stored values, by column name.
 
         Raises:
-            PydanticCustomError: The new and the stored attributes together exceed the limits.
+            PydanticCustomError: The stored and the new attributes together exceed the limits.
         """
         values = self.model_dump(exclude={"address", "attributes"}, exclude_unset=True)
         if "address" in self.model_fields_set:

@@ -136,8 +136,8 @@ async def fetch_contacts(
         wanted: The filter.
         patterns: For each term of the search text ``wanted.q``, the LIKE patterns of this term. A
             contact must match at least one pattern of every term.
-        window: How many contacts are read first, in the order of the list. If too few of them
-            match the filter, all matches are looked up instead.
+        window: The number of contacts that are checked first, in the order of the list. If too few
+            of them match the filter, all contacts are searched.
     """
     search = Search(wanted, patterns, order, after, now)
     # Without conditions, every row in order matches. A phone number matches one row at most.
@@ -238,11 +238,11 @@ class Search:
         )
 
     def near(self, size: int) -> Select[Any]:
-        """Take the next ``size`` contacts in order, and select those that match the filter.
+        """Select the contacts that match the filter among the next ``size`` contacts in order.
 
-        ``size`` is a subquery in LIMIT, so that PostgreSQL does not know its value. PostgreSQL then
-        reads the contacts in order from the index. If PostgreSQL knew the value, it might sort all
-        contacts instead, which takes 1.5 s for a million contacts.
+        PostgreSQL must not know the value of ``size``, so the value is in a subquery. Then
+        PostgreSQL reads the contacts in order from the index. With a known value, PostgreSQL might
+        sort all contacts, which takes 1.5 s for a million contacts.
         """
         window = (
             select(Contact)
@@ -259,15 +259,12 @@ class Search:
         )
 
     def far(self, limit: int) -> Select[Any]:
-        """Return the query that finds all matches, sorts them, and selects the first ``limit``.
+        """Return the query for the first ``limit`` matches; it is fast if few contacts match.
 
-        It consists of two queries: ``found`` finds the matches, and ``first`` sorts them.
-        ``MATERIALIZED`` keeps PostgreSQL from reading all contacts in the sort order instead.
-
-        One of them leaves out deleted contacts. This is ``first`` if the filter can use an index on
-        words, tags, lists or flags, otherwise ``found``. If ``found`` had both conditions,
-        PostgreSQL without statistics would choose the index of the contacts that exist, and read
-        them all (40 to 1,000 ms for a million).
+        A subquery finds all matches, and the query sorts them. So PostgreSQL cannot read all
+        contacts in the sort order instead. The subquery also leaves out deleted contacts.
+        Exception: if the filter can use an index on words, tags, lists or flags, deleted contacts
+        are left out later. Otherwise PostgreSQL could choose a slower index.
         """
         is_live, *span = self.span()
         is_late = (
@@ -295,11 +292,11 @@ class Search:
         )
 
     def span(self) -> list[ColumnElement[bool]]:
-        """Return the conditions that the index on the sort column can check.
+        """Return the conditions that limit how much of the sort column's index is read.
 
-        The contact must not be deleted, and must come after the position ``after``. If the filter
-        limits the sort column, for example by ``created_after``, the contact must be within these
-        limits. So only a part of the index is read.
+        - The contact is not deleted.
+        - The contact comes after the position ``after``.
+        - The sort column is within the limits of the filter, such as ``created_after``.
         """
         own = self._spans(Contact).get(self.order.column, [])
         return [Contact.deleted_at.is_(None), *own, *self.order.after(Contact, self.after)]
@@ -319,9 +316,9 @@ class Search:
     def conditions(
         self, person: type[Contact], *, one_by_one: bool = False
     ) -> list[ColumnElement[bool]]:
-        """Return the conditions of the filter, except those that ``span`` returns.
+        """Return the SQL conditions of the filter, except those on the sort column.
 
-        ``span`` returns the conditions that the index of the sort order can check.
+        The method ``span`` returns the other conditions.
 
         Args:
             person: The class ``Contact``, or an alias of it.
@@ -352,11 +349,14 @@ class Search:
     def elsewhere(
         self, person: type[Contact]
     ) -> Iterator[tuple[Select[Any], ColumnElement[bool], bool]]:
-        """Yield the filter's conditions on other tables: lists and flags.
+        """Yield the conditions of the filter that need other tables: lists and flags.
 
-        Each condition is ``(rows, is_theirs, is_wanted)``. ``rows`` selects rows of another table.
-        ``is_theirs`` is the SQL condition that a row belongs to the contact. ``is_wanted`` is True
-        if the contact must have such a row, and False if the contact must have none.
+        Each condition has three parts: ``(rows, is_theirs, is_wanted)``.
+
+        - ``rows``: The query for rows of the other table, such as the members of a list.
+        - ``is_theirs``: The SQL condition that such a row belongs to the contact.
+        - ``is_wanted``: True if the contact must have such a row. False if the contact must have
+          none.
         """
         wanted = self.wanted
         if wanted.list_id is not None:

@@ -12,7 +12,10 @@ from crm_api.domain.people.models.custom_fields import FieldType
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """A custom field that is not archived: the rules for the values of one contact attribute."""
+    """A custom field: the name of a contact attribute, and the rules for its values.
+
+    Archived custom fields have no ``Definition``.
+    """
 
     name: str
     type: FieldType

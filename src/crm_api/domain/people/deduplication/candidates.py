@@ -232,14 +232,18 @@ async def dismiss(uow: UnitOfWork, *, candidate_id: UUID, actor: str, now: datet
 async def find_candidates(uow: UnitOfWork, *, now: datetime, clock: Callable[[], datetime]) -> bool:
     """Scan all contacts for pairs that may be the same person.
 
-    Nothing is scanned if the last scan is recent, or if no contact has changed since it began.
+    The scan is left out in these cases:
+
+    - Another worker is scanning now.
+    - The last scan is recent.
+    - No contact has changed since the last scan began.
 
     Args:
         now: When the scan begins.
         clock: Returns the current time. It is called when the scan ends.
 
     Returns:
-        False if no scan was made, for one of these reasons or because another worker is scanning.
+        Whether a scan was made.
     """
     session = uow.session
     if not await try_lock_scan(session):

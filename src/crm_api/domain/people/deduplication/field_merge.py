@@ -39,7 +39,7 @@ def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
 
 
 def undo_fields(now: Values, before: Values, after: Values, others: Sequence[Values]) -> Values:
-    """Return the new values of the primary contact that undo a merge of duplicates into it.
+    """Return the values of the primary contact that change when a merge of duplicates is undone.
 
     Values that were edited after the merge stay.
 
@@ -47,8 +47,8 @@ def undo_fields(now: Values, before: Values, after: Values, others: Sequence[Val
         now: The values of the primary contact now.
         before: Its values before the merge.
         after: Its values after the merge.
-        others: The values of the duplicates that other merges have merged into it. Those merges are
-            not undone, so the primary contact keeps the tags and attributes of these duplicates.
+        others: The values of the duplicates from other merges. Only one merge is undone, so the
+            primary contact keeps the tags and attributes of these duplicates.
     """
     changes = {
         name: before[name]

@@ -56,12 +56,13 @@ async def share_consent(
     secret: bytes,
     now: datetime,
 ) -> None:
-    """Copy the flags that stop messages: from the contacts ``people`` to all numbers in ``phones``.
+    """Copy the flags that stop messages from the contacts ``people`` to all numbers in ``phones``.
 
-    If an opt-out is copied, no hold is copied. ``phones`` may also contain numbers of duplicates
-    that were merged into the contacts earlier. No flag is copied from these numbers, because their
-    flags may be out of date. Example: after the earlier merge, the contact has opted in again, but
-    the duplicate's number is still opted out.
+    Such a flag is, for example, an opt-out. Exception: If one of the contacts has opted out, no
+    hold is copied.
+
+    ``phones`` may also contain numbers of duplicates that were merged earlier. But no flags are
+    copied from these numbers.
     """
     flags = await flags_of(uow.session, phones, now=now)
     wanted = {flag for one in people for flag in flags[one.phone] if flag in SUPPRESSING_FLAGS}

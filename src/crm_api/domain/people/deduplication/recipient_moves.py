@@ -37,10 +37,10 @@ _ADD_ZONE = text("""
 
 
 async def add_zone(session: AsyncSession, *, campaign_ids: Collection[UUID], zone_key: str) -> None:
-    """Add a zone key to the zone keys of the given campaigns, except campaigns that have ended.
+    """Add a zone key to campaigns, so that recipients with this zone key can get messages.
 
-    A zone key consists of the states and time zones in which a person may be. A recipient gets no
-    message if the recipient's zone key is missing in the campaign.
+    A zone key is a text with the states and time zones in which a person may live. Only campaigns
+    that are scheduled, running, paused or blocked are changed.
     """
     values = {"campaign_ids": list(campaign_ids), "zone_key": zone_key}
     await session.execute(_ADD_ZONE, values)
@@ -115,16 +115,17 @@ async def apply_verdict(
     zone_key: str,
     now: datetime,
 ) -> None:
-    """Change the recipients of contacts that are merged, as ``judge_tracks`` has decided.
+    """Change recipients of merged contacts, as ``judge_tracks`` has decided.
 
     The caller must have locked the rows of these recipients.
 
     Args:
         session: The session.
-        verdict: The ids of the recipients to skip, to end, or to move to the primary contact.
+        verdict: The decisions: for each kind of change, the ids of the recipients.
         contact_id: The primary contact.
         phone: The number of the primary contact.
-        zone_key: The zone key of the primary contact.
+        zone_key: The zone key of the primary contact: the states and time zones in which the person
+            may be.
         now: The present instant.
     """
     owner = {"contact_id": contact_id, "now": now}
@@ -185,15 +186,14 @@ async def return_members(
     kept_ids: Collection[UUID],
     now: datetime,
 ) -> list[UUID]:
-    """Move the recipients in these campaigns from the primary back to a duplicate.
+    """Move campaign recipients from the primary contact back to a duplicate.
 
     Some recipients stay with the primary:
 
-    - The recipients in ``kept_ids``. The next two rules are for the other recipients.
-    - All recipients in a campaign, if a message to one of them may have been sent to a number
-      other than the duplicate's.
-    - A recipient at a step of a campaign at which the duplicate or its number already is a
-      recipient.
+    - The recipients in ``kept_ids``.
+    - All recipients in a campaign, if a message to one of them may have been sent to a number that
+      is not the duplicate's. Recipients in ``kept_ids`` are ignored here.
+    - A recipient, if the duplicate or its number is already a recipient of the same message.
 
     Args:
         of: The primary contact.

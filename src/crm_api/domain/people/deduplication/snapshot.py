@@ -48,13 +48,16 @@ class DuplicateBefore(BaseModel):
 
 
 class Snapshot(BaseModel):
-    """The primary before and after a merge, and each duplicate before the merge.
+    """The data of contacts before a merge, and of the primary after the merge.
+
+    A merge joins several contacts. The primary is the contact that remains. The others are the
+    duplicates.
 
     Attributes:
         joined_list_ids: The lists to which the merge added the primary.
         joined_property_ids: The properties to which the merge added the primary.
-        member_ids: The recipients that the primary had before the merge, in those campaigns in
-            which the merge gave it more recipients.
+        member_ids: The recipients that the primary already had before the merge. Only campaigns in
+            which the merge gave the primary further recipients are included.
     """
 
     before: dict[str, Any]

@@ -1,9 +1,11 @@
-"""Decide for each campaign which of the merged contacts still gets messages of the campaign.
+"""Decide which of several merged contacts continues with a campaign.
 
-A contact in a campaign has one row for each message, the first message and the follow-ups. These
-rows are the contact's *track*. If several of the merged contacts are in a campaign, only one track
-continues; the messages of the other tracks are not sent. So the person never gets the same message
-at two phone numbers.
+Merged contacts are one person. If several of them are in a campaign, only one continues. The
+waiting messages of the others are not sent. So the person does not get the same message at two
+phone numbers.
+
+A contact has one row in the campaign for each message: the first message and the follow-ups. These
+rows are called the contact's *track*.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,10 +63,13 @@ def judge_tracks(
 ) -> TrackVerdict:
     """Decide which recipients of merged contacts are skipped, ended, or moved to the primary.
 
+    ``TrackVerdict`` explains these changes. As a result, the person gets each message only once.
+
     Args:
         members: The recipients, including those of other contacts at the same numbers.
-        heads: Maps the id of each contact to merge to itself. The id of each duplicate that was
-            merged into one of these contacts earlier is mapped to the id of that contact.
+        heads: The keys are the ids of the contacts to merge, and of duplicates that were merged
+            into them earlier. For a duplicate, the value is the id of the contact into which it was
+            merged. For a contact to merge, the value is its own id.
         order: The ids of the contacts to merge, the primary first.
         phone: The number of the primary contact.
     """

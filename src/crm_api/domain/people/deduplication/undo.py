@@ -33,17 +33,18 @@ from crm_api.platform.database import UnitOfWork
 
 
 async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: datetime) -> ContactMerge:
-    """Restore the duplicates of a merge.
+    """Undo a merge: restore its duplicates as contacts of their own.
 
-    They get back their fields, lists, notes, tasks, appointments, quotes, invoices and
-    conversations, and the messages to and from their phone numbers.
+    Each duplicate gets back its fields, lists, notes, tasks, appointments, quotes, invoices and
+    conversations. It also gets back the messages to and from its phone number, and its campaign
+    recipients.
 
-    They also get back their campaign recipients, with two exceptions:
+    Exceptions: These recipients stay with the primary contact:
 
-    - If a message to one of these recipients may have been sent to a number other than the
-      duplicate's, all recipients of the duplicate in that campaign stay with the primary contact.
-    - If the duplicate or its number already has another recipient at the same campaign step, the
-      recipient stays with the primary contact.
+    - All recipients of the duplicate in a campaign, if one of their messages may have been sent to
+      a number other than the duplicate's.
+    - A recipient at a campaign step, if the duplicate or its number already has another recipient
+      at this step.
 
     Raises:
         MergeNotFoundError: No merge has this id.

@@ -52,10 +52,7 @@ class SearchTerms:
         return "|".join(_escaped(text) for text in self.words)
 
     def redact(self, text: str) -> str:
-        """Return ``text``, in which these search terms are replaced.
-
-        Their phone numbers are replaced by ``0``, and their words by ``erased``.
-        """
+        """Replace these search terms in ``text``: phone numbers by ``0``, words by ``erased``."""
         without = re.sub(self.number_pattern(), "0", text)
         return re.sub(self.word_pattern(), "erased", without, flags=re.IGNORECASE)
 

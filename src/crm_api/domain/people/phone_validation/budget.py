@@ -90,11 +90,11 @@ class Budget:
             return today
 
     def give_back(self, day: date) -> None:
-        """Return a look-up to the budget, because it was not made.
+        """Increase the budget by one look-up that was taken but not made.
 
         Args:
-            day: The day that ``take`` returned for the look-up. If the budget already counts a
-                later day, nothing changes.
+            day: The day that ``take`` returned for the look-up. Nothing changes if ``take`` was
+                called on a later day since then.
         """
         if day == self._day:  # the budget of an earlier day is not used again
             self._left += 1

@@ -30,10 +30,12 @@ class ConditionBuilder:
         return f"CAST(:{name} AS {sql_type})"
 
     def exists(self, rows: str) -> str:
-        """Return an EXISTS expression; ``rows`` is the SQL that follows FROM.
+        """Return an SQL condition (EXISTS) that is true if a query finds a row.
 
-        If ``by_person`` is True, PostgreSQL evaluates the expression separately for each contact:
-        with ``OFFSET 0``, the planner cannot turn the sub-select into a join.
+        If ``by_person`` is True, PostgreSQL runs the query separately for each contact.
+
+        Args:
+            rows: The SQL of the query after ``SELECT 1 FROM``.
         """
         each = " OFFSET 0" if self.by_person else ""
         return f"EXISTS (SELECT 1 FROM {rows}{each})"

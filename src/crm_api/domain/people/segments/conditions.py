@@ -35,10 +35,10 @@ _SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "eq": "="}
 
 
 def attribute_condition(builder: ConditionBuilder, rule: Rule) -> str:
-    """Return the SQL condition of a rule on an attribute.
+    """Return the SQL condition of a rule about a contact attribute.
 
-    For a contact without the attribute, the condition is true if the operator is ``is_empty``. With
-    any other operator, it is NULL.
+    If a contact does not have the attribute, the condition is NULL. Exception: With the operator
+    ``is_empty``, the condition is true.
     """
     name = builder.bind(rule.attribute, "text")
     stored, text = f"(c.attributes -> {name})", f"(c.attributes ->> {name})"

@@ -241,10 +241,11 @@ class SegmentExplanation(ReadModel):
 
     @classmethod
     def of(cls, verdicts: list[RuleVerdict], *, segment_id: UUID, contact_id: UUID) -> Self:
-        """Build the response from the results of the rules and groups of a segment for one contact.
+        """Build the response that explains why a contact is or is not in a segment.
 
         Args:
-            verdicts: One result per rule and group. The first is the result of the whole filter.
+            verdicts: The result of each rule and group of the segment. The first result is the
+                result of the whole filter.
             segment_id: The id of the segment.
             contact_id: The id of the contact.
         """

@@ -27,14 +27,16 @@ class Distance:
 
 @dataclass(frozen=True, kw_only=True)
 class Membership:
-    """The value of a rule that selects the recipients of a campaign's first message or follow-up.
+    """The value of a segment rule that finds the recipients of one message of a campaign.
 
-    If ``statuses`` is not None, only recipients with one of these statuses are selected. If
-    ``has_replied`` is True, only recipients who replied are selected; if False, only recipients who
-    did not reply.
+    For example, the rule finds the people who replied to the first message.
 
     Attributes:
-        step: 0 for the first message; from 1 for the follow-ups.
+        campaign_id: The campaign.
+        step: 0 for the first message, 1 for the first follow-up, and so on.
+        statuses: Only recipients with one of these statuses are found. None means all statuses.
+        has_replied: True finds only recipients who replied. False finds only recipients who did not
+            reply. None finds both.
     """
 
     campaign_id: UUID

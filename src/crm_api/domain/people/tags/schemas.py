@@ -102,7 +102,7 @@ class TagsRequest(RequestModel):
 class TagRename(RequestModel):
     """A new name for a tag.
 
-    If a contact already has a tag with the new name, only the old tag is removed from it.
+    If a contact already has a tag with the new name, the old tag is removed from the contact.
     """
 
     model_config = example(name="house owner")

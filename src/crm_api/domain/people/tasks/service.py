@@ -137,14 +137,14 @@ class DueTasks:
 async def read_due_tasks(
     uow: UnitOfWork, *, user_id: UUID | None, until: datetime, most: int, now: datetime
 ) -> DueTasks:
-    """Count the open tasks that are due before an instant, and return the first of them.
+    """Count a user's open tasks that are due before ``until``, and return the first of them.
 
     Args:
         uow: The unit of work.
-        user_id: Only tasks of this user and tasks without an assignee; None: only tasks without an
-            assignee.
+        user_id: The assignee. Tasks without an assignee are always included. If ``user_id`` is
+            None, only they are included.
         until: The instant before which the tasks are due.
-        most: The largest number of tasks to return. The counts contain all due tasks.
+        most: The largest number of tasks to return. It does not limit the counts.
         now: The present instant.
     """
     wanted = TaskFilter(status=TaskStatus.OPEN, due_before=until)

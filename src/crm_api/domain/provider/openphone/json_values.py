@@ -48,7 +48,10 @@ def identity(value: object) -> str | None:
 
 
 def first_identity(*values: object) -> str | None:
-    """Return the first value that is an id or a code of valid length; None if there is none."""
+    """Return the first of the values that is usable as an id or a code; None if there is none.
+
+    A usable value is not empty, and not longer than ``LONGEST_ID``.
+    """
     for value in values:
         found = identity(value)
         if found is not None:

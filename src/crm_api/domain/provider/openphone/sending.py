@@ -40,9 +40,10 @@ class GateClock:
 
     @classmethod
     def start(cls) -> Self:
-        """Read the monotonic clock and the wall clock.
+        """Return the present time of two clocks: the monotonic clock and the wall clock.
 
-        Call this method just before the SQL statement that allows the attempt, never after it.
+        Call this method just before the SQL statement that allows an attempt. Then ``elapsed``
+        includes the time that this statement takes.
         """
         return cls(time.monotonic(), time.time())
 
@@ -106,7 +107,7 @@ class GatedBody(httpx.AsyncByteStream):
         await failpoints.reach("call.body_out")
 
     def close(self) -> None:
-        """Refuse to yield the request body from now on, because the request has ended."""
+        """Close the request body, so that reading it raises ``BodyTooLateError``."""
         self._is_closed = True
 
 

@@ -268,9 +268,7 @@ async def lock_appointment(uow: UnitOfWork, *, appointment_id: UUID) -> Appointm
 def overlaps(starts_at: datetime, ends_at: datetime) -> list[ColumnElement[bool]]:
     """Return SQL conditions for the appointments that overlap a period.
 
-    An appointment lasts at most ``LONGEST``, so an overlapping appointment starts less than
-    ``LONGEST`` before the period. With a condition that says this, PostgreSQL reads only a small
-    part of the index of start times.
+    The conditions assume that no appointment is longer than ``LONGEST``.
     """
     return [
         Appointment.starts_at < ends_at,

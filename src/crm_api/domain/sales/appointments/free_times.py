@@ -51,8 +51,7 @@ class WorkingHours:
     def spans(self, begin: datetime, end: datetime) -> Iterator[Span]:
         """Yield the working hours between two instants, in UTC, the earliest first.
 
-        The working day begins and ends at fixed local times. It can therefore be an hour longer or
-        shorter on a day on which the clocks change.
+        ``start`` and ``end`` are local times, also on days on which the clocks change.
         """
         day, last = begin.astimezone(self.zone).date(), end.astimezone(self.zone).date()
         while day <= last:

@@ -95,10 +95,13 @@ def deleted_hrefs(changes: Changes, known: dict[str, KnownEvent]) -> set[str]:
 def parse_events(
     resources: Sequence[Resource], *, timezone: str, now: datetime
 ) -> list[tuple[Resource, RemoteEvent | None]]:
-    """Parse the calendar event of each resource, and sort the results by path.
+    """Parse calendar events from the server, and sort them by path.
 
-    The event is None if it cannot be read. Recurring events take long to compute, so call this
-    function in a thread.
+    Recurring events take long to compute, so call this function in a thread.
+
+    Returns:
+        For each event: the event as the server stores it, and the parsed event. The parsed event is
+        None if the event cannot be read.
     """
     zone = ZoneInfo(timezone)
     begin, end = now - BUSY_PAST, now + BUSY_FUTURE

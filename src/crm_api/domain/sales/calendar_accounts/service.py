@@ -97,10 +97,10 @@ async def create_account(
 
 
 def about_password(account_id: UUID) -> str:
-    """Return a text with the account's id, which binds the encrypted password to the account.
+    """Return the argument ``about`` for encrypting and decrypting the password of an account.
 
-    Without the same text, the password cannot be decrypted. So the encrypted password of one
-    account cannot be used for another account. It is the argument ``about`` of ``seal``.
+    The password can be decrypted only with the same value. The value contains the account's id. So
+    the encrypted password of one account cannot be used for another account.
     """
     return f"calendar account {account_id}"
 

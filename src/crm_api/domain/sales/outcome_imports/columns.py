@@ -96,8 +96,9 @@ def noun_of(header: Sequence[str], mapping: Mapping[str, str | None]) -> str | N
     For example, a file with the column ``Invoice Date`` describes invoices.
 
     Returns:
-        ``invoice``, ``quote``, ``estimate`` or ``appointment``, if exactly one of these words is
-        the beginning of column names. None otherwise, or if a column has the kind of the outcome.
+        The word with which column names begin: ``invoice``, ``quote``, ``estimate`` or
+        ``appointment``. None if no word or several words are found. Exception: None if one of the
+        columns contains the kind of each outcome.
     """
     if "kind" in mapping.values():
         return None

@@ -200,13 +200,13 @@ def _kept_for_undo(
 
 
 async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool:
-    """Undo the last chunk of an import that is not undone yet: reverse its outcomes.
+    """Undo one part (a chunk) of an import of outcomes, the last part first.
 
-    The counts of the undo are updated. An outcome that was already reversed stays as it is, and
-    counts as ``left_edited``.
+    The outcomes of this part are reversed, and the counts of the undo are updated. An outcome that
+    was already reversed is not changed, and counts as ``left_edited``.
 
     Returns:
-        True if more chunks may remain; False if the undo has ended.
+        True if more parts may remain; False if the undo has ended.
     """
     row = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=import_id)
     if row is None or row.undo_state != UndoState.RUNNING:
