@@ -1,8 +1,8 @@
-"""Use enumerations in the CHECK constraints of tables, and to document text fields of responses.
+"""Enumerations in the CHECK constraints of tables, and in the documentation of text fields.
 
 A newer release may have stored a word that is not in this release's enumeration. A response
 contains such a word unchanged. So OpenAPI documents the text field as an enumeration, but the
-service does not check its value.
+response is not validated against it.
 """
 
 from collections.abc import Iterable

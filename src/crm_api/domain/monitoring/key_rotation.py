@@ -121,12 +121,12 @@ async def open_root_secret(
         session: The session of a transaction that the caller commits.
         keys: The current secret key, then other known keys.
         now: The current time.
-        adopts: What to do if the database has no root secret. True: store the current secret key as
-            the root secret. False: store nothing, and return the current secret key instead.
+        adopts: What to do if the database has no root secret. True: store the secret key as the
+            root secret. False: store nothing, and use the current secret key in its place.
 
     Raises:
-        UnsealError: No key decrypts the root secret. Or the database has no root secret,
-            ``adopts`` is True, and there are several keys: it is unclear which one to store.
+        UnsealError: No key decrypts the root secret. Or the secret key must be stored, but
+            ``keys`` has several: the service may have used any of them until now.
     """
     sealed: bytes | None = await session.scalar(_READ_ROOT, {"name": _NAME})
     if sealed is None:

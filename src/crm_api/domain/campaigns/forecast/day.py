@@ -225,9 +225,9 @@ class SharedDay:
     def eagerness(self) -> float:
         """The campaign's sending rate at the start of the day, divided by its mean rate that day.
 
-        The value is from 0.05 to 1. It is below 1 if other campaigns on the line have fewer
-        messages to send. While the others send, this campaign gets only an equal part of the line.
-        Later it sends faster.
+        The value is from 0.05 to 1. While several campaigns send on the line, each gets an equal
+        part. Campaigns with fewer messages end earlier; then this campaign sends faster than at the
+        start, so the value is below 1.
         """
         takers = 1 + sum(campaigns for wanted, campaigns in self.demands if wanted > 0)
         turn, allowance = min(self.own, self.room / takers), self.allowance

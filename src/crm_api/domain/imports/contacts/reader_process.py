@@ -59,7 +59,7 @@ class Order:
 
     @classmethod
     def read(cls, line: bytes) -> "Order":
-        """Build a request to read a file from one line of JSON, as ``as_line`` returns it."""
+        """Parse one line of JSON, as ``as_line`` returns it: which file to read, and how."""
         return cls(**orjson.loads(line))
 
 

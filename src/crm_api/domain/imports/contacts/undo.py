@@ -269,7 +269,8 @@ async def restore_contacts(
     A chunk is a group of rows that were stored together. Contacts that were edited or deleted later
     do not change.
 
-    ``updated_at`` also gets its previous value. So an earlier import can also be undone.
+    ``updated_at`` also gets its previous value. Otherwise a contact would look as if it was edited
+    later, and an undo of an earlier import would not change it.
 
     Returns:
         One item for each restored contact: its phone number if its ``zone_key`` was restored,

@@ -137,15 +137,15 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
     A stored message in this span counts as missing at the provider if the batch does not contain
     it.
 
-    The list goes from new to old messages, so each span ends where the previous batch's span
-    begins. The beginning of the span depends on the batch:
+    The list goes from new to old messages, so the span of the next batch is older than this one. A
+    span ends where the span of the batch before begins. Its beginning depends on the batch:
 
     - Last batch: the span begins at the ``since`` of the run.
     - Every other batch: the span begins ``SKEW`` after the oldest message of the batch.
 
-    The stored time of a message may differ from the time in the list by ``SKEW``. So the stored
-    time of a message in this batch may be in the next span. ``position`` remembers the ids of
-    messages near the border. These messages do not count as missing in the next span.
+    The stored time of a message may differ from the time in the list by ``SKEW``. So a message near
+    the border may be in this batch, although its stored time is in the next, older span.
+    ``position`` remembers the ids of such messages: they do not count as missing in the next span.
     """
     batch = reading.batch
     times = {message_id: _made_at(item) for message_id, item in batch.messages.items()}

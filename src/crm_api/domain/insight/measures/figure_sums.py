@@ -137,7 +137,7 @@ def has_row_per_record(request: FigureRequest) -> bool:
     """Return True if the SQL of these figures returns single records instead of sums.
 
     This happens only for a median by ZIP, city or source, if there are copies of the records. The
-    column ``time`` of a row then has the microseconds of the record.
+    column ``time`` of a row is then the duration of the record, in microseconds.
     """
     is_median = request.measure.unit is Unit.SECONDS
     return is_median and request.copies is not None and request.is_by_place

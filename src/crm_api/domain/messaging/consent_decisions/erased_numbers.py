@@ -107,8 +107,8 @@ async def keep_late_decision(
 
     The person wrote the message before the erasure, but it arrived later. The decision, such as an
     opt-out, is added to the consent history of the number, without the text of the message. If the
-    history already has an entry for this message, nothing happens. If a contact or a flag has the
-    number again, the decision also changes the flags of the number.
+    history already has an entry for this message, nothing happens. If the number is stored again,
+    because of a new contact or a new flag, the decision also changes the flags of the number.
 
     The caller must call ``lock_decisions`` for the number first.
 

@@ -148,10 +148,11 @@ class MessageSelection:
     def conversations_in_order(
         self, after: Position | None, *, size: int, limit: int
     ) -> Select[UUID | None]:
-        """Select the conversations of the newest messages that contain all search words.
+        """Select the conversations whose messages contain all search words, newest message first.
 
-        The statement searches the next ``size`` messages, and returns at most ``limit``
-        conversation ids. If a conversation has several such messages, its id is repeated.
+        The statement examines only the newest ``size`` messages that are older than ``after``. It
+        returns at most ``limit`` conversation ids. If a conversation has several such messages, its
+        id is repeated.
         """
         near = self._window(after, size=size, columns=_NEEDED).subquery("near").c
         return (

@@ -49,9 +49,9 @@ async def with_similar_words(
        its result.
     2. Otherwise compare the newest 3,000 messages (``WINDOW``) with the terms. If enough of them
        match to fill the page, return the matches.
-    3. Otherwise search with the index in steps, from new to old messages (``SPANS``). End when the
-       page is full and no older message can belong to it. Also end after 0.1 s (``SECONDS``): the
-       messages that were not searched are then left out.
+    3. Otherwise search with the index in steps, from new to old messages (``SPANS``). End after the
+       step that fills the page, or after 0.1 s (``SECONDS``). In the second case, messages that
+       were not searched are left out.
     """
     usual = (
         (await session.execute(SET_SIMILARITY, {"least": str(selection.similarity)})).one().usual

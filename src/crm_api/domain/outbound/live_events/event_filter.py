@@ -81,8 +81,9 @@ class EventFilter:
     """Decides which events a caller gets.
 
     Attributes:
-        types: The types of events outside campaigns that pass.
-        campaign_types: The types of events of a campaign that pass. With the scope
+        types: The types that the caller asks for and that its scopes allow. An event that does not
+            belong to a campaign passes if it has one of these types.
+        campaign_types: The types that pass for events of a campaign. With the scope
             ``campaigns:read`` or ``admin``, these are all types that the caller asks for.
             Otherwise, they are the same as ``types``.
         campaign_id: Only events of this campaign pass. None means any event.
