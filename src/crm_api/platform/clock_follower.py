@@ -108,11 +108,12 @@ class ClockFollower:
 async def follow_clock(
     settings: Settings, new_uow: UnitOfWorkFactory, *, hold: Hold | None = None
 ) -> AsyncIterator[None]:
-    """Return a context manager; inside its block, ``clock.now()`` returns the sandbox's time.
+    """Let ``clock.now()`` return the time of the sandbox's clock inside an ``async with`` block.
 
-    If a real API key of the provider is set, ``clock.now()`` does not change. The setting
-    ``CRM_SANDBOX_CLOCK`` is the time at which the sandbox's clock starts. The setting has no effect
-    if the sandbox's clock was set before, or if the time in the setting is in the past.
+    If a real API key of the provider is set, this function does nothing.
+
+    The setting ``CRM_SANDBOX_CLOCK`` is the time at which the sandbox's clock starts. It is ignored
+    if the clock was set before. It is also ignored if it is in the past.
     """
     if not settings.uses_sandbox:
         yield

@@ -108,13 +108,15 @@ async def make_login(connection: AsyncConnection, name: str, *, group: str) -> N
 
 
 async def renew(connection: AsyncConnection) -> bool:
-    """Grant rights on the current tables to the role of the service and to the role for reports.
+    """Grant rights on all present tables to the role of the service and to the role for reports.
 
-    This is necessary after a migration, because the migration may have added tables.
+    Call this function after a migration, because the migration may have added tables.
 
     Returns:
-        False, without any change, if one of the two roles is missing, or if the role of the
-        connection does not own the tables.
+        True if the rights were granted. False if nothing was changed. There are two reasons:
+
+        - One of the two roles does not exist.
+        - The user of this connection is not the owner of the tables.
     """
     roles, known, is_owner = await _look(connection)
     if not (is_owner and known == {roles.service, roles.reports}):

@@ -22,14 +22,14 @@ class UnsealError(Exception):
 
 
 class Secret(bytes):
-    """The root secret of the service, with the secret keys that encrypt stored values.
+    """The root secret of the service, together with its secret keys.
 
-    The bytes of this object are the root secret. The operator can replace the secret key
-    (``CRM_SECRET_KEY``). The root secret then stays the same, because stored hashes were computed
-    with it and cannot be computed again.
+    The bytes of this object are the root secret: the first secret key that the service used. It is
+    used for hashes. The operator can replace the secret key (``CRM_SECRET_KEY``), but the root
+    secret stays the same, because the stored hashes cannot be computed again.
 
     Attributes:
-        seals: The secret keys. The first one is the current key, which encrypts and decrypts. The
+        seals: The secret keys, which encrypt stored values. The first one is the current key. The
             others are earlier keys, which only decrypt.
     """
 

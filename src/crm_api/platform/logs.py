@@ -94,7 +94,7 @@ class _Handler(logging.StreamHandler[TextIO]):
             loop.call_soon(self.flush)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the lines that ``hold`` keeps, then this line."""
+        """Write a log record, after the lines that ``hold`` has kept in memory until now."""
         self._write_held()
         super().emit(record)
 

@@ -46,14 +46,18 @@ class Account:
 
     @property
     def file_owner(self) -> tuple[int, int]:
-        """User id and group id of the files that the child creates, as this process sees them."""
+        """The user id and the group id that own the files of the child process.
+
+        If the child runs in a user namespace, it sees other ids there. The returned ids are those
+        that this process sees.
+        """
         if self.kind == "switch":
             return self.uid, self.gid
         return os.geteuid(), os.getegid()
 
 
 def own_account() -> Account:
-    """Return an account with the user and the group of this process, for child processes."""
+    """Return the user and the group of this process, to start a child process with them."""
     return Account("same", os.geteuid(), os.getegid())
 
 

@@ -91,8 +91,8 @@ def releases() -> list[Release]:
 def serves_since() -> str:
     """Return the schema revision of the oldest release that can run on the schema of this code.
 
-    This is the newest release that has an older schema. It can run, because later migrations only
-    add to its schema. But if all releases have the schema of this code, its revision is returned.
+    This is the last release with an older schema. Earlier releases are not supported. If no release
+    has an older schema, the schema revision of this code is returned.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]

@@ -148,7 +148,10 @@ async def _open(
 async def discard_rows(
     new_uow: UnitOfWorkFactory, work: ImportWork[ImportRow, ChunkT], import_id: UUID, path: Path
 ) -> None:
-    """Delete an import's file if it is no longer needed, because it contains personal data."""
+    """Delete the file with the rows of an import, if the import no longer needs the file.
+
+    The file contains personal data.
+    """
     async with new_uow() as uow:
         is_needed = await work.needs_rows(uow, import_id)
     if not is_needed:

@@ -78,7 +78,14 @@ async def run_daily_tasks(ctx: dict[str, Any]) -> None:
 
 
 async def run_daily(deps: Deps, *, now: Now) -> None:
-    """Do the work of ``run_daily_tasks``; ``now`` returns the current time."""
+    """Do today's clean-up and send today's digest mail, if they are not done yet.
+
+    If the clean-up stops before its end, ``run_daily_tasks`` is requested again.
+
+    Args:
+        deps: The dependencies of the worker.
+        now: Returns the current time.
+    """
     async with deps.new_uow() as uow:
         today = await daily_runs.make_daily_run(uow, now=now())
     if not today.is_cleaned and not await _clean_up(deps, today, now=now):

@@ -86,7 +86,11 @@ async def send_notices(ctx: dict[str, Any]) -> dict[str, int]:
 
 
 async def send_due_notices(deps: Deps, *, now: Callable[[], datetime]) -> dict[str, int]:
-    """Do the work of ``send_notices``; ``now`` returns the current time.
+    """Send users notices about work that they must do, by mail and web push.
+
+    Args:
+        deps: The dependencies of the worker.
+        now: Returns the current time.
 
     Returns:
         ``mailed`` is the number of notices that were mailed. ``pushed`` is the number of pushes

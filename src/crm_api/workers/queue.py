@@ -104,7 +104,9 @@ async def try_redis(url: str) -> dict[str, Any]:
 
 
 def messaging(name: str, job_id: str, *, operation: str, kind: str) -> dict[str, str]:
-    """Return the trace attributes ``messaging.*`` of a request to run a job, or of the run.
+    """Return the trace attributes ``messaging.*`` of a job.
+
+    The request to run a job and the run itself are traced separately.
 
     Args:
         name: Name of the job. The attributes show it as the name of the queue.
@@ -134,15 +136,14 @@ class ArqJobQueue:
         self._connecting = asyncio.Lock()
 
     async def push(self, job: Job) -> None:
-        """Send a nudge: request a run of the job.
+        """Request a run of the job (send a nudge).
 
-        Time is divided into steps of ``NUDGE_STEP_SECONDS``. All nudges of a job that are due in
-        one step cause only one run, because they have the same id in arq. The run starts at the end
-        of the step, so it sees the rows that belong to all these nudges. The run gets the request
-        id of the first nudge.
+        The run starts ``job.delay_seconds`` from now, rounded up to a multiple of
+        ``NUDGE_STEP_SECONDS``. All nudges of a job with the same start time cause only one run. The
+        run gets the request id of the first nudge.
 
-        If Redis fails, a warning is logged and no error is raised, because the schedule runs the
-        job within a minute anyway.
+        If Redis fails, a warning is logged and no error is raised. The schedule runs the job within
+        a minute anyway.
         """
         try:
             pool = await self._connect()

@@ -126,8 +126,8 @@ class MoveRun:
         """Move the sandbox clock to its target, or stop at the time limit of this run.
 
         Returns:
-            True if the move has ended or another worker continues it; False if another run must
-            continue it.
+            True if this worker has nothing more to do: the move has ended, or another worker has
+            taken it over. False if the move is not finished; then another run must follow.
 
         Raises:
             ClockNotFollowedError: A process did not use the new time within ``FOLLOWED_SECONDS``.
@@ -286,7 +286,7 @@ class NudgedJobs:
         self.due: dict[JobName, datetime] = {}
 
     async def push(self, job: Job) -> None:
-        """Store the time at which the requested job must run.
+        """Store at which time of the sandbox's clock a job must run.
 
         If a time is already stored for the job, the earlier time is kept. Two kinds of requests are
         ignored:
@@ -330,15 +330,12 @@ class MovedSchedule:
     async def run_due(self, asked: set[JobName], *, every_job: bool) -> None:
         """Run the jobs of one step of the sandbox clock, then deliver webhooks.
 
-        These jobs run, in a fixed order:
-
-        - The jobs that are due.
-        - The jobs in ``asked``.
-        - The jobs in ``ANSWERING``: they process replies, and send automatic replies.
+        Three kinds of jobs run: jobs that are due, jobs in ``asked``, and jobs in ``ANSWERING``.
+        The jobs in ``ANSWERING`` process replies and send automatic replies. They always run first.
 
         Args:
-            asked: Jobs that have work now.
-            every_job: Whether to run all jobs, even those that are not due.
+            asked: Jobs that have work now, even if they are not due.
+            every_job: True to run all jobs.
         """
         ctx: dict[str, Any] = {"deps": self.deps}
         for name in self._order:

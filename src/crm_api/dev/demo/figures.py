@@ -91,7 +91,10 @@ class Snapshot:
 
 
 def compare(snapshot: Snapshot) -> list[Check]:
-    """Return the figures, each with its values from ``stats``, the recipients and the sandbox."""
+    """Return several counts of a campaign, each from up to three sources.
+
+    The sources are the API's ``stats``, the list of recipients, and the sandbox.
+    """
     by_status = snapshot.stats["by_status"]
     store = Counter(one["status"] for one in snapshot.recipients)
     phones = {one["phone"] for one in snapshot.recipients}

@@ -112,10 +112,11 @@ class Screen:
         self._console.print(proof)
 
     def figures(self, checks: Sequence[FigureCheck]) -> None:
-        """Print a table that shows each figure with three values of its numerator.
+        """Print a table that compares three values of each figure's numerator.
 
-        The first value is returned by the API. The second value is counted in the records that the
-        API lists for the figure. The third value is the one that the demo expects.
+        - ``counted``: the value that the API returns with the figure.
+        - ``its rows``: the value that the demo computes from the list of the figure's records.
+        - ``recorded``: the value that the demo expects; empty if it expects no particular value.
         """
         table = Table(title="What the campaign earned", title_justify="left")
         table.add_column("", no_wrap=True)

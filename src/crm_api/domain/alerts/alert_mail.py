@@ -201,14 +201,16 @@ SETTLE = text("""
 
 
 async def settle_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
-    """Record that a channel has reported changes of alerts, and end the claim of these changes.
+    """Record that a channel has reported changes of alerts.
 
-    A claim reserves changes for one process. The next report counts how often a problem has
-    happened since the claim. Exception: if another process has claimed a change in the meantime,
-    nothing is recorded for this change.
+    ``claim_news`` has reserved these changes for this process. The reservation ends. The next
+    report counts how often a problem has happened since the reservation.
+
+    Exception: if another process has reserved a change in the meantime, nothing is recorded for
+    this change.
 
     Args:
-        claimed: The claimed changes that were reported.
+        claimed: The reserved changes that were reported.
     """
     await uow.session.execute(
         SETTLE,

@@ -99,9 +99,9 @@ class CircuitState:
 
     @classmethod
     def of(cls, row: Row[tuple[object, ...]] | None) -> Self:
-        """Build the state from a database row.
+        """Build the state of a circuit breaker from its database row.
 
-        Without a row, the circuit is closed: calls to the outside system are made.
+        If no row is stored (None), the circuit breaker is closed, so calls are allowed.
         """
         return cls() if row is None else cls(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name begins so
 
@@ -190,14 +190,14 @@ CLOSE = text("""
 async def record_answer(
     uow: UnitOfWork, circuit: Circuit, *, now: datetime, is_proof: bool = True
 ) -> None:
-    """Record that a call was answered; if this proves that the system works, close the circuit.
+    """Record that the outside system of a circuit has answered a call.
 
-    When a circuit that was open or on trial is closed, its alert is resolved.
+    The number of failures becomes 0. If the circuit is open or on trial, it closes, and its alert
+    is resolved. The top of this module explains these states.
 
     Args:
-        is_proof: True if the call proves that the system works again. A request that only reads,
-            for example, is not a proof: it sets the number of failures of a closed circuit to 0,
-            but does not close a circuit that is open or on trial.
+        is_proof: False if the call does not prove that the system works again, for example because
+            the call only reads. Then an open circuit stays open, and a trial continues.
     """
     values = {"name": circuit.name, "is_proof": is_proof}
     closed = (await uow.session.execute(CLOSE, values)).one_or_none()
@@ -226,14 +226,19 @@ async def begin_trial(uow: UnitOfWork, circuit: Circuit, *, now: datetime) -> bo
 async def end_trial(
     uow: UnitOfWork, circuit: Circuit, *, error: str | None, now: datetime
 ) -> CircuitState:
-    """Record the result of the test call, and return the new state of the circuit.
+    """Record the result of a test request, and return the new state of the circuit.
 
-    If the call was answered, other calls are made again, but a single failure opens the circuit
-    again ("on trial"). If the call failed, the circuit stays open, and the next test call is made
-    after a longer wait.
+    An open circuit means that no requests are sent to an outside system, because it has failed. A
+    test request checks whether the system works again:
+
+    - If the system responds, requests are allowed again. At first, one failure is enough to open
+      the circuit again.
+    - If the test request fails, the circuit stays open. The wait before the next test is longer.
+
+    If the circuit is not open, nothing changes.
 
     Args:
-        error: The error of the test call; None if the call was answered.
+        error: The error of the test request; None if the system responded.
     """
     before = await _lock(uow, circuit)
     if not before.is_open:
@@ -248,10 +253,10 @@ async def end_trial(
 
 
 async def end_trial_without_answer(uow: UnitOfWork, circuit: Circuit, *, now: datetime) -> None:
-    """Close a circuit that has been on trial for ``TRIAL_LASTS``; otherwise do nothing.
+    """Close a circuit if its trial has lasted for ``TRIAL_LASTS``; otherwise do nothing.
 
-    Usually, no call was made in this time. An answered call would have closed the circuit, and a
-    failed call would have opened the circuit again.
+    The trial of an open circuit begins after its test call was answered. Usually, the next call
+    ends the trial. This function ends the trial if no call was made.
     """
     state = await read_circuit(uow, circuit)
     passed_at = state.trial_at

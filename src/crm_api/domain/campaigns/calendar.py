@@ -276,7 +276,10 @@ def series_statement() -> Select[Campaign]:
 
 
 def drafted_statement(period: Period) -> Select[Campaign]:
-    """Return the statement that reads the drafted occurrences of a period."""
+    """Return the query for campaigns that repeated campaigns have drafted for the period.
+
+    The query returns at most ``MOST_OCCURRENCES`` + 1 campaigns, the earliest first.
+    """
     return (
         select(Campaign)
         .where(Campaign.occurrence_at >= period.starts_at, Campaign.occurrence_at < period.ends_at)

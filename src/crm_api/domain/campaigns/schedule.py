@@ -144,7 +144,7 @@ class ZonedRecipient(Protocol):
 
     @property
     def zone_key(self) -> str:
-        """The recipient's zone key: state and time zones."""
+        """Where the recipient may be: states and time zones, such as ``MA/America/New_York``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,12 +152,13 @@ class RecipientHours:
     """The hours in which both the campaign and the law allow a message to a recipient.
 
     Attributes:
-        window: The window of the campaign.
-        zones: The window must be open in all of these time zones.
-        zone_key: The recipient's zone key: state and time zones.
+        window: The days and hours in which the campaign may send.
+        zones: The local time must be within ``window`` in all of these time zones.
+        zone_key: A text with the states and time zones in which the recipient may be. The legal
+            rules use it.
         rules: The legal rules.
-        call: The longest time that a request to the provider may take. A request may begin only if
-            more than this time is left, so that it ends within the hours.
+        call: The longest duration of a request to the provider. A request begins only if it will
+            end within the hours.
     """
 
     window: Window

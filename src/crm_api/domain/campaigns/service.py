@@ -74,13 +74,13 @@ async def start_campaign(
 ) -> CampaignDetail:
     """Schedule a draft campaign, and request the job that stores the campaign's recipients.
 
-    If two requests start the same draft at the same time, a row lock lets only one succeed.
+    If two requests start the same draft at the same time, only one succeeds.
 
     Args:
         uow: The unit of work.
         campaign_id: The id of the draft.
-        sender: The business that the first message must name. The message must also say how to opt
-            out. If this is None, neither the name nor the opt-out is checked.
+        sender: The business that the first message must name. The first message must also say how
+            to opt out. Without a sender, neither is checked.
         rules: The legal rules. The hours that they allow must overlap the hours of the campaign.
         now: The present instant.
 
@@ -89,8 +89,11 @@ async def start_campaign(
         InvalidTransitionError: The campaign is not a draft.
         ApprovalNeededError: The company requires an approval, and the campaign has none.
         EmptyAudienceError: No contact of the audience may get a message.
-        InvalidCampaignError: ``start_at`` or ``end_at`` is in the past; or a list, a segment or a
-            campaign that the audience names was deleted; or the campaign could never send.
+        InvalidCampaignError: At least one of these problems was found:
+
+            - ``start_at`` or ``end_at`` is in the past.
+            - The audience names a list, a segment or a campaign that was deleted.
+            - The campaign's hours never overlap the legal hours of its people.
         MissingIdentificationError: A first message does not name the sender, or does not say how to
             opt out.
     """

@@ -26,7 +26,7 @@ _FORMAT_WITH_CLAIM = "consent entry 2"
 
 
 class ChainedEntry(NamedTuple):
-    """A consent entry. The digest of the entry's link in the hash chain covers every field."""
+    """A consent entry with all the fields that the hash chain protects against changes."""
 
     id: int
     phone_hash: bytes

@@ -70,11 +70,11 @@ class ConsentState:
 def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState) -> ConsentState:
     """Return the consent state of a number after a new decision.
 
-    Usually, all decisions are applied in the order in which they were made. The new decision may be
-    older than stored decisions.
+    All decisions are applied in the order in which they were made. The new decision may be older
+    than a stored decision.
 
-    Exception: if the stored decisions do not give the present state, a flag was changed without a
-    decision. Then only the new decision is applied, to the present state.
+    Exception: a flag may have been changed without a decision. Then the stored decisions do not
+    give the state ``now``. In this case, only the new decision is applied, to ``now``.
 
     Args:
         said: The stored decisions, in the order in which they arrived.

@@ -27,7 +27,7 @@ class Rate:
 
     @property
     def value(self) -> float:
-        """The share, from 0 to 1; 0.0 if the total is 0."""
+        """``hits`` divided by ``total``; 0.0 if ``total`` is 0."""
         return self.hits / self.total if self.total else 0.0
 
     @property
@@ -137,7 +137,10 @@ class ExampleFigures:
 
     @classmethod
     def of(cls, examples: Sequence[ReadExample]) -> "ExampleFigures":
-        """Compute the figures: compare the reader's results with the labels of the examples."""
+        """Compute how often the reply reader is right about these example replies.
+
+        Each example contains the decision of a person about a reply, and the result of the reader.
+        """
         stops = [one for one in examples if one.is_stop]
         others = [one for one in examples if not one.is_stop]
         out = [one for one in examples if one.reading.kind is ReplyKind.OPT_OUT]

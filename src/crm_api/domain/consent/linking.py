@@ -241,14 +241,14 @@ async def late_entries(session: AsyncSession, *, before: datetime, limit: int) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredLink:
-    """A link of the chain, with its entry and the words of the entry.
+    """One link of the hash chain over the consent history, with the entry that it protects.
 
-    The words of an entry are its texts about the person, such as the reason and the note. They are
-    stored in another table than the entry, so that an erasure can delete them. The entry contains
-    only a hash of the words.
+    The words of an entry are its phone number and its texts, such as the reason. They are stored in
+    another table, so that an erasure can delete them. The entry itself contains only a hash of its
+    words.
 
     Attributes:
-        entry: The entry of the link; None if the entry was removed from the database.
+        entry: The consent entry; None if the entry was removed from the database.
         salt: The salt for the hash of the words; None if the words were erased.
         canonical: The words as one text, from which the hash is computed; None if the words were
             erased.
@@ -320,13 +320,16 @@ def _faults(link: StoredLink, found: ChainVerification, secret: bytes) -> Iterat
 class NumberEntry:
     """A consent entry of a phone number, with its texts and its place in the hash chain.
 
-    ``position``, ``key_id`` and ``digest`` are None until the entry is in the hash chain. The texts
-    are ``reason``, ``note``, ``text_shown`` and ``evidence``. If the texts were erased, they are
-    None. Then ``salt`` and ``canonical`` are None too.
+    A new entry is added to the chain a little later. Until then, ``position``, ``key_id`` and
+    ``digest`` are None.
+
+    An erasure deletes the texts. After an erasure, ``reason``, ``note``, ``text_shown``,
+    ``evidence``, ``salt`` and ``canonical`` are None.
 
     Attributes:
         previous: The digest of the previous entry in the chain; None if there is none.
-        canonical: All texts as one text. ``entry`` contains the hash of it.
+        salt: The random bytes that are hashed together with the texts.
+        canonical: All texts of the entry, joined into one text. ``entry`` contains their hash.
     """
 
     entry: ChainedEntry

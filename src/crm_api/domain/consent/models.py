@@ -183,7 +183,10 @@ class ConsentEntry(Base):
 
 
 class ConsentWording(Base):
-    """The number and the words of a consent entry, in a row that erasure can delete."""
+    """The phone number and the texts of a consent entry.
+
+    An erasure can delete this row. The entry itself stays.
+    """
 
     __tablename__ = "consent_wording"
 

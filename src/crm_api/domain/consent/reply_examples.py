@@ -47,7 +47,7 @@ _OFFICE = ("manual", "provider")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastEntry:
-    """The newest consent entry about a number that has a given action, such as an opt-out.
+    """The newest entry of one kind, such as an opt-out, in a number's consent history.
 
     Attributes:
         activity_id: The id of the message that contains the decision; None if the decision does not
@@ -164,14 +164,14 @@ async def keep_reply_example(
     """Store the reply that a consent decision is about, as an example for the reply reader.
 
     The example says whether the decision is an opt-out. A later decision about the same reply
-    replaces this.
+    replaces the earlier decision.
 
-    Nothing is stored in these cases:
+    Nothing is stored if no reply is found. If ``message_id`` is None, nothing is stored in these
+    cases either:
 
-    - No reply is found.
-    - ``message_id`` is None, and the decision does not come from the office (API or user).
-    - ``message_id`` is None, and the reply was classified without the model, as "STOP" is.
-      Exception: if the number was on hold, the reply is stored.
+    - The decision does not come from the office (API or user).
+    - The reply was classified by a rule and not by the model. For example, a rule classifies
+      "STOP". Exception: If the number was on hold, the reply is stored.
 
     Args:
         action: The decision.

@@ -28,7 +28,7 @@ class RetryAfter:
 
     @property
     def is_cut(self) -> bool:
-        """True if the service asked for a longer wait than ``seconds``."""
+        """True if ``seconds`` is shorter than the wait that the outside service asked for."""
         return self.asked_seconds > self.seconds
 
 

@@ -1,9 +1,8 @@
-"""Stream lists of any length as CSV with constant memory: one COPY and one transaction per page.
+"""Write lists of any length as CSV, page by page, so that the use of memory stays constant.
 
-For each page, the first query finds the last row of the page. Then COPY reads all rows from the end
-of the previous page up to this row, including rows that were inserted in the meantime. After an
-error, the connection is closed before the end of the file. So the client notices that the file is
-incomplete.
+Each page is read in its own transaction. So a row that is inserted during the download may appear
+in a later page. After an error, the connection is closed before the end of the file. So the client
+notices that the file is incomplete.
 """
 
 import csv

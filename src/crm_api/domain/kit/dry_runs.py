@@ -171,16 +171,14 @@ def _counted(answer: AnswerT, basis: Callable[[AnswerT], Any] | None) -> str:
 
 
 def sign(call: Call, *, bound: str, counted: str) -> str:
-    """Return the encrypted token of a dry run, with which the real request is checked later.
+    """Return the token of a dry run: the two digests (hashes) and the time of expiry, encrypted.
 
-    The token contains the digests (hashes) ``bound`` and ``counted``, and the time when it expires.
+    When the real request sends the token, its own digests must be the same.
 
     Args:
-        call: The request.
-        bound: The digest of the request's method, path, caller and fields. Only a request with the
-            same digest can use the token.
-        counted: The digest of the result: the ``counts`` of the response, and the value of
-            ``basis`` (see ``make_call``).
+        call: The dry run's request. Its secret encrypts the token.
+        bound: The digest of the request's method, path, caller and fields.
+        counted: The digest of the result: the counts, and the value of ``basis`` in ``make_call``.
     """
     expires_at = int((call.now + VALID_FOR).timestamp())
     text = f"{expires_at}.{bound}.{counted}"
@@ -188,15 +186,16 @@ def sign(call: Call, *, bound: str, counted: str) -> str:
 
 
 def open_token(call: Call, token: str, *, bound: str) -> str:
-    """Check a token, and return the digest of the counts of its dry run.
+    """Check the token of a dry run, and return the digest of the counts of the dry run.
 
     Args:
-        call: The request that came with the token.
+        call: The real request, with which the client sent the token.
         token: The token.
-        bound: The digest of the request's name, caller and fields.
+        bound: The digest of the real request: its name, its caller and its fields. The dry run must
+            have had the same digest.
 
     Raises:
-        DryRunTokenError: The token belongs to another request, caller or content.
+        DryRunTokenError: The token is not from a dry run of this request by this caller.
         DryRunExpiredError: The token is too old.
     """
     unknown = DryRunTokenError(

@@ -25,8 +25,8 @@ class CrmError(Exception):
     Attributes:
         code: Identifies the error for programs; it never changes.
         title: A heading for people, the same for every occurrence.
-        example: The constructor arguments of the example in the documentation. If None, the first
-            paragraph of the class's docstring is used for each argument that is required.
+        example: The constructor arguments for the example in the documentation. If None, each
+            required argument gets the first paragraph of the class's docstring.
         detail: What happened and what to do next. It has no secrets and no data of other people.
         extras: Further fields of the problem document, for example ``contact_id``.
     """

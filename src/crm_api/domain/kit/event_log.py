@@ -71,10 +71,9 @@ Python code emits the types without a file. It also emits some events of the oth
 class Event(Base):
     """One event, written in the transaction of the change that it reports.
 
-    An event gets its id before the commit. So the event with the id 7 may be committed after the
-    event with the id 8. A reader that continues after the highest id it knows would miss the event
-    7. Therefore readers follow the order of the transaction ids. They read the events of a
-    transaction only if every transaction that still runs is newer.
+    An id is given before the commit. So event 8 can become visible before event 7, and a reader
+    that continues after the highest id would miss event 7. Read events in the order of
+    ``transaction_id`` instead, and stop before the oldest transaction that is still running.
     """
 
     __tablename__ = "event"

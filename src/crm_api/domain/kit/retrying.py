@@ -36,12 +36,12 @@ class BusyError(TransientError):
     """An outside service is down, overloaded or limits our requests; a later request may succeed.
 
     Attributes:
-        retry_after_seconds: How many seconds to wait before the next request: as long as the
-            service asked for, but not longer than the limit. None if the service asked for no wait.
-        retry_after_asked: How many seconds the service asked for, if this was longer than the
-            limit; None otherwise.
-        is_answer: True if the service responded with status 429 (too many requests), so it is
-            running. False after every other failure.
+        retry_after_seconds: How many seconds the service asks us to wait, cut to a maximum; None if
+            it asks for no wait.
+        retry_after_asked: How many seconds the service asks us to wait, if this was cut; None
+            otherwise.
+        is_answer: True if the service responded with status 429 (too many requests). False after
+            every other failure, even if there was a response.
     """
 
     code = "service_busy"

@@ -36,10 +36,13 @@ key from the document.
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Documents a text as one word of an enumeration: ``Annotated[str, Vocabulary(LineStatus)]``.
+    """Lists the possible values of a text field in the OpenAPI document.
+
+    Use it as an annotation: ``Annotated[str, Vocabulary(LineStatus)]``. It only documents the
+    field: the value of the field is not checked.
 
     Attributes:
-        words: The enumeration.
+        words: The enumeration with the possible values.
         name: The name of the enumeration in the OpenAPI document. If None, it is the name of the
             class ``words``.
     """

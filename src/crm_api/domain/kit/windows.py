@@ -61,10 +61,10 @@ def open_until(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime
 
 
 def next_open(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime | None:
-    """Return the first instant, ``now`` or later, at which sending is allowed in all time zones.
+    """Return the first instant, ``now`` or later, that is in the sending hours of all given zones.
 
-    Each zone has a daily window of hours. Return None if no instant within ``SEARCH_DAYS`` is in
-    the windows of all zones, for example because the windows of distant zones never overlap.
+    Each time zone has its own sending hours. Return None if no such instant is within
+    ``SEARCH_DAYS``. For example, the sending hours of distant zones may never overlap.
     """
     horizon = now + timedelta(days=SEARCH_DAYS)
     at: datetime = now.astimezone(UTC)

@@ -1,9 +1,10 @@
 """Store which people wait for an answer, and since when.
 
-``note_asked`` stores that a person waits after a new message or call. When a user sends an answer
-through this service, the SQL statement that queues the answer ends the waiting. After every other
-change, the waiting is computed again from all messages and calls of the conversation. Such a change
-is, for example, an answer outside of this service, or the failure of an answer.
+- After a new message or call, ``note_asked`` stores that the person waits.
+- When a user sends an answer through this service, the SQL statement that queues the answer ends
+  the waiting.
+- After any other change, such as a failed answer or an answer outside of this service, the waiting
+  is computed again from all messages and calls of the conversation.
 """
 
 from collections.abc import Collection, Sequence

@@ -22,10 +22,10 @@ CHANNEL = "mail"
 
 
 class AlertReporter:
-    """Sends mails with the news about alerts: what has changed since the last mail.
+    """Sends mails about alerts that were raised, are still open, or were resolved.
 
-    Several processes may have a reporter. Each item of news is reserved and mailed by only one of
-    these processes.
+    Several processes may have a reporter. Before a reporter sends a mail, it reserves the contents,
+    so that no other process mails them too.
     """
 
     def __init__(self, new_uow: UnitOfWorkFactory, mailer: Mailer, settings: Settings) -> None:

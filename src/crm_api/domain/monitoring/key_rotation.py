@@ -27,11 +27,11 @@ from crm_api.platform.settings import Settings, SettingsError
 
 
 class RootSecret(Base):
-    """The root secret, encrypted with the secret key. The table has one row.
+    """The root secret, with which the keyed hashes and the consent chain are computed.
 
-    The keyed hashes and the consent chain are computed with the root secret. They cannot be
-    computed again with another secret, so the root secret stays the same when the secret key is
-    replaced. The root secret is the first secret key that the service used.
+    It is the first secret key that the service used. It never changes, because the old hashes
+    cannot be computed again with another key. It is stored encrypted with the current secret key.
+    The table has one row.
     """
 
     __tablename__ = "root_secret"
@@ -115,7 +115,7 @@ _ADD_ROOT = text("""
 async def open_root_secret(
     session: AsyncSession, *, keys: tuple[bytes, ...], now: datetime, adopts: bool
 ) -> Secret:
-    """Decrypt the root secret, and return a ``Secret`` that contains it and the secret keys.
+    """Return a ``Secret`` with the secret keys and the decrypted root secret of the database.
 
     Args:
         session: The session of a transaction that the caller commits.
@@ -125,8 +125,8 @@ async def open_root_secret(
             root secret. False: store nothing, and use the current secret key in its place.
 
     Raises:
-        UnsealError: No key decrypts the root secret. Or the secret key must be stored, but
-            ``keys`` has several: the service may have used any of them until now.
+        UnsealError: No key decrypts the root secret. It is also raised if the secret key must be
+            stored and ``keys`` has more than one key.
     """
     sealed: bytes | None = await session.scalar(_READ_ROOT, {"name": _NAME})
     if sealed is None:

@@ -23,17 +23,15 @@ class SystemOverview:
     Attributes:
         worker_seen_at: The newest heartbeat of a worker that was not stopped; None if there is
             none.
-        jobs_covered_until: Each scheduled job has a time at which it last worked; this is the
-            earliest of these times. Jobs that have never run are left out. None if no scheduled job
-            has run.
+        jobs_covered_until: When the scheduled job that is furthest behind last worked; None if no
+            scheduled job has run.
         jobs_known: The number of scheduled jobs that have run at least once.
         worker_started_at: When the oldest running worker started; None if none runs.
         oldest_event_at: The earliest due time of the received events that wait; None if no event
             waits. It may be in the future.
-        webhooks_fail: There are several kinds of webhook health checks. True if, for at least one
-            kind, the last finished check failed. Kinds that were switched off after the failure do
-            not count.
-        down: The outside systems that are considered down.
+        webhooks_fail: True if the last finished webhook health check of at least one kind failed.
+            Kinds that were switched off after the failure do not count.
+        down: The names of the outside systems to which requests fail, such as ``mail``.
         is_held: True if the provider asked for a long pause that has not ended.
         revision: The revision of the schema.
     """

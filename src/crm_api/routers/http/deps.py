@@ -139,9 +139,8 @@ State = Annotated[AppState, Depends(app_state)]
 async def new_uow(request: Request, state: State) -> UnitOfWork:
     """Return the unit of work of a request; the route opens it.
 
-    For a request that changes data, an object of the class ``exchange.Exchange`` creates the unit
-    of work. It commits the change only when the response is complete, because it may store the
-    response in the same transaction.
+    If the request changes data, this unit of work commits only when the response is complete. So
+    the same transaction can also store the response (see ``exchange.Exchange``).
     """
     exchange: Exchange | None = request.scope.get(EXCHANGE)
     uow = state.new_uow() if exchange is None else exchange.unit_of_work()

@@ -27,7 +27,7 @@ class CallMaker:
     secret: bytes
 
     def by(self, caller: Caller) -> Call:
-        """Return the data of the current request to which the token of a dry run is bound.
+        """Return a ``Call`` object for the current request.
 
         Args:
             caller: Who sent the request.
@@ -36,11 +36,10 @@ class CallMaker:
 
 
 async def call_maker(request: Request, state: State) -> CallMaker:
-    """Return the ``CallMaker`` of the current API request, for a route that supports dry runs.
+    """Return a ``CallMaker``, which a route needs to support dry runs.
 
-    The route passes the authenticated caller to ``CallMaker.by``. The result is a ``Call``, which
-    describes the request and its caller. The token of a dry run is valid only for a request with
-    the same method, path and caller.
+    The route calls ``CallMaker.by`` with the authenticated caller. The token of a dry run is valid
+    only for a request with the same method, path and caller.
     """
     return CallMaker(f"{request.method} {request.url.path}", state.secret)
 

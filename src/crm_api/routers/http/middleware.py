@@ -112,11 +112,10 @@ class RequestMiddleware:
 
 
 def request_id_of(given: bytes) -> tuple[str, str]:
-    """Return two ids of a request: the id itself, and the id for log lines.
+    """Return the id of a request, and the same id without personal data for log lines.
 
-    A usable id from the client is used. It may contain personal data, such as a phone number, which
-    is masked in the id for log lines. Without a usable id from the client, a random id is
-    generated, and both results are this id.
+    The id is the one that the client sent. If the client sent none, or one that is not allowed, a
+    random id is generated.
 
     Args:
         given: The id that the client sent; empty if the client sent none.

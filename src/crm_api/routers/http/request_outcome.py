@@ -122,11 +122,13 @@ class Handled:
 
 
 def route_of(scope: Scope) -> str:
-    """Return the path template of a request's route, and store it for the log line.
+    """Return the path template of a request's route, such as ``/v1/contacts/{contact_id}``.
+
+    The template is also stored for the log line of the request.
 
     Args:
-        scope: The ASGI scope that the framework got and into which it wrote the route. If a
-            middleware gives the framework a copy of the scope, pass that copy.
+        scope: The ASGI scope in which the framework stored the route. If a middleware gave the
+            framework a copy of the scope, pass the copy.
     """
     found: str | None = getattr(scope.get("route"), "path_format", None)
     handled: Handled | None = scope.get(HANDLED)

@@ -1,7 +1,6 @@
 """A router for the routes of one or a few resources, such as ``/v1/contacts``.
 
-If the path of a request belongs to another resource, the router does not compare it with its
-routes. This saves time.
+To save time, the router skips its routes if the path of a request belongs to another resource.
 """
 
 from functools import cached_property

@@ -14,11 +14,13 @@ SHOWN = "x-shown"
 def fails_with(*codes: str) -> dict[str, Any]:
     """Return a note with the error codes that the use case of a route can cause.
 
-    Codes that follow from the route itself (authentication, request body, paging) are added
-    automatically. For each id in the path, a code such as ``contact_not_found`` is also added. But
-    if one of ``codes`` ends in ``_not_found``, no such code is added. So give all codes with this
-    ending, or none. If a code is missing, a test fails, because the tests compare every response
-    with the document.
+    Leave out these codes, which are added automatically:
+
+    - The codes for authentication, the request body and paging.
+    - A code such as ``contact_not_found`` for each id in the path.
+
+    Exception: if one of ``codes`` ends in ``_not_found``, no code for the ids is added. Then
+    ``codes`` must contain all codes with this ending. A test fails if a code is missing.
     """
     return {PROBLEMS: codes}
 

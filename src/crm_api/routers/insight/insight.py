@@ -128,16 +128,17 @@ WantedFigures = Annotated[FigureRequest, Depends(figure_request_of)]
 
 
 async def with_rules(uow: UnitOfWork, request: FigureRequest, *, now: datetime) -> FigureRequest:
-    """Return the figure request with the version of the attribution rules that it uses.
+    """Find the attribution rules for a figure request, and return the request with their version.
 
-    If the measure counts credits (shares of outcomes that are credited to messages), compute the
-    missing credits.
+    Without a version in the request, the current rules are used. If the measure needs credits that
+    are missing, they are computed now. A credit is the share of an outcome that is credited to one
+    message.
 
     Raises:
         BreakdownError: The measure does not allow the breakdown or the filter.
         CreditsNotComputedError: Too many credits are missing.
         PeriodError: The end of the period is not after its beginning.
-        RulesNotFoundError: There is no such version of the rules.
+        RulesNotFoundError: The requested version of the rules does not exist.
     """
     rules = await find_rules(uow, version=request.rules_version or None)
     request = FigureRequest(**{**vars(request), "rules_version": rules.version})

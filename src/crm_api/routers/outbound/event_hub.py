@@ -178,7 +178,7 @@ class EventHub:
             await asyncio.gather(task, return_exceptions=True)
 
     async def wake(self) -> None:
-        """Prepare for a listener: if the hub has no position yet, set it to the end of the log."""
+        """Prepare the hub for a listener: from now on, the hub reads new events."""
         async with self._reading:
             if self._position is None:
                 async with self.new_uow() as uow:

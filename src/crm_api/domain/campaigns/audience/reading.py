@@ -55,10 +55,11 @@ async def count_audience(
 
 @dataclass(frozen=True, slots=True)
 class AudiencePerson(ContactValues):
-    """A person of an audience. The inherited fields are the contact's values for the message.
+    """A person of an audience, with the contact's values that a message can contain.
 
     Attributes:
-        verdict: The status or the skip reason that the person would get at a start.
+        verdict: What would happen to the person if the campaign were started now: a status, or the
+            reason for skipping the person.
         variant: The position of the variant that the person would get.
     """
 

@@ -33,15 +33,14 @@ STATEMENTS_KEPT = 32
 class AudienceConditions:
     """The optional SQL conditions of the query that finds the contacts of an audience.
 
-    Most audiences need none of these conditions. In the SQL, ``c`` is the table ``contact``.
+    In the SQL, ``c`` is the table ``contact``. Most audiences need none of these conditions.
 
     Attributes:
-        named: The condition that the contact is in the segment. Empty if the audience is a list or
-            single contacts.
-        left_out: The condition that the contact is in no excluded segment. Empty if no segment is
-            excluded.
-        exclusions: The keys of the conditions in ``EXCLUSIONS`` that the query needs. They are in
-            the order of ``EXCLUSIONS``. Example: ``("exclude_list_ids",)``.
+        named: Selects the contacts of the segment that is the audience. Empty if the audience is a
+            list or single contacts.
+        left_out: Leaves out the contacts of excluded segments. Empty if no segment is excluded.
+        exclusions: The keys of the other needed conditions, in the order of ``EXCLUSIONS``.
+            Example: ``("exclude_list_ids",)``.
     """
 
     named: str = ""

@@ -81,16 +81,15 @@ async def store_next_chunk(
 ) -> StoredChunk | None:
     """Store the next chunk of a scheduled campaign's audience as recipients.
 
-    One row is stored for each person. The status of the row says whether the person waits for the
-    message (and is due now), is in review, is on hold, or is skipped. The same transaction stores
-    the progress in the campaign's row. So any worker can continue after a crash, and no person is
-    stored twice. The last chunk sets ``recipients_total``; from then on the campaign may begin.
-    After a large audience is stored, call ``refresh_statistics`` in a separate unit of work.
+    Each person becomes one recipient. The status of the recipient says whether the message waits,
+    is in review, is on hold, or is skipped. The last chunk also sets ``recipients_total``. From
+    then on, the campaign may begin. After a large audience is stored, call ``refresh_statistics``
+    in a separate unit of work.
 
-    Contacts and list members that were added after the start request are left out. Other changes,
-    such as exclusions, deletions and flags, are considered if they are stored before the chunk. If
-    an opt-out is stored at the same time as the chunk, it cannot cancel the person's new row. The
-    person still gets no message, because opt-outs are checked again before each message.
+    The chunk contains only contacts and list members that existed at the start request. Exclusions,
+    deletions and flags that were stored since then have an effect. Exception: An opt-out that is
+    stored at the same time as the chunk does not change the new recipient. But opt-outs are checked
+    again before each message, so the person gets no message.
 
     Args:
         uow: The unit of work.
@@ -135,26 +134,29 @@ async def store_chunk_ahead(
     now: datetime,
     is_turn: Awaitable[bool],
 ) -> StoredChunk:
-    """Store a chunk while another transaction is still storing the chunk before it.
+    """Store a chunk of recipients while another transaction still stores the previous chunk.
 
-    This function inserts the rows without a lock on the campaign. It locks the campaign only after
-    the other transaction was committed. Then it checks that the campaign is still scheduled, and
-    that the chunk before ended with the contact ``after``. If not, it raises an error, so that no
-    chunk is stored after a pause or a cancel. The other transaction must not wait for this
-    transaction: both would wait for each other.
+    This function inserts the rows, waits for the other transaction, and then locks the campaign. It
+    continues only if these conditions are met:
+
+    - The other transaction was committed.
+    - The campaign is still scheduled.
+    - No other worker has locked the campaign.
+    - The previous chunk ended with the contact ``after``.
+
+    The other transaction must not wait for this one, because that would be a deadlock.
 
     Args:
         uow: The unit of work, on another connection.
         campaign_id: The campaign.
-        after: The last contact of the chunk before.
+        after: The last contact of the previous chunk.
         limit: The maximum number of people.
         now: The present instant.
-        is_turn: An awaitable that ends when the other transaction has ended. Its result is True if
-            that transaction was committed, False if it was rolled back.
+        is_turn: Waits until the other transaction has ended. Its result is True if that transaction
+            was committed, False if it was rolled back.
 
     Raises:
-        ChunkOvertakenError: The check failed, or the other transaction was rolled back. The caller
-            must roll back this transaction.
+        ChunkOvertakenError: A condition is not met. The caller must roll back this transaction.
     """
     campaign = await uow.session.get_one(Campaign, campaign_id)
     page = await resolve_page(uow.session, campaign=campaign, after=after, limit=limit, now=now)
@@ -302,7 +304,7 @@ class InsertedChunk:
 
 @dataclass(frozen=True, kw_only=True)
 class AudiencePage:
-    """The conditions and the bind values of the statements about one page of an audience."""
+    """One page of an audience: the SQL conditions for its contacts, and the bind values."""
 
     conditions: AudienceConditions
     values: dict[str, Any]

@@ -32,7 +32,11 @@ class DraftedOccurrences:
 
 
 def due_series_statement(*, now: datetime) -> Select[Campaign]:
-    """Return the statement that locks the series whose next occurrence must be drafted."""
+    """Return the statement that finds and locks repeated campaigns that need a new draft.
+
+    A repeated campaign sends the same content again, for example every month. The draft of each
+    repetition is created ``DRAFTED_AHEAD`` before the start.
+    """
     return (
         select(Campaign)
         .where(
@@ -46,11 +50,11 @@ def due_series_statement(*, now: datetime) -> Select[Campaign]:
 
 
 async def draft_due_occurrences(uow: UnitOfWork, *, now: datetime) -> DraftedOccurrences:
-    """Draft the next due campaign of up to 20 repeated campaigns, and plan the one after it.
+    """Draft the new campaigns that are due for up to 20 repeated campaigns.
 
-    A repeated campaign (a series) creates a new campaign, for example, every month. Such a new
-    campaign is an occurrence. Each occurrence is drafted only once. Exception: an occurrence is
-    left out if its start time has passed.
+    A repeated campaign (a series) creates a new campaign, for example, every month. This function
+    drafts the next campaign of each series, and stores when the following one is due. But if the
+    start time of the next campaign has passed, this campaign is left out.
 
     Call this function again until the ``series`` of the result is 0.
     """

@@ -46,15 +46,17 @@ async def check_start(
     Args:
         uow: The unit of work of the start.
         detail: The campaign that shall be started.
-        sender: The business that the first message must name. The message must also say how to opt
-            out. If this is None, neither the name nor the opt-out is checked.
-        rules: The legal hours.
+        sender: The business that the first message must name. The first message must also say how
+            to opt out. Without a sender, neither is checked.
+        rules: The legal rules.
         now: The present instant.
 
     Raises:
-        InvalidCampaignError: ``start_at`` or ``end_at`` is in the past; or a list, a segment or a
-            campaign that the audience names was deleted; or the campaign's hours and the legal
-            hours never overlap.
+        InvalidCampaignError: At least one of these problems was found:
+
+            - ``start_at`` or ``end_at`` is in the past.
+            - The audience names a list, a segment or a campaign that was deleted.
+            - The campaign's hours never overlap the legal hours of its people.
         MissingIdentificationError: A first message does not name the sender, or does not say how
             to opt out.
         ApprovalNeededError: The company requires an approval, and the campaign has none.

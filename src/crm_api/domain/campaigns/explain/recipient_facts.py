@@ -59,9 +59,10 @@ ZONE_KEY = text("""
 
 
 async def find_zone_key(uow: UnitOfWork, *, campaign_id: UUID, contact_id: UUID) -> str | None:
-    """Return the zone key of a recipient; None if the contact is not a recipient of the campaign.
+    """Return the states and time zones in which a recipient may live, as one text (the zone key).
 
-    A zone key is a text with the states and time zones whose legal hours apply to a person.
+    The legal hours of all these states and time zones apply to the recipient. The result is None if
+    the contact is not a recipient of the campaign.
     """
     values = {"campaign_id": campaign_id, "contact_id": contact_id}
     key: str | None = await uow.session.scalar(ZONE_KEY, values)

@@ -108,14 +108,14 @@ class ExperimentResult:
 
     Attributes:
         status: The result of comparing the reply rates.
-        winner: The variant that gets more replies than all others; None if there is no such
-            variant, or if that variant is harmful.
-        p_value: The largest p-value of the comparisons of the winner with the other variants, by
-            replies. None if there is no winner, or if all other variants are stopped.
-        comparisons: The comparisons of each pair of compared variants, by replies and by opt-outs.
-            Variants that are stopped, or have too few messages, are not compared.
-        harmful: The variants with more opt-outs than another variant, including those that were
-            stopped for this reason.
+        winner: The variant that gets more replies than every other variant. None if no variant has
+            won. A harmful variant never wins.
+        p_value: The largest p-value of the comparisons between the winner and another variant, by
+            replies. None if no variant has won, or if all other variants are stopped.
+        comparisons: One comparison by replies and one by opt-outs for each pair of variants.
+            Variants that are stopped, or have too few messages, are left out.
+        harmful: The variants that get more opt-outs than another variant. Variants that were
+            stopped for this reason are included.
     """
 
     status: VariantTestStatus
@@ -197,14 +197,17 @@ def _above_all(
 
 
 def log_difference(hits: tuple[int, int], *, texts: tuple[int, int]) -> float:
-    """Return how strong the evidence is that two rates differ: the logarithm of the e-value.
+    """Return how strong the evidence is that the rates of two variants differ.
 
-    A hit is a reply or an opt-out. If the two rates are equal, a hit belongs to the first variant
-    with the probability ``p``: the first variant's share of all messages. The e-value is the
-    likelihood of the hits under a Beta mixture with the mean ``p``, divided by their likelihood
-    under ``p``.
+    The result is the natural logarithm of the e-value. A hit is a reply or an opt-out. ``p`` is the
+    share of the first variant in all messages. If the two rates are equal, each hit belongs to the
+    first variant with the probability ``p``. The e-value is a quotient of two likelihoods of the
+    hits:
 
-    The result stays valid although each person can cause only one hit. While the rates are equal,
+    - Numerator: the likelihood under a Beta mixture with the mean ``p``.
+    - Denominator: the likelihood under ``p``.
+
+    Each person can cause only one hit. The result is valid nevertheless: while the rates are equal,
     the expected e-value does not grow.
 
     Args:

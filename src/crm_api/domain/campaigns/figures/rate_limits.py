@@ -27,12 +27,14 @@ class RateLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class RateCounts:
-    """The counts of all steps of a campaign from which its rates are computed.
+    """The counts from which a campaign's opt-out rate and failure rate are computed.
+
+    The counts include the follow-ups.
 
     Attributes:
-        texts: The messages that were sent, without those in ``failed``.
-        failed: The messages that the provider refused or could not deliver.
-        opted_out: The people who opted out. Each person counts once.
+        texts: The number of sent messages that are not counted in ``failed``.
+        failed: The number of messages that the provider refused or could not deliver.
+        opted_out: The number of people who opted out.
     """
 
     texts: int
@@ -54,10 +56,10 @@ class RateCounts:
         )
 
     def with_counts(self, *, failed: int, opted_out: int) -> "RateCounts":
-        """Return a copy in which ``failed`` and ``opted_out`` have the given values.
+        """Return a copy with other values of ``failed`` and ``opted_out``.
 
-        A message is counted either in ``failed`` or in ``texts``. So ``texts`` changes too, and the
-        sum of ``texts`` and ``failed`` stays the same.
+        If ``failed`` grows, ``texts`` shrinks by the same number, because it does not count failed
+        messages.
         """
         return RateCounts(
             texts=max(0, self.texts + self.failed - failed), failed=failed, opted_out=opted_out
@@ -79,10 +81,9 @@ class RateCounts:
 def find_exceeded_rate(
     counts: RateCounts, limits: RateLimits, *, now: datetime
 ) -> tuple[PauseReason, Evidence] | None:
-    """Return the reason to pause a campaign, and the figures that prove that the rate is too high.
+    """Return the reason to pause a campaign whose opt-out rate or failure rate is too high.
 
-    The statistical test uses an e-value. An e-value limits the risk of a false alarm from the first
-    message on. So the test needs no minimum number of messages.
+    The test needs no minimum number of messages.
 
     Args:
         counts: The counts since the last resume.
@@ -90,7 +91,8 @@ def find_exceeded_rate(
         now: The present instant. It is stored in the figures.
 
     Returns:
-        None if the counts do not prove that a rate is above its limit.
+        The reason, and the figures that prove that the rate is above its limit. None if the counts
+        do not prove that a rate is above its limit.
     """
     # An opt-out may be stored before its message is counted as sent.
     texts = max(counts.texts, counts.opted_out)

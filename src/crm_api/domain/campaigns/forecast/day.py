@@ -62,11 +62,10 @@ class Cohort:
         self.size += texts
 
     def waiting(self, places: Iterable[int]) -> float:
-        """Return how many people in the given places still wait for a message.
+        """Return how many people of the given groups still wait for a message.
 
         Args:
-            places: The numbers of the places. A place is a group of people to whom messages may be
-                sent at the same hours.
+            places: The numbers of the groups. The people of one group have the same sending hours.
         """
         return sum(self.shares[place] * self.people[place] for place in places)
 
@@ -84,17 +83,18 @@ class Cohort:
         return max(0.0, self.total - not_due)
 
     def take(self, texts: float, places: Sequence[int]) -> list[tuple[int, float]]:
-        """Remove up to ``texts`` waiting people from these places, earliest due first.
+        """Remove up to ``texts`` waiting people from the given groups, earliest due first.
 
-        A place is a group of people with the same sending hours. Its people become due at a
-        constant rate. So the larger the share that still waits in a place, the earlier its next
-        person was due.
+        The group with the largest waiting share comes first, because its people are due earliest.
+        For example, 80 % still wait in one group and 50 % in another. People are first removed from
+        the first group, until 50 % wait in it. Then the share falls equally in both groups.
 
-        For example, 80 % still wait in one place and 50 % in another. People are first removed from
-        the first place, until 50 % wait in it. Then people are removed from both places equally.
+        Args:
+            texts: The largest number of people to remove.
+            places: The numbers of the groups. The people of one group have the same sending hours.
 
         Returns:
-            Pairs of a place and the number of people that were removed there.
+            Pairs of a group's number and the number of people that were removed from this group.
         """
         shares = self.shares
         open_places = [place for place in places if shares[place] > 0]
@@ -223,11 +223,10 @@ class SharedDay:
 
     @property
     def eagerness(self) -> float:
-        """The campaign's sending rate at the start of the day, divided by its mean rate that day.
+        """How fast the campaign begins the day, compared with its mean rate of the day.
 
-        The value is from 0.05 to 1. While several campaigns send on the line, each gets an equal
-        part. Campaigns with fewer messages end earlier; then this campaign sends faster than at the
-        start, so the value is below 1.
+        The value is from 0.05 to 1. With 0.5, the campaign begins at half of its mean rate. The
+        campaign becomes faster when other campaigns on the line have sent all their messages.
         """
         takers = 1 + sum(campaigns for wanted, campaigns in self.demands if wanted > 0)
         turn, allowance = min(self.own, self.room / takers), self.allowance
@@ -244,9 +243,7 @@ class SharedDay:
         return "line_ramp" if self.is_ramp else "line_daily_limit"
 
     def sent_by_rivals(self, sent: float) -> list[float]:
-        """Return how many messages each group of other campaigns on the line sends on the day.
-
-        The groups have the order of ``demands``.
+        """Return how many messages each group in ``demands`` sends on the day, in the same order.
 
         Args:
             sent: The number of messages that this campaign sends on the day.

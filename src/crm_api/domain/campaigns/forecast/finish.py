@@ -7,13 +7,13 @@ There are two predicted instants:
 
 - P50: the last message is sent before P50 with a probability of 50 %. The simulation uses the mean
   values of unknown quantities, such as the number of replies.
-- P90: the last message is sent before P90 with a probability of 90 %. The simulation uses a larger
-  number of messages. The real number is larger still with a probability of only 10 %.
+- P90: the last message is sent before P90 with a probability of 90 %. The simulation uses a high
+  number of messages. The probability that there are more messages is only 10 %.
 
 The rule that delays the campaign most is called the binding rule. To find it, the plan is simulated
-several times, each time without one of the rules. The binding rule is the one without which most
-people get their messages. If the number of people is always the same, it is the one without which
-the last message is sent earliest.
+without each rule, one rule at a time. The binding rule is the rule whose removal lets most people
+get their messages. If no removal changes the number of people, it is the rule whose removal makes
+the campaign end earliest.
 """
 
 from collections.abc import Callable, Mapping
@@ -93,9 +93,7 @@ class Share:
         return (self.hits + self.assumed * self.weight) / (self.texts + self.weight)
 
     def variance_of(self, texts: float) -> float:
-        """Return the variance of a predicted number, such as the number of replies.
-
-        The predicted number is the estimated share of the future messages.
+        """Return the variance of a prediction, such as how many future messages get a reply.
 
         Args:
             texts: The number of future messages.

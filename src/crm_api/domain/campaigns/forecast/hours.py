@@ -54,14 +54,14 @@ class Hours:
 class Segment:
     """A part of a day during which the same groups of people may get messages.
 
-    Such a group is called a place: all people in it have the same allowed hours. All times are in
-    seconds from the start of the day in the line's time zone.
+    The people in a group have the same allowed hours. In the code, a group is called a place. All
+    times are in seconds from the start of the day in the line's time zone.
 
     Attributes:
         start: The start of the segment.
         end: The end of the segment.
-        closes: When the allowed hours of all these places have ended; at ``end`` or later.
-        places: The numbers of these places, as in ``Calendar.place_of``.
+        closes: When the allowed hours of all the groups have ended; at ``end`` or later.
+        places: The numbers of the groups, as in ``Calendar.place_of``.
     """
 
     start: float
@@ -72,17 +72,18 @@ class Segment:
 
 @dataclass(frozen=True)
 class Calendar:
-    """The days of a year, with the hours in which messages are allowed in each place.
+    """The hours in which messages are allowed on each day of a year.
 
-    The days are those of the line's time zone. A place is a group of zone keys (states and time
-    zones) with the same hours.
+    The allowed hours depend on the states and time zones in which a person may be (the zone key).
+    All zone keys with the same allowed hours are one group, called a place. The days are those of
+    the line's time zone.
 
     Attributes:
         first: The first day.
         starts: When each day begins, as Unix timestamps. The last item is the end of the last day.
-        days: The periods of each day, in order, in which messages are allowed in some place.
+        days: For each day, the periods in which messages are allowed in at least one place.
         place_of: For each zone key, the number of its place, from 0.
-        shut: The places in which no message is allowed on any day.
+        shut: The numbers of the places in which no message is allowed on any day.
     """
 
     first: date

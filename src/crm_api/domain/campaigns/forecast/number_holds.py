@@ -35,8 +35,8 @@ class TextedNumber:
         last_other: The instant of the last recent message of another campaign; None if there is
             none.
         texted: The instants of the recent messages of all campaigns, newest first.
-        read: How many recipients the query examined. This number is the same in all rows. The
-            query returns no row for a recipient that nothing can delay.
+        read: How many recipients the query examined in total. Recipients that no rule can delay are
+            also in this number, although the query does not return them.
     """
 
     step: int
@@ -49,14 +49,14 @@ class TextedNumber:
 
 @dataclass(frozen=True, kw_only=True)
 class NumberRules:
-    """The rules of a campaign that depend on the messages that a phone number already got.
+    """The limits on how often a campaign may send messages to one phone number.
 
     Attributes:
         min_days: The minimum number of days after a message of another campaign; None if there is
             no minimum.
-        campaign_cap: The maximum number of messages in a period, and the period in hours; None if
-            the campaign has no ``frequency_cap``.
-        rules: The legal rules.
+        campaign_cap: The campaign's own limit: the maximum number of messages, and the period in
+            hours. None if the campaign has no ``frequency_cap``.
+        rules: The legal rules. They can limit the number of messages too.
         now: The present instant.
     """
 
@@ -77,7 +77,14 @@ class NumberRules:
         )
 
     def hours(self, zone_keys: Sequence[str]) -> int:
-        """Return the longest period of the rules, in hours; 0 if no rule has a period."""
+        """Return for how many hours a message can prevent further messages to the same number.
+
+        If several rules apply, the longest period counts. The result is 0 if no rule applies.
+
+        Args:
+            zone_keys: The states and time zones in which the recipients may live, one text for each
+                combination.
+        """
         caps = [self.rules.frequency_cap(key, self.now) for key in zone_keys]
         return max(
             (self.min_days or 0) * 24,
@@ -111,17 +118,19 @@ def hold_back(
     *,
     scale: float,
 ) -> list[Waiting]:
-    """Divide the waiting people into groups that may get a message now and groups that must wait.
+    """Divide the waiting people into those who may get a message now and those who must wait.
 
     Args:
         waiting: All waiting people, in groups.
-        numbers: The people who may have to wait, with the messages that their phone numbers got.
-            This may be only a sample of these people.
-        number_rules: The rules of the campaign.
-        scale: How many people each item of ``numbers`` represents; 1 if it is not a sample.
+        numbers: The people who may have to wait, each with the times of the recent messages to the
+            phone number. This may be only a sample.
+        number_rules: The rules that limit how often a phone number gets messages.
+        scale: How many people each item of ``numbers`` represents; 1 if ``numbers`` is not a
+            sample.
 
     Returns:
-        The groups. ``held_until`` is empty for a group that may get a message now.
+        The new groups. If ``held_until`` is empty, the people of the group may get a message now.
+        Otherwise it contains the rules that make them wait.
     """
     held = [
         Waiting(zone_key=one.zone_key, step=one.step, people=scale, held_until=until)

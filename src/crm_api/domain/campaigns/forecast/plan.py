@@ -13,16 +13,16 @@ UNLIMITED = 1_000_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """A group of people with the same zone key who wait for the same step of the campaign.
+    """A group of people who wait for the same message of a campaign.
 
     Attributes:
-        zone_key: Their zone key: state and time zones.
+        zone_key: A text with the states and time zones in which each of these people may live.
         people: The number of people; an estimate may have fractions.
-        step: 0 for the first message, 1 for the first follow-up, and so on.
-        due_from: When the first of them becomes due; None means now.
-        due_until: When the last of them becomes due; None means now.
-        held_until: The rules that now prevent messages to the phone numbers of these people, each
-            with the instant at which the rule stops applying.
+        step: The message: 0 for the first message, 1 for the first follow-up, and so on.
+        due_from: When the first of these people becomes due; None means now.
+        due_until: When the last of these people becomes due; None means now.
+        held_until: The rules that now prevent messages to these people. The value is the instant at
+            which the rule stops applying.
     """
 
     zone_key: str

@@ -81,11 +81,14 @@ class StepCount:
 
 @dataclass(frozen=True, slots=True)
 class AudienceCount:
-    """The number of contacts of an audience with one zone key and one verdict.
+    """The number of contacts in one group of an audience.
+
+    All contacts of a group have the same ``verdict`` and the same ``zone_key``.
 
     Attributes:
-        verdict: The status or the skip reason that these contacts would get at a start.
-        zone_key: The states and the time zones that are possible for these contacts.
+        verdict: The status or the skip reason that these contacts would get if the campaign
+            started now.
+        zone_key: The states and time zones in which these contacts may be, as one text.
         people: The number of these contacts.
     """
 
@@ -234,8 +237,8 @@ async def count_places(
     A zone key names the states and time zones in which a person may be. At most ``most`` people of
     each zone key are counted.
 
-    Each count also has the times at which the first and the last of its people become due. If
-    people are due already, the time is None.
+    Each count also has two times: when the first of its people becomes due, and when the last
+    becomes due. A time that has passed is None.
     """
     values = {"campaign_id": campaign_id, "zone_keys": list(zone_keys), "most": most, "now": now}
     return typed_rows(Waiting, await session.execute(COUNT_PLACES, values))

@@ -44,9 +44,8 @@ class LiftedRead(ReadModel):
 class AssumptionsRead(ReadModel):
     """The assumptions on which a forecast is based.
 
-    The rates are decimals in strings, from 0 to 1. Each rate is computed from an assumed value and
-    from measured messages. The fewer messages were measured, the closer the rate is to the assumed
-    value.
+    The rates are decimals in strings, from 0 to 1. Each rate lies between an assumed rate and the
+    measured rate. The more messages were measured, the closer it is to the measured rate.
 
     Attributes:
         begins_at: When the campaign begins to send.
@@ -58,10 +57,10 @@ class AssumptionsRead(ReadModel):
         other_texts_a_day: The mean number of messages a day that the line sends outside campaigns,
             as a decimal in a string.
         reply_rate: The share of messages that get a reply. After a reply, no follow-up is sent.
-        replies_of: The number of messages on which ``reply_rate`` is measured.
+        replies_of: The number of measured messages for ``reply_rate``.
         repeat_rate: The share of messages that are sent a second time, because it is unclear
             whether the first one was sent.
-        repeats_of: The number of messages on which ``repeat_rate`` is measured.
+        repeats_of: The number of measured messages for ``repeat_rate``.
         people_by_place: Whether the waiting recipients in each state and time zone were
             ``counted``, or estimated from a sample (``sampled``).
         left_out: What the forecast does not consider, as sentences.

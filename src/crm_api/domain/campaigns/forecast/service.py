@@ -102,11 +102,10 @@ async def forecast(
 ) -> ForecastRead:
     """Forecast when a campaign will have sent its last message.
 
-    For a draft, the forecast assumes that it is started now.
+    For a draft, the forecast assumes that it is started now. The people in its audience are
+    counted. Exception: in a list of more than 100,000 contacts, only a sample is counted.
 
-    The forecast is fast for large campaigns too, because it reads only sums and samples. Exception:
-    For a draft, all people of the audience are counted. But if the audience is a list of more than
-    100,000 contacts, only a sample is counted.
+    For other campaigns, the forecast is fast, because it reads only sums and samples.
 
     Args:
         uow: The unit of work.

@@ -1,8 +1,8 @@
 """Check what would happen if a campaign were started now.
 
 The result contains the problems that would prevent the start, a preview of the messages, a
-forecast, and the rules that the campaign obeys while it sends. The start, the preview and the
-forecast themselves use the same code.
+forecast, and the rules that the campaign obeys while it sends. They are computed with the code of
+the real start, of the real preview and of the real forecast.
 """
 
 from collections.abc import Iterable, Iterator
@@ -61,8 +61,8 @@ def list_rules(
     Args:
         detail: The campaign.
         has_legal_rules: Whether the service has legal rules.
-        binding: The rule that delays the last message of the campaign more than any other rule, or
-            that prevents all messages; None if there is none.
+        binding: The rule that delays the campaign most, or that prevents all its messages. The
+            result marks this rule. None if there is none.
     """
     meaning = meanings(StopRule)
     found: dict[str, str] = {rule: meaning[rule] for rule in _OF_EVERY_NUMBER}

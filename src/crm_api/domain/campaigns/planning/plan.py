@@ -219,7 +219,7 @@ def _line_limit(campaign: _RunningCampaign, *, now: datetime) -> int:
 
 
 class PacedCampaign(Protocol):
-    """A row with a campaign's pacing settings, and with the columns of its ``campaign_pace``."""
+    """A row of a query: how a campaign spreads its messages, and when it may send again."""
 
     @property
     def pacing_mode(self) -> str:

@@ -127,9 +127,10 @@ class MessageSums:
             kept.append(person)
 
     def show(self, person: AudiencePerson) -> SampleText:
-        """Return the message for one person; also the reason if the person does not get it.
+        """Return the text of the message for one person, without counting the person.
 
-        The text is None if the message cannot be created. The person is not added to the sums.
+        If the person would not get the message now, the result also has the reason. If the text
+        cannot be created, the text is None.
         """
         try:
             text = self._compose(person, self._line)

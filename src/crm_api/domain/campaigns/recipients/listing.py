@@ -194,20 +194,13 @@ class RecipientSearch:
         )
 
     def page(self, *, after: UUID | None, limit: int) -> Select[*tuple[Any, ...]]:
-        """Select the next recipients that match the filter, ordered by contact id.
+        """Return the statement for the next matching recipients, ordered by contact id.
 
         With search words, only the next ``_NEAR`` recipients are searched. If they do not fill the
         page, the caller uses ``look_up`` instead.
 
-        The inner statement reads the recipients in the order of an index. Some conditions of a
-        filter have their own index. The statement uses the index of the condition that usually
-        selects the fewest recipients. If no condition has its own index, the statement uses the
-        index of all recipients.
-
-        The limit of the inner statement is a sub-select, which hides its value from PostgreSQL's
-        planner. So PostgreSQL reads in the order of the index until the page is full. With a known
-        limit and without statistics, PostgreSQL would expect few matches and sort all recipients.
-        For a million recipients, that takes 400 ms.
+        The limit is a sub-select on purpose. If PostgreSQL knew the limit, it might sort all
+        recipients.
         """
         member = CampaignMembership
         first = [*self._indexed(member), true()][0]

@@ -59,21 +59,20 @@ class _RestoredCampaign:
 async def set_aside_messaged_recipients(
     uow: UnitOfWork, *, campaign_id: UUID, now: datetime
 ) -> None:
-    """Exclude recipients that may already have their message, before a campaign is resumed.
+    """Take out recipients who may already have their message, before a restored campaign resumes.
 
-    A restored database does not know which campaign messages were sent after the backup. If the
-    campaign was not paused by a restore, nothing changes.
+    A restored database does not know which messages were sent after the backup. So each waiting
+    recipient (``pending`` or ``held``) is taken out if the line has sent a message to the number or
+    called it since the backup:
 
-    Only waiting recipients (``pending`` or ``held``) can be excluded. A recipient is excluded if
-    the campaign's line sent any message to the number after the backup:
+    - A recipient who waits for the first message goes to ``review``: a person decides.
+    - A recipient who waits for a follow-up becomes ``skipped``.
 
-    - If the recipient waits for the first message of the campaign, a person must review the
-      recipient.
-    - If the recipient waits for a follow-up, the recipient is skipped.
+    If the campaign was not paused by a restore, nothing changes.
 
     Raises:
-        NotReconciledError: No completed reconciliation covers the time from the backup to the
-            restore.
+        NotReconciledError: The messages since the backup are not completely read from the provider
+            yet.
         AudienceLostError: The backup has only a part of the campaign's recipients.
     """
     values = {"campaign_id": campaign_id, "reason": PauseReason.RESTORED}

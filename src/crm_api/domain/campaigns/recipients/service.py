@@ -56,11 +56,11 @@ async def _require_recipient(
 
 
 class SettleRequest(RequestModel):
-    """The decision of a person about a message whose sending is unclear (a parked attempt).
+    """A person's decision about a message that was perhaps sent.
 
     Attributes:
-        outcome: ``sent`` if the message was sent; ``failed`` if the message was not sent and shall
-            not be sent again; ``resend`` to send the message again.
+        outcome: ``sent``: the message was sent. ``failed``: the message was not sent, and shall not
+            be sent again. ``resend``: the message shall be sent again.
     """
 
     model_config = example(outcome="resend")

@@ -39,8 +39,7 @@ class Context:
     """What is known about the conversation before a reply.
 
     Attributes:
-        is_sale: True if a person of the office wrote our last message, or if the person has an
-            open appointment or quote.
+        is_sale: True if an employee wrote our last message by hand.
         is_question: True if our last message ended in a question.
     """
 
@@ -50,17 +49,17 @@ class Context:
 
 @dataclass(frozen=True)
 class Analysis:
-    """A folded reply, its words and their concepts.
+    """A reply, split into words, and the meanings of the words.
 
     Attributes:
-        whole: The folded text of the whole reply.
-        folded: The same text without courtesies and punctuation at its beginning and end. The model
-            sees only this text, so politeness cannot change a reading. If the reply has nothing
-            else, it is the whole text.
+        whole: The text of the reply, normalised by ``fold``.
+        folded: ``whole`` without polite words and punctuation at its beginning and end. The model
+            reads only this text. If nothing would be left, it is the same as ``whole``.
         words: The words, punctuation marks and symbols of ``folded``, in their order.
         ends: For each word, the position in ``folded`` at which it ends.
-        concepts: The concepts of the words; one concept may cover several words.
-        places: For each concept, the index of its first word.
+        concepts: The numbers of the meanings, in the order of the words. One meaning may belong to
+            several words together.
+        places: For each item of ``concepts``, the index of its first word.
         language: The language whose lexicon contains the most words of the reply. English if no
             lexicon contains any of them.
     """

@@ -46,17 +46,15 @@ _BUCKET_BITS = np.uint32(16)
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model.
+    """A trained model: a neural network with one hidden layer.
 
     Attributes:
         hashes: The hashes of the features that the model knows, ascending.
-        weights: One row per feature, one column per hidden unit, as 16-bit integers. The real
-            weight is this number times the scale of the unit.
-        scales: One number per hidden unit, for ``weights``.
-        bias: One number per hidden unit, which is added to the value of the unit.
-        heads: One row per hidden unit, one column per output. The value of an active unit, times
-            this number, is added to the score of the output.
-        head_bias: One number per output, which is added to the score of the output.
+        weights: One row per feature, one column per hidden unit, as 16-bit integers.
+        scales: One number per hidden unit. The real weight is the number in ``weights`` times this.
+        bias: The bias of each hidden unit.
+        heads: The weights of the outputs: one row per hidden unit, one column per output.
+        head_bias: The bias of each output.
         opt_out_at: A reply is an opt-out if its probability of ``asks_to_stop`` is at least this.
         hold_at: A reply puts the number on hold if its probability of ``needs_a_person`` is at
             least this.
@@ -152,12 +150,12 @@ class Scores:
         analyses: The replies, in the order in which they were given.
         probabilities: One row per reply, one column per output, from 0 to 1.
         known: The occurrences in all replies.
-        values: One row per occurrence, one column per hidden unit. A value times the scale of the
-            unit is what the occurrence adds to the unit.
-        factors: An array with three dimensions: reply, hidden unit, and output (``asks_to_stop`` or
-            ``needs_a_person``). For an occurrence ``o`` in the reply ``r``, the product
-            ``values[o, unit] * factors[r, unit, output]`` is what the occurrence adds through this
-            unit to the score of this output. The factor is 0 if the unit is not active.
+        values: What each occurrence adds to each hidden unit, before the scale of the unit is
+            applied: one row per occurrence, one column per unit.
+        factors: How strongly a hidden unit acts on a score; 0 if the unit is not active. The three
+            dimensions are reply, hidden unit, and score (``asks_to_stop`` or ``needs_a_person``).
+            Through one unit, an occurrence ``o`` in the reply ``r`` adds
+            ``values[o, unit] * factors[r, unit, score]`` to a score.
     """
 
     analyses: Sequence[Analysis]
@@ -168,10 +166,11 @@ class Scores:
 
     @cached_property
     def parts(self) -> npt.NDArray[np.float64]:
-        """How much each occurrence of a feature changes two scores of its reply.
+        """How much each feature found in a reply raises or lowers two scores of the reply.
 
-        A feature is, for example, a pair of words. The array has one row per occurrence. The first
-        column is for the score ``asks_to_stop``, the second for ``needs_a_person``.
+        A feature is, for example, a pair of words. The array has one row for each time that a
+        feature was found. The first column is for the score ``asks_to_stop``, the second for
+        ``needs_a_person``.
         """
         factors = self.factors[self.known.owners]
         parts: npt.NDArray[np.float64] = np.einsum("ou,ouk->ok", self.values, factors)
@@ -190,12 +189,15 @@ class Scores:
     def words(self) -> npt.NDArray[np.float64]:
         """How much each word of the replies adds to two scores.
 
-        The array has two rows: one for the score ``asks_to_stop``, one for ``needs_a_person``. It
-        has one column for each word of all replies, in the order of the replies. A reply without
-        words has one column. At the end, there is an additional column without a word.
+        The array has two rows: the first for the score ``asks_to_stop``, the second for
+        ``needs_a_person``.
 
-        If a feature consists of several words, its effect on a score is divided equally among these
-        words.
+        Each column is one word: first the words of the first reply, then those of the second
+        reply, and so on. A reply without words also has one column. One more column at the end
+        belongs to no reply.
+
+        A feature of several words is, for example, a pair of words. Its effect is divided equally
+        among its words.
         """
         firsts = self.known.firsts
         covers = (firsts >= 0).nonzero()[0]
@@ -238,14 +240,14 @@ def score_replies(
 
 
 def weighed_words(scores: Scores, place: int, *, output: str) -> list[tuple[str, float]]:
-    """Return the words of one reply with the amount that each adds to a score.
+    """Return the words of one reply, each with its effect on a score of the reply.
 
-    The word with the largest amount is first.
+    The word that increases the score most is first.
 
     Args:
         scores: The scores of several replies.
         place: The index of the reply.
-        output: ``asks_to_stop`` or ``needs_a_person``.
+        output: The score: ``asks_to_stop`` or ``needs_a_person``.
     """
     start = scores.starts[place]
     words = scores.analyses[place].words

@@ -1,11 +1,14 @@
-"""Turn replies into hashed features for the model.
+"""Turn replies into features: hashes that the model uses.
 
-A feature is a 32-bit hash of an n-gram: of a few letters, words or concepts in a row, or of a pair
-of concepts that may have other concepts between them. The training and the running service both use
-this module, so they always compute the same features.
+A feature is the 32-bit hash of one of the following. A concept is the meaning of a word.
 
-For speed, all replies are processed together as arrays. The letters, concepts, words and contexts
-of all replies form one long row (``_Row``), and an occurrence of a feature is a stretch of the row.
+- A word or a concept.
+- A few letters, words or concepts that follow each other.
+- Two concepts, with up to four other concepts between them.
+- A fact about the reply, such as its language, alone or with a concept.
+
+The training and the running service both use this module, so they compute the same features. For
+speed, all replies are processed together, as arrays.
 """
 
 import zlib
@@ -49,18 +52,18 @@ _WEIGHTS = np.array([3, 3, 3, 1, 3, 3, 1, 3, 3, 1, 3, 2.1, 3])
 
 @dataclass(frozen=True)
 class Features:
-    """The features of several replies, and where they occur.
+    """The features of several replies, for example pairs of words.
 
-    A feature is, for example, two words that follow each other. ``row`` contains the replies. The
-    other arrays have one entry for each occurrence of a feature.
+    ``hashes``, ``weights``, ``lefts`` and ``rights`` have one entry for each occurrence of a
+    feature.
 
     Attributes:
-        hashes: The hash of the feature.
+        hashes: The hash that identifies the feature.
         weights: The weight of the occurrence, before the vector of the reply is scaled to length 1.
-        lefts: The index in ``row`` of the first element of the occurrence.
+        lefts: The index in ``row`` at which the occurrence begins.
         rights: The index in ``row`` of the last element of the occurrence.
-        row: The elements of all replies: first all letters, then all concepts (meanings of words),
-            then all words, then all contexts (facts such as the language).
+        row: The elements of all replies in one long row. Its order is: all letters, all concepts
+            (meanings of words), all words, all contexts (facts such as the language).
     """
 
     hashes: npt.NDArray[np.uint32]
@@ -70,7 +73,7 @@ class Features:
     row: "_Row"
 
     def at(self, places: Places) -> "Features":
-        """Return the entries with these indices."""
+        """Return a copy that contains only the occurrences with these indices."""
         return Features(
             self.hashes[places],
             self.weights[places],
@@ -101,10 +104,10 @@ class Features:
 
     @property
     def firsts(self) -> Places:
-        """For each occurrence of a feature, the number of its first word.
+        """For each occurrence of a feature, the index of its first word.
 
-        The words of all replies are numbered as in ``first_words``. A feature can also come from
-        the context of a reply, instead of its words. Then the number is -1.
+        The index is the position in one list of the words of all replies (see ``first_words``). For
+        a feature of the conversation before the reply, the index is -1.
         """
         return self.row.words[self.lefts]
 

@@ -167,10 +167,10 @@ _AT_ONCE = 25
 
 
 def may_concern_consent(texts: Sequence[str]) -> list[bool]:
-    """Return for each reply whether it could change consent.
+    """Return for each reply whether it may mean something for consent, such as an opt-out.
 
-    What a reply means depends on the conversation before it (``Context``). The result is False if
-    the reply is read as ``ReplyKind.NONE`` in every context, and True otherwise.
+    The same reply can have different meanings in different conversations. So each reply is read in
+    several contexts. The result is True if at least one reading is not ``ReplyKind.NONE``.
     """
     concerns = [False] * len(texts)
     for context in (NO_CONTEXT, Context(is_sale=True), Context(is_sale=True, is_question=True)):
@@ -183,14 +183,16 @@ def may_concern_consent(texts: Sequence[str]) -> list[bool]:
 
 
 def decide(text: str, asks: float, doubts: float, opt_out_at: float, hold_at: float) -> ReplyKind:
-    """Return what a reply means, for given probabilities and thresholds.
+    """Decide whether a reply is an opt-out, puts the number on hold, or does neither.
 
-    The evaluation of a model uses this function to try other thresholds.
+    A reply that is certain from its words alone is decided without the probabilities. The
+    evaluation of a model uses this function to try other thresholds.
 
     Args:
         text: The reply.
-        asks: The probability that the person asks us to stop.
-        doubts: The probability that the person asks or may ask us to stop.
+        asks: The model's probability that the person asks us to stop.
+        doubts: The model's probability that a user must read the reply, because it asks or may ask
+            us to stop.
         opt_out_at: The reply is an opt-out if ``asks`` is at least this.
         hold_at: The reply puts the number on hold if ``doubts`` is at least this.
     """

@@ -79,10 +79,12 @@ async def require_ticket(
 
 
 async def use_ticket(uow: UnitOfWork, token: str, purpose: TicketPurpose, *, now: datetime) -> UUID:
-    """Delete a ticket so that it cannot be used again, and return the id of its user.
+    """Accept the one-time token (ticket) of a mailed link, and return the id of its user.
+
+    The token is deleted, so it cannot be used again.
 
     Raises:
-        TicketOverError: The ticket does not exist, was used, or has expired.
+        TicketOverError: The token does not exist, was used, has expired, or has another purpose.
     """
     statement = (
         delete(UserTicket)
@@ -106,14 +108,13 @@ async def delete_old_tickets(uow: UnitOfWork, *, before: datetime) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class UserMailSender:
-    """The name of the business and the URLs for mails to users.
+    """The name and the URLs that are used in mails to users.
 
     Attributes:
         name: The name of the business.
         api_url: The public URL of this service, which serves the console.
         app_url: The URL of another frontend, to which the links in mails lead. If it is None, the
-            links lead to the console, and the mail also has an API request. A user who does not use
-            the console can send this request instead of following the link.
+            links lead to the console, and the mail also shows the API request that does the same.
     """
 
     name: str

@@ -1,7 +1,8 @@
 """Invite, list, change and disable users, and create the first user.
 
-The first user is an owner. The token of the link that ``crm-api up`` prints is derived from the
-secret key, so it is stored nowhere. The link works while the service has no user.
+The first user is an owner. To create the first user, ``crm-api up`` prints a link. The link works
+while the service has no user. The token in the link is derived from the secret key, and is not
+stored.
 """
 
 import hmac

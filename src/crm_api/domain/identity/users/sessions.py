@@ -106,16 +106,17 @@ async def begin_session(
 ) -> SessionTokens:
     """Begin a session for a user whose password was verified.
 
-    The user's row is locked until the caller commits. So a change of the user's password or status
-    at the same time comes after the commit, and also ends this session.
+    The user's row is locked until the caller commits. If somebody changes the user's password or
+    status at the same time, the change waits for the commit, and then also ends this session.
 
     Args:
         uow: The unit of work. The caller commits it.
         user_id: The user who signs in.
         password_hash: The stored hash against which the password was verified.
         now: The time of the sign-in.
-        counted: The result of ``begin_sign_in``, which counted this sign-in as failed. The count is
-            corrected here. None if the caller did not call ``begin_sign_in``.
+        counted: The result of ``begin_sign_in``; None if the caller did not call it.
+            ``begin_sign_in`` counts each sign-in as failed. This function removes the sign-in from
+            the count of failures.
 
     Raises:
         WrongCredentialsError: After the verification, the password was replaced or the user was

@@ -84,9 +84,9 @@ class CountedAttempt:
         user: The user whose password must be verified; None if no active user has the e-mail
             address.
         network: The network address of the client; for IPv6, the /64 network.
-        own: The keys of this account's counters: one for failures from this network address. If the
-            address is not known for the account, also one for failures from all such addresses
-            together.
+        own: The keys of this account's counters. The first counter is for failures from this
+            network address. If the address is not known for the account, the second counter is for
+            failures from all addresses that are not known.
         shared: The key of the counter that all accounts share for this network address. None if the
             address is known for the account.
     """

@@ -80,11 +80,10 @@ class OptOutRow:
 
 
 def consent_field(column: str) -> str | None:
-    """Return the consent field to which a column belongs, by the name of the column.
+    """Find out from a column's name whether the column says who must not get messages.
 
     Returns:
-        ``DO_NOT_CONTACT`` or ``OPTED_OUT``. None if the column does not say who must not get
-        messages.
+        ``DO_NOT_CONTACT`` or ``OPTED_OUT`` for such a column; None for any other column.
     """
     key = _key(column)
     if _NOT_A_FLAG.search(key):
@@ -118,9 +117,13 @@ def read_answer(text: str, *, column: str) -> bool | None:
 
 
 def is_answer(column: str) -> Callable[[str], bool]:
-    """Return a function that tests whether the text of a cell is a yes or a no.
+    """Return a function that checks whether a cell contains a clear yes or a clear no.
 
-    ``column`` is the name of the consent column in which the cell is.
+    The function returns True for a yes and for a no, and False for any other text. A blank cell
+    counts as a no.
+
+    Args:
+        column: The name of the consent column to which the cell belongs.
     """
     return lambda value: read_answer(value, column=column) is not None
 

@@ -59,7 +59,7 @@ class Order:
 
     @classmethod
     def read(cls, line: bytes) -> "Order":
-        """Parse one line of JSON, as ``as_line`` returns it: which file to read, and how."""
+        """Build a request from the line of JSON that ``as_line`` returned."""
         return cls(**orjson.loads(line))
 
 

@@ -195,8 +195,9 @@ class ImportUndoRead(ReadModel):
 class ImportRead(ReadModel):
     """An import of contacts or outcomes, and its progress.
 
-    In an import of outcomes, `created` counts the outcomes that this import recorded, and
-    `unchanged` the outcomes that were already recorded. `updated` is 0: an outcome never changes.
+    The numbers below are those of an import of contacts. In an import of outcomes, `created` counts
+    the outcomes that this import recorded, and `unchanged` those that were recorded before.
+    `updated` is 0, because outcomes never change.
 
     Attributes:
         kind: What the rows are: `contacts` or `outcomes`.
@@ -215,9 +216,10 @@ class ImportRead(ReadModel):
         duplicates_in_file: The number of people in the file whose phone number is in an earlier
             row.
         invalid: The number of rows from which no contact could be imported.
-        dry_run_id: The id of the dry run that this import commits; null if it commits none.
-        changed_since_dry_run: The number of contacts whose result differs from the result of the
-            dry run, because the contacts changed between the dry run and its commit.
+        dry_run_id: The id of the earlier dry run that this import now carries out; null if there
+            was none.
+        changed_since_dry_run: The number of contacts whose result is not the one that the dry run
+            predicted, because the contacts have changed since then.
         changes: By field name, how often the import fills or overwrites the field.
         undo: The progress of the undo of this import; null if no undo was requested.
         undone_at: When the undo was completed; null until then.
@@ -311,7 +313,7 @@ class ImportDetail(ImportRead):
         notes: Sentences about the file, for example about a column that was recognised by its
             values.
         sample: Examples of contacts that the import creates or changes.
-        repeated_lines: The first 100 people that `duplicates_in_file` counts, in the order of the
+        repeated_lines: The lines of the first 100 people whose phone number occurs earlier in the
             file. Empty for an import of outcomes.
     """
 

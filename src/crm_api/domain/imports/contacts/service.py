@@ -35,13 +35,12 @@ def uploads_folder(data_dir: Path) -> Path:
 def upload_path(
     data_dir: Path, import_id: UUID, kind: ImportContent = ImportContent.CONTACTS
 ) -> Path:
-    """Return the path of the file that was uploaded for an import.
+    """Return the path at which the uploaded file of an import is stored.
 
-    The file name is ``<id>.csv`` for contacts, and ``<id>.outcomes.csv`` for outcomes. Older
-    releases look only for ``<id>.csv``. So they never read outcomes as contacts.
+    The file name is ``<id>.csv`` for contacts, and ``<id>.outcomes.csv`` for outcomes.
 
-    Exception: If an import commits a dry run, only the dry run has a file. ``rows_path`` returns
-    the right path in all cases.
+    Exception: An import that was created from a dry run uses the file of the dry run. ``rows_path``
+    returns the right path in all cases.
     """
     ending = ".csv" if kind == ImportContent.CONTACTS else f".{kind}.csv"
     return uploads_folder(data_dir) / f"{import_id}{ending}"

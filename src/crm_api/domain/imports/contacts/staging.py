@@ -54,10 +54,11 @@ async def lock_known_contacts(session: AsyncSession) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PersonWithoutZone:
-    """A planned person whose zone key is not computed yet.
+    """A contact that an import updates, and whose zone key must still be computed.
 
-    The zone key says in which states and time zones the person may be (``kit/zones.py``). For this
-    person, it depends on both the address in the file and the stored address.
+    The zone key contains the states and time zones in which the person may be
+    (``kit/zones.py``). It is computed from the address that the contact has after the import. Parts
+    of this address can be from the file, and parts can be from the stored contact.
     """
 
     position: int
@@ -75,10 +76,10 @@ UNPLACED = text("""
 
 
 async def fetch_people_without_zone(session: AsyncSession) -> list[PersonWithoutZone]:
-    """Return the people of this part of the import whose zone key must be computed.
+    """Return the existing contacts in this chunk of the import whose zone key must be computed.
 
-    A zone key contains the possible states and time zones of a person. The returned addresses are
-    those that the contacts have after the import.
+    A zone key contains the states and time zones in which a person may be. Each result contains the
+    address that the contact has after the import.
     """
     return typed_rows(PersonWithoutZone, await session.execute(UNPLACED))
 

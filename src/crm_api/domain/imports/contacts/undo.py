@@ -309,13 +309,11 @@ _NEW = text(f"""
 async def fetch_created_contacts(
     session: AsyncSession, *, import_id: UUID, start: int, own_reason: str
 ) -> list[CreatedContact]:
-    """Return the contacts that a chunk created and that still exist.
-
-    A chunk is a part of an import.
+    """Return the contacts that one chunk (part) of an import created and that still exist.
 
     Args:
-        own_reason: The reason of the flags that the import itself set. These flags do not count as
-            a use of the contact (``CreatedContact.is_used``).
+        own_reason: The reason text of the flags that the import itself set. These flags do not make
+            ``CreatedContact.is_used`` true.
     """
     values = {"import_id": import_id, "start": start, "own_reason": own_reason}
     return typed_rows(CreatedContact, await session.execute(_NEW, values))

@@ -50,11 +50,11 @@ LEAVE_PENDING = text("SELECT set_config('gin_pending_list_limit', '32768', TRUE)
 
 
 async def leave_search_pending(session: AsyncSession) -> None:
-    """Let the pending list of the search indexes grow to 32 MB instead of 4 MB in this transaction.
+    """Delay the update of the search indexes until after this transaction.
 
-    PostgreSQL then does not move the words of the list into the indexes during the transaction.
-    After the commit, the caller should do so with ``clean_search``. Otherwise, a later change of a
-    contact or the automatic VACUUM does this work.
+    New words wait in a list of up to 32 MB (the pending list). After the commit, the caller should
+    move them into the indexes with ``clean_search``. Otherwise, a later change of a contact or the
+    automatic VACUUM does this.
     """
     await session.execute(LEAVE_PENDING)
 

@@ -101,16 +101,16 @@ async def compare_batch(
 
     Args:
         uow: The unit of work.
-        batch: The messages and calls from the provider. ``batch.threads`` has complete lists of the
-            items of single conversations. A stored item that such a list lacks is a difference.
-        since: The start of the period in which such differences are searched; None for no start.
+        batch: The messages and calls from the provider.
+        since: The start of the period in which ``batch.threads`` is compared with the stored items;
+            None for no start.
         until: The end of this period.
         now: The current time. The missing parts of a call, such as a recording, are fetched only
             for some time after the call.
 
     Returns:
-        The differences. They contain items of the provider that must be stored or completed here,
-        items that cannot be parsed, and stored items that the provider does not list.
+        The differences: items of the provider that must be stored or completed here, items that
+        cannot be parsed, and stored items that the provider does not list.
     """
     found = Difference()
     if batch.messages:

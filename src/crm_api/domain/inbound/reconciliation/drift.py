@@ -59,7 +59,10 @@ class DriftExample:
     why: str | None = None
 
     def shown(self) -> Document:
-        """Return this example as a JSON object, without the fields that are None."""
+        """Return this difference between the provider's data and ours as a JSON object.
+
+        Fields that are None are left out.
+        """
         written = {
             "id": self.id,
             "kind": self.kind,

@@ -28,10 +28,12 @@ TOKEN_REFUSED = frozenset({400, 404, 410, 422})
 
 
 def begin(reading: Reading, *, lines: dict[str, str]) -> Position:
-    """Return the first position of a run. A position is the progress of a run, stored as JSON.
+    """Return the position at which a reconciliation run begins to read the message list.
+
+    A position is the progress of a run, stored as JSON.
 
     Args:
-        lines: Maps the provider's line ids to phone numbers.
+        lines: The phone number of each line, by the provider's id of the line.
     """
     edge = min(reading.run.until, reading.now() - LIST_LAG)
     return {
@@ -45,13 +47,13 @@ def begin(reading: Reading, *, lines: dict[str, str]) -> Position:
 
 
 async def read(reading: Reading, position: Position, *, after: Position) -> bool | None:
-    """Read pages of the message list until the list ends or the time is up.
+    """Read pages of the provider's message list, until the list ends or the job's time is up.
 
     Args:
-        reading: The state of the work.
-        position: The progress of the run. It is updated after each page.
-        after: The values that ``position`` gets at the end of the list. With them, the run
-            continues with its next stage.
+        reading: The reconciliation run, and the time limit of this job.
+        position: How far the run has read. It is updated after each page.
+        after: The ``position`` at which the next stage of the run begins. It is copied into
+            ``position`` at the end of the list.
 
     Returns:
         One of these values:
@@ -132,20 +134,21 @@ def _is_before(page: ListPage, since: datetime | None) -> bool:
 
 
 def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
-    """Set the time span for which the batch contains every message of the provider's list.
+    """Set the time span in which the batch contains every message of the provider's list.
 
     A stored message in this span counts as missing at the provider if the batch does not contain
     it.
 
-    The list goes from new to old messages, so the span of the next batch is older than this one. A
-    span ends where the span of the batch before begins. Its beginning depends on the batch:
+    The batches of a run go from new to old messages, and so do their spans:
 
-    - Last batch: the span begins at the ``since`` of the run.
-    - Every other batch: the span begins ``SKEW`` after the oldest message of the batch.
+    - End of the first span: the ``until`` of the run.
+    - End of every later span: the beginning of the previous span.
+    - Beginning of the last span: the ``since`` of the run.
+    - Beginning of every other span: ``SKEW`` after the oldest message of its batch.
 
-    The stored time of a message may differ from the time in the list by ``SKEW``. So a message near
-    the border may be in this batch, although its stored time is in the next, older span.
-    ``position`` remembers the ids of such messages: they do not count as missing in the next span.
+    The stored time of a message may differ by ``SKEW`` from its time in the list. So a message may
+    be in this batch although its stored time is in the next span. ``position`` remembers the ids of
+    such messages: they do not count as missing.
     """
     batch = reading.batch
     times = {message_id: _made_at(item) for message_id, item in batch.messages.items()}

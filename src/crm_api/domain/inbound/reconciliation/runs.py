@@ -57,7 +57,9 @@ NEWEST_FIRST = (ReconciliationRun.created_at.desc(), ReconciliationRun.id.desc()
 
 
 async def request_run(uow: UnitOfWork, body: ReconciliationCreate, *, now: datetime) -> UUID:
-    """Create a run that a person asked for, wake ``reconcile_openphone``, and return its id.
+    """Create a reconciliation run for the given period, and return its id.
+
+    The job ``reconcile_openphone`` then works on the run.
 
     Raises:
         EmptySpanError: ``since`` is not before ``until``.

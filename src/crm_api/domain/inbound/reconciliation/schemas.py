@@ -13,10 +13,9 @@ class ReconciliationCreate(RequestModel):
     """A request to compare our messages and calls in a time span with the provider's data.
 
     Attributes:
-        since: The start of the time span. The default is 24 hours before the end of the
-            period that was already compared. If nothing was compared yet, the span has no start.
-            Exception: if ``until`` is before the end of that period, the default is 24 hours
-            before ``until``.
+        since: The start of the time span. The default is 24 hours before the end of the data
+            compared so far. But if ``until`` is earlier than this end, the default is 24 hours
+            before ``until``. If nothing was compared yet, the span has no start.
         until: The end of the time span; by default, now.
     """
 

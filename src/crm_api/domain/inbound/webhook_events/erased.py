@@ -34,17 +34,18 @@ OF_ERASED = text("""
 async def leave_out_erased(
     uow: UnitOfWork, events: Sequence[ProviderEvent], *, secret: bytes, now: datetime
 ) -> list[ProviderEvent]:
-    """Return the events, except those that happened before the person in them was erased.
+    """Return the events, without those that happened before the person in them was erased.
 
     If a call began before the erasure, all its events are left out.
 
-    If a message that is left out contains a decision of the person, the decision is added to the
-    consent history. A decision is an opt-out, an opt-in, or a doubtful reply, which leads to a
-    hold. The body of the message is not stored.
+    A message that is left out can contain an opt-out, an opt-in, or a doubtful reply, which leads
+    to a hold. This decision is added to the consent history, but the body of the message is not
+    stored.
 
-    Newer events of an erased person are returned. The phone number then gets the opt-out or the
-    hold from its consent history again. It also gets the flag ``do_not_contact`` again, unless a
-    user removed this flag after the erasure.
+    If an erased person occurs in a newer event, the person's phone number gets these flags again:
+
+    - The opt-out or the hold that the consent history shows.
+    - ``do_not_contact``. Exception: a user removed this flag after the erasure.
     """
     people = [_person(event) for event in events]
     phones = {phone for phone in people if phone is not None}

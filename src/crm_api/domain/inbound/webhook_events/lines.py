@@ -103,8 +103,8 @@ async def decided_before(
         senders: The sender's phone number of each message, by the provider's id of the message.
 
     Returns:
-        The messages that were found, by the provider's id. The value is True if the number did not
-        have the flag before the message, and otherwise False.
+        The messages that were found, by the provider's id. The value is True if the opt-out or hold
+        was new for the number, and False if the number already had it.
     """
     hashes = {name: hash_phone(phone, reception.secret) for name, phone in senders.items()}
     found = await queries.evidence_of_messages(uow.session, hashes)

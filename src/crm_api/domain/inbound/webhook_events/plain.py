@@ -35,11 +35,17 @@ reply to a campaign message."""
 async def apply_plain_messages(
     uow: UnitOfWork, texts: Sequence[MessageFacts], *, now: datetime, reception: Reception
 ) -> set[str]:
-    """Store the plain messages among ``texts``, with a few SQL statements for all of them.
+    """Store the messages in ``texts`` that have no further effects, with a few SQL statements.
 
-    A plain message is older than ``PAST_AFTER``, has exactly one other party and no media, and does
-    not concern consent. The other party is not one of our lines, never got a message from us, is
-    not a deleted contact, and was never erased.
+    These are the messages that meet all these conditions:
+
+    - The message is older than ``PAST_AFTER``.
+    - It has exactly one other party and no media.
+    - It is not about consent, for example an opt-out.
+    - Its line is known.
+    - The other party is not one of our lines.
+    - The other party never got a message from us.
+    - The other party is not a deleted contact, and was never erased.
 
     Args:
         now: The database's time of this transaction, used as the time of receipt.

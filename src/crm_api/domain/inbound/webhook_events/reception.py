@@ -1,4 +1,4 @@
-"""Settings for storing what an event of the provider reports, and for reacting to the event."""
+"""Settings for applying the events of the provider."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta

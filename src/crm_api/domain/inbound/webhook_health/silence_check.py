@@ -62,13 +62,16 @@ COUNT_SLOTS = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class SilenceJudgement:
-    """Result of comparing a silence with earlier weeks.
+    """Whether a silence is unusual, compared with earlier weeks.
+
+    A silence is the time since the last event. It is compared with the same time span one week
+    earlier, two weeks earlier, and so on.
 
     Attributes:
-        counts: For each earlier week, newest first: the number of ten-minute slots of the same time
-            span in which an event arrived.
-        chance: The probability that no event arrives in such a time span if nothing is wrong; None
-            if the silence was not judged.
+        counts: In how many ten-minute slots of the time span an event arrived: one number for each
+            earlier week, the newest week first.
+        chance: The probability that such a silence happens while nothing is wrong; None if the
+            silence was not judged.
         why_not: Why the silence was not judged; None if it was judged.
     """
 
@@ -133,15 +136,16 @@ async def _examine_silence(uow: UnitOfWork, *, now: datetime) -> CheckResult:
 def earlier_spans(
     since: datetime, now: datetime, *, first_at: datetime | None, zone: str
 ) -> list[Span]:
-    """Return the same time span in each earlier week, newest week first.
+    """Return the time span from ``since`` to ``now``, moved back by one week, two weeks and so on.
 
-    A week is left out if the oldest stored event is later than the beginning of its time span.
+    The result has up to ``WEEKS`` spans, the newest first. A span of more than ``LONGEST`` is
+    shortened: it begins later. Spans that begin before ``first_at`` are left out.
 
     Args:
         since: When the last event arrived.
         now: The end of the time span.
         first_at: When the oldest stored event arrived; None if there is none.
-        zone: IANA time zone whose local time is compared.
+        zone: An IANA time zone. Each span has the same days of the week and hours in this zone.
     """
     if first_at is None:
         return []
@@ -180,17 +184,17 @@ def judge_silence(counts: Sequence[int], *, now: datetime, zone: str) -> Silence
 def chance_of_none(counts: Sequence[int]) -> float:
     """Return the probability that no event arrives in a time span, by the counts of earlier weeks.
 
-    If the counts had a Poisson distribution, the probability would be
-    ``(n / (n + 1)) ** (total + 1/2)`` (with Jeffreys' prior). ``n`` is the number of earlier weeks,
-    and ``total`` is the sum of their counts. If ``n`` is small, the probability is higher, so an
-    alarm is less likely.
+    ``n`` is the number of earlier weeks, and ``total`` is the sum of their counts. The probability
+    is ``(n / (n + 1)) ** (total + 1/2)``, as for a Poisson distribution with Jeffreys' prior. With
+    few weeks, the probability is higher, so an alarm is less likely.
 
-    Real counts vary more, because campaigns run only in some weeks. Therefore ``total`` is first
-    divided by the ratio of the variance of the counts to their mean, if this ratio exceeds 1.
+    Real counts vary more than Poisson counts, because campaigns run only in some weeks. Therefore
+    ``total`` is first divided by the dispersion: the variance of the counts divided by their mean.
+    A dispersion below 1 is replaced by 1.
 
     Args:
-        counts: For each earlier week: the number of ten-minute slots of the same time span in which
-            an event arrived.
+        counts: One number for each earlier week: in how many ten-minute slots of the time span an
+            event arrived.
     """
     weeks, total = len(counts), sum(counts)
     if weeks == 0 or total == 0:

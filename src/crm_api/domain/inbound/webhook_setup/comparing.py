@@ -69,13 +69,13 @@ _REPAIRS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """The keys that the receiver accepts.
+    """The signing keys with which this service checks webhook requests of the provider.
 
     Attributes:
-        saved: The ids of the webhooks whose current key is saved.
-        accepted: All accepted keys, decoded to bytes.
-        has_given: True if the settings contain signing keys. The settings do not say to which
-            webhook a key belongs.
+        saved: The ids of the webhooks whose current key is in our database.
+        accepted: All keys, decoded to bytes: those in the database and those in the settings.
+        has_given: True if the settings contain keys. For these keys, it is not known to which
+            webhook they belong.
     """
 
     saved: frozenset[str]

@@ -93,13 +93,14 @@ class KeyRing:
     ) -> Verified | None:
         """Verify the signature of one webhook with the keys in memory, without a database read.
 
+        If this method returns None or raises an error, call ``verify``, which also reads the
+        database.
+
         Returns:
-            The verified signature. None if the keys in memory may be out of date: then call
-            ``verify``.
+            The verified signature; None if the keys in memory may be out of date.
 
         Raises:
-            SignatureError: The signature is not valid, or no key in memory matches it. In the
-                second case, ``verify`` may find the right key in the database.
+            SignatureError: The signature is not valid, or no key in memory matches it.
         """
         if self._has_retired(now) or self._age() >= FRESH_SECONDS:
             return None

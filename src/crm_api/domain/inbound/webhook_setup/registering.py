@@ -59,7 +59,7 @@ async def rotate(place: WebhookAddress, found: Registration) -> list[str]:
     """Replace our legacy webhooks by new webhooks with new keys.
 
     A legacy webhook uses the older API of the provider. It receives one family of events, such as
-    ``messages``. A family without a webhook gets none.
+    ``messages``. If we have no webhook for a family, none is created for it.
 
     Returns:
         One sentence about each new webhook.

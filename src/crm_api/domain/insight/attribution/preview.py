@@ -51,17 +51,21 @@ class CampaignChange:
 
 @dataclass(frozen=True, kw_only=True)
 class RulesPreview:
-    """The difference between the current rules and new ones.
+    """What would change if new attribution rules replaced the current rules.
+
+    Attribution rules decide which campaign messages get the credit for an outcome, such as a paid
+    invoice. One outcome can be divided among several messages.
 
     Attributes:
         current_version: The version of the current rules.
         outcomes: The number of outcomes that were compared: at most the latest ``MOST_PREVIEWED``.
         people: The number of people for whom at least one credit would change.
-        cents: The cents that would move from one message to another, or between a message and the
-            unattributed money.
-        attributed: The credits of all campaigns, under the current and under the new rules.
-        unattributed: The shares that are credited to no message, under the current and under the
-            new rules.
+        cents: The money, in cents, that would be credited differently, for example to another
+            message.
+        attributed: The people and the money that are credited to campaigns: first under the current
+            rules, then under the new rules.
+        unattributed: The people and the money that are credited to no message: first under the
+            current rules, then under the new rules.
         campaigns: Each campaign that has a credit under the current or the new rules.
     """
 

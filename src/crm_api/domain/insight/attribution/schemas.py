@@ -55,7 +55,7 @@ class AttributionRulesCreate(RequestModel):
     windows: AttributionWindows = AttributionWindows()
 
     def hours(self) -> dict[TouchClass, int]:
-        """Return how long after a reply, call or delivery an outcome can be credited, in hours."""
+        """Return ``windows`` as a dictionary; ``{TouchClass.REPLIED: 720}`` means 720 hours."""
         return {one: int(getattr(self.windows, one.value)) for one in TouchClass}
 
     def rule_set(self) -> RuleSet:
@@ -64,15 +64,12 @@ class AttributionRulesCreate(RequestModel):
 
 
 class AttributionWindowsRead(ReadModel):
-    """How many hours after a reply, a call or a delivery an outcome is still credited.
-
-    The outcome is credited to the campaign message that came before.
+    """How many hours after a reply, a call or a delivery an outcome is credited to a message.
 
     Attributes:
-        replied: Hours after the person's reply to the message.
-        called: Hours after the person's call.
-        delivered: Hours after the delivery of the message. This value applies if the person did not
-            reply or call.
+        replied: Hours after the person replied to the message.
+        called: Hours after the person called.
+        delivered: Hours after the delivery of the message, if the person did not reply or call.
     """
 
     model_config = example(**WINDOWS)
@@ -161,15 +158,20 @@ class CampaignCreditChange(ComparedCredits):
 
 
 class AttributionPreviewRead(ReadModel):
-    """The difference between the current attribution rules and new rules. Nothing was changed.
+    """What would change if new attribution rules replaced the current rules.
+
+    The preview itself changes nothing.
+
+    Attribution rules decide which campaign messages get the credit for an outcome, such as a paid
+    invoice. One outcome can be divided among several messages.
 
     Attributes:
         current_version: The version that the new rules are compared with.
         outcomes: The number of outcomes that were compared: at most the latest 5,000.
         people: The number of people for whom at least one credit would change.
-        cents: The cents that would move from one message to another, or between a message and the
-            unattributed money.
-        attributed: The credits of all campaigns together.
+        cents: The money, in cents, that would be credited differently, for example to another
+            message.
+        attributed: The people and money that are credited to campaigns.
         unattributed: The people and money that are credited to no campaign.
         campaigns: Each campaign that has a credit under the current or the new rules.
     """

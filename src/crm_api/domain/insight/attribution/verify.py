@@ -45,7 +45,7 @@ class Verification:
 
     @property
     def is_proved(self) -> bool:
-        """Whether the inputs, the result and the stored credits are the same as in the run."""
+        """Whether all three comparisons (input, result, stored credits) found no difference."""
         return self.is_input_same and self.is_result_same and self.is_stored_same
 
 

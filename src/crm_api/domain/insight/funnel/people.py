@@ -84,12 +84,15 @@ def time_of(stage: Stage) -> str | None:
 
 
 def first_message_sql(wanted: PeopleFilter) -> str:
-    """Return the SQL of the common table ``first``: people with their first message of the period.
+    """Return the SQL of the table ``first``, to write after ``WITH``.
 
-    A merged duplicate and its primary contact are one person. The column ``times`` is an array of
-    the instants at which the message was sent, delivered and replied to. The last two may be NULL.
-    Arrays are compared by their first element, which is the time of sending. So ``min`` over these
-    arrays finds the first message without a sort.
+    The table has one row for each person who got a first message of a campaign in the period. If
+    there were several, the row describes the earliest one. Its columns are:
+
+    - ``person``: the id of the contact. A merged duplicate counts as its primary contact.
+    - ``sent_at``: when the message was sent.
+    - ``times``: when the message was sent, delivered and replied to, as an array. The last two
+      values may be NULL.
     """
     given = [name for name in _FILTERS if getattr(wanted, name) is not None]
     filters = [f"AND {_FILTERS[name]}" for name in given]

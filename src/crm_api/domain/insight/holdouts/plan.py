@@ -39,13 +39,14 @@ class HoldoutPlan:
 
 
 def needed_in_held_group(percent: int) -> int:
-    """Return how many people must get no messages so that the holdout shows the effect of messages.
+    """Return how large the group without messages must be to show the effect of messages.
 
-    With this number of people, a two-sided test at 5 % finds the difference between ``RATE_WITH``
-    and ``RATE_WITHOUT`` in 80 of 100 experiments. This holds if the test is made once, at the end.
+    The assumption: messages raise the appointments per person from ``RATE_WITHOUT`` to
+    ``RATE_WITH``. With the returned number of people, a two-sided test at 5 % shows this in 80 of
+    100 experiments. The test must be made once, at the end.
 
     Args:
-        percent: How many of 100 people get no messages.
+        percent: How many of 100 people of the holdout get no messages.
 
     Source: normal approximation for two proportions with unequal groups, as in J. L. Fleiss,
     "Statistical Methods for Rates and Proportions", 3rd edition, chapter 4, read 2026-11-29.
@@ -62,7 +63,17 @@ def needed_in_held_group(percent: int) -> int:
 def plan_holdout(
     *, percent: int, starts_at: datetime, ends_at: datetime, people_per_day: float
 ) -> HoldoutPlan:
-    """Return the plan of a holdout in which ``people_per_day`` new people are assigned each day."""
+    """Estimate how many messages a holdout costs, and when its result can be expected.
+
+    A holdout measures the effect of messages: a part of the people gets none.
+
+    Args:
+        percent: The percentage of people who get no messages.
+        starts_at: When the holdout begins.
+        ends_at: When the holdout ends.
+        people_per_day: How many new people take part in the holdout each day, with and without
+            messages.
+    """
     days = (ends_at - starts_at) / timedelta(days=1)
     people = math.floor(people_per_day * days)
     needed = math.ceil(LOOKED_AT_OFTEN * needed_in_held_group(percent) * 100 / percent)

@@ -95,8 +95,8 @@ class HoldoutResult:
 
     Attributes:
         plan: How many messages the holdout costs, and when its result is expected.
-        appointments: The comparison of the groups by appointments.
-        jobs: The comparison of the groups by jobs.
+        appointments: The groups, compared by the number of people with a booked appointment.
+        jobs: The groups, compared by the number of people for whom the company did a repair job.
     """
 
     holdout: Holdout

@@ -89,10 +89,11 @@ SET_ANSWERS_UNTIL = text("""
 async def copy_answers(
     uow: UnitOfWork, *, most: int = MOST_MESSAGES, most_changes: int = MOST_CHANGES
 ) -> bool:
-    """Copy answers of users to ``insight_answer``, for the next hours that are not copied yet.
+    """Copy messages with which users answered people to the table ``insight_answer``.
 
-    If a message in a conversation changed after the copy, copy the answers of the conversation
-    again. If another transaction copies records or updates the stored sums now, do nothing.
+    One call copies the messages of the next hours that are not copied yet. If a conversation
+    changed after its answers were copied, these answers are copied again. But if another
+    transaction copies records or updates the stored sums now, nothing is done.
 
     Returns:
         True if there may be more to copy. False if all is copied or nothing was done.
@@ -122,14 +123,15 @@ _NOTE_MONTH = """
 
 
 async def delete_answer_copies_of_month(session: AsyncSession, name: str) -> None:
-    """Delete the copies of the answers of one month, whose messages are being removed.
+    """Delete the copied answers of one month, because the month's messages are removed.
 
-    Later answers in the same conversations can depend on the removed messages. So these
-    conversations are noted as changed, and the job copies their answers again.
+    An answer is a message in which a user answered a person. Later answers in the same
+    conversations can depend on the removed messages. So ``copy_answers`` will copy these later
+    answers again.
 
     Args:
         session: The session.
-        name: The name of the partition of the messages, which was detached.
+        name: The name of the month's table of messages, which is already detached.
     """
     await session.execute(text(_DELETE_MONTH.format(name=name)))
     await session.execute(text(_NOTE_MONTH.format(name=name)))
@@ -298,10 +300,12 @@ async def add_places(
 ) -> bool:
     """Add the place of the person (ZIP, city and source) to copies that have no place yet.
 
-    The added place is the one with which ``insight_person_tally`` counts the person. So this
-    function locks the stored sums against changes until the transaction ends. It does nothing if
-    the sums are already locked. It also does nothing if more than ``most_moves`` people have moved
-    since their places were last counted.
+    Nothing is added in two cases:
+
+    - Another transaction is copying records or updating the stored sums by place.
+    - More than ``most_moves`` changes of a person's place are not yet in the stored sums.
+
+    The stored sums stay locked until the transaction ends.
 
     Returns:
         True if places were added, so there may be more to add; False otherwise.

@@ -45,11 +45,12 @@ class FigureRequest:
     """Which figures of a measure are wanted. A filter that is None does not filter.
 
     Attributes:
-        by: The breakdown; None: no breakdown.
+        by: The property by which the figures are divided, such as the city; None: no division.
         since: The first instant of the period.
         until: The end of the period, exclusive.
-        bucket: Compute a figure for each day, week or month; None: no series.
-        zone: The IANA time zone of buckets, hours and weekdays.
+        bucket: Compute one figure for each day, week or month of the period. None: compute one
+            figure for the whole period.
+        zone: The IANA time zone of days, weeks, months, hours and weekdays.
         rules_version: The version of the attribution rules.
     """
 
@@ -67,7 +68,7 @@ class FigureRequest:
 
     @property
     def is_of_campaign(self) -> bool:
-        """Whether a filter limits the figures to a campaign, phone line, list or step."""
+        """Whether the request filters by campaign, phone line, contact list or campaign step."""
         return any(
             one is not None for one in (self.campaign_id, self.line_id, self.list_id, self.step)
         )
@@ -87,11 +88,10 @@ class FigureRequest:
 
     @property
     def is_by_place(self) -> bool:
-        """Whether figures are wanted by ZIP, city or source, and not only for some campaigns.
+        """Whether the figures are grouped by ZIP, city or source, and not filtered by campaign.
 
-        It is False if there is a filter by campaign, phone line, list or step. If it is True, the
-        figures can be read from copied records. The copies contain the person's ZIP, city and
-        source.
+        A filter by phone line, list or step also makes this False. If True, copied records can be
+        read, because each copy contains the person's ZIP, city and source.
         """
         return self.by in PLACES and not self.is_of_campaign
 
@@ -196,10 +196,11 @@ class CompiledSql:
     """An SQL subquery from which figures are computed, with the values of its parameters.
 
     Attributes:
-        relation: The subquery. Each row is one record, or a stored sum of several records. If the
-            figures have a breakdown (such as by campaign), each row also has the key and its label.
-            If they are a series (such as by week), each row also has the start of its period.
-        values: The values of the parameters.
+        relation: The subquery. Each row is one record, or a stored sum of several records. If there
+            is one figure for each campaign, for example, the row also has the campaign's id
+            (``key``) and name (``label``). If there is one figure for each week, for example, the
+            row also has the beginning of its week (``bucket_start``).
+        values: The values of the parameters, by name.
     """
 
     relation: str

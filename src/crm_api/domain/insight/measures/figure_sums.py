@@ -38,24 +38,24 @@ UNRIPE = "CAST(b.ripe_at > :as_of AND b.ripe_at < 'infinity' AS integer)"
 def compile_sums(
     request: FigureRequest, *, now: datetime, stored_until: datetime | None = None
 ) -> CompiledSql:
-    """Return the SQL whose rows are sums of the records that the requested figures count.
+    """Return SQL that sums up the records of the requested figures.
 
-    To get a figure, its rows must be added up. Each row has these columns:
+    A figure may have several rows, which the caller adds up. The columns of a row are:
 
     - ``records``: the number of records.
-    - ``counted``: how many of these records are in the numerator.
-    - ``unripe``: how many of these records may still be added to the numerator.
-    - ``amount``: the sum of their amounts. For a median, it is an array of their amounts.
-    - ``at``: the instant of the earliest of these records.
+    - ``counted``: the number of records in the numerator.
+    - ``unripe``: the number of records that may still be added to the numerator.
+    - ``amount``: the sum of the amounts. For a median, it is an array of the amounts.
+    - ``at``: the instant of the earliest record.
     - ``part``, ``key``, ``label`` and ``bucket_start``: the figure to which the row belongs.
 
     Exception: if ``has_row_per_record`` returns True, each row is one record, with other columns.
 
     Args:
-        request: The figures that are wanted.
+        request: The requested figures.
         now: The present instant.
-        stored_until: All records before this instant are in the stored sums or copies. None if the
-            request does not need it.
+        stored_until: The instant up to which stored sums or copies of records exist. None if the
+            request uses neither.
     """
     relations: list[str] = []
     values: dict[str, Any] = {"as_of": now}
@@ -134,10 +134,10 @@ def _copies_by_place(request: FigureRequest, operand: Operand, copies: RecordCop
 
 
 def has_row_per_record(request: FigureRequest) -> bool:
-    """Return True if the SQL of these figures returns single records instead of sums.
+    """Return True if the SQL of these figures returns one row per record instead of sums.
 
-    This happens only for a median by ZIP, city or source, if there are copies of the records. The
-    column ``time`` of a row is then the duration of the record, in microseconds.
+    This is so for medians by ZIP, city or source, if a table with copies of the records can be
+    used. The column ``time`` of a row then has the duration of the record, in microseconds.
     """
     is_median = request.measure.unit is Unit.SECONDS
     return is_median and request.copies is not None and request.is_by_place

@@ -29,18 +29,19 @@ Number = int | str
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One number of a measure: the total, or the number for one key, for one bucket, or for both.
-
-    A key is one value of the breakdown, such as one ZIP. A bucket is one part of the period, such
-    as one day.
+    """One number of a measure, such as the reply rate of one ZIP on one day.
 
     Attributes:
+        key: The value of the breakdown, such as a ZIP. None for the total, and for records without
+            a value.
+        bucket_start: The beginning of the part of the period, such as a day; None for the whole
+            period.
         low: The lower bound of the 95 % interval of a rate; None for other units.
         is_enough: Whether there are enough records to rely on the figure.
         enough_at: When there will be enough records at the present pace; None if there are enough
             now, or if the instant is unknown.
-        unripe: The number of records that are so young that they may still be added to the
-            numerator.
+        unripe: The number of recent records that may still be added to the numerator. For example,
+            the person may still reply.
         rows_url: The URL path of the request that lists the records of the figure.
     """
 

@@ -65,7 +65,12 @@ class BoundInstants:
         return f"CAST(:{name} AS timestamptz)"
 
     def limit(self, sql: str, period: Period) -> str:
-        """Return the SQL of a record query, limited to a period."""
+        """Return ``sql``, changed to select only the records of a period.
+
+        Args:
+            sql: The SQL of a record query.
+            period: The period.
+        """
         return in_period(sql, since=self.bind(period.since), until=self.bind(period.until))
 
 
@@ -151,11 +156,11 @@ def _needs_hours(request: FigureRequest) -> bool:
 def ripening_period(
     period: Period, stored: StoredSums, *, unit: timedelta, now: datetime
 ) -> Period | None:
-    """Return the hour (or day) that contains both ripe and unripe records.
+    """Return the hour (or day) in which only some of the records have a final result.
 
-    A record is ripe when it is older than ``stored.ripe_after``. Its result can then no longer
-    change. Records before the returned hour are ripe. Records after it are unripe. The stored sum
-    of this hour mixes both, so the caller must count the records of this hour one by one.
+    The result of a record is final (the record is ripe) when it is older than
+    ``stored.ripe_after``. The stored sum of the returned hour contains records with and without a
+    final result. So the caller must count the records of this hour one by one.
 
     Args:
         period: The period of the stored sums.
@@ -164,7 +169,7 @@ def ripening_period(
         now: The present instant.
 
     Returns:
-        None if the hour is not in ``period``. Also None if records are always ripe
+        None if the hour is not in ``period``. Also None if results are always final
         (``stored.ripe_after`` is None).
     """
     if stored.ripe_after is None:

@@ -37,12 +37,14 @@ def newcombe_interval(
 
 
 def is_difference_shown(part: int, whole: int, other_part: int, other_whole: int) -> bool:
-    """Return whether two rates differ, by a test that may be repeated while the counts grow.
+    """Return whether a statistical test shows that two rates differ.
 
-    Of 100 pairs of equal rates, the test wrongly shows a difference for at most 5 pairs, however
-    often it is repeated. In addition, Newcombe's interval must exclude 0. So the result never
-    contradicts the interval on the screen. The interval alone is not enough: if it is computed each
-    day for a year, it excludes 0 at least once for about 40 of 100 such pairs.
+    The test may be repeated while the counts grow. If the true rates are equal, the test wrongly
+    shows a difference in at most 5 of 100 cases, all repetitions included.
+
+    The result is False while ``newcombe_interval`` contains 0. So the result agrees with the
+    interval that users see. The interval alone is not enough: computed daily for a year, it wrongly
+    excludes 0 in about 40 of 100 cases.
     """
     interval = newcombe_interval(part, whole, other_part, other_whole)
     if interval is None or interval[0] <= 0 <= interval[1]:
@@ -64,10 +66,10 @@ def is_rate_enough(part: int, whole: int) -> bool:
 
 
 def needed_records(part: int, whole: int) -> int:
-    """Return how many records a rate needs until you can rely on it, if the rate does not change.
+    """Return how many records a rate must have in total before you can rely on it.
 
-    The estimate adds four records, two of them in the numerator. Without them, the estimate for a
-    rate of 0 would be too small.
+    The result assumes that the rate stays as it is now. The calculation adds four records, two of
+    them in the numerator. Without them, the result for a rate of 0 would be too small.
     """
     rate = (part + 2) / (whole + 4)
     return max(FEWEST, math.ceil(4 * NORMAL_95**2 * rate * (1 - rate) / WIDEST**2))

@@ -57,19 +57,18 @@ class _CountColumns:
 
 
 class InsightTally(_CountColumns, Base):
-    """How the numbers of messages and accepted attempts of one hour or day changed.
+    """Changes in the numbers of messages and accepted attempts, for each hour and each day.
 
-    A row is one change or a sum of changes. After each SQL statement that changes messages or
-    attempts, triggers append a row for each ``TallyGranularity``
-    (``migrations/objects/count_messages_by_hour.sql``, ``count_costs_by_hour.sql``). A decrease has
-    negative numbers. So the sum of all rows of an hour equals the numbers of that hour.
+    The sum of all rows of an hour equals the numbers of that hour. A decrease is stored as negative
+    numbers. A job merges the rows of an hour into one row.
+
+    Triggers append one row for each ``TallyGranularity`` when messages or attempts change
+    (``migrations/objects/count_messages_by_hour.sql``, ``count_costs_by_hour.sql``).
 
     - A message counts in the hour when it was sent or, if it failed, when it was due.
     - An attempt counts in the hour when the provider accepted it.
-    - An attempt counts for the step and the variant of its recipient. If one of them changes, a
-      trigger moves the numbers (``move_costs_of_recipient.sql``).
-
-    A job merges the rows of an hour into one row.
+    - An attempt counts for the present step and variant of its recipient
+      (``move_costs_of_recipient.sql``).
     """
 
     __tablename__ = "insight_tally"
@@ -96,9 +95,9 @@ class InsightTally(_CountColumns, Base):
 
 
 class PlaceGranularity(StrEnum):
-    """The length of the period that one row of ``insight_person_tally`` counts.
+    """Whether a row of ``insight_person_tally`` is for one day or for one month.
 
-    The table contains the numbers of messages by ZIP, city or source of the person.
+    A row of this table has numbers of messages by ZIP, city or source of the person.
     """
 
     DAY = "day"
@@ -123,14 +122,14 @@ PLACE_SUMS_UNTIL = (
 
 
 class InsightPersonTally(_CountColumns, Base):
-    """How many messages and accepted attempts each place had on a day or in a month.
+    """How many messages and accepted attempts a ZIP, city or source had on a day or in a month.
 
-    A place is the ZIP or the city of the person, or the source of the person's contact. The job
-    ``update_place_sums`` writes this table. The table counts all messages and attempts before the
-    instant ``InsightPersonUntil.until``.
+    The job ``update_place_sums`` writes this table. It counts the messages and attempts before
+    ``InsightPersonUntil.until``. Later changes of these messages, attempts and people wait in two
+    tables for the next run of the job:
 
-    Exception: later changes are added by the next run of the job. Until then, changed messages and
-    attempts are in ``InsightPersonChange``, and changed places are in ``InsightPersonMove``.
+    - ``InsightPersonChange``: changes of messages and attempts.
+    - ``InsightPersonMove``: changes of a person's ZIP, city or source.
     """
 
     __tablename__ = "insight_person_tally"
@@ -287,11 +286,13 @@ REPLIES_UNTIL = (
 
 
 class InsightReply(PlaceColumns, Base):
-    """A copy of a campaign's first message that got a reply, with the time until the reply.
+    """A copy of a campaign's first message to a person who replied, with the time until the reply.
 
-    The job ``copy_replies`` copies all such messages that were sent before
-    ``InsightReplyUntil.until``. ``InsightReplyChange`` lists messages that must be copied again.
-    The job ``add_places`` adds the ZIP, city and source of the person.
+    The table contains the messages that were sent before ``InsightReplyUntil.until``. The job
+    ``copy_replies`` copies them. The job ``add_places`` adds the person's ZIP, city and source.
+
+    If a message changes after it was copied, it is listed in ``InsightReplyChange`` until the job
+    copies it again.
     """
 
     __tablename__ = "insight_reply"
@@ -317,10 +318,12 @@ class InsightReply(PlaceColumns, Base):
 
 
 class InsightReplyChange(Base):
-    """A message that changed, or whose reply changed, more than 73 hours after it was sent.
+    """A note that a message's row in ``insight_reply`` may be out of date.
 
-    Row triggers append it (``migrations/objects/note_late_reply.sql``). The job ``copy_replies``
-    copies the message again and deletes the row.
+    ``insight_reply`` contains copies of campaign messages that got a reply. A trigger adds a note
+    when such a message or its reply changes more than 73 hours after it was sent
+    (``migrations/objects/note_late_reply.sql``). The job ``copy_replies`` copies the message again
+    and deletes the note.
     """
 
     __tablename__ = "insight_reply_change"
@@ -383,11 +386,12 @@ class InsightAnswer(PlaceColumns, Base):
 
 
 class InsightAnswerChange(Base):
-    """A conversation whose copied answers of the office may be out of date.
+    """A note that a conversation's rows in ``insight_answer`` may be out of date.
 
-    Row triggers add a row when a message changes that is more than an hour old
-    (``migrations/objects/note_late_answer.sql``). The job ``copy_answers`` copies the answers of
-    the conversation again and deletes the row.
+    ``insight_answer`` contains copies of the messages with which the office answered a person. A
+    trigger adds a note when a message older than one hour changes
+    (``migrations/objects/note_late_answer.sql``). The job ``copy_answers`` copies the answers again
+    and deletes the note.
     """
 
     __tablename__ = "insight_answer_change"

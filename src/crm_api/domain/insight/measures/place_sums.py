@@ -46,13 +46,13 @@ def uses_place_sums(request: FigureRequest) -> bool:
 class PlaceSumsSql:
     """The SQL queries for figures by ZIP, city or source of the contact.
 
-    A stored sum counts many records at once. The records outside the stored sums are read one by
-    one. A figure is computed from the rows of all queries together.
+    Many records are already counted in stored sums. The other records are read one by one. A figure
+    is computed from the rows of all queries together.
 
     Attributes:
         sums: The queries that read stored sums. Their columns are part, records, counted, amount,
             unripe, at, key, label and bucket_start.
-        records: The queries that read the other records. They have the columns of a record query.
+        records: The queries that read single records. They have the columns of a record query.
         values: The values of the SQL parameters.
     """
 

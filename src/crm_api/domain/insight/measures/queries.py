@@ -28,15 +28,18 @@ def messages(
     ripe_after: timedelta,
     amount: str = "CAST(NULL AS numeric)",
 ) -> RecordQuery:
-    """Return the record query that selects messages of campaigns.
+    """Return the record query that selects messages of campaigns for a measure.
+
+    For example, a reply rate is the number of messages with a reply, divided by the number of all
+    selected messages.
 
     Args:
-        counted: The SQL condition for messages that count in the numerator.
-        where: The SQL condition for all selected messages; these count in the denominator.
+        counted: The SQL condition for messages in the numerator, such as messages with a reply.
+        where: The SQL condition for all selected messages; these are the denominator of a rate.
         first_step: True to leave out follow-ups, so that each person counts once. Exception: they
             are selected if the request has a filter or a breakdown by step.
-        ripe_after: For how long after its sending a message may still be added to the numerator,
-            for example because a reply arrives.
+        ripe_after: How long after a message was sent it can still get into the numerator, for
+            example because a reply arrives.
         amount: The SQL expression for the column ``amount``; by default NULL.
     """
     steps = f"AND {_FIRST_STEP}" if first_step else ""
@@ -65,19 +68,19 @@ def messages_with_sums(
 ) -> RecordQuery:
     """Return the record query for messages of campaigns.
 
-    The query also has SQL that computes figures from stored sums, because sums are read faster.
+    The result also has SQL that computes the figures from stored sums, which is faster.
 
     Args:
         counted: The SQL condition of the messages in the numerator of a figure, such as those with
             a reply.
         where: The SQL condition of all messages that the query selects. They are the denominator.
-        first_step: Whether to select only the first message to each person, without follow-ups. A
-            filter or a breakdown by step overrides this.
-        ripe_after: For how long after a message was sent it can still get into the numerator, for
-            example by a late reply.
-        sum_of_records: The SQL expression for the number of messages in a row ``t`` of the stored
-            sums.
-        sum_of_counted: The SQL expression for the number of these messages in the numerator.
+        first_step: True to leave out follow-ups, so that each person counts once. Exception: they
+            are selected if the request has a filter or a breakdown by step.
+        ripe_after: How long after a message was sent it can still get into the numerator, for
+            example because a reply arrives.
+        sum_of_records: The SQL expression for the denominator, such as ``t.sent``. The columns of
+            ``t`` are stored sums.
+        sum_of_counted: The SQL expression for the numerator, such as ``t.delivered``.
     """
     query = messages(counted=counted, where=where, first_step=first_step, ripe_after=ripe_after)
     sums = StoredSums(
@@ -91,15 +94,16 @@ def messages_with_sums(
 
 
 def replies(*, where: str, ripe_after: timedelta) -> RecordQuery:
-    """Return the record query that selects campaign messages with a reply.
+    """Return the query that reads the time from each campaign message to the reply.
 
-    Follow-ups are included only for a filter or a breakdown by step.
+    The time is in the column ``amount``, in microseconds.
 
-    The column ``amount`` is the time from the message to its reply, in microseconds.
+    Follow-ups are left out, so that each person counts once. Exception: They are included for a
+    filter or a breakdown by step.
 
     Args:
-        where: The SQL condition of the messages to select.
-        ripe_after: How long after a message its reply may still come.
+        where: The SQL condition of the messages. It must select only messages with a reply.
+        ripe_after: How long after a message a reply to it still counts.
     """
     query = messages(
         counted="true",

@@ -8,8 +8,8 @@ is SQL that selects the records of a measure. All record queries have the same c
 
 - ``counted``: whether the record counts in the numerator of a rate. In the reply rate, for
   example, a message with a reply counts.
-- ``ripe_at``: before this time, ``counted`` may still become true, and the record is unripe.
-  Exception: a record with the value ``infinity`` is never unripe.
+- ``ripe_at``: until when the record is unripe. While a record is unripe, ``counted`` may still
+  become true. But ``infinity`` means that the record is never unripe.
 """
 
 import re
@@ -95,12 +95,12 @@ class RecordCopies:
         is_current: The SQL condition for up-to-date copies in the requested period.
         not_copied: The query for all records without an up-to-date copy. It reads the original
             tables.
-        until: The SQL of a time. All records before this time are copied. The SQL in
-            ``is_current`` and ``not_copied`` can use the time as the parameter ``:stored_until``.
-            None if this parameter is not used.
-        breakdowns: Limits the figures for which the copies are used; None for no limit. With a
-            limit, a figure must have one of these breakdowns, and no filter by campaign, phone
-            line, list or step. The item None allows figures without a breakdown.
+        until: The SQL of the time before which all records are copied. The SQL in ``is_current``
+            and ``not_copied`` gets this time as the parameter ``:stored_until``. None if the
+            parameter is not used.
+        breakdowns: The breakdowns for which the copies are used, such as ZIP. The item None means
+            figures without a breakdown. Figures with a filter by campaign, phone line, list or step
+            then do not use the copies. If ``breakdowns`` is None, all figures use the copies.
     """
 
     source: str

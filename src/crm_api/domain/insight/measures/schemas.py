@@ -48,7 +48,7 @@ class MeasureRead(ReadModel):
 
     @classmethod
     def of(cls, measure: Measure) -> "MeasureRead":
-        """Build the response from a measure of the registry."""
+        """Build the response for a measure."""
         return cls(
             name=measure.name,
             definition=measure.definition,

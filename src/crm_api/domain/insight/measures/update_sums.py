@@ -71,17 +71,15 @@ _TAKE_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))"
 
 
 async def take_locks(session: AsyncSession, name: str = SUMS_LOCK) -> bool:
-    """Try to take the locks of a job, and return whether the job may run.
+    """Take the locks of a job that copies records or updates sums; False if one is in use.
 
-    The job may run if no other transaction has one of the locks. The function never waits for a
-    lock. The locks are kept until the end of the transaction. ``SUMS_LOCK`` is the lock of all jobs
-    that update the sums by place or copy records. So only one of these jobs runs at a time.
+    All jobs that copy records or update ``insight_person_tally`` take ``SUMS_LOCK``, so only one of
+    them runs at a time. The function never waits. A lock is kept until the end of the transaction.
 
     Args:
         session: The session.
-        name: A second lock, which earlier releases take for the same job. It prevents a process of
-            an earlier release from running the job at the same time. By default, only ``SUMS_LOCK``
-            is taken.
+        name: A second lock to take. A process of an earlier release takes only this lock for the
+            same job. By default, only ``SUMS_LOCK`` is taken.
     """
     for one in dict.fromkeys((name, SUMS_LOCK)):
         if not await session.scalar(_TAKE_LOCK, {"name": one}):
@@ -91,12 +89,15 @@ async def take_locks(session: AsyncSession, name: str = SUMS_LOCK) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class HourStep:
-    """The next hours whose records a job adds to the sums or copies to another table.
+    """The hours whose records a job processes next.
+
+    The job adds the records to sums, or copies them to another table.
 
     Attributes:
-        since: The beginning of these hours. All earlier records are already added or copied.
+        since: The beginning of these hours. All earlier records are already processed.
         until: The end of these hours, exclusive.
-        has_changes: Whether earlier records have changed, so that the sums or copies must change.
+        has_changes: Whether records changed after they were processed. The job must then correct
+            the sums or the copies.
     """
 
     since: datetime
@@ -105,11 +106,11 @@ class HourStep:
 
 
 async def next_hours(session: AsyncSession, statement: TextClause, *, most: int) -> HourStep | None:
-    """Return the hours that a job processes next; None if there is nothing to do.
+    """Return the hours whose records a job must process next; None if there is nothing to do.
 
-    The job adds the records of these hours to stored sums, or copies these records. The result can
-    also have no hours. Then the job only has to process changes of earlier records
-    (``has_changes``).
+    A job processes records by adding them to stored sums or by copying them. If only earlier
+    records have changed, the result has no hours (``since`` equals ``until``), and ``has_changes``
+    is True.
 
     Args:
         session: The session, with the locks of ``take_locks``.

@@ -75,7 +75,7 @@ class Budgets:
 
     @classmethod
     def of(cls, declared: Mapping[str, Any] | None) -> "Budgets":
-        """Build the budgets from the column ``carrier_budgets``; None means no budget."""
+        """Build the carriers' daily limits from ``carrier_budgets``; None means no limits."""
         return cls(
             daily={
                 carrier: max(

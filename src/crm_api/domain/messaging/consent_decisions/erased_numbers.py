@@ -196,10 +196,10 @@ _IS_MESSAGE_KNOWN = text("""
 async def is_message_known(
     session: AsyncSession, *, phone_hash: bytes, at: datetime, claimed_at: datetime | None
 ) -> bool:
-    """Return True if the history already has an entry for this message of the number.
+    """Return True if the consent history of a number already has an entry for a message.
 
-    The times identify the message. The message is known if the number has an entry that comes from
-    a message and has the same ``at`` or the same ``claimed_at``.
+    An entry belongs to the message if it comes from a message, and has the same time ``at`` or the
+    same time ``claimed_at``.
     """
     values = {"phone_hash": phone_hash, "at": at, "claimed_at": claimed_at}
     return bool(await session.scalar(_IS_MESSAGE_KNOWN, values))

@@ -1,10 +1,10 @@
-"""Record opt-outs, opt-ins and holds of a number: flags, waiting messages and consent history.
+"""Record decisions about a number: opt-outs, opt-ins and holds.
 
-Each decision is one transaction with three steps in this order. (1) Write the flag. (2) Withdraw
-the number's messages that are waiting, and those that a worker has claimed (reserved for sending).
-See Sending, rule 10. (3) Append the entry to the history. This is the last step, because the entry
-names the messages that could not be withdrawn: they had already passed the gate (the last check
-before sending).
+Each decision is one transaction with these steps:
+
+1. Write the flag.
+2. Withdraw the messages to the number that are not being sent yet.
+3. Append an entry to the consent history. It names the messages that could not be withdrawn.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -124,9 +124,9 @@ async def opt_in(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Put a number on hold: it gets no campaign messages until a user decides about a reply.
 
-    If the number is opted out, the flag ``opt_out_hold`` is not set, but the hold is written to the
-    history of the number. Reason: an opt-in that the person sent before the hold may arrive later
-    and end the opt-out. Then the entry in the history puts the number on hold.
+    If the number is opted out, the hold is only written to the history of the number. The flag
+    ``opt_out_hold`` is not set. Later, an opt-in that is older than the hold may arrive. This
+    opt-in ends the opt-out, and the hold takes effect.
 
     Returns:
         True if the number is on hold now and was not on hold before.

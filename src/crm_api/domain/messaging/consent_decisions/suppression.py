@@ -1,8 +1,8 @@
 """Set the flag ``do_not_contact`` for a suppression list or after a person was erased.
 
-After an erasure, the service stores only a keyed hash of the number. If the number is stored again,
-the same transaction sets ``do_not_contact`` again, and also the person's own opt-out or hold
-(``erased_numbers.py``). So no message can be sent before these flags are set.
+After an erasure, the service keeps only a keyed hash of the phone number. If a transaction stores
+the number again, it also sets ``do_not_contact`` again. It restores the person's own opt-out or
+hold too (``erased_numbers.py``). So no message can be sent before these flags are set.
 """
 
 from collections.abc import Collection, Sequence

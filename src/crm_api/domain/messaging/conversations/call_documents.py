@@ -119,13 +119,12 @@ def placed_at(document: Document) -> datetime | None:
 
 
 def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
-    """Return when the last known event of a call happened; None if no time is known.
-
-    The stored document has the times of earlier events only until the other party of the call is
-    known. After that, the result is ``event_at``.
+    """Return the time of the latest event of a call; None if no time is known.
 
     Args:
-        known: The stored document of the call, before the new event is added.
+        known: The stored document of the call, before the new event is added. It contains the time
+            of the latest earlier event only while the other party of the call is unknown. Without
+            this time, ``event_at`` is returned.
         event_at: When the new event happened; None if unknown.
     """
     written = _latest(known.get("last_event_at"), event_at)
@@ -133,7 +132,10 @@ def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
 
 
 def is_contact(document: Document) -> bool:
-    """Return True if the person called the company, or answered a call from the company."""
+    """Return True if this call brought the person and the company into contact.
+
+    This is the case if the person called, or answered a call from the company.
+    """
     return document.get("direction") == "incoming" or "answered_at" in document
 
 

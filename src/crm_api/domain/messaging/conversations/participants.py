@@ -36,10 +36,15 @@ def as_phone(identifier: str) -> str | None:
 async def find_or_add_contacts(
     uow: UnitOfWork, phones: Collection[str], *, may_add: Collection[str], now: datetime
 ) -> dict[str, UUID]:
-    """Return the contact ids of the numbers in ``phones`` and ``may_add``, by number.
+    """Find the contacts of phone numbers, and add some of the missing contacts.
 
-    For a number in ``may_add`` without a contact, a contact is added, unless it is the number of
-    one of our lines. Other numbers without a contact are missing in the result.
+    Args:
+        phones: Numbers whose contacts are only looked up.
+        may_add: Numbers for which a missing contact is added. Exception: No contact is added for
+            the number of one of our lines.
+
+    Returns:
+        The contact ids by number. Numbers without a contact are left out.
     """
     wanted = sorted({*phones, *may_add})
     if not wanted:
@@ -332,8 +337,9 @@ async def lock_or_add_conversations(
 ) -> Mapping[ConversationKey, LockedConversation]:
     """Lock the conversations of received messages; add the missing ones.
 
-    A new conversation gets its times and its state of waiting here. An existing conversation is
-    only locked: ``waiting.asked.note_asked`` changes these values after the messages are stored.
+    A new conversation is stored with the time of its last message and its state, such as
+    ``waiting`` for an answer. An existing conversation does not change here.
+    ``waiting.note_asked`` updates it after the messages are stored.
 
     Returns:
         The conversations, by line and number.

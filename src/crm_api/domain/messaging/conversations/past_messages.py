@@ -53,7 +53,10 @@ class PastMessage:
 
     @property
     def is_answer(self) -> bool:
-        """Return True if the message was sent from the provider's app and did not fail."""
+        """Return whether the message counts as an answer to the person.
+
+        A message to the person counts as an answer if it did not fail.
+        """
         return not self.is_incoming and self.facts.status not in FAILED
 
     def waits(self, now: datetime) -> bool:

@@ -27,11 +27,12 @@ OF_THE_OFFICE = (Origin.MANUAL, Origin.PROVIDER)
 
 @dataclass(frozen=True, kw_only=True)
 class ReplyContexts:
-    """The contexts of received messages, and the settings of the away reply.
+    """What came before some received messages, and the settings of the away reply.
 
     Attributes:
-        contexts: The context of each message for the reply reader, in the order of the messages.
-        replied_to: The campaign message to which each message replies, in the same order; None if
+        contexts: For each message, what the reply reader must know about the conversation before,
+            for example whether our last message was a question. In the order of the messages.
+        replied_to: The campaign message to which each message replies, in the same order. None if
             no campaign sent a message to the number in the 72 hours before the reply.
         away: The settings of the away reply; None if it is off.
     """

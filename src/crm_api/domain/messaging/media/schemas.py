@@ -125,9 +125,11 @@ class MediaFetchesRetried(ReadModel):
 def show(items: Iterable[dict[str, Any]], fetches: Sequence[ShownFetch]) -> list[dict[str, Any]]:
     """Return the files of a message or call, each with the state of its download.
 
-    A file and a download belong together if they have the same URL. The provider may later report a
-    file with another URL. So a downloaded file is added at the end if ``items`` does not contain
-    its URL. Exception: a file that the result already contains is not added.
+    The result begins with the files in ``items``. Each of them gets the state of the download that
+    has the same URL.
+
+    After them come the other downloaded files. They exist because the provider sometimes reports a
+    file again with another URL. Each stored file occurs only once.
 
     Args:
         items: The files as reported: ``[{"url": "https://…", "type": "image/jpeg"}]``. All fields

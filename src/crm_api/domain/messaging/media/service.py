@@ -214,14 +214,13 @@ async def retry_fetches(
 ) -> int:
     """Start downloads of media files again, and return how many.
 
-    Each download begins again with its first attempt. A job downloads the files. The job is
-    requested if there is something to download.
+    Each of these downloads gets all its attempts again. A job makes the attempts.
 
-    There is one alert for each error code of dead downloads. A download is dead if all its attempts
-    failed. When no dead download has an error code any more, the alert of this code is resolved.
+    A download is dead if all its attempts failed. There is one alert for each error code of dead
+    downloads. The alert is resolved if no dead download has its error code after this call.
 
     Args:
-        status: Only downloads with this status. Exception: ``stored`` starts nothing.
+        status: Only downloads with this status. With ``stored``, nothing is started.
         error_code: Only downloads with this error code; None for all downloads.
     """
     if status is FetchStatus.STORED:

@@ -103,9 +103,12 @@ class MediaStore:
 
 
 def store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """Return the exception types to catch around an access to the media store, and ``others``.
+    """Return the exception types to catch when you use the media store.
 
-    Each type means that the store cannot be used. Exception: the types in ``others``.
+    Without ``others``, each of these types means that the store cannot be used.
+
+    Args:
+        others: Exception types to catch in the same place. They are added to the result.
     """
     from obstore.exceptions import BaseError  # noqa: PLC0415 - as in ``open_store``
 

@@ -176,12 +176,11 @@ class SendAttempt(Base):
 
 
 class SendTally(Base):
-    """A change of a count of accepted messages: positive for an increase, negative for a decrease.
+    """A number to add to the count of messages that the provider accepted, or to subtract from it.
 
-    Each quarter of an hour, line and campaign has its own count. The messages of a line outside
-    campaigns have one too. A trigger adds a row for each statement that changes a count
-    (``migrations/objects``). The sum of a line's rows of one day is compared with the daily limits.
-    ``usage.compact_tally`` merges the rows, and deletes the rows of old days.
+    There is a count for each line, campaign and quarter of an hour. The sum of its rows is the
+    count. Messages outside campaigns have their own count. A trigger on the attempts adds the rows
+    (``migrations/objects``). ``usage.compact_tally`` merges the rows, and deletes old ones.
     """
 
     __tablename__ = "send_tally"

@@ -217,11 +217,10 @@ class Activity(Base):
 
 
 class ActivityKey(Base):
-    """Maps the provider's id of a message or call to its row in ``activity``, in any partition.
+    """Maps the provider's id of a message or call to its row in ``activity``.
 
-    Triggers on ``activity`` insert the missing keys, and change and delete keys. But a statement
-    that must store a message or call only once inserts the key itself, before the row of
-    ``activity``. It inserts this row only if the key was new.
+    Triggers on ``activity`` keep this table up to date. Exception: A statement that must not store
+    a message or call twice inserts the key first. If the key exists, it adds no row.
     """
 
     __tablename__ = "activity_key"

@@ -65,17 +65,21 @@ MARK_LEARNED = text("""
 
 
 async def learn_from_next_number(uow: UnitOfWork, *, now: datetime, secret: bytes) -> bool:
-    """Evaluate all new failures of the first phone number that has new failures.
+    """Process all new failed messages of the next phone number that has any.
 
-    If a failure has a stop code, the number is opted out. If a failure has a landline code, the
-    line type of the number is stored. After enough permanent failures, the number is marked as
-    invalid. A later call does not evaluate the same failures again.
+    The error codes of the failures decide what happens:
+
+    - The person opted out at the provider: the number is opted out here too.
+    - The number is a landline: its line type is stored.
+    - The number failed permanently several times: it is marked as invalid.
+
+    Each failure is processed only once.
 
     Args:
         secret: Key of the hash that identifies the number in the consent history.
 
     Returns:
-        False if no number has new failures, or if another worker is evaluating failures.
+        False if no number has new failures, or if another worker is processing failures.
     """
     session = uow.session
     if not await session.scalar(TRY_LOCK):

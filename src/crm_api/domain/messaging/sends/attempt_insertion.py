@@ -153,10 +153,10 @@ async def show_claimed(
     line_id: UUID,
     now: datetime,
 ) -> None:
-    """Set claimed recipients, and the messages to them, to the status ``sending``.
+    """Give recipients and their messages the status ``sending``.
 
-    A message that does not exist yet is added to its conversation. The conversation is created if
-    it does not exist either.
+    A worker has reserved these recipients. A missing message is added to its conversation. A
+    missing conversation is created.
     """
     phones = [one.phone for one in claimed]
     contact_ids = [one.contact_id for one in claimed]

@@ -134,11 +134,10 @@ SETTLED_TRIALS = text("""
 
 
 async def open_on_trial(uow: UnitOfWork, *, now: datetime) -> None:
-    """Put blocked lines on trial if their wait has ended. They then send one message at a time.
+    """Put blocked lines on trial when the wait after the block is over; end trials that succeeded.
 
-    First, this function ends the trial of each line if the provider has accepted a message that was
-    sent after the trial began. If a line goes on trial, the job that sends messages outside
-    campaigns is requested.
+    A line on trial sends one message at a time. Its trial has succeeded when the provider has
+    accepted a message that was sent during the trial.
     """
     settled = (await uow.session.execute(SETTLED_TRIALS)).scalars().all()
     await close_breakers(uow, settled, now=now)
@@ -185,11 +184,13 @@ async def close_breakers(uow: UnitOfWork, line_ids: Collection[UUID], *, now: da
 
 @dataclass(frozen=True, kw_only=True)
 class Trials:
-    """The lines that are on trial after a block, and which of these lines have an open attempt.
+    """The lines that are on trial, and which of them already send a message.
+
+    A line on trial was blocked before, and now sends only one message at a time.
 
     Attributes:
-        lines: The ids of the lines that are on trial.
-        busy: The ids of the lines in ``lines`` that have an open attempt.
+        lines: The ids of the lines on trial.
+        busy: The ids of those lines that have an unfinished attempt.
     """
 
     lines: frozenset[UUID]

@@ -37,14 +37,15 @@ because the budget was raised."""
 
 @dataclass(kw_only=True)
 class CarrierShare:
-    """The choice of recipients whose messages fit the carrier budgets.
+    """The result of choosing recipients whose messages fit the carrier budgets.
 
     A carrier budget is the number of message segments that may be sent per day to the numbers of
     one carrier.
 
     Attributes:
         taken: The chosen recipients, as planned attempts.
-        held: The ids of the recipients whose message was too large for the budget from the start.
+        held: The ids of the recipients whose message has more segments than the budget had left
+            before the choice.
         has_passed_over: True if a recipient was left out only because the chosen recipients use up
             the budget. This recipient may be chosen next time.
     """
@@ -232,12 +233,11 @@ WAKE = text(f"""
 
 
 async def wake_held_recipients(uow: UnitOfWork, *, grace: timedelta, now: datetime) -> int:
-    """Make waiting recipients due now if their carrier budget has room again.
+    """Make recipients due now that were postponed because a carrier budget was used up.
 
     A carrier budget is the number of message segments that we may send to a carrier's customers per
-    day. Each message needs at least one segment. So room for 100 segments makes at most 100
-    recipients due. Exception: If a carrier has no budget any more, all its waiting recipients
-    become due.
+    day. If 100 segments of a budget are left, at most 100 recipients become due. Exception: If a
+    budget was removed, all recipients that were postponed because of it become due.
 
     Returns:
         The number of recipients that became due.

@@ -194,13 +194,14 @@ LOCK_CANDIDATES = text(f"""
 async def lock_candidates(
     session: AsyncSession, *, campaign_id: UUID, zone_keys: list[str], limit: int, now: datetime
 ) -> list[DueRecipient]:
-    """Lock the numbers of due recipients, and return these recipients, earliest due first.
+    """Lock the phone numbers of due recipients, and return these recipients, earliest due first.
 
-    If another transaction has locked a number, its recipient is left out.
+    A recipient is left out if another transaction has locked the recipient's number.
 
     Args:
-        zone_keys: The zone keys for which messages are allowed now. Recipients with another zone
-            key are left out.
+        zone_keys: The zone keys for which messages are allowed now. A zone key is a text with the
+            states and time zones in which a person may live. Recipients with another zone key are
+            left out.
         limit: The largest number of recipients.
     """
     values = {"campaign_id": campaign_id, "zone_keys": zone_keys, "limit": limit, "now": now}

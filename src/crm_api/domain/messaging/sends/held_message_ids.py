@@ -17,12 +17,12 @@ from crm_api.platform.database import typed_rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrayMessage:
-    """A message of this service that was mistaken for one from the provider's app.
+    """A message of this service that was stored as if an employee had sent it in OpenPhone.
 
-    The cause: the provider reported the message before its response to our request was recorded.
+    This happens if the provider's report of the message arrives before the response to our request.
 
     Attributes:
-        updated_at: When the reported status was reached, by the provider's clock.
+        updated_at: When the message got its status, by the provider's clock.
     """
 
     openphone_id: str

@@ -93,20 +93,21 @@ class AttemptOutcome:
 
     Attributes:
         status: The attempt's new status.
-        seen: The attempt's status when this outcome was concluded, for example from a look-up. The
-            outcome is written only if the attempt still has this status. None if the outcome is a
-            fact, such as the provider's response: a fact is written for every status of the attempt
-            (``ARCHITECTURE.md``, "Sending, rule 6").
+        seen: The attempt's old status, if the new status is not certain, for example after a
+            look-up. The new status is written only if the attempt still has the old status. None if
+            the new status is certain, for example after a clear response of the provider. (See
+            ``ARCHITECTURE.md``, "Sending, rule 6".)
         message_id: The provider's id of the message, if the new status is sent, failed or
             delivered.
         is_matched: True if ``message_id`` was found by a comparison of messages with attempts;
             False if the provider's response gave it.
         accepted_at: When the provider accepted the message, by the provider's clock.
         reported_at: When the message was delivered or failed, by the provider's clock.
-        has_no_id: True if the provider accepted the message without giving an id.
+        has_no_id: True if the provider accepted the message without giving an id. The new status is
+            then also written if the attempt has become ``unknown``, ``parked`` or ``not_found``.
         shown: The final status that the provider reported for the message: ``delivered``,
-            ``failed`` or ``undelivered``. None if the provider reported none. For
-            ``undelivered``, ``status`` is ``failed``, because an attempt has no such status.
+            ``failed`` or ``undelivered``. None if the provider reported none. For ``undelivered``,
+            ``status`` is ``failed``, because an attempt has no such status.
     """
 
     attempt_id: UUID

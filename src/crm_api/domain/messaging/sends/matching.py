@@ -115,18 +115,19 @@ async def list_unknown_attempts(uow: UnitOfWork, *, limit: int) -> list[UnknownA
 
 @dataclass(frozen=True, kw_only=True)
 class MatchCandidates:
-    """The provider's messages that an unclear attempt may have sent.
+    """The provider's messages that may be the message of one attempt.
 
-    An attempt is unclear if we do not know whether its message was sent. Another user is a user of
-    the provider other than our own (see ``is_of_another_user``).
+    It is not known whether the message of this attempt was sent. A message counts as a message of
+    our own user, the user that sends for this service, unless the provider names another user.
 
     Attributes:
-        ours: All candidates. A message of another user is a candidate only if it has the text of
-            the attempt. If there is a candidate, the attempt is not set to ``not_found``.
-        same: The candidates with the text of the attempt, except those of another user. Only these
-            may be matched to the attempt.
-        own_user_id: The provider's id of our user, in whose name this service sends messages over
-            the line; None if unknown.
+        ours: All candidates: the messages of our own user, and those messages of other users that
+            have the attempt's text. If there is a candidate, the attempt cannot become
+            ``not_found``.
+        same: The candidates of our own user that have the attempt's text. Only these may be
+            matched to the attempt.
+        own_user_id: The provider's id of our own user; None if unknown. Without it, every message
+            counts as a message of our own user.
     """
 
     ours: Sequence[MessageFacts]
@@ -158,13 +159,13 @@ async def find_candidates(
     *,
     times: SendTimes,
 ) -> MatchCandidates:
-    """Find the provider's messages that may belong to an attempt (Sending, rule 8).
+    """Find the messages at the provider that may belong to an attempt (Sending, rule 8).
 
-    It is unknown whether the message of this attempt was sent.
+    The result of the attempt is unclear: its message may have been sent or not.
 
-    The result also has messages with the same text from other users of the provider's workspace.
-    They are never matched to the attempt. But the recipient already has the text, so only a user
-    may decide that it is sent again.
+    The result of this function also has messages with the same text from other users of the
+    provider's workspace. Such a message is never matched to the attempt. But it means that the
+    recipient already has the text. Therefore, only a user may decide to send the text again.
 
     Args:
         listed: The messages that the provider's list contains.

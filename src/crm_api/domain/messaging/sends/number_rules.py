@@ -108,13 +108,16 @@ def may_get(kind: SendKind, *, phone: str) -> str:
 def stopping_rule(
     kind: SendKind, *, phone: str = "", facts: Mapping[NumberRule, str] | None = None
 ) -> str:
-    """Return an SQL expression: the rule that stops a message of this kind, or null if none does.
+    """Return an SQL expression for the rule that stops a message; it is null if no rule does.
+
+    Give either ``phone`` or ``facts``.
 
     Args:
-        phone: The SQL expression of the number; not used if ``facts`` is given.
-        facts: For each rule, an SQL condition that is true if the rule applies. It is for a
-            statement that has already read the flags of the number. A rule that is not in ``facts``
-            does not apply.
+        kind: The kind of the message.
+        phone: The SQL expression of the number.
+        facts: For each rule, an SQL condition that is true if the rule applies. Use it in a
+            statement that has already read the flags. A rule that is not in ``facts`` does not
+            apply.
     """
     if facts is None:
         facts = {rule: rule_applies(rule, phone=phone) for rule in STOPS[kind]}

@@ -95,8 +95,8 @@ def waits_until(pacing: Pacing, pace: Pace | None, now: datetime) -> datetime | 
 def quota(pacing: Pacing, pace: Pace | None, room: Room, now: datetime) -> int:
     """Return how many messages the campaign may claim (reserve for sending) now.
 
-    The daily limits and the pacing limit this number. The pacing spreads the messages evenly over
-    the day, or sends them in batches.
+    The result is at most what is left of the daily limits. The pacing can make it smaller, so that
+    the messages are spread evenly over the day or sent in batches.
     """
     if waits_until(pacing, pace, now) is not None:
         return 0

@@ -46,7 +46,15 @@ class OutageWatch:
             return (await circuits.read_circuit(uow, self._circuit)).is_open
 
     async def note(self, answers: Sequence[SendAnswer]) -> bool:
-        """Report results of requests to the circuit breaker; return True if it is open now."""
+        """Record in the circuit breaker whether the provider responded to requests.
+
+        Args:
+            answers: The results of the requests.
+
+        Returns:
+            True if the provider failed and the circuit breaker is now open. False if the provider
+            responded to at least one of the requests.
+        """
         if self._circuit is None:
             return False
         now = self._now()

@@ -283,13 +283,12 @@ async def record_and_correct_matches(
 ) -> None:
     """Record responses to send requests, and correct attempts that have a wrong message id.
 
-    Without a response, the service looks for a message at the provider by text and time, and gives
-    the message's id to the attempt. Later, a response may show that this message belongs to another
-    attempt. Then the message moves to that attempt, because a response is certain.
+    For example, attempt A got no response, so the service guessed that message M at the provider
+    belongs to A. Now the response to attempt B contains the id of M. Then B gets this id, and A
+    becomes ``unknown`` again. Exception: If another attempt to the number of A is open, A becomes
+    ``parked``. An alert is then raised, and a user must decide whether the message of A was sent.
 
-    The first attempt becomes ``unknown`` again. But if its number has an open attempt, it becomes
-    ``parked``: an alert is raised, and a user must decide. The correction is written to the audit
-    log.
+    Each correction is written to the audit log.
     """
     named = [item for item in batch if item.answer.provider_message_id is not None]
     unbound = await held_message_ids.unbind_matched_messages(
@@ -314,11 +313,10 @@ async def record_and_correct_matches(
 
 
 async def record_without_ids(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
-    """Record responses whose message ids already belong to other messages; raise alerts.
+    """Record responses to which the provider gave the id of another message; raise alerts.
 
-    The provider gave one id to two messages, and a later report could be about either message. So
-    the attempt of the second message is recorded as accepted without an id. The second message is
-    not sent again. A user decides whether it was sent.
+    The attempt is recorded as accepted without an id. The message is not sent again. A user decides
+    whether it was sent.
     """
     for item in batch:
         await alerts.raise_alert(
@@ -347,11 +345,11 @@ def _without_id(item: Answered) -> Answered:
 
 
 async def record_without_text(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
-    """Record the provider's responses without their text, because the database cannot store it.
+    """Record responses of the provider without their text, which the database cannot store.
 
-    The error code of each attempt becomes ``not_storable``. If the provider refused the message,
-    the attempt gets its usual result. If the provider accepted the message, the attempt is recorded
-    as unclear. Its ``has_no_id`` becomes True, because the message id is lost with the text.
+    The error code of each attempt becomes ``not_storable``. The result of the attempt stays the
+    same. Exception: the attempt of an accepted message is recorded as unclear. Its ``has_no_id``
+    becomes True, because the message id is left out with the text.
     """
     await record_answers(uow, [_without_text(item) for item in batch], now=now)
 

@@ -43,7 +43,7 @@ class NumberZone(Protocol):
 
     @property
     def is_answer(self) -> bool:
-        """True if the person has ever sent a message to the line."""
+        """True if our message is an answer: the person has sent a message to the line before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,9 +126,9 @@ async def count_usage(
     Args:
         campaign_id: The messages of this campaign are also counted separately; None for no
             campaign.
-        grace: How many seconds after the last check of a message the provider may still accept
-            it. If midnight is within this time, a message with an unclear result counts for both
-            days.
+        grace: For how many seconds after a send request began the provider may still accept the
+            message. If midnight is within this time, a message with an unclear result counts for
+            the day before and for the day after midnight.
     """
     values = {"line_ids": list(line_ids), "campaign_id": campaign_id, "grace": grace, "now": now}
     return typed_rows(LineUsage, await session.execute(USAGE, values))
@@ -200,14 +200,14 @@ the next merge."""
 
 
 async def compact_tally(uow: UnitOfWork, *, now: datetime) -> None:
-    """Merge the rows of ``send_tally``, which counts messages, and of ``carrier_tally``.
+    """Merge rows of the tables ``send_tally`` and ``carrier_tally``, so that they stay small.
 
-    - If a line has too many rows in ``send_tally``, they are merged into one row for each campaign
-      and quarter of an hour.
-    - If ``carrier_tally``, which counts segments, has too many rows, they are merged into one row
-      for each carrier and quarter of an hour.
+    - ``send_tally`` counts the messages of each line. If a line has too many rows, they become one
+      row for each campaign and quarter of an hour.
+    - ``carrier_tally`` counts the message segments to each carrier. If the table has too many rows,
+      they become one row for each carrier and quarter of an hour.
 
-    A merge also deletes the rows for times more than three days ago. ``COMPACT_ABOVE`` says how
-    many rows are too many.
+    A merge deletes rows for times more than three days ago. ``COMPACT_ABOVE`` says how many rows
+    are too many.
     """
     await uow.session.execute(COMPACT_TALLIES, {"rows": COMPACT_ABOVE, "now": now})

@@ -1,4 +1,8 @@
-"""Withdraw waiting and claimed messages of numbers or campaigns; let held recipients continue."""
+"""Withdraw messages that must not be sent any more, and let held recipients continue.
+
+A message can be withdrawn while it waits. It can also be withdrawn after a worker has reserved
+(claimed) it, as long as the worker has not begun to send it.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime

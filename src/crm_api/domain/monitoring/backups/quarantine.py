@@ -1,9 +1,13 @@
-"""Keep a restored service from repeating messages that were sent after the backup was made.
+"""Pause all sending in a restored database, so that no message is sent a second time.
 
-A process of the service starts only if the database contains the revision of the schema. This
-module pauses all sending and writes the revision in one transaction, so no process can send before
-the pause. The SQL statements of this module use only columns that exist in every release, because
-they run before the schema is migrated.
+The database lacks the messages that were sent after the backup was made. Without the pause, the
+service would send them again.
+
+The module also writes the schema revision, in the same transaction as the pause. A process starts
+only if the database has a revision. So no process can send before the pause.
+
+The SQL statements use only columns that exist in every release, because they run before the schema
+is migrated.
 """
 
 from dataclasses import dataclass
@@ -62,11 +66,13 @@ class PausedSending:
 
 
 async def pause_sending(engine: AsyncEngine, manifest: Manifest, *, now: datetime) -> PausedSending:
-    """Prevent a restored service from sending messages, and then allow it to start.
+    """Stop everything that a restored service would send.
 
-    Campaigns that could send are paused, and queued messages are marked as failed. Attempts that
-    were claimed when the backup was made will be looked up at the provider. All of this is one
-    transaction.
+    - Campaigns that could send are paused.
+    - Queued messages are marked as failed.
+    - Attempts that were claimed when the backup was made will be looked up at the provider.
+
+    The same transaction stores the revision of the schema. Before that, the service cannot start.
     """
     evidence = {
         "sentence": (

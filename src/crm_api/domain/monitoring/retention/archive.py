@@ -35,13 +35,14 @@ from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 @dataclass(frozen=True, kw_only=True)
 class MonthlyTable:
-    """A table that is divided into one partition per month.
+    """A table with one partition per month, and the second table that belongs to it.
 
-    The id of a row contains a time, and this time decides the partition. A second table has no
-    partitions. It keeps the provider's ids unique over all months.
+    The id of a row contains a time, and this time decides the partition. The second table contains
+    the ids of the rows and the provider's ids. It has no partitions, so it keeps the provider's ids
+    unique over all months.
 
     Attributes:
-        name: The name of the table.
+        name: The name of the table with partitions.
         key: The name of the second table.
         key_id: The column of the second table for the id of the row.
         provider_id: The column for the provider's id, in both tables.

@@ -92,7 +92,10 @@ async def list_expired_months(
 
 
 async def list_detached_months(uow: UnitOfWork, table: MonthlyTable) -> list[Month]:
-    """Return the detached months, which must still be archived and dropped, oldest first."""
+    """Return the partitions that were detached from their table but not yet dropped, oldest first.
+
+    Each partition has the rows of one calendar month.
+    """
     months = await list_months(uow.session, table)
     return [month for month in months if not month.is_attached]
 
@@ -210,9 +213,10 @@ _DELETE_EXAMPLES = """
 
 
 async def delete_reply_examples(uow: UnitOfWork, month: Month) -> None:
-    """Delete the examples that were made from replies of the month.
+    """Delete the reply examples that were made from messages of the month.
 
-    The reply reader, which finds the class of a reply, uses these examples.
+    A reply example is a reply and a person's decision about it. It measures how well the reply
+    reader works. If ``month`` belongs to another table than ``activity``, nothing happens.
     """
     if month.table is ACTIVITY:
         await uow.session.execute(text(_DELETE_EXAMPLES.format(name=month.name)))

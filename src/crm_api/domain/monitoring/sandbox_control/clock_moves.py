@@ -30,11 +30,11 @@ from crm_api.platform.settings import Settings, SettingsError
 
 
 class SandboxClock(Base):
-    """The sandbox clock and its current or last move.
+    """The sandbox clock, with its current or last move.
 
-    If the clock was never moved, the table has no row. ``from_at`` and ``to_at`` are sandbox times.
-    ``held_until`` is a real time, by the machine's clock. Until then, only the job run with the id
-    ``holder`` may make the steps of the move.
+    The table has no row until the clock is moved for the first time. ``from_at`` and ``to_at`` are
+    times of the sandbox clock. ``held_until`` is a time of the machine's clock: until then, only
+    the job run ``holder`` may continue the move.
     """
 
     __tablename__ = "sandbox_clock"

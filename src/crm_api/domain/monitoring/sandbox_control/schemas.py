@@ -68,8 +68,7 @@ def _require_iso_8601(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 def write_duration(value: timedelta) -> str:
     """Format a duration in ISO 8601 with days, hours, minutes and whole seconds: ``P400DT2H30S``.
 
-    pydantic would write a long duration with years, where a year means 365 days. This function
-    writes all of them as days.
+    The text never contains years. pydantic would write 400 days as a year and 35 days.
     """
     days, seconds = divmod(int(value.total_seconds()), 86_400)
     time_part: str = _TIMEDELTA.dump_python(timedelta(seconds=seconds), mode="json")

@@ -69,10 +69,10 @@ MAKE_RUN = text("""
 
 
 async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> DailyRun:
-    """Return the daily run that is due now, with the parts that are not done yet.
+    """Return the daily run that is due now: what is still to do of its clean-up and digest mail.
 
-    The run is stored if it is not stored yet. If the service had no phone line in the period of the
-    digest mail, no digest mail is needed, because no message could be sent.
+    If the run is not stored yet, it is stored. If the service had no phone line before the day
+    began, no mail is sent.
     """
     line = await _find_first_line(uow)
     zone = DEFAULT_TIMEZONE if line is None else line.timezone

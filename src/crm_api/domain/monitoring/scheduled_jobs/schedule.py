@@ -79,7 +79,7 @@ START_JOB = text(f"""
 async def start_job(uow: UnitOfWork, *, name: str, now: datetime) -> None:
     """Store that a scheduled job starts, and count the minutes that it has missed.
 
-    A minute since the last run is missed if the job neither began nor ran in it.
+    For example, a job that was last active at 10:00 and starts at 10:03 has missed two minutes.
     """
     await uow.session.execute(START_JOB, {"name": name, "now": now})
 

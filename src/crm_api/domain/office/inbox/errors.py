@@ -8,7 +8,7 @@ from crm_api.domain.messaging.models.conversations import ConversationState
 
 
 class InvalidSnoozeError(InvalidError):
-    """The time of `snoozed_until` does not fit the state, or is past or more than a year ahead."""
+    """`snoozed_until` is missing, does not fit the state, or is not within the next year."""
 
     code = "invalid_snooze"
     title = "Invalid time of a snooze"

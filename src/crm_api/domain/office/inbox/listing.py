@@ -88,11 +88,12 @@ class _Page:
         return f"SELECT r.id, r.key FROM line l CROSS JOIN LATERAL ({rows}) r{lines}"
 
     def by_numbers(self) -> str:
-        """Return the query that finds the conversations of the phone numbers with the wanted flag.
+        """Return the query that finds the conversations of certain phone numbers.
 
-        ``page_of`` defines the subquery ``flagged``, which selects these phone numbers. This query
-        uses ``OFFSET 0``, so that PostgreSQL looks up the conversations separately for each phone
-        number and line. Otherwise PostgreSQL would read all conversations.
+        The numbers have the flag that the filter names. The SQL around this query must define them
+        as the subquery ``flagged``; ``page_of`` does this.
+
+        ``OFFSET 0`` makes PostgreSQL look up the conversations by number instead of reading all.
         """
         met = [_ARE_FEW, *in_states(self._states), *self._conditions]
         if self._wanted.line_id is not None:

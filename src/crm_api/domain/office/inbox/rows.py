@@ -106,12 +106,12 @@ SHOWN = f"""
 async def read_rows(
     uow: UnitOfWork, page: str, values: Mapping[str, Any], *, caller_id: UUID, now: datetime
 ) -> list[InboxRow]:
-    """Return the conversations of a page, in the order of ``place``.
+    """Return the rows of the inbox for one page of conversations.
 
     Args:
         uow: The unit of work.
-        page: An SQL query with the columns ``id`` (a conversation) and ``place`` (its place in the
-            page).
+        page: An SQL query that selects the conversations of the page. Its column ``id`` is the id
+            of the conversation. The result is sorted by its column ``place``.
         values: The values of the query's parameters.
         caller_id: The user or API key for whom the conversations are shown.
         now: The present instant.

@@ -126,7 +126,7 @@ class Order:
     states: tuple[ConversationState, ...] = tuple(ConversationState)
 
     def states_of(self, wanted: InboxFilter) -> tuple[ConversationState, ...]:
-        """Return the conversation states of this order that the filter selects."""
+        """Return those ``states`` that the filter selects; all of them if it names no state."""
         return tuple(
             one for one in self.states if not wanted.wanted_states or one in wanted.wanted_states
         )

@@ -46,12 +46,12 @@ class ConversationSearch:
     async def begin(
         cls, session: AsyncSession, terms: Sequence[Term], *, with_names: bool
     ) -> "ConversationSearch":
-        """Create the search for these terms, and look up the people whose names contain them.
+        """Create the search for these terms.
 
         Args:
             session: The database session.
             terms: The terms.
-            with_names: Also look for the terms in the names and phone numbers of people.
+            with_names: True to find conversations also by the person's name and phone number.
         """
         found = await select_messages(session, MessageFilter(), terms, with_names=with_names)
         return cls(session, found)

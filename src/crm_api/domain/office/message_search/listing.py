@@ -92,9 +92,14 @@ async def list_messages(
 async def select_messages(
     session: AsyncSession, wanted: MessageFilter, terms: Sequence[Term], *, with_names: bool
 ) -> MessageSelection:
-    """Return the ``MessageSelection`` for a filter, which builds the SQL statements.
+    """Return an object that builds the SQL statements for a search of messages.
 
-    With ``with_names``, the people whose names or phone numbers contain the terms are looked up.
+    Args:
+        session: The session.
+        wanted: The filter.
+        terms: The terms of the filter's search text.
+        with_names: Whether to find also the messages of people whose names or phone numbers contain
+            the terms. These people are looked up now.
     """
     if not (terms and with_names):
         return MessageSelection(wanted=wanted, terms=terms)

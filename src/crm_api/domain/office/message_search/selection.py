@@ -98,8 +98,8 @@ class MessageSelection:
         wanted: The filter.
         terms: The terms of ``wanted.q``.
         people: For each term, up to ``MOST_PEOPLE`` people whose names or phone numbers contain the
-            term. If more people match, the messages of the other people are found only among the
-            newest messages.
+            term. If more people match, some are missing here. Older messages of the missing people
+            are not found by name or number.
         people_of_all: People whose names or phone numbers contain all terms.
     """
 
@@ -148,11 +148,11 @@ class MessageSelection:
     def conversations_in_order(
         self, after: Position | None, *, size: int, limit: int
     ) -> Select[UUID | None]:
-        """Select the conversations whose messages contain all search words, newest message first.
+        """Select the conversations of messages with all search words, newest message first.
 
-        The statement examines only the newest ``size`` messages that are older than ``after``. It
-        returns at most ``limit`` conversation ids. If a conversation has several such messages, its
-        id is repeated.
+        The statement searches only ``size`` messages: those that come next after the position
+        ``after``, from new to old. It returns at most ``limit`` conversation ids. If several
+        messages of a conversation match, its id is repeated.
         """
         near = self._window(after, size=size, columns=_NEEDED).subquery("near").c
         return (
@@ -229,12 +229,12 @@ class MessageSelection:
     def by_similar_words(
         self, after: Position | None, *, limit: int, ids: tuple[UUID | None, UUID | None]
     ) -> Select[Activity]:
-        """Look up the messages with words similar to the terms; select the newest ``limit``.
+        """Return the statement for messages that have words similar to the terms, newest first.
 
         Messages that contain all terms exactly are left out.
 
         Args:
-            after: The position after which the messages begin; None: from the newest message.
+            after: The position of the last message of the previous page; None for the first page.
             limit: The largest number of messages.
             ids: The range of message ids to search: the smallest id, and the first id after the
                 range. If one of the two is None, the range has no limit on this side. Later

@@ -47,11 +47,11 @@ async def with_similar_words(
 
     1. Search all messages with the index. If this ends within 0.04 s (``FIRST_SECONDS``), return
        its result.
-    2. Otherwise compare the newest 3,000 messages (``WINDOW``) with the terms. If enough of them
-       match to fill the page, return the matches.
-    3. Otherwise search with the index in steps, from new to old messages (``SPANS``). End after the
-       step that fills the page, or after 0.1 s (``SECONDS``). In the second case, messages that
-       were not searched are left out.
+    2. Otherwise compare the newest 3,000 messages (``WINDOW``) with the terms. If the matches fill
+       the page, return them.
+    3. Otherwise search with the index in steps, from new to old messages (``SPANS``), until the
+       page is full. But if this takes longer than 0.1 s (``SECONDS``), return the messages found
+       until then.
     """
     usual = (
         (await session.execute(SET_SIMILARITY, {"least": str(selection.similarity)})).one().usual

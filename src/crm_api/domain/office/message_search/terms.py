@@ -1,8 +1,7 @@
-"""Turn a search text into terms that a message must contain.
+"""Split a search text into terms, and find people whose names or numbers contain the terms.
 
-A term is a word, a part of a phone number, or a phrase in quotes. The words are split and folded
-(``fold``) as in the search for contacts (``search_patterns``). So one search box finds words, phone
-numbers and names.
+A term is a word, a part of a phone number, or a phrase in quotes. Accents, apostrophes and capital
+letters make no difference, as in the search for contacts.
 """
 
 import re
@@ -39,8 +38,8 @@ class Term:
             ``fold`` removes accents, apostrophes and capitals from the text, and a space is put
             before the text. So a pattern such as ``% jo%`` also finds a word at the start of the
             message.
-        word: The word after ``fold``, if similar words may match too; None for numbers, short words
-            and phrases.
+        word: The word without accents, apostrophes and capitals, to search for similar words, such
+            as words with a typing error. None for numbers, short words and phrases.
     """
 
     patterns: tuple[str, ...]
@@ -94,9 +93,7 @@ _OF_ALL = -1
 
 @dataclass(frozen=True, kw_only=True)
 class TermPeople:
-    """The people whose names or phone numbers contain certain search terms.
-
-    These are either one term of a search, or all terms of the search.
+    """The people whose names or phone numbers contain one search term, or all search terms.
 
     Attributes:
         ids: The ids of the people, but at most ``MOST_PEOPLE`` ids.

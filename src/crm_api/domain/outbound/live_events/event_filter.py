@@ -81,11 +81,11 @@ class EventFilter:
     """Decides which events a caller gets.
 
     Attributes:
-        types: The types that the caller asks for and that its scopes allow. An event that does not
-            belong to a campaign passes if it has one of these types.
-        campaign_types: The types that pass for events of a campaign. With the scope
-            ``campaigns:read`` or ``admin``, these are all types that the caller asks for.
-            Otherwise, they are the same as ``types``.
+        types: The types that pass if an event belongs to no campaign. The caller asks for these
+            types, and its scopes allow them.
+        campaign_types: The types that pass if an event belongs to a campaign. A caller with the
+            scope ``campaigns:read`` or ``admin`` gets all types that it asks for. For any other
+            caller, they are the same as ``types``.
         campaign_id: Only events of this campaign pass. None means any event.
         reads_messages: Whether events about received messages contain details: the phone number,
             the contact and the first words of the message.

@@ -127,11 +127,12 @@ class LogPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEnds:
-    """The range of positions in which the log can be read.
+    """The two ends of the event log: a caller can read the events between them.
 
     Attributes:
-        horizon: The position of the newest deleted event; None if no event was deleted.
-        head: New events can only appear after this position.
+        horizon: The position of the newest deleted event; the readable events come after it. None
+            if no event was deleted.
+        head: All events before this position can be read. New events are added after it.
     """
 
     horizon: LogPosition | None
@@ -158,16 +159,17 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class StoredEnds:
-    """The two ends of the readable part of the event log.
+    """Where the readable part of the event log begins and ends.
 
-    The readable part begins after the newest deleted event. It ends before the events of
-    transactions that may still be running.
+    Events are ordered by the number of their transaction, then by their id. Old events are deleted.
+    The newest events cannot be read while older transactions may still add events before them.
 
     Attributes:
-        final: The number of the oldest transaction that may still be running. Transactions with
-            lower numbers write no more events.
-        transaction_id: The transaction of the newest deleted event; None if no event was deleted.
-        id: The id of the newest deleted event; None if no event was deleted.
+        final: The end: only events of transactions with a lower number can be read. All these
+            transactions have ended.
+        transaction_id: The beginning: the transaction of the newest deleted event. None if no event
+            was deleted.
+        id: The id of the newest deleted event. None if no event was deleted.
     """
 
     final: int
@@ -249,9 +251,9 @@ READ_SPAN = text("""
 async def read_event_span(
     uow: UnitOfWork, *, after: LogPosition, until: LogPosition, limit: int = PAGE
 ) -> LogPage:
-    """Read the events after ``after`` up to ``until``, in order.
+    """Return a page of the events after ``after`` up to ``until``, in order.
 
-    ``until`` must be before the head of the log (see ``LogEnds``).
+    ``until`` must not be later than ``LogEnds.head``, because new events may still appear after it.
     """
     values = {
         "transaction_id": after.transaction_id,

@@ -23,9 +23,10 @@ MOST_AT_ONCE = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedNotice:
-    """A notice whose row this transaction has locked.
+    """A notice whose database row is locked until the transaction ends.
 
-    The same transaction also ends the notice, or claims (reserves) the notice for one push message.
+    Attributes:
+        subject_id: The id of the conversation, note or task that the notice is about.
     """
 
     id: UUID

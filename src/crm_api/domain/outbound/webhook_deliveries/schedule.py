@@ -79,7 +79,7 @@ class NextState:
     """The state of a delivery after an attempt.
 
     Attributes:
-        next_attempt_at: When the next attempt is due; not used unless ``status`` is ``pending``.
+        next_attempt_at: When the next attempt is due; only used if ``status`` is ``pending``.
     """
 
     status: DeliveryStatus

@@ -267,7 +267,14 @@ async def copy_people(
 async def copy_page(
     session: AsyncSession, search: Search, *, end: Position | None, attributes: Sequence[str]
 ) -> bytes:
-    """Return the CSV rows of the contacts in a page; ``end`` is the position of the last one."""
+    """Return the contacts of one page of the export as CSV rows.
+
+    Args:
+        session: The session.
+        search: The filter and the order of the contacts, and where the page begins.
+        end: The position of the last contact of the page; None if this is the last page.
+        attributes: The names of the attributes that get a column.
+    """
     order = search.order.by(search.order.key(Contact), Contact.id)
     # Join flags and lists instead of using sub-selects, because ``cell`` reads its column several
     # times.

@@ -1,4 +1,4 @@
-"""Select contacts with the active flags and the line types of their phone numbers."""
+"""Read contacts together with the active flags and the line types of their phone numbers."""
 
 from datetime import datetime
 from typing import Any

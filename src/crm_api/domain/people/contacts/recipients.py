@@ -1,8 +1,10 @@
-"""SQL that updates campaign recipients when their contact changes.
+"""SQL that updates the recipients of campaigns when their contact changes.
 
-Recipients are updated when their contact is deleted, or gets a new phone number or zone key.
+There are three kinds of changes:
 
-The zone key contains the states and time zones that decide when messages may be sent.
+- The contact is deleted.
+- The contact gets a new phone number.
+- The contact gets a new zone key: the states and time zones in which the person may be.
 """
 
 from collections.abc import Collection, Sequence
@@ -114,14 +116,14 @@ async def move_recipients(
     zone_key: str,
     now: datetime,
 ) -> None:
-    """Update the campaign recipients of a contact that got a new phone number.
+    """Give a contact's new phone number to the contact's campaign recipients.
 
-    Recipients with an unfinished message get the new number and the new zone key. A zone key
-    consists of the states and time zones that decide when messages may be sent. A message is
-    unfinished if it waits, is being sent, or was perhaps sent.
+    This changes only recipients with an unfinished message. A message is unfinished if it waits, is
+    being sent, or was perhaps sent. The recipients also get the new zone key (the states and time
+    zones in which the person may be).
 
-    Exception: The old number stays if another recipient of the same message has the new number. A
-    recipient whose message waits is then skipped, with the reason ``duplicate_number``.
+    Exception: If the new number is already a recipient of the same message, the old number stays.
+    In this case, a message that still waits is skipped, with the reason ``duplicate_number``.
     """
     values = {
         "contact_id": contact_id,

@@ -261,10 +261,7 @@ class Search:
     def far(self, limit: int) -> Select[Any]:
         """Return the query for the first ``limit`` matches; it is fast if few contacts match.
 
-        A subquery finds all matches, and the query sorts them. So PostgreSQL cannot read all
-        contacts in the sort order instead. The subquery also leaves out deleted contacts.
-        Exception: if the filter can use an index on words, tags, lists or flags, deleted contacts
-        are left out later. Otherwise PostgreSQL could choose a slower index.
+        The query finds all matches and then sorts them. Deleted contacts are left out.
         """
         is_live, *span = self.span()
         is_late = (
@@ -292,11 +289,15 @@ class Search:
         )
 
     def span(self) -> list[ColumnElement[bool]]:
-        """Return the conditions that limit how much of the sort column's index is read.
+        """Return the SQL conditions on deletion, position and sort column.
 
-        - The contact is not deleted.
+        An index in the sort order can check all of them:
+
+        - The contact is not deleted. This is always the first condition.
         - The contact comes after the position ``after``.
         - The sort column is within the limits of the filter, such as ``created_after``.
+
+        The method ``conditions`` returns the other conditions of the filter.
         """
         own = self._spans(Contact).get(self.order.column, [])
         return [Contact.deleted_at.is_(None), *own, *self.order.after(Contact, self.after)]

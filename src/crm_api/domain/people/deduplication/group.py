@@ -28,8 +28,10 @@ class Group:
     """Contacts to merge, whose rows are locked.
 
     Attributes:
-        aliases: The duplicates that earlier merges merged into these contacts. The key is the id of
-            the duplicate. The value is the id of its contact, and the duplicate's own phone number.
+        primary: The contact that remains after the merge.
+        duplicates: The contacts that are merged into ``primary`` now.
+        aliases: The duplicates of earlier merges. The key is the id of such a duplicate. The value
+            is the id of the contact into which it was merged, and the duplicate's phone number.
     """
 
     primary: Contact
@@ -53,7 +55,7 @@ class Group:
 
     @property
     def phones(self) -> list[str]:
-        """The phone numbers of the contacts, then those of their earlier duplicates."""
+        """The numbers of ``contacts``, followed by those of the duplicates in ``aliases``."""
         own = [one.phone for one in self.contacts]
         return own + [phone for _, phone in self.aliases.values()]
 

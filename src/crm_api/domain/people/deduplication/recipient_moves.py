@@ -188,12 +188,12 @@ async def return_members(
 ) -> list[UUID]:
     """Move campaign recipients from the primary contact back to a duplicate.
 
-    Some recipients stay with the primary:
+    These recipients stay with the primary:
 
     - The recipients in ``kept_ids``.
-    - All recipients in a campaign, if a message to one of them may have been sent to a number that
-      is not the duplicate's. Recipients in ``kept_ids`` are ignored here.
-    - A recipient, if the duplicate or its number is already a recipient of the same message.
+    - All recipients of a campaign, if one of their messages may have been sent to another number
+      than the duplicate's. Messages of the recipients in ``kept_ids`` do not count here.
+    - Recipients of a message for which the duplicate, or its number, is already a recipient.
 
     Args:
         of: The primary contact.

@@ -56,8 +56,8 @@ class Snapshot(BaseModel):
     Attributes:
         joined_list_ids: The lists to which the merge added the primary.
         joined_property_ids: The properties to which the merge added the primary.
-        member_ids: The recipients that the primary already had before the merge. Only campaigns in
-            which the merge gave the primary further recipients are included.
+        member_ids: The primary's own recipients in the campaigns in which it also got recipients
+            from duplicates.
     """
 
     before: dict[str, Any]

@@ -41,13 +41,13 @@ class Member:
 
 @dataclass(kw_only=True)
 class TrackVerdict:
-    """The ids of the recipients that change, by kind of change.
+    """The ids of the recipients that a merge of contacts changes, by kind of change.
 
     Attributes:
-        skipped: Recipients whose message waits. They are skipped, because another recipient of the
-            same person gets, or has got, this step.
-        ended: Recipients whose message is being sent, or was perhaps sent. The attempt is not
-            repeated, and no next step follows.
+        skipped: Recipients whose message waits. The message is not sent, so that the person does
+            not get it twice.
+        ended: Recipients whose message is being sent, or was perhaps sent. The message is not sent
+            a second time, and no follow-up is sent.
         moved: Recipients that move to the primary contact and keep their phone number.
         following: Recipients that move to the primary contact and get the primary's number.
     """
@@ -61,15 +61,15 @@ class TrackVerdict:
 def judge_tracks(
     members: Sequence[Member], *, heads: Mapping[UUID, UUID], order: Sequence[UUID], phone: str
 ) -> TrackVerdict:
-    """Decide which recipients of merged contacts are skipped, ended, or moved to the primary.
+    """Decide what happens to the recipients of merged contacts; nobody gets a message twice.
 
-    ``TrackVerdict`` explains these changes. As a result, the person gets each message only once.
+    ``TrackVerdict`` explains the possible changes.
 
     Args:
         members: The recipients, including those of other contacts at the same numbers.
-        heads: The keys are the ids of the contacts to merge, and of duplicates that were merged
-            into them earlier. For a duplicate, the value is the id of the contact into which it was
-            merged. For a contact to merge, the value is its own id.
+        heads: Maps contact ids to the ids in ``order``. The id of a contact to merge is mapped to
+            itself. The id of an earlier duplicate is mapped to the contact into which it was
+            merged.
         order: The ids of the contacts to merge, the primary first.
         phone: The number of the primary contact.
     """

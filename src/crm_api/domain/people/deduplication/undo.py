@@ -36,15 +36,14 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
     """Undo a merge: restore its duplicates as contacts of their own.
 
     Each duplicate gets back its fields, lists, notes, tasks, appointments, quotes, invoices and
-    conversations. It also gets back the messages to and from its phone number, and its campaign
-    recipients.
+    conversations. It also gets back the messages to and from its phone number.
 
-    Exceptions: These recipients stay with the primary contact:
+    Each duplicate becomes a recipient of its campaigns again. But in these cases the primary
+    contact stays the recipient:
 
-    - All recipients of the duplicate in a campaign, if one of their messages may have been sent to
-      a number other than the duplicate's.
-    - A recipient at a campaign step, if the duplicate or its number already has another recipient
-      at this step.
+    - One of the duplicate's messages in the campaign may have been sent to another number than the
+      duplicate's. Then the primary contact stays the recipient of all messages of this campaign.
+    - The duplicate or its number is already a recipient of the same message.
 
     Raises:
         MergeNotFoundError: No merge has this id.

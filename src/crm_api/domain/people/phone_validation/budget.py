@@ -41,11 +41,11 @@ _RETURN_LOOKUPS = text("""
 
 
 class Budget:
-    """Counts paid look-ups and limits them to a daily budget; use it in an ``async with`` block.
+    """Limits paid look-ups to a daily budget; use it in an ``async with`` block.
 
-    Several tasks may share one object. A look-up is counted before it is made. To save statements,
-    ``LOT`` look-ups are counted at once. When the block ends, those that were not used are
-    subtracted. If the worker is killed before that, the count is too high by at most ``LOT``.
+    Several tasks may share one object. The object reserves up to ``LOT`` look-ups at a time in the
+    database. When the block ends, the reserved look-ups that were not used become free again. If
+    the worker is killed before that, they count as used.
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class Budget:
             return today
 
     def give_back(self, day: date) -> None:
-        """Increase the budget by one look-up that was taken but not made.
+        """Give back a look-up that was taken from the budget but not made.
 
         Args:
-            day: The day that ``take`` returned for the look-up. Nothing changes if ``take`` was
-                called on a later day since then.
+            day: The day that ``take`` returned. If the budget is already used for a later day,
+                nothing changes.
         """
         if day == self._day:  # the budget of an earlier day is not used again
             self._left += 1

@@ -109,10 +109,13 @@ class PropertyUpdate(RequestModel):
         return attributes if attributes is None else check_attributes(attributes)
 
     def columns(self, found: Property) -> dict[str, Any]:
-        """Return the columns whose new value differs from the stored one.
+        """Return the columns of a property that this request changes, with their new values.
+
+        A column whose value stays the same is left out. Attributes are added to the stored
+        attributes. An attribute with the value null is removed.
 
         Raises:
-            PydanticCustomError: The merged attributes exceed the limits.
+            PydanticCustomError: After the change, the attributes would exceed the limits.
         """
         values = self.model_dump(exclude={"address", "attributes"}, exclude_unset=True)
         values |= self.address.model_dump(exclude_unset=True)
@@ -216,11 +219,11 @@ class ImportedProperty:
 
     @classmethod
     def with_roles(cls, *, people: list[tuple[str, str]], **values: Any) -> Self:  # noqa: ANN401 - the other fields
-        """Build the property of one row of a file, and convert the roles of its contacts.
+        """Build a property, such as a house, from one row of a file.
 
         Args:
-            people: The contacts, as pairs of an E.164 number and a role. The role is a text. A text
-                that is not the name of a role becomes the role ``other``.
+            people: The contacts of the property: pairs of an E.164 number and the name of a role.
+                An unknown name becomes the role ``other``.
             values: The other fields of the property.
         """
         known = set(PropertyRole)

@@ -279,10 +279,11 @@ async def detach_contact(uow: UnitOfWork, *, property_id: UUID, contact_id: UUID
 
 
 def key_of(address: PropertyAddress, *, pointer: str = "/address") -> str:
-    """Return the key that all spellings of an address have in common.
+    """Return a key that is the same for all spellings of an address.
 
     Raises:
-        IncompleteAddressError: The address has no street, or neither a ZIP code nor city and state.
+        IncompleteAddressError: The address has no street, or it has no place. The place is a ZIP
+            code, or a city with its state.
     """
     key = address_key(**address.model_dump(include=set(_KEY_FIELDS)))
     if key is None:

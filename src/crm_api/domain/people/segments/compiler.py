@@ -87,7 +87,7 @@ def compile_rule(builder: ConditionBuilder, rule: Rule, *, is_negated: bool) -> 
 
 
 def kind_of_rule(rule: Rule) -> SegmentFieldKind:
-    """Return the kind of the field that a rule compares."""
+    """Return the kind of the field that a rule compares, such as ``text`` or ``tags``."""
     return FIELDS[rule.field] if rule.attribute is None else SegmentFieldKind.ATTRIBUTE
 
 

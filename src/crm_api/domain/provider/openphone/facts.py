@@ -309,9 +309,9 @@ def bound_event(event: ProviderEvent, *, received_at: datetime) -> ProviderEvent
 
 
 def bound_message(facts: MessageFacts, *, received_at: datetime) -> MessageFacts:
-    """Return the message, with times after ``received_at`` replaced by ``received_at``.
+    """Limit the times of a message: a time after ``received_at`` is replaced by ``received_at``.
 
-    ``claimed_at`` keeps the value of ``created_at`` that the provider sent.
+    Exception: ``claimed_at`` is the time of creation that the provider sent.
     """
     return replace(
         facts,

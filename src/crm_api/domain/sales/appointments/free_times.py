@@ -49,9 +49,9 @@ class WorkingHours:
             raise WorkingHoursError
 
     def spans(self, begin: datetime, end: datetime) -> Iterator[Span]:
-        """Yield the working hours between two instants, in UTC, the earliest first.
+        """Yield the working hours of each day between two instants, the earliest first.
 
-        ``start`` and ``end`` are local times, also on days on which the clocks change.
+        The results are in UTC. Working hours before ``begin`` and after ``end`` are cut off.
         """
         day, last = begin.astimezone(self.zone).date(), end.astimezone(self.zone).date()
         while day <= last:

@@ -47,7 +47,8 @@ class KnownEvent:
     Attributes:
         href: The path of the event on the server.
         etag: The last known version; None: the version is unknown, or the event is gone.
-        read_at: When the occurrences of a recurring event were computed; None for other events.
+        read_at: When a recurring event was last read, and its occurrences were computed. None for
+            an event that does not recur.
     """
 
     href: str

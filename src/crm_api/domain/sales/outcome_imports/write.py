@@ -253,11 +253,12 @@ _COUNT = text("""
 
 
 async def count_undo(uow: UnitOfWork, row: ContactImport) -> dict[str, int]:
-    """Count the outcomes that an undo would reverse, and those that are already reversed.
+    """Count what an undo of the import would do; change nothing.
 
     Returns:
-        ``removed`` is the number of outcomes that would be reversed. ``left_edited`` is the number
-        of outcomes that are already reversed. The other counts are 0.
+        ``removed`` is the number of outcomes that the undo would reverse. ``left_edited`` is the
+        number of outcomes that the undo would not change, because they are already reversed. The
+        other counts are 0.
     """
     found = (await uow.session.execute(_COUNT, {"import_id": row.id})).mappings().one()
     return dict.fromkeys(COUNTS, 0) | dict(found)

@@ -73,11 +73,14 @@ class _Person:
 async def record_outcome(
     uow: UnitOfWork, new: NewOutcome, *, recorded_by: str, secret: bytes, now: datetime
 ) -> RecordedOutcome:
-    """Store an outcome, unless the same source has already recorded it.
+    """Store an outcome and return it. If it was already recorded, return the recorded outcome.
 
-    If the source already recorded the same values under this ``external_id``, the recorded outcome
-    is returned. The row of the contact is locked until the transaction ends, so that an
-    erasure sees the outcome.
+    ``external_id`` is the id that the source gives to an outcome. An outcome was already recorded
+    if the source has used this id before, with the same values. Outcomes without an external id are
+    always stored.
+
+    The contact of the outcome is locked until the transaction ends. An erasure of the contact waits
+    until then.
 
     Args:
         uow: The unit of work.

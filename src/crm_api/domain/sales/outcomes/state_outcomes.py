@@ -125,15 +125,16 @@ async def correct_outcomes(
     recorder: Recorder,
     now: datetime,
 ) -> dict[str, str]:
-    """Reverse the outcomes of the subject, and record them again with its present values.
+    """Replace the outcomes of an appointment, quote or invoice after its values have changed.
 
-    An outcome that somebody has reversed stays reversed.
+    Each outcome is reversed and recorded again with the new values. Exception: an outcome that
+    somebody has reversed stays reversed.
 
     Args:
         uow: The unit of work.
         subject: The appointment, quote or invoice with its new values.
-        occurred: Maps a status to the new instant of its outcome. The outcomes of other statuses
-            keep their instants.
+        occurred: New times of outcomes, by the status that each outcome records. Other outcomes
+            keep their times.
         recorder: Who records.
         now: The present instant.
 
