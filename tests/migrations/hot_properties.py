@@ -53,7 +53,7 @@ PROPERTIES = [
     ),
     Hot(
         "properties of a chunk of a file",
-        {"uq_property_address_key", "uq_contact_phone|idx_contact_phone_hash"},
+        {"uq_property_address_key", "uq_contact_phone"},
         lambda s: import_properties.write_properties(
             s,
             rows=[

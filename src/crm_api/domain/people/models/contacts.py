@@ -43,17 +43,19 @@ _LIVE = text("deleted_at IS NULL")
 class Contact(Base):
     """A person, known by one phone number in E.164.
 
-    There is one row for each number. When a contact is deleted, its personal fields are cleared and
-    ``deleted_at`` is set. When the number is added again, the same row is restored under the same
-    id, so that a campaign cannot reach a number twice. Before a worker sends to a number, it locks
-    this row. A duplicate that was merged into another contact is marked as deleted; a look-up by
-    the duplicate's id or number returns the other contact.
+    Each number has only one row. When a contact is deleted, the row stays: its personal fields are
+    cleared, and ``deleted_at`` is set. When the number is added again, the contact gets the same
+    row and the same id. So a campaign cannot reach a number twice.
+
+    A duplicate that was merged into another contact is marked as deleted. A look-up by the
+    duplicate's id or number returns the other contact.
+
+    A worker locks the row of a number before it sends a message to the number.
     """
 
     __tablename__ = "contact"
     __table_args__ = (
         UniqueConstraint("phone"),
-        Index("idx_contact_phone_hash", "phone", postgresql_using="hash"),
         Index(
             "idx_contact_created",
             text("created_at DESC"),
