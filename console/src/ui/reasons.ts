@@ -15,6 +15,8 @@ export function reason(code: string | null | undefined): string {
     carrier_budget: t("Budget of the carrier"), min_days_between: t("Days between campaigns"), frequency_cap: t("Too many messages in a short time"), legal_frequency: t("Legal limit of messages"),
     outside_schedule: t("Outside the days and hours"), outside_legal_hours: t("Outside the legal hours"), pacing: t("Pace of the campaign"), follow_up_waits: t("The follow-up waits"),
     number_busy: t("Another message to the number is under way"), other_campaigns: t("Other campaigns of the line"), provider_rate: t("Rate of the provider"), opt_out_rate: t("Too many opt-outs"), failure_rate: t("Too many failures"),
+    sending: t("Being sent"), unknown: t("Not known yet whether it was sent"), sent: t("Sent"), delivered: t("Delivered"), failed: t("Failed"), skipped: t("Skipped"), cancelled: t("Campaign cancelled"), not_started: t("The campaign has not begun"), campaign_completed: t("The campaign is completed"),
+    campaign_cancelled: t("The campaign was cancelled"), campaign_ends: t("The campaign ends before that"), missed_start: t("The start time was missed"), restored: t("The database was restored"), empty_audience: t("Nobody in the audience may get a message"), line_on_trial: t("The line is on trial"), provider_asked_to_wait: t("The provider asked for a pause"), number_kept: t("Perhaps another message was sent to the number"), waiting: t("Waits for the next attempt"),
   };
   return (code && names[code]) || plain(code);
 }

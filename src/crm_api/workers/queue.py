@@ -164,7 +164,7 @@ class ArqJobQueue:
                 span.set_attribute("crm.nudge.joined", new is None)
         except (RedisError, OSError, TimeoutError) as error:
             log.warning(
-                "job not nudged; it will start at its next scheduled time",
+                "job could not be started early; it will start at its next scheduled time",
                 job=job.name,
                 error=type(error).__name__,
             )

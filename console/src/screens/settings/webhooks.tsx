@@ -21,9 +21,10 @@ import { Raw, Shown, TONE } from "../operations/shown";
 import "../operations/operations.css";
 import { Secret } from "./secret";
 
-const TYPES: WebhookEventType[] = [
-  "message.received", "message.status", "call.status", "campaign.status", "import.progress", "contact.created", "opt_out", "opt_in", "alert", "task.changed", "conversation.changed", "appointment.changed",
-];
+// A record, so that the compiler notices a new type that is not in the list.
+const TYPES = Object.keys({
+  "message.received": 0, "message.status": 0, "call.status": 0, "campaign.status": 0, "import.progress": 0, "contact.created": 0, opt_out: 0, opt_in: 0, alert: 0, "task.changed": 0, "conversation.changed": 0, "appointment.changed": 0,
+} satisfies Record<WebhookEventType, 0>) as WebhookEventType[];
 
 export function Webhooks() {
   const cache = useQueryClient();

@@ -1,16 +1,14 @@
 """Store a reply and a person's decision about it as an example for measuring the reply reader.
 
-A decision belongs to a reply in these cases:
+A decision that gives the id of a reply belongs to this reply. A decision without an id belongs to a
+reply only if it comes from a user or an API client (not, for example, from a web form), and in
+these cases:
 
-- The decision gives the id of the reply.
-- The number is on hold. The decision belongs to the reply that put the number on hold.
-- The decision is an opt-out, and the number was not opted out before. The decision belongs to the
-  newest reply of the last 30 days.
-- The decision is an opt-in, and the number was opted out in the last 30 days. The decision belongs
-  to the reply that led to the opt-out.
-
-In the last three cases, the decision must come from a user or an API client. Without the id of a
-reply, a decision from another source, such as a web form or a phone call, belongs to no reply.
+- The number is on hold: the reply that put the number on hold.
+- The number is opted out by the decision, and was not opted out before: the newest reply of the
+  last 30 days.
+- The number is opted in by the decision, and was opted out in the last 30 days: the reply that led
+  to the opt-out.
 
 No model is trained on the examples automatically. ``crm-api opt-out evaluate`` compares the model
 of the reply reader with the decisions in the examples. The command can also write the examples to a

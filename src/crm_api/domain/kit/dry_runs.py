@@ -186,13 +186,13 @@ def sign(call: Call, *, bound: str, counted: str) -> str:
 
 
 def open_token(call: Call, token: str, *, bound: str) -> str:
-    """Check the token of a dry run, and return the digest of the counts of the dry run.
+    """Check the token of a dry run; return the digest of the dry run's counts, which it contains.
 
     Args:
         call: The real request, with which the client sent the token.
         token: The token.
-        bound: The digest of the real request: its name, its caller and its fields. The dry run must
-            have had the same digest.
+        bound: The digest of the real request, computed from its name, caller and fields. The dry
+            run must have had the same name, caller and fields.
 
     Raises:
         DryRunTokenError: The token is not from a dry run of this request by this caller.

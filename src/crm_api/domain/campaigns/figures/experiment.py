@@ -207,16 +207,17 @@ def log_difference(hits: tuple[int, int], *, texts: tuple[int, int]) -> float:
     - Numerator: the likelihood under a Beta mixture with the mean ``p``.
     - Denominator: the likelihood under ``p``.
 
-    Each person can cause only one hit. The result is valid nevertheless: while the rates are equal,
-    the expected e-value does not grow.
+    The method assumes that hits are independent. Here they are not quite independent, because each
+    person can cause only one hit. The result stays valid: while the rates are equal, the expected
+    e-value does not grow.
 
     Args:
         hits: The replies or opt-outs of each variant.
         texts: The messages of each variant; both numbers are above 0.
 
     Source: M. Lindon and A. Malek, "Anytime-Valid Inference for Multinomial Count Data", NeurIPS
-    2022, arXiv:2011.03567, abstract read 2026-11-25; the mixture of a likelihood ratio is H.
-    Robbins, "Statistical Methods Related to the Law of the Iterated Logarithm", 1970.
+    2022, arXiv:2011.03567, abstract read 2026-11-25. Mixtures of likelihood ratios: H. Robbins,
+    "Statistical Methods Related to the Law of the Iterated Logarithm", 1970.
     """
     first, second = hits
     share = texts[0] / sum(texts)

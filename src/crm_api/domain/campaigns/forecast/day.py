@@ -166,10 +166,10 @@ class Pace:
         return min(most, left * gone)
 
     def take(self, texts: float) -> float:
-        """Return when the last of the next ``texts`` messages is sent.
+        """Send ``texts`` messages in the forecast; return when the last of them is sent.
 
-        Call ``room`` for the period first. If the campaign sends in batches, the messages are
-        subtracted from the current batch, and then from new batches.
+        Before this, ``room`` must be called for the same period. If the campaign sends in batches,
+        the messages are subtracted from the current batch, and then from new batches.
         """
         size = self._pacing.batch_size
         if size is not None:

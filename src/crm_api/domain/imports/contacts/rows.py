@@ -1,8 +1,9 @@
 """Hold what was read from one row of a contact file: its people, its property and its problems.
 
-Columns of PropertyRadar become attributes of each owner, such as ``property_address``. A user can
-map other columns to these attributes. Each row can describe another property of the same person: a
-person who is the owner in three rows becomes one contact with three properties.
+In a file from PropertyRadar (a service that sells data of owners), the columns about the property
+become attributes of each owner, such as ``property_address``. A user can map columns of other files
+to these attributes. A person who is the owner in three rows becomes one contact with three
+properties.
 """
 
 import re

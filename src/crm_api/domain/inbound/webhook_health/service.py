@@ -178,8 +178,8 @@ async def order_check(
     check = await find_waiting_check(uow, side)
     if check is None:
         raise WebhookHealthCheckNotFoundError(
-            "Another check of this kind ended while this request was handled, so no new check was "
-            "started. Send the request again."
+            "A check of this kind was running when the request arrived, so no new check was "
+            "started. That check has ended now. Send the request again."
         )
     return check
 

@@ -207,7 +207,7 @@ class InsightPersonMove(Base):
 
 
 class InsightPersonUntil(Base):
-    """The instant before which ``InsightPersonTally`` counts all messages and attempts.
+    """``InsightPersonTally`` counts all messages and attempts that are earlier than ``until``.
 
     The table has at most one row.
     """
@@ -321,7 +321,7 @@ class InsightReplyChange(Base):
     """A note that a message's row in ``insight_reply`` may be out of date.
 
     ``insight_reply`` contains copies of campaign messages that got a reply. A trigger adds a note
-    when such a message or its reply changes more than 73 hours after it was sent
+    when a copied message or its reply changes more than 73 hours after the message was sent
     (``migrations/objects/note_late_reply.sql``). The job ``copy_replies`` copies the message again
     and deletes the note.
     """

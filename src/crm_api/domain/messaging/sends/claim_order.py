@@ -169,12 +169,12 @@ class ClaimedAttempt:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimResult:
-    """The result of a claim.
+    """The result of one try to claim recipients of a campaign, which reserves them for sending.
 
     Attributes:
         is_exhausted: True if the campaign may send no further message now.
-        is_stale: True if a variant was stopped after the claim order was planned. Then the caller
-            must plan a new claim order.
+        is_stale: True if a variant was stopped after the ``ClaimOrder`` was planned. Then the
+            caller must plan again.
     """
 
     claimed: list[ClaimedAttempt] = field(default_factory=list)
