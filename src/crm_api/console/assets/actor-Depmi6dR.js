@@ -1,1 +1,0 @@
-import{E as e}from"./index-D_HHlS1P.js";import{c as t}from"./icons-ywFuDe5P.js";var n=t();function r({who:t}){return(0,n.jsx)(n.Fragment,{children:e()(t)})}export{r as t};

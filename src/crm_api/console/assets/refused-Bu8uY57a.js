@@ -1,1 +1,0 @@
-import{ri as e}from"./format-D3evO0LR.js";import{c as t}from"./icons-ywFuDe5P.js";var n=t();function r({error:t}){return t===null?null:(0,n.jsx)(`p`,{className:`notice notice-bad`,role:`alert`,children:e(t)})}export{r as t};
