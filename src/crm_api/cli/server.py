@@ -84,7 +84,7 @@ class _JoinedHead:
         """Send a part of a response.
 
         The head (status and headers) is kept, and sent together with the first part of the body.
-        Exception: in some cases, the head is sent at once. The class describes these cases.
+        But in some cases, the head is sent at once. The class describes these cases.
         """
         cycle = self._cycle
         if cycle is not None:

@@ -74,7 +74,7 @@ def claim(path: Path) -> Iterator[Claim]:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """If the ``with`` block raises an OSError, raise a StartError that says what to do instead.
+    """Replace an OSError of the ``with`` block by a StartError that says what to do.
 
     Raises:
         StartError: The disk is full, or the directory cannot be read or written.

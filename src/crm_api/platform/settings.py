@@ -152,7 +152,7 @@ class Settings(SettingFields):
         The root secret is stored in the database. It stays the same when the operator replaces
         ``CRM_SECRET_KEY``.
 
-        Exception: Only settings that ``knowing`` returned contain the root secret. For other
+        But only settings that ``knowing`` returned contain the root secret. For other
         settings, the result is the current secret key.
 
         Raises:

@@ -94,7 +94,7 @@ async def try_again(deps: Deps, *, now: Now) -> None:
     error = await _ask(deps)
     async with deps.new_uow() as uow:
         state = await circuits.end_trial(uow, circuit, error=error, now=now())
-    log.info("provider test request ended", answered=not state.is_open, error=error)
+    log.info("test request to the provider finished", answered=not state.is_open, error=error)
     if not state.is_open:
         for name in (
             JobName.SEND_MESSAGES,

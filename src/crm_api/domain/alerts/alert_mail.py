@@ -206,7 +206,7 @@ async def settle_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
     ``claim_news`` has reserved these changes for this process. The reservation ends. The next
     report counts how often a problem has happened since the reservation.
 
-    Exception: if another process has reserved a change in the meantime, nothing is recorded for
+    But if another process has reserved a change in the meantime, nothing is recorded for
     this change.
 
     Args:

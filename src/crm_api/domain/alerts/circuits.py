@@ -140,7 +140,7 @@ def on_trial(state: CircuitState, circuit: Circuit, *, now: datetime) -> Circuit
     """Put an open circuit on trial after its test call was answered, and return its new state.
 
     During the trial, calls are made again, and one failed call opens the circuit again. So the
-    number of failures is set to ``opens_after`` minus 1. Exception: it is never less than 1.
+    number of failures is set to ``opens_after`` minus 1. But it is never less than 1.
     """
     failures = max(1, circuit.opens_after - 1)
     return replace(state, failures=failures, opened_at=None, trial_at=now, last_failed_at=now)

@@ -73,7 +73,7 @@ def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState
     All decisions are applied in the order in which they were made. The new decision may be older
     than a stored decision.
 
-    Exception: a flag may have been changed without a decision. Then the stored decisions do not
+    But a flag may have been changed without a decision. Then the stored decisions do not
     give the state ``now``. In this case, only the new decision is applied, to ``now``.
 
     Args:

@@ -169,7 +169,7 @@ async def keep_reply_example(
 
     - The decision does not come from the office (API or user).
     - The reply was classified by a rule and not by the model. For example, a rule classifies
-      "STOP". Exception: If the number was on hold, the reply is stored.
+      "STOP". But if the number was on hold, the reply is stored.
 
     Args:
         action: The decision.

@@ -76,8 +76,8 @@ def retrying(
     - Response with status 429: the policy ``THROTTLED``.
     - Every other failure: the policy ``UNAVAILABLE``.
 
-    The error of the last try is raised. Exception: the call is not repeated if the service asks for
-    a wait of more than ``LONGEST_RETRY_AFTER_SECONDS``.
+    After the last try, its error is raised. If the service asks for a wait of more than
+    ``LONGEST_RETRY_AFTER_SECONDS``, the call is not repeated.
 
     Args:
         busy: The class of the errors after which the call is repeated.

@@ -94,7 +94,7 @@ def day_span(window: Window, zone: str, day: date) -> Span | None:
 
     When the clock is set back, one hour occurs twice, so a local time such as 01:30 means two
     instants. A window that starts in this hour opens at the later instant. A window that ends in
-    this hour closes at the earlier instant. So the window is never open too long. Exception: if a
+    this hour closes at the earlier instant. So the window is never open too long. But if a
     window both starts and ends in this hour, it opens at the earlier instant, because it would not
     open otherwise.
     """

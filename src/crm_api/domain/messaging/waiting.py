@@ -139,7 +139,7 @@ ANSWERS_HERE = """(a.direction = 'outgoing' AND a.origin = 'manual'
     AND a.status NOT IN ('failed', 'undelivered')
     AND (a.scheduled_for IS NULL OR a.status <> 'queued'))"""
 """SQL condition: a message is an answer that a user sent through this service. It counts from the
-time at which it was queued. Exception: if the user chose a later time, the message does not count
+time at which it was queued. But if the user chose a later time, the message does not count
 while it is queued. After that, it counts from the time that the user chose."""
 
 ANSWERS_OUTSIDE = """((a.kind = 'message' AND a.direction = 'outgoing' AND a.origin = 'provider'

@@ -71,7 +71,7 @@ def hidden_of(names: Collection[str]) -> set[str]:
       are hidden.
     - In any other object, the fields in ``HIDDEN`` are hidden.
 
-    Exception: If an object about a person or an entry of a timeline also has ``kind``, its ``name``
+    But if an object about a person or an entry of a timeline also has ``kind``, its ``name``
     is visible.
 
     Args:

@@ -19,7 +19,7 @@ def fails_with(*codes: str) -> dict[str, Any]:
     - The codes for authentication, the request body and paging.
     - A code such as ``contact_not_found`` for each id in the path.
 
-    Exception: if one of ``codes`` ends in ``_not_found``, no code for the ids is added. Then
+    But if one of ``codes`` ends in ``_not_found``, no code for the ids is added. Then
     ``codes`` must contain all codes with this ending. A test fails if a code is missing.
     """
     return {PROBLEMS: codes}

@@ -1,4 +1,4 @@
-"""Routes to sign in, renew tokens and sign out, and to show the caller."""
+"""Routes to sign in, renew tokens and sign out, and to return who the caller is."""
 
 import hmac
 import secrets

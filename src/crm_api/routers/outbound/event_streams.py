@@ -170,7 +170,7 @@ def access_of(request: Request, caller: Caller) -> Callable[[], AbstractAsyncCon
     - The caller's credentials are no longer valid.
     - The caller's scopes have changed.
 
-    Exception: while the database is unavailable, the stream stays open. This is safe, because no
+    But while the database is unavailable, the stream stays open. This is safe, because no
     event can be read during that time.
     """
 

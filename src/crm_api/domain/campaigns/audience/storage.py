@@ -87,7 +87,7 @@ async def store_next_chunk(
     in a separate unit of work.
 
     The chunk contains only contacts and list members that existed at the start request. Exclusions,
-    deletions and flags that were stored since then have an effect. Exception: An opt-out that is
+    deletions and flags that were stored since then have an effect. But an opt-out that is
     stored at the same time as the chunk does not change the new recipient. But opt-outs are checked
     again before each message, so the person gets no message.
 

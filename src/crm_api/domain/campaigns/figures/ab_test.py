@@ -33,7 +33,7 @@ class RecipientCount:
     """The number of recipients at one step who have the same status and the same variant.
 
     Attributes:
-        status: The status of the recipients. Exception: ``parked`` means that a user must decide
+        status: The status of the recipients. But ``parked`` means that a user must decide
             whether the message was sent. These recipients are also counted under ``unknown``.
         variant: The ``position`` of the variant. Always 0 for ``parked``.
         people: The number of recipients who have this status and this variant.

@@ -32,7 +32,7 @@ class LiftedRead(ReadModel):
         p90_finish_at: The last message is sent before this instant with a probability of 90 %; null
             if it is never sent.
         binding_rule: The rule that would then delay the last message most; null if none would.
-        detail: What this rule does, and how to finish sooner.
+        detail: What the rule does that delays the campaign most, and how to finish sooner.
     """
 
     p50_finish_at: Instant | None
@@ -125,7 +125,7 @@ class ForecastRead(ReadModel):
             null, ``detail`` says why there is no such instant.
         binding_rule: The rule that delays the last message most, or that prevents all messages;
             null if no rule does.
-        detail: What this rule does, and how to finish sooner.
+        detail: What the rule does that delays the campaign most, and how to finish sooner.
         if_lifted: What the forecast would be if a person removed the reason why nothing is sent
             now, such as a pause. It is null if messages are sent now, or if no person can remove
             the reason.

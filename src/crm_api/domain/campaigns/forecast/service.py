@@ -103,7 +103,7 @@ async def forecast(
     """Forecast when a campaign will have sent its last message.
 
     For a draft, the forecast assumes that it is started now. The people in its audience are
-    counted. Exception: in a list of more than 100,000 contacts, only a sample is counted.
+    counted. But in a list of more than 100,000 contacts, only a sample is counted.
 
     For other campaigns, the forecast is fast, because it reads only sums and samples.
 

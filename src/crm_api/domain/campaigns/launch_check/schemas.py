@@ -13,7 +13,7 @@ class LaunchProblem(ReadModel):
     """A reason why the start of the campaign would be refused.
 
     Attributes:
-        code: The code of the error that the start would return. Exception: If this error has a list
+        code: The code of the error that the start would return. But if this error has a list
             ``errors``, each item of the list is a separate problem with its own code.
         pointer: The JSON pointer of the field of the campaign that must change; null if no field
             must change.

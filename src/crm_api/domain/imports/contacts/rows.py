@@ -95,7 +95,7 @@ class RowProblem:
 class RowResult:
     """The people, problems and opt-outs that were read from a row.
 
-    A row without a phone number has a problem. Exception: if the file has columns for two people, a
+    A row without a phone number has a problem. But if the file has columns for two people, a
     row without a phone number is skipped without a problem.
     """
 

@@ -39,7 +39,7 @@ def upload_path(
 
     The file name is ``<id>.csv`` for contacts, and ``<id>.outcomes.csv`` for outcomes.
 
-    Exception: An import that was created from a dry run uses the file of the dry run. ``rows_path``
+    But an import that was created from a dry run uses the file of the dry run. ``rows_path``
     returns the right path in all cases.
     """
     ending = ".csv" if kind == ImportContent.CONTACTS else f".{kind}.csv"

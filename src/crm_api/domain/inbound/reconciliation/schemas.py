@@ -14,8 +14,8 @@ class ReconciliationCreate(RequestModel):
 
     Attributes:
         since: The start of the time span. The default is 24 hours before the end of the data
-            compared so far. But if ``until`` is earlier than this end, the default is 24 hours
-            before ``until``. If nothing was compared yet, the span has no start.
+            compared so far, or 24 hours before ``until`` if ``until`` is earlier than that end. If
+            nothing was compared yet, the span has no start.
         until: The end of the time span; by default, now.
     """
 

@@ -45,7 +45,7 @@ async def leave_out_erased(
     If an erased person occurs in a newer event, the person's phone number gets these flags again:
 
     - The opt-out or the hold that the consent history shows.
-    - ``do_not_contact``. Exception: a user removed this flag after the erasure.
+    - ``do_not_contact``, unless a user removed this flag after the erasure.
     """
     people = [_person(event) for event in events]
     phones = {phone for phone in people if phone is not None}

@@ -80,7 +80,7 @@ def divide_outcome(
     """Divide an outcome among the campaign messages that led to it.
 
     A touch is a campaign message, with what the person did after it. A credit is the share of the
-    outcome that one touch gets. The credits sum to exactly 1. Exception: if the rules give no touch
+    outcome that one touch gets. The credits sum to exactly 1. But if the rules give no touch
     a credit, the whole outcome is unattributed. The order of ``touches`` has no effect.
 
     Returns:

@@ -254,9 +254,10 @@ def unite(
 
 
 def amount_of(request: FigureRequest) -> str:
-    """Return the SQL of the amount in a row ``b``; it is NULL if the measure has no amounts.
+    """Return the SQL expression of the amount of a row; the alias of the row is ``b``.
 
-    The row is a record or a sum of records.
+    The expression is NULL if the measure has no amounts. The row is one record, or the stored sums
+    of several records.
     """
     measure = request.measure
     has_amount = measure.is_sum or measure.unit is Unit.SECONDS or request.is_by_share

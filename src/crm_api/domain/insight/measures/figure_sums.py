@@ -49,7 +49,7 @@ def compile_sums(
     - ``at``: the instant of the earliest record.
     - ``part``, ``key``, ``label`` and ``bucket_start``: the figure to which the row belongs.
 
-    Exception: if ``has_row_per_record`` returns True, each row is one record, with other columns.
+    But if ``has_row_per_record`` returns True, each row is one record, with other columns.
 
     Args:
         request: The requested figures.

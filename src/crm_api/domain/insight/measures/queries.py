@@ -36,7 +36,7 @@ def messages(
     Args:
         counted: The SQL condition for messages in the numerator, such as messages with a reply.
         where: The SQL condition for all selected messages; these are the denominator of a rate.
-        first_step: True to leave out follow-ups, so that each person counts once. Exception: they
+        first_step: True to leave out follow-ups, so that each person counts once. But they
             are selected if the request has a filter or a breakdown by step.
         ripe_after: How long after a message was sent it can still get into the numerator, for
             example because a reply arrives.
@@ -74,7 +74,7 @@ def messages_with_sums(
         counted: The SQL condition of the messages in the numerator of a figure, such as those with
             a reply.
         where: The SQL condition of all messages that the query selects. They are the denominator.
-        first_step: True to leave out follow-ups, so that each person counts once. Exception: they
+        first_step: True to leave out follow-ups, so that each person counts once. But they
             are selected if the request has a filter or a breakdown by step.
         ripe_after: How long after a message was sent it can still get into the numerator, for
             example because a reply arrives.
@@ -98,7 +98,7 @@ def replies(*, where: str, ripe_after: timedelta) -> RecordQuery:
 
     The time is in the column ``amount``, in microseconds.
 
-    Follow-ups are left out, so that each person counts once. Exception: They are included for a
+    Follow-ups are left out, so that each person counts once. But they are included for a
     filter or a breakdown by step.
 
     Args:

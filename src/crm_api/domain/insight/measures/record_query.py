@@ -62,9 +62,9 @@ class StoredSums:
         records: SQL expression for the number of records in the row.
         counted: SQL expression for the number of these records that count in the numerator.
         amount: SQL expression for the sum of the amounts of these records.
-        is_first_step: True if follow-ups do not count. Exception: they count if the request has a
+        is_first_step: True if follow-ups do not count. But they count if the request has a
             filter or a breakdown by step.
-        ripe_after: For how long a record may still be added to the numerator, for example because
+        ripe_after: How long a record may still be added to the numerator, for example because
             a reply arrives. None if the numerator does not change later.
         summed_records: SQL query for the single records that are in the sums. It is used for the
             parts of a period that the sums do not fit, such as half a day.

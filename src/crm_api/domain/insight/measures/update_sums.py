@@ -249,7 +249,7 @@ async def update_place_sums(uow: UnitOfWork, *, most: int = MOST_MESSAGES) -> bo
     - If a message or an attempt changed after it was added, the sums are corrected.
     - If a person got a new ZIP, city or source, the person's messages move to the new sums.
 
-    Exception: if another job is changing the sums, this function does nothing.
+    But if another job is changing the sums, this function does nothing.
 
     Returns:
         Whether there may be more to add.

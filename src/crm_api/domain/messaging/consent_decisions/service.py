@@ -86,7 +86,7 @@ async def opt_out(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Opt a number out, so that it gets no more messages. An opt-out also ends a hold.
 
     The contact's other numbers are opted out too. A repeated opt-out changes no flag, but it gets
-    its own history entry, because each opt-out is a separate decision. Exception: a repeated
+    its own history entry, because each opt-out is a separate decision. But a repeated
     opt-out from an import or from the provider's stop list gets no entry.
 
     Returns:
@@ -265,7 +265,8 @@ async def history(
 ) -> Page[tuple[ConsentEntry, ConsentWording | None]]:
     """List the consent history of a number, newest entry first.
 
-    An entry has no wording if the wording was erased.
+    The second item of each pair has the erasable texts of the entry, such as its note. It is None
+    if they were erased.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.

@@ -41,7 +41,7 @@ async def suppress_erased(
 ) -> set[str]:
     """Set the flags again on numbers that belonged to an erased person.
 
-    - The flag ``do_not_contact`` is set. Exception: a user removed this flag after the erasure.
+    - The flag ``do_not_contact`` is set, unless a user removed this flag after the erasure.
     - The opt-out or hold is set, as the consent history of the number shows it.
 
     Other numbers do not change. Call this function before you add a contact with one of the

@@ -1,7 +1,7 @@
 """Record consent decisions about many numbers with few statements.
 
 The functions of ``service`` need about 15 statements for one decision. This module records many
-decisions at once, and needs only a few statements for all of them. Exception: if a person has
+decisions at once, and needs only a few statements for all of them. But if a person has
 several numbers, a decision applies to all of them. Such a decision is recorded by ``service``,
 separately from the others.
 """

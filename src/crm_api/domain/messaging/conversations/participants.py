@@ -40,7 +40,7 @@ async def find_or_add_contacts(
 
     Args:
         phones: Numbers whose contacts are only looked up.
-        may_add: Numbers for which a missing contact is added. Exception: No contact is added for
+        may_add: Numbers for which a missing contact is added. But no contact is added for
             the number of one of our lines.
 
     Returns:

@@ -271,7 +271,7 @@ async def queue_user_message(
     """Queue a message that a user wrote, so that it is sent as soon as possible or at ``send_at``.
 
     The line's daily limit does not stop the message. The message must be sent in legal hours.
-    Exception: If the person has sent a message to this line before, the message counts as a reply,
+    But if the person has sent a message to this line before, the message counts as a reply,
     and may be sent at any hour.
 
     Args:

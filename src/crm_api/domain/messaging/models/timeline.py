@@ -219,7 +219,7 @@ class Activity(Base):
 class ActivityKey(Base):
     """Maps the provider's id of a message or call to its row in ``activity``.
 
-    Triggers on ``activity`` keep this table up to date. Exception: A statement that must not store
+    Triggers on ``activity`` keep this table up to date. But a statement that must not store
     a message or call twice inserts the key first. If the key exists, it adds no row.
     """
 

@@ -236,7 +236,7 @@ async def wake_held_recipients(uow: UnitOfWork, *, grace: timedelta, now: dateti
     """Make recipients due now that were postponed because a carrier budget was used up.
 
     A carrier budget is the number of message segments that we may send to a carrier's customers per
-    day. If 100 segments of a budget are left, at most 100 recipients become due. Exception: If a
+    day. If 100 segments of a budget are left, at most 100 recipients become due. But if a
     budget was removed, all recipients that were postponed because of it become due.
 
     Returns:

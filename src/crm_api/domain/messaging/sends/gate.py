@@ -93,7 +93,7 @@ async def release_claims(
     The messages can be claimed again. The released attempts need no look-up at the provider, and do
     not count as tries.
 
-    Exception: A message outside campaigns fails if a rule now forbids messages to its number.
+    But a message outside campaigns fails if a rule now forbids messages to its number.
     """
     alone = [item.attempt_id for item in batch if item.membership_id is None]
     if alone:

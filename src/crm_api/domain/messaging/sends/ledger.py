@@ -348,6 +348,6 @@ async def reopen_parked(session: AsyncSession, *, ids: list[UUID], now: datetime
 
     A parked attempt waits until a user decides whether its message was sent.
 
-    Exception: An attempt stays parked while another attempt to the same phone number is open.
+    But an attempt stays parked while another attempt to the same phone number is open.
     """
     await session.execute(REOPEN, {"ids": ids, "now": now})

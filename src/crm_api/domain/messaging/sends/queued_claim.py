@@ -121,7 +121,7 @@ async def claim_queued(
     - If the number has an open attempt, the message waits.
     - If the line is on trial after a block, only one message at a time is claimed.
 
-    Exception: Legal hours do not apply to opt-out confirmations, responses to HELP, answers to a
+    But legal hours do not apply to opt-out confirmations, responses to HELP, answers to a
     person's message, and test messages to our own lines.
 
     Args:

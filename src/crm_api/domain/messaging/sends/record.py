@@ -193,7 +193,7 @@ async def write_outcomes(
         retry_at: The new due time of messages that were certainly not sent. With None, a message
             outside campaigns is due now, and a campaign recipient keeps its due time.
         back_off: True: each message that was certainly not sent becomes due after a random delay,
-            but not before ``retry_at``. The delay grows with every attempt. Exception: if the
+            but not before ``retry_at``. The delay grows with every attempt. But if the
             provider refused the account, the message is not delayed.
 
     Returns:
@@ -285,7 +285,7 @@ async def record_and_correct_matches(
 
     For example, attempt A got no response, so the service guessed that message M at the provider
     belongs to A. Now the response to attempt B contains the id of M. Then B gets this id, and A
-    becomes ``unknown`` again. Exception: If another attempt to the number of A is open, A becomes
+    becomes ``unknown`` again. But if another attempt to the number of A is open, A becomes
     ``parked``. An alert is then raised, and a user must decide whether the message of A was sent.
 
     Each correction is written to the audit log.
@@ -348,7 +348,7 @@ async def record_without_text(uow: UnitOfWork, batch: Sequence[Answered], *, now
     """Record responses of the provider without their text, which the database cannot store.
 
     The error code of each attempt becomes ``not_storable``. The result of the attempt stays the
-    same. Exception: the attempt of an accepted message is recorded as unclear. Its ``has_no_id``
+    same. But the attempt of an accepted message is recorded as unclear. Its ``has_no_id``
     becomes True, because the message id is left out with the text.
     """
     await record_answers(uow, [_without_text(item) for item in batch], now=now)

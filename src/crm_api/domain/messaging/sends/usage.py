@@ -126,9 +126,9 @@ async def count_usage(
     Args:
         campaign_id: The messages of this campaign are also counted separately; None for no
             campaign.
-        grace: For how many seconds after a send request began the provider may still accept the
-            message. If midnight is within this time, a message with an unclear result counts for
-            the day before and for the day after midnight.
+        grace: The provider may accept a message until this many seconds after the start of the
+            send request. If midnight is within this time, a message with an unclear result counts
+            for the day before and for the day after midnight.
     """
     values = {"line_ids": list(line_ids), "campaign_id": campaign_id, "grace": grace, "now": now}
     return typed_rows(LineUsage, await session.execute(USAGE, values))

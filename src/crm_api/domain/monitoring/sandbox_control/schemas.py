@@ -87,7 +87,7 @@ Duration = Annotated[
 
 
 class Act(StrEnum):
-    """What a simulated person, or the person's network, does with a message."""
+    """What a simulated person, or the person's mobile network, does with a message."""
 
     DELIVER = "deliver"
     FAIL = "fail"

@@ -88,10 +88,10 @@ class _Page:
         return f"SELECT r.id, r.key FROM line l CROSS JOIN LATERAL ({rows}) r{lines}"
 
     def by_numbers(self) -> str:
-        """Return the query that finds the conversations of certain phone numbers.
+        """Return the query that finds the conversations of the numbers with the filter's flag.
 
-        The numbers have the flag that the filter names. The SQL around this query must define them
-        as the subquery ``flagged``; ``page_of`` does this.
+        The SQL around this query must define these numbers as the subquery ``flagged``; ``page_of``
+        does this.
 
         ``OFFSET 0`` makes PostgreSQL look up the conversations by number instead of reading all.
         """

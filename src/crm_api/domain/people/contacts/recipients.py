@@ -122,7 +122,7 @@ async def move_recipients(
     being sent, or was perhaps sent. The recipients also get the new zone key (the states and time
     zones in which the person may be).
 
-    Exception: If the new number is already a recipient of the same message, the old number stays.
+    But if the new number is already a recipient of the same message, the old number stays.
     In this case, a message that still waits is skipped, with the reason ``duplicate_number``.
     """
     values = {

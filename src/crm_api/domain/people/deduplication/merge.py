@@ -58,7 +58,7 @@ async def share_consent(
 ) -> None:
     """Copy the flags that stop messages from the contacts ``people`` to all numbers in ``phones``.
 
-    Such a flag is, for example, an opt-out. Exception: If one of the contacts has opted out, no
+    Such a flag is, for example, an opt-out. But if one of the contacts has opted out, no
     hold is copied.
 
     ``phones`` may also contain numbers of duplicates that were merged earlier. But no flags are

@@ -37,7 +37,7 @@ _SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "eq": "="}
 def attribute_condition(builder: ConditionBuilder, rule: Rule) -> str:
     """Return the SQL condition of a rule about a contact attribute.
 
-    If a contact does not have the attribute, the condition is NULL. Exception: With the operator
+    If a contact does not have the attribute, the condition is NULL. But with the operator
     ``is_empty``, the condition is true.
     """
     name = builder.bind(rule.attribute, "text")

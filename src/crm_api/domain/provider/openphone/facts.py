@@ -311,7 +311,7 @@ def bound_event(event: ProviderEvent, *, received_at: datetime) -> ProviderEvent
 def bound_message(facts: MessageFacts, *, received_at: datetime) -> MessageFacts:
     """Limit the times of a message: a time after ``received_at`` is replaced by ``received_at``.
 
-    Exception: ``claimed_at`` is the time of creation that the provider sent.
+    But ``claimed_at`` is the time of creation that the provider sent.
     """
     return replace(
         facts,

@@ -121,7 +121,7 @@ class CalendarFeedCreate(RequestModel):
         name: The name that calendar programs show.
         assignee_id: The user whose appointments the feed shows. If null, it shows those of all
             users.
-        busy_only: True to show only when somebody is busy, without people and places.
+        busy_only: True to show only the times at which somebody is busy, not people and places.
     """
 
     model_config = example(name=NAME, assignee_id=example_id("user"))
@@ -138,7 +138,7 @@ class CalendarFeedRead(ReadModel):
         name: The name that calendar programs show.
         assignee_id: The user whose appointments the feed shows. If null, it shows those of all
             users.
-        busy_only: Whether the feed shows only when somebody is busy.
+        busy_only: Whether the feed shows only the times at which somebody is busy.
         author: Who created it: the name of an API key, or the e-mail address of a user.
     """
 

@@ -97,8 +97,8 @@ def noun_of(header: Sequence[str], mapping: Mapping[str, str | None]) -> str | N
 
     Returns:
         The word with which column names begin: ``invoice``, ``quote``, ``estimate`` or
-        ``appointment``. None if no word or several words are found. Exception: None if one of the
-        columns contains the kind of each outcome.
+        ``appointment``. None if no word or several words are found, or if one of the columns
+        contains the kind of each outcome.
     """
     if "kind" in mapping.values():
         return None

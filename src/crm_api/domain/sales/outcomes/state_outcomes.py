@@ -127,7 +127,7 @@ async def correct_outcomes(
 ) -> dict[str, str]:
     """Replace the outcomes of an appointment, quote or invoice after its values have changed.
 
-    Each outcome is reversed and recorded again with the new values. Exception: an outcome that
+    Each outcome is reversed and recorded again with the new values. But an outcome that
     somebody has reversed stays reversed.
 
     Args:
