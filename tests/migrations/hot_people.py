@@ -232,6 +232,13 @@ IMPORTS = [
         lambda s: undo.remove_list_members(s, list_id=LIST, applied_at=NOW, staying=[]),
     ),
     Hot(
+        "contacts that an undo removes",
+        {"pk_contact", "idx_contact_list_member_contact", "idx_campaign_membership_phone"},
+        lambda s: undo.remove_contacts(
+            s, zone_keys={made_id("contact", at): "MA/zone1" for at in range(1, 2_001)}, now=NOW
+        ),
+    ),
+    Hot(
         "the last chunk of an import",
         {"pk_contact_import_chunk"},
         lambda s: undo.find_last_chunk(s, import_id=made_id("import", 5)),

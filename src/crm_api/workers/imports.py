@@ -94,19 +94,23 @@ def outcome_work(
 
 
 async def settle_contacts(new_uow: UnitOfWorkFactory, import_id: UUID) -> None:
-    """Make search and lists fast again after an import or its undo.
+    """Make search and lists fast again after an import.
 
     PostgreSQL first collects the new words of contacts in a pending list, which makes a search
     slow. This function moves these words into the search indexes. After many changes, it also
     refreshes the statistics that PostgreSQL keeps about the tables.
     """
-    async with new_uow() as uow:
-        row = await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
-        changed = 0 if row.dry_run else row.created + row.updated
-    if changed:
+    if changed := await _count_changes(new_uow, import_id):
         await _try_to(write.clean_search, new_uow)
     if changed >= write.ANALYZE_FROM:
         await _try_to(write.refresh_statistics, new_uow)
+
+
+async def _count_changes(new_uow: UnitOfWorkFactory, import_id: UUID) -> int:
+    """Return the number of contacts that the import created or changed."""
+    async with new_uow() as uow:
+        row = await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
+        return 0 if row.dry_run else row.created + row.updated
 
 
 async def _try_to(
@@ -288,7 +292,9 @@ async def undo_import(
         async with new_uow() as uow:
             is_open = await undo.undo_chunk(uow, import_id=import_id, now=await uow.database_now())
         if not is_open:
-            await settle_contacts(new_uow, import_id)
+            # The statistics of before the import fit again. PostgreSQL refreshes them by itself.
+            if await _count_changes(new_uow, import_id):
+                await _try_to(write.clean_search, new_uow)
             return
         if is_over():
             async with new_uow() as uow:

@@ -319,18 +319,24 @@ async def fetch_created_contacts(
     return typed_rows(CreatedContact, await session.execute(_NEW, values))
 
 
+# The arrays are in a CTE, so PostgreSQL does not know that they are long. It then looks up each
+# contact by its id. Otherwise it reads all contacts for each chunk.
 _REMOVE = text(f"""
-    WITH gone AS (
-        DELETE FROM contact_list_member WHERE contact_id = ANY (CAST(:ids AS uuid[]))
+    WITH given AS MATERIALIZED (
+        SELECT CAST(:ids AS uuid[]) AS ids, CAST(:zone_keys AS text[]) AS zone_keys
+    ), gone AS (
+        DELETE FROM contact_list_member m USING given g WHERE m.contact_id = ANY (g.ids)
     ), waiting AS (
         UPDATE campaign_membership
         SET status = 'skipped', skip_reason = 'contact_deleted', updated_at = :now
-        WHERE phone IN (SELECT phone FROM contact WHERE id = ANY (CAST(:ids AS uuid[])))
+        WHERE phone IN (
+            SELECT c.phone FROM given g CROSS JOIN LATERAL unnest(g.ids) AS r (id)
+            JOIN contact c ON c.id = r.id)
           AND status IN ('pending', 'review', 'held')
     )
     UPDATE contact AS c SET {_BLANK}, tags = '{{}}', attributes = '{{}}', zone_key = r.zone_key,
         updated_at = :now, deleted_at = :now
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:zone_keys AS text[])) AS r (id, zone_key)
+    FROM given g CROSS JOIN LATERAL unnest(g.ids, g.zone_keys) AS r (id, zone_key)
     WHERE c.id = r.id
 """)
 
