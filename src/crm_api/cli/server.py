@@ -19,10 +19,10 @@ class Server(uvicorn.Server):
     """
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Shut down after the running requests have ended. Hide SIGTERM from uvicorn.
+        """Shut down after the running requests have ended.
 
-        When uvicorn ends, it sends each signal that it has received to its own process again. With
-        SIGTERM, the process would exit with status 143. Process managers count this as a failure.
+        SIGTERM is handled here and not by uvicorn. With uvicorn, the process would exit with status
+        143. Process managers count this status as a failure.
         """
         if sig == signal.SIGTERM:
             self.should_exit = True
@@ -83,8 +83,8 @@ class _JoinedHead:
     def write(self, data: bytes) -> None:
         """Send a part of a response.
 
-        The head (status and headers) is kept, and sent together with the first part of the body.
-        But in some cases, the head is sent at once. The class describes these cases.
+        The head (status and headers) is sent together with the first part of the body. But if the
+        response has no length or no body, the head is sent at once.
         """
         cycle = self._cycle
         if cycle is not None:

@@ -247,7 +247,7 @@ class HeldUnitOfWork(UnitOfWork):
             await super().__aexit__(exc_type, exc, traceback)
 
     async def commit_each(self) -> None:
-        """Do nothing: this unit of work keeps all statements in one transaction."""
+        """Do nothing: all statements of this unit of work must be committed together."""
 
     async def commit(self) -> None:
         """Commit, then request the jobs of ``after_commit``; do nothing without a transaction."""

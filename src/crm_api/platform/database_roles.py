@@ -86,8 +86,8 @@ class Roles:
 async def make(connection: AsyncConnection) -> Roles:
     """Create the role of the service and the role for reports, and grant rights to both roles.
 
-    A role that exists is not created again. The role of the connection must own the tables and the
-    database. To create a role, the role of the connection also needs CREATEROLE.
+    A role that exists is not created again. The database user of ``connection`` must own the tables
+    and the database. To create a role, this user also needs CREATEROLE.
     """
     roles, known, _ = await _look(connection)
     for name in (roles.service, roles.reports):
@@ -126,14 +126,14 @@ async def renew(connection: AsyncConnection) -> bool:
 
 
 async def is_limited(connection: AsyncConnection) -> bool:
-    """Return True if the service has, or can use, a role with limited rights.
+    """Return True if the service uses, or can use, a database role with limited rights.
 
     A limited role cannot update or delete rows of the append-only tables. The result is True in two
     cases:
 
-    - The role of this connection does not own the tables.
-    - Both group roles exist. Then the service can log in with a limited role, even if this
-      connection uses the role of the owner.
+    - This connection uses a role that does not own the tables.
+    - The role of the service and the role for reports exist. Then the service can log in with a
+      limited role, even if this connection uses the role of the owner.
     """
     roles, known, is_owner = await _look(connection)
     return not is_owner or known == {roles.service, roles.reports}

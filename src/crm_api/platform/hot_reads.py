@@ -67,8 +67,9 @@ class HotReads:
         """Return the row with this key, without its key column; None if no row has this key.
 
         Args:
-            sql: A statement that takes an array of keys, and returns the row of each key that it
-                finds. So one execution can answer several calls. The first column is the key.
+            sql: A statement that takes an array of keys, and returns one row for each key that it
+                finds. The first column is the key. If several calls wait at the same time, the
+                statement runs once for all of them.
             key: The key to look up.
         """
         if self._task is not None and time.monotonic() >= self._away_until:

@@ -46,7 +46,7 @@ class Lifetime(AsyncExitStack):
         await service.start()
 
     def at_end(self, close: Callable[[], object]) -> None:
-        """Register a function to call when the process ends; await its result if necessary."""
+        """Register a function to call when the process ends. It may be an async function."""
         self.push_async_callback(_close, close)
 
 

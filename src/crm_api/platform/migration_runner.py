@@ -55,8 +55,8 @@ def run(
         connection: A connection for this call only. Closing it releases the advisory lock.
         target: A revision, ``head`` or ``base``.
         is_down: True to downgrade.
-        lock_seconds: How long a statement of a migration waits for a table that is in use. Then the
-            try has failed.
+        lock_seconds: How long a statement of a migration waits for a table that is in use. After
+            this time, the try to run the migrations has failed.
         pause_seconds: Pause before the next try. During the pause, other statements that waited for
             the table can run.
 

@@ -182,7 +182,7 @@ def unreachable_sentence(error: BaseException) -> str:
 
 
 async def require_direct(settings: Settings) -> str:
-    """Return a database URL that does not lead to a pooler, for work that needs a session.
+    """Return a database URL without a pooler such as PgBouncer, for work that needs a session.
 
     Return ``CRM_DATABASE_DIRECT_URL`` if it is set, else ``CRM_DATABASE_URL``. A test connection
     shows whether ``CRM_DATABASE_URL`` leads to a pooler. If the test connection fails, the URL is

@@ -113,7 +113,11 @@ class Replica:
         self._note(has_come and behind <= self._most_behind, reason=f"{behind:.0f} s behind")
 
     def leave(self, error: BaseException) -> None:
-        """Stop reading from the replica because of an error, until its lag is measured again."""
+        """Stop reading from the replica because of an error.
+
+        Units of work then use the primary database, until a check finds that the replica is not far
+        behind.
+        """
         self._note(False, reason=type(error).__name__)
 
     def _note(self, keeps_up: bool, *, reason: str) -> None:  # noqa: FBT001 - what was found

@@ -53,10 +53,10 @@ def current_cause() -> dict[str, str]:
 
 
 def cause_of_nudge(job: JobName) -> dict[str, str]:
-    """Return the ids of the current request and trace span, to store with a request to run a job.
+    """Return the ids of the current API request and trace span, to store with a job to run.
 
-    If a job requests its own next run, the result is empty. Otherwise a job that continues for days
-    would log the id of the first request during all these days.
+    The log of the job then shows these ids. But if a job requests its own next run, the result is
+    empty. Otherwise a job that continues for days would always log the id of the first API request.
     """
     running = structlog.contextvars.get_contextvars().get("job")
     return {} if running == job.value else current_cause()

@@ -91,8 +91,9 @@ def releases() -> list[Release]:
 def serves_since() -> str:
     """Return the schema revision of the oldest release that can run on the schema of this code.
 
-    This is the last release with an older schema. Earlier releases are not supported. If no release
-    has an older schema, the schema revision of this code is returned.
+    This release is the latest one whose schema is older than that of this code. Still earlier
+    releases are not supported. If no release has an older schema, the schema revision of this code
+    is returned.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]

@@ -147,13 +147,13 @@ class Settings(SettingFields):
         return made
 
     def require_secret_key(self) -> bytes:
-        """Return the first secret key that this service used (the root secret).
+        """Return the root secret: the first secret key that this service used.
 
         The root secret is stored in the database. It stays the same when the operator replaces
         ``CRM_SECRET_KEY``.
 
-        But only settings that ``knowing`` returned contain the root secret. For other
-        settings, the result is the current secret key.
+        But only settings from ``knowing`` contain the root secret. All other settings return the
+        current secret key.
 
         Raises:
             SettingsError: No secret key is set.

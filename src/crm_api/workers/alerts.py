@@ -40,7 +40,10 @@ async def send_alerts(ctx: dict[str, Any]) -> None:
 
 
 async def report_alerts(deps: Deps, *, now: Now) -> None:
-    """Do the work of the job ``send_alerts``. Tests call this function with their own clock."""
+    """Resolve alerts whose problem has ended, and send mails about the changes of alerts.
+
+    This is the work of the job ``send_alerts``.
+    """
     async with deps.new_uow() as uow:
         await alerts.resolve_silent_alerts(uow, now=now())
         await resolve_recovered_alerts(uow, now=now())
@@ -129,7 +132,11 @@ async def send_mail(ctx: dict[str, Any]) -> None:
 
 
 async def send_due_mail(deps: Deps, *, now: Callable[[], datetime]) -> None:
-    """Do the work of the job ``send_mail``. Tests call this function with their own clock."""
+    """Send the stored mails that are due.
+
+    This is the work of the job ``send_mail``. If a mail cannot be sent, it is tried again in a
+    later run, and this run ends. A mail that cannot be decrypted is deleted.
+    """
     if deps.mailer is None:
         return
     limit = TimeLimit(deps)

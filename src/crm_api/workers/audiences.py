@@ -63,12 +63,11 @@ async def store_first_chunks(
 
 
 async def write_audiences(ctx: dict[str, Any], *, size: int = CHUNK_PEOPLE) -> None:
-    """Store the remaining chunks of all audiences.
+    """Store the people of started campaigns as recipients, until all are stored or the time is up.
 
-    The job works in rounds. In each round, it stores up to two chunks of each audience. The job
-    ends when all audiences are completely stored, or its time limit is reached. Any number of
-    workers can run the job at the same time, because the campaign's row stores the progress, and a
-    worker locks this row while it stores a chunk.
+    The people of each campaign are stored in chunks of ``size``. The campaigns take turns: each one
+    gets up to two chunks, then the next one follows. Any number of workers can run the job at the
+    same time. If people are left at the end, the job requests another run of itself.
     """
     deps = deps_of(ctx)
     if not await guards.clock_agrees(deps):

@@ -86,7 +86,10 @@ class Deps:
     """
 
     async def business(self, uow: UnitOfWork) -> Business:
-        """Return the company's name and contact; environment variables override stored settings."""
+        """Return the company's name, and the phone number or address by which people reach it.
+
+        Environment variables override stored settings.
+        """
         configured = Business(
             name=self.settings.business_name, contact=self.settings.business_contact
         )

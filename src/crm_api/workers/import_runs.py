@@ -64,8 +64,8 @@ async def write_import(
     Args:
         is_over: Called after each chunk. If it returns True, this run ends, and the next run of the
             job continues the import.
-        readings: Keeps the file open for the next run of the job if this run ends because of
-            ``is_over``. If None, the file is closed at the end of this run.
+        readings: Keeps the file open for the next run if ``is_over`` ends this run. If None, the
+            file is closed at the end of this run.
     """
     readers: OpenReaders[ChunkT] = OpenReaders() if readings is None else readings
     failed = f"The import failed because of an internal error, which was logged. {work.stays}"

@@ -39,12 +39,13 @@ LINE_EVERY = 20_000
 async def compute_credits(ctx: dict[str, Any]) -> dict[str, int] | None:
     """Update the tables from which figures are read. Compute all credits again if this is due.
 
-    The tables contain sums, and copies of answers, replies and outcomes. A credit is the share of
-    an outcome, such as a paid invoice, that is credited to one message. The computation is due if
-    the last one is a day old, or if many outcomes have no credits yet.
+    The tables contain sums, and copies of three things: the office's answers, people's replies, and
+    outcomes. A credit is the share of an outcome, such as a paid invoice, that belongs to one
+    message. The computation is due if the last one is a day old, or if many outcomes have no
+    credits yet.
 
     Returns:
-        The number of credited outcomes, for the log; None if credits were not computed.
+        The number of outcomes in the computation, for the log; None if credits were not computed.
     """
     deps = deps_of(ctx)
     await _update_stored_data(deps)

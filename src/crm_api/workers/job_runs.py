@@ -31,18 +31,17 @@ STOPPED = "The run was cancelled, because the worker was stopped."
 
 
 def one_at_a_time(name: JobName, function: JobFunction, *, is_tick: bool = False) -> Nudged:
-    """Return a function for arq that runs a job at most once at a time in this process.
+    """Return a function for arq that runs a job, but never twice at once in this process.
 
-    If a run is requested while another run of the job is working, the requested run follows it, so
-    that new work does not wait for the next minute. The result of each run is stored in the table
-    ``scheduled_job``.
+    A call while the job is running requests one more run, which begins after the present run. The
+    result of each run is stored in the table ``scheduled_job``.
 
     Args:
         name: Name of the job.
         function: Function of the job.
-        is_tick: True for the runs that the schedule starts. Such a run is skipped if a run of the
-            job is already working, or if the sandbox's time is being moved. A skipped run does not
-            count as missed.
+        is_tick: True if the schedule calls the returned function. Then a call while the job is
+            running does not count as a missed run. The same is true while the sandbox's time is
+            being moved.
     """
 
     async def run(ctx: dict[str, Any], cause: Cause | None = None) -> None:

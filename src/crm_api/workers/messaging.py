@@ -50,11 +50,10 @@ others."""
 
 
 async def resolve_unknown_sends(ctx: dict[str, Any]) -> None:
-    """Handle sends whose lease has ended, and look up unclear messages at the provider.
+    """End attempts that no worker finished in time, and look for unclear messages at the provider.
 
-    A lease is the time for which a message is reserved for one worker. A message is unclear if it
-    is unknown whether the provider has sent it. The job does nothing while the clock of this
-    machine is wrong, because leases and grace periods would end early.
+    A message is unclear if it is unknown whether the provider has sent it. While the clock of this
+    machine is wrong, the job does nothing.
     """
     deps = deps_of(ctx)
     if not await guards.clock_agrees(deps):

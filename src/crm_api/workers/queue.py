@@ -106,14 +106,12 @@ async def try_redis(url: str) -> dict[str, Any]:
 def messaging(name: str, job_id: str, *, operation: str, kind: str) -> dict[str, str]:
     """Return the trace attributes ``messaging.*`` of a job.
 
-    The request to run a job and the run itself are traced separately.
-
     Args:
         name: Name of the job. The attributes show it as the name of the queue.
         job_id: arq's id of the queued job.
-        operation: ``nudge`` for the request, ``run`` for the run.
-        kind: OpenTelemetry's type of the operation: ``send`` for the request, ``process`` for the
-            run.
+        operation: ``nudge`` if the job is requested, ``run`` if it runs.
+        kind: OpenTelemetry's word for the operation: ``send`` for ``nudge``, ``process`` for
+            ``run``.
     """
     return {
         "messaging.system": "redis",

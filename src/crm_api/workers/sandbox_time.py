@@ -301,7 +301,7 @@ class NudgedJobs:
             self.due[job.name] = min(at, self.due.get(job.name, at))
 
     def take(self, name: JobName, *, now: datetime) -> None:
-        """Remove the request to run a job (its nudge) if the run is due at ``now``."""
+        """Remove the requested run of a job if the run is due at ``now``."""
         if name in self.due and self.due[name] <= now:
             del self.due[name]
 

@@ -36,7 +36,7 @@ class Check:
 
     @property
     def agrees(self) -> bool:
-        """True if all values are equal, including ``wanted``; values of None are ignored."""
+        """True if the sources and ``wanted`` have the same value; values of None are ignored."""
         known = {
             value
             for value in (self.stats, self.store, self.sandbox, self.wanted)

@@ -1,8 +1,8 @@
 """Record the results of the demo's campaign: appointments, quotes, jobs and payments.
 
 The demo records results only for people whose replies show interest. It uses the public API, as an
-office does. Then it compares each figure of the API with two counts: the number of records that the
-API lists for the figure, and the number of results that the demo recorded.
+office does. Then it checks the figures of the API in two ways. It compares them with the results
+that it has recorded, and with the lists of records that the API returns for the figures.
 """
 
 from collections import Counter

@@ -13,13 +13,14 @@ Payload = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class SandboxEvent:
-    """One event in both formats.
+    """An event of the sandbox, in both formats of the provider.
 
     Attributes:
         type: The event type.
         phone_number_id: The provider's id of the phone line.
-        dated: The event in the format of 2026-03-30.
-        legacy: The event in the legacy format; None if that format does not have this type.
+        dated: The event in the format of the provider's API version 2026-03-30.
+        legacy: The event in the provider's older format (v4). None if the older format has no event
+            of this type.
     """
 
     type: str

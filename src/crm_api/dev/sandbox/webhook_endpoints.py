@@ -1,8 +1,8 @@
 """Simulate the provider's endpoints that manage webhooks, in both APIs: legacy and 2026-03-30.
 
-Each API lists only the webhooks of its own format. A webhook that alternates between both formats
-is in both lists. The legacy API cannot change a webhook and cannot replace its signing key; the API
-of 2026-03-30 can do both.
+Each API lists only the webhooks of its own format. But a webhook that gets its events in both
+formats by turns is in both lists. The API of 2026-03-30 can change a webhook and replace its
+signing key. The legacy API can do neither.
 """
 
 import os

@@ -1,9 +1,9 @@
 """Report alerts by mail and outgoing webhooks: what happened, how often, and what to do.
 
-A channel is a way to report, such as mail. A process claims (reserves) the news of a channel,
-reports it outside of any transaction, and then ends the claim with ``settle_news``. If the process
-dies before it ends the claim, the claim expires, and another process reports the news. So all news
-is reported at least once.
+Mail and webhooks are called channels. A process first reserves what a channel must report (the
+news). Then it sends the report. At the end, it calls ``settle_news``. If the process dies before
+this call, the reservation expires, and another process sends the report. So all news is reported at
+least once.
 """
 
 from collections import defaultdict
@@ -58,8 +58,7 @@ class NoticePolicy:
         escalate_after: An alert that has been open for this long and was not acknowledged is
             reported once more.
         quiet_after_over: For this time after the channel reported the end of a problem, it does not
-            report that the problem has returned. A value that is longer than ``quiet`` has the same
-            effect as ``quiet``.
+            report that the problem has returned. But if ``quiet`` is shorter, ``quiet`` applies.
         gap: The shortest time between two reports of the channel. News that comes in this time is
             reported together.
         leaves_out: The kinds of alerts that this channel never reports. The mail channel, for

@@ -94,7 +94,7 @@ class CircuitState:
 
     @property
     def is_open(self) -> bool:
-        """True when no call may be made."""
+        """True if the circuit is open: no requests may be sent to the outside system."""
         return self.opened_at is not None
 
     @classmethod
@@ -109,7 +109,10 @@ class CircuitState:
 def after_failures(
     state: CircuitState, circuit: Circuit, *, count: int, now: datetime
 ) -> CircuitState:
-    """Return the state of a circuit after ``count`` more calls failed in a row."""
+    """Return the new state of a circuit breaker after ``count`` further calls have failed.
+
+    If enough calls in a row have failed, the circuit opens: no calls are made for some time.
+    """
     if state.is_open:
         # These calls had begun before the circuit opened.
         return replace(state, failures=state.failures + count, last_failed_at=now)
@@ -124,11 +127,11 @@ def after_failures(
 
 
 def opened(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitState:
-    """Return the new state of a circuit that opens, or that stays open after a failed test call.
+    """Return the state that a circuit gets when it opens, or when its test call fails.
 
-    An open circuit stops the calls to an outside system that has failed. After a wait, one test
-    call is made. The wait gets longer each time, up to a limit. After the circuit has closed, the
-    wait is short again.
+    While a circuit is open, the outside system is not called. After a wait, one test call is made.
+    Each wait is longer than the one before, up to a limit. After the circuit has closed, the waits
+    begin short again.
     """
     wait = circuit.waits.wait(state.opens + 1)
     return replace(
@@ -137,10 +140,9 @@ def opened(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitSt
 
 
 def on_trial(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitState:
-    """Put an open circuit on trial after its test call was answered, and return its new state.
+    """Return the state of an open circuit after its test request was answered: on trial.
 
-    During the trial, calls are made again, and one failed call opens the circuit again. So the
-    number of failures is set to ``opens_after`` minus 1. But it is never less than 1.
+    During the trial, the service makes requests again. One failed request opens the circuit again.
     """
     failures = max(1, circuit.opens_after - 1)
     return replace(state, failures=failures, opened_at=None, trial_at=now, last_failed_at=now)
@@ -255,8 +257,8 @@ async def end_trial(
 async def end_trial_without_answer(uow: UnitOfWork, circuit: Circuit, *, now: datetime) -> None:
     """Close a circuit if its trial has lasted for ``TRIAL_LASTS``; otherwise do nothing.
 
-    The trial of an open circuit begins after its test call was answered. Usually, the next call
-    ends the trial. This function ends the trial if no call was made.
+    A trial begins when an open circuit's test call succeeds. From then on, calls are made again,
+    and the first of them ends the trial. If no call is made, this function ends it.
     """
     state = await read_circuit(uow, circuit)
     passed_at = state.trial_at

@@ -276,7 +276,10 @@ def series_statement() -> Select[Campaign]:
 
 
 def drafted_statement(period: Period) -> Select[Campaign]:
-    """Return the query for campaigns that repeated campaigns have drafted for the period.
+    """Return the query for the campaigns that repeated campaigns created for dates in ``period``.
+
+    A repeated campaign sends the same content again, for example every month. It creates a new
+    campaign for each date.
 
     The query returns at most ``MOST_OCCURRENCES`` + 1 campaigns, the earliest first.
     """

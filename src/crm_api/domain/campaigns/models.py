@@ -247,11 +247,13 @@ REPLY_MICROSECONDS = "((EXTRACT(epoch FROM replied_at - sent_at) * 1000000)::big
 class CampaignMembership(Base):
     """A recipient of a campaign at one of its steps.
 
-    ``phone`` and ``zone_key`` are copied from the contact, so that the next recipients can be found
-    without another table. The row records what was sent and must remain when the contact is
-    deleted. So there is no foreign key to ``contact``. There is no foreign key to ``campaign``
-    either, because PostgreSQL would lock the campaign's row at each insert of a recipient. This
-    foreign key is not needed: only drafts are deleted, and a draft has no recipients.
+    ``phone`` and ``zone_key`` are copied from the contact, to find the next recipients without
+    another table. ``zone_key`` contains the states and time zones in which the person may be.
+
+    The row must remain when the contact is deleted, because it records what was sent. So it has no
+    foreign key to ``contact``. It has no foreign key to ``campaign`` either, because PostgreSQL
+    would then lock the campaign's row for each new recipient. A campaign with recipients is never
+    deleted.
     """
 
     __tablename__ = "campaign_membership"
@@ -367,14 +369,11 @@ class CampaignMembership(Base):
 
 
 class CampaignTally(Base):
-    """Changes to the counts of a campaign's recipients, by step, variant and status.
+    """A change of the counts of a campaign's recipients, by step, variant and status.
 
-    The counts are the numbers of recipients, of replies and of opt-outs. A trigger
-    (``migrations/objects/count_recipients.sql``) adds the changes of each statement as rows, with
-    negative numbers for decreases. The sum of a campaign's rows is the present count.
-    Existing rows are not updated, so counting never delays sending. A job merges the rows when
-    there are many. There is no foreign key, because PostgreSQL would lock the campaign's row at
-    each insert.
+    The counts are the numbers of recipients, of replies and of opt-outs. Each present count is the
+    sum of the campaign's rows. A trigger (``migrations/objects/count_recipients.sql``) adds the
+    rows, with negative numbers for decreases. A job merges the rows when there are many.
     """
 
     __tablename__ = "campaign_tally"

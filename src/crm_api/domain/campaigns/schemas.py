@@ -337,8 +337,9 @@ NEVER_NULL = (
 class CampaignUpdate(RequestModel):
     """Changes to a campaign. Fields that the request leaves out do not change.
 
-    The same is true for the fields inside ``schedule``, ``pacing`` and ``rules``. All other fields,
-    such as ``audience`` and ``variants``, are replaced as a whole.
+    ``schedule``, ``pacing`` and ``rules`` can be changed in part: a field inside them that the
+    request leaves out does not change. All other fields, such as ``audience`` and ``variants``, are
+    replaced as a whole.
 
     ``name``, ``archived`` and ``recurrence`` can change in every status. The other fields can
     change only while the campaign is a draft.

@@ -113,13 +113,13 @@ def wording_digest(salt: bytes, canonical: str) -> bytes:
 
 @lru_cache(maxsize=4)
 def chain_key(secret: bytes) -> bytes:
-    """Derive the key of the chain from the service's secret key."""
+    """Derive the key of the hash chain over the consent history from the service's secret key."""
     return hmac.digest(secret, b"crm-api consent chain", "sha256")
 
 
 @lru_cache(maxsize=4)
 def key_id(secret: bytes) -> str:
-    """Return a name that identifies the chain's key and may be published."""
+    """Return the public id of the key of the hash chain; the id does not reveal the key."""
     return hmac.digest(chain_key(secret), b"key id", "sha256").hex()[:16]
 
 

@@ -24,8 +24,8 @@ class Decision(NamedTuple):
     """A decision about a phone number.
 
     Attributes:
-        at: The earlier of two times: when the decision was made, and when it arrived. Decisions are
-            applied in the order of this time.
+        at: When the decision was made. But if this time is later than the arrival of the decision,
+            the time of the arrival is used. Decisions are applied in the order of ``at``.
         action: A ``ConsentAction``.
         source: A ``ConsentSource``.
     """
@@ -70,11 +70,11 @@ class ConsentState:
 def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState) -> ConsentState:
     """Return the consent state of a number after a new decision.
 
-    All decisions are applied in the order in which they were made. The new decision may be older
-    than a stored decision.
+    All decisions are applied in the order in which they were made. So an old decision that arrives
+    late is applied before the newer ones.
 
-    But a flag may have been changed without a decision. Then the stored decisions do not
-    give the state ``now``. In this case, only the new decision is applied, to ``now``.
+    But if the stored decisions do not give the state ``now``, only the new decision is applied, to
+    ``now``. This happens if a flag was changed without a decision.
 
     Args:
         said: The stored decisions, in the order in which they arrived.

@@ -32,7 +32,10 @@ class Rate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The lower and upper end of the confidence interval; 0.0 and 1.0 if the total is 0."""
+        """The lower and upper end of the rate's 95 % confidence interval.
+
+        They are 0.0 and 1.0 if ``total`` is 0.
+        """
         return wilson_interval(self.hits, self.total) or (0.0, 1.0)
 
     def __str__(self) -> str:

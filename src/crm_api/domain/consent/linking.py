@@ -100,7 +100,7 @@ UNLINKED = text(f"""
 
 
 async def read_unlinked(session: AsyncSession, *, limit: int) -> list[ChainedEntry]:
-    """Return up to ``limit`` consent entries that have no link, in the order of their ids."""
+    """Return the first ``limit`` consent entries, by id, that are not in the hash chain yet."""
     rows = await session.execute(UNLINKED, {"limit": limit})
     return typed_rows(ChainedEntry, rows)
 

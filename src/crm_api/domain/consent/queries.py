@@ -240,18 +240,15 @@ _EVIDENCE_OF_MESSAGES = text("""
 async def evidence_of_messages(
     session: AsyncSession, messages: Mapping[str, bytes]
 ) -> dict[str, dict[str, Any]]:
-    """Return the evidence of the consent entries that messages caused.
+    """Return the evidence of the consent decisions that the given messages caused.
 
-    The evidence is the proof of the decision, for example the message and how it was read.
-
-    The entries are found by the provider's message id, which their evidence contains. The column
-    ``activity_id`` is not used, because it is null if the phone line of the message was unknown.
+    The evidence is the proof of a decision, for example the message and how it was read.
 
     Args:
         messages: Maps the provider's id of each message to the hash of the sender's phone number.
 
     Returns:
-        The evidence by the provider's message id. A message without a consent entry is left out.
+        The evidence by the provider's message id. A message without a decision is left out.
     """
     values = {"hashes": list(messages.values()), "message_ids": list(messages)}
     found = await session.execute(_EVIDENCE_OF_MESSAGES, values)

@@ -1,14 +1,13 @@
 """Store a reply and a person's decision about it as an example for measuring the reply reader.
 
-A decision that gives the id of a reply belongs to this reply. A decision without an id belongs to a
-reply only if it comes from a user or an API client (not, for example, from a web form), and in
-these cases:
+A decision that gives the id of a reply belongs to this reply. A decision without such an id must
+come from a user or an API client. It belongs to one of these replies:
 
-- The number is on hold: the reply that put the number on hold.
-- The number is opted out by the decision, and was not opted out before: the newest reply of the
-  last 30 days.
-- The number is opted in by the decision, and was opted out in the last 30 days: the reply that led
-  to the opt-out.
+- If the number was on hold: the reply that put the number on hold.
+- If the decision changes the number to opted out: the newest reply of the last 30 days.
+- If the decision ends an opt-out of the last 30 days: the reply that led to the opt-out.
+
+All other decisions belong to no reply.
 
 No model is trained on the examples automatically. ``crm-api opt-out evaluate`` compares the model
 of the reply reader with the decisions in the examples. The command can also write the examples to a
@@ -164,12 +163,12 @@ async def keep_reply_example(
     The example says whether the decision is an opt-out. A later decision about the same reply
     replaces the earlier decision.
 
-    Nothing is stored if no reply is found. If ``message_id`` is None, nothing is stored in these
-    cases either:
+    Nothing is stored in these cases:
 
-    - The decision does not come from the office (API or user).
-    - The reply was classified by a rule and not by the model. For example, a rule classifies
-      "STOP". But if the number was on hold, the reply is stored.
+    - No reply is found.
+    - ``message_id`` is None, and the decision does not come from the office (API or user).
+    - ``message_id`` is None, and a rule has classified the reply, not the model. For example, a
+      rule classifies "STOP". But if the number was on hold, the reply is stored.
 
     Args:
         action: The decision.

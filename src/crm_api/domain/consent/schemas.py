@@ -106,10 +106,11 @@ class ConsentEntryRead(ReadModel):
         activity_id: The id of the message that contains the decision; null if there is none.
         text_shown: The exact text that the person read and agreed to.
         evidence: The proof of the decision.
-        claimed_at: When the message was sent, by the provider's clock; null if the decision does
-            not come from a message.
-        occurred_at: The earlier of two times: when the decision was made, and when it was received.
-            Decisions are applied in the order of this time.
+        claimed_at: When the message was sent, by the provider's clock. Null if the decision does
+            not come from a message, and in entries of older releases.
+        occurred_at: When the decision was made. But if this time is later than the receipt of the
+            decision, the time of the receipt is used. Decisions are applied in the order of
+            `occurred_at`.
         created_at: When the decision was stored.
     """
 

@@ -28,7 +28,7 @@ class RetryAfter:
 
     @property
     def is_cut(self) -> bool:
-        """True if ``seconds`` is shorter than the wait that the outside service asked for."""
+        """True if the service asked for a longer wait than the limit allows."""
         return self.asked_seconds > self.seconds
 
 

@@ -1,8 +1,7 @@
 """The text columns of a contact, in one list that every part of the service reads.
 
-Import, export, merges, erasure, segments and the API handle every column of this list. The fields
-of ``ContactColumn`` say where a column is an exception. The list is in ``kit``, because the code
-that sends messages also needs it: a message may contain values of these columns.
+Import, export, merges, erasure, segments and the API handle all columns of this list. The fields of
+``ContactColumn`` describe the differences between the columns.
 """
 
 from dataclasses import dataclass

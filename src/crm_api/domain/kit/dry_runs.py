@@ -127,11 +127,11 @@ async def make_call(
     *,
     basis: Callable[[AnswerT], Any] | None = None,
 ) -> AnswerT:
-    """Carry out a request; if it is a dry run, roll back everything that it changed.
+    """Carry out an API request, or do a dry run of it.
 
-    The response to a dry run has a token. If the real request sends this token, its result must be
-    the same as in the dry run. The result is the ``counts`` of the response and the value of
-    ``basis``.
+    A dry run is rolled back, and its response has a token. The client may send this token with the
+    real request. Then the real request must make the same changes as the dry run: ``counts`` must
+    be equal, and also the value that ``basis`` returns.
 
     Args:
         uow: The unit of work of the request.
@@ -144,8 +144,8 @@ async def make_call(
     Raises:
         DryRunTokenError: The token belongs to another request or another caller.
         DryRunExpiredError: The token is too old.
-        DryRunChangedError: The result differs from that of the dry run. The request was already
-            carried out, so the caller must roll back the transaction.
+        DryRunChangedError: The real request makes other changes than the dry run. The changes
+            are already made, so the caller must roll back the transaction.
     """
     bound = _digest([call.name, call.caller_id, body.content()])
     if body.dry_run:
@@ -171,9 +171,10 @@ def _counted(answer: AnswerT, basis: Callable[[AnswerT], Any] | None) -> str:
 
 
 def sign(call: Call, *, bound: str, counted: str) -> str:
-    """Return the token of a dry run: the two digests (hashes) and the time of expiry, encrypted.
+    """Return the encrypted token of a dry run, with two digests (hashes) and a time of expiry.
 
-    When the real request sends the token, its own digests must be the same.
+    When the real request sends the token, both digests are computed again. They must be the same
+    as in the token.
 
     Args:
         call: The dry run's request. Its secret encrypts the token.
@@ -186,7 +187,7 @@ def sign(call: Call, *, bound: str, counted: str) -> str:
 
 
 def open_token(call: Call, token: str, *, bound: str) -> str:
-    """Check the token of a dry run; return the digest of the dry run's counts, which it contains.
+    """Check the token of a dry run; return the digest (hash) of the counts from the token.
 
     Args:
         call: The real request, with which the client sent the token.

@@ -50,9 +50,10 @@ def segments(text: str) -> tuple[Encoding, int]:
 
 
 def forcing_characters(text: str) -> list[tuple[int, str]]:
-    """Return the position (from 0) of each character that is not in GSM-7, with the character.
+    """Return the characters that are not in GSM-7, as pairs: the position (from 0), the character.
 
-    One such character forces the whole message to be sent in UCS-2, which needs more segments.
+    One such character forces the whole message to be sent in UCS-2. In UCS-2, less text fits into
+    one SMS segment.
     """
     return [(found.start(), found.group()) for found in _FORCING.finditer(text)]
 

@@ -38,8 +38,8 @@ class BusyError(TransientError):
     Attributes:
         retry_after_seconds: How many seconds the service asks us to wait, cut to a maximum; None if
             it asks for no wait.
-        retry_after_asked: How many seconds the service asks us to wait, if this was cut; None
-            otherwise.
+        retry_after_asked: How many seconds the service asks us to wait, if this is more than the
+            maximum; otherwise None.
         is_answer: True if the service responded with status 429 (too many requests). False after
             every other failure, even if there was a response.
     """

@@ -64,17 +64,24 @@ class ZoneKey:
 def zone_key(
     *, timezone: str | None, state: str | None, postal_code: str | None, phone: str
 ) -> str:
-    """Return the zone key of a person with this address and phone number.
+    """Return the zone key of a person: the states and time zones in which the person may live.
 
-    - The address gives a state: the written state or, without one, the state of the ZIP code.
+    The states are found by these rules:
+
+    - The address gives a state: the written state or, if that is empty or unknown, the state of the
+      ZIP code.
     - The area code of the phone number gives a state too. If the two states differ, both count,
       because people keep their phone numbers when they move.
+    - If the written state is unknown and the ZIP code gives no state, the person may live anywhere:
+      the area code is ignored, and the rules of all states and the hours of all zones apply.
+
+    The time zones are found by these rules:
+
     - If the state of the address has two time zones, the ZIP code decides which zone counts.
-    - If the state of the area code has two time zones, the area code decides which zone counts.
+    - If the second state (that of the area code) has two time zones, the area code decides which
+      zone counts.
     - If the ZIP code (or the area code) does not show the zone, both zones of its state count.
-    - A time zone that was set for the person replaces the zones, but not the states.
-    - If the written state is unknown and the ZIP code gives no state, the person may live anywhere.
-      Then the area code is ignored: the rules of all states and the hours of all zones apply.
+    - A time zone that was set for the person replaces all these zones.
 
     Args:
         timezone: The IANA name of a time zone. A name that does not exist is ignored.

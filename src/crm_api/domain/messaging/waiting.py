@@ -108,13 +108,13 @@ NOTE_ASKED = text(f"""
 async def note_asked(session: AsyncSession, asked: Sequence[Asked], *, now: datetime) -> None:
     """Mark the conversations of new messages and calls as waiting for an answer.
 
-    A conversation gets the state ``waiting``, even if it was ``done`` or ``snoozed``. It does not
-    get this state in three cases:
+    A conversation gets the state ``waiting``, even if it was ``done`` or ``snoozed``. In these
+    cases, its state does not change:
 
     - The message or call needs no answer.
     - The sender is blocked.
-    - A user already gave a later answer outside of this service, for example in the provider's app.
-      Then the state ``done`` becomes ``open``, and other states do not change.
+    - A user already answered outside of this service, for example in the provider's app. But if the
+      conversation was ``done``, it becomes ``open``.
 
     The function also stores the times, contacts and provider ids of received messages in their
     conversations. The caller must lock the conversations.

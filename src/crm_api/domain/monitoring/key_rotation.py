@@ -149,9 +149,9 @@ class SealedColumn:
     """A column with encrypted values.
 
     Attributes:
-        about: An SQL expression for a text: the associated data of the encryption. A value can be
-            decrypted only with the same text with which it was encrypted. In most columns, the text
-            contains an id of the row. So a value that is copied to another row cannot be decrypted.
+        about: An SQL expression for the text that is needed, besides the key, to decrypt a value.
+            In most columns, the text contains an id of the row. So a value that is copied to
+            another row cannot be decrypted.
     """
 
     table: str

@@ -23,8 +23,8 @@ class SystemOverview:
     Attributes:
         worker_seen_at: The newest heartbeat of a worker that was not stopped; None if there is
             none.
-        jobs_covered_until: When the scheduled job that is furthest behind last worked; None if no
-            scheduled job has run.
+        jobs_covered_until: Each scheduled job has a time when it was last at work. This is the
+            earliest of these times; None if no scheduled job has run.
         jobs_known: The number of scheduled jobs that have run at least once.
         worker_started_at: When the oldest running worker started; None if none runs.
         oldest_event_at: The earliest due time of the received events that wait; None if no event

@@ -27,7 +27,7 @@ class CallMaker:
     secret: bytes
 
     def by(self, caller: Caller) -> Call:
-        """Return a ``Call`` object for the current request.
+        """Describe the current request of this caller, for the token of a dry run.
 
         Args:
             caller: Who sent the request.

@@ -61,18 +61,16 @@ def mask(value: Any) -> Any:  # noqa: ANN401 - JSON
 def hidden_of(names: Collection[str]) -> set[str]:
     """Return the names of the fields or columns that a marketer does not see.
 
-    The function finds out from the names what the object is:
+    The fields in ``HIDDEN`` are hidden in every object. The names show whether more fields are
+    hidden:
 
     - A contact has ``first_name``, but no ``kind``. All fields except ``SHOWN_OF_PERSON`` are
       hidden.
-    - An object about a person has ``phone``. The fields in ``HIDDEN`` and ``ABOUT_PERSON`` are
-      hidden.
-    - An entry of a timeline has ``type`` and ``at``. The fields in ``HIDDEN`` and ``ABOUT_PERSON``
-      are hidden.
-    - In any other object, the fields in ``HIDDEN`` are hidden.
+    - An object about a person has ``phone``. The fields in ``ABOUT_PERSON`` are hidden too.
+    - An entry of a timeline has ``type`` and ``at``. The fields in ``ABOUT_PERSON`` are hidden too.
 
-    But if an object about a person or an entry of a timeline also has ``kind``, its ``name``
-    is visible.
+    But if an object about a person or an entry of a timeline also has ``kind``, its ``name`` is
+    visible.
 
     Args:
         names: The names of all fields of a JSON object, or of all columns of a CSV file.

@@ -12,15 +12,15 @@ SHOWN = "x-shown"
 
 
 def fails_with(*codes: str) -> dict[str, Any]:
-    """Return a note with the error codes that the use case of a route can cause.
+    """Return a note with the error codes of a route, for the OpenAPI document.
 
-    Leave out these codes, which are added automatically:
+    These codes are added automatically, so do not pass them:
 
     - The codes for authentication, the request body and paging.
-    - A code such as ``contact_not_found`` for each id in the path.
+    - The code for each id in the path, such as ``contact_not_found``.
 
-    But if one of ``codes`` ends in ``_not_found``, no code for the ids is added. Then
-    ``codes`` must contain all codes with this ending. A test fails if a code is missing.
+    But if you pass one code that ends in ``_not_found``, pass all of them. The codes for the ids
+    are then not added.
     """
     return {PROBLEMS: codes}
 

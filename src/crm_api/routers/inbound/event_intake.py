@@ -79,13 +79,13 @@ class EventIntake:
     async def store(self, event: ReceivedEvent, *, cause: Cause | None = None) -> None:
         """Store an event, and wait until it is committed.
 
-        If an earlier delivery has already stored the event, it is not stored again.
+        If the event is already stored, it is not stored again.
 
         Args:
             event: The event.
-            cause: The ids of the request that delivered the event, for the log lines of the job
-                that processes the event. If a run of the job processes the events of several
-                requests, its log lines have the ids of only one of these requests.
+            cause: The ids of the request that delivered the event. They appear in the log lines of
+                the job that processes the event. But if the job processes events of several
+                requests, only the ids of one request appear.
 
         Raises:
             EventNotStoredError: The database is unavailable, or too many deliveries already wait to

@@ -56,13 +56,13 @@ async def stream_events(
 ) -> AsyncIterator[bytes]:
     """Yield the chunks of an event stream.
 
-    The stream ends when the listener is too slow or when ``longest_seconds`` have passed.
+    The stream ends after ``longest_seconds``. It ends earlier if the client reads too slowly.
 
     Args:
         hub: The event hub of this process, which must be started.
         event_filter: Selects the events to send.
-        after: The position of the last event that the listener got; None begins with new events.
-        marks: Functions that format what is sent besides events.
+        after: The position of the last event that the client got; None begins with new events.
+        marks: Functions that format the start of the stream and the heartbeats.
         heartbeat_seconds: Seconds of silence after which a heartbeat is sent.
         longest_seconds: Maximum duration of the stream, in seconds.
     """

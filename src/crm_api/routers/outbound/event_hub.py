@@ -103,9 +103,8 @@ def select_events(
         event_filter: The filter. Its attribute ``reads_messages`` says whether the listeners with
             this filter may read messages.
         found: The events from the log.
-        detailed: The events of ``found`` that are about received messages, by message id. Each has
-            the details of its message. If ``reads_messages`` is True, these events are returned
-            instead of the same events without details.
+        detailed: Events of ``found`` that are about received messages, with the details of the
+            message, by message id. Only listeners that may read messages get the details.
     """
     return [
         detailed.get(event.subject_id, event)
@@ -188,8 +187,8 @@ class EventHub:
     def listening(self, event_filter: EventFilter) -> Iterator[StreamListener]:
         """Register a listener for events until the ``with`` block ends.
 
-        Call ``wake()`` first, and do not await anything between ``wake()`` and the ``with`` block.
-        The listener gets no events until the caller sets its ``is_live`` to True.
+        Await ``wake()`` immediately before the ``with`` block. The listener gets no events until
+        the caller sets its ``is_live`` to True.
         """
         listener = StreamListener(event_filter)
         self._listeners.setdefault(event_filter, set()).add(listener)

@@ -163,7 +163,7 @@ class AccessChecks:
 
 
 def access_of(request: Request, caller: Caller) -> Callable[[], AbstractAsyncContextManager[None]]:
-    """Return a function that creates a context manager, in which a stream of events is sent.
+    """Return a function that creates the context manager for one event stream.
 
     The context manager ends the stream in these cases:
 

@@ -75,7 +75,11 @@ INVOICES_AS_CSV = _as_csv("invoice", "INV-1042", "open")
     openapi_extra=fails_with(*_REFUSALS, "quote_exists"),
 )
 async def create_quote(body: QuoteCreate, uow: Uow, state: State, caller: Writer) -> QuoteRead:
-    """Create a quote in any status. If the status is `sent` or `approved`, record its outcome."""
+    """Create a quote in any status.
+
+    If the status is `sent` or `approved`, an outcome of the kind `quote_sent` or `quote_approved`
+    is recorded too.
+    """
     async with uow:
         quote = await bills.create_bill(
             uow, QUOTES, body, recorder=recorder_of(caller, state), now=await uow.database_now()

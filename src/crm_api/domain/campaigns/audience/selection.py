@@ -39,8 +39,8 @@ class AudienceConditions:
         named: Selects the contacts of the segment that is the audience. Empty if the audience is a
             list or single contacts.
         left_out: Leaves out the contacts of excluded segments. Empty if no segment is excluded.
-        exclusions: The keys of the other needed conditions, in the order of ``EXCLUSIONS``.
-            Example: ``("exclude_list_ids",)``.
+        exclusions: Keys of ``EXCLUSIONS``, in the order of that dictionary. The conditions of these
+            keys leave out other contacts. Example: ``("exclude_list_ids",)``.
     """
 
     named: str = ""
@@ -202,10 +202,10 @@ def assess(
 
 
 def assess_audience(conditions: AudienceConditions) -> str:
-    """Return SQL that selects an audience, and decides what a start does with each person.
+    """Return SQL that selects the people of an audience, with a verdict for each person.
 
-    The SQL consists of CTEs. The last CTE, ``assessed``, has one row for each person. Its column
-    ``verdict`` is the status of the person after the start, or the reason for skipping the person.
+    A verdict is the status or the skip reason that a person gets when the campaign starts. The SQL
+    consists of CTEs. The last CTE, ``assessed``, has one row for each person.
     """
     if conditions.named:
         return assess(conditions, is_named=conditions.named)

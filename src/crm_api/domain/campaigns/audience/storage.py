@@ -68,7 +68,11 @@ class StoredChunk:
 
 
 class ChunkOvertakenError(Exception):
-    """Another transaction changed the campaign, so an inserted chunk must be rolled back."""
+    """A chunk of recipients must not be stored; the caller must roll back the transaction.
+
+    A chunk is a part of a campaign's audience. This chunk was inserted while another transaction
+    stored the previous chunk. ``store_chunk_ahead`` says when such a chunk may be stored.
+    """
 
 
 async def store_next_chunk(
@@ -86,10 +90,10 @@ async def store_next_chunk(
     then on, the campaign may begin. After a large audience is stored, call ``refresh_statistics``
     in a separate unit of work.
 
-    The chunk contains only contacts and list members that existed at the start request. Exclusions,
-    deletions and flags that were stored since then have an effect. But an opt-out that is
-    stored at the same time as the chunk does not change the new recipient. But opt-outs are checked
-    again before each message, so the person gets no message.
+    Contacts and list members that were added after the start request are left out. But later
+    exclusions, deletions and flags have an effect. An opt-out that is stored at the same time as
+    the chunk may be missed here. The person still gets no message, because opt-outs are checked
+    again before each message.
 
     Args:
         uow: The unit of work.
@@ -248,14 +252,14 @@ def _assess_page(conditions: AudienceConditions) -> str:
 def insert_chunk_statement(conditions: AudienceConditions, *, on_conflict: str = "") -> TextClause:
     """Return the statement that stores the next page of an audience as recipients.
 
-    The result of the statement is an ``InsertedChunk``. This page is the last one if
-    ``InsertedChunk.named`` is smaller than the size of a page. Do not use ``InsertedChunk.people``
-    for this: it counts only the stored people.
+    The result of the statement is an ``InsertedChunk``. If ``InsertedChunk.named`` is smaller than
+    the size of a page, the page was the last one. ``InsertedChunk.people`` does not show this,
+    because it counts only the stored people.
 
     Args:
         conditions: The conditions of the audience.
-        on_conflict: What happens to people and phone numbers that the campaign already has. With
-            ``SKIP_STORED``, they are left out. If empty, they cause an ``IntegrityError``.
+        on_conflict: ``SKIP_STORED`` leaves out the people and phone numbers that the campaign
+            already has. With an empty text, they cause an ``IntegrityError``.
     """
     return text(f"""
         WITH {_assess_page(conditions)}, inserted AS (

@@ -178,9 +178,9 @@ def _schedule_faults(columns: Columns) -> list[FieldProblem]:
 
 
 def find_date_faults(columns: Columns, *, now: datetime) -> list[FieldProblem]:
-    """Check that ``start_at`` and ``end_at`` are not in the past; return the faults.
+    """Return a fault for each of the dates ``start_at`` and ``end_at`` that is in the past.
 
-    Only dates in ``columns`` are checked. None is not a fault. ``start_at`` may be up to
+    A date that is None or not in ``columns`` has no fault. ``start_at`` may be up to
     ``START_SLACK`` in the past.
     """
     problems: list[FieldProblem] = []

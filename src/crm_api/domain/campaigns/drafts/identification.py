@@ -45,7 +45,7 @@ _DETAILS = {
 
 @dataclass(frozen=True, kw_only=True)
 class IdentificationFault:
-    """A part that is missing in the message of one variant.
+    """A required part that the message of one variant lacks, such as the name of the sender.
 
     Attributes:
         position: The position of the variant in its campaign, from 0.

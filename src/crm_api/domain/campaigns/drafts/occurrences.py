@@ -1,4 +1,8 @@
-"""Draft the occurrences of repeated campaigns some time before their start, each exactly once."""
+"""Create the drafts of repeated campaigns some time before their start.
+
+A repeated campaign sends the same content again, for example every month. For each repetition (an
+occurrence), exactly one draft is created.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -186,22 +186,23 @@ async def clone_campaign(
     author_id: str | None = None,
     now: datetime,
 ) -> CampaignDetail:
-    """Store a new draft with the content of another campaign. That campaign may have any status.
+    """Store a new draft with the content of another campaign.
 
-    ``author_id``, the key or user who makes the copy, and all authors of the original become
-    authors of the copy. The copy is not approved.
+    The other campaign (the original) may have any status. The copy is not approved. All authors of
+    the original are also authors of the copy.
 
     ``start_at`` and ``end_at`` are not copied if they are in the past, because a draft with such
     dates cannot be started.
 
     Args:
         uow: The unit of work.
-        campaign_id: The campaign that is copied.
+        campaign_id: The original.
         name: The name of the copy. If None, it is the name of the original, followed by ``(copy)``.
+        author_id: The key or user who makes the copy, and becomes one of its authors.
         now: The present instant.
 
     Raises:
-        CampaignNotFoundError: The campaign does not exist.
+        CampaignNotFoundError: The original does not exist.
     """
     original = await require_campaign(uow.session, campaign_id=campaign_id)
     columns = content.columns_of_campaign(original)

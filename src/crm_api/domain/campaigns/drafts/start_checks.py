@@ -154,9 +154,9 @@ async def _require_reachable_person(
 def reachable_zone_statement(conditions: AudienceConditions) -> TextClause:
     """Return the SQL statement that selects the zone key of one person who may get a message.
 
-    If there are several such people, the statement selects any one of them. People whose zone key
-    is in the SQL parameter ``shut`` are ignored. A zone key consists of the states and time zones
-    that are possible for a person.
+    A zone key is a text with the states and time zones in which a person may be. If several people
+    may get a message, any one of them is selected. The SQL parameter ``shut`` is a list of zone
+    keys; people with one of these zone keys are not selected.
     """
     return text(f"""
         WITH {assess_audience(conditions)}

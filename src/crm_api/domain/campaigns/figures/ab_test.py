@@ -32,13 +32,16 @@ _LARGEST = 690.0
 class RecipientCount:
     """The number of recipients at one step who have the same status and the same variant.
 
+    One row is different: it has the status ``parked`` and counts the recipients for whom a user
+    must decide whether the message was sent. These recipients are also counted under ``unknown``.
+    In this row, ``variant``, ``replied`` and ``opted_out`` are 0.
+
     Attributes:
-        status: The status of the recipients. But ``parked`` means that a user must decide
-            whether the message was sent. These recipients are also counted under ``unknown``.
-        variant: The ``position`` of the variant. Always 0 for ``parked``.
-        people: The number of recipients who have this status and this variant.
-        replied: The number of these recipients who replied. Always 0 for ``parked``.
-        opted_out: The number of these recipients who opted out. Always 0 for ``parked``.
+        status: The status of the recipients, or ``parked``.
+        variant: The ``position`` of the variant.
+        people: The number of recipients.
+        replied: The number of these recipients who replied.
+        opted_out: The number of these recipients who opted out.
     """
 
     status: str

@@ -67,8 +67,8 @@ async def read_campaign_stats(
         campaign_id: A campaign in any status. The counts of a draft are 0.
         step: 0 for the first message, 1 for the first follow-up, and so on.
         rules: The legal rules, for the estimate of the finish.
-        times: The time limits of sending, for the count of today's messages. A message with an
-            unclear result is counted if the provider may have accepted it today.
+        times: The time limits of sending. Only ``grace`` is used. A message with an unclear
+            result also counts for today if it was sent at most ``grace`` before today began.
         texts_per_second: The provider's rate limit, for the estimate of the finish.
         now: The present instant.
 

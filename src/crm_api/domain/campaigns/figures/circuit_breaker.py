@@ -57,9 +57,14 @@ async def stop_variants(
     settings: ABTest,
     now: datetime,
 ) -> bool:
-    """Stop harmful variants and losing variants, if the settings of the A/B test allow this.
+    """Stop variants that are worse than others in the A/B test of a campaign.
 
-    The last variant that is still sent is never stopped. Each stop is written to the audit log.
+    These settings decide which variants are stopped:
+
+    - ``stop_harmful``: the variants after which clearly more people opt out than after another one.
+    - ``shift_to_winner``: all variants except the one with clearly the most replies.
+
+    If no variant would be left, none is stopped. Each stop is written to the audit log.
 
     Args:
         uow: The unit of work.

@@ -85,9 +85,10 @@ class Comparison:
         measure: The rate that is compared.
         higher: The variant with the higher rate.
         lower: The variant with the lower rate.
-        log_e_value: The natural logarithm of the e-value.
-        p_value: The p-value, valid at any time and corrected for the number of pairs of variants in
-            the campaign.
+        log_e_value: The natural logarithm of the e-value. The greater the e-value, the stronger the
+            evidence that the rates differ.
+        p_value: The p-value. It stays valid if the comparison is repeated at any time. It takes
+            into account how many pairs of variants the campaign has.
     """
 
     measure: ComparedMeasure
@@ -199,20 +200,20 @@ def _above_all(
 def log_difference(hits: tuple[int, int], *, texts: tuple[int, int]) -> float:
     """Return how strong the evidence is that the rates of two variants differ.
 
-    The result is the natural logarithm of the e-value. A hit is a reply or an opt-out. ``p`` is the
-    share of the first variant in all messages. If the two rates are equal, each hit belongs to the
-    first variant with the probability ``p``. The e-value is a quotient of two likelihoods of the
-    hits:
+    The result is the natural logarithm of an e-value. The top of this module explains e-values.
 
-    - Numerator: the likelihood under a Beta mixture with the mean ``p``.
-    - Denominator: the likelihood under ``p``.
+    A hit is a reply or an opt-out. The question is with which probability a hit belongs to the
+    first variant. There are two assumptions:
 
-    The method assumes that hits are independent. Here they are not quite independent, because each
-    person can cause only one hit. The result stays valid: while the rates are equal, the expected
-    e-value does not grow.
+    - The rates are equal: the probability is the first variant's share of all messages.
+    - The rates differ: the probability has a Beta distribution, with this share as its mean.
+
+    The e-value is the likelihood of the hits if the rates differ, divided by their likelihood if
+    the rates are equal. The method is made for independent hits. The result is also valid here,
+    where each person can cause only one hit.
 
     Args:
-        hits: The replies or opt-outs of each variant.
+        hits: The number of replies or opt-outs of each variant.
         texts: The messages of each variant; both numbers are above 0.
 
     Source: M. Lindon and A. Malek, "Anytime-Valid Inference for Multinomial Count Data", NeurIPS
@@ -231,11 +232,11 @@ def _log_beta(first: float, second: float) -> float:
 
 
 def log_excess(hits: int, *, texts: int, limit: float) -> float:
-    """Return how strong the evidence is that a rate is above its limit, as a logarithm.
+    """Return how strong the evidence is that a rate is above its limit.
 
-    The rate is the share of messages with an opt-out or a failure (a hit). The result is the
-    natural logarithm of the e-value, which the top of this module explains. The e-value is the mean
-    of several likelihood ratios. Each ratio compares one higher rate with the limit.
+    The rate is the share of messages with a hit (an opt-out or a failure). The result is the
+    natural logarithm of the e-value: the mean of several likelihood ratios. Each ratio compares one
+    higher rate with the limit.
 
     A message without a result counts as a message without a hit. This can only make the e-value
     smaller.
@@ -263,7 +264,9 @@ def log_excess(hits: int, *, texts: int, limit: float) -> float:
 
 
 def is_significant(log_e_value: float) -> bool:
-    """Return whether an e-value is 20 or more. By chance, this happens in at most 1 of 20 cases.
+    """Return whether the evidence of a test is strong enough, that is, the e-value is 20 or more.
+
+    Without a real difference, the e-value reaches 20 in at most 5 % of the tests.
 
     Args:
         log_e_value: The natural logarithm of the e-value.

@@ -1,4 +1,4 @@
-"""Decide whether to pause a campaign because too many people opt out or too many messages fail."""
+"""Decide whether to pause a campaign because its opt-out or failure rate is too high."""
 
 from dataclasses import dataclass
 from datetime import datetime

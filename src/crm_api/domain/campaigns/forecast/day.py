@@ -47,13 +47,11 @@ class Cohort:
         self.total = self.size = 0.0
 
     def add(self, place: int, texts: float) -> None:
-        """Add people who each wait for one message to a group.
-
-        The people of a group may get messages in the same hours.
+        """Put more waiting people into a place (a group with the same sending hours).
 
         Args:
-            place: The number of the group.
-            texts: The number of people.
+            place: The number of the place.
+            texts: The number of people. Each of them waits for one message.
         """
         waiting = self.shares[place] * self.people[place] + texts
         self.people[place] += texts
@@ -65,7 +63,7 @@ class Cohort:
         """Return how many people of the given groups still wait for a message.
 
         Args:
-            places: The numbers of the groups. The people of one group have the same sending hours.
+            places: The indices of the groups. The people of one group have the same sending hours.
         """
         return sum(self.shares[place] * self.people[place] for place in places)
 
@@ -85,9 +83,9 @@ class Cohort:
     def take(self, texts: float, places: Sequence[int]) -> list[tuple[int, float]]:
         """Remove up to ``texts`` waiting people from the given groups, earliest due first.
 
-        The group with the largest waiting share comes first, because its people are due earliest.
-        For example, 80 % still wait in one group and 50 % in another. People are first removed from
-        the first group, until 50 % wait in it. Then the share falls equally in both groups.
+        People are removed from the group in which the highest percentage still waits. For example,
+        80 % still wait in one group and 50 % in another. People are first removed from the first
+        group, until 50 % wait in it. Then the percentage falls equally in both groups.
 
         Args:
             texts: The largest number of people to remove.
@@ -166,7 +164,7 @@ class Pace:
         return min(most, left * gone)
 
     def take(self, texts: float) -> float:
-        """Send ``texts`` messages in the forecast; return when the last of them is sent.
+        """Simulate the sending of ``texts`` messages; return when the last of them is sent.
 
         Before this, ``room`` must be called for the same period. If the campaign sends in batches,
         the messages are subtracted from the current batch, and then from new batches.
@@ -201,13 +199,13 @@ class SharedDay:
 
     Attributes:
         room: The number of messages that all these campaigns together may send on the day.
-        is_ramp: True if the line has a lower limit on this day than its usual daily limit. The ramp
-            plan of the line has the limits of its first days.
+        is_ramp: True if the ramp plan of the line sets a limit on this day that is lower than the
+            usual daily limit. A ramp plan has the limits of the first days of a line.
         own: The number of messages that this campaign would send if it were alone on the line.
-        demands: The other campaigns, in groups. Each item has the number of messages that a group
-            would send, and the number of campaigns in the group.
-        is_active: True if the campaign can send on the day: it has open hours, and a message is
-            due before the day ends.
+        demands: One pair of numbers for each group of other campaigns: the number of messages that
+            the group would send, and the number of campaigns in the group.
+        is_active: True if the campaign can send on the day: it has open hours, and a message is due
+            before the day ends.
     """
 
     room: float
@@ -243,7 +241,9 @@ class SharedDay:
         return "line_ramp" if self.is_ramp else "line_daily_limit"
 
     def sent_by_rivals(self, sent: float) -> list[float]:
-        """Return how many messages each group in ``demands`` sends on the day, in the same order.
+        """Return how many messages each group of other campaigns sends on the day.
+
+        The items of the result have the order of ``demands``.
 
         Args:
             sent: The number of messages that this campaign sends on the day.
@@ -253,13 +253,10 @@ class SharedDay:
 
 
 def demand_of(rival: Rival, waiting: float, on: date, *, is_first: bool) -> Demand:
-    """Return the demand of a group of other campaigns on a day, as two numbers.
-
-    The first number is how many messages the group would send on the day. The second number is how
-    many campaigns are in the group.
+    """Return how many messages other campaigns would send on a day, and the number of campaigns.
 
     Args:
-        rival: The group of campaigns.
+        rival: A group of other campaigns on the same line.
         waiting: The number of messages that the group still has to send.
         on: The day.
         is_first: True if the day is today.

@@ -1,19 +1,19 @@
 """Predict when a campaign sends its last message, and which rule delays this message most.
 
-The predictions are made by simulation of a plan (``Plan``). A plan contains the messages of a
+The predictions come from the simulation of a plan (``Plan``). A plan contains the messages of a
 campaign and the rules that limit them.
 
-There are two predicted instants:
+Two instants are predicted:
 
-- P50: the last message is sent before P50 with a probability of 50 %. The simulation uses the mean
-  values of unknown quantities, such as the number of replies.
-- P90: the last message is sent before P90 with a probability of 90 %. The simulation uses a high
-  number of messages. The probability that there are more messages is only 10 %.
+- P50: with a probability of 50 %, the last message is sent before this instant. The simulation uses
+  the mean values of unknown quantities, such as the number of replies.
+- P90: with a probability of 90 %, the last message is sent before this instant. The simulation uses
+  a higher number of messages. The probability that even more messages are needed is 10 %.
 
-The rule that delays the campaign most is called the binding rule. To find it, the plan is simulated
-without each rule, one rule at a time. The binding rule is the rule whose removal lets most people
-get their messages. If no removal changes the number of people, it is the rule whose removal makes
-the campaign end earliest.
+The rule that delays the campaign most is called the binding rule. To find it, the simulation is
+repeated for each rule, without this rule. The binding rule is the rule without which the campaign
+ends earliest. But if the campaign reaches more people without a rule, the binding rule is the one
+without which it reaches the largest number of people.
 """
 
 from collections.abc import Callable, Mapping
@@ -85,10 +85,10 @@ class Share:
 
     @property
     def mean(self) -> float:
-        """The estimated share of messages with a property, such as a reply.
+        """The estimated share of messages that, for example, get a reply; from 0 to 1.
 
-        It lies between the measured share and an assumed share. With more measured messages, it is
-        nearer to the measured share.
+        The estimate lies between ``assumed`` and the share among the measured messages. With more
+        measured messages, it is nearer to the measured share.
         """
         return (self.hits + self.assumed * self.weight) / (self.texts + self.weight)
 
@@ -143,10 +143,13 @@ class Prediction:
 
 
 def plan_with_means(plan: Plan, odds: Odds) -> Plan:
-    """Return the plan with the mean numbers of replies, repeated messages and other messages.
+    """Return the plan with the mean values of its unknown quantities.
 
-    Other messages are messages of the line that belong to no campaign. The means come from
-    ``odds``.
+    ``odds`` contains the mean values. The quantities are:
+
+    - the share of people who reply
+    - the share of messages that are sent again
+    - the daily number of the line's messages that belong to no campaign
     """
     return replace(
         plan,
@@ -157,12 +160,17 @@ def plan_with_means(plan: Plan, odds: Odds) -> Plan:
 
 
 def predict(plan: Plan, odds: Odds, *, now: datetime) -> Prediction:
-    """Predict when the plan sends its last message, and find the rule that delays the plan most.
+    """Predict when a campaign sends its last message, and which rule delays this message most.
 
     The prediction contains two times:
 
     - P50: with a probability of 50 %, the last message is sent before this time.
     - P90: with a probability of 90 %, the last message is sent before this time.
+
+    Args:
+        plan: The messages of the campaign, and the rules that limit them.
+        odds: The estimates of unknown quantities, such as the number of replies.
+        now: The present instant.
     """
     plan = plan_with_means(plan, odds)
     p50 = simulate(plan)
@@ -234,7 +242,16 @@ this mapping."""
 
 
 def binding_rule(plan: Plan, outcome: Outcome, *, now: datetime) -> Binding | None:
-    """Return the rule that delays the plan most; None if no rule delays it by a minute or more."""
+    """Return the rule that delays the messages of a campaign most.
+
+    If no rule delays the messages by a minute or more, the result is None. But if the campaign
+    never sends its last message, the result is always a rule.
+
+    Args:
+        plan: The messages of the campaign, and the rules that limit them.
+        outcome: The result of the simulation of this plan.
+        now: The present instant.
+    """
     costs = _costs_without_each(plan, _cost(outcome), now=now)
     found = _costliest(costs, _cost(outcome))
     if found is None and outcome.finish is None:

@@ -54,13 +54,13 @@ class Hours:
 class Segment:
     """A part of a day during which the same groups of people may get messages.
 
-    The people in a group have the same allowed hours. In the code, a group is called a place. All
+    All people of a group have the same allowed hours. In the code, a group is called a place. All
     times are in seconds from the start of the day in the line's time zone.
 
     Attributes:
         start: The start of the segment.
         end: The end of the segment.
-        closes: When the allowed hours of all the groups have ended; at ``end`` or later.
+        closes: When the allowed hours end for the last of the groups; not before ``end``.
         places: The numbers of the groups, as in ``Calendar.place_of``.
     """
 

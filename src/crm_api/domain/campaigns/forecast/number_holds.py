@@ -32,11 +32,11 @@ class TextedNumber:
             follow-up.
         zone_key: The states and time zones in which the recipient may live, as one text.
         due_at: When the message is due.
-        last_other: The instant of the last recent message of another campaign; None if there is
-            none.
+        last_other: When another campaign last sent a recent message to the number; None if none
+            did.
         texted: The instants of the recent messages of all campaigns, newest first.
-        read: How many recipients the query examined in total. Recipients that no rule can delay are
-            also in this number, although the query does not return them.
+        read: How many recipients the query examined. This number is the same in all items of the
+            result. It also counts the recipients who need not wait; the result leaves them out.
     """
 
     step: int
@@ -82,8 +82,8 @@ class NumberRules:
         If several rules apply, the longest period counts. The result is 0 if no rule applies.
 
         Args:
-            zone_keys: The states and time zones in which the recipients may live, one text for each
-                combination.
+            zone_keys: The zone keys of the recipients. A zone key is a text with the states and
+                time zones in which a person may be.
         """
         caps = [self.rules.frequency_cap(key, self.now) for key in zone_keys]
         return max(

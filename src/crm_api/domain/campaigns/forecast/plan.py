@@ -79,10 +79,10 @@ class Rival:
 
 @dataclass(frozen=True, kw_only=True)
 class CarrierLimit:
-    """The daily limit that the budget of a mobile carrier sets for the campaign.
+    """How many messages of the campaign the budget of one mobile carrier allows per day.
 
-    A budget is the number of message segments a day that the company may send to this carrier. The
-    forecast assumes that no other campaign uses this budget.
+    The company sets a budget in SMS segments. It is converted to messages, because a message may
+    consist of several segments. The forecast assumes that no other campaign uses this budget.
 
     Attributes:
         carrier: The name of the carrier.
@@ -189,15 +189,15 @@ class Outcome:
     Attributes:
         finish: When the last message is sent, or when the campaign ends if that is earlier. None if
             neither happens within ten years.
-        not_reached: The number of people who still wait for the first message when the campaign
-            ends. If there are none, the people who wait for the first follow-up are counted, and so
-            on. 0 if all messages are sent in time.
+        not_reached: The number of people who still wait when the campaign ends, for the earliest
+            message that anybody waits for. For example, if 5 people wait for the first message and
+            20 people for the first follow-up, it is 5. 0 if all messages are sent in time.
         unsent: The number of messages of all steps that are not sent before the campaign ends.
         per_day: The number of messages on each of the next 60 days. Days without messages are left
             out.
         sending_days: The number of days on which the campaign sends.
-        limited_days: For each rule that limits the messages of a day, such as ``line_daily_limit``:
-            the number of days that it limited. Only the first year is counted.
+        limited_days: By rule, such as ``line_daily_limit``: on how many days the rule limited the
+            messages. Only the first year is counted.
     """
 
     finish: datetime | None

@@ -285,19 +285,20 @@ TEXTED_SAMPLE = text(_TEXTED.format(people=_SAMPLED))
 async def list_texted(
     session: AsyncSession, *, campaign: Campaign, hours: int, is_sampled: bool, now: datetime
 ) -> list[TextedNumber]:
-    """Return the waiting recipients whose next message may have to wait.
+    """Return the waiting recipients who cannot get their next message at once.
 
     There are two kinds of such recipients:
 
     - Recipients whose message is not due yet.
     - Recipients whose phone number recently got a message of any campaign.
 
+    At most ``COUNTED`` recipients are examined.
+
     Args:
         session: The session.
         campaign: The campaign.
-        hours: A message is recent if it was sent in the last ``hours`` + 1 hours.
-        is_sampled: True to examine only a sample of the recipients. In both cases, at most
-            ``COUNTED`` recipients are examined.
+        hours: How many hours to look back for recent messages. One hour is added.
+        is_sampled: True to examine only a sample of the recipients.
         now: The present instant.
     """
     values = {"campaign_id": campaign.id, "hours": hours, "rows": COUNTED, "now": now}
@@ -364,14 +365,15 @@ def count_by_zone_statement(conditions: AudienceConditions) -> TextClause:
 async def count_audience(
     session: AsyncSession, *, campaign: Campaign, sample: Sequence[UUID] | None, now: datetime
 ) -> list[AudienceCount]:
-    """Count an audience by verdict and zone key, as if the campaign started now.
+    """Count the people of an audience in groups, as if the campaign started now.
 
-    A verdict is the status or the skip reason that a person would get at this start.
+    All people of a group would get the same status or the same skip reason. They may also live in
+    the same states and time zones.
 
     Args:
         session: The session.
         campaign: The campaign.
-        sample: The ids of some contacts from the list of the audience; only these are counted. If
+        sample: The ids of some contacts of the audience's list. Only these contacts are counted. If
             None, the whole audience is counted.
         now: The present instant.
     """

@@ -111,8 +111,8 @@ async def forecast(
         uow: The unit of work.
         campaign_id: A campaign in any status.
         rules: The legal rules.
-        times: The durations of sending. Only ``grace`` is used. It decides which of yesterday's
-            messages with an unclear result count for today's limits too.
+        times: The time limits of sending. Only ``grace`` is used. A message with an unclear
+            result also counts for today if it was sent at most ``grace`` before today began.
         texts_per_second: The provider's rate limit.
         now: The present instant.
 

@@ -75,8 +75,8 @@ class _Queue:
         """Return how many waiting people have a message that is due at an instant.
 
         Args:
-            places: The places to count, by their index in the calendar. A place is a group of
-                people who may get messages at the same hours.
+            places: The numbers of the groups to count. The people of one group have the same
+                sending hours.
             at: The instant, as a Unix timestamp.
         """
         due = (one for one in self.cohorts if one.due_from < at)

@@ -219,7 +219,7 @@ def _line_limit(campaign: _RunningCampaign, *, now: datetime) -> int:
 
 
 class PacedCampaign(Protocol):
-    """A row of a query: how a campaign spreads its messages, and when it may send again."""
+    """The values of a campaign that say how its messages are spread over time."""
 
     @property
     def pacing_mode(self) -> str:
@@ -239,7 +239,10 @@ class PacedCampaign(Protocol):
 
     @property
     def batch_left(self) -> int | None:
-        """How many messages are left in the campaign's batch; None before the first batch."""
+        """How many messages of the current batch are not sent yet; None before the first message.
+
+        A batch is the group of messages that a campaign sends at once.
+        """
 
 
 def read_pacing(campaign: PacedCampaign, *, sharers: int) -> Pacing:

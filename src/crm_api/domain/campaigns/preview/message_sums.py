@@ -180,7 +180,7 @@ class MessageSums:
 
     @property
     def segments(self) -> int:
-        """The number of segments of all rendered messages."""
+        """The number of SMS segments (billed parts) of all rendered messages."""
         return sum(one.segments for one in self._sums)
 
     @property

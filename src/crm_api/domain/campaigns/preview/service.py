@@ -66,11 +66,11 @@ class PreviewSubject:
         )
 
     def sums(self, *, business: Business, sample_size: int) -> MessageSums:
-        """Return a new object that renders the campaign's messages and sums them up.
+        """Return a new object that renders and counts the messages of this campaign.
 
         Args:
             business: The business details that a message may name.
-            sample_size: The number of messages that the sums keep.
+            sample_size: The number of rendered messages that the object keeps as examples.
         """
         bodies = [variant.body for variant in self.variants]
         return MessageSums(

@@ -1,5 +1,5 @@
 """List, export and review the recipients of a campaign, and settle their unclear attempts.
 
-An attempt is unclear if it is unknown whether the provider sent the message. After a restore from a
-backup, recipients who may already have got their message are put in review or skipped.
+To settle an unclear attempt is to decide whether its message was sent. This package also keeps a
+campaign from sending a message twice after the database was restored from a backup.
 """

@@ -196,11 +196,8 @@ class RecipientSearch:
     def page(self, *, after: UUID | None, limit: int) -> Select[*tuple[Any, ...]]:
         """Return the statement for the next matching recipients, ordered by contact id.
 
-        With search words, only the next ``_NEAR`` recipients are searched. If they do not fill the
-        page, the caller uses ``look_up`` instead.
-
-        The limit is a sub-select on purpose. If PostgreSQL knew the limit, it might sort all
-        recipients.
+        If the filter has search words, the statement searches only the next ``_NEAR`` recipients.
+        So it may return too few rows for a page. Then use ``look_up`` instead.
         """
         member = CampaignMembership
         first = [*self._indexed(member), true()][0]

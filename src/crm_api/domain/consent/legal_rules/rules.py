@@ -101,10 +101,14 @@ class RuleBook:
         return self._span_of(states, zone, day)
 
     def frequency_cap(self, zone_key: str, now: datetime) -> FrequencyCap | None:
-        """Return the limit on messages to a number with this zone key; None if no rule limits them.
+        """Return the limit on messages to a number; None if no legal rule limits them.
 
         If several rules have a limit, the result combines the smallest number of messages with the
-        longest period. A sender who keeps to this limit also keeps to each rule's own limit.
+        longest period.
+
+        Args:
+            zone_key: The states and time zones in which the person with the number may be.
+            now: The present instant.
         """
         key = parse_zone_key(zone_key)
         days = {now.astimezone(ZoneInfo(zone)).date() for zone in key.zones}

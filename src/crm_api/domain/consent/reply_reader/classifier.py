@@ -1,10 +1,11 @@
-"""The trained part of the reply reader: a small network with hashed features.
+"""The trained part of the reply reader: a small neural network with one hidden layer.
 
-The value of a hidden unit is the sum of the weights of the reply's features. The unit is active if
-this value is above 0. The score of an output is a weighted sum of the values of the active units.
-So, for a given reply, each feature adds a known part to a score, and the service can show the words
-that add most. The hidden units combine words, because words such as "not", "stop" and "writing"
-have another meaning together than alone.
+The inputs are the features of a reply, such as pairs of words, as hashes. The value of a hidden
+unit is the sum of the weights of these features, plus a bias. The unit is active if its value is
+above 0. The score of an output is a weighted sum of the values of the active units, plus a bias.
+
+The service can show which words of a reply add most to a score, because each feature adds a known
+part to it.
 """
 
 import json
@@ -150,12 +151,12 @@ class Scores:
         analyses: The replies, in the order in which they were given.
         probabilities: One row per reply, one column per output, from 0 to 1.
         known: The occurrences in all replies.
-        values: What each occurrence adds to each hidden unit, before the scale of the unit is
-            applied: one row per occurrence, one column per unit.
-        factors: How strongly a hidden unit acts on a score; 0 if the unit is not active. The three
-            dimensions are reply, hidden unit, and score (``asks_to_stop`` or ``needs_a_person``).
-            Through one unit, an occurrence ``o`` in the reply ``r`` adds
-            ``values[o, unit] * factors[r, unit, score]`` to a score.
+        values: What each occurrence adds to each hidden unit of the model: one row per occurrence,
+            one column per unit.
+        factors: The factor by which the values of a hidden unit are multiplied for a score; 0 if
+            the unit is not active. The three dimensions are reply, hidden unit, and score
+            (``asks_to_stop`` or ``needs_a_person``). For example, an occurrence ``o`` in the reply
+            ``r`` adds ``values[o, unit] * factors[r, unit, score]`` to a score through one unit.
     """
 
     analyses: Sequence[Analysis]
@@ -216,7 +217,8 @@ def score_replies(
 ) -> Scores:
     """Compute the probability of each output of the model, for several replies.
 
-    One output is ``asks_to_stop``, for example. Each class of reply is an output too.
+    ``OUTPUTS`` lists the outputs. For example, ``asks_to_stop`` has the probability that the person
+    asks for no more messages.
     """
     features = features_of(analyses, contexts)
     rows, places = model.find(features.hashes)

@@ -1,6 +1,6 @@
 """Turn replies into features: hashes that the model uses.
 
-A feature is the 32-bit hash of one of the following. A concept is the meaning of a word.
+A concept is the meaning of a word. A feature is the 32-bit hash of one of these things:
 
 - A word or a concept.
 - A few letters, words or concepts that follow each other.
@@ -52,18 +52,18 @@ _WEIGHTS = np.array([3, 3, 3, 1, 3, 3, 1, 3, 3, 1, 3, 2.1, 3])
 
 @dataclass(frozen=True)
 class Features:
-    """The features of several replies, for example pairs of words.
+    """The features of several replies. A feature is, for example, a pair of words.
 
-    ``hashes``, ``weights``, ``lefts`` and ``rights`` have one entry for each occurrence of a
-    feature.
+    The first four arrays have one entry for each place at which a feature occurs.
 
     Attributes:
         hashes: The hash that identifies the feature.
-        weights: The weight of the occurrence, before the vector of the reply is scaled to length 1.
-        lefts: The index in ``row`` at which the occurrence begins.
-        rights: The index in ``row`` of the last element of the occurrence.
-        row: The elements of all replies in one long row. Its order is: all letters, all concepts
-            (meanings of words), all words, all contexts (facts such as the language).
+        weights: The weight of the feature at this place. Later, the weights of a reply are
+            scaled to a vector of length 1.
+        lefts: The index in ``row`` at which the feature begins.
+        rights: The index in ``row`` of the last element of the feature.
+        row: The elements of all replies in one long list: first all letters, then all concepts
+            (meanings of words), then all words, then all contexts (facts such as the language).
     """
 
     hashes: npt.NDArray[np.uint32]
@@ -84,12 +84,10 @@ class Features:
 
     @property
     def are_whole(self) -> npt.NDArray[np.bool_]:
-        """For each occurrence of a feature, True if the caller may use it.
+        """Return for each occurrence of a feature whether the caller may use it.
 
-        The arrays hold first the letters of all replies, then all concepts, words and contexts. So
-        some occurrences begin in one reply and end in the next one. Others begin in letters and end
-        in concepts, for example. The value of such an occurrence is False, and the caller must drop
-        it.
+        The elements of all replies are in one long row. So an occurrence may begin in one reply and
+        end in the next one. The value of such an occurrence is False, and the caller must drop it.
         """
         whole: npt.NDArray[np.bool_] = self.row.groups[self.lefts] == self.row.groups[self.rights]
         return whole
@@ -106,8 +104,8 @@ class Features:
     def firsts(self) -> Places:
         """For each occurrence of a feature, the index of its first word.
 
-        The index is the position in one list of the words of all replies (see ``first_words``). For
-        a feature of the conversation before the reply, the index is -1.
+        A feature is, for example, two words in a row. The index is the position in one list of the
+        words of all replies. For a feature of the conversation before the reply, the index is -1.
         """
         return self.row.words[self.lefts]
 
@@ -133,9 +131,9 @@ def first_words(analyses: Sequence[Analysis]) -> list[int]:
 def features_of(analyses: Sequence[Analysis], contexts: Sequence[Context]) -> Features:
     """Return the features of several replies, computed together.
 
-    A feature is, for example, a pair of words. All replies are read as one long text, so the last
-    word of a reply and the first word of the next reply form a pair too. The caller must drop such
-    features: their value in ``are_whole`` is False.
+    A feature is, for example, a pair of words. All replies are read as one long text, so some
+    features begin in one reply and end in the next. The caller must drop these features: their
+    value in ``are_whole`` is False.
     """
     row = _row_of(analyses, contexts)
     codes, places = row.codes, np.arange(len(row.codes))

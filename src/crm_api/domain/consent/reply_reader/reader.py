@@ -237,8 +237,8 @@ def propose_class(
 ) -> tuple[ReplyClass, ReplyClassSource]:
     """Return the proposed class of a reply, and whether the model or a rule proposed it.
 
-    The class is ``stop`` if ``kind`` is an opt-out, and never otherwise. So every reply of the
-    class ``stop`` has opted its number out. The class is ``other`` if no other class is probable.
+    The class is ``stop`` if ``kind`` is an opt-out. Other replies never get this class. The class
+    is ``other`` if no other class is probable.
     """
     if kind is ReplyKind.OPT_OUT:
         return ReplyClass.STOP, ReplyClassSource.MODEL

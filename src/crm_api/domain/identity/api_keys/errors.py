@@ -89,7 +89,7 @@ class UserNeededError(ForbiddenError):
 
 
 class ApiKeyNotFoundError(NotFoundError):
-    """There is no API key with this id, or the key cannot be changed because it was revoked."""
+    """No API key has this id. For a change, a revoked key also counts as missing."""
 
     code = "api_key_not_found"
     title = "API key not found"

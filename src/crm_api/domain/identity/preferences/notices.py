@@ -106,7 +106,7 @@ class NoticePreferences(RequestModel):
     show_text: Annotated[bool, Field(strict=True)] = False
 
     def kinds(self, channel: NoticeChannel) -> frozenset[NoticeKind]:
-        """Return the kinds of notices that the user wants to get by e-mail, or by web push."""
+        """Return the kinds of notices that the user wants to get by this channel."""
         return frozenset(self.mail if channel is NoticeChannel.MAIL else self.push)
 
     def is_quiet(self, at: datetime, timezone: str) -> bool:

@@ -114,9 +114,8 @@ async def begin_session(
         user_id: The user who signs in.
         password_hash: The stored hash against which the password was verified.
         now: The time of the sign-in.
-        counted: The result of ``begin_sign_in``; None if the caller did not call it.
-            ``begin_sign_in`` counts each sign-in as failed. This function removes the sign-in from
-            the count of failures.
+        counted: The sign-in attempt that ``begin_sign_in`` counted as failed. This function removes
+            it from the count. None if ``begin_sign_in`` was not called.
 
     Raises:
         WrongCredentialsError: After the verification, the password was replaced or the user was

@@ -85,8 +85,8 @@ class CountedAttempt:
             address.
         network: The network address of the client; for IPv6, the /64 network.
         own: The keys of this account's counters. The first counter is for failures from this
-            network address. If the address is not known for the account, the second counter is for
-            failures from all addresses that are not known.
+            network address. There is a second counter if the address is not known for the account:
+            it counts the failures from all unknown addresses together.
         shared: The key of the counter that all accounts share for this network address. None if the
             address is known for the account.
     """

@@ -178,14 +178,16 @@ class _Spool:
         self._now = now
 
     async def begin(self, header: list[str]) -> bool:
-        """Write the header; if the file already has a header, check that it equals ``header``.
+        """Write the first line of the CSV file, the column names.
+
+        If the file already has a first line, only check that its column names are these.
 
         Returns:
             False if another worker has continued the import, or if the import was cancelled.
 
         Raises:
-            UploadChangedError: The header in the file is another one, because the workspace's
-                custom fields have changed since it was written.
+            UploadChangedError: The file has other column names, because the custom fields in
+                OpenPhone were changed during the import.
         """
         if not self.size:
             return await self.add([header], token=None)

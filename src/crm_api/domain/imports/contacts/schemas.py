@@ -343,10 +343,10 @@ def read_options(fields: Mapping[str, Any]) -> ImportOptions:
 
 
 def check_outcome_options(options: ImportOptions | ImportCorrection) -> None:
-    """Check that an import of outcomes has no list, and no ``on_duplicate`` other than ``fill``.
+    """Check that an import of outcomes has only options that are allowed for outcomes.
 
     Raises:
-        ImportOptionError: One of these options is given.
+        ImportOptionError: A list is given, or ``on_duplicate`` has another value than ``fill``.
     """
     if options.list_name is not None or options.list_id is not None:
         pointer = "/list_name" if options.list_name is not None else "/list_id"

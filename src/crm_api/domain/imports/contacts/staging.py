@@ -175,10 +175,10 @@ COUNT = text("SELECT outcome, count(*) AS people FROM import_plan GROUP BY outco
 
 
 async def count_outcomes(session: AsyncSession) -> dict[str, int]:
-    """Count the planned people by result.
+    """Count the people of the chunk by what the import does with their contacts.
 
     The results are ``created``, ``revived`` (a deleted contact is restored), ``updated`` and
-    ``unchanged``.
+    ``unchanged``. People whose result is not decided are not counted.
     """
     found = await session.execute(COUNT)
     return {row.outcome: row.people for row in found}
@@ -272,7 +272,10 @@ STORE_OUTCOMES = text(f"""
 async def store_outcomes(
     session: AsyncSession, *, import_id: UUID, start: int, now: datetime
 ) -> None:
-    """Store a digest of the planned result for each person in a chunk of a dry run."""
+    """In a dry run, store a hash of what the import would do with each person of a chunk.
+
+    When the dry run is committed, the hashes show for how many people the result has changed.
+    """
     values = {"import_id": import_id, "start": start, "now": now}
     await session.execute(STORE_OUTCOMES, values)
 

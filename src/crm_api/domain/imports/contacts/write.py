@@ -1,10 +1,9 @@
 """Store one chunk of a contact import in one transaction. A dry run only plans the chunk.
 
-Each search index of contacts (GIN) has a pending list: PostgreSQL first appends new words to this
-list. Every search reads the whole list. When the list becomes too long, the transaction that made
-it too long must move the words into the index, which takes time. To prevent this, an import raises
-the limit of the list, and moves the words over a second connection while the next chunk is stored.
-This saves a sixth of the database's CPU time: 1,000 rows take 33 ms instead of 39 ms.
+PostgreSQL collects new words of contacts in a list (the pending list of a GIN index). When the list
+is full, the current transaction must move the words into the index. Imports avoid this work: they
+raise the limit of the list, and empty the list over a second connection while the next chunk is
+stored. This saves a sixth of the database's CPU time.
 """
 
 from collections.abc import Mapping, Sequence

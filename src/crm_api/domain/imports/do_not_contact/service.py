@@ -72,9 +72,10 @@ async def needs_rows(uow: UnitOfWork, *, upload_id: UUID) -> bool:
 async def apply_chunk(
     uow: UnitOfWork, *, upload_id: UUID, chunk: NumberChunk, now: datetime
 ) -> bool:
-    """Flag the numbers of a chunk, withdraw their waiting messages, and store the checkpoint.
+    """Apply the do-not-contact numbers of a chunk, and store the progress of the upload.
 
-    The counts of the report are updated too. A dry run only updates the counts.
+    The numbers get the flag ``do_not_contact``. Messages that wait for these numbers will not be
+    sent. But in a dry run, only the progress, the counts and the errors are stored.
 
     Returns:
         False if the upload has ended or another worker has continued it. The caller then stops.

@@ -78,10 +78,13 @@ class OpenReaders(Generic[ChunkT]):
         self.by_import[import_id] = reading
 
     async def take(self, import_id: UUID, *, position: int) -> ChunkReader[ChunkT] | None:
-        """Remove and return the open reader of an import if it has read exactly ``position`` rows.
+        """Remove and return the open reader of an import.
 
-        If the reader has read another number of rows, another worker has continued the import. Then
-        close the reader, and return None. Return None too if no reader of the import is open.
+        But a reader that has not read exactly ``position`` rows is closed. Another worker has then
+        continued the import.
+
+        Returns:
+            The reader. None if it was closed, or if no reader of the import is open.
         """
         reading = self.by_import.pop(import_id, None)
         if reading is not None and reading.position != position:

@@ -196,7 +196,10 @@ async def update_open(
 async def release(
     uow: UnitOfWork, kind: ImportKind[ImportRow], *, import_id: UUID, now: datetime
 ) -> None:
-    """End the lease of an import, so that any worker can claim the import; request its job."""
+    """Release an import before its end, and request the job that continues it.
+
+    Any worker can then continue the import.
+    """
     values = {"lease_until": None, "updated_at": now}
     await update_open(uow.session, kind, import_id=import_id, values=values)
     uow.after_commit(Job(name=kind.job))

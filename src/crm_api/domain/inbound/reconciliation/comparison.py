@@ -102,9 +102,9 @@ async def compare_batch(
     Args:
         uow: The unit of work.
         batch: The messages and calls from the provider.
-        since: The start of the period in which ``batch.threads`` is compared with the stored items;
-            None for no start.
-        until: The end of this period.
+        since: In the conversations of ``batch.threads``, only stored items after this instant are
+            compared. None: all earlier items are compared too.
+        until: In these conversations, only stored items until this instant are compared.
         now: The current time. The missing parts of a call, such as a recording, are fetched only
             for some time after the call.
 

@@ -40,12 +40,12 @@ def begin(now: datetime, *, is_v1: bool) -> Position:
 
 
 async def read(reading: Reading, position: Position) -> bool:
-    """Read pages of conversations until the list ends or the time is up.
+    """Read the provider's conversations page by page, until the list ends or the time is up.
 
-    A conversation that becomes active during the reading moves to the top of the list, so the
-    reading may miss it. Therefore, a second, short pass (stage ``late_threads``) reads the
-    conversations that were updated during the first pass. At the end of each pass, ``position`` is
-    set to the start of the next stage of the run.
+    The list must be read twice. The first reading can miss a conversation that becomes active
+    meanwhile. The second reading, the stage ``late_threads``, covers only conversations that were
+    updated since the first one began. One call does one of the readings. At the end of the list,
+    this function sets ``position`` to the next stage.
 
     Returns:
         True at the end of the list; False if the time was up first.

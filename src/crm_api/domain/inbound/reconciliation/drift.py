@@ -38,15 +38,19 @@ SENTENCES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftExample:
-    """An example of a difference: a message, a call, or a conversation that could not be read.
+    """An example of a difference between the provider's data and ours.
 
     Attributes:
-        id: The provider's id of the message or call; None for an item without an id and for a
-            conversation.
-        kind: ``message`` or ``call``; ``thread`` for a conversation; ``unreadable`` for an item
-            that could not be read; or the missing part of a call, such as ``voicemail``.
-        was: The stored status, if the item was stored.
-        now: The provider's status.
+        id: The provider's id of the message or call; None if there is none.
+        kind: What the example is about:
+
+            - ``message``: a message.
+            - ``call``: a call.
+            - ``thread``: a conversation that could not be read.
+            - ``unreadable``: an item that could not be read.
+            - Another name, such as ``voicemail``: this part of a call could not be read.
+        was: The stored status; None if nothing is stored.
+        now: The provider's status; None if it is not known.
         why: Why the item could not be read or stored.
     """
 
@@ -92,9 +96,10 @@ def count_by_kind(drift: Document) -> dict[str, int]:
 
 
 def drift_sentence(drift: Document) -> str:
-    """Return a sentence for an alert about the differences between the provider's data and ours.
+    """Return a sentence for an alert: how the provider's data and ours differed.
 
-    For example, the sentence says how many messages no webhook has reported.
+    Example: "OpenPhone and this service had different messages or calls: 3 with an outdated
+    status."
     """
     parts = [
         words.format(count=f"{count:,}")

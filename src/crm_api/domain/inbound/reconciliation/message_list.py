@@ -52,8 +52,8 @@ async def read(reading: Reading, position: Position, *, after: Position) -> bool
     Args:
         reading: The reconciliation run, and the time limit of this job.
         position: How far the run has read. It is updated after each page.
-        after: The ``position`` at which the next stage of the run begins. It is copied into
-            ``position`` at the end of the list.
+        after: Where the next stage of the run begins. At the end of the list, ``position`` gets
+            these values.
 
     Returns:
         One of these values:
@@ -139,16 +139,13 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
     A stored message in this span counts as missing at the provider if the batch does not contain
     it.
 
-    The batches of a run go from new to old messages, and so do their spans:
+    The batches of a run go from new to old messages. So each span ends where the span of the
+    previous batch begins. A span begins ``SKEW`` after the oldest message of its batch. But the
+    last span begins at the ``since`` of the run.
 
-    - End of the first span: the ``until`` of the run.
-    - End of every later span: the beginning of the previous span.
-    - Beginning of the last span: the ``since`` of the run.
-    - Beginning of every other span: ``SKEW`` after the oldest message of its batch.
-
-    The stored time of a message may differ by ``SKEW`` from its time in the list. So a message may
-    be in this batch although its stored time is in the next span. ``position`` remembers the ids of
-    such messages: they do not count as missing.
+    The stored time of a message may differ by ``SKEW`` from its time in the list. So a message of
+    this batch may have a stored time in the next span. ``position`` remembers the ids of such
+    messages, and they do not count as missing.
     """
     batch = reading.batch
     times = {message_id: _made_at(item) for message_id, item in batch.messages.items()}

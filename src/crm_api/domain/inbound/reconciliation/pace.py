@@ -55,10 +55,12 @@ class RequestPace:
         self._looked_at = -LOOK_SECONDS
 
     async def wait_for_request(self) -> None:
-        """Wait until a request may begin.
+        """Wait until the next reconciliation request to the provider may begin.
 
         Raises:
-            OpenPhoneHeldError: The wait would be longer than a job may wait.
+            OpenPhoneHeldError: The wait would be too long, for example because the provider asked
+                for a pause. ``until`` of the error is the instant at which requests may begin
+                again.
         """
         if not self._left or self._is_stale():
             await self._reserve()
@@ -78,8 +80,8 @@ class RequestPace:
 
         Args:
             seconds: The length of the pause.
-            asked_seconds: The length that the provider asked for, if the pause is shorter than
-                that; otherwise None.
+            asked_seconds: The length that the provider asked for, if it is longer than ``seconds``;
+                otherwise None. If it is given, an alert is raised.
         """
         self._left = 0
         async with self._new_uow() as uow:

@@ -108,9 +108,9 @@ LOCK_DAILY_RUN = text(
 async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> UUID | None:
     """Create the daily run if no run was created since 02:00 UTC.
 
-    If no worker was active at 02:00, the run is created later. If no run has completed yet, the run
-    imports all messages and calls. The first run is created at 02:00 after the first phone line was
-    added, so that a new installation does not begin with such an import.
+    If no worker was active at 02:00, the run is created later. After the first phone line was
+    added, no run is created before the next 02:00. Until a run has completed, each daily run
+    imports all messages and calls.
 
     Returns:
         The id of the run; None if no run is due.
@@ -244,10 +244,17 @@ async def skip_heartbeat_time(uow: UnitOfWork, *, skipped: timedelta) -> None:
 async def make_run_after_outage(
     uow: UnitOfWork, *, began_at: datetime, now: datetime
 ) -> UUID | None:
-    """Create a run because webhooks may have been missed since ``began_at``.
+    """Create a run that fetches what this service may have missed while it received no webhooks.
+
+    The run fetches messages and calls from the provider.
+
+    Args:
+        began_at: When the outage began.
+        now: The present instant.
 
     Returns:
-        The id of the run; None if a run for an earlier outage has not begun yet.
+        The id of the run. None if a run for an earlier outage is still waiting to start: no second
+        run is created.
     """
     waiting = select(ReconciliationRun.id).where(
         ReconciliationRun.status.in_(OPEN),

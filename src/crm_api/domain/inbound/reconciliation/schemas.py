@@ -13,10 +13,10 @@ class ReconciliationCreate(RequestModel):
     """A request to compare our messages and calls in a time span with the provider's data.
 
     Attributes:
-        since: The start of the time span. The default is 24 hours before the end of the data
-            compared so far, or 24 hours before ``until`` if ``until`` is earlier than that end. If
-            nothing was compared yet, the span has no start.
-        until: The end of the time span; by default, now.
+        since: The start of the time span. The default is 24 hours before the end of the data that
+            was already compared. But if ``until`` is earlier than this end, the default is 24 hours
+            before ``until``. If nothing was compared yet, the time span has no start.
+        until: The end of the time span. The default is now. A later instant counts as now.
     """
 
     model_config = example(since="2026-11-29T00:00:00Z")

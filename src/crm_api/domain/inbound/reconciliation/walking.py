@@ -6,13 +6,14 @@ The position of a run is JSON, and any worker can continue from it::
     {"stage": "threads", "is_v1": false, "token": "…", "pages": 1, "done": ["CN…"],
      "began_at": "2026-11-24T…"}
 
-- ``stage``: ``messages``; then ``threads``, which reads the conversations; then ``late_threads``,
-  which reads the conversations that were updated since ``began_at``; then ``done``.
+- ``stage``: What the run reads now: all messages (``messages``), then the conversations
+  (``threads``), then the conversations that were updated since ``began_at`` (``late_threads``).
+  After that, it is ``done``.
 - ``lines``: Maps the provider's line ids to phone numbers.
 - ``token``, ``pages``: The token of the next page (null for the first page), and the number of
   pages that were read.
-- ``edge``: The messages at or after this time are already compared. The next batch has the messages
-  before this time, because the list is read from new to old messages.
+- ``edge``: The messages at or after this time are already compared. The next batch has older
+  messages, because the list begins with the newest message.
 - ``near``: Maps the ids of the listed messages near ``edge`` to their times.
 - ``reached``: The time of the oldest message that was read.
 - ``below``: Present after the provider refused a page token. The run then reads the list again
@@ -21,7 +22,7 @@ The position of a run is JSON, and any worker can continue from it::
   provider refuses a token again while ``reached`` still has this value, the run fails.
 - ``is_v1``: True if the messages of each conversation are read too, because API v1 has no list of
   all messages.
-- ``done``: The ids of the conversations of the current page that were read.
+- ``done`` (the list): The ids of the conversations of the current page that were read.
 - ``began_at``: When the reading of the conversations began.
 """
 

@@ -38,11 +38,10 @@ async def leave_out_erased(
 
     If a call began before the erasure, all its events are left out.
 
-    A message that is left out can contain an opt-out, an opt-in, or a doubtful reply, which leads
-    to a hold. This decision is added to the consent history, but the body of the message is not
-    stored.
+    A message that is left out may contain a decision: an opt-out, an opt-in, or a doubtful reply
+    that leads to a hold. The decision is added to the consent history, but without the text.
 
-    If an erased person occurs in a newer event, the person's phone number gets these flags again:
+    A newer event of an erased person is kept. The person's phone number then gets these flags:
 
     - The opt-out or the hold that the consent history shows.
     - ``do_not_contact``, unless a user removed this flag after the erasure.

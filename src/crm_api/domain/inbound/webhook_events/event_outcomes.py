@@ -67,9 +67,9 @@ def applied_outcome(
 
 
 def collided_outcome(claimed: ClaimedEvent, *, now: datetime, jitter: Jitter) -> EventOutcome:
-    """Return the outcome of an event that conflicted with another transaction: a retry within 2 s.
+    """Return the outcome of an event that conflicted with another transaction.
 
-    The conflict does not count as a try.
+    The event will be applied again within 2 seconds. Its number of attempts does not change.
     """
     return EventOutcome(
         id=claimed.id,

@@ -105,7 +105,7 @@ async def replay_event(uow: UnitOfWork, *, event_id: UUID, now: datetime) -> Non
 
 
 async def count_events(uow: UnitOfWork, selection: EventSelection) -> int:
-    """Count the events that a replay would select."""
+    """Count the received events that meet the conditions of the selection."""
     query = select(func.count()).select_from(WebhookEvent).where(*_conditions(selection))
     count: int = (await uow.session.execute(query)).scalar_one()
     return count

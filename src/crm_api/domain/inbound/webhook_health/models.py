@@ -43,7 +43,10 @@ class CheckStatus(StrEnum):
 
 
 class WebhookHealthCheck(Base):
-    """One check. While its status is ``waiting``, a worker must still carry it out."""
+    """One check of whether the provider's events arrive.
+
+    While its status is ``waiting``, a worker must still carry it out.
+    """
 
     __tablename__ = "webhook_health_check"
     __table_args__ = (

@@ -106,9 +106,9 @@ READ_SIDES = text(f"""
 
 
 async def read_sides(uow: UnitOfWork) -> list[SideState]:
-    """Read the last result of each kind of check, and whether a check of this kind is waiting.
+    """Read the state of each kind of webhook health check, such as ``silence``.
 
-    One statement reads all kinds.
+    The state contains the last result, and whether a check of this kind is waiting for its result.
     """
     return typed_rows(SideState, await uow.session.execute(READ_SIDES))
 

@@ -160,14 +160,15 @@ def earlier_spans(
 
 
 def judge_silence(counts: Sequence[int], *, now: datetime, zone: str) -> SilenceJudgement:
-    """Judge whether a silence is unusual, compared with earlier weeks.
+    """Judge whether the time since the last event is unusually long, compared with earlier weeks.
 
-    A silence on a federal holiday is not judged. It would be compared with the normal working days
-    of the earlier weeks.
+    The silence is compared with the same hours of the same weekdays. A silence on a federal holiday
+    is not judged, because it would be compared with normal working days. With fewer than
+    ``FEWEST_WEEKS`` earlier weeks, no silence is judged.
 
     Args:
-        counts: For each earlier week, newest first: the number of ten-minute slots of the same time
-            span in which an event arrived.
+        counts: One number for each earlier week, the newest week first: in how many ten-minute
+            slots of these hours an event arrived.
         now: The end of the silence.
         zone: The IANA time zone that decides whether today is a holiday.
     """
@@ -182,15 +183,17 @@ def judge_silence(counts: Sequence[int], *, now: datetime, zone: str) -> Silence
 
 
 def chance_of_none(counts: Sequence[int]) -> float:
-    """Return the probability that no event arrives in a time span, by the counts of earlier weeks.
+    """Return the probability that no event arrives in a time span.
 
-    ``n`` is the number of earlier weeks, and ``total`` is the sum of their counts. The probability
-    is ``(n / (n + 1)) ** (total + 1/2)``, as for a Poisson distribution with Jeffreys' prior. With
-    few weeks, the probability is higher, so an alarm is less likely.
+    The same time span of earlier weeks is used for a Poisson distribution with Jeffreys' prior. The
+    result is ``(n / (n + 1)) ** (total / dispersion + 1/2)``:
 
-    Real counts vary more than Poisson counts, because campaigns run only in some weeks. Therefore
-    ``total`` is first divided by the dispersion: the variance of the counts divided by their mean.
-    A dispersion below 1 is replaced by 1.
+    - ``n`` is the number of earlier weeks.
+    - ``total`` is the sum of ``counts``.
+    - ``dispersion`` is the variance of ``counts`` divided by their mean, and at least 1. It is
+      large if the weeks differ much.
+
+    If no event arrived in the earlier weeks, or if there are none, the result is 1.
 
     Args:
         counts: One number for each earlier week: in how many ten-minute slots of the time span an

@@ -127,10 +127,10 @@ class Registration:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """The faults to repair; empty if our webhooks deliver all needed events.
+        """The faults of our webhooks; empty if our webhooks deliver all needed events.
 
-        Legacy webhooks are only examined if no webhook of API version 2026-03-30 points to our
-        address.
+        If webhooks of API version 2026-03-30 point to our address, only these are examined.
+        Otherwise the legacy webhooks are examined.
         """
         return tuple(_findings(self))
 

@@ -32,9 +32,9 @@ class RuleSet:
     Attributes:
         version: The number of the version.
         model: How an outcome is divided among touches.
-        windows: For each class of touch, a number of hours. A touch is credited only with an
-            outcome that happens in these hours after the touch. With 0 hours, the class gets no
-            credit.
+        windows: For each class of touch (replied, called or delivered), a number of hours. A touch
+            is credited only with an outcome that happens in these hours after the touch. With 0
+            hours, the class gets no credit.
     """
 
     version: int

@@ -18,7 +18,8 @@ class RulesNotFoundError(NotFoundError):
 class NoWindowError(InvalidError):
     """The new rules would credit no outcome, because all their windows are 0 hours.
 
-    A window is the time after a reply, call or delivery in which an outcome is credited to it.
+    A window is a number of hours after a reply, a call or a delivery. An outcome within these hours
+    is credited to the message.
     """
 
     code = "no_window"
@@ -30,7 +31,11 @@ class NoWindowError(InvalidError):
 
 
 class CreditsNotComputedError(TransientError):
-    """Too many outcomes have no credits yet; a job is computing them."""
+    """Many outcomes have no credits yet, so the client must repeat the request later.
+
+    A credit is the share of an outcome, such as a paid invoice, that belongs to one message. A job
+    is computing the missing credits.
+    """
 
     code = "credits_not_computed"
     title = "Credits not computed yet"

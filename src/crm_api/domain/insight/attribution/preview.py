@@ -27,12 +27,11 @@ NAMES = text("SELECT c.id, c.name FROM campaign c WHERE c.id = ANY(CAST(:ids AS 
 
 @dataclass(kw_only=True)
 class CreditSum:
-    """A sum of shares of outcomes, for example of all shares that one campaign gets.
+    """A sum of parts of outcomes, for example of all parts that are credited to one campaign.
 
     Attributes:
         people: The ids of the people who have these outcomes.
-        cents: The sum of the shares in cents. For example, a share of 0.5 of an outcome of $10.00
-            adds 500 cents.
+        cents: The sum in cents. For example, half of an outcome of $10.00 adds 500 cents.
     """
 
     people: set[str] = field(default_factory=set)

@@ -22,9 +22,9 @@ WindowHours = Annotated[int, Field(strict=True, ge=0, le=MOST_HOURS)]
 
 
 class AttributionWindows(RequestModel):
-    """How many hours after a reply, a call or a delivery an outcome is credited to a message.
+    """For how many hours an outcome, such as a booked appointment, is credited to a message.
 
-    An outcome is, for example, a booked appointment.
+    The hours begin with a reply to the message, a call, or the delivery of the message.
 
     Attributes:
         replied: Hours after the person replied to the message. With 0, replies do not count.
@@ -64,12 +64,14 @@ class AttributionRulesCreate(RequestModel):
 
 
 class AttributionWindowsRead(ReadModel):
-    """How many hours after a reply, a call or a delivery an outcome is credited to a message.
+    """How long after a reply, a call or a delivery an outcome can be credited to a message.
+
+    All values are in hours. With 0, no outcome is credited.
 
     Attributes:
-        replied: Hours after the person replied to the message.
-        called: Hours after the person called.
-        delivered: Hours after the delivery of the message, if the person did not reply or call.
+        replied: The hours after the person replied to the message.
+        called: The hours after the person called.
+        delivered: The hours after the delivery of the message.
     """
 
     model_config = example(**WINDOWS)

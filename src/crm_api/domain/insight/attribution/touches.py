@@ -128,16 +128,16 @@ async def read_outcomes(
 ) -> list[CreditedOutcome]:
     """Return outcomes with their touches, sorted by the id of the outcome.
 
-    A touch is an earlier campaign message to the person of the outcome, and what the person did
-    after the message. For example, the person replied or called. The touches are only candidates:
-    the attribution rules decide which of them get a credit.
+    A touch is an earlier campaign message to the person, with one thing that happened after it: the
+    person replied, the person called, or the message was delivered. The touches are only
+    candidates: the attribution rules decide which touches get a credit (a share of the outcome).
 
     Args:
         session: The session.
         ids: The ids of the outcomes.
         as_of: Messages, replies and calls after this instant are left out.
-        rules: The versions of the attribution rules. The delivery of a message is a touch only if
-            one of the versions gives credit for deliveries.
+        rules: The versions of the attribution rules. Deliveries are touches only if one of these
+            versions gives credit for deliveries.
     """
     wanted = {"ids": list(ids)}
     outcomes = {

@@ -62,13 +62,12 @@ async def verify_run(
 ) -> Verification | None:
     """Verify the last run of a version of the rules.
 
-    A run stores its credits, a hash of these credits, and a hash of the data that it read. This
-    function computes the credits again, without data that is newer than the run. It makes three
-    comparisons:
+    This function computes the credits again, without data that is newer than the run. It compares
+    hashes to check three things:
 
-    - The data that it read has the same hash as the data of the run.
-    - The credits that it computed have the same hash as the credits of the run.
-    - The stored credits still have this hash.
+    - The data is the same as the data that the run read.
+    - The computed credits are the same as the credits that the run computed.
+    - The credits that the run stored have not changed since then.
 
     Args:
         version: The version of the rules; None for the current version.

@@ -74,7 +74,7 @@ _TIMES = {Stage.MESSAGED: 1, Stage.DELIVERED: 2, Stage.REPLIED: 3}
 def time_of(stage: Stage) -> str | None:
     """Return the SQL expression for the instant at which a person reached a stage of the funnel.
 
-    The expression uses the alias ``f``: the person's row in the SQL of ``first_message_sql``.
+    Use the expression in a query that reads the table of ``first_message_sql`` as ``f``.
 
     Returns:
         None if the stage is an outcome, such as ``quote_sent``; see ``outcome_stage_sql``.
@@ -118,11 +118,11 @@ def first_message_sql(wanted: PeopleFilter) -> str:
 
 
 def outcome_stage_sql() -> str:
-    """Return the SQL of the common table ``later``: when people reached stages that are outcomes.
+    """Return the SQL of the common table ``later``: when each person's outcomes first happened.
 
-    An example of such a stage is ``quote_sent``. ``later`` has one row for each person and stage.
-    The row has the instant at which the outcome first happened after the person's first message.
-    The SQL reads the common table ``first`` (``first_message_sql``).
+    An outcome is a result of the work with a person, such as ``quote_sent``. ``later`` has one row
+    for each person and kind of outcome. Only outcomes after the person's first message count. The
+    SQL reads the common table ``first`` (``first_message_sql``).
     """
     return """
     happened AS MATERIALIZED (

@@ -76,10 +76,10 @@ class CohortCellRead(ReadModel):
 
     Attributes:
         days: The length of the window after the first message of each person, in days.
-        reached: The number of people who reached the stage within the window; null while `ripe` is
-            false.
-        rate: `reached` divided by the number of people in the cohort, with four decimals; null
-            while `ripe` is false.
+        reached: The number of people who reached the stage within the window; null until the window
+            is over for all people of the cohort.
+        rate: `reached` divided by the number of people in the cohort, with four decimals; null as
+            long as `reached` is null.
         low: The lower bound of the 95 % interval of the rate.
         high: The upper bound of the interval.
         ripe: Whether the window is over for all people of the cohort.

@@ -134,7 +134,7 @@ class HoldoutLiftRead(ReadModel):
 
     @classmethod
     def of(cls, found: Comparison) -> Self:
-        """Build the response from the counts of both groups."""
+        """Build the response from the counts of both groups, with and without messages."""
         counts = (found.messaged_with, found.messaged, found.held_with, found.held)
         interval = newcombe_interval(*counts)
         difference = None

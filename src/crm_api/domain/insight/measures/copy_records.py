@@ -89,11 +89,11 @@ SET_ANSWERS_UNTIL = text("""
 async def copy_answers(
     uow: UnitOfWork, *, most: int = MOST_MESSAGES, most_changes: int = MOST_CHANGES
 ) -> bool:
-    """Copy messages with which users answered people to the table ``insight_answer``.
+    """Copy the answers that users sent to people into the table ``insight_answer``.
 
-    One call copies the messages of the next hours that are not copied yet. If a conversation
-    changed after its answers were copied, these answers are copied again. But if another
-    transaction copies records or updates the stored sums now, nothing is done.
+    One call copies the answers of the next few hours that are not copied yet. If a conversation
+    changed after its answers were copied, these answers are copied again. Nothing is done while
+    another transaction copies records or updates the stored sums.
 
     Returns:
         True if there may be more to copy. False if all is copied or nothing was done.
@@ -125,13 +125,12 @@ _NOTE_MONTH = """
 async def delete_answer_copies_of_month(session: AsyncSession, name: str) -> None:
     """Delete the copied answers of one month, because the month's messages are removed.
 
-    An answer is a message in which a user answered a person. Later answers in the same
-    conversations can depend on the removed messages. So ``copy_answers`` will copy these later
-    answers again.
+    An answer is a message in which a user answered a person. The remaining answers in the same
+    conversations are marked, and ``copy_answers`` copies them again.
 
     Args:
         session: The session.
-        name: The name of the month's table of messages, which is already detached.
+        name: The table with the month's messages.
     """
     await session.execute(text(_DELETE_MONTH.format(name=name)))
     await session.execute(text(_NOTE_MONTH.format(name=name)))
@@ -193,10 +192,12 @@ SET_REPLIES_UNTIL = text("""
 async def copy_replies(
     uow: UnitOfWork, *, most: int = MOST_REPLIES, most_changes: int = MOST_CHANGES
 ) -> bool:
-    """Copy messages that got a reply to ``insight_reply``, for the next hours not copied yet.
+    """Fill the table ``insight_reply`` with copies of first messages that got a reply.
 
-    If a message or its reply changed after the copy, copy the message again. If another transaction
-    copies records or updates the stored sums now, do nothing.
+    Follow-ups are not copied. The messages are copied in the order of the hours in which they were
+    sent. Each call continues after the last hour of the previous call. If a message or its reply
+    changes later, the message is copied again. But the call does nothing while another transaction
+    copies records or updates the stored sums.
 
     Returns:
         True if there may be more to copy. False if all is copied or nothing was done.
@@ -298,7 +299,7 @@ HAS_MANY_MOVES = text("""
 async def add_places(
     uow: UnitOfWork, *, most: int = MOST_PLACES, most_moves: int = MOST_MOVES
 ) -> bool:
-    """Add the place of the person (ZIP, city and source) to copies that have no place yet.
+    """Add the person's ZIP, city and source to copied records that do not have them yet.
 
     Nothing is added in two cases:
 

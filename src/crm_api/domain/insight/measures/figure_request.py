@@ -88,10 +88,9 @@ class FigureRequest:
 
     @property
     def is_by_place(self) -> bool:
-        """Whether the figures are grouped by ZIP, city or source, and not filtered by campaign.
+        """Whether the figures are grouped by the person's place: ZIP, city or source.
 
-        A filter by phone line, list or step also makes this False. If True, copied records can be
-        read, because each copy contains the person's ZIP, city and source.
+        But a filter by campaign, phone line, list or step makes this False.
         """
         return self.by in PLACES and not self.is_of_campaign
 
@@ -105,11 +104,11 @@ class FigureRequest:
 
     @property
     def operands(self) -> "dict[Operand, FigureRequest]":
-        """The requests whose figures are needed to compute the figures of this request.
+        """The requests from which the figures of this request are computed.
 
-        If the measure is a quotient of two measures, the result has one request for each of the
-        two, with the keys ``NUMERATOR`` and ``DENOMINATOR``. Otherwise, it has only this request,
-        with the key ``DENOMINATOR``.
+        For a quotient of two measures, these are two requests, one for each measure. Their keys
+        are ``NUMERATOR`` and ``DENOMINATOR``. For any other measure, it is this request alone. Its
+        key is ``DENOMINATOR``.
         """
         if self.measure.quotient_of is None:
             return {Operand.DENOMINATOR: self}
@@ -181,7 +180,7 @@ class FigureRequest:
                 selects the figure of the records without a ZIP.
             bucket_start: The beginning of the figure's day, week or month. None if the figures are
                 not divided by time.
-            total_url: The result of ``rows_url``. The caller computes it once for all figures.
+            total_url: The URL path for all figures together, from ``rows_url``.
         """
         given = {}
         if self.by is not None:
@@ -196,10 +195,10 @@ class CompiledSql:
     """An SQL subquery from which figures are computed, with the values of its parameters.
 
     Attributes:
-        relation: The subquery. Each row is one record, or a stored sum of several records. If there
-            is one figure for each campaign, for example, the row also has the campaign's id
-            (``key``) and name (``label``). If there is one figure for each week, for example, the
-            row also has the beginning of its week (``bucket_start``).
+        relation: The subquery. Each row is one record, or a sum of several records. The columns
+            ``key`` and ``label`` say to which group the row belongs: for example, the id and the
+            name of a campaign. The column ``bucket_start`` is the beginning of the day, week or
+            month.
         values: The values of the parameters, by name.
     """
 
@@ -230,7 +229,7 @@ def unite(
     *,
     values: dict[str, Any] | None = None,
 ) -> CompiledSql:
-    """Combine queries with UNION ALL, and add the values of the SQL parameters that they use.
+    """Combine queries with UNION ALL, and collect the values of the SQL parameters in them.
 
     Args:
         request: Gives the values of the period, the time zone and the filters.
@@ -312,6 +311,6 @@ def select_with_key(request: FigureRequest, columns: str, source: str) -> str:
 def bucket_start_of(bucket: Bucket) -> str:
     """Return the SQL expression for the start of the day, week or month of a record.
 
-    The expression needs a record with the alias ``b``.
+    In the complete SQL, ``b`` must be the alias of the records.
     """
     return f"date_trunc('{bucket.value}', b.at, CAST(:zone AS text))"

@@ -67,7 +67,7 @@ class FigureSums:
         records: The number of records. For a quotient of two measures: the number of records in the
             denominator.
         counted: The number of records in the numerator of a rate.
-        amount: The sum of the amounts of ``records``.
+        amount: The sum of the amounts of the records that ``records`` counts.
         numerator_amount: For a quotient of two measures: the sum of the amounts in the numerator.
         numerator_records: For a quotient of two measures: the number of records in the numerator.
         unripe: The number of records that may still be added to the numerator.

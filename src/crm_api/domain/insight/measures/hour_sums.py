@@ -80,7 +80,14 @@ def floor_time(at: datetime, unit: timedelta) -> datetime:
 
 
 def ceil_time(at: datetime, unit: timedelta) -> datetime:
-    """Return the first beginning of an hour or a day (UTC) at or after an instant."""
+    """Round an instant up to a full hour or a full day (UTC).
+
+    An instant at the beginning of an hour or day stays the same.
+
+    Args:
+        at: The instant.
+        unit: The length of an hour or of a day.
+    """
     return at + (_EPOCH - at) % unit
 
 
@@ -156,11 +163,11 @@ def _needs_hours(request: FigureRequest) -> bool:
 def ripening_period(
     period: Period, stored: StoredSums, *, unit: timedelta, now: datetime
 ) -> Period | None:
-    """Return the hour (or day) in which only some of the records have a final result.
+    """Return the hour (or day) with both final records and records that may still change.
 
-    The result of a record is final (the record is ripe) when it is older than
-    ``stored.ripe_after``. The stored sum of the returned hour contains records with and without a
-    final result. So the caller must count the records of this hour one by one.
+    A record is final (ripe) when it is older than ``stored.ripe_after``. The stored sum of this
+    hour contains both sorts of records. So the caller must count the records of this hour one by
+    one.
 
     Args:
         period: The period of the stored sums.
@@ -169,8 +176,8 @@ def ripening_period(
         now: The present instant.
 
     Returns:
-        None if the hour is not in ``period``. Also None if results are always final
-        (``stored.ripe_after`` is None).
+        The hour, cut off at the end of ``period``. None if the hour does not begin in ``period``,
+        or if records are always final (``stored.ripe_after`` is None).
     """
     if stored.ripe_after is None:
         return None
@@ -182,8 +189,8 @@ def ripening_period(
 def count_unripe(stored: StoredSums, instants: BoundInstants, *, now: datetime) -> str:
     """Return the SQL expression for the number of unripe records in the stored sums.
 
-    The statement must read the stored sums under the alias ``t``. An unripe record is so young that
-    it may still be added to the numerator.
+    An unripe record is so young that its result may still change. For example, a new message may
+    still get a reply. The statement must read the stored sums under the alias ``t``.
     """
     if stored.ripe_after is None:
         return "0"

@@ -39,12 +39,12 @@ def newcombe_interval(
 def is_difference_shown(part: int, whole: int, other_part: int, other_whole: int) -> bool:
     """Return whether a statistical test shows that two rates differ.
 
-    The test may be repeated while the counts grow. If the true rates are equal, the test wrongly
-    shows a difference in at most 5 of 100 cases, all repetitions included.
+    The test may be repeated while the counts grow. If the true rates are equal, the probability
+    that the test ever shows a difference is at most 5 %.
 
-    The result is False while ``newcombe_interval`` contains 0. So the result agrees with the
-    interval that users see. The interval alone is not enough: computed daily for a year, it wrongly
-    excludes 0 in about 40 of 100 cases.
+    While ``newcombe_interval`` contains 0, the result is False. So the result never contradicts the
+    interval that users see. Do not use the interval without this test: if it is computed daily for
+    a year, it wrongly excludes 0 in about 40 of 100 cases.
     """
     interval = newcombe_interval(part, whole, other_part, other_whole)
     if interval is None or interval[0] <= 0 <= interval[1]:
@@ -68,8 +68,11 @@ def is_rate_enough(part: int, whole: int) -> bool:
 def needed_records(part: int, whole: int) -> int:
     """Return how many records a rate must have in total before you can rely on it.
 
-    The result assumes that the rate stays as it is now. The calculation adds four records, two of
-    them in the numerator. Without them, the result for a rate of 0 would be too small.
+    The result assumes that the rate stays as it is now.
+
+    Args:
+        part: The number of records that count so far, such as messages with a reply.
+        whole: The number of all records so far.
     """
     rate = (part + 2) / (whole + 4)
     return max(FEWEST, math.ceil(4 * NORMAL_95**2 * rate * (1 - rate) / WIDEST**2))

@@ -1,10 +1,12 @@
 """Tables from which figures are read fast: stored sums, and copies of records.
 
 - Sums by hour and day: ``InsightTally``. Triggers keep these sums up to date.
-- Sums by place: ``InsightPersonTally``. A job keeps these sums up to date.
+- Sums by the person's ZIP, city and source: ``InsightPersonTally``. A job keeps these sums up to
+  date.
 - Copies of records: ``InsightReply``, ``InsightAnswer``, ``InsightOutcome``. A job copies them.
 
-The place of a person is the person's ZIP, city and source. Hours, days and months are in UTC.
+In this package, a person's ZIP, city and source are called the person's place. Hours, days and
+months are in UTC.
 """
 
 from datetime import datetime
@@ -57,18 +59,18 @@ class _CountColumns:
 
 
 class InsightTally(_CountColumns, Base):
-    """Changes in the numbers of messages and accepted attempts, for each hour and each day.
+    """A change in the numbers of messages and accepted attempts of one hour or one day.
 
-    The sum of all rows of an hour equals the numbers of that hour. A decrease is stored as negative
-    numbers. A job merges the rows of an hour into one row.
+    The number for an hour is the sum of all rows of this hour. A row with negative numbers is a
+    decrease. A job merges the rows of an hour into one row.
 
-    Triggers append one row for each ``TallyGranularity`` when messages or attempts change
+    Triggers add rows when messages or attempts change: one row for each ``TallyGranularity``
     (``migrations/objects/count_messages_by_hour.sql``, ``count_costs_by_hour.sql``).
 
-    - A message counts in the hour when it was sent or, if it failed, when it was due.
-    - An attempt counts in the hour when the provider accepted it.
-    - An attempt counts for the present step and variant of its recipient
-      (``move_costs_of_recipient.sql``).
+    - A message counts in the hour in which it was sent. If it was never sent, it counts in the hour
+      in which it was due.
+    - An attempt counts in the hour in which the provider accepted it. It counts for the step and
+      the variant that its recipient has now (``move_costs_of_recipient.sql``).
     """
 
     __tablename__ = "insight_tally"
@@ -172,9 +174,9 @@ class InsightPersonTally(_CountColumns, Base):
 class InsightPersonChange(_CountColumns, Base):
     """A change that must still be added to the sums by place (ZIP, city or source).
 
-    A database trigger appends a row if a message or an attempt changes when it is more than an hour
-    old. The numbers of the row are added to the sums: a negative number makes a sum smaller. The
-    job ``update_place_sums`` adds them, and then deletes the row.
+    A database trigger appends a row if an old message or attempt changes. Old means more than an
+    hour old. The job ``update_place_sums`` adds the numbers of the row to the sums, and then
+    deletes the row. A negative number makes a sum smaller.
 
     The triggers are in ``migrations/objects/note_late_message.sql`` and ``note_late_cost.sql``.
     """
@@ -207,9 +209,10 @@ class InsightPersonMove(Base):
 
 
 class InsightPersonUntil(Base):
-    """``InsightPersonTally`` counts all messages and attempts that are earlier than ``until``.
+    """The time until which ``InsightPersonTally`` counts messages and attempts.
 
-    The table has at most one row.
+    Messages and attempts that are earlier than ``until`` are counted. The table has at most one
+    row.
     """
 
     __tablename__ = "insight_person_until"

@@ -46,12 +46,12 @@ def uses_place_sums(request: FigureRequest) -> bool:
 class PlaceSumsSql:
     """The SQL queries for figures by ZIP, city or source of the contact.
 
-    Many records are already counted in stored sums. The other records are read one by one. A figure
-    is computed from the rows of all queries together.
+    Many records are already counted in stored sums. The other records are read one by one. To
+    compute a figure, add up the rows of all queries.
 
     Attributes:
-        sums: The queries that read stored sums. Their columns are part, records, counted, amount,
-            unripe, at, key, label and bucket_start.
+        sums: The queries that read stored sums. ``figure_sums.compile_sums`` describes their
+            columns.
         records: The queries that read single records. They have the columns of a record query.
         values: The values of the SQL parameters.
     """

@@ -34,12 +34,12 @@ def messages(
     selected messages.
 
     Args:
-        counted: The SQL condition for messages in the numerator, such as messages with a reply.
-        where: The SQL condition for all selected messages; these are the denominator of a rate.
-        first_step: True to leave out follow-ups, so that each person counts once. But they
-            are selected if the request has a filter or a breakdown by step.
-        ripe_after: How long after a message was sent it can still get into the numerator, for
-            example because a reply arrives.
+        counted: The SQL condition for the messages to count, such as messages with a reply.
+        where: The SQL condition for all selected messages.
+        first_step: True to select only first messages. But if the request has a filter or a
+            breakdown by step, follow-ups are selected too.
+        ripe_after: The time after which it is certain whether a sent message counts. For example, a
+            reply may still arrive two days after the message.
         amount: The SQL expression for the column ``amount``; by default NULL.
     """
     steps = f"AND {_FIRST_STEP}" if first_step else ""
@@ -66,18 +66,18 @@ def messages_with_sums(
     sum_of_records: str,
     sum_of_counted: str,
 ) -> RecordQuery:
-    """Return the record query for messages of campaigns.
+    """Return the record query for messages of campaigns, with faster SQL that reads stored sums.
 
-    The result also has SQL that computes the figures from stored sums, which is faster.
+    A figure is a numerator divided by a denominator. For example, a reply rate is the number of
+    messages with a reply, divided by the number of all messages.
 
     Args:
-        counted: The SQL condition of the messages in the numerator of a figure, such as those with
-            a reply.
-        where: The SQL condition of all messages that the query selects. They are the denominator.
+        counted: The SQL condition for the messages of the numerator.
+        where: The SQL condition for the messages of the denominator.
         first_step: True to leave out follow-ups, so that each person counts once. But they
             are selected if the request has a filter or a breakdown by step.
-        ripe_after: How long after a message was sent it can still get into the numerator, for
-            example because a reply arrives.
+        ripe_after: How long a message can get into the numerator after it was sent. For example, a
+            later reply does not count.
         sum_of_records: The SQL expression for the denominator, such as ``t.sent``. The columns of
             ``t`` are stored sums.
         sum_of_counted: The SQL expression for the numerator, such as ``t.delivered``.
@@ -165,10 +165,9 @@ def select_answers(columns: str, *, source: str = "activity a", where: str = "")
     """Return the SQL that selects answers: messages from us to people who waited for an answer.
 
     Args:
-        columns: The columns to select. In them, ``a`` is the answer, and ``w.at`` is when the
-            person began to wait. The wait begins with the person's first message since our
-            previous message.
-        source: A FROM item with the alias ``a``. Only its messages can be answers.
+        columns: The columns to select. ``a`` is the answer, and ``w.at`` is when the person began
+            to wait: the time of the person's first message after our previous message.
+        source: The table or subquery in which answers are searched, with the alias ``a``.
         where: Additional SQL conditions, each with a leading AND.
     """
     return f"SELECT {columns} FROM {source} {_FIRST_UNANSWERED} {where}"

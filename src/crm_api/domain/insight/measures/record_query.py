@@ -8,8 +8,9 @@ is SQL that selects the records of a measure. All record queries have the same c
 
 - ``counted``: whether the record counts in the numerator of a rate. In the reply rate, for
   example, a message with a reply counts.
-- ``ripe_at``: until when the record is unripe. While a record is unripe, ``counted`` may still
-  become true. But ``infinity`` means that the record is never unripe.
+- ``ripe_at``: the instant from which ``counted`` is final. Before this instant, the record is
+  called unripe: ``counted`` may still become true. But a record whose ``counted`` is
+  always final may have the value ``infinity``.
 """
 
 import re
@@ -62,12 +63,12 @@ class StoredSums:
         records: SQL expression for the number of records in the row.
         counted: SQL expression for the number of these records that count in the numerator.
         amount: SQL expression for the sum of the amounts of these records.
-        is_first_step: True if follow-ups do not count. But they count if the request has a
-            filter or a breakdown by step.
-        ripe_after: How long a record may still be added to the numerator, for example because
-            a reply arrives. None if the numerator does not change later.
+        is_first_step: True if only first messages count, not follow-ups. But with a filter or a
+            breakdown by step, the request decides which steps count.
+        ripe_after: How long a record may still be added to the numerator, for example because a
+            reply arrives. None if the numerator does not change later.
         summed_records: SQL query for the single records that are in the sums. It is used for the
-            parts of a period that the sums do not fit, such as half a day.
+            parts of a period that are shorter than the time of a sum, such as half an hour.
         other_records: SQL query for the records that are not in the sums; None if all records are
             in the sums.
     """
@@ -100,7 +101,7 @@ class RecordCopies:
             parameter is not used.
         breakdowns: The breakdowns for which the copies are used, such as ZIP. The item None means
             figures without a breakdown. Figures with a filter by campaign, phone line, list or step
-            then do not use the copies. If ``breakdowns`` is None, all figures use the copies.
+            do not use the copies. But if ``breakdowns`` is None, all figures use the copies.
     """
 
     source: str
@@ -112,9 +113,10 @@ class RecordCopies:
 
     @property
     def all_records(self) -> str:
-        """The query that selects all records, from their copies or from their original tables.
+        """The query that selects all records, the things that a figure counts.
 
-        If a record has an up-to-date copy, the copy is read.
+        If a record has an up-to-date copy, the query reads the copy. Otherwise it reads the
+        original table.
         """
         return self._select("true")
 

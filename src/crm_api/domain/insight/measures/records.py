@@ -46,11 +46,12 @@ class Record:
     """A record that a figure counts.
 
     Attributes:
-        counted: Whether the record counts in the numerator; None if the figure is not a rate.
-        amount: The value of the record: cents, seconds or a share of an outcome, depending on the
-            measure. None if the figure is a rate or a count.
-        part: ``numerator`` or ``denominator``, if the figure is a quotient of two measures; None
-            otherwise.
+        counted: For a rate: whether the record has what the rate measures, for example a message
+            that got a reply. None if the figure is not a rate.
+        amount: The value of the record: cents, seconds, or the part of an outcome that is credited
+            to a message. None if the figure is a rate or a count.
+        part: For a quotient of two measures, such as the cost per reply: ``numerator`` or
+            ``denominator``. None for other figures.
     """
 
     id: UUID

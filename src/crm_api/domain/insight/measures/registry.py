@@ -63,14 +63,14 @@ class Measure:
     quotient_of: "tuple[Measure, Measure] | None" = None
 
     def query_for(self, by: Dimension | None, *, is_of_campaign: bool) -> RecordQuery:
-        """Return the query for the records of this measure, such as messages or outcomes.
+        """Return the query for the records that this measure counts, such as messages.
 
-        Some measures have another query for figures about campaigns.
+        Some measures have a second query, which is used for figures about campaigns.
 
         Args:
-            by: The breakdown of the figures; None if they have none.
-            is_of_campaign: True if the figures are filtered by campaign, or by the phone line, the
-                list or the step of campaigns.
+            by: The property by which the figures are grouped; None if they are not grouped.
+            is_of_campaign: True if the figures are filtered by campaign, phone line, list, or step
+                of a campaign (first message or follow-up).
         """
         if self.by_campaign is not None and (is_of_campaign or by in OF_CAMPAIGN):
             return self.by_campaign

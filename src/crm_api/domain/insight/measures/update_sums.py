@@ -73,13 +73,13 @@ _TAKE_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))"
 async def take_locks(session: AsyncSession, name: str = SUMS_LOCK) -> bool:
     """Take the locks of a job that copies records or updates sums; False if one is in use.
 
-    All jobs that copy records or update ``insight_person_tally`` take ``SUMS_LOCK``, so only one of
-    them runs at a time. The function never waits. A lock is kept until the end of the transaction.
+    Every such job takes ``SUMS_LOCK``, so only one of these jobs runs at a time. The function never
+    waits. A lock is kept until the end of the transaction.
 
     Args:
         session: The session.
-        name: A second lock to take. A process of an earlier release takes only this lock for the
-            same job. By default, only ``SUMS_LOCK`` is taken.
+        name: A second lock to take; by default none. It is needed because workers of an earlier
+            release take only this lock, and not ``SUMS_LOCK``.
     """
     for one in dict.fromkeys((name, SUMS_LOCK)):
         if not await session.scalar(_TAKE_LOCK, {"name": one}):
@@ -108,9 +108,8 @@ class HourStep:
 async def next_hours(session: AsyncSession, statement: TextClause, *, most: int) -> HourStep | None:
     """Return the hours whose records a job must process next; None if there is nothing to do.
 
-    A job processes records by adding them to stored sums or by copying them. If only earlier
-    records have changed, the result has no hours (``since`` equals ``until``), and ``has_changes``
-    is True.
+    To process records is to add them to stored sums, or to copy them. If records changed after
+    that, ``has_changes`` is True. If there is nothing else to do, ``since`` equals ``until``.
 
     Args:
         session: The session, with the locks of ``take_locks``.

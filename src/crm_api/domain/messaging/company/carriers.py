@@ -65,10 +65,12 @@ def carrier_of(name: str | None) -> str:
 class Budgets:
     """The daily budgets that the company declared for carriers.
 
+    A budget is a number of message segments. Carriers count a long message as several segments.
+
     Attributes:
-        daily: The number of SMS segments that this service may send to each carrier per day: the
-            carrier's limit minus the segments that the company declared for other message
-            services. Never negative.
+        daily: For each carrier, the number of segments that this service may send per day. The
+            segments that the company declared for other message services are already subtracted.
+            Never negative.
     """
 
     daily: Mapping[str, int]
@@ -93,7 +95,9 @@ class Budgets:
         return min(self.daily, key=lambda carrier: (self.daily[carrier], carrier), default=None)
 
     def counted_as(self, carrier: str) -> str | None:
-        """Return the carrier whose budget a message uses; None if the message uses no budget.
+        """Return the carrier whose daily budget a message uses; None if it uses no budget.
+
+        A budget is the number of message segments that may be sent to a carrier per day.
 
         Args:
             carrier: The carrier of the message's number. If it is ``unknown``, the message uses the
@@ -109,8 +113,8 @@ class Budgets:
         used up.
 
         Args:
-            used: For each carrier, the number of SMS segments that it got today. The day begins at
-                midnight Pacific time. The key ``unknown`` counts for the smallest budget. Carriers
+            used: For each carrier, the number of SMS segments since midnight Pacific time. Those
+                of the carrier ``unknown`` are subtracted from the smallest budget. Carriers
                 without a budget are ignored.
         """
         left = dict(self.daily)

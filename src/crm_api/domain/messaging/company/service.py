@@ -177,7 +177,7 @@ async def _lock(session: AsyncSession, *, now: datetime) -> StoredSettings:
 
 
 async def read_business(uow: UnitOfWork, *, configured: Business) -> Business:
-    """Return the sender's name and contact for messages.
+    """Return how messages name the company, and how people can reach it.
 
     A value from the environment (``configured``) overrides the stored setting.
     """

@@ -2,9 +2,10 @@
 
 The erasure of a person deletes the flags of the number, because a flag contains the number. The
 consent history keeps its entries, which contain only a hash of the number. If the number is stored
-again later, this module reads the history and sets the opt-out again. Only an opt-in ends that
-opt-out: the person sends START, or a user documents an opt-in. Removing ``do_not_contact`` does not
-end the opt-out.
+again later, this module reads the history, and sets the opt-out or the hold again.
+
+Only an opt-in ends an opt-out: the person sends START, or a user documents an opt-in. Removing the
+flag ``do_not_contact`` does not end the opt-out.
 """
 
 from collections.abc import Collection
@@ -181,7 +182,10 @@ async def _append(
 
 
 async def erase_words_of(session: AsyncSession, *, entry_id: int) -> None:
-    """Delete the number and the wording of one entry; the entry keeps the hash of the number."""
+    """Delete the phone number and the wording of one entry of the consent history.
+
+    The entry itself stays, with the hash of the number.
+    """
     await session.execute(delete(ConsentWording).where(ConsentWording.entry_id == entry_id))
 
 
@@ -196,10 +200,16 @@ _IS_MESSAGE_KNOWN = text("""
 async def is_message_known(
     session: AsyncSession, *, phone_hash: bytes, at: datetime, claimed_at: datetime | None
 ) -> bool:
-    """Return True if the consent history of a number already has an entry for a message.
+    """Return whether the consent history of a number already has an entry for a message.
 
-    An entry belongs to the message if it comes from a message, and has the same time ``at`` or the
-    same time ``claimed_at``.
+    Only entries that come from a message are compared. Their time ``at`` or ``claimed_at`` must be
+    the same.
+
+    Args:
+        session: The session.
+        phone_hash: The hash of the number.
+        at: The earlier of two times: when the message was written, and when it was received.
+        claimed_at: When the message was written, by the provider's clock; None if unknown.
     """
     values = {"phone_hash": phone_hash, "at": at, "claimed_at": claimed_at}
     return bool(await session.scalar(_IS_MESSAGE_KNOWN, values))

@@ -103,10 +103,11 @@ async def follow_decision(
 ) -> tuple[ConsentState, ConsentState]:
     """Derive the consent of a number from its history and a new decision, and set its flags.
 
-    If the number is opted out or on hold afterwards, its waiting messages are withdrawn. Otherwise,
-    campaign recipients with this number that had the status ``held`` may get their messages again.
-    Before the call, the caller calls ``lock_decisions`` for the number, so that no other
-    transaction decides about it. After the call, the caller appends the history entry.
+    The caller must first call ``lock_decisions`` for the number, so that no other transaction
+    decides about it. Afterwards, the caller must append the decision to the history.
+
+    If the number is then opted out or on hold, its waiting messages are withdrawn. Otherwise,
+    campaign recipients with the status ``held`` may get their messages again.
 
     Returns:
         The consent of the number before and after the decision.

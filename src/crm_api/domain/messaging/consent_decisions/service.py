@@ -85,9 +85,9 @@ class DecisionDetails(TypedDict):
 async def opt_out(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Opt a number out, so that it gets no more messages. An opt-out also ends a hold.
 
-    The contact's other numbers are opted out too. A repeated opt-out changes no flag, but it gets
-    its own history entry, because each opt-out is a separate decision. But a repeated
-    opt-out from an import or from the provider's stop list gets no entry.
+    The contact's other numbers are opted out too. Each opt-out gets an entry in the history, even
+    if the number is already opted out. But a repeated opt-out from an import or from the provider's
+    stop list gets no entry.
 
     Returns:
         True if the number was not opted out before.
@@ -124,9 +124,9 @@ async def opt_in(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Put a number on hold: it gets no campaign messages until a user decides about a reply.
 
-    If the number is opted out, the hold is only written to the history of the number. The flag
-    ``opt_out_hold`` is not set. Later, an opt-in that is older than the hold may arrive. This
-    opt-in ends the opt-out, and the hold takes effect.
+    If the number is opted out, the hold is only added to its history, and the flag ``opt_out_hold``
+    is not set. But an opt-in from before the hold may arrive late and end the opt-out. Then the
+    hold takes effect.
 
     Returns:
         True if the number is on hold now and was not on hold before.

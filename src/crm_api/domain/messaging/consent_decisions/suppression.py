@@ -109,11 +109,13 @@ async def erase_consent_of(
 
 
 async def lift_suppression(uow: UnitOfWork, *, phone: str, now: datetime, secret: bytes) -> None:
-    """Allow messages to the number of an erased person again.
+    """Remove the block that the erasure of a person has put on the person's phone number.
 
-    A user has decided this. If the consent history contains a valid opt-out or hold, the number
-    gets it again. If the number does not belong to an erased person, nothing changes. The caller
-    must have locked the consent decisions about the number.
+    Call this function when a user has decided it. If the number does not belong to an erased
+    person, nothing changes. But if the consent history contains a valid opt-out or hold, the
+    opt-out or hold is set on the number again.
+
+    The caller must have locked the consent decisions about the number.
     """
     phone_hash = hash_phone(phone, secret)
     if await lift_erased(uow.session, phone_hash=phone_hash, now=now):

@@ -1,9 +1,7 @@
-"""Record consent decisions about many numbers with few statements.
+"""Record consent decisions about many numbers with few SQL statements.
 
-The functions of ``service`` need about 15 statements for one decision. This module records many
-decisions at once, and needs only a few statements for all of them. But if a person has
-several numbers, a decision applies to all of them. Such a decision is recorded by ``service``,
-separately from the others.
+A decision about a person who has several numbers applies to all of them. It is recorded by
+``service``, with about 15 statements for each decision.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,7 +58,7 @@ async def decide_together(
 
     Returns:
         For each decision, in the same order: True if the decision changed the consent of the
-        number. ``opt_out``, ``opt_in`` and ``place_hold`` of ``service`` return the same value.
+        number. For example, an opt-out of a number that was already opted out gives False.
     """
     if not decisions:
         return []

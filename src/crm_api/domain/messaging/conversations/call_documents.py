@@ -54,7 +54,7 @@ def rank_status(facts: CallFacts, event_type: str | None) -> tuple[int, str]:
 
 
 def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) -> Document:
-    """Return the document of a call after one more event.
+    """Return the document (stored data) of a call, with the data of one more event.
 
     Args:
         known: The document before this event; empty for a new call.
@@ -119,12 +119,12 @@ def placed_at(document: Document) -> datetime | None:
 
 
 def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
-    """Return the time of the latest event of a call; None if no time is known.
+    """Return the time of the latest event of a call, as far as it is known.
 
     Args:
         known: The stored document of the call, before the new event is added. It contains the time
-            of the latest earlier event only while the other party of the call is unknown. Without
-            this time, ``event_at`` is returned.
+            of earlier events until the other party is known. Without this time, the result is
+            ``event_at``.
         event_at: When the new event happened; None if unknown.
     """
     written = _latest(known.get("last_event_at"), event_at)

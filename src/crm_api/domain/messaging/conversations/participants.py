@@ -151,10 +151,12 @@ ADOPT_ACTIVITIES = text("""
 
 
 async def adopt_activities(session: AsyncSession, *, contacts: Mapping[str, UUID]) -> None:
-    """Assign stored messages and calls without a contact to the new contacts of their numbers.
+    """Assign the earlier messages and calls of phone numbers to the new contacts of the numbers.
+
+    A message or call that already has a contact keeps it.
 
     Args:
-        contacts: The new contact of each number.
+        contacts: The id of the new contact, by phone number.
     """
     values = {"phones": list(contacts), "contact_ids": list(contacts.values())}
     await session.execute(ADOPT_ACTIVITIES, values)

@@ -61,8 +61,8 @@ class StoredMessage:
         contact_id: The sender's contact; None if the sender has none.
         phone: The sender's number in E.164; None if the sender has another identifier.
         needs_answer: Whether the message waits for an answer. Only valid if ``is_new`` is True.
-        is_first: True if the conversation was created together with this message. Then the
-            conversation already shows whether the person waits for an answer.
+        is_first: True if the conversation was created together with this message. The caller then
+            does not have to store that the person waits for an answer.
     """
 
     activity_id: UUID

@@ -29,8 +29,8 @@ class ReplyClassRead(ReadModel):
 
     Attributes:
         value: The kind of the reply.
-        by: `model` or `rule` if the reply reader proposed the class when the message arrived;
-            otherwise the id of the user or of the API key that chose it.
+        by: `model` or `rule` if the reply reader chose the kind when the message arrived; otherwise
+            the id of the user or of the API key that chose it.
     """
 
     model_config = example(value="interested", by=ReplyClassSource.MODEL)

@@ -171,9 +171,9 @@ async def unblock_line(
 ) -> CountedLine:
     """Let a line that is blocked, or on trial after a block, send normally again.
 
-    The decision is written to the audit log, the line's alert is resolved, and the jobs that send
-    messages are requested. If the line is neither blocked nor on trial, none of this happens. In
-    every case, a pause that the provider asked for ends too, for all lines.
+    The decision is written to the audit log, and the alert about the line is resolved. A pause that
+    the provider asked for ends too, for all lines. But if the line is neither blocked nor on trial,
+    only the pause ends.
 
     Raises:
         LineNotFoundError: No line has this id.

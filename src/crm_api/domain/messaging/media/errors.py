@@ -132,7 +132,7 @@ class MediaFetchNotFoundError(NotFoundError):
 
 
 class MediaAlreadyStoredError(ConflictError):
-    """The file of this fetch is already stored; ``media_id`` is its id."""
+    """The file was already downloaded and stored; ``media_id`` is the file's id."""
 
     code = "media_already_stored"
     title = "Media already stored"

@@ -192,14 +192,15 @@ async def record_fetch(
     now: datetime,
     jitter: Jitter = random_fraction,
 ) -> None:
-    """Store the result of an attempt: the file, or the error and the time of the next attempt.
+    """Store the result of an attempt to download a file.
 
-    There is no next attempt after ``MOST_ATTEMPTS`` attempts or after a final error
-    (``FetchError.is_final``). If a fetch has used up its attempts, an alert is raised.
+    The result is the file, or the error and the time of the next attempt. After a final error
+    (``FetchError.is_final``), the download is not tried again. After ``MOST_ATTEMPTS`` failed
+    attempts, it is not tried again either, and an alert is raised.
 
     Args:
         jitter: Returns a number from 0 to 1. The wait before the next attempt is multiplied by this
-            number, so that many failed fetches are not repeated at the same time.
+            number, so that many failed downloads are not repeated at the same time.
     """
     if outcome.file is not None:
         media_id = await save_media(uow.session, outcome.file, now=now)
@@ -298,10 +299,10 @@ async def finish_fetch(
     media_id: UUID | None,
     now: datetime,
 ) -> bool:
-    """Store the result of an attempt in the fetch's row.
+    """Store the result of an attempt to download a file.
 
     Returns:
-        False if a later attempt has claimed the fetch; then nothing is stored.
+        False if a later attempt for the same file has begun; then nothing is stored.
     """
     found = await session.execute(
         FINISH,

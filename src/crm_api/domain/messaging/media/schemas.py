@@ -125,11 +125,11 @@ class MediaFetchesRetried(ReadModel):
 def show(items: Iterable[dict[str, Any]], fetches: Sequence[ShownFetch]) -> list[dict[str, Any]]:
     """Return the files of a message or call, each with the state of its download.
 
-    The result begins with the files in ``items``. Each of them gets the state of the download that
-    has the same URL.
+    The files in ``items`` come first. Each of these files gets the state of the download with the
+    same URL.
 
-    After them come the other downloaded files. They exist because the provider sometimes reports a
-    file again with another URL. Each stored file occurs only once.
+    Stored files with other URLs follow, because the provider sometimes reports a file again with a
+    new URL. But a stored file that is already in the result is not added again.
 
     Args:
         items: The files as reported: ``[{"url": "https://…", "type": "image/jpeg"}]``. All fields

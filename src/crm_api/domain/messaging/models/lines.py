@@ -28,8 +28,8 @@ THE_ROW = 1
 class CompanySettings(Base):
     """The settings that an administrator can change at run time. The table has at most one row.
 
-    A worker that claims messages locks this row while it computes how many message segments are
-    left in the carrier budgets. So two workers never use the same remaining segments.
+    A worker that reserves messages locks this row while it computes what is left of the carriers'
+    daily budgets. So two workers never use the same part of a budget.
     """
 
     __tablename__ = "company_settings"

@@ -99,10 +99,10 @@ PERMANENT = (FailureKind.LANDLINE, FailureKind.UNREACHABLE)
 
 
 class NumberFailure(Base):
-    """A failed message whose error code says something about its number (``FailureKind``).
+    """A failed message whose error code says something lasting about the phone number.
 
-    The row is written when the failure is recorded. The job ``learn_from_failures`` evaluates it
-    later.
+    For example, the number is a landline (see ``FailureKind``). The row is written when the failure
+    is recorded. The job ``learn_from_failures`` evaluates the row later.
     """
 
     __tablename__ = "number_failure"

@@ -176,11 +176,13 @@ class SendAttempt(Base):
 
 
 class SendTally(Base):
-    """A number to add to the count of messages that the provider accepted, or to subtract from it.
+    """A change of the number of messages that the provider accepted; negative for a decrease.
 
-    There is a count for each line, campaign and quarter of an hour. The sum of its rows is the
-    count. Messages outside campaigns have their own count. A trigger on the attempts adds the rows
-    (``migrations/objects``). ``usage.compact_tally`` merges the rows, and deletes old ones.
+    The messages are counted by line, campaign and quarter of an hour. Each count is the sum of its
+    rows. Messages outside campaigns are counted separately.
+
+    A database trigger adds the rows (``migrations/objects``). ``usage.compact_tally`` merges the
+    rows, and deletes old ones.
     """
 
     __tablename__ = "send_tally"
@@ -196,10 +198,11 @@ class SendTally(Base):
 
 
 class CarrierTally(Base):
-    """A change of the number of segments accepted for a carrier; negative for a decrease.
+    """A number to add to the count of message segments for a carrier; negative to subtract.
 
-    The segments are counted by carrier and quarter of an hour. The trigger that appends the rows of
-    ``SendTally`` also appends these rows.
+    Carriers count a long message as several segments. There is a count for each carrier and quarter
+    of an hour. The count includes only messages that the provider accepted. The trigger that adds
+    the rows of ``SendTally`` also adds these rows.
     """
 
     __tablename__ = "carrier_tally"

@@ -219,8 +219,8 @@ class Activity(Base):
 class ActivityKey(Base):
     """Maps the provider's id of a message or call to its row in ``activity``.
 
-    Triggers on ``activity`` keep this table up to date. But a statement that must not store
-    a message or call twice inserts the key first. If the key exists, it adds no row.
+    Triggers on ``activity`` keep this table up to date. To store a message or call only once, a
+    statement can insert its id here first. If the id exists already, the statement stores nothing.
     """
 
     __tablename__ = "activity_key"

@@ -44,10 +44,10 @@ class CarrierShare:
 
     Attributes:
         taken: The chosen recipients, as planned attempts.
-        held: The ids of the recipients whose message has more segments than the budget had left
-            before the choice.
-        has_passed_over: True if a recipient was left out only because the chosen recipients use up
-            the budget. This recipient may be chosen next time.
+        held: The ids of the recipients who were left out because the rest of the budget was too
+            small for their message, even without the chosen recipients.
+        has_passed_over: True if a recipient was left out only because the chosen recipients need
+            the rest of the budget. This recipient may be chosen next time.
     """
 
     taken: list[PlannedAttempt] = field(default_factory=list)
@@ -89,13 +89,14 @@ class CarrierRoom:
         return counted if counted is not None and self.left[counted] < wanted else None
 
     def take(self, candidates: Sequence[PlannedAttempt], *, most: int) -> "CarrierShare":
-        """Choose the first candidates, at most ``most``, that fit the carrier budgets.
+        """Choose the first candidates, at most ``most``, whose messages fit the carrier budgets.
 
-        If a candidate does not fit, there are two cases:
+        The result also says which candidates do not fit:
 
-        - The budget was too small before this call. The candidate is added to ``held``.
-        - The budget is too small only because of the chosen candidates. ``has_passed_over`` is set,
-          because the candidate may fit later.
+        - ``held`` has the ids of the candidates for which the budget was too small before this
+          call.
+        - ``has_passed_over`` is True if a candidate does not fit only because the chosen candidates
+          use up the budget. This candidate may be chosen later.
         """
         share = CarrierShare()
         before = dict(self.left)
@@ -115,7 +116,11 @@ class CarrierRoom:
 
     @property
     def held_until(self) -> datetime:
-        """The instant at which held recipients become due, unless the budget has room earlier."""
+        """The instant at which recipients become due if their carrier's budget is used up.
+
+        This is just after the end of the carriers' day. But if the budget gets room earlier, they
+        become due earlier.
+        """
         return self.ends_at + MARK
 
 
@@ -198,7 +203,7 @@ async def _room(
 
 
 def segments_of(body: str) -> int:
-    """Return the number of segments that the carriers count for a message with this body."""
+    """Return how many SMS segments a message with this body has; the carriers count segments."""
     return segments(body)[1]
 
 

@@ -52,11 +52,17 @@ class _Allowance:
 async def claim_recipients(
     uow: UnitOfWork, order: ClaimOrder, *, limit: int, times: SendTimes, now: datetime
 ) -> ClaimResult:
-    """Claim up to ``limit`` due recipients of the campaign.
+    """Claim (reserve) up to ``limit`` recipients of a campaign whose messages are due.
 
-    The steps are: lock the line, count the messages of today, lock the numbers of due recipients,
-    and insert attempts. The count is a separate statement after the lock of the line (Sending,
-    rule 1). The caller commits before it sends the claimed messages.
+    The steps are:
+
+    1. Lock the line.
+    2. Count the messages of today. The count must begin after the lock (see ``ARCHITECTURE.md``,
+       "Sending, rule 1").
+    3. Lock the numbers of due recipients.
+    4. Insert attempts.
+
+    The caller must commit before it sends the claimed messages.
     """
     session = uow.session
     # If a zone closes before a call could end, the zone counts as closed, because the gate would

@@ -1,4 +1,7 @@
-"""The input and the result of a claim of campaign recipients."""
+"""The input and the result of claiming campaign recipients.
+
+To claim a recipient is to reserve it for one worker, which then sends the message.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -123,8 +126,9 @@ class PlannedAttempt:
             recipient's legal hours or of the campaign's hours, whichever is earlier.
         max_recent: The legal frequency limit: how many campaign messages the number may get in
             ``recent_hours`` hours; None for no limit.
-        activity_id: The id of the message; None before the insert. All attempts to send the same
-            message have the same value. It is the ``attempt_id`` of the first attempt.
+        activity_id: The id of the message; None before the insert. It is the ``attempt_id`` of the
+            first attempt to send the message. Later attempts to send it have the same
+            ``activity_id``.
     """
 
     attempt_id: UUID

@@ -141,14 +141,14 @@ async def derive_recipients(
     due_at: datetime | None = None,
     back_off: bool = False,
 ) -> None:
-    """Derive the status of recipients from their attempts and other facts, such as opt-outs.
+    """Set the status of recipients from their attempts and other facts, such as opt-outs.
 
-    See ARCHITECTURE.md, "Sending", rule 11. One SQL statement locks the recipients, and the next
-    one derives the status. So the status also depends on what other transactions committed while
-    this transaction waited for the lock.
+    The recipients are locked first. If this transaction waits for the lock, the result includes
+    what other transactions commit during the wait. See ARCHITECTURE.md, "Sending", rule 11.
 
     Args:
-        due_at: When the recipients are due again; if None, their ``due_at`` does not change.
+        due_at: When the recipients are due again. If None, their ``due_at`` changes only with
+            ``back_off``.
         back_off: If True, each recipient becomes due after a random delay ("full jitter"), but not
             before ``due_at``. The maximum of the delay (``WAITS``) grows with the number of
             attempts that were postponed.

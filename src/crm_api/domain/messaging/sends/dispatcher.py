@@ -3,10 +3,13 @@
     claim (commit) ─► ready ─► limiter ─► gate (commit) ─► parallel calls ─► answers ─► record
 
 - A *claim* reserves attempts for this process. No other process can send their messages.
+- The attempts in *ready* are claimed, and wait for the next step.
+- The *limiter* keeps the rate limit of the provider.
 - The *gate* is the last check of attempts before their calls.
 - A *call* is an API request to the provider. It begins only after the gate has allowed the attempt,
   and after the commit of the gate was confirmed.
 - An *answer* is the response to a call.
+- A *record* stores answers in the database.
 
 Claims, calls and records run at the same time.
 """
@@ -84,7 +87,7 @@ class DispatchTally:
     answers: dict[str, int] = field(default_factory=dict)
 
     def count(self, kind: AnswerKind) -> None:
-        """Add one to the number of responses of this kind."""
+        """Count one more response of the provider, under its kind."""
         self.answers[kind.value] = self.answers.get(kind.value, 0) + 1
 
     def __str__(self) -> str:

@@ -1,4 +1,7 @@
-"""The gate (the last check before the request to the provider), and the release of claims."""
+"""The gate (the last check before the request to the provider), and the release of attempts.
+
+The gate checks attempts that a worker has reserved. A released attempt is not sent.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime

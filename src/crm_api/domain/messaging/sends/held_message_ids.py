@@ -1,8 +1,10 @@
-"""Free a message id of the provider if a wrong row of the database already has it.
+"""Free message ids of the provider that are stored in the wrong row of the database.
 
-There are two causes. (1) The report of a message arrived before the response to our request. Then
-the message was stored as a foreign message, that is, a message that an employee sent in the
-provider's app. (2) A look-up or a report matched the id to the wrong attempt.
+Two kinds of rows can have a wrong id:
+
+- A message that was stored as if an employee had sent it in the provider's app. This happens if
+  the provider reports our message before it responds to our request.
+- An attempt to which the id was matched by mistake.
 """
 
 from dataclasses import dataclass
@@ -35,7 +37,7 @@ class StrayMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnboundAttempt:
-    """An attempt from which a message id was removed, because it had been matched by mistake."""
+    """An attempt that lost a message id of the provider; the id belongs to another attempt."""
 
     id: UUID
     membership_id: UUID | None
@@ -98,9 +100,9 @@ async def unbind_matched_messages(
         attempt_ids: For each message id, the attempt to which the id really belongs.
 
     Returns:
-        The attempts that lost an id. Their status is now ``parked``. The caller may have them
-        looked up again at the provider (``ledger.reopen_parked``). Otherwise a user must decide
-        whether the message was sent.
+        The attempts that lost an id. Their status is now ``parked``: a user must decide whether the
+        message was sent. But the caller can call ``ledger.reopen_parked``, so that this service
+        asks the provider again.
     """
     values = {"message_ids": message_ids, "attempt_ids": attempt_ids, "now": now}
     return typed_rows(UnboundAttempt, await session.execute(UNBIND, values))

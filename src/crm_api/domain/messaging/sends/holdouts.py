@@ -1,6 +1,8 @@
-"""Skip the held-out recipients when a worker claims (reserves) due recipients.
+"""Skip the recipients who get no message because of a holdout.
 
-A keyed hash of the phone number decides who is held out, that is, gets no message.
+A holdout measures the effect of messages: a part of the people gets none. A keyed hash of the phone
+number decides who belongs to this part. The recipients are skipped when a worker claims (reserves)
+them.
 """
 
 import hmac

@@ -93,9 +93,9 @@ class AttemptOutcome:
 
     Attributes:
         status: The attempt's new status.
-        seen: The attempt's old status, if the new status is not certain, for example after a
-            look-up. The new status is written only if the attempt still has the old status. None if
-            the new status is certain, for example after a clear response of the provider. (See
+        seen: The new status is written only if the attempt still has the status ``seen``. This is
+            needed if the new status is not certain, for example after a look-up. None if the new
+            status is certain, for example after a clear response of the provider. (See
             ``ARCHITECTURE.md``, "Sending, rule 6".)
         message_id: The provider's id of the message, if the new status is sent, failed or
             delivered.
@@ -103,11 +103,11 @@ class AttemptOutcome:
             False if the provider's response gave it.
         accepted_at: When the provider accepted the message, by the provider's clock.
         reported_at: When the message was delivered or failed, by the provider's clock.
-        has_no_id: True if the provider accepted the message without giving an id. The new status is
-            then also written if the attempt has become ``unknown``, ``parked`` or ``not_found``.
+        has_no_id: True if the provider accepted the message without giving an id. Then the new
+            status may also replace ``unknown``, ``parked`` or ``not_found``.
         shown: The final status that the provider reported for the message: ``delivered``,
             ``failed`` or ``undelivered``. None if the provider reported none. For ``undelivered``,
-            ``status`` is ``failed``, because an attempt has no such status.
+            ``status`` is ``failed``, because an attempt has no status ``undelivered``.
     """
 
     attempt_id: UUID

@@ -178,11 +178,9 @@ class CallStarts:
     async def take(self, size: int, *, new_uow: UnitOfWorkFactory, now: datetime) -> datetime:
         """Return the time at which the first of ``size`` requests may start.
 
-        The other requests may start after it, each ``spacing`` after the one before. No other
-        process gets the same start times.
-
-        This object keeps some reserved start times. If too few are left, or if they are too old, it
-        first reserves new ones in the database.
+        Each further request may start ``Limiter.spacing`` after the request before it. No other
+        process gets the same start times. If this object has too few reserved start times, or if
+        they are too old, it first reserves new ones in the database.
         """
         is_stale = self._next is None or now - self._next > STALE_AFTER
         if self._left < size or is_stale:

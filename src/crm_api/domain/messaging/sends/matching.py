@@ -74,7 +74,7 @@ class UnknownAttempt:
     Attributes:
         called_at: When the attempt passed the gate, the last check before the request to the
             provider.
-        nil_at: When the first look-up began that did not find the message; None if there was no
+        nil_at: The start of the first look-up that did not find the message; None if there was no
             such look-up.
         has_no_id: True if the provider accepted the message but gave no id for it. Such a message
             is not sent again.
@@ -115,19 +115,18 @@ async def list_unknown_attempts(uow: UnitOfWork, *, limit: int) -> list[UnknownA
 
 @dataclass(frozen=True, kw_only=True)
 class MatchCandidates:
-    """The provider's messages that may be the message of one attempt.
+    """The provider's messages that may be the message of an attempt with an unclear result.
 
-    It is not known whether the message of this attempt was sent. A message counts as a message of
-    our own user, the user that sends for this service, unless the provider names another user.
+    The provider's workspace has several users. "Our own user" is the one that sends for this
+    service. A message without a user counts as a message of our own user.
 
     Attributes:
-        ours: All candidates: the messages of our own user, and those messages of other users that
-            have the attempt's text. If there is a candidate, the attempt cannot become
-            ``not_found``.
-        same: The candidates of our own user that have the attempt's text. Only these may be
-            matched to the attempt.
-        own_user_id: The provider's id of our own user; None if unknown. Without it, every message
-            counts as a message of our own user.
+        ours: All candidates: every message of our own user, and the messages of other users that
+            have the attempt's text.
+        same: The messages of our own user that have the attempt's text. Only these may be matched
+            to the attempt.
+        own_user_id: The provider's id of our own user. If it is None, every message counts as a
+            message of our own user.
     """
 
     ours: Sequence[MessageFacts]
@@ -159,13 +158,14 @@ async def find_candidates(
     *,
     times: SendTimes,
 ) -> MatchCandidates:
-    """Find the messages at the provider that may belong to an attempt (Sending, rule 8).
+    """Find the messages at the provider that may be the message of an attempt.
 
-    The result of the attempt is unclear: its message may have been sent or not.
+    It is unclear whether the message of the attempt was sent (see ``ARCHITECTURE.md``, "Sending,
+    rule 8").
 
-    The result of this function also has messages with the same text from other users of the
-    provider's workspace. Such a message is never matched to the attempt. But it means that the
-    recipient already has the text. Therefore, only a user may decide to send the text again.
+    The result may also contain messages with the same text that another user of the provider's
+    workspace sent. Such a message is never matched to the attempt. But the recipient already has
+    the text. Therefore, only a user may decide to send the text again.
 
     Args:
         listed: The messages that the provider's list contains.

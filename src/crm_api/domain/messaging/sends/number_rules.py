@@ -126,10 +126,10 @@ def stopping_rule(
 
 
 def may_get_of(kind: str, *, phone: str) -> str:
-    """Return an SQL condition: true if a number may get a message of this kind now.
+    """Return an SQL condition: true if the number ``phone`` may get a message now.
 
-    Here the kind is an SQL expression, for example a column. ``may_get`` takes a fixed kind
-    instead.
+    The kind of the message is an SQL expression, such as a column. If all messages have the same
+    kind, use ``may_get``.
 
     Args:
         kind: The SQL expression of the message's kind.
@@ -142,8 +142,8 @@ def may_get_of(kind: str, *, phone: str) -> str:
 def stopping_rule_of(kind: str, *, phone: str) -> str:
     """Return an SQL expression for the rule that stops a message; it is null if no rule does.
 
-    The expression reads the kind of the message from the row. If all rows have the same kind, use
-    ``stopping_rule``.
+    The kind of the message is an SQL expression, such as a column. If all messages have the same
+    kind, use ``stopping_rule``.
 
     Args:
         kind: The SQL expression of the message's kind.

@@ -48,12 +48,14 @@ class OutageWatch:
     async def note(self, answers: Sequence[SendAnswer]) -> bool:
         """Record in the circuit breaker whether the provider responded to requests.
 
+        While the circuit breaker is open, no requests are sent to the provider.
+
         Args:
             answers: The results of the requests.
 
         Returns:
-            True if the provider failed and the circuit breaker is now open. False if the provider
-            responded to at least one of the requests.
+            True if the provider responded to none of the requests, and the circuit breaker is now
+            open.
         """
         if self._circuit is None:
             return False

@@ -210,5 +210,5 @@ async def find_stopping_rules(
 async def find_stopping_rule(
     uow: UnitOfWork, *, kind: SendKind, phone: str, now: datetime
 ) -> NumberRule | None:
-    """Return the rule that stops a message of this kind to the number now; None if none does."""
+    """Return the rule that now forbids messages of this kind to the number; None if allowed."""
     return (await find_stopping_rules(uow, kind=kind, phones=[phone], now=now)).get(phone)

@@ -114,19 +114,21 @@ async def claim_queued(
     """Claim up to ``limit`` queued messages (reserve them for sending).
 
     Campaign messages are not claimed here. The caller must commit before it sends the messages.
+    If a line is on trial after a block, only one message of the line is claimed at a time.
 
-    - If a rule about the number forbids a message, the message fails.
-    - If the law allows no message at this hour, the message is postponed to the next legal hours.
-    - If a message cannot be sent before its latest instant (``QueuedMessage.latest``), it fails.
-    - If the number has an open attempt, the message waits.
-    - If the line is on trial after a block, only one message at a time is claimed.
+    A message is not claimed in these cases:
 
-    But legal hours do not apply to opt-out confirmations, responses to HELP, answers to a
+    - A rule about the number forbids the message: it fails.
+    - The message cannot be sent before its latest instant (``QueuedMessage.latest``): it fails.
+    - The law allows no message at this hour: the message is postponed to the next legal hours.
+    - The number has an open attempt: the message waits.
+
+    Some messages may be sent at any hour: opt-out confirmations, responses to HELP, answers to a
     person's message, and test messages to our own lines.
 
     Args:
-        media_link: Returns the URL from which the provider downloads a file of a message. None if
-            the provider cannot send files: then a message with files fails.
+        media_link: Returns the URL from which the provider downloads a file of a message. Give None
+            if the provider cannot send files. Messages with files then fail.
     """
     sendable: list[SendableMessage] = []
     while not sendable:

@@ -100,13 +100,14 @@ class Answered:
 
 
 async def record_answers(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
-    """Store the results of a batch of attempts; block each line or campaign that was refused.
+    """Store the results of a batch of attempts.
 
-    After some time, a blocked line sends one message at a time, as a trial. If the provider accepts
-    this message, the line is unblocked.
+    A line or campaign that the provider refuses is blocked. After some time, a blocked line sends
+    one message at a time, as a trial. If the provider accepts this message, the line is unblocked.
 
-    A clear result is always stored. An unclear result is stored only while the attempt has the
-    status ``calling``. A batch may be stored twice: the result is the same.
+    If it is certain whether a message was sent, the result is always stored. An unclear result is
+    stored only while the attempt has the status ``calling``. If a batch is stored twice, the stored
+    results are the same.
     """
     outcomes = [_outcome_of(item, now=now) for item in batch]
     proved, refusals = _proved_lines(batch), _first_refusals(batch)
@@ -283,10 +284,12 @@ async def record_and_correct_matches(
 ) -> None:
     """Record responses to send requests, and correct attempts that have a wrong message id.
 
-    For example, attempt A got no response, so the service guessed that message M at the provider
-    belongs to A. Now the response to attempt B contains the id of M. Then B gets this id, and A
-    becomes ``unknown`` again. But if another attempt to the number of A is open, A becomes
-    ``parked``. An alert is then raised, and a user must decide whether the message of A was sent.
+    For example, attempt A got no response, and the service guessed that message M at the provider
+    belongs to A. Now the response to attempt B contains the id of M. So B gets this id. A loses it
+    and becomes ``unknown`` again.
+
+    But if another attempt to the number of A is open, A becomes ``parked``: an alert is raised, and
+    a user must decide whether the message of A was sent.
 
     Each correction is written to the audit log.
     """
@@ -313,10 +316,10 @@ async def record_and_correct_matches(
 
 
 async def record_without_ids(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
-    """Record responses to which the provider gave the id of another message; raise alerts.
+    """Record responses whose message id already belongs to another message; raise alerts.
 
-    The attempt is recorded as accepted without an id. The message is not sent again. A user decides
-    whether it was sent.
+    Each attempt is recorded as accepted without an id. Its message is not sent again. A user
+    decides whether the message was sent.
     """
     for item in batch:
         await alerts.raise_alert(
@@ -345,11 +348,11 @@ def _without_id(item: Answered) -> Answered:
 
 
 async def record_without_text(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
-    """Record responses of the provider without their text, which the database cannot store.
+    """Record responses of the provider that contain text which the database cannot store.
 
-    The error code of each attempt becomes ``not_storable``. The result of the attempt stays the
-    same. But the attempt of an accepted message is recorded as unclear. Its ``has_no_id``
-    becomes True, because the message id is left out with the text.
+    The text is left out, and the error code of each attempt becomes ``not_storable``. The result of
+    an attempt stays the same. But an accepted message is recorded as unclear, with ``has_no_id``,
+    because its message id is left out too.
     """
     await record_answers(uow, [_without_text(item) for item in batch], now=now)
 

@@ -78,7 +78,10 @@ class Recorder:
         self._is_over = asyncio.Event()
 
     def put(self, answered: Answered) -> None:
-        """Add a response to the next batch, which is written soon, or at once if it is urgent."""
+        """Add a response to the batch that is written next.
+
+        The batch is written soon. But an urgent response or a full batch is written at once.
+        """
         self._answered.append(answered)
         if len(self._answered) >= RECORD_AT or answered.answer.kind in URGENT:
             self._has_answers.set()

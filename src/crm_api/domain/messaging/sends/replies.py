@@ -118,13 +118,13 @@ async def end_all_follow_ups(
 ) -> None:
     """End the follow-ups of several people who replied or called; see ``end_follow_ups``.
 
-    The order of the three steps is important:
+    These steps must have this order:
 
-    1. Lock the recipients. A transaction that records a sent message also creates the next
-       follow-up. Such a transaction must not run at the same time.
+    1. Lock the recipients. Then no other transaction can record a sent message and create the
+       next follow-up.
     2. End the follow-ups.
-    3. Withdraw the follow-ups that a worker has reserved for sending. A worker may reserve one
-       while step 1 waits for the lock (Sending, rule 10).
+    3. Withdraw the follow-ups that a worker has reserved for sending. A worker may have reserved
+       one while step 1 waited for the lock.
 
     Args:
         heard: For each person's phone number, when the person last replied or called.

@@ -39,7 +39,10 @@ class NumberZone(Protocol):
 
     @property
     def zone_key(self) -> str | None:
-        """The states and time zones in which the person may live; None without a contact."""
+        """A text with the states and time zones in which the person may live.
+
+        None if no contact has the number.
+        """
 
     @property
     def is_answer(self) -> bool:
@@ -55,7 +58,7 @@ class _ReplyZone:
 
 @dataclass(frozen=True, kw_only=True)
 class ReplyHours:
-    """Whether the law allows a message to a number now, and until when or from when.
+    """When the law allows a message outside campaigns, such as an answer, to a number.
 
     Attributes:
         is_open: True if the message may be sent now.

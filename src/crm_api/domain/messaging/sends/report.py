@@ -74,13 +74,15 @@ def status_of(facts: MessageFacts) -> AttemptStatus:
 def outcome_of(
     facts: MessageFacts, *, attempt_id: UUID, is_matched: bool, seen: str | None
 ) -> AttemptOutcome:
-    """Convert a report to an outcome of an attempt.
+    """Convert the provider's report about a message to the new state of an attempt.
 
     Args:
-        is_matched: True if the message was matched to the attempt by its text and time. False if
+        facts: The report.
+        attempt_id: The attempt.
+        is_matched: True if the attempt was found by the text and the time of the message. False if
             the provider's response to the attempt gave the message's id.
-        seen: The outcome is written only if the attempt still has this status. None if the report
-            is certainly about this attempt, so that the status need not be checked.
+        seen: The new state is written only if the attempt still has this status. None if the status
+            does not matter, because the report is certainly about this attempt.
     """
     status = status_of(facts)
     is_final = status is not AttemptStatus.SENT

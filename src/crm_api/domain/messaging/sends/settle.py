@@ -268,7 +268,7 @@ SETTLED_BY_PERSON = {
 
 
 class NotParkedError(ConflictError):
-    """The message is not waiting for a user to settle it."""
+    """The message is not parked: no user has to decide whether it was sent."""
 
     code = "not_parked"
     title = "Message is not parked"

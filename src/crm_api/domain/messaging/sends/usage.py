@@ -121,14 +121,15 @@ async def count_usage(
     grace: float,
     now: datetime,
 ) -> list[LineUsage]:
-    """Return today's number of messages and the daily limit of each line.
+    """Return how many messages each line has sent today, and its daily limit.
+
+    A message also counts while it is unclear whether the provider accepted it.
 
     Args:
-        campaign_id: The messages of this campaign are also counted separately; None for no
-            campaign.
-        grace: The provider may accept a message until this many seconds after the start of the
-            send request. If midnight is within this time, a message with an unclear result counts
-            for the day before and for the day after midnight.
+        campaign_id: A campaign whose messages are also counted separately; None for no campaign.
+        grace: The longest time from a send request until the provider accepts the message, in
+            seconds. If midnight falls in this time, a message with an unclear result counts for
+            both days.
     """
     values = {"line_ids": list(line_ids), "campaign_id": campaign_id, "grace": grace, "now": now}
     return typed_rows(LineUsage, await session.execute(USAGE, values))

@@ -49,7 +49,7 @@ sequence. The values are the last value of the sequence and an empty text.
 
 @dataclass(frozen=True, kw_only=True)
 class Moved:
-    """The result of a move.
+    """The result of moving the service from the embedded servers to other servers.
 
     Attributes:
         rows: The number of rows of all tables together.

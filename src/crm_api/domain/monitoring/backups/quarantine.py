@@ -3,11 +3,11 @@
 The database lacks the messages that were sent after the backup was made. Without the pause, the
 service would send them again.
 
-The module also writes the schema revision, in the same transaction as the pause. A process starts
-only if the database has a revision. So no process can send before the pause.
+A process starts only if the database has a schema revision. This module stores the revision in the
+same transaction as the pause, so no process can send before the pause.
 
-The SQL statements use only columns that exist in every release, because they run before the schema
-is migrated.
+The SQL statements run before the schema is migrated. So they use only columns that exist in every
+release.
 """
 
 from dataclasses import dataclass
@@ -70,9 +70,11 @@ async def pause_sending(engine: AsyncEngine, manifest: Manifest, *, now: datetim
 
     - Campaigns that could send are paused.
     - Queued messages are marked as failed.
-    - Attempts that were claimed when the backup was made will be looked up at the provider.
+    - Attempts that a worker had reserved (claimed) when the backup was made are marked, so that a
+      worker looks them up at the provider.
 
-    The same transaction stores the revision of the schema. Before that, the service cannot start.
+    The function also stores the schema revision, in the same transaction. The service cannot start
+    without this revision. So it cannot send anything before the pause.
     """
     evidence = {
         "sentence": (

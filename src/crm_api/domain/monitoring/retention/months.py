@@ -42,7 +42,7 @@ MONTHS = text(r"""
 
 
 async def list_months(session: AsyncSession, table: MonthlyTable) -> list[Month]:
-    """Return the months of a table, oldest first, including detached months."""
+    """Return the monthly partitions of a table, oldest first, including detached ones."""
     rows = await session.execute(MONTHS, {"pattern": rf"^{table.name}_\d{{4}}_\d\d$"})
     return [Month(table, *row) for row in rows]
 
@@ -144,14 +144,14 @@ _DELETE_PROVIDER_IDS = """
 
 
 async def delete_provider_ids(uow: UnitOfWork, month: Month, *, after: UUID) -> UUID | None:
-    """Delete the provider's ids of the rows of a month; one call handles one batch of rows.
+    """Delete the ids that the provider gave to the rows of a month; one call handles one batch.
 
-    A second table (``MonthlyTable.key``) contains these ids. They are needed only to recognise
-    events that the provider delivers again. The provider does this for days, not for months, so the
-    ids of an old month can be deleted.
+    A second table (``MonthlyTable.key``) contains these ids. They are used to recognise an event
+    that the provider delivers again. The provider does this only for some days, so the ids of an
+    old month are not needed.
 
-    The caller must do this before it detaches the month. Otherwise the second table would refer to
-    rows that are missing.
+    The caller must delete the ids before it detaches the month. Otherwise the second table would
+    refer to rows that are missing.
 
     Args:
         after: The id of the last row of the previous batch; ``NO_ID`` for the first batch.
@@ -213,10 +213,15 @@ _DELETE_EXAMPLES = """
 
 
 async def delete_reply_examples(uow: UnitOfWork, month: Month) -> None:
-    """Delete the reply examples that were made from messages of the month.
+    """Delete the reply examples that were made from messages of a month.
 
     A reply example is a reply and a person's decision about it. It measures how well the reply
-    reader works. If ``month`` belongs to another table than ``activity``, nothing happens.
+    reader works.
+
+    Args:
+        uow: The unit of work.
+        month: The part of a table with the rows of one month. Nothing happens if the table is not
+            ``activity``, which has the messages.
     """
     if month.table is ACTIVITY:
         await uow.session.execute(text(_DELETE_EXAMPLES.format(name=month.name)))
@@ -226,10 +231,10 @@ DETACH = text("SELECT detach_partition(:parent, :name)")
 
 
 async def detach_month(uow: UnitOfWork, month: Month, *, now: datetime) -> bool:
-    """Detach a month from its table: it becomes a separate table, to be archived and dropped.
+    """Turn a month's partition into a separate table, which can be archived and dropped.
 
     Returns:
-        False if a row of the month must still be applied or sent; the month then stays attached.
+        False if the month has a row that must still be applied or sent. Then nothing changes.
     """
     async with uow.session.begin_nested() as step:
         await uow.session.execute(DETACH, {"parent": month.table.name, "name": month.name})

@@ -73,7 +73,7 @@ class TakenMove:
         from_at: The sandbox time before the move.
         to_at: The sandbox time after the move.
         version: The version of the clock, a number that grows with each change. Every process must
-            know this version before the first step.
+            know this version before the clock is moved.
     """
 
     holder: UUID
@@ -129,7 +129,11 @@ _TAKE = text("""
 
 
 async def take_clock_move(uow: UnitOfWork) -> TakenMove | None:
-    """Reserve and return a move that no other worker owns; None if there is no such move."""
+    """Reserve the present move of the sandbox clock for this worker, and return it.
+
+    A move sets the clock forward in steps. One worker makes all steps. The result is None if no
+    move waits for a worker.
+    """
     found = await uow.session.execute(_TAKE, {"holder": uuid4(), "lease": LEASE})
     return typed_row(TakenMove, found.first())
 

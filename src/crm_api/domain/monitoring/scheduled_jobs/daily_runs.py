@@ -69,10 +69,11 @@ MAKE_RUN = text("""
 
 
 async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> DailyRun:
-    """Return the daily run that is due now: what is still to do of its clean-up and digest mail.
+    """Return the daily run that is due now; store it if it is not stored yet.
 
-    If the run is not stored yet, it is stored. If the service had no phone line before the day
-    began, no mail is sent.
+    A daily run is the clean-up and the digest mail of one day. The result shows which of the two
+    are still to be done. But if the service had no phone line before the day began, no mail is
+    sent.
     """
     line = await _find_first_line(uow)
     zone = DEFAULT_TIMEZONE if line is None else line.timezone

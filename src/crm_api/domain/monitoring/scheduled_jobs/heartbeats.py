@@ -20,7 +20,7 @@ HEARTBEAT_SECONDS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerProcess:
-    """The description of this worker process, which it stores with each heartbeat."""
+    """Facts about this worker process, stored with each heartbeat."""
 
     started_at: datetime
     id: UUID = field(default_factory=new_id)

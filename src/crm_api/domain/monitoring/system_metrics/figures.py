@@ -42,11 +42,12 @@ class OpenAlerts:
 
 @dataclass(frozen=True, kw_only=True)
 class Unclear:
-    """The number of attempts with an unclear outcome and the same status.
+    """How many attempts with one status have an unclear result, and since when.
+
+    The result of an attempt is unclear if the message may have been sent or not.
 
     Attributes:
-        since: When the first of these attempts passed the gate, the last check before a request to
-            the provider; None without attempts.
+        since: When the earliest of these attempts was made; None without attempts.
     """
 
     count: int = 0

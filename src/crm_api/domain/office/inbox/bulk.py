@@ -245,11 +245,11 @@ async def change_conversations(
 
 
 async def check_change(uow: UnitOfWork, change: BulkChange, *, now: datetime) -> WantedState:
-    """Check a change, and return the state that it sets.
+    """Check a change to several conversations, and return the state that it sets.
 
     Raises:
-        InvalidSnoozeError: ``state`` and ``snoozed_until`` do not fit together, or the time is in
-            the past or more than one year ahead.
+        InvalidSnoozeError: ``state`` and ``snoozed_until`` do not fit together, or
+            ``snoozed_until`` is in the past or more than one year ahead.
         UnknownAssigneeError: The assignee is not an active user.
     """
     state = wanted_state(change.of_one(), now=now)

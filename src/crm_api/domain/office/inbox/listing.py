@@ -33,12 +33,11 @@ _ARE_FEW = f"(SELECT count(*) FROM flagged) <= {FEW_NUMBERS}"
 
 
 def page_of(wanted: InboxFilter, order: Order, *, is_first: bool, limit: int) -> str:
-    """Return the query for one page of conversations, with the columns ``id`` and ``place``.
+    """Return the SQL query for one page of conversations.
 
-    ``place`` is the place of the conversation in the page, from 1. The limit is a number in the SQL
-    text, so that PostgreSQL reads only a few conversations, in the order of an index. If the limit
-    were a parameter, PostgreSQL might use the same plan for all limits, and this plan sorts all
-    conversations.
+    The query has two columns: the id of the conversation, and its number in the page, from 1
+    (``place``). The limit is written into the SQL text, because with a parameter PostgreSQL might
+    choose a slow plan.
     """
     page = _Page(wanted, order, is_first=is_first, limit=limit)
     rows, numbers = page.in_order(), ""
@@ -88,10 +87,11 @@ class _Page:
         return f"SELECT r.id, r.key FROM line l CROSS JOIN LATERAL ({rows}) r{lines}"
 
     def by_numbers(self) -> str:
-        """Return the query that finds the conversations of the numbers with the filter's flag.
+        """Return the query that finds conversations by phone number, for a filter with a flag.
 
-        The SQL around this query must define these numbers as the subquery ``flagged``; ``page_of``
-        does this.
+        The SQL around this query must contain the subquery ``flagged``: the numbers with this flag.
+        ``page_of`` adds the subquery. If more than ``FEW_NUMBERS`` numbers have the flag, the query
+        finds nothing.
 
         ``OFFSET 0`` makes PostgreSQL look up the conversations by number instead of reading all.
         """

@@ -126,7 +126,10 @@ class Order:
     states: tuple[ConversationState, ...] = tuple(ConversationState)
 
     def states_of(self, wanted: InboxFilter) -> tuple[ConversationState, ...]:
-        """Return those ``states`` that the filter selects; all of them if it names no state."""
+        """Return those of ``states`` that the filter selects.
+
+        If the filter has no states, all ``states`` are returned.
+        """
         return tuple(
             one for one in self.states if not wanted.wanted_states or one in wanted.wanted_states
         )

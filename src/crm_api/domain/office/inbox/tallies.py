@@ -1,9 +1,8 @@
-"""Count the conversations of the inbox, with the help of a table that triggers keep up to date.
+"""Count the conversations of the inbox, by sums that database triggers keep up to date.
 
-When the state or another counted value of a conversation changes, triggers append a row to
-``conversation_tally``. The counts are sums of these rows. The triggers also store in
-``conversation_read`` which conversations a caller has read completely. The triggers write in the
-transaction of the change, so the counts always equal the lengths of the lists.
+When the state or another counted value of a conversation changes, a trigger adds a row to
+``conversation_tally``. The counts are sums of these rows. A trigger also stores in
+``conversation_read`` whether a caller has read all messages of a conversation.
 """
 
 from dataclasses import dataclass
@@ -68,7 +67,7 @@ COUNTS = text(f"""
 
 
 async def count_conversations(uow: UnitOfWork, *, caller_id: UUID) -> InboxCounts:
-    """Return the lengths of the lists of the inbox, as the caller sees them."""
+    """Return how many conversations the caller finds in each list of the inbox."""
     found = await uow.session.execute(COUNTS, {"caller_id": str(caller_id)})
     return typed_row(InboxCounts, found.one())
 

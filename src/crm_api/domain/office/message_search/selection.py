@@ -98,8 +98,8 @@ class MessageSelection:
         wanted: The filter.
         terms: The terms of ``wanted.q``.
         people: For each term, up to ``MOST_PEOPLE`` people whose names or phone numbers contain the
-            term. If more people match, some are missing here. Older messages of the missing people
-            are not found by name or number.
+            term. If more people match, some are missing here. Then the search does not find all
+            old messages by name or number.
         people_of_all: People whose names or phone numbers contain all terms.
     """
 
@@ -115,7 +115,7 @@ class MessageSelection:
 
     @property
     def has_typos(self) -> bool:
-        """Whether a term may also match a similar word, that is, a word with a typing error."""
+        """True if at least one search term also matches similar words, such as misspelt ones."""
         return any(term.word is not None for term in self.terms)
 
     @property
@@ -183,22 +183,21 @@ class MessageSelection:
         return found.order_by(*_newest_first(message))
 
     def end_of_window(self, after: Position | None, *, size: int) -> Select[datetime, UUID]:
-        """Return a statement that selects the last of the next ``size`` messages, newest first.
+        """Return a statement that finds where the next ``size`` messages end, newest first.
 
-        The next messages are those that are older than the message ``after``. The statement selects
-        the time and the id of the last one. It returns no row if there are fewer than ``size``
-        messages.
+        Its only row has the time and the id of the last of these messages. It returns no row if
+        there are fewer than ``size`` messages.
 
         Args:
-            after: The time and id of the last message that was read before; None to begin with the
-                newest message.
+            after: The time and id of a message; the next messages are older than this message. If
+                None, they begin with the newest message.
             size: The number of messages.
         """
         window = select(Activity.occurred_at, Activity.id).where(*self._range(after))
         return window.order_by(*_newest_first(Activity)).offset(size - 1).limit(1)
 
     def by_words(self, after: Position | None, *, limit: int) -> Select[Activity]:
-        """Look up all messages with all terms, and select the newest ``limit`` of them."""
+        """Return a query that finds all messages with the terms and keeps the newest ``limit``."""
         return _first(self._matches(after), limit=limit)
 
     def conversations_by_words(self, after: Position | None, *, limit: int) -> Select[UUID | None]:
@@ -236,9 +235,8 @@ class MessageSelection:
         Args:
             after: The position of the last message of the previous page; None for the first page.
             limit: The largest number of messages.
-            ids: The range of message ids to search: the smallest id, and the first id after the
-                range. If one of the two is None, the range has no limit on this side. Later
-                messages have greater ids, so this limits the search to a period.
+            ids: The smallest message id to find, and the first id that is too large. None means no
+                limit. Later messages have greater ids, so this limits the search to a period.
         """
         low, high = ids
         texts = select(*_FOUND).where(

@@ -47,9 +47,10 @@ class Term:
 
 
 def parse_terms(text: str) -> list[Term]:
-    """Split a search text into terms. A result must contain all terms. An empty text has no term.
+    """Split a search text into terms: words, and phrases in quotes.
 
-    Words after the tenth and phrases after the fifth are ignored.
+    The search finds only texts that contain all terms. An empty search text has no terms. Words
+    after the tenth and phrases after the fifth are ignored.
 
     Raises:
         UnsearchableError: The text is not empty but has no letter and no digit.

@@ -57,8 +57,8 @@ class SavedReplyCreate(RequestModel):
 
     Attributes:
         name: The name of the saved reply. No other saved reply may have it.
-        body: The text of the message, in Liquid, with the variables of campaigns.
-        then: The effects of using the saved reply.
+        body: The text of the message, in Liquid. It can use the same variables as a campaign.
+        then: What happens when a user uses the saved reply: for example, the contact gets a tag.
     """
 
     model_config = example(
@@ -77,8 +77,9 @@ class SavedReplyUpdate(RequestModel):
 
     Attributes:
         name: The name of the saved reply. No other saved reply may have it.
-        body: The text of the message, in Liquid, with the variables of campaigns.
-        then: The effects of using the saved reply. They replace all previous effects.
+        body: The text of the message, in Liquid. It can use the same variables as a campaign.
+        then: What happens when a user uses the saved reply: for example, the contact gets a tag.
+            The new effects replace all previous effects.
     """
 
     model_config = example(then={"state": "open"})

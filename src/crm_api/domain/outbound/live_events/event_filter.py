@@ -81,11 +81,11 @@ class EventFilter:
     """Decides which events a caller gets.
 
     Attributes:
-        types: The types that pass if an event belongs to no campaign. The caller asks for these
-            types, and its scopes allow them.
-        campaign_types: The types that pass if an event belongs to a campaign. A caller with the
-            scope ``campaigns:read`` or ``admin`` gets all types that it asks for. For any other
-            caller, they are the same as ``types``.
+        types: The event types that the caller gets for events without a campaign. The caller asks
+            for these types, and its scopes allow them.
+        campaign_types: The event types that the caller gets for events of a campaign. With the
+            scope ``campaigns:read`` or ``admin``, they are all types that the caller asks for.
+            Without these scopes, they are the same as ``types``.
         campaign_id: Only events of this campaign pass. None means any event.
         reads_messages: Whether events about received messages contain details: the phone number,
             the contact and the first words of the message.
@@ -130,6 +130,9 @@ class EventFilter:
         return event.type in types
 
     def counts(self, campaign_id: UUID) -> bool:
-        """Return whether the counts of the campaign (``campaign.counters``) pass the filter."""
+        """Return whether events about the counts of this campaign pass the filter.
+
+        These events have the type ``campaign.counters``.
+        """
         is_asked = EventType.CAMPAIGN_COUNTERS in self.campaign_types
         return is_asked and self.campaign_id in {None, campaign_id}

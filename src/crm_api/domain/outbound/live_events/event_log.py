@@ -165,11 +165,10 @@ class StoredEnds:
     The newest events cannot be read while older transactions may still add events before them.
 
     Attributes:
-        final: The end: only events of transactions with a lower number can be read. All these
+        final: Events of this transaction and of later ones cannot be read yet. All earlier
             transactions have ended.
-        transaction_id: The beginning: the transaction of the newest deleted event. None if no event
-            was deleted.
-        id: The id of the newest deleted event. None if no event was deleted.
+        transaction_id: The transaction of the newest deleted event; None if no event was deleted.
+        id: The id of the newest deleted event; None if no event was deleted.
     """
 
     final: int
@@ -292,9 +291,8 @@ async def forget_old_events(
 ) -> int:
     """Delete the oldest events that are older than ``KEPT_FOR``; return how many were deleted.
 
-    If the database was copied from another server, it may contain events with transaction numbers
-    that this server has not reached yet. These events are deleted too, but they are not in the
-    returned number.
+    If the database was copied from another server, events of that server may be deleted too. They
+    are not in the returned number.
     """
     await uow.session.execute(FORGET_FOREIGN)
     values = {"before": now - KEPT_FOR, "limit": limit}

@@ -159,7 +159,8 @@ async def adopt_cursor(uow: UnitOfWork) -> None:
 
     On a new server, transaction numbers may be lower than before. Then new events would not be
     delivered. So if the number in the cursor is too high, the cursor is set to the present end of
-    the log. If ``since_transaction`` of an endpoint is too high, it is set to 0.
+    the log. The attribute ``since_transaction`` of an endpoint is a transaction number too. If it
+    is too high, it is set to 0.
     """
     await uow.session.execute(ADOPT_CURSOR)
     await uow.session.execute(ADOPT_ENDPOINTS)

@@ -151,13 +151,14 @@ class Done(Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of an item.
+    """The result of one item of a batch.
 
     Attributes:
         done: What was done with the contact; None after an error.
-        columns: The columns of the contact after the item; None after an error or a deletion.
+        columns: The columns of the contact with the changes of this item; None after an error or a
+            deletion.
         flags: The flags of the contact's phone number.
-        error: Why the item changed nothing; None if it succeeded.
+        error: Why the item changed nothing; None if the item succeeded.
     """
 
     done: Done | None = None

@@ -54,13 +54,13 @@ def select_flagged(now: datetime) -> Select[tuple[Contact, Any, Any]]:
 
 
 def head_of(key: ColumnElement[bool]) -> ScalarSelect[Any]:
-    """Return an SQL subquery for the id of a contact, found for example by its phone number.
+    """Return an SQL subquery for the id of the contact that meets a condition.
 
-    But if the contact was merged into another contact, the result is the id of the other contact.
+    If this contact was merged into another contact, the result is the id of the other contact.
 
     Args:
-        key: The SQL condition that finds the contact, such as ``ALIAS.phone == phone``. ``ALIAS``
-            is the contact table in the subquery.
+        key: The condition, such as ``ALIAS.phone == phone``. ``ALIAS`` is the contact table in the
+            subquery.
     """
     return select(func.coalesce(ALIAS.merged_into, ALIAS.id)).where(key).scalar_subquery()
 

@@ -42,15 +42,14 @@ _COPY_ZONE_KEYS = text("""
 
 
 async def copy_zone_keys(session: AsyncSession, *, phones: Sequence[str], now: datetime) -> None:
-    """Give campaign recipients the present zone keys of their contacts.
+    """Copy the zone keys of contacts to their campaign recipients.
 
-    A zone key contains the states and time zones that decide when messages may be sent. A recipient
-    changes if the recipient's message waits, is being sent, or was perhaps sent. All other
-    recipients keep their zone keys.
+    A zone key contains the states and time zones that decide when messages may be sent. Only
+    recipients with an open message get the new key. An open message waits, is being sent, or was
+    perhaps sent.
 
     Args:
-        phones: The present numbers of the contacts. Recipients with an earlier number of a contact
-            do not change.
+        phones: The present numbers of the contacts. The recipients are found by these numbers.
         now: The present instant.
     """
     await session.execute(_ADD_ZONES_OF, {"phones": list(phones)})

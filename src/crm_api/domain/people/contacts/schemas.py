@@ -355,9 +355,9 @@ class ContactFilter:
         phone: One number in E.164.
         state: The code or name of a state.
         city: The whole name of a city. Accents and capitals are ignored.
-        created_after: Only contacts that were created after this instant. A contact that was
-            created exactly at this instant is left out. ``created_before`` and ``updated_after``
-            leave out their own instant too.
+        created_after: Only contacts that were created later than this instant.
+        created_before: Only contacts that were created earlier than this instant.
+        updated_after: Only contacts that were changed later than this instant.
     """
 
     q: str = ""

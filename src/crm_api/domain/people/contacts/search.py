@@ -222,7 +222,7 @@ class Search:
     now: datetime
 
     def continued(self, after: Position | None) -> Self:
-        """Return the same search for another page, which begins after the position ``after``."""
+        """Return a copy of this search whose page begins after the position ``after``."""
         return replace(self, after=after)
 
     def all_in_order(self) -> Select[Any]:
@@ -238,11 +238,13 @@ class Search:
         )
 
     def near(self, size: int) -> Select[Any]:
-        """Select the contacts that match the filter among the next ``size`` contacts in order.
+        """Return a statement that reads the next ``size`` contacts and selects those that match.
 
-        PostgreSQL must not know the value of ``size``, so the value is in a subquery. Then
-        PostgreSQL reads the contacts in order from the index. With a known value, PostgreSQL might
-        sort all contacts, which takes 1.5 s for a million contacts.
+        The contacts are read in the order of the list. The result has fewer than ``size`` contacts
+        if some of them do not match.
+
+        PostgreSQL must not know the value of ``size``, so the value is in a subquery. Otherwise,
+        PostgreSQL might sort all contacts, which takes 1.5 s for a million contacts.
         """
         window = (
             select(Contact)
@@ -289,13 +291,13 @@ class Search:
         )
 
     def span(self) -> list[ColumnElement[bool]]:
-        """Return the SQL conditions on deletion, position and sort column.
+        """Return the SQL conditions that the database can check with an index in the sort order.
 
-        An index in the sort order can check all of them:
+        These are the conditions:
 
         - The contact is not deleted. This is always the first condition.
-        - The contact comes after the position ``after``.
         - The sort column is within the limits of the filter, such as ``created_after``.
+        - The contact comes after the position ``after``.
 
         The method ``conditions`` returns the other conditions of the filter.
         """

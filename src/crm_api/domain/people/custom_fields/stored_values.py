@@ -42,9 +42,13 @@ async def refuse_misfits(
 
 
 async def count_fit(uow: UnitOfWork, *, name: str, kind: FieldType, choices: Sequence[str]) -> Fit:
-    """Count the contacts whose value of an attribute fits a type.
+    """Count the contacts that have an attribute, by how well their value fits a type.
 
-    Values that would be converted, and values that do not fit, are counted separately.
+    The result has three counts:
+
+    - ``fitting``: the value fits as it is stored.
+    - ``rewritten``: the value fits after a conversion.
+    - ``misfits``: the value does not fit.
     """
     fit = Fit()
     async for rows in _stream_values(uow.session, name=name):
@@ -95,10 +99,10 @@ async def _stream_values(session: AsyncSession, *, name: str) -> AsyncIterator[l
 
 
 async def apply_chunk(uow: UnitOfWork, *, now: datetime, limit: int = CHUNK_CONTACTS) -> bool:
-    """Convert the stored values of one custom field to its type, for up to ``limit`` contacts.
+    """Convert stored values to the type of their custom field, for up to ``limit`` contacts.
 
-    The field is one whose values are not all converted yet. Each call continues after the last
-    contact of the previous call. Values that do not fit the type are not changed.
+    Each call converts values of one field: the field that has waited longest. The next call
+    continues after the last contact of this call. Values that do not fit the type are not changed.
 
     Returns:
         False if no field waits for the conversion of its values.

@@ -61,7 +61,7 @@ class MergeWithItselfError(InvalidError):
 
 
 class ContactsChangedError(ConflictError):
-    """In every attempt to merge these contacts, another request changed some of the contacts."""
+    """Nothing was merged, because other requests merged or deleted these contacts meanwhile."""
 
     code = "contacts_changed"
     title = "Contacts changed"

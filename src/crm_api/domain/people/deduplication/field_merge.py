@@ -23,9 +23,9 @@ def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
     If several duplicates have a value that the primary lacks, the value of the first of these
     duplicates is used.
 
-    The duplicates are merged one after the other. If the address of a duplicate contradicts the
-    address merged so far (both have a value in a field, and the values differ), no part of the
-    duplicate's address is used. Tags and attributes beyond the limits of a contact are left out.
+    If the address of a duplicate contradicts the address that the result has so far, no part of the
+    duplicate's address is used. For example, if the cities differ, a missing street is not taken
+    from this duplicate. Tags and attributes beyond the limits of a contact are left out.
     """
     folded = {**primary, "attributes": dict(primary["attributes"])}
     for one in duplicates:
@@ -39,16 +39,16 @@ def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
 
 
 def undo_fields(now: Values, before: Values, after: Values, others: Sequence[Values]) -> Values:
-    """Return the values of the primary contact that change when a merge of duplicates is undone.
+    """Return the changes to the primary contact's fields that undo a merge of duplicates.
 
-    Values that were edited after the merge stay.
+    Fields that were edited after the merge do not change.
 
     Args:
-        now: The values of the primary contact now.
-        before: Its values before the merge.
-        after: Its values after the merge.
-        others: The values of the duplicates from other merges. Only one merge is undone, so the
-            primary contact keeps the tags and attributes of these duplicates.
+        now: The fields of the primary contact now.
+        before: Its fields before the merge.
+        after: Its fields after the merge.
+        others: The fields of duplicates from other merges, which are not undone. The primary
+            contact keeps the tags and attributes of these duplicates.
     """
     changes = {
         name: before[name]

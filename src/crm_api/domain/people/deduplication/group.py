@@ -45,10 +45,12 @@ class Group:
 
     @property
     def heads(self) -> dict[UUID, UUID]:
-        """Maps the id of each contact, and of each of its duplicates, to the id of the contact.
+        """For each contact id, the id of the contact to which it belongs.
 
-        Example: if the duplicate ``b`` was merged into the contact ``a`` before, the result is
-        ``{a: a, b: a}``.
+        The id of a contact in this group belongs to the contact itself. The id of a duplicate from
+        an earlier merge belongs to the contact into which the duplicate was merged.
+
+        Example: if ``b`` was merged into the contact ``a`` before, the result is ``{a: a, b: a}``.
         """
         own = {one.id: one.id for one in self.contacts}
         return own | {alias_id: head for alias_id, (head, _) in self.aliases.items()}

@@ -56,13 +56,13 @@ async def share_consent(
     secret: bytes,
     now: datetime,
 ) -> None:
-    """Copy the flags that stop messages from the contacts ``people`` to all numbers in ``phones``.
+    """Copy flags that stop messages, such as an opt-out, to all phone numbers of merged contacts.
 
-    Such a flag is, for example, an opt-out. But if one of the contacts has opted out, no
-    hold is copied.
+    The flags of the contacts ``people`` are copied to every number in ``phones``. If one of the
+    contacts has opted out, no hold is copied.
 
-    ``phones`` may also contain numbers of duplicates that were merged earlier. But no flags are
-    copied from these numbers.
+    ``phones`` may also contain numbers of duplicates that were merged earlier. Flags are copied to
+    these numbers, but not from them.
     """
     flags = await flags_of(uow.session, phones, now=now)
     wanted = {flag for one in people for flag in flags[one.phone] if flag in SUPPRESSING_FLAGS}

@@ -191,16 +191,17 @@ async def return_members(
     These recipients stay with the primary:
 
     - The recipients in ``kept_ids``.
-    - All recipients of a campaign, if one of their messages may have been sent to another number
-      than the duplicate's. Messages of the recipients in ``kept_ids`` do not count here.
-    - Recipients of a message for which the duplicate, or its number, is already a recipient.
+    - All recipients of a campaign, if a message of the campaign may have been sent to another
+      number than the duplicate's. Messages to the recipients in ``kept_ids`` are ignored here.
+    - Recipients of a message, if the duplicate or its number is already a recipient of this
+      message.
 
     Args:
         of: The primary contact.
         phone_of: The number of the primary contact.
         to: The duplicate.
         phone: The number of the duplicate.
-        zone_key: The zone key of the duplicate.
+        zone_key: The states and time zones in which the duplicate may be, as one text.
         campaign_ids: The campaigns whose recipients are moved back.
         kept_ids: The ids of recipients that must stay with the primary.
 

@@ -56,8 +56,8 @@ class Snapshot(BaseModel):
     Attributes:
         joined_list_ids: The lists to which the merge added the primary.
         joined_property_ids: The properties to which the merge added the primary.
-        member_ids: The primary's own recipients in the campaigns in which it also got recipients
-            from duplicates.
+        member_ids: The recipients that the primary already had before the merge. Included are only
+            campaigns in which the merge gave recipients of a duplicate to the primary.
     """
 
     before: dict[str, Any]

@@ -66,10 +66,10 @@ def judge_tracks(
     ``TrackVerdict`` explains the possible changes.
 
     Args:
-        members: The recipients, including those of other contacts at the same numbers.
-        heads: Maps contact ids to the ids in ``order``. The id of a contact to merge is mapped to
-            itself. The id of an earlier duplicate is mapped to the contact into which it was
-            merged.
+        members: The recipients of these contacts, and the recipients of other contacts with the
+            same phone numbers.
+        heads: Maps contact ids to ids in ``order``. An id in ``order`` is mapped to itself. The id
+            of a duplicate from an earlier merge is mapped to the contact into which it was merged.
         order: The ids of the contacts to merge, the primary first.
         phone: The number of the primary contact.
     """

@@ -41,9 +41,10 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
     Each duplicate becomes a recipient of its campaigns again. But in these cases the primary
     contact stays the recipient:
 
-    - One of the duplicate's messages in the campaign may have been sent to another number than the
-      duplicate's. Then the primary contact stays the recipient of all messages of this campaign.
-    - The duplicate or its number is already a recipient of the same message.
+    - One of the duplicate's messages may have been sent to another number. This case covers all
+      messages of the campaign.
+    - The duplicate or its number is already a recipient of a message. This case covers only this
+      message.
 
     Raises:
         MergeNotFoundError: No merge has this id.
@@ -219,7 +220,10 @@ async def fetch_undoable_merges(session: AsyncSession, *, primary_id: UUID) -> l
 async def mark_undone(
     session: AsyncSession, *, merge_id: UUID, actor: str, now: datetime
 ) -> ContactMerge:
-    """Mark a merge as undone, remove its snapshot, and return the merge."""
+    """Mark a merge as undone, and return it.
+
+    The data that the merge had stored for the undo is deleted.
+    """
     statement = (
         update(ContactMerge)
         .where(ContactMerge.id == merge_id)

@@ -168,7 +168,9 @@ async def release(uow: UnitOfWork, run: PhoneValidation) -> None:
 
 
 async def postpone(uow: UnitOfWork, run: PhoneValidation, *, why: str, until: datetime) -> None:
-    """Release a run; a worker continues it at ``until``. This does not count as a failure.
+    """Stop the work on a run until the time ``until``; then any worker can continue it.
+
+    This does not count as a failure.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.

@@ -20,7 +20,7 @@ class Join(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Distance:
-    """The length, in seconds, of a period that ends or begins now."""
+    """A length of time in seconds that a segment rule counts from now, back or ahead."""
 
     seconds: int
 

@@ -47,9 +47,12 @@ _BOTH = 2
 class EventContext:
     """The ids of the phone line, conversation, user and contacts that an event names.
 
-    Each id is read from the event's content, or, if the content lacks it, from the event's context.
-    If both lack the id of the phone line or of the conversation, this id is read from the event's
-    link to the provider's app.
+    Each id is read from the first place that contains it:
+
+    1. The message or call in the event (``content``).
+    2. The event's field ``context``.
+    3. The event's link to the provider's app. It contains only the ids of the phone line and the
+       conversation.
     """
 
     def __init__(self, content: Json, envelope_data: Json) -> None:

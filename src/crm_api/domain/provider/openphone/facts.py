@@ -309,9 +309,9 @@ def bound_event(event: ProviderEvent, *, received_at: datetime) -> ProviderEvent
 
 
 def bound_message(facts: MessageFacts, *, received_at: datetime) -> MessageFacts:
-    """Limit the times of a message: a time after ``received_at`` is replaced by ``received_at``.
+    """Return the message; a time after ``received_at`` is replaced by ``received_at``.
 
-    But ``claimed_at`` is the time of creation that the provider sent.
+    Only ``claimed_at`` is not replaced. It is the time of creation as the provider sent it.
     """
     return replace(
         facts,

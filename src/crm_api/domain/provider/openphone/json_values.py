@@ -127,9 +127,9 @@ def identifier(value: object) -> str | None:
 
 
 def identifiers(value: object) -> tuple[str, ...]:
-    """Return the identifiers in a text, or in an array of texts.
+    """Return the ids or phone numbers in a text, or in an array of texts.
 
-    A text can contain several identifiers, separated by commas.
+    A text can contain several of them, separated by commas.
     """
     found: list[str] = []
     for item in texts(value):

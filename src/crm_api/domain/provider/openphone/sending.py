@@ -40,10 +40,10 @@ class GateClock:
 
     @classmethod
     def start(cls) -> Self:
-        """Return the present time of two clocks: the monotonic clock and the wall clock.
+        """Read the present time of two clocks: the monotonic clock and the wall clock.
 
-        Call this method just before the SQL statement that allows an attempt. Then ``elapsed``
-        includes the time that this statement takes.
+        Call this method just before the SQL statement that decides whether an attempt may be made.
+        Then ``elapsed`` includes the time of this statement.
         """
         return cls(time.monotonic(), time.time())
 
@@ -56,10 +56,12 @@ class GateClock:
 
 
 class BodyTooLateError(Exception):
-    """The request body was not passed to the transport, because it was too late.
+    """The transport (the HTTP client) asked for the request body when it was too late to send it.
 
-    Either too much time had passed since the database allowed the attempt, or the request had
-    ended.
+    The body is not passed to the transport in these cases:
+
+    - Too much time has passed since the database allowed the attempt.
+    - The request has ended, or its body was already passed to the transport.
     """
 
 

@@ -282,13 +282,14 @@ def overlap_statement(
 ) -> Select[UUID]:
     """Return the statement that selects the id of a user's earliest appointment in a period.
 
-    Booked and held appointments that overlap the period are considered.
+    An appointment that lies only partly in the period is found too. Only appointments with the
+    status ``booked`` or ``held`` (took place) are found.
 
     Args:
         assignee_id: The user.
         starts_at: The start of the period.
         ends_at: The end of the period.
-        except_id: The id of an appointment that is not considered, such as the one to change.
+        except_id: The id of an appointment that is left out, such as the one to change.
     """
     return (
         select(Appointment.id)

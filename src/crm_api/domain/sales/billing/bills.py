@@ -170,8 +170,8 @@ async def change_bill(
 ) -> Bill:
     """Change a quote or an invoice.
 
-    A new status is recorded as an outcome. If a value changes that is also stored in the recorded
-    outcomes, such as the amount, these outcomes are corrected.
+    Some new statuses are recorded as an outcome, such as a quote that was sent. If the contact, the
+    property, the amount or the date of the status changes, the recorded outcomes are corrected.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.

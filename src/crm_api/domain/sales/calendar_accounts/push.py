@@ -1,9 +1,13 @@
 """Write changed appointments to a calendar, and delete events that must not be in it any more.
 
-Each event is written in three steps: store its UID, start and end in the database, send the
-request, store the response. If the response is lost, the next synchronisation finds the event in
-the calendar by this UID, so the event is not created twice. The synchronisation also compares the
-start and the end in the calendar with the stored ones. If they are equal, no person has moved the
+Each event is written in three steps:
+
+1. Store the UID, the start and the end of the event in the database.
+2. Send the request.
+3. Store the response.
+
+If the response is lost, the next synchronisation finds the event by its UID, and does not create it
+again. It compares the stored start and end with the calendar, to see whether a person has moved the
 event.
 """
 

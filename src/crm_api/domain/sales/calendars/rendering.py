@@ -156,7 +156,11 @@ def write_calendar(
 
 
 def event_of(entry: CalendarEntry, *, busy_only: bool = False) -> "icalendar.Event":
-    """Return the event of an appointment. Its text is the same until the appointment changes."""
+    """Return an appointment as a calendar event.
+
+    For the same appointment, the event is always the same until the appointment changes. If
+    ``busy_only`` is True, the event shows only the times and the word "Busy".
+    """
     import icalendar  # noqa: PLC0415 - as above
 
     zone = ZoneInfo(entry.timezone)

@@ -200,13 +200,14 @@ def _kept_for_undo(
 
 
 async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool:
-    """Undo one part (a chunk) of an import of outcomes, the last part first.
+    """Undo one chunk (consecutive rows) of an import of outcomes.
 
-    The outcomes of this part are reversed, and the counts of the undo are updated. An outcome that
-    was already reversed is not changed, and counts as ``left_edited``.
+    The chunk is the last one that is not undone yet. Each outcome of the chunk is reversed, and
+    counts as ``removed``. But an outcome that was already reversed does not change, and counts as
+    ``left_edited``.
 
     Returns:
-        True if more parts may remain; False if the undo has ended.
+        True if the caller must call this function again. False if the undo has ended.
     """
     row = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=import_id)
     if row is None or row.undo_state != UndoState.RUNNING:

@@ -67,7 +67,7 @@ class OtherCurrencyError(InvalidError):
 
 
 class OutcomePersonError(InvalidError):
-    """The request names no person, or names the person by contact and by phone number."""
+    """The request gives both a contact and a phone number for the person, or neither of them."""
 
     code = "outcome_person"
     title = "One person needed"
