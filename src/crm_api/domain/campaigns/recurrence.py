@@ -92,7 +92,7 @@ class RecurrenceRule:
         times = [len(parts.get(name, "0").split(",")) for name in ("BYHOUR", "BYMINUTE")]
         if times[0] * times[1] > MOST_A_DAY:
             raise InvalidRuleError(
-                f"The rule has more than {MOST_A_DAY} times a day. Remove values from BYHOUR or "
+                f"The rule names more than {MOST_A_DAY} times of day. Remove values from BYHOUR or "
                 "BYMINUTE."
             )
         count = _number(parts.pop("COUNT")) if "COUNT" in parts else None

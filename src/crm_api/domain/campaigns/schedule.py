@@ -115,8 +115,8 @@ def first_opening(
 class ZonedRecipient(Protocol):
     """A row with the values that decide at which hours a recipient may get a message.
 
-    They are the hours and the time zone of the campaign, the time zone of the line, and the state
-    and the time zones of the recipient (``zone_key``).
+    These values are the hours and the time zone of the campaign, the time zone of the line, and the
+    recipient's ``zone_key``: the US states and time zones in which the recipient may live.
     """
 
     @property

@@ -40,8 +40,8 @@ async def change_conversations(
 
     Make a dry run first. Then send the request again, with the `token` of the dry run. The second
     request is refused with 409 `dry_run_changed` if it does not select the same conversations as
-    the dry run. It is also refused if, after the dry run, the state of one of the conversations
-    changed, its person began or stopped waiting, or a new message from the person arrived.
+    the dry run. It is also refused if something changed in one of them after the dry run: its
+    state, whether the person waits for a reply, or a new message from the person.
     """
     if not body.dry_run and body.token is None:
         raise DryRunNeededError

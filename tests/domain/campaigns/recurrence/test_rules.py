@@ -95,7 +95,7 @@ def test_occurrences_keep_their_local_time(
         ("FREQ=DAILY;INTERVAL=²", "INTERVAL"),
         ("FREQ=DAILY;COUNT=3;UNTIL=20270101", "not both"),
         ("FREQ=DAILY;UNTIL=tomorrow", "UNTIL"),
-        ("FREQ=DAILY;BYHOUR=8,9,10;BYMINUTE=0,30", "times a day"),
+        ("FREQ=DAILY;BYHOUR=8,9,10;BYMINUTE=0,30", "times of day"),
         ("FREQ=DAILY;" + "BYDAY=MO," * 100, "longer than 500"),
     ],
 )

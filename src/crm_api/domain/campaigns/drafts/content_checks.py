@@ -24,11 +24,12 @@ _SHOWN_FAULTS = 20
 
 
 async def copy_template_bodies(uow: UnitOfWork, body: CampaignCreate | CampaignUpdate) -> None:
-    """For each variant and follow-up that has a ``template_id``, copy the body of the template.
+    """Copy the bodies of templates to the variants and follow-ups that name a template.
 
-    ``template_version`` is set to the version that was copied. If the request also has a body, this
-    body is kept. If the kept body differs from the body of the template, or the template does not
-    exist, ``template_id`` and ``template_version`` are set to None.
+    A variant or follow-up with ``template_id`` and no body gets the body of the template, and
+    ``template_version`` is set to the version that was copied. If it has a body, the body is kept.
+    If this body differs from the body of the template, or the template does not exist,
+    ``template_id`` and ``template_version`` are set to None.
 
     Raises:
         InvalidCampaignError: A template or a template version does not exist, and the request has

@@ -13,9 +13,9 @@ class ReconciliationCreate(RequestModel):
     """A request to compare our messages and calls in a time span with the provider's data.
 
     Attributes:
-        since: The start of the time span. The default is 24 hours before the end of the data that
-            was already compared. But if ``until`` is earlier than this end, the default is 24 hours
-            before ``until``. If nothing was compared yet, the time span has no start.
+        since: The start of the time span. The default is 24 hours before ``until``, or 24 hours
+            before the instant until which data was already compared, whichever is earlier. If
+            nothing was compared yet, the time span has no start.
         until: The end of the time span. The default is now. A later instant counts as now.
     """
 

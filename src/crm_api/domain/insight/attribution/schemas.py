@@ -224,7 +224,8 @@ class CreditRead(ReadModel):
         step: The step of the campaign: 0 is the first message.
         class: What the person did after the message.
         weight: The share as an exact fraction, such as `1/3`.
-        cents: The same share of the amount, in cents; null if the outcome has no amount.
+        cents: The part of the outcome's amount that `weight` gives to this message, in cents; null
+            if the outcome has no amount.
     """
 
     model_config = example(

@@ -109,18 +109,18 @@ class HoldoutGroupRead(ReadModel):
 
 
 class HoldoutLiftRead(ReadModel):
-    """The effect of messages: the rate with messages minus the rate without.
+    """The effect of messages on the share of people with an outcome.
 
     Attributes:
         messaged: The group that gets messages.
         held: The group that gets no messages.
-        difference: The rate with messages minus the rate without, with four decimals; null if a
-            group has no people.
+        difference: The share of people with an outcome among those who get messages, minus the
+            share among those who get none, with four decimals; null if a group has no people.
         low: The lower bound of the 95 % interval of the difference (Newcombe).
         high: The upper bound of the interval.
-        enough: Whether there is enough data: a statistical test shows that the rates differ, and at
-            least 10 people have an outcome. You may look at the result every day: of 100 holdouts
-            without an effect, the test wrongly shows a difference in at most 5.
+        enough: Whether there is enough data: a statistical test shows that the shares differ, and
+            at least 10 people have an outcome. You may look at the result every day. Even then, the
+            test wrongly shows a difference in at most 5 of 100 holdouts that have no effect.
     """
 
     model_config = example(difference="0.0050", low="-0.0040", high="0.0101", enough=False)

@@ -80,7 +80,7 @@ class FigureRequest:
 
     @property
     def copies(self) -> RecordCopies | None:
-        """The table with copied records for these figures; None if the copies cannot be used."""
+        """The table with copies of these records, which is faster to read; None if not usable."""
         found = self.query.copies
         if found is None or found.breakdowns is None:
             return found

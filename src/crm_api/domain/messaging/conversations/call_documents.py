@@ -122,9 +122,9 @@ def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
     """Return the time of the latest event of a call, as far as it is known.
 
     Args:
-        known: The stored document of the call, before the new event is added. It contains the time
-            of earlier events until the other party is known. Without this time, the result is
-            ``event_at``.
+        known: The stored document of the call, before the new event is added. While the other party
+            is unknown, it contains the time of the latest earlier event. If it does not contain
+            this time, the result is ``event_at``.
         event_at: When the new event happened; None if unknown.
     """
     written = _latest(known.get("last_event_at"), event_at)

@@ -1,4 +1,4 @@
-"""Copy the phone numbers of the provider's workspace to lines."""
+"""Read the phone numbers of our workspace at the provider, and store each as a line."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Change the work in a conversation: state, snooze, assignee, and what a caller has read."""
+"""Change the state, snooze and assignee of a conversation, and mark what a user has read."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
