@@ -202,8 +202,6 @@ function keysOf(event: LiveEvent): (string | null)[][] {
       return [["alerts"], ["today"]];
     case "task":
       return [["tasks"], ["today"]];
-    case "appointment":
-      return [["appointments"], ["today"]];
     default:
       return [];
   }
