@@ -50,7 +50,7 @@ class Server(Protocol):
         """Wait until the server answers, at most ``seconds``."""
 
     def stop(self) -> None:
-        """End the process within a time limit."""
+        """Stop the server, and kill it if it does not stop in time."""
 
 
 class _Process(ABC):

@@ -54,9 +54,9 @@ class ClockFollower:
         self._has_looked = asyncio.Event()
 
     async def start(self) -> "asyncio.Task[None]":
-        """Start the background task and return it.
+        """Start the task that follows the sandbox's clock, and return the task.
 
-        Wait until the task has read the time from the database, but at most ``CONNECT_SECONDS``.
+        Wait until the task has read the clock from the database, but at most ``CONNECT_SECONDS``.
         """
         task = asyncio.create_task(self._follow(), name="clock follower")
         with suppress(TimeoutError):

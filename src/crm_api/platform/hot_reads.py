@@ -50,7 +50,7 @@ class HotReads:
         self._away_until = 0.0
 
     async def start(self) -> None:
-        """Start the background task; the first look-up connects to the database."""
+        """Start the background task that runs look-ups; it connects at the first look-up."""
         self._task = asyncio.create_task(self._answer_on(), name="hot reads")
 
     async def close(self) -> None:

@@ -53,10 +53,14 @@ def current_cause() -> dict[str, str]:
 
 
 def cause_of_nudge(job: JobName) -> dict[str, str]:
-    """Return the ids of the current API request and trace span, to store with a job to run.
+    """Return the ids of the current API request and trace span, to store with a requested job.
 
-    The log of the job then shows these ids. But if a job requests its own next run, the result is
-    empty. Otherwise a job that continues for days would always log the id of the first API request.
+    The log of the job then shows which API request caused the job. But if a job requests its own
+    next run, the result is empty. So a job that continues for days does not always log the id of
+    the first API request.
+
+    Args:
+        job: The requested job.
     """
     running = structlog.contextvars.get_contextvars().get("job")
     return {} if running == job.value else current_cause()

@@ -91,9 +91,8 @@ def releases() -> list[Release]:
 def serves_since() -> str:
     """Return the schema revision of the oldest release that can run on the schema of this code.
 
-    This release is the latest one whose schema is older than that of this code. Still earlier
-    releases are not supported. If no release has an older schema, the schema revision of this code
-    is returned.
+    A release can run on its own schema and on the next one. So the result is the last released
+    revision before that of this code. But if there is none, it is the revision of this code.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]

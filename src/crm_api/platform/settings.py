@@ -147,13 +147,11 @@ class Settings(SettingFields):
         return made
 
     def require_secret_key(self) -> bytes:
-        """Return the root secret: the first secret key that this service used.
+        """Return the root secret if these settings contain it, else the current secret key.
 
-        The root secret is stored in the database. It stays the same when the operator replaces
-        ``CRM_SECRET_KEY``.
-
-        But only settings from ``knowing`` contain the root secret. All other settings return the
-        current secret key.
+        The root secret is the first secret key that this service used. It is stored in the
+        database. It stays the same when the operator replaces ``CRM_SECRET_KEY``. Only settings
+        from ``knowing`` contain the root secret.
 
         Raises:
             SettingsError: No secret key is set.

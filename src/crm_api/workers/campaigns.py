@@ -69,8 +69,9 @@ class DrainResult:
 
     Attributes:
         is_done: True if nothing more may be sent now; False if the time limit was reached first.
-        wakes_at: The earliest time at which the pacing of a campaign, or a pause that the provider
-            asked for, allows the next message. None if no campaign waits for such a time.
+        wakes_at: The earliest time at which a waiting campaign may send again. A campaign waits
+            because of its pacing, or because the provider asked for a pause. None if no campaign
+            waits for one of these reasons.
     """
 
     is_done: bool = True

@@ -30,8 +30,8 @@ class JobSlot:
     Attributes:
         lock: Locked while a run is working.
         is_asked: True if another run was requested since the current run began.
-        cause: The request id and trace ids of the request that caused the next run; if several
-            requests did, the ids of the first one. None if the schedule caused the run.
+        cause: The request id and trace ids of the API request that caused the next run. If several
+            API requests caused it, the ids of the first one. None if the schedule caused it.
     """
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)

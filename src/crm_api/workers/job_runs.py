@@ -33,15 +33,15 @@ STOPPED = "The run was cancelled, because the worker was stopped."
 def one_at_a_time(name: JobName, function: JobFunction, *, is_tick: bool = False) -> Nudged:
     """Return a function for arq that runs a job, but never twice at once in this process.
 
-    A call while the job is running requests one more run, which begins after the present run. The
-    result of each run is stored in the table ``scheduled_job``.
+    If the function is called while the job is running, the job runs once more afterwards. The
+    result of each run is stored in the table ``scheduled_job``. While a job moves the sandbox's
+    time, a call does not run any other job. The moving job runs the other jobs itself.
 
     Args:
         name: Name of the job.
         function: Function of the job.
-        is_tick: True if the schedule calls the returned function. Then a call while the job is
-            running does not count as a missed run. The same is true while the sandbox's time is
-            being moved.
+        is_tick: True if the schedule calls the returned function. A call that does not run the
+            job at once is then not counted as a missed run.
     """
 
     async def run(ctx: dict[str, Any], cause: Cause | None = None) -> None:

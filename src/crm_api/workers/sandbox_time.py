@@ -238,9 +238,10 @@ class MoveRun:
 
 
 async def keep_sandbox_in_time(deps: Deps) -> None:
-    """Set the clock of the sandbox process to this service's moved time, every few seconds.
+    """Keep the clock of the sandbox process as far ahead as the clock of this service.
 
-    This is needed because after a restart of the sandbox process, its clock shows the real time.
+    After a restart, the sandbox process shows the real time. So its clock is set again every few
+    seconds.
     """
     async with open_controls(deps.settings.provider_url) as controls:
         while True:
@@ -301,7 +302,10 @@ class NudgedJobs:
             self.due[job.name] = min(at, self.due.get(job.name, at))
 
     def take(self, name: JobName, *, now: datetime) -> None:
-        """Remove the requested run of a job if the run is due at ``now``."""
+        """Delete the stored request to run a job, because the job runs now.
+
+        A request for a time after ``now`` is kept.
+        """
         if name in self.due and self.due[name] <= now:
             del self.due[name]
 

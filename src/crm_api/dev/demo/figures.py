@@ -36,7 +36,10 @@ class Check:
 
     @property
     def agrees(self) -> bool:
-        """True if the sources and ``wanted`` have the same value; values of None are ignored."""
+        """True if all sources have the same value of the figure, and ``wanted`` equals this value.
+
+        A source whose value is None is ignored. ``wanted`` is ignored if it is None.
+        """
         known = {
             value
             for value in (self.stats, self.store, self.sandbox, self.wanted)
@@ -65,7 +68,10 @@ class FigureCheck:
 
     @property
     def agrees(self) -> bool:
-        """True if ``counted`` equals ``rows``, and ``recorded`` is None or equals ``counted``."""
+        """True if the known values of the numerator are equal.
+
+        ``recorded`` is ignored if it is None.
+        """
         return self.counted == self.rows and self.recorded in {None, int(self.counted)}
 
 

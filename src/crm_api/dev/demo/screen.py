@@ -37,11 +37,13 @@ class Bars:
     def show(
         self, values: Mapping[str, int], *, total: int | None = None, is_last: bool = False
     ) -> None:
-        """Show the current value of each bar.
+        """Show new values in the progress bars.
+
+        If the output is not a terminal, the values are printed as a line every few seconds.
 
         Args:
-            values: Value of each bar, by its name.
-            total: The new total of every bar; None keeps the totals from the start.
+            values: The new value of each bar, by the name of the bar.
+            total: The new maximum of every given bar; None: the maximums do not change.
             is_last: True prints a line even if the previous line was printed a short time ago.
         """
         for name, value in values.items():

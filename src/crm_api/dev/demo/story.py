@@ -29,10 +29,10 @@ _MEASURES = (
 
 @dataclass
 class Story:
-    """The results of the campaign that the demo has recorded, as counts.
+    """What the demo has recorded as the results of its campaign, in numbers.
 
     Attributes:
-        people: How many people were interested.
+        people: The number of people whose replies show interest.
         counts: The number of recorded results, by the name of the measure, such as ``quotes``. The
             value of ``revenue_attributed`` is a sum in cents.
     """
@@ -44,11 +44,12 @@ class Story:
 def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
     """Record results of the campaign, for the people whose replies show interest.
 
-    - Half of the people (the first, the third, and so on) are visited at once and get a quote.
-    - The others (the second, the fourth, and so on) book an appointment, while an hour is free.
-    - Half of the quotes are approved: the first, the third, and so on.
-    - After half of the approvals, the job is done and the invoice is paid: the first, the third,
-      and so on.
+    - Half of the people (the first, the third, and so on) are visited now and get a quote.
+    - The others (the second, the fourth, and so on) book an appointment at the next free hour. If
+      no hour is free, they book nothing.
+    - Half of the quotes (the first, the third, and so on) are approved.
+    - Half of the approved quotes (the first, the third, and so on) lead to a done job and a paid
+      invoice.
 
     Args:
         api: The client.

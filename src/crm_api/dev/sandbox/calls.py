@@ -277,7 +277,7 @@ def read_call(
         body: ``{person, direction?, answered?, seconds?, with?: [recording, summary, …]}``.
         line: The phone line of the company.
         at: When the phone begins to ring.
-        media_url: URL of the sandbox; None if unknown.
+        media_url: URL of the sandbox, for the links to recordings; None if unknown.
 
     Raises:
         ValueError: ``with`` contains an unknown word.

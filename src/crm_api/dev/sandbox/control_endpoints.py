@@ -154,7 +154,10 @@ async def move_clock(workspace: Workspace, request: Request) -> dict[str, Any]:
 
 
 async def list_scripts(workspace: Workspace, request: Request) -> dict[str, Any]:  # noqa: ARG001
-    """List all scripts, each with the phone numbers to which it applies."""
+    """List the scripts of the simulated people, each with the phone numbers to which it applies.
+
+    A script says what a person does after each message.
+    """
     return {
         "data": [
             {"number": number, "script": [asdict(step) for step in steps]}

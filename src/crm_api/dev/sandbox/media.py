@@ -73,7 +73,7 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def sound_tone(name: str) -> bytes:
-    """Return a WAV of a tone of one second; the name decides its pitch."""
+    """Return a WAV file with a tone of one second. The pitch depends on ``name``."""
     pitch = 220 + blake2b(name.encode(), digest_size=1).digest()[0]
     step = 2 * math.pi * pitch / SAMPLES_PER_SECOND
     samples = array("h", (int(8000 * math.sin(step * at)) for at in range(SAMPLES_PER_SECOND)))

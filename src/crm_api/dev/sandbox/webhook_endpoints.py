@@ -133,9 +133,10 @@ async def rotate(workspace: Workspace, request: Request) -> Response:
 
 
 def is_legacy(hook: Hook) -> bool:
-    """Return True if the legacy API lists the webhook.
+    """Return True if the legacy API of the provider lists the webhook.
 
-    Both APIs list a webhook whose scheme is ``SigningScheme.ALTERNATING``.
+    A webhook with the scheme ``SigningScheme.ALTERNATING`` is listed by the legacy API and by API
+    version 2026-03-30.
     """
     return hook.scheme is not SigningScheme.STANDARD
 

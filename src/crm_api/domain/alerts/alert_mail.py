@@ -147,10 +147,11 @@ CLAIM = text(f"""
 async def claim_news(
     uow: UnitOfWork, *, channel: str, policy: NoticePolicy, now: datetime
 ) -> ClaimedNews:
-    """Claim (reserve) the news that the channel has not reported yet.
+    """Claim (reserve) the news about alerts that a channel must report now.
 
-    For ``CLAIM_SECONDS`` seconds, no other process gets the same news, unless the claim is
-    released. Nothing is claimed if the channel's last report is less than ``policy.gap`` ago.
+    A channel is mail or webhooks. No other process gets the same news for ``CLAIM_SECONDS`` seconds
+    or until the claim is released. But if the last report of the channel is less than
+    ``policy.gap`` ago, nothing is claimed.
     """
     until = now + timedelta(seconds=CLAIM_SECONDS)
     await uow.session.execute(LOCK_CHANNEL, {"channel": channel})
@@ -200,10 +201,10 @@ SETTLE = text("""
 
 
 async def settle_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
-    """Record that a channel has reported changes of alerts.
+    """Record that changes of alerts were reported, for example by mail.
 
-    ``claim_news`` has reserved these changes for this process. The reservation ends. The next
-    report counts how often a problem has happened since the reservation.
+    ``claim_news`` has reserved these changes for this process. This function ends the reservation.
+    The next report counts how often a problem has happened since the reservation began.
 
     But if another process has reserved a change in the meantime, nothing is recorded for
     this change.

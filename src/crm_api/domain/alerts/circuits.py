@@ -140,9 +140,10 @@ def opened(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitSt
 
 
 def on_trial(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitState:
-    """Return the state of an open circuit after its test request was answered: on trial.
+    """Return the new state, "on trial", of an open circuit after its test request was answered.
 
-    During the trial, the service makes requests again. One failed request opens the circuit again.
+    While a circuit is open, no requests are made. While it is on trial, requests are made again,
+    but one failed request opens the circuit.
     """
     failures = max(1, circuit.opens_after - 1)
     return replace(state, failures=failures, opened_at=None, trial_at=now, last_failed_at=now)
@@ -192,14 +193,14 @@ CLOSE = text("""
 async def record_answer(
     uow: UnitOfWork, circuit: Circuit, *, now: datetime, is_proof: bool = True
 ) -> None:
-    """Record that the outside system of a circuit has answered a call.
+    """Record that an outside system has responded to a request.
 
     The number of failures becomes 0. If the circuit is open or on trial, it closes, and its alert
     is resolved. The top of this module explains these states.
 
     Args:
-        is_proof: False if the call does not prove that the system works again, for example because
-            the call only reads. Then an open circuit stays open, and a trial continues.
+        is_proof: False if the response does not prove that the system works again, for example
+            because the request only reads. Then a circuit that is open or on trial does not change.
     """
     values = {"name": circuit.name, "is_proof": is_proof}
     closed = (await uow.session.execute(CLOSE, values)).one_or_none()

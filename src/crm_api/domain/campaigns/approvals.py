@@ -1,8 +1,9 @@
 """Approve a campaign, and refuse to start a campaign that needs an approval and has none.
 
-A campaign needs an approval only if the company's setting ``require_approval`` is on. Then the
-campaign may start in two cases. It was approved since its last change by a person who neither wrote
-nor changed it. Or each of its message bodies is an approved version of a template.
+If the company's setting ``require_approval`` is on, a campaign can start only in these cases:
+
+- Someone who neither wrote nor changed the campaign approved it after its last change.
+- Each of its message bodies is an approved version of a template.
 """
 
 from collections.abc import Iterator

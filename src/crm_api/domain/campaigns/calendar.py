@@ -36,7 +36,7 @@ class CalendarCampaign(ReadModel):
             which a user started it; if both exist, the later one.
         ends_at: When the campaign was completed or cancelled; before that, its ``end_at``; null if
             neither is known.
-        series_id: The repeated campaign that created this occurrence; null for other campaigns.
+        series_id: The id of the repeated campaign that created this campaign; null if none did.
     """
 
     model_config = example(
@@ -276,10 +276,10 @@ def series_statement() -> Select[Campaign]:
 
 
 def drafted_statement(period: Period) -> Select[Campaign]:
-    """Return the query for the campaigns that repeated campaigns created for dates in ``period``.
+    """Return the query for the campaigns that were created as repetitions of other campaigns.
 
-    A repeated campaign sends the same content again, for example every month. It creates a new
-    campaign for each date.
+    A repeated campaign sends the same content again, for example every month. For each date, a new
+    campaign is created. The query finds the new campaigns whose date is in ``period``.
 
     The query returns at most ``MOST_OCCURRENCES`` + 1 campaigns, the earliest first.
     """

@@ -258,12 +258,18 @@ COMPLETE_FINISHED = text("""
 async def complete_finished_campaigns(
     uow: UnitOfWork, *, at_once: int = CHUNK_PEOPLE, now: datetime
 ) -> list[UUID]:
-    """Set running campaigns to completed when no recipient waits any more; return their ids.
+    """Complete the running campaigns in which every recipient has a final status; return their ids.
 
-    If the ``end_at`` of a campaign has passed, its waiting recipients are first cancelled with the
-    reason ``campaign_ended``. One run cancels at most ``at_once`` recipients. If more recipients
-    remain, another run of the job is requested. A campaign is not completed while it is not known
-    whether one of its messages was sent.
+    A recipient has no final status while it is unclear whether the message was sent. The audience
+    must be completely stored.
+
+    First, waiting recipients are cancelled in two kinds of campaigns:
+
+    - Campaigns whose ``end_at`` has passed.
+    - Campaigns that were cancelled less than a day ago.
+
+    One call cancels at most ``at_once`` recipients in the campaigns of each kind. If more
+    recipients may remain, another run of the job is requested.
     """
     if await end_overdue(uow.session, limit=at_once, now=now):
         uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))

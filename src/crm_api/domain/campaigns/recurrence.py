@@ -109,9 +109,10 @@ class RecurrenceRule:
     def occurrences(
         self, *, begins: datetime, until: datetime, zone: ZoneInfo
     ) -> Iterator[datetime]:
-        """Yield the occurrences from ``begins`` to ``until``, both inclusive, in UTC.
+        """Yield the times (occurrences) at which the rule repeats a campaign, in UTC.
 
-        Occurrences later than 38 years after ``begins`` may be missing.
+        Both ``begins`` and ``until`` can be occurrences. Occurrences later than 38 years after
+        ``begins`` may be missing.
 
         An occurrence keeps its local time when the clocks change. If a change to summer time skips
         this local time, the occurrence is an hour later on that day. If a change to winter time
@@ -289,9 +290,10 @@ def next_occurrence(campaign: Campaign, *, after: datetime) -> datetime | None:
 
 
 def occurrence_columns(campaign: Campaign, at: datetime) -> dict[str, Any]:
-    """Return the name, the start, the end and the series of a repetition of a campaign.
+    """Return column values for a repetition of a campaign, such as its name and its start.
 
-    The caller copies the content, such as the texts, from the campaign.
+    The result does not contain the content, such as the texts. The caller copies the content from
+    the campaign.
 
     Args:
         campaign: The first campaign of the series.

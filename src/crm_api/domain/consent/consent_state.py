@@ -73,8 +73,8 @@ def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState
     All decisions are applied in the order in which they were made. So an old decision that arrives
     late is applied before the newer ones.
 
-    But if the stored decisions do not give the state ``now``, only the new decision is applied, to
-    ``now``. This happens if a flag was changed without a decision.
+    If a flag was changed without a decision, the stored decisions do not lead to the present state.
+    Then only the new decision is applied, to the present state.
 
     Args:
         said: The stored decisions, in the order in which they arrived.

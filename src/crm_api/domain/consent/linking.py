@@ -396,7 +396,15 @@ def is_link_correct(entry: ChainedEntry, digest: bytes, *, previous: bytes, secr
 
 
 def is_wording_correct(entry: ChainedEntry, *, salt: bytes | None, canonical: str) -> bool:
-    """Return whether the words match the entry's digest; True if the entry has no digest."""
+    """Return whether the words of a consent entry have not changed since they were stored.
+
+    If the entry has no digest of its words, the result is True.
+
+    Args:
+        entry: The entry, with the digest of its words.
+        salt: The salt of the digest.
+        canonical: The present words of the entry, as one text.
+    """
     if entry.wording_digest is None:
         return True
     return salt is not None and wording_digest(salt, canonical) == entry.wording_digest

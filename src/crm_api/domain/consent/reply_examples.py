@@ -163,12 +163,13 @@ async def keep_reply_example(
     The example says whether the decision is an opt-out. A later decision about the same reply
     replaces the earlier decision.
 
-    Nothing is stored in these cases:
+    If ``message_id`` is None, this function looks for the reply. It then stores the reply only in
+    these cases:
 
-    - No reply is found.
-    - ``message_id`` is None, and the decision does not come from the office (API or user).
-    - ``message_id`` is None, and a rule has classified the reply, not the model. For example, a
-      rule classifies "STOP". But if the number was on hold, the reply is stored.
+    - The decision comes from the office (API or user), and the model classified the reply.
+    - The decision comes from the office, and the number was on hold.
+
+    For example, a rule classifies "STOP". So this reply is stored only if the number was on hold.
 
     Args:
         action: The decision.
@@ -176,7 +177,7 @@ async def keep_reply_example(
         phones: First the number that the decision is about, then the other numbers of the same
             person.
         source: The source of the decision.
-        message_id: The id of the reply. If None, this function looks for the reply.
+        message_id: The id of the reply; None if it is not known.
     """
     if message_id is None and source not in BY_THE_OFFICE:
         return

@@ -138,7 +138,12 @@ class ConsentEntryRead(ReadModel):
 
     @classmethod
     def of(cls, entry: ConsentEntry, wording: ConsentWording | None) -> Self:
-        """Build the API model from a stored entry and its texts, which an erasure deletes."""
+        """Build the API model from a stored entry and its texts.
+
+        Args:
+            entry: The entry.
+            wording: The texts of the entry; None if an erasure has deleted them.
+        """
         return cls(
             id=str(entry.id),
             action=entry.action,

@@ -172,7 +172,7 @@ MOST_ALERTS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Viewer:
-    """The caller for whom the first screen is read.
+    """The caller who gets the first screen of the web console.
 
     Attributes:
         id: The id of the user or the API key.
@@ -213,7 +213,7 @@ async def read_today(
         uow: The unit of work.
         viewer: The caller.
         timezone: The IANA time zone of the day; None: the time zone in the caller's preferences.
-        times: The durations that limit the steps of sending, such as the time-out of a request.
+        times: The time limits of sending, which are needed to count the messages of today.
         now: The present instant.
     """
     timezone = timezone or await zone_of(uow, viewer)

@@ -87,7 +87,7 @@ class AddressPolicy:
 
     @classmethod
     def for_files(cls, settings: Settings) -> "AddressPolicy":
-        """Return the policy for downloads of files: only ports 80 and 443.
+        """Return the policy for file downloads: only ports 80 and 443 of public addresses.
 
         While the sandbox is used, the port of the sandbox on this machine is allowed too.
         """
@@ -182,7 +182,7 @@ class CheckedResolver(AbstractResolver):
         return found
 
     async def close(self) -> None:
-        """Close the wrapped resolver, which does the look-ups."""
+        """Close the wrapped resolver, which finds the addresses of host names."""
         await self._inner.close()
 
 

@@ -173,11 +173,11 @@ def _counted(answer: AnswerT, basis: Callable[[AnswerT], Any] | None) -> str:
 def sign(call: Call, *, bound: str, counted: str) -> str:
     """Return the encrypted token of a dry run, with two digests (hashes) and a time of expiry.
 
-    When the real request sends the token, both digests are computed again. They must be the same
-    as in the token.
+    When the real request sends the token, both digests are computed again. They must be the same as
+    in the token.
 
     Args:
-        call: The dry run's request. Its secret encrypts the token.
+        call: The request of the dry run. ``call.secret`` encrypts the token.
         bound: The digest of the request's method, path, caller and fields.
         counted: The digest of the result: the counts, and the value of ``basis`` in ``make_call``.
     """

@@ -128,7 +128,7 @@ async def record_event(
 ) -> None:
     """Add an event to the log in this transaction. Readers see it after the commit.
 
-    Database triggers emit most events: see ``EMITTED_BY``. Do not record those changes again.
+    Most events are added by database triggers (see ``EMITTED_BY``). Do not add such an event again.
 
     Args:
         uow: The unit of work.

@@ -51,7 +51,7 @@ def read_line(text: str) -> str:
 
 
 def read_lines(text: str) -> str:
-    """Remove white space at both ends of a text. The text may have several lines.
+    """Check a text of one or more lines, and remove white space at both ends of the text.
 
     Raises:
         PydanticCustomError: The text has a control character other than line breaks and tabs.

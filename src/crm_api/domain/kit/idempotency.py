@@ -213,7 +213,7 @@ async def find_key(session: AsyncSession, *, caller: str, key: str) -> Idempoten
 
 
 async def store_answer(uow: UnitOfWork, request: Keyed, answer: Answer) -> None:
-    """Store the response to a request whose key this transaction has reserved."""
+    """Store the response to a request whose idempotency key this transaction has reserved."""
     statement = update(IdempotencyKey).where(
         IdempotencyKey.caller == request.caller, IdempotencyKey.key == request.key
     )

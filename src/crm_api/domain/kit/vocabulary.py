@@ -68,10 +68,12 @@ class Vocabulary:
 
 
 def meanings(words: type[StrEnum]) -> dict[str, str]:
-    """Return the meaning of each word, from the ``Attributes`` in the docstring of ``words``.
+    """Return the meaning of each value of an enum, as the docstring of the enum explains it.
+
+    The meanings are the texts under ``Attributes``.
 
     Raises:
-        KeyError: A word has no meaning in the docstring.
+        KeyError: The docstring does not explain a value.
     """
     by_name = split_docstring(words.__doc__)[1]
     return {word.value: by_name[word.name] for word in words}

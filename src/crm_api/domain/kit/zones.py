@@ -68,12 +68,13 @@ def zone_key(
 
     The states are found by these rules:
 
-    - The address gives a state: the written state or, if that is empty or unknown, the state of the
-      ZIP code.
+    - The address gives a state: the written state or, if that is empty or not recognised, the state
+      of the ZIP code.
     - The area code of the phone number gives a state too. If the two states differ, both count,
       because people keep their phone numbers when they move.
-    - If the written state is unknown and the ZIP code gives no state, the person may live anywhere:
-      the area code is ignored, and the rules of all states and the hours of all zones apply.
+    - If a state is written but not recognised, and the ZIP code gives no state, the person may live
+      anywhere: the area code is ignored, and the rules of all states and the hours of all zones
+      apply.
 
     The time zones are found by these rules:
 

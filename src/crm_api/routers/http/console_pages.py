@@ -100,7 +100,10 @@ async def show_page(request: Request) -> Response:
 
 
 def page(request: Request, *, status: int = HTTPStatus.OK) -> Response:
-    """Return the page of the console; the browser asks each time whether it has changed."""
+    """Return the page of the console.
+
+    A browser must ask before each use whether its copy of the page is still current.
+    """
     is_sandbox = request.app.state.crm.settings.uses_sandbox
     headers = {**ISOLATED, "Cache-Control": "no-cache", "Vary": "Accept, Accept-Encoding"}
     return _answer(request, _index(is_sandbox=is_sandbox), headers, status=status)

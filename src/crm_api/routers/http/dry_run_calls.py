@@ -27,7 +27,9 @@ class CallMaker:
     secret: bytes
 
     def by(self, caller: Caller) -> Call:
-        """Describe the current request of this caller, for the token of a dry run.
+        """Return a ``Call`` that describes the current API request and its caller.
+
+        The ``Call`` decides for which request and which caller the token of a dry run is valid.
 
         Args:
             caller: Who sent the request.

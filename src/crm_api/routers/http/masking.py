@@ -39,7 +39,7 @@ _AMOUNTS = ("numerator", "denominator", "value")
 
 
 def mask(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return a copy of a JSON value in which the fields that a marketer does not see are null."""
+    """Return a copy of a JSON value with null in each field that the role marketer must not see."""
     if isinstance(value, list):
         return [mask(one) for one in value]
     if not isinstance(value, dict):

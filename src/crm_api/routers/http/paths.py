@@ -69,9 +69,9 @@ class Paths:
         return _found(self.without_json_answer, path)
 
     def taking_no_json(self, path: str) -> dict[str, Operation]:
-        """Return the operations of a path whose request body is never JSON, by HTTP method.
+        """Return those operations of a path that accept a request body, but not JSON.
 
-        Operations without a request body are left out. This is faster than a look-up with ``at``.
+        The keys are HTTP methods. This is faster than filtering all operations of the path.
         """
         return _found(self.without_json_body, path)
 

@@ -98,9 +98,10 @@ class RequestRate:
         self._away_until = 0.0
 
     async def take(self, caller: str) -> Left | None:
-        """Count one request of the caller, and return how many are left in the window.
+        """Count one request of the caller, and return how many more the caller may send for now.
 
-        Return None if no limit is set or Redis is unavailable; then the request is not limited.
+        The result is for the current window (the period in which requests are counted). The result
+        is None if no limit is set or Redis is unavailable. Then the request is not limited.
         """
         if self._quota == 0 or time.monotonic() < self._away_until:
             return None

@@ -1,7 +1,7 @@
-"""Create the notes that a route carries for the OpenAPI document.
+"""Create notes about a route, such as its error codes, for the OpenAPI document.
 
 Example: ``@router.post("/v1/files", openapi_extra=fails_with("too_large"))``. The package
-``routers/http/openapi`` reads the notes and removes them from the document.
+``routers/http/openapi`` completes the document with the notes, and removes the notes from it.
 """
 
 import json

@@ -66,7 +66,10 @@ class EventIntake:
         ]
 
     async def close(self) -> None:
-        """Stop. Deliveries that are not stored yet fail with ``EventNotStoredError``."""
+        """Stop storing deliveries, and close the database connections.
+
+        Deliveries that are not stored yet fail with ``EventNotStoredError``.
+        """
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()

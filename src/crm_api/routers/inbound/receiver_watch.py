@@ -18,7 +18,7 @@ BEAT_SECONDS = 30.0
 
 
 class ReceiverWatch:
-    """Reports the heartbeat of one web process regularly.
+    """Stores heartbeats regularly, while a web process can receive webhooks.
 
     The application's lifespan calls ``start()`` and ``close()``.
     """
@@ -29,7 +29,7 @@ class ReceiverWatch:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the heartbeat."""
+        """Start to report regularly that this web process can receive webhooks."""
         self._task = asyncio.create_task(self._beat_on(), name="receiver watch")
 
     async def close(self) -> None:
@@ -40,7 +40,10 @@ class ReceiverWatch:
             await asyncio.gather(task, return_exceptions=True)
 
     async def beat(self) -> None:
-        """Report once that webhooks can be received."""
+        """Store one heartbeat, which shows that webhooks can be received now.
+
+        After an outage, a reconciliation run is created too.
+        """
         try:
             async with self._new_uow() as uow:
                 made = await runs.store_receiver_heartbeat(uow, now=clock.now())

@@ -50,7 +50,7 @@ class RefusalAlerts:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to write alerts in the background."""
+        """Start the background task that raises the alerts about refused webhooks."""
         self._task = asyncio.create_task(self._write_on(), name="webhook refusals")
 
     async def close(self) -> None:
@@ -67,9 +67,10 @@ class RefusalAlerts:
         self._has_some.set()
 
     async def flush(self) -> None:
-        """Raise alerts with the numbers of refused webhooks, one alert for each error code.
+        """Raise one alert for each error code with which webhooks were refused.
 
-        If the alerts cannot be stored, the numbers are kept for the next time.
+        Each alert says how many webhooks were refused. If the alerts cannot be stored, these counts
+        are kept for the next call.
         """
         counts, self._counts = self._counts, Counter()
         if not counts:

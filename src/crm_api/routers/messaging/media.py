@@ -264,7 +264,7 @@ async def retry_fetches(
     openapi_extra=fails_with("media_already_stored"),
 )
 async def retry_fetch(fetch_id: UUID, uow: Uow, _caller: Operator) -> MediaFetchRead:
-    """Restart one fetch of a media file, unless the file is already stored."""
+    """Start the download of a media file again, unless the file is already stored."""
     async with uow:
         fetch = await media.retry_fetch(uow, fetch_id=fetch_id, now=clock.now())
     return MediaFetchRead.model_validate(fetch)

@@ -49,7 +49,10 @@ class WatchdogTask:
             await asyncio.gather(task, return_exceptions=True)
 
     async def look(self) -> None:
-        """Run each check once; if no worker runs, also send the mails about alerts."""
+        """Check the disks, the clock and the workers once.
+
+        If no worker runs, also send the mails about alerts.
+        """
         measured = await asyncio.to_thread(disks.measure_disks, disks.folders_of(self._settings))
         async with self._new_uow() as uow:
             await system.check_disks(uow, measured, now=clock.now())

@@ -39,9 +39,12 @@ async def change_conversations(
     """Change state, assignee or tags of many conversations, selected by `ids` or by a filter.
 
     Make a dry run first. Then send the request again, with the `token` of the dry run. The second
-    request is refused with 409 `dry_run_changed` if it does not select the same conversations as
-    the dry run. It is also refused if something changed in one of them after the dry run: its
-    state, whether the person waits for a reply, or a new message from the person.
+    request is refused with 409 `dry_run_changed` in these cases:
+
+    - It does not select the same conversations as the dry run.
+    - The state of a selected conversation changed after the dry run.
+    - A person began or ceased to wait for a reply after the dry run.
+    - A person sent a new message after the dry run.
     """
     if not body.dry_run and body.token is None:
         raise DryRunNeededError

@@ -59,13 +59,14 @@ class StreamListener:
 
     @property
     def is_empty(self) -> bool:
-        """True if no chunk waits to be sent."""
+        """True if no events wait to be sent to the client."""
         return not self._chunks
 
     def put(self, chunk: bytes) -> None:
-        """Add a chunk if the listener is live. If the queue is full, end the stream.
+        """Add a chunk (events as bytes) to the queue of this stream.
 
-        A full queue means that the client reads too slowly.
+        While the listener is not live, nothing is added. If the queue is full, the stream ends,
+        because its client reads too slowly.
         """
         if not self.is_live or self.is_over:
             return

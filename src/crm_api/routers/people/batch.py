@@ -30,11 +30,11 @@ STATUS_OF = {
 
 
 class ItemResult(DocumentedModel):
-    """The result of one item of a batch, equal to the result of a separate request.
+    """The result of one item of a batch, as a separate request for the item would give it.
 
     Attributes:
         index: The position of the item in the request, from 0.
-        status: The HTTP status that a single request for this item would get.
+        status: The HTTP status that a separate request for this item would get.
         contact: The contact after this item; null if the contact was deleted or the item was
             refused.
         problem: Why the item was refused, as an RFC 9457 problem; null if it was not refused. The

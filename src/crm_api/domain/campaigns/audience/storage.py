@@ -68,10 +68,11 @@ class StoredChunk:
 
 
 class ChunkOvertakenError(Exception):
-    """A chunk of recipients must not be stored; the caller must roll back the transaction.
+    """An inserted chunk of recipients must not be committed; the caller must roll it back.
 
-    A chunk is a part of a campaign's audience. This chunk was inserted while another transaction
-    stored the previous chunk. ``store_chunk_ahead`` says when such a chunk may be stored.
+    A chunk is a part of a campaign's audience. ``store_chunk_ahead`` inserts a chunk while another
+    transaction still stores the previous chunk. Then it checks some conditions, and raises this
+    error if one of them is not met.
     """
 
 
@@ -252,9 +253,9 @@ def _assess_page(conditions: AudienceConditions) -> str:
 def insert_chunk_statement(conditions: AudienceConditions, *, on_conflict: str = "") -> TextClause:
     """Return the statement that stores the next page of an audience as recipients.
 
-    The result of the statement is an ``InsertedChunk``. If ``InsertedChunk.named`` is smaller than
-    the size of a page, the page was the last one. ``InsertedChunk.people`` does not show this,
-    because it counts only the stored people.
+    The result of the statement is an ``InsertedChunk``. Its field ``named`` is the number of
+    contacts that were read. If ``named`` is smaller than the size of a page, the page was the last
+    one.
 
     Args:
         conditions: The conditions of the audience.
@@ -317,9 +318,10 @@ class AudiencePage:
 async def resolve_page(
     session: AsyncSession, *, campaign: Campaign, after: UUID | None, limit: int, now: datetime
 ) -> AudiencePage:
-    """Return the conditions and bind values of one page of an audience.
+    """Return the SQL conditions and the bind values that select one page of an audience.
 
-    The page has up to ``limit`` people after the contact ``after``; None means the first page.
+    The page has up to ``limit`` people, whose contact ids come after the id ``after``. None means
+    the first page.
     """
     variants = await list_variants(session, campaign_ids=[campaign.id])
     audience = await resolve_audience(

@@ -1,4 +1,4 @@
-"""Check, before a campaign is started, that it can send messages and that no rule forbids it."""
+"""Check, before a campaign is started, that it can send messages and breaks no rule."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass

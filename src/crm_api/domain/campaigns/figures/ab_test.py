@@ -30,11 +30,11 @@ _LARGEST = 690.0
 
 @dataclass(frozen=True, slots=True)
 class RecipientCount:
-    """The number of recipients at one step who have the same status and the same variant.
+    """The number of recipients of a campaign who have the same status and the same variant.
 
-    One row is different: it has the status ``parked`` and counts the recipients for whom a user
-    must decide whether the message was sent. These recipients are also counted under ``unknown``.
-    In this row, ``variant``, ``replied`` and ``opted_out`` are 0.
+    But for the status ``parked``, it is the number of recipients for whom a user must decide
+    whether the message was sent. These recipients are also counted under the status ``unknown``.
+    With ``parked``, the fields ``variant``, ``replied`` and ``opted_out`` are 0.
 
     Attributes:
         status: The status of the recipients, or ``parked``.

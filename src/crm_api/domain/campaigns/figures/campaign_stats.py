@@ -1,4 +1,4 @@
-"""Compute the statistics of a campaign for one of its steps."""
+"""Compute the statistics of one step of a campaign: of its first message or of a follow-up."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

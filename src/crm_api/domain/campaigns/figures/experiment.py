@@ -73,7 +73,11 @@ class Arm:
         return self.replies if measure is ComparedMeasure.REPLIES else self.opt_outs
 
     def rate(self, measure: ComparedMeasure) -> float:
-        """Return replies or opt-outs per message, from 0 to 1; 0 before the first message."""
+        """Return the number of replies or opt-outs divided by the number of messages.
+
+        ``measure`` says whether replies or opt-outs are counted. The result is 0 if no message was
+        sent.
+        """
         return self.hits(measure) / self.texts if self.texts else 0.0
 
 
@@ -99,7 +103,7 @@ class Comparison:
 
     @property
     def is_significant(self) -> bool:
-        """Return whether the statistical test shows that the two rates differ."""
+        """Return whether the test shows that the rates of the two variants differ."""
         return self.p_value <= ERROR
 
 
@@ -202,15 +206,15 @@ def log_difference(hits: tuple[int, int], *, texts: tuple[int, int]) -> float:
 
     The result is the natural logarithm of an e-value. The top of this module explains e-values.
 
-    A hit is a reply or an opt-out. The question is with which probability a hit belongs to the
-    first variant. There are two assumptions:
+    A hit is a reply or an opt-out. Two assumptions are compared:
 
-    - The rates are equal: the probability is the first variant's share of all messages.
-    - The rates differ: the probability has a Beta distribution, with this share as its mean.
+    - The rates are equal. Then the probability that a hit belongs to the first variant is this
+      variant's share of all messages.
+    - The rates differ. Then this probability has a Beta distribution, whose mean is the same share.
 
-    The e-value is the likelihood of the hits if the rates differ, divided by their likelihood if
-    the rates are equal. The method is made for independent hits. The result is also valid here,
-    where each person can cause only one hit.
+    The e-value is the likelihood of the hits under the second assumption, divided by their
+    likelihood under the first. The method is made for independent hits. Here, a person can cause
+    only one hit, but the result is still valid.
 
     Args:
         hits: The number of replies or opt-outs of each variant.

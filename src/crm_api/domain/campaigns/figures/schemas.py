@@ -203,7 +203,9 @@ class ABTestRead(ReadModel):
 
 
 class CampaignStats(ReadModel):
-    """The statistics of a campaign at one step.
+    """The statistics of one step of a campaign.
+
+    Step 0 is the first message, step 1 is the first follow-up, and so on.
 
     Attributes:
         recipients_total: The number of recipients at this step that are stored so far.

@@ -2,8 +2,8 @@
 
 Counts of messages and people may be fractions: when a count is divided, the parts are not rounded.
 Less than half a message counts as no message. Instants are Unix timestamps. A zone key consists of
-the states and the time zones that are possible for a person. A place is a group of zone keys with
-the same hours.
+the states and the time zones that are possible for a person. A place is a group of zone keys for
+which messages are allowed at the same hours.
 """
 
 from collections.abc import Iterable, Sequence
@@ -83,9 +83,10 @@ class Cohort:
     def take(self, texts: float, places: Sequence[int]) -> list[tuple[int, float]]:
         """Remove up to ``texts`` waiting people from the given groups, earliest due first.
 
-        People are removed from the group in which the highest percentage still waits. For example,
-        80 % still wait in one group and 50 % in another. People are first removed from the first
-        group, until 50 % wait in it. Then the percentage falls equally in both groups.
+        The people of each group become due at a constant rate, during the same period. So the
+        earliest due person is in the group in which the highest percentage still waits. For
+        example, 80 % still wait in one group and 50 % in another. People are first removed from the
+        first group, until 50 % wait in it. Then the percentage falls equally in both groups.
 
         Args:
             texts: The largest number of people to remove.
@@ -164,10 +165,10 @@ class Pace:
         return min(most, left * gone)
 
     def take(self, texts: float) -> float:
-        """Simulate the sending of ``texts`` messages; return when the last of them is sent.
+        """Simulate that ``texts`` messages are sent in a period; return when the last one is sent.
 
-        Before this, ``room`` must be called for the same period. If the campaign sends in batches,
-        the messages are subtracted from the current batch, and then from new batches.
+        Call ``room`` for the period first. If the campaign sends in batches, the messages are
+        subtracted from the current batch, and then from new batches.
         """
         size = self._pacing.batch_size
         if size is not None:
@@ -241,9 +242,9 @@ class SharedDay:
         return "line_ramp" if self.is_ramp else "line_daily_limit"
 
     def sent_by_rivals(self, sent: float) -> list[float]:
-        """Return how many messages each group of other campaigns sends on the day.
+        """Return how many messages the other campaigns on the line send on the day.
 
-        The items of the result have the order of ``demands``.
+        The result has one number for each group of campaigns in ``demands``, in the same order.
 
         Args:
             sent: The number of messages that this campaign sends on the day.
@@ -253,13 +254,16 @@ class SharedDay:
 
 
 def demand_of(rival: Rival, waiting: float, on: date, *, is_first: bool) -> Demand:
-    """Return how many messages other campaigns would send on a day, and the number of campaigns.
+    """Return how many messages a group of other campaigns would send on a day.
 
     Args:
-        rival: A group of other campaigns on the same line.
+        rival: The group: other campaigns on the same line.
         waiting: The number of messages that the group still has to send.
         on: The day.
         is_first: True if the day is today.
+
+    Returns:
+        The number of messages, and the number of campaigns in the group.
     """
     is_shut = (
         DAYS[on.weekday()] not in rival.days

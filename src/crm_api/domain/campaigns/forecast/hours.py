@@ -94,7 +94,7 @@ class Calendar:
 
     @property
     def places(self) -> int:
-        """The number of places. A place is a group of recipients with the same allowed hours."""
+        """The number of places (groups of recipients who have the same allowed hours)."""
         return 1 + max(self.place_of.values(), default=0)
 
 

@@ -93,10 +93,10 @@ class NumberRules:
         )
 
     def held_until(self, number: TextedNumber) -> dict[str, datetime]:
-        """Return each rule that prevents a message to this recipient now, and when the rule ends.
+        """Return the rules that prevent a message to this recipient now.
 
-        For each rule, the value is the instant from which the rule allows the message. A message
-        that is not due yet counts as stopped by the rule ``NOT_DUE``.
+        The value of each rule is the instant from which the rule allows the message. If the message
+        is not due yet, the rule ``NOT_DUE`` is included.
         """
         found: dict[str, datetime] = {NOT_DUE: number.due_at}
         if self.min_days is not None and number.last_other is not None:

@@ -54,9 +54,8 @@ class People:
             the time zones that are possible for a person.
         waiting: The people who wait for a message, grouped by step, zone key and due time.
         is_sampled: True if the groups were estimated from a sample.
-        statuses: The number of people with each status, over all steps. For a draft, it is the
-            status that they would get if the campaign started now. For people who would be skipped,
-            the key is the reason.
+        statuses: The number of people by status, over all steps. For a draft, the number of people
+            by the status or skip reason that they would get if the campaign started now.
         reached: The number of messages that were sent to the recipients, follow-ups included.
         replied: The number of these messages that got a reply.
     """
@@ -191,7 +190,10 @@ TALLY = text("""
 
 
 async def count_by_step(session: AsyncSession, *, campaign_id: UUID) -> list[StepCount]:
-    """Return how many recipients a campaign has, and how many replied, by step and status."""
+    """Count the recipients of a campaign, and those who replied, for each step and status.
+
+    Step 0 is the first message, and step 1 is the first follow-up.
+    """
     return typed_rows(StepCount, await session.execute(TALLY, {"campaign_id": campaign_id}))
 
 
@@ -234,8 +236,8 @@ async def count_places(
 ) -> list[Waiting]:
     """Count the waiting people of a campaign, separately for each step and each zone key.
 
-    A zone key names the states and time zones in which a person may be. At most ``most`` people of
-    each zone key are counted.
+    Step 0 is the first message, and step 1 is the first follow-up. A zone key names the states and
+    time zones in which a person may be. At most ``most`` people of each zone key are counted.
 
     Each count also has two times: when the first of its people becomes due, and when the last
     becomes due. A time that has passed is None.
@@ -367,8 +369,8 @@ async def count_audience(
 ) -> list[AudienceCount]:
     """Count the people of an audience in groups, as if the campaign started now.
 
-    All people of a group would get the same status or the same skip reason. They may also live in
-    the same states and time zones.
+    All people of a group would get the same status or the same skip reason. They also have the same
+    zone key: the states and time zones in which a person may be.
 
     Args:
         session: The session.

@@ -132,7 +132,7 @@ class LaunchCheck(ReadModel):
             null if it is never sent, or not within ten years.
         forecast_detail: What delays the last message most, and how to finish sooner.
         texts: The number of messages that the campaign will probably send, follow-ups included.
-        segments: The number of segments of the first messages. The provider charges for each.
+        segments: The number of SMS segments of the first messages. Each segment costs money.
         cost: The cost of the first messages in dollars, as a decimal in a string.
         is_estimated: True if the audience is so large that segments and cost are estimated from the
             first 100,000 contacts.

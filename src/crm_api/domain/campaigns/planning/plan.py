@@ -235,7 +235,11 @@ class PacedCampaign(Protocol):
 
     @property
     def next_at(self) -> datetime | None:
-        """When the next message or batch may be claimed; None before the first message."""
+        """When the next message may be claimed (reserved); None before the first message.
+
+        In the mode ``burst``, this is when the next batch may be claimed. The rest of the current
+        batch may be claimed earlier.
+        """
 
     @property
     def batch_left(self) -> int | None:

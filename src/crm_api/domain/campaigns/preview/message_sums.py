@@ -30,7 +30,7 @@ KEPT_PEOPLE = 10
 
 
 def cost_of(count: int) -> str:
-    """Return the price of this number of segments in dollars, as a decimal in a string."""
+    """Return the price in dollars of ``count`` SMS segments, as a decimal in a string."""
     return str(count * SEGMENT_PRICE)
 
 

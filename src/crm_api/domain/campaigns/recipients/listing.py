@@ -194,10 +194,14 @@ class RecipientSearch:
         )
 
     def page(self, *, after: UUID | None, limit: int) -> Select[*tuple[Any, ...]]:
-        """Return the statement for the next matching recipients, ordered by contact id.
+        """Return the statement for a page of the matching recipients, ordered by contact id.
 
         If the filter has search words, the statement searches only the next ``_NEAR`` recipients.
-        So it may return too few rows for a page. Then use ``look_up`` instead.
+        If the result then has too few rows for a page, use ``look_up`` instead.
+
+        Args:
+            after: The contact id at which the previous page ended; None for the first page.
+            limit: The largest number of recipients.
         """
         member = CampaignMembership
         first = [*self._indexed(member), true()][0]
@@ -322,7 +326,7 @@ def recipient_name(member: type[CampaignMembership]) -> SQLColumnExpression[str 
 
 
 def recipient_body(member: type[CampaignMembership]) -> SQLColumnExpression[str | None]:
-    """Return SQL for the message that a recipient got; null before the first attempt."""
+    """Return SQL for the text of a recipient's message; it is NULL before the first attempt."""
     own = select(Activity.body).where(Activity.id == member.activity_id)
     return own.correlate(member).scalar_subquery()
 

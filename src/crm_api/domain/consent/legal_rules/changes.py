@@ -188,9 +188,9 @@ async def list_changes(
 
 
 async def find_places(session: AsyncSession) -> list[str]:
-    """Return the zone keys of all contacts, in ascending order and without duplicates.
+    """Return the different zone keys of all contacts that are not deleted, in ascending order.
 
-    A zone key names the states and time zones that are possible for a phone number.
+    A zone key is a text with the states and time zones in which a person may be.
     """
     return list(await session.scalars(_PLACES))
 

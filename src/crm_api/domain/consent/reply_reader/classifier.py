@@ -179,16 +179,16 @@ class Scores:
 
     @cached_property
     def starts(self) -> Sequence[int]:
-        """The index of the first word of each reply in one list of all words.
+        """For each reply, the index of its first word in the list of all replies' words.
 
-        The list contains the words of all replies, one reply after the other. The last item of the
-        result is the total number of words. A reply without words counts as one word.
+        The last item is the total number of words. A reply without words counts as one word. For
+        example, replies with 2, 0 and 3 words give [0, 2, 3, 6].
         """
         return first_words(self.analyses)
 
     @cached_property
     def words(self) -> npt.NDArray[np.float64]:
-        """How much each word of the replies adds to two scores.
+        """How much each word of the replies raises or lowers two scores of the reply.
 
         The array has two rows: the first for the score ``asks_to_stop``, the second for
         ``needs_a_person``.
@@ -197,8 +197,8 @@ class Scores:
         reply, and so on. A reply without words also has one column. One more column at the end
         belongs to no reply.
 
-        A feature of several words is, for example, a pair of words. Its effect is divided equally
-        among its words.
+        If several words have an effect together, such as a pair of words, each of these words gets
+        an equal part of the effect.
         """
         firsts = self.known.firsts
         covers = (firsts >= 0).nonzero()[0]

@@ -73,7 +73,11 @@ class Features:
     row: "_Row"
 
     def at(self, places: Places) -> "Features":
-        """Return a copy that contains only the occurrences with these indices."""
+        """Return a copy whose first four arrays have only some of the entries.
+
+        Args:
+            places: The indices of these entries.
+        """
         return Features(
             self.hashes[places],
             self.weights[places],
@@ -84,10 +88,10 @@ class Features:
 
     @property
     def are_whole(self) -> npt.NDArray[np.bool_]:
-        """Return for each occurrence of a feature whether the caller may use it.
+        """Return for each occurrence of a feature whether it lies in a single reply.
 
-        The elements of all replies are in one long row. So an occurrence may begin in one reply and
-        end in the next one. The value of such an occurrence is False, and the caller must drop it.
+        The letters and words of all replies are in one long list. So an occurrence can begin in one
+        reply and end in the next one. The caller must drop such an occurrence.
         """
         whole: npt.NDArray[np.bool_] = self.row.groups[self.lefts] == self.row.groups[self.rights]
         return whole
@@ -102,10 +106,10 @@ class Features:
 
     @property
     def firsts(self) -> Places:
-        """For each occurrence of a feature, the index of its first word.
+        """The index of the word with which each occurrence of a feature begins.
 
-        A feature is, for example, two words in a row. The index is the position in one list of the
-        words of all replies. For a feature of the conversation before the reply, the index is -1.
+        A feature is, for example, two words in a row. The words of all replies are counted as one
+        list. For a feature of the conversation before the reply, the index is -1.
         """
         return self.row.words[self.lefts]
 

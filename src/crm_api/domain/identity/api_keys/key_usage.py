@@ -34,7 +34,7 @@ class KeyUsage:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the background task that stores the uses once a minute."""
+        """Start the background task that stores once a minute when API keys were last used."""
         self._task = asyncio.create_task(self._write_on(), name="API key usage")
 
     async def close(self) -> None:

@@ -218,9 +218,9 @@ async def rotate_api_key(
 ) -> tuple[ApiKey, str]:
     """Replace an API key by a new key with the same name and scopes.
 
-    The old key expires after ``overlap``, or earlier if its own expiry is earlier. If the old key
-    was to expire 90 days after its creation, the new key also expires 90 days after its creation.
-    If the old key had no expiry, the new key has none.
+    The old key expires after ``overlap``, or earlier if its own expiry is earlier. The new key is
+    valid for as long as the old key was at its creation, for example 90 days. If the old key had no
+    expiry, the new key has none.
 
     Returns:
         The new key and its secret text.

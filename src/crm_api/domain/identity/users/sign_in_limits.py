@@ -98,10 +98,10 @@ class CountedAttempt:
 
     @property
     def subjects(self) -> list[tuple[bytes, int]]:
-        """The counters for this attempt: for each one, its key and its allowed number of failures.
+        """The counters that count this try to sign in or to change a password.
 
-        A counter counts failed attempts. After each failure above the allowed number, the next
-        attempt must wait.
+        Each item has the key of a counter, and the number of failed tries that the counter allows.
+        After each failure above this number, the next try must wait.
         """
         allowances = (PAIR_FAILURES, ACCOUNT_FAILURES)
         own = list(zip(self.own, allowances, strict=False))

@@ -177,7 +177,7 @@ RESOLVE = text("""
 
 
 async def stage_people(session: AsyncSession, records: Sequence[Record]) -> None:
-    """Empty the temporary tables of this transaction, and copy the people of a chunk into them."""
+    """Empty the temporary tables, then copy the people of a file's rows to ``import_person``."""
     for statement in MAKE_TABLES:
         await session.execute(statement)
     connection = await (await session.connection()).get_raw_connection()

@@ -1,4 +1,7 @@
-"""Read the people of a row, and report the values that cannot be imported."""
+"""Read the people that a row of an imported file describes, and report unusable values.
+
+A row describes one person or two people.
+"""
 
 import re
 from collections.abc import Callable, Mapping, Sequence

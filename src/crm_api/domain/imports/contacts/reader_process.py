@@ -22,11 +22,11 @@ LENGTH_BYTES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """A request to read a file.
+    """A request to the reader process to read a file.
 
     Attributes:
         path: The path of the file.
-        mapping: The field of each column; None leaves the column out.
+        mapping: For each column, the field that gets its values, or None to ignore the column.
         start: The number of rows to skip.
         chunk_rows: The largest number of rows in a chunk.
     """

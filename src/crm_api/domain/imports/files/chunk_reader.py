@@ -78,13 +78,12 @@ class OpenReaders(Generic[ChunkT]):
         self.by_import[import_id] = reading
 
     async def take(self, import_id: UUID, *, position: int) -> ChunkReader[ChunkT] | None:
-        """Remove and return the open reader of an import.
-
-        But a reader that has not read exactly ``position`` rows is closed. Another worker has then
-        continued the import.
+        """Remove the open reader of an import from this object, and return it.
 
         Returns:
-            The reader. None if it was closed, or if no reader of the import is open.
+            The reader; None if no reader of the import is open. If the reader is not at the row
+            ``position``, another worker has continued the import. Then the reader is closed, and
+            the result is None.
         """
         reading = self.by_import.pop(import_id, None)
         if reading is not None and reading.position != position:

@@ -51,9 +51,9 @@ async def read(reading: Reading, position: Position, *, after: Position) -> bool
 
     Args:
         reading: The reconciliation run, and the time limit of this job.
-        position: How far the run has read. It is updated after each page.
-        after: Where the next stage of the run begins. At the end of the list, ``position`` gets
-            these values.
+        position: How far the run has read. It is updated after each page. At the end of the list,
+            it gets the values of ``after``.
+        after: The position at which the next stage of the run begins.
 
     Returns:
         One of these values:
@@ -139,13 +139,13 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
     A stored message in this span counts as missing at the provider if the batch does not contain
     it.
 
-    The batches of a run go from new to old messages. So each span ends where the span of the
-    previous batch begins. A span begins ``SKEW`` after the oldest message of its batch. But the
-    last span begins at the ``since`` of the run.
+    The batches of a run go from new to old messages. So the span of a batch ends where the span of
+    the previous batch begins. It begins ``SKEW`` after the oldest message of the batch. But the
+    span of the last batch begins at the ``since`` of the run.
 
-    The stored time of a message may differ by ``SKEW`` from its time in the list. So a message of
-    this batch may have a stored time in the next span. ``position`` remembers the ids of such
-    messages, and they do not count as missing.
+    The stored time of a message may differ by up to ``SKEW`` from its time in the list. So a
+    message in this batch may be stored with a time in the span of the next batch. ``position``
+    stores the ids of such messages, so that they do not count as missing in the next batch.
     """
     batch = reading.batch
     times = {message_id: _made_at(item) for message_id, item in batch.messages.items()}

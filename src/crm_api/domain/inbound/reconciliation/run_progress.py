@@ -70,7 +70,7 @@ async def claim_run(uow: UnitOfWork, *, now: datetime) -> ReconciliationRun | No
 async def store_progress(
     uow: UnitOfWork, run: ReconciliationRun, *, now: datetime, **values: object
 ) -> None:
-    """Store the progress of a run and extend its lease.
+    """Store the progress of a reconciliation run, and reserve the run for ``LEASE`` from now.
 
     Raises:
         RunLostError: Another worker has taken over the run.

@@ -1,7 +1,7 @@
 """Apply reported messages and calls to timeline, consent and campaigns; queue automatic replies.
 
-A received message has effects only when its row is new. So a second delivery, a replay or a later
-reconciliation of the same message changes nothing.
+A received message has effects only when it is stored for the first time. So a second delivery, a
+replay or a later reconciliation of the same message changes nothing.
 """
 
 from collections.abc import Mapping, Sequence

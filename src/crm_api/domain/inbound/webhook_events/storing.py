@@ -120,7 +120,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 async def store_events(
     connection: Connection, events: Sequence[ReceivedEvent], *, timeout_seconds: float
 ) -> int:
-    """Store the events that are not stored yet, in their own transaction.
+    """Store events in one transaction; skip those that are already stored.
 
     Rows are locked in the order of the provider's event ids. So two processes that store the same
     events do not deadlock.

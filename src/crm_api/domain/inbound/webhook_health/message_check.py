@@ -185,10 +185,10 @@ WITHDRAW_MESSAGE = text("""
 
 
 async def conclude_message_check(uow: UnitOfWork, *, now: datetime) -> datetime | None:
-    """Store the result of the running check with a test message, if the result is known now.
+    """Store the result of the waiting check with a test message, if the result is known now.
 
     Returns:
-        The time limit of the check if its result is not known yet. None if no check waits any more.
+        The time limit of the check, if its result is still unknown. None if no check waits now.
     """
     check = await find_waiting_check(uow, WebhookHealthSide.TEST_TEXT, locks=True)
     if check is None:

@@ -167,7 +167,7 @@ class _NoQueue:
         """Do nothing. This queue is only for units of work that request no jobs."""
 
     async def ping(self) -> bool:
-        """Return False, as if the queue did not answer."""
+        """Return False, because this queue has no server that could answer."""
         return False
 
 

@@ -19,7 +19,10 @@ CALL_WITHIN = timedelta(hours=72)
 
 @dataclass(frozen=True, kw_only=True)
 class CreditedOutcome:
-    """An outcome, and its touches: earlier messages to the person, and what the person then did."""
+    """An outcome of a person, and the touches before the outcome.
+
+    A touch is a campaign message to the person, and what the person did after it, such as a reply.
+    """
 
     id: UUID
     kind: str

@@ -131,10 +131,10 @@ class CohortRead(ReadModel):
 
 
 class CohortsRead(ReadModel):
-    """How many people of each cohort reached a stage, for several lengths of the window.
+    """How many people of each cohort reached a stage, within several time limits.
 
-    A cohort is all people whose first message was sent in the same day, week or month. The window
-    begins with this message.
+    A cohort is all people whose first message was sent in the same day, week or month. A time limit
+    is, for example, 7 days after this message.
 
     Attributes:
         as_of: When the figures were computed.

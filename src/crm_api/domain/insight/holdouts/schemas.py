@@ -134,7 +134,10 @@ class HoldoutLiftRead(ReadModel):
 
     @classmethod
     def of(cls, found: Comparison) -> Self:
-        """Build the response from the counts of both groups, with and without messages."""
+        """Build the response from the counts of the two groups of a holdout.
+
+        One group gets messages, the other group gets none.
+        """
         counts = (found.messaged_with, found.messaged, found.held_with, found.held)
         interval = newcombe_interval(*counts)
         difference = None

@@ -196,8 +196,9 @@ async def copy_replies(
 
     Follow-ups are not copied. The messages are copied in the order of the hours in which they were
     sent. Each call continues after the last hour of the previous call. If a message or its reply
-    changes later, the message is copied again. But the call does nothing while another transaction
-    copies records or updates the stored sums.
+    changes later, the message is copied again.
+
+    While another transaction copies records or updates the stored sums, the call does nothing.
 
     Returns:
         True if there may be more to copy. False if all is copied or nothing was done.
@@ -303,13 +304,13 @@ async def add_places(
 
     Nothing is added in two cases:
 
-    - Another transaction is copying records or updating the stored sums by place.
-    - More than ``most_moves`` changes of a person's place are not yet in the stored sums.
+    - Another transaction is copying records or updating stored sums.
+    - More than ``most_moves`` changes of a person's ZIP, city or source are not in the sums yet.
 
-    The stored sums stay locked until the transaction ends.
+    Until the transaction ends, no other transaction can copy records or update stored sums.
 
     Returns:
-        True if places were added, so there may be more to add; False otherwise.
+        True if something was added, so there may be more to add; False otherwise.
     """
     session = uow.session
     if not await take_locks(session):

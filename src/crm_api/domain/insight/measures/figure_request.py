@@ -80,7 +80,10 @@ class FigureRequest:
 
     @property
     def copies(self) -> RecordCopies | None:
-        """The table with copies of these records, which is faster to read; None if not usable."""
+        """The table with copies of the records that the figures count; None if it cannot be used.
+
+        The copies can be read faster than the records.
+        """
         found = self.query.copies
         if found is None or found.breakdowns is None:
             return found
@@ -104,11 +107,11 @@ class FigureRequest:
 
     @property
     def operands(self) -> "dict[Operand, FigureRequest]":
-        """The requests from which the figures of this request are computed.
+        """The requests that must be computed to get the figures of this request.
 
-        For a quotient of two measures, these are two requests, one for each measure. Their keys
-        are ``NUMERATOR`` and ``DENOMINATOR``. For any other measure, it is this request alone. Its
-        key is ``DENOMINATOR``.
+        For a quotient of two measures, the result has one request for each of the two measures,
+        with the keys ``NUMERATOR`` and ``DENOMINATOR``. For any other measure, the result has only
+        this request, with the key ``DENOMINATOR``.
         """
         if self.measure.quotient_of is None:
             return {Operand.DENOMINATOR: self}
@@ -120,11 +123,17 @@ class FigureRequest:
 
     @property
     def needs_credits(self) -> bool:
-        """Whether the figures are computed from credits: shares of outcomes, such as 1/3."""
+        """Whether the figures are computed from credits.
+
+        A credit is the share of an outcome, such as 1/3, that one message gets.
+        """
         return any(":rules_version" in one.query.sql for one in self.operands.values())
 
     def in_period(self, sql: str) -> str:
-        """Return the SQL of a record query, limited to the period of this request."""
+        """Limit a record query to the period of this request, and return its SQL.
+
+        A record query selects the records that a figure counts, such as messages.
+        """
         return in_period(
             sql,
             since=None if self.since is None else ":since",

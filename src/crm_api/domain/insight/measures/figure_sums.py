@@ -134,10 +134,10 @@ def _copies_by_place(request: FigureRequest, operand: Operand, copies: RecordCop
 
 
 def has_row_per_record(request: FigureRequest) -> bool:
-    """Return True if the SQL of these figures returns the single records, not sums of them.
+    """Return True if the SQL of these figures gives one row for each record, and no sums.
 
-    The figures are then medians by ZIP, city or source. The column ``time`` contains the duration
-    of each record, in microseconds.
+    This is the case only for medians by ZIP, city or source. The column ``time`` of a row is then
+    the duration of the record, in microseconds.
     """
     is_median = request.measure.unit is Unit.SECONDS
     return is_median and request.copies is not None and request.is_by_place

@@ -93,7 +93,12 @@ class FigureSums:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """The requested figures: the total, and the figures of its parts, such as one for each ZIP."""
+    """The requested figures.
+
+    Attributes:
+        total: The figure of all records together.
+        rows: One figure for each group or period, such as each ZIP; empty if none was requested.
+    """
 
     total: Figure
     rows: list[Figure]

@@ -163,21 +163,21 @@ def _needs_hours(request: FigureRequest) -> bool:
 def ripening_period(
     period: Period, stored: StoredSums, *, unit: timedelta, now: datetime
 ) -> Period | None:
-    """Return the hour (or day) with both final records and records that may still change.
+    """Return the hour or day in which only some of the records are final.
 
-    A record is final (ripe) when it is older than ``stored.ripe_after``. The stored sum of this
-    hour contains both sorts of records. So the caller must count the records of this hour one by
-    one.
+    A record is final (ripe) when it is older than ``stored.ripe_after``. The stored sum of the
+    returned hour or day also contains records that are not final. So the caller must count the
+    records of this time one by one.
 
     Args:
         period: The period of the stored sums.
         stored: The stored sums.
-        unit: An hour or a day.
+        unit: The length of an hour or of a day. It decides which of the two is returned.
         now: The present instant.
 
     Returns:
-        The hour, cut off at the end of ``period``. None if the hour does not begin in ``period``,
-        or if records are always final (``stored.ripe_after`` is None).
+        The hour or day, cut off at the end of ``period``. None if it does not begin in ``period``.
+        Also None if records are always final (``stored.ripe_after`` is None).
     """
     if stored.ripe_after is None:
         return None

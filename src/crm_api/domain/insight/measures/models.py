@@ -223,11 +223,11 @@ class InsightPersonUntil(Base):
 
 
 class PlaceColumns:
-    """Columns for the place of the person in a table with copied records: ZIP, city and source.
+    """Columns with a person's ZIP, city and source, for tables with copied records.
 
-    ``add_places`` fills these columns. The place is the same as in the table
-    ``insight_person_tally``. If the person's place changes in that table, a trigger clears the
-    columns until ``add_places`` runs again.
+    The job ``add_places`` fills these columns. In ``insight_person_tally``, the person is counted
+    under the same ZIP, city and source. When the job ``update_place_sums`` changes them there, a
+    trigger clears these columns until ``add_places`` runs again.
     """
 
     is_placed: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -270,10 +270,11 @@ class InsightOutcome(PlaceColumns, Base):
 
 
 class InsightOutcomeChange(Base):
-    """An outcome that is new, was reversed, or now belongs to another person.
+    """An outcome whose copy in ``insight_outcome`` is missing or outdated.
 
-    Row triggers append it (``migrations/objects/note_outcome.sql``, ``note_subject.sql``). The job
-    ``copy_outcomes`` copies the outcome again and deletes the row.
+    Row triggers add a row when an outcome is recorded, is reversed or gets another person
+    (``migrations/objects/note_outcome.sql``, ``note_subject.sql``). The job ``copy_outcomes``
+    corrects the copy and deletes the row.
     """
 
     __tablename__ = "insight_outcome_change"
@@ -336,7 +337,10 @@ class InsightReplyChange(Base):
 
 
 class InsightReplyUntil(Base):
-    """The instant before which ``InsightReply`` has all messages. The table has at most one row."""
+    """Stores, in at most one row, the instant before which ``InsightReply`` is complete.
+
+    ``InsightReply`` has copies of all answered first messages that were sent before this instant.
+    """
 
     __tablename__ = "insight_reply_until"
     __table_args__ = (CheckConstraint("id = 1", name="id"),)

@@ -52,7 +52,8 @@ class PlaceSumsSql:
     Attributes:
         sums: The queries that read stored sums. ``figure_sums.compile_sums`` describes their
             columns.
-        records: The queries that read single records. They have the columns of a record query.
+        records: The queries that read single records. The module ``record_query`` lists their
+            columns.
         values: The values of the SQL parameters.
     """
 
@@ -64,15 +65,15 @@ class PlaceSumsSql:
 def compile_place_sums(
     request: FigureRequest, prefix: str, *, now: datetime, stored_until: datetime | None
 ) -> PlaceSumsSql | None:
-    """Return SQL for figures by ZIP, city or source that uses the stored sums.
+    """Return SQL that reads figures by ZIP, city or source from the stored sums.
 
     The result is None if the stored sums cannot be used for these figures.
 
     Args:
         request: The wanted figures of one measure. For a quotient of two measures, call this
-            function once for each.
-        prefix: The value of the column ``part``: ``numerator`` or ``denominator``. The names of the
-            SQL parameters begin with it.
+            function once for each measure.
+        prefix: ``numerator`` or ``denominator``. It is the value of the column ``part``, and the
+            beginning of the names of the SQL parameters.
         now: The present instant.
         stored_until: The stored sums include all records before this instant. None if there are no
             stored sums.

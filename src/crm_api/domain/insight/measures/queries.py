@@ -76,8 +76,8 @@ def messages_with_sums(
         where: The SQL condition for the messages of the denominator.
         first_step: True to leave out follow-ups, so that each person counts once. But they
             are selected if the request has a filter or a breakdown by step.
-        ripe_after: How long a message can get into the numerator after it was sent. For example, a
-            later reply does not count.
+        ripe_after: The time after which it is certain whether a sent message is in the numerator.
+            For example, a reply may still arrive two days after the message.
         sum_of_records: The SQL expression for the denominator, such as ``t.sent``. The columns of
             ``t`` are stored sums.
         sum_of_counted: The SQL expression for the numerator, such as ``t.delivered``.

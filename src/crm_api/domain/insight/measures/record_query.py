@@ -9,8 +9,8 @@ is SQL that selects the records of a measure. All record queries have the same c
 - ``counted``: whether the record counts in the numerator of a rate. In the reply rate, for
   example, a message with a reply counts.
 - ``ripe_at``: the instant from which ``counted`` is final. Before this instant, the record is
-  called unripe: ``counted`` may still become true. But a record whose ``counted`` is
-  always final may have the value ``infinity``.
+  called unripe: ``counted`` may still become true. But ``infinity`` means that ``counted`` never
+  changes; such a record is not unripe.
 """
 
 import re
@@ -63,14 +63,15 @@ class StoredSums:
         records: SQL expression for the number of records in the row.
         counted: SQL expression for the number of these records that count in the numerator.
         amount: SQL expression for the sum of the amounts of these records.
-        is_first_step: True if only first messages count, not follow-ups. But with a filter or a
-            breakdown by step, the request decides which steps count.
+        is_first_step: True if only first messages count, not follow-ups. But if the request has a
+            filter or a breakdown by step, the request decides which steps count.
         ripe_after: How long a record may still be added to the numerator, for example because a
             reply arrives. None if the numerator does not change later.
-        summed_records: SQL query for the single records that are in the sums. It is used for the
-            parts of a period that are shorter than the time of a sum, such as half an hour.
-        other_records: SQL query for the records that are not in the sums; None if all records are
-            in the sums.
+        summed_records: SQL query for the single records that the sums include. It is used where a
+            sum covers too much time. For example, a sum of a whole day does not help for half an
+            hour.
+        other_records: SQL query for the records that the sums do not include; None if all records
+            are in the sums.
     """
 
     records: str
@@ -99,9 +100,10 @@ class RecordCopies:
         until: The SQL of the time before which all records are copied. The SQL in ``is_current``
             and ``not_copied`` gets this time as the parameter ``:stored_until``. None if the
             parameter is not used.
-        breakdowns: The breakdowns for which the copies are used, such as ZIP. The item None means
-            figures without a breakdown. Figures with a filter by campaign, phone line, list or step
-            do not use the copies. But if ``breakdowns`` is None, all figures use the copies.
+        breakdowns: Which figures use the copies. None: all figures. A collection: figures with one
+            of these breakdowns, such as ZIP. In the collection, None means figures without a
+            breakdown. With a collection, figures that are filtered by campaign, phone line, list or
+            step do not use the copies.
     """
 
     source: str
@@ -113,10 +115,10 @@ class RecordCopies:
 
     @property
     def all_records(self) -> str:
-        """The query that selects all records, the things that a figure counts.
+        """The SQL that selects all records (the things that a figure counts).
 
-        If a record has an up-to-date copy, the query reads the copy. Otherwise it reads the
-        original table.
+        Records with an up-to-date copy are read from the table of copies. All other records are
+        read from the original tables.
         """
         return self._select("true")
 
@@ -126,11 +128,13 @@ class RecordCopies:
         return self._select("NOT st.is_placed")
 
     def records_with_place(self, by: str) -> str:
-        """Return the query for the copied records that already have the place of the person.
+        """Return the query that selects the records whose place (ZIP, city and source) is stored.
+
+        The query reads the copies of these records.
 
         Args:
-            by: The kind of place: ``zip``, ``city`` or ``source``. The query returns the value of
-                this kind in the column ``place``.
+            by: The part of the place that the query returns in the column ``place``: ``zip``,
+                ``city`` or ``source``.
         """
         return f"""
         SELECT {self.columns}, st.{by} AS place FROM {self.source}
@@ -171,7 +175,8 @@ _PERIOD = re.compile(r"\$period\((.*?)\)\$")
 def in_period(sql: str, *, since: str | None, until: str | None) -> str:
     """Limit a record query to a period, and return its SQL.
 
-    Each ``$period(column)$`` in the SQL is replaced by conditions on this column. For example,
+    A record query selects the records that a figure counts, such as messages. Each
+    ``$period(column)$`` in its SQL is replaced by conditions on this column. For example,
     ``$period(at)$`` becomes ``AND at >= {since} AND at < {until}``. If ``since`` or ``until`` is
     None, its condition is left out.
 

@@ -108,8 +108,9 @@ class HourStep:
 async def next_hours(session: AsyncSession, statement: TextClause, *, most: int) -> HourStep | None:
     """Return the hours whose records a job must process next; None if there is nothing to do.
 
-    To process records is to add them to stored sums, or to copy them. If records changed after
-    that, ``has_changes`` is True. If there is nothing else to do, ``since`` equals ``until``.
+    The job adds the records to stored sums, or copies them. If records changed after they were
+    processed, ``has_changes`` is True. If there are only such changes and no new hours, ``since``
+    equals ``until``.
 
     Args:
         session: The session, with the locks of ``take_locks``.

@@ -202,8 +202,8 @@ async def is_message_known(
 ) -> bool:
     """Return whether the consent history of a number already has an entry for a message.
 
-    Only entries that come from a message are compared. Their time ``at`` or ``claimed_at`` must be
-    the same.
+    An entry is for this message if its source is a message and one of its times is equal: its
+    ``occurred_at`` to ``at``, or its ``claimed_at`` to ``claimed_at``.
 
     Args:
         session: The session.

@@ -169,10 +169,14 @@ SET_FLAGS = text("""
 
 
 async def set_flags(session: AsyncSession, new: Sequence[NewFlag], *, now: datetime) -> None:
-    """Set flags that do not expire; a pair of number and flag may occur only once in ``new``.
+    """Set flags without an expiry on phone numbers.
 
-    If a number already has the flag, and the flag does not expire, the flag is not changed. Rows
-    are locked in the order of the numbers.
+    If a number already has the flag without an expiry, the stored flag stays unchanged. But if
+    the stored flag has an expiry, the new flag replaces it. Rows are locked in the order of the
+    numbers.
+
+    Args:
+        new: The flags. A pair of number and flag may occur only once.
     """
     values = {
         "phones": [one.phone for one in new],

@@ -1,4 +1,4 @@
-"""Response schemas of the consent proof of one number."""
+"""Response schemas of the consent proof: all stored facts about the consent of one number."""
 
 from typing import Annotated, Any
 

@@ -265,8 +265,8 @@ async def history(
 ) -> Page[tuple[ConsentEntry, ConsentWording | None]]:
     """List the consent history of a number, newest entry first.
 
-    The second item of each pair has the erasable texts of the entry, such as its note. It is None
-    if they were erased.
+    Each item is a pair: the entry, and the texts of the entry that can be erased, such as its note.
+    Instead of erased texts, the pair contains None.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.

@@ -1,4 +1,4 @@
-"""Set the flag ``do_not_contact`` for a suppression list or after a person was erased.
+"""Set the flag ``do_not_contact`` for an uploaded list of numbers, or after a person was erased.
 
 After an erasure, the service keeps only a keyed hash of the phone number. If a transaction stores
 the number again, it also sets ``do_not_contact`` again. It restores the person's own opt-out or
@@ -111,9 +111,9 @@ async def erase_consent_of(
 async def lift_suppression(uow: UnitOfWork, *, phone: str, now: datetime, secret: bytes) -> None:
     """Remove the block that the erasure of a person has put on the person's phone number.
 
-    Call this function when a user has decided it. If the number does not belong to an erased
-    person, nothing changes. But if the consent history contains a valid opt-out or hold, the
-    opt-out or hold is set on the number again.
+    Call this function when a user has decided to remove the block. If the consent history contains
+    a valid opt-out or hold, it is set on the number again. But if the number does not belong to an
+    erased person, nothing changes.
 
     The caller must have locked the consent decisions about the number.
     """

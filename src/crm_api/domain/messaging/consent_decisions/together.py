@@ -1,7 +1,7 @@
 """Record consent decisions about many numbers with few SQL statements.
 
-A decision about a person who has several numbers applies to all of them. It is recorded by
-``service``, with about 15 statements for each decision.
+But a decision about a person who has several numbers is recorded alone, by ``service``. Such a
+decision needs about 15 statements, because it applies to all numbers of the person.
 """
 
 from collections.abc import Mapping, Sequence

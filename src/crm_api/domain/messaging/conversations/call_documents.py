@@ -57,9 +57,10 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
     """Return the document (stored data) of a call, with the data of one more event.
 
     Args:
-        known: The document before this event; empty for a new call.
-        event_at: When the event happened; None if unknown. The document stores the earliest
-            ``event_at`` until an event reports when the call began.
+        known: The document without this event; empty for a new call.
+        facts: The data of the event.
+        event_at: When the event happened; None if unknown. If no event has reported yet when the
+            call began, the document contains the earliest ``event_at``.
     """
     merged = dict(known)
     _set(merged, "created_at", _earliest(known.get("created_at"), facts.created_at))
@@ -119,12 +120,13 @@ def placed_at(document: Document) -> datetime | None:
 
 
 def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
-    """Return the time of the latest event of a call, as far as it is known.
+    """Return the time of the latest known event of a call; None if no time is known.
+
+    This is the later one of two times: ``event_at``, and the value ``last_event_at`` in ``known``.
+    ``known`` has this value only while the other party of the call is unknown.
 
     Args:
-        known: The stored document of the call, before the new event is added. While the other party
-            is unknown, it contains the time of the latest earlier event. If it does not contain
-            this time, the result is ``event_at``.
+        known: The stored document of the call, before the new event is added.
         event_at: When the new event happened; None if unknown.
     """
     written = _latest(known.get("last_event_at"), event_at)

@@ -144,9 +144,9 @@ class OutsideWindowError(ConflictError):
 
 
 class SendAtOutsideWindowError(InvalidError):
-    """The law does not allow a message at ``send_at``, at the recipient's local time.
+    """``send_at`` is outside the recipient's legal hours, or less than a minute before their end.
 
-    ``next_allowed_at`` is the next allowed instant; null if none is known.
+    ``next_allowed_at`` is the next legal time; null if no time within two weeks is legal.
     """
 
     code = "send_at_outside_window"

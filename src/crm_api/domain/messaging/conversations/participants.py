@@ -188,10 +188,11 @@ class ConversationTouch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TouchedConversation:
-    """A conversation that ``touch_conversations`` found, or added (``is_new``).
+    """A conversation that ``touch_conversations`` found or added.
 
     Attributes:
-        is_waiting: Whether the person waited for an answer before this update.
+        is_new: True if the conversation was added.
+        is_waiting: Whether the person waited for an answer before ``touch_conversations`` ran.
     """
 
     id: UUID

@@ -100,10 +100,9 @@ KNOWN_NUMBERS = text("""
 
 
 async def lock_known_numbers(uow: UnitOfWork, *, phones: Sequence[str]) -> dict[str, KnownNumber]:
-    """Return what the database knows about each number.
+    """Lock the contacts with these phone numbers, and return the stored facts about each number.
 
-    The contacts of the numbers are locked, so that no other transaction merges them before the end
-    of this one.
+    Until this transaction ends, no other transaction can merge these contacts.
     """
     await uow.session.execute(LOCK_CONTACTS, {"phones": phones})
     found = await uow.session.execute(KNOWN_NUMBERS, {"phones": phones})
@@ -135,8 +134,8 @@ async def store_past_messages(
         known: The result of ``lock_known_numbers``. No number may belong to a deleted contact.
 
     Returns:
-        The provider's ids of the messages that this call stored. Another transaction has already
-        stored the other messages.
+        The provider's ids of the messages that this function has stored. All other messages were
+        already stored by another transaction.
     """
     contacts = {phone: one.id for phone, one in known.items() if one.id is not None}
     senders = {one.phone for one in messages if one.is_incoming}

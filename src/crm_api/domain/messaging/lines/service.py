@@ -283,7 +283,10 @@ async def _counted(uow: UnitOfWork, line: Line, *, times: SendTimes, now: dateti
 async def count_today(
     uow: UnitOfWork, lines: Sequence[Line], *, times: SendTimes, now: datetime
 ) -> list[CountedLine]:
-    """Return each line with its limit and count of today, in the order of ``lines``."""
+    """Return each line with its limit for today and the number of its messages of today.
+
+    The result has the order of ``lines``.
+    """
     used = await usage.count_sent_today(
         uow.session, line_ids=[line.id for line in lines], times=times, now=now
     )

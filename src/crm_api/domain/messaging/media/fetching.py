@@ -77,7 +77,7 @@ class StoredFile:
 
 @dataclass(frozen=True, kw_only=True)
 class FetchResult:
-    """The result of one attempt of a fetch: either a file in the media store or an error."""
+    """The result of one attempt to download a file: a file in the media store or an error."""
 
     file: StoredFile | None = None
     error: FetchError | None = None
@@ -131,9 +131,10 @@ CLAIM_FETCHES = text("""
 
 
 async def claim_fetches(uow: UnitOfWork, *, limit: int, now: datetime) -> list[ClaimedFetch]:
-    """Claim (reserve) up to ``limit`` due fetches, in the order in which they became due.
+    """Claim (reserve) up to ``limit`` due downloads, in the order in which they became due.
 
-    If a worker does not record the result within ``LEASE``, another worker can claim the fetch.
+    If a worker does not record the result of a download within ``LEASE``, another worker can claim
+    the download.
     """
     values = {"limit": limit, "now": now, "lease_until": now + LEASE}
     return typed_rows(ClaimedFetch, await uow.session.execute(CLAIM_FETCHES, values))

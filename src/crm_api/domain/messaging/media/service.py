@@ -110,7 +110,10 @@ SHOWN_FETCHES = text("""
 async def read_shown_fetches(
     uow: UnitOfWork, *, activity_ids: Sequence[UUID]
 ) -> dict[UUID, list[ShownFetch]]:
-    """Return a mapping from the id of each message or call to its fetches, oldest fetch first."""
+    """Return the downloads of media files of messages and calls, by message or call id.
+
+    The downloads of one message or call are ordered from the oldest to the newest.
+    """
     found: dict[UUID, list[ShownFetch]] = defaultdict(list)
     if activity_ids:
         rows = await uow.session.execute(SHOWN_FETCHES, {"activity_ids": list(activity_ids)})

@@ -103,12 +103,11 @@ class MediaStore:
 
 
 def store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """Return the exception types to catch when you use the media store.
-
-    Without ``others``, each of these types means that the store cannot be used.
+    """Return the exception types that show that the media store cannot be used.
 
     Args:
-        others: Exception types to catch in the same place. They are added to the result.
+        others: Further exception types, which the caller wants to catch in the same ``except``
+            clause. They are added to the result.
     """
     from obstore.exceptions import BaseError  # noqa: PLC0415 - as in ``open_store``
 

@@ -80,8 +80,8 @@ class LineStatus(StrEnum):
 class Line(Base):
     """A line: a phone number of the company at the provider.
 
-    A worker that claims messages locks the line's row before it counts the messages of the day
-    (Sending, rule 1).
+    To claim messages, a worker first locks the line's row, and then counts the messages of the day
+    (see ``ARCHITECTURE.md``, "Sending, rule 1").
     """
 
     __tablename__ = "line"

@@ -217,10 +217,11 @@ class Activity(Base):
 
 
 class ActivityKey(Base):
-    """Maps the provider's id of a message or call to its row in ``activity``.
+    """Maps each provider id of a message or call to the id of the row in ``activity``.
 
-    Triggers on ``activity`` keep this table up to date. To store a message or call only once, a
-    statement can insert its id here first. If the id exists already, the statement stores nothing.
+    Triggers on ``activity`` keep this table up to date. A statement that stores a message or call
+    can first insert the provider's id here. If the id already exists, the message or call was
+    stored before, and the statement stores nothing.
     """
 
     __tablename__ = "activity_key"

@@ -29,7 +29,8 @@ class ListedStop:
         message_id: The last message that the provider refused.
         failures: The number of messages that the provider refused.
         contact_id: The contact with the number; None if there is none.
-        status: For example, ``agreed`` if the number is opted out in this service too.
+        status: ``open``, ``agreed`` (the number is opted out in this service too), ``recovered`` (a
+            later message was delivered) or ``resolved`` (a user resolved the entry).
     """
 
     id: UUID

@@ -62,7 +62,9 @@ class ShownAttempt(NamedTuple):
 async def read_attempts(
     session: AsyncSession, *, activity_ids: Sequence[UUID], phones: Sequence[str]
 ) -> dict[UUID, list[ShownAttempt]]:
-    """Return the attempts in which a request to the provider began, by message id, earliest first.
+    """Return a list of attempts for each message, by message id; the earliest attempt comes first.
+
+    An attempt is included only if its request to the provider has begun.
 
     Args:
         phones: The phone numbers to which these messages go. The database index finds attempts by

@@ -158,10 +158,13 @@ CLOSE_BREAKERS = text("""
 
 
 async def close_breakers(uow: UnitOfWork, line_ids: Collection[UUID], *, now: datetime) -> None:
-    """End the trial of lines, because the provider accepted a message from each line.
+    """End the trial of lines from which the provider has accepted a message.
 
-    For each such line, the alert is resolved, and an entry is written to the audit log. The jobs
-    that send messages are requested. Lines that are not on trial do not change.
+    A line on trial was blocked before, and now sends only one message at a time. Lines that are not
+    on trial do not change.
+
+    When a trial ends, the alert about the line is resolved, and the audit log gets an entry. The
+    jobs that send messages are requested.
     """
     if not line_ids:
         return

@@ -44,10 +44,10 @@ class CarrierShare:
 
     Attributes:
         taken: The chosen recipients, as planned attempts.
-        held: The ids of the recipients who were left out because the rest of the budget was too
-            small for their message, even without the chosen recipients.
-        has_passed_over: True if a recipient was left out only because the chosen recipients need
-            the rest of the budget. This recipient may be chosen next time.
+        held: The ids of the recipients whose message needs more segments than the budget had left
+            before any recipient was chosen.
+        has_passed_over: True if a recipient was left out only because the chosen recipients use up
+            the budget. This recipient may be chosen next time.
     """
 
     taken: list[PlannedAttempt] = field(default_factory=list)
@@ -75,11 +75,14 @@ class CarrierRoom:
 
     @property
     def is_short(self) -> bool:
-        """True if at least one budget is used up."""
+        """True if the budget of at least one carrier is used up."""
         return any(segments <= 0 for segments in self.left.values())
 
     def held_by(self, carrier: str, wanted: int) -> str | None:
-        """Return the carrier whose budget is too small for a message; None if the message fits.
+        """Return the carrier whose budget has no room for a message; None if it has room.
+
+        A carrier's budget is the number of message segments that may be sent to its numbers per
+        day.
 
         Args:
             carrier: The carrier of the message's number.
@@ -89,14 +92,18 @@ class CarrierRoom:
         return counted if counted is not None and self.left[counted] < wanted else None
 
     def take(self, candidates: Sequence[PlannedAttempt], *, most: int) -> "CarrierShare":
-        """Choose the first candidates, at most ``most``, whose messages fit the carrier budgets.
+        """Choose the first recipients, at most ``most``, whose messages fit the carrier budgets.
 
-        The result also says which candidates do not fit:
+        The result also says which recipients do not fit:
 
-        - ``held`` has the ids of the candidates for which the budget was too small before this
-          call.
-        - ``has_passed_over`` is True if a candidate does not fit only because the chosen candidates
-          use up the budget. This candidate may be chosen later.
+        - ``held`` has the ids of the recipients for whose messages the budget was too small even
+          before this call.
+        - ``has_passed_over`` is True if a recipient does not fit only because the chosen recipients
+          use up the budget. This recipient may be chosen later.
+
+        Args:
+            candidates: The recipients, as planned attempts.
+            most: The largest number of recipients to choose.
         """
         share = CarrierShare()
         before = dict(self.left)
@@ -116,10 +123,10 @@ class CarrierRoom:
 
     @property
     def held_until(self) -> datetime:
-        """The instant at which recipients become due if their carrier's budget is used up.
+        """The instant to which recipients are postponed if a carrier budget is used up.
 
-        This is just after the end of the carriers' day. But if the budget gets room earlier, they
-        become due earlier.
+        This is just after the end of the carriers' day. But if the budget has room again before
+        that, the recipients become due earlier.
         """
         return self.ends_at + MARK
 

@@ -173,7 +173,7 @@ class ClaimedAttempt:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimResult:
-    """The result of one try to claim recipients of a campaign, which reserves them for sending.
+    """The result of one try to claim (reserve) recipients of a campaign.
 
     Attributes:
         is_exhausted: True if the campaign may send no further message now.

@@ -87,7 +87,7 @@ class DispatchTally:
     answers: dict[str, int] = field(default_factory=dict)
 
     def count(self, kind: AnswerKind) -> None:
-        """Count one more response of the provider, under its kind."""
+        """Add 1 to the number of the provider's responses of this kind."""
         self.answers[kind.value] = self.answers.get(kind.value, 0) + 1
 
     def __str__(self) -> str:

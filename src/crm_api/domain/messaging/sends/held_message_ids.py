@@ -37,7 +37,7 @@ class StrayMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnboundAttempt:
-    """An attempt that lost a message id of the provider; the id belongs to another attempt."""
+    """An attempt from which a wrong message id of the provider was removed."""
 
     id: UUID
     membership_id: UUID | None

@@ -117,16 +117,16 @@ async def list_unknown_attempts(uow: UnitOfWork, *, limit: int) -> list[UnknownA
 class MatchCandidates:
     """The provider's messages that may be the message of an attempt with an unclear result.
 
-    The provider's workspace has several users. "Our own user" is the one that sends for this
-    service. A message without a user counts as a message of our own user.
+    This service sends as one user of the provider's workspace ("our own user"). Colleagues may send
+    as other users.
 
     Attributes:
-        ours: All candidates: every message of our own user, and the messages of other users that
-            have the attempt's text.
-        same: The messages of our own user that have the attempt's text. Only these may be matched
-            to the attempt.
-        own_user_id: The provider's id of our own user. If it is None, every message counts as a
-            message of our own user.
+        ours: All candidates: the messages of our own user with any text, and the messages of other
+            users with the attempt's text.
+        same: The messages of our own user with the attempt's text. Only these may be matched to
+            the attempt.
+        own_user_id: The provider's id of our own user; None if unknown. A message counts as one of
+            our own user if this id or the message's user is unknown.
     """
 
     ours: Sequence[MessageFacts]
@@ -158,14 +158,15 @@ async def find_candidates(
     *,
     times: SendTimes,
 ) -> MatchCandidates:
-    """Find the messages at the provider that may be the message of an attempt.
+    """Find the messages at the provider that may belong to an attempt with an unclear result.
 
     It is unclear whether the message of the attempt was sent (see ``ARCHITECTURE.md``, "Sending,
     rule 8").
 
-    The result may also contain messages with the same text that another user of the provider's
-    workspace sent. Such a message is never matched to the attempt. But the recipient already has
-    the text. Therefore, only a user may decide to send the text again.
+    The provider's workspace has several users, and this service sends as one of them. If another
+    user sent the same text to the recipient, the result contains this message too. The message is
+    never matched to the attempt. But the recipient already has the text, so only a user of this
+    service may decide to send it again.
 
     Args:
         listed: The messages that the provider's list contains.

@@ -108,16 +108,15 @@ def may_get(kind: SendKind, *, phone: str) -> str:
 def stopping_rule(
     kind: SendKind, *, phone: str = "", facts: Mapping[NumberRule, str] | None = None
 ) -> str:
-    """Return an SQL expression for the rule that stops a message; it is null if no rule does.
+    """Return an SQL expression that gives the rule that stops a message; null if no rule does.
 
     Give either ``phone`` or ``facts``.
 
     Args:
         kind: The kind of the message.
-        phone: The SQL expression of the number.
-        facts: For each rule, an SQL condition that is true if the rule applies. Use it in a
-            statement that has already read the flags. A rule that is not in ``facts`` does not
-            apply.
+        phone: The SQL expression of the number. The returned SQL reads the flags of this number.
+        facts: For statements that have already read the flags: for each rule, an SQL condition that
+            is true if the rule applies. A rule that is not in ``facts`` does not apply.
     """
     if facts is None:
         facts = {rule: rule_applies(rule, phone=phone) for rule in STOPS[kind]}

@@ -1,6 +1,7 @@
-"""Queue messages outside campaigns for sending; ``queued_claim.py`` claims them from the queue.
+"""Queue messages that belong to no campaign; ``queued_claim.py`` claims them for sending.
 
-A message for later has a time of sending that a user chose (``scheduled_for``).
+A user can choose the time of sending (``scheduled_for``). A message with this time is called a
+message for later.
 """
 
 from collections.abc import Sequence

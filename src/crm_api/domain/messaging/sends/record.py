@@ -285,11 +285,11 @@ async def record_and_correct_matches(
     """Record responses to send requests, and correct attempts that have a wrong message id.
 
     For example, attempt A got no response, and the service guessed that message M at the provider
-    belongs to A. Now the response to attempt B contains the id of M. So B gets this id. A loses it
-    and becomes ``unknown`` again.
+    belongs to A. Now the response to attempt B contains the id of M. So the id is stored with B,
+    and A becomes ``unknown`` again.
 
-    But if another attempt to the number of A is open, A becomes ``parked``: an alert is raised, and
-    a user must decide whether the message of A was sent.
+    But if another attempt to the same phone number has no final result, A becomes ``parked``. Then
+    an alert is raised, and a user must decide whether the message of A was sent.
 
     Each correction is written to the audit log.
     """
@@ -318,8 +318,8 @@ async def record_and_correct_matches(
 async def record_without_ids(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
     """Record responses whose message id already belongs to another message; raise alerts.
 
-    Each attempt is recorded as accepted without an id. Its message is not sent again. A user
-    decides whether the message was sent.
+    Each attempt is recorded as unclear, without the message id. Its message is not sent again. A
+    user must find out whether the message was sent.
     """
     for item in batch:
         await alerts.raise_alert(

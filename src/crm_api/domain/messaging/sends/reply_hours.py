@@ -88,9 +88,9 @@ async def read_reply_hours(
 async def read_test_hours(
     uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
 ) -> ReplyHours:
-    """Return when the law allows a test message or a reminder to a phone number.
+    """Return whether and when the law allows a test message or a reminder to a phone number.
 
-    The legal hours apply even if the person has written to the line before.
+    These messages must keep the legal hours, even if the person has written to the line before.
     """
     zone = await _read_zone(uow, line_id=line_id, phone=phone)
     return hours_of(zone, rules=rules, is_test=True, now=now)
@@ -134,13 +134,13 @@ async def _read_zone(uow: UnitOfWork, *, line_id: UUID, phone: str) -> NumberZon
 def hours_of(
     number: NumberZone, *, rules: RuleBook, now: datetime, is_test: bool = False
 ) -> ReplyHours:
-    """Return when the law allows a message to a phone number, without a database query.
+    """Return when the law allows a message to a phone number.
 
-    A message counts as an answer if the person has written to the line before. An answer may be
-    sent at any hour.
+    If the person has written to the line before, our message is an answer, and the law allows it at
+    any hour. But a test message or a reminder never counts as an answer.
 
     Args:
-        is_test: True for a test message or a reminder, which never counts as an answer.
+        is_test: True for a test message or a reminder.
     """
     if number.is_answer and not is_test:
         return ReplyHours(is_open=True)
@@ -152,10 +152,10 @@ def hours_of(
 
 
 def zone_key_of_number(number: NumberZone) -> str:
-    """Return the zone key of a phone number.
+    """Return the states and time zones of a phone number, as one text (the zone key).
 
-    A zone key is a text with the states and time zones that are possible for a person. If no
-    contact has the number, the zone key is derived from the area code.
+    The person with this number may live in these states and time zones. The zone key is that of the
+    contact with the number. But if no contact has the number, the area code decides.
     """
     return number.zone_key or zone_key(
         timezone=None, state=None, postal_code=None, phone=number.phone

@@ -162,9 +162,12 @@ class LookUp:
 async def conclude_look_up(
     uow: UnitOfWork, unknown: UnknownAttempt, look_up: LookUp, *, times: SendTimes, now: datetime
 ) -> AttemptStatus:
-    """Settle an unknown attempt if the look-up allows it; return the new status of the attempt.
+    """Set the status of an unknown attempt from the result of a look-up at the provider.
 
-    The attempt stays ``unknown`` if it needs another look-up.
+    If another look-up is needed, the status stays ``unknown``.
+
+    Returns:
+        The status of the attempt after this call.
     """
     listed = [bound_message(facts, received_at=now) for facts in look_up.messages]
     found = await find_candidates(uow, unknown, listed, times=times)

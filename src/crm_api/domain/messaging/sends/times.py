@@ -12,7 +12,9 @@ from crm_api.platform.settings import Settings
 class SendTimes:
     """The durations that limit the steps of sending, from the settings.
 
-    The gate is the last check of a claim before the request to the provider.
+    A claim is the reservation of a message for sending. The gate is the last check of a claim
+    before the request to the provider. An attempt is unclear if it is not known whether its message
+    was sent.
 
     Attributes:
         lease: How long a claim belongs to one worker. The time starts again when the claim passes
@@ -21,8 +23,8 @@ class SendTimes:
         call_timeout: The longest time for the whole POST request to the provider.
         grace: The shortest time after the gate before an unclear attempt can be set to
             ``not_found``.
-        look_gap: Two look-ups at the provider must find nothing before an attempt is set to
-            ``not_found``. This is the shortest time between them.
+        look_gap: The shortest time between the two look-ups at the provider that must find nothing
+            before an attempt is set to ``not_found``.
         skew: How far the clocks of this service and the provider may differ.
     """
 
@@ -52,8 +54,9 @@ class SendTimes:
 
     @property
     def call(self) -> timedelta:
-        """The longest time from the last check of a message to the end of its request.
+        """The longest time from the last check before a request to the end of the request.
 
-        This is the sum of ``call_start`` and ``call_timeout``.
+        This last check is called the gate. The result is the sum of
+        ``call_start`` and ``call_timeout``.
         """
         return self.call_start + self.call_timeout

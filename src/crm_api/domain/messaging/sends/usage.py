@@ -46,7 +46,7 @@ def limit_on(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineUsage:
-    """How much of their limits a line and one campaign have used today.
+    """What a line and one campaign have sent today, and what limits their messages.
 
     Attributes:
         line_limit: The line's limit for today, from its ramp plan or its daily limit.

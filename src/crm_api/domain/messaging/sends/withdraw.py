@@ -153,9 +153,10 @@ RELEASE_CAMPAIGN_CLAIMS = text("""
 
 
 async def release_campaign_claims(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
-    """Release the campaign messages to these numbers that a worker has reserved.
+    """Release the reserved campaign messages to these numbers.
 
-    The worker does not send these messages. The status of their recipients is computed again.
+    The worker that reserved a message then does not send it. The status of the recipients is
+    computed again.
     """
     freed = await uow.session.execute(RELEASE_CAMPAIGN_CLAIMS, {"phones": list(phones), "now": now})
     await derive.derive_recipients(uow.session, membership_ids=list(freed.scalars()), now=now)

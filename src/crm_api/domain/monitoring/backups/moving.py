@@ -73,8 +73,8 @@ async def move(settings: Settings, source_url: str, *, now: datetime, report: Re
     After an interruption, call this function again; the move then continues.
 
     Args:
-        settings: The settings, which name the new database, media store and secret key, and the
-            data directory.
+        settings: The settings. They name the data directory, the secret key, the new database and
+            the new media store.
         source_url: The embedded database. Nothing else may use it during the move.
         now: The current time.
         report: Receives sentences about the progress.

@@ -190,10 +190,10 @@ DELETE_UNUSED_MEDIA = text("""
 
 
 async def delete_media_rows(uow: UnitOfWork, month: Month) -> tuple[int, Sequence[str]]:
-    """Delete the links from the month's messages to media files; one call handles one batch.
+    """Delete one batch of the links from a month's messages and calls to their media files.
 
-    If a media file then has no link, its row is deleted too. If the month is a partition of
-    received events, nothing is deleted, because events have no media.
+    If a media file then has no link, its row is deleted too. Other tables have no such links, so
+    nothing is deleted for a month of another table.
 
     Returns:
         The number of deleted links, and the SHA-256 of each media file whose row was deleted. The

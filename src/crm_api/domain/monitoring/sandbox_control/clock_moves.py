@@ -72,8 +72,8 @@ class TakenMove:
         holder: The id of this run.
         from_at: The sandbox time before the move.
         to_at: The sandbox time after the move.
-        version: The version of the clock, a number that grows with each change. Every process must
-            know this version before the clock is moved.
+        version: The version of the clock, a number that grows with each change. The run waits until
+            every process knows this version, and then moves the clock.
     """
 
     holder: UUID
@@ -179,10 +179,10 @@ _RELEASE = text("""
 
 
 async def release_clock_move(uow: UnitOfWork, move: TakenMove, *, failure: str | None) -> None:
-    """Release a move, so that any worker can continue it.
+    """Release a move of the sandbox clock, so that any worker can continue the move.
 
     Args:
-        failure: Why the move stopped; None if it did not fail.
+        failure: The error that stopped the move; None if there was no error.
     """
     await uow.session.execute(_RELEASE, {"holder": move.holder, "failure": failure})
 

@@ -86,7 +86,10 @@ class SandboxControls:
         return _read_person(await self._ask("POST", "/people", body))
 
     async def clear_scripts(self, phone: str | None = None) -> None:
-        """Remove the script of one phone number; without a number, remove all scripts."""
+        """Remove the script of one phone number; without a number, remove all scripts.
+
+        A script says what a simulated person does after each message.
+        """
         await self._ask("DELETE", "/people", params={} if phone is None else {"number": phone})
 
     async def send_as_person(self, wanted: PersonMessage) -> None:

@@ -405,7 +405,10 @@ class ClockStatus(StrEnum):
 
 
 class ClockRead(ReadModel):
-    """The clock of the sandbox. After a move it runs at the speed of the machine's clock.
+    """The clock of the sandbox.
+
+    A move sets the clock forward. After the move, the clock runs at the speed of the machine's
+    clock.
 
     Attributes:
         now: The current time of the sandbox.

@@ -129,9 +129,13 @@ def is_overdue(covered_until: datetime, *, now: datetime) -> bool:
 
 
 def count_missed_minutes(covered_until: datetime, *, now: datetime) -> int:
-    """Count the whole minutes since ``covered_until`` in which a job should have begun but did not.
+    """Return the number of minutes that a job missed; a job should begin in every minute.
 
-    A job should begin in each minute. The current minute does not count.
+    The minute of ``covered_until`` and the current minute do not count.
+
+    Args:
+        covered_until: When the job was last at work.
+        now: The present instant.
     """
     return max(0, (_minute(now) - _minute(covered_until)) // MINUTE - 1)
 

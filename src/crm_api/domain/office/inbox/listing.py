@@ -87,11 +87,11 @@ class _Page:
         return f"SELECT r.id, r.key FROM line l CROSS JOIN LATERAL ({rows}) r{lines}"
 
     def by_numbers(self) -> str:
-        """Return the query that finds conversations by phone number, for a filter with a flag.
+        """Return the query that finds the conversations of the phone numbers with a flag.
 
-        The SQL around this query must contain the subquery ``flagged``: the numbers with this flag.
-        ``page_of`` adds the subquery. If more than ``FEW_NUMBERS`` numbers have the flag, the query
-        finds nothing.
+        The numbers are in the subquery ``flagged``, which ``page_of`` adds. But if more than
+        ``FEW_NUMBERS`` numbers have the flag, the query finds nothing. Then another query of
+        ``page_of`` is faster.
 
         ``OFFSET 0`` makes PostgreSQL look up the conversations by number instead of reading all.
         """

@@ -126,9 +126,9 @@ class Order:
     states: tuple[ConversationState, ...] = tuple(ConversationState)
 
     def states_of(self, wanted: InboxFilter) -> tuple[ConversationState, ...]:
-        """Return those of ``states`` that the filter selects.
+        """Return the states of this sort order that the filter selects.
 
-        If the filter has no states, all ``states`` are returned.
+        If the filter has no states, all states of this sort order are returned.
         """
         return tuple(
             one for one in self.states if not wanted.wanted_states or one in wanted.wanted_states
@@ -217,7 +217,10 @@ def conditions_of(wanted: InboxFilter) -> list[str]:
 
 
 def matching(wanted: InboxFilter) -> str:
-    """Return the complete SQL condition on ``conversation k`` for a filter."""
+    """Return the SQL condition that selects the conversations of a filter.
+
+    The condition covers all fields of the filter. In the SQL, ``k`` is the table ``conversation``.
+    """
     found = [*in_states(wanted.wanted_states), *conditions_of(wanted)]
     if wanted.line_id is not None:
         found.append("k.line_id = :line_id")

@@ -207,7 +207,7 @@ async def _with_all_words(
 
 
 async def read_messages(session: AsyncSession, statement: Select[Activity]) -> list[Activity]:
-    """Run a statement, and return its messages."""
+    """Run a statement that selects messages, and return these messages."""
     return list(await session.scalars(statement))
 
 

@@ -98,8 +98,8 @@ class MessageSelection:
         wanted: The filter.
         terms: The terms of ``wanted.q``.
         people: For each term, up to ``MOST_PEOPLE`` people whose names or phone numbers contain the
-            term. If more people match, some are missing here. Then the search does not find all
-            old messages by name or number.
+            term. If more people match, the others are left out. The search can then miss old
+            messages of these others.
         people_of_all: People whose names or phone numbers contain all terms.
     """
 
@@ -148,11 +148,12 @@ class MessageSelection:
     def conversations_in_order(
         self, after: Position | None, *, size: int, limit: int
     ) -> Select[UUID | None]:
-        """Select the conversations of messages with all search words, newest message first.
+        """Return a statement that finds conversations by their messages, newest message first.
 
-        The statement searches only ``size`` messages: those that come next after the position
-        ``after``, from new to old. It returns at most ``limit`` conversation ids. If several
-        messages of a conversation match, its id is repeated.
+        A message matches if it contains all search words. The statement searches only the next
+        ``size`` messages after the position ``after``, from new to old. It returns the ids of at
+        most ``limit`` conversations. If several messages of one conversation match, the id of the
+        conversation is repeated, and each repetition counts.
         """
         near = self._window(after, size=size, columns=_NEEDED).subquery("near").c
         return (
@@ -163,15 +164,18 @@ class MessageSelection:
         )
 
     def similar_in_order(self, after: Position | None, *, size: int) -> Select[Activity]:
-        """Read ``size`` messages, newest first; select those with words like the search words.
+        """Return a statement that finds messages with words similar to the search words.
 
-        For example, the search word ``basment`` finds ``basement``. Messages with exactly the
-        search words are left out. ``in_order`` finds them.
+        For example, the search word ``basment`` finds ``basement``. Messages that contain exactly
+        the search words are left out, because ``in_order`` finds these.
+
+        The statement searches ``size`` messages, from new to old. The first is the next one after
+        the position ``after``.
 
         Args:
-            after: The position (time and id) of the last message that was read before; None to
+            after: The position (time and id) of the last message that was searched before; None to
                 begin with the newest message.
-            size: The number of messages to read.
+            size: The number of messages to search.
         """
         window = self._window(after, size=size).subquery("near")
         message = aliased(Activity, window)

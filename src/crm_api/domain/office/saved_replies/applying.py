@@ -1,7 +1,11 @@
 """Render a saved reply for one contact, and apply its effects.
 
-The text may contain details of the contact, the company and the phone line. The effects are a tag,
-the state of the conversation, and the class of the person's last message.
+The text may contain details of the contact, the company and the phone line. A saved reply can have
+up to three effects:
+
+- The contact gets a tag.
+- The conversation gets another state.
+- The person's last message gets a class, such as ``interested``.
 """
 
 from dataclasses import dataclass

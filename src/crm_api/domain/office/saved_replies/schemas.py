@@ -161,7 +161,9 @@ class SavedReplyPreview(ReadModel):
 
 
 class SavedReplyUse(RequestModel):
-    """The saved reply whose effects are applied to a conversation.
+    """A request to apply the effects of a saved reply to a conversation.
+
+    One effect, for example, is that the contact gets a tag.
 
     Attributes:
         saved_reply_id: The id of the saved reply.

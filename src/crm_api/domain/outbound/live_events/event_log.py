@@ -165,8 +165,8 @@ class StoredEnds:
     The newest events cannot be read while older transactions may still add events before them.
 
     Attributes:
-        final: Events of this transaction and of later ones cannot be read yet. All earlier
-            transactions have ended.
+        final: The number of the first transaction whose events cannot be read yet. All transactions
+            with smaller numbers have ended.
         transaction_id: The transaction of the newest deleted event; None if no event was deleted.
         id: The id of the newest deleted event; None if no event was deleted.
     """
@@ -289,10 +289,10 @@ FORGET_FOREIGN = text(f"DELETE FROM event WHERE transaction_id >= {_FOREIGN}")
 async def forget_old_events(
     uow: UnitOfWork, *, now: datetime, limit: int = FORGOTTEN_AT_ONCE
 ) -> int:
-    """Delete the oldest events that are older than ``KEPT_FOR``; return how many were deleted.
+    """Delete events that are older than ``KEPT_FOR``, the oldest first; return their number.
 
-    If the database was copied from another server, events of that server may be deleted too. They
-    are not in the returned number.
+    If the database was copied from another server, events of that server may be deleted too. The
+    returned number does not include them.
     """
     await uow.session.execute(FORGET_FOREIGN)
     values = {"before": now - KEPT_FOR, "limit": limit}

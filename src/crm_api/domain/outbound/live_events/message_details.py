@@ -48,7 +48,10 @@ READ_DETAILS = text("""
 async def read_message_details(
     session: AsyncSession, *, message_ids: Sequence[UUID]
 ) -> dict[UUID, dict[str, Any]]:
-    """Return the details of messages, by message id, as fields of an event's ``data``."""
+    """Return the contact, phone number, first words and conversation of messages, by message id.
+
+    The values are meant as fields in the ``data`` of an event.
+    """
     if not message_ids:
         return {}
     found = await session.execute(READ_DETAILS, {"ids": list(message_ids)})

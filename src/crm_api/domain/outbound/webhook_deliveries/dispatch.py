@@ -77,10 +77,9 @@ class EndpointQueue:
         return max(0, (FAILING_AT_ONCE if is_failing or self.is_stuck else AHEAD) - self.held)
 
     def note(self, reply: EndpointAnswer) -> None:
-        """Set ``is_stuck`` after a request.
+        """Set ``is_stuck`` from the result of a request to the endpoint.
 
-        The value is True if there was no response, or if the response asked for a pause; otherwise
-        it is False.
+        It becomes True if the endpoint did not respond or asked for a pause, otherwise False.
         """
         self.is_stuck = reply.status is None or reply.hold is not None
 

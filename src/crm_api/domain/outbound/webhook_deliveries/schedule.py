@@ -94,8 +94,8 @@ def next_state_of(
     Args:
         reply: The endpoint's response.
         failures: The number of failed attempts, including this attempt if it failed.
-        jitter: Returns a random number from 0 to 1. The wait is multiplied by
-            ``1 + JITTER * number``.
+        jitter: Returns a random number from 0 to 1. The larger the number, the longer is the wait
+            before the next attempt.
     """
     if reply.has_arrived:
         return NextState(status=DeliveryStatus.DELIVERED, next_attempt_at=now)

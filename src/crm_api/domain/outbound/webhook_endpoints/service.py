@@ -150,8 +150,9 @@ async def update_endpoint(
 ) -> WebhookEndpoint:
     """Change an endpoint.
 
-    If ``changes`` has an address or event types, the scopes of ``maker`` replace the scopes of the
-    endpoint. With its old scopes, the endpoint could get events that ``maker`` may not read.
+    ``maker`` is the caller who changes it. If the address or the event types change, the endpoint
+    gets the scopes of ``maker`` instead of its old scopes. So the endpoint gets no events that
+    ``maker`` may not read.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.

@@ -1,4 +1,4 @@
-"""Hold copies of the contacts of a batch in memory. The items of the batch change these copies."""
+"""Hold the contacts of a batch request in memory, while the items of the request change them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -125,13 +125,14 @@ class LoadedContacts:
         return self._begin(values)
 
     def begin(self, changes: ContactUpdate) -> Columns:
-        """Add a new contact for an upsert item; call this only if ``holder`` returned None.
+        """Add a new contact for an upsert item to the copies in memory.
 
-        If a deleted contact has the phone number, the new contact gets the id of the deleted one.
+        Call this only if ``holder`` found no contact with the phone number. If a deleted contact
+        has the number, the new contact gets the id of the deleted one.
 
         Raises:
-            FieldValuesError: An attribute does not fit its custom field, or a required attribute is
-                missing.
+            FieldValuesError: An attribute does not fit its custom field, or a required attribute
+                is missing.
             InvalidAttributesError: The attributes are too many or too large.
         """
         given = (changes.attributes or {}).items()

@@ -155,8 +155,7 @@ class Outcome:
 
     Attributes:
         done: What was done with the contact; None after an error.
-        columns: The columns of the contact with the changes of this item; None after an error or a
-            deletion.
+        columns: The contact's values after this item, by column; None after an error or a deletion.
         flags: The flags of the contact's phone number.
         error: Why the item changed nothing; None if the item succeeded.
     """

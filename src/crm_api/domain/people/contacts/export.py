@@ -203,9 +203,10 @@ async def _attribute_names(new_uow: UnitOfWorkFactory, begun: Search) -> list[st
 
 
 async def end_of(session: AsyncSession, search: Search) -> Position | None:
-    """Return the position of the last contact of a page; None if this is the last page.
+    """Return the position of the last contact on the page that ``search`` describes.
 
-    The page begins after the position in ``search``.
+    The page begins after the position in ``search``. The result is None if the page is the last
+    one.
     """
     key = search.order.key(Contact)
     ordered = (

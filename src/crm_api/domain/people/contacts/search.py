@@ -238,13 +238,13 @@ class Search:
         )
 
     def near(self, size: int) -> Select[Any]:
-        """Return a statement that reads the next ``size`` contacts and selects those that match.
+        """Return a statement that finds the matching contacts among the next ``size`` contacts.
 
-        The contacts are read in the order of the list. The result has fewer than ``size`` contacts
-        if some of them do not match.
+        "Next" means in the order of the list. The statement returns fewer than ``size`` contacts if
+        some of them do not match.
 
-        PostgreSQL must not know the value of ``size``, so the value is in a subquery. Otherwise,
-        PostgreSQL might sort all contacts, which takes 1.5 s for a million contacts.
+        The value of ``size`` is in a subquery, which hides it from the query planner of PostgreSQL.
+        With a known value, PostgreSQL might sort all contacts, which takes 1.5 s for a million.
         """
         window = (
             select(Contact)

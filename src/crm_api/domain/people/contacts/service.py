@@ -228,9 +228,9 @@ async def fetch_list_members(
 async def fetch_list_member_ids(
     session: AsyncSession, *, list_id: UUID, after: Position | None, limit: int
 ) -> list[tuple[datetime, UUID]]:
-    """Fetch up to ``limit`` contacts of a list: the instant at which each was added, and its id.
+    """Return the ids of contacts on a list, each with the time at which the contact was added.
 
-    The contact that was added last comes first.
+    The contact that was added last comes first. At most ``limit`` contacts are returned.
     """
     rows = await session.execute(_member_ids(list_id, after=after, limit=limit))
     return [(row.added_at, row.contact_id) for row in rows]

@@ -120,7 +120,10 @@ _CHILDREN = text("""
 
 
 async def find_children(session: AsyncSession, *, ids: Collection[UUID]) -> list[Belonging]:
-    """Fetch everything that belongs to the contacts and that a merge moves, ordered by kind."""
+    """Fetch the conversations, notes, tasks and other things that belong to the contacts.
+
+    ``Belonging`` lists all kinds. The result is ordered by kind.
+    """
     return typed_rows(Belonging, await session.execute(_CHILDREN, {"ids": list(ids)}))
 
 
@@ -252,9 +255,15 @@ _RETURN_PROPERTIES = text("""
 async def return_properties(
     session: AsyncSession, *, to: UUID, properties: Sequence[tuple[UUID, str, datetime]]
 ) -> None:
-    """Add a contact to the given properties, each with the given role and time.
+    """Attach a contact to its former properties again, when a merge is undone.
 
-    Properties that no longer exist are skipped.
+    A property that no longer exists is skipped.
+
+    Args:
+        session: The session.
+        to: The contact.
+        properties: For each property: its id, the role of the contact, and when the contact was
+            added.
     """
     values = {
         "to": to,

@@ -362,12 +362,12 @@ async def try_lock_scan(session: AsyncSession) -> bool:
 
 
 async def last_scan(session: AsyncSession) -> DuplicateScan | None:
-    """Return when the last scan began and ended; None before the first scan."""
+    """Return when the last search for duplicates began and ended; None if there was none."""
     return await session.get(DuplicateScan, _SCAN, populate_existing=True)
 
 
 async def changed_since(session: AsyncSession, *, at: datetime) -> bool:
-    """Return whether a contact changed after this time. This is slow if no contact has changed."""
+    """Return whether a contact changed after the instant ``at``; slow if no contact did."""
     return bool(await session.scalar(select(exists().where(Contact.updated_at > at))))
 
 

@@ -186,15 +186,15 @@ async def return_members(
     kept_ids: Collection[UUID],
     now: datetime,
 ) -> list[UUID]:
-    """Move campaign recipients from the primary contact back to a duplicate.
+    """Move campaign recipients from the primary contact back to a duplicate, to undo a merge.
 
-    These recipients stay with the primary:
+    Some recipients are not moved:
 
-    - The recipients in ``kept_ids``.
-    - All recipients of a campaign, if a message of the campaign may have been sent to another
-      number than the duplicate's. Messages to the recipients in ``kept_ids`` are ignored here.
-    - Recipients of a message, if the duplicate or its number is already a recipient of this
-      message.
+    - Recipients whose id is in ``kept_ids``.
+    - All recipients in a campaign, if messages of the campaign to the primary contact may have been
+      sent to another number than ``phone``. Messages to recipients in ``kept_ids`` do not count.
+    - Recipients of a message, if the contact ``to`` is also a recipient of this message.
+    - Recipients of a message, if the number ``phone`` is also a recipient of this message.
 
     Args:
         of: The primary contact.
@@ -202,7 +202,7 @@ async def return_members(
         to: The duplicate.
         phone: The number of the duplicate.
         zone_key: The states and time zones in which the duplicate may be, as one text.
-        campaign_ids: The campaigns whose recipients are moved back.
+        campaign_ids: Only recipients in these campaigns are moved.
         kept_ids: The ids of recipients that must stay with the primary.
 
     Returns:

@@ -141,7 +141,10 @@ class CandidateRead(ReadModel):
 
     @classmethod
     def of(cls, row: MergeCandidate, one: FlaggedContact, other: FlaggedContact) -> Self:
-        """Build the response from a pair; the older contact comes first."""
+        """Build the response from a merge candidate: two contacts that may be one person.
+
+        The older contact comes first.
+        """
         pair = sorted((one, other), key=lambda each: (each.contact.created_at, each.contact.id))
         points = {
             MergeReason.SAME_EMAIL: row.email,

@@ -56,8 +56,8 @@ class Snapshot(BaseModel):
     Attributes:
         joined_list_ids: The lists to which the merge added the primary.
         joined_property_ids: The properties to which the merge added the primary.
-        member_ids: The recipients that the primary already had before the merge. Included are only
-            campaigns in which the merge gave recipients of a duplicate to the primary.
+        member_ids: The ids of the primary's own rows in ``campaign_membership``, from before the
+            merge. Only campaigns in which the primary also got rows of a duplicate are included.
     """
 
     before: dict[str, Any]

@@ -61,13 +61,14 @@ class TrackVerdict:
 def judge_tracks(
     members: Sequence[Member], *, heads: Mapping[UUID, UUID], order: Sequence[UUID], phone: str
 ) -> TrackVerdict:
-    """Decide what happens to the recipients of merged contacts; nobody gets a message twice.
+    """Decide how a merge of contacts changes the campaign recipients of these contacts.
 
+    After these changes, the person does not get the same message at two phone numbers.
     ``TrackVerdict`` explains the possible changes.
 
     Args:
-        members: The recipients of these contacts, and the recipients of other contacts with the
-            same phone numbers.
+        members: The recipients of the merged contacts, and all other recipients with the same phone
+            numbers.
         heads: Maps contact ids to ids in ``order``. An id in ``order`` is mapped to itself. The id
             of a duplicate from an earlier merge is mapped to the contact into which it was merged.
         order: The ids of the contacts to merge, the primary first.

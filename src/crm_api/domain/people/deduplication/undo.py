@@ -38,13 +38,13 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
     Each duplicate gets back its fields, lists, notes, tasks, appointments, quotes, invoices and
     conversations. It also gets back the messages to and from its phone number.
 
-    Each duplicate becomes a recipient of its campaigns again. But in these cases the primary
-    contact stays the recipient:
+    Each duplicate becomes a recipient of its campaigns again. But in these cases the primary (the
+    contact that the merge kept) stays the recipient:
 
-    - One of the duplicate's messages may have been sent to another number. This case covers all
-      messages of the campaign.
-    - The duplicate or its number is already a recipient of a message. This case covers only this
-      message.
+    - In a campaign, one of the duplicate's messages was sent, or was perhaps sent, to another phone
+      number. The primary then stays the recipient of all messages of this campaign.
+    - The duplicate or its number is already a recipient of a message. The primary then stays the
+      recipient of this message only.
 
     Raises:
         MergeNotFoundError: No merge has this id.

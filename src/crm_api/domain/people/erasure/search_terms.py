@@ -62,7 +62,7 @@ class SearchTerms:
 
     @classmethod
     def load(cls, written: str) -> Self:
-        """Read the terms from JSON."""
+        """Return the search terms that ``dump`` has written as JSON."""
         value = json.loads(written)
         return cls(phones=tuple(value["phones"]), words=tuple(value["words"]))
 

@@ -70,10 +70,10 @@ class Budget:
         await self._return_lot()
 
     async def take(self) -> date:
-        """Take one look-up from the budget.
+        """Use up one of the paid look-ups that the budget allows for today.
 
         Returns:
-            The day (UTC) from whose budget it was taken.
+            The day (UTC) for which the look-up counts.
 
         Raises:
             BudgetSpentError: All look-ups of today are used.
@@ -93,8 +93,8 @@ class Budget:
         """Give back a look-up that was taken from the budget but not made.
 
         Args:
-            day: The day that ``take`` returned. If the budget is already used for a later day,
-                nothing changes.
+            day: The day that ``take`` returned for this look-up. If ``take`` has been called on a
+                later day since then, nothing changes.
         """
         if day == self._day:  # the budget of an earlier day is not used again
             self._left += 1

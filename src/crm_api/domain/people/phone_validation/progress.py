@@ -118,7 +118,9 @@ def _fresh_for(answer: LineTypeAnswer) -> timedelta:
 
 
 async def note_lookups(uow: UnitOfWork, run: PhoneValidation, count: int, *, now: datetime) -> None:
-    """Count ``count`` more look-ups that the service answered, and extend the worker's claim.
+    """Add ``count`` to the number of look-ups that the service has answered in this run.
+
+    The run also stays reserved for this worker for the next ``LEASE``.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.
@@ -158,7 +160,9 @@ async def advance(
 
 
 async def release(uow: UnitOfWork, run: PhoneValidation) -> None:
-    """Release a run and request the validation job, so that any worker can continue at once.
+    """End this worker's claim on a validation run, so that any worker can continue the run.
+
+    This function also requests the job that continues the run.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.

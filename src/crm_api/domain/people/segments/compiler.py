@@ -151,11 +151,11 @@ async def faults_of(uow: UnitOfWork, named: Mapping[str, UUID]) -> list[FieldPro
     """Return the problems of the segments that a campaign names.
 
     A segment has a problem if it does not exist, or if its rules name a deleted list or campaign.
-    A rule that names a deleted list or campaign could match contacts that the user did not mean.
-    The segments are locked against changes until the transaction ends.
+    Such a rule could match contacts that the user did not mean. The segments are locked against
+    changes until the transaction ends.
 
     Args:
-        named: Maps a JSON pointer in the request to the id of a segment at this place.
+        named: The id of each segment, by the JSON pointer of the field that contains the id.
     """
     if not named:
         return []

@@ -255,14 +255,14 @@ def _campaigns(builder: ConditionBuilder, rule: Rule) -> str:
 
 
 def membership_condition(builder: ConditionBuilder, wanted: Membership) -> str:
-    """Return the SQL condition that finds a contact's recipient row for one step of a campaign.
+    """Return the SQL condition that finds a contact's recipient row for one message of a campaign.
 
     The statement must have the tables ``campaign_membership m`` and ``contact c``.
 
     Args:
         builder: Collects the bind values.
-        wanted: The campaign and the step. This function ignores the fields ``statuses`` and
-            ``has_replied``. A caller can add conditions for these two fields.
+        wanted: The campaign and the step (0 is the first message). This function ignores the fields
+            ``statuses`` and ``has_replied``. A caller can add conditions for these two fields.
     """
     return (
         f"m.campaign_id = {builder.bind(wanted.campaign_id, 'uuid')}"

@@ -1,11 +1,11 @@
 """Write the SQL of the engagement score and of reply classes, for rules of segments.
 
 The score is computed at each use, because the points for the last reply decrease with time. Most
-contacts never replied and have no outcome, so their score is 0. The SQL first checks this with
-three fast look-ups. It makes the full computation only for the other contacts.
+contacts never replied and have no outcome, so their score is 0. The SQL finds these contacts with
+three fast look-ups. It computes the score only for the other contacts.
 
-``domain/insight/engagement.py`` computes the same points in Python, with their reasons. A
-test (``tests/domain/insight/test_engagement_segments.py``) checks that SQL and Python agree.
+``domain/insight/engagement.py`` computes the same points in Python, with their reasons. A test
+(``tests/domain/insight/test_engagement_segments.py``) checks that SQL and Python agree.
 """
 
 from crm_api.domain.consent.models import FlagType
@@ -91,10 +91,10 @@ def last_class_sql(builder: ConditionBuilder) -> str:
 
 
 def has_class_sql(builder: ConditionBuilder, classes: str) -> str:
-    """Return the SQL condition that is true if a reply of ``contact c`` has one of these classes.
+    """Return the SQL condition that ``contact c`` sent a reply with one of these reply classes.
 
     Args:
-        builder: Writes the sub-select.
-        classes: The SQL of an array of classes.
+        builder: The builder of the condition.
+        classes: The SQL of an array of reply classes.
     """
     return builder.exists(f"{_REPLY} AND a.reply_class = ANY({classes})")

@@ -20,7 +20,11 @@ class Join(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Distance:
-    """A length of time in seconds that a segment rule counts from now, back or ahead."""
+    """A duration in a segment rule, such as 30 days; it is counted from now, back or ahead.
+
+    Attributes:
+        seconds: The duration in seconds.
+    """
 
     seconds: int
 

@@ -31,7 +31,7 @@ Read = TypeVar("Read")
 
 
 class BadValueError(Exception):
-    """The operator does not accept the value.
+    """The value in a rule of a segment does not fit the field or the operator of the rule.
 
     ``within`` is a JSON pointer to the wrong part of the value, such as ``/campaign_id``. It is
     empty if the value as a whole is wrong.

@@ -66,11 +66,11 @@ async def count_people(uow: UnitOfWork, body: TagsRequest, *, now: datetime) -> 
 async def change_tags(
     uow: UnitOfWork, body: TagsRequest, *, actor: str, now: datetime
 ) -> TagChange:
-    """Change the tags of the first chunk of contacts; a job changes the tags of the other contacts.
+    """Change the tags of the first chunk of contacts; a job changes those of the other contacts.
 
     Raises:
-        TagPeopleError: Both ``contact_ids`` and ``filter`` are given, or neither, or an id does not
-            belong to a contact.
+        TagPeopleError: ``contact_ids`` and ``filter`` are both given or both missing. Or an id in
+            ``contact_ids`` does not belong to a contact.
     """
     ids, wanted = await _people(uow, body)
     return await _begin(

@@ -128,12 +128,11 @@ class OpenPhoneClient:
 
         Args:
             sender: The line's ``PN…`` id or its phone number.
-            media_urls: The URLs of the files to send. OpenPhone documents no field for files. So
-                pass files only if the provider is the sandbox, or if the setting
-                ``CRM_OPENPHONE_SENDS_MEDIA`` is on. The URLs are sent in the field ``media``, which
-                received messages also have.
-            gate: The time just before the gate statement was sent to the database. The gate
-                statement is the SQL statement that allows this attempt.
+            media_urls: The URLs of the files to send. They are sent in the field ``media``, as in
+                received messages. OpenPhone does not document this field for sending. So pass files
+                only if the provider is the sandbox, or if the setting ``CRM_OPENPHONE_SENDS_MEDIA``
+                is on.
+            gate: The time just before the database was asked to allow this attempt.
             call_timeout: The maximum duration of the request, in seconds.
             call_start: The request body must be sent at most this many seconds after ``gate``.
 

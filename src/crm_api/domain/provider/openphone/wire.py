@@ -236,10 +236,10 @@ def _task(content: Json, context: Json) -> TaskFacts:
 
 
 def parse_phone_number(item: object) -> OwnNumber:
-    """Parse a line of the workspace.
+    """Convert the JSON object of a phone line of the workspace to an ``OwnNumber``.
 
     Raises:
-        UnreadableEventError: The line has no id or no phone number.
+        UnreadableEventError: The phone line has no id or no number.
     """
     line = mapping(item)
     line_id, number = identity(line.get("id")), identifiers(line.get("number"))

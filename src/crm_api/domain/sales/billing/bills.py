@@ -128,7 +128,9 @@ async def create_bill(
     recorder: Recorder,
     now: datetime,
 ) -> Bill:
-    """Create a quote or an invoice, and record the outcome of its status.
+    """Create a quote or an invoice; some statuses, such as ``paid``, also record an outcome.
+
+    ``kind.outcomes`` contains these statuses.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.

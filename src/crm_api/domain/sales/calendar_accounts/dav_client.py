@@ -146,9 +146,9 @@ class DavClient:
             self._session = None
 
     async def list_changes(self, token: str | None) -> Changes:
-        """Return what has changed since the token; without a token, list every event.
+        """Return the changes in the calendar since the state that the token identifies.
 
-        If the server no longer knows the token, every event is listed, as without a token.
+        Every event is listed if ``token`` is None. An unknown token has the same effect.
 
         Raises:
             CalendarServerError: The server cannot be used now.
@@ -179,16 +179,20 @@ class DavClient:
         ]
 
     async def write_event(self, href: str, body: bytes, *, etag: str | None) -> Resource | None:
-        """Create an event, or replace a version of it.
+        """Create an event, or replace an existing event.
 
         Args:
             href: The path of the event.
             body: The iCalendar text.
-            etag: The version to replace; None: create the event.
+            etag: None creates the event. Otherwise, the stored event is replaced if it has this
+                version.
 
         Returns:
-            The event with its new version; None if nothing was written. An event is not replaced if
-            it is gone or has another version than ``etag``. An event is not created if it exists.
+            The event with its new version. None if nothing was written, in these cases:
+
+            - The event to create exists already.
+            - The event to replace is gone.
+            - The event to replace has another version than ``etag``.
 
         Raises:
             CalendarServerError: The server cannot be used now, or refuses the event.

@@ -275,7 +275,14 @@ async def _add_appointment(
 async def delete_events(
     uow: UnitOfWork, account: CalendarAccount, hrefs: Collection[str], *, now: datetime
 ) -> int:
-    """Cancel booked appointments whose events are gone; return the number of cancelled ones."""
+    """Record that events were deleted in the calendar, and cancel their booked appointments.
+
+    Args:
+        hrefs: The paths of the deleted events on the calendar server.
+
+    Returns:
+        The number of cancelled appointments.
+    """
     changed = 0
     for href in sorted(hrefs):
         statement = select(CalendarEvent).where(
