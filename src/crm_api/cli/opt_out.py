@@ -1,6 +1,7 @@
-"""`crm-api opt-out`: show whether a reply counts as an opt-out, and count the mistakes.
+"""`crm-api opt-out`: show how the model reads a reply, and count the model's mistakes.
 
-`crm-api opt-out evaluate` compares the model with people's decisions about replies.
+The model decides whether a reply counts as an opt-out. `crm-api opt-out evaluate` compares its
+decisions with those of people.
 """
 
 import asyncio

@@ -77,8 +77,8 @@ class SandboxConfig:
             provider. If False, each registered webhook gets ``signing_key``, for receivers that
             accept only this key. A rotation always creates a new key.
         scheme: Format and signature of the events to ``webhook_url``.
-        people: What a person does if no script is set for the person's phone number: the share of
-            people for each action, or ``silent`` if all people do nothing.
+        people: What the people do whose phone numbers have no script: for each action, the share of
+            people who do it; or ``silent`` if nobody does anything.
         seed: Seed of the random decisions.
         time_scale: Factor for all delays, including those of webhook retries; 0 removes them.
         delivered_after_seconds: Shortest and longest time until a message is delivered.

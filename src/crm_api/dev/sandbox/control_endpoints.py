@@ -197,8 +197,8 @@ async def add_fault(workspace: Workspace, request: Request) -> dict[str, Any]:
     on = FaultScope(str(body.get("on", FaultScope.WEBHOOK if is_of_webhooks else FaultScope.SEND)))
     if is_of_webhooks != (on is FaultScope.WEBHOOK):
         raise BadRequestError(
-            f"the fault {kind} is not possible on {on}; `on` must be webhook for webhook faults, "
-            "and send or read for other faults"
+            f"the fault {kind} is not possible on {on}; set `on` to `webhook` for a webhook fault, "
+            "and to `send` or `read` for another fault"
         )
     fault = Fault(**{**body, "kind": kind, "on": on})
     if fault.count is None and fault.probability is None:

@@ -208,7 +208,8 @@ class CampaignStats(ReadModel):
     Step 0 is the first message, step 1 is the first follow-up, and so on.
 
     Attributes:
-        recipients_total: The number of recipients at this step that are stored so far.
+        recipients_total: The number of recipients that have this step of the campaign. It grows
+            while the audience is being stored.
         by_status: The numbers of recipients by status.
         parked: The number of recipients with the status ``unknown`` for whom a person must decide
             whether the message was sent.

@@ -111,8 +111,9 @@ async def forecast(
         uow: The unit of work.
         campaign_id: A campaign in any status.
         rules: The legal rules.
-        times: The time limits of sending. Only ``grace`` is used. A message with an unclear
-            result also counts for today if it was sent at most ``grace`` before today began.
+        times: The time limits of sending. Only ``grace`` is used: how long the provider may take to
+            accept a message. A message that was sent at most ``grace`` before midnight and has an
+            unclear result counts for the daily limits of both days.
         texts_per_second: The provider's rate limit.
         now: The present instant.
 

@@ -86,7 +86,7 @@ class AffectedContact(ReadModel):
 
 
 class AffectedPlace(ReadModel):
-    """The number of contacts with one zone key to whom a legal rule applies.
+    """How many of the contacts with a certain zone key a legal rule affects.
 
     A zone key names the states and time zones in which a person may be.
     """

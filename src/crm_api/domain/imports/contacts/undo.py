@@ -60,7 +60,7 @@ async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool
       then. A created contact that was used since then also stays on the list.
     - Flags and consent decisions are kept, because an undo must not revoke an opt-out.
 
-    After the last part, each call undoes some imported properties instead (see
+    When all parts are undone, each further call undoes some imported properties (see
     ``import_properties.undo_some``).
 
     Returns:

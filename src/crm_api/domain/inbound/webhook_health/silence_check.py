@@ -68,8 +68,8 @@ class SilenceJudgement:
     earlier, two weeks earlier, and so on.
 
     Attributes:
-        counts: In how many ten-minute slots of the time span an event arrived: one number for each
-            earlier week, the newest week first.
+        counts: One number for each earlier week, the newest week first: how many ten-minute slots
+            of the time span had at least one event.
         chance: The probability that such a silence happens while nothing is wrong; None if the
             silence was not judged.
         why_not: Why the silence was not judged; None if it was judged.

@@ -361,7 +361,7 @@ async def fill_credits(uow: UnitOfWork, rules: RuleSet, *, now: datetime) -> Non
 
 
 async def is_run_due(uow: UnitOfWork, *, now: datetime) -> bool:
-    """Return whether the job must compute all credits of the current rules now."""
+    """Return whether it is time to compute all credits again by the current attribution rules."""
     rules = await find_rules(uow, version=None)
     run = await last_run(uow.session, version=rules.version)
     since = datetime.fromisoformat(EPOCH) if run is None else run.as_of - OVERLAP

@@ -29,9 +29,10 @@ class AttributionWindows(RequestModel):
     Attributes:
         replied: Hours after the person replied to the message. With 0, replies do not count.
         called: Hours after the person called. With 0, calls do not count.
-        delivered: Hours after the delivery of the message, if the person did not reply or call.
-            With 0, the default, a delivery alone does not count. With a higher value, a message may
-            be credited with an outcome that would have happened without the message.
+        delivered: For how many hours after its delivery a message is credited with an outcome, if
+            the person did not reply or call. With 0, the default, a delivery alone does not count.
+            With a higher value, a message may be credited with an outcome that would have happened
+            without the message.
     """
 
     model_config = example(**WINDOWS)

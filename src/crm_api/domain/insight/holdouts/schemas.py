@@ -53,9 +53,9 @@ class HoldoutPlanRead(ReadModel):
             holdout.
         cost_messages: The number of messages that are not sent because of the holdout, from its
             beginning to its end.
-        needed_people: The number of people, in both groups together, that the comparison needs to
-            find a difference with a probability of 80 %. The assumption: 1.5 % of the people with
-            messages and 1 % of the people without messages book an appointment.
+        needed_people: The number of people, in both groups together, with which the comparison
+            shows the effect of the messages with a probability of 80 %. This assumes that 1.5 % of
+            the people with messages and 1 % of those without book an appointment.
         knows_at: When the number of assigned people reaches `needed_people`; null if this takes
             more than ten years.
     """

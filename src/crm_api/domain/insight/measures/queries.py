@@ -281,7 +281,8 @@ def credits_of(kind: str, *, amount: str, where: str = "true") -> RecordQuery:
 
     Args:
         kind: The kind of the outcomes.
-        amount: The SQL expression for the column ``amount``: the cents or the share of a credit.
+        amount: The SQL expression for the column ``amount``: the credited cents, or the credited
+            share of the outcome.
         where: The SQL condition of the credits to select.
     """
 

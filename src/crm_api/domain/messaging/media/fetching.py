@@ -45,7 +45,7 @@ random_fraction: Jitter = SystemRandom().random
 
 @dataclass(frozen=True, kw_only=True)
 class FileAddress:
-    """The URL of a file that an event of the provider names, and the kind of the file."""
+    """The URL and the kind of a file, as given in an event from the provider."""
 
     kind: MediaKind
     url: str

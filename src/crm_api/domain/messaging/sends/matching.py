@@ -54,7 +54,7 @@ def is_same_text(one: str, other: str) -> bool:
 
 
 def is_of_another_user(user_id: str | None, *, own_user_id: str | None) -> bool:
-    """Return True if another user of the provider's workspace sent a message, not this service.
+    """Return True if a message was not sent by this service, but by another user at the provider.
 
     Args:
         user_id: The provider's id of the user who sent the message; None if unknown.

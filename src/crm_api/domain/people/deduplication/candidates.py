@@ -367,7 +367,7 @@ async def last_scan(session: AsyncSession) -> DuplicateScan | None:
 
 
 async def changed_since(session: AsyncSession, *, at: datetime) -> bool:
-    """Return whether a contact changed after the instant ``at``; slow if no contact did."""
+    """Return whether any contact changed after the instant ``at``; slow if none did."""
     return bool(await session.scalar(select(exists().where(Contact.updated_at > at))))
 
 
