@@ -176,7 +176,8 @@ class ABTestRead(ReadModel):
     """The result of the A/B test of a campaign.
 
     The test compares the first messages by replies and by opt-outs. Replies of people who opted out
-    are not counted. The result remains valid when it is read many times during the campaign.
+    are not counted. You may look at the result at any time during the campaign: the test takes into
+    account that looking often makes a chance difference more likely.
 
     Attributes:
         status: The result of comparing the reply rates.
@@ -189,7 +190,8 @@ class ABTestRead(ReadModel):
             with others.
         comparisons: The comparisons of each pair of variants. Variants that are stopped, or have
             too few messages, are not compared.
-        harmful: The names of the variants with more opt-outs than another variant.
+        harmful: The names of the variants for which the test shows a higher rate of opt-outs than
+            that of another variant.
         sentence: The result of the test, as a sentence.
     """
 

@@ -35,7 +35,7 @@ reply to a campaign message."""
 async def apply_plain_messages(
     uow: UnitOfWork, texts: Sequence[MessageFacts], *, now: datetime, reception: Reception
 ) -> set[str]:
-    """Store the messages in ``texts`` that have no further effects, with a few SQL statements.
+    """Of the messages ``texts``, store those without further effects, with a few statements.
 
     These are the messages that meet all these conditions:
 

@@ -1,8 +1,8 @@
-"""Compute figures from stored sums of hours and days, and from single records.
+"""Compute figures from sums stored for each hour and each day, and from single records.
 
 The table ``insight_tally`` contains the sums. Database triggers update the sums when a record
-changes. A period often begins or ends within an hour. For its whole hours, the sums are read. For
-the parts of hours at the beginning and the end of the period, the records are read.
+changes. A period often begins or ends in the middle of an hour. For its whole hours, the sums are
+read. For the parts of hours at its beginning and end, the records are read.
 
 ``place_sums`` does the same for breakdowns by ZIP, city and source.
 """

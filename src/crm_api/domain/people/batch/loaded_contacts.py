@@ -125,7 +125,7 @@ class LoadedContacts:
         return self._begin(values)
 
     def begin(self, changes: ContactUpdate) -> Columns:
-        """Add a new contact for an upsert item to the copies in memory.
+        """Add a new contact, which an upsert item needs, to the contacts in memory.
 
         Call this only if ``holder`` found no contact with the phone number. If a deleted contact
         has the number, the new contact gets the id of the deleted one.

@@ -52,7 +52,7 @@ class AppointmentTimesError(InvalidError):
 
 
 class FreeTimesRangeError(InvalidError):
-    """The period in which free times are searched is empty, or longer than 62 days."""
+    """The period is empty, or longer than this operation allows."""
 
     code = "invalid_period"
     title = "Period not accepted"
