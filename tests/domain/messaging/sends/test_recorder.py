@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -21,12 +22,14 @@ LONG = "".join(hashlib.sha256(str(n).encode()).hexdigest() for n in range(200))
 """An id of random characters, which compression cannot fit into an index entry."""
 
 
-async def record_answers(new_uow: UnitOfWorkFactory, answered: list[Answered]) -> None:
+async def record_answers(
+    new_uow: UnitOfWorkFactory, answered: list[Answered], *, now: datetime = NOW
+) -> None:
     one_recorder = Recorder(
         new_uow=new_uow,
         limiter=Limiter(rate_per_second=10),
-        outage=OutageWatch(None, new_uow=new_uow, now=lambda: NOW),
-        now=lambda: NOW,
+        outage=OutageWatch(None, new_uow=new_uow, now=lambda: now),
+        now=lambda: now,
         hold_back=lambda: None,
         pause=lambda _: None,
     )
@@ -119,3 +122,22 @@ async def test_wait_beyond_the_range_of_dates_is_bounded(committed_uow: UnitOfWo
 
     assert (await ledger.attempt()).status == "released"
     assert await ledger.alerts() == {"provider_asked_to_wait"}
+
+
+@pytest.mark.parametrize("kind", [AnswerKind.TOO_LATE, AnswerKind.NOT_CONNECTED])
+async def test_recipient_does_not_wait_by_a_wrong_clock_of_the_worker(
+    committed_uow: UnitOfWorkFactory, kind: AnswerKind
+) -> None:
+    ledger = await Ledger.open(committed_uow)
+    (claimed,) = await ledger.begin_calls()
+    hours_ahead = datetime.now(UTC) + timedelta(hours=3)
+
+    await record_answers(
+        committed_uow,
+        [Answered(claimed=claimed, answer=SendAnswer(kind=kind, code=kind.value))],
+        now=hours_ahead,
+    )
+
+    (row,) = await ledger.recipients()
+    assert row.status == "pending"
+    assert row.due_at < hours_ahead - timedelta(hours=2)
