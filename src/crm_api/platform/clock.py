@@ -3,6 +3,7 @@
 If the service uses the sandbox, ``clock_follower`` can move the time of this process forward.
 """
 
+import time
 from datetime import UTC, datetime, timedelta
 
 
@@ -25,6 +26,14 @@ def wall_now() -> datetime:
     clocks.
     """
     return datetime.now(UTC)
+
+
+def wall_offset() -> float:
+    """Return the machine's clock minus its monotonic clock, in seconds.
+
+    The difference changes if somebody sets the machine's clock, or if the machine sleeps.
+    """
+    return time.time() - time.monotonic()
 
 
 def ahead() -> timedelta:

@@ -1,7 +1,6 @@
 """Checks before a job begins work: is this machine's clock right, does the provider respond?"""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -31,13 +30,8 @@ async def clock_agrees(deps: Deps) -> bool:
     return False
 
 
-def _wall_clock_offset() -> float:
-    """Return wall clock minus monotonic clock; setting the wall clock changes this difference."""
-    return time.time() - time.monotonic()
-
-
 async def wait_until_clock_is_set(
-    read: Callable[[], float] = _wall_clock_offset, *, look_seconds: float = LOOK_SECONDS
+    read: Callable[[], float] = clock.wall_offset, *, look_seconds: float = LOOK_SECONDS
 ) -> None:
     """Wait until a person or program changes this machine's clock by more than ``MAX_SKEW``.
 

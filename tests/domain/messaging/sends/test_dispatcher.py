@@ -364,6 +364,24 @@ async def test_run_stops_when_the_clock_of_the_provider_is_wrong(
     assert tally.called < 100
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_no_request_begins_after_the_clock_of_the_worker_was_set(
+    committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient, sandbox: Sandbox, hours: int
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=300)
+
+    tally = await _dispatcher(
+        committed_uow,
+        openphone,
+        wall_offset=lambda: 3_600.0 * hours if sandbox.workspace.store.ordered else 0.0,
+    ).run(lambda limit: ledger.claim(limit=min(limit, 10)))
+
+    statuses = Counter(row.status for row in await ledger.recipients())
+    assert statuses == {"sent": tally.called, "pending": 300 - tally.called}
+    assert 0 < tally.called < 300
+    assert {row.status for row in await ledger.attempts()} == {"sent", "released"}
+
+
 async def test_calls_claimed_ahead_take_at_most_a_third_of_the_lease(
     committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient
 ) -> None:

@@ -35,7 +35,7 @@ from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.provider.openphone.client import CONCURRENCY, OpenPhoneClient
 from crm_api.domain.provider.openphone.errors import OpenPhoneHeldError
 from crm_api.domain.provider.openphone.sending import GateClock
-from crm_api.platform import failpoints
+from crm_api.platform import clock, failpoints
 from crm_api.platform.database import UnitOfWorkFactory
 
 GATE_SIZE = 64
@@ -121,7 +121,9 @@ class Dispatcher:
         now: Callable[[], datetime],
         concurrency: int = CONCURRENCY,
         circuit: Circuit | None = None,
+        wall_offset: Callable[[], float] = clock.wall_offset,
     ) -> None:
+        self._wall_offset, self._begun_at = wall_offset, wall_offset()
         self._outage = OutageWatch(circuit, new_uow=new_uow, now=now)
         self._recorder = Recorder(
             new_uow=new_uow,
@@ -200,11 +202,20 @@ class Dispatcher:
             self._recorder.finish()
         if self._ready:
             async with self._new_uow() as uow:
-                await gate.release_claims(uow, list(self._ready), reason="stopped", now=self._now())
+                now = await uow.database_now() if self._was_clock_set() else self._now()
+                await gate.release_claims(uow, list(self._ready), reason="stopped", now=now)
                 await failpoints.reach("release.open")
         if self._failure is not None:
             raise self._failure
         return self.tally
+
+    def _was_clock_set(self) -> bool:
+        """Return whether this machine's clock was set during the run, by more than ``MAX_SKEW``.
+
+        The gate stores when a request begins. A look-up searches for the message at this time. With
+        a wrong time it would not find the message, which would then be sent twice.
+        """
+        return abs(self._wall_offset() - self._begun_at) > MAX_SKEW.total_seconds()
 
     def _hold_back(self) -> None:
         """End the run because the provider is down; release the run's claims."""
@@ -289,17 +300,23 @@ class Dispatcher:
 
     async def _pass_gate(self, batch: list[ClaimedAttempt]) -> None:
         """Check a batch in the gate, and start the API requests of the attempts that passed."""
-        clock = GateClock.start()
+        now = self._now()
+        gate_clock = GateClock.start()
+        if self._was_clock_set():
+            self._ready.extendleft(reversed(batch))
+            self._free += len(batch)
+            self.stop()
+            return
         async with self._new_uow() as uow:
             await uow.commit_each()
-            passed = await gate.pass_gate(uow, batch, times=self._times, now=self._now())
+            passed = await gate.pass_gate(uow, batch, times=self._times, now=now)
             await failpoints.reach("gate.open")
         # Only here is the commit confirmed, so calls may start (Sending, rule 3).
         await failpoints.reach("gate.committed")
         spacing = self._limiter.spacing.total_seconds()
         for position, claimed in enumerate(passed):
             wait = position * spacing if spacing > MIN_SPACING else 0.0
-            task = asyncio.create_task(self._one_call(claimed, clock, wait))
+            task = asyncio.create_task(self._one_call(claimed, gate_clock, wait))
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
         if len(passed) < len(batch):
@@ -325,7 +342,7 @@ class Dispatcher:
         except TimeoutError:
             pass
 
-    async def _one_call(self, claimed: ClaimedAttempt, clock: GateClock, wait: float) -> None:
+    async def _one_call(self, claimed: ClaimedAttempt, start: GateClock, wait: float) -> None:
         # Each call runs in its own task, so this binding of the log context ends with the call.
         bind_contextvars(attempt=str(claimed.attempt_id))
         try:
@@ -336,7 +353,7 @@ class Dispatcher:
                 to=claimed.phone,
                 text=claimed.body,
                 media_urls=claimed.media_urls,
-                gate=clock,
+                gate=start,
                 call_timeout=self._times.call_timeout.total_seconds(),
                 call_start=self._times.call_start.total_seconds(),
             )
