@@ -144,7 +144,7 @@ class OutsideWindowError(ConflictError):
 
 
 class SendAtOutsideWindowError(InvalidError):
-    """``send_at`` is outside the recipient's legal hours, or less than a minute before their end.
+    """The time ``send_at`` is outside the recipient's legal hours, or in their last minute.
 
     ``next_allowed_at`` is the next legal time; null if no time within two weeks is legal.
     """

@@ -8,7 +8,7 @@ from crm_api.domain.messaging.models.conversations import ConversationState
 
 
 class InvalidSnoozeError(InvalidError):
-    """`snoozed_until` is missing, does not fit the state, or is not within the next year."""
+    """The time `snoozed_until` is missing, does not fit the state, or is not within a year."""
 
     code = "invalid_snooze"
     title = "Invalid time of a snooze"
