@@ -292,7 +292,7 @@ async def undo_import(
         async with new_uow() as uow:
             is_open = await undo.undo_chunk(uow, import_id=import_id, now=await uow.database_now())
         if not is_open:
-            # The statistics of before the import fit again. PostgreSQL refreshes them by itself.
+            # No refresh of the statistics: lists stay fast until PostgreSQL refreshes them itself.
             if await _count_changes(new_uow, import_id):
                 await _try_to(write.clean_search, new_uow)
             return
