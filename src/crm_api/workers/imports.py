@@ -292,7 +292,7 @@ async def undo_import(
         async with new_uow() as uow:
             is_open = await undo.undo_chunk(uow, import_id=import_id, now=await uow.database_now())
         if not is_open:
-            # No refresh of the statistics: lists stay fast until PostgreSQL refreshes them itself.
+            # The statistics are not refreshed here: the automatic ANALYZE does it later.
             if await _count_changes(new_uow, import_id):
                 await _try_to(write.clean_search, new_uow)
             return
