@@ -80,7 +80,7 @@ async def test_dialog_focuses_its_first_field(visit: Visit, service: Service) ->
         assert box["width"] > 200
 
         await page.goto(service.run.url + "/settings?part=people")
-        await page.get_by_role("button", name="Invite").click()
+        await page.get_by_role("button", name="Invite", exact=True).click()
         await expect(page.get_by_role("dialog").get_by_label("Name")).to_be_focused()
 
 

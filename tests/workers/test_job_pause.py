@@ -12,7 +12,7 @@ from tests.workers.drain import make_deps
 
 from crm_api.domain.provider.openphone.client import OpenPhoneClient
 from crm_api.platform.database import UnitOfWork
-from crm_api.platform.jobs import JobName
+from crm_api.platform.jobs import Job, JobName
 from crm_api.platform.settings import Settings
 from crm_api.workers.deps import Deps
 from crm_api.workers.job_runs import one_at_a_time
@@ -129,3 +129,24 @@ async def test_tick_while_time_is_moved_counts_as_covered(
 
     async with new_uow() as uow:
         assert await uow.session.scalar(COVERED) > before
+
+
+@pytest.mark.parametrize("is_tick", [False, True])
+async def test_job_that_was_requested_during_a_pause_runs_after_it(
+    deps: Deps, queue: RecordingQueue, *, is_tick: bool
+) -> None:
+    async def send(ctx: dict[str, Any]) -> None: ...
+
+    job = one_at_a_time(JobName.SEND_MESSAGES, send, is_tick=is_tick)
+    await one_at_a_time(JobName.WRITE_AUDIENCES, send)({"deps": deps})
+    await deps.pause(True)
+    await job({"deps": deps})
+    before = list(queue.jobs)
+    await deps.pause(False)
+    after = list(queue.jobs)
+    await job({"deps": deps})
+    await deps.pause(True)
+    await deps.pause(False)
+
+    assert before == []
+    assert after == queue.jobs == [Job(name=JobName.SEND_MESSAGES)]

@@ -68,7 +68,8 @@ class DrainResult:
     """The result of one call of ``drain_campaigns``, which sends what may be sent now.
 
     Attributes:
-        is_done: True if nothing more may be sent now; False if the time limit was reached first.
+        is_done: True if nothing more may be sent now; False if the time limit was reached first, or
+            if the run of the dispatcher was interrupted.
         wakes_at: The earliest time at which a waiting campaign may send again. A campaign waits
             because of its pacing, or because the provider asked for a pause. None if no campaign
             waits for one of these reasons.
@@ -81,10 +82,10 @@ class DrainResult:
 async def process_campaign_queue(ctx: dict[str, Any]) -> None:
     """Store new audiences, begin due campaigns, send messages, and complete finished campaigns.
 
-    The job sends until nothing more may be sent now, or until its time limit. At the time limit, it
-    requests its next run at once. If a message is due before the next scheduled run, it requests a
-    run for that time. Several workers may run the job at the same time, because each recipient is
-    reserved for one worker.
+    The job sends until nothing more may be sent now, or until its time limit. At the time limit,
+    and if a pause of the jobs stopped it, it requests its next run at once. If a message is due
+    before the next scheduled run, it requests a run for that time. Several workers may run the job
+    at the same time, because each recipient is reserved for one worker.
     """
     deps = deps_of(ctx)
     if not await guards.clock_agrees(deps):
@@ -222,7 +223,8 @@ async def drain_campaigns(
     if tally.answers.get(AnswerKind.UNCLEAR):
         delay = deps.times.look_gap.total_seconds()
         await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))
-    return DrainResult(is_done=source.is_done, wakes_at=source.wakes_at)
+    is_done = source.is_done and not tally.is_interrupted
+    return DrainResult(is_done=is_done, wakes_at=source.wakes_at)
 
 
 @asynccontextmanager

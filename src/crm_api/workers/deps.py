@@ -18,8 +18,8 @@ from crm_api.domain.messaging.sends.limiter import Limiter
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.provider.openphone.client import OpenPhoneClient
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
-from crm_api.platform.jobs import JobName, JobQueue
-from crm_api.platform.request_context import Cause
+from crm_api.platform.jobs import Job, JobName, JobQueue
+from crm_api.platform.request_context import Cause, resume_cause
 from crm_api.platform.settings import Settings
 
 
@@ -29,7 +29,7 @@ class JobSlot:
 
     Attributes:
         lock: Locked while a run is working.
-        is_asked: True if another run was requested since the current run began.
+        is_asked: True if a run was requested since the last run began.
         cause: The request id and trace ids of the API request that caused the next run. If several
             API requests caused it, the ids of the first one. None if the schedule caused it.
     """
@@ -76,7 +76,7 @@ class Deps:
     works_for_seconds: float = 30.0
     is_stopping: bool = False
     is_paused: bool = False
-    """True while the sandbox's time is being moved; then only the job that moves it runs."""
+    """True during a pause (see ``pause``); then only the job that moves the sandbox's time runs."""
     on_stop: set[Callable[[], None]] = field(default_factory=set)
     slots: dict[JobName, JobSlot] = field(default_factory=dict)
     budgets_checked_at: datetime | None = None
@@ -96,15 +96,23 @@ class Deps:
         return await company.read_business(uow, configured=configured)
 
     async def pause(self, is_moving: bool) -> None:  # noqa: FBT001 - what the clock's follower reports
-        """Begin or end the pause of all jobs while the sandbox's time is moved.
+        """Begin or end a pause of all jobs but the one that moves the sandbox's time.
 
         If ``is_moving`` is True, the pause begins, and this function returns after all running
-        jobs have ended. If ``is_moving`` is False, the pause ends.
+        jobs have ended. The pause is needed while the sandbox's time is moved. It is also needed
+        while the follower of the sandbox's clock has no connection to the database, because the
+        time may be moved meanwhile.
+
+        If ``is_moving`` is False, the pause ends. A run of each job that was requested during the
+        pause is then requested again.
         """
         if is_moving == self.is_paused:
             return
         self.is_paused = is_moving
         if not is_moving:
+            for name, slot in tuple(self.slots.items()):
+                if slot.is_asked:
+                    await self.request_run(name)
             return
         for stop in tuple(self.on_stop):
             stop()
@@ -112,6 +120,14 @@ class Deps:
             if name is not JobName.MOVE_SANDBOX_TIME:
                 async with slot.lock:
                     pass
+
+    async def request_run(self, name: JobName) -> None:
+        """Request a run of a job that was called while it could not run.
+
+        The run gets the request id of that call.
+        """
+        with resume_cause(self.slots[name].cause):
+            await self.queue.push(Job(name=name))
 
     def stop(self) -> None:
         """Make the running jobs end soon, because the process shuts down."""

@@ -33,9 +33,9 @@ STOPPED = "The run was cancelled, because the worker was stopped."
 def one_at_a_time(name: JobName, function: JobFunction, *, is_tick: bool = False) -> Nudged:
     """Return a function for arq that runs a job, but never twice at once in this process.
 
-    If the function is called while the job is running, the job runs once more afterwards. The
-    result of each run is stored in the table ``scheduled_job``. While a job moves the sandbox's
-    time, a call does not run any other job. The moving job runs the other jobs itself.
+    If the function is called while the job is running, the job runs once more afterwards. If it is
+    called during a pause of the jobs (see ``Deps.pause``), the job runs after the pause. The result
+    of each run is stored in the table ``scheduled_job``.
 
     Args:
         name: Name of the job.
@@ -46,15 +46,11 @@ def one_at_a_time(name: JobName, function: JobFunction, *, is_tick: bool = False
 
     async def run(ctx: dict[str, Any], cause: Cause | None = None) -> None:
         deps: Deps = ctx["deps"]
-        if deps.is_paused and name is not JobName.MOVE_SANDBOX_TIME:
-            # The sandbox's time is being moved. The job that moves the time runs this job too.
-            if is_tick:
-                await _note_at_work(deps, name)
-            return
         slot = deps.slots.setdefault(name, JobSlot())
         if not slot.is_asked:
             slot.is_asked, slot.cause = True, cause
-        if slot.lock.locked():
+        is_held = deps.is_paused and name is not JobName.MOVE_SANDBOX_TIME
+        if is_held or slot.lock.locked():
             if is_tick:
                 await _note_at_work(deps, name)
             return
@@ -62,8 +58,7 @@ def one_at_a_time(name: JobName, function: JobFunction, *, is_tick: bool = False
             slot.is_asked = False
             await run_once(deps, name, function, ctx, caused_by=slot.cause)
         if slot.is_asked:
-            with resume_cause(slot.cause):
-                await deps.queue.push(Job(name=name))
+            await deps.request_run(name)
 
     run.__qualname__ = name.value
     return run

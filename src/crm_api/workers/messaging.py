@@ -221,7 +221,8 @@ async def _find_listed(
 async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
     """Send queued messages that belong to no campaign, such as manual messages and HELP replies.
 
-    The job works until no message is due. If it reaches its time limit, it requests its next run.
+    The job works until no message is due. If it reaches its time limit, or if it is interrupted by
+    a pause of the jobs, it requests its next run.
     It also requests a run if the next message with a chosen send time is due within a minute.
 
     Returns:
@@ -266,7 +267,7 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
     if tally.answers.get(AnswerKind.UNCLEAR):
         delay = deps.times.look_gap.total_seconds()
         await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))
-    if is_cut_short and not deps.is_stopping:
+    if (is_cut_short or tally.is_interrupted) and not deps.is_stopping:
         await deps.queue.push(Job(name=JobName.SEND_MESSAGES, delay_seconds=NEXT_SEND_SECONDS))
     elif not deps.is_stopping:
         await _come_back_for_scheduled(deps)

@@ -203,6 +203,29 @@ async def test_stopping_worker_sends_no_more_messages_and_requests_no_run(
     assert sandbox.workspace.store.ordered == []
 
 
+async def test_campaign_that_a_pause_of_the_jobs_stopped_requests_a_run(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], queue: RecordingQueue
+) -> None:
+    ledger = await open_ledger(committed_uow, people=200)
+    deps = ctx["deps"]
+
+    async def pause_at_once(request: httpx.Request) -> httpx.Response:
+        (phone,) = json.loads(await request.aread())["to"]
+        await deps.pause(True)
+        return httpx.Response(202, json={"data": {"id": f"AC{phone}"}})
+
+    async with OpenPhoneClient(
+        base_url="http://sandbox.test", api_key="key", transport=httpx.MockTransport(pause_at_once)
+    ) as client:
+        deps.provider = client
+        await process_campaign_queue(ctx)
+
+    states = Counter(row.status for row in await ledger.recipients())
+    assert states["sent"] > 0
+    assert states["pending"] > 0
+    assert queue.jobs == [Job(name=JobName.PROCESS_CAMPAIGN_QUEUE, delay_seconds=0.05)]
+
+
 async def test_wrong_clock_of_the_provider_stops_sending_with_an_alert(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any]
 ) -> None:

@@ -1,6 +1,7 @@
 """The scheduled jobs that settle unclear attempts and send queued messages."""
 
 import asyncio
+import json
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
@@ -27,7 +28,7 @@ from crm_api.domain.monitoring.sandbox_control.schemas import FaultKind
 from crm_api.domain.provider.openphone.client import OpenPhoneClient
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWorkFactory
-from crm_api.platform.jobs import JobName
+from crm_api.platform.jobs import Job, JobName
 from crm_api.platform.settings import Settings
 from crm_api.workers.campaigns import process_campaign_queue
 from crm_api.workers.messaging import resolve_unknown_sends, send_messages
@@ -278,6 +279,40 @@ async def test_queued_messages_are_sent_once(
     assert _messages(sandbox) == {number(0): 1, number(1): 1, number(2): 1}
     assert {row.status for row in await ledger.messages()} == {"sent"}
     assert queue.names == [JobName.SEND_MESSAGES] * 3
+
+
+async def test_messages_that_a_pause_of_the_jobs_stopped_request_a_run(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], queue: RecordingQueue
+) -> None:
+    ledger = await open_ledger(committed_uow, people=0)
+    messages = [
+        NewMessage(
+            line_id=ledger.line.id,
+            phone=number(position),
+            body="On our way.",
+            kind=SendKind.MANUAL,
+            contact_id=None,
+        )
+        for position in range(200)
+    ]
+    async with committed_uow() as uow:
+        await queue_messages(uow, messages, now=clock.now())
+    queue.jobs.clear()
+    deps = ctx["deps"]
+
+    async def pause_at_once(request: httpx.Request) -> httpx.Response:
+        (phone,) = json.loads(await request.aread())["to"]
+        await deps.pause(True)
+        return httpx.Response(202, json={"data": {"id": f"AC{phone}"}})
+
+    async with OpenPhoneClient(
+        base_url="http://sandbox.test", api_key="key", transport=httpx.MockTransport(pause_at_once)
+    ) as client:
+        deps.provider = client
+        await send_messages(ctx)
+
+    assert {row.status for row in await ledger.messages()} == {"queued", "sent"}
+    assert queue.jobs == [Job(name=JobName.SEND_MESSAGES, delay_seconds=0.05)]
 
 
 async def test_run_requests_a_run_for_when_the_next_scheduled_message_is_due(

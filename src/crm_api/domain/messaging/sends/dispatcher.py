@@ -70,6 +70,8 @@ class DispatchTally:
     """The counts of one run of the dispatcher, and why it stopped.
 
     Attributes:
+        is_interrupted: True if the run released claims without a call, and the provider is not the
+            reason. The reason is a pause or the end of the jobs, or a clock that was set.
         is_provider_down: True if the run stopped because the provider did not respond.
         held_until: The end of the pause, if the run stopped because the provider asked for a long
             pause; None otherwise.
@@ -81,6 +83,7 @@ class DispatchTally:
     claimed: int = 0
     called: int = 0
     refused_by_gate: int = 0
+    is_interrupted: bool = False
     is_provider_down: bool = False
     held_until: datetime | None = None
     provider_skew: timedelta = timedelta(0)
@@ -201,6 +204,9 @@ class Dispatcher:
                 await asyncio.wait(self._calls)
             self._recorder.finish()
         if self._ready:
+            tally = self.tally
+            is_provider_why = tally.is_provider_down or tally.held_until or tally.provider_skew
+            tally.is_interrupted = not is_provider_why
             async with self._new_uow() as uow:
                 now = await uow.database_now() if self._was_clock_set() else self._now()
                 await gate.release_claims(uow, list(self._ready), reason="stopped", now=now)
