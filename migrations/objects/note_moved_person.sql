@@ -3,13 +3,16 @@ CREATE OR REPLACE FUNCTION note_moved_person()
  LANGUAGE plpgsql
 AS $function$
 BEGIN
-    IF OLD.merged_into IS NULL THEN
-        INSERT INTO insight_person_move (contact_id, postal_code, city, source)
-        SELECT d.id, OLD.postal_code, OLD.city, OLD.source
-        FROM (SELECT OLD.id UNION ALL SELECT c.id FROM contact c WHERE c.merged_into = OLD.id) AS d (id);
-    ELSE
+    IF OLD.merged_into IS NOT NULL THEN
         INSERT INTO insight_person_move (contact_id, postal_code, city, source)
         SELECT OLD.id, p.postal_code, p.city, p.source FROM contact p WHERE p.id = OLD.merged_into;
+        RETURN NULL;
+    END IF;
+    INSERT INTO insight_person_move (contact_id, postal_code, city, source)
+    VALUES (OLD.id, OLD.postal_code, OLD.city, OLD.source);
+    IF EXISTS (SELECT FROM contact c WHERE c.merged_into = OLD.id) THEN
+        INSERT INTO insight_person_move (contact_id, postal_code, city, source)
+        SELECT c.id, OLD.postal_code, OLD.city, OLD.source FROM contact c WHERE c.merged_into = OLD.id;
     END IF;
     RETURN NULL;
 END

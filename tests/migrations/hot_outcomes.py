@@ -106,7 +106,7 @@ OUTCOMES = [
     *(
         Hot(
             f"stored records without a place: {one}",
-            {f"idx_insight_{one}_unplaced", "idx_contact_person|pk_contact"},
+            {f"idx_insight_{one}_unplaced", "pk_contact"},
             sql(statement, most=20),
         )
         for one, statement in zip(
@@ -133,7 +133,7 @@ OUTCOMES = [
     ),
     _figure(
         "the money of invoices by age of the property",
-        {"idx_contact_person"},
+        {"idx_outcome_kind", "pk_contact"},
         "revenue",
         by=Dimension.YEAR_BUILT_BAND,
     ),

@@ -80,20 +80,25 @@ class Bucket(StrEnum):
 _CAMPAIGN = "LEFT JOIN campaign g ON g.id = b.campaign_id"
 LIST_KEY = "coalesce(CAST(b.list_id AS text), g.audience ->> 'list_id')"
 """SQL of the list of a record: the list of a cost, or the list to which the campaign was sent."""
-# The data of a merged duplicate are in the contact that it was merged into. The condition on
-# `created_at` is always true: with it, PostgreSQL can use the index `idx_contact_person`.
-_PERSON = """LEFT JOIN contact e ON e.id = b.contact_id AND e.created_at > '-infinity'
-        LEFT JOIN contact d ON d.id = e.merged_into AND d.created_at > '-infinity'
-        CROSS JOIN LATERAL (
+# The data of a merged duplicate are in the contact that it was merged into.
+_OF_PERSON = """CROSS JOIN LATERAL (
             SELECT coalesce(d.id, e.id) AS id,
                    CASE WHEN d.id IS NULL THEN e.postal_code ELSE d.postal_code END AS postal_code,
                    CASE WHEN d.id IS NULL THEN e.city ELSE d.city END AS city,
                    CASE WHEN d.id IS NULL THEN e.source ELSE d.source END AS source,
                    CASE WHEN d.id IS NULL THEN e.attributes ELSE d.attributes END AS attributes
         ) p"""
+_PERSON = f"""LEFT JOIN contact e ON e.id = b.contact_id
+        LEFT JOIN contact d ON d.id = e.merged_into
+        {_OF_PERSON}"""
 # The place at which the sums by place count the person. For about a minute after a change, this is
-# the former place.
-_PLACE = f"""{_PERSON}
+# the former place. Few records have no stored place. `OFFSET 0` makes PostgreSQL look up the
+# contact of each one. Otherwise it may read all contacts.
+_PLACE = f"""LEFT JOIN LATERAL (
+            SELECT c.* FROM contact c WHERE c.id = b.contact_id OFFSET 0) e ON true
+        LEFT JOIN LATERAL (
+            SELECT c.* FROM contact c WHERE c.id = e.merged_into OFFSET 0) d ON true
+        {_OF_PERSON}
         LEFT JOIN (
             SELECT DISTINCT ON (v.contact_id) v.contact_id, v.postal_code, v.city, v.source
             FROM insight_person_move v ORDER BY v.contact_id, v.id) f

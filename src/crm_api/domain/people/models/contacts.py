@@ -83,14 +83,6 @@ class Contact(Base):
             "merged_into",
             postgresql_where=text("merged_into IS NOT NULL"),
         ),
-        # The condition is true for every row. Only statements that repeat the condition read this
-        # index. Other look-ups by id use the primary key, which is half as large.
-        Index(
-            "idx_contact_person",
-            "id",
-            postgresql_include=["merged_into", "postal_code", "city", "source"],
-            postgresql_where=text("created_at > '-infinity'"),
-        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
