@@ -6,9 +6,14 @@ import pytest
 from tests.conftest import NOW
 
 from crm_api.domain.kit.event_log import EventType
-from crm_api.domain.outbound.live_events.event_filter import WebhookEventType, facts_of
+from crm_api.domain.outbound.live_events.event_filter import facts_of
 from crm_api.domain.outbound.live_events.event_log import LoggedEvent
-from crm_api.domain.outbound.live_events.payloads import PAYLOADS, SCOPE_OF, TEST_TYPE
+from crm_api.domain.outbound.live_events.payloads import (
+    PAYLOADS,
+    SCOPE_OF,
+    TEST_TYPE,
+    WebhookEventType,
+)
 from crm_api.platform.ids import new_id
 
 DATA: dict[WebhookEventType, dict[str, Any]] = {

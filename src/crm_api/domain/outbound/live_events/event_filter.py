@@ -1,12 +1,10 @@
 """Filter events by the types that a caller asks for and by the caller's scopes.
 
-The module also lists the types of events that webhook endpoints can get, and the data of these
-events.
+The module also returns the data of an event in the form in which webhook endpoints get it.
 """
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Self, cast
 from uuid import UUID
@@ -15,31 +13,7 @@ from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.kit.schemas import ReadModel
 from crm_api.domain.outbound.live_events.event_log import LoggedEvent
-from crm_api.domain.outbound.live_events.payloads import PAYLOADS, SCOPE_OF
-
-
-class WebhookEventType(StrEnum):
-    """The types of events that can be sent to a webhook endpoint.
-
-    Two event types are left out, because they are meant only for the screens of a client. The first
-    is ``campaign.counters``, which occurs a few times per second while a campaign sends. It only
-    says that the counters of the campaign have changed. Read the statistics of the campaign
-    instead. The second is ``conversation.presence``, which is valid only for some seconds.
-    """
-
-    MESSAGE_RECEIVED = EventType.MESSAGE_RECEIVED.value
-    MESSAGE_STATUS = EventType.MESSAGE_STATUS.value
-    CALL_STATUS = EventType.CALL_STATUS.value
-    CAMPAIGN_STATUS = EventType.CAMPAIGN_STATUS.value
-    IMPORT_PROGRESS = EventType.IMPORT_PROGRESS.value
-    CONTACT_CREATED = EventType.CONTACT_CREATED.value
-    OPT_OUT = EventType.OPT_OUT.value
-    OPT_IN = EventType.OPT_IN.value
-    ALERT = EventType.ALERT.value
-    TASK_CHANGED = EventType.TASK_CHANGED.value
-    CONVERSATION_CHANGED = EventType.CONVERSATION_CHANGED.value
-    APPOINTMENT_CHANGED = EventType.APPOINTMENT_CHANGED.value
-
+from crm_api.domain.outbound.live_events.payloads import PAYLOADS, SCOPE_OF, WebhookEventType
 
 _KNOWN = frozenset(one.value for one in WebhookEventType)
 

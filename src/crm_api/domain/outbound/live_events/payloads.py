@@ -1,29 +1,283 @@
-"""The schemas of the events that are sent to webhook endpoints, one per event type."""
+"""The events that are sent to webhook endpoints: their types, and a schema for each type.
 
-from typing import ClassVar, Literal, get_args
+``EventPayload`` has the fields of every event. Its field ``data`` depends on the event type. The
+models of ``data`` have the suffix ``Facts``.
+
+Webhook endpoints get ids and states, but no phone number, name or message body. A receiver that
+needs more reads it from the API, with a key whose scopes allow it. Only ``message.received`` also
+contains the phone number, the contact and the first words, for receivers with the scope
+``messages:read``. These details are read when the event is sent, and are not stored with the event
+(``message_details``).
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.alerts.models import AlertStatus
 from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.imports.files.models import ImportStatus
 from crm_api.domain.kit.event_log import EventType
-from crm_api.domain.kit.examples import CAMPAIGN, CONTACT, LINE, example, example_id
-from crm_api.domain.kit.schemas import Instant, ReadModel
-from crm_api.domain.outbound.live_events.facts import (
-    AlertFacts,
-    AppointmentFacts,
-    CallFacts,
-    CampaignFacts,
-    ContactFacts,
-    ConversationFacts,
-    ImportFacts,
-    MessageFacts,
-    ReceivedMessageFacts,
-    TaskFacts,
-    WebhookTestFacts,
-)
+from crm_api.domain.kit.examples import CAMPAIGN, CONTACT, LINE, NOW, REPLY, example, example_id
+from crm_api.domain.kit.schemas import Id, Instant, ReadModel
+from crm_api.domain.kit.vocabulary import Vocabulary
+from crm_api.domain.messaging.models.conversations import ConversationState
+from crm_api.domain.messaging.models.timeline import Direction, MessageStatus
+from crm_api.domain.messaging.sends.vocabulary import CampaignStatus, PauseReason
+from crm_api.domain.sales.appointments.models import AppointmentStatus
 
 TEST_TYPE = "webhook.test"
 """Type of the test event. It is sent only on request, whatever the endpoint's event types are."""
+
+
+class WebhookEventType(StrEnum):
+    """The types of events that can be sent to a webhook endpoint.
+
+    Two event types are left out, because they are meant only for the screens of a client. The first
+    is ``campaign.counters``, which occurs a few times per second while a campaign sends. It only
+    says that the counters of the campaign have changed. Read the statistics of the campaign
+    instead. The second is ``conversation.presence``, which is valid only for some seconds.
+    """
+
+    MESSAGE_RECEIVED = EventType.MESSAGE_RECEIVED.value
+    MESSAGE_STATUS = EventType.MESSAGE_STATUS.value
+    CALL_STATUS = EventType.CALL_STATUS.value
+    CAMPAIGN_STATUS = EventType.CAMPAIGN_STATUS.value
+    IMPORT_PROGRESS = EventType.IMPORT_PROGRESS.value
+    CONTACT_CREATED = EventType.CONTACT_CREATED.value
+    OPT_OUT = EventType.OPT_OUT.value
+    OPT_IN = EventType.OPT_IN.value
+    ALERT = EventType.ALERT.value
+    TASK_CHANGED = EventType.TASK_CHANGED.value
+    CONVERSATION_CHANGED = EventType.CONVERSATION_CHANGED.value
+    APPOINTMENT_CHANGED = EventType.APPOINTMENT_CHANGED.value
+
+
+CampaignId = Annotated[
+    Id | None,
+    Field(description="The id of the campaign to which the message belongs; null if none."),
+]
+
+
+class MessageFacts(ReadModel):
+    """A message and its status."""
+
+    message_id: Id
+    status: Annotated[str, Vocabulary(MessageStatus)] = Field(
+        description="The status of the message: received, queued, sent, delivered, failed, "
+        "undelivered or unknown."
+    )
+    error_code: str | None = Field(
+        default=None, description="The provider's error code; null if the message did not fail."
+    )
+    contact_id: Id | None = None
+    conversation_id: Id | None = None
+    line_id: Id | None = None
+    campaign_id: CampaignId = None
+
+
+class EventContact(ReadModel):
+    """The contact of a message.
+
+    Attributes:
+        first_name: The first name; null if it is not known.
+        last_name: The last name; null if it is not known.
+        company: The company; null if it is not known.
+    """
+
+    model_config = example(first_name="Ada", last_name="Rossi", company=None)
+
+    id: Id
+    first_name: str | None
+    last_name: str | None
+    company: str | None
+
+
+class ReceivedMessageFacts(MessageFacts):
+    """A received message. Phone number, contact and first words need the scope `messages:read`.
+
+    Attributes:
+        contact: The contact of the sender: its `id`, `first_name`, `last_name` and `company`; null
+            if there is none, or without the scope `messages:read`.
+        phone: The sender's phone number in E.164, or another identifier; null if the person was
+            erased, or without the scope `messages:read`.
+        body_preview: The first 160 characters of the message; null without the scope
+            `messages:read`.
+    """
+
+    model_config = example(status="received", body_preview=REPLY)
+
+    contact: EventContact | None = None
+    phone: str | None = None
+    body_preview: str | None = None
+
+
+class CallFacts(ReadModel):
+    """A call and its status.
+
+    Attributes:
+        is_over: Whether the call has ended.
+    """
+
+    model_config = example(status="completed", is_over=True)
+
+    call_id: Id
+    status: str = Field(
+        description="The provider's status of the call: ringing, answered, forwarded, missed, "
+        "completed or another word."
+    )
+    is_over: bool
+    direction: Annotated[str, Vocabulary(Direction)] | None = Field(
+        default=None, description="Whether the call is incoming or outgoing."
+    )
+    contact_id: Id | None = None
+    conversation_id: Id | None = None
+    line_id: Id | None = None
+
+
+class CampaignFacts(ReadModel):
+    """A change of a campaign's status.
+
+    Attributes:
+        status: The status after the change.
+        was: The status before the change.
+        paused_reason: Why the campaign was paused automatically; null if it was not.
+        blocked_reason: Why the campaign is blocked, and what to do; null if it is not blocked.
+    """
+
+    model_config = example(status="running", was="scheduled")
+
+    campaign_id: Id
+    status: Annotated[str, Vocabulary(CampaignStatus)]
+    was: Annotated[str, Vocabulary(CampaignStatus)]
+    paused_reason: Annotated[str, Vocabulary(PauseReason, "CampaignPausedReason")] | None = None
+    blocked_reason: str | None = None
+
+
+class ImportFacts(ReadModel):
+    """Progress of an import or of its undo.
+
+    Attributes:
+        rows_total: The number of rows in the file; null until they are counted.
+        rows_processed: The number of rows that were read so far.
+        dry_run: True if the file is only checked and no contact is changed.
+        created: The number of contacts that were created.
+        updated: The number of contacts that were changed.
+        unchanged: The number of contacts that the import did not change.
+        duplicates_in_file: The number of rows whose phone number is in an earlier row.
+        invalid: The number of rows that could not be imported.
+    """
+
+    model_config = example(
+        status="completed",
+        rows_total=240,
+        rows_processed=240,
+        created=180,
+        updated=31,
+        unchanged=27,
+        duplicates_in_file=1,
+        invalid=1,
+    )
+
+    import_id: Id
+    status: Annotated[str, Vocabulary(ImportStatus)] = Field(
+        description="The status of the import: pending, running, completed, failed or cancelled."
+    )
+    dry_run: bool | None = None
+    rows_total: int | None = None
+    rows_processed: int | None = None
+    created: int | None = None
+    updated: int | None = None
+    unchanged: int | None = None
+    duplicates_in_file: int | None = None
+    invalid: int | None = None
+    undo: dict[str, Any] | None = Field(
+        default=None, description="The progress of the undo; null if the import is not undone."
+    )
+
+
+class ContactFacts(ReadModel):
+    """The contact that the event is about."""
+
+    contact_id: Id
+
+
+class AlertFacts(ReadModel):
+    """An alert that was raised, acknowledged or resolved."""
+
+    model_config = example(kind="line_blocked")
+
+    alert_id: Id
+    kind: Annotated[str, Vocabulary(AlertKind)]
+    status: Annotated[str, Vocabulary(AlertStatus)] = Field(
+        description="The status of the alert: open, acknowledged or resolved."
+    )
+
+
+class TaskFacts(ReadModel):
+    """A task that was created, changed or deleted.
+
+    Attributes:
+        is_done: Whether the task is done.
+        is_deleted: Whether the task was deleted.
+    """
+
+    task_id: Id
+    contact_id: Id | None = None
+    conversation_id: Id | None = None
+    assignee_id: Id | None = None
+    is_done: bool
+    is_deleted: bool
+
+
+class ConversationFacts(ReadModel):
+    """A conversation after a change of its state, assignee, snooze or contact.
+
+    Attributes:
+        state: The state of the conversation.
+        waiting_since: Since when the person waits for an answer; null if the person does not wait.
+        assignee_id: The user who is responsible; null if nobody is.
+        snoozed_until: When the snooze of the conversation ends; null if it is not snoozed.
+    """
+
+    model_config = example(state="waiting", waiting_since=NOW, assignee_id=None, snoozed_until=None)
+
+    conversation_id: Id
+    line_id: Id | None = None
+    contact_id: Id | None = None
+    state: Annotated[str, Vocabulary(ConversationState)]
+    waiting_since: Instant | None = None
+    assignee_id: Id | None = None
+    snoozed_until: Instant | None = None
+
+
+class AppointmentFacts(ReadModel):
+    """An appointment that was booked or changed.
+
+    Attributes:
+        status: The state of the appointment: `booked`, `held` (it took place), `cancelled` or
+            `no_show`.
+        starts_at: When the appointment begins.
+        ends_at: When the appointment ends.
+    """
+
+    appointment_id: Id
+    contact_id: Id | None = None
+    property_id: Id | None = None
+    assignee_id: Id | None = None
+    status: Annotated[str, Vocabulary(AppointmentStatus)]
+    starts_at: Instant
+    ends_at: Instant
+
+
+class WebhookTestFacts(ReadModel):
+    """The webhook endpoint that is tested."""
+
+    __test__ = False  # pytest must not collect this class as a test
+
+    endpoint_id: Id
 
 
 class EventPayload(ReadModel):

@@ -21,11 +21,11 @@ from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.outbound.live_events import event_log as events
 from crm_api.domain.outbound.live_events.event_filter import (
     EventFilter,
-    WebhookEventType,
     facts_of,
     is_for_endpoints,
 )
 from crm_api.domain.outbound.live_events.event_log import LoggedEvent, LogPosition
+from crm_api.domain.outbound.live_events.payloads import WebhookEventType
 from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
 from crm_api.platform.ids import new_id
 

@@ -10,8 +10,7 @@ from sqlalchemy import func, select, text, tuple_, update
 from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.errors import NotFoundError
 from crm_api.domain.kit.paging import Cursors, Page
-from crm_api.domain.outbound.live_events.facts import WebhookTestFacts
-from crm_api.domain.outbound.live_events.payloads import TEST_TYPE
+from crm_api.domain.outbound.live_events.payloads import TEST_TYPE, WebhookTestFacts
 from crm_api.domain.outbound.webhook_deliveries.models import DeliveryStatus, WebhookDelivery
 from crm_api.domain.outbound.webhook_endpoints import activation, health
 from crm_api.domain.outbound.webhook_endpoints import service as endpoints

@@ -7,7 +7,7 @@ from pydantic import Field
 from crm_api.domain.kit.examples import WEBHOOK_SECRET, example
 from crm_api.domain.kit.fields import Line200, Text
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
-from crm_api.domain.outbound.live_events.event_filter import WebhookEventType
+from crm_api.domain.outbound.live_events.payloads import WebhookEventType
 from crm_api.domain.outbound.webhook_endpoints.models import DisabledReason, EndpointStatus
 
 LONGEST_URL = 2_000

@@ -19,8 +19,8 @@ from crm_api.domain.kit.addresses import AddressPolicy, AddressRefusedError, par
 from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.kit.paging import Cursors, Page
-from crm_api.domain.outbound.live_events.event_filter import EventFilter, WebhookEventType
-from crm_api.domain.outbound.live_events.payloads import SCOPE_OF
+from crm_api.domain.outbound.live_events.event_filter import EventFilter
+from crm_api.domain.outbound.live_events.payloads import SCOPE_OF, WebhookEventType
 from crm_api.domain.outbound.webhook_endpoints.errors import (
     InvalidEndpointUrlError,
     TooManyWebhookEndpointsError,
