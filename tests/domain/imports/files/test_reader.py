@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from crm_api.domain.imports.files.decode import MAX_LINE_CHARACTERS
 from crm_api.domain.imports.files.errors import EmptyFileError, NotCsvError
-from crm_api.domain.imports.files.reader import RawRow, inspect_file, read_rows
+from crm_api.domain.imports.files.reader import MAX_LINE_CHARACTERS, RawRow, inspect_file, read_rows
 
 TABLE = "phone,first_name,city\n617-555-0101,Zoë,Quincy\n617-555-0102,Luís,Boston\n"
 

@@ -2,6 +2,9 @@
 
 from crm_api.domain.kit.errors import Example, InvalidError, MalformedError, TooLargeError
 
+USE_CSV = "Export the data as CSV and upload that file."
+"""The second sentence of errors about files that are not CSV."""
+
 
 class ImportFileError(InvalidError):
     """The file cannot be imported; ``detail`` says why."""

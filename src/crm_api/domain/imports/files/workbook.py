@@ -13,8 +13,12 @@ from pathlib import Path
 
 import orjson
 
-from crm_api.domain.imports.files.decode import USE_CSV
-from crm_api.domain.imports.files.errors import NotCsvError, WorkbookTooLargeError, file_error
+from crm_api.domain.imports.files.errors import (
+    USE_CSV,
+    NotCsvError,
+    WorkbookTooLargeError,
+    file_error,
+)
 
 MAX_UNPACKED_BYTES = 768 << 20
 MAX_RATIO = 200
