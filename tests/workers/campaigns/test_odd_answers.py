@@ -16,6 +16,7 @@ from tests.workers.campaigns.odd_provider import OddProvider, http, odd_provider
 from tests.workers.drain import make_deps, open_ledger
 
 from crm_api.domain.messaging.sends.limiter import LONGEST_PAUSE, Limiter
+from crm_api.domain.messaging.sends.provider_pauses import end_provider_pause
 from crm_api.domain.provider.openphone.client import OpenPhoneClient
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWorkFactory
@@ -233,6 +234,20 @@ async def test_long_requested_wait_pauses_sending_for_ten_minutes_and_raises_an_
     async with OpenPhoneClient(base_url=provider.url, api_key="key") as client:
         await process_campaign_queue({"deps": make_deps(settings, committed_uow, queue, client)})
     assert len(await ledger.attempts()) == tries
+
+
+async def test_recipients_of_a_pause_are_due_at_once_when_a_user_ends_the_pause(
+    settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
+) -> None:
+    answer = http(429, {"message": "slow down"}, retry_after="31536000")
+    ledger, _ = await _drain(settings, committed_uow, queue, *[answer] * PEOPLE)
+    assert max(row.due_at for row in await ledger.recipients()) > clock.now()
+
+    async with committed_uow() as uow:
+        now = await uow.database_now()
+        await end_provider_pause(uow, actor="test", now=now)
+
+    assert max(row.due_at for row in await ledger.recipients()) <= now
 
 
 async def test_short_pause_does_not_end_the_run(

@@ -21,6 +21,10 @@ from crm_api.platform.jobs import Job, JobName
 NOTE_EVERY = timedelta(seconds=1)
 """Successes keep the circuit breaker closed. They are reported to the circuit breaker at most once
 in this time."""
+PAUSE_MARGIN = timedelta(minutes=1)
+"""Tolerance for the times of one pause. Several requests may be in progress when the provider asks
+for a pause, and each response moves its end. The end is computed by the worker's clock, but the
+postponed messages wait by the database's clock."""
 _SERVER_ERROR = 500
 
 
@@ -179,7 +183,11 @@ async def end_provider_pause(uow: UnitOfWork, *, actor: str, now: datetime) -> N
     hold = await limiter.read_pause(uow, now=now)
     if hold is None or not await limiter.end_pause(uow, now=now):
         return
-    span = {"now": now, "until": hold.until, "since": hold.until - LONGEST_PAUSE}
+    span = {
+        "now": now,
+        "until": hold.until + PAUSE_MARGIN,
+        "since": hold.until - LONGEST_PAUSE - PAUSE_MARGIN,
+    }
     await uow.session.execute(MAKE_RECIPIENTS_DUE, span)
     await uow.session.execute(MAKE_MESSAGES_DUE, span)
     await note_decision(
