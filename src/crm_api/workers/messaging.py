@@ -222,8 +222,8 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
     """Send queued messages that belong to no campaign, such as manual messages and HELP replies.
 
     The job works until no message is due. If it reaches its time limit, or if it is interrupted by
-    a pause of the jobs, it requests its next run.
-    It also requests a run if the next message with a chosen send time is due within a minute.
+    a pause of the jobs, it requests its next run. It also requests a run if the next message with a
+    chosen send time is due within a minute.
 
     Returns:
         The counts of the run for the log; None if no message was claimed.

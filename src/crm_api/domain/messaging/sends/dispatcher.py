@@ -205,8 +205,10 @@ class Dispatcher:
             self._recorder.finish()
         if self._ready:
             tally = self.tally
-            is_provider_why = tally.is_provider_down or tally.held_until or tally.provider_skew
-            tally.is_interrupted = not is_provider_why
+            was_stopped_by_provider = (
+                tally.is_provider_down or tally.held_until is not None or bool(tally.provider_skew)
+            )
+            tally.is_interrupted = not was_stopped_by_provider
             async with self._new_uow() as uow:
                 now = await uow.database_now() if self._was_clock_set() else self._now()
                 await gate.release_claims(uow, list(self._ready), reason="stopped", now=now)
