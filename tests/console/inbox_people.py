@@ -1,7 +1,7 @@
 """People who write to the inbox, and colleagues who answer, for the journeys."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -34,19 +34,30 @@ def wait_for(service: Service, path: str, *, seconds: float = 40.0) -> Any:
 
 
 def writes(service: Service, phone: str, *texts: str, name: str | None = None) -> Any:
-    """Let a person write to the company; return the conversation once it has the last message."""
+    """Let a person write to the company; return the conversation once it has the last message.
+
+    An answer that waits to be sent is sent first. Otherwise it could become the last message.
+    """
     if name is not None:
         service.api("POST", "/contacts", json={"phone": phone, "first_name": name})
+    number = phone.replace("+", "%2B")
+    for earlier in service.api("GET", f"/conversations?phone={number}")["data"]:
+        wait_for_last(service, earlier, lambda last: last["status"] not in {"queued", "sending"})
     for text in texts:
         sandbox(service, "/receive", **{"from": phone, "text": text})
-    number = phone.replace("+", "%2B")
     conversation = wait_for(service, f"/conversations?phone={number}")
-    ends_at = time.monotonic() + 40
-    path = f"/conversations/{conversation['id']}/messages?limit=1"
-    while texts and service.api("GET", path)["data"][0]["body"] != texts[-1]:
-        assert time.monotonic() < ends_at
-        time.sleep(0.1)
+    if texts:
+        wait_for_last(service, conversation, lambda last: last["body"] == texts[-1])
     return service.api("GET", f"/conversations/{conversation['id']}")
+
+
+def wait_for_last(service: Service, conversation: Any, condition: Callable[[Any], bool]) -> None:
+    """Wait until the newest message of the conversation fulfils the condition."""
+    path = f"/conversations/{conversation['id']}/messages?limit=3"
+    ends_at = time.monotonic() + 40
+    while not condition((newest := service.api("GET", path)["data"])[0]):
+        assert time.monotonic() < ends_at, newest
+        time.sleep(0.1)
 
 
 def add_user(service: Service, name: str, role: str) -> str:

@@ -239,9 +239,8 @@ async def test_restarted_service_loses_nothing(
         await expect(page.get_by_text("This could not be loaded")).to_be_visible()
         await expect(page.get_by_text("Live", exact=True)).to_be_visible()
         await page.unroute("**/v1/conversations/*/messages?*")
-        for process in service.run.descendants():
-            if process.cmdline()[-1:] == ["serve"]:
-                process.kill()
+        for process in service.run.processes_of("serve"):
+            process.kill()
         await answer.fill("Typed while the service was away")
         # Later tests use the same service.
         await asyncio.to_thread(wait_until, lambda: is_answering(service), 90)

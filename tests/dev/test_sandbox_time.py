@@ -277,9 +277,8 @@ def test_restarted_sandbox_has_the_moved_time(
     service: Run, http: httpx.Client, campaign: Any
 ) -> None:
     assert campaign["status"] == "completed"
-    for process in service.descendants():
-        if process.cmdline()[-1:] == ["sandbox"]:
-            process.kill()
+    for process in service.processes_of("sandbox"):
+        process.kill()
     ahead = done(http.get("/v1/sandbox/clock"))["ahead"]
 
     def has_moved_time() -> bool:

@@ -57,6 +57,18 @@ class Run:
     def descendants(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
+    def command_lines(self) -> list[tuple[psutil.Process, list[str]]]:
+        """Return the descendants with their command lines; one that has just ended is left out."""
+        found = []
+        for process in self.descendants():
+            with suppress(psutil.NoSuchProcess):
+                found.append((process, process.cmdline()))
+        return found
+
+    def processes_of(self, command: str) -> list[psutil.Process]:
+        """Return the processes that run a command of `crm-api`, such as `worker`."""
+        return [process for process, line in self.command_lines() if line[-1:] == [command]]
+
     def call(self, method: str, path: str, body: dict[str, str] | None = None) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.admin_key}"}
         return httpx.request(method, self.url + path, headers=headers, json=body, timeout=20)
@@ -236,7 +248,7 @@ def test_admin_key_is_accepted_and_its_file_is_private(running: Run) -> None:
 
 
 def test_command_lines_have_the_command_and_no_key(running: Run) -> None:
-    lines = [" ".join(process.cmdline()) for process in running.descendants()]
+    lines = [" ".join(line) for _, line in running.command_lines()]
 
     for name in ("serve", "worker", "sandbox"):
         assert sum(line.endswith(f"crm_api.cli {name}") for line in lines) == 1
@@ -244,7 +256,7 @@ def test_command_lines_have_the_command_and_no_key(running: Run) -> None:
 
 
 def test_service_processes_use_a_database_role_that_owns_nothing(running: Run) -> None:
-    titles = [" ".join(process.cmdline()) for process in running.descendants()]
+    titles = [" ".join(line) for _, line in running.command_lines()]
     logins = {title.split()[1] for title in titles if title.startswith("postgres: crm_service")}
 
     assert logins == {"crm_service"}
@@ -295,16 +307,11 @@ def test_port_in_use_is_reported_in_one_line(running: Run, root: Path, offset: i
 
 
 def test_killed_process_is_started_again(running: Run) -> None:
-    def worker() -> psutil.Process | None:
-        found = [one for one in running.descendants() if one.cmdline()[-1:] == ["worker"]]
-        return found[0] if found else None
-
-    first = worker()
-    assert first is not None
+    (first,) = running.processes_of("worker")
     first.kill()
     first.wait(10)
 
-    wait_until(lambda: worker() is not None, 10)
+    wait_until(lambda: bool(running.processes_of("worker")), 10)
     assert running.output.count("process ended; restart planned") == 1
 
 

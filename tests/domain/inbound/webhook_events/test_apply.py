@@ -39,7 +39,7 @@ from crm_api.domain.inbound.webhook_events.stored_events import (
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 from crm_api.platform.ids import new_id
-from crm_api.platform.jobs import JobName
+from crm_api.platform.jobs import Job, JobName
 
 REFUSE_A_BODY = """
 CREATE FUNCTION refuse_a_body() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -215,8 +215,8 @@ async def test_refused_statement_rolls_back_only_its_own_event(
     assert "private" not in found[0]["last_error"]
 
 
-async def test_event_in_a_lock_conflict_is_retried_without_a_counted_attempt(
-    committed_db: AsyncEngine, committed_uow: Callable[[], UnitOfWork]
+async def test_event_in_a_lock_conflict_is_soon_retried_without_a_counted_attempt(
+    committed_db: AsyncEngine, committed_uow: Callable[[], UnitOfWork], queue: RecordingQueue
 ) -> None:
     sessions = async_sessionmaker(committed_db, expire_on_commit=False)
     async with sessions() as session:
@@ -232,6 +232,7 @@ async def test_event_in_a_lock_conflict_is_retried_without_a_counted_attempt(
         row = (await rows(session, "SELECT * FROM webhook_event"))[0]
     assert (row["status"], row["attempts"]) == ("pending", 0)
     assert NOW < row["next_attempt_at"] <= NOW + CONFLICT_RETRY
+    assert queue.jobs == [Job(name=JobName.PROCESS_WEBHOOK_BACKLOG, delay_seconds=1)]
     async with committed_uow() as uow:
         await webhooks.apply_batch(uow, limit=10, now=row["next_attempt_at"], reception=RECEPTION)
     async with sessions() as session:

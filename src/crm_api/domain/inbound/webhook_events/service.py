@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil
 
 import structlog
 from sqlalchemy import text
@@ -28,11 +29,15 @@ from crm_api.domain.provider.openphone.facts import EventKind, ProviderEvent, bo
 from crm_api.domain.provider.openphone.wire import kind_of, parse_event
 from crm_api.platform import instruments
 from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.platform.jobs import Job, JobName
 
 log = structlog.get_logger()
 
 LINE_ERRORS = (LineUnknownError, IncompleteEventError)
 """Errors of an event that cannot be applied because its line is unknown."""
+WAITING = (WebhookEventStatus.PENDING, WebhookEventStatus.FAILED)
+SCHEDULE_SECONDS = 60
+"""Seconds between two scheduled runs of the job. A later retry waits for a scheduled run."""
 IGNORED_KINDS = frozenset({EventKind.UNKNOWN, EventKind.CONTACT, EventKind.TASK})
 """Kinds of events that are only stored; docs/explanation/recovery.md says why."""
 
@@ -63,7 +68,8 @@ async def apply_batch(
     """Lock due events and apply them; the failure of one event does not undo the others.
 
     The effects of an event and its new status are in the same transaction. A failed event is
-    retried later. After the last retry, its status is ``dead`` and an alert is raised.
+    retried later. After the last retry, its status is ``dead`` and an alert is raised. A run of the
+    job is requested for each retry that is due before the next scheduled run.
 
     Args:
         limit: Maximum number of events to lock and apply.
@@ -79,6 +85,7 @@ async def apply_batch(
     outcomes = await run.apply(claimed)
     if outcomes:
         await _store_outcomes(uow, outcomes)
+        _request_retries(uow, outcomes, now=now)
         _measure(claimed, outcomes)
     return len(claimed)
 
@@ -127,6 +134,14 @@ async def _store_outcomes(uow: UnitOfWork, outcomes: Sequence[EventOutcome]) -> 
             "processed": [outcome.processed_at for outcome in outcomes],
         },
     )
+
+
+def _request_retries(uow: UnitOfWork, outcomes: Sequence[EventOutcome], *, now: datetime) -> None:
+    """Request a run of the job for each retry that is due soon; retries of one second share it."""
+    for outcome in outcomes:
+        seconds = ceil((outcome.next_attempt_at - now).total_seconds())
+        if outcome.status in WAITING and seconds < SCHEDULE_SECONDS:
+            uow.after_commit(Job(name=JobName.PROCESS_WEBHOOK_BACKLOG, delay_seconds=seconds))
 
 
 def _measure(claimed: Sequence[ClaimedEvent], outcomes: Sequence[EventOutcome]) -> None:
