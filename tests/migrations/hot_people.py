@@ -235,7 +235,14 @@ IMPORTS = [
         "contacts that an undo removes",
         {"pk_contact", "idx_contact_list_member_contact", "idx_campaign_membership_phone"},
         lambda s: undo.remove_contacts(
-            s, zone_keys={made_id("contact", at): "MA/zone1" for at in range(1, 2_001)}, now=NOW
+            s,
+            [
+                undo.CreatedContact(
+                    made_id("contact", at), phone_of(at), is_edited=False, is_used=False
+                )
+                for at in range(1, 2_001)
+            ],
+            now=NOW,
         ),
     ),
     Hot(

@@ -240,7 +240,8 @@ async def test_attributed_and_unattributed_are_the_total_to_the_cent(
 
     async def cents(measure: str) -> dict[str | None, Decimal]:
         found = await figures_of(session, measure, by=by)
-        return {one.key: decimal(one.value) for one in [found.total, *found.rows]}
+        rows = {one.key: decimal(one.value) for one in found.rows}
+        return rows | {"the total": decimal(found.total.value)}
 
     total, own, rest = [
         await cents(name) for name in ("revenue", "revenue_attributed", "revenue_unattributed")

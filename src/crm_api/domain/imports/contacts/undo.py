@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS, emit_progress
 from crm_api.domain.imports.contacts.models import ContactImport, ContactImportChunk, UndoState
 from crm_api.domain.imports.contacts.rows import COLUMNS
-from crm_api.domain.imports.contacts.undo_request import COUNTS, IS_USED
+from crm_api.domain.imports.contacts.undo_request import COUNTS, USED
 from crm_api.domain.imports.contacts.write import flag_reason
 from crm_api.domain.imports.files import runs
 from crm_api.domain.imports.files.runs import LEASE
@@ -123,20 +123,16 @@ async def _undo(
     )
     if moved := [phone for phone in restored if phone is not None]:
         await recipients.copy_zone_keys(uow.session, phones=moved, now=now)
-    zone_keys = {
-        one.id: zone_key(timezone=None, state=None, postal_code=None, phone=one.phone)
-        for one in made
-        if not (one.is_edited or one.is_used)
-    }
-    if zone_keys:
-        await remove_contacts(session, zone_keys=zone_keys, now=now)
+    leaving = [one for one in made if not (one.is_edited or one.is_used)]
+    if leaving:
+        await remove_contacts(session, leaving, now=now)
     edited = sum(1 for one in made if one.is_edited)
     return {
-        "removed": len(zone_keys),
+        "removed": len(leaving),
         "restored": len(restored),
         "memberships_removed": members,
         "left_edited": chunk.changed - len(restored) + edited,
-        "left_in_use": len(made) - edited - len(zone_keys),
+        "left_in_use": len(made) - edited - len(leaving),
     }
 
 
@@ -298,11 +294,15 @@ class CreatedContact:
 
 
 _NEW = text(f"""
-    SELECT c.id, c.phone, c.updated_at <> k.applied_at AS is_edited, {IS_USED} AS is_used
-    FROM contact_import_chunk k
-    CROSS JOIN LATERAL unnest(k.created_ids) AS made (id)
-    JOIN contact c ON c.id = made.id AND c.deleted_at IS NULL
-    WHERE k.import_id = :import_id AND k.start = :start
+    WITH made AS MATERIALIZED (
+        SELECT c.id, c.phone, k.applied_at, c.updated_at <> k.applied_at AS is_edited
+        FROM contact_import_chunk k
+        CROSS JOIN LATERAL unnest(k.created_ids) AS made (id)
+        JOIN contact c ON c.id = made.id AND c.deleted_at IS NULL
+        WHERE k.import_id = :import_id AND k.start = :start
+    ), used AS MATERIALIZED ({USED}
+    )
+    SELECT m.id, m.phone, m.is_edited, m.id IN (SELECT u.id FROM used u) AS is_used FROM made m
 """)
 
 
@@ -326,13 +326,6 @@ _REMOVE = text(f"""
         SELECT CAST(:ids AS uuid[]) AS ids, CAST(:zone_keys AS text[]) AS zone_keys
     ), gone AS (
         DELETE FROM contact_list_member m USING given g WHERE m.contact_id = ANY (g.ids)
-    ), waiting AS (
-        UPDATE campaign_membership
-        SET status = 'skipped', skip_reason = 'contact_deleted', updated_at = :now
-        WHERE phone IN (
-            SELECT c.phone FROM given g CROSS JOIN LATERAL unnest(g.ids) AS r (id)
-            JOIN contact c ON c.id = r.id)
-          AND status IN ('pending', 'review', 'held')
     )
     UPDATE contact AS c SET {_BLANK}, tags = '{{}}', attributes = '{{}}', zone_key = r.zone_key,
         updated_at = :now, deleted_at = :now
@@ -342,17 +335,23 @@ _REMOVE = text(f"""
 
 
 async def remove_contacts(
-    session: AsyncSession, *, zone_keys: dict[UUID, str], now: datetime
+    session: AsyncSession, contacts: Sequence[CreatedContact], *, now: datetime
 ) -> None:
     """Delete the data of these contacts, and mark the contacts as deleted.
 
     Waiting campaign messages to these contacts are not sent. The recipients get the status
     ``skipped``.
 
-    Args:
-        zone_keys: The new zone key of each contact, by contact id. A zone key names the states and
-            time zones in which a person may be. Compute it from the phone number alone, because the
-            address is deleted.
+    The address is deleted, so a contact's zone key (its possible states and time zones) is then
+    derived from the phone number alone.
     """
-    values: dict[str, Any] = {"ids": list(zone_keys), "zone_keys": list(zone_keys.values())}
-    await session.execute(_REMOVE, values | {"now": now})
+    phones = [one.phone for one in contacts]
+    values: dict[str, Any] = {
+        "ids": [one.id for one in contacts],
+        "zone_keys": [
+            zone_key(timezone=None, state=None, postal_code=None, phone=phone) for phone in phones
+        ],
+        "now": now,
+    }
+    await session.execute(_REMOVE, values)
+    await recipients.skip_deleted_recipients(session, phones=phones, now=now)

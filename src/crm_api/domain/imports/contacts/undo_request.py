@@ -13,26 +13,29 @@ from crm_api.domain.imports.files import runs
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
-IS_USED = """
-        EXISTS (SELECT 1 FROM activity a
-            WHERE a.contact_id = c.id AND a.created_at >= k.applied_at)
-        OR EXISTS (SELECT 1 FROM send_attempt s
-            WHERE s.phone = c.phone AND s.created_at >= k.applied_at)
-        OR EXISTS (SELECT 1 FROM contact_flag f
-            WHERE f.phone = c.phone AND f.created_at >= k.applied_at
-              AND f.reason IS DISTINCT FROM :own_reason)
-        OR EXISTS (SELECT 1 FROM contact_note n
-            WHERE n.contact_id = c.id AND n.created_at >= k.applied_at)
-        OR EXISTS (SELECT 1 FROM task t
-            WHERE t.contact_id = c.id AND t.created_at >= k.applied_at)
-        OR EXISTS (SELECT 1 FROM appointment v
-            WHERE v.contact_id = c.id AND v.created_at >= k.applied_at)
-        OR EXISTS (SELECT 1 FROM quote q
-            WHERE q.contact_id = c.id AND q.created_at >= k.applied_at)
-        OR EXISTS (SELECT 1 FROM invoice i
-            WHERE i.contact_id = c.id AND i.created_at >= k.applied_at)
-        OR EXISTS (SELECT 1 FROM outcome_subject o WHERE o.contact_id = c.id)"""
+USED = """
+        SELECT m.id FROM made m
+        JOIN activity a ON a.contact_id = m.id AND a.created_at >= m.applied_at
+        UNION ALL SELECT m.id FROM made m
+        JOIN send_attempt s ON s.phone = m.phone AND s.created_at >= m.applied_at
+        UNION ALL SELECT m.id FROM made m
+        JOIN contact_flag f ON f.phone = m.phone AND f.created_at >= m.applied_at
+            AND f.reason IS DISTINCT FROM :own_reason
+        UNION ALL SELECT m.id FROM made m
+        JOIN contact_note n ON n.contact_id = m.id AND n.created_at >= m.applied_at
+        UNION ALL SELECT m.id FROM made m
+        JOIN task t ON t.contact_id = m.id AND t.created_at >= m.applied_at
+        UNION ALL SELECT m.id FROM made m
+        JOIN appointment v ON v.contact_id = m.id AND v.created_at >= m.applied_at
+        UNION ALL SELECT m.id FROM made m
+        JOIN quote q ON q.contact_id = m.id AND q.created_at >= m.applied_at
+        UNION ALL SELECT m.id FROM made m
+        JOIN invoice i ON i.contact_id = m.id AND i.created_at >= m.applied_at
+        UNION ALL SELECT m.id FROM made m JOIN outcome_subject o ON o.contact_id = m.id"""
+"""Query for the contacts of the CTE ``made`` that were used after their chunk was stored.
 
+It may return an id several times. ``made`` has the columns ``id``, ``phone`` and ``applied_at``.
+"""
 
 KEPT_FOR = timedelta(days=30)
 """How long an import can be undone, or a dry run can be committed, after it has ended.
@@ -77,11 +80,14 @@ async def request_undo(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> Co
 
 _COUNT = text(f"""
     WITH made AS MATERIALIZED (
-        SELECT c.id, c.updated_at <> k.applied_at AS is_edited, {IS_USED} AS is_used
+        SELECT c.id, c.phone, k.applied_at, c.updated_at <> k.applied_at AS is_edited
         FROM contact_import_chunk k
         CROSS JOIN LATERAL unnest(k.created_ids) AS made (id)
         JOIN contact c ON c.id = made.id AND c.deleted_at IS NULL
         WHERE k.import_id = :import_id AND k.undone_at IS NULL
+    ), used AS MATERIALIZED ({USED}
+    ), judged AS MATERIALIZED (
+        SELECT m.id, m.is_edited, m.id IN (SELECT u.id FROM used u) AS is_used FROM made m
     ), changed AS (
         SELECT count(*) AS named,
             count(*) FILTER (WHERE c.updated_at = k.applied_at AND c.deleted_at IS NULL) AS restored
@@ -96,15 +102,15 @@ _COUNT = text(f"""
             ON m.list_id = CAST(:list_id AS uuid) AND m.added_at = k.applied_at
         JOIN contact c ON c.id = m.contact_id AND c.updated_at <= k.applied_at
         WHERE k.import_id = :import_id AND k.undone_at IS NULL
-          AND NOT EXISTS (SELECT FROM made WHERE made.id = c.id AND made.is_used)
+          AND NOT EXISTS (SELECT FROM used u WHERE u.id = c.id)
     )
     SELECT
-        (SELECT count(*) FROM made WHERE NOT is_edited AND NOT is_used) AS removed,
+        (SELECT count(*) FROM judged WHERE NOT is_edited AND NOT is_used) AS removed,
         changed.restored,
         members.leaving AS memberships_removed,
         changed.named - changed.restored
-            + (SELECT count(*) FROM made WHERE is_edited) AS left_edited,
-        (SELECT count(*) FROM made WHERE is_used AND NOT is_edited) AS left_in_use
+            + (SELECT count(*) FROM judged WHERE is_edited) AS left_edited,
+        (SELECT count(*) FROM judged WHERE is_used AND NOT is_edited) AS left_in_use
     FROM changed, members
 """)
 

@@ -193,10 +193,10 @@ class InsightPersonChange(_CountColumns, Base):
 class InsightPersonMove(Base):
     """A former place (ZIP, city and source) of a person whose place has changed.
 
-    A row trigger appends a row for each change (``migrations/objects/note_moved_person.sql``). The
-    job ``update_place_sums`` moves the person to the present place in the sums by place, and
-    deletes the rows. Until then, the sums by place and the lists of records use the place in the
-    person's oldest row.
+    Two triggers append a row for each change (``migrations/objects/note_moved_people.sql`` and
+    ``note_removed_people.sql``). The job ``update_place_sums`` moves the person to the present
+    place in the sums by place, and deletes the rows. Until then, the sums by place and the lists of
+    records use the place in the person's oldest row.
     """
 
     __tablename__ = "insight_person_move"
