@@ -160,7 +160,9 @@ class Checks:
         }
         rules = {stop.rule for stop in explanation.stops}
         found = {rule: rule in rules for rule in expected}
-        assert found == expected, f"{person}, campaign {campaign.number}, {now}: {sorted(rules)}"
+        assert found == expected, (
+            f"{person}, campaign {campaign.number}, {now}: {sorted(rules)}, expected {expected}"
+        )
 
     async def check_waiting_recipients(self) -> None:
         """Check after a drain without faults that every waiting recipient has a reason to wait."""

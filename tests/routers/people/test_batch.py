@@ -242,11 +242,20 @@ async def test_batch_moves_recipients_to_new_time_zones_and_skips_deleted_contac
 ) -> None:
     ada = await make_contact(session, phone=number(0))
     leo = await make_contact(session, phone=number(1))
+    eve = await make_contact(
+        session, phone=number(2), state="CA", zone_key="CA/America/Los_Angeles"
+    )
     campaign = await make_campaign(session, line=await make_line(session))
     for contact in (ada, leo):
         await make_member(session, campaign=campaign, contact=contact)
+    await make_member(session, campaign=campaign, contact=eve, status="sending")
 
-    await send(client, upsert(0, address={"state": "CA", "postal_code": "90001"}), delete(leo.id))
+    await send(
+        client,
+        upsert(0, address={"state": "CA", "postal_code": "90001"}),
+        delete(leo.id),
+        delete(eve.id),
+    )
 
     rows = await session.execute(
         select(
@@ -254,12 +263,13 @@ async def test_batch_moves_recipients_to_new_time_zones_and_skips_deleted_contac
         ).order_by(CampaignMembership.phone),
         execution_options={"populate_existing": True},
     )
-    moved, skipped = rows.all()
+    moved, skipped, under_way = rows.all()
     assert "America/Los_Angeles" in moved.zone_key
     assert moved.status == "pending"
     assert (skipped.status, skipped.skip_reason) == ("skipped", "contact_deleted")
+    assert (under_way.status, under_way.zone_key) == ("sending", "MA/America/New_York")
     await session.refresh(campaign)
-    assert moved.zone_key in campaign.zone_keys
+    assert {moved.zone_key, under_way.zone_key} <= set(campaign.zone_keys)
 
 
 async def test_item_without_a_change_changes_nothing(

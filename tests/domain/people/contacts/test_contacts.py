@@ -546,6 +546,20 @@ class TestDelete:
         await session.refresh(member)
         assert (member.status, member.skip_reason) == ("skipped", "contact_deleted")
 
+    @pytest.mark.parametrize("status", ["sending", "unknown"])
+    async def test_recipient_under_way_gets_the_zone_of_the_number(
+        self, new_uow: UnitOfWorkFactory, session: AsyncSession, status: str
+    ) -> None:
+        made = await add_contact(new_uow, address={"state": "CA", "postal_code": "90001"})
+        member = await make_recipient(session, made.contact, status=status)
+
+        await delete_contact(new_uow, made.contact.id)
+
+        await session.refresh(member)
+        assert (member.status, member.zone_key) == (status, "MA/America/New_York")
+        campaign = await session.get_one(Campaign, member.campaign_id, populate_existing=True)
+        assert member.zone_key in campaign.zone_keys
+
     async def test_delivered_recipient_is_not_changed(
         self, new_uow: UnitOfWorkFactory, session: AsyncSession
     ) -> None:

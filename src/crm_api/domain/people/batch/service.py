@@ -173,13 +173,14 @@ async def _store(uow: UnitOfWork, loaded: LoadedContacts, *, now: datetime) -> N
         if await insert_contacts(uow.session, rows=rows) < len(rows):
             raise _RacedError
     if loaded.erased:
-        phones = [row["phone"] for row in loaded.in_lock_order(loaded.erased)]
         await contact_changes.remove_belongings(
             uow.session, contact_ids=list(loaded.erased), now=now
         )
-        await recipients.skip_deleted_recipients(uow.session, phones=phones, now=now)
     if loaded.changed:
         await update_contacts(uow.session, rows=loaded.in_lock_order(loaded.changed))
+    if loaded.erased:
+        phones = [row["phone"] for row in loaded.in_lock_order(loaded.erased)]
+        await recipients.skip_deleted_recipients(uow.session, phones=phones, now=now)
     moved = [row["phone"] for row in loaded.in_lock_order(loaded.moved - loaded.erased)]
     if moved:
         await recipients.copy_zone_keys(uow.session, phones=moved, now=now)

@@ -14,24 +14,32 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-# Lock campaigns before recipients, as pausing and cancelling do. A recipient whose zone key is
-# missing in ``campaign.zone_keys`` is never planned.
-_ADD_ZONES_OF = text("""
-    UPDATE campaign c
-    SET zone_keys = ARRAY(SELECT DISTINCT z FROM unnest(c.zone_keys || mine.places) AS z)
-    FROM (
-        SELECT k.id, place.zone_keys AS places
-        FROM campaign k JOIN (
-            SELECT m.campaign_id, array_agg(DISTINCT p.zone_key) AS zone_keys
-            FROM campaign_membership m JOIN contact p ON p.phone = m.phone
-            WHERE m.phone = ANY(CAST(:phones AS text[])) AND m.zone_key <> p.zone_key
-              AND m.status IN ('pending', 'review', 'held', 'sending', 'unknown')
-            GROUP BY m.campaign_id
-        ) place ON place.campaign_id = k.id
-        ORDER BY k.id FOR NO KEY UPDATE OF k
-    ) mine
-    WHERE c.id = mine.id AND NOT c.zone_keys @> mine.places
-""")
+
+def _add_zones_of(statuses: str) -> str:
+    """Return the statement that adds the zone keys of contacts to the campaigns of recipients.
+
+    Run it before the recipients are locked, because pausing and cancelling lock campaigns first. A
+    recipient whose zone key is missing in ``campaign.zone_keys`` is never planned.
+    """
+    return f"""
+        UPDATE campaign c
+        SET zone_keys = ARRAY(SELECT DISTINCT z FROM unnest(c.zone_keys || mine.places) AS z)
+        FROM (
+            SELECT k.id, place.zone_keys AS places
+            FROM campaign k JOIN (
+                SELECT m.campaign_id, array_agg(DISTINCT p.zone_key) AS zone_keys
+                FROM campaign_membership m JOIN contact p ON p.phone = m.phone
+                WHERE m.phone = ANY(CAST(:phones AS text[])) AND m.zone_key <> p.zone_key
+                  AND m.status IN ({statuses})
+                GROUP BY m.campaign_id
+            ) place ON place.campaign_id = k.id
+            ORDER BY k.id FOR NO KEY UPDATE OF k
+        ) mine
+        WHERE c.id = mine.id AND NOT c.zone_keys @> mine.places
+    """
+
+
+_ADD_ZONES_OF = text(_add_zones_of("'pending', 'review', 'held', 'sending', 'unknown'"))
 _COPY_ZONE_KEYS = text("""
     UPDATE campaign_membership m SET zone_key = p.zone_key, updated_at = :now
     FROM contact p
@@ -56,8 +64,7 @@ async def copy_zone_keys(session: AsyncSession, *, phones: Sequence[str], now: d
     await session.execute(_COPY_ZONE_KEYS, {"phones": list(phones), "now": now})
 
 
-# Lock campaigns before recipients, as pausing and cancelling do. A recipient whose zone key is
-# missing in ``campaign.zone_keys`` is never planned.
+# Lock campaigns before recipients, as ``_add_zones_of`` does.
 _ADD_ZONES = text("""
     UPDATE campaign c SET zone_keys = array_append(c.zone_keys, :zone_key)
     FROM (
@@ -137,15 +144,29 @@ async def move_recipients(
     await session.execute(_FOLLOW, values | {"now": now})
 
 
-_SKIP_DELETED = text("""
+# The last condition is always true. It makes PostgreSQL lock the campaigns first.
+_SKIP_DELETED = text(f"""
+    WITH zoned AS ({_add_zones_of("'sending', 'unknown'")} RETURNING c.id
+    ), under_way AS (
+        UPDATE campaign_membership m SET zone_key = p.zone_key, updated_at = :now
+        FROM contact p
+        WHERE p.phone = ANY(CAST(:phones AS text[])) AND m.phone = p.phone
+          AND m.zone_key <> p.zone_key AND m.status IN ('sending', 'unknown')
+    )
     UPDATE campaign_membership
     SET status = 'skipped', skip_reason = 'contact_deleted', updated_at = :now
     WHERE phone = ANY(CAST(:phones AS text[])) AND status IN ('pending', 'review', 'held')
+      AND (SELECT count(*) FROM zoned) >= 0
 """)
 
 
 async def skip_deleted_recipients(
     session: AsyncSession, *, phones: Collection[str], now: datetime
 ) -> None:
-    """Skip the waiting recipients at these phone numbers, because their contacts were deleted."""
+    """Skip the waiting recipients at these phone numbers, because their contacts were deleted.
+
+    A message that is being sent may end without a result. If the person has written meanwhile, the
+    contact exists again, and its recipient waits again. So recipients under way get the zone key of
+    the contact. The caller has already written this zone key.
+    """
     await session.execute(_SKIP_DELETED, {"phones": list(phones), "now": now})
