@@ -88,6 +88,12 @@ async def filled(engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
         await upgrade(url)
         async with connected_engine(url) as filled:
             await fill(filled)
+            # A change that a test rolls back stays in the pending list. With a long list, the
+            # planner no longer chooses the index.
+            async with filled.begin() as connection:
+                await connection.execute(
+                    text("ALTER INDEX idx_contact_search SET (fastupdate=off)")
+                )
             yield filled
 
 
