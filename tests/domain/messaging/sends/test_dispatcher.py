@@ -203,7 +203,7 @@ async def test_stop_releases_the_claims(
 
     tally = await dispatcher.run(claim_then_stop)
 
-    assert (tally.claimed, tally.called) == (10, 0)
+    assert (tally.claimed, tally.called, tally.is_interrupted) == (10, 0, True)
     assert sandbox.workspace.store.ordered == []
     assert {row.status for row in await ledger.attempts()} == {"released"}
     assert {row.status for row in await ledger.recipients()} == {"pending"}
@@ -361,7 +361,9 @@ async def test_run_stops_when_the_clock_of_the_provider_is_wrong(
         )
 
     assert tally.provider_skew == timedelta(seconds=-6)
-    assert tally.called < 100
+    assert tally.called < tally.claimed
+    # The job must not request its next run at once.
+    assert not tally.is_interrupted
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
