@@ -272,6 +272,22 @@ async def test_batch_moves_recipients_to_new_time_zones_and_skips_deleted_contac
     assert {moved.zone_key, under_way.zone_key} <= set(campaign.zone_keys)
 
 
+async def test_recipient_under_way_gets_the_zone_of_a_restored_contact(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    ada = await make_contact(session, phone=number(0))
+    campaign = await make_campaign(session, line=await make_line(session))
+    member = await make_member(session, campaign=campaign, contact=ada, status="sending")
+    await send(client, delete(ada.id))
+
+    await send(client, create(0, address={"state": "HI", "postal_code": "96813"}))
+
+    await session.refresh(member)
+    assert "Pacific/Honolulu" in member.zone_key
+    await session.refresh(campaign)
+    assert member.zone_key in campaign.zone_keys
+
+
 async def test_item_without_a_change_changes_nothing(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:

@@ -560,6 +560,21 @@ class TestDelete:
         campaign = await session.get_one(Campaign, member.campaign_id, populate_existing=True)
         assert member.zone_key in campaign.zone_keys
 
+    @pytest.mark.parametrize("status", ["sending", "unknown"])
+    async def test_recipient_under_way_gets_the_zone_of_the_contact_that_is_added_again(
+        self, new_uow: UnitOfWorkFactory, session: AsyncSession, status: str
+    ) -> None:
+        made = await add_contact(new_uow)
+        member = await make_recipient(session, made.contact, status=status)
+        await delete_contact(new_uow, made.contact.id)
+
+        await add_contact(new_uow, address={"state": "HI", "postal_code": "96813"})
+
+        await session.refresh(member)
+        assert "Pacific/Honolulu" in member.zone_key
+        campaign = await session.get_one(Campaign, member.campaign_id, populate_existing=True)
+        assert member.zone_key in campaign.zone_keys
+
     async def test_delivered_recipient_is_not_changed(
         self, new_uow: UnitOfWorkFactory, session: AsyncSession
     ) -> None:

@@ -37,8 +37,8 @@ class LoadedContacts:
     A change replaces the dict of a contact by a new dict. The old dict does not change, because the
     results of earlier items refer to the old dict.
 
-    ``moved`` contains the ids of contacts with a new zone key. The zone key decides at which hours
-    messages may be sent.
+    ``moved`` contains the ids of contacts with a new zone key, and of restored contacts. The zone
+    key decides at which hours messages may be sent.
     """
 
     definitions: Definitions
@@ -196,6 +196,8 @@ class LoadedContacts:
         contact_id = known or new_id()
         if known is None:
             self.added.add(contact_id)
+        else:
+            self.moved.add(contact_id)
         return self._put(
             {
                 **values,

@@ -79,16 +79,22 @@ async def create_contact(uow: UnitOfWork, body: ContactCreate, *, now: datetime)
 async def insert_contact(session: AsyncSession, *, values: dict[str, Any]) -> UUID | None:
     """Add a contact, or restore the deleted contact with this phone number; return its id.
 
+    A message to the deleted contact may still be under way. Its recipient gets the new zone key.
+
     Return None if another contact or a merged duplicate has the number.
     """
-    statement = insert(Contact).values(id=new_id(), **values)
+    added_id = new_id()
+    statement = insert(Contact).values(id=added_id, **values)
     fresh = {name: statement.excluded[name] for name in values if name != "phone"}
     statement = statement.on_conflict_do_update(
         index_elements=["phone"],
         set_=fresh | {"deleted_at": None},
         where=and_(Contact.deleted_at.is_not(None), Contact.merged_into.is_(None)),
     )
-    return await session.scalar(statement.returning(Contact.id))
+    contact_id = await session.scalar(statement.returning(Contact.id))
+    if contact_id not in {None, added_id}:
+        await recipients.copy_zone_keys(session, phones=[values["phone"]], now=values["updated_at"])
+    return contact_id
 
 
 async def update_contact_by_hand(
