@@ -58,6 +58,9 @@ MOVES = (
     "UPDATE contact SET postal_code = '01001', city = 'Agawam' WHERE postal_code LIKE '02186%'",
     "UPDATE contact SET postal_code = NULL, source = 'form' WHERE city = 'Agawam'",
 )
+MOVE_ONE = text("""
+    UPDATE contact SET postal_code = '01060', city = 'Northampton' WHERE id = CAST(:id AS uuid)
+""")
 
 
 async def update(session: AsyncSession, new_uow: UnitOfWorkFactory, *, most: int = 150) -> None:
@@ -116,6 +119,10 @@ async def test_figure_is_its_rows_while_people_are_merged_and_erased(
     await check_figures(session, history.chance)
     await update(session, new_uow)
     if merged.is_success:
+        # The records of the duplicate are counted at the place of the contact that it belongs to.
+        await session.execute(MOVE_ONE, {"id": first})
+        await check_figures(session, history.chance)
+        await update(session, new_uow)
         undone = await client.post(f"/v1/contact-merges/{merged.json()['merge_id']}/undo")
         assert undone.is_success, undone.text
     await check_figures(session, history.chance)
