@@ -106,6 +106,31 @@ async def test_forecast_begins_with_the_remaining_limit_of_today(
     assert found.people_waiting == 5
 
 
+async def test_campaign_that_starts_tomorrow_has_the_whole_limit_of_its_first_day(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    other = await Ledger.open(new_uow, people=30, line_limit=50, daily_limit=40)
+    for position, item in enumerate(await other.begin_calls(limit=30)):
+        await other.accept(item, f"AC{position}")
+    own = await Ledger.open(
+        new_uow,
+        people=0,
+        line=other.line,
+        daily_limit=100,
+        status="scheduled",
+        start_at=NOW + timedelta(days=1),
+    )
+    async with new_uow() as uow:
+        campaign = await uow.session.get_one(Campaign, own.campaign.id)
+        for position in range(100, 160):
+            contact = await make_contact(uow.session, phone=number(position))
+            await make_member(uow.session, campaign=campaign, contact=contact)
+
+    found = await forecast(new_uow, own.campaign, now=after(60))
+
+    assert [day.texts for day in found.days] == [50, 10]
+
+
 async def test_forecast_shares_the_line_with_other_campaigns(
     session: AsyncSession, new_uow: NewUow
 ) -> None:

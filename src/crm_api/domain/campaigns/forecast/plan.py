@@ -1,7 +1,7 @@
 """The input of the simulation of a campaign (``Plan``), and its result (``Outcome``)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from crm_api.domain.campaigns.forecast.hours import Hours
@@ -151,6 +151,15 @@ class Plan:
     def people(self) -> float:
         """The number of people who wait for a message."""
         return sum(group.people for group in self.waiting)
+
+    def without_messages_of_today(self) -> "Plan":
+        """Return the plan of a campaign that begins on a later day.
+
+        Messages that were sent today use no limit of that day.
+        """
+        rivals = [replace(one, used_today=0, is_over_today=False) for one in self.rivals]
+        carriers = [replace(one, left_today=one.daily) for one in self.carriers]
+        return replace(self, campaign_used=0, line_used=0, rivals=rivals, carriers=carriers)
 
     @property
     def competing_campaigns(self) -> int:

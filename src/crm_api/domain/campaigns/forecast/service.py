@@ -238,6 +238,9 @@ async def _read(
         per_second=texts_per_second,
         carriers=await read_carrier_limits(uow, campaign, now=now),
     )
+    zone = ZoneInfo(line.timezone)
+    if plan.begins.astimezone(zone).date() > now.astimezone(zone).date():
+        plan = plan.without_messages_of_today()
     odds = _odds(people, load)
     return _Situation(campaign=campaign, line=line, people=people, plan=plan, odds=odds, now=now)
 
