@@ -104,7 +104,7 @@ from crm_api.workers.queue import open_queue
 log = structlog.get_logger()
 
 SMALLEST_COMPRESSED = 1_400
-"""Smallest response in bytes that is compressed; smaller ones fit into one network packet."""
+"""Size in bytes from which a response is compressed; smaller ones fit into one network packet."""
 
 DESCRIPTION = """Send campaigns of text messages through an OpenPhone (Quo) number: import a list of
 contacts, write a message, and start the campaign. The service receives replies, calls and opt-outs
@@ -118,8 +118,8 @@ from the provider by webhook.
   parameter `cursor` to get the next page.
 - **Repeated requests**: If you repeat a POST with the same `Idempotency-Key`, the operation runs
   only once.
-- **Lost updates**: Send the `ETag` that you read in the header `If-Match`. If the resource has
-  changed since then, your change is refused.
+- **Lost updates**: When you read a resource, the response has an `ETag`. Send this value in the
+  header `If-Match` of your change. If the resource has changed since then, your change is refused.
 """
 
 
@@ -364,7 +364,7 @@ def build_app(
         # Added last, so it runs first: all other code sees the client's address, not the proxy's.
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     app.router.routes.insert(0, DocumentRoute(app).route)
-    # The first route, so that a webhook's path is not compared with all other routes before.
+    # This becomes the first route, so a webhook's path is not compared with other routes first.
     app.router.routes.insert(0, webhooks.receive_route)
     for module in (*ROUTERS, reference_page):
         app.include_router(module.router)

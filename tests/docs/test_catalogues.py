@@ -15,6 +15,6 @@ def test_pages_describe_errors_and_events_for_callers() -> None:
     text = "".join(catalogues().values())
 
     assert "| `contact_exists` | Another contact already has this phone number" in text
-    assert "Another contact has this number. Change that contact" in text
+    assert "Another contact already has this number. Change that contact" in text
     assert "| `campaign_id` | id or null | The id of the campaign to which the message " in text
     assert "| `malformed` |" not in text

@@ -36,7 +36,7 @@ COMMANDS = (
 )
 """Names of the commands. Each has a module in this package with a Typer application ``cli``."""
 _ENVIRONMENT_LIBRARIES = ("asyncpg", "httpx", "redis", "sqlalchemy")
-"""Errors of these libraries mean that a server cannot be reached or refuses. They are not bugs."""
+"""Errors of these libraries are not bugs: a server cannot be reached, or it refuses a request."""
 EXIT_FAILED = 1
 EXIT_WRONG_SETTING = 2
 
@@ -51,8 +51,8 @@ class _Commands(typer.core.TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         # Imports create objects that are never freed. If the garbage collector examined them again
-        # and again, this would take 0.8 s of the 2.3 s of CPU time in which `serve` starts
-        # (measured).
+        # and again, the start of `serve` would take 2.3 s of CPU time, 0.8 s of it for the garbage
+        # collector (measured).
         gc.disable()
         try:
             module = import_module(f"crm_api.cli.{cmd_name.replace('-', '_')}")
@@ -89,7 +89,7 @@ def _about(
 
 
 def main() -> None:
-    """Run the command in the arguments."""
+    """Run the command that the command line names."""
     run_reporting(application)
 
 

@@ -30,8 +30,8 @@ NewKey = Annotated[
 AsOf = Annotated[
     str | None,
     typer.Option(
-        help="If the database was restored to an earlier time: that time, such as "
-        "2026-11-26T14:03:00Z."
+        help="The time of the data, such as 2026-11-26T14:03:00Z. Needed only if the database was "
+        "restored to an earlier time."
     ),
 ]
 

@@ -138,7 +138,7 @@ async def check_redis(settings: Settings) -> list[Check]:
 
 
 async def check_provider(settings: Settings) -> list[Check]:
-    """Check that the provider accepts the API key, and that its webhooks are registered."""
+    """Check that the provider accepts the API key, and that our webhooks are registered there."""
     key = settings.openphone_api_key
     headers = {"Authorization": key.get_secret_value() if key is not None else "sandbox"}
     async with httpx.AsyncClient(

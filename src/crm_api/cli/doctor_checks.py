@@ -224,7 +224,7 @@ def judge_secrets(found: list[SealedRows]) -> list[Check]:
 
 
 LOOKS = 3
-"""How many times, once a second, the health key of a worker is read. A busy worker sets it late."""
+"""Number of reads of a worker's health key, one per second; a busy worker may write it late."""
 
 
 async def check_workers(settings: Settings) -> list[Check]:

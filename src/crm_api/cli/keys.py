@@ -44,7 +44,7 @@ def create(
     ],
     expires_in_days: Annotated[
         float | None,
-        typer.Option(help="Days until the key expires; without it, it never expires.", min=0),
+        typer.Option(help="Days until the key expires; if not given, it never expires.", min=0),
     ] = None,
 ) -> None:
     """Create an API key and print it. It cannot be shown again, because only its hash is stored."""

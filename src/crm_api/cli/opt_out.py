@@ -34,15 +34,14 @@ from crm_api.domain.consent.reply_reader.reader import DecidedBy, ReplyKind, rea
 from crm_api.platform.database import open_engine
 
 NONE_YET = (
-    "There are no examples yet. A decision of a person about a reply creates one: to confirm or "
-    "release a hold, to opt out a number whose reply changed nothing, or to undo an opt-out that a "
-    "reply caused."
+    "There are no examples yet. An example is created when a person confirms or releases a hold, "
+    "opts out a number whose reply changed nothing, or undoes an opt-out that a reply caused."
 )
 _COLUMNS = ("recall with holds", "at once", "precision", "harmless held")
 
 
 async def collect_examples(data_dir: DataDir) -> list[ReadExample]:
-    """Return all replies about which a person decided whether the reply was an opt-out.
+    """Return all replies for which a person has decided whether the reply is an opt-out.
 
     Each example also contains how the current model reads the reply.
 
@@ -65,7 +64,7 @@ async def connect_read_only(url: str) -> AsyncIterator[AsyncConnection]:
 def export_examples(examples: Iterable[ReadExample], path: Path) -> None:
     """Write the replies and the decisions about them to a new file, one JSON object per line.
 
-    Only the present user can read the file.
+    Only the user who runs this command can read the file.
 
     Raises:
         BadParameter: The file exists already.
@@ -202,7 +201,7 @@ def read(
         default=False, help="The previous message ended in a question mark."
     ),
 ) -> None:
-    """Print whether a reply counts as an opt-out: result, scores, and the most important words."""
+    """Print whether a reply counts as an opt-out, with scores and the most important words."""
     context = Context(is_sale=sale, is_question=question)
     reading = read_reply(text, context)
     model = current_model()

@@ -23,7 +23,7 @@ def restore(
     identity: Annotated[Path, typer.Option(help="The key file that decrypts the backup.")],
     again: Annotated[  # noqa: FBT002 - an option
         bool,
-        typer.Option("--again", help="First clear the database after an interrupted restore."),
+        typer.Option("--again", help="Clear the database first, if a restore was interrupted."),
     ] = False,
     data_dir: DataDir = None,
 ) -> None:

@@ -47,5 +47,5 @@ def sandbox(
 
 
 def _address(settings: Settings, host: str, port: int) -> str:
-    """Return ``CRM_OPENPHONE_BASE_URL``. If it is not set: the sandbox's URL on this machine."""
+    """Return ``CRM_OPENPHONE_BASE_URL``; if it is not set, the sandbox's URL on this machine."""
     return settings.openphone_base_url or f"http://{host}:{port}"

@@ -65,10 +65,10 @@ class _JoinedHead:
 
     A ``RequestResponseCycle`` writes to it.
 
-    This class has only the methods that ``RequestResponseCycle`` uses. The head is sent at once if
-    the response has no length, because the body may begin much later, for example in a stream of
-    events. The head of a response to a HEAD request is also sent at once, because such a response
-    has no body.
+    This class has only the methods that ``RequestResponseCycle`` uses. The head is sent immediately
+    if the response has no length, because the body may begin much later, for example in a stream of
+    events. The head of a response to a HEAD request is also sent immediately, because such a
+    response has no body.
     """
 
     __slots__ = ("_cycle", "_head", "_transport")
@@ -84,7 +84,7 @@ class _JoinedHead:
         """Send a part of a response.
 
         The head (status and headers) is sent together with the first part of the body. But if the
-        response has no length or no body, the head is sent at once.
+        response has no length or no body, the head is sent immediately.
         """
         cycle = self._cycle
         if cycle is not None:

@@ -68,7 +68,7 @@ def up(
         found.setdefault("CRM_LOG_LEVEL", "warning")
         settings = Settings.from_env(found)
     if settings.rules_name not in BUILT_IN_RULES:
-        from crm_api.domain.consent.legal_rules.rules import load_rules  # noqa: PLC0415 - 3 MB, only for an own file
+        from crm_api.domain.consent.legal_rules.rules import load_rules  # noqa: PLC0415 - needs 3 MB, and few users have a file
 
         load_rules(settings.rules_name)
     _require_place_for_keys(settings)
@@ -242,7 +242,8 @@ async def _supervise(
         loop.add_signal_handler(number, supervisor.request_stop)
 
     def announce_ready() -> None:
-        # All lines are written at once: a program that waits for the first line also gets the link.
+        # All lines are written together, so that a program that waits for the first line also gets
+        # the link.
         ready = f"\ncrm-api is ready after {time.monotonic() - began:.1f} s.\n{banner}"
         if _lacks_owner(settings):
             token = settings.first_owner_tokens()[0]

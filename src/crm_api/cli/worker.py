@@ -17,7 +17,7 @@ cli = typer.Typer(add_completion=False)
 
 @cli.command()
 def worker() -> None:
-    """Run one worker process for background jobs. Several can share one database and one Redis."""
+    """Run one process for background jobs. Several processes can share one database and Redis."""
     settings = load_settings()
     logs.configure(settings.log_format, settings.log_level, process="worker")
     load_rules(settings.rules_name)  # check the file before any connection is opened

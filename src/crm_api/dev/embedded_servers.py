@@ -86,7 +86,7 @@ class EmbeddedServers:
         return self._sockets / "worker.sock"
 
     def start(self) -> ServerUrls:
-        """Start the requested servers; return their URLs when all of them answer.
+        """Start the requested servers; return their URLs when all servers accept connections.
 
         Raises:
             StartError: A server cannot start; the message is one line that says why.

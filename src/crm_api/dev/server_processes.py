@@ -169,7 +169,7 @@ class Postgres(_Process):
         return f"postgresql+asyncpg://{login}@/{DATABASE}?host={quote(str(self._sockets))}"
 
     def spawn(self) -> None:
-        """Start PostgreSQL; at the first start, create its files first.
+        """Start PostgreSQL; before the first start, create its files.
 
         Raises:
             StartError: The files are of another major version of PostgreSQL, or cannot be written.

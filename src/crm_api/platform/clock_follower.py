@@ -24,7 +24,7 @@ from crm_api.platform.settings import Settings
 log = structlog.get_logger()
 
 FOLLOWER = "crm-api clock"
-"""The application name of a follower's connection begins with this text; a version follows."""
+"""The application name of a follower's connection is this text, followed by the clock's version."""
 CONNECT_SECONDS = 5.0
 AWAY_SECONDS = 1.0
 """Pause before the follower reconnects after an error."""
@@ -36,8 +36,8 @@ _LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 Hold = Callable[[bool], Awaitable[None]]
 """Function that pauses (True) or continues (False) the work of this process that depends on time.
 
-A follower calls it with True while time is being moved, and while the follower has no connection.
-Such a call returns only when no work that depends on time is running.
+A follower passes True while time is being moved, and while the follower has no connection. With
+True, the function returns only when no work that depends on time is running.
 """
 
 
@@ -73,7 +73,8 @@ class ClockFollower:
                     "database connection for the sandbox clock lost; will reconnect",
                     error=type(error).__name__,
                 )
-            # Without the connection this process would not notice that time is being moved.
+            # Without the connection, this process would not notice that time is being moved. So its
+            # work must pause.
             await self._hold(True)
             await asyncio.sleep(AWAY_SECONDS)
 

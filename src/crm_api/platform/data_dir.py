@@ -16,7 +16,7 @@ from pathlib import Path
 from crm_api.platform.processes import StartError
 
 LEFT_OVER_SECONDS = 30.0
-"""How long to wait until the servers of a killed run end; a checkpoint of PostgreSQL takes time."""
+"""Time to wait until the servers of a killed run have ended; PostgreSQL may write a checkpoint."""
 _RUNNING = "running.env"
 _MOVED = "moved-to"
 
@@ -48,8 +48,8 @@ def claim(path: Path) -> Iterator[Claim]:
     """
     path = path.absolute()
     with explained(path):
-        # If root starts us, the servers run as the user nobody, who must be able to enter the
-        # directory.
+        # If root starts this process, the servers run as the user `nobody`, who must be able to
+        # enter the directory.
         path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
         up_fd = os.open(path / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -99,7 +99,7 @@ def disk_full(path: Path) -> str:
 
 
 def secret_file(path: Path, make: Callable[[], str]) -> str:
-    """Return the secret in a file; create the file if it is missing.
+    """Return the secret in a file; create the file if it is missing or empty.
 
     A new file has mode 0600 and contains the value that ``make`` returns.
 
@@ -144,7 +144,8 @@ def mark_moved(path: Path, *, to: str, at: str) -> None:
 
     Args:
         path: The data directory.
-        to: The new place of the database, without spaces.
+        to: Host, port and name of the new database, such as ``db.example.com:5432/crm``. The text
+            must not contain spaces.
         at: When the database was moved, in ISO 8601.
     """
     write_secret(path / _MOVED, f"{to} {at}")
@@ -252,7 +253,8 @@ def _is_dying(pid: str) -> bool:
 def _wait_for_left_overs(path: Path, children_fd: int) -> None:
     if _lock(children_fd, seconds=0):
         return
-    # On Linux the kernel has sent the servers their death signal. Other systems send none.
+    # On Linux, the kernel has already sent the servers a signal to end. Other systems send none, so
+    # the signals are sent here.
     for pid, command in _holders(path):
         if "crm_api" in command:
             _signal(pid, signal.SIGKILL)

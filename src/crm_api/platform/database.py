@@ -196,7 +196,8 @@ class UnitOfWork:
         commits it.
 
         Args:
-            begin: Is called at the beginning of the transaction, with the new unit of work.
+            begin: Function that is called at the beginning of the transaction. Its argument is the
+                new unit of work.
         """
         return HeldUnitOfWork(self._sessions, self._queue, begin)
 
@@ -206,7 +207,7 @@ class HeldUnitOfWork(UnitOfWork):
 
     The next ``async with`` block continues the same transaction. The transaction ends when
     ``commit`` or ``abandon`` is called. An exception that leaves a block rolls the transaction back
-    at once. The idempotency code uses this class to commit a change together with the stored
+    immediately. The idempotency code uses this class to commit a change together with the stored
     response.
     """
 
@@ -250,7 +251,10 @@ class HeldUnitOfWork(UnitOfWork):
         """Do nothing: all statements of this unit of work must be committed together."""
 
     async def commit(self) -> None:
-        """Commit, then request the jobs of ``after_commit``; do nothing without a transaction."""
+        """Commit the transaction, then request the jobs of ``after_commit``.
+
+        If no transaction is open, do nothing.
+        """
         if self._session is not None:
             await super().__aexit__(None, None, None)
 

@@ -43,7 +43,7 @@ class Secret(bytes):
 
 
 def seal(text: str, *, secret: bytes, about: str) -> bytes:
-    """Encrypt a text; each call returns different bytes.
+    """Encrypt a text; the result differs each time, even for the same text.
 
     Args:
         text: The text to encrypt.

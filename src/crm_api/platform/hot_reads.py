@@ -1,4 +1,4 @@
-"""Fast look-ups that every request needs (API key, user session), on one separate connection.
+"""Look up the API key or user session of each request, on one separate database connection.
 
 Look-ups that arrive while a statement runs are answered together by the next statement, so many
 parallel requests share one round trip. Nothing is cached. The statement that answers a look-up
@@ -28,7 +28,7 @@ Asked = dict[Key, list[asyncio.Future[Found | None]]]
 
 ANSWER_SECONDS = 2.0
 AWAY_SECONDS = 1.0
-"""How long look-ups use the connection pool after a failure of the separate connection."""
+"""How many seconds look-ups use the connection pool after the separate connection has failed."""
 
 
 class HotReads:
@@ -68,8 +68,8 @@ class HotReads:
 
         Args:
             sql: A statement that takes an array of keys, and returns one row for each key that it
-                finds. The first column is the key. If several calls wait at the same time, the
-                statement runs once for all of them.
+                finds. The first column is the key. If several look-ups wait at the same time,
+                the statement runs once for all of them.
             key: The key to look up.
         """
         if self._task is not None and time.monotonic() >= self._away_until:

@@ -17,7 +17,7 @@ from prometheus_client import (
 )
 
 # Creation times would double the size of the response, and Prometheus does not need them.
-disable_created_metrics()  # type: ignore[no-untyped-call] # it has no types
+disable_created_metrics()  # type: ignore[no-untyped-call] # the function has no types
 
 HTTP_ANSWERS = Histogram(
     "crm_http_answer_seconds",

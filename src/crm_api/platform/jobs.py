@@ -11,7 +11,7 @@ from typing import Protocol
 
 
 class JobName(StrEnum):
-    """The names of the background jobs, under which the worker registers functions in arq."""
+    """The names of the background jobs. The worker registers each job in arq under its name."""
 
     APPLY_CUSTOM_FIELDS = "apply_custom_fields"
     COMPUTE_CREDITS = "compute_credits"
@@ -51,7 +51,7 @@ class Job:
 
     Attributes:
         name: The function to run.
-        delay_seconds: Seconds to wait before the run; 0 runs it at once.
+        delay_seconds: Seconds to wait before the run; 0 requests an immediate run.
     """
 
     name: JobName

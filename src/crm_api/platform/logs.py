@@ -81,7 +81,7 @@ class _Handler(logging.StreamHandler[TextIO]):
     def hold(self, line: str) -> None:
         """Keep a complete line in memory, and write it at the end of this turn of the event loop.
 
-        If no event loop is running, write the line at once.
+        If no event loop is running, write the line immediately.
         """
         self._held.append(line)
         try:
@@ -229,8 +229,8 @@ def mask_text(text: str) -> str:
     """Replace secrets and personal data in a text.
 
     A secret becomes ``***``. A phone number becomes ``+***`` and its last two digits, so that lines
-    about one number can be matched. In an e-mail address the part before the @ becomes ``***``. A
-    value that an error message of PostgreSQL or pydantic quotes becomes ``***`` too.
+    about the same phone number can be found. In an e-mail address, the part before the @ becomes
+    ``***``. A value that an error message of PostgreSQL or pydantic quotes becomes ``***`` too.
     """
     return _mask_short(text) if len(text) <= _SHORT else _mask(text)
 
@@ -245,7 +245,7 @@ def _mask(text: str) -> str:
 
 
 _mask_short = lru_cache(maxsize=2_000)(_mask)
-"""Cached version of ``_mask``: masking takes half of a line's time, and values repeat."""
+"""Cached version of ``_mask``. Masking takes half of the time of a line, and many values repeat."""
 
 
 def _mask_phone(found: re.Match[str]) -> str:

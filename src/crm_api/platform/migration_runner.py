@@ -24,7 +24,7 @@ from crm_api.platform.schema_revisions import (
 from crm_api.platform.settings import SettingsError
 
 ADVISORY_LOCK = 0x63726D61
-"""Number of the advisory lock that a migration holds, so that two migrations never run at once."""
+"""Key of the advisory lock that a migration holds, so that only one migration runs at a time."""
 LOCK_SECONDS = 10
 """Lock timeout. It is short, because a migration that waits for a table blocks other statements."""
 STATEMENT_SECONDS = 900
@@ -52,11 +52,12 @@ def run(
     """Run the migrations up or down to the target; wait while another process migrates.
 
     Args:
-        connection: A connection for this call only. Closing it releases the advisory lock.
+        connection: A connection that is used only for this run. Closing it releases the advisory
+            lock.
         target: A revision, ``head`` or ``base``.
         is_down: True to downgrade.
         lock_seconds: How long a statement of a migration waits for a table that is in use. After
-            this time, the try to run the migrations has failed.
+            this time, the current try fails.
         pause_seconds: Pause before the next try. During the pause, other statements that waited for
             the table can run.
 
@@ -89,13 +90,14 @@ def run(
 
 
 def _refuse_unless_locked(error: DBAPIError, *, tries: int) -> None:
-    """Return only if a revision failed on the lock timeout and another try is allowed.
+    """Return only if a revision failed because of the lock timeout and another try is allowed.
 
     Otherwise raise an error. Revisions that were applied before the failed revision stay applied.
 
     Raises:
         DBAPIError: The revision failed for another reason.
-        StartError: The revision failed on the lock timeout ``LOCK_TRIES`` times.
+        StartError: The revision failed because of the lock timeout, and this was the last of
+            ``LOCK_TRIES`` tries.
     """
     if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
         raise error

@@ -1,9 +1,9 @@
 """Connect to PostgreSQL, directly or through a pooler (such as PgBouncer) in transaction mode.
 
 Behind such a pooler, each transaction may run on another connection to the server. So locks,
-settings and temporary tables can be lost at the end of the transaction that made them, and no code
-may use them later. Work that needs a session (migrations, dumps, LISTEN) gets a direct URL from
-``require_direct``.
+settings and temporary tables can be lost when the transaction that created them ends. No code may
+use them after this transaction. Work that needs a session (migrations, dumps, LISTEN) gets a direct
+URL from ``require_direct``.
 """
 
 from collections.abc import Mapping
@@ -19,15 +19,15 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 KEPT_BY_POOLERS = {"timezone": "UTC"}
 """Session settings that PgBouncer sets again when it gives a client another connection."""
 REFUSED_BY_POOLERS = {"jit": "off", "idle_in_transaction_session_timeout": "60000"}
-"""Session settings with which PgBouncer refuses a connection."""
+"""Session settings that PgBouncer does not accept; it refuses a connection that sends them."""
 REQUEST_SECONDS = 30
-"""Statement timeout of requests; clients stop waiting for a response earlier."""
+"""Statement timeout of requests. Most clients stop waiting for a response before this time."""
 WORK_SECONDS = 120
-"""Statement timeout of workers. It exceeds the usual time limit of jobs, so it only ends statements
-whose worker process is gone."""
+"""Statement timeout of workers. It exceeds the usual time limit of jobs. So it usually ends only
+statements whose worker process is gone."""
 _CONNECT_SECONDS = 5.0
 _ON_ITS_WAY_SECONDS = 2.0
-"""How long to wait, after the statement timeout, until PostgreSQL's timeout error arrives."""
+"""Extra time after the statement timeout, in which PostgreSQL's timeout error can arrive."""
 DATABASE_UNREACHABLE = (
     OSError,
     TimeoutError,

@@ -200,12 +200,13 @@ def _become(kind: str, uid: int, gid: int) -> None:
 
 def _main() -> None:
     parent, death_signal = int(sys.argv[1]), int(sys.argv[2])
-    # Python sets these signals to be ignored, and the program would inherit that setting.
+    # Python ignores SIGPIPE and SIGXFSZ, and a shell may have started this process with SIGINT
+    # ignored. The real program would inherit these settings.
     for name in ("SIGPIPE", "SIGXFSZ", "SIGINT"):
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     _become(sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
     if sys.platform == "linux":
-        # Set it after the change of the account, because that change clears it.
+        # Request the death signal only now, because a change of the account cancels the request.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
         if os.getppid() != parent:
             sys.exit(1)

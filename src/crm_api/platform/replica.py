@@ -115,8 +115,8 @@ class Replica:
     def leave(self, error: BaseException) -> None:
         """Stop reading from the replica because of an error.
 
-        Units of work then use the primary database, until a check finds that the replica is not far
-        behind.
+        Units of work then use the primary database, until a measurement shows that the lag of the
+        replica is within the limit.
         """
         self._note(False, reason=type(error).__name__)
 

@@ -91,8 +91,9 @@ def releases() -> list[Release]:
 def serves_since() -> str:
     """Return the schema revision of the oldest release that can run on the schema of this code.
 
-    A release can run on its own schema and on the next one. So the result is the last released
-    revision before that of this code. But if there is none, it is the revision of this code.
+    A release can run on its own schema and on the schema of the next release. So the result is the
+    revision of the last release whose schema differs from the schema of this code. If there is no
+    such release, the result is the revision of this code.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]

@@ -35,12 +35,15 @@ class Settings(SettingFields):
         if not SHORTEST_LEASE_SECONDS <= self.send_lease_seconds <= LONGEST_LEASE_SECONDS:
             msg = (
                 f"CRM_SEND_LEASE_SECONDS must be {SHORTEST_LEASE_SECONDS} to "
-                f"{LONGEST_LEASE_SECONDS}; a shorter lease could end during a call, and with a "
-                "longer one the messages of a dead worker would wait longer"
+                f"{LONGEST_LEASE_SECONDS}; a shorter lease could end during a request to the "
+                "provider, and with a longer lease the messages of a dead worker would wait longer"
             )
             raise ValueError(msg)
         if self.compliance_rules == "none" and not self._reaches_no_person:
-            msg = "CRM_COMPLIANCE_RULES=none is accepted only with the sandbox or on loopback"
+            msg = (
+                "CRM_COMPLIANCE_RULES=none is accepted only if the provider is the sandbox or runs "
+                "on this machine (loopback)"
+            )
             raise ValueError(msg)
         rules = self.compliance_rules
         if rules not in (None, "none", "us") and not Path(str(rules)).is_file():
@@ -116,7 +119,7 @@ class Settings(SettingFields):
         """Return ``CRM_DATABASE_URL``.
 
         Raises:
-            SettingsError: It is not set.
+            SettingsError: This setting is not set.
         """
         if self.database_url is None:
             up = advise_up(", or run `crm-api up`, which starts a database of its own")
@@ -127,7 +130,7 @@ class Settings(SettingFields):
         """Return ``CRM_REDIS_URL``.
 
         Raises:
-            SettingsError: It is not set.
+            SettingsError: This setting is not set.
         """
         if self.redis_url is None:
             up = advise_up(", or run `crm-api up`, which starts a Redis of its own")

@@ -1,4 +1,4 @@
-"""Jobs of alerts: report alerts by mail, send other mail, test if the provider responds again."""
+"""Jobs that report alerts by mail, send other mail, and test if the provider responds again."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime

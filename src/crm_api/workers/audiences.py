@@ -65,9 +65,10 @@ async def store_first_chunks(
 async def write_audiences(ctx: dict[str, Any], *, size: int = CHUNK_PEOPLE) -> None:
     """Store the people of started campaigns as recipients, until all are stored or the time is up.
 
-    The people of each campaign are stored in chunks of ``size``. The campaigns take turns: each one
-    gets up to two chunks, then the next one follows. Any number of workers can run the job at the
-    same time. If people are left at the end, the job requests another run of itself.
+    The people of each campaign are stored in chunks of ``size``. The campaigns take turns: up to
+    two chunks of a campaign are stored, then it is the turn of the next campaign. Any number of
+    workers can run the job at the same time. If people are left at the end, the job requests
+    another run of itself.
     """
     deps = deps_of(ctx)
     if not await guards.clock_agrees(deps):
@@ -111,7 +112,7 @@ async def _store_chunks(deps: Deps, campaign_id: UUID, size: int) -> StoredChunk
     """Store the next chunk of an audience, and the chunk after it if more people follow.
 
     The two chunks are inserted at the same time on two connections, because a connection uses only
-    one core of the database. They are committed in their order.
+    one core of the database. The first chunk is committed before the second.
     """
     is_turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
     ahead: list[asyncio.Task[StoredChunk | None]] = []

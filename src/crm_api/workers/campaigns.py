@@ -60,7 +60,8 @@ UNHELD_AT_ONCE = 500
 """The maximum number of recipients that one transaction puts back in the queue after the end of
 their hold."""
 TICK_SECONDS = 60.0
-"""The period of the schedule in seconds. If a message is due earlier, the job requests a run."""
+"""The period of the schedule in seconds. If a message is due before the next scheduled run, the job
+requests a run for that time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ async def process_campaign_queue(ctx: dict[str, Any]) -> None:
     """Store new audiences, begin due campaigns, send messages, and complete finished campaigns.
 
     The job sends until nothing more may be sent now, or until its time limit. At the time limit,
-    and if a pause of the jobs stopped it, it requests its next run at once. If a message is due
+    and if a pause of the jobs stopped it, it immediately requests its next run. If a message is due
     before the next scheduled run, it requests a run for that time. Several workers may run the job
     at the same time, because each recipient is reserved for one worker.
     """
@@ -170,7 +171,7 @@ async def check_running_campaigns(deps: Deps, *, now: Callable[[], datetime]) ->
         if campaign_id is None:
             return
         log.warning(
-            "campaign paused or variant stopped by a rule; the audit log says which",
+            "campaign paused or variant stopped by a rule; see the audit log",
             campaign_id=str(campaign_id),
         )
 
@@ -262,8 +263,8 @@ async def _check_figures_periodically(
 class _ClaimSource:
     """Claims recipients, that is, reserves them for this worker.
 
-    Each claim takes recipients of the next campaign in turn, so that a large campaign does not
-    delay other campaigns.
+    The campaigns take turns: each claim takes recipients of the next campaign. So a large campaign
+    does not delay other campaigns.
     """
 
     def __init__(self, deps: Deps, limit: TimeLimit) -> None:
@@ -272,7 +273,7 @@ class _ClaimSource:
         self._orders: deque[ClaimOrder] = deque()
         self._claimed_since_plan = True
         self.is_done = False
-        """True after a plan and its claims found nothing that may be sent now."""
+        """True if the last plan and its claims found nothing that may be sent now."""
         self.wakes_at: datetime | None = None
         """The earliest time at which the pacing of a campaign allows its next message.
 

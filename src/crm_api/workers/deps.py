@@ -31,7 +31,8 @@ class JobSlot:
         lock: Locked while a run is working.
         is_asked: True if a run was requested since the last run began.
         cause: The request id and trace ids of the API request that caused the next run. If several
-            API requests caused it, the ids of the first one. None if the schedule caused it.
+            API requests caused the run, these are the ids of the first request. None if the
+            schedule caused the run.
     """
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -101,7 +102,7 @@ class Deps:
         If ``is_moving`` is True, the pause begins, and this function returns after all running
         jobs have ended. The pause is needed while the sandbox's time is moved. It is also needed
         while the follower of the sandbox's clock has no connection to the database, because the
-        time may be moved meanwhile.
+        time may be moved while the connection is missing.
 
         If ``is_moving`` is False, the pause ends. A run of each job that was requested during the
         pause is then requested again.
@@ -122,9 +123,9 @@ class Deps:
                     pass
 
     async def request_run(self, name: JobName) -> None:
-        """Request a run of a job that was called while it could not run.
+        """Request a run of a job that was requested before, at a time when it could not run.
 
-        The run gets the request id of that call.
+        The run gets the request id of that earlier request.
         """
         with resume_cause(self.slots[name].cause):
             await self.queue.push(Job(name=name))
@@ -142,7 +143,7 @@ def deps_of(ctx: dict[str, Any]) -> Deps:
 
 
 class TimeLimit:
-    """Time limit for one run of a job, which begins when this object is created.
+    """Time limit for one run of a job; the time begins when this object is created.
 
     A run that reaches its limit must request another run and end.
     """

@@ -1,4 +1,4 @@
-"""Checks before a job begins work: is this machine's clock right, does the provider respond?"""
+"""Check, before a job does work, that the clock is right and that the provider responds."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -40,7 +40,7 @@ async def wait_until_clock_is_set(
 
     Args:
         read: Returns wall clock minus monotonic clock, in seconds.
-        look_seconds: Time between two looks at the clocks.
+        look_seconds: Seconds between two calls of ``read``.
     """
     begun = read()
     while abs(read() - begun) <= MAX_SKEW.total_seconds():  # noqa: ASYNC110 - no event reports it

@@ -207,10 +207,10 @@ PROVIDER_RETRY_SECONDS = 30.0
 
 
 async def run_imports(ctx: dict[str, Any]) -> None:
-    """Run imports and undos until none waits or the job's time limit is near.
+    """Run imports and undos until no work is left or the job's time limit is near.
 
-    Two runs at once are harmless, because only one worker at a time can work on an import. The job
-    also deletes uploaded files that are too old to be used.
+    Two runs at the same time are harmless, because only one worker at a time can work on an import.
+    The job also deletes uploaded files that are too old to be used.
 
     Each chunk of an import adds rows to ``contact_list_tally``, which stores the number of contacts
     on each list. When no import waits, the job merges these rows.
@@ -319,9 +319,9 @@ async def undo_outcomes(
 
 
 async def run_do_not_contact(ctx: dict[str, Any]) -> None:
-    """Run do-not-contact uploads until none waits or the job's time limit is near.
+    """Run do-not-contact uploads until no upload waits or the job's time limit is near.
 
-    Two runs at once are harmless, because only one worker at a time can work on an upload.
+    Two runs at the same time are harmless, because only one worker at a time can work on an upload.
     """
     deps = deps_of(ctx)
     is_over = TimeLimit(deps).is_over

@@ -37,11 +37,12 @@ Now = Callable[[], datetime]
 log = structlog.get_logger()
 
 BATCH = 100
-"""Events per transaction: applied in about 50 ms, so that their locks are soon released."""
+"""Events per transaction. They are applied in about 50 ms, so their locks are released soon."""
 LARGE_BATCH = 300
-"""Events per transaction after a full batch, because then more events wait. A large batch needs
-about as many statements as a small one, so it saves a third of the CPU time per event. While the
-same process sends campaign messages, the events also wait less often for the event loop."""
+"""Events per transaction after a full batch, because after a full batch more events usually wait. A
+large batch needs about as many statements as a small one, so it saves a third of the CPU time per
+event. While the same process sends campaign messages, the events also wait less often for the event
+loop."""
 WORKING_SECONDS = 40.0
 """Maximum working time of a run, well below the job's time limit. Then another run continues."""
 NEXT_BATCH_SECONDS = 0.5
@@ -50,7 +51,7 @@ NEXT_BATCH_SECONDS = 0.5
 async def process_webhook_backlog(ctx: dict[str, Any]) -> dict[str, object] | None:
     """Apply stored events, batch by batch, until no event is due.
 
-    Two runs at once are harmless.
+    Two runs at the same time are harmless.
     """
     deps = deps_of(ctx)
     reception = Reception.from_settings(deps.settings)
@@ -85,7 +86,7 @@ async def check_webhook_health(ctx: dict[str, Any]) -> None:
     """Begin due webhook health checks, and store the results of finished checks.
 
     The job runs each minute, and a check is due each hour. While a test message is on its way, the
-    job also requests its own next run. Two runs at once are harmless.
+    job also requests its own next run. Two runs at the same time are harmless.
     """
     await run_health_checks(deps_of(ctx), now=clock.now)
 
@@ -166,7 +167,7 @@ applied."""
 async def reconcile_openphone(ctx: dict[str, Any]) -> None:
     """Create due reconciliation runs, and work on unfinished runs.
 
-    Two runs of this job at once are harmless.
+    Two runs of this job at the same time are harmless.
     """
     deps = deps_of(ctx)
     is_over = TimeLimit(deps).is_over

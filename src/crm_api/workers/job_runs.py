@@ -31,17 +31,18 @@ STOPPED = "The run was cancelled, because the worker was stopped."
 
 
 def one_at_a_time(name: JobName, function: JobFunction, *, is_tick: bool = False) -> Nudged:
-    """Return a function for arq that runs a job, but never twice at once in this process.
+    """Return a function for arq that runs a job, with only one run at a time in this process.
 
-    If the function is called while the job is running, the job runs once more afterwards. If it is
-    called during a pause of the jobs (see ``Deps.pause``), the job runs after the pause. The result
-    of each run is stored in the table ``scheduled_job``.
+    If the returned function is called while the job is running, the job runs once more after this
+    run. If it is called during a pause of the jobs (see ``Deps.pause``), the job runs after the
+    pause. The result of each run is stored in the table ``scheduled_job``.
 
     Args:
         name: Name of the job.
         function: Function of the job.
-        is_tick: True if the schedule calls the returned function. A call that does not run the
-            job at once is then not counted as a missed run.
+        is_tick: True if the schedule calls the returned function. If such a call cannot run the job
+            immediately, this is recorded in the database, so that it does not count as a missed
+            run.
     """
 
     async def run(ctx: dict[str, Any], cause: Cause | None = None) -> None:

@@ -45,8 +45,7 @@ SCHEDULED_WITHIN = timedelta(minutes=1)
 """How far ahead ``send_messages`` looks for messages with a chosen send time. If such a message is
 due within this time, the job requests a run at the send time. The job itself runs every minute."""
 LOOKS = 100
-"""The largest number of unclear messages that one run looks up. The next run continues with the
-others."""
+"""The largest number of unclear messages that one run looks up; the next run looks up the rest."""
 
 
 async def resolve_unknown_sends(ctx: dict[str, Any]) -> None:
@@ -125,7 +124,7 @@ async def _settle_all(
             await failpoints.reach("settle.open")
         await failpoints.reach("settle.committed")
         log.info(
-            "message with unknown result looked up", attempt=str(attempt.id), status=status.value
+            "look-up of an unclear message finished", attempt=str(attempt.id), status=status.value
         )
         instruments.SETTLED.labels(status.value).inc()
         results.add(status)

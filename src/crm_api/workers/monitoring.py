@@ -205,8 +205,8 @@ async def maintain_months(deps: Deps, *, now: Now) -> None:
         try:
             await _create_and_detach_months(deps, table, kept_months=kept[table], now=now)
         except DBAPIError as error:
-            # A long query blocks the table. The next run may try again: the next months already
-            # exist.
+            # A long query blocks the table. The next run tries again. This is early enough, because
+            # the partitions of the next months already exist.
             log.warning(
                 "failed to create or detach monthly partitions",
                 table=table.name,

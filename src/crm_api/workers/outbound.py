@@ -43,7 +43,7 @@ async def deliver_webhooks(
 
     Database triggers write the event log, and a trigger cannot request a run of this job. Therefore
     a run looks for new events twice a second, and requests the next run before it ends. If there is
-    no active endpoint, the run ends at once.
+    no active endpoint, the run ends immediately.
 
     Args:
         ctx: The context that arq passes to the job.
@@ -78,7 +78,7 @@ def _terms(deps: Deps) -> DispatchTerms:
 
 
 async def send_notices(ctx: dict[str, Any]) -> dict[str, int]:
-    """Send users notices about work that they must do, by mail and web push.
+    """Send notices to users, by mail and web push, about work that they must do.
 
     The preferences of a user say which notices the user gets, how and when.
     """
@@ -86,7 +86,7 @@ async def send_notices(ctx: dict[str, Any]) -> dict[str, int]:
 
 
 async def send_due_notices(deps: Deps, *, now: Callable[[], datetime]) -> dict[str, int]:
-    """Send users notices about work that they must do, by mail and web push.
+    """Send notices to users, by mail and web push, about work that they must do.
 
     Args:
         deps: The dependencies of the worker.

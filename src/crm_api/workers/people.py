@@ -70,8 +70,8 @@ async def find_duplicates(ctx: dict[str, Any]) -> None:
 async def validate_phones(ctx: dict[str, Any]) -> None:
     """Work on requested phone validations.
 
-    The job ends when no validation can continue now, or when its time limit is near.
-    Two runs at once are harmless, because only one worker at a time can work on a validation.
+    The job ends when no validation can continue now, or when its time limit is near. Two runs at
+    the same time are harmless, because only one worker at a time can work on a validation.
     """
     deps = deps_of(ctx)
     is_over = TimeLimit(deps).is_over
@@ -100,7 +100,7 @@ async def open_validator(deps: Deps) -> AsyncIterator[Validator | None]:
 
 
 async def run_erasures(ctx: dict[str, Any]) -> None:
-    """Continue erasures until none is due or the job's time limit is near."""
+    """Continue erasures until no erasure is due or the job's time limit is near."""
     deps = deps_of(ctx)
     limit = TimeLimit(deps)
     while not limit.is_over():

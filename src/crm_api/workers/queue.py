@@ -170,7 +170,7 @@ class ArqJobQueue:
     async def clear(self) -> None:
         """Remove all queued runs. No work is lost, because a worker runs every job when it starts.
 
-        If Redis fails, this logs a warning and raises nothing.
+        If Redis fails, a warning is logged and no error is raised.
         """
         try:
             pool = await self._connect()

@@ -61,7 +61,7 @@ async def sync_calendars(ctx: dict[str, Any]) -> Mapping[str, int]:
         ``calendars`` is the number of synchronised calendars. ``pulled`` is the number of
         appointments that were changed because of the calendars. ``pushed`` is the number of events
         that were written or deleted in the calendars. ``stale`` is the number of events that were
-        not written, because they were changed in the calendar meanwhile.
+        not written, because they had been changed in the calendar.
     """
     deps = deps_of(ctx)
     limit = TimeLimit(deps)

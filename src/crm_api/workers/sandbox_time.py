@@ -1,8 +1,8 @@
 """Move the sandbox's time forward in steps: do all due work, then jump to the next due time.
 
 During a move, all workers pause their other jobs, so that no request to the provider is running
-while the clock jumps. Otherwise, after the jump, such a request would seem to have no response for
-a long time, and its message would be sent again.
+while the clock jumps. Otherwise, after the jump, such a request would seem to have waited for its
+response for a long time, and its message would be sent again.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ from crm_api.workers.job_runs import JobFunction, run_once
 log = structlog.get_logger()
 
 WORKS_FOR_SECONDS = 40.0
-"""How long one run of the job works, which is shorter than its timeout; the next run continues."""
+"""Time limit of one run of the job, shorter than arq's timeout; the next run continues the move."""
 FOLLOWED_SECONDS = 40.0
 """How long to wait until all processes use the new time; workers must end running work first."""
 CALLS_END_SECONDS = 20.0
@@ -63,7 +63,8 @@ that became due during the step. Its pacing catches up on at most this time, so 
 lose messages."""
 SMALLEST_STRIDE = timedelta(seconds=1)
 TOGETHER = timedelta(minutes=4)
-"""Events at the provider within this time after the first one are processed in the same step."""
+"""Events of the sandbox that happen within this time after its next event are processed in the same
+step as that event."""
 CALLS_PER_SECOND = 200.0
 """Limit of requests per second during a move. The provider's own limit does not apply then, because
 a day takes only about a second."""
@@ -161,7 +162,10 @@ class MoveRun:
         await self._schedule.run_due(asked, every_job=every_job)
 
     async def _next_stop(self) -> datetime:
-        """Return when the next work is due: at least a second from now, at most the target."""
+        """Return when the next work is due.
+
+        The result is at least a second from now, and not later than the target of the move.
+        """
         await self._set_sandbox_clock(is_moving=True)
         now = clock.now()
         async with self._deps.new_uow() as uow:

@@ -58,8 +58,8 @@ FUNCTIONS: dict[JobName, JobFunction] = {
     JobName.WAKE_CONVERSATIONS: office.wake_conversations,
     JobName.WRITE_AUDIENCES: audiences.write_audiences,
 }
-"""The function of each job. The function runs every minute, and after each nudge: a request in
-Redis to run the job soon."""
+"""The function of each job. The function runs every minute, and after each nudge. A nudge is a
+request in Redis to run the job soon."""
 JOB_TIMEOUT_SECONDS = 90
 """Time limit of a run: 45 s of work, the longest request to the provider, and 15 s to record the
 result of this request."""

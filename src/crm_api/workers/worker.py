@@ -90,8 +90,8 @@ def build_worker(
 
 
 def _nudged(name: JobName, function: JobFunction) -> ArqFunction:
-    # A nudge and the schedule use two functions with different names. arq stores the id of a
-    # scheduled run for a minute, and a nudge with the same name would have to wait for its end.
+    # A nudge and the schedule use two functions with different names. arq keeps the id of each run
+    # of a scheduled function locked for a minute. This must not happen to the runs of nudges.
     return func(
         cast("Any", one_at_a_time(name, function)),  # arq's type needs *args, which no job has
         name=name.value,
@@ -212,8 +212,8 @@ async def serve_queue(settings: Settings, deps: Deps, stopping: asyncio.Event) -
         with suppress(RedisError, OSError, TimeoutError, asyncio.CancelledError):
             await worker.close()
         if was_clock_set:
-            # With the other clock, arq has queued the runs of many minutes. arq queues no second
-            # run of the same minute, so the runs that wait would replace the next ones.
+            # While the clock was different, arq may have queued runs for other minutes. arq queues
+            # no second run for the same minute, so these runs would replace the next runs.
             async with open_queue(settings.require_redis_url()) as queue:
                 await queue.clear()
         if not stopping.is_set():
@@ -233,7 +233,7 @@ async def _finish(worker: Worker, settings: Settings) -> None:
 
 
 async def _beat(deps: Deps) -> None:
-    """Store a heartbeat of this worker periodically; at a normal shutdown, store the shutdown."""
+    """Store heartbeats of this worker periodically; at a normal shutdown, store that it stopped."""
     worker = heartbeats.WorkerProcess(started_at=clock.now())
     try:
         while True:

@@ -456,7 +456,7 @@ async def test_list_that_is_deleted_meanwhile_fails_the_import(
     row = await importer.get(import_id)
     assert (row.status, row.error) == (
         "failed",
-        "The list of this import was deleted while it ran. Import into another list.",
+        "The list was deleted while the import ran. Start an import into another list.",
     )
 
 

@@ -110,7 +110,7 @@ class Sandbox:
         return messages
 
     def last_position(self) -> int:
-        """Return the position of the newest message; 0 if there is none."""
+        """Return the position of the newest message; 0 if there are no messages."""
         messages = self.messages(after=0)
         return int(messages[-1]["seq"]) if messages else 0
 

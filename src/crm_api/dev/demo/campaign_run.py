@@ -22,7 +22,7 @@ STALL_SECONDS = 150.0
 SETTLE_SECONDS = 30.0
 """Longest wait for replies and delivery reports; simulated people reply within 8 seconds."""
 ROOM = 1_000
-"""If the demo raises a daily limit, it allows one message per contact plus this number."""
+"""If the demo raises a daily limit, it allows one message per contact, and this many more."""
 LARGEST_BATCH = 100_000
 """Largest batch size that the API accepts."""
 VARIANT_BODIES = {
@@ -44,8 +44,11 @@ class Upload:
 def run(api: Api, sandbox: Sandbox, upload: Upload, screen: Screen, *, now: datetime) -> bool:
     """Run the whole demo; return whether it ended well.
 
-    It ended well if statistics, database and sandbox have the same counts, and all recipients have
-    a final status.
+    It ended well if three conditions are true:
+
+    - Statistics, database and sandbox have the same counts.
+    - The figures of the campaign agree with their records.
+    - All recipients have a final status.
 
     Raises:
         DemoError: The API refuses a request, or there is no progress for ``STALL_SECONDS``.

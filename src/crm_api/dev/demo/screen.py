@@ -43,7 +43,7 @@ class Bars:
 
         Args:
             values: The new value of each bar, by the name of the bar.
-            total: The new maximum of every given bar; None: the maximums do not change.
+            total: The new maximum of every given bar; None keeps the maximums.
             is_last: True prints a line even if the previous line was printed a short time ago.
         """
         for name, value in values.items():

@@ -29,7 +29,7 @@ _MEASURES = (
 
 @dataclass
 class Story:
-    """What the demo has recorded as the results of its campaign, in numbers.
+    """Counts of the results that the demo has recorded for its campaign.
 
     Attributes:
         people: The number of people whose replies show interest.

@@ -25,11 +25,12 @@ class SandboxCall:
     Attributes:
         line: The phone line of the company.
         person: Phone number of the person.
-        is_incoming: True if the person calls.
+        is_incoming: True if the person calls the company, False if the company calls the person.
         is_answered: True if the call is answered.
         seconds: Duration of the call in seconds, without the ringing.
         started_at: When the phone begins to ring.
-        extras: Which of recording, voicemail, summary and transcript the call has.
+        extras: The parts that the call has, out of ``recording``, ``voicemail``, ``summary`` and
+            ``transcript``.
         media_url: URL of the sandbox, for the links to recordings; None if unknown.
         id: The id of the call.
     """
@@ -85,7 +86,7 @@ class SandboxCall:
         ]
 
     def voicemail(self) -> Payload | None:
-        """Return the voicemail; None if the caller left none."""
+        """Return the voicemail; None if the caller left no voicemail."""
         if "voicemail" not in self.extras:
             return None
         return {
@@ -97,7 +98,7 @@ class SandboxCall:
         }
 
     def summary(self) -> Payload | None:
-        """Return the summary of the call, without the field ``status``; None if there is none."""
+        """Return the summary without the field ``status``; None if the call has no summary."""
         if "summary" not in self.extras:
             return None
         return {

@@ -12,7 +12,7 @@ from crm_api.platform import clock
 BANNER = "OpenPhone sandbox: no real messages are sent. All messages stay on this machine."
 
 DEFAULT_SIGNING_KEY = "c2FuZGJveC1rZXktdGhhdC1wcm92ZXMtbm90aGluZyE="
-"""Signing key of a sandbox that runs alone; `crm-api up` derives a key from the secret key."""
+"""Signing key if none is configured; `crm-api sandbox` uses the key from the settings."""
 
 Post = Callable[[str, bytes, dict[str, str]], Awaitable[int]]
 """Function that delivers a webhook (URL, body, headers) and returns the status of the response.
@@ -46,10 +46,10 @@ class OwnLine:
 
 @dataclass(frozen=True, kw_only=True)
 class PeopleWeights:
-    """What happens after a message: the share of people for each case, from 0 to 1.
+    """Shares of people (0 to 1), one share for each thing that can happen after a message.
 
-    All other people get the message and do nothing. The case depends only on the person's phone
-    number and on the seed, so the case is the same in every run.
+    All other people get the message and do nothing. What happens for a person depends only on the
+    phone number and on the seed, so it is the same in every run.
 
     Attributes:
         reply: Share of people who reply.
@@ -69,7 +69,7 @@ class SandboxConfig:
     """Configuration of a sandbox; every field has a default.
 
     Attributes:
-        webhook_url: URL that gets all events; None if there is none. Requests to
+        webhook_url: URL to which all events are sent; None if there is no such URL. Requests to
             ``POST /v1/webhooks/…`` register further URLs.
         signing_key: The key, in base64, that signs the events to ``webhook_url``. The legacy
             format and the format of 2026-03-30 use the same key.
@@ -77,8 +77,8 @@ class SandboxConfig:
             provider. If False, each registered webhook gets ``signing_key``, for receivers that
             accept only this key. A rotation always creates a new key.
         scheme: Format and signature of the events to ``webhook_url``.
-        people: What the people do whose phone numbers have no script: for each action, the share of
-            people who do it; or ``silent`` if nobody does anything.
+        people: What happens after a message to a phone number that has no script: the share of
+            people for each action, or ``silent`` if nothing happens.
         seed: Seed of the random decisions.
         time_scale: Factor for all delays, including those of webhook retries; 0 removes them.
         delivered_after_seconds: Shortest and longest time until a message is delivered.

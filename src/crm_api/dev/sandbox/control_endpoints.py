@@ -122,7 +122,7 @@ async def set_script(workspace: Workspace, request: Request) -> dict[str, Any]:
 
 
 async def show_clock(workspace: Workspace, request: Request) -> dict[str, Any]:  # noqa: ARG001
-    """Return the sandbox's time and the seconds until its next planned event (null if none).
+    """Return the sandbox's time, and the seconds until its next planned event (null: no event).
 
     The response also has ``shift_seconds`` (how far the sandbox's clock is ahead of real time) and
     ``is_moving`` (whether a caller moves the clock repeatedly).
@@ -279,7 +279,7 @@ async def change_config(workspace: Workspace, request: Request) -> dict[str, Any
     unknown = body.keys() - CHANGEABLE
     if unknown:
         raise BadRequestError(
-            f"{', '.join(sorted(unknown))} cannot be changed; these can: "
+            f"{', '.join(sorted(unknown))} cannot be changed; the changeable fields are "
             f"{', '.join(sorted(CHANGEABLE))}"
         )
     if isinstance(body.get("people"), dict):

@@ -82,8 +82,10 @@ class MessageStore:
         self.conversations: dict[tuple[str, tuple[str, ...]], Conversation] = {}
         """All conversations; the conversation with the newest activity is the last one."""
         self.line_of: dict[str, str] = {}
-        """The id of the phone line of a person's newest message or call, by the person's phone
-        number."""
+        """Maps a person's phone number to the id of a phone line.
+
+        This is the line of the person's newest message or call.
+        """
         self._activities = 0
         self._threads: dict[tuple[str, tuple[str, ...]], list[StoredMessage]] = {}
         self._path = journal

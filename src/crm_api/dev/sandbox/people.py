@@ -44,7 +44,7 @@ class Step:
             provider sometimes repeats events.
         on_text: If it is 1, the step happens only after the first message to the phone number; if
             it is 2, only after the second, and so on. None means after every message.
-        answered: If the step is a call: True if the company answers the call.
+        answered: If the step is a phone call, True means that the company answers it.
     """
 
     do: Act
@@ -65,7 +65,7 @@ class People:
 
     def __init__(self) -> None:
         self.scripts: dict[str, tuple[Step, ...]] = {}
-        """Scripts by phone number, or by the first characters of phone numbers and a ``*``.
+        """The scripts. A key is a phone number, or the beginning of phone numbers and a ``*``.
 
         The key ``*`` is for every phone number.
         """
@@ -82,7 +82,7 @@ class People:
         self._texts.clear()
 
     def script_of(self, number: str) -> tuple[Step, ...] | None:
-        """Return the script for a phone number; None if there is none.
+        """Return the script for a phone number; None if no script applies to it.
 
         If the phone number has no script of its own, the script of a prefix applies. For example,
         the script of ``+1617*`` applies to all numbers that begin with ``+1617``. If there are
@@ -111,9 +111,9 @@ class People:
     def steps_for(self, number: str, config: SandboxConfig) -> tuple[Step, ...]:
         """Return what happens after a message to a simulated person, such as a reply.
 
-        If the person's number has a script, the script decides. Otherwise ``config`` and the number
-        decide. A person without a script replies only once. So the service and the sandbox cannot
-        reply to each other without end.
+        If the phone number has a script, the script decides. Otherwise ``config`` and the phone
+        number decide. A person without a script replies only once. So the service and the sandbox
+        cannot reply to each other without end.
         """
         script = self.script_of(number) if self.scripts else None
         if script is not None:

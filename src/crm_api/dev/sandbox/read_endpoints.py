@@ -163,14 +163,14 @@ async def list_recordings(workspace: Workspace, request: Request) -> Response:
 
 
 async def get_voicemail(workspace: Workspace, request: Request) -> Response:
-    """Return the voicemail of a call; 404 if it has none."""
+    """Return the voicemail of a call; 404 if the call has no voicemail."""
     call = workspace.calls.get(request.path_params["id"])
     voicemail = None if call is None else call.voicemail()
     return not_found("1200404") if voicemail is None else json_answer({"data": voicemail})
 
 
 async def get_summary(workspace: Workspace, request: Request) -> Response:
-    """Return the summary of a call; 404 if it has none."""
+    """Return the summary of a call; 404 if the call has no summary."""
     call = workspace.calls.get(request.path_params["id"])
     summary = None if call is None else call.summary()
     if summary is None:
@@ -179,7 +179,7 @@ async def get_summary(workspace: Workspace, request: Request) -> Response:
 
 
 async def get_transcript(workspace: Workspace, request: Request) -> Response:
-    """Return the transcript of a call; 404 if it has none."""
+    """Return the transcript of a call; 404 if the call has no transcript."""
     call = workspace.calls.get(request.path_params["id"])
     transcript = None if call is None else call.transcript()
     if transcript is None:

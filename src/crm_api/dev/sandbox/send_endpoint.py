@@ -168,9 +168,10 @@ def refusal_of_read(workspace: Workspace, request: Request) -> ASGIApp | None:
 
 
 def check_key(workspace: Workspace, request: Request) -> ASGIApp | None:
-    """Return the error response if the key is missing or wrong, or the rate is exceeded; else None.
+    """Return an error response if the API key is unusable or the rate limit is exceeded; else None.
 
-    Like the provider, the sandbox refuses a key with the prefix ``Bearer``.
+    Every key is usable that is not empty and does not have the prefix ``Bearer``, which the
+    provider refuses too.
     """
     key = request.headers.get("authorization", "")
     if not key or key.startswith("Bearer "):
@@ -250,7 +251,8 @@ async def _reset(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: A
     with contextlib.suppress(OSError, AttributeError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
-    # Wait, because uvicorn would respond with 500 if this returned before it sees the reset.
+    # Wait until uvicorn has seen the reset. If this function returned before, uvicorn would respond
+    # with 500.
     await _wait_until_gone(receive, 5.0)
 
 

@@ -1,8 +1,8 @@
 """Simulate the provider's endpoints that manage webhooks, in both APIs: legacy and 2026-03-30.
 
-Each API lists only the webhooks of its own format. But a webhook that gets its events in both
-formats by turns is in both lists. The API of 2026-03-30 can change a webhook and replace its
-signing key. The legacy API can do neither.
+Each API lists only the webhooks of its own format. But a webhook whose events alternate between the
+two formats is in both lists. The API of 2026-03-30 can change a webhook and replace its signing
+key. The legacy API can do neither.
 """
 
 import os
@@ -75,7 +75,7 @@ async def list_dated(workspace: Workspace, request: Request) -> Response:  # noq
 
 
 async def create_dated(workspace: Workspace, request: Request) -> Response:
-    """Create a webhook of API version 2026-03-30; only this response has its signing key."""
+    """Create a webhook of API version 2026-03-30; the response contains its signing key."""
     if sum(hook.is_dated for hook in workspace.deliverer.hooks.values()) >= MOST_HOOKS:
         raise BadRequestError(f"a workspace may have at most {MOST_HOOKS} webhooks; delete one")
     workspace.hooks_made += 1

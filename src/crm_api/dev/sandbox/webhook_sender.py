@@ -249,7 +249,8 @@ class Deliverer:
         was = delivery.status
         delivery.attempts.append(attempt)
         if was in {"success", "failed"}:
-            # The delivery had ended. A manual attempt counts only if it turns a failure to success.
+            # The delivery had already ended. A manual attempt changes the counts only if the
+            # delivery had failed and this attempt succeeds.
             counts.ok += attempt.is_ok and was == "failed"
             counts.failed -= attempt.is_ok and was == "failed"
             return
@@ -277,7 +278,7 @@ class Deliverer:
         headers = {"content-type": "application/json"}
         key = delivery.hook.key
         if delivery.scheme is SigningScheme.LEGACY:
-            # Retries keep the timestamp of the first attempt: a receiver must accept this case too.
+            # Retries keep the timestamp of the first attempt, because the provider may do the same.
             return headers | sign_legacy(key, delivery.body, at=delivery.first_at)
         now = self._config.clock()
         return headers | sign_standard(key, delivery.body, delivery_id=delivery.id, at=now)

@@ -75,7 +75,7 @@ class Workspace:
         self.store.close()
 
     def line(self, name: str) -> OwnLine | None:
-        """Return the phone line with the id or the phone number ``name``; None if there is none."""
+        """Return the phone line with the id or the phone number ``name``; None if unknown."""
         for line in self.config.lines:
             if name in (line.id, line.number):
                 return line

@@ -13,7 +13,7 @@ class AlertKind(StrEnum):
     CAMPAIGN_BLOCKED = "campaign_blocked"
     """The provider refuses the messages of a campaign."""
     CAMPAIGN_PAUSED = "campaign_paused"
-    """A campaign paused itself: too many opt-outs or failures, or its start was missed."""
+    """A campaign was paused automatically: too many opt-outs or failures, or a missed start."""
     CLOCK_SKEW = "clock_skew"
     """A machine's clock and the clock of the database or the provider differ too much."""
     DISK_LOW = "disk_low"

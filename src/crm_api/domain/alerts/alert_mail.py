@@ -20,8 +20,8 @@ from crm_api.platform.database import UnitOfWork
 
 # - An alert that was resolved before its first report is not reported.
 # - An alert that was reported as open is also reported as resolved.
-# - During the quiet period after a report the alert is not reported again, even if the problem
-#   happens again. After the report that it was resolved, the quiet period is shorter.
+# - During the quiet period after a report, the alert is not reported again, even if the problem
+#   happens again. The quiet period is shorter after a report that the alert was resolved.
 _REPORTED = "(n.told_as IS NOT NULL AND n.told_as <> 'resolved' AND n.told_at >= a.opened_at)"
 
 _QUIET_IS_OVER = """(n.told_at IS NULL
@@ -233,7 +233,7 @@ RELEASE = text("""
 
 
 async def release_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
-    """Release claimed alerts that could not be reported; they can be claimed again at once."""
+    """Release claimed alerts that could not be reported, so that they can be claimed again."""
     await uow.session.execute(
         RELEASE,
         {
@@ -245,7 +245,7 @@ async def release_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
 
 
 MOST_OF_A_KIND = 5
-"""The mail describes at most this many alerts of one kind. For the others, it states the number."""
+"""The mail describes at most this many alerts of one kind. It only counts the others."""
 SECTIONS = {
     News.ESCALATED: "STILL OPEN AND NOT ACKNOWLEDGED",
     News.OPENED: "NEW",

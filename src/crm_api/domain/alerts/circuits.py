@@ -5,7 +5,7 @@ here: "answered" if the response shows that the system works, otherwise "failed"
 system has one circuit, stored in one row that all processes share. A circuit has three states:
 
 - Closed: calls are made. ``opens_after`` failed calls in a row open the circuit.
-- Open: no calls are made. After a wait, one process makes a test call that changes nothing.
+- Open: no calls are made. After a wait, one process makes a test call.
 - On trial: the test call was answered, so calls are made again. The first call that is answered
   closes the circuit. If a call fails before that, the circuit opens again, with a longer wait. If
   no call is made for ``TRIAL_LASTS``, the circuit closes too.
@@ -101,7 +101,7 @@ class CircuitState:
     def of(cls, row: Row[tuple[object, ...]] | None) -> Self:
         """Build the state of a circuit breaker from its database row.
 
-        If no row is stored (None), the circuit breaker is closed, so calls are allowed.
+        If no row is stored (None), the circuit breaker is closed, so requests are allowed.
         """
         return cls() if row is None else cls(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name begins so
 
@@ -259,7 +259,7 @@ async def end_trial_without_answer(uow: UnitOfWork, circuit: Circuit, *, now: da
     """Close a circuit if its trial has lasted for ``TRIAL_LASTS``; otherwise do nothing.
 
     A trial begins when an open circuit's test call succeeds. From then on, calls are made again,
-    and the first of them ends the trial. If no call is made, this function ends it.
+    and the result of the first call ends the trial. If no call is made, this function ends it.
     """
     state = await read_circuit(uow, circuit)
     passed_at = state.trial_at

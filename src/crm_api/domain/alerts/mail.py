@@ -17,7 +17,8 @@ from crm_api.platform.settings import Settings
 TIMEOUT_SECONDS = 20.0
 """The time limit for connecting and for each answer of the server.
 
-It is much shorter than ``notices.CLAIM_SECONDS``, so a claim does not expire while mail is sent.
+It is much shorter than ``alert_mail.CLAIM_SECONDS``, so a claim of news does not expire while the
+mail is sent.
 """
 PORTS = {"smtp": 587, "smtps": 465}
 

@@ -101,7 +101,7 @@ class AlertNotice(Base):
     told_count: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     """The ``count`` of the alert at the last report."""
     claimed_until: Mapped[datetime | None]
-    """Until this time one process reports the alert; later another process may claim it."""
+    """Until this time, one process may report the alert. Later, another process may claim it."""
 
 
 class Circuit(Base):
@@ -120,5 +120,5 @@ class Circuit(Base):
     trial_at: Mapped[datetime | None]
     """While the circuit is open: when the next test call is due. On trial: when the trial began."""
     opens: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """How often the circuit has opened since it was last closed; each time doubles the wait
-    until the test call."""
+    """How often the circuit has opened since it was last closed. Each time doubles the wait until
+    the test call, up to a limit."""

@@ -1,4 +1,4 @@
-"""Store mails, each to one person. A job sends the mails.
+"""Store mails that a job sends. Each mail has one recipient.
 
 A mail is stored in the same transaction as the change that is the reason for the mail.
 """
@@ -37,7 +37,7 @@ class OutgoingMail(Base):
 
 
 CLAIMED_FOR = timedelta(minutes=2)
-"""How long a worker owns a claimed mail; longer than the mail server may take to accept it.
+"""How long a worker owns a claimed mail. The mail server must accept the mail in less time.
 
 If the worker dies, another worker sends the mail after this time.
 """

@@ -46,8 +46,8 @@ class AlertNotFoundError(NotFoundError):
     title = "Alert not found"
 
 
-# Whether an existing alert opens again: it was resolved, or it was acknowledged so long ago that
-# the person may have forgotten it. Otherwise only its count grows.
+# True if an existing alert opens again, because it was resolved, or because it was acknowledged so
+# long ago that the person may have forgotten it. Otherwise, only the count of the alert grows.
 _COMES_UP = """(alert.resolved_at IS NOT NULL OR alert.acknowledged_at
     < CAST(:now AS timestamptz) - make_interval(secs => :acknowledged_for))"""
 

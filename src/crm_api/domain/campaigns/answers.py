@@ -33,8 +33,10 @@ class VariantRead(ReadModel):
     Attributes:
         name: The name of the variant, unique in its campaign.
         body: The message body, in Liquid.
-        template_id: The template from which the body was copied; null if the body was not copied.
-        template_version: The version of that template; null if it is not known.
+        template_id: The id of the template from which the body was copied; null if the body was not
+            copied.
+        template_version: The version of the template from which the body was copied; null if it is
+            not known.
         weight: The share of this variant, in percent, when recipients are divided among the
             variants. It is 0 for a variant with ``for_known``, which is not part of this division.
         for_known: True if this variant is for the people who were in touch with the company before,
@@ -128,7 +130,7 @@ class CampaignRulesRead(ReadModel):
     Attributes:
         previously_contacted: What happens to contacts that already got a message: ``send`` sends
             to them too, ``skip`` skips them, ``review`` waits until a person approves them.
-        skip_landlines: True if the campaign skips the numbers that a validation found to be
+        skip_landlines: True if the campaign skips the phone numbers that a validation found to be
             landlines.
         min_days_between: The minimum number of days since the last message of another campaign to
             the same phone number; null means no minimum.
@@ -137,10 +139,10 @@ class CampaignRulesRead(ReadModel):
         opt_out_footer: The text that is added below each message and says how to opt out; null
             means that no text is added.
         max_attempts: The maximum number of attempts to send one message.
-        max_opt_out_rate: The share of opt-outs, from 0 to 1, above which the campaign pauses
-            itself; null turns the check off.
-        max_failure_rate: The share of failed messages, from 0 to 1, above which the campaign
-            pauses itself; null turns the check off.
+        max_opt_out_rate: The allowed share of opt-outs among the messages, from 0 to 1. The
+            campaign pauses itself when the real share is clearly higher. Null turns the check off.
+        max_failure_rate: The allowed share of failed messages, from 0 to 1. The campaign pauses
+            itself when the real share is clearly higher. Null turns the check off.
     """
 
     model_config = example(
@@ -167,8 +169,10 @@ class FollowUpRead(ReadModel):
     Attributes:
         after_hours: The number of hours between the previous message and this one.
         body: The message body, in Liquid.
-        template_id: The template from which the body was copied; null if the body was not copied.
-        template_version: The version of that template; null if it is not known.
+        template_id: The id of the template from which the body was copied; null if the body was not
+            copied.
+        template_version: The version of the template from which the body was copied; null if it is
+            not known.
     """
 
     model_config = example(
@@ -194,7 +198,7 @@ class RecurrenceRead(ReadModel):
         timezone: The IANA time zone of the rule.
         paused: True while the repetition is paused: the service creates no further drafts.
         next_occurrence_at: The instant of the next occurrence for which the service will create a
-            draft; null if there is none.
+            draft; null if it will create no more drafts.
     """
 
     model_config = example(
@@ -226,7 +230,8 @@ class CampaignRead(ReadModel):
         rules: Which contacts are skipped, and when the campaign pauses itself.
         ab_test: The settings of the A/B test. If null, the variants are compared with the default
             settings, and none of them is stopped.
-        follow_ups: Further messages to the recipients who have not replied or called, in order.
+        follow_ups: Further messages, in sending order, to recipients who have not replied or
+            called.
         paused_reason: The rule that paused the campaign; null if no rule did.
         paused_evidence: The figures that made the rule pause the campaign; null if no rule paused
             it.
@@ -234,14 +239,14 @@ class CampaignRead(ReadModel):
             campaigns only on request.
         blocked_reason: Why the provider refuses the campaign's messages, and what to do; null if
             the campaign is not blocked.
-        recurrence: How the campaign is repeated; null if it is not.
+        recurrence: How the campaign is repeated; null if it is not repeated.
         series_id: The id of the repeated campaign that created this occurrence; null for other
             campaigns.
         occurrence_at: The instant of this occurrence of a repeated campaign; null for other
             campaigns.
         approved_at: When another person approved the draft; null if no one did since its last
             change.
-        approved_by: The key or user who approved the draft; null if no one did.
+        approved_by: The API key or user who approved the draft; null if it is not approved.
         started_at: When the campaign was started; null for a draft.
         finished_at: When the campaign was completed or cancelled; null before that.
         created_at: When the campaign was created.

@@ -36,7 +36,7 @@ class CampaignApproval(RequestModel):
     """An approval of a campaign.
 
     Attributes:
-        note: A note for the audit log; null for none.
+        note: A note for the audit log; null if there is no note.
     """
 
     model_config = example(note="Checked with the owner.")

@@ -36,7 +36,8 @@ class CalendarCampaign(ReadModel):
             which a user started it; if both exist, the later one.
         ends_at: When the campaign was completed or cancelled; before that, its ``end_at``; null if
             neither is known.
-        series_id: The id of the repeated campaign that created this campaign; null if none did.
+        series_id: The id of the repeated campaign that created this campaign; null for other
+            campaigns.
     """
 
     model_config = example(
@@ -164,14 +165,14 @@ class Period:
     zone: ZoneInfo
 
     def require_length(self) -> None:
-        """Raise an error if the period is empty or longer than a year.
+        """Raise an error if the period is empty or longer than 366 days.
 
         Raises:
             InvalidCampaignError: The period is empty or too long.
         """
         length = self.ends_at - self.starts_at
         if not timedelta(0) < length <= LONGEST:
-            detail = f"`to` must be later than `from`, by at most {LONGEST.days} days."
+            detail = f"`to` must be later than `from`, but at most {LONGEST.days} days later."
             raise InvalidCampaignError([FieldProblem(pointer="/to", code="period", detail=detail)])
 
 
@@ -187,7 +188,7 @@ async def read_calendar(
     """Return the campaigns, occurrences of repeated campaigns, and planned messages of a period.
 
     Raises:
-        InvalidCampaignError: The period is empty or longer than a year.
+        InvalidCampaignError: The period is empty or longer than 366 days.
     """
     period.require_length()
     campaigns = (await uow.session.scalars(campaigns_statement(period))).all()
@@ -245,7 +246,7 @@ def campaigns_statement(period: Period) -> Select[Campaign]:
             period.ends_at > _STARTS,
             or_(
                 period.starts_at <= _STARTS,
-                # It began before the period. If it has no end and is not over, it is in progress.
+                # The campaign began before the period, and had not ended when the period began.
                 (Campaign.status != CampaignStatus.DRAFT)
                 & or_(ends.is_(None), ends > period.starts_at),
             ),
@@ -310,8 +311,8 @@ async def _read_occurrences(
     ]
     known = {(one.series_id, one.at) for one in found}
     for first in await uow.session.scalars(series_statement()):
-        # All occurrences before the next one were drafted or left out. An occurrence that was left
-        # out is not shown.
+        # All occurrences before `next_occurrence_at` were drafted or left out. An occurrence that
+        # was left out is not shown.
         drafted_until = (first.next_occurrence_at or now) - timedelta(microseconds=1)
         later = occurrences(first, after=drafted_until, until=period.ends_at)
         found += [

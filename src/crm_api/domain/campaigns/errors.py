@@ -50,9 +50,9 @@ class CampaignNotEditableError(ConflictError):
     code = "campaign_not_editable"
     title = "Campaign is not a draft"
     example = Example(
-        "The campaign is scheduled. Only a draft can be deleted. In other statuses, only `name`, "
-        "`archived` and `recurrence` can be changed. Clone the campaign to get a draft with the "
-        "same content."
+        "The campaign is scheduled. Only a draft can be deleted. If a campaign is not a draft, "
+        "only `name`, `archived` and `recurrence` can be changed. Clone the campaign to get a "
+        "draft with the same content."
     )
 
 
@@ -67,7 +67,7 @@ class NotInReviewError(ConflictError):
 class NotReconciledError(ConflictError):
     """The campaign was restored from a backup, and the reconciliation has not completed yet.
 
-    Until then, this service may not know all messages that were sent after the backup.
+    Before that, some messages that were sent after the backup may be missing in the database.
     """
 
     code = "not_reconciled"
@@ -150,7 +150,7 @@ class MissingIdentificationError(InvalidError):
 
 
 class NotOwnNumberError(InvalidError):
-    """The number cannot get a test message of this campaign.
+    """The phone number cannot get a test message of this campaign.
 
     A test message can be sent to a number in `test_numbers` or to a line of the company, but not to
     the line that sends the message.
@@ -205,7 +205,7 @@ class TemplateExistsError(ConflictError):
 
 
 class InvalidTemplateError(InvalidError):
-    """The body of the template has faults. ``errors`` lists each one with its line and column."""
+    """The body of the template has faults. ``errors`` lists them with line and column."""
 
     code = "invalid_template"
     title = "Invalid template"
@@ -280,8 +280,9 @@ class ApprovalNeededError(ConflictError):
     def __init__(self, campaign_id: UUID, *, texts: Sequence[str]) -> None:
         verb = "is" if len(texts) == 1 else "are"
         super().__init__(
-            f"The campaign needs an approval: {', '.join(texts)} {verb} not an approved version of "
-            f"a template. Ask another person to POST /v1/campaigns/{campaign_id}/approve."
+            f"The campaign needs an approval, because {', '.join(texts)} {verb} not an approved "
+            "version of a template. Ask another person to POST "
+            f"/v1/campaigns/{campaign_id}/approve."
         )
 
 

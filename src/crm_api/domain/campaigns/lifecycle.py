@@ -87,8 +87,8 @@ async def _pause_missed(uow: UnitOfWork, missed: _MissedStart, *, now: datetime)
         "due_at": format_instant(missed.due_at),
         "late_hours": hours,
         "start_grace_hours": missed.start_grace_hours,
-        "sentence": f"The campaign should have begun at {format_instant(missed.due_at)}, but the "
-        f"service was ready only {hours} hours later, and `start_grace_hours` is "
+        "sentence": f"The campaign should have begun at {format_instant(missed.due_at)}. The "
+        f"service was ready more than {hours} hours later, but `start_grace_hours` is "
         f"{missed.start_grace_hours}. "
         f"{advice}",
         "at": format_instant(now),
@@ -177,15 +177,15 @@ async def report_pause(
 
 
 async def resolve_pause_alerts(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> None:
-    """After a campaign is resumed or cancelled, resolve its alerts.
+    """Resolve the alerts of a campaign that was resumed or cancelled.
 
-    These are the alert that the campaign was paused, and the alert that it was blocked.
+    One alert reports that the campaign was paused. The other reports that it was blocked.
     """
     for kind in (PAUSED_ALERT, AlertKind.CAMPAIGN_BLOCKED):
         await alerts.resolve_alert(uow, kind=kind, subject=str(campaign_id), now=now)
 
 
-# The recipients who wait for a message. It costs one index lookup for each step and status.
+# The recipients who wait for a message. This costs one index lookup for each step and status.
 _WAITING = """
     FROM campaign c
     CROSS JOIN LATERAL generate_series(0, jsonb_array_length(c.follow_ups)) AS s (step)
@@ -204,10 +204,11 @@ END_OVERDUE = text(f"""
     FROM waiting w WHERE m.id = w.id AND m.status IN ('pending', 'review', 'held')
 """)
 
-# The request that cancels a campaign cancels only a limited number of recipients itself. Also, an
-# attempt may be recorded at the same time, by a transaction that still sees a running campaign.
-# Then its recipient waits again, or waits for the next step. This statement cancels all these
-# recipients. In case of an outage, it does so until one day after the campaign was cancelled.
+# After a campaign was cancelled, some of its recipients may still wait. The cancel request itself
+# cancels only a limited number of recipients. Also, an attempt may be recorded at the same time, by
+# a transaction that still sees a running campaign. Then the recipient of this attempt waits again,
+# or waits for the next step. This statement cancels the waiting recipients. It considers campaigns
+# that were cancelled up to one day ago, because an outage may have delayed this statement.
 END_CANCELLED = text(f"""
     WITH waiting AS (
         SELECT w.id {_WAITING}
@@ -242,7 +243,7 @@ async def end_overdue(session: AsyncSession, *, limit: int, now: datetime) -> bo
     return limit in ended
 
 
-# It costs one lookup in idx_campaign_membership_campaign for each step and status.
+# This statement costs one lookup in idx_campaign_membership_campaign for each step and status.
 COMPLETE_FINISHED = text("""
     UPDATE campaign c SET status = 'completed', finished_at = :now, updated_at = :now
     WHERE c.status = 'running' AND c.recipients_total IS NOT NULL

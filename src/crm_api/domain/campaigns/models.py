@@ -187,7 +187,7 @@ class Campaign(Base):
     recurrence: Mapped[dict[str, Any] | None]
     """``{rrule, timezone, paused}`` of a repeated campaign; None for other campaigns."""
     next_occurrence_at: Mapped[datetime | None]
-    """The occurrence of the series that is drafted next; None if there is none."""
+    """The instant of the occurrence that is drafted next; None if no more will be drafted."""
     series_id: Mapped[UUID | None] = mapped_column(ForeignKey("campaign.id", ondelete="SET NULL"))
     """The repeated campaign that created this occurrence; None for other campaigns."""
     occurrence_at: Mapped[datetime | None]
@@ -239,7 +239,8 @@ MESSAGE_HOUR = (
     "date_bin('01:00:00'::interval, COALESCE(sent_at, due_at), "
     "'2000-01-01 00:00:00+00'::timestamp with time zone)"
 )
-"""SQL: the start of the hour, in UTC, in which the message was sent or, if not sent, was due."""
+"""SQL: the start of the UTC hour in which the message was sent. If the message was not sent, it is
+the hour in which the message was due."""
 REPLY_MICROSECONDS = "((EXTRACT(epoch FROM replied_at - sent_at) * 1000000)::bigint)"
 """SQL: the time from the message to the reply, in microseconds."""
 

@@ -26,7 +26,8 @@ from crm_api.domain.kit.schemas import RequestModel
 
 LONGEST_RULE = 500
 LOOK_AHEAD = timedelta(days=5 * 366)
-"""How far ahead an occurrence is searched. The longest usual gap is four years: 29 February."""
+"""How far ahead to search for an occurrence. The longest usual gap between two occurrences is four
+years, if a rule repeats a campaign on 29 February."""
 MOST_A_DAY = 4
 MOST_REPEATS = 1_000
 """The largest value of INTERVAL and COUNT."""
@@ -52,7 +53,7 @@ _ANY_START = datetime(2024, 1, 1, 9)  # noqa: DTZ001 - a local time
 
 
 class InvalidRuleError(ValueError):
-    """A recurrence rule has a fault; the message says what to correct."""
+    """A recurrence rule has a fault. The text of the error says what to correct."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ class RecurrenceRule:
 
     Attributes:
         pattern: The rule without ``COUNT`` and ``UNTIL``.
-        count: The maximum number of occurrences; None if the rule does not limit it.
+        count: The maximum number of occurrences; None if the rule sets no maximum.
         until: The end of the rule: a local time, an instant or a day. Later occurrences are left
             out. None if the rule has no such end.
     """
@@ -88,7 +89,7 @@ class RecurrenceRule:
             if name in parts and not 1 <= _number(parts[name]) <= MOST_REPEATS:
                 raise InvalidRuleError(f"{name} must be a number from 1 to {MOST_REPEATS}.")
         if "COUNT" in parts and "UNTIL" in parts:
-            raise InvalidRuleError("A rule has COUNT or UNTIL, not both. Remove one of them.")
+            raise InvalidRuleError("A rule may have COUNT or UNTIL, not both. Remove one of them.")
         times = [len(parts.get(name, "0").split(",")) for name in ("BYHOUR", "BYMINUTE")]
         if times[0] * times[1] > MOST_A_DAY:
             raise InvalidRuleError(
@@ -111,8 +112,8 @@ class RecurrenceRule:
     ) -> Iterator[datetime]:
         """Yield the times (occurrences) at which the rule repeats a campaign, in UTC.
 
-        Both ``begins`` and ``until`` can be occurrences. Occurrences later than 38 years after
-        ``begins`` may be missing.
+        Occurrences at ``begins`` and at ``until`` are included. Occurrences later than 38 years
+        after ``begins`` may be missing.
 
         An occurrence keeps its local time when the clocks change. If a change to summer time skips
         this local time, the occurrence is an hour later on that day. If a change to winter time
@@ -121,9 +122,9 @@ class RecurrenceRule:
 
         Args:
             begins: The start from which intervals and the count are computed. Occurrences have the
-                time of day of this start, unless the rule sets another one (BYHOUR, BYMINUTE). If
+                time of day of this start, unless the rule sets another time (BYHOUR, BYMINUTE). If
                 the start matches the rule, it is the first occurrence.
-            until: No later occurrence is computed.
+            until: Later occurrences are left out.
             zone: The time zone of the rule.
         """
         start = begins.astimezone(zone).replace(tzinfo=None, microsecond=0)
@@ -174,7 +175,7 @@ def _alike_year(year: int) -> int:
     The library ``dateutil`` searches for occurrences until the year 9999. The search is fast only
     if it begins shortly before that year. So occurrences are computed from the returned year on,
     and then moved back. The results are correct, because weekdays and leap years repeat every 28
-    years (except where a century has no leap year).
+    years. But they do not repeat across a year such as 2100, which is not a leap year.
     """
     first = date(year, 1, 1).weekday()
     return next(
@@ -236,7 +237,7 @@ class Recurrence(RequestModel):
             ``YEARLY``. The occurrences are counted from ``start_at`` of the campaign. They have the
             time of day of ``start_at``, unless the rule has ``BYHOUR`` or ``BYMINUTE``. Without
             ``start_at``, the occurrences are counted from the day on which the campaign was
-            created, and begin at the start of the campaign's window.
+            created. Their time of day is then the time at which the campaign's daily window begins.
         timezone: The IANA time zone of the rule. Occurrences keep their local time when the clocks
             change.
         paused: While true, no further occurrence is drafted.
@@ -250,7 +251,8 @@ class Recurrence(RequestModel):
 
 
 DRAFTED_AHEAD = timedelta(days=14)
-"""How long before its start an occurrence is drafted. So a series without an end has few drafts."""
+"""How long before its start an occurrence is drafted. With this limit, even a series without an end
+has only a few drafts."""
 
 
 def begins_at(campaign: Campaign) -> datetime:
@@ -285,15 +287,19 @@ def occurrences(campaign: Campaign, *, after: datetime, until: datetime) -> Iter
 
 
 def next_occurrence(campaign: Campaign, *, after: datetime) -> datetime | None:
-    """Return the first occurrence after an instant; None if the series ends or is paused."""
+    """Return the first occurrence after an instant.
+
+    The result is None if the series is paused, or has no occurrence in the five years after
+    ``after``.
+    """
     return next(occurrences(campaign, after=after, until=after + LOOK_AHEAD), None)
 
 
 def occurrence_columns(campaign: Campaign, at: datetime) -> dict[str, Any]:
     """Return column values for a repetition of a campaign, such as its name and its start.
 
-    The result does not contain the content, such as the texts. The caller copies the content from
-    the campaign.
+    The result does not contain the content, such as the audience and the follow-ups. The caller
+    copies the content from the campaign.
 
     Args:
         campaign: The first campaign of the series.

@@ -1,7 +1,8 @@
 """Compute when a campaign may send, from its days, its daily window and its time zones.
 
 The functions read no database and no clock. They take timezone-aware instants and return UTC.
-Windows are times of the local clock, so they follow changes to and from daylight-saving time.
+The daily window of a campaign is a range of local clock times. So its UTC times change when
+daylight-saving time begins or ends.
 """
 
 from collections.abc import Callable
@@ -20,7 +21,7 @@ _LAST_MINUTE = time(23, 59)
 
 
 def describe_hours(campaign: Campaign, *, line_timezone: str) -> str:
-    """Return the days and hours, such as "on Mon, Tue, 09:00 to 18:00 (America/New_York)"."""
+    """Return a campaign's hours, such as "on Mon, Tue, 09:00 to 18:00 (America/New_York)"."""
     chosen = [day.title() for day in DAYS if day in campaign.days]
     days = "on all days" if len(chosen) == len(DAYS) else f"on {', '.join(chosen)}"
     end = campaign.window_end
@@ -33,9 +34,9 @@ def describe_hours(campaign: Campaign, *, line_timezone: str) -> str:
 RECIPIENT = "recipient"
 """The value of a campaign's ``timezone`` that means the time zone of each recipient."""
 LOOK_AHEAD = timedelta(weeks=6)
-"""How far ahead to search for a minute inside both the campaign's and the legal hours. Six weeks
-are enough: a campaign that sends on one day a week finds such a day within four weeks, even if two
-of these days are holidays."""
+"""How far ahead to search for an instant inside both the campaign's and the legal hours. Six weeks
+are enough: if a campaign sends on only one weekday, and two of these days are holidays, it can
+still send within four weeks."""
 
 
 def resolve_zones(
@@ -93,14 +94,14 @@ def first_opening(
 ) -> datetime | None:
     """Return the first instant from ``at`` on at which the campaign and the law allow a message.
 
-    The result is None if they allow none within six weeks.
+    The result is None if there is no such instant within six weeks.
 
     Args:
         window: The days and hours in which the campaign may send.
-        zones: The window must be open in all of these time zones.
+        zones: In each of these time zones, the local time must be within ``window``.
         at: The instant from which to search.
-        legal: A function that takes an instant. It returns the first instant from then on at which
-            the law allows a message; None without such an instant.
+        legal: A function that takes an instant. It returns the first instant, not before the given
+            one, at which the law allows a message; None if there is no such instant.
     """
     horizon = at + LOOK_AHEAD
     while at <= horizon:

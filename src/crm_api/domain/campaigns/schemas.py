@@ -271,7 +271,8 @@ class CampaignCreate(RequestModel):
         rules: Which contacts are skipped, and when the campaign pauses itself.
         ab_test: The settings of the A/B test. If null, the variants are compared with the default
             settings, and none of them is stopped.
-        follow_ups: Further messages to the recipients who have not replied or called, in order.
+        follow_ups: Further messages, in sending order, to recipients who have not replied or
+            called.
         recurrence: How the campaign is repeated; null if it is not repeated.
     """
 
@@ -357,7 +358,8 @@ class CampaignUpdate(RequestModel):
         rules: Which contacts are skipped, and when the campaign pauses itself.
         ab_test: The settings of the A/B test. If null, the variants are compared with the default
             settings, and none of them is stopped.
-        follow_ups: Further messages to the recipients who have not replied or called, in order.
+        follow_ups: Further messages, in sending order, to recipients who have not replied or
+            called.
         recurrence: How the campaign is repeated. Null ends the series, but campaigns that the
             series has already drafted are kept.
         archived: True archives the campaign: the list of campaigns shows it only on request.

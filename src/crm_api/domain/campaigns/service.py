@@ -80,7 +80,7 @@ async def start_campaign(
         uow: The unit of work.
         campaign_id: The id of the draft.
         sender: The business that the first message must name. The first message must also say how
-            to opt out. Without a sender, neither is checked.
+            to opt out. If ``sender`` is None, the first message is not checked.
         rules: The legal rules. The hours that they allow must overlap the hours of the campaign.
         now: The present instant.
 
@@ -93,7 +93,7 @@ async def start_campaign(
 
             - ``start_at`` or ``end_at`` is in the past.
             - The audience names a list, a segment or a campaign that was deleted.
-            - The campaign's hours never overlap the legal hours of its people.
+            - The campaign's hours never overlap the legal hours of its recipients.
         MissingIdentificationError: A first message does not name the sender, or does not say how to
             opt out.
     """
@@ -110,7 +110,9 @@ async def start_campaign(
 
 
 async def pause_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> CampaignDetail:
-    """Pause a campaign: no further message is sent, but requests in progress are completed.
+    """Pause a campaign: no further message is sent.
+
+    Requests to the provider that are already in progress are completed.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
@@ -129,8 +131,8 @@ async def resume_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) 
     The new status is ``scheduled`` if the start is in the future or the audience is not completely
     stored; otherwise it is ``running``.
 
-    Opt-outs and failures are counted from zero again, because the old counts would pause the
-    campaign again at once.
+    Opt-outs and failures are counted from zero again. With the old counts, the campaign would be
+    paused again immediately.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
@@ -168,7 +170,9 @@ def _resumed_status(now: datetime) -> Any:  # noqa: ANN401 - an SQL expression
 
 
 async def cancel_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> CampaignDetail:
-    """Cancel a campaign: no further message is sent, but requests in progress are completed.
+    """Cancel a campaign: no further message is sent.
+
+    Requests to the provider that are already in progress are completed.
 
     If the audience is still being stored, the recipients that are already stored are cancelled, and
     no more are added.

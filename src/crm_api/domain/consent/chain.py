@@ -2,8 +2,8 @@
 
 Each consent entry has one link in the chain. The digest of a link is HMAC-SHA256 over two parts:
 the digest of the previous link, and the entry itself. The key is derived from ``CRM_SECRET_KEY``. A
-person who can only write to the database cannot change, remove, insert or reorder an entry without
-breaking a link.
+person who can write to the database but does not have this key cannot change, remove, insert or
+reorder an entry without breaking a link.
 
 The words of an entry (phone number, reason, note, text, evidence) can be erased. So the chain does
 not cover the words. It covers a digest of the words, which is a column of the entry.
@@ -20,9 +20,9 @@ from uuid import UUID
 START = bytes(32)
 """The value that the first link uses as the digest of the previous link."""
 _FORMAT = "consent entry 1"
-"""The name of the hashed format of an entry without ``claimed_at``."""
+"""The first element of the hashed JSON array, if the array does not contain ``claimed_at``."""
 _FORMAT_WITH_CLAIM = "consent entry 2"
-"""The name of the hashed format of an entry that has ``claimed_at``."""
+"""The first element of the hashed JSON array, if the array contains ``claimed_at``."""
 
 
 class ChainedEntry(NamedTuple):
@@ -86,8 +86,8 @@ def link_digest(key: bytes, previous: bytes, entry: ChainedEntry) -> bytes:
 def is_link_digest(digest: bytes, key: bytes, previous: bytes, entry: ChainedEntry) -> bool:
     """Return whether ``digest`` is the correct digest of a consent entry in the hash chain.
 
-    A digest without the field ``claimed_at`` is correct too, because older releases did not include
-    this field.
+    A digest that was computed without ``claimed_at`` is correct too, because older releases did not
+    hash this field.
 
     Args:
         digest: The stored digest.

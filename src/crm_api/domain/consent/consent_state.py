@@ -37,19 +37,19 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ConsentState:
-    """Whether a number is opted out or on hold; at most one of the two is true."""
+    """Whether a phone number is opted out or on hold; it is never both."""
 
     opted_out: bool = False
     on_hold: bool = False
 
     @classmethod
     def of_flags(cls, flags: Collection[str]) -> Self:
-        """Return the state of a number that has these flags."""
+        """Return the state of a phone number that has these flags."""
         return cls(opted_out=FlagType.OPTED_OUT in flags, on_hold=FlagType.OPT_OUT_HOLD in flags)
 
     @property
     def flags(self) -> set[FlagType]:
-        """The flags that the number must have in this state."""
+        """The flags that a phone number must have in this state."""
         out = {FlagType.OPTED_OUT} if self.opted_out else set()
         return out | ({FlagType.OPT_OUT_HOLD} if self.on_hold else set())
 
@@ -68,13 +68,13 @@ class ConsentState:
 
 
 def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState) -> ConsentState:
-    """Return the consent state of a number after a new decision.
+    """Return the consent state of a phone number after a new decision.
 
     All decisions are applied in the order in which they were made. So an old decision that arrives
     late is applied before the newer ones.
 
     If a flag was changed without a decision, the stored decisions do not lead to the present state.
-    Then only the new decision is applied, to the present state.
+    In this case, the stored decisions are ignored, and the new decision changes the present state.
 
     Args:
         said: The stored decisions, in the order in which they arrived.
@@ -88,7 +88,7 @@ def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState
 
 
 def state_after(decisions: Iterable[Decision]) -> ConsentState:
-    """Return whether a number is opted out or on hold after all decisions about it.
+    """Return whether a phone number is opted out or on hold after all decisions about it.
 
     A decision is, for example, an opt-out. Flags that were set without a decision are ignored.
 
@@ -105,9 +105,10 @@ def state_after(decisions: Iterable[Decision]) -> ConsentState:
 def _order(decision: Decision) -> tuple[datetime, bool, int]:
     """Return the key that sorts decisions by the time at which they were made.
 
-    Of several decisions at the same instant, those from messages come first. Among these, the
-    strictest one comes last, because the real order of the messages is unknown. Decisions that do
-    not come from messages follow in the order of arrival, because the sort is stable.
+    If several decisions were made at the same instant, the decisions from messages come first. Of
+    these, the strictest decision comes last, because the real order of the messages is unknown.
+    Decisions that do not come from messages follow in the order of arrival, because the sort is
+    stable.
     """
     is_message = decision.source == ConsentSource.MESSAGE
     strictness = _STRICTNESS[ConsentAction(decision.action)] if is_message else 0

@@ -1,6 +1,6 @@
 """Measure how often the current reply reader is right about the replies that people have labelled.
 
-A label is the decision of a person whether the reply asked for no more messages.
+A label is the decision of a person about whether the reply asked for no more messages.
 """
 
 import re
@@ -59,12 +59,12 @@ FIRST = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True, kw_only=True)
 class ReadExample:
-    """A labelled reply, with two results of the reply reader: at its arrival, and now.
+    """A labelled reply, and how the reply reader classified it when it arrived and now.
 
     Attributes:
         previous: Our last message before the reply; None if there was none.
-        is_sale: True if a person of the office wrote ``previous``. The conversation is then treated
-            as one about a sale.
+        is_sale: True if a person of the office wrote ``previous``. The reader then assumes a
+            conversation about a sale.
         label: What a person decided about the reply: whether it asked for no more messages.
         decision: What the same person decided about the phone number: a ``ConsentAction``.
         read_as: The result of the reader when the reply arrived: a ``ReplyKind``.

@@ -29,7 +29,7 @@ LINKED_WITHIN = timedelta(minutes=5)
 """A worker links new entries every minute. If an entry older than this has no link, the end of the
 chain was removed."""
 SHOWN_FINDINGS = 20
-"""The number of faults that are described by a sentence; further faults are only counted."""
+"""The maximum number of faults that get a sentence. Further faults are only counted."""
 
 _ENTRY = (
     "e.id, e.phone_hash, e.contact_id, e.action, e.source, e.actor, e.activity_id, "
@@ -77,7 +77,7 @@ async def link_entries(uow: UnitOfWork, *, secret: bytes) -> bool:
 
 
 _LINKING = 0x636F6E73
-"""The key of the advisory lock that lets one transaction at a time add links; any number works."""
+"""The arbitrary key of the advisory lock with which one transaction at a time adds links."""
 
 TRY_LINK_LOCK = text("SELECT pg_try_advisory_xact_lock(:key)")
 
@@ -100,7 +100,7 @@ UNLINKED = text(f"""
 
 
 async def read_unlinked(session: AsyncSession, *, limit: int) -> list[ChainedEntry]:
-    """Return the first ``limit`` consent entries, by id, that are not in the hash chain yet."""
+    """Return up to ``limit`` consent entries that are not in the hash chain yet, ordered by id."""
     rows = await session.execute(UNLINKED, {"limit": limit})
     return typed_rows(ChainedEntry, rows)
 
@@ -206,10 +206,10 @@ async def verify_links(session: AsyncSession, found: ChainVerification, *, secre
 
 
 async def verify_tail(session: AsyncSession, found: ChainVerification, *, now: datetime) -> None:
-    """Report consent entries that are missing in the hash chain.
+    """Report consent entries that have no link in the hash chain.
 
     A worker adds each new entry to the chain within 5 minutes (``LINKED_WITHIN``). Younger entries
-    are not reported. If an older entry is missing, the end of the chain was removed.
+    are not reported. If an older entry has no link, the end of the chain was removed.
 
     Args:
         session: The session.
@@ -318,7 +318,7 @@ def _faults(link: StoredLink, found: ChainVerification, secret: bytes) -> Iterat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberEntry:
-    """A consent entry of a phone number, with its texts and its place in the hash chain.
+    """A consent entry about a phone number, with its texts and its position in the hash chain.
 
     A new entry is added to the chain a little later. Until then, ``position``, ``key_id`` and
     ``digest`` are None.
@@ -327,7 +327,7 @@ class NumberEntry:
     ``evidence``, ``salt`` and ``canonical`` are None.
 
     Attributes:
-        previous: The digest of the previous entry in the chain; None if there is none.
+        previous: The digest of the previous entry in the chain; None if there is no such entry.
         salt: The random bytes that are hashed together with the texts.
         canonical: All texts of the entry, joined into one text. ``entry`` contains their hash.
     """
@@ -375,7 +375,7 @@ ENTRIES_OF_NUMBER = text(f"""
 
 
 async def read_entries_of_number(session: AsyncSession, *, phone_hash: bytes) -> list[NumberEntry]:
-    """Return all consent entries about a number, oldest first."""
+    """Return all consent entries about a phone number, oldest first."""
     rows = await session.execute(ENTRIES_OF_NUMBER, {"phone_hash": phone_hash})
     return [NumberEntry.of(row) for row in rows.mappings()]
 
@@ -396,7 +396,7 @@ def is_link_correct(entry: ChainedEntry, digest: bytes, *, previous: bytes, secr
 
 
 def is_wording_correct(entry: ChainedEntry, *, salt: bytes | None, canonical: str) -> bool:
-    """Return whether the words of a consent entry have not changed since they were stored.
+    """Return True if the words of a consent entry are the same as when they were stored.
 
     If the entry has no digest of its words, the result is True.
 

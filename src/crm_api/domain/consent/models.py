@@ -35,9 +35,9 @@ class FlagType(StrEnum):
             label.
         RECENTLY_TEXTED: Another sender has sent the person a message. In every campaign, the person
             counts as contacted before. Some campaigns skip such people or hold them for a review.
-        INVALID_NUMBER: No message reaches the contact at this number, because two messages failed
-            permanently, or because a user chose the reply class ``wrong_number``. Campaigns skip
-            the number until a user removes the flag.
+        INVALID_NUMBER: Messages to this number do not reach the contact: two messages failed
+            permanently, or a user chose the reply class ``wrong_number``. Campaigns skip the number
+            until a user removes the flag.
         BLOCKED_SENDER: Messages and calls from the number are stored, but need no answer and cause
             no notice and no away reply. The flag does not stop messages to the number.
     """
@@ -56,7 +56,7 @@ SUPPRESSING_FLAGS = (FlagType.OPTED_OUT, FlagType.OPT_OUT_HOLD, FlagType.DO_NOT_
 
 
 class ConsentAction(StrEnum):
-    """What was decided about a number: opt it out, opt it in, put it on hold, or end a hold."""
+    """A decision about a phone number: an opt-out, an opt-in, a hold, or the end of a hold."""
 
     OPT_OUT = "opt_out"
     OPT_IN = "opt_in"
@@ -112,7 +112,7 @@ class ContactFlag(Base):
             "idx_contact_flag_other",
             "flag_type",
             postgresql_include=["phone", "expires_at"],
-            # Not NOT (…): with NOT, PostgreSQL would use this index also to look up other flags.
+            # IS FALSE, because with NOT PostgreSQL would also look up other flags in this index.
             postgresql_where=text(f"({one_of('flag_type', SUPPRESSING_FLAGS)}) IS FALSE"),
         ),
         Index(
@@ -131,7 +131,7 @@ class ContactFlag(Base):
 
 
 class ErasedNumber(Base):
-    """The keyed hash of the number of an erased person, so that the number stays blocked."""
+    """The keyed hash of an erased person's phone number, so that the number stays blocked."""
 
     __tablename__ = "erased_number"
 
@@ -143,7 +143,7 @@ class ErasedNumber(Base):
 
 
 class ConsentEntry(Base):
-    """One consent decision about a number. The number is stored only as a keyed hash.
+    """One consent decision about a phone number. The number is stored only as a keyed hash.
 
     Rows are only added: a trigger refuses UPDATE and DELETE.
     """
@@ -164,7 +164,7 @@ class ConsentEntry(Base):
     """Who decided: ``person`` for the recipient's own message, otherwise the name of an API key, a
     user's e-mail address or a part of the service."""
     activity_id: Mapped[UUID | None]
-    """The message that contains the decision; None for a decision that came another way."""
+    """The message with the decision. None if it came another way, or to an unknown line."""
     claimed_at: Mapped[datetime | None]
     """When the message was sent, by the provider's clock.
 
@@ -227,7 +227,7 @@ class ConsentLink(Base):
     __table_args__ = (UniqueConstraint("entry_id"),)
 
     position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    """The place in the chain, from 1 without gaps, in the order in which entries were linked."""
+    """The position in the chain. The first link has position 1; there are no gaps."""
     entry_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("consent_entry.id"))
     key_id: Mapped[str]
     """The name of the secret key with which the digest was made; it does not reveal the key."""

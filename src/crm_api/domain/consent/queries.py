@@ -1,4 +1,4 @@
-"""Lock the numbers of people, and read and write the history of consent decisions."""
+"""Lock the phone numbers of people, and read and write the history of consent decisions."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -28,7 +28,7 @@ def is_blocked_sender(*, phone: str) -> str:
     return _IS_BLOCKED.format(phone=phone)
 
 
-# All transactions lock in the order of the numbers, so that they cannot deadlock.
+# All transactions lock the phone numbers in ascending order, so that they cannot deadlock.
 _LOCK_DECISIONS = text("""
     SELECT pg_advisory_xact_lock(hashtextextended(number.phone, 1))
     FROM (
@@ -39,10 +39,10 @@ _LOCK_DECISIONS = text("""
 
 
 async def lock_decisions(session: AsyncSession, *, phones: Collection[str]) -> None:
-    """Wait until no other transaction decides about these numbers; then lock the numbers.
+    """Lock phone numbers, so that no other transaction decides about them at the same time.
 
-    The locks are advisory locks. They are taken in the order of the numbers and end with the
-    transaction.
+    If another transaction has locked a number, this function waits. The locks are advisory locks
+    and end with the transaction. They are taken in the ascending order of the numbers.
     """
     await session.execute(_LOCK_DECISIONS, {"phones": list(phones)})
 
@@ -88,7 +88,7 @@ _NUMBERS_OF_PEOPLE = text("""
 
 
 async def lock_contacts(session: AsyncSession, *, phones: Sequence[str]) -> None:
-    """Lock the contacts that have these numbers (FOR KEY SHARE), in the order of the numbers."""
+    """Lock the contacts that have these phone numbers (FOR KEY SHARE), in ascending order."""
     await session.execute(_LOCK_CONTACTS, {"phones": list(phones)})
 
 
@@ -112,15 +112,15 @@ _SHARED_NUMBERS = text("""
 
 
 async def find_shared_numbers(session: AsyncSession, *, phones: Sequence[str]) -> set[str]:
-    """Return those of the given numbers whose person has more than one phone number.
+    """Return the given phone numbers whose owners have more than one phone number.
 
     A person has several phone numbers if contacts were merged.
     """
     return set(await session.scalars(_SHARED_NUMBERS, {"phones": list(phones)}))
 
 
-# The time of a decision is never later than the time at which its entry was stored. Releases before
-# 0.2 stored future times that the provider had sent.
+# `least` is needed for entries of releases before 0.2. These releases stored future times that the
+# provider had sent. A decision cannot be made later than its entry was stored.
 _DECISIONS = text("""
     SELECT phone_hash, least(occurred_at, created_at) AS at, action, source FROM consent_entry
     WHERE phone_hash = ANY(CAST(:hashes AS bytea[])) ORDER BY id
@@ -130,9 +130,9 @@ _DECISIONS = text("""
 async def read_decisions_of_numbers(
     session: AsyncSession, *, hashes: Sequence[bytes]
 ) -> dict[bytes, list[Decision]]:
-    """Return the decisions about each of these numbers, in the order of arrival.
+    """Return the decisions about each of these phone numbers, in the order of arrival.
 
-    A number without a decision is missing in the result.
+    The result has no key for a number without decisions.
     """
     found: dict[bytes, list[Decision]] = {}
     for row in await session.execute(_DECISIONS, {"hashes": list(hashes)}):
@@ -142,7 +142,7 @@ async def read_decisions_of_numbers(
 
 
 async def read_decisions(session: AsyncSession, *, phone_hash: bytes) -> list[Decision]:
-    """Return the decisions about a number, in the order of arrival."""
+    """Return the decisions about a phone number, in the order of arrival."""
     found = await read_decisions_of_numbers(session, hashes=[phone_hash])
     return found.get(phone_hash, [])
 
@@ -183,12 +183,12 @@ _ADD_ENTRIES = text(f"""
 async def add_entries(session: AsyncSession, entries: Sequence[Mapping[str, Any]]) -> list[int]:
     """Insert consent entries and their wordings, and return the ids of the entries.
 
-    An entry is a decision about a number. Its wording is the part that can be erased, such as the
-    phone number and the note. The ids of the entries are also stored in ``consent_unlinked``, so
-    that a worker adds the entries to the hash chain.
+    An entry is a decision about a phone number. Its wording is the part that can be erased, such as
+    the phone number and the note. The ids of the entries are also stored in ``consent_unlinked``,
+    so that a worker adds the entries to the hash chain.
 
     Args:
-        entries: The arguments of ``add_entry`` for each entry. No two entries have the same number.
+        entries: The arguments of ``add_entry`` for each entry. Each entry has a different number.
     """
     rows = [{**entry, "phone_hash": entry["phone_hash"].hex()} for entry in entries]
     # asyncpg returns a UUID class of its own, which orjson does not know.
@@ -205,7 +205,7 @@ async def add_entry(session: AsyncSession, **values: Any) -> int:  # noqa: ANN40
 async def history(
     session: AsyncSession, *, phone_hash: bytes, before_id: int | None, limit: int
 ) -> list[tuple[ConsentEntry, ConsentWording | None]]:
-    """Return decisions about a number, newest first, each with its wording.
+    """Return decisions about a phone number, newest first, each with its wording.
 
     The wording is the part of a decision that can be erased, such as the note.
 

@@ -33,8 +33,7 @@ from crm_api.domain.consent.reply_reader.reader import DecidedBy, ReplyKind, rea
 from crm_api.platform.database import typed_row
 
 BY_THE_OFFICE = (ConsentSource.API, ConsentSource.USER)
-"""Sources of decisions that may belong to a reply, because they do not say how the person decided.
-"""
+"""A decision without the id of a reply can belong to a reply only if its source is one of these."""
 CORRECTED_WITHIN = timedelta(days=30)
 """A decision within this time after a reply corrects how the reply was read. A later decision
 probably has another cause."""
@@ -77,7 +76,7 @@ class DecidedReply:
     reading: dict[str, Any] | None
 
 
-# The entry about a reply over an unknown line has no activity_id, only the provider's message id.
+# If a reply was sent to an unknown line, its entry has only the provider's message id.
 LAST_ENTRY = text("""
     SELECT coalesce(e.activity_id, k.activity_id) AS activity_id, e.source, e.created_at
     FROM consent_entry e
@@ -169,7 +168,8 @@ async def keep_reply_example(
     - The decision comes from the office (API or user), and the model classified the reply.
     - The decision comes from the office, and the number was on hold.
 
-    For example, a rule classifies "STOP". So this reply is stored only if the number was on hold.
+    For example, the model does not classify "STOP", because it is a keyword. So this reply is
+    stored only if the number was on hold.
 
     Args:
         action: The decision.

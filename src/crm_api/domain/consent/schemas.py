@@ -84,7 +84,7 @@ class ConsentDecision(ConsentGrounds):
 
 
 class FlagRead(ReadModel):
-    """A flag on the phone number of a contact. If `expires_at` is null, it does not expire."""
+    """A flag on a contact's phone number. If `expires_at` is null, the flag does not expire."""
 
     model_config = example(flag="office_number", reason="front desk of a clinic")
 
@@ -103,7 +103,8 @@ class ConsentEntryRead(ReadModel):
     Attributes:
         actor: Who decided: `person` for the recipient's own message, otherwise for example the name
             of an API key or a user's e-mail address.
-        activity_id: The id of the message that contains the decision; null if there is none.
+        activity_id: The id of the message that contains the decision; null if the decision came in
+            another way, or in a message to an unknown line.
         text_shown: The exact text that the person read and agreed to.
         evidence: The proof of the decision.
         claimed_at: When the message was sent, by the provider's clock. Null if the decision does

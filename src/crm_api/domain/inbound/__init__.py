@@ -1,1 +1,1 @@
-"""Receive and apply the provider's events, and check that none is missing."""
+"""Receive and apply the provider's events, and check that no event is missing."""

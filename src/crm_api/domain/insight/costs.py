@@ -50,7 +50,7 @@ class CostKind(StrEnum):
 
 
 class CostEntry(Base):
-    """A cost that was entered, for a campaign, for a list, or for neither."""
+    """A cost that was entered. It may belong to a campaign, to a list, to both or to neither."""
 
     __tablename__ = "cost_entry"
     __table_args__ = (
@@ -87,7 +87,7 @@ class CostCreate(RequestModel):
     Attributes:
         kind: What was paid for.
         amount_cents: The amount in cents, more than 0.
-        currency: The currency of the amount: `USD`.
+        currency: The currency of the amount. It must be `USD`.
         incurred_at: When the cost was paid. The default is now.
         campaign_id: The campaign for which the cost was paid; null if none.
         list_id: The list for which the cost was paid; null if none.

@@ -1,4 +1,4 @@
-"""How engaged a contact is: a score from 0 to 100, with its reasons."""
+"""Compute how engaged a contact is: a score from 0 to 100, with the reasons for the score."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from crm_api.domain.people.contacts.service import get_contact
 from crm_api.platform.database import UnitOfWork, typed_row
 
 HALF_LIFE = timedelta(days=30)
-"""In this time, the points for the last reply or call fall to half."""
+"""After each period of this length, the points for the last reply or call are halved."""
 _RECENT, _EACH_REPLY, _MOST_REPLIES = 40, 5, 20
 _BOOKED, _BOUGHT = 15, 25
 _IGNORED, _MOST_IGNORED = -3, -21
@@ -47,7 +47,7 @@ class EngagementFactor(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class EngagementFacts:
-    """What the score of a person is computed from.
+    """The facts from which the score of a person is computed.
 
     Attributes:
         last_heard_at: When the person last replied or called; None if never.
@@ -97,7 +97,7 @@ class Engagement:
 def score_engagement(facts: EngagementFacts, *, now: datetime) -> Engagement:
     """Return the score of a person, from 0 to 100, with its reasons.
 
-    The score is the sum of the points of all reasons, limited to 0 to 100.
+    The score is the sum of the points of all reasons; at least 0 and at most 100.
     """
     reasons = [one for one in _reasons(facts, now=now) if one.points]
     score = max(0, min(HIGHEST, sum(one.points for one in reasons)))
@@ -143,7 +143,7 @@ def _reasons(facts: EngagementFacts, *, now: datetime) -> list[EngagementReason]
 
 OPTED_OUT = "opted_out"
 
-# The contact and the duplicates that were merged into it.
+# `person` holds the contact, and the duplicates that were merged into it.
 FACTS = text("""
     WITH person AS MATERIALIZED (
         SELECT c.id, c.phone FROM contact c WHERE c.id = :contact_id
@@ -204,15 +204,16 @@ async def read_engagement(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -
 
 
 class EngagementReasonRead(ReadModel):
-    """A part of the score: a factor, with its points and a reason.
+    """One reason for the score: a factor, its points, and a sentence that explains the points.
 
     Attributes:
         factor: The factor.
         points: The points; negative if they lower the score.
         because: The reason for the points, in a sentence.
-        count: The number that `because` states: the days for `recent`, a count for the other
-            factors. Null if the sentence states no number. A client that writes the sentence in
-            another language can use this number.
+        count: The number on which `because` is based. For `recent`, it is the number of days since
+            the last reply or call. For the other factors, it is a number of replies, messages and
+            so on. Null for `opted_out`. With this number, a client can write the sentence in
+            another language.
     """
 
     model_config = example(
@@ -230,9 +231,9 @@ class EngagementRead(ReadModel):
 
     Attributes:
         contact_id: The id of the contact.
-        score: The sum of the points, limited to 0 to 100.
+        score: The sum of the points of all reasons; at least 0 and at most 100.
         grade: `A` for a score of 80 or more, `B` from 60, `C` from 40, `D` from 20, otherwise `E`.
-        reasons: The factors that have points.
+        reasons: The factors whose points are not 0, and `opted_out` if the person opted out.
         as_of: When the score was computed.
     """
 

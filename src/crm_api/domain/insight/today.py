@@ -1,4 +1,4 @@
-"""The first screen of the console, in one response: what waits, what is due and what runs today.
+"""Build the response for the console's first screen: money, people, tasks, appointments and so on.
 
 Each part of the screen is read by a function of another package. For example, ``people.tasks``
 reads the due tasks. If the caller does not have the scope for a part, this part is not read.
@@ -103,7 +103,7 @@ class TodayPeople(ReadModel):
 
     Attributes:
         counts: How many conversations each list of the inbox has, such as `waiting` or `mine`.
-        waiting_longest: Up to eight conversations whose people have waited longest.
+        waiting_longest: The conversations whose people have waited longest; up to eight.
     """
 
     counts: ConversationCounts
@@ -111,11 +111,10 @@ class TodayPeople(ReadModel):
 
 
 class TodayTasks(ReadModel):
-    """Open tasks that are due before the end of the day: yours, and those without an assignee.
+    """Open tasks that are due before the end of the day: your tasks, and tasks without an assignee.
 
     Attributes:
-        due: The number of your open tasks, and of those without an assignee, that are due before
-            the end of the day. Overdue tasks are included.
+        due: The number of these tasks. Overdue tasks are included.
         overdue: The number of tasks in `due` that were due before now.
         first: Up to 20 of the tasks in `due`, the earliest due first.
     """
@@ -128,19 +127,20 @@ class TodayTasks(ReadModel):
 
 
 class TodayRead(ReadModel):
-    """What waits, what is due and what runs. A part is null if you do not have its scope.
+    """The data of the console's first screen. A part is null if you do not have the scope for it.
 
     Attributes:
         as_of: When the response was computed.
         timezone: The IANA time zone of the day.
-        day: The day, in this time zone.
+        day: Today's date in this time zone.
         money: Approved quotes without an appointment, and unpaid invoices. Needs `sales:read`.
         people: The people who wait for an answer. Needs `messages:read`.
         tasks: The tasks that are due. Needs `contacts:read`.
         appointments: The appointments of the day that are booked or were held, of all users, the
             earliest first; up to 100. Needs `sales:read`.
-        campaigns: The campaigns that were started and are not over, the running ones first, then
-            the newest first; up to 20. Archived ones are left out. Needs `campaigns:read`.
+        campaigns: The campaigns that were started and are not over; up to 20. Running campaigns
+            come first, and otherwise newer campaigns come first. Archived campaigns are left out.
+            Needs `campaigns:read`.
         lines: The phone lines, with `sent_today`, `limit_today` and `remaining_today`; up to 100.
             Needs `campaigns:read`.
         alerts: The alerts that are open, the most recently raised first; up to 20. Needs
@@ -177,7 +177,7 @@ class Viewer:
     Attributes:
         id: The id of the user or the API key.
         user_id: The id of the user; None if the caller is an API key.
-        may: Returns whether the caller has a scope.
+        may: A function that returns whether the caller has a scope.
     """
 
     id: UUID
@@ -194,7 +194,7 @@ class Day:
 
 
 async def zone_of(uow: UnitOfWork, viewer: Viewer) -> str:
-    """Return the time zone in the preferences of the caller; UTC if there is none."""
+    """Return the time zone that is set in the caller's preferences; UTC if none is set."""
     if viewer.user_id is None:
         return "UTC"
     found = await preferences.read_preferences(uow, user_id=viewer.user_id)
@@ -235,7 +235,10 @@ async def read_today(
 
 
 def _day_of(now: datetime, zone: ZoneInfo) -> Day:
-    """Return the day of an instant in a time zone. It has 23 or 25 hours if the clocks change."""
+    """Return the day that contains an instant, in a time zone.
+
+    The day has 23 or 25 hours if the clocks change on it.
+    """
     today = now.astimezone(zone).date()
     start, end = (
         datetime.combine(one, time.min, zone).astimezone(UTC)

@@ -3,7 +3,7 @@
 Users of the API choose these URLs. A URL into the service's own network would reach systems that
 are not open to the outside (server-side request forgery). So the service connects only to public
 addresses. It connects to exactly the address that it has checked, and it checks every redirect. The
-only exception is the loopback address: while the sandbox is used, it is allowed.
+only exception: while the sandbox is used, the loopback address is allowed.
 """
 
 import ipaddress
@@ -27,7 +27,10 @@ AddressInfo = tuple[
 ANY_PORT = range(1, 65_536)
 PORTS_OF_FILES = frozenset({80, 443})
 LONGEST_URL = 8_000
-"""The longest URL, in characters. Signed URLs have up to 2,000; servers refuse much longer URLs."""
+"""The largest number of characters in a URL.
+
+Signed URLs have up to 2,000 characters. Servers refuse URLs that are much longer than this limit.
+"""
 
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _NOT_PUBLIC = tuple(
@@ -170,7 +173,7 @@ class CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Return the addresses of a host. The HTTP client calls this once for each request.
+        """Return the addresses of a host. The HTTP client uses this for each new connection.
 
         Raises:
             AddressRefusedError: The policy forbids one of the addresses.

@@ -49,7 +49,7 @@ class AuditEntry(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     actor: Mapped[str]
     actor_id: Mapped[str | None]
-    """The id of the API key or user; None if the service itself or a command acted."""
+    """The id of the API key or user; None if the service itself or a CLI command acted."""
     action: Mapped[str]
     operation: Mapped[str | None]
     """The operationId of the request that caused the action; None outside of requests."""
@@ -96,26 +96,30 @@ class AuditEntryRead(ReadModel):
     ]
     actor_id: Annotated[
         str | None,
-        Field(description="The id of the API key or user; null if the service or a command acted."),
+        Field(
+            description="The id of the API key or user; null if the service itself or a CLI "
+            "command acted."
+        ),
     ]
     action: Annotated[
         str,
         Field(
-            description="The operationId of the request. If no request caused the entry: the "
-            "name of the decision."
+            description="The operationId of the request that caused the entry. If no request "
+            "caused the entry, this is the name of the decision."
         ),
     ]
     decision: Annotated[
         str | None,
         Field(
-            description="The name of the decision that the request made; null if there is none, "
-            "or if `action` is its name."
+            description="The name of the decision that the request made. It is null if the request "
+            "made no decision, or if `action` already contains the name of the decision."
         ),
     ]
     subject: Annotated[
         str | None,
         Field(
-            description="The id of the resource that was changed or created; null if there is none."
+            description="The id of the resource that was changed or created; null if the entry is "
+            "about no single resource."
         ),
     ]
     detail: Annotated[
@@ -123,12 +127,14 @@ class AuditEntryRead(ReadModel):
         Field(description="For a request: its route, status and ids. For a decision: its details."),
     ]
     request_id: Annotated[
-        str | None, Field(description="The X-Request-ID of the request; null if there was none.")
+        str | None,
+        Field(description="The X-Request-ID of the request; null if no request caused the entry."),
     ]
     address: Annotated[
         str | None,
         Field(
-            description="The network address of the sender of the request; null if there was none."
+            description="The IP address from which the request came. It is null if no request "
+            "caused the entry, and empty if the address is not known."
         ),
     ]
 
@@ -285,16 +291,19 @@ async def fetch_entries(
 
 
 _DELETE_OLD = text("SELECT forget_audit_entries(:before, :limit)")
-"""Deletes entries that are older than a year.
+"""Deletes entries that were written before ``before`` and are older than a year.
 
-The database role of the service may not delete entries; this database function may.
+The database role of the service may not delete entries. But this database function may do so.
 """
 
 
 async def clean_up(uow: UnitOfWork, *, kept_for: timedelta, now: datetime) -> int:
-    """Delete entries older than ``kept_for``, at most ``DELETED_AT_ONCE``; return their number.
+    """Delete up to ``DELETED_AT_ONCE`` entries that are older than ``kept_for``.
 
     Entries of the last year are never deleted.
+
+    Returns:
+        The number of deleted entries.
     """
     values = {"before": now - kept_for, "limit": DELETED_AT_ONCE}
     return int(await uow.session.scalar(_DELETE_OLD, values) or 0)

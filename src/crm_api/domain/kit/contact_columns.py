@@ -104,7 +104,7 @@ CONTACT_COLUMNS = (
 TEXT_COLUMNS = tuple(column.name for column in CONTACT_COLUMNS)
 ADDRESS_COLUMNS = tuple(column.name for column in CONTACT_COLUMNS if column.is_address)
 PLAIN_COLUMNS = tuple(column.name for column in CONTACT_COLUMNS if not column.is_address)
-"""The text columns outside the address; a merge chooses each of them separately."""
+"""The text columns outside the address. A merge chooses the value of each column separately."""
 MESSAGE_COLUMNS = tuple(column.name for column in CONTACT_COLUMNS if column.is_in_messages)
 """The text columns that the body of a message may use as variables."""
 

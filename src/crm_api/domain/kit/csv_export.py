@@ -30,7 +30,7 @@ PAGE = 5_000
 """The number of rows in a page."""
 Place = TypeVar("Place")
 NextPage = Callable[[UnitOfWork, Place | None], Awaitable[tuple[bytes, Place | None]]]
-"""Takes a position (None: the start). Returns the next page of rows as CSV, and its last position.
+"""Takes a position (None: the start). Returns the next rows as CSV, and the last row's position.
 
 The returned position is None at the end of the list.
 """

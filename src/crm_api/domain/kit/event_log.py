@@ -24,7 +24,7 @@ class EventType(StrEnum):
     MESSAGE_STATUS = "message.status"
     """An outgoing message is new, or its status changed."""
     CALL_STATUS = "call.status"
-    """A call began, or its status changed."""
+    """A phone call began, or its status changed."""
     CAMPAIGN_STATUS = "campaign.status"
     CAMPAIGN_COUNTERS = "campaign.counters"
     """The counts of a campaign changed; emitted at most once a second, and not stored."""
@@ -71,9 +71,10 @@ Python code emits the types without a file. It also emits some events of the oth
 class Event(Base):
     """One event, written in the transaction of the change that it reports.
 
-    An id is given before the commit. So event 8 can become visible before event 7, and a reader
-    that continues after the highest id would miss event 7. Read events in the order of
-    ``transaction_id`` instead, and stop before the oldest transaction that is still running.
+    An event gets its id before its transaction commits. So event 8 can become visible before event
+    7. A reader that continues after the highest id would then miss event 7. Read events in the
+    order of ``transaction_id`` instead, and stop before the oldest transaction that is still
+    running.
     """
 
     __tablename__ = "event"
@@ -135,7 +136,7 @@ async def record_event(
         type: The type of the event.
         subject_id: The id of the message, campaign, import or other resource that changed.
         data: Ids and states, without phone numbers and message bodies.
-        campaign_id: The campaign to which the event belongs; None if it belongs to none.
+        campaign_id: The campaign to which the event belongs; None if it belongs to no campaign.
     """
     values = {"type": type.value, "subject_id": subject_id, "campaign_id": campaign_id}
     await uow.session.execute(RECORD, {**values, "data": data or {}})

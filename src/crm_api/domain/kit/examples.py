@@ -58,7 +58,7 @@ def example(*bases: type[BaseModel], **fields: Any) -> ConfigDict:  # noqa: ANN4
 
 
 def read_example(schema: object) -> Any:  # noqa: ANN401 - JSON
-    """Return the example of a model's schema; None if it has none."""
+    """Return the example of a model's schema; None if the schema has no example."""
     text = schema.get("example") if isinstance(schema, dict) else None
     return None if text is None else json.loads(text)
 

@@ -69,7 +69,7 @@ def read_lines(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Text(GroupedMetadata):
-    """Adds the checks of a text to a field: ``Annotated[str, Text(longest=200)]``.
+    """Adds checks to a text field: ``Annotated[str, Text(longest=200)]``.
 
     White space around the text is removed.
 

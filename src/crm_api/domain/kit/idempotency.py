@@ -208,7 +208,7 @@ async def _answer_of(uow: UnitOfWork, request: Keyed) -> Answer:
 
 
 async def find_key(session: AsyncSession, *, caller: str, key: str) -> IdempotencyKey | None:
-    """Fetch the row of a key; None if there is none."""
+    """Fetch the row of an idempotency key; None if the caller has not used this key."""
     return await session.get(IdempotencyKey, (caller, key), populate_existing=True)
 
 
@@ -224,6 +224,6 @@ async def store_answer(uow: UnitOfWork, request: Keyed, answer: Answer) -> None:
 
 
 async def clean_up(uow: UnitOfWork, *, now: datetime) -> int:
-    """Delete keys older than ``KEPT_FOR``; return their number."""
+    """Delete keys older than ``KEPT_FOR``; return the number of deleted keys."""
     statement = delete(IdempotencyKey).where(IdempotencyKey.created_at < now - KEPT_FOR)
     return cast("CursorResult[Any]", await uow.session.execute(statement)).rowcount

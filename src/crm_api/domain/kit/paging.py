@@ -1,9 +1,9 @@
 """Divide lists into pages with cursors (keyset paging).
 
-A cursor identifies the last row of a page, by the value that orders the list and the row's id. The
-next page begins after this row. So rows that are inserted in the meantime do not shift the pages. A
-cursor also contains a digest of the list's name, filter and order. If a client sends the cursor of
-another list, the digest differs and the request is refused.
+A cursor identifies the last row of a page by two values: the value by which the list is ordered,
+and the row's id. The next page begins after this row. So rows that are inserted in the meantime do
+not shift the pages. A cursor also contains a digest of the list's name, filter and order. If a
+client sends the cursor of another list, the digest differs and the request is refused.
 """
 
 import base64
@@ -157,7 +157,8 @@ class Cursors:
 def _plain(wanted: object) -> Any:  # noqa: ANN401 - JSON
     """Return a filter as JSON values, for the digest. Leave out members that are None or empty.
 
-    So a new field that is not set does not change the digest, and old cursors stay valid.
+    So a filter field that is added to the code later does not change the digest while it is not
+    set, and old cursors stay valid.
     """
     if is_dataclass(wanted):
         wanted = {field.name: getattr(wanted, field.name) for field in fields(wanted)}

@@ -114,7 +114,8 @@ def split_extension(text: str) -> tuple[str, str | None]:
 def split_numbers(text: str) -> list[str]:
     """Split the text of a table cell into its phone numbers.
 
-    ``"a / b"`` and ``"a or b"`` become ``["a", "b"]``. Any other text is returned as ``[text]``.
+    ``"a / b"`` and ``"a or b"`` become ``["a", "b"]`` if at least two parts have ten digits or
+    more. Any other text is returned as ``[text]``.
     """
     parts = [part for part in _SEPARATOR.split(text) if part]
     if sum(1 for part in parts if _digit_count(part) >= _SUBSCRIBER_DIGITS) > 1:

@@ -19,8 +19,8 @@ ALEUTIANS = "America/Adak"
 HAWAII = "Pacific/Honolulu"
 
 ANYWHERE = (EASTERN, CENTRAL, MOUNTAIN, ARIZONA, PACIFIC, ALASKA, HAWAII)
-"""The time zones of a person whose address and area code are unknown: every zone must allow a
-message."""
+"""The time zones of a person whose address and area code are unknown. A message is sent to this
+person only while it is allowed in all these zones."""
 
 _NAMES = """
 AL Alabama|AK Alaska|AZ Arizona|AR Arkansas|CA California|CO Colorado|CT Connecticut|DE Delaware
@@ -47,7 +47,10 @@ WV W Virginia|WI Wis|WI Wisc|WY Wyo|DC D C|DC Dist of Columbia|DC Wash DC|DC Was
 PR P R|PR Porto Rico|VI US Virgin Islands|VI USVI|VI V I|MP CNMI|AS Am Samoa
 ON Ont|QC Que|QC PQ|BC B C|AB Alta|SK Sask|MB Man|NB N B|NS N S|PE P E I|PE PEI|NL Nfld|YT Yuk
 """
-"""Usual abbreviations, without full stops, except those that fit two states (``Car``, ``Dak``)."""
+"""Usual abbreviations of states, without full stops.
+
+Abbreviations that fit two states (``Car``, ``Dak``) are left out.
+"""
 
 
 def _table(text: str) -> list[tuple[str, str]]:
@@ -128,8 +131,11 @@ def _expand(ranges: str) -> list[str]:
 ZIP_ZONES: dict[str, str] = {
     prefix: zone for zone, ranges in _SPLIT_STATE_PREFIXES.items() for prefix in _expand(ranges)
 }
-"""The time zone by ZIP prefix, in states with two zones. A prefix is left out if it is in both
-zones or uncertain; both zones of the state then count."""
+"""The time zone by ZIP prefix, in states with two zones.
+
+A prefix is left out if it is in both zones, or if its zone is uncertain. For such a prefix, both
+zones of the state count.
+"""
 
 _ZIP_STATES = """
 AK 995-999|AL 350-369|AR 716-729|AZ 850-865|CA 900-961|CO 800-816|CT 060-069|DC 200 202-205

@@ -15,7 +15,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from crm_api.domain.kit.errors import TransientError
 
 LONGEST_RETRY_AFTER_SECONDS = 30.0
-"""If a service asks for a longer wait than this, the request fails at once."""
+"""If a service asks for a longer wait than this, the request fails immediately, without a retry."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,19 +68,19 @@ def retrying(
     sleep: Callable[[float], Awaitable[None]],
     only_throttled: bool = False,
 ) -> AsyncRetrying:
-    """Return a ``tenacity`` object that repeats a call to an outside service after a failure.
+    """Return a ``tenacity`` object that repeats a request to an outside service after a failure.
 
-    Only errors of the class ``busy`` cause a repetition. The number of tries and the waits depend
-    on the failure:
+    The request is repeated only after an error of the class ``busy``. The number of tries and the
+    waits depend on the failure:
 
     - Response with status 429: the policy ``THROTTLED``.
     - Every other failure: the policy ``UNAVAILABLE``.
 
     After the last try, its error is raised. If the service asks for a wait of more than
-    ``LONGEST_RETRY_AFTER_SECONDS``, the call is not repeated.
+    ``LONGEST_RETRY_AFTER_SECONDS``, the request is not repeated.
 
     Args:
-        busy: The class of the errors after which the call is repeated.
+        busy: The class of the errors after which the request is repeated.
         sleep: Waits between the tries; takes seconds.
         only_throttled: Repeat only after a response with status 429. Set this for requests that
             change data. After another failure, the data may already be changed.

@@ -1,8 +1,8 @@
 """Compute when messages may be sent: when a daily window of hours opens and closes in a time zone.
 
-A window has local times. The functions use the time zone database, so the results are also correct
-on days on which daylight saving time (DST) begins or ends. All functions are pure. Instants are
-timezone-aware; results are in UTC.
+The hours of a window are local times. The functions use the time zone database, so the results are
+also correct on days on which daylight saving time (DST) begins or ends. All functions are pure.
+Instants are timezone-aware; results are in UTC.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -90,7 +90,7 @@ def _next_in_zone(span_of: SpanOf, zone: str, at: datetime) -> datetime | None:
 
 @lru_cache(maxsize=8192)
 def day_span(window: Window, zone: str, day: date) -> Span | None:
-    """Return the opening and closing instants of a local day; None if it is closed all day.
+    """Return when the window opens and closes on a local day; None if it is closed all day.
 
     When the clock is set back, one hour occurs twice, so a local time such as 01:30 means two
     instants. A window that starts in this hour opens at the later instant. A window that ends in

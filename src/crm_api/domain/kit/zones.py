@@ -82,6 +82,7 @@ def zone_key(
     - If the second state (that of the area code) has two time zones, the area code decides which
       zone counts.
     - If the ZIP code (or the area code) does not show the zone, both zones of its state count.
+    - If no state is known, all time zones in ``regions.ANYWHERE`` count.
     - A time zone that was set for the person replaces all these zones.
 
     Args:

@@ -1,6 +1,6 @@
 """Store which people wait for an answer, and since when.
 
-- After a new message or call, ``note_asked`` stores that the person waits.
+- After a new message or call that needs an answer, ``note_asked`` stores that the person waits.
 - When a user sends an answer through this service, the SQL statement that queues the answer ends
   the waiting.
 - After any other change, such as a failed answer or an answer outside of this service, the waiting
@@ -18,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.consent.queries import is_blocked_sender
 
 WAITS_FOR = timedelta(days=30)
-"""If a message or call is stored later than this after it happened, it needs no answer. Otherwise
-an import of the history would fill the inbox with conversations that ended long ago."""
+"""A message or call needs no answer if it is stored more than this time after it happened.
+Otherwise, an import of the history would fill the inbox with conversations that ended long ago."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +50,8 @@ class Asked:
     received: Received | None = None
 
 
-# A message or call does not wait if a later answer was given outside of this service. Answers in
-# this service are not compared, because a user cannot answer a message that is not stored yet. If a
+# The person does not wait if a later answer was given outside of this service. Answers in this
+# service are not compared, because a user cannot answer a message that is not stored yet. If a
 # message is already answered and the conversation is done, the conversation becomes open, as if the
 # message had arrived before the answer. The newest message decides to which campaign the
 # conversation belongs.
@@ -108,8 +108,8 @@ NOTE_ASKED = text(f"""
 async def note_asked(session: AsyncSession, asked: Sequence[Asked], *, now: datetime) -> None:
     """Mark the conversations of new messages and calls as waiting for an answer.
 
-    A conversation gets the state ``waiting``, even if it was ``done`` or ``snoozed``. In these
-    cases, its state does not change:
+    A conversation gets the state ``waiting``, even if it was ``done`` or ``snoozed``. The state of
+    a conversation does not change in these cases:
 
     - The message or call needs no answer.
     - The sender is blocked.
@@ -138,9 +138,9 @@ async def note_asked(session: AsyncSession, asked: Sequence[Asked], *, now: date
 ANSWERS_HERE = """(a.direction = 'outgoing' AND a.origin = 'manual'
     AND a.status NOT IN ('failed', 'undelivered')
     AND (a.scheduled_for IS NULL OR a.status <> 'queued'))"""
-"""SQL condition: a message is an answer that a user sent through this service. It counts from the
-time at which it was queued. But if the user chose a later time, the message does not count
-while it is queued. After that, it counts from the time that the user chose."""
+"""SQL condition: a message is an answer that a user sent through this service. The message counts
+as an answer from the time at which it was queued. But if the user chose a later time, the message
+does not count while it is queued. After that, it counts from the time that the user chose."""
 
 ANSWERS_OUTSIDE = """((a.kind = 'message' AND a.direction = 'outgoing' AND a.origin = 'provider'
         AND a.status NOT IN ('failed', 'undelivered'))
@@ -148,8 +148,8 @@ ANSWERS_OUTSIDE = """((a.kind = 'message' AND a.direction = 'outgoing' AND a.ori
 """SQL condition: a message or call is an answer that was given outside of this service, that is, a
 message from the provider's app or an answered call."""
 
-# The derivation needs a newer snapshot than the lock: a transaction that held the lock may have
-# stored a message. So the lock is a statement of its own.
+# The statement `DERIVE` must see the messages that the previous holder of the lock has stored. So
+# the lock is a separate statement, and `DERIVE` runs after it with a newer snapshot.
 LOCK = text("""
     SELECT k.id FROM conversation k WHERE k.id = ANY(CAST(:ids AS uuid[]))
     ORDER BY k.line_id, k.phone FOR NO KEY UPDATE
@@ -157,8 +157,8 @@ LOCK = text("""
 
 # A user can only answer, or decide about, messages and calls that are already stored. So answers
 # and decisions of users are compared with `asked_at`, by our clock. An answer outside of this
-# service is compared by the provider's clock. If a message is stored late because its webhook was
-# lost, it waits if it was stored after the user's answer.
+# service is compared by the provider's clock. A message may be stored late because its webhook was
+# lost. If it was stored after the user's answer, it still needs an answer.
 DERIVE = text(f"""
     UPDATE conversation k
     SET answered_at = d.answered_at, waiting_since = d.since,
@@ -257,7 +257,7 @@ OF_NUMBER = text("""
 
 
 async def derive_waiting_of_number(session: AsyncSession, *, phone: str, now: datetime) -> None:
-    """Compute again whether the person with this phone number waits for an answer, for each line.
+    """Compute again, for each line, whether the person with this phone number waits for an answer.
 
     Call this function after the flag ``blocked_sender`` of the number was set or removed.
     """

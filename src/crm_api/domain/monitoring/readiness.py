@@ -21,12 +21,12 @@ class SystemOverview:
     """The facts from the database that decide whether the service is ready.
 
     Attributes:
-        worker_seen_at: The newest heartbeat of a worker that was not stopped; None if there is
-            none.
+        worker_seen_at: The newest heartbeat of a worker that was not stopped; None if there is no
+            such worker.
         jobs_covered_until: Each scheduled job has a time when it was last at work. This is the
             earliest of these times; None if no scheduled job has run.
         jobs_known: The number of scheduled jobs that have run at least once.
-        worker_started_at: When the oldest running worker started; None if none runs.
+        worker_started_at: When the oldest running worker started; None if no worker runs.
         oldest_event_at: The earliest due time of the received events that wait; None if no event
             waits. It may be in the future.
         webhooks_fail: True if the last finished webhook health check of at least one kind failed.

@@ -178,7 +178,7 @@ async def fetch_notes(
 async def update_note(
     uow: UnitOfWork, changes: NoteUpdate, *, contact_id: UUID, note_id: UUID, now: datetime
 ) -> ContactNote:
-    """Change the text of a note, or pin or unpin it; its author does not change.
+    """Change the text of a note, or pin or unpin it; the author of the note stays the same.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.

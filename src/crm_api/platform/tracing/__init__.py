@@ -20,7 +20,7 @@ from opentelemetry import context, trace
 from opentelemetry.trace import Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-if TYPE_CHECKING:  # ``logs`` imports this module, and some commands need no database
+if TYPE_CHECKING:  # ``logs`` imports this module, and some commands never need SQLAlchemy
     from opentelemetry.sdk.trace import TracerProvider
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -146,7 +146,7 @@ def _continued(traceparent: str) -> Iterator[None]:
 
 
 def traceparent() -> str | None:
-    """Return the current span in W3C Trace Context format; None if there is none."""
+    """Return the current span in W3C Trace Context format; None if no span is active."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
     return carrier.get(_FIELD)

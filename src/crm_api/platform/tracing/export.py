@@ -18,7 +18,7 @@ from crm_api.platform.tracing import NAME
 log = structlog.get_logger()
 
 SEND_SECONDS = 2.0
-"""Time limit to send one batch, including retries; then the spans of the batch are dropped."""
+"""Time limit to send one batch, including retries; after it, the batch's spans are dropped."""
 QUIET_SECONDS = 60.0
 """Shortest time between two log lines about dropped spans."""
 
@@ -67,7 +67,7 @@ class _Sender(SpanExporter):
 
     def shutdown(self) -> None:
         """Close the connection to the collector."""
-        self._inner.shutdown()  # type: ignore[no-untyped-call]  # theirs has no types
+        self._inner.shutdown()  # type: ignore[no-untyped-call]  # the SDK's method has no types
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Flush the wrapped exporter; this class itself has no buffer."""

@@ -42,11 +42,11 @@ async def get_calendar(
         ),
     ],
 ) -> CampaignCalendar:
-    """Show the campaigns, the occurrences of repeated campaigns and the planned messages.
+    """Show campaigns, occurrences of repeated campaigns and planned messages of a period.
 
     Planned messages are the messages that scheduled and running campaigns will probably send in the
-    next 60 days. Their numbers come from the forecasts of these campaigns. No messages are planned
-    for drafts and for occurrences, because a person must start them first.
+    next 60 days. The counts come from the forecasts of these campaigns. No messages are planned for
+    drafts and for occurrences, because a user must start them first.
     """
     period = Period(
         starts_at=require_start(begin, zone), ends_at=require_start(end, zone), zone=zone

@@ -88,7 +88,8 @@ async def list_campaigns(
     q: Annotated[
         Line200,
         Query(
-            description="A text to find in the name. Case and accents are ignored.",
+            description="Only campaigns whose name contains this text. Case and accents are "
+            "ignored.",
             examples=["december"],
         ),
     ] = "",
@@ -96,14 +97,17 @@ async def list_campaigns(
     line_id: Annotated[UUID | None, Query(description="Only campaigns of this line.")] = None,
     archived: Annotated[
         bool,
-        Query(description="True: only archived campaigns; false: only the others."),
+        Query(
+            description="True: only archived campaigns; false: only campaigns that are not "
+            "archived."
+        ),
     ] = False,
     created_after: After = None,
     created_before: Before = None,
     sort: Annotated[
         CampaignSort,
         Query(
-            description="The order of the campaigns. A minus sign reverses it.",
+            description="The order of the campaigns. A minus sign reverses the order.",
             examples=["-created_at"],
         ),
     ] = CampaignSort.NEWEST,
@@ -154,8 +158,8 @@ async def update_campaign(
 ) -> CampaignRead:
     """Change a campaign. Fields that you leave out do not change.
 
-    `name`, `archived` and `recurrence` can change in every status, the other fields only while the
-    campaign is a draft.
+    You can change `name`, `archived` and `recurrence` in every status. You can change the other
+    fields only while the campaign is a draft.
     """
     async with uow:
         detail = await drafts.update_campaign(
@@ -233,7 +237,7 @@ async def resume_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> Campa
     openapi_extra=fails_with("invalid_transition") | shows(status="cancelled", finished_at=NOW),
 )
 async def cancel_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> CampaignRead:
-    """Cancel a campaign; this is final. Recipients that still wait for a message get none."""
+    """Cancel a campaign. This is final. Recipients that still wait for a message do not get it."""
     async with uow:
         detail = await campaigns.cancel_campaign(
             uow, campaign_id=campaign_id, now=await uow.database_now()
@@ -273,7 +277,7 @@ async def preview_campaign(
     _caller: Reader,
     body: PreviewRequest | None = None,
 ) -> CampaignPreview:
-    """Show the messages that a campaign would send, and their cost, if you started it now."""
+    """Show which messages a campaign would send if you started it now, and what they cost."""
     async with uow:
         return await previews.preview_campaign(
             uow,
@@ -313,8 +317,8 @@ async def send_test(
 ) -> MessageRead:
     """Send a test message of the campaign to another line of the company or to a test number.
 
-    Test numbers are set in `test_numbers` of `/v1/settings`. Opt-outs and the legal rules apply to
-    them too. The test message does not count as a message to a recipient of the campaign.
+    Test numbers are set in `test_numbers` of `/v1/settings`. Opt-outs and the legal rules also
+    apply to test numbers. The test message does not count as a message to a recipient.
     """
     async with uow:
         message = await test_send.send_test_message(

@@ -65,21 +65,22 @@ async def _recipient_filter(
     replied: Annotated[
         bool | None,
         Query(
-            description="True: only recipients who replied to this message; false: only the others."
+            description="True: only recipients who replied to the message of this step; false: "
+            "only recipients who did not reply to it."
         ),
     ] = None,
     opted_out: Annotated[
         bool | None,
         Query(
-            description="True: only recipients who opted out after this message; false: only the "
-            "others."
+            description="True: only recipients who opted out after the message of this step; "
+            "false: only recipients who did not opt out after it."
         ),
     ] = None,
     parked: Annotated[
         bool | None,
         Query(
-            description="True: only recipients for whom a user must decide if the message was sent "
-            "(`settle`); false: only the others."
+            description="True: only recipients for whom a user must decide whether the message was "
+            "sent (`settle`); false: only recipients without such a decision."
         ),
     ] = None,
     error_code: Annotated[
@@ -200,11 +201,12 @@ async def explain_recipient(
         Query(
             ge=0,
             le=20,
-            description="The step; by default the first one whose message is not sent yet.",
+            description="The step of the campaign. The default is the first step whose message is "
+            "not sent yet.",
         ),
     ] = None,
 ) -> ExplanationRead:
-    """Explain whether this recipient would get a message now, or which rules prevent it."""
+    """Explain whether this recipient would get a message now, and which rules prevent a message."""
     async with uow:
         found = await explaining.explain_recipient(
             uow,

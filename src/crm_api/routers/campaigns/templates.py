@@ -1,4 +1,4 @@
-"""Routes of templates: saved message bodies that campaigns can copy."""
+"""Routes of templates. A template is a saved message body that campaigns can copy."""
 
 from typing import Annotated
 from uuid import UUID
@@ -34,9 +34,9 @@ def _author(caller: Caller) -> Author:
 
 @router.post("", status_code=201, openapi_extra=fails_with("invalid_template", "template_exists"))
 async def create_template(body: TemplateCreate, uow: Uow, caller: Writer) -> TemplateRead:
-    """Create a template: a saved message body that campaigns can copy.
+    """Create a template, which is a saved message body that campaigns can copy.
 
-    Its first version is a draft.
+    The first version of the template is a draft.
     """
     async with uow:
         made = await templates.create_template(uow, body, author=_author(caller), now=clock.now())
@@ -65,7 +65,7 @@ async def get_template(template_id: UUID, uow: Uow, _caller: Reader) -> Template
 async def read_template_stats(template_id: UUID, uow: ListUow, _caller: Reader) -> TemplateStats:
     """Return the statistics of a template over all campaigns that used it, in total and by version.
 
-    All numbers are defined as in the statistics of a campaign.
+    All figures are defined as in the statistics of a campaign.
     """
     async with uow:
         return await template_stats.read_template_stats(uow, template_id=template_id)

@@ -1,4 +1,4 @@
-"""Routes that return the consent decisions about a number, and proof that none was changed."""
+"""Routes that return the consent decisions about a phone number, and show whether they changed."""
 
 from datetime import datetime
 from typing import Annotated
@@ -69,7 +69,7 @@ async def get_proof_by_phone(
 async def get_proof_of_contact(
     contact_id: UUID, request: Request, uow: Uow, state: State, _caller: Reader
 ) -> ConsentProof | Response:
-    """Return all consent decisions about a contact's number.
+    """Return all consent decisions about the phone number of a contact.
 
     The response also shows whether a stored decision was changed later.
     """

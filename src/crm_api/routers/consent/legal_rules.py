@@ -25,7 +25,7 @@ async def list_rules(
     _caller: Annotated[Caller, require(Scope.CAMPAIGNS_READ)],
     on: Annotated[
         RequestDay | None,
-        Query(description="List the rules of this day, as YYYY-MM-DD. The default is today."),
+        Query(description="The day whose rules are listed, as YYYY-MM-DD. The default is today."),
     ] = None,
 ) -> ComplianceRulesRead:
     """List the legal rules in force on a day, each with its source and whether it was verified."""
@@ -58,7 +58,7 @@ async def list_rule_changes(
 ) -> RuleChangesRead:
     """List the legal rules that begin or end in a period.
 
-    The response shows the number of contacts to whom each rule applies.
+    For each rule, the response shows to how many contacts the rule applies.
     """
     first = since or clock.now().date()
     ahead = min(_LOOKED_AHEAD, date.max - first)

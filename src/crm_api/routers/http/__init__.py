@@ -1,1 +1,1 @@
-"""HTTP code that all routes share: error responses, preconditions, paging, rate limits, OpenAPI."""
+"""Helpers that all routes share: error responses, preconditions, paging, rate limits, OpenAPI."""

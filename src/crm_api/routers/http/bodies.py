@@ -91,7 +91,7 @@ def check_declared(scope: Scope) -> None:
 
 
 def _takes_upload(path: str) -> bool:
-    """Return True if the route of the path writes an uploaded file to disk, with its own limit."""
+    """Return True if the path is for file uploads, which have their own size limit."""
     return path == _MEDIA or path.startswith(_UPLOADS)
 
 
@@ -139,7 +139,7 @@ async def _read(scope: Scope, receive: Receive) -> Receive:
     Raises:
         BodyTooLargeError: The body has more bytes than the limit.
         UnsupportedMediaTypeError: The operation does not accept the media type of the body.
-        MalformedJsonError: The body is not JSON in UTF-8, or one object has the same name twice.
+        MalformedJsonError: The body is not JSON in UTF-8, or an object has a name twice.
         UnusableJsonError: The JSON is nested too deeply, or a number is out of range.
     """
     kind = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
@@ -185,8 +185,8 @@ def giving(body: bytes | None, receive: Receive) -> Receive:
     After the body, the function returns the results of ``receive``.
 
     Args:
-        body: The complete body of the request; None if the client disconnected. Then the function
-            first reports the disconnect.
+        body: The complete body of the request. If it is None, the client has disconnected, and the
+            function first reports this.
         receive: The ``receive`` function of the server.
     """
     message: Message = (

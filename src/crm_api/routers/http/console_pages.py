@@ -1,8 +1,8 @@
-"""Serve the web console: one HTML page at all its addresses, and its files under ``/assets/``.
+"""Serve the web console: one HTML page for all screens, and its files under ``/assets/``.
 
 ``make console`` builds the files from the folder ``console`` and writes them to
-``src/crm_api/console``. The page has the same bytes at each address; its script reads the address
-and shows the screen.
+``src/crm_api/console``. The page has the same bytes at each address of the console. The script of
+the page reads the address and shows the screen for this address.
 """
 
 import gzip
@@ -55,7 +55,7 @@ POLICY = (
     "form-action 'self'; frame-ancestors 'none'; object-src 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
-"""Content security policy: the page loads from and connects to this service only.
+"""Content security policy: the page may load files only from this service and connect only to it.
 
 The page has no inline scripts or styles, and its scripts cannot create HTML from text.
 """
@@ -77,7 +77,8 @@ class ConsoleFile:
 
     Attributes:
         plain: The content.
-        packed: The content, compressed with gzip; None if that would not make it smaller.
+        packed: The content, compressed with gzip; None for small files and for media types that
+            are not compressed.
         media_type: The media type.
         etag: Weak ETag of the content, the same for ``plain`` and ``packed``.
     """
@@ -102,7 +103,7 @@ async def show_page(request: Request) -> Response:
 def page(request: Request, *, status: int = HTTPStatus.OK) -> Response:
     """Return the page of the console.
 
-    A browser must ask before each use whether its copy of the page is still current.
+    Before each use of its stored copy, a browser must check that the copy is still current.
     """
     is_sandbox = request.app.state.crm.settings.uses_sandbox
     headers = {**ISOLATED, "Cache-Control": "no-cache", "Vary": "Accept, Accept-Encoding"}
@@ -118,7 +119,7 @@ async def send_asset(request: Request) -> Response:
 
 
 async def on_unknown_path(request: Request, error: Exception) -> Response:
-    """Return the response to an HTTPException, such as 404: usually a problem document.
+    """Return the response to an ``HTTPException``, which is usually a problem document.
 
     For an unknown address, a browser gets the page of the console with status 404. The page says
     that the address does not exist. For an address of the API or of a file, the response is always
@@ -135,7 +136,7 @@ async def on_unknown_path(request: Request, error: Exception) -> Response:
 _AREAS_OF_THE_API = frozenset(
     {"v1", "webhooks", "docs", "assets", "calendar", "openapi.json", "healthz", "readyz", "metrics"}
 )
-"""First path segments of addresses that never belong to the console."""
+"""First path segments below which even a browser gets a problem document for an unknown path."""
 
 
 class ConsoleRoute(Route):

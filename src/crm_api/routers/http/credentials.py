@@ -29,14 +29,14 @@ class CredentialsInAddressError(UnauthenticatedError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The query string contains an API key or a token, and logs and browser histories "
-            "store URLs. Create a new key or token, because other people may have read this one, "
-            "and send it in the header `Authorization: Bearer <key or token>`."
+            "The query string contains an API key or a token. Logs and browser histories store "
+            "URLs, so other people may have seen the key or token. Create a new one, and send it "
+            "in the header `Authorization: Bearer <key or token>`."
         )
 
 
 def bearer_token(scope: Scope) -> str | None:
-    """Return the API key or token in the header ``Authorization: Bearer``; None if there is none.
+    """Return the API key or token in the header ``Authorization: Bearer``; None if it is missing.
 
     ``bearer`` may be in upper or lower case. Spaces around the token are removed.
     """

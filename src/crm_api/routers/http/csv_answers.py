@@ -15,7 +15,7 @@ def csv_response(description: str, row: dict[str, str]) -> dict[int | str, dict[
 
     Args:
         description: Description of the response in the OpenAPI document.
-        row: An example row: maps the name of each column to a value.
+        row: An example row, which maps the name of each column to a value.
     """
     cells = [f'"{value}"' if "," in value else value for value in row.values()]
     table = f"{','.join(row)}\r\n{','.join(cells)}\r\n"
@@ -27,7 +27,7 @@ def csv_list(row: dict[str, str]) -> dict[int | str, dict[str, Any]]:
     """Return the argument ``responses`` for a route that returns a list as JSON or CSV.
 
     Args:
-        row: An example row of the CSV: maps the name of each column to a value.
+        row: An example row of the CSV, which maps the name of each column to a value.
     """
     return csv_response(
         "One page of the list as JSON. With `Accept: text/csv`, the response is a CSV "

@@ -43,8 +43,8 @@ from crm_api.routers.http.exchange import CHANGING, EXCHANGE, ORIGIN, Exchange
 from crm_api.routers.http.request_outcome import HANDLED, Handled
 
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-"""Matches the path parameters that the audit log may store: only ids. Free text may be personal
-data, and entries of the audit log cannot be deleted."""
+"""Pattern of an id. The audit log stores only the path parameters that match this pattern. Free
+text may be personal data, and entries of the audit log cannot be deleted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class AppState:
         secret: The root secret of the service.
         provider: Client for the provider's API.
         rules: The legal rules that apply.
-        replica: The replica of the database for lists and statistics; None if none is configured.
+        replica: The replica of the database for lists and statistics; None without a replica.
         passwords: Hashes and checks the passwords of users.
     """
 
@@ -104,7 +104,7 @@ class Caller:
 
     @property
     def user_id(self) -> UUID:
-        """The id of the user who calls.
+        """The id of the user who sent the request.
 
         Raises:
             UserNeededError: The caller is an API key, not a user.
@@ -139,8 +139,8 @@ State = Annotated[AppState, Depends(app_state)]
 async def new_uow(request: Request, state: State) -> UnitOfWork:
     """Return the unit of work of a request; the route opens it.
 
-    If the request changes data, this unit of work commits only when the response is complete. So
-    the same transaction can also store the response (see ``exchange.Exchange``).
+    If the request changes data, this unit of work commits only when the response is complete.
+    Therefore the same transaction can also store the response (see ``exchange.Exchange``).
     """
     exchange: Exchange | None = request.scope.get(EXCHANGE)
     uow = state.new_uow() if exchange is None else exchange.unit_of_work()
@@ -172,7 +172,7 @@ Uow = Annotated[UnitOfWork, Depends(new_uow)]
 async def new_list_uow(state: State) -> UnitOfWork:
     """Return a unit of work for lists and statistics.
 
-    If it uses a replica, the data may be some seconds old.
+    If the unit of work uses a replica, the data may be some seconds old.
     """
     return state.new_list_uow()
 
@@ -305,7 +305,7 @@ SignedIn = Annotated[Caller, Depends(signed_in)]
 
 LISTS_OF_PEOPLE = frozenset({"contacts", "recipients"})
 HIDDEN_FILTERS = frozenset({"q", "phone", "state", "timezone", "has_email"})
-"""Query parameters of lists of people that search in fields which a marketer does not see."""
+"""Query parameters that search, in lists of people, in fields which a marketer does not see."""
 
 
 class Needs:
@@ -350,7 +350,8 @@ class Needs:
         if may and not (searched and route.rpartition("/")[2] in LISTS_OF_PEOPLE):
             return caller
         why = (
-            f"Your role does not show the fields in which `{min(searched)}` searches. Leave it out."
+            f"The parameter `{min(searched)}` searches in fields that your role does not show. "
+            "Leave out this parameter."
             if may
             else f"This operation needs the scope {self.scope}, which your role does not have. Ask "
             "an owner for another role."
@@ -396,7 +397,7 @@ Step = Annotated[
 
 
 async def mail_sender(uow: UnitOfWork, state: AppState) -> UserMailSender:
-    """Return the company's name and the URLs that mails to users contain."""
+    """Return the company's name and the URLs that are used in e-mails to users."""
     business = await business_of(uow, state)
     return UserMailSender(
         name=business.name or "crm-api",

@@ -24,7 +24,10 @@ from crm_api.platform.database import HeldUnitOfWork, UnitOfWork, UnitOfWorkFact
 EXCHANGE = "crm.exchange"
 """Key in the ASGI scope under which the ``Exchange`` is stored."""
 ORIGIN = "crm.origin"
-"""Key in the ASGI scope of the ``RequestOrigin``; only requests that change data have one."""
+"""Key in the ASGI scope under which the ``RequestOrigin`` of a request is stored.
+
+Only requests that change data have this key.
+"""
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _MAKING = frozenset({HTTPStatus.CREATED, HTTPStatus.ACCEPTED})
 
@@ -41,13 +44,13 @@ class AnsweredBeforeError(Exception):
 
 @dataclass(kw_only=True)
 class Exchange:
-    """A request that changes data, while it is handled.
+    """The state of a request that changes data, from its arrival until its response.
 
     Attributes:
         new_uow: Returns a new unit of work.
         path: Path of the resource to change or delete; None for a POST.
         target: Method, path and query string of the request, as received.
-        key: The ``Idempotency-Key`` of the request; None if it has none.
+        key: The ``Idempotency-Key`` of the request; None if the request has no key.
         secret: The ``Secret`` of the service. It also contains the key that encrypts the stored
             response.
         caller: The id of the caller; empty until the caller is authenticated.
@@ -90,7 +93,7 @@ class Exchange:
     def hashed(self, receive: Receive, *, boundary: bytes = b"") -> Receive:
         """Return a function that does the same as ``receive`` and also hashes the request body.
 
-        The hash is used to recognise whether a later request is a repetition of this one.
+        The hash shows whether a later request with the same key repeats this request.
 
         Args:
             receive: The function that delivers the body.
@@ -107,7 +110,7 @@ class Exchange:
                 if boundary
                 else (message.get("body", b""))
             )
-            # A boundary may be split across two messages, so the end waits for the next message.
+            # A boundary may be split across two messages, so keep the end for the next message.
             held = len(boundary) - 1 if boundary and message.get("more_body", False) else 0
             rest = whole[len(whole) - held :] if held else b""
             self._digest.update(whole[: len(whole) - held] if held else whole)

@@ -3,8 +3,8 @@
 A marketer sees no amounts of money, and only the first name and the city of people. The responses
 of all operations pass through this module, so that a new operation hides the same fields.
 
-This module does not decide which operations a marketer may call. ``routers.http.deps`` decides it:
-a marketer may call the operations that the marketer's scopes allow, and the operations in
+This module does not decide which operations a marketer may call. ``routers.http.deps`` decides
+this: a marketer may call the operations that the marketer's scopes allow, and the operations in
 ``MASKED`` (in ``domain.identity.users.models``).
 """
 

@@ -1,4 +1,4 @@
-"""The two outermost middlewares.
+"""Two of the outermost middlewares.
 
 ``RequestMiddleware`` gives each request an id and a log line, and each response security headers.
 ``MethodsMiddleware`` answers HEAD and OPTIONS.
@@ -99,7 +99,7 @@ class RequestMiddleware:
                 answer = await handle(Request(scope), error)
                 await answer(scope, receive, send_with_id)
             except asyncio.CancelledError as error:
-                # The server stops and has waited long enough. Its own response would be a bare 500.
+                # The server stops and no longer waits. The response of uvicorn would be a bare 500.
                 if handled.status is not None or OUT_OF_TIME not in error.args:
                     raise
                 stopping = problems.ServiceStoppingError()
@@ -114,11 +114,11 @@ class RequestMiddleware:
 def request_id_of(given: bytes) -> tuple[str, str]:
     """Return the id of a request, and the same id without personal data for log lines.
 
-    The id is the one that the client sent. If the client sent none, or one that is not allowed, a
-    random id is generated.
+    The id is the one that the client sent. If the client sent no id, or an id that is not allowed,
+    a random id is generated.
 
     Args:
-        given: The id that the client sent; empty if the client sent none.
+        given: The id that the client sent; empty if the client sent no id.
     """
     if ACCEPTED.fullmatch(given):
         request_id = given.decode()

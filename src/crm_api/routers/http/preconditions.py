@@ -32,7 +32,7 @@ KEY = b"idempotency-key"
 REPLAYED = (b"idempotent-replayed", b"true")
 RESOURCES = "/v1/"
 SIGN_IN = "/v1/auth/"
-"""Paths without idempotency keys and ETags, because responses with tokens must not be stored."""
+"""Prefix of paths without idempotency keys and ETags: responses with tokens must not be stored."""
 CHANGES = frozenset({"PUT", "PATCH", "DELETE"})
 TAG_BYTES = 16
 _NOT_FOR_A_READ = frozenset(
@@ -250,7 +250,7 @@ def wanted_range(header: str | None, *, size: int) -> tuple[int, int] | None:
     """Return the range of bytes that a ``Range`` header requests, as ``(start, end)``.
 
     ``start`` is the position of the first byte in the file, from 0. ``end`` is the position of the
-    last byte plus 1. None means the whole file. That is also the result for several ranges and for
+    last byte plus 1. None means the whole file. The result is also None for several ranges and for
     an invalid header, because a server may ignore ranges (RFC 9110, 14.2). werkzeug's
     ``parse_range_header`` is not used, for two reasons. It refuses ``bytes=-1000`` (the last 1,000
     bytes) if the file is shorter, and it reads ``bytes=-0`` as the whole file.

@@ -62,7 +62,7 @@ DEFECT = (
     "the request id from the header X-Request-ID."
 )
 MOST_FAULTS = 100
-"""Largest number of invalid values that one response lists, so that it stays small."""
+"""Largest number of invalid values in one response. This limit keeps the response small."""
 
 
 class UnstorableTextError(InvalidError):
@@ -209,7 +209,7 @@ _OTHER_SHAPE = {"uuid_parsing", "uuid_type"}
 
 
 async def _no_such_id(request: Request) -> Response:
-    """Return the response to a request with an id in its path that is not a UUID.
+    """Return the response to a request whose path contains an id that is not a UUID.
 
     The status is 404. If the path belongs to another route that does not support the method, the
     status is 405. An example of 405 is GET ``/v1/segments/preview``.
@@ -247,8 +247,8 @@ _SINCE_PYTHON_3_13 = {
     HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: "Range Not Satisfiable",
     HTTPStatus.UNPROCESSABLE_ENTITY: "Unprocessable Content",
 }
-"""The phrases of RFC 9110. Python before 3.13 has older ones. Error codes and names in the OpenAPI
-document contain these phrases, so they must not depend on the version of Python."""
+"""The phrases of RFC 9110. Python before 3.13 has older phrases. Error codes and names in the
+OpenAPI document contain these phrases, so they must not depend on the version of Python."""
 
 
 def phrase_of(status: HTTPStatus) -> str:
@@ -298,7 +298,7 @@ _UNDEFINED = {"42P01", "42703"}
 def schema_is_older(error: BaseException) -> bool:
     """Return True if the error means that a table or column does not exist.
 
-    Then the database has an older schema than this code needs: a migration has not run yet.
+    In this case, the schema of the database is too old for this code: a migration has not run yet.
     """
     return getattr(getattr(error, "orig", None), "sqlstate", None) in _UNDEFINED
 

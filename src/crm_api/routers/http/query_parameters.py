@@ -49,8 +49,8 @@ async def refuse_unknown_parameters(request: Request) -> None:
         return
     known = known_parameters(request.scope["route"].dependant)
     unknown = [name for name in request.query_params if name not in known]
-    # A path with an invalid id belongs to another route or to none. Then this check does nothing,
-    # because the response must be 405 or 404, not 422.
+    # A path with an invalid id belongs to another route or to no route. In this case, the response
+    # must be 405 or 404, not 422, so this function raises no error.
     if unknown and request.method in paths_of(request.app.state).allowed(request.scope["path"]):
         shown = [name[:LONGEST_NAME] for name in unknown[:MOST_FAULTS]]
         raise UnknownParameterError(shown, sorted(known))
@@ -73,7 +73,7 @@ _INSTANT = TypeAdapter[datetime](RequestInstant)
 
 
 def _read(value: object) -> object:
-    """Read a text of ten characters, such as ``2026-11-25``, as a date; read others as a time."""
+    """Read a ten-character text, such as ``2026-11-25``, as a date, and other values as times."""
     if isinstance(value, str) and len(value.strip()) == _DATE_LENGTH:
         day = _DAY.validate_python(value.strip())
         _INSTANT.validate_python(f"{day.isoformat()}T12:00:00Z")  # same limits as for times
@@ -82,9 +82,10 @@ def _read(value: object) -> object:
 
 
 QueryTime = Annotated[datetime | date, BeforeValidator(_read)]
-"""Query parameter that is a time or a date; a date means midnight in the time zone ``timezone``.
+"""Query parameter that is a time or a date.
 
-``start_of`` converts it to a time.
+A date means midnight in the time zone of the query parameter ``timezone``. ``start_of`` converts a
+date to a time.
 """
 
 

@@ -1,9 +1,9 @@
 """Limit the requests per second of each caller, over all web processes together.
 
-The requests are counted in Redis. While Redis is unavailable, requests are neither counted nor
-limited, so that the API works without Redis. The response header ``RateLimit-Policy`` contains the
-limit and its window. ``RateLimit`` contains the number of requests that the caller may still send
-in this window.
+The requests are counted in Redis, in windows of one second. While Redis is unavailable, requests
+are neither counted nor limited, so that the API works without Redis. The response header
+``RateLimit-Policy`` contains the limit and the length of a window. ``RateLimit`` contains the
+number of requests that the caller may still send in the current window.
 
 Source: IETF draft "RateLimit header fields for HTTP", version 10, read 2026-11-26.
 """
@@ -35,7 +35,7 @@ POLICY = "caller"
 AWAY_SECONDS = 5.0
 """How long Redis is not used after an error, so that requests do not wait for its timeout."""
 ANSWER_SECONDS = 0.25
-"""Timeout of a call to Redis; every request waits for that call."""
+"""Timeout of a command to Redis. Every API request waits for such a command."""
 
 
 class TooManyRequestsError(RateLimitedError):
@@ -53,7 +53,7 @@ class Left:
     """How many requests a caller may still send in the current window.
 
     Attributes:
-        quota: The limit: requests per window.
+        quota: The largest number of requests per window.
         left: The remaining requests; negative if the caller has exceeded the limit.
         window_seconds: The length of the window in seconds.
     """
@@ -75,7 +75,7 @@ class Left:
 class RequestRate:
     """Counts the requests of each caller in Redis.
 
-    The first request opens a connection. The application's lifespan calls ``close()`` at its end.
+    The first request opens a connection. When the application stops, it calls ``close()``.
     """
 
     def __init__(self, redis_url: str, *, quota: int, window_seconds: int = WINDOW_SECONDS) -> None:
@@ -83,7 +83,7 @@ class RequestRate:
 
         Args:
             redis_url: URL of Redis.
-            quota: The limit: requests per caller and window; 0 sets no limit.
+            quota: The largest number of requests per caller and window; 0 means no limit.
             window_seconds: Length of a window, which begins with the caller's first request.
         """
         self._quota = quota
@@ -101,7 +101,7 @@ class RequestRate:
         """Count one request of the caller, and return how many more the caller may send for now.
 
         The result is for the current window (the period in which requests are counted). The result
-        is None if no limit is set or Redis is unavailable. Then the request is not limited.
+        is None if no limit is set or Redis is unavailable. Such a request is not limited.
         """
         if self._quota == 0 or time.monotonic() < self._away_until:
             return None

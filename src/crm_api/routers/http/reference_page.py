@@ -21,8 +21,8 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Content security policy: the page may load from and connect to this service only. Inline styles
-are allowed, because Swagger UI needs them."""
+"""Content security policy: the page may load files only from this service and connect only to it.
+Inline styles are allowed, because Swagger UI needs them."""
 
 PAGE = """<!doctype html>
 <html lang="en">

@@ -16,21 +16,21 @@ log = logging.getLogger(__name__)
 HANDLED = "crm.handled"
 """Key in the ASGI scope under which the ``Handled`` of the request is stored."""
 UNMATCHED = "unmatched"
-"""Logged instead of a route if no route matches; the path may contain personal data."""
+"""Route in the log if no route matches. The path itself may contain personal data."""
 POLLED = frozenset({"/healthz", "/readyz", "/metrics"})
 _FAILURE = 500
 
 
 @dataclass(kw_only=True)
 class Handled:
-    """The outcome of a request, filled in while it is handled.
+    """The outcome of a request. It is filled in while the request is handled.
 
     Attributes:
         method: The HTTP method.
         route: Path template of the route, such as ``/v1/contacts/{contact_id}``.
         caller: The id of the API key or user; None if it is unknown.
-        status: Status of the response; None if none was sent, because the client disconnected or
-            the process stopped.
+        status: Status of the response; None if no response was sent, because the client
+            disconnected or the process stopped.
         sent_bytes: Size of the response body in bytes.
         is_broken: True if the response began but an error ended it.
         seconds: Duration of the whole request.

@@ -16,7 +16,7 @@ class ResourceRouter(APIRouter):
 
     The application asks its routers one after the other for a route. FastAPI needs some
     microseconds to compare a path with a route, and the application has about 300 routes. This
-    router first checks whether it has the resource of the path. If not, it compares no route.
+    router first checks whether it has the resource of the path. If not, it skips all its routes.
     """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -36,9 +36,9 @@ class ResourceRouter(APIRouter):
 
 
 def resource_of(path: str) -> str:
-    """Return the segment of a path that names a resource: ``contacts`` of ``/v1/contacts/{id}``.
+    """Return the segment of a path that names a resource, such as ``contacts`` of ``/v1/contacts``.
 
-    For a path without the version ``v1``, return the first segment: ``readyz`` of ``/readyz``.
+    For a path without the version ``v1``, return the first segment, such as ``readyz``.
     Return an empty text if the path has no segment after the version.
     """
     start, *segments = path.split("/", 3)

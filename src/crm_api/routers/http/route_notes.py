@@ -19,8 +19,8 @@ def fails_with(*codes: str) -> dict[str, Any]:
     - The codes for authentication, the request body and paging.
     - The code for each id in the path, such as ``contact_not_found``.
 
-    But if you pass one code that ends in ``_not_found``, pass all of them. The codes for the ids
-    are then not added.
+    But if you pass one code that ends in ``_not_found``, pass all such codes, because the codes for
+    the ids are then not added automatically.
     """
     return {PROBLEMS: codes}
 

@@ -41,14 +41,14 @@ class UnusableJsonError(InvalidError):
 
 
 class _TooLarge(int):
-    """Placeholder for a number that is too large, so that ``_look_through`` can find its place."""
+    """Placeholder for a number that is too large. ``_look_through`` finds its position."""
 
 
 def check(body: bytes) -> None:
     """Refuse a body that is not I-JSON.
 
     Raises:
-        MalformedJsonError: The body is not JSON in UTF-8, or one object has the same name twice.
+        MalformedJsonError: The body is not JSON in UTF-8, or an object has a name twice.
         UnusableJsonError: The JSON is nested too deeply, or a number is out of range.
     """
     has_large = False
@@ -57,7 +57,7 @@ def check(body: bytes) -> None:
         nonlocal has_large
         if len(text) <= _SAFE_DIGITS:
             return int(text)
-        # Longer numbers are not parsed: int() is slow for many digits and raises for thousands.
+        # Very long numbers are not parsed: int() is slow for many digits, and raises for thousands.
         if len(text) <= 2 * _SAFE_DIGITS and abs(int(text)) <= LARGEST_NUMBER:
             return int(text)
         has_large = True

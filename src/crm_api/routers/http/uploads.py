@@ -50,7 +50,7 @@ async def receive(request: Request, target: Path, *, max_bytes: int) -> Upload:
 
     Raises:
         MalformedUploadError: The body is not a multipart form, or it is incomplete.
-        FileTooLargeError: The file has more than ``max_bytes``.
+        FileTooLargeError: The file has more than ``max_bytes`` bytes.
         ImportOptionError: The form contains more than one file.
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
@@ -83,8 +83,8 @@ async def receive(request: Request, target: Path, *, max_bytes: int) -> Upload:
 def check_file(upload: Upload) -> None:
     """Check that the form of an import contains a file if and only if its source needs a file.
 
-    The field ``source`` of the form says from where the import reads. The source ``openphone``
-    needs no file. Any other value, and a form without ``source``, needs a file.
+    The field ``source`` of the form says where the imported data comes from. The source
+    ``openphone`` needs no file. With any other value, or without ``source``, a file is needed.
 
     Raises:
         ImportOptionError: The file is missing, or there is a file but the source is ``openphone``.

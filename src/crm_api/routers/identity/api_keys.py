@@ -91,7 +91,7 @@ async def update_api_key(key_id: UUID, body: ApiKeyUpdate, uow: Uow, caller: Adm
 async def rotate_api_key(
     key_id: UUID, uow: Uow, caller: Admin, body: ApiKeyRotate | None = None
 ) -> ApiKeyCreated:
-    """Create a new API key with the same name and scopes, which replaces this key.
+    """Create a new API key that replaces this key. The new key has the same name and scopes.
 
     This key stays valid for `overlap_seconds` and then expires. Start to use the new key before
     this key expires.

@@ -36,8 +36,8 @@ async def read_filter(
     action: Annotated[
         Line200 | None,
         Query(
-            description="Only this action: the `operationId` of an API operation, or the name of "
-            "an action of the service itself.",
+            description="The action of the changes: the `operationId` of an API operation, or the "
+            "name of an action of the service itself.",
             examples=["start_campaign"],
         ),
     ] = None,

@@ -58,7 +58,7 @@ InCookie = Annotated[
     Query(
         alias="cookie",
         description="If true, the refresh token is set as a cookie that scripts cannot read, and "
-        "the response does not contain it. To renew the tokens, send the value of the cookie "
+        "the response body does not contain it. To renew the tokens, send the value of the cookie "
         "`crm_csrf` in the header `X-CSRF-Token`.",
     ),
 ]
@@ -86,7 +86,7 @@ async def sign_in(
 ) -> TokenRead:
     """Sign in with an e-mail address and a password, and get tokens (OAuth2 password grant).
 
-    With `grant_type=refresh_token`, this renews the tokens of a session.
+    With `grant_type=refresh_token`, this operation renews the tokens of a session.
     """
     if body.grant_type == "refresh_token" and body.refresh_token:
         tokens = await _renewed(uow, body.refresh_token)
@@ -128,7 +128,7 @@ async def refresh(
     """Get a new access token and a new refresh token for a session.
 
     A refresh token can be used once. If it is used again more than ten seconds after its first use,
-    the session ends, because the token may be stolen.
+    the session ends, because the token may have been stolen.
     """
     if body is not None and body.refresh_token is not None:
         tokens = await _renewed(uow, body.refresh_token.get_secret_value())
@@ -192,7 +192,7 @@ async def read_caller(caller: AnyCaller) -> CallerRead:
 async def _renewed(uow: Uow, token: str) -> SessionTokens:
     async with uow:
         tokens = await sessions.renew_session(uow, token, now=clock.wall_now())
-    if tokens is None:  # after the commit, which ends the session of a token used twice
+    if tokens is None:  # raised after the commit, which ends the session of a token used twice
         raise SessionOverError
     return tokens
 

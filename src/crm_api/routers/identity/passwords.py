@@ -77,13 +77,13 @@ async def change_password(
 
 @router.get("/password-reset")
 async def check_password_reset(state: State) -> PasswordResetWay:
-    """Show whether this service can send the link to reset a password by mail."""
+    """Show whether this service can send password reset links by mail."""
     return PasswordResetWay(by_mail=state.settings.smtp_url is not None)
 
 
 @router.post("/password-reset", status_code=HTTPStatus.ACCEPTED, responses=NOTHING)
 async def forget_password(body: PasswordResetRequest, uow: Uow, state: State) -> None:
-    """Mail a link to reset the password to the user with this e-mail address.
+    """Send a password reset link by mail to the user with this e-mail address.
 
     The response is the same if there is no such user, so it does not reveal whether the user
     exists.
@@ -151,7 +151,7 @@ async def accept_invitation(
 
 @router.get("/first-owner")
 async def check_first_owner(uow: Uow) -> FirstOwnerRead:
-    """Show whether this service still waits for its first user."""
+    """Show whether the first user of this service must still be created."""
     async with uow:
         return FirstOwnerRead(needed=await accounts.is_first_owner_needed(uow))
 

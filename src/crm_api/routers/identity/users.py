@@ -75,7 +75,7 @@ async def update_user(user_id: UUID, body: UserUpdate, uow: Uow, caller: Admin) 
 
 @router.post("/{user_id}/invite", status_code=HTTPStatus.ACCEPTED)
 async def invite_user_again(user_id: UUID, uow: Uow, state: State, _caller: Admin) -> UserInvited:
-    """Send a new invitation to a user who has not accepted. The old invitation becomes invalid."""
+    """Send a new invitation to an invited user. The old invitation becomes invalid."""
     async with uow:
         user, token = await accounts.invite_user_again(uow, user_id=user_id, now=clock.wall_now())
         shown = await _invite(uow, state, user, token)

@@ -1,4 +1,4 @@
-"""Routes of do-not-contact uploads: upload, report, errors, cancel."""
+"""Routes to upload do-not-contact files, read their reports and errors, and cancel uploads."""
 
 import asyncio
 import contextlib
@@ -50,7 +50,7 @@ _FORM: dict[str, Any] = {
                             "type": "string",
                             "maxLength": 200,
                             "default": "do-not-contact list",
-                            "description": "The reason that is stored with the flag of a number.",
+                            "description": "The reason to store with the flag of each number.",
                         },
                         "column": {
                             "type": "string",
@@ -156,7 +156,7 @@ async def get_upload(upload_id: UUID, uow: Uow, _caller: Reader) -> UploadRead:
 async def get_upload_errors(
     upload_id: UUID, state: State, uow: Uow, _caller: Reader
 ) -> StreamingResponse:
-    """Download a CSV file of the values that are not phone numbers, in the order of the upload."""
+    """Download a CSV file of the values that are not phone numbers, in the order of the file."""
     async with uow:
         await runs.get_import(uow, DO_NOT_CONTACT_UPLOADS, import_id=upload_id)
     name = f"do-not-contact-{upload_id}-errors.csv"

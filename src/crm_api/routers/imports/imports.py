@@ -1,4 +1,4 @@
-"""Routes of imports of contacts and outcomes: upload, progress, errors, cancel, commit, undo."""
+"""Routes to import contacts and outcomes: upload, progress, errors, cancel, commit, undo."""
 
 import asyncio
 import contextlib
@@ -53,13 +53,14 @@ _OPTIONS: dict[str, Any] = {
     "list_name": {
         "type": "string",
         "maxLength": 200,
-        "description": "The name of a list that every contact joins. The list is created if it "
-        "does not exist.",
+        "description": "The name of a list to which every imported contact is added. The list is "
+        "created if it does not exist.",
     },
     "list_id": {
         "type": "string",
         "format": "uuid",
-        "description": "The id of a list that every contact joins, instead of `list_name`.",
+        "description": "The id of a list to which every imported contact is added. Do not send "
+        "`list_name` too.",
     },
     "on_duplicate": {
         "type": "string",
@@ -69,8 +70,9 @@ _OPTIONS: dict[str, Any] = {
     "dry_run": {"type": "boolean", "default": False},
 }
 _MAPPING = (
-    'The field of each named column, or null to leave it out, for example {"Contact": "phone"}. '
-    "Columns that are not named are recognised by their names or values."
+    'The field to which each column is imported, for example {"Contact": "phone"}. Null leaves a '
+    "column out. If a column is missing here, the service chooses its field by the name or the "
+    "values of the column."
 )
 _FORM: dict[str, Any] = {
     "requestBody": {
@@ -86,18 +88,18 @@ _FORM: dict[str, Any] = {
                             "type": "string",
                             "format": "binary",
                             "description": "A CSV file with phone numbers (UTF-8, UTF-16 or "
-                            "Windows-1252), or a workbook (XLSX). Only the first "
-                            "sheet of a workbook that has rows is imported.",
+                            "Windows-1252), or a workbook (XLSX). Of a workbook, only the first "
+                            "sheet that has rows is imported.",
                         },
                         "kind": {
                             "type": "string",
                             "enum": ["contacts", "outcomes"],
                             "default": "contacts",
-                            "description": "What the rows are: contacts, or outcomes, quotes and "
-                            "invoices. Outcomes need the scope `insight:write` too, and take "
-                            "neither a list nor `on_duplicate`. Their fields are `phone`, `kind`, "
-                            "`status`, `amount`, `amount_cents`, `currency`, `date`, "
-                            "`external_id` and `name`.",
+                            "description": "What the rows describe: `contacts`, or `outcomes` "
+                            "(with quotes and invoices). `outcomes` also needs the scope "
+                            "`insight:write`, and does not accept a list or `on_duplicate`. The "
+                            "fields of its rows are `phone`, `kind`, `status`, `amount`, "
+                            "`amount_cents`, `currency`, `date`, `external_id` and `name`.",
                         },
                         "source": {
                             "type": "string",
@@ -181,7 +183,7 @@ async def create_import(request: Request, state: State, uow: Uow, caller: Writer
     """Upload a CSV file or a workbook. A background job imports its contacts or outcomes.
 
     A JSON body ``{"source": "openphone"}`` imports the contacts from OpenPhone instead. The JSON
-    body can have the same options as the upload.
+    body can have the same options as an upload of contacts.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
@@ -225,12 +227,12 @@ async def create_import(request: Request, state: State, uow: Uow, caller: Writer
 
 
 async def _check_outcomes(caller: Caller, byte_size: int) -> None:
-    """Check the scope of the caller and the size of a file of outcomes."""
+    """Check that the caller may import outcomes, and that the file is not too large."""
     RECORDS_OUTCOMES.check(caller)
     if byte_size > MAX_OUTCOME_BYTES:
         raise FileTooLargeError(
-            f"A file of outcomes has at most {MAX_OUTCOME_BYTES >> 20} MiB. Split it and upload "
-            "the parts."
+            f"A file of outcomes must not be larger than {MAX_OUTCOME_BYTES >> 20} MiB. Split the "
+            "file and upload the parts."
         )
 
 
@@ -277,7 +279,7 @@ async def get_import(import_id: UUID, uow: Uow, _caller: Reader) -> ImportDetail
 async def get_import_errors(
     import_id: UUID, state: State, uow: Uow, _caller: Reader
 ) -> StreamingResponse:
-    """Download a CSV file of the values that could not be imported, in the order of the upload."""
+    """Download a CSV file of the values that could not be imported, in the order of the file."""
     async with uow:
         await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
     name = f"import-{import_id}-errors.csv"

@@ -29,8 +29,8 @@ LANES = 2
 """Number of batches that are written at the same time, each over its own connection."""
 LARGEST_BATCH = 500
 MOST_WAITING = 5_000
-"""Maximum number of waiting deliveries. If there are more, the database is too slow, and the
-provider is asked to deliver again later."""
+"""Maximum number of waiting deliveries. If more deliveries arrive, the database is too slow, and
+the provider is asked to deliver again later."""
 NUDGE_GAP_SECONDS = 0.1
 """Minimum time between two nudges (requests in Redis to run the worker's job soon). More nudges
 would be useless, because the worker does not poll its queue more often."""
@@ -41,9 +41,8 @@ Waiting = tuple[ReceivedEvent, asyncio.Future[None], Cause | None]
 class EventIntake:
     """Stores, in batches, the webhook deliveries that one web process receives.
 
-    It has its own database connections.
-
-    The application's lifespan calls ``start()`` and ``close()``.
+    The intake has its own database connections. The application's lifespan calls ``start()`` and
+    ``close()``.
     """
 
     def __init__(self, database_url: str, *, queue: JobQueue) -> None:

@@ -68,7 +68,7 @@ class QuickReceiver:
         given = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
-        # The middlewares record the span, add the headers for browsers, and read repeated headers.
+        # Only the middlewares record a span, add headers for browsers, and read repeated headers.
         if tracing.is_on() or "origin" in given or len(given) != len(scope["headers"]):
             await self._app(scope, receive, send)
             return
@@ -108,7 +108,7 @@ class QuickReceiver:
 
 
 def _read_verified(keys: KeyRing, headers: Mapping[str, str], body: bytes) -> ReceivedEvent | None:
-    """Verify and read an event without waiting; None if the middlewares must handle the request."""
+    """Verify and read an event without the database; None if the middlewares must handle it."""
     try:
         verified = keys.verify_at_once(headers, body, now=clock.now())
         if verified is None:

@@ -33,9 +33,9 @@ Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 async def create_run(
     uow: Uow, _caller: Operator, body: ReconciliationCreate | None = None
 ) -> ReconciliationRead:
-    """Compare our messages and phone calls with those at the provider, and correct our data.
+    """Start a run that compares our messages and phone calls with those at the provider.
 
-    A run does this in the background. Read the run again to see its progress.
+    The run corrects our data in the background. Read the run again to see its progress.
     """
     async with uow:
         run_id = await runs.request_run(

@@ -1,7 +1,7 @@
 """Raise alerts about refused webhooks, one alert for each error code.
 
-Refused webhooks are counted for some seconds before the alerts are stored. So many refused webhooks
-need only a few SQL statements.
+Refused webhooks are counted for some seconds before the alerts are stored. Therefore a large number
+of refused webhooks needs only a few SQL statements.
 """
 
 import asyncio
@@ -25,12 +25,12 @@ WHAT_TO_DO = {
     "signature_malformed": "Their signature header could not be parsed. Either another sender "
     "posts to this address, or the provider changed its signature scheme.",
     "signature_mismatch": "Their signature matches no signing key of this service. `crm-api "
-    "webhooks list` shows which webhooks have a key here. If this service registered the webhook, "
-    "`crm-api webhooks rotate` creates a new key. If a person created the webhook, add its key to "
-    "CRM_OPENPHONE_WEBHOOK_SECRETS.",
+    "webhooks list` shows for which webhooks this service has a key. If this service "
+    "registered the webhook, `crm-api webhooks rotate` creates a new key. If a person created the "
+    "webhook, add its key to CRM_OPENPHONE_WEBHOOK_SECRETS.",
     "signature_stale": "Their signature is correct, but its time is too old or in the future, both "
     "by the clock of this machine and by the clock of the database. Check the clock of the "
-    "database (NTP). If it is right, another sender repeats old deliveries.",
+    "database (NTP). If this clock is right, another sender repeats old deliveries.",
 }
 
 
@@ -69,8 +69,8 @@ class RefusalAlerts:
     async def flush(self) -> None:
         """Raise one alert for each error code with which webhooks were refused.
 
-        Each alert says how many webhooks were refused. If the alerts cannot be stored, these counts
-        are kept for the next call.
+        Each alert says how many webhooks were refused. If the alerts cannot be stored, the counts
+        are kept, and the next ``flush`` tries again.
         """
         counts, self._counts = self._counts, Counter()
         if not counts:

@@ -65,7 +65,7 @@ EXAMPLE = {
 async def _documented(
     body: Annotated[dict[str, Any], Body(title="ProviderEvent")],
 ) -> Received:
-    """Receive an event from OpenPhone, signed with one of its two signature schemes.
+    """Receive an event that OpenPhone has signed with one of its two signature schemes.
 
     The response is 2xx only after the event is stored. The signature is the authentication: the
     response is 401 if the signature is missing, wrong or too old. The response is 400 if the body

@@ -75,12 +75,12 @@ async def preview_attribution_rules(
 ) -> AttributionPreviewRead:
     """Compare new attribution rules with the current version. Nothing is changed.
 
-    For each campaign, the response has the people and the money that are credited to it under the
-    current rules, and those under the new rules.
+    For each campaign, the response shows how many people and how much money are credited to it:
+    under the current rules, and under the new rules.
     """
     async with uow:
         found = await preview.preview_rules(uow, body.rule_set(), now=await uow.database_now())
-        uow.is_audited = True  # nothing was changed
+        uow.is_audited = True  # nothing was changed, so no audit entry is needed
     return AttributionPreviewRead.of(found)
 
 
@@ -91,10 +91,10 @@ async def preview_attribution_rules(
 async def get_outcome_credits(
     outcome_id: UUID, uow: Uow, _caller: Reader, *, version: RulesVersion = None
 ) -> OutcomeCreditsRead:
-    """Return the messages that are credited with an outcome. The credits are computed now.
+    """Return the messages that are credited with an outcome, with the credit of each message.
 
-    For a reversed outcome, these are the credits that it would have without the reversal.
-    Figures do not count such an outcome.
+    The credits are computed for this request. For a reversed outcome, these are the credits that
+    it would have without the reversal. Figures do not count such an outcome.
     """
     async with uow:
         found = await read_outcome(uow, outcome_id=outcome_id)

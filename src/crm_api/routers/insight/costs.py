@@ -1,4 +1,4 @@
-"""Routes of costs."""
+"""Routes to enter, list and delete costs."""
 
 from typing import Annotated
 from uuid import UUID

@@ -63,14 +63,15 @@ async def get_funnel(
         Query(
             ge=1,
             le=365,
-            description="The length of the window after the first message of each person, in days.",
+            description="A stage counts if a person reaches it at most this number of days after "
+            "the person's first message.",
         ),
     ] = 30,
 ) -> FunnelRead:
     """Return how many people reach each stage (such as a reply) after their first message.
 
-    A stage counts if the person reached it within `window_days` days after this message. People for
-    whom these days are not over yet are left out.
+    A stage counts if the person reached it within `window_days` days after this message. If these
+    days are not over yet for a person, the person is left out.
     """
     async with uow:
         now = await uow.database_now()

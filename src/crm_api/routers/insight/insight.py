@@ -158,7 +158,7 @@ async def list_measures(_caller: Reader) -> MeasureList:
 async def get_insight(uow: Uow, wanted: WantedFigures, _caller: Reader) -> InsightRead:
     """Return the figures of a measure, and for each figure whether you can rely on it.
 
-    A rate has a 95 % interval.
+    Each figure of a rate has a 95 % confidence interval.
     """
     async with uow:
         now = await uow.database_now()
@@ -214,8 +214,8 @@ async def list_insight_rows(
         Query(
             max_length=200,
             description="The `key` of the figure, from the response of `GET /v1/insight`. Give an "
-            "empty text for the figure whose `key` is null. Without this parameter, the records of "
-            "all keys are listed.",
+            "empty string for the figure whose `key` is null. Without this parameter, the records "
+            "of all keys are listed.",
             examples=[CAMPAIGN],
         ),
     ] = None,

@@ -16,7 +16,7 @@ Admin = Annotated[Caller, require(Scope.ADMIN)]
 
 @router.get("")
 async def get_settings(uow: Uow, state: State, _caller: Reader) -> SettingsRead:
-    """Return the company's settings, and the names of settings that environment variables set."""
+    """Return the company's settings, and which fields come from environment variables."""
     async with uow:
         return await company.read_settings(uow, configured=configured_business(state))
 

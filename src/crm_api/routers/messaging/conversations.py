@@ -66,7 +66,7 @@ MESSAGES_AS_CSV = csv_list(
 
 @router.get("/conversations/{conversation_id}/draft")
 async def get_draft(conversation_id: UUID, uow: Uow, caller: Reader) -> DraftRead:
-    """Return your draft in a conversation; its `body` is null if you have none."""
+    """Return your draft in a conversation. If you have no draft, `body` is null."""
     async with uow:
         draft = await drafts.read_draft(uow, conversation_id=conversation_id, caller_id=caller.id)
     if draft is None:
@@ -78,7 +78,7 @@ async def get_draft(conversation_id: UUID, uow: Uow, caller: Reader) -> DraftRea
 async def write_draft(
     conversation_id: UUID, body: DraftWrite, uow: Uow, caller: Sender
 ) -> DraftRead:
-    """Store your draft (an unsent message) in a conversation; it replaces an earlier draft.
+    """Store your draft (an unsent message) in a conversation. It replaces your earlier draft.
 
     The draft is deleted when you send a message in this conversation.
     """
@@ -95,7 +95,7 @@ async def write_draft(
 
 @router.delete("/conversations/{conversation_id}/draft", status_code=204)
 async def delete_draft(conversation_id: UUID, uow: Uow, caller: Sender) -> None:
-    """Delete your draft in a conversation. Without a draft, nothing happens."""
+    """Delete your draft in a conversation. If you have no draft, nothing happens."""
     async with uow:
         await drafts.delete_draft(uow, conversation_id=conversation_id, caller_id=caller.id)
 

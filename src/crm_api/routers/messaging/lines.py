@@ -88,7 +88,7 @@ async def update_line(
 ) -> LineRead:
     """Change a line's name, time zone, daily limit, ramp plan or `resend_unclear`.
 
-    A ramp plan has the daily limits of the first days of a new number. `resend_unclear` is about
+    A ramp plan sets the daily limits for the first days of a new line. `resend_unclear` is about
     messages that may or may not have been sent, and that OpenPhone does not list. If
     `resend_unclear` is true, such a message is sent again. If it is false, a user decides.
     """

@@ -55,10 +55,10 @@ async def _sender(uow: UnitOfWork, caller: Caller) -> Sender:
     ),
 )
 async def send_message(body: ReplyCreate, uow: Uow, state: State, caller: MaySend) -> MessageRead:
-    """Send a single message to a phone number, at once or later.
+    """Send a single message to a phone number, immediately or later.
 
     The message is queued. It is usually sent within seconds after `send_at`. Without `send_at`, it
-    is sent as soon as `undo_seconds` have passed. Read the message again to see from its `status`
+    is sent as soon as `undo_seconds` have passed. Read the message again to see in its `status`
     whether it was sent. If the person opts out before `send_at`, the message is withdrawn: its
     `status` is `failed`, and `error_code` gives the reason.
 

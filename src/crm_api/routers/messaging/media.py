@@ -63,14 +63,14 @@ class Conditions(BaseModel):
     )
     if_range: str | None = Field(
         default=None,
-        description="The ETag of an earlier part. If the file has changed, the whole file is "
-        "returned.",
+        description="The ETag that you received with an earlier part of the file. If the file has "
+        "changed, the whole file is returned.",
         examples=['"4be81d7a2f0c95637fa0d5b64c1e2938"'],
     )
     if_none_match: str | None = Field(
         default=None,
         description="The ETag of the version that the client has. If this version is current, the "
-        "answer is 304 without the file.",
+        "response is 304 without the file.",
         examples=['"4be81d7a2f0c95637fa0d5b64c1e2938"'],
     )
 
@@ -132,7 +132,7 @@ async def _may_open(
     if not caller.may(Scope.MESSAGES_READ):
         needed = Scope.MESSAGES_READ
         raise MissingScopeError(
-            f"This operation needs the scope {needed}. Use a key or a user that has it.",
+            f"This operation needs the scope {needed}. Use an API key or a user with this scope.",
             required_scope=needed.value,
         )
 
@@ -204,7 +204,7 @@ def _disposition(found: Media) -> str:
 async def make_link(
     media_id: UUID, uow: Uow, state: State, _caller: Reader, body: LinkCreate | None = None
 ) -> LinkRead:
-    """Create a link to a stored file that a browser can open without credentials.
+    """Create a link with which a browser can open a stored file without credentials.
 
     The link is valid for 10 minutes unless the body names another duration.
     """

@@ -1,4 +1,4 @@
-"""The HTTP route that takes pictures to send with messages."""
+"""The HTTP route with which users upload pictures for messages."""
 
 import asyncio
 import hashlib
@@ -63,10 +63,11 @@ _FORM: dict[str, Any] = {
     ),
 )
 async def upload_media(request: Request, uow: Uow, caller: MaySend) -> MediaRead:
-    """Upload a picture, to send it with a message: POST /v1/messages takes its id in `media_ids`.
+    """Upload a picture that you want to send with a message.
 
-    A picture is deleted after 7 days if no message contains it. The same picture has the same id,
-    however often it is uploaded.
+    To send the picture, give its id in `media_ids` of `POST /v1/messages`. A picture is deleted
+    after 7 days if no message contains it. If the same picture is uploaded again, it gets the same
+    id.
     """
     store: MediaStore = request.app.state.media
     with tempfile.TemporaryDirectory(prefix="crm-upload-") as folder:

@@ -1,4 +1,4 @@
-"""HTTP route for the class of a reply."""
+"""HTTP route that sets the class of a reply."""
 
 from typing import Annotated
 from uuid import UUID
@@ -34,7 +34,7 @@ Sender = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 async def choose_reply_class(
     message_id: UUID, body: ReplyClassWrite, uow: Uow, state: State, caller: Sender
 ) -> MessageRead:
-    """Choose the class of a reply. Your choice replaces the proposed class, and no rule changes it.
+    """Choose the class of a reply. Your choice replaces the proposed class. No rule changes it.
 
     `stop` opts the sender's number out, as `POST /v1/contacts/{id}/opt-out` does; a later change to
     another class does not opt the number in again. `wrong_number` sets the flag `invalid_number`,

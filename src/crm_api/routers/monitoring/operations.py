@@ -84,9 +84,10 @@ async def read_alert(alert_id: UUID, uow: Uow, _caller: Operator) -> AlertRead:
 
 @router.post("/alerts/{alert_id}/acknowledge")
 async def acknowledge_alert(alert_id: UUID, uow: Uow, caller: Operator) -> AlertRead:
-    """Acknowledge an alert: record that you take care of it. Mails then no longer report it.
+    """Acknowledge an alert: record that you take care of it.
 
-    If the problem still happens after a day, the alert opens again.
+    E-mails do not report an acknowledged alert. If the problem still happens after a day, the alert
+    opens again.
     """
     async with uow:
         alert = await alerts.acknowledge_alert(

@@ -186,7 +186,7 @@ async def write_as_sandbox_person(body: PersonMessage, controls: Controls, _call
     openapi_extra=fails_with("sandbox_away", "sandbox_only", "unknown_sandbox_line"),
 )
 async def call_as_sandbox_person(body: PersonCall, controls: Controls, _caller: Admin) -> None:
-    """Let a simulated person call the company. A call that nobody answers is a missed call."""
+    """Let a simulated person make a phone call to the company, which a user answers or misses."""
     await controls.call_as_person(body)
 
 
@@ -214,5 +214,5 @@ async def list_sandbox_faults(
 
 @router.delete("/faults", status_code=204, openapi_extra=fails_with("sandbox_away", "sandbox_only"))
 async def clear_sandbox_faults(controls: Controls, _caller: Admin) -> None:
-    """Remove all faults, so that the sandbox responds correctly."""
+    """Remove all simulated faults. The sandbox then responds without faults."""
     await controls.clear_faults()

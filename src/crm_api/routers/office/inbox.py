@@ -102,7 +102,7 @@ async def list_conversations(
         bool | None,
         Query(
             description="True: only conversations with messages that you have not read; false: "
-            "only the others.",
+            "only conversations without such messages.",
             examples=[True],
         ),
     ] = None,

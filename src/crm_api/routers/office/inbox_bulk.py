@@ -43,7 +43,7 @@ async def change_conversations(
 
     - It does not select the same conversations as the dry run.
     - The state of a selected conversation changed after the dry run.
-    - A person began or ceased to wait for a reply after the dry run.
+    - A person began or ceased to wait for an answer after the dry run.
     - A person sent a new message after the dry run.
     """
     if not body.dry_run and body.token is None:

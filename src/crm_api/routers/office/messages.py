@@ -33,12 +33,12 @@ async def read_filter(
         Line200,
         Query(
             description="Words to find in received messages and in messages that the office wrote "
-            "by hand; messages of campaigns are not searched. Every word must occur in the "
-            "message, or in the name or phone number of its person if you have the scope "
-            "contacts:read. A phrase in quotes must occur unchanged. Messages with all words "
-            "come first. If they do not fill the page, messages with similar words follow: a word "
-            "of four letters or more may have a typing error. Accents and capital letters make no "
-            "difference. Words after the tenth are ignored.",
+            "by hand. Messages of campaigns are not searched. Every word must occur in the "
+            "message. If you have the scope contacts:read, a word may instead occur in the name or "
+            "phone number of the person. A phrase in quotes must occur unchanged. Messages with "
+            "all words come first. If they do not fill the page, messages with similar words "
+            "follow: a word of four letters or more may have a typing error. Accents and capital "
+            "letters make no difference. Words after the tenth are ignored.",
             examples=["chimney rossi"],
         ),
     ] = "",

@@ -36,7 +36,7 @@ ContactReader = Annotated[Caller, require(Scope.CONTACTS_READ)]
     openapi_extra=fails_with("invalid_template", "saved_reply_exists"),
 )
 async def create_saved_reply(body: SavedReplyCreate, uow: Uow, _caller: Sender) -> SavedReplyRead:
-    """Create a saved reply: a message that users send often, and what happens when they use it."""
+    """Create a saved reply: a message that users often send, with effects on the conversation."""
     async with uow:
         made = await saved_replies.create_saved_reply(uow, body, now=clock.now())
     return SavedReplyRead.of(made)
@@ -104,14 +104,15 @@ async def preview_saved_reply_for_contact(
     line_id: Annotated[
         UUID | None,
         Query(
-            description="The phone line that would send the message. Without it: the line of the "
-            "contact's last conversation."
+            description="The phone line that would send the message. The default is the line of "
+            "the contact's last conversation."
         ),
     ] = None,
 ) -> SavedReplyPreview:
-    """Return the message that a saved reply gives for a contact. Send it with `POST /v1/messages`.
+    """Return the message of a saved reply, with the values of a contact inserted.
 
-    This needs the scope contacts:read, because the message contains values of the contact.
+    To send the message, use `POST /v1/messages`. The preview needs the scope contacts:read,
+    because the message contains values of the contact.
     """
     async with uow:
         return await preview_saved_reply(
@@ -131,10 +132,11 @@ async def preview_saved_reply_for_contact(
 async def use_saved_reply(
     conversation_id: UUID, body: SavedReplyUse, uow: Uow, state: State, caller: Sender
 ) -> SavedReplyUsed:
-    """Apply the effects of a saved reply to a conversation, all or none. This sends no message.
+    """Apply all effects of a saved reply to a conversation. This sends no message.
 
     The effects are set in the field `then` of the saved reply: a tag for the contact, a state for
-    the conversation, and a reply class for the last message of the person.
+    the conversation, and a reply class for the last message of the person. If one effect fails, no
+    effect is applied.
     """
     async with uow:
         done = await apply_saved_reply(

@@ -23,7 +23,7 @@ from crm_api.routers.outbound.event_hub import EventHub, StreamListener, select_
 HEARTBEAT_SECONDS = 15.0
 """Silence after which a heartbeat is sent; shorter than the idle time-out of most proxies."""
 LONGEST_SECONDS = 1800.0
-"""Maximum duration of a stream. Then the caller reconnects, perhaps to another process."""
+"""Maximum duration of a stream. After this time, the caller reconnects, perhaps elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,8 @@ async def stream_events(
     Args:
         hub: The event hub of this process, which must be started.
         event_filter: Selects the events to send.
-        after: The position of the last event that the client got; None begins with new events.
+        after: The position of the last event that the client got. If it is None, the stream begins
+            with new events.
         marks: Functions that format the start of the stream and the heartbeats.
         heartbeat_seconds: Seconds of silence after which a heartbeat is sent.
         longest_seconds: Maximum duration of the stream, in seconds.
@@ -133,7 +134,7 @@ log = structlog.get_logger()
 
 RETRY_MILLISECONDS = 2_000
 SLOW_SECONDS = 30.0
-"""A stream is closed if its caller receives nothing for this time."""
+"""A stream is closed if its caller takes longer than this to receive one chunk."""
 LAST_SECONDS = 1.0
 """Time limit for sending the end of a stream to its caller."""
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -171,7 +172,7 @@ def _hello(position: LogPosition) -> bytes:
 def _reset(position: LogPosition) -> bytes:
     return format_sse_event(
         event="reset",
-        data_str='{"type":"reset","detail":"The events after your last one are no longer stored. '
+        data_str='{"type":"reset","detail":"Events after your last event are no longer stored. '
         'Load your data again; the stream continues with new events."}',
         id=str(position),
         retry=RETRY_MILLISECONDS,

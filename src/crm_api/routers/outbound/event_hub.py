@@ -30,8 +30,8 @@ COUNTERS_SECONDS = 1.0
 """Minimum time between two ``campaign.counters`` events of one campaign."""
 
 MOST_CHUNKS = 128
-"""Maximum length of a listener's queue: about 13 seconds of constant changes. The stream of a
-slower listener is ended, and its client reconnects."""
+"""Maximum length of a listener's queue. A queue of this length holds the events of about 13 seconds
+of constant changes. The stream of a slower listener is ended, and its client reconnects."""
 
 WriteEvents = Callable[[Sequence[LoggedEvent]], bytes]
 """Serialises events for listeners; the result for no events is empty."""

@@ -33,8 +33,8 @@ class TooManyEventStreamsError(RateLimitedError):
 
     def __init__(self, most: int) -> None:
         super().__init__(
-            f"This caller has {most} open event streams, which is the limit. Close one, or receive "
-            "all event types with one stream.",
+            f"This caller has {most} open event streams, which is the limit. Close one of them, or "
+            "receive all event types with one stream.",
             retry_after_seconds=RETRY_AFTER_SECONDS,
         )
 
@@ -155,7 +155,7 @@ class AccessChecks:
             self._forget(credentials, group)
 
     def _forget(self, credentials: Hashable, group: _StreamGroup) -> None:
-        """Stop the check of the group. A later stream begins a new group."""
+        """Stop the task that checks the group's credentials. A later stream begins a new group."""
         if self._groups.get(credentials) is group:
             del self._groups[credentials]
         if group.task is not None and group.task is not asyncio.current_task():

@@ -49,7 +49,7 @@ async def _after(
         Header(
             alias="Last-Event-ID",
             description="The id of the last event that you received. The stream continues "
-            "after it.",
+            "after this event.",
             examples=["90151-3072"],
         ),
     ] = None,
@@ -76,7 +76,7 @@ Types = Annotated[
     list[EventType],
     Query(
         alias="type",
-        description="Only events of these types. By default, all types that your scopes allow.",
+        description="Only events of these types. The default is all types that your scopes allow.",
         examples=[["message.received"]],
     ),
 ]
@@ -111,8 +111,8 @@ async def follow_events(
     if not event_filter.campaign_types:
         scopes = sorted({SCOPE_OF[one].value for one in types or EventType})
         raise MissingScopeError(
-            f"This operation needs one of the scopes {', '.join(scopes)}. Use a key or a user that "
-            "has one of them.",
+            f"This operation needs one of the scopes {', '.join(scopes)}. Use an API key or a user "
+            "with one of these scopes.",
             required_scope=scopes[0],
         )
     chunks = stream_events(hub, event_filter=event_filter, after=after, marks=MARKS)

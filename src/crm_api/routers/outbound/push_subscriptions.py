@@ -1,4 +1,4 @@
-"""Routes of web push: the key of this installation, and the devices of the calling user."""
+"""Routes of web push: the key of this installation, and the devices of the signed-in user."""
 
 from http import HTTPStatus
 from uuid import UUID
@@ -72,6 +72,6 @@ async def list_push_subscriptions(
     openapi_extra=fails_with("user_needed"),
 )
 async def delete_push_subscription(subscription_id: UUID, uow: Uow, caller: SignedIn) -> None:
-    """Show no more notices on a device."""
+    """Stop showing your notices on a device."""
     async with uow:
         await web_push.unsubscribe(uow, subscription_id=subscription_id, user_id=caller.user_id)

@@ -175,7 +175,7 @@ async def rotate_webhook_secret(
     """Replace the signing secret of an endpoint. The old secret stays in use for a grace period.
 
     The period is one day by default. During the period, each delivery has two signatures: one with
-    the old secret and one with the new secret. So a receiver needs only one of the two secrets.
+    the old secret and one with the new secret. A receiver needs only one of the two secrets.
     """
     wanted = body or WebhookSecretRotate()
     async with uow:
@@ -268,7 +268,7 @@ async def retry_webhook_deliveries(
 async def read_webhook_delivery(
     endpoint_id: UUID, delivery_id: UUID, uow: Uow, _caller: Reader
 ) -> WebhookDeliveryRead:
-    """Show one delivery. Its id is in the header `webhook-id` of the request that was sent."""
+    """Show one delivery. The id of a delivery is in the header `webhook-id` of the request."""
     async with uow:
         found = await deliveries.get_delivery(uow, endpoint_id=endpoint_id, delivery_id=delivery_id)
     return WebhookDeliveryRead.of(found)

@@ -30,7 +30,7 @@ STATUS_OF = {
 
 
 class ItemResult(DocumentedModel):
-    """The result of one item of a batch, as a separate request for the item would give it.
+    """The result of one item of a batch. A separate request would have the same result.
 
     Attributes:
         index: The position of the item in the request, from 0.
@@ -128,9 +128,10 @@ async def opt_out_many(
 async def apply_batch(
     body: BatchRequest, uow: Uow, state: State, call: ThisCall, caller: Writer
 ) -> BatchResult:
-    """Create, update, upsert and delete up to 500 contacts. An invalid item does not stop others.
+    """Create, update, upsert and delete up to 500 contacts in one request.
 
-    The response has the status 200 even if every item was refused. Each item has its own status.
+    An invalid item does not stop the other items. The response has the status 200 even if every
+    item was refused. Each item has its own status.
     """
 
     async def act() -> BatchResult:

@@ -60,14 +60,17 @@ async def read_filter(
     ] = None,
     opted_out: Annotated[
         bool | None,
-        Query(description="True: only contacts whose number is opted out; false: only the others."),
+        Query(
+            description="True: only contacts whose number is opted out; false: only contacts whose "
+            "number is not opted out."
+        ),
     ] = None,
     created_after: After = None,
     created_before: Before = None,
     updated_after: After = None,
     zone: QueryZone,
     state: Annotated[
-        OptionalLine200, Query(description="Only contacts in this state, given as code or name.")
+        OptionalLine200, Query(description="Only contacts in this state. Give its code or name.")
     ] = None,
     city: Annotated[
         OptionalLine200,
@@ -76,7 +79,8 @@ async def read_filter(
     has_email: Annotated[
         bool | None,
         Query(
-            description="True: only contacts with an e-mail address; false: only those without.",
+            description="True: only contacts with an e-mail address; false: only contacts without "
+            "an e-mail address.",
             examples=[True],
         ),
     ] = None,
@@ -157,12 +161,12 @@ async def list_contacts(
     sort: Annotated[
         ContactSort,
         Query(
-            description="The order of the contacts. A minus sign reverses it.",
+            description="The order of the contacts. A minus sign reverses the order.",
             examples=["-created_at"],
         ),
     ] = ContactSort.NEWEST,
 ) -> PageRead[ContactRead] | Response:
-    """List contacts, newest first by default. A CSV response has all contacts at once."""
+    """List contacts, newest first by default. A CSV response contains all matching contacts."""
     if as_csv:
         rows = await contacts_csv(state.new_list_uow, wanted, sort=sort, now=clock.now())
         return csv_answer(rows, name="contacts")
@@ -261,7 +265,7 @@ async def opt_out(
 ) -> ContactRead:
     """Opt out this contact's number: it gets no more messages.
 
-    A hold on the number (sending is stopped until a person decides) becomes an opt-out.
+    A hold on the number (sending is stopped until a user decides) becomes an opt-out.
     """
     async with uow:
         contact = await decisions.opt_out(
@@ -281,7 +285,7 @@ async def opt_in(
 ) -> ContactRead:
     """Opt in this contact's number: it may get messages again.
 
-    A hold on the number (sending is stopped until a person decides) is released.
+    A hold on the number (sending is stopped until a user decides) is released.
     """
     async with uow:
         contact = await decisions.opt_in(

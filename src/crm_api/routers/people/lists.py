@@ -81,7 +81,7 @@ async def list_members(
 ) -> PageRead[ContactRead] | Response:
     """List the contacts on a list, the most recently added first.
 
-    A CSV response has all contacts at once.
+    A CSV response contains all contacts on the list.
     """
     if as_csv:
         rows = await lists.members_csv(state.new_list_uow, list_id=list_id, now=clock.now())
@@ -101,7 +101,7 @@ async def list_members(
 async def add_members(
     list_id: UUID, body: MembersAdd, uow: Uow, call: ThisCall, caller: Writer
 ) -> MembersAdded:
-    """Add contacts to a list. Contacts that are already on it do not change."""
+    """Add contacts to a list. Contacts that are already on the list do not change."""
 
     async def act() -> MembersAdded:
         found = await lists.add_members(

@@ -37,7 +37,10 @@ async def list_notes(
     *,
     pinned: Annotated[
         bool | None,
-        Query(description="True: only pinned notes; false: only the others.", examples=[True]),
+        Query(
+            description="True: only pinned notes; false: only notes that are not pinned.",
+            examples=[True],
+        ),
     ] = None,
 ) -> PageRead[NoteRead]:
     """List the notes about a contact, newest first."""

@@ -36,7 +36,7 @@ Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 
 @router.post("", status_code=201, openapi_extra=fails_with("invalid_filter", "segment_exists"))
 async def create_segment(body: SegmentCreate, uow: Uow, _caller: Writer) -> SegmentRead:
-    """Create a segment: rules that select contacts. The rules are evaluated at each use."""
+    """Create a segment: rules that select contacts each time the segment is used."""
     async with uow:
         made = await segments.create_segment(uow, body, now=clock.now())
     return SegmentRead.of(made)
@@ -120,7 +120,7 @@ async def list_segment_contacts(
 ) -> PageRead[ContactRead] | Response:
     """List the contacts that match a segment now, newest first.
 
-    A CSV response has all contacts at once.
+    A CSV response contains all contacts that match.
     """
     if as_csv:
         rows = await people.people_of_segment_csv(

@@ -60,7 +60,7 @@ async def list_tags(uow: Uow, page: Paging, _caller: Reader) -> PageRead[TagRead
 async def rename_tag(
     tag: Tag, body: TagRename, uow: Uow, response: Response, caller: Writer
 ) -> TagChangeRead:
-    """Rename a tag on all contacts. A contact that has both tags then has the new tag once."""
+    """Rename a tag on all contacts. A contact that has both tags keeps only the new tag."""
     async with uow:
         change = await tag_changes.rename_tag(
             uow, tag=tag, name=body.name, actor=caller.name, now=clock.now()

@@ -26,7 +26,7 @@ class Assigned(StrEnum):
     """The values of the filter `assignee` that are not the id of a user.
 
     Attributes:
-        ME: The calling user.
+        ME: The user who sent the request.
         NONE: No assignee.
     """
 
@@ -69,7 +69,10 @@ async def list_tasks(
     ] = None,
     overdue: Annotated[
         bool | None,
-        Query(description="True: only overdue tasks; false: only the others.", examples=[True]),
+        Query(
+            description="True: only overdue tasks; false: only tasks that are not overdue.",
+            examples=[True],
+        ),
     ] = None,
     due_before: DueBefore = None,
     zone: QueryZone,
@@ -80,7 +83,7 @@ async def list_tasks(
         UUID | None, Query(description="Return only tasks in this conversation.")
     ] = None,
 ) -> PageRead[TaskRead]:
-    """List tasks, the earliest due first. With `status=done`, the last done comes first."""
+    """List tasks, the earliest due first. With `status=done`, the task done last comes first."""
     wanted = tasks.TaskFilter(
         status=status,
         assignee=caller.user_id if assignee == Assigned.ME else assignee,
@@ -106,7 +109,7 @@ async def get_task(task_id: UUID, uow: Uow, _caller: Reader) -> TaskRead:
 
 @router.patch("/{task_id}", openapi_extra=fails_with("unknown_assignee"))
 async def update_task(task_id: UUID, body: TaskUpdate, uow: Uow, _caller: Writer) -> TaskRead:
-    """Change a task, assign it to somebody, or mark it as done."""
+    """Change a task, assign it to a user, or mark it as done."""
     async with uow:
         found = await tasks.update_task(uow, body, task_id=task_id, now=clock.now())
     return TaskRead.of(found)

@@ -79,7 +79,7 @@ class AppointmentAssignee(StrEnum):
     """Values of the query parameter `assignee` that are not the id of a user.
 
     Attributes:
-        ME: The calling user.
+        ME: The user who sent the request.
         NONE: No assignee.
     """
 
@@ -130,7 +130,7 @@ To = Annotated[
 async def book_appointment(
     body: AppointmentCreate, uow: Uow, state: State, caller: Writer
 ) -> AppointmentRead:
-    """Book an appointment. It is refused if the assignee has another appointment at this time.
+    """Book an appointment. This is refused if the assignee has another appointment at this time.
 
     An outcome is recorded if the status is `booked` or `held`.
     """
@@ -162,7 +162,10 @@ async def list_appointments(
     zone: QueryZone,
     assignee: Annotated[
         AppointmentAssignee | UUID | None,
-        Query(description="The assignee: `me` for you, `none` for nobody, or the id of a user."),
+        Query(
+            description="`me`: your appointments; `none`: unassigned appointments; or the id of a "
+            "user."
+        ),
     ] = None,
     contact_id: Annotated[
         UUID | None, Query(description="Return only appointments with this contact.")
@@ -309,7 +312,8 @@ async def update_appointment(
 ) -> AppointmentRead:
     """Change an appointment: move it, assign it to a user, cancel it, or store how it ended.
 
-    An outcome is recorded when the status becomes `booked` or `held`, once for each of the two.
+    An outcome is recorded when the status becomes `booked` or `held`, at most once for each of
+    these two statuses.
     """
     async with uow:
         now = await uow.database_now()

@@ -107,7 +107,7 @@ async def list_quotes(
     created_before: Before = None,
     zone: QueryZone,
 ) -> PageRead[QuoteRead] | Response:
-    """List quotes, the newest first. A CSV response contains all of them."""
+    """List quotes, the newest first. A CSV response contains all quotes that match."""
     wanted = BillFilter(
         status=status,
         contact_id=contact_id,
@@ -141,8 +141,8 @@ async def update_quote(
 ) -> QuoteRead:
     """Change a quote.
 
-    An outcome is recorded when the status becomes `sent` for the first time, and another one when
-    it becomes `approved` for the first time.
+    An outcome is recorded when the status becomes `sent` for the first time. Another outcome is
+    recorded when the status becomes `approved` for the first time.
     """
     async with uow:
         quote = await bills.change_bill(
@@ -165,7 +165,10 @@ async def update_quote(
 async def create_invoice(
     body: InvoiceCreate, uow: Uow, state: State, caller: Writer
 ) -> InvoiceRead:
-    """Create an invoice in any status. For `paid`, the outcome `invoice_paid` is recorded too."""
+    """Create an invoice in any status.
+
+    If the status is `paid`, an outcome of the kind `invoice_paid` is recorded too.
+    """
     async with uow:
         invoice = await bills.create_bill(
             uow, INVOICES, body, recorder=recorder_of(caller, state), now=await uow.database_now()
@@ -193,7 +196,7 @@ async def list_invoices(
     created_before: Before = None,
     zone: QueryZone,
 ) -> PageRead[InvoiceRead] | Response:
-    """List invoices, the newest first. A CSV response contains all of them."""
+    """List invoices, the newest first. A CSV response contains all invoices that match."""
     wanted = BillFilter(
         status=status,
         contact_id=contact_id,

@@ -70,7 +70,7 @@ async def get_calendar_feed(feed_id: UUID, uow: Uow, _caller: Reader) -> Calenda
 
 @router.delete("/v1/calendar-feeds/{feed_id}", status_code=204)
 async def delete_calendar_feed(feed_id: UUID, uow: Uow, _caller: Writer) -> None:
-    """Delete a calendar feed. From now on, its address answers with status 410."""
+    """Delete a calendar feed. From now on, its address responds with the status 410."""
     async with uow:
         await feeds.delete_feed(uow, feed_id=feed_id, now=await uow.database_now())
 

@@ -87,7 +87,7 @@ async def record_outcome(
     """Record a result of the work with a person, such as a booked appointment or a paid invoice.
 
     If the same source has already recorded the same `external_id` with the same values, nothing is
-    recorded. The response is then 200 with the first outcome.
+    recorded. The response then has the status 200 and contains the earlier outcome.
     """
     usual = OutcomeSource.API if caller.user is None else OutcomeSource.PERSON
     values = body.model_dump() | {"source": body.source or usual}
@@ -133,7 +133,7 @@ async def list_outcomes(
     occurred_before: OccurredBefore = None,
     zone: QueryZone,
 ) -> PageRead[OutcomeRead] | Response:
-    """List outcomes and reversals, the latest first. A CSV response contains all of them."""
+    """List outcomes and reversals, the latest first. A CSV response contains all that match."""
     wanted = OutcomeFilter(
         kind=kind,
         source=source,

@@ -111,7 +111,7 @@ async def stream_audience(
         campaign_id: The campaign. Which variant a person gets depends on this id and on
             ``variants``.
         variants: The variants, in the order of their positions.
-        chosen: Only these contacts; None for all.
+        chosen: The ids of the contacts to read; None to read the whole audience.
         limit: The maximum number of people.
         now: The instant for which the audience is computed. For a preview, this is the instant at
             which the campaign is assumed to start.
@@ -126,6 +126,6 @@ async def stream_audience(
     }
     result = await session.stream(people_statement(audience.conditions), values)
     async for batch in result.partitions(BATCH_PEOPLE):
-        # Columns are in the order of the fields, so values are passed by position. By name, a
-        # preview of 100,000 people would take 0.8 s longer.
+        # Columns are in the order of the fields, so values are passed by position. If they were
+        # passed by name, a preview of 100,000 people would take 0.8 s longer.
         yield [AudiencePerson(*row) for row in batch]

@@ -48,9 +48,9 @@ class AudienceConditions:
     exclusions: tuple[str, ...] = ()
 
 
-# The contacts that a list or a request names; only one of the two is set. Contacts that were added
-# to the list after `as_of`, the instant of the start, are not included. A segment does not use this
-# CTE: its condition is checked for all contacts.
+# The contacts of a list, or the contacts that the audience names by id. Only one of `list_id` and
+# `contact_ids` is set. Contacts that were added to the list after the start (`as_of`) are not
+# included. A segment does not use this CTE: its condition is checked for all contacts.
 _WHOLE = """
     named AS (
         SELECT l.contact_id FROM contact_list_member l
@@ -108,7 +108,7 @@ storing the first 20,000 people takes 3.2 s of CPU time with this condition, and
 # The people of the audience, and the verdict of each. Deleted contacts, and contacts that were
 # created after the start, are left out. People who may not get messages are included with their
 # skip reason, so that a user can see why they got nothing. A recipient of an excluded campaign is
-# found by contact and by phone number, because one of the two may have changed since then. A merged
+# found by contact and by phone number, because one of the two may have changed. A merged
 # contact is also found by its old id and its old phone number. `{each}` is an OFFSET that makes
 # PostgreSQL run a sub-select once per person. Without this OFFSET, PostgreSQL would read all
 # excluded rows for each page.
@@ -145,7 +145,7 @@ _ASSESSMENT = """
 """
 
 # Flags are read once for the whole audience. The rule about deleted contacts is not needed, because
-# an audience has none.
+# an audience has no deleted contacts.
 _FLAGS = [rule for rule in STOPS[SendKind.CAMPAIGN] if rule is not NumberRule.CONTACT_DELETED]
 
 _NUMBER_FLAGS = ", ".join(f"'{rule}'" for rule in _FLAGS)
@@ -213,9 +213,10 @@ def assess_audience(conditions: AudienceConditions) -> str:
 
 
 # A hash of contact and campaign decides the variant. So a contact always gets the same variant in a
-# campaign, and possibly another one in the next campaign. `thresholds` are the cumulated weights
-# without the last one, so the number of the bucket is the position of the variant. In a mixed
-# campaign, people who were in touch before get the variant `known_variant`; its weight is 0.
+# campaign, and possibly another variant in the next campaign. `thresholds` are the running sums of
+# the weights without the last sum. So the result of `width_bucket` is the position of the variant.
+# In a mixed campaign, people who were in touch before get the variant `known_variant`. Its weight
+# is 0.
 VARIANT_OF_PERSON = f"""
     CASE WHEN CAST(:known_variant AS integer) IS NOT NULL AND {
     WAS_IN_TOUCH.format(phone="s.phone", contact="s.contact_id", each="OFFSET 0")

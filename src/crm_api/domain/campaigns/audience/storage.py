@@ -124,9 +124,9 @@ async def store_next_chunk(
     return await _record_progress(uow, campaign, chunk, limit=limit, now=now)
 
 
-# A phone number may move from a person of one chunk to a person of the other chunk at this moment.
-# Then this transaction would wait for the chunk ahead, which waits for this transaction. The time
-# limit ends this wait.
+# A phone number may move from a person of one chunk to a person of the next chunk at this moment.
+# Then this transaction would wait for the transaction of the next chunk, which waits for this
+# transaction. The time limit ends this wait.
 WAIT_BRIEFLY = text("SET LOCAL lock_timeout = '5s'")
 
 
@@ -154,7 +154,7 @@ async def store_chunk_ahead(
     Args:
         uow: The unit of work, on another connection.
         campaign_id: The campaign.
-        after: The last contact of the previous chunk.
+        after: The id of the last contact in the previous chunk.
         limit: The maximum number of people.
         now: The present instant.
         is_turn: Waits until the other transaction has ended. Its result is True if that transaction
@@ -187,10 +187,10 @@ async def _record_progress(
 
 
 async def _lock_unstored(session: AsyncSession, *, campaign_id: UUID) -> Campaign | None:
-    """Lock a scheduled campaign whose audience is not completely stored.
+    """Lock a scheduled campaign whose audience is not completely stored, and return it.
 
     Returns:
-        None if there is no such campaign, or another worker has locked it.
+        None if the campaign does not exist in this state, or another worker has locked it.
     """
     statement = (
         select(Campaign)
@@ -340,9 +340,9 @@ async def resolve_page(
 
 async def insert_chunk(session: AsyncSession, page: AudiencePage) -> InsertedChunk:
     """Store the people of a page as recipients, in the order of contact ids."""
-    # The campaign rarely has one of the phone numbers already: only if the number has moved to
-    # another contact since an earlier chunk. So ON CONFLICT is used only after an error, because it
-    # searches each unique index before each row.
+    # ON CONFLICT is slow, because it searches each unique index before each row. So it is used only
+    # after an error. The campaign rarely has one of the phone numbers already: only if the number
+    # has moved to another contact since an earlier chunk.
     try:
         async with session.begin_nested():
             result = await session.execute(insert_chunk_statement(page.conditions), page.values)

@@ -29,7 +29,8 @@ async def copy_template_bodies(uow: UnitOfWork, body: CampaignCreate | CampaignU
     A variant or follow-up with ``template_id`` and no body gets the body of the template, and
     ``template_version`` is set to the version that was copied. If it has a body, the body is kept.
     If this body differs from the body of the template, or the template does not exist,
-    ``template_id`` and ``template_version`` are set to None.
+    ``template_id`` and ``template_version`` are set to None. They are also set to None if the body
+    of the template was stored without a version.
 
     Raises:
         InvalidCampaignError: A template or a template version does not exist, and the request has

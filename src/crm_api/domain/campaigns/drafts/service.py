@@ -33,7 +33,7 @@ _DATES = ("start_at", "end_at")
 async def create_campaign(
     uow: UnitOfWork, body: CampaignCreate, *, author_id: str | None = None, now: datetime
 ) -> CampaignDetail:
-    """Store a new campaign as a draft. ``author_id`` is the id of the key or user who wrote it.
+    """Store a new campaign as a draft. ``author_id`` is the API key or user who wrote it.
 
     Raises:
         InvalidCampaignError: The content has faults. The error lists all of them.
@@ -71,7 +71,8 @@ async def update_campaign(
 
     ``name``, ``recurrence`` and ``archived`` can change in every status, other fields only in a
     draft. A changed draft loses its approval, unless only ``archived`` changes. ``author_id`` is
-    the key or user who changes the campaign. This key or user may not approve the changed draft.
+    the id of the API key or user who changes the campaign. This key or user may not approve the
+    changed draft.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
@@ -134,15 +135,16 @@ async def _plan_next_occurrence(
         uow: The unit of work.
         campaign: The campaign, as it is stored now.
         is_given: True if the request sets the recurrence. Then the rule must have an occurrence
-            after ``now``, unless the series is paused.
+            after ``now`` that is not the first of the series, unless the series is paused.
         now: The present instant.
     """
     following = next_occurrence(campaign, after=now)
     recurrence = campaign.recurrence
     if following is None and is_given and recurrence is not None and not recurrence["paused"]:
         detail = (
-            "The rule has no later occurrence, counted from `start_at` of the campaign. Correct "
-            "the rule, or leave the recurrence out."
+            "After the first occurrence, the rule has no further occurrence in the future. "
+            "Occurrences are counted from `start_at` of the campaign. Correct the rule, or leave "
+            "the recurrence out."
         )
         content.refuse_faults(
             [FieldProblem(pointer="/recurrence/rrule", code="no_occurrence", detail=detail)]
@@ -198,7 +200,7 @@ async def clone_campaign(
         uow: The unit of work.
         campaign_id: The original.
         name: The name of the copy. If None, it is the name of the original, followed by ``(copy)``.
-        author_id: The key or user who makes the copy, and becomes one of its authors.
+        author_id: The id of the API key or user who makes the copy, and becomes one of its authors.
         now: The present instant.
 
     Raises:
@@ -233,17 +235,17 @@ async def delete_campaign(uow: UnitOfWork, *, campaign_id: UUID) -> None:
 def _require_draft(campaign: Campaign) -> None:
     if campaign.status != CampaignStatus.DRAFT:
         raise CampaignNotEditableError(
-            f"The campaign is {campaign.status}. Only a draft can be deleted. In other statuses, "
-            "only `name`, `archived` and `recurrence` can be changed. Clone the campaign to get a "
-            "draft with the same content."
+            f"The campaign is {campaign.status}. Only a draft can be deleted. If a campaign is not "
+            "a draft, only `name`, `archived` and `recurrence` can be changed. Clone the campaign "
+            "to get a draft with the same content."
         )
 
 
 async def read_variants(uow: UnitOfWork, campaign_id: UUID) -> list[Variant]:
     """Return the stored variants of a campaign as request models."""
     rows = await list_variants(uow.session, campaign_ids=[campaign_id])
-    # Not validated: a stored variant may have a body, and a template without a version. A request
-    # may not have this combination.
+    # The rows are not validated, because a stored variant may have a body and a template without a
+    # version. A request may not have this combination.
     return [
         Variant.model_construct(**{name: getattr(row, name) for name in Variant.model_fields})
         for row in rows

@@ -47,7 +47,7 @@ async def check_start(
         uow: The unit of work of the start.
         detail: The campaign that shall be started.
         sender: The business that the first message must name. The first message must also say how
-            to opt out. Without a sender, neither is checked.
+            to opt out. If ``sender`` is None, the first message is not checked.
         rules: The legal rules.
         now: The present instant.
 
@@ -56,7 +56,7 @@ async def check_start(
 
             - ``start_at`` or ``end_at`` is in the past.
             - The audience names a list, a segment or a campaign that was deleted.
-            - The campaign's hours never overlap the legal hours of its people.
+            - The campaign's hours never overlap the legal hours of its recipients.
         MissingIdentificationError: A first message does not name the sender, or does not say how
             to opt out.
         ApprovalNeededError: The company requires an approval, and the campaign has none.
@@ -86,7 +86,7 @@ async def find_start_problems(
         except CrmError as error:
             problems.append(error)
             if isinstance(error, InvalidCampaignError):
-                # The other checks read the sources that are missing.
+                # The later checks would read sources that are missing.
                 break
     return problems
 
@@ -99,7 +99,7 @@ def _checks(
     rules: RuleBook,
     now: datetime,
 ) -> list[Callable[[], Awaitable[None]]]:
-    """Return the checks of a start, in order. Each raises an error if the start is refused."""
+    """Return the checks of a start, in order. Each check raises an error to refuse the start."""
     campaign = detail.campaign
 
     async def check_content() -> None:
@@ -130,9 +130,10 @@ async def _require_reachable_person(
 ) -> None:
     """Raise an error unless at least one person of the audience can get a message.
 
-    The function searches for one such person. If no message may ever be sent to this person's zone
-    key (state and time zones), the search is repeated without the people of this zone key. Nearly
-    always, the first person can get a message.
+    The function finds one person whom no rule excludes, and checks the hours for the zone key of
+    this person (the possible states and time zones). If the hours never allow a message, the search
+    is repeated without the people of this zone key. Nearly always, the first person that is found
+    can get a message.
 
     Raises:
         InvalidCampaignError: There are people who may get a message, but the campaign never sends

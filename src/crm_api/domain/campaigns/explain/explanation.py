@@ -152,8 +152,8 @@ class ExplanationRead(ReadModel):
         would_send_now: True if no rule prevents the message.
         rule: The most important rule that prevents the message; null if no rule does.
         detail: What this rule found, and what can be done; null if no rule prevents the message.
-        next_allowed_at: When the message may be sent: now if no rule prevents it, null if a person
-            must act first.
+        next_allowed_at: The first time at which no rule prevents the message; now if no rule
+            prevents it; null if the time is not known, for example because a person must act first.
         stops: All rules that prevent the message, most important first.
     """
 

@@ -26,8 +26,9 @@ from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.sends.usage import LINE_LIMIT
 from crm_api.platform.database import UnitOfWork, typed_row
 
-# When a number may get a message again under a limit of `max_recent` messages in `hours` hours:
-# when the oldest of its newest `max_recent` messages is `hours` hours old.
+# The instant from which a limit of `max_recent` messages in `hours` hours allows the next message
+# to a phone number. At this instant, the oldest of the newest `max_recent` messages to the number
+# is `hours` hours old.
 _OFTEN_UNTIL = """(
     SELECT greatest(a.created_at, a.called_at, a.accepted_at) + make_interval(hours => {hours})
     FROM send_attempt a
@@ -167,7 +168,7 @@ class RecipientFacts(ContactValues):
         capped_until: When the ``frequency_cap`` allows the next message.
         is_busy: True if another message to the phone number is being sent.
         last_texted_at: When another campaign last sent to the phone number; None if no other
-            campaign has.
+            campaign has sent to it.
     """
 
     contact_id: UUID

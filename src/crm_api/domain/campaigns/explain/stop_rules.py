@@ -54,7 +54,7 @@ _OF_NUMBER = {
     NumberRule.INVALID_NUMBER: "Two messages to the number failed permanently, so it counts as "
     "invalid. DELETE /v1/contacts/{id}/flags/invalid_number removes the flag.",
     NumberRule.OPT_OUT_HOLD: "The number is on hold, because a reply may ask for no more messages. "
-    "Read the reply, then confirm it (opt-out) or release the number (opt-in).",
+    "Read the reply, then confirm the opt-out, or release the number (opt-in).",
 }
 
 
@@ -150,7 +150,7 @@ def _provider(case: RecipientCase) -> Iterator[Stop]:
         yield Stop(
             rule="provider_asked_to_wait",
             detail="OpenPhone asked for a pause (Retry-After). Nothing is sent before the pause "
-            "ends. POST /v1/lines/{id}/unblock ends it at once.",
+            "ends. POST /v1/lines/{id}/unblock ends the pause immediately.",
             until=until,
         )
 
@@ -202,7 +202,7 @@ def _number(case: RecipientCase) -> Iterator[Stop]:
         yield Stop(
             rule="frequency_cap",
             detail=f"The number has already got {cap['texts']} campaign messages in "
-            f"{cap['days']} days, the maximum of this campaign's `frequency_cap`.",
+            f"{cap['days']} days. The `frequency_cap` of this campaign allows no more.",
             until=facts.capped_until,
         )
 
@@ -259,7 +259,7 @@ def _carriers(case: RecipientCase) -> Iterator[Stop]:
     )
     yield Stop(
         rule="carrier_budget",
-        detail=f"{whose} Of the company's budget of {daily} segments a day for {holding}, "
+        detail=f"{whose} The company's budget for {holding} is {daily} segments a day. Today "
         f"{max(0, case.carriers.left[holding])} are left, but this message has {wanted}. "
         "PATCH /v1/settings changes the budget.",
         # A message that is larger than the whole daily budget can never be sent.

@@ -25,16 +25,16 @@ FEWEST_VARIANTS = 2
 """The minimum number of variants for a comparison."""
 _FOUR_DECIMALS = Decimal("0.0001")
 _LARGEST = 690.0
-"""The largest exponent that ``math.exp`` is called with; above about 709 it overflows."""
+"""The largest exponent that is passed to ``math.exp``, which overflows above about 709."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecipientCount:
     """The number of recipients of a campaign who have the same status and the same variant.
 
-    But for the status ``parked``, it is the number of recipients for whom a user must decide
-    whether the message was sent. These recipients are also counted under the status ``unknown``.
-    With ``parked``, the fields ``variant``, ``replied`` and ``opted_out`` are 0.
+    The status ``parked`` is special: its count is the number of recipients for whom a user must
+    decide whether the message was sent. These recipients are also counted under the status
+    ``unknown``. With ``parked``, the fields ``variant``, ``replied`` and ``opted_out`` are 0.
 
     Attributes:
         status: The status of the recipients, or ``parked``.

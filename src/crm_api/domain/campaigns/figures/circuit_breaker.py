@@ -61,7 +61,7 @@ async def stop_variants(
 
     These settings decide which variants are stopped:
 
-    - ``stop_harmful``: the variants after which clearly more people opt out than after another one.
+    - ``stop_harmful``: variants after which clearly more people opt out than after another variant.
     - ``shift_to_winner``: all variants except the one with clearly the most replies.
 
     If no variant would be left, none is stopped. Each stop is written to the audit log.
@@ -333,8 +333,8 @@ async def _pause(uow: UnitOfWork, variants: Sequence[_WatchedVariant], *, now: d
 
 
 # A failure or an opt-out that is stored after a resume may belong to a message that was sent before
-# the resume. With the LIMIT, PostgreSQL looks up the attempts of each recipient; without it, it may
-# read all attempts.
+# the resume. With the LIMIT, PostgreSQL looks up the attempts of each recipient. Without the LIMIT,
+# PostgreSQL may read all attempts.
 ANSWERED_SINCE = text("""
     SELECT count(*) FILTER (WHERE m.status = 'failed') AS failed,
            count(DISTINCT m.contact_id) FILTER (WHERE m.opted_out_at IS NOT NULL) AS opted_out

@@ -26,8 +26,9 @@ differences between the variants. Values from 10 to 50 give nearly the same powe
 difference between the rates 10 % and 15 % is found after 1,550 messages (median; half of the
 messages for each variant)."""
 ODDS_RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0)
-"""The alternatives to a rate within its limit: rates whose odds are this many times the odds of the
-limit. With only one alternative, smaller excesses would be found late or never."""
+"""The factors from which ``log_excess`` computes several rates above the limit. Each factor is
+multiplied by the odds of the limit; the product is the odds of one higher rate. With only one
+higher rate, the test would find smaller excesses late or never."""
 
 
 class ComparedMeasure(StrEnum):
@@ -213,8 +214,11 @@ def log_difference(hits: tuple[int, int], *, texts: tuple[int, int]) -> float:
     - The rates differ. Then this probability has a Beta distribution, whose mean is the same share.
 
     The e-value is the likelihood of the hits under the second assumption, divided by their
-    likelihood under the first. The method is made for independent hits. Here, a person can cause
-    only one hit, but the result is still valid.
+    likelihood under the first.
+
+    The method assumes that hits are independent. Here, they are not quite independent, because a
+    person can cause only one hit. A variant that already has many hits has fewer people left who
+    can cause the next hit. This makes differences by chance smaller, so the result is still valid.
 
     Args:
         hits: The number of replies or opt-outs of each variant.

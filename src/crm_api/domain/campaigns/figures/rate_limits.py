@@ -18,7 +18,7 @@ Evidence = dict[str, Any]
 class RateLimits:
     """The highest allowed rates of opt-outs and of failed messages in a campaign, from 0 to 1.
 
-    A rate of None is not checked.
+    If a limit is None, this rate is not checked.
     """
 
     opt_out_rate: Decimal | None
@@ -88,11 +88,11 @@ def find_exceeded_rate(
     Args:
         counts: The counts since the last resume.
         limits: The maximum rates of the campaign.
-        now: The present instant. It is stored in the figures.
+        now: The present instant. It is stored in the evidence.
 
     Returns:
-        The reason, and the figures that prove that the rate is above its limit. None if the counts
-        do not prove that a rate is above its limit.
+        The reason, and the evidence: the figures that prove that the rate is above its limit. None
+        if the counts do not prove that a rate is above its limit.
     """
     # An opt-out may be stored before its message is counted as sent.
     texts = max(counts.texts, counts.opted_out)

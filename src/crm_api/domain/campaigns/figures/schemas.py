@@ -37,7 +37,7 @@ class StatusCounts(ReadModel):
 
 
 class RateInterval(ReadModel):
-    """Wilson's 95 % interval of a rate: of 100 such intervals, 95 contain the true rate.
+    """Wilson's 95 % interval of a rate: of 100 such intervals, about 95 contain the true rate.
 
     Attributes:
         low: The lower end of the interval, from 0 to 1 with four decimals.
@@ -107,8 +107,9 @@ class VariantStats(MessageOutcomes):
     Attributes:
         name: The name of the variant.
         stopped_at: When an A/B test stopped the variant; null if it is still sent.
-        stopped_reason: ``harmful`` if more people opted out after this variant than after another,
-            ``lost`` if another variant got more replies; null if the variant is still sent.
+        stopped_reason: ``harmful`` if more people opted out after this variant than after another
+            variant; ``lost`` if another variant got more replies; null if the variant is still
+            sent.
     """
 
     model_config = example(MessageOutcomes, name="Short")
@@ -210,8 +211,8 @@ class CampaignStats(ReadModel):
     Step 0 is the first message, step 1 is the first follow-up, and so on.
 
     Attributes:
-        recipients_total: The number of recipients that have this step of the campaign. It grows
-            while the audience is being stored.
+        recipients_total: The number of recipients at this step of the campaign. It grows while the
+            audience is being stored.
         by_status: The numbers of recipients by status.
         parked: The number of recipients with the status ``unknown`` for whom a person must decide
             whether the message was sent.

@@ -50,7 +50,7 @@ class Cohort:
         """Put more waiting people into a place (a group with the same sending hours).
 
         Args:
-            place: The number of the place.
+            place: The index of the place.
             texts: The number of people. Each of them waits for one message.
         """
         waiting = self.shares[place] * self.people[place] + texts
@@ -90,10 +90,10 @@ class Cohort:
 
         Args:
             texts: The largest number of people to remove.
-            places: The numbers of the groups. The people of one group have the same sending hours.
+            places: The indices of the groups. The people of one group have the same sending hours.
 
         Returns:
-            Pairs of a group's number and the number of people that were removed from this group.
+            Pairs: the index of a group, and the number of people that were removed from this group.
         """
         shares = self.shares
         open_places = [place for place in places if shares[place] > 0]
@@ -173,7 +173,7 @@ class Pace:
         size = self._pacing.batch_size
         if size is not None:
             return self._take_batches(texts, size)
-        # The first message is sent at once, so n messages have n - 1 gaps.
+        # The first message is sent immediately, so n messages have n - 1 gaps.
         before_last = max(0.0, texts - 1)
         seconds = before_last / self._per_second
         if self._pacing.is_spread:
@@ -260,7 +260,7 @@ def demand_of(rival: Rival, waiting: float, on: date, *, is_first: bool) -> Dema
         rival: The group: other campaigns on the same line.
         waiting: The number of messages that the group still has to send.
         on: The day.
-        is_first: True if the day is today.
+        is_first: True if the day is the first day of the simulation.
 
     Returns:
         The number of messages, and the number of campaigns in the group.

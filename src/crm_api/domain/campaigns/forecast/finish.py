@@ -32,9 +32,10 @@ P90 = NormalDist().inv_cdf(0.9)
 _STEP = 0.001
 """The difference in the reply share from which a numerical derivative is computed."""
 LONG = timedelta(days=60)
-"""If a plan takes longer than this, the search for the binding rule is shortened. First the plan is
-simulated without the daily limits, and without the hours. If one of these two plans takes less than
-half of the time, the only other rule that is tried is a later start."""
+"""If the messages of a plan take longer than this, the search for the binding rule is shortened.
+First, the plan is simulated without the daily limits, and then without the hours. If one of these
+two plans takes less than half of the time, the only other rule that is tried is a later start
+(``NOT_STARTED``)."""
 NOTICED = timedelta(minutes=1)
 """A shorter delay counts as no delay."""
 _ALIKE = 0.95
@@ -206,7 +207,7 @@ _LIMITS, _HOURS = "limits", "hours"
 
 
 def _release(plan: Plan, rule: str) -> Plan:
-    """Return the plan without one rule about phone numbers. No person waits for this rule then."""
+    """Return the plan without one rule about phone numbers: nobody waits because of this rule."""
     waiting = [
         replace(group, held_until={r: at for r, at in group.held_until.items() if r != rule})
         for group in plan.waiting
@@ -273,8 +274,8 @@ def _costs_without_each(
     rules = [rule for rule, one in lifted.items() if one != plan]
     if cost[1] - now > LONG:
         costs = {rule: _cost(simulate(lifted[rule])) for rule in (_LIMITS, _HOURS)}
-        # This only saves time: if one of these two saves half of a long plan, the others are not
-        # needed.
+        # This only saves computing time: if a plan without one of these two rules takes less than
+        # half of the time, the other rules are not needed.
         if min(spared[1] for spared in costs.values()) - now < (cost[1] - now) / 2:
             rules = [rule for rule in rules if rule in {Binding.NOT_STARTED, *costs}]
     costs |= {rule: _cost(simulate(lifted[rule])) for rule in rules if rule not in costs}

@@ -61,7 +61,7 @@ class Segment:
         start: The start of the segment.
         end: The end of the segment.
         closes: When the allowed hours end for the last of the groups; not before ``end``.
-        places: The numbers of the groups, as in ``Calendar.place_of``.
+        places: The indices of the groups, as in ``Calendar.place_of``.
     """
 
     start: float
@@ -82,8 +82,8 @@ class Calendar:
         first: The first day.
         starts: When each day begins, as Unix timestamps. The last item is the end of the last day.
         days: For each day, the periods in which messages are allowed in at least one place.
-        place_of: For each zone key, the number of its place, from 0.
-        shut: The numbers of the places in which no message is allowed on any day.
+        place_of: For each zone key, the index of its place, from 0.
+        shut: The indices of the places in which no message is allowed on any day.
     """
 
     first: date

@@ -151,7 +151,7 @@ def _group_rivals(
 
 
 def _is_over_today(one: RivalCampaign, line: Line, *, today: date, now: datetime) -> bool:
-    """Return whether a campaign sends nothing more today, because its window has closed.
+    """Return whether a campaign sends nothing more today, because its daily window has closed.
 
     If a campaign sends in the time zone of each recipient, the line's time zone is used here.
     """

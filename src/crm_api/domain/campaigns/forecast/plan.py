@@ -8,7 +8,7 @@ from crm_api.domain.campaigns.forecast.hours import Hours
 from crm_api.domain.kit.windows import DAYS
 
 UNLIMITED = 1_000_000_000
-"""A number of messages that no campaign reaches in a day; it stands for "no limit"."""
+"""A number of messages that no campaign reaches in a day; as a limit, it means "no limit"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +21,8 @@ class Waiting:
         step: The message: 0 for the first message, 1 for the first follow-up, and so on.
         due_from: When the first of these people becomes due; None means now.
         due_until: When the last of these people becomes due; None means now.
-        held_until: The rules that now prevent messages to these people. The value is the instant at
-            which the rule stops applying.
+        held_until: The rules that now prevent messages to these people. The value of each rule is
+            the instant at which the rule stops applying.
     """
 
     zone_key: str
@@ -63,7 +63,8 @@ class Rival:
         days: The days of the week on which the campaign sends, as ``mon`` to ``sun``.
         first: The first day of the campaign; None if the campaign may send now.
         last: The last day of the campaign; None if the campaign has no end.
-        is_over_today: True if the campaign sends nothing more today, because its window has closed.
+        is_over_today: True if the campaign sends nothing more today, because its daily window has
+            closed.
         campaigns: The number of campaigns in the group.
     """
 
@@ -110,7 +111,7 @@ class Plan:
             included, because the pacing uses their allowed hours too.
         waiting: The people who wait for a message.
         follow_ups: The delay of each follow-up after the previous message.
-        reply_share: The share of people, from 0 to 1, who reply to a message, and so get no further
+        reply_share: The share of people, from 0 to 1, who reply to a message. They get no further
             message.
         pacing: How the messages of a day are spread over it.
         campaign_limit: The daily limit of the campaign.
@@ -205,8 +206,8 @@ class Outcome:
         per_day: The number of messages on each of the next 60 days. Days without messages are left
             out.
         sending_days: The number of days on which the campaign sends.
-        limited_days: By rule, such as ``line_daily_limit``: on how many days the rule limited the
-            messages. Only the first year is counted.
+        limited_days: For each rule, such as ``line_daily_limit``, the number of days on which the
+            rule limited the messages. Only the first year is counted.
     """
 
     finish: datetime | None

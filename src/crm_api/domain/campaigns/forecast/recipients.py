@@ -262,8 +262,8 @@ async def sample_places(
 
 
 # One row for each waiting recipient who is not due yet, or whose phone number got campaign messages
-# in the last `hours` hours. No rule can hold the other recipients, so they are only counted. In a
-# large campaign, they are the majority.
+# in the last `hours` hours. No rule about phone numbers can delay the other recipients, so they are
+# only counted. In a large campaign, they are the majority.
 _TEXTED = """
     SELECT p.step, p.zone_key, p.due_at, t.last_other,
            coalesce(t.texted, CAST('{{}}' AS timestamptz[])) AS texted, p.read
@@ -287,7 +287,7 @@ TEXTED_SAMPLE = text(_TEXTED.format(people=_SAMPLED))
 async def list_texted(
     session: AsyncSession, *, campaign: Campaign, hours: int, is_sampled: bool, now: datetime
 ) -> list[TextedNumber]:
-    """Return the waiting recipients who cannot get their next message at once.
+    """Return the waiting recipients who possibly cannot get their next message now.
 
     There are two kinds of such recipients:
 

@@ -24,15 +24,16 @@ class ForecastDay(ReadModel):
 
 
 class LiftedRead(ReadModel):
-    """What the forecast would be if a person removed the reason why nothing is sent now.
+    """What the forecast would be if a person removed the reason that now prevents all messages.
 
     Attributes:
         p50_finish_at: The last message is sent before this instant with a probability of 50 %; null
-            if it is never sent.
+            if it is never sent, or not within ten years.
         p90_finish_at: The last message is sent before this instant with a probability of 90 %; null
-            if it is never sent.
-        binding_rule: The rule that would then delay the last message most; null if none would.
-        detail: What the rule does that delays the campaign most, and how to finish sooner.
+            if it is never sent, or not within ten years.
+        binding_rule: The rule that would delay the last message most; null if no rule would delay
+            it.
+        detail: What the rule in ``binding_rule`` does, and how to finish sooner.
     """
 
     p50_finish_at: Instant | None
@@ -118,23 +119,23 @@ class ForecastRead(ReadModel):
         campaign_id: The id of the campaign.
         status: The status of the campaign.
         as_of: The instant of the forecast.
-        first_send_at: When the next message is expected; null if the campaign sends nothing now.
+        first_send_at: When the next message is expected; null if no message is expected.
         p50_finish_at: The last message is sent before this instant with a probability of 50 %. If
             null, ``detail`` says why there is no such instant.
-        p90_finish_at: The last message is sent before this instant with a probability of 90 %. If
-            null, ``detail`` says why there is no such instant.
+        p90_finish_at: The last message is sent before this instant with a probability of 90 %; null
+            if ``p50_finish_at`` is null, or if the instant is more than ten years away.
         binding_rule: The rule that delays the last message most, or that prevents all messages;
             null if no rule does.
-        detail: What the rule does that delays the campaign most, and how to finish sooner.
-        if_lifted: What the forecast would be if a person removed the reason why nothing is sent
-            now, such as a pause. It is null if messages are sent now, or if no person can remove
-            the reason.
+        detail: What the rule in ``binding_rule`` does, and what can be done.
+        if_lifted: What the forecast would be if a person removed the reason that now prevents all
+            messages, such as a pause. It is null if nothing prevents all messages, if no person can
+            remove the reason, or if no recipient waits.
         people_waiting: The number of recipients that wait for a message.
         texts: The number of messages that the campaign will probably still send, follow-ups
             included.
         not_reached: The number of recipients that get no message before the end of the campaign.
         days: The number of messages on each of the next 60 days; days without messages are left
-            out. It is empty if the campaign sends nothing now.
+            out. The list is empty if a rule prevents all messages.
         later: The number of messages after these 60 days.
         assumptions: The assumptions on which the forecast is based.
         outside: The recipients that the forecast does not include.

@@ -143,9 +143,11 @@ def _schedule(case: _Case) -> str:
 
 def _legal_hours(case: _Case) -> str:
     shut = _shut_people(case)
-    never = f", and never in the campaign's hours for {_people(shut)}" if shut else ""
+    never = (
+        f" It never allows a message to {_people(shut)} in the campaign's hours." if shut else ""
+    )
     return (
-        f"The law allows messages only at some hours in the recipients' time zones{never}. "
+        f"The law allows messages only at some hours in the recipients' time zones.{never} "
         "GET /v1/compliance-rules lists the rules."
     )
 
@@ -178,7 +180,8 @@ def _frequency_cap(case: _Case) -> str:
     people = _held(case, Binding.FREQUENCY_CAP)
     return (
         f"A number may get at most {cap.get('texts')} campaign messages in {cap.get('days')} days, "
-        f"and {people} already got them. " + _advise_change(case, "Raise `frequency_cap`")
+        f"and {people} have already got this maximum. "
+        + _advise_change(case, "Raise `frequency_cap`")
     )
 
 
@@ -195,7 +198,7 @@ def _carrier_budget(case: _Case) -> str:
     people = _people(max(1, round(limit.share * case.plan.people)))
     return (
         f"The company's budget for {limit.carrier} allows about {round(limit.daily)} of these "
-        f"messages a day, and {people} count for it. Validate their numbers with POST "
+        f"messages a day, and {people} wait for one. Validate their numbers with POST "
         "/v1/phone-validations, because numbers of unknown carriers also count for this budget. Or "
         "raise the budget with PATCH /v1/settings, if the carrier allows more."
     )

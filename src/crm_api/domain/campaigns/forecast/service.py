@@ -78,7 +78,7 @@ class _Situation:
 
 @dataclass(frozen=True, kw_only=True)
 class _Halt:
-    """A reason why the campaign sends nothing at all now.
+    """A reason that now prevents all messages of the campaign, such as a pause.
 
     Attributes:
         rule: A value of ``StopRule``.
@@ -102,10 +102,11 @@ async def forecast(
 ) -> ForecastRead:
     """Forecast when a campaign will have sent its last message.
 
-    For a draft, the forecast assumes that it is started now. The people in its audience are
-    counted. But in a list of more than 100,000 contacts, only a sample is counted.
+    For a draft, the forecast assumes that the draft is started now.
 
-    For other campaigns, the forecast is fast, because it reads only sums and samples.
+    If the audience is not completely stored, as for a draft, the people in it are counted. But in a
+    list of more than 100,000 contacts, only a sample is counted. If the audience is stored, the
+    forecast is fast, because it reads only sums and samples.
 
     Args:
         uow: The unit of work.
@@ -158,7 +159,7 @@ async def estimate_finish(
         now: The present instant.
 
     Returns:
-        None if the campaign is not scheduled or running, if its end has passed, if its line is
+        None if the campaign is neither scheduled nor running, if its end has passed, if its line is
         blocked, if its audience is not completely stored, if no recipient waits, or if the last
         message is more than ten years away.
     """
@@ -187,7 +188,8 @@ async def plan_days(
     """Return how many messages a campaign will probably send on each of the next 60 days.
 
     The days begin and end in the line's time zone. The numbers are the same as in the forecast.
-    Days without messages are left out. The result is empty if the campaign sends nothing now.
+    Days without messages are left out. The result is empty if the campaign is over, paused or
+    blocked, or if its line is blocked.
     """
     if _halt(campaign, line, now=now) is not None:
         return ()

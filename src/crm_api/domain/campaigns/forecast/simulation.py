@@ -20,7 +20,7 @@ from crm_api.domain.campaigns.forecast.plan import Outcome, Plan, Waiting
 from crm_api.domain.messaging.sends.usage import limit_on
 
 SHOWN_DAYS = 60
-"""The number of days for which the answer lists messages."""
+"""The number of days for which the result lists messages."""
 HORIZON_DAYS = 3652
 """The length of the simulation: ten years. A later finish is reported as None."""
 _HOUR, _DAY = 3600.0, 86_400.0
@@ -75,7 +75,7 @@ class _Queue:
         """Return how many waiting people have a message that is due at an instant.
 
         Args:
-            places: The numbers of the groups to count. The people of one group have the same
+            places: The indices of the groups to count. The people of one group have the same
                 sending hours.
             at: The instant, as a Unix timestamp.
         """
@@ -112,7 +112,7 @@ class _Run:
         starts, finish = self._calendar.starts, None
         is_endless = self._ends == inf and people_shut_out(self._plan) >= NOTHING
         # Some people can never get a message and the campaign has no end, so the simulation would
-        # not end either. Only the days in the answer are needed.
+        # not end either. Only the days in the result are needed.
         days = SHOWN_DAYS if is_endless else YEAR
         for day in range(days):
             if finish is not None or starts[day] >= self._ends:
@@ -198,7 +198,7 @@ class _Run:
         plan, on = self._plan, self._calendar.first + timedelta(days=day)
         own, used, others = plan.campaign_limit, 0, plan.others_a_day
         if day == 0:
-            # Messages outside campaigns are expected evenly over the day. On the first day only
+            # Messages outside campaigns are expected evenly over the day. On the first day, only
             # those of its remaining part are still to come.
             others *= max(0.0, 1 - (self._begins - self._calendar.starts[0]) / _DAY)
             own, used = max(0, own - plan.campaign_used), plan.line_used
@@ -310,7 +310,7 @@ class _Run:
             cohort.add(place, count * (1 - plan.reply_share))
 
     def _is_done(self, at: float) -> bool:
-        """Return whether nobody waits for a message at this instant or becomes due later."""
+        """Return whether all messages are sent: nobody waits at this instant or is due later."""
         waiting = 0.0
         for queue in self._queues:
             for cohort in queue.cohorts:
@@ -329,7 +329,7 @@ class _Run:
         return left
 
     def _repeat_years(self, left: list[float]) -> float | None:
-        """Simulate further years: each day has the number of messages of the same day of year one.
+        """Simulate further years. Each day can send as many messages as the same day of year one.
 
         Args:
             left: The messages that are not sent in the first year, by step. The function changes

@@ -73,7 +73,8 @@ class LaunchReason(ReadModel):
     """A rule that keeps some contacts of the audience from getting a message at the start.
 
     Attributes:
-        rule: The rule. If a start skips a contact, the ``skip_reason`` has the same value.
+        rule: The rule. If the start skips a contact because of this rule, the recipient's
+            ``skip_reason`` has the same value.
         outcome: ``skipped`` if the contacts get no message, ``review`` if a person must approve
             them first, ``held`` if a person must check a reply first.
         people: The number of these contacts.
@@ -98,7 +99,8 @@ class LaunchRule(ReadModel):
     Attributes:
         rule: The rule.
         detail: What the rule means for this campaign.
-        is_binding: True if this rule delays the last message of the campaign most.
+        is_binding: True if this rule delays the last message of the campaign most, or prevents all
+            messages.
     """
 
     model_config = example(
@@ -126,11 +128,12 @@ class LaunchCheck(ReadModel):
             contacts is first.
         samples: The messages that some of the contacts would get.
         first_send_at: When the first message is expected; null if no message is expected.
-        last_send_at: The last message is sent before this instant with a probability of 50 %; null
-            if it is never sent, or not within ten years.
+        last_send_at: The last message is sent before this instant with a probability of 50 %. If
+            null, ``forecast_detail`` says why there is no such instant.
         last_send_at_p90: The last message is sent before this instant with a probability of 90 %;
-            null if it is never sent, or not within ten years.
-        forecast_detail: What delays the last message most, and how to finish sooner.
+            null if ``last_send_at`` is null, or if the instant is more than ten years away.
+        forecast_detail: What delays the last message most or prevents all messages, and what can be
+            done.
         texts: The number of messages that the campaign will probably send, follow-ups included.
         segments: The number of SMS segments of the first messages. Each segment costs money.
         cost: The cost of the first messages in dollars, as a decimal in a string.

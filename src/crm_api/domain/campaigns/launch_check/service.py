@@ -62,7 +62,7 @@ def list_rules(
         detail: The campaign.
         has_legal_rules: Whether the service has legal rules.
         binding: The rule that delays the campaign most, or that prevents all its messages. The
-            result marks this rule. None if there is none.
+            result marks this rule. None if no rule does so.
     """
     meaning = meanings(StopRule)
     found: dict[str, str] = {rule: meaning[rule] for rule in _OF_EVERY_NUMBER}
@@ -103,7 +103,7 @@ def _own_rules(campaign: Campaign, line_timezone: str) -> Iterator[tuple[StopRul
     if campaign.previously_contacted != PreviouslyContacted.SEND:
         does = {
             PreviouslyContacted.SKIP: "skips people",
-            PreviouslyContacted.REVIEW: "asks a person about people",
+            PreviouslyContacted.REVIEW: "requires an approval for people",
         }[PreviouslyContacted(campaign.previously_contacted)]
         yield (
             StopRule.PREVIOUSLY_CONTACTED,
@@ -115,8 +115,8 @@ def _own_rules(campaign: Campaign, line_timezone: str) -> Iterator[tuple[StopRul
         yield (
             StopRule.MIN_DAYS_BETWEEN,
             (
-                "A number gets a message only if the last message of another campaign is at least "
-                f"{campaign.min_days_between} days old."
+                "A number gets a message only if the last message to it from another campaign is "
+                f"at least {campaign.min_days_between} days old."
             ),
         )
     if campaign.frequency_cap:
@@ -128,12 +128,12 @@ def _own_rules(campaign: Campaign, line_timezone: str) -> Iterator[tuple[StopRul
 
 
 SAMPLES = 5
-"""The number of messages in the answer."""
+"""The maximum number of example messages in the result."""
 _WAITS = {
     "review": (StopRule.PREVIOUSLY_CONTACTED, "review"),
     "held": (StopRule.OPT_OUT_HOLD, "held"),
 }
-"""For each verdict of people who wait for a decision: the rule and the outcome in the answer."""
+"""The rule and the outcome in the result, by the verdict of people who wait for a decision."""
 
 
 async def check_launch(

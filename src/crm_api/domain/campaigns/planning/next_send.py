@@ -33,7 +33,11 @@ _FIRST_START = text("""
 
 @dataclass(frozen=True, slots=True)
 class _FirstDue:
-    """The recipient with the earliest due time in one zone key of a running campaign."""
+    """The recipient who is due first among the recipients of a campaign with the same zone key.
+
+    The campaign is running. The zone key is a text with the states and time zones in which a
+    recipient may live.
+    """
 
     days: list[str]
     window_start: time

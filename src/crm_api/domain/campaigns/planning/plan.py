@@ -32,8 +32,8 @@ from crm_api.domain.messaging.sends.usage import limit_on
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 JITTER = (0.5, 1.5)
-"""Range of the random factor for the time between two messages in the mode even. Its mean is 1, so
-that the messages of a day still fit into its hours."""
+"""Range of the random factor for the time between two messages in the mode ``even``. Its mean is 1,
+so that the messages of a day still fit into its hours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +140,8 @@ async def plan_sends(
     return SendPlan(orders=orders, wakes_at=min(wakes, default=None))
 
 
-# Counts only accepted messages. The claim counts these and more. So the plan never leaves out a
-# campaign that the claim would allow to send.
+# Counts only accepted messages. The claim also counts other messages, such as those with an unclear
+# result. So the plan never leaves out a campaign that the claim would allow to send.
 ACCEPTED_TODAY = text("""
     SELECT d.id AS line_id, u.campaign_id, u.texts
     FROM (
@@ -158,8 +158,8 @@ ACCEPTED_TODAY = text("""
     ) u
 """)
 
-# It costs one lookup in idx_campaign_membership_status for each zone key. Without the LIMIT,
-# PostgreSQL would read all pending rows.
+# This statement costs one lookup in idx_campaign_membership_status for each zone key. Without the
+# LIMIT, PostgreSQL would read all pending rows.
 CAMPAIGNS_WITH_DUE = text("""
     SELECT DISTINCT x.campaign_id
     FROM unnest(CAST(:campaign_ids AS uuid[]), CAST(:zone_keys AS text[]))
@@ -185,7 +185,8 @@ async def _find_able(
     Args:
         uow: The unit of work.
         campaigns: Running campaigns.
-        windows: The open zone keys of each campaign. Only recipients in them are considered.
+        windows: The open zone keys of each campaign. Only recipients with these zone keys are
+            considered.
         now: The present instant.
     """
     if not campaigns:
@@ -245,7 +246,7 @@ class PacedCampaign(Protocol):
     def batch_left(self) -> int | None:
         """How many messages of the current batch are not sent yet; None before the first message.
 
-        A batch is the group of messages that a campaign sends at once.
+        A batch is a group of messages that a campaign sends without waiting in between.
         """
 
 

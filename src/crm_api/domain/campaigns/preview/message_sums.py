@@ -22,7 +22,7 @@ from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
 SEGMENT_PRICE = Decimal("0.01")
 """The provider's price in dollars for a segment to a number in the United States or Canada."""
 GETS_MESSAGE = frozenset({"pending", "review"})
-"""The verdicts of people who would get a message, at once or after a review."""
+"""The verdicts of people who would get a message, immediately or after a review."""
 SHOWN_CONTACTS = 50
 SHOWN_CHARACTERS = 100
 KEPT_PEOPLE = 10

@@ -223,7 +223,7 @@ class PreviewRequest(RequestModel):
 
 
 class DraftPreview(CampaignCreate, PreviewRequest):
-    """A campaign to preview, which is not stored, and the choice of the messages that are shown."""
+    """A campaign that is previewed but not stored, and which messages the preview shows."""
 
     model_config = example(CampaignCreate, limit=3)
 

@@ -35,8 +35,8 @@ from crm_api.domain.messaging.sends.reply_hours import find_test_allowed_at, rea
 from crm_api.platform.database import UnitOfWork
 
 _TRIED = 20
-"""The maximum number of people of the audience who are tried to find one who has all values that
-the body needs."""
+"""The maximum number of people in the audience for whom the message is tried, until it can be
+rendered for one of them."""
 
 
 async def send_test_message(
@@ -52,8 +52,8 @@ async def send_test_message(
 
     The message is rendered for the first person in the audience who has all values that the body
     needs. If none of the first 20 people has all these values, the message shows the names of the
-    values in brackets. The message is sent at once, even if the daily limit is reached. It does not
-    count as the message of any recipient.
+    values in brackets. The message is sent immediately, even if the daily limit is reached. It does
+    not count as the message of any recipient.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.

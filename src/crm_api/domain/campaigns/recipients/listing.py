@@ -135,7 +135,7 @@ async def list_recipients(
         ListedRecipient(member=member, name=name, body=body, variant=names[member.variant])
         for member, name, body in rows
     ]
-    # The order depends only on the contact id. The cursor also needs an instant, but it is ignored.
+    # The order depends only on the contact id. The cursor also needs an instant, which is ignored.
     return cursors.page(
         listed, limit=limit, position=lambda row: (row.member.created_at, row.member.contact_id)
     )
@@ -332,7 +332,7 @@ def recipient_body(member: type[CampaignMembership]) -> SQLColumnExpression[str 
 
 
 def _with_texts(member: type[CampaignMembership]) -> Select[*tuple[Any, ...]]:
-    # Subqueries and not joins, so that no plan reads all contacts or all months of messages.
+    # These are subqueries and not joins, so that no query plan reads all contacts or all messages.
     return select(
         member, recipient_name(member).label("name"), recipient_body(member).label("body")
     )

@@ -59,11 +59,11 @@ class _RestoredCampaign:
 async def set_aside_messaged_recipients(
     uow: UnitOfWork, *, campaign_id: UUID, now: datetime
 ) -> None:
-    """Take out recipients who may already have their message, before a restored campaign resumes.
+    """Set aside recipients who may already have their message, before a restored campaign resumes.
 
-    A restored database does not know which messages were sent after the backup. So each waiting
-    recipient (``pending`` or ``held``) is taken out if the line has sent a message to the number or
-    called it since the backup:
+    A restored database does not know which messages were sent after the backup. So a waiting
+    recipient (``pending`` or ``held``) is set aside if, since the backup, the line has sent a
+    message to the recipient's number or called it:
 
     - A recipient who waits for the first message goes to ``review``: a person decides.
     - A recipient who waits for a follow-up becomes ``skipped``.

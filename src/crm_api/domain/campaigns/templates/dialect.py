@@ -51,8 +51,8 @@ _FILTERS = (
 )
 _REMOVED_TAGS = ("include", "render", "tablerow")
 _OUTPUT_LIMIT = 16_000
-"""Maximum output in bytes. It is far above the length of a message, and stops a template that
-produces too much output before it costs much time."""
+"""The maximum output in bytes. It is far above the length of a message. Rendering stops at this
+limit, so a template that produces too much output cannot cost much time."""
 FAULTS = (LiquidError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
 """The exceptions that the library raises when a filter cannot process a value."""
 

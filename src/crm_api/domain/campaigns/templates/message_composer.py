@@ -72,7 +72,7 @@ class MessageComposer:
 
     If a variant is stopped, its recipients are divided among the other variants, in proportion to
     the weights of these variants. The id of the contact decides which of them the contact gets. So
-    two calls for the same contact select the same variant.
+    the same contact always gets the same variant, until a further variant is stopped.
 
     Args:
         variants: The variants of the first message, ordered by position.

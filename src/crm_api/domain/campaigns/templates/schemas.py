@@ -27,7 +27,7 @@ Category = Annotated[
     Annotated[str, Text(longest=LONGEST_CATEGORY)] | None,
     BlankIsNull,
     Field(
-        description="A word of your choice by which you find templates; null for none.",
+        description="A word of your choice by which you find templates; null if there is none.",
         examples=["first message"],
     ),
 ]
@@ -38,7 +38,7 @@ DecidedVersion = Annotated[
         ge=1,
         le=1_000_000_000,
         description="The version that you read. If it is not the newest one any more, the request "
-        "is refused. By default, the newest version is meant.",
+        "is refused. By default, the request is about the newest version.",
     ),
 ]
 
@@ -77,7 +77,7 @@ class TemplateDecision(RequestModel):
     """A submission or an approval of the newest version of a template.
 
     Attributes:
-        note: A note for the other users; null for none.
+        note: A note for the other users; null if there is no note.
     """
 
     model_config = example(version=2, note="Please look at the second sentence.")
@@ -107,10 +107,10 @@ class TemplateVersionRead(ReadModel):
         body: The message body, in Liquid.
         status: The state of the version's approval. If the company requires approvals, a campaign
             whose messages are all approved versions needs no other approval.
-        author_name: The key or user who wrote the body; null if it is not known.
+        author_name: The API key or user who wrote the body; null if it is not known.
         submitted_at: When the version was last submitted; null if it never was.
         decided_at: When the version was approved or rejected; null until then.
-        decided_by: The key or user who decided; null until then.
+        decided_by: The API key or user who approved or rejected the version; null until then.
         note: The note of the last submission or decision; null if there is none.
         created_at: When the body was written.
     """
@@ -141,7 +141,7 @@ class TemplateRead(ReadModel):
     Attributes:
         id: The id of the template.
         name: The name of the template.
-        category: A word of your choice by which you find templates; null for none.
+        category: A word of your choice by which you find templates; null if there is none.
         body: The message body of the newest version, in Liquid.
         version: The number of the newest version.
         status: The status of the newest version.

@@ -17,7 +17,7 @@ from crm_api.domain.campaigns.templates.models import (
 from crm_api.platform.database import UnitOfWork
 
 SHOWN_VERSIONS = 100
-"""The number of versions that a template shows: the newest ones."""
+"""The maximum number of versions that are read for each template. They are the newest versions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ async def load_template(uow: UnitOfWork, template: MessageTemplate) -> TemplateD
 async def keep_version(
     uow: UnitOfWork, template: MessageTemplate, *, author: Author | None, now: datetime
 ) -> None:
-    """Store the present body of a template as a new version, unless the newest has the same body.
+    """Store the present body of a template as a new version, unless the newest version has it.
 
     The transaction must have locked the template, so that no other transaction uses the same
     version number. ``author`` is None if it is not known who wrote the body.

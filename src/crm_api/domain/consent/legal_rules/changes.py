@@ -86,7 +86,7 @@ class AffectedContact(ReadModel):
 
 
 class AffectedPlace(ReadModel):
-    """How many of the contacts with a certain zone key a legal rule affects.
+    """A zone key to which a legal rule applies, and the number of contacts with this zone key.
 
     A zone key names the states and time zones in which a person may be.
     """
@@ -116,8 +116,9 @@ class RuleChangeRead(ReadModel):
         "included."
     )
     places: list[AffectedPlace] = Field(
-        description="The zone keys of the contacts to whom the rule applies, with the number of "
-        f"contacts of each; at most {MOST_PLACES}, those with the most contacts first."
+        description="The zone keys of the contacts to whom the rule applies, each with its number "
+        f"of contacts. The list has at most {MOST_PLACES} zone keys. Zone keys with the most "
+        "contacts come first."
     )
     sample: list[AffectedContact] = Field(
         description=f"Up to {SAMPLE} contacts to whom the rule applies, as examples."
@@ -204,7 +205,7 @@ def _changes(rules: Iterable[ComplianceRule]) -> Iterator[_Change]:
 
 
 def _where(zone_keys: Sequence[str], state: str | None) -> list[str]:
-    """Return those of the zone keys to which a rule of a state applies.
+    """Select the zone keys to which a rule of a state applies.
 
     A federal rule (state None) applies to all zone keys. A zone key without states is always
     included, because its state is not known.

@@ -1,10 +1,10 @@
-"""Load the legal rules and evaluate them: when and how often a number may get messages.
+"""Load and evaluate the legal rules for when and how often a phone number may get messages.
 
-A process uses the shipped rules, the rules of a file, or none. A zone key names the states and time
-zones that are possible for a phone number. The local date of the recipient decides whether a rule
-is in force. If several states or time zones are possible, the rules of each of these states must
-allow the message in each of these time zones. If the state is not known, the rules of all states
-apply. So the strictest rule decides. All functions that evaluate rules are pure.
+A process uses the shipped rules, the rules of a file, or no rules. A zone key names the states and
+time zones that are possible for a phone number. The local date of the recipient decides whether a
+rule is in force. If several states or time zones are possible, the rules of each of these states
+must allow the message in each of these time zones. If the state is not known, the rules of all
+states apply. So the strictest rule decides. All functions that evaluate rules are pure.
 """
 
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ are in use at the same time."""
 
 
 class FrequencyCap(NamedTuple):
-    """A legal limit: a number may get at most ``texts`` campaign messages in ``hours`` hours."""
+    """A legal limit: at most ``texts`` campaign messages to a phone number in ``hours`` hours."""
 
     texts: int
     hours: int
@@ -61,10 +61,10 @@ class RuleBook:
         return [rule for rule in self.rules if rule.is_in_force(on)]
 
     def open_until(self, zone_key: str, now: datetime) -> datetime | None:
-        """Return the instant until which messages to a number stay allowed by law.
+        """Return the instant until which the law allows messages to a phone number.
 
         Return None if messages are not allowed at ``now``. Return ``FOREVER`` if there are no
-        rules. ``zone_key`` contains the states and time zones of the number.
+        rules. ``zone_key`` contains the possible states and time zones of the phone number.
         """
         if not self.rules:
             return FOREVER
@@ -96,18 +96,18 @@ class RuleBook:
             day: The local day.
 
         Returns:
-            The beginning and the end of the allowed hours; None if no message may be sent.
+            The beginning and the end of the allowed hours; None if the day has no allowed hours.
         """
         return self._span_of(states, zone, day)
 
     def frequency_cap(self, zone_key: str, now: datetime) -> FrequencyCap | None:
-        """Return the limit on messages to a number; None if no legal rule limits them.
+        """Return the legal limit on messages to a phone number; None if no rule limits them.
 
         If several rules have a limit, the result combines the smallest number of messages with the
         longest period.
 
         Args:
-            zone_key: The states and time zones in which the person with the number may be.
+            zone_key: The states and time zones in which the person with the phone number may be.
             now: The present instant.
         """
         key = parse_zone_key(zone_key)

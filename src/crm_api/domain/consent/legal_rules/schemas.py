@@ -36,7 +36,7 @@ class ComplianceRuleKind(StrEnum):
         NO_DAY: On the rule's weekdays, no messages may be sent.
         HOLIDAY: No messages may be sent on federal holidays or on the days on which they are
             observed.
-        FREQUENCY: A number may get at most ``max_texts`` messages in ``per_hours`` hours.
+        FREQUENCY: A phone number may get at most ``max_texts`` messages in ``per_hours`` hours.
         DUTY: A duty that cannot be expressed as hours or as a limit. The rule is only shown: the
             service fulfils the duty in another way, or the operator must fulfil it.
     """
@@ -85,12 +85,12 @@ class ComplianceRule(DocumentedModel):
         max_texts: For the kind ``frequency``: the largest number of messages that a phone number
             may get in ``per_hours`` hours.
         per_hours: For the kind ``frequency``: the length of the period in hours.
-        effective_from: The first local day on which the rule is in force; null means that it has no
-            beginning.
-        effective_until: The last local day on which the rule is in force; null means that it has no
-            end.
-        source: The law on which the rule is based, such as a section of a code; null if none is
-            known.
+        effective_from: The first local day on which the rule is in force; null if the rule has no
+            first day.
+        effective_until: The last local day on which the rule is in force; null if the rule has no
+            last day.
+        source: The law on which the rule is based, such as a section of a code; null if the law is
+            not known.
         verified: True if a person has checked the rule against its source.
         reviewed: The day on which a person last reviewed the rule.
         note: An explanation of the rule.
@@ -161,7 +161,7 @@ class RuleFile(BaseModel):
 
     @model_validator(mode="after")
     def _has_federal_window(self) -> Self:
-        """Check that a federal rule limits the hours of each weekday.
+        """Check that each weekday has a federal rule that limits the hours.
 
         So a mistake in the file cannot allow messages at all hours. To have no limits, set
         ``CRM_COMPLIANCE_RULES`` to ``none``.
@@ -186,7 +186,7 @@ class ComplianceRulesRead(DocumentedModel):
         on: The day, as requested.
         rule_set: The rules that this service uses: ``us`` for the shipped rules, ``none`` for no
             rules, ``file`` for the operator's own file.
-        file: The name of the operator's own file, without its folder; null if there is none.
+        file: The name of the operator's own file, without its folder; null for the other rule sets.
         data: The rules that are in force on the day.
         next_cursor: Always null, because all rules are on one page.
     """

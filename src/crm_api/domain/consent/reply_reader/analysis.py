@@ -31,7 +31,7 @@ _LOOKALIKES = str.maketrans("аеорсухіјѕԁһӏκντ", "aeopcyxijsdhlkv
 UNKNOWN = 1
 """The concept of a word that is not in the lexicon."""
 _FIRST_MARK = 8
-"""Each punctuation mark or symbol is a concept: this number plus its code point."""
+"""Each punctuation mark or symbol is a concept. Its number is this value plus the code point."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def analyse(text: str) -> Analysis:
 
 
 def _look_up(words: Sequence[str]) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
-    """Choose the language that has most of the words in the lexicon.
+    """Choose the language whose lexicon contains the most of these words.
 
     Returns:
         The language, the concepts of the words in it, and for each concept the index of its first
@@ -157,8 +157,8 @@ def _longer_forms(words: Sequence[str]) -> list[tuple[int, int, Concepts]]:
     """Find the forms of the lexicon that consist of several words.
 
     Returns:
-        For each form the index of its first word, the number of its words, and its concepts. At one
-        word, the longest form comes first.
+        For each form: the index of its first word, the number of its words, and its concepts. If
+        several forms begin at the same word, the longest form comes first.
     """
     known = lexicon()
     found = []
@@ -175,11 +175,11 @@ def _longer_forms(words: Sequence[str]) -> list[tuple[int, int, Concepts]]:
 def _listed(
     column: tuple[int, ...], longer: Sequence[tuple[int, int, Concepts]], language: int
 ) -> tuple[int, dict[int, tuple[int, int]]]:
-    """Count the words that one language has, including words that are part of a longer form.
+    """Count the words that are in the lexicon of one language, also as part of a longer form.
 
     Returns:
-        The number of words; and for each longer form that is used, by the index of its first word,
-        the number of its words and its concept.
+        The number of words, and a dictionary of the longer forms that are used. The key is the
+        index of the first word. The value is the number of words and the concept.
     """
     hits = len(column) - column.count(0)
     spans = {}

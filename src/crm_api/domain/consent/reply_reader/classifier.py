@@ -22,8 +22,9 @@ from crm_api.domain.consent.reply_reader.analysis import Analysis, Context
 from crm_api.domain.consent.reply_reader.features import Features, features_of, first_words
 from crm_api.domain.consent.reply_reader.reply_classes import CLASSES
 
-# Exported, because the scripts that train the model import it here. Their digests are stored in the
-# model, so another import in them would need another training.
+# Exported, because the scripts that train the model import it from this module. The digests of the
+# scripts are stored in the model. So if an import in a script changes, the model must be trained
+# again.
 from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass as ReplyClass  # noqa: PLC0414 - as above
 
 OUTPUTS = ("asks_to_stop", "needs_a_person", *CLASSES)
@@ -52,7 +53,7 @@ class Model:
     Attributes:
         hashes: The hashes of the features that the model knows, ascending.
         weights: One row per feature, one column per hidden unit, as 16-bit integers.
-        scales: One number per hidden unit. The real weight is the number in ``weights`` times this.
+        scales: One factor per hidden unit. The real weight is the integer in ``weights`` times it.
         bias: The bias of each hidden unit.
         heads: The weights of the outputs: one row per hidden unit, one column per output.
         head_bias: The bias of each output.
@@ -188,7 +189,7 @@ class Scores:
 
     @cached_property
     def words(self) -> npt.NDArray[np.float64]:
-        """How much each word of the replies raises or lowers two scores of the reply.
+        """How much each word of the replies raises or lowers two scores of its reply.
 
         The array has two rows: the first for the score ``asks_to_stop``, the second for
         ``needs_a_person``.

@@ -47,7 +47,7 @@ _SALTS = np.array(
 It is added before hashing, so that n-grams of different kinds and sizes get different hashes.
 """
 _WEIGHTS = np.array([3, 3, 3, 1, 3, 3, 1, 3, 3, 1, 3, 2.1, 3])
-"""The weight of an occurrence of each kind and size, in the same order."""
+"""The weight of one n-gram of each kind and size, in the order of ``_SALTS``."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def features_of(analyses: Sequence[Analysis], contexts: Sequence[Context]) -> Fe
 
 @dataclass(frozen=True)
 class _Row:
-    """The elements of all replies in a row: all letters, then all concepts, words and contexts.
+    """The elements of all replies in one list: all letters, then all concepts, words and contexts.
 
     Attributes:
         codes: The number of each element: a code point, a concept, the hash of a word, a context.
@@ -235,11 +235,13 @@ _BEFORE, _AFTER = zlib.crc32(b"<"), zlib.crc32(b">")
 
 
 def _framed(places: tuple[int, ...], otherwise: int = 0) -> tuple[int, ...]:
-    """Repeat the first and the last place, for the marks before and after the elements.
+    """Add the index of the mark before the elements, and the index of the mark after them.
+
+    The first mark gets the index of the first element, the last mark that of the last element.
 
     Args:
-        places: The places of the elements.
-        otherwise: The place of both marks if there are no elements.
+        places: The indices of the elements.
+        otherwise: The index of both marks if there are no elements.
     """
     return (places[0], *places, places[-1]) if places else (otherwise, otherwise)
 
@@ -266,7 +268,7 @@ def _square(one: Analysis, context: Context) -> float:
 
 
 def _grams(length: int, smallest: int, largest: int) -> int:
-    """Return the number of n-grams with ``smallest`` to ``largest`` elements among ``length``."""
+    """Return how many n-grams of ``smallest`` to ``largest`` elements a list of ``length`` has."""
     largest = min(largest, length)
     sizes = largest - smallest + 1
     return sizes * (length + 1) - sizes * (smallest + largest) // 2

@@ -35,7 +35,7 @@ WORDS_SHOWN = 3
 CLASS_AT = 0.4
 """A class other than ``other`` is proposed if its probability is at least this value.
 
-The value was chosen with the same replies with which the classes are measured. So the measured
+The value was chosen with the same replies that are used to measure the classes. So the measured
 rates of the classes may be slightly too good.
 """
 
@@ -185,8 +185,8 @@ def may_concern_consent(texts: Sequence[str]) -> list[bool]:
 def decide(text: str, asks: float, doubts: float, opt_out_at: float, hold_at: float) -> ReplyKind:
     """Decide whether a reply is an opt-out, puts the number on hold, or does neither.
 
-    A reply that is certain from its words alone is decided without the probabilities. The
-    evaluation of a model uses this function to try other thresholds.
+    If the words alone make the meaning certain, the probabilities are ignored. The evaluation of a
+    model uses this function to try other thresholds.
 
     Args:
         text: The reply.

@@ -59,7 +59,7 @@ class MissingScopeError(ForbiddenError):
     code = "missing_scope"
     title = "Scope missing"
     example = Example(
-        "This operation needs the scope contacts:write. Use a key or a user that has it.",
+        "This operation needs the scope contacts:write. Use an API key or a user with this scope.",
         required_scope="contacts:write",
     )
 
@@ -89,7 +89,7 @@ class UserNeededError(ForbiddenError):
 
 
 class ApiKeyNotFoundError(NotFoundError):
-    """No API key has this id. For a change, a revoked key also counts as missing."""
+    """No API key has this id, or the request would change a key that was revoked."""
 
     code = "api_key_not_found"
     title = "API key not found"

@@ -108,9 +108,9 @@ async def create_api_key(
 
 
 async def ensure_admin_key(uow: UnitOfWork, *, text: str, now: datetime) -> None:
-    """Store an API key with this text and the scope ``admin``, unless a key has this text.
+    """Store an API key with this text and the scope ``admin``, unless a key with this text exists.
 
-    Several processes may call this at the same time, when they start.
+    Several processes may call this function at the same time, when they start.
     """
     await _store(uow, text, name="bootstrap", scopes=[Scope.ADMIN], now=now)
 
@@ -218,9 +218,9 @@ async def rotate_api_key(
 ) -> tuple[ApiKey, str]:
     """Replace an API key by a new key with the same name and scopes.
 
-    The old key expires after ``overlap``, or earlier if its own expiry is earlier. The new key is
-    valid for as long as the old key was at its creation, for example 90 days. If the old key had no
-    expiry, the new key has none.
+    The old key expires after ``overlap``, or earlier if its own expiry is earlier. The new key gets
+    the same lifetime that the old key had when it was created, for example 90 days. If the old key
+    had no expiry, the new key has no expiry either.
 
     Returns:
         The new key and its secret text.
@@ -261,7 +261,7 @@ def successor_statement(key_id: UUID) -> Select[UUID]:
 
 
 async def revoke_api_key(uow: UnitOfWork, *, key_id: UUID, maker: KeyMaker, now: datetime) -> None:
-    """Revoke an API key at once, and record it in the audit log.
+    """Revoke an API key immediately, and record this in the audit log.
 
     Raises:
         ApiKeyNotFoundError: There is no key with this id, or it is already revoked.

@@ -80,7 +80,7 @@ class PreferencesRead(ReadModel):
 
     @classmethod
     def of(cls, stored: UserPreferences | None) -> Self:
-        """Build the response from the stored row; use the default values if there is none."""
+        """Build the response from the stored row; without a row, use the default values."""
         if stored is None:
             return cls(
                 timezone=None,

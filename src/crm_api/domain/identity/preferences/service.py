@@ -60,7 +60,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 async def read_preferences(uow: UnitOfWork, *, user_id: UUID) -> UserPreferences | None:
-    """Return the preferences of a user; None if the user has changed none."""
+    """Return the preferences of a user; None if the user has never changed a preference."""
     return await uow.session.get(UserPreferences, user_id, populate_existing=True)
 
 

@@ -58,7 +58,7 @@ def check_password_strength(password: str, *, email: str, name: str) -> None:
 
 
 class PasswordHasher:
-    """Hashes and verifies passwords in threads, and limits the number of threads at one time.
+    """Hashes and verifies passwords in threads, and limits how many threads run at the same time.
 
     A hash takes about 100 ms of one core and 64 MiB of memory. Without the limit, a hundred
     simultaneous requests would block all other work.

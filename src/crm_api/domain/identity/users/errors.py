@@ -152,6 +152,6 @@ class OwnerExistsError(ConflictError):
 
     def __init__(self) -> None:
         super().__init__(
-            "This service already has users, so the first link is no longer valid. Sign in, or "
-            "ask an owner for an invitation."
+            "This service already has users, so the link that creates the first owner is no longer "
+            "valid. Sign in, or ask an owner for an invitation."
         )

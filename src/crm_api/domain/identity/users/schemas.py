@@ -26,7 +26,7 @@ def normalize_email(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
     """Return an e-mail address in its normal form.
 
     Addresses that look the same, or are only different spellings of one address, must belong to the
-    same user. So:
+    same user. Therefore:
 
     - Look-alike characters (full-width letters, ligatures) are replaced by plain letters (NFKC).
     - The part before the ``@`` must be ASCII, which every mail server accepts.

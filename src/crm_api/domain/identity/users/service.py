@@ -1,8 +1,8 @@
 """Invite, list, change and disable users, and create the first user.
 
-The first user is an owner. To create the first user, ``crm-api up`` prints a link. The link works
-while the service has no user. The token in the link is derived from the secret key, and is not
-stored.
+The first user is an owner. ``crm-api up`` prints a link with which a person creates the first user.
+The link works while the service has no user. The token in the link is derived from the secret key,
+and is not stored.
 """
 
 import hmac
@@ -131,7 +131,7 @@ async def invite_user_again(uow: UnitOfWork, *, user_id: UUID, now: datetime) ->
         The user and the token of the new invitation.
 
     Raises:
-        UserNotFoundError: There is no user with this id, or the user has already accepted.
+        UserNotFoundError: There is no user with this id, or the user is active or disabled.
     """
     user = await read_user(uow, user_id=user_id)
     if user.status != UserStatus.INVITED:

@@ -43,8 +43,8 @@ ACCESS_FOR = timedelta(minutes=15)
 SESSION_FOR = timedelta(days=30)
 """How long a session lasts from the sign-in; renewing the tokens does not extend it."""
 TWICE_WITHIN = timedelta(seconds=10)
-"""Within this time a refresh token may be used twice, because two browser tabs may do so. A later
-second use counts as theft."""
+"""Within this time after its first use, a refresh token may be used again, because two browser tabs
+may send the same token. A later use counts as theft."""
 REUSED_ALERT = AlertKind.REFRESH_TOKEN_REUSED
 
 
@@ -147,7 +147,9 @@ async def begin_session(
 async def _store_sign_in(
     uow: UnitOfWork, user_id: UUID, password_hash: str, *, now: datetime
 ) -> User | None:
-    """Store the time of a sign-in; None if the user is not active or has another password hash.
+    """Store the time of a sign-in, and return the user.
+
+    The result is None if the user is not active or has another password hash.
 
     The statement locks the user's row. If it has to wait for another change of the row, it checks
     the row as it is after this change.

@@ -98,10 +98,10 @@ class CountedAttempt:
 
     @property
     def subjects(self) -> list[tuple[bytes, int]]:
-        """The counters that count this try to sign in or to change a password.
+        """The counters that count this attempt to sign in or to change a password.
 
-        Each item has the key of a counter, and the number of failed tries that the counter allows.
-        After each failure above this number, the next try must wait.
+        Each item has the key of a counter, and the number of failed attempts that the counter
+        allows. After each failure above this number, the next attempt must wait.
         """
         allowances = (PAIR_FAILURES, ACCOUNT_FAILURES)
         own = list(zip(self.own, allowances, strict=False))
@@ -210,7 +210,7 @@ async def _is_known(session: AsyncSession, user: User, network: str) -> bool:
 
 
 async def _blocked_until(session: AsyncSession, subjects: Sequence[bytes]) -> datetime | None:
-    """Return when the last of these counters stops blocking attempts; None without counters."""
+    """Return when the last of these counters stops blocking attempts; None if no row exists."""
     return await session.scalar(
         select(func.max(SignInThrottle.blocked_until)).where(SignInThrottle.subject.in_(subjects))
     )

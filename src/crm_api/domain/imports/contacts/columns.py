@@ -112,7 +112,8 @@ _MAX_EXAMPLE = 60
 class ColumnBasis(StrEnum):
     """How the service found out which contact field a column of an imported file contains.
 
-    For example, ``NAME`` means by the name of the column, and ``FORMAT`` by a known file format.
+    For example, ``NAME`` means that the service used the name of the column, and ``FORMAT`` means
+    that it recognised the file format.
     """
 
     USER = "user"
@@ -151,7 +152,7 @@ def rate_column(
     The rating depends on the share of the sample values that look like values of the field.
 
     Args:
-        values: The column's values in the sample, blank ones included.
+        values: The column's values in the sample, including blank values.
     """
     filled = [value.strip() for value in values if value.strip()]
     plain = (target or "").removeprefix("second.")

@@ -200,7 +200,7 @@ async def _delete_results(session: AsyncSession, *, import_id: UUID) -> None:
 
 
 async def find_commit(session: AsyncSession, *, dry_run_id: UUID) -> ContactImport | None:
-    """Return the real import that was created from a dry run; None if there is none.
+    """Return the real import that was created from a dry run; None if there is no such import.
 
     An import that failed, was cancelled or was undone is not returned.
     """

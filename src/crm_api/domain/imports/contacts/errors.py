@@ -73,7 +73,8 @@ class NotADryRunError(ConflictError):
 class DryRunNotReadyError(ConflictError):
     """The dry run cannot be committed or corrected now.
 
-    It has not completed, or its rows were deleted, or the import that it created is being undone.
+    It has not completed, or its rows were deleted, or the import that an earlier commit created is
+    being undone.
     """
 
     code = "dry_run_not_ready"

@@ -159,7 +159,7 @@ async def _examine_rows(
 class _Spool:
     """The CSV file to which pages are appended.
 
-    The length of the file is the checkpoint; it is stored in the row of the import in the database.
+    The length of the file is the checkpoint. The row of the import in the database stores it.
     """
 
     def __init__(
@@ -178,9 +178,9 @@ class _Spool:
         self._now = now
 
     async def begin(self, header: list[str]) -> bool:
-        """Write the first line of the CSV file, the column names.
+        """Write the column names as the first line of the CSV file.
 
-        If the file already has a first line, only check that its column names are these.
+        If the file already has a first line, only check that it contains the same column names.
 
         Returns:
             False if another worker has continued the import, or if the import was cancelled.

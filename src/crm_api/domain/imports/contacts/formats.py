@@ -116,8 +116,8 @@ def detect_format(
         raise NoPhoneColumnError(
             "No column with phone numbers was found. The columns are: "
             + ", ".join(f"“{name}”" for name in header[:20])
-            + '. Name the right one in `mapping` of an import, for example {"Contact": "phone"}, '
-            "or in `column` of a do-not-contact upload."
+            + ". Name the phone column in `mapping` of an import, for example "
+            '{"Contact": "phone"}, or in `column` of a do-not-contact upload.'
         )
     named = "low" if notes else "high" if format_name != "generic" else "medium"
     notes += [
@@ -166,7 +166,7 @@ def check_mapping(header: Sequence[str], mapping: Mapping[str, str | None]) -> N
             problems.append(FieldProblem(pointer=pointer, code="unknown_field", detail=detail))
         elif target in taken and target not in _REPEATABLE:
             detail = (
-                f"The column “{taken[target]}” is already mapped to this field. Use another one."
+                f"The column “{taken[target]}” is already mapped to this field. Use another field."
             )
             problems.append(FieldProblem(pointer=pointer, code="field_twice", detail=detail))
         elif target is not None:
@@ -233,7 +233,7 @@ def _map_opt_outs(
 ) -> None:
     """Map the columns that say who must not get messages.
 
-    A column whose name fits is skipped if its values are phone numbers.
+    A column whose name fits is skipped if at least half of its values are phone numbers.
     """
     for position, name in enumerate(header):
         target = None if name in mapping else consent_field(name)

@@ -35,7 +35,7 @@ MAKE_TABLES = (
         "zone_key text, old_zone_key text, old_updated_at timestamptz, filled text[], "
         "old jsonb) ON COMMIT DELETE ROWS"
     ),
-    # Rows may remain from before a rollback to a savepoint of this transaction.
+    # An earlier part of this transaction may have left rows in the tables.
     text("TRUNCATE import_person, import_plan"),
 )
 
@@ -159,9 +159,9 @@ def _plan(on_duplicate: OnDuplicate) -> TextClause:
 _PLAN = {on_duplicate: _plan(on_duplicate) for on_duplicate in OnDuplicate}
 
 
-# If the number in the file belongs to a merged duplicate, replace the number by that of the primary
-# contact, and clear the zone key, so that it is computed again. If several rows belong to one
-# primary contact, only the first row gets its number. The other rows change nothing.
+# If a phone number in the file belongs to a merged duplicate, replace it with the phone number of
+# the primary contact. Also clear the zone key, so that it is computed again. If several rows belong
+# to one primary contact, only the first row gets its phone number. The other rows change nothing.
 RESOLVE = text("""
     UPDATE import_person s SET phone = x.phone, zone_key = NULL
     FROM (
@@ -181,7 +181,7 @@ async def stage_people(session: AsyncSession, records: Sequence[Record]) -> None
     for statement in MAKE_TABLES:
         await session.execute(statement)
     connection = await (await session.connection()).get_raw_connection()
-    driver: Any = connection.driver_connection  # asyncpg's, because SQLAlchemy's has no COPY
+    driver: Any = connection.driver_connection  # asyncpg's connection; SQLAlchemy's has no COPY
     await driver.copy_records_to_table("import_person", records=records, columns=PERSON)
     await session.execute(RESOLVE)
 

@@ -147,9 +147,9 @@ class ContactImport(FileImport):
 class ContactImportChunk(Base):
     """One chunk of an import, or of a dry run of an import.
 
-    - For an import, the row stores what the chunk changed. With this, the import can be undone.
-    - For a dry run, the row stores a digest of the planned result for each person. If the user then
-      starts the real import, its results are compared with these digests.
+    - For an import, the row stores what the chunk changed. An undo of the import needs this data.
+    - For a dry run, the row stores a digest of the planned result for each person. If the user
+      later commits the dry run, the results of the import are compared with these digests.
     """
 
     __tablename__ = "contact_import_chunk"
@@ -162,7 +162,7 @@ class ContactImportChunk(Base):
     applied_at: Mapped[datetime]
     """When the chunk was stored. Its contacts have this ``updated_at`` until they are edited."""
     outcomes: Mapped[list[int]] = mapped_column(ARRAY(BigInteger()))
-    """A digest of the planned result for each person, in order. Empty unless it is a dry run."""
+    """In a dry run: a digest of the planned result for each person, in order. Otherwise empty."""
     created_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()))
     """The contacts that the chunk created; in an import of outcomes, the outcomes it recorded."""
     changed_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()))

@@ -1,7 +1,7 @@
 """Find the columns of a file that say who must not get messages, and read their cells.
 
 Such a column can only stop messages. A "no" or an empty cell has no effect. A cell that is neither
-a yes nor a no puts the phone number on hold until a person decides.
+a yes nor a no puts the phone number on hold until a user decides.
 """
 
 import re
@@ -100,7 +100,8 @@ def read_answer(text: str, *, column: str) -> bool | None:
     of the column also counts as a yes.
 
     Returns:
-        True for a yes, which stops messages. False for a no or a blank cell. None if unclear.
+        True for a yes, which stops messages. False for a no or a blank cell. None if the cell is
+        neither a yes nor a no.
     """
     squeezed = " ".join(text.split())
     key = _key(squeezed)

@@ -246,7 +246,7 @@ class RowReader:
     def _numbers(
         self, line: int, cells: list[str], plan: _Plan, problems: list[RowProblem]
     ) -> tuple[list[str], str | None]:
-        """Return the phone numbers of a person, and the extension of the first number or None.
+        """Return a person's phone numbers, and the extension of the first number if it has one.
 
         Invalid numbers are added to ``problems``. The person is refused only if no number is valid.
         """
@@ -341,7 +341,7 @@ class RowReader:
     ) -> None:
         """Set the code of the state. Store an unknown state as an attribute.
 
-        While that attribute exists, messages are sent only at hours that all states allow.
+        While the contact has this attribute, messages are sent only at hours that all states allow.
         """
         position = plan.fields.get("state")
         if position is None or not cells[position]:
@@ -394,7 +394,7 @@ class RowReader:
     def _without_number(self, line: int) -> list[RowProblem]:
         """Return the problem of a row in which no person has a phone number.
 
-        In a file with columns for two people, such a row is left out without a problem.
+        In a file with columns for two people, such a row is left out and not reported.
         """
         if len(self._plans) > 1:
             return []

@@ -91,12 +91,12 @@ class RowProblem:
     refuses: bool
 
 
-@dataclass(slots=True)  # not frozen, because that takes three times as long for each row
+@dataclass(slots=True)  # a frozen object would take three times as long to create
 class RowResult:
     """The people, problems and opt-outs that were read from a row.
 
-    A row without a phone number has a problem. But if the file has columns for two people, a
-    row without a phone number is skipped without a problem.
+    A row without a phone number is reported as a problem. But if the file has columns for two
+    people, such a row is skipped and not reported.
     """
 
     people: list[PersonRow]
@@ -148,7 +148,11 @@ _YEAR = re.compile(r"(\d{4})(?:\.0)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PropertyRow:
-    """A property, and its people in the order of the row: the phone number and role of each."""
+    """A property and its people.
+
+    Attributes:
+        people: The phone number and the role of each person, in the order of the row.
+    """
 
     street: str
     city: str | None
@@ -162,7 +166,8 @@ class PropertyRow:
 def property_of(people: Sequence[PersonRow]) -> PropertyRow | None:
     """Return the property (house) that a row describes; None if the row has no usable street.
 
-    ``people`` are the people that were read from the row. The first one has the address.
+    ``people`` are the people that were read from the row. The attributes of the first person
+    contain the address.
     """
     if not people:
         return None

@@ -78,7 +78,7 @@ class ImportCorrection(RequestModel):
 
 
 class ImportColumnRead(ReadModel):
-    """The contact field to which one column is imported. Check it if ``confidence`` is ``low``.
+    """The contact field for one column of the file. Check the field if ``confidence`` is ``low``.
 
     Attributes:
         column: The name of the column in the file.
@@ -195,9 +195,9 @@ class ImportUndoRead(ReadModel):
 class ImportRead(ReadModel):
     """An import of contacts or outcomes, and its progress.
 
-    The numbers below are those of an import of contacts. In an import of outcomes, `created` counts
-    the outcomes that this import recorded, and `unchanged` those that were recorded before.
-    `updated` is 0, because outcomes never change.
+    The counts are described below for an import of contacts. In an import of outcomes, `created`
+    counts the outcomes that this import recorded, and `unchanged` counts the outcomes that were
+    recorded before. `updated` is 0, because outcomes never change.
 
     Attributes:
         kind: What the rows are: `contacts` or `outcomes`.
@@ -216,15 +216,15 @@ class ImportRead(ReadModel):
         duplicates_in_file: The number of people in the file whose phone number is in an earlier
             row.
         invalid: The number of rows from which no contact could be imported.
-        dry_run_id: The id of the earlier dry run that this import now carries out; null if there
-            was none.
-        changed_since_dry_run: The number of contacts whose result is not the one that the dry run
-            predicted, because the contacts have changed since then.
+        dry_run_id: The id of the dry run that this import commits; null if the import was not
+            created from a dry run.
+        changed_since_dry_run: The number of contacts whose result differs from the prediction of
+            the dry run, because the contacts have changed since then.
         changes: By field name, how often the import fills or overwrites the field.
         undo: The progress of the undo of this import; null if no undo was requested.
         undone_at: When the undo was completed; null until then.
-        list_id: The id of the list that the contacts join; null without a list. In a dry run it is
-            also null if the list would be created.
+        list_id: The id of the list that the contacts join; null if the import has no list. In a dry
+            run, it is also null if the request gave the list by name.
         list_name: The name of the list that the contacts join, if the request gave a name.
         error: Why the import failed, or why it waits, as a sentence; null otherwise.
     """
@@ -281,7 +281,7 @@ class ImportRead(ReadModel):
 
 
 class UndoRequest(DryRunRequest):
-    """A request to undo an import. With ``dry_run``, only count what the undo would do."""
+    """A request to undo an import. With ``dry_run``, it only counts what the undo would do."""
 
     model_config = example(dry_run=True)
 
@@ -289,8 +289,8 @@ class UndoRequest(DryRunRequest):
 class UndoneImportRead(ImportRead, DryRunRead):
     """The import that is being undone. ``undo`` is the progress of the undo.
 
-    ``counts`` is only in the response to a dry run of the undo. It says what the undo would do, in
-    five numbers: ``removed``, ``restored``, ``memberships_removed``, ``left_edited`` and
+    ``counts`` is only in the response to a dry run of the undo. It contains five counts of what the
+    undo would do: ``removed``, ``restored``, ``memberships_removed``, ``left_edited`` and
     ``left_in_use``. They have the same meaning as the fields of ``undo``.
 
     Attributes:

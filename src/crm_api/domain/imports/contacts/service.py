@@ -55,9 +55,9 @@ def discard_old_uploads(folder: Path, *, wall_now: datetime) -> None:
     """Delete the files of dry runs that are too old to be committed.
 
     Args:
-        wall_now: The time of the machine's clock, with which the times of the files were set. The
-            time of the sandbox clock is wrong here: it may be far in the future, and then all files
-            would seem too old.
+        wall_now: The time of the machine's clock, because this clock also sets the times of the
+            files. Do not give the time of the sandbox clock. It may be far in the future, and all
+            files would seem too old.
     """
     oldest = (wall_now - KEPT_FOR).timestamp()
     for path in folder.glob("*.csv"):
@@ -209,7 +209,7 @@ _DELETE_KEPT_ROWS = text("""
 async def clean_up_imports(uow: UnitOfWork, *, now: datetime) -> int:
     """Delete the stored changes of imports that are too old for an undo or a commit.
 
-    The counts of these imports stay. The job ``run_imports`` deletes the files of the imports.
+    The counts of these imports are kept. The job ``run_imports`` deletes the files of the imports.
 
     Returns:
         The number of imports whose data was deleted, at most 100. Call the function again until it

@@ -100,7 +100,8 @@ def examine_stored_file(path: Path, overrides: Mapping[str, str | None]) -> Dete
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal.
 
-    The real import compares this digest with that of the dry run, to detect a changed file.
+    An import that commits a dry run compares this digest with the digest that the dry run stored.
+    If the digests differ, the file has changed.
 
     Raises:
         FileNotFoundError: The file does not exist.

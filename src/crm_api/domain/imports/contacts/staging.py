@@ -44,7 +44,7 @@ deadlock."""
 
 
 async def lock_known_contacts(session: AsyncSession) -> None:
-    """Lock the contacts of the people in this chunk of the import, in the order of their numbers.
+    """Lock the contacts of the people in this chunk, in the order of their phone numbers.
 
     These are the contacts that have the same phone number as a person in the temporary table
     ``import_person``. Deleted contacts are locked too.
@@ -136,7 +136,8 @@ INSERT = text(f"""
 async def insert_new_contacts(session: AsyncSession, *, now: datetime) -> int:
     """Insert the new contacts; return how many were inserted.
 
-    A contact is left out if another transaction has just inserted a contact with its number.
+    A contact is left out if another transaction has just inserted a contact with the same phone
+    number.
     """
     return _count(await session.execute(INSERT, {"now": now}))
 
@@ -218,7 +219,7 @@ NEW_PHONES = text(f"SELECT phone FROM import_plan WHERE {_IS_NEW} ORDER BY posit
 
 
 async def fetch_new_phones(session: AsyncSession) -> list[str]:
-    """Return the numbers for which the import adds or restores a contact, in the file's order."""
+    """Return the phone numbers of contacts that the import adds or restores, in file order."""
     return list(await session.scalars(NEW_PHONES))
 
 
@@ -229,7 +230,7 @@ PHONES_WITH_NEW_ZONE = text("""
 
 
 async def fetch_phones_with_new_zone(session: AsyncSession) -> list[str]:
-    """Return the numbers of existing contacts whose zone key the import will change.
+    """Return the phone numbers of existing contacts whose zone key the import changes.
 
     A zone key consists of the states and time zones in which a person may be.
     """

@@ -60,8 +60,8 @@ async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool
       then. A created contact that was used since then also stays on the list.
     - Flags and consent decisions are kept, because an undo must not revoke an opt-out.
 
-    When all parts are undone, each further call undoes some imported properties (see
-    ``import_properties.undo_some``).
+    When all parts are undone, the function undoes some imported properties each time that it is
+    called (see ``import_properties.undo_some``).
 
     Returns:
         True if there may be more to undo; False if the undo has ended.
@@ -137,10 +137,9 @@ async def _undo(
 
 
 async def claim_undo(session: AsyncSession, *, now: datetime) -> ContactImport | None:
-    """Claim an undo that no worker has claimed; return None if there is none.
+    """Claim an undo that no worker holds at present; return None if there is no such undo.
 
-    If there are several, claim the one that has waited the longest since a worker last worked on
-    it.
+    If there are several, claim the undo that no worker has worked on for the longest time.
     """
     waiting = (
         select(ContactImport.id)
@@ -201,7 +200,7 @@ _LOCK = text("""
 
 
 async def lock_chunk_contacts(session: AsyncSession, *, import_id: UUID, start: int) -> None:
-    """Lock the contacts that a chunk created or changed, in the order of their numbers."""
+    """Lock the contacts that a chunk created or changed, in the order of their phone numbers."""
     await session.execute(_LOCK, {"import_id": import_id, "start": start})
 
 
@@ -215,7 +214,7 @@ _REMOVE_MEMBERS = text("""
 async def remove_list_members(
     session: AsyncSession, *, list_id: UUID, applied_at: datetime, staying: Sequence[UUID]
 ) -> int:
-    """Remove the contacts that a chunk of an import added to a list.
+    """Remove from a list the contacts that a chunk of an import added to it.
 
     A contact that was edited after the import stays on the list.
 

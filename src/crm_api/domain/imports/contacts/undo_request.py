@@ -40,7 +40,7 @@ It may return an id several times. ``made`` has the columns ``id``, ``phone`` an
 KEPT_FOR = timedelta(days=30)
 """How long an import can be undone, or a dry run can be committed, after it has ended.
 
-Then the data that an undo or a commit needs is deleted.
+After this time, the data that an undo or a commit needs is deleted.
 """
 
 
@@ -119,7 +119,7 @@ async def count_undo(uow: UnitOfWork, row: ContactImport) -> dict[str, int]:
     """Count what an undo would revert, and what it would not change.
 
     Returns:
-        A number for each name in ``COUNTS``, such as ``removed`` or ``left_edited``.
+        A count for each name in ``COUNTS``, such as ``removed`` or ``left_edited``.
     """
     values = {"import_id": row.id, "list_id": row.list_id, "own_reason": flag_reason(row.id)}
     return dict((await uow.session.execute(_COUNT, values)).mappings().one())

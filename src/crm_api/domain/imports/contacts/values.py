@@ -61,8 +61,8 @@ def squeeze(text: str) -> str:
     return " ".join(text.split())
 
 
-# Names repeat in a file, and a cached name takes 0.1 instead of 1.5 µs. A full cache takes about 2
-# MB.
+# The same names occur often in a file. With the cache, a repeated name takes 0.1 µs instead of
+# 1.5 µs. A full cache needs about 2 MB.
 @lru_cache(maxsize=8_192)
 def person_name(text: str) -> str:
     """Remove extra spaces from a name, and correct its capitals if all letters have the same case.
@@ -155,7 +155,7 @@ def state_name(text: str) -> str:
 
 
 def tag_names(text: str) -> list[str]:
-    """Split a text such as ``vip; spring, 2026`` into tags, without repeated ones."""
+    """Split a text such as ``vip; spring, 2026`` into tags, without duplicates."""
     parts = (squeeze(part) for part in re.split(r"[,;|\n]", text))
     return list(dict.fromkeys(part for part in parts if part))
 

@@ -123,7 +123,7 @@ async def apply_chunk(
             CONTACT_IMPORTS,
             import_id=held.id,
             status=ImportStatus.FAILED,
-            error="The list of this import was deleted while it ran. Import into another list.",
+            error="The list was deleted while the import ran. Start an import into another list.",
             now=now,
         )
         return False
@@ -325,7 +325,7 @@ def convert_attributes(
         The records with the converted values, and a ``RowProblem`` for each cell of the file whose
         value was left out.
     """
-    # Most files use no custom field; their attributes need no parsing.
+    # Most files have no values of custom fields. Their attributes are not parsed.
     marks = [f'"{name}":' for name in defined.by_name]
     taken: list[Record] = []
     problems: dict[tuple[int, str], RowProblem] = {}

@@ -1,4 +1,4 @@
-"""The tables of do-not-contact uploads, and of their cells and rows that cannot be used."""
+"""The tables of do-not-contact uploads, and of the errors in their cells and rows."""
 
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from crm_api.domain.kit.vocabulary import one_of
 
 
 class DoNotContactUpload(FileImport):
-    """One uploaded list of numbers that must not get messages, with the counts of its report."""
+    """An uploaded list of phone numbers that must not get messages, with its counts."""
 
     __tablename__ = "do_not_contact_upload"
     __table_args__ = (

@@ -14,7 +14,7 @@ from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.kit.vocabulary import Vocabulary
 
 LATELY_DAYS = 30
-"""The report counts the messages that the numbers got in this many days before the upload."""
+"""The number of days before the upload for which the report counts messages to the numbers."""
 
 
 class UploadOptions(RequestModel):
@@ -47,7 +47,7 @@ class UploadRead(ReadModel):
             ``do_not_contact`` before the upload.
         contacts_matched: The number of contacts that have one of the phone numbers.
         texts_withdrawn: The number of waiting campaign messages to the phone numbers. These
-            messages will not be sent.
+            messages will not be sent, unless the upload is a dry run.
         texts_sent_lately: The number of messages that were sent to the phone numbers in the 30 days
             before the upload.
         error: Why the upload failed, as a sentence; null unless it failed.

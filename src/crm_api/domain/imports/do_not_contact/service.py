@@ -121,7 +121,8 @@ class NumberSurvey:
         waiting: The number of campaign recipients with these phone numbers whose message no worker
             has claimed yet.
         claimed: The number of campaign messages that a worker has claimed but not sent yet.
-        sent: The number of messages that the provider accepted since a given time.
+        sent: The number of messages to these phone numbers that the provider accepted since a given
+            time.
     """
 
     suppressed: int

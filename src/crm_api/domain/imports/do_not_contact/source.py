@@ -144,7 +144,7 @@ class NumberSource:
                 chunk.duplicates += 1
 
     def _cells(self, row: RawRow) -> Iterator[tuple[str, str]]:
-        """Yield each value of a row as column name and text; a cell may have several values."""
+        """Yield the column name and the text of each value; a cell may have several values."""
         for position, name in self._columns:
             if position < len(row.values):
                 for part in split_numbers(row.values[position]):

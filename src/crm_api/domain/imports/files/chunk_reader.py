@@ -10,7 +10,7 @@ Chunk_co = TypeVar("Chunk_co", covariant=True)
 
 
 class ChunkSource(Protocol[Chunk_co]):
-    """Reads a file in chunks of rows. Its calls block, so they run in a thread."""
+    """Reads a file in chunks of rows. Its methods block, so they run in a thread."""
 
     @property
     def position(self) -> int:

@@ -3,7 +3,7 @@
 from crm_api.domain.kit.errors import Example, InvalidError, MalformedError, TooLargeError
 
 USE_CSV = "Export the data as CSV and upload that file."
-"""The second sentence of errors about files that are not CSV."""
+"""The second sentence in the details of errors about files that are not CSV."""
 
 
 class ImportFileError(InvalidError):
@@ -15,7 +15,7 @@ class ImportFileError(InvalidError):
 
 
 class NotCsvError(ImportFileError):
-    """The file is not CSV, but for example a PDF, a picture, an archive or other binary data."""
+    """The file is not CSV. It may be a PDF, a picture, an archive or other binary data."""
 
     code = "not_csv"
     title = "Not a CSV file"
@@ -64,12 +64,12 @@ class FileTooLargeError(TooLargeError):
 
 
 class NoPhoneColumnError(ImportFileError):
-    """No column was recognised as phone numbers, neither by its name nor by its values."""
+    """No column with phone numbers was found, by the names or by the values of the columns."""
 
     code = "no_phone_column"
     title = "No phone column"
     example = Example(
-        "No column with phone numbers was found. The columns are: “name”. Name the right one in "
+        "No column with phone numbers was found. The columns are: “name”. Name the phone column in "
         "`mapping` of an import, or in `column` of a do-not-contact upload."
     )
 

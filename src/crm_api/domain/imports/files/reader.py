@@ -72,7 +72,7 @@ class Layout:
     sample: tuple[tuple[str, ...], ...]
 
 
-@dataclass(slots=True)  # not frozen, because that takes three times as long for each row
+@dataclass(slots=True)  # a frozen object would take three times as long to create
 class RawRow:
     """One row of a CSV file.
 
@@ -89,7 +89,11 @@ class RawRow:
 
 
 def _as_windows_1252(error: UnicodeError) -> tuple[str, int]:
-    """Decode bytes that are not valid UTF-8 as Windows-1252, because some files mix both."""
+    """Return the text for bytes that the codec cannot decode.
+
+    Bytes that are not valid UTF-8 are decoded as Windows-1252, because some files mix the two
+    encodings. Bytes that are not valid UTF-16 are replaced by U+FFFD.
+    """
     if not isinstance(error, UnicodeDecodeError):
         raise error
     if error.encoding.startswith("utf-16"):
@@ -101,7 +105,7 @@ def _as_windows_1252(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_ERRORS, _as_windows_1252)
 
 
-@dataclass(slots=True)  # not frozen, because that takes three times as long for each line
+@dataclass(slots=True)  # a frozen object would take three times as long to create
 class Line:
     """One line of a file. If ``is_overlong`` is True, ``text`` is only the start of the line."""
 
@@ -201,7 +205,7 @@ def inspect_file(path: Path) -> Layout:
     declared = _declared_delimiter(sample)
     delimiter = declared or _sniff(sample)
     rows = _rows(path, encoding=encoding, delimiter=delimiter, skip_first=declared is not None)
-    # Shorten each row at once, because a single row may have a million values.
+    # Shorten each row as soon as it is read, because a single row may have a million values.
     first = [_cut(row) for row in islice(rows, _SAMPLE_ROWS + 1)]
     if not first:
         raise EmptyFileError("The file has no rows. Upload a file with rows.")
@@ -368,7 +372,7 @@ def _sniff(sample: str) -> str:
 
 
 def _is_data(values: list[str]) -> bool:
-    """Return True if the first row is data, not a header: it contains a phone number."""
+    """Return True if a first row contains a phone number, so that it is data and not a header."""
     for value in values:
         try:
             parse_phone(value)

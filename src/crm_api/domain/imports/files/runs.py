@@ -21,8 +21,8 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
 LEASE = timedelta(seconds=60)
-"""How long an import belongs to its worker after the last stored chunk. Then another worker may
-claim the import."""
+"""How long an import belongs to its worker after the last stored chunk. After this time, another
+worker may claim the import."""
 ERROR_COLUMNS = ("line", "column", "value", "reason")
 _ERROR_BATCH = 1_000
 
@@ -107,8 +107,8 @@ async def fetch_page(
     """Return up to ``limit`` imports, newest first.
 
     Args:
-        after: The creation time and the id of an import: only older imports are returned. None:
-            begin with the newest import.
+        after: The creation time and the id of an import. Only older imports are returned. If
+            ``after`` is None, the result begins with the newest import.
     """
     table = kind.table
     statement = select(table)
@@ -123,8 +123,8 @@ async def claim_import(
 ) -> ImportRow | None:
     """Claim an unfinished import for this worker; return None if no import can be claimed.
 
-    An import that another worker has claimed cannot be claimed. If several imports can be claimed,
-    the one that has waited longest since its last change is claimed.
+    An import cannot be claimed while another worker has a lease on it. If several imports can be
+    claimed, the import that was changed the longest ago is claimed.
     """
     table = kind.table
     waiting = (
@@ -242,7 +242,7 @@ async def complete(
 async def cancel(
     uow: UnitOfWork, kind: ImportKind[ImportRow], *, import_id: UUID, now: datetime
 ) -> ImportRow:
-    """Cancel an import. Chunks that are already stored stay.
+    """Cancel an import. The chunks that are already stored are kept.
 
     Raises:
         NotFoundError: No import has this id. ``kind`` decides which subclass is raised.
@@ -278,7 +278,7 @@ async def add_errors(
     import_id: UUID,
     errors: Sequence[Mapping[str, object]],
 ) -> None:
-    """Store values and rows that were not imported, in the given order."""
+    """Store errors about values and rows that were not imported, in the given order."""
     values = {"import_id": import_id, "rows": orjson.dumps(errors).decode()}
     await session.execute(_add_errors(kind.error_table), values)
 
@@ -298,8 +298,8 @@ async def errors_as_csv(
     """Return up to 1,000 errors with ids above ``after`` as CSV lines, in the order of the file.
 
     Returns:
-        The lines, and the value of ``after`` for the next part; the value is None if no errors
-        remain.
+        The lines, and the value of ``after`` for the next part. This value is None if fewer than
+        1,000 errors were found, because then no errors remain.
     """
     found = await list_errors(
         uow.session, kind, import_id=import_id, after=after, limit=_ERROR_BATCH

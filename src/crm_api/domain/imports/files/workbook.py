@@ -34,7 +34,7 @@ _ONE_AT_A_TIME = asyncio.Semaphore(1)
 
 
 def is_workbook(path: Path) -> bool:
-    """Return whether a file is an XLSX workbook, by its content.
+    """Return True if the content of a file is an XLSX workbook.
 
     Raises:
         NotCsvError: The file is another kind of zip archive, or a damaged one.
@@ -59,12 +59,13 @@ def is_workbook(path: Path) -> bool:
 
 
 async def convert(path: Path, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list[str]:
-    """Replace a workbook file by a CSV file in UTF-8.
+    """Replace a workbook file with a CSV file in UTF-8.
 
     The CSV file has the rows of the first visible sheet that has rows.
 
     Returns:
-        Sentences for the user, for example which sheet was read if there are several.
+        Notes for the user, as sentences. If the workbook has several sheets, a note says which
+        sheet was read.
 
     Raises:
         ImportFileError: The workbook cannot be read, or has no rows.

@@ -28,7 +28,7 @@ Cell = int | float | str | bool | time | date | datetime | timedelta
 
 
 def convert(path: Path, target: Path) -> list[str]:
-    """Convert the first visible sheet that is not empty to CSV; return notes for the user.
+    """Write the first visible sheet that has rows as a CSV file; return notes for the user.
 
     Raises:
         ImportFileError: The workbook cannot be read, or has no rows.
@@ -86,7 +86,7 @@ def _notes(names: list[str], name: str) -> list[str]:
 
 
 def _verify(path: Path) -> None:
-    """Unpack every file in the archive once, because the archive's directory may be wrong.
+    """Check the archive by unpacking every file in it, because its directory may be wrong.
 
     Raises:
         NotCsvError: A part is damaged, encrypted or larger than declared.

@@ -103,7 +103,7 @@ async def compare_batch(
         uow: The unit of work.
         batch: The messages and calls from the provider.
         since: In the conversations of ``batch.threads``, only stored items after this instant are
-            compared. None: all earlier items are compared too.
+            compared. If None, all earlier items are compared too.
         until: In these conversations, only stored items until this instant are compared.
         now: The current time. The missing parts of a call, such as a recording, are fetched only
             for some time after the call.

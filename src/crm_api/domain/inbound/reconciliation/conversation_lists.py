@@ -1,7 +1,7 @@
-"""Read the calls of the provider's conversations; with API v1, also the messages.
+"""Read the phone calls of the provider's conversations; with API v1, also read the messages.
 
-API v1 has no list of all messages, so the messages of each conversation are read. The calls of a
-conversation with several people are not read.
+API v1 has no list of all messages, so the messages of each conversation are read. The phone calls
+of a conversation with several people are not read.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,8 +17,8 @@ from crm_api.domain.provider.openphone.listing import ListPage
 from crm_api.domain.provider.openphone.wire import parse_conversation
 
 THREAD_REFUSED = frozenset({400, 403, 404, 422})
-"""HTTP statuses of a refusal that concerns one conversation only, for example because a call had
-more than two parties."""
+"""HTTP statuses of a refusal that concerns one conversation only, for example because a phone call
+had more than two parties."""
 
 
 def begin(now: datetime, *, is_v1: bool) -> Position:
@@ -44,8 +44,8 @@ async def read(reading: Reading, position: Position) -> bool:
 
     The list must be read twice. The first reading can miss a conversation that becomes active
     meanwhile. The second reading, the stage ``late_threads``, covers only conversations that were
-    updated since the first one began. One call does one of the readings. At the end of the list,
-    this function sets ``position`` to the next stage.
+    updated since the first reading began. This function does one of the two readings. At the end of
+    the list, it sets ``position`` to the next stage.
 
     Returns:
         True at the end of the list; False if the time was up first.

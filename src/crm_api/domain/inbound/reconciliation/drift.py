@@ -41,7 +41,7 @@ class DriftExample:
     """An example of a difference between the provider's data and ours.
 
     Attributes:
-        id: The provider's id of the message or call; None if there is none.
+        id: The provider's id of the message or call; None if the example has no id.
         kind: What the example is about:
 
             - ``message``: a message.

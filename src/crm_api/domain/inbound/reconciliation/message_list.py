@@ -10,7 +10,7 @@ from crm_api.domain.provider.openphone.listing import ListPage
 
 SKEW = timedelta(seconds=5)
 """Maximum difference between the stored time of a message and the provider's time. The two times
-differ if the response to the send had no time."""
+differ if the provider's response to the request to send contained no time."""
 LIST_LAG = timedelta(minutes=2)
 """A message that is younger than this may not be in the list yet."""
 MILLISECOND = timedelta(milliseconds=1)
@@ -139,9 +139,9 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
     A stored message in this span counts as missing at the provider if the batch does not contain
     it.
 
-    The batches of a run go from new to old messages. So the span of a batch ends where the span of
-    the previous batch begins. It begins ``SKEW`` after the oldest message of the batch. But the
-    span of the last batch begins at the ``since`` of the run.
+    The batches of a run go from new to old messages. So the span of this batch ends where the span
+    of the previous batch begins. The span of this batch begins ``SKEW`` after the oldest message of
+    the batch. But if this is the last batch, its span begins at the ``since`` of the run.
 
     The stored time of a message may differ by up to ``SKEW`` from its time in the list. So a
     message in this batch may be stored with a time in the span of the next batch. ``position``
@@ -163,7 +163,8 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
     listed.update((message_id, at) for message_id, at in times.items() if at is not None)
     near = {message_id: at.isoformat() for message_id, at in listed.items() if at <= lower + SKEW}
     if len(near) > MOST_NEAR:
-        # Too many ids to store: drop them, and move the edge so that no batch checks for them.
+        # There are too many ids to store. Drop them, and move the edge to an earlier time, so that
+        # these messages are in the span of no batch.
         near, lower = {}, lower - 2 * SKEW
     position.update(edge=lower.isoformat(), near=near, reached=low.isoformat())
 

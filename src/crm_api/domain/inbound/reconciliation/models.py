@@ -19,7 +19,7 @@ class Trigger(StrEnum):
     Attributes:
         DAILY: It is the daily run.
         OUTAGE: Webhooks may have been missed for some time.
-        MANUAL: A person asked for the run.
+        MANUAL: A user requested the run.
         IMPORT: It is the first run, which stores everything that the provider has.
     """
 

@@ -13,8 +13,8 @@ from crm_api.platform.database import UnitOfWorkFactory
 
 SLICE_SECONDS = 0.1
 """While no message waits to be sent, reconciliation reserves in one step all requests that the rate
-limit allows in this many seconds. A message that is then queued waits at most this long for these
-requests."""
+limit allows in this many seconds. A message that is queued after this step waits at most this long
+for these requests."""
 SLICE_CALLS = 500
 LOOK_SECONDS = 5.0
 """Minimum time in seconds between two queries that find out whether messages wait to be sent."""
@@ -96,7 +96,7 @@ class RequestPace:
     def _is_stale(self) -> bool:
         """Return whether the next reserved start time is more than 1 s in the past.
 
-        Requests with such old start times would begin without a wait, all at once.
+        Requests with such old start times would begin without a wait, all at the same time.
         """
         return self._next is not None and self._now() - self._next > timedelta(seconds=1)
 

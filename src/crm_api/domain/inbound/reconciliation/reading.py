@@ -25,11 +25,14 @@ MOST_EMPTY = 3
 """The reading fails after this many consecutive empty pages that have a token for a next page."""
 
 MOST_PAGES = 20_000
-"""Maximum number of pages of one list: a million messages. A longer list counts as broken."""
+"""Maximum number of pages of one list (about a million messages). A longer list counts as broken.
+"""
 
 
 class PageGuard:
-    """Checks that the pages of one list do not repeat; remembers the last ``REMEMBERED_PAGES``.
+    """Checks that the pages of one list do not repeat.
+
+    It remembers the items of the last ``REMEMBERED_PAGES`` pages.
 
     If all items of a page were seen before, the provider returned an old page in place of the next
     one, so the list is incomplete.
@@ -144,9 +147,9 @@ class Reading:
         )
 
     async def write(self, position: Position) -> None:
-        """Write the items that were read since the last call, and the progress of the run.
+        """Write the items that were read since the last write, and the progress of the run.
 
-        The items are compared with the database, and those that are missing there are stored.
+        The items are compared with the database. Items that the database lacks are stored.
 
         Args:
             position: The progress of the run.

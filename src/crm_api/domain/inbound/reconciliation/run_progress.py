@@ -19,8 +19,8 @@ from crm_api.domain.kit.errors import ConflictError, Example
 from crm_api.platform.database import UnitOfWork
 
 LEASE = timedelta(seconds=60)
-"""How long a run belongs to its worker after the worker's last write. Then another worker may claim
-the run."""
+"""How long a run belongs to its worker after the worker's last write. After this time, another
+worker may claim the run."""
 MOST_FAILURES = 6
 WAITS = Backoff(first=timedelta(minutes=1), longest=timedelta(minutes=16))
 """Waits after failures. The waits between the first and the sixth failure add up to half an hour.
@@ -79,7 +79,7 @@ async def store_progress(
 
 
 async def release_run(uow: UnitOfWork, run: ReconciliationRun) -> None:
-    """Release a run, so that any worker can take it at once, and wake ``reconcile_openphone``.
+    """Release a run, so that any worker can claim it now, and request ``reconcile_openphone``.
 
     Raises:
         RunLostError: Another worker has taken over the run.
@@ -89,7 +89,9 @@ async def release_run(uow: UnitOfWork, run: ReconciliationRun) -> None:
 
 
 async def complete_run(uow: UnitOfWork, run: ReconciliationRun, *, now: datetime) -> None:
-    """Mark a run as completed; raise an alert about differences, or resolve it if there are none.
+    """Mark a run as completed, and resolve the alert about failed runs.
+
+    If the run found differences, raise an alert. Otherwise, resolve the alert about differences.
 
     Raises:
         RunLostError: Another worker has taken over the run.
@@ -122,8 +124,8 @@ async def fail_run(uow: UnitOfWork, run: ReconciliationRun, *, error: str, now: 
         uow,
         kind=FAILED,
         subject=PROVIDER,
-        detail=f"The comparison with OpenPhone failed: {error} It is repeated next night; POST "
-        "/v1/reconciliation-runs repeats it at once.",
+        detail=f"The comparison with OpenPhone failed: {error} It is repeated next night. To "
+        "repeat it now, send POST /v1/reconciliation-runs.",
         context={"run_id": str(run.id), "failures": run.failures},
         now=now,
     )

@@ -29,7 +29,7 @@ OVERLAP = timedelta(hours=24)
 compared twice, the second time when it is about a day old. By then its status is final, and the
 provider no longer retries a lost webhook."""
 OUTAGE_AFTER = timedelta(minutes=5)
-"""If no web process reported for longer than this, webhooks may have been missed."""
+"""If no web process stored a heartbeat for longer than this, webhooks may have been missed."""
 BACKLOG_AFTER = timedelta(seconds=10)
 """If a received event has been due for longer than this, there is a backlog."""
 LONGEST_WAIT = timedelta(minutes=15)
@@ -71,7 +71,7 @@ async def request_run(uow: UnitOfWork, body: ReconciliationCreate, *, now: datet
 async def _store_run(
     uow: UnitOfWork, trigger: Trigger, *, since: datetime | None, until: datetime, now: datetime
 ) -> UUID:
-    """Store a run, and wake ``reconcile_openphone``.
+    """Store a run, and request the job ``reconcile_openphone``.
 
     If ``since`` is None, completed runs decide the start of the time span: the span begins
     ``OVERLAP`` before the end of the period that they cover. If no run has completed, the span has
@@ -214,11 +214,12 @@ STORE_HEARTBEAT = text("""
 
 
 async def store_receiver_heartbeat(uow: UnitOfWork, *, now: datetime) -> UUID | None:
-    """Store a heartbeat: webhooks can be received now. After an outage, also create a run.
+    """Store a heartbeat of the webhook receiver. After an outage, also create a run.
 
-    A web process calls this function twice a minute. There was an outage if the previous heartbeat
-    is older than ``OUTAGE_AFTER``. The heartbeat is stored in the same database as the received
-    events. So there is no heartbeat while the database or all web processes are unavailable.
+    A heartbeat shows that webhooks can be received now. A web process calls this function twice a
+    minute. There was an outage if the previous heartbeat is older than ``OUTAGE_AFTER``. The
+    heartbeat is stored in the same database as the received events. So no heartbeat is stored while
+    the database or all web processes are unavailable.
 
     Returns:
         The id of the new run; None if there was no outage, or if a run for an earlier outage has
@@ -253,8 +254,8 @@ async def make_run_after_outage(
         now: The present instant.
 
     Returns:
-        The id of the run. None if a run for an earlier outage is still waiting to start: no second
-        run is created.
+        The id of the run. None if no run was created, because a run for an earlier outage is still
+        waiting to start.
     """
     waiting = select(ReconciliationRun.id).where(
         ReconciliationRun.status.in_(OPEN),

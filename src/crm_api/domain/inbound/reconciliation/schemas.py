@@ -14,8 +14,8 @@ class ReconciliationCreate(RequestModel):
 
     Attributes:
         since: The start of the time span. The default is 24 hours before ``until``, or 24 hours
-            before the instant until which data was already compared, whichever is earlier. If
-            nothing was compared yet, the time span has no start.
+            before the end of the period that was already compared, whichever is earlier. If nothing
+            was compared yet, the time span has no start.
         until: The end of the time span. The default is now. A later instant counts as now.
     """
 

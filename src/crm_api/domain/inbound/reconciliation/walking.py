@@ -71,7 +71,8 @@ class ReconciliationParts:
     """Returns the time of receipt for stored items: the database's time of the transaction."""
     sleep: Sleep = asyncio.sleep
     around: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
-    """Context manager around each slice; it raises if the provider must not be called now."""
+    """Returns a context manager for the work within one time limit. It raises an error if no
+    request may be sent to the provider now."""
 
 
 @dataclass(frozen=True, kw_only=True)

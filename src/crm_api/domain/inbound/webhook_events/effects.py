@@ -90,9 +90,9 @@ async def apply_facts(
                 )
             )
     contacts = await _lock_senders(uow, texts, now=now)
-    # A transaction that records answers locks attempts before conversations. So reports are applied
-    # before received messages, which lock conversations. In the reverse order, the two transactions
-    # could deadlock.
+    # A transaction that records the provider's responses locks attempts before conversations. So
+    # this function applies reports, which lock attempts, before received messages, which lock
+    # conversations. In the reverse order, the two transactions could deadlock.
     await _apply_reports(uow, reports, now=now, reception=reception)
     await _apply_texts(uow, texts, contacts, now=now, reception=reception)
     await _apply_calls(uow, calls, now=now, reception=reception)

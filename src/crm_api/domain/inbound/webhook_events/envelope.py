@@ -86,7 +86,7 @@ def as_text(event: ReceivedEvent) -> ReceivedEvent:
     """Return the event with its payload as one string, ``{"raw": "…"}``, which can be stored.
 
     This is used for JSON that PostgreSQL refuses, for example a number with a million digits. The
-    changed event can be stored. It fails when it is applied, and then a person can look at it.
+    changed event can be stored. It fails when it is applied. A user can then examine it.
     """
     return replace(event, payload=_raw(event.payload))
 
@@ -108,7 +108,7 @@ def _read_object(body: bytes) -> tuple[dict[str, Any], str]:
 
 
 def _read_unusual(body: bytes) -> tuple[Any, str]:
-    """Return the value of JSON that the fast parser refuses, and the text to store.
+    """Parse JSON that the fast parser refuses; return its value and the text to store.
 
     Such JSON has, for example, half a surrogate pair or a byte order mark.
     """

@@ -23,8 +23,9 @@ DECISIONS = {
     ReplyKind.OPT_IN: ConsentAction.OPT_IN,
     ReplyKind.DOUBTFUL: ConsentAction.HOLD,
 }
-"""Maps the kind of a reply to the consent decision that it makes."""
-# Events about a call's summary or transcript do not name the person, but the call's row does.
+"""Maps a kind of reply to the consent decision that follows from such a reply."""
+# Events about the summary or transcript of a call do not name the person. The row of the call shows
+# whether the person was erased.
 OF_ERASED = text("""
     SELECT k.openphone_id FROM activity_key k JOIN activity a ON a.id = k.activity_id
     WHERE k.openphone_id = ANY(CAST(:ids AS text[])) AND a.phone LIKE 'erased:%'
@@ -34,12 +35,13 @@ OF_ERASED = text("""
 async def leave_out_erased(
     uow: UnitOfWork, events: Sequence[ProviderEvent], *, secret: bytes, now: datetime
 ) -> list[ProviderEvent]:
-    """Return the events, without those that happened before the person in them was erased.
+    """Return the events, except the events that happened before their person was erased.
 
-    If a call began before the erasure, all its events are left out.
+    If a call began before the erasure, all events of the call are left out.
 
     A message that is left out may contain a decision: an opt-out, an opt-in, or a doubtful reply
-    that leads to a hold. The decision is added to the consent history, but without the text.
+    that leads to a hold. The decision is added to the consent history, but without the text of the
+    message.
 
     A newer event of an erased person is kept. The person's phone number then gets these flags:
 
@@ -100,7 +102,7 @@ async def _record_late_decisions(
 
 
 def _person(event: ProviderEvent) -> str | None:
-    """Return the phone number of the other party in E.164; None if the event has none."""
+    """Return the phone number of the other party in E.164; None if the event does not have it."""
     if event.message is not None:
         is_theirs = event.message.direction == Direction.INCOMING
         named = (event.message.from_number,) if is_theirs else event.message.to_numbers[:1]

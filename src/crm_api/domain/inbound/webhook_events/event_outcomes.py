@@ -20,8 +20,8 @@ LONGEST_ERROR = 500
 
 Jitter = Callable[[], float]
 random_fraction: Jitter = SystemRandom().random
-"""Returns a number from 0 to 1. A retry waits this share of the longest wait, so that the retries
-of many events spread over time."""
+"""Returns a random number from 0 to 1. A retry waits for this share of the longest wait. So the
+retries of many events are spread over time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,9 +41,9 @@ APPLIED_AT_ONCE = {
     ReplyKind.OPT_OUT: (consent.opt_out, FlagType.OPTED_OUT),
     ReplyKind.DOUBTFUL: (consent.place_hold, FlagType.OPT_OUT_HOLD),
 }
-"""Maps each reply kind whose decision is applied at once to the function that applies the decision,
-and to the flag that this function sets. An opt-in waits until the line is stored, because a message
-against a person's will is worse than a late message."""
+"""The kinds of replies whose decisions are applied immediately. The values are the function that
+applies the decision, and the flag that this function sets. An opt-in waits until the line is
+stored, because a message against a person's will is worse than a late message."""
 
 
 KNOWN = text("""
@@ -146,7 +146,7 @@ async def _decide(
 
 async def _raise_alert(uow: UnitOfWork, facts: MessageFacts, *, now: datetime) -> None:
     line = facts.phone_number_id
-    named = "a line that its event does not name" if line is None else f"the unknown line {line}"
+    named = "a line that the event does not name" if line is None else f"the unknown line {line}"
     await alerts.raise_alert(
         uow,
         kind=UNKNOWN_LINE,

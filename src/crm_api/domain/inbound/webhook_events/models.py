@@ -84,7 +84,7 @@ class WebhookEvent(Base):
     next_attempt_at: Mapped[datetime]
     last_error: Mapped[str | None]
     error_code: Mapped[str | None]
-    """Code of the last error. It stays until the event is applied, also during a replay."""
+    """Code of the last error. It is kept until the event is applied, even during a replay."""
     received_at: Mapped[datetime]
     processed_at: Mapped[datetime | None]
     payload: Mapped[dict[str, Any]]

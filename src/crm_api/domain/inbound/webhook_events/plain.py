@@ -1,10 +1,10 @@
-"""Store many plain old messages at once, so that an import of the history is fast.
+"""Store many plain old messages together, so that an import of the history is fast.
 
 A plain message is only stored. It causes no automatic reply and no change of consent. Most old
 messages are plain. ``apply_plain_messages`` lists all conditions.
 
 All other messages must go through ``service.apply_event``. That function accepts plain messages
-too, but it takes about six queries per message.
+too, but it runs about six queries per message.
 """
 
 from collections.abc import Sequence
@@ -35,11 +35,11 @@ reply to a campaign message."""
 async def apply_plain_messages(
     uow: UnitOfWork, texts: Sequence[MessageFacts], *, now: datetime, reception: Reception
 ) -> set[str]:
-    """Of the messages ``texts``, store those without further effects, with a few statements.
+    """Store the plain messages among the messages ``texts``, with a few statements.
 
-    These are the messages that meet all these conditions:
+    A message is plain if it meets all these conditions:
 
-    - The message is older than ``PAST_AFTER``.
+    - It is older than ``PAST_AFTER``.
     - It has exactly one other party and no media.
     - It is not about consent, for example an opt-out.
     - Its line is known.
@@ -129,7 +129,10 @@ async def _lines_of(
 
 
 def _person_of(facts: MessageFacts) -> str | None:
-    """Return the phone number of the only other party; None if the message is not plain."""
+    """Return the phone number of the other party; None if the message cannot be plain.
+
+    A plain message has no media and exactly one other party.
+    """
     if facts.media or len(facts.to_numbers) != 1:
         return None
     if facts.direction == Direction.INCOMING:

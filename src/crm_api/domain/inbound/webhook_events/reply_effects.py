@@ -48,7 +48,8 @@ class NewReply:
     """A new message from a phone number, with the result of the reply reader.
 
     Attributes:
-        replied_to: The campaign message to which the person replies; None if there is none.
+        replied_to: The campaign message to which the person replies; None if the message is not a
+            reply to a campaign message.
     """
 
     facts: MessageFacts
@@ -60,7 +61,7 @@ class NewReply:
 
 
 def without_effect(replies: Sequence[NewReply]) -> list[UnattendedMessage]:
-    """Return the messages that may get an away reply (the automatic answer).
+    """Return the messages that may get an away reply, which is sent automatically.
 
     These messages are left out:
 
@@ -170,7 +171,7 @@ async def _ask_a_person(uow: UnitOfWork, received: StoredMessage, *, now: dateti
         kind=DOUBTFUL_TEXT,
         subject=str(received.contact_id),
         detail="A received message may be an opt-out, but this is not certain. The number gets no "
-        "campaign messages until a person confirms the opt-out or records an opt-in.",
+        "campaign messages until a user confirms the opt-out or records an opt-in.",
         context={
             "activity_id": str(received.activity_id),
             "conversation_id": str(received.conversation_id),

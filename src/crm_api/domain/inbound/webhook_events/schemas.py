@@ -18,7 +18,7 @@ class Received(ReadModel):
     """The response to a delivery that was received.
 
     Attributes:
-        received: Always true: the event is stored.
+        received: Always true, because the event was stored.
     """
 
     received: Literal[True]
@@ -33,7 +33,8 @@ class WebhookEventRead(ReadModel):
         attempts: The number of attempts to apply the event so far.
         next_attempt_at: When the event is tried next; null if no further attempt is planned.
         last_error: The error of the last attempt, as a sentence; null if that attempt did not fail.
-        error_code: The code of the last error; null if there was none or the event is applied.
+        error_code: The code of the last error; null if there was no error, or if the event has been
+            applied.
         received_at: When the event was received.
         processed_at: When the event was applied; null until then.
         payload: The event as it was received.
@@ -77,7 +78,7 @@ class ReplayRead(ReadModel):
     """The response to a request to apply one event again.
 
     Attributes:
-        replayed: The number of events that will be applied again: always 1.
+        replayed: The number of events that will be applied again. It is always 1.
     """
 
     model_config = example(replayed=1)

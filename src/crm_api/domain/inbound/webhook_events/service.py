@@ -37,9 +37,10 @@ LINE_ERRORS = (LineUnknownError, IncompleteEventError)
 """Errors of an event that cannot be applied because its line is unknown."""
 WAITING = (WebhookEventStatus.PENDING, WebhookEventStatus.FAILED)
 SCHEDULE_SECONDS = 60
-"""Seconds between two scheduled runs of the job. A later retry waits for a scheduled run."""
+"""Seconds between two scheduled runs of the job. A retry that is due later than this waits for a
+scheduled run."""
 IGNORED_KINDS = frozenset({EventKind.UNKNOWN, EventKind.CONTACT, EventKind.TASK})
-"""Kinds of events that are only stored; docs/explanation/recovery.md says why."""
+"""Kinds of events that are stored but never applied; docs/explanation/recovery.md says why."""
 
 
 # On a partition without statistics, as in a new month, the planner expects few waiting events. It
@@ -137,7 +138,7 @@ async def _store_outcomes(uow: UnitOfWork, outcomes: Sequence[EventOutcome]) -> 
 
 
 def _request_retries(uow: UnitOfWork, outcomes: Sequence[EventOutcome], *, now: datetime) -> None:
-    """Request a run of the job for each retry that is due soon; retries of one second share it."""
+    """Request runs of the job for the retries that are due soon, one run for each second."""
     for outcome in outcomes:
         seconds = ceil((outcome.next_attempt_at - now).total_seconds())
         if outcome.status in WAITING and seconds < SCHEDULE_SECONDS:
@@ -274,7 +275,7 @@ class _Run:
         return outcome
 
     async def _apply_decision(self, claimed: ClaimedEvent) -> None:
-        """Apply an opt-out on an unknown line at once, although the event itself is retried."""
+        """Apply an opt-out on an unknown line immediately, although its event is retried later."""
         try:
             async with self._uow.session.begin_nested():
                 event = bound_event(parse_event(claimed.payload), received_at=claimed.received_at)

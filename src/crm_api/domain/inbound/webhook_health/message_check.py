@@ -59,7 +59,7 @@ class OwnLines:
 
 @dataclass(frozen=True, slots=True)
 class MessageProgress:
-    """The times, states and errors of a test message and of its event; None if not known yet."""
+    """The times, states and errors of a test message and of its event; None while unknown."""
 
     text_error: str | None
     attempt_status: AttemptStatus | None
@@ -85,8 +85,8 @@ async def begin_message_check(
     """Start a webhook health check: queue a test message from one of our lines to another.
 
     The test message may be sent at any hour. The other rules for messages apply to it, such as the
-    rate limit. If one of the two lines is unknown or blocked, the check ends at once, without a
-    message.
+    rate limit. The check ends immediately, without a message, if one of the two lines is unknown,
+    if both settings name the same line, or if the sending line is blocked.
 
     Returns:
         The new check. But if an earlier check with a test message has no result yet, the earlier
@@ -94,8 +94,8 @@ async def begin_message_check(
 
     Raises:
         WebhookHealthCheckOffError: The settings do not name two lines.
-        WebhookHealthCheckNotFoundError: An earlier check ended during this call, so no check was
-            created. Call the function again.
+        WebhookHealthCheckNotFoundError: An earlier check ended while this function ran, so no check
+            was created. Call the function again.
     """
     if own is None:
         raise WebhookHealthCheckOffError(

@@ -71,7 +71,7 @@ class WebhookHealthCheck(Base):
     side: Mapped[str]
     status: Mapped[str] = mapped_column(server_default=text("'waiting'"))
     asked_by: Mapped[str]
-    """``schedule``, or the name of the API key or user that ordered the check."""
+    """``schedule``, or the name of the API key or user that requested the check."""
     token: Mapped[str | None]
     """Random text in the body of the test message, by which its event is recognised."""
     activity_id: Mapped[UUID | None]

@@ -195,7 +195,7 @@ class ProviderCheck:
                 else:
                     requested.append(one)
         finally:
-            # Store them on cancellation too, because the requests were made.
+            # Store the requests even if this task is cancelled, because they were already sent.
             async with self.registrar.new_uow() as uow:
                 await _store_requests(uow, requested, now=self.registrar.now())
         log.requested = len(requested)

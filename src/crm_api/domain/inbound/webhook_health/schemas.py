@@ -23,8 +23,9 @@ class WebhookHealthCheckRead(ReadModel):
     """One check of whether the provider's events arrive.
 
     Attributes:
-        side: The kind of check: ``test_text`` (a message between two own lines), ``silence`` (the
-            time since the last event), or ``provider`` (the provider's webhooks and delivery log).
+        side: The kind of check: ``test_text`` (a message from one line of the company to another),
+            ``silence`` (the time since the last event), or ``provider`` (the webhooks and the
+            delivery log at the provider).
         status: The state of the check.
         asked_by: The name of the API key or user who started the check, or ``schedule``.
         sent_at: When the test message was sent; null if it was not sent.
@@ -59,7 +60,7 @@ class WebhookHealthSideRead(ReadModel):
     Attributes:
         side: The kind of check.
         is_on: Whether the settings allow this kind of check.
-        status: The last result; null if there is none yet or the check is off.
+        status: The last result; null if there is no result yet, or if the check is off.
         failure: Why the last check failed; null if it did not fail.
         concluded_at: When the last check got its result; null if there is no result yet.
         off_because: Why the check is off; null while it is on.

@@ -33,7 +33,7 @@ EVERY = timedelta(hours=1)
 EVERY_WHILE_FAILING = timedelta(minutes=5)
 """Time between checks after a failure; it is short, so that a repair shows soon."""
 SLACK = timedelta(seconds=30)
-"""A check may be ordered this long before it is due, because the schedule does not run at exact
+"""A check may be requested this long before it is due, because the schedule does not run at exact
 seconds."""
 KEPT_FOR = timedelta(days=90)
 SWITCHED_OFF = "switched_off"
@@ -71,7 +71,7 @@ class SideState:
 
     Attributes:
         side: The kind of check.
-        waiting_since: None if no check of this kind is waiting.
+        waiting_since: When the waiting check was created; None if no check of this kind is waiting.
     """
 
     side: WebhookHealthSide
@@ -87,7 +87,7 @@ class SideState:
     def due_at(self) -> datetime | None:
         """When the next check is due; None if there was no check yet."""
         if self.status == CheckStatus.FAILED and self.concluded_at is not None:
-            # A check may take minutes, so the time until the next one counts from its result.
+            # A check may take minutes, so the wait for the next check begins at the result.
             return self.concluded_at + EVERY_WHILE_FAILING
         return None if self.created_at is None else self.created_at + EVERY
 
@@ -113,13 +113,13 @@ async def read_sides(uow: UnitOfWork) -> list[SideState]:
     return typed_rows(SideState, await uow.session.execute(READ_SIDES))
 
 
-# Without this lock, two workers could find the same check due. After the first worker has ordered
-# and concluded the check, the second would order it again.
+# Without this lock, two workers could see that the same check is due. After the first worker has
+# created and concluded the check, the second worker would create it again.
 LOCK_SCHEDULE = text("SELECT pg_advisory_xact_lock(hashtextextended('webhook health', 0))")
 
 
 async def lock_schedule(uow: UnitOfWork) -> None:
-    """Lock the schedule until the transaction ends: only one worker at a time creates checks."""
+    """Lock the schedule until the transaction ends, so that only one worker creates checks."""
     await uow.session.execute(LOCK_SCHEDULE)
 
 
@@ -191,7 +191,8 @@ async def find_waiting_check(
 
     Args:
         side: The kind of check.
-        locks: Lock the check's row; return None if another worker has locked it.
+        locks: True to lock the row of the check. If another worker has locked it, the result is
+            None.
     """
     query = select(WebhookHealthCheck).where(
         WebhookHealthCheck.side == side.value, WebhookHealthCheck.status == CheckStatus.WAITING
@@ -232,7 +233,7 @@ async def conclude_check(
 
 
 async def forget_old_checks(uow: UnitOfWork, *, now: datetime) -> None:
-    """Delete old records: checks and redelivery requests from more than ``KEPT_FOR`` ago."""
+    """Delete the checks and the redelivery requests that are older than ``KEPT_FOR``."""
     before = now - KEPT_FOR
     check, redelivery = WebhookHealthCheck, WebhookRedelivery
     await uow.session.execute(

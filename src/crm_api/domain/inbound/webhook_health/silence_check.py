@@ -193,7 +193,7 @@ def chance_of_none(counts: Sequence[int]) -> float:
     - ``dispersion`` is the variance of ``counts`` divided by their mean, and at least 1. It is
       large if the weeks differ much.
 
-    If no event arrived in the earlier weeks, or if there are none, the result is 1.
+    If no event arrived in the earlier weeks, or if there are no earlier weeks, the result is 1.
 
     Args:
         counts: One number for each earlier week: in how many ten-minute slots of the time span an

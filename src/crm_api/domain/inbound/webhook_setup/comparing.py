@@ -176,7 +176,11 @@ def compare(
 
 
 def is_same_address(one: str, other: str) -> bool:
-    """Return whether two URLs are equivalent: case, default port and final slash are ignored."""
+    """Return whether two URLs are equivalent.
+
+    A default port, a final slash and the query do not matter. Upper and lower case do not matter in
+    the scheme and the host name.
+    """
     return _place(one) == _place(other)
 
 

@@ -42,7 +42,7 @@ async def register(place: WebhookAddress, found: Registration) -> list[str]:
     provider refuses a family because of the company's plan, the family gets no webhook.
 
     Returns:
-        One sentence per family: what was done.
+        One sentence for each family. It says what was done.
     """
     done: list[str] = []
     for family, events in LEGACY_FAMILIES.items():
@@ -56,10 +56,10 @@ async def register(place: WebhookAddress, found: Registration) -> list[str]:
 
 
 async def rotate(place: WebhookAddress, found: Registration) -> list[str]:
-    """Replace our legacy webhooks by new webhooks with new keys.
+    """Replace each of our legacy webhooks with a new webhook, which has a new key.
 
     A legacy webhook uses the older API of the provider. It receives one family of events, such as
-    ``messages``. If we have no webhook for a family, none is created for it.
+    ``messages``. If we have no webhook for a family, no webhook is created for this family.
 
     Returns:
         One sentence about each new webhook.
@@ -209,7 +209,9 @@ class Registrar(WebhookAddress):
             done.append(f"Webhook {one.webhook.webhook_id} has a new key.")
         done += await rotate(self, found)
         hours = int(key_store.OVERLAP.total_seconds() // 3600)
-        done.append(f"New keys are accepted at once, old keys for {hours} more hours.")
+        done.append(
+            f"The new keys are accepted now. The old keys are accepted for {hours} more hours."
+        )
         if self.given:
             done.append(
                 "Keys in CRM_OPENPHONE_WEBHOOK_SECRETS are accepted until they are removed."

@@ -112,7 +112,7 @@ class WebhookAddress:
             )
 
     async def audit(self, action: str, webhook_id: str, **detail: object) -> None:
-        """Write a change of a webhook to the audit log; ``detail`` must contain no keys."""
+        """Write a change of a webhook to the audit log; ``detail`` must contain no signing keys."""
         async with self.new_uow() as uow:
             await note_decision(
                 uow,

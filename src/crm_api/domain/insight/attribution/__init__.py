@@ -1,9 +1,11 @@
 """Attribution: rules decide which campaign messages are credited with an outcome.
 
-- Touch: a message of a campaign, and the person's reaction to it: a reply, a call or none.
+- Touch: a campaign message, with one thing that happened after it: the person replied, the person
+  called, or the message was delivered.
 - Credit: the share of an outcome that is credited to one message.
 - Unattributed share: the share of an outcome that is credited to no message.
-- Rules: a numbered version that never changes. It says how long after a touch an outcome may
-  happen, and how the outcome is divided among several touches.
-- Run: a job computes all credits again and stores them.
+- Rules: they say how many hours after a touch an outcome can be credited to the touch, and how an
+  outcome is divided among several touches. Each version of the rules has a number and never
+  changes.
+- Run: one computation of all credits. It stores the credits, and hashes to verify them.
 """

@@ -1,8 +1,8 @@
 """Divide an outcome among the messages before it. Pure functions: no clock, no database.
 
-A touch is a message of a campaign, and what the person did after it. A credit is the share of an
-outcome that is credited to one touch. All shares are exact fractions. If no touch is credited, the
-whole outcome is unattributed.
+A touch is a campaign message, with one thing that happened after it: the person replied, the person
+called, or the message was delivered. A credit is the share of an outcome that is credited to one
+touch. All shares are exact fractions. If no touch is credited, the whole outcome is unattributed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,12 @@ from uuid import UUID
 from crm_api.domain.insight.attribution.models import AttributionModel, TouchClass
 
 HALF_LIFE = timedelta(days=7)
-"""In the model ``time_decay``, each full period of this length halves the weight of a touch."""
+"""In the model ``time_decay``, the weight of a touch is halved for each full period of this length
+between the touch and the outcome."""
 MOST_HALVINGS = 52
-"""A weight is halved at most this number of times. So the shares are fractions that fit in 64 bits.
-The longest window is a year, which has 52 half-lives."""
+"""A weight is halved at most this number of times, so that the numerators and denominators of the
+shares fit in 64 bits. The rules allow at most one year between a touch and an outcome. A year has
+52 half-lives."""
 _STRENGTH = {TouchClass.REPLIED: 0, TouchClass.CALLED: 1, TouchClass.DELIVERED: 2}
 """The strength of each class; the smallest number is the strongest class. If a message has several
 touches, only the strongest class counts. So a message gets at most one credit of an outcome."""
@@ -27,14 +29,14 @@ touches, only the strongest class counts. So a message gets at most one credit o
 class RuleSet:
     """A version of the attribution rules, which divide an outcome among campaign messages.
 
-    A touch is a message and what the person did after it, for example a reply.
+    A touch is a campaign message, with one thing that happened after it, for example a reply.
 
     Attributes:
         version: The number of the version.
         model: How an outcome is divided among touches.
         windows: For each class of touch (replied, called or delivered), a number of hours. A touch
-            is credited only with an outcome that happens in these hours after the touch. With 0
-            hours, the class gets no credit.
+            is credited with an outcome only if the outcome happens within these hours after the
+            touch. With 0 hours, the class gets no credit.
     """
 
     version: int
@@ -44,13 +46,14 @@ class RuleSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Touch:
-    """A campaign message to a person who has an outcome, and what the person did after the message.
+    """A campaign message to a person who has an outcome, with one thing that happened after it.
 
     Attributes:
         membership_id: The id of the recipient of the message.
-        touch_class: What the person did after the message.
-        at: When the person replied or called. If the person did neither: when the message was
+        touch_class: What happened: the person replied, the person called, or the message was
             delivered.
+        at: When this happened. If the delivery of a message was not reported, it is the time at
+            which the message was sent.
     """
 
     membership_id: UUID
@@ -66,7 +69,7 @@ class Credit:
     """The share of an outcome that is credited to one message of a campaign.
 
     Attributes:
-        touch: The message, and what the person did after it.
+        touch: The message, with what happened after it.
         weight: The share: above 0, at most 1.
     """
 
@@ -79,8 +82,8 @@ def divide_outcome(
 ) -> tuple[list[Credit], Fraction]:
     """Divide an outcome among the campaign messages that led to it.
 
-    A touch is a campaign message, with what the person did after it. A credit is the share of the
-    outcome that one touch gets. The credits sum to exactly 1. But if the rules give no touch
+    A touch is a campaign message, with one thing that happened after it. A credit is the share of
+    the outcome that one touch gets. The credits sum to exactly 1. But if the rules give no touch
     a credit, the whole outcome is unattributed. The order of ``touches`` has no effect.
 
     Returns:
@@ -101,7 +104,11 @@ def divide_outcome(
 
 
 def _eligible(occurred_at: datetime, touches: Sequence[Touch], rules: RuleSet) -> list[Touch]:
-    """Return the touches whose window contains the outcome, one for each message, oldest first."""
+    """Return the touches that may be credited with an outcome, the oldest first.
+
+    The rules limit how many hours after a touch the outcome may happen. If several touches of one
+    message meet this limit, only the strongest class counts, and in this class the latest touch.
+    """
     best: dict[UUID, Touch] = {}
     for touch in sorted(touches, key=_order):
         window = timedelta(hours=rules.windows[touch.touch_class])
@@ -114,13 +121,13 @@ def _eligible(occurred_at: datetime, touches: Sequence[Touch], rules: RuleSet) -
 
 
 def _order(touch: Touch) -> tuple[datetime, int, str, int, str]:
-    """Return the key that sorts touches by time. At the same instant, a stronger class is later."""
+    """Return the sort key of a touch: its time. At equal times, a stronger class comes later."""
     strength = -_STRENGTH[touch.touch_class]
     return touch.at, strength, str(touch.campaign_id), touch.step, str(touch.membership_id)
 
 
 def _weigh(occurred_at: datetime, touches: Sequence[Touch], model: AttributionModel) -> list[int]:
-    """Return the weight of each touch, an integer.
+    """Return an integer weight for each touch.
 
     The share of a touch is its weight divided by the sum of all weights.
     """
@@ -136,10 +143,11 @@ def _weigh(occurred_at: datetime, touches: Sequence[Touch], model: AttributionMo
 
 
 def divide_cents(amount: int, shares: Sequence[Fraction]) -> list[int]:
-    """Divide an amount in cents by shares that sum to 1. The returned parts sum to the amount.
+    """Divide an amount in cents into one part for each share. The parts sum to the amount.
 
-    Each part is rounded down. The cents that are left are added one by one to the parts that lost
-    the largest fractions. If two parts lost the same fraction, the first part gets the cent.
+    The shares must sum to 1. Each part is rounded down. The cents that are left are added one by
+    one to the parts that lost the largest fractions. If two parts lost the same fraction, the first
+    part gets the cent.
     """
     exact = [amount * share for share in shares]
     parts = [int(one // 1) for one in exact]

@@ -27,7 +27,10 @@ class NoWindowError(InvalidError):
     pointer = "/windows"
 
     def __init__(self) -> None:
-        super().__init__("Give at least one window of one hour or more; 0 turns a class off.")
+        super().__init__(
+            "All windows are 0 hours, so no outcome would be credited. Set at least one window to "
+            "1 hour or more."
+        )
 
 
 class CreditsNotComputedError(TransientError):
@@ -42,6 +45,6 @@ class CreditsNotComputedError(TransientError):
 
     def __init__(self) -> None:
         super().__init__(
-            "Many outcomes were recorded at once, and a job is crediting them. Try again in a "
-            "minute."
+            "Many outcomes were recorded in a short time, and a job is computing their credits. "
+            "Try again in a minute."
         )

@@ -32,7 +32,8 @@ class AttributionModel(StrEnum):
         LAST: The last touch gets the whole outcome.
         FIRST: The first touch gets the whole outcome.
         LINEAR: All touches get the same share.
-        TIME_DECAY: The weight of a touch halves with each full week between touch and outcome.
+        TIME_DECAY: The weight of a touch is halved for each full week between the touch and the
+            outcome.
     """
 
     LAST = "last"
@@ -42,11 +43,12 @@ class AttributionModel(StrEnum):
 
 
 class TouchClass(StrEnum):
-    """What the person did after a message. Every credit has one of these classes.
+    """What happened after a message. Every credit of a message has one of these classes.
 
     Attributes:
         REPLIED: The person replied to the message, and did not opt out.
-        CALLED: The person called, and the message was the last one in the 72 hours before the call.
+        CALLED: The person called, and the message was the last campaign message in the 72 hours
+            before the call.
         DELIVERED: The person got the message.
     """
 
@@ -67,14 +69,14 @@ class AttributionRule(Base):
     version: Mapped[int] = mapped_column(Integer, Identity(always=True, start=2), primary_key=True)
     model: Mapped[str]
     windows: Mapped[dict[str, Any]]
-    """For each ``TouchClass``: how many hours after a touch an outcome may happen to be credited to
-    it. 0: touches of this class get no credit."""
+    """For each ``TouchClass``, a number of hours. A touch is credited with an outcome only if the
+    outcome happens within these hours after the touch. With 0, the class gets no credit."""
     created_by: Mapped[str]
     created_at: Mapped[datetime]
 
 
 class OutcomeCredit(Base):
-    """A share of an outcome under one version of the rules: credited to one message, or to none.
+    """A share of an outcome that a version of the rules credits to one message, or to no message.
 
     The share is ``numerator`` / ``denominator``. For one outcome and version, the shares sum to 1,
     and the cents sum to the amount of the outcome.

@@ -15,7 +15,7 @@ from crm_api.domain.insight.attribution.touches import CreditedOutcome, read_out
 from crm_api.platform.database import UnitOfWork
 
 MOST_PREVIEWED = 5_000
-"""A preview compares the credits of at most this number of outcomes: the latest ones."""
+"""A preview compares the credits of the latest outcomes, at most this number."""
 
 LATEST = text("""
     SELECT o.id FROM outcome o
@@ -118,7 +118,7 @@ async def preview_rules(uow: UnitOfWork, proposed: RuleSet, *, now: datetime) ->
 
 
 def _moved_cents(old: Iterable[CreditRow], new: Iterable[CreditRow]) -> int:
-    """Return the cents that would move to another row: to another message, or to no message."""
+    """Return how many cents of an outcome would move to another message, or to no message."""
     change: dict[UUID | None, int] = defaultdict(int)
     for row in new:
         change[row.membership_id] += row.cents or 0

@@ -39,8 +39,8 @@ FIRST_RULES = AddedRules(
     created_at=datetime(2026, 11, 29, tzinfo=UTC),
 )
 """Version 1: the last reply or call in the 90 days before an outcome gets the whole outcome. A
-message without a reply or call gets nothing: it would be credited with sales that would have
-happened without it."""
+message without a reply or call gets no credit. Otherwise, it would be credited with sales that
+would have happened without it."""
 
 
 async def add_rules(
@@ -51,7 +51,9 @@ async def add_rules(
     created_by: str,
     now: datetime,
 ) -> AddedRules:
-    """Add a version of the rules, which becomes the current one. A job then computes its credits.
+    """Add a version of the rules, and make it the current version.
+
+    After the commit, a job computes the credits under this version.
 
     Raises:
         NoWindowError: All windows are 0 hours, so the rules would credit nothing.

@@ -41,7 +41,8 @@ class CreditRow:
     """A share of an outcome: the share that is credited to one message, or to no message.
 
     Attributes:
-        membership_id: The id of the recipient of the message; None if credited to no message.
+        membership_id: The id of the recipient of the message; None if the share is credited to no
+            message.
         numerator: The share is ``numerator`` / ``denominator``.
         cents: The same share of the amount, in cents; None if the outcome has no amount.
     """
@@ -126,13 +127,13 @@ INSERT_CREDITS = text("""
 async def insert_credits(
     session: AsyncSession, rows: Sequence[CreditRow], *, version: int, run_id: UUID | None
 ) -> None:
-    """Store the computed shares of outcomes that are credited to messages.
+    """Store computed shares of outcomes. Each share is credited to one message, or to no message.
 
     Args:
         session: The session.
         rows: The shares.
         version: The version of the rules by which the shares were computed.
-        run_id: The run that computed the shares; None if no run computed them.
+        run_id: The run that computed the shares; None if they were computed between two runs.
     """
     values: dict[str, Any] = {
         "version": version,
@@ -183,11 +184,11 @@ class StoreCredits(Protocol):
 
 
 async def _store_nothing(rows: Sequence[CreditRow], /) -> None:
-    """Do not store the credits."""
+    """Ignore the credits, so that they are not stored."""
 
 
 Progress = Callable[[int], None]
-"""A function that is called after each chunk, with the number of outcomes that are done so far."""
+"""A function that is called after each chunk, with the number of outcomes processed until then."""
 
 
 def show_nothing(_outcomes: int, /) -> None:
@@ -207,7 +208,7 @@ async def compute_all_credits(
     Args:
         session: The session.
         rules: The version of the rules.
-        as_of: Later outcomes, messages, replies and calls are left out.
+        as_of: Outcomes, messages, replies and calls after this instant are left out.
         store: Called with the credits of each chunk.
         progress: Called after each chunk.
 
@@ -256,7 +257,7 @@ def _place(row: CreditRow) -> tuple[UUID, bool, UUID]:
 def hash_input(rows: Iterable[CreditRow]) -> bytes:
     """Convert credits to the bytes for their hash (``CreditHashes.result``).
 
-    A credit is a share of an outcome. It belongs to one campaign message, or to none.
+    A credit is a share of an outcome. It belongs to one campaign message, or to no message.
 
     Args:
         rows: The credits, ordered by outcome.
@@ -286,7 +287,7 @@ def _written(parts: object) -> bytes:
 async def run_attribution(
     uow: UnitOfWork, *, version: int | None, now: datetime, progress: Progress = show_nothing
 ) -> AttributionRun:
-    """Compute all credits by a version of the rules, and replace its stored credits.
+    """Compute all credits by a version of the rules, and replace the stored credits of the version.
 
     If ``version`` is None, the current version of the rules is used.
 
@@ -351,7 +352,7 @@ async def fill_credits(uow: UnitOfWork, rules: RuleSet, *, now: datetime) -> Non
     if not ids:
         return
     if len(ids) > AT_ONCE:
-        # The job of the next minute computes them: ``is_run_due``.
+        # The job computes them in the next minute, because ``is_run_due`` then returns True.
         raise CreditsNotComputedError
     await uow.session.execute(LOCK, {"version": rules.version})
     ids = list(await uow.session.scalars(MISSING, wanted))  # another request may have credited them

@@ -16,22 +16,22 @@ from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.kit.vocabulary import Vocabulary
 
 MOST_HOURS = 8_760
-"""The longest window: a year. Older messages do not explain an outcome."""
+"""The largest number of hours in a window: one year. Older messages do not explain an outcome."""
 WINDOWS = {"replied": 2160, "called": 2160, "delivered": 0}
 WindowHours = Annotated[int, Field(strict=True, ge=0, le=MOST_HOURS)]
 
 
 class AttributionWindows(RequestModel):
-    """For how many hours an outcome, such as a booked appointment, is credited to a message.
+    """How long after a reply, a call or a delivery an outcome is credited to a message.
 
-    The hours begin with a reply to the message, a call, or the delivery of the message.
+    An outcome is, for example, a booked appointment. All values are in hours.
 
     Attributes:
         replied: Hours after the person replied to the message. With 0, replies do not count.
         called: Hours after the person called. With 0, calls do not count.
-        delivered: For how many hours after its delivery a message is credited with an outcome, if
-            the person did not reply or call. With 0, the default, a delivery alone does not count.
-            With a higher value, a message may be credited with an outcome that would have happened
+        delivered: Hours after the delivery of the message. A delivery counts only if the message
+            gets no credit for a reply or a call. With 0, the default, deliveries do not count. With
+            a higher value, a message may be credited with an outcome that would have happened
             without the message.
     """
 
@@ -67,12 +67,12 @@ class AttributionRulesCreate(RequestModel):
 class AttributionWindowsRead(ReadModel):
     """How long after a reply, a call or a delivery an outcome can be credited to a message.
 
-    All values are in hours. With 0, no outcome is credited.
+    All values are in hours.
 
     Attributes:
-        replied: The hours after the person replied to the message.
-        called: The hours after the person called.
-        delivered: The hours after the delivery of the message.
+        replied: Hours after the person replied to the message. With 0, replies do not count.
+        called: Hours after the person called. With 0, calls do not count.
+        delivered: Hours after the delivery of the message. With 0, deliveries do not count.
     """
 
     model_config = example(**WINDOWS)
@@ -117,7 +117,7 @@ class CreditSumRead(ReadModel):
     """The people and the money that are credited, for example to one campaign.
 
     Attributes:
-        people: The number of people for whom an outcome, or a part of an outcome, is credited.
+        people: The number of people who have an outcome that is credited, wholly or in part.
         cents: The credited money, in cents: the sum of the credited parts of the amounts.
     """
 
@@ -136,8 +136,8 @@ class ComparedCredits(ReadModel):
     """Credited people and money under the current and under the new rules.
 
     Attributes:
-        current: Under the current rules.
-        proposed: Under the new rules.
+        current: The credits under the current rules.
+        proposed: The credits under the new rules.
     """
 
     model_config = example()
@@ -223,7 +223,8 @@ class CreditRead(ReadModel):
         campaign_id: The campaign that sent the message.
         variant: The name of the variant.
         step: The step of the campaign: 0 is the first message.
-        class: What the person did after the message.
+        class: What happened after the message: the person replied, the person called, or the
+            message was delivered.
         weight: The share as an exact fraction, such as `1/3`.
         cents: The part of the outcome's amount that `weight` gives to this message, in cents; null
             if the outcome has no amount.
@@ -250,7 +251,7 @@ class OutcomeCreditsRead(ReadModel):
         outcome_id: The id of the outcome.
         rules_version: The version of the rules.
         as_of: When the credits were computed.
-        credits: The credits of messages, the oldest first.
+        credits: The credits of messages, in the order of the replies, calls or deliveries.
         unattributed: The share that is credited to no message, as an exact fraction; `0` if none.
         unattributed_cents: The part of the amount that is credited to no message, in cents; null if
             the outcome has no amount.

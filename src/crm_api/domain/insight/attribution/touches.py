@@ -14,14 +14,15 @@ from crm_api.domain.insight.attribution.models import TouchClass
 from crm_api.platform.database import typed_rows
 
 CALL_WITHIN = timedelta(hours=72)
-"""A call is a touch of the last campaign message in this time before the call."""
+"""A call is a touch of the last campaign message that was sent in this time before the call."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CreditedOutcome:
     """An outcome of a person, and the touches before the outcome.
 
-    A touch is a campaign message to the person, and what the person did after it, such as a reply.
+    A touch is a campaign message to the person, with one thing that happened after it, such as a
+    reply.
     """
 
     id: UUID
@@ -70,9 +71,9 @@ OUTCOMES = text("""
     LEFT JOIN contact d ON d.id = s.contact_id
 """)
 
-# The contact of the person, and the duplicates that were merged into it. A recipient keeps the
-# phone number that got the message. So earlier numbers of the person are found by their
-# conversations.
+# `person` holds the contact of each outcome, and the duplicates that were merged into it. A
+# recipient keeps the phone number to which the message was sent. So `SENT` also searches for the
+# earlier phone numbers of the person, and finds them in the person's conversations.
 _PEOPLE = """
     WITH asked AS MATERIALIZED (
         SELECT o.id AS outcome_id, o.occurred_at, coalesce(d.merged_into, d.id) AS head,
@@ -91,9 +92,9 @@ _PEOPLE = """
         FROM asked a CROSS JOIN LATERAL unnest(a.person_ids) AS one (id)
     )
 """
-# `OFFSET 0` makes PostgreSQL look up each phone number in an index, whatever its statistics are. A
-# person gets many messages and replies to few. Messages without a reply are read only if deliveries
-# count, or if the person called.
+# `OFFSET 0` makes PostgreSQL look up each phone number in an index, independently of the statistics
+# of the table. A person gets many messages and replies to few. So messages without a reply are read
+# only if deliveries count, or if the person called.
 SENT = text(f"""
     {_PEOPLE}, number AS MATERIALIZED (
         SELECT p.outcome_id, p.occurred_at, c.phone FROM person p
@@ -184,7 +185,7 @@ def _touches(sent: _Sent, *, as_of: datetime, is_delivered: bool) -> list[Touch]
 
 
 def _answered(call: _Call, messages: Sequence[_Sent]) -> _Sent | None:
-    """Return the last message in the 72 hours before a call; None if there is none."""
+    """Return the last message that was sent in the 72 hours before a call; None without one."""
     before = [one for one in messages if call.at - CALL_WITHIN < one.sent_at <= call.at]
     return max(before, key=lambda one: (one.sent_at, one.membership_id), default=None)
 

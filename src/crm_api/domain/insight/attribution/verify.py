@@ -1,6 +1,7 @@
-"""Verify that the stored credits of outcomes to messages are still correct.
+"""Verify that the stored credits of outcomes are still correct.
 
-An attribution run computes the credits, and stores them with a hash. ``verify_run`` computes the
+A credit is the share of an outcome that is credited to one message, or to no message. An
+attribution run computes the credits, and stores them with a hash. ``verify_run`` computes the
 credits again. It compares the new credits and the stored credits with the hash.
 """
 
@@ -25,10 +26,10 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """The result of checking a run: whether its data and its credits are still the same.
+    """The result of verifying a run: whether its data and its credits are still the same.
 
-    A run is one stored computation of all credits. The check computes the credits again, and
-    compares the results.
+    A run is one stored computation of all credits. To verify it, ``verify_run`` computes the
+    credits again and compares the results.
 
     Attributes:
         run: The run.

@@ -1,1 +1,1 @@
-"""Funnel and cohorts: how many people reach a stage within N days after their first message."""
+"""Count how many people reach a stage of the funnel within N days after their first message."""

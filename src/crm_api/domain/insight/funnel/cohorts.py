@@ -33,7 +33,8 @@ class CohortCell:
 
     Attributes:
         cohort_start: The beginning of the day, week or month of the cohort.
-        days: The length of the window after the first message of each person, in days.
+        days: How many days each person has to reach the stage, beginning with the first message.
+            This time is called the window.
         people: The number of people in the cohort.
         reached: The number of these people who reached the stage within the window.
         is_ripe: Whether the window is over for all people of the cohort.
@@ -57,7 +58,7 @@ async def count_cohorts(
     steps: int,
     now: datetime,
 ) -> list[CohortCell]:
-    """Return how many people of each cohort reached a stage in time.
+    """Return how many people of each cohort reached a stage within each of several windows.
 
     A cohort is all people whose first message was sent in the same day, week or month. A window is
     the time that each person has to reach the stage, beginning with the first message. The people
@@ -71,7 +72,7 @@ async def count_cohorts(
         session: The session.
         wanted: The people who are counted.
         stage: The stage that the people must reach.
-        bucket: The length of a cohort: a day, a week or a month.
+        bucket: The period of a cohort: a day, a week or a month.
         zone: The IANA time zone in which a day, a week or a month begins.
         step_days: The length of the shortest window, in days.
         steps: The number of windows.
@@ -88,8 +89,9 @@ async def count_cohorts(
     if at is None:
         tables += f", {outcome_stage_sql()}"
         reached = "SELECT l.sent_at, l.at FROM later l WHERE l.stage = :stage"
-    # People are first counted by hour, so that the time zone is applied to hours, not to people.
-    # Column `place` is the number of the first cell in which a person has reached the stage.
+    # People are first counted by hour, so that the time zone is applied once for each hour, and not
+    # once for each person. The column `place` is the number of the first window (1, 2, ...) in
+    # which a person has reached the stage. It is 0 in the rows that count all people of a cohort.
     hour = "date_bin('1 hour', p.sent_at, '2000-01-01Z')" if has_whole_hours(zone) else "p.sent_at"
     statement = text(f"""
         WITH {tables}, hours AS (

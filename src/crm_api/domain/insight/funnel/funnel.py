@@ -25,7 +25,7 @@ class Funnel:
     """The number of people who reached each stage.
 
     Each person has the same time to reach a stage, beginning with the person's first message. This
-    time is called the window. People are only counted when their window is over.
+    time is called the window. A person is counted only after the person's window is over.
 
     Attributes:
         people: For each stage, the number of people who reached it within their window.

@@ -1,4 +1,4 @@
-"""SQL for the first message of each person in a period, and when the person reached each stage."""
+"""Build SQL that reads each person's first message, and when the person reached each stage."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,13 +11,13 @@ from crm_api.domain.insight.measures.figure_request import BEGINNING, END
 
 
 class Stage(StrEnum):
-    """A stage that a person can reach after a campaign message.
+    """A stage that a person can reach, beginning with the first message of a campaign.
 
     Attributes:
         MESSAGED: The first message of a campaign was sent to the person.
         DELIVERED: The message was delivered.
         REPLIED: The person replied to the message.
-        APPOINTMENT_BOOKED: The person agreed to a date.
+        APPOINTMENT_BOOKED: The person agreed to the date of an appointment.
         QUOTE_SENT: The person got a quote.
         JOB_DONE: The work was done.
         INVOICE_PAID: The person paid an invoice.
@@ -84,10 +84,11 @@ def time_of(stage: Stage) -> str | None:
 
 
 def first_message_sql(wanted: PeopleFilter) -> str:
-    """Return the SQL of the table ``first``, to write after ``WITH``.
+    """Return the SQL of the common table ``first``, which must be placed after ``WITH``.
 
-    The table has one row for each person who got a first message of a campaign in the period. If
-    there were several, the row describes the earliest one. Its columns are:
+    The table has one row for each person who got the first message of a campaign in the period. If
+    a person got such messages from several campaigns, the row describes the earliest of these
+    messages. The columns are:
 
     - ``person``: the id of the contact. A merged duplicate counts as its primary contact.
     - ``sent_at``: when the message was sent.
@@ -96,8 +97,9 @@ def first_message_sql(wanted: PeopleFilter) -> str:
     """
     given = [name for name in _FILTERS if getattr(wanted, name) is not None]
     filters = [f"AND {_FILTERS[name]}" for name in given]
-    # The conditions use the expression of an index. With one bound, the planner expects a third of
-    # the table; with two bounds, a small part. So a period that has a beginning gets two bounds.
+    # The conditions contain the expression of an index. With one bound, the planner expects to read
+    # a third of the table; with two bounds, a small part. So, if the period has a beginning, the
+    # SQL has both bounds.
     if wanted.since > BEGINNING:
         filters.append("AND coalesce(m.sent_at, m.due_at) >= :since")
     if wanted.since > BEGINNING or wanted.until < END:
@@ -133,8 +135,9 @@ def outcome_stage_sql() -> str:
         WHERE o.reverses_id IS NULL AND o.occurred_at >= :since AND s.contact_id IS NOT NULL
           AND NOT EXISTS (SELECT FROM outcome r WHERE r.reverses_id = o.id)
     ), beside AS (
-        -- Without statistics, joins would be nested loops: so people are found by a hash (the
-        -- planner makes no join of `IS TRUE`), and their messages by a window.
+        -- The planner has no statistics for these tables, so a join would be a slow nested loop.
+        -- The condition with `IS TRUE` uses a hash, because the planner cannot turn it into a join.
+        -- The window function `min` then finds the first message of each person.
         SELECT u.person, u.kind, u.at, min(u.sent_at) OVER (PARTITION BY u.person) AS sent_at
         FROM (SELECT f.person, NULL AS kind, NULL AS at, f.sent_at FROM first f
               WHERE (f.person IN (SELECT h.person FROM happened h)) IS TRUE

@@ -42,7 +42,8 @@ class FunnelRead(ReadModel):
         as_of: When the figures were computed.
         window_days: The length of the window in days.
         unripe: The number of people who are left out, because their window is not over.
-        stages: The stages. A person counts in each stage that the person reached, in any order.
+        stages: The stages. A person counts in every stage that the person reached, even if the
+            person did not reach an earlier stage.
     """
 
     model_config = example(as_of=NOW, window_days=30, unripe=40)
@@ -75,7 +76,8 @@ class CohortCellRead(ReadModel):
     """How many people of a cohort reached the stage within `days` after their first message.
 
     Attributes:
-        days: The length of the window after the first message of each person, in days.
+        days: How many days each person has to reach the stage, beginning with the first message.
+            This time is called the window.
         reached: The number of people who reached the stage within the window; null until the window
             is over for all people of the cohort.
         rate: `reached` divided by the number of people in the cohort, with four decimals; null as
@@ -134,7 +136,7 @@ class CohortsRead(ReadModel):
     """How many people of each cohort reached a stage, within several time limits.
 
     A cohort is all people whose first message was sent in the same day, week or month. A time limit
-    is, for example, 7 days after this message.
+    is, for example, 7 days after the first message.
 
     Attributes:
         as_of: When the figures were computed.

@@ -18,19 +18,20 @@ class HoldoutOverlapsError(ConflictError):
     """The period overlaps the period of another holdout, which has the id ``holdout_id``."""
 
     code = "holdout_overlaps"
-    title = "Another holdout runs then"
+    title = "Another holdout runs in this period"
     example = Example(
-        "Another holdout runs in a part of this period. Choose a period after its end.",
+        "Another holdout runs in a part of this period. Choose a period after the end of that "
+        "holdout.",
         holdout_id=example_id("holdout"),
     )
 
 
 class HoldoutPeriodError(InvalidError):
-    """The holdout does not end after it begins, or its end is in the past."""
+    """The end of the holdout is not later than its beginning, or is in the past."""
 
     code = "holdout_period"
     title = "Invalid period of a holdout"
     pointer = "/until"
 
     def __init__(self) -> None:
-        super().__init__("`until` must be after `from` and after today.")
+        super().__init__("`until` must be later than `from`, and later than today (UTC).")

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 
 _Z_95, _Z_POWER_80 = 1.959963984540054, 0.8416212335729143
 RATE_WITH, RATE_WITHOUT = 0.015, 0.01
-"""The appointments per person that the plan assumes: with messages 1.5 %, without messages 1 %."""
+"""The plan assumes that these shares of people book an appointment: 1.5 % of the people with
+messages, and 1 % of the people without messages."""
 MOST_DAYS = 3650
 LOOKED_AT_OFTEN = 1.75
 """A factor for the number of people. A test whose result may be looked at every day needs more
@@ -28,8 +29,8 @@ class HoldoutPlan:
         cost_messages: The number of messages that are not sent because of the holdout, from its
             beginning to its end.
         needed_people: The number of people, in both groups together, that the comparison needs.
-        knows_at: When the number of assigned people reaches ``needed_people``; None if this takes
-            more than ten years.
+        knows_at: When the number of assigned people is expected to reach ``needed_people``; None if
+            this takes more than ten years.
     """
 
     people: int
@@ -41,9 +42,9 @@ class HoldoutPlan:
 def needed_in_held_group(percent: int) -> int:
     """Return how large the group without messages must be to show the effect of messages.
 
-    The assumption: messages raise the appointments per person from ``RATE_WITHOUT`` to
-    ``RATE_WITH``. With the returned number of people, a two-sided test at 5 % shows this in 80 of
-    100 experiments. The test must be made once, at the end.
+    The function assumes that messages raise the share of people who book an appointment from
+    ``RATE_WITHOUT`` to ``RATE_WITH``. With the returned number of people, a two-sided test at 5 %
+    shows this difference in 80 of 100 experiments. The test must be made only once, at the end.
 
     Args:
         percent: How many of 100 people of the holdout get no messages.
@@ -65,7 +66,7 @@ def plan_holdout(
 ) -> HoldoutPlan:
     """Estimate how many messages a holdout costs, and when its result can be expected.
 
-    A holdout measures the effect of messages: a part of the people gets none.
+    A holdout measures the effect of messages: a part of the people gets no messages.
 
     Args:
         percent: The percentage of people who get no messages.

@@ -27,8 +27,8 @@ class HoldoutCreate(RequestModel):
         percent: How many of 100 people get no campaign message: 1 to 50.
         from: The first day, in UTC. If the day has already begun, the holdout begins now.
         until: The day after the last day, in UTC.
-        scope: Whose first messages are not sent: `cold` for people who were not contacted before,
-            or `all`.
+        scope: Who can be chosen to get no messages: `cold` for people who were not contacted
+            before, `all` for all people.
     """
 
     model_config = example(
@@ -55,9 +55,9 @@ class HoldoutPlanRead(ReadModel):
             beginning to its end.
         needed_people: The number of people, in both groups together, with which the comparison
             shows the effect of the messages with a probability of 80 %. This assumes that 1.5 % of
-            the people with messages and 1 % of those without book an appointment.
-        knows_at: When the number of assigned people reaches `needed_people`; null if this takes
-            more than ten years.
+            the people with messages and 1 % of the people without messages book an appointment.
+        knows_at: When the number of assigned people is expected to reach `needed_people`; null if
+            this takes more than ten years.
     """
 
     model_config = example(people=45000, cost_messages=4500, needed_people=74000, knows_at=NOW)
@@ -80,7 +80,7 @@ class HoldoutGroupRead(ReadModel):
 
     Attributes:
         people: The number of people in the group.
-        with_outcome: The number of these people with an outcome since they were assigned.
+        with_outcome: The number of these people who had an outcome after they were assigned.
         rate: `with_outcome` divided by `people`, with four decimals; null if the group has no
             people.
         low: The lower bound of the 95 % interval of the rate.
@@ -119,8 +119,9 @@ class HoldoutLiftRead(ReadModel):
         low: The lower bound of the 95 % interval of the difference (Newcombe).
         high: The upper bound of the interval.
         enough: Whether there is enough data: a statistical test shows that the shares differ, and
-            at least 10 people have an outcome. You may look at the result every day. Even then, the
-            test wrongly shows a difference in at most 5 of 100 holdouts that have no effect.
+            at least 10 people of both groups together have an outcome. You may look at the result
+            every day. Even then, the test wrongly shows a difference in at most 5 of 100 holdouts
+            that have no effect.
     """
 
     model_config = example(difference="0.0050", low="-0.0040", high="0.0101", enough=False)
@@ -156,7 +157,7 @@ class HoldoutLiftRead(ReadModel):
 
 
 class HoldoutRead(ReadModel):
-    """A holdout, with its plan and its result so far.
+    """A holdout, with its plan and its present result.
 
     A holdout is a test of the effect of campaigns: some people get no campaign messages, the others
     get them.
@@ -166,14 +167,14 @@ class HoldoutRead(ReadModel):
         percent: How many of 100 people get no campaign message.
         from: When the holdout begins.
         until: When the holdout ends.
-        scope: Who can be chosen: `cold` for people who were not contacted before, `all` for all
-            people.
+        scope: Who can be chosen to get no messages: `cold` for people who were not contacted
+            before, `all` for all people.
         cost_messages: The number of messages that the holdout prevents, from its beginning to its
             end.
         knows_at: When the result can be expected; null if this takes more than ten years.
         plan: The plan in detail.
         appointments: The two groups, compared by the number of people with a booked appointment.
-        jobs: The two groups, compared by the number of people with a done job.
+        jobs: The two groups, compared by the number of people for whom a job was done.
         created_by: Who planned the holdout.
     """
 

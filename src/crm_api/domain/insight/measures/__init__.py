@@ -4,10 +4,10 @@ The words of this package:
 
 - Measure: what is computed, such as the reply rate. Each measure is defined once (``registry``).
 - Record: one thing that a measure counts: a message, an outcome, a credit, an answer or a cost.
-- Breakdown (``by``): a property that divides records into groups, such as the campaign.
+- Breakdown (``by``): a feature of the records that divides them into groups, such as the campaign.
 - Key: one value of the breakdown, such as one campaign.
-- Bucket: a day, a week or a month.
-- Figure: one number of a measure: for one key, for one bucket, or the total.
+- Bucket: a part of the requested period: a day, a week or a month.
+- Figure: one computed value of a measure: for one key, for one bucket, or the total.
 - Record query: the SQL that selects the records of a measure (``record_query``, ``queries``).
 - Figure request: the figures that a caller wants (``figure_request``).
 - Ripe: a record is ripe when its result can no longer change. For example, a message is ripe for

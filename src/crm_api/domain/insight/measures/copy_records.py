@@ -21,12 +21,14 @@ from crm_api.domain.insight.measures.update_sums import next_hours, take_locks
 from crm_api.platform.database import UnitOfWork
 
 MOST_MESSAGES = 20_000
-"""The largest number of messages that one step reads, rounded up to whole hours."""
+"""One step reads at most about this number of messages. It can read more, because it always reads
+all messages of an hour."""
 MOST_CHANGES = 2_000
 """The largest number of noted changes of answers or replies that one step processes."""
 
-# An hour is copied when all transactions are over that began within an hour after it. Then each
-# change of the hour is either visible to this transaction or noted by the triggers.
+# The messages of an hour are copied only when no transaction is open that began earlier than one
+# hour after the end of this hour. Then each change of these messages is either visible to this
+# transaction, or noted by the triggers.
 NEXT_ANSWER_HOURS = text(f"""
     SELECT u.until AS since, greatest(u.until, least(
         date_trunc('hour', now() - interval '2 hours', 'UTC'),
@@ -64,8 +66,8 @@ _CHANGED_CONVERSATIONS = """unnest(CAST(:conversations AS uuid[])) AS s (convers
         CROSS JOIN LATERAL (
             SELECT a.* FROM activity a WHERE a.conversation_id = s.conversation_id OFFSET 0) a"""
 _NEW_ANSWERS = "AND a.occurred_at >= :since AND a.occurred_at < :until"
-# This statement sees at least what `TAKE_ANSWER_CHANGES` saw. If both parts of the statement select
-# an answer, the two rows are equal.
+# This statement runs after `TAKE_ANSWER_CHANGES`, so it sees at least the same data. If both parts
+# of this statement select an answer, the two rows are equal, and `UNION` keeps only one.
 STORE_ANSWERS = text(f"""
     WITH found AS (
         {select_answers(_ANSWER_COLUMNS, where=_NEW_ANSWERS)}
@@ -137,12 +139,14 @@ async def delete_answer_copies_of_month(session: AsyncSession, name: str) -> Non
 
 
 MOST_REPLIES = 20_000
-"""The largest number of replies that one step copies, rounded up to whole hours."""
+"""One step copies at most about this number of replies. It can copy more, because it always copies
+the replies to all messages of an hour."""
 _REPLIED = "m.status IN ('sent', 'delivered') AND m.replied_at IS NOT NULL"
 
-# A reply counts for 72 hours, so messages are copied after 74 hours: few change later. An hour is
-# copied when all transactions are over that began within 73 hours after it. Then each change of the
-# hour is either visible to this transaction or noted by the triggers.
+# A reply counts for 72 hours. So messages are copied after 74 hours, because few messages change
+# later. The messages of an hour are copied only when no transaction is open that began earlier than
+# 73 hours after the end of this hour. Then each change of these messages is either visible to this
+# transaction, or noted by the triggers.
 NEXT_REPLY_HOURS = text(f"""
     SELECT u.until AS since, greatest(u.until, least(
         date_trunc('hour', now() - interval '74 hours', 'UTC'),
@@ -174,8 +178,8 @@ _REPLY = f"""
         SELECT m.id, m.contact_id, m.sent_at, {REPLY_MICROSECONDS}
         FROM campaign_membership m
         WHERE {_REPLIED} AND m.replied_at >= m.sent_at AND m.step = 0"""
-# This statement sees at least what `TAKE_REPLY_CHANGES` saw. If both parts of the statement select
-# a reply, the two rows are equal.
+# This statement runs after `TAKE_REPLY_CHANGES`, so it sees at least the same data. If both parts
+# of this statement select a reply, the two rows are equal, and `UNION` keeps only one.
 STORE_REPLIES = text(f"""
     INSERT INTO insight_reply (id, contact_id, at, waited)
     {_REPLY} AND {MESSAGE_HOUR} >= :since AND {MESSAGE_HOUR} < :until
@@ -266,7 +270,7 @@ MOST_PLACES = 5_000
 """The largest number of copies in each table to which one step adds the place."""
 MOST_MOVES = 1_000
 """No places are added while more than this number of moves (``InsightPersonMove``) wait for
-``update_place_sums``. Each copy would have to be compared with all these moves."""
+``update_place_sums``, because each copy would have to be compared with all these moves."""
 # For each table, the SQL of the source of a copy. Only outcomes have a source of their own.
 _SOURCES = {
     "insight_answer": "CAST(NULL AS text)",

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Dimension(StrEnum):
-    """A breakdown: the property by which the records of a figure are grouped.
+    """A breakdown: the feature by which the records of a figure are grouped.
 
     Attributes:
         CAMPAIGN: The campaign of the message.
@@ -80,7 +80,7 @@ class Bucket(StrEnum):
 _CAMPAIGN = "LEFT JOIN campaign g ON g.id = b.campaign_id"
 LIST_KEY = "coalesce(CAST(b.list_id AS text), g.audience ->> 'list_id')"
 """SQL of the list of a record: the list of a cost, or the list to which the campaign was sent."""
-# The data of a merged duplicate are in the contact that it was merged into.
+# If a contact was merged as a duplicate, its data is in the contact into which it was merged.
 _OF_PERSON = """CROSS JOIN LATERAL (
             SELECT coalesce(d.id, e.id) AS id,
                    CASE WHEN d.id IS NULL THEN e.postal_code ELSE d.postal_code END AS postal_code,
@@ -91,9 +91,10 @@ _OF_PERSON = """CROSS JOIN LATERAL (
 _PERSON = f"""LEFT JOIN contact e ON e.id = b.contact_id
         LEFT JOIN contact d ON d.id = e.merged_into
         {_OF_PERSON}"""
-# The place at which the sums by place count the person. For about a minute after a change, this is
-# the former place. Few records have no stored place. `OFFSET 0` makes PostgreSQL look up the
-# contact of each one. Otherwise it may read all contacts.
+# These joins find the place under which the sums by place count the person. For about a minute
+# after a person's place has changed, this is the former place. Only few records have no stored
+# place. `OFFSET 0` makes PostgreSQL look up the contact of each of these records. Otherwise,
+# PostgreSQL may read all contacts.
 _PLACE = f"""LEFT JOIN LATERAL (
             SELECT c.* FROM contact c WHERE c.id = b.contact_id OFFSET 0) e ON true
         LEFT JOIN LATERAL (
@@ -119,8 +120,8 @@ _PROPERTY = f"""{_PERSON}
 def _attribute(*names: str) -> str:
     """Return the SQL expression for the value of an attribute that can have several names.
 
-    The value is the first one that is found: for each name in the attributes of the property, then
-    for each name in the attributes of the contact.
+    First, the attributes of the property are searched for each name in turn. Then the attributes of
+    the contact are searched in the same way. The first value that is found is used.
     """
     found = [f"{of}.attributes ->> '{name}'" for of in ("y", "p") for name in names]
     return f"coalesce({', '.join(found)})"
@@ -139,9 +140,9 @@ _OWNER = f"lower({_attribute('owner_occ', 'owner_occupied', 'property_owner_occ'
 
 @dataclass(frozen=True, kw_only=True)
 class BreakdownSql:
-    """The SQL that computes figures separately for each value of a property, such as each city.
+    """The SQL that computes figures separately for each value of a breakdown, such as each city.
 
-    A value of the property is called a key. In the SQL, ``b`` is the query that selects the
+    A value of the breakdown is called a key. In the SQL, ``b`` is the query that selects the
     records.
 
     Attributes:
@@ -149,7 +150,7 @@ class BreakdownSql:
         joins: The SQL joins that ``key`` needs.
         label: The SQL expression of the name that users see for the key. NULL if they see the key
             itself.
-        labels: The names of all keys, for a property whose keys are always the same, such as
+        labels: The names of all keys, for a breakdown whose keys are always the same, such as
             weekdays.
     """
 
@@ -207,7 +208,7 @@ BREAKDOWNS = {
     Dimension.HOUR_OF_WEEK: BreakdownSql(
         key=f"to_char({_LOCAL}, 'ID/HH24')", label=f"to_char({_LOCAL}, 'FMDay HH24:00')"
     ),
-    # The messages of a merged duplicate belong to the contact that it was merged into.
+    # After a merge, the messages of the duplicate belong to the contact into which it was merged.
     Dimension.REPLY_CLASS: BreakdownSql(
         key="q.reply_class",
         joins=f"""{_PERSON}

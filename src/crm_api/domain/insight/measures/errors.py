@@ -58,6 +58,7 @@ class TooManyRecordsError(InvalidError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The figure must read too many records, because no sums are stored for this measure "
-            "and breakdown. Use a shorter period (`from`, `to`), or a filter such as `campaign_id`."
+            "Too many records would have to be read for this figure, because no sums are stored "
+            "for this measure and breakdown. Use a shorter period (`from`, `to`), or a filter such "
+            "as `campaign_id`."
         )

@@ -1,4 +1,4 @@
-"""Which figures a caller wants, such as "reply rate by city in May", and the SQL of their records.
+"""Describe the figures that a caller wants, such as "reply rate by city in May", and build the SQL.
 
 Figures, lists of records and CSV files are all compiled from the same record query: the SQL whose
 rows are the records of a measure.
@@ -45,7 +45,7 @@ class FigureRequest:
     """Which figures of a measure are wanted. A filter that is None does not filter.
 
     Attributes:
-        by: The property by which the figures are divided, such as the city; None: no division.
+        by: The breakdown of the figures, such as the city; None if the figures are not broken down.
         since: The first instant of the period.
         until: The end of the period, exclusive.
         bucket: Compute one figure for each day, week or month of the period. None: compute one
@@ -93,7 +93,7 @@ class FigureRequest:
     def is_by_place(self) -> bool:
         """Whether the figures are grouped by the person's place: ZIP, city or source.
 
-        But a filter by campaign, phone line, list or step makes this False.
+        This is False if the request filters by campaign, phone line, list or step.
         """
         return self.by in PLACES and not self.is_of_campaign
 
@@ -145,7 +145,7 @@ class FigureRequest:
 
         Raises:
             BreakdownError: The measure does not allow the breakdown or the filter.
-            PeriodError: The period ends before it begins.
+            PeriodError: The end of the period is not after its beginning.
         """
         allowed = sorted(one.value for one in self.measure.by)
         if self.by is not None and self.by not in self.measure.by:
@@ -282,12 +282,12 @@ def _shown_amount(request: FigureRequest) -> str:
 def select_with_key(request: FigureRequest, columns: str, source: str) -> str:
     """Return the query that selects ``columns`` from ``source``, with three additional columns.
 
-    - ``key``: The value by which the figures are grouped, such as a ZIP or the id of a campaign.
-    - ``label``: The name of the group; NULL if ``key`` itself is shown.
-    - ``bucket_start``: The beginning of the period, such as a day, to which the row belongs.
+    - ``key``: The value of the breakdown, such as a ZIP or the id of a campaign.
+    - ``label``: The name that users see for the key; NULL if they see the key itself.
+    - ``bucket_start``: The beginning of the day, week or month to which the row belongs.
 
-    If the request does not group by a value, ``key`` and ``label`` are NULL. If it does not group
-    by period, ``bucket_start`` is NULL. The filters of the request are applied.
+    If the request has no breakdown, ``key`` and ``label`` are NULL. If it has no bucket,
+    ``bucket_start`` is NULL. The filters of the request are applied.
 
     Args:
         request: The figures that are wanted.

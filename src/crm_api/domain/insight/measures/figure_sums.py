@@ -32,7 +32,7 @@ from crm_api.domain.insight.measures.record_query import Operand, RecordCopies
 from crm_api.domain.insight.measures.registry import Unit
 
 UNRIPE = "CAST(b.ripe_at > :as_of AND b.ripe_at < 'infinity' AS integer)"
-"""SQL: 1 if the record ``b`` may still be added to the numerator, otherwise 0."""
+"""SQL: 1 if the result of the record ``b`` may still change, otherwise 0."""
 
 
 def compile_sums(
@@ -44,7 +44,7 @@ def compile_sums(
 
     - ``records``: the number of records.
     - ``counted``: the number of records in the numerator.
-    - ``unripe``: the number of records that may still be added to the numerator.
+    - ``unripe``: the number of records whose result may still change.
     - ``amount``: the sum of the amounts. For a median, it is an array of the amounts.
     - ``at``: the instant of the earliest record.
     - ``part``, ``key``, ``label`` and ``bucket_start``: the figure to which the row belongs.
@@ -118,7 +118,8 @@ def _copies_by_place(request: FigureRequest, operand: Operand, copies: RecordCop
     placed = f"({request.in_period(copies.records_with_place(request.by or ''))}) b"
     if has_row_per_record(request):
         columns = f"'{operand}' AS part, b.amount AS time, {UNRIPE} AS unripe, b.at"
-        # The order lets the planner read an index by key, and merge the few others into it.
+        # With this order, the planner can read an index that is sorted by key, and merge the few
+        # other records into the result.
         order = "ORDER BY b.place" if request.bucket is None else ""
         return [
             f"(SELECT {columns}, {key} FROM {placed} {order})",
@@ -148,8 +149,8 @@ def _sums_by_key(request: FigureRequest, operand: Operand, records: str) -> str:
     is_median = request.measure.unit is Unit.SECONDS
     columns = f"b.counted, {amount_of(request)} AS amount, {UNRIPE} AS unripe, b.at"
     # People are looked up in the order of their index, which halves the time. `OFFSET 0` hides from
-    # the planner how a key is computed. Otherwise the planner would expect as many keys as people,
-    # and sort them.
+    # the planner how a key is computed. Otherwise, the planner would expect as many keys as people,
+    # and would sort all records by key.
     ordered = f"SELECT r.* FROM ({records}) r ORDER BY r.contact_id"
     return f"""
         (SELECT '{operand}' AS part, count(*) AS records,

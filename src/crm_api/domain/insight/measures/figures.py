@@ -29,19 +29,19 @@ Number = int | str
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One number of a measure, such as the reply rate of one ZIP on one day.
+    """One computed value of a measure, such as the reply rate of one ZIP on one day.
 
     Attributes:
         key: The value of the breakdown, such as a ZIP. None for the total, and for records without
             a value.
-        bucket_start: The beginning of the part of the period, such as a day; None for the whole
-            period.
+        bucket_start: The beginning of the day, week or month that the figure is for; None if the
+            figure is for the whole period.
         low: The lower bound of the 95 % interval of a rate; None for other units.
         is_enough: Whether there are enough records to rely on the figure.
         enough_at: When there will be enough records at the present pace; None if there are enough
             now, or if the instant is unknown.
-        unripe: The number of recent records that may still be added to the numerator. For example,
-            the person may still reply.
+        unripe: The number of recent records whose result may still change. For example, the person
+            may still reply.
         rows_url: The URL path of the request that lists the records of the figure.
     """
 
@@ -70,7 +70,7 @@ class FigureSums:
         amount: The sum of the amounts of the records that ``records`` counts.
         numerator_amount: For a quotient of two measures: the sum of the amounts in the numerator.
         numerator_records: For a quotient of two measures: the number of records in the numerator.
-        unripe: The number of records that may still be added to the numerator.
+        unripe: The number of records whose result may still change.
         first_at: The instant of the earliest record.
         stored_until: The instant up to which the stored sums, or the copies of records, were
             complete when they were read.
@@ -145,8 +145,8 @@ _MEDIANS = f"""
 """
 
 
-# Each array of times becomes several rows. The few arrays are sorted by key before, so that the
-# many rows need no sort. Only the first row of an array has its label, `at` and `unripe`.
+# Each array of times becomes several rows. The few arrays are sorted by key first, so that the many
+# rows need no sort. Only the first row of an array has the label, `at` and `unripe` of the array.
 _SINGLE_TIMES = """
     SELECT r.key, r.bucket_start, unnest(r.amount) AS time, unnest(ARRAY[r.label]) AS label,
            unnest(ARRAY[r.at]) AS at, unnest(ARRAY[r.unripe]) AS unripe
@@ -197,7 +197,7 @@ async def compute_figures(
 
     Raises:
         BreakdownError: The measure does not allow the breakdown or the filter.
-        PeriodError: The period ends before it begins.
+        PeriodError: The end of the period is not after its beginning.
         TooManyFiguresError: There would be more than ``MOST_FIGURES`` figures.
         TooManyRecordsError: A statement took longer than ``seconds``. The transaction cannot be
             used any more.
@@ -228,7 +228,7 @@ def _until(request: FigureRequest) -> str | None:
 async def _read(
     session: AsyncSession, request: FigureRequest, *, now: datetime
 ) -> list[FigureSums]:
-    """Return the sums of the total first, then those of each key and bucket."""
+    """Return the sums of the total first, then the sums of each key and bucket."""
     stored_until = None
     until = _until(request)
     if until is not None:
@@ -241,7 +241,8 @@ async def _read(
         found = typed_rows(FigureSums, await session.execute(text(statement), compiled.values))
         if stored_until is None or found[0].stored_until == stored_until:
             return found
-        # The job, which runs once a minute, has stored an hour since `stored_until` was read.
+        # After `stored_until` was read, the job, which runs once a minute, has stored more hours.
+        # So the figures are read again.
         stored_until = found[0].stored_until
 
 
@@ -332,7 +333,7 @@ def _is_enough(sums: FigureSums, request: FigureRequest) -> tuple[bool, int]:
 
 
 def _deciding_records(sums: FigureSums, request: FigureRequest) -> int:
-    """Return the number of records that decides whether there are enough.
+    """Return the number of records that must reach the minimum, so that you can rely on a figure.
 
     For a ratio of money, these are the records of the numerator. For other quotients, these are the
     records of the denominator. For a median, these are all records.

@@ -71,8 +71,9 @@ def needed_records(part: int, whole: int) -> int:
     The result assumes that the rate stays as it is now.
 
     Args:
-        part: The number of records that count so far, such as messages with a reply.
-        whole: The number of all records so far.
+        part: The present number of records that count in the numerator, such as messages with a
+            reply.
+        whole: The present number of all records.
     """
     rate = (part + 2) / (whole + 4)
     return max(FEWEST, math.ceil(4 * NORMAL_95**2 * rate * (1 - rate) / WIDEST**2))

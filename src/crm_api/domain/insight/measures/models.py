@@ -29,9 +29,9 @@ class TallyGranularity(StrEnum):
     """Which period and which messages a row of ``insight_tally`` counts.
 
     Attributes:
-        ALL: The row counts all messages of an hour, with and without a campaign.
-        DAY: The row counts the messages of one campaign on one day.
-        HOUR: The row counts the messages of one campaign in one hour.
+        ALL: The row counts all messages and attempts of an hour, also attempts without a campaign.
+        DAY: The row counts the messages and attempts of one campaign on one day.
+        HOUR: The row counts the messages and attempts of one campaign in one hour.
     """
 
     ALL = "all"
@@ -40,7 +40,7 @@ class TallyGranularity(StrEnum):
 
 
 class _CountColumns:
-    """The numbers of messages and accepted attempts that a row of stored sums counts."""
+    """Columns that count messages by their result, and columns that count accepted attempts."""
 
     sent: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
     """Messages that were sent or delivered."""
@@ -59,7 +59,7 @@ class _CountColumns:
 
 
 class InsightTally(_CountColumns, Base):
-    """A change in the numbers of messages and accepted attempts of one hour or one day.
+    """A change of the numbers of messages and accepted attempts in one hour or on one day.
 
     The number for an hour is the sum of all rows of this hour. A row with negative numbers is a
     decrease. A job merges the rows of an hour into one row.
@@ -107,7 +107,7 @@ class PlaceGranularity(StrEnum):
 
 
 class PlaceDimension(StrEnum):
-    """A property of a person by which messages are counted: ZIP, city or source.
+    """A part of a person's place, by which messages are counted: ZIP, city or source.
 
     The counts are in the table ``insight_person_tally``.
     """
@@ -120,7 +120,7 @@ class PlaceDimension(StrEnum):
 PLACE_SUMS_UNTIL = (
     "coalesce((SELECT u.until FROM insight_person_until u), CAST('1900-01-01Z' AS timestamptz))"
 )
-"""SQL: the instant before which the sums by place count all messages and attempts."""
+"""SQL expression of an instant. The sums by place count all messages and attempts before it."""
 
 
 class InsightPersonTally(_CountColumns, Base):
@@ -231,7 +231,7 @@ class PlaceColumns:
     """
 
     is_placed: Mapped[bool] = mapped_column(server_default=text("false"))
-    """False until the job has stored the place. Until then, figures look up the person."""
+    """False until the job has stored the place. Until then, figures read the person's contact."""
     zip: Mapped[str | None]
     city: Mapped[str | None]
     source: Mapped[str | None]
@@ -286,7 +286,8 @@ class InsightOutcomeChange(Base):
 REPLIES_UNTIL = (
     "coalesce((SELECT u.until FROM insight_reply_until u), CAST('1900-01-01Z' AS timestamptz))"
 )
-"""SQL: the instant before which ``insight_reply`` has all messages with a reply."""
+"""SQL expression of an instant. ``insight_reply`` has all first messages with a reply that were
+sent before it."""
 
 
 class InsightReply(PlaceColumns, Base):
@@ -337,9 +338,10 @@ class InsightReplyChange(Base):
 
 
 class InsightReplyUntil(Base):
-    """Stores, in at most one row, the instant before which ``InsightReply`` is complete.
+    """The time up to which the table ``InsightReply`` is complete.
 
-    ``InsightReply`` has copies of all answered first messages that were sent before this instant.
+    ``InsightReply`` contains all first messages with a reply that were sent before ``until``. This
+    table, ``InsightReplyUntil``, has at most one row.
     """
 
     __tablename__ = "insight_reply_until"
@@ -352,7 +354,7 @@ class InsightReplyUntil(Base):
 ANSWERS_UNTIL = (
     "coalesce((SELECT u.until FROM insight_answer_until u), CAST('1900-01-01Z' AS timestamptz))"
 )
-"""SQL: the instant before which ``insight_answer`` has all answers."""
+"""SQL expression of an instant. ``insight_answer`` has all answers that were sent before it."""
 
 
 class InsightAnswer(PlaceColumns, Base):
@@ -395,8 +397,8 @@ class InsightAnswer(PlaceColumns, Base):
 class InsightAnswerChange(Base):
     """A note that a conversation's rows in ``insight_answer`` may be out of date.
 
-    ``insight_answer`` contains copies of the messages with which the office answered a person. A
-    trigger adds a note when a message older than one hour changes
+    ``insight_answer`` contains copies of the messages in which a user answered a person. A trigger
+    adds a note when a message older than one hour changes
     (``migrations/objects/note_late_answer.sql``). The job ``copy_answers`` copies the answers again
     and deletes the note.
     """

@@ -170,7 +170,7 @@ def _late_changes(
     conditions: str,
     instants: BoundInstants,
 ) -> str:
-    """Return the query that sums changes of old messages, which the sums by place lack yet."""
+    """Return the query that sums the late changes, which are not in the sums by place yet."""
     source = f"""
         SELECT {columns}, t.contact_id, CAST(NULL AS text) AS source
         FROM insight_person_change t

@@ -74,7 +74,7 @@ def messages_with_sums(
     Args:
         counted: The SQL condition for the messages of the numerator.
         where: The SQL condition for the messages of the denominator.
-        first_step: True to leave out follow-ups, so that each person counts once. But they
+        first_step: True to leave out follow-ups, so that each person counts once. But follow-ups
             are selected if the request has a filter or a breakdown by step.
         ripe_after: The time after which it is certain whether a sent message is in the numerator.
             For example, a reply may still arrive two days after the message.
@@ -98,8 +98,8 @@ def replies(*, where: str, ripe_after: timedelta) -> RecordQuery:
 
     The time is in the column ``amount``, in microseconds.
 
-    Follow-ups are left out, so that each person counts once. But they are included for a
-    filter or a breakdown by step.
+    Follow-ups are left out, so that each person counts once. But follow-ups are selected if the
+    request has a filter or a breakdown by step.
 
     Args:
         where: The SQL condition of the messages. It must select only messages with a reply.
@@ -154,7 +154,7 @@ _FIRST_UNANSWERED = """
         WHERE a.kind = 'message' AND a.direction = 'outgoing' AND a.origin IN ('manual', 'provider')
           AND a.status IN ('sent', 'delivered') AND w.at IS NOT NULL"""
 # The messages `a` of conversations whose copied answers may be out of date. `OFFSET 0` makes
-# PostgreSQL look up the conversations one by one, even if its statistics suggest another plan.
+# PostgreSQL look up the conversations one by one, independently of the statistics of the tables.
 _CHANGED_CONVERSATIONS = """(SELECT DISTINCT c.conversation_id FROM insight_answer_change c
                    WHERE c.at < :stored_until) s
         CROSS JOIN LATERAL (
@@ -162,11 +162,12 @@ _CHANGED_CONVERSATIONS = """(SELECT DISTINCT c.conversation_id FROM insight_answ
 
 
 def select_answers(columns: str, *, source: str = "activity a", where: str = "") -> str:
-    """Return the SQL that selects answers: messages from us to people who waited for an answer.
+    """Return the SQL that selects answers: messages of users to people who waited for an answer.
 
     Args:
         columns: The columns to select. ``a`` is the answer, and ``w.at`` is when the person began
-            to wait: the time of the person's first message after our previous message.
+            to wait: the time of the person's first message after the previous message to the
+            person.
         source: The table or subquery in which answers are searched, with the alias ``a``.
         where: Additional SQL conditions, each with a leading AND.
     """
@@ -237,13 +238,13 @@ COSTS = RecordQuery(
 cost that was entered."""
 
 SHARE = "round(k.numerator::numeric / k.denominator, 6)"
-"""SQL: the share of the outcome that the credit ``k`` has, such as 0.333333."""
+"""SQL: the share of an outcome that the credit ``k`` stores, such as 0.333333."""
 # Reversed outcomes and reversals are left out.
 _NOT_REVERSED = """o.reverses_id IS NULL
           AND NOT EXISTS (
               SELECT FROM outcome r WHERE r.reverses_id = o.id AND r.reverses_id IS NOT NULL)
           $period(o.occurred_at)$"""
-# `OFFSET 0` makes PostgreSQL look up the outcomes one by one, whatever its statistics are.
+# `OFFSET 0` makes PostgreSQL look up the outcomes one by one, independently of the statistics.
 _CHANGED_OUTCOMES = """(SELECT DISTINCT c.outcome_id FROM insight_outcome_change c) h
         CROSS JOIN LATERAL (SELECT o.* FROM outcome o WHERE o.id = h.outcome_id OFFSET 0) o"""
 _OUTCOME_IS_CURRENT = """(st.id IN (SELECT c.outcome_id FROM insight_outcome_change c)) IS NOT TRUE
@@ -311,7 +312,7 @@ def credits_of(kind: str, *, amount: str, where: str = "true") -> RecordQuery:
 
 
 def _copied_columns(kind: str, amount: str) -> str:
-    """Return the SQL that selects the columns of a copied outcome or its credits, without id."""
+    """Return the SQL of all columns except ``id`` of a copied outcome, or of its credits."""
     return f"""'{kind}' AS kind, st.at, true AS counted, CAST({amount} AS numeric) AS amount,
                st.at AS ripe_at, CAST(NULL AS uuid) AS campaign_id,
                CAST(NULL AS smallint) AS variant, CAST(NULL AS smallint) AS step, st.contact_id,

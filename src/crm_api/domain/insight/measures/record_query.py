@@ -9,8 +9,8 @@ is SQL that selects the records of a measure. All record queries have the same c
 - ``counted``: whether the record counts in the numerator of a rate. In the reply rate, for
   example, a message with a reply counts.
 - ``ripe_at``: the instant from which ``counted`` is final. Before this instant, the record is
-  called unripe: ``counted`` may still become true. But ``infinity`` means that ``counted`` never
-  changes; such a record is not unripe.
+  called unripe: ``counted`` may still change. But ``infinity`` means that ``counted`` never
+  changes; such a record is always ripe.
 """
 
 import re
@@ -26,11 +26,12 @@ class RecordKind(StrEnum):
     """The kind of a record that a figure counts.
 
     Attributes:
-        MESSAGE: A message of a campaign to a person; `id` is the id of the recipient.
+        MESSAGE: A message to a person; `id` is the id of the recipient. In a figure of costs, `id`
+            is the id of the attempt.
         OUTCOME: A result of the work with a person, such as an appointment or a paid invoice.
         CREDIT: The share of an outcome that is credited to a message, or to no message; `id` is the
             id of the credit.
-        ANSWER: An answer of the office to a person; `id` is the id of the message.
+        ANSWER: An answer of a user to a person; `id` is the id of the message.
         COST: A cost that was entered.
     """
 
@@ -65,8 +66,8 @@ class StoredSums:
         amount: SQL expression for the sum of the amounts of these records.
         is_first_step: True if only first messages count, not follow-ups. But if the request has a
             filter or a breakdown by step, the request decides which steps count.
-        ripe_after: How long a record may still be added to the numerator, for example because a
-            reply arrives. None if the numerator does not change later.
+        ripe_after: How long the result of a record may still change, for example because a reply
+            arrives. None if the result never changes.
         summed_records: SQL query for the single records that the sums include. It is used where a
             sum covers too much time. For example, a sum of a whole day does not help for half an
             hour.

@@ -46,10 +46,10 @@ class Record:
     """A record that a figure counts.
 
     Attributes:
-        counted: For a rate: whether the record has what the rate measures, for example a message
-            that got a reply. None if the figure is not a rate.
-        amount: The value of the record: cents, seconds, or the part of an outcome that is credited
-            to a message. None if the figure is a rate or a count.
+        counted: Whether the record counts in the numerator of a rate, for example a message that
+            got a reply. None if the figure is not a rate.
+        amount: The value of the record: an amount in cents, a time in seconds, or the credited
+            share of an outcome. None if the records are only counted.
         part: For a quotient of two measures, such as the cost per reply: ``numerator`` or
             ``denominator``. None for other figures.
     """
@@ -90,7 +90,7 @@ async def list_records(
     Raises:
         BreakdownError: The measure does not allow the breakdown or the filter.
         InvalidCursorError: The cursor does not belong to this list.
-        PeriodError: The period ends before it begins.
+        PeriodError: The end of the period is not after its beginning.
         TooManyRecordsError: Reading the records took longer than ``LONGEST_SECONDS``. The
             transaction cannot be used any more.
     """

@@ -41,14 +41,15 @@ class Measure:
     Attributes:
         definition: What the measure is, in a sentence.
         numerator: What is counted or summed, in words.
-        denominator: The total that the numerator is a part of, in words; None if there is none.
+        denominator: What the numerator is divided by, in words. For a median: the records whose
+            median is computed. None for counts and sums.
         query: The record query: SQL whose rows are the records that the measure counts.
         by_campaign: The record query for breakdowns and filters by campaign, if it differs from
             ``query``.
         by: The allowed breakdowns.
         is_sum: True: the amounts of the records are summed. False: the records are counted.
-        quotient_of: The numerator and the denominator of a quotient of two measures, such as the
-            cost per reply. None for all other measures.
+        quotient_of: For a quotient of two measures, such as the cost per reply: the measure in the
+            numerator and the measure in the denominator. None for all other measures.
     """
 
     name: str
@@ -68,7 +69,7 @@ class Measure:
         Some measures have a second query, which is used for figures about campaigns.
 
         Args:
-            by: The property by which the figures are grouped; None if they are not grouped.
+            by: The breakdown of the figures; None if the figures are not broken down.
             is_of_campaign: True if the figures are filtered by campaign, phone line, list, or step
                 of a campaign (first message or follow-up).
         """
@@ -136,8 +137,8 @@ def _of_tried(
 def _outcomes(name: str, kind: str, what: str) -> Measure:
     return Measure(
         name=name,
-        definition=f"{what} Reversed ones do not count. By campaign, variant, step, list or line, "
-        "each counts for the messages that earned it, by its shares.",
+        definition=f"{what} Reversed outcomes do not count. By campaign, variant, step, list or "
+        "line, an outcome counts for each message to which it is credited, by the credited share.",
         numerator=f"outcomes of the kind {kind}",
         denominator=None,
         unit=Unit.COUNT,
@@ -169,39 +170,39 @@ _PLAIN: dict[str, Measure] = {
         ),
         _of_tried(
             "delivered_rate",
-            "Messages of campaigns that were delivered, of those that were sent or failed.",
+            "Delivered messages, as a share of all campaign messages that were sent or failed.",
             "messages that were delivered",
             "m.status = 'delivered'",
             sum_of_counted="t.delivered",
         ),
         _of_tried(
             "failure_rate",
-            "Messages of campaigns that failed, of those that were sent or failed.",
+            "Failed messages, as a share of all campaign messages that were sent or failed.",
             "messages that failed",
             "m.status = 'failed'",
             sum_of_counted="t.failed",
         ),
         _people(
             "reply_rate",
-            "People who replied to a campaign within 72 hours of a message, opt-outs included, of "
-            "the people who got its first message. By step: of those who got the message of the "
-            "step.",
+            "People who replied to a campaign within 72 hours of a message (opt-outs included), as "
+            "a share of the people who got its first message. By step, as a share of the people "
+            "who got the message of that step.",
             "people who replied",
             "m.replied_at IS NOT NULL",
             sum_of_counted="t.replied",
         ),
         _people(
             "interested_rate",
-            "People who replied to a campaign with interest, as the rule or a user classed a "
-            "reply, of the people who got its first message.",
+            "People who replied to a campaign with interest, as a share of the people who got its "
+            "first message. A rule or a user decides whether a reply shows interest.",
             "people with a reply of the class interested",
             "m.replied_at IS NOT NULL AND m.is_interested",
             sum_of_counted="t.interested",
         ),
         _people(
             "opt_out_rate",
-            "People who opted out by a reply to a campaign, of the people who got its first "
-            "message.",
+            "People who opted out by a reply to a campaign, as a share of the people who got its "
+            "first message.",
             "people who opted out",
             "m.opted_out_at IS NOT NULL",
             sum_of_counted="t.opted_out",
@@ -224,8 +225,8 @@ _PLAIN: dict[str, Measure] = {
         ),
         Measure(
             name="time_to_reply",
-            definition="The median time from a message to the person's first reply, of the people "
-            "who replied to a campaign.",
+            definition="The median time from a message to the person's first reply. Only people "
+            "who replied to a campaign count.",
             numerator="seconds from the message to the reply",
             denominator="people who replied",
             unit=Unit.SECONDS,
@@ -250,8 +251,9 @@ _PLAIN: dict[str, Measure] = {
         _outcomes("jobs", "job_done", "Jobs that were done."),
         Measure(
             name="revenue",
-            definition="The money of paid invoices. Reversed ones do not count. By campaign, "
-            "variant, step, list or line, the row without a key is what no message earned.",
+            definition="The money of paid invoices. Reversed outcomes do not count. By campaign, "
+            "variant, step, list or line, the row without a key is the money that is credited to "
+            "no message.",
             numerator="cents of paid invoices",
             denominator=None,
             unit=Unit.CENTS,
@@ -262,8 +264,8 @@ _PLAIN: dict[str, Measure] = {
         ),
         Measure(
             name="revenue_attributed",
-            definition="The part of the money of paid invoices that messages earned, by the "
-            "attribution rules.",
+            definition="The part of the money of paid invoices that the attribution rules credit "
+            "to messages.",
             numerator="cents of paid invoices that are credited to messages",
             denominator=None,
             unit=Unit.CENTS,
@@ -273,8 +275,8 @@ _PLAIN: dict[str, Measure] = {
         ),
         Measure(
             name="revenue_unattributed",
-            definition="The part of the money of paid invoices that no message earned, by the "
-            "attribution rules.",
+            definition="The part of the money of paid invoices that the attribution rules credit "
+            "to no message.",
             numerator="cents of paid invoices that are credited to no message",
             denominator=None,
             unit=Unit.CENTS,
@@ -284,8 +286,8 @@ _PLAIN: dict[str, Measure] = {
         ),
         Measure(
             name="cost",
-            definition="What was paid: each accepted message at one cent for a segment, and the "
-            "costs that were entered.",
+            definition="The costs of messages and all costs that were entered. An accepted "
+            "message costs one cent for each of its segments.",
             numerator="cents of messages and entered costs",
             denominator=None,
             unit=Unit.CENTS,
@@ -328,7 +330,7 @@ MEASURES: dict[str, Measure] = _PLAIN | {
         _quotient("cost_per_job", "The cost, divided by the jobs that were done.", "cost", "jobs"),
         _quotient(
             "return",
-            "The money that messages earned by the attribution rules, divided by the cost.",
+            "The money that the attribution rules credit to messages, divided by the cost.",
             "revenue_attributed",
             "cost",
             Unit.RATIO,

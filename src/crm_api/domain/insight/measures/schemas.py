@@ -25,9 +25,11 @@ class MeasureRead(ReadModel):
         name: The name of the measure.
         definition: The definition of the measure, in a sentence.
         numerator: What is counted or summed.
-        denominator: The total that the numerator is a part of; null if there is none.
+        denominator: What the numerator is divided by; for a median, the records whose median is
+            computed. Null for counts and sums.
         unit: The unit of the figures.
-        by: The allowed values of `by`.
+        by: The breakdowns that the measure allows. They are the allowed values of the parameter
+            `by`.
     """
 
     model_config = example(
@@ -81,7 +83,7 @@ class FigureRead(ReadModel):
         bucket_start: The beginning of the period, such as a week; null if no periods were
             requested.
         numerator: The numerator; null for a median.
-        denominator: The denominator; null if the measure has none.
+        denominator: The denominator; for a median, the number of records. Null for counts and sums.
         value: The figure. Rates and shares are decimal numbers as text; money is in cents.
         low: The lower bound of the 95 % interval of a rate (Wilson); null for other units.
         high: The upper bound of the interval.
@@ -90,8 +92,8 @@ class FigureRead(ReadModel):
             are always enough.
         enough_at: When there will be enough records at the present pace; null if there are enough
             now, or if the pace is not known.
-        unripe: The number of recent records that may still be added to the numerator. For replies,
-            these are messages of the last 72 hours; for deliveries, messages of the last 24 hours.
+        unripe: The number of recent records whose result may still change. For replies, these are
+            messages of the last 72 hours; for deliveries, messages of the last 24 hours.
         rows_url: The path of the request that lists the records of the figure. Add `limit` and
             `cursor`.
     """
@@ -176,17 +178,19 @@ class RecordRead(ReadModel):
     Attributes:
         kind: The kind of the record.
         at: When the message was sent, or when the outcome, answer or cost happened.
-        counted: For a rate: whether the record counts in the numerator; null for other units.
-        amount: Cents, seconds or a share of an outcome, as the unit says; null for rates and
-            counts.
-        key: The key of the breakdown, such as a ZIP; null if none.
+        counted: Whether the record counts in the numerator of the rate; null if the figure is not a
+            rate.
+        amount: The value of the record: an amount in cents, a time in seconds, or the credited
+            share of an outcome. Null if the records are only counted.
+        key: The key of the breakdown, such as a ZIP; null if the record has no key.
         contact_id: The contact; null without the scope `contacts:read`.
         first_name: The contact's first name; null without the scope `contacts:read`.
         last_name: The contact's last name; null without the scope `contacts:read`.
         campaign_id: The campaign of the message; null if none.
         step: The step of the campaign; null if none.
-        outcome_id: The outcome; null if the record belongs to none.
-        part: `numerator` or `denominator`, if the figure divides two measures; null otherwise.
+        outcome_id: The outcome; null if the record does not belong to an outcome.
+        part: If the figure divides one measure by another, such as the cost per reply: whether the
+            record counts in the `numerator` or in the `denominator`. Null for other figures.
     """
 
     model_config = example(

@@ -23,7 +23,7 @@ _COUNTS = (
 LOCK_MERGE = text("SELECT pg_try_advisory_xact_lock(hashtextextended('merge_insight_tally', 0))")
 _HOUR_KEY = "t.grain, t.campaign_id, t.step, t.variant, t.at"
 _SUMS = ", ".join(f"sum(t.{one})" for one in _COUNTS)
-# `OFFSET 0` makes PostgreSQL look up each key in the index, whatever its statistics are.
+# `OFFSET 0` makes PostgreSQL look up each key in the index, independently of the statistics.
 MERGE = text(f"""
     WITH fresh AS MATERIALIZED (
         SELECT t.id, {_HOUR_KEY} FROM insight_tally t
@@ -66,12 +66,12 @@ async def merge_hour_sums(uow: UnitOfWork, *, most: int = MOST_MERGED) -> int:
 
 SUMS_LOCK = "insight_person_tally"
 """Every job that updates the sums by place or copies records takes this lock. In earlier releases,
-only the job of the sums by place takes it."""
+only the job that updates the sums by place takes this lock."""
 _TAKE_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
 async def take_locks(session: AsyncSession, name: str = SUMS_LOCK) -> bool:
-    """Take the locks of a job that copies records or updates sums; False if one is in use.
+    """Take the locks of a job that copies records or updates sums; return False if one is in use.
 
     Every such job takes ``SUMS_LOCK``, so only one of these jobs runs at a time. The function never
     waits. A lock is kept until the end of the transaction.
@@ -123,15 +123,17 @@ async def next_hours(session: AsyncSession, statement: TextClause, *, most: int)
 
 
 MOST_MESSAGES = 200_000
-"""The largest number of messages that one step adds, rounded up to whole hours."""
+"""One step adds at most about this number of messages. It can add more, because it always adds all
+messages of an hour."""
 MOST_PEOPLE = 500
 """One step moves at most this number of people to the sums of their new places."""
 _MOST_STEPS = 21
 """The largest number of steps of a campaign: the first message and 20 follow-ups."""
 
-# Triggers do not note a change of a message that is at most an hour older than the beginning of the
-# transaction. So an hour is added only when all transactions are over that began less than an hour
-# after it. `now()` is the clock of the triggers, even if a sandbox has its own time.
+# A trigger does not note the change of a message that is at most one hour older than the beginning
+# of the transaction. So the messages of an hour are added only when no transaction is open that
+# began earlier than one hour after the end of this hour. The triggers read `now()`, so this
+# statement reads it too, even if a sandbox has its own time.
 NEXT_HOURS = text(f"""
     SELECT u.until AS since, greatest(u.until, least(
         date_trunc('hour', now() - interval '2 hours', 'UTC'),
@@ -163,9 +165,10 @@ _ATTEMPT = """m.contact_id, {is_old}, false, a.accepted_at, 0, 0, 0, 0, 0, 0, {s
 _NEW = {"is_old": "false", "sign": "1"}
 _MOVED = {"is_old": "v.is_old", "sign": "v.sign"}
 _SIDES = "(VALUES (true, -1), (false, 1)) AS v (is_old, sign)"
-# The statement has one snapshot. A moved person counts in the sums of the former place, and these
-# sums lack the late changes. So the late changes are first added to the sums of the former place.
-# Then all records of the person are subtracted there, and added to the sums of the new place.
+# All parts of the statement see the same snapshot. A person who moved is still counted in the sums
+# of the former place, and these sums lack the late changes. So the late changes are first added to
+# the sums of the former place. Then all records of the person are subtracted from these sums, and
+# added to the sums of the new place.
 ADD_TO_PLACE_SUMS = text(f"""
     WITH move AS MATERIALIZED (
         SELECT f.*, row_number() OVER (ORDER BY f.id) <= :people AS is_moved FROM (

@@ -52,8 +52,8 @@ _PUNCTUATION = re.compile(r"[-_/,]+")
 def carrier_of(name: str | None) -> str:
     """Convert the carrier name from a phone look-up service to a ``Carrier``, or to ``unknown``.
 
-    The name of a small carrier also becomes ``unknown``: a small carrier uses the network of a
-    large carrier, and its name does not show which one.
+    The name of a small carrier also becomes ``unknown``. A small carrier uses the network of a
+    large carrier, and the name does not show which network.
     """
     if name is None:
         return UNKNOWN
@@ -95,7 +95,7 @@ class Budgets:
         return min(self.daily, key=lambda carrier: (self.daily[carrier], carrier), default=None)
 
     def counted_as(self, carrier: str) -> str | None:
-        """Return the carrier whose daily budget a message uses; None if it uses no budget.
+        """Return the carrier whose daily budget a message uses; None if the message uses no budget.
 
         A budget is the number of message segments that may be sent to a carrier per day.
 
@@ -113,9 +113,9 @@ class Budgets:
         used up.
 
         Args:
-            used: For each carrier, the number of SMS segments since midnight Pacific time. Those
-                of the carrier ``unknown`` are subtracted from the smallest budget. Carriers
-                without a budget are ignored.
+            used: For each carrier, the number of SMS segments that were sent since midnight
+                Pacific time. The segments of the carrier ``unknown`` are subtracted from the
+                smallest budget. Carriers without a budget are ignored.
         """
         left = dict(self.daily)
         for carrier, segments in used.items():

@@ -95,7 +95,8 @@ CarrierBudgets = Annotated[
 
 _AWAY_REPLY_MEANS = (
     "The text with which the service answers a person's message outside the office hours and on "
-    "holidays, once per conversation until the office opens again. Null: no answer."
+    "holidays, once per conversation until the office opens again. If null, the service does not "
+    "answer."
 )
 _OFFICE_HOURS = {
     "timezone": "America/New_York",
@@ -175,7 +176,7 @@ class SettingsUpdate(RequestModel):
     require_approval: Annotated[
         StrictBool | None,
         Field(
-            description="If true, a campaign starts only if another person approved it, or if all "
+            description="If true, a campaign starts only if another user approved it, or if all "
             "its texts are approved versions of templates. Null means false."
         ),
     ] = None
@@ -220,7 +221,7 @@ class CarrierBudgetRead(ReadModel):
 
 
 class SettingsRead(ReadModel):
-    """The company's current settings. A value from the environment overrides the stored one."""
+    """The company's current settings. A value from the environment overrides the stored value."""
 
     model_config = example(
         business_name="Granite Foundations",
@@ -284,15 +285,15 @@ class SettingsRead(ReadModel):
     require_approval: Annotated[
         bool,
         Field(
-            description="Whether a campaign starts only if another person approved it, or if all "
+            description="If true, a campaign starts only if another user approved it, or if all "
             "its texts are approved versions of templates."
         ),
     ]
     locked: Annotated[
         list[str],
         Field(
-            description="The names of the fields that environment variables set. The API cannot "
-            "change these fields."
+            description="The names of the fields whose values come from environment variables. The "
+            "API cannot change these fields."
         ),
     ]
     updated_at: Annotated[

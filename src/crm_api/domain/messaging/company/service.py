@@ -30,7 +30,7 @@ from crm_api.platform.jobs import Job, JobName
 class SettingLockedError(ConflictError):
     """An environment variable sets this field, so the request cannot change it.
 
-    ``locked`` lists all fields that environment variables set.
+    ``locked`` lists all fields whose values come from environment variables.
     """
 
     code = "setting_locked"
@@ -57,8 +57,8 @@ _SHOWN = frozenset(
         "require_approval",
     }
 )
-"""The fields whose values are written to the audit log. Other fields may contain the phone number
-of a person. For these fields, the audit log records only that they changed."""
+"""The fields whose values are written to the audit log. The other fields may contain the phone
+number of a person. For the other fields, the audit log records only that they changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +196,7 @@ async def read_test_numbers(uow: UnitOfWork) -> list[str]:
 
 
 async def is_approval_required(uow: UnitOfWork) -> bool:
-    """Return whether a campaign may start only with the approval of another person."""
+    """Return whether a campaign may start only with the approval of another user."""
     return (await _read(uow.session)).require_approval
 
 

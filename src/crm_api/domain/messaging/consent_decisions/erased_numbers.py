@@ -1,4 +1,4 @@
-"""Keep opt-outs and holds of erased persons, and set them again if a number is used again.
+"""Keep the opt-outs and holds of erased people, and set them again if a number is stored again.
 
 The erasure of a person deletes the flags of the number, because a flag contains the number. The
 consent history keeps its entries, which contain only a hash of the number. If the number is stored
@@ -71,9 +71,9 @@ async def restore_consent_state(
 ) -> None:
     """Set the opt-out or hold of each erased number again, as its consent history shows it.
 
-    An erased number is a number of a person whose data was erased. If a number already has a
-    stricter flag, nothing changes. An opt-out replaces a hold. If a number gets a flag, its waiting
-    messages are withdrawn.
+    An erased number is a number of a person whose data was erased. If a number already has the same
+    or a stricter flag, nothing changes. An opt-out replaces a hold. If a number gets a flag, its
+    waiting messages are withdrawn.
 
     Call ``lock_decisions`` for the numbers first, so that no other transaction decides about them.
     """
@@ -104,7 +104,7 @@ async def keep_late_decision(
     now: datetime,
     secret: bytes,
 ) -> None:
-    """Record the decision in a late message of an erased person.
+    """Record the decision that a late message of an erased person contains.
 
     The person wrote the message before the erasure, but it arrived later. The decision, such as an
     opt-out, is added to the consent history of the number, without the text of the message. If the
@@ -159,7 +159,7 @@ async def _append(
     secret: bytes,
     claimed_at: datetime | None = None,
 ) -> None:
-    """Append an entry to the consent history and immediately erase its number and wording."""
+    """Append an entry to the consent history, and then erase its phone number and wording."""
     entry_id = await queries.add_entry(
         uow.session,
         phone_hash=hash_phone(phone, secret),
@@ -202,8 +202,8 @@ async def is_message_known(
 ) -> bool:
     """Return whether the consent history of a number already has an entry for a message.
 
-    An entry is for this message if its source is a message and one of its times is equal: its
-    ``occurred_at`` to ``at``, or its ``claimed_at`` to ``claimed_at``.
+    An entry belongs to this message if its source is a message and at least one of its times is the
+    same: its ``occurred_at`` equals ``at``, or its ``claimed_at`` equals ``claimed_at``.
 
     Args:
         session: The session.

@@ -18,7 +18,7 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 EXPIRED_AT_ONCE = 5_000
-"""The largest number of expired flags that one call deletes."""
+"""The largest number of expired flags that one run of ``expire_flags`` deletes."""
 
 
 async def flags_of(
@@ -101,13 +101,13 @@ async def follow_decision(
     now: datetime,
     secret: bytes,
 ) -> tuple[ConsentState, ConsentState]:
-    """Derive the consent of a number from its history and a new decision, and set its flags.
+    """Derive a number's consent from its history and a new decision, and set the number's flags.
 
     The caller must first call ``lock_decisions`` for the number, so that no other transaction
     decides about it. Afterwards, the caller must append the decision to the history.
 
-    If the number is then opted out or on hold, its waiting messages are withdrawn. Otherwise,
-    campaign recipients with the status ``held`` may get their messages again.
+    If the number is opted out or on hold after the decision, its waiting messages are withdrawn.
+    Otherwise, campaign recipients with the status ``held`` may get their messages again.
 
     Returns:
         The consent of the number before and after the decision.
@@ -173,7 +173,7 @@ async def set_flags(session: AsyncSession, new: Sequence[NewFlag], *, now: datet
 
     If a number already has the flag without an expiry, the stored flag stays unchanged. But if
     the stored flag has an expiry, the new flag replaces it. Rows are locked in the order of the
-    numbers.
+    phone numbers, so that two transactions cannot deadlock.
 
     Args:
         new: The flags. A pair of number and flag may occur only once.

@@ -46,7 +46,7 @@ class ListedNumber:
 
 
 def strictest_entries(listed: Iterable[ListedNumber]) -> list[ListedNumber]:
-    """Merge the entries of a list that have the same number; return them ordered by number.
+    """Merge the entries of a list with the same phone number; return them ordered by phone number.
 
     The merged entry is an opt-out if one of these entries is an opt-out; otherwise it is a hold. It
     sets ``do_not_contact`` if one of these entries does.

@@ -1,6 +1,7 @@
 """Build the consent proof: one document with all consent decisions about a phone number.
 
-A court or another party can store, print and verify the document. For each decision, it has:
+A court or another party can store, print and verify the document. For each decision, the document
+contains:
 
 - the words of the decision
 - the message that the decision is about

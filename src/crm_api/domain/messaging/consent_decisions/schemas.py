@@ -157,8 +157,8 @@ class ProvenTexts(ReadModel):
 
     Attributes:
         accepted: The number of messages that the provider accepted.
-        first_at: When the provider accepted the first message; null if it has accepted none.
-        last_at: When the provider accepted the last message; null if it has accepted none.
+        first_at: When the provider accepted the first message; null if it accepted no message.
+        last_at: When the provider accepted the last message; null if it accepted no message.
     """
 
     model_config = example(accepted=1)
@@ -210,7 +210,7 @@ class ConsentProof(ReadModel):
         phone_hash: The keyed hash that identifies the number in the consent history, in
             hexadecimal.
         contact_id: The contact with this number; null if there is none.
-        erased_at: When the data of the person was erased; null if it was not.
+        erased_at: When the data of the person was erased; null if it was not erased.
         generated_at: When this proof was generated.
         flags: All flags of the number, oldest first. Expired flags are included.
         entries: The consent decisions about the number, oldest first.

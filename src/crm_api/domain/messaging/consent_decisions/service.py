@@ -42,7 +42,7 @@ FORGET_LINE_TYPE = text("""
 
 SEALED_WITHIN_SECONDS = 1.0
 """The job that links new entries into the consent chain runs this many seconds after a decision.
-One run links all entries that were stored until then."""
+One run links all entries that were stored before the run."""
 _LAST_ENTRY_ID = 2**63 - 1
 
 
@@ -50,7 +50,7 @@ class DecisionDetails(TypedDict):
     """A consent decision about a number: the common arguments of the functions in this module.
 
     Attributes:
-        actor: ``person`` for the person's own message; otherwise the name of the API key or the
+        actor: ``person`` for the person's own message; otherwise the name of the user, API key or
             component that decided.
         text_shown: The text that the person read and agreed to.
         evidence: What proves the decision, for example ``{"text": "stop texting me"}``.
@@ -85,9 +85,9 @@ class DecisionDetails(TypedDict):
 async def opt_out(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Opt a number out, so that it gets no more messages. An opt-out also ends a hold.
 
-    The contact's other numbers are opted out too. Each opt-out gets an entry in the history, even
-    if the number is already opted out. But a repeated opt-out from an import or from the provider's
-    stop list gets no entry.
+    The opt-out gets an entry in the history, even if the number is already opted out. But a
+    repeated opt-out from an import or from the provider's stop list gets no entry. The contact's
+    other numbers are opted out too, and each of them gets an entry if its consent changes.
 
     Returns:
         True if the number was not opted out before.
@@ -160,8 +160,9 @@ async def add_flag(
 ) -> None:
     """Add a flag to a number.
 
-    The flag ``opted_out`` is recorded as an opt-out, and ``opt_out_hold`` as a hold. If the flag
-    stops messages, the waiting messages to the number are withdrawn.
+    The flag ``opted_out`` is recorded as an opt-out, and ``opt_out_hold`` as a hold. The flag
+    ``do_not_contact`` is also added to the contact's other numbers. If a flag stops messages, the
+    waiting messages that it stops are withdrawn.
 
     Raises:
         ConsentDoesNotExpireError: ``expires_at`` was given for an opt-out or a hold.
@@ -244,7 +245,7 @@ async def lock_decisions(uow: UnitOfWork, *, phones: Iterable[str]) -> None:
     """Lock these numbers against consent decisions of other transactions.
 
     Another transaction that decides about one of the numbers waits until this transaction ends. The
-    locks are taken in the order of the numbers.
+    locks are taken in the order of the phone numbers, so that two transactions cannot deadlock.
     """
     await queries.lock_decisions(uow.session, phones=set(phones))
 
@@ -307,7 +308,10 @@ async def _keep_example(
     before: ConsentState,
     others: Sequence[str],
 ) -> None:
-    """If a user decided about a reply, store it as a labelled example for the reply reader."""
+    """If a user decided about a reply, store the reply as an example for the reply reader.
+
+    The decision of the user is the label of the example.
+    """
     await reply_examples.keep_reply_example(
         uow.session,
         action,

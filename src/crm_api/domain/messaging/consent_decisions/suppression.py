@@ -28,7 +28,7 @@ async def suppress_numbers(
     """Set ``do_not_contact`` on numbers, without expiry; withdraw their waiting messages.
 
     If a number belongs to a merged contact, all numbers of that contact are flagged. An existing
-    flag keeps its reason. The consent history gets no entry, because no person decided anything.
+    flag keeps its reason. The consent history gets no entry, because no consent decision was made.
     """
     phones = await queries.numbers_of_people(uow.session, phones=phones)
     new = [flags.NewFlag(phone, FlagType.DO_NOT_CONTACT, reason) for phone in phones]
@@ -42,7 +42,7 @@ async def suppress_erased(
     """Set the flags again on numbers that belonged to an erased person.
 
     - The flag ``do_not_contact`` is set, unless a user removed this flag after the erasure.
-    - The opt-out or hold is set, as the consent history of the number shows it.
+    - An opt-out or a hold is set, if the consent history of the number shows it.
 
     Other numbers do not change. Call this function before you add a contact with one of the
     numbers, or queue a message to one of them.

@@ -1,7 +1,7 @@
 """Record consent decisions about many numbers with few SQL statements.
 
-But a decision about a person who has several numbers is recorded alone, by ``service``. Such a
-decision needs about 15 statements, because it applies to all numbers of the person.
+Decisions about people who have several numbers are an exception: ``service`` records them one by
+one. Such a decision needs about 15 statements, because it applies to all numbers of the person.
 """
 
 from collections.abc import Mapping, Sequence

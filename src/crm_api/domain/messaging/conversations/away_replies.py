@@ -38,8 +38,9 @@ class UnattendedMessage:
     at: datetime
 
 
-# The transaction has locked the conversations before, because it stored the messages in them. So
-# two transactions cannot both find that a conversation has had no reply in this closed period.
+# This transaction already holds the locks of the conversations, because it stored the messages in
+# them. So two transactions cannot both queue an away reply to one conversation while the office is
+# closed.
 QUEUE_AWAY_REPLIES = text(f"""
     WITH wanted AS MATERIALIZED (
         SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:conversation_ids AS uuid[]),

@@ -1,10 +1,10 @@
 """Merge the provider's events about one call into one document.
 
 Events may arrive in any order and more than once, and the document must always be the same. So
-every field has a rule whose result does not depend on the order of the events: the earliest
-beginning, the latest end, the longest list, the union of recordings. For most other fields, such as
-the id of the user, the larger value is kept; of two texts, this is the one that is later in
-alphabetical order. An example of the document::
+every field has a rule whose result does not depend on the order of the events. For example, the
+document keeps the earliest beginning, the latest end, the longest list and all recordings. For most
+other fields, such as the id of the user, it keeps the larger value. The larger one of two texts is
+the text that comes later in alphabetical order. An example of the document::
 
     {"created_at": "2026-11-20T16:10:00.221000+00:00", "answered_at": "…", "completed_at": "…",
      "duration_seconds": 155, "external": ["+16175550123"], "own": ["+16175550100"],
@@ -148,7 +148,7 @@ def needs_answer(document: Document) -> bool:
 
 
 def was_answered(document: Document) -> bool:
-    """Return True if company and person talked: the call was answered, and not by a machine."""
+    """Return True if the call was answered by a human and not by a voicemail system."""
     return "answered_at" in document and "voicemail" not in document
 
 
@@ -174,7 +174,10 @@ def _larger(known: Any, new: Any) -> Any:  # noqa: ANN401 - strings or numbers
 
 
 def _longer(known: Any, new: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return the value whose JSON is longer; for equal lengths, the JSON later in the alphabet."""
+    """Return the value with the longer JSON.
+
+    If both have the same length, return the value whose JSON is later in alphabetical order.
+    """
     written = (json.dumps(value, sort_keys=True) for value in (known, new) if value)
     longest = max(written, key=lambda text: (len(text), text), default=None)
     return None if longest is None else json.loads(longest)
@@ -190,7 +193,7 @@ def _plain(facts: Any) -> Document:  # noqa: ANN401 - a dataclass
 
 
 def _merge_menu(known: list[Document], facts: CallFacts) -> list[Document]:
-    """Add the choice that the event reports to the choices that the caller made in phone menus."""
+    """Return the caller's choices in phone menus, including the choice in the event, if any."""
     if facts.menu_selection is None and facts.menu_selection_name is None:
         return known
     choice = {

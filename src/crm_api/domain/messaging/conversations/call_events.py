@@ -1,4 +1,4 @@
-"""Store calls on the timeline from the provider's events, many calls at once."""
+"""Store calls on the timeline from batches of the provider's events."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -46,7 +46,7 @@ class CallEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedCall:
-    """A call after its events were stored.
+    """A stored call, after its new events were merged into it.
 
     Attributes:
         phone: The person's number if the person called the company or answered its call; None
@@ -172,7 +172,7 @@ async def _assign_people(
     An unknown person who called becomes a contact.
 
     Returns:
-        The ids of the conversations whose person already waits for an answer.
+        The ids of the conversations in which the person already waited for an answer.
     """
     placed = {name: call for name, call in known.items() if call.call.get("external")}
     phones = {name: as_phone(call.call["external"][0]) for name, call in placed.items()}
@@ -240,7 +240,7 @@ async def _note_waiting(
         elif call.asked_at is None and was.asked_at is not None:
             changed.add(conversation_id)
         is_answered, was_answered = map(call_documents.was_answered, (call.call, was.call))
-        # A later event says when the call really began.
+        # A later event can correct the time at which the call began.
         is_moved = call.occurred_at != was.occurred_at
         if is_moved and (was.asked_at is not None or was_answered):
             changed.add(conversation_id)

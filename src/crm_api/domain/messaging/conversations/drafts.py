@@ -16,7 +16,8 @@ from crm_api.domain.messaging.conversations.service import get_conversation
 from crm_api.domain.messaging.models.conversations import Conversation, ConversationDraft
 from crm_api.platform.database import UnitOfWork
 
-# The fields of `emit_conversation_event.sql`, and the caller for whom the conversation changed.
+# The event has the fields of `emit_conversation_event.sql`, and also the caller for whom the
+# conversation changed.
 RECORD_OWN_CHANGE = text(f"""
     INSERT INTO event (type, subject_id, data)
     SELECT '{EventType.CONVERSATION_CHANGED.value}', k.id, jsonb_build_object(
@@ -64,7 +65,7 @@ async def read_draft(
 async def write_draft(
     uow: UnitOfWork, *, conversation_id: UUID, caller_id: str, body: str, now: datetime
 ) -> ConversationDraft:
-    """Store the caller's draft in a conversation, in place of an earlier one.
+    """Store the caller's draft in a conversation; it replaces an earlier draft.
 
     Raises:
         ConversationNotFoundError: No conversation has this id.
@@ -96,7 +97,7 @@ async def delete_draft(uow: UnitOfWork, *, conversation_id: UUID, caller_id: str
 
 
 async def delete_sent_draft(uow: UnitOfWork, *, line_id: UUID, phone: str, caller_id: str) -> None:
-    """Delete the caller's draft to a number, because the message was sent."""
+    """Delete the caller's draft of a message to a number, because the message was queued."""
     talk = select(Conversation.id).where(
         Conversation.line_id == line_id, Conversation.phone == phone
     )

@@ -168,8 +168,8 @@ class SendAtOutsideWindowError(InvalidError):
             else "Choose `next_allowed_at`, or send the request again with `move` true."
         )
         super().__init__(
-            "The law does not allow messages at the recipient's local time at `send_at`, or the "
-            f"legal hours end within a minute after `send_at`. {later}",
+            "`send_at` is outside the hours in which the law allows messages to the recipient, or "
+            f"these hours end less than a minute after `send_at`. {later}",
             next_allowed_at=None if next_allowed_at is None else format_instant(next_allowed_at),
         )
 
@@ -181,7 +181,8 @@ class SendAtOutOfRangeError(InvalidError):
     title = "Time of sending out of range"
     pointer = "/send_at"
     example = Example(
-        "`send_at` is in the past. Choose a later instant, or leave it out to send at once."
+        "`send_at` is in the past. Choose a later instant, or leave out `send_at` to send the "
+        "message immediately."
     )
 
 
@@ -206,7 +207,8 @@ class AnsweredMeanwhileError(ConflictError):
     ) -> None:
         super().__init__(
             "The message was not sent, because somebody else has just answered this person. Read "
-            "`body`. If you want to send yours too, send the request again with `confirm` true.",
+            "`body`. If you still want to send your message, send the request again with `confirm` "
+            "true.",
             message_id=str(message_id),
             body=body,
             by=by,
@@ -218,7 +220,7 @@ class MessageLeftError(ConflictError):
     """The message was sent, failed or is being sent, so it cannot be withdrawn."""
 
     code = "message_left"
-    title = "Message left"
+    title = "Message can no longer be withdrawn"
     example = Example(
         "The message cannot be withdrawn, because it is being sent or was sent. Write the person "
         "another message if something has to be corrected."

@@ -1,4 +1,4 @@
-"""Keep the internal notes of conversations; they are never sent."""
+"""Store and list the internal notes of conversations. A note is never sent."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

@@ -20,7 +20,7 @@ ConversationKey = tuple[UUID, str]
 """The id of the line, and the phone number (or other identifier) of the person."""
 
 
-# While a batch is applied, the number of each sender is needed several times.
+# While a batch is applied, the same identifiers are converted several times.
 @lru_cache(maxsize=4_096)
 def as_phone(identifier: str) -> str | None:
     """Convert the identifier of a sender or recipient to a phone number in E.164.
@@ -172,8 +172,8 @@ class ConversationTouch:
         at: When the message or call happened.
         outgoing_at: When the company called the person or sent the message; None otherwise.
         incoming_at: When the person sent the message; None otherwise.
-        answered_at: When the company answered outside of this service: a message from the
-            provider's app, or an answered call; None otherwise.
+        answered_at: When the company answered outside of this service, with a message from the
+            provider's app or by an answered call; None if this is not such an answer.
     """
 
     line_id: UUID

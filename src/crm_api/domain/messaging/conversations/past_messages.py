@@ -73,7 +73,7 @@ LOCK_CONTACTS = text("""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownNumber:
-    """What the database knows about a number before its past messages are stored.
+    """The stored facts about a phone number before its past messages are stored.
 
     Attributes:
         id: The contact with the number; None if there is none.
@@ -184,7 +184,7 @@ async def _note_waiting(
     await derive_waiting(uow.session, answered, now=now)
 
 
-# Inserts in the order of the numbers, so that two imports cannot deadlock.
+# Inserts in the order of the phone numbers, so that two imports cannot deadlock.
 ADD_CONTACTS = text("""
     INSERT INTO contact (id, phone, zone_key, source, created_at, updated_at)
     SELECT id, phone, zone_key, 'message', :now, :now

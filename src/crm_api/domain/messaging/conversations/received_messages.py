@@ -1,4 +1,4 @@
-"""Store received messages, their senders and their conversations, many messages at once."""
+"""Store batches of received messages, and add or lock their conversations."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -148,8 +148,8 @@ async def store_received_messages(
     for one, (activity_id, _) in zip(messages, stored, strict=True):
         wanted = [_file_of(item) for item in one.facts.media]
         await fetching.note_files(uow, activity_id=activity_id, wanted=wanted, now=now)
-    # A new conversation waits from the start. That is wrong if its message was already stored
-    # before.
+    # A conversation that was added above has the state `waiting` if its message needs an answer.
+    # This is wrong if the message was stored before, so the state is computed again.
     known = {
         conversation.id
         for conversation, (_, is_new) in zip(conversations, stored, strict=True)
@@ -173,10 +173,13 @@ async def store_received_messages(
 
 
 def _needs_answer(message: ReceivedMessage, *, contact_id: UUID | None, now: datetime) -> bool:
-    """Return whether a new message waits for an answer.
+    """Return whether a new message needs an answer.
 
-    These messages do not wait: an opt-out; a message from one of our own lines (it has no contact);
-    a message that is older than ``WAITS_FOR``.
+    These messages need no answer:
+
+    - an opt-out
+    - a message from one of our own lines (the sender has no contact)
+    - a message that is older than ``WAITS_FOR``
     """
     is_of_number = as_phone(message.facts.from_number or "") is not None
     is_opt_out = is_of_number and message.reading.kind is ReplyKind.OPT_OUT
@@ -292,8 +295,7 @@ async def add_incoming(
     """Store received messages, and return the row of each message.
 
     A message is already stored if a row has its provider id. Such a row keeps its values, for
-    example the class of the reply that a user chose. Only an empty ``user_id`` or ``media`` is
-    filled.
+    example the reply class that a user chose. Only an empty ``user_id`` or ``media`` is filled.
 
     Args:
         session: The session.

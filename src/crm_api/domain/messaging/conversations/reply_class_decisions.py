@@ -18,8 +18,8 @@ from crm_api.domain.messaging.models.timeline import Activity, Direction
 from crm_api.platform.database import UnitOfWork
 
 WRONG_NUMBER = "a reply came from a wrong number"
-"""The stored reason of the flag ``invalid_number`` if the class ``wrong_number`` set it. A flag
-with another reason stays when the class changes."""
+"""The reason that is stored with the flag ``invalid_number`` if the reply class ``wrong_number``
+has set the flag. If the flag has another reason, it stays when the reply class changes."""
 
 SET_REPLY_CLASS = text("""
     UPDATE activity a SET reply_class = :reply_class, reply_class_by = :reply_class_by
@@ -81,7 +81,7 @@ async def decide_reply_class(
 async def _change_number(
     uow: UnitOfWork, message: Activity, reply_class: ReplyClass, **details: Unpack[DecisionDetails]
 ) -> None:
-    """Opt the number out, or set or remove the flag of a wrong number."""
+    """Opt the number out, or set or remove its flag ``invalid_number``."""
     flags = await flag_rows(uow.session, phone=details["phone"], now=details["now"])
     reasons = {flag.flag_type: flag.reason for flag in flags}
     invalid = FlagType.INVALID_NUMBER

@@ -293,10 +293,12 @@ class CallRead(ReadModel):
         status: The status of the call, in the provider's words.
         is_missed: Whether the call was missed, that is, not answered.
         duration_seconds: The duration of the call, in seconds.
-        answered_at: When the call was answered; null if it was not.
+        answered_at: When the call was answered; null if it was not answered.
         completed_at: When the call ended.
-        forwarded_from: The phone number from which the call was forwarded; null if it was not.
-        forwarded_to: The phone number to which the call was forwarded; null if it was not.
+        forwarded_from: The phone number from which the call was forwarded; null if it was not
+            forwarded.
+        forwarded_to: The phone number to which the call was forwarded; null if it was not
+            forwarded.
         menu: The caller's choices in the phone menu, in order; empty if the caller made no choice.
             Each item has the fields `at`, `selection` and `name`.
         recording: The first item of `recordings`; null if there is no recording.

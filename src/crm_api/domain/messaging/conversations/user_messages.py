@@ -100,7 +100,8 @@ async def choose_departure(
 def _check_range(send_at: datetime, *, now: datetime) -> None:
     if send_at <= now:
         raise SendAtOutOfRangeError(
-            "`send_at` is in the past. Choose a later instant, or leave it out to send at once."
+            "`send_at` is in the past. Choose a later instant, or leave out `send_at` to send the "
+            "message immediately."
         )
     if send_at > now + FURTHEST:
         raise SendAtOutOfRangeError(
@@ -132,8 +133,8 @@ MEANWHILE = timedelta(minutes=1)
 The user has already seen an older answer on the screen."""
 LATEST_NEWS = timedelta(days=1)
 """An answer that was sent longer ago than this is ignored, even if this service receives it only
-now. The event of an answer in the provider's app may arrive late, or the reconciliation finds the
-answer."""
+now. This happens if the event of an answer in the provider's app arrives late, or if the
+reconciliation finds the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +144,7 @@ class OtherAnswer:
     Attributes:
         sent_by_id: The user or API key that wrote the answer; None if it was sent in the provider's
             app.
-        at: When the message was sent. If the message still waits, the time when it was written.
+        at: When the answer was sent. If the answer is still queued, this is when it was queued.
     """
 
     id: UUID
@@ -270,8 +271,8 @@ async def queue_user_message(
 ) -> Activity:
     """Queue a message that a user wrote, so that it is sent as soon as possible or at ``send_at``.
 
-    The line's daily limit does not stop the message. The message must be sent in legal hours.
-    But if the person has sent a message to this line before, the message counts as a reply,
+    The line's daily limit does not stop the message. The message must be sent in legal hours. But
+    if the person has sent a message to this line before, the user's message counts as an answer,
     and may be sent at any hour.
 
     Args:

@@ -28,8 +28,9 @@ DailyLimit = Annotated[
         ge=0,
         le=HIGHEST_DAILY_LIMIT,
         strict=True,
-        description="The maximum number of messages that the line sends per day. When it is "
-        "reached, campaigns stop until the next day. Other messages count, but are still sent.",
+        description="The maximum number of messages that the line sends per day. When this number "
+        "is reached, campaign messages wait until the next day. Other messages count too, but they "
+        "are still sent.",
     ),
 ]
 RampDay = Annotated[int, Field(ge=1, le=HIGHEST_DAILY_LIMIT, strict=True)]
@@ -39,10 +40,10 @@ RampPlan = Annotated[
         min_length=1,
         max_length=LONGEST_RAMP_DAYS,
         examples=[[20, 40, 80, 125]],
-        description="The daily limits of the first days of a new number. The first entry applies "
-        "to the day of the line's first campaign message, the next entry to the day after it, and "
-        "so on. After the last entry, `daily_limit` applies. A day's limit is never above "
-        "`daily_limit`. Setting the plan starts it again from its first entry.",
+        description="The daily limits of the first days of a new line. The first entry applies to "
+        "the day of the first campaign message after the plan was set, the next entry to the day "
+        "after that day, and so on. After the last entry, `daily_limit` applies. A day's limit is "
+        "never above `daily_limit`. If the plan is set again, it starts from its first entry.",
     ),
 ]
 
@@ -123,8 +124,9 @@ class LineRead(ReadModel):
         phone_number_id: The provider's id of the phone number. It begins with `PN`.
         number: The phone number of the line, in E.164.
         name: The name of the line.
-        daily_limit: The maximum number of messages that the line sends per day. When it is
-            reached, campaigns stop until the next day. Other messages count, but are still sent.
+        daily_limit: The maximum number of messages that the line sends per day. When this number
+            is reached, campaign messages wait until the next day. Other messages count too, but
+            they are still sent.
         ramp_plan: The limits of the first days, in order. The first limit applies on the day of the
             first campaign message after the plan was set. A limit above `daily_limit` has no
             effect. Null if there is no plan.

@@ -169,11 +169,11 @@ def _changed_limits(line: Line, values: dict[str, Any]) -> dict[str, Any]:
 async def unblock_line(
     uow: UnitOfWork, *, line_id: UUID, actor: str, times: SendTimes, now: datetime
 ) -> CountedLine:
-    """Let a line that is blocked, or on trial after a block, send normally again.
+    """End the block of a line, or its trial after a block, so that it sends normally again.
 
-    The decision is written to the audit log, and the alert about the line is resolved. A pause that
-    the provider asked for ends too, for all lines. But if the line is neither blocked nor on trial,
-    only the pause ends.
+    The decision is written to the audit log, and the alert about the line is resolved. If the
+    provider has asked for a pause, the pause ends too, for all lines. If the line is neither
+    blocked nor on trial, only the pause ends.
 
     Raises:
         LineNotFoundError: No line has this id.
@@ -239,7 +239,7 @@ async def ensure_line(
     """Return the line with this provider id; add it first if it is missing.
 
     Returns:
-        None if the line is missing and cannot be added because ``number`` is None.
+        The line. None if the line is missing and cannot be added because ``number`` is None.
     """
     known = await find_line_by_provider_id(uow, phone_number_id=phone_number_id)
     if known is not None or number is None:

@@ -44,7 +44,13 @@ class DownloadLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadedFile:
-    """A downloaded file: its SHA-256 in hexadecimal, size, and first bytes (at most 4,096)."""
+    """A downloaded file.
+
+    Attributes:
+        sha256: The SHA-256 of the content, in hexadecimal.
+        size_bytes: The size in bytes.
+        head: The first bytes of the file, at most 4,096.
+    """
 
     sha256: str
     size_bytes: int

@@ -125,7 +125,7 @@ class UnknownMediaError(InvalidError):
 
 
 class MediaFetchNotFoundError(NotFoundError):
-    """No media fetch has this id."""
+    """No media fetch (download of a media file) has this id."""
 
     code = "media_fetch_not_found"
     title = "Media fetch not found"

@@ -98,8 +98,8 @@ async def note_files(
 ) -> None:
     """Plan the downloads of the files of a message or a call.
 
-    Files with an earlier plan are skipped. If a download is planned, the job that downloads files
-    is requested.
+    A file whose download is already planned is skipped. If at least one new download is planned,
+    the job that downloads files is requested.
     """
     if not wanted:
         return

@@ -110,7 +110,7 @@ SHOWN_FETCHES = text("""
 async def read_shown_fetches(
     uow: UnitOfWork, *, activity_ids: Sequence[UUID]
 ) -> dict[UUID, list[ShownFetch]]:
-    """Return the downloads of media files of messages and calls, by message or call id.
+    """Return the downloads of media files, by the id of their message or call.
 
     The downloads of one message or call are ordered from the oldest to the newest.
     """
@@ -215,12 +215,12 @@ RETRY_FETCHES = text("""
 async def retry_fetches(
     uow: UnitOfWork, *, status: FetchStatus, error_code: str | None, now: datetime
 ) -> int:
-    """Start downloads of media files again, and return how many.
+    """Start downloads of media files again, and return their number.
 
     Each of these downloads gets all its attempts again. A job makes the attempts.
 
     A download is dead if all its attempts failed. There is one alert for each error code of dead
-    downloads. The alert is resolved if no dead download has its error code after this call.
+    downloads. If no dead download has an error code any more, the alert of this code is resolved.
 
     Args:
         status: Only downloads with this status. With ``stored``, nothing is started.

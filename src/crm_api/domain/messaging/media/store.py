@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PART_BYTES = 1024 * 1024
 BUCKET_PART_BYTES = 5 * 1024 * 1024
 """Files are uploaded to S3 in parts of this size, in bytes. S3 accepts no smaller parts. Two or
-three parts are in memory at once."""
+three parts are in memory at the same time."""
 CHUNK_BYTES = 256 * 1024
 REQUEST_SECONDS = 30
 RETRY_SECONDS = 10

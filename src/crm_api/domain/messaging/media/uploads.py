@@ -24,7 +24,7 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 LARGEST_UPLOAD = 5 * MEGABYTE
-"""The largest size in bytes. Carriers refuse larger messages with pictures."""
+"""The largest size of an uploaded file, in bytes. Carriers refuse messages with larger pictures."""
 MOST_FILES = 10
 """The largest number of files of a message."""
 SENDABLE = ("image/gif", "image/jpeg", "image/png")
@@ -148,7 +148,7 @@ async def read_media(uow: UnitOfWork, media_id: UUID) -> Media:
 
 
 # A transaction that attaches one of these files to a message holds a lock on the file. Such a file
-# is left for a later call.
+# is skipped now, and a later batch can contain it.
 FORGET_UPLOADS = text("""
     DELETE FROM media_upload u
     WHERE u.media_id IN (
@@ -166,11 +166,11 @@ DELETE_UNUSED = text("""
 
 
 async def forget_old_uploads(uow: UnitOfWork, *, now: datetime) -> tuple[int, list[str]]:
-    """Delete the records of uploads that are older than ``KEPT_FOR``, one batch per call.
+    """Delete one batch of upload records that are older than ``KEPT_FOR``.
 
     Returns:
-        The number of deleted records, and the SHA-256 of each file that is not attached to a
-        message. The caller must delete these files after the commit.
+        The number of deleted records, and the SHA-256 of each of their files that is not attached
+        to a message. The caller must delete these files after the commit.
     """
     values = {"before": now - KEPT_FOR, "limit": DELETED_AT_ONCE}
     ids = list(await uow.session.scalars(FORGET_UPLOADS, values))

@@ -42,7 +42,7 @@ class ConversationState(StrEnum):
 class Conversation(Base):
     """All messages and calls between one line and one phone number outside the company.
 
-    The package ``messaging.waiting`` updates ``state`` and ``waiting_since`` after messages and
+    The module ``messaging.waiting`` updates ``state`` and ``waiting_since`` after messages and
     calls.
     """
 
@@ -99,8 +99,8 @@ class Conversation(Base):
             "id",
             postgresql_where=text("snoozed_until IS NOT NULL"),
         ),
-        # For the count of unread conversations: it reads the rows of the day on which the caller
-        # was created, and the tallies of later days.
+        # The count of unread conversations uses this index. It reads the conversations of the day
+        # on which the caller (a user or an API key) was created, and the tallies of later days.
         Index(
             "idx_conversation_heard",
             "last_incoming_at",
@@ -127,8 +127,8 @@ class Conversation(Base):
     waiting_since: Mapped[datetime | None]
     """The time of the oldest message or call that waits for an answer, by the provider's clock."""
     answered_at: Mapped[datetime | None]
-    """The latest answer that was given outside of this service, by the provider's clock: a message
-    from the provider's app, or an answered call."""
+    """When the company last answered outside of this service, by the provider's clock. Such an
+    answer is a message from the provider's app or an answered call."""
     decided_at: Mapped[datetime | None]
     """When a user last decided whether the person waits. The decision covers everything that was
     stored before."""

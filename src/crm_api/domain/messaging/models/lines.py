@@ -54,9 +54,9 @@ class CompanySettings(Base):
     holidays: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
     """The days on which the office is closed: ``date`` and ``name``."""
     away_reply: Mapped[str | None]
-    """The automatic answer to a person's message while the office is closed; None for none."""
+    """The automatic answer to messages while the office is closed; None if there is no answer."""
     require_approval: Mapped[bool] = mapped_column(server_default=text("false"))
-    """If true, a campaign starts only if another person approved the campaign or its texts."""
+    """If true, a campaign starts only if another user has approved the campaign or its texts."""
     updated_at: Mapped[datetime]
 
 

@@ -113,7 +113,8 @@ class SendAttempt(Base):
             "created_at",
             postgresql_where=text("is_uncertain"),
         ),
-        # Each page has free space, so that the row version that the gate writes fits on the page.
+        # Each page of the table has free space, so that a row can stay on its page when the gate
+        # updates it.
         {"postgresql_with": {"fillfactor": 70}},
     )
 
@@ -143,8 +144,8 @@ class SendAttempt(Base):
     """When the claim or the request counts as lost; None if no worker has the attempt."""
     not_after: Mapped[datetime | None]
     """The request to the provider must not begin after this instant. None if any hour is allowed,
-    as for responses to HELP and confirmations. An away reply has a latest instant, because the
-    reply is wrong once the office is open."""
+    for example for responses to HELP and for confirmations. An away reply has a latest instant,
+    because the reply is wrong once the office is open."""
     called_at: Mapped[datetime | None]
     """When the attempt passed the gate. The age of an unclear attempt is counted from this
     instant."""
@@ -160,7 +161,7 @@ class SendAttempt(Base):
     provider_message_id: Mapped[str | None]
     is_matched: Mapped[bool] = mapped_column(server_default=text("false"))
     """True if a look-up or a report matched the provider's id to this attempt. False if the
-    provider's answer gave the id."""
+    provider's response to the request gave the id."""
     has_no_id: Mapped[bool] = mapped_column(server_default=text("false"))
     """True if the provider accepted the message without giving an id. Such an attempt can never
     become ``not_found``."""

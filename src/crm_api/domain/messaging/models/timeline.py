@@ -132,8 +132,8 @@ class Activity(Base):
             postgresql_where=text("kind = 'message'"),
         ),
         Index("idx_activity_written", "occurred_at", "id", postgresql_where=text(BY_PEOPLE)),
-        # Messages of campaigns are not in this index, because writing them to it would slow down
-        # the sending.
+        # Campaign messages are not in this index, because the additional work for each message
+        # would slow down the sending.
         Index(
             "idx_activity_words",
             literal_column("(' ' || search_fold(body))").label("words"),
@@ -195,9 +195,9 @@ class Activity(Base):
     send_after: Mapped[datetime | None]
     """For a queued message outside campaigns: the message is not sent before this instant."""
     scheduled_for: Mapped[datetime | None]
-    """When a user wants the message to be sent; None for a message that was to be sent at once. The
-    message is never claimed before this instant. The end of a pause can change ``send_after``, but
-    not this instant."""
+    """The time of sending that a user chose, or the next legal time after it; None if no time was
+    chosen. The message is never claimed before this instant. The end of a pause can change
+    ``send_after``, but not this instant."""
     sent_by_id: Mapped[UUID | None]
     """The user or API key that sent the message through the API; None for all other messages."""
     sent_by_name: Mapped[str | None]

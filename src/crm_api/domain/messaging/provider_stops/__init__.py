@@ -1,1 +1,1 @@
-"""The provider's stop list: numbers that it refuses, because people opted out at the provider."""
+"""The provider's stop list: the numbers of people who opted out at the provider."""

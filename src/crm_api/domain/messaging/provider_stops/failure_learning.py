@@ -17,7 +17,7 @@ from crm_api.domain.messaging.models.number_failures import PERMANENT, FailureKi
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 FAILURES_OF_INVALID = 2
-"""After this many permanent failures a number is marked invalid. A single permanent failure may be
+"""After this many permanent failures, a number is marked invalid. A single permanent failure may be
 an error of the carrier."""
 REASON = "provider_stop_list"
 """The stored reason of an opt-out that became known from the provider's stop list."""
@@ -174,8 +174,8 @@ MARK_COUNTED = text("""
 async def _count_permanent_failures(uow: UnitOfWork, phone: str, *, now: datetime) -> None:
     """Mark a number invalid if it has ``FAILURES_OF_INVALID`` permanent failures.
 
-    When a number is marked invalid, all its failures get ``counted_at``, and later counts ignore
-    these failures.
+    When a number is marked invalid, all its permanent failures get ``counted_at``, and later counts
+    ignore these failures.
     """
     values = {"phone": phone, "kinds": [kind.value for kind in PERMANENT]}
     count = await uow.session.scalar(UNCOUNTED_FAILURES, values)

@@ -64,7 +64,7 @@ class ProviderStopRead(ReadModel):
     )
     created_at: Instant = Field(description="When this service created the entry.")
     resolved_at: Instant | None = Field(
-        description="When a user resolved the entry; null if no user has."
+        description="When a user resolved the entry; null if no user has resolved it."
     )
     resolved_by: str | None = Field(
         description="The name of the user or API key that resolved the entry; null if unresolved."

@@ -29,8 +29,8 @@ _REACHED_CAMPAIGN_CAP = WAS_MESSAGED_OFTEN.format(
 
 # If an earlier attempt sent nothing, its message is reused, unless the recipient's number has
 # changed. The recipient's status is checked again, because a merge may have skipped the recipient
-# before its number was locked. The check uses `IS NOT DISTINCT FROM`: with `=` the planner would
-# choose the partial index of all pending recipients.
+# before the phone number was locked. The comparison uses `IS NOT DISTINCT FROM`, because with `=`
+# the planner would choose the partial index of all pending recipients.
 INSERT_ATTEMPTS = text(f"""
     INSERT INTO send_attempt (id, kind, membership_id, campaign_id, line_id, activity_id,
         phone, body, status, token, lease_until, not_after, segments, carrier, created_at,
@@ -95,8 +95,8 @@ async def insert_attempts(
     ]
 
 
-# Conversations are locked in the order of line and number, the order in which the statements for
-# events and answers lock them. In another order, two transactions could deadlock.
+# Conversations are locked in the order of line and phone number. The statements for events and
+# answers use the same order. With different orders, two transactions could deadlock.
 OPEN_CONVERSATIONS = text("""
     INSERT INTO conversation (id, line_id, phone, contact_id, last_activity_at, created_at)
     SELECT uuid_v7(), :line_id, x.phone, x.contact_id, :now, :now
@@ -153,10 +153,9 @@ async def show_claimed(
     line_id: UUID,
     now: datetime,
 ) -> None:
-    """Give recipients and their messages the status ``sending``.
+    """Set the status of claimed (reserved) recipients and of their messages to ``sending``.
 
-    A worker has reserved these recipients. A missing message is added to its conversation. A
-    missing conversation is created.
+    A missing message is added to its conversation. A missing conversation is created.
     """
     phones = [one.phone for one in claimed]
     contact_ids = [one.contact_id for one in claimed]

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-# An attempt that ended before the call is left out, because it did not reach the provider.
+# An attempt that ended before its request began is left out, because it did not reach the provider.
 SHOWN_ATTEMPTS = text("""
     SELECT a.activity_id, a.called_at, a.error_code,
            CASE a.status WHEN 'calling' THEN 'sending' WHEN 'parked' THEN 'unknown'

@@ -3,7 +3,7 @@
 Each line has a circuit breaker. While the breaker is closed, the line sends. If the provider
 refuses the account, the breaker opens: the line is blocked, and an alert is raised. After a wait,
 the breaker is half open: the line is on trial and sends one message at a time. If the provider
-accepts a message, the breaker closes. If it refuses again, the line is blocked for longer. A
+accepts a message, the breaker closes. If the provider refuses again, the line is blocked longer. A
 blocked campaign has no trial, because a user has to correct the cause (Invariant 10).
 """
 
@@ -37,7 +37,7 @@ LOCK_LINES = text("""
 
 
 async def lock_lines(uow: UnitOfWork, line_ids: Collection[UUID]) -> None:
-    """Lock lines; call this before you record responses that may change the lines.
+    """Lock lines; use this before responses are recorded that may change the lines.
 
     Each transaction must lock lines before it writes attempts. Another order could cause a
     deadlock.
@@ -71,8 +71,8 @@ async def block_refused(
     )
 
 
-# A line that is already blocked does not change. Otherwise the wait would double for each call that
-# was still running when the line was blocked, because the provider refuses these calls too.
+# A line that is already blocked does not change. Otherwise the wait would double for each request
+# that was still running when the line was blocked, because the provider refuses these requests too.
 BLOCK_LINE = text(f"""
     UPDATE line
     SET status = 'blocked', blocked_reason = :reason, blocked_at = :now, is_probing = false,
@@ -110,7 +110,7 @@ async def _block_campaign(
         return None
     return (
         f"OpenPhone refuses to send for this campaign: {reason}. The campaign is blocked. Correct "
-        f"the cause, then POST /v1/campaigns/{campaign_id}/resume."
+        f"the cause, then resume the campaign with POST /v1/campaigns/{campaign_id}/resume."
     )
 
 
@@ -122,8 +122,9 @@ OPEN_ON_TRIAL = text("""
     RETURNING id
 """)
 
-# A message belongs to the trial if its call began after the trial began. The condition on
-# `accepted_at` is for the index. Its minute allows for a provider's clock that is behind ours.
+# A message belongs to the trial if its request began after the trial began. The condition on
+# `accepted_at` lets the planner use an index. The condition begins one minute before the trial,
+# because the provider's clock may be behind ours.
 SETTLED_TRIALS = text("""
     SELECT l.id FROM line l
     WHERE l.is_probing AND l.status = 'active' AND EXISTS (

@@ -4,9 +4,9 @@ A budget is a number of message segments that the company declared. A worker cla
 reserves them for sending. It claims only messages that fit the budgets.
 
 If a budget is used up, its recipients are postponed until the carriers' day ends. In this module,
-such a recipient is called held. This is not the hold of a phone number. The budget may get room
-earlier, for example because a user raised it. Then ``wake_held_recipients`` makes the recipients
-due.
+such a recipient is called held. This is not the hold of a phone number. The budget may have room
+again earlier, for example because a user raised it. Then ``wake_held_recipients`` makes the
+recipients due.
 """
 
 from collections.abc import Sequence
@@ -59,8 +59,8 @@ class CarrierShare:
 class CarrierRoom:
     """How many segments may still be sent today to the numbers of each carrier.
 
-    A segment is the unit in which carriers count texts: a long text has several segments. A carrier
-    budget is the number of segments that the company may send per day to numbers of the carrier.
+    Carriers count messages in segments: a long message has several segments. A carrier budget is
+    the number of segments that the company may send per day to numbers of the carrier.
 
     Attributes:
         budgets: The budgets that the company declared.
@@ -79,7 +79,7 @@ class CarrierRoom:
         return any(segments <= 0 for segments in self.left.values())
 
     def held_by(self, carrier: str, wanted: int) -> str | None:
-        """Return the carrier whose budget has no room for a message; None if it has room.
+        """Return the carrier whose budget has no room for a message; None if there is room.
 
         A carrier's budget is the number of message segments that may be sent to its numbers per
         day.
@@ -97,7 +97,7 @@ class CarrierRoom:
         The result also says which recipients do not fit:
 
         - ``held`` has the ids of the recipients for whose messages the budget was too small even
-          before this call.
+          before the first recipient was chosen.
         - ``has_passed_over`` is True if a recipient does not fit only because the chosen recipients
           use up the budget. This recipient may be chosen later.
 
@@ -158,7 +158,7 @@ READ_BUDGETS = text("SELECT s.carrier_budgets FROM company_settings s")
 async def read_carrier_room(
     uow: UnitOfWork, *, grace: timedelta, now: datetime
 ) -> CarrierRoom | None:
-    """Return how many message segments each carrier may still get today; None without any budget.
+    """Return how many segments each carrier may still get today; None if no budget is declared.
 
     Carriers count a long message as several segments. The budgets are not locked, so another
     transaction may use them at the same time.
@@ -175,8 +175,9 @@ _SEGMENTS = "coalesce(a.segments, CAST(ceil(length(a.body) / 67.0) AS integer))"
 _CARRIER = "coalesce(a.carrier, 'unknown')"
 
 # The count follows the rules for a line's day (`usage.USAGE`). Open attempts count today. Accepted
-# attempts count on the day of acceptance, by the provider's clock. Parked and not-found attempts
-# count on every day that their window touches.
+# attempts count on the day of acceptance, by the provider's clock. For parked and not-found
+# attempts, the acceptance is assumed between the gate and the end of the grace period. If midnight
+# is in this time, such an attempt counts on both days.
 SEGMENTS_USED = text(f"""
     SELECT u.carrier, CAST(greatest(0, sum(u.segments)) AS bigint) AS segments
     FROM (
@@ -218,7 +219,7 @@ CARRIER_NAME = text("SELECT k.carrier FROM phone_lookup k WHERE k.phone = :phone
 
 
 async def read_carrier_of_number(uow: UnitOfWork, *, phone: str) -> str:
-    """Return the carrier that phone validation stored for a number; ``unknown`` if none."""
+    """Return the carrier that phone validation stored for a number, or ``unknown``."""
     return carrier_of(await uow.session.scalar(CARRIER_NAME, {"phone": phone}))
 
 

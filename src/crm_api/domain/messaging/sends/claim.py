@@ -65,8 +65,8 @@ async def claim_recipients(
     The caller must commit before it sends the claimed messages.
     """
     session = uow.session
-    # If a zone closes before a call could end, the zone counts as closed, because the gate would
-    # refuse the attempt.
+    # A zone key counts as closed if its hours end before a request could be completed. The gate
+    # would refuse such an attempt.
     zones = [key for key, closes_at in order.open_zones.items() if closes_at > now + times.call]
     line = await lock_line(session, campaign_id=order.campaign_id, now=now) if zones else None
     if line is None:
@@ -130,8 +130,8 @@ async def lock_line(
 ) -> SendingLine | None:
     """Lock the line of a running campaign and return it.
 
-    The caller must count the messages of the line after this call. While this function waits for
-    the lock, other workers may store messages.
+    Other workers may store messages while this function waits for the lock. So the caller must
+    count the messages of the line after this function has returned.
 
     Returns:
         The line; None if the campaign is not running or the line is blocked.
@@ -175,7 +175,8 @@ async def _count_allowance(
     return _Allowance(room=room, pace=pace, quota=quota, is_ramp_waiting=used.is_ramp_waiting)
 
 
-# Locking the contact row locks the number. So two lines cannot claim the same number at once.
+# Locking the contact row locks the number. So two lines cannot claim the same number at the same
+# time.
 LOCK_CANDIDATES = text(f"""
     SELECT m.id, m.contact_id, m.phone, m.zone_key, m.variant, m.step,
            {", ".join(f"c.{name}" for name in MESSAGE_COLUMNS)}, c.attributes,
@@ -236,8 +237,8 @@ async def _set_contacted_aside(
 
 # The numbers are locked. So if two campaigns claim one number at the same time, the second sees the
 # message of the first. The status is checked again, because an opt-out may have arrived in the
-# meantime. The check uses `IS NOT DISTINCT FROM`: with `=` the planner would choose the partial
-# index of all pending recipients.
+# meantime. The comparison uses `IS NOT DISTINCT FROM`, because with `=` the planner would choose
+# the partial index of all pending recipients.
 SET_ASIDE = text(f"""
     UPDATE campaign_membership m
     SET status = CASE WHEN CAST(:rule AS text) = 'skip' THEN 'skipped' ELSE 'review' END,

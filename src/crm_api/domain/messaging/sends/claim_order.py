@@ -33,8 +33,8 @@ class SendingLine:
         is_probing: True if the line is tested after it was blocked. It then sends one message at a
             time.
         has_carrier_budgets: True if the company declared a budget for at least one carrier.
-        has_holdout: True if a holdout is running. A holdout sends some people no campaign messages,
-            to measure the effect of messages.
+        has_holdout: True if a holdout is running. During a holdout, some people get no campaign
+            messages, to measure the effect of messages.
         stopped_variants: The number of variants of the campaign that are stopped now.
     """
 

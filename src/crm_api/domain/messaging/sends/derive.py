@@ -144,7 +144,7 @@ async def derive_recipients(
     """Set the status of recipients from their attempts and other facts, such as opt-outs.
 
     The recipients are locked first. If this transaction waits for the lock, the result includes
-    what other transactions commit during the wait. See ARCHITECTURE.md, "Sending", rule 11.
+    what other transactions commit during the wait. See ``ARCHITECTURE.md``, "Sending, rule 11".
 
     Args:
         due_at: When the recipients are due again. If None, their ``due_at`` changes only with

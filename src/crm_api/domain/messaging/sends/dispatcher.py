@@ -47,7 +47,7 @@ requests of one gate start within this fraction of ``call_start``. The rest is a
 delays."""
 MIN_SPACING = 0.002
 """If the time between two API requests is shorter than this, in seconds, all requests of a gate
-start at once."""
+start at the same time."""
 AHEAD = 2
 """How many batches are claimed in advance, while requests of earlier batches still run."""
 CLAIM_SECONDS = 5.0
@@ -70,14 +70,15 @@ class DispatchTally:
     """The counts of one run of the dispatcher, and why it stopped.
 
     Attributes:
-        is_interrupted: True if the run released claims without a call, and the provider is not the
-            reason. The reason is a pause or the end of the jobs, or a clock that was set.
+        is_interrupted: True if the run released claims without sending their messages, and the
+            provider is not the reason. For example, the jobs were paused or ended, or this
+            machine's clock was set.
         is_provider_down: True if the run stopped because the provider did not respond.
         held_until: The end of the pause, if the run stopped because the provider asked for a long
             pause; None otherwise.
         provider_skew: Our clock minus the provider's clock, if they differ by more than
             ``MAX_SKEW``; zero otherwise.
-        answers: The number of the provider's responses, by their kind.
+        answers: The number of results of API requests, by their kind.
     """
 
     claimed: int = 0
@@ -90,7 +91,7 @@ class DispatchTally:
     answers: dict[str, int] = field(default_factory=dict)
 
     def count(self, kind: AnswerKind) -> None:
-        """Add 1 to the number of the provider's responses of this kind."""
+        """Add 1 to the number of results of this kind."""
         self.answers[kind.value] = self.answers.get(kind.value, 0) + 1
 
     def __str__(self) -> str:
@@ -153,8 +154,8 @@ class Dispatcher:
         spread = times.call_start.total_seconds() * GATE_SHARE
         self._gate_size = max(1, min(GATE_SIZE, int(limiter.rate_per_second * spread)))
         self._starts = CallStarts(limiter, self._gate_size)
-        # All claimed batches are called within a third of a lease, so that no lease ends before its
-        # call.
+        # The requests of all claimed batches begin within a third of a lease, so that no lease ends
+        # before its request begins.
         ahead = min(CLAIM_SECONDS, times.lease.total_seconds() / 3 / AHEAD)
         self.claim_size = max(1, min(CLAIM_SIZE, int(limiter.rate_per_second * ahead)))
         self._failure: Exception | None = None
@@ -178,7 +179,7 @@ class Dispatcher:
         If the database becomes unreachable, no new request begins. The responses to running
         requests are stored as soon as possible. Then the database error is raised.
 
-        If this call is cancelled, no new request begins. The method waits until the responses to
+        If this method is cancelled, no new request begins. The method waits until the responses to
         running requests are stored. It waits at most ``call_timeout`` plus ``RECORD_IN`` (in
         seconds).
         """
@@ -221,7 +222,7 @@ class Dispatcher:
         """Return whether this machine's clock was set during the run, by more than ``MAX_SKEW``.
 
         The gate stores when a request begins. A look-up searches for the message at this time. With
-        a wrong time it would not find the message, which would then be sent twice.
+        a wrong time, it would not find the message, and the message would be sent twice.
         """
         return abs(self._wall_offset() - self._begun_at) > MAX_SKEW.total_seconds()
 

@@ -20,7 +20,7 @@ from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.waiting import derive_waiting_of_attempts
 from crm_api.platform.database import UnitOfWork
 
-# `ends_at` is the latest instant at which a call of this gate can end.
+# `ends_at` is the latest instant at which a request of this gate can end.
 PASS_GATE = text(f"""
     UPDATE send_attempt a
     SET status = 'calling', called_at = :now, lease_until = :lease_until, updated_at = :now
@@ -55,8 +55,8 @@ async def pass_gate(
     return [item for item in batch if item.attempt_id in passed]
 
 
-# Locks the conversations of those claims that are messages of users. The order of locks requires
-# the lock of a conversation before the locks of its messages and attempts.
+# Locks the conversations of the claimed messages that users wrote. Each transaction must lock a
+# conversation before it locks the messages and attempts of the conversation.
 LOCK_CONVERSATIONS = text("""
     SELECT k.id FROM send_attempt a JOIN activity t ON t.id = a.activity_id
     JOIN conversation k ON k.id = t.conversation_id

@@ -68,7 +68,7 @@ async def take_strays(
 
 
 # The attempt becomes `parked` and not `unknown`, because `unknown` is open and a number can have
-# only one open attempt. That is usually the attempt whose answer just arrived.
+# only one open attempt. The open attempt is usually the one whose response has just arrived.
 UNBIND = text("""
     WITH freed AS (
         UPDATE send_attempt a
@@ -101,7 +101,7 @@ async def unbind_matched_messages(
 
     Returns:
         The attempts that lost an id. Their status is now ``parked``: a user must decide whether the
-        message was sent. But the caller can call ``ledger.reopen_parked``, so that this service
+        message was sent. But the caller can use ``ledger.reopen_parked``, so that this service
         asks the provider again.
     """
     values = {"message_ids": message_ids, "attempt_ids": attempt_ids, "now": now}

@@ -59,8 +59,8 @@ _IS_NEWS = f"""(a.token IS NOT NULL OR (a.status, a.error_code, a.reported_at, a
                 x.message_id, x.is_matched, a.has_no_id OR x.has_no_id, x.detail))"""
 
 # The status of the message for the status of its attempt. After an attempt that certainly sent
-# nothing, the message is queued for the next attempt. After `not_found`, which is only inferred,
-# this holds only for a campaign message; another message fails.
+# nothing, the message is queued for the next attempt. The status `not_found` is only inferred.
+# After it, a campaign message is queued again, but any other message fails.
 _SHOWN = """CASE {attempt}.status
                 WHEN 'claimed' THEN 'sending' WHEN 'calling' THEN 'sending'
                 WHEN 'parked' THEN 'unknown' WHEN 'refused' THEN 'failed'
@@ -106,8 +106,9 @@ class AttemptOutcome:
         has_no_id: True if the provider accepted the message without giving an id. Then the new
             status may also replace ``unknown``, ``parked`` or ``not_found``.
         shown: The final status that the provider reported for the message: ``delivered``,
-            ``failed`` or ``undelivered``. None if the provider reported none. For ``undelivered``,
-            ``status`` is ``failed``, because an attempt has no status ``undelivered``.
+            ``failed`` or ``undelivered``. None if the provider reported no final status. For
+            ``undelivered``, ``status`` is ``failed``, because an attempt has no status
+            ``undelivered``.
     """
 
     attempt_id: UUID
@@ -139,11 +140,12 @@ class ChangedAttempt:
     is_to_show: bool
 
 
-# An answer is a fact, so it is written in any state of the row. An inferred outcome is written only
-# if the row still has the state that its writer saw (Sending, rule 6). An acceptance without an id
-# is also a fact, so the attempt can never become `not_found`. Conversations are locked in the order
-# in which received messages lock them; in another order the two could deadlock. `OFFSET 0` forces
-# one index look-up per attempt; without statistics, the planner would read all attempts.
+# A response is a fact, so it is written in any state of the row. An inferred outcome is written
+# only if the row still has the state that its writer saw (Sending, rule 6). An acceptance without
+# an id is also a fact, so the attempt can never become `not_found`. The transactions that store
+# received messages lock conversations in the same order. With different orders, two transactions
+# could deadlock. `OFFSET 0` forces one index look-up per attempt; without statistics, the planner
+# would read all attempts.
 RECORD = text(f"""
     WITH answer AS (
         SELECT * FROM unnest(
@@ -319,7 +321,7 @@ SHOW = text(f"""
 async def _show(
     session: AsyncSession, changed: Sequence[ChangedAttempt], *, values: dict[str, Any]
 ) -> None:
-    """Give each message that has several attempts the status of its best attempt (see ``SHOW``)."""
+    """Copy the status of the best attempt to each message that has several attempts (``SHOW``)."""
     ids = [attempt.id for attempt in changed if attempt.is_to_show]
     if not ids:
         return

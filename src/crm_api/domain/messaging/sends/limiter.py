@@ -107,7 +107,7 @@ class Limiter:
     async def pause(
         self, uow: UnitOfWork, *, seconds: float, asked_seconds: float, now: datetime
     ) -> datetime:
-        """Pause the requests of all processes: none may start before the pause has ended.
+        """Pause the requests of all processes: no request may start before the pause has ended.
 
         If the new pause would end before the current one, nothing changes.
 
@@ -133,7 +133,7 @@ class Limiter:
         return ProviderPause(until=row.held_until, asked_seconds=row.asked_seconds)
 
     async def end_pause(self, uow: UnitOfWork, *, now: datetime) -> bool:
-        """End the pause of requests to the provider early; return False if there is none."""
+        """End the pause of requests to the provider early; return False if there is no pause."""
         found = await uow.session.execute(_END_PAUSE, {"name": self._name, "now": now})
         return found.first() is not None
 
@@ -153,19 +153,19 @@ SLICE_CALLS = 500
 """The largest number of start times in a block, unless one gate needs more."""
 STALE_AFTER = timedelta(seconds=1)
 """A reserved start time is not used if it is more than this long in the past, because the late
-requests would all start at once."""
+requests would all start at the same time."""
 
 
 class CallStarts:
     """Gives start times to the requests that one run of the dispatcher makes.
 
-    The dispatcher is the job that sends messages. Several start times are reserved at once, so that
-    the database is not asked for each request.
+    The dispatcher is the job that sends messages. Several start times are reserved together, so
+    that the database is not asked for each request.
 
     Args:
         limiter: The rate limiter that all workers with the same API key of the provider share.
         gate_size: The largest number of messages that the dispatcher checks together. At least
-            this many start times are reserved at once.
+            this many start times are reserved together.
     """
 
     def __init__(self, limiter: Limiter, gate_size: int) -> None:

@@ -125,8 +125,8 @@ class MatchCandidates:
             users with the attempt's text.
         same: The messages of our own user with the attempt's text. Only these may be matched to
             the attempt.
-        own_user_id: The provider's id of our own user; None if unknown. A message counts as one of
-            our own user if this id or the message's user is unknown.
+        own_user_id: The provider's id of our own user; None if unknown. If this id or the user of
+            a message is unknown, the message counts as a message of our own user.
     """
 
     ours: Sequence[MessageFacts]
@@ -237,12 +237,12 @@ async def _in_window(
     *,
     times: SendTimes,
 ) -> Mapping[str, MessageFacts]:
-    """Return the messages to the number that were sent in the time window of the attempt.
+    """Return the messages whose phone number and time fit the attempt.
 
-    The window begins ``times.skew`` before the attempt passed the gate, and ends ``times.grace``
-    after the gate. The messages come from the look-up, and from the stored foreign messages (which
-    seemed to be sent in the provider's app). Messages that already belong to an attempt are left
-    out.
+    The attempt passed the gate at ``unknown.called_at``. The message must have been sent in the
+    time from ``times.skew`` before this instant to ``times.grace`` after it. The messages come from
+    two sources: ``listed``, and the stored messages that seemed to be sent in the provider's app.
+    Messages that already belong to an attempt are left out.
 
     Returns:
         The messages, by the provider's message id.

@@ -108,7 +108,7 @@ def may_get(kind: SendKind, *, phone: str) -> str:
 def stopping_rule(
     kind: SendKind, *, phone: str = "", facts: Mapping[NumberRule, str] | None = None
 ) -> str:
-    """Return an SQL expression that gives the rule that stops a message; null if no rule does.
+    """Return an SQL expression for the rule that stops a message; it is null if no rule stops it.
 
     Give either ``phone`` or ``facts``.
 
@@ -139,7 +139,7 @@ def may_get_of(kind: str, *, phone: str) -> str:
 
 
 def stopping_rule_of(kind: str, *, phone: str) -> str:
-    """Return an SQL expression for the rule that stops a message; it is null if no rule does.
+    """Return an SQL expression for the rule that stops a message; it is null if no rule stops it.
 
     The kind of the message is an SQL expression, such as a column. If all messages have the same
     kind, use ``stopping_rule``.
@@ -163,7 +163,8 @@ FOLLOW_UPS_ENDED_BY = """(
     WHERE f.id = {member} AND f.step > 0
       AND (s.ended_by IN ('replied', 'called') OR (s.id = f.id AND s.ended_by IS NOT NULL))
     ORDER BY s.step DESC LIMIT 1)"""
-"""SQL expression of what ended a follow-up: a reply, a call or a merge; null if nothing did.
+"""SQL expression of what ended a follow-up: a reply, a call or a merge. It is null if the follow-up
+has not been ended.
 
 The expression reads all steps up to the follow-up. Reason: if a step is created while a reply is
 being stored, this step has no mark ``ended_by`` of its own.

@@ -19,8 +19,9 @@ STEP = timedelta(seconds=1)
 """Messages that become due within this time are claimed together, so that a fast campaign claims
 batches and not single messages."""
 CATCH_UP = timedelta(minutes=2)
-"""A late claim also takes the messages that became due while it was late, but at most the messages
-of this duration (two runs of the job). The other messages are spread over the rest of the day."""
+"""A late claim also takes the messages that became due while the claim was late, but at most the
+messages of this duration (two runs of the job). The other messages are spread over the rest of the
+day."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,8 @@ class _ParkedAttempt:
     own_user_id: str | None
 
 
-# The attempt that was called last comes last, because the alert of a campaign names this attempt.
+# The attempt with the latest request comes last, because the alert of a campaign names this
+# attempt.
 _PARKED = text("""
     SELECT a.activity_id, a.campaign_id, a.line_id, a.called_at, a.error_code, l.own_user_id
     FROM send_attempt a JOIN line l ON l.id = a.line_id

@@ -23,8 +23,8 @@ NOTE_EVERY = timedelta(seconds=1)
 in this time."""
 PAUSE_MARGIN = timedelta(minutes=1)
 """Tolerance for the times of one pause. Several requests may be in progress when the provider asks
-for a pause, and each response moves its end. The end is computed by the worker's clock, but the
-postponed messages wait by the database's clock."""
+for a pause, and each of their responses moves the end of the pause. The end is computed by the
+worker's clock, but the postponed messages wait by the database's clock."""
 _SERVER_ERROR = 500
 
 
@@ -104,8 +104,8 @@ def _sentence(answer: SendAnswer) -> str:
 
 
 # A message that the provider answered with 429 is due at the end of the pause. If the pause ends
-# early, the two statements MAKE_…_DUE make it due at once. A row that another transaction has
-# locked is being sent or stopped, so it is skipped.
+# early, the statements MAKE_RECIPIENTS_DUE and MAKE_MESSAGES_DUE make the message due immediately.
+# A row that another transaction has locked is being sent or stopped, so it is skipped.
 _WAS_POSTPONED = """EXISTS (
         SELECT 1 FROM send_attempt a
         WHERE {of} AND a.status = 'released' AND a.called_at IS NOT NULL
@@ -143,7 +143,7 @@ async def begin_provider_pause(
             detail="OpenPhone answered a message with status 429 and asked for a pause of "
             f"{asked_seconds:g} seconds (Retry-After). This service sends nothing until "
             f"{until:%Y-%m-%d %H:%M:%S} UTC. Then it tries again, at least every ten minutes. Ask "
-            "OpenPhone's support for the cause. To end the pause at once, use POST "
+            "OpenPhone's support for the cause. To end the pause immediately, use POST "
             "/v1/lines/{id}/unblock with the id of any line.",
             context={"asked_seconds": asked_seconds, "until": until.isoformat()},
             now=now,

@@ -62,10 +62,10 @@ class NewMessage:
     """A message outside campaigns.
 
     Attributes:
-        sender: Who sends the message; None if the service itself does.
+        sender: Who sends the message; None if the service itself sends it.
         send_after: The message is not sent before this instant; None for as soon as possible.
         scheduled_for: The instant that the sender chose, or the next legal instant after it; None
-            if the sender chose none.
+            if the sender chose no instant.
         media: The files of the message, as ``uploads.describe_uploads`` returns them.
         is_answer: True if a user wrote the message and chose no later time for it. As soon as such
             a message is queued, the person no longer waits for an answer. A message for a later

@@ -56,8 +56,8 @@ class QueuedMessage:
             number without a contact.
         is_answer: True if the person has written to the line before. A user's message may then be
             sent at any hour.
-        scheduled_for: When to send the message; None for as soon as possible. It is the instant
-            that a user chose. If this instant is not legal, it is the next legal instant.
+        scheduled_for: The instant that a user chose for the message, or the next legal instant
+            after it; None if the message is to be sent as soon as possible.
         media_ids: The files to send with the message.
     """
 
@@ -116,12 +116,12 @@ async def claim_queued(
     Campaign messages are not claimed here. The caller must commit before it sends the messages.
     If a line is on trial after a block, only one message of the line is claimed at a time.
 
-    A message is not claimed in these cases:
+    A message that cannot be claimed is handled as follows:
 
-    - A rule about the number forbids the message: it fails.
-    - The message cannot be sent before its latest instant (``QueuedMessage.latest``): it fails.
-    - The law allows no message at this hour: the message is postponed to the next legal hours.
-    - The number has an open attempt: the message waits.
+    - If a rule about the number forbids the message, it fails.
+    - If the message cannot be sent before its latest instant (``QueuedMessage.latest``), it fails.
+    - If the law allows no message at this hour, the message is postponed to the next legal hours.
+    - If the number has an open attempt, the message waits.
 
     Some messages may be sent at any hour: opt-out confirmations, responses to HELP, answers to a
     person's message, and test messages to our own lines.
@@ -146,7 +146,7 @@ async def claim_queued(
 
 
 # On a partition without statistics, the planner expects few rows and would sort all queued
-# messages. If sorting is switched off, it reads the index in order.
+# messages. If sorting is switched off, the planner reads the index in order.
 READ_INDEX_IN_ORDER = text("SET LOCAL enable_sort = off")
 
 READ_IN_ANY_ORDER = text("SET LOCAL enable_sort = on")
@@ -264,8 +264,8 @@ async def _fail_with_media(
 ) -> list[QueuedMessage]:
     """Mark messages with files as failed, because the provider cannot send files any more.
 
-    The messages were queued while the provider still could. A message without its files could be
-    misunderstood, so it is not sent.
+    The messages were queued while the provider could still send files. A message without its files
+    could be misunderstood, so it is not sent.
     """
     unsendable = [message for message in allowed if message.media_ids]
     with_files = [message.id for message in await _lock_free(uow, unsendable, now=now)]
@@ -320,7 +320,7 @@ async def _postpone_closed(
             continue
         hours = hours_of(message, rules=rules, is_test=is_unasked, now=now)
         closes_at = hours.not_after if hours.is_open else now
-        # If a zone closes before a call could end, the zone already counts as closed.
+        # The legal hours count as over if they end before a request could be completed.
         is_open = closes_at is None or closes_at > now + times.call
         leaves_at = now
         if closes_at is not None and not is_open:

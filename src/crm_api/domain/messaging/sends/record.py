@@ -32,7 +32,7 @@ from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.platform.database import UnitOfWork
 
 # The back-off is the same as for recipients (`derive.DERIVE`): a random delay ("full jitter") whose
-# upper bound grows with every postponed call.
+# upper bound grows with every postponed attempt.
 BACK_OFF_QUEUED = text(f"""
     UPDATE activity t
     SET send_after = greatest(CAST(:asked AS timestamptz),
@@ -148,7 +148,7 @@ def _code(answer: SendAnswer) -> str:
 
 
 def _pause_end(batch: Sequence[Answered], *, now: datetime) -> datetime:
-    """Return the end of the longest pause that a response asks for; ``now`` if none asks."""
+    """Return the end of the longest requested pause; ``now`` if no response asks for a pause."""
     waits = (item.answer.retry_after_seconds or 0.0 for item in batch)
     return now + timedelta(seconds=max(waits, default=0.0))
 
@@ -202,7 +202,8 @@ async def write_outcomes(
     """
     merged, misread = await _merge_strays(uow, outcomes)
     changed = await ledger.write_to_ledger(uow.session, merged, send_after=retry_at or now, now=now)
-    # A message of ours that was stored as foreign counted as an answer from the provider's app.
+    # Messages of this service that were stored as messages from the provider's app counted as
+    # answers. They do not count any more.
     await derive_waiting(uow.session, misread, now=now)
     alone = [one.id for one in changed if one.membership_id is None and one.status in SETTLED]
     await derive_waiting_of_attempts(uow.session, alone, now=now)
@@ -239,11 +240,13 @@ def _recipients_of(attempts: Sequence[ChangedAttempt | UnboundAttempt]) -> list[
 async def _merge_strays(
     uow: UnitOfWork, outcomes: Sequence[AttemptOutcome]
 ) -> tuple[list[AttemptOutcome], set[UUID]]:
-    """Merge reports that arrived before the response into the outcomes.
+    """Merge early reports into the outcomes.
+
+    An early report is a report that arrived before the provider's response. It was stored as a
+    message from the provider's app.
 
     Returns:
-        A pair: the outcomes, and the ids of the conversations that contained one of the early
-        reports. Such a report was stored as a message from the provider's app.
+        A pair: the outcomes, and the ids of the conversations that contained an early report.
     """
     named = [item for item in outcomes if item.message_id is not None]
     if not named:

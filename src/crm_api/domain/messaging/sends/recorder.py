@@ -25,10 +25,10 @@ RECORD_AT = 100
 """A batch with this many responses is written immediately. This limit and ``RECORD_EVERY`` are
 small, because an attempt becomes unknown if its response is lost in a crash."""
 URGENT = {AnswerKind.ACCOUNT_REFUSED, AnswerKind.LATER}
-"""Kinds of responses that are written at once, because they stop or delay the next requests."""
+"""Kinds of responses that are written immediately, because they stop or delay the next requests."""
 FINAL = {AnswerKind.ACCEPTED, AnswerKind.REFUSED}
-"""Kinds of responses after which nothing waits. A batch with other kinds needs one statement more:
-the database's time."""
+"""Kinds of responses after which nothing waits for a later time. Before a batch with another kind
+is written, one more statement reads the database's time."""
 RECORD_RETRY_SECONDS = 1.0
 """How many seconds pass before a batch that could not be stored is tried again."""
 MOST_CONTRADICTIONS = 3
@@ -83,7 +83,7 @@ class Recorder:
     def put(self, answered: Answered) -> None:
         """Add a response to the batch that is written next.
 
-        The batch is written soon. But an urgent response or a full batch is written at once.
+        The batch is written soon. But an urgent response or a full batch is written immediately.
         """
         self._answered.append(answered)
         if len(self._answered) >= RECORD_AT or answered.answer.kind in URGENT:
@@ -162,8 +162,8 @@ class Recorder:
         This also stores which user at the provider is the sender of each line's messages.
         """
         async with self._new_uow() as uow:
-            # From this time on a recipient waits, a line is blocked, or a look-up is due. With a
-            # wrong clock of this worker, that could take hours.
+            # The wait of a recipient, the block of a line and the wait for a look-up are computed
+            # from this time. If this worker's clock is wrong, they could last hours too long.
             is_final = all(item.answer.kind in FINAL for item in batch)
             await write(uow, batch, now=now if is_final else await uow.database_now())
             await failpoints.reach("record.open")
@@ -247,7 +247,7 @@ class Recorder:
 
 
 def is_about_content(error: BaseException) -> bool:
-    """Return True if the database refused the values of a statement, so that a retry is useless."""
+    """Return True if the database refused the values of a statement, so a retry is useless."""
     state = getattr(getattr(error, "orig", None), "sqlstate", None)
     return isinstance(state, str) and state[:2] in CONTENT_CLASSES
 

@@ -97,8 +97,8 @@ async def read_test_hours(
 
 
 # Selects when the number may get a test message again, if it has had as many messages as the law
-# allows (`most`). That is when the oldest of its newest `most` campaign and test messages is older
-# than the legal period.
+# allows (`most`). The newest `most` campaign and test messages are compared. The number may get a
+# test message when the oldest of them is older than the legal period.
 TEST_ALLOWED_AT = text("""
     SELECT a.until FROM (
         SELECT greatest(a.created_at, a.called_at, a.accepted_at)

@@ -165,8 +165,8 @@ async def apply_report(
       status. A status never goes back, for example from ``delivered`` to ``sent``.
     - If no attempt has the id, the service looks for attempts with an unclear result. If exactly
       one of them has the number, time and text of the message, the report settles this attempt.
-    - Otherwise, the message is stored as one that an employee sent in the provider's app. This is
-      corrected if the message later proves to be ours.
+    - Otherwise, the message is stored as a message that an employee sent in the provider's app.
+      This is corrected if the message later proves to be ours.
     """
     report = OutgoingReport(facts=facts, line_id=line_id)
     while True:
@@ -182,8 +182,8 @@ async def apply_report(
         stored = await _store(uow, facts, line_id=line_id, contact_id=contact_id, now=now)
         if stored is not None:
             return stored
-        # Another transaction has recorded the answer in the meantime, so the message belongs to an
-        # attempt now. The loop starts again.
+        # Another transaction has recorded the provider's response in the meantime, so the message
+        # belongs to an attempt now. The loop starts again.
 
 
 ATTEMPTS_OF_MESSAGES = text("""
@@ -210,9 +210,10 @@ class _UnsettledAttempt:
     own_user_id: str | None
 
 
-# Finds unclear attempts by line, number and window. The window lasts from the gate to the end of
-# the grace period (Sending, rule 8). An attempt whose call still runs is not matched, because its
-# own answer may still arrive.
+# Finds the unclear attempts with the line and phone number of a message. The message must have been
+# created between the gate of the attempt and the end of its grace period (Sending, rule 8); clocks
+# may differ by `skew`. An attempt whose request still runs is not matched, because its own response
+# may still arrive.
 UNSETTLED = text("""
     SELECT a.id, a.body, a.status, a.membership_id, a.activity_id,
            (SELECT l.own_user_id FROM line l WHERE l.id = a.line_id) AS own_user_id
@@ -230,7 +231,7 @@ async def _find_match(
 ) -> _UnsettledAttempt | None:
     """Return the unclear attempt with the number, time and text of a message.
 
-    None if no attempt or more than one matches.
+    None if no attempt matches, or if several attempts match.
     """
     if len(facts.to_numbers) != 1:
         return None
@@ -340,7 +341,7 @@ async def _store(
 async def _note_failure(
     uow: UnitOfWork, facts: MessageFacts, *, line_id: UUID, activity_id: UUID, now: datetime
 ) -> None:
-    """Store the failure of a foreign message if it is recent and its code is about the number."""
+    """Store the failure of a foreign message, if it is recent and concerns the phone number."""
     failed_at = facts.updated_at or facts.created_at
     is_failure = status_of(facts) is AttemptStatus.FAILED and len(facts.to_numbers) == 1
     if facts.error_code is None or not is_failure or now - failed_at > FAILURE_COUNTS_FOR:

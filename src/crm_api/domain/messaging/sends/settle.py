@@ -149,7 +149,8 @@ class LookUp:
     Attributes:
         begun_at: When the look-up in the list began. ``messages`` may lack messages that the
             provider added to the list after this time.
-        messages: Every outgoing message to the number in the attempt's time window.
+        messages: The listed messages with the attempt's phone number, from ``times.skew`` before
+            the gate to ``times.grace`` after it.
         list_lags: True if the list lacks a message that it must contain. Then the attempt's message
             may have been sent even if it is not in the list.
     """
@@ -167,7 +168,7 @@ async def conclude_look_up(
     If another look-up is needed, the status stays ``unknown``.
 
     Returns:
-        The status of the attempt after this call.
+        The new status of the attempt.
     """
     listed = [bound_message(facts, received_at=now) for facts in look_up.messages]
     found = await find_candidates(uow, unknown, listed, times=times)
@@ -276,7 +277,7 @@ class NotParkedError(ConflictError):
     code = "not_parked"
     title = "Message is not parked"
     example = Example(
-        "No message to this recipient is waiting for a user to settle it. See the recipient's "
+        "No message to this recipient waits for a user's decision. See the recipient's "
         "status with GET /v1/campaigns/{id}/recipients."
     )
 
@@ -305,9 +306,10 @@ async def settle_recipient(
     actor: str,
     now: datetime,
 ) -> None:
-    """Give a recipient's parked attempt the outcome that a user chose, and write the audit log.
+    """Store a user's decision about the parked attempt of a recipient.
 
-    An attempt is parked if the service cannot find out whether the message was sent.
+    An attempt is parked if the service cannot find out whether the message was sent. The decision
+    is written to the audit log.
 
     Args:
         outcome: What the user decided. ``resend`` makes the recipient pending again.
@@ -321,7 +323,7 @@ async def settle_recipient(
     parked = typed_row(_ParkedAttempt, found.first())
     if parked is None:
         raise NotParkedError(
-            "No message to this recipient is waiting for a user to settle it. See the recipient's "
+            "No message to this recipient waits for a user's decision. See the recipient's "
             "status with GET /v1/campaigns/{id}/recipients."
         )
     await _settle(uow, parked, outcome=outcome, actor=actor, now=now)
@@ -350,8 +352,8 @@ async def settle_message(
     parked = typed_row(_ParkedAttempt, found.first())
     if parked is None:
         raise NotParkedError(
-            "This message is not waiting for a user to settle it. See its status with "
-            "GET /v1/messages/{id}."
+            "This message does not wait for a user's decision. See its status with GET "
+            "/v1/messages/{id}."
         )
     await _settle(uow, parked, outcome=outcome, actor=actor, now=now)
     await alerts.resolve_alert(uow, kind=PARKED_ALERT, subject=str(message_id), now=now)

@@ -56,7 +56,7 @@ class SendTimes:
     def call(self) -> timedelta:
         """The longest time from the last check before a request to the end of the request.
 
-        This last check is called the gate. The result is the sum of
-        ``call_start`` and ``call_timeout``.
+        This last check is called the gate. The result is the sum of ``call_start`` and
+        ``call_timeout``.
         """
         return self.call_start + self.call_timeout

@@ -75,9 +75,10 @@ class LineUsage:
 
 # Open attempts count today. Accepted attempts count on the day of acceptance, by the provider's
 # clock and in the line's time zone; the table `send_tally` has their number per quarter of an hour.
-# Parked and not-found attempts count on every day that their window touches (Sending, rule 9). The
-# condition on `created_at` is for the index: every call begins within an hour after its row was
-# created.
+# For parked and not-found attempts, the acceptance is assumed between the gate and the end of the
+# grace period. If midnight is in this time, such an attempt counts on both days (Sending, rule 9).
+# The condition on `created_at` lets the planner use an index. It excludes no attempt, because every
+# request begins within an hour after the row of its attempt was created.
 USAGE = text(f"""
     SELECT d.line_id, d.line_limit, d.ends_at, d.is_ramp_waiting,
            CAST(coalesce(sum(u.texts), 0) AS integer) AS line_used,

@@ -28,16 +28,16 @@ from crm_api.platform.jobs import Job, JobName
 WITHDRAWN = "withdrawn"
 """The error code of a message that was withdrawn before it was sent."""
 
-# The order of locks requires the lock of the conversation before the locks of its messages.
+# Each transaction must lock a conversation before it locks the messages of the conversation.
 LOCK_CONVERSATION = text("""
     SELECT k.id FROM activity t JOIN conversation k ON k.id = t.conversation_id
     WHERE t.id = :message_id AND t.origin = 'manual' FOR NO KEY UPDATE OF k
 """)
 
 # This one statement decides the race with a claim. A claim that committed has set the status
-# `sending`, and a claim skips a row that this statement has locked. An attempt of a queued message
-# certainly sent nothing, so nothing of the message is under way. The status is not compared with
-# `=`, because the planner would then choose the partial index of all queued messages.
+# `sending`, and a claim skips a row that this statement has locked. If a queued message has earlier
+# attempts, they certainly sent nothing, so no request for the message is running. The status is not
+# compared with `=`, because the planner would then choose the partial index of all queued messages.
 WITHDRAW = text(f"""
     UPDATE activity t
     SET status = 'failed', error_code = '{WITHDRAWN}', send_after = NULL, updated_at = :now
@@ -68,8 +68,9 @@ CANCELLED_AT_ONCE = 20_000
 second. A job cancels the other recipients."""
 
 
-# If another transaction has claimed one of these messages and not committed yet, the lock waits for
-# it. Campaign messages are excluded, because their recipients were handled before this statement.
+# If another transaction has claimed one of these messages and has not committed yet, this statement
+# waits for the other transaction. Campaign messages are excluded, because their recipients were
+# handled before this statement.
 LOCK_WAITING_TEXTS = text("""
     SELECT t.id FROM activity t
     WHERE t.status = 'queued' AND t.phone = ANY(CAST(:phones AS text[]))
@@ -116,8 +117,8 @@ WITHDRAW_NUMBERS = text(f"""
 async def withdraw_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
     """Withdraw the messages to these numbers that a rule forbids now.
 
-    Waiting messages and messages reserved by a worker are withdrawn. The caller must set the flag
-    that forbids them, such as an opt-out, before this call.
+    Waiting messages and messages reserved by a worker are withdrawn. Before that, the caller must
+    set the flag that forbids the messages, such as an opt-out.
 
     A withdrawn message outside campaigns gets the status ``failed`` and an error code that names
     the rule. If the message was an answer to a person, the person waits for an answer again.
@@ -265,7 +266,7 @@ async def withdraw_campaign(
     """Withdraw the messages of a campaign whose status has just changed.
 
     Messages that a worker has reserved are released, unless the worker is already sending them. If
-    the campaign is cancelled, its waiting recipients are cancelled too. This call cancels up to
+    the campaign is cancelled, its waiting recipients are cancelled too. This function cancels up to
     ``at_once`` of them, and a job cancels the others.
     """
     values = {"campaign_id": campaign_id, "now": now}

@@ -101,8 +101,8 @@ async def move(settings: Settings, source_url: str, *, now: datetime, report: Re
         moved = await _compare(source, target)
         report(f"database: {moved.tables} tables have the same rows in both databases")
         media_files, missing = await _copy_media(settings, snapshot)
-        # The old copy is disabled before the new one is enabled. So after a crash in between,
-        # neither copy starts; both can never start.
+        # The old copy is disabled before the new copy is enabled. So after a crash between these
+        # two steps, neither copy starts. The two copies can never both start.
         mark_moved(settings.data_dir, to=_place(target_url), at=format_instant(now))
         async with target.begin() as connection:
             await connection.execute(_SET_REVISION, {"revision": snapshot.revision})

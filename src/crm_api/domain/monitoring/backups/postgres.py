@@ -71,7 +71,7 @@ def dump(database_url: str, *, snapshot: str) -> Iterator[bytes]:
         "--no-owner",
         "--no-privileges",
         # No process of the service starts without the row of this table. A restore writes the row
-        # as its last step.
+        # together with the pause of all sending.
         "--exclude-table-data=public.alembic_version",
         f"--snapshot={snapshot}",
         "--lock-wait-timeout=60s",

@@ -100,7 +100,7 @@ async def pause_sending(engine: AsyncEngine, manifest: Manifest, *, now: datetim
 
 
 async def request_reconciliation(engine: AsyncEngine, manifest: Manifest, *, now: datetime) -> None:
-    """Request a reconciliation of what happened since the backup was made, and raise an alert."""
+    """Request a reconciliation for the time since the backup was made, and raise an alert."""
     since = manifest.made_at - reconciliation.OVERLAP
     async with UnitOfWork(session_factory(engine), NO_QUEUE) as uow:
         await reconciliation.request_run(uow, ReconciliationCreate(since=since), now=now)

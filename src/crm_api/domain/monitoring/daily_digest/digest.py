@@ -44,7 +44,7 @@ class WeekFigures:
 async def read_week(uow: UnitOfWork, *, until: datetime, zone: str, now: datetime) -> WeekFigures:
     """Read the figures of the seven days before ``until``, which must be a midnight in ``zone``."""
     local = until.astimezone(ZoneInfo(zone))
-    # Seven local days: in a week with a change of the clocks, this is an hour more or less.
+    # In a week in which the clocks change, seven local days are an hour longer or shorter.
     since = (local - timedelta(days=DAYS)).astimezone(UTC)
     rules = await find_rules(uow, version=None)
     request = FigureRequest(

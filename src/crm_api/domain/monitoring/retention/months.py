@@ -1,4 +1,4 @@
-"""Create monthly partitions ahead, and detach and drop the months past their retention time.
+"""Create monthly partitions in advance, and drop months that are past their retention time.
 
 In this package, a *month* of a table is the partition with the rows of one calendar month. A month
 past its retention time is handled in four steps: delete the rows of other tables that refer to rows
@@ -215,8 +215,8 @@ _DELETE_EXAMPLES = """
 async def delete_reply_examples(uow: UnitOfWork, month: Month) -> None:
     """Delete the reply examples that were made from messages of a month.
 
-    A reply example is a reply and a person's decision about it. It measures how well the reply
-    reader works.
+    A reply example is a reply and a person's decision about it. The examples are used to measure
+    the accuracy of the reply reader.
 
     Args:
         uow: The unit of work.

@@ -216,7 +216,7 @@ async def is_clock_followed(uow: UnitOfWork, *, version: int) -> bool:
     return bool(await uow.session.scalar(_IS_FOLLOWED, {"known": f"{FOLLOWER} {version}"}))
 
 
-# For each job with postponed work, such as retries or queued messages: when its first work is due.
+# Finds for each job with postponed work, such as retries, when the first of this work is due.
 _NEXT_WAITING = text("""
     SELECT
         (SELECT min(next_attempt_at) FROM webhook_event WHERE status IN ('pending', 'failed'))

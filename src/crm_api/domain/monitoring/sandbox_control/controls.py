@@ -28,7 +28,7 @@ TIMEOUT = aiohttp.ClientTimeout(total=30.0)
 _DELIVERED = PersonStep(do=Act.DELIVER)
 _SOON = timedelta(seconds=30)
 _LANDLINE, _FILTERED = "30006", "30007"
-"""Error codes of the carrier: the number cannot get messages; the message was filtered."""
+"""Error codes of the carrier for a number that cannot get messages, and for a filtered message."""
 BEHAVIOURS: dict[Behaviour, tuple[PersonStep, ...]] = {
     Behaviour.REPLIES: (
         _DELIVERED,
@@ -86,7 +86,7 @@ class SandboxControls:
         return _read_person(await self._ask("POST", "/people", body))
 
     async def clear_scripts(self, phone: str | None = None) -> None:
-        """Remove the script of one phone number; without a number, remove all scripts.
+        """Remove the script of one phone number, or all scripts if ``phone`` is None.
 
         A script says what a simulated person does after each message.
         """

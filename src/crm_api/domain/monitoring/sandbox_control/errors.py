@@ -48,7 +48,7 @@ class UnknownSandboxLineError(InvalidError):
     def __init__(self) -> None:
         super().__init__(
             "The sandbox has no line with this phone number. GET /v1/lines lists the lines. "
-            "Without `line`, the line with which the person last had contact is used."
+            "If you leave `line` out, the line of the person's newest message or call is used."
         )
 
 
@@ -61,8 +61,8 @@ class ClockMovesError(ConflictError):
 
     def __init__(self, to: datetime) -> None:
         super().__init__(
-            f"The sandbox clock is already moving to {format_instant(to)}. Wait for the end of "
-            "this move (GET /v1/sandbox/clock?wait=60 answers then), and try again.",
+            f"The sandbox clock is already moving to {format_instant(to)}. Try again when this "
+            "move has ended: GET /v1/sandbox/clock?wait=60 waits for the end, up to 60 seconds.",
             to=format_instant(to),
         )
 
@@ -103,6 +103,6 @@ class ClockTooFarError(InvalidError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The sandbox clock can move at most 366 days at once. Make several moves, one after "
+            "One move of the sandbox clock can be at most 366 days. Make several moves, one after "
             "the other."
         )

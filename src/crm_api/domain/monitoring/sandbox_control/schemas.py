@@ -137,8 +137,8 @@ class PersonStep(RequestModel):
         default=None,
         ge=1,
         le=1000,
-        description="Do this only after one message to the phone number: 1 for the first message, "
-        "2 for the second. By default, it is done after every message.",
+        description="The message after which the action happens: 1 for the first message to the "
+        "phone number, 2 for the second. By default, the action happens after every message.",
     )
     answered: bool = Field(
         strict=True, default=True, description="Whether the phone call of `call` is answered."
@@ -279,7 +279,7 @@ class FaultKind(StrEnum):
 
 
 class FaultCreate(RequestModel):
-    """A simulated fault that happens a number of times, or for a percentage of the requests."""
+    """A simulated fault that happens a limited number of times, or in a percentage of requests."""
 
     model_config = example(kind="429", count=3, retry_after_seconds=2)
 
@@ -318,7 +318,7 @@ class FaultCreate(RequestModel):
         description="The value of the header `Retry-After` in a 429 response, in seconds.",
     )
     delay: Duration = Field(
-        default=timedelta(minutes=1), description="The delay of a webhook of `webhook_late`."
+        default=timedelta(minutes=1), description="The delay of the webhook for `webhook_late`."
     )
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 """The daily run: a clean-up and a digest mail each morning.
 
 The morning begins at ``HOUR`` in the time zone of the phone line that was added first (the *first
-line*). If no worker runs then, the daily run happens later on that day.
+line*). If no worker runs at that time, the daily run happens later on that day.
 """
 
 from dataclasses import dataclass
@@ -143,7 +143,7 @@ POSTPONE_MAIL = text("""
 
 
 async def postpone_digest_mail(uow: UnitOfWork, *, day: date, error: str, now: datetime) -> None:
-    """Store why the digest mail was not sent, and plan the next try after ``RETRY``."""
+    """Store why the digest mail was not sent, and plan the next attempt after ``RETRY``."""
     values = {"day": day, "retry_at": now + RETRY, "error": error[:LONGEST_ERROR]}
     await uow.session.execute(POSTPONE_MAIL, values)
 

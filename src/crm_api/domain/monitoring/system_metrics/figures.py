@@ -47,7 +47,7 @@ class Unclear:
     The result of an attempt is unclear if the message may have been sent or not.
 
     Attributes:
-        since: When the earliest of these attempts was made; None without attempts.
+        since: When the earliest of these attempts was made; None if there are no such attempts.
     """
 
     count: int = 0

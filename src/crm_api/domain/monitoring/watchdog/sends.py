@@ -28,9 +28,10 @@ FEWEST_UNREPORTED = 20
 """An alert is raised if at least this many messages were accepted and no event has arrived. Usually
 each accepted message causes an event, so this cannot be chance."""
 UNREPORTED_SINCE = timedelta(days=1)
-"""Messages that were accepted earlier than this are not counted."""
+"""Messages that were accepted longer ago than this are not counted."""
 PATIENCE = timedelta(minutes=2)
-"""How long a problem must last, so that the service can catch up after an outage."""
+"""How long a problem must last before an alert is raised. In this time, the service can catch up
+after an outage."""
 
 
 async def check_sending(

@@ -22,7 +22,7 @@ AWAY_FOR = timedelta(minutes=1)
 """How long the service may be without a living worker, in addition to the 90 seconds after which a
 worker counts as silent. A restart takes less time."""
 OVERDUE_FOR = timedelta(minutes=4)
-"""How long a job may be overdue."""
+"""How long a job may be overdue before an alert is raised."""
 FAILING_FOR = timedelta(minutes=10)
 FEWEST_FAILURES = 3
 """A job is reported if this many runs in a row have failed, over at least ``FAILING_FOR``."""
@@ -30,7 +30,7 @@ EVENTS_LATE_AFTER = timedelta(minutes=5)
 EVENTS_PATIENCE = timedelta(minutes=3)
 """How long events may be overdue by more than ``EVENTS_LATE_AFTER`` before an alert is raised."""
 COMPARED_WITHIN = timedelta(hours=50)
-"""How old the last reconciliation may be: two nights and two hours."""
+"""How old the last completed reconciliation may be: two days and two hours."""
 MOST_NAMED = 5
 """The largest number of overdue jobs that an alert names."""
 

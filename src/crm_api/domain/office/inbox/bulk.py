@@ -1,4 +1,4 @@
-"""Change many conversations at once, after a dry run."""
+"""Change many conversations with one request, after a dry run."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -123,7 +123,7 @@ class BulkChange(RequestModel):
 
 
 class ConversationsUpdate(DryRunRequest):
-    """A change of many conversations: give either ``ids`` or ``filter``.
+    """A request to change many conversations. Give either ``ids`` or ``filter``.
 
     Attributes:
         ids: The ids of the conversations to change. Ids that do not exist are ignored.
@@ -172,8 +172,8 @@ class Selected:
         count: The number of conversations.
         digest: A hash of these values of each conversation: the id, the state, the time since which
             the person waits, and the time of the last message from the person. If the digest has
-            changed since the dry run, the request is refused. For example, a new message has
-            arrived that the user has not seen.
+            changed since the dry run, the request is refused. The digest changes, for example, when
+            a new message arrives.
     """
 
     count: int

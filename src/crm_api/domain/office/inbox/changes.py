@@ -63,7 +63,8 @@ async def mark_read(
         uow: The unit of work.
         conversation_id: The conversation.
         caller_id: The user or API key.
-        message_id: The last message that was read; None: all messages that have arrived.
+        message_id: The last message that was read. If None, all messages that have arrived count as
+            read.
 
     Raises:
         ConversationNotFoundError: No conversation has this id.

@@ -8,7 +8,7 @@ from crm_api.domain.messaging.models.conversations import ConversationState
 
 
 class InvalidSnoozeError(InvalidError):
-    """The time `snoozed_until` is missing, does not fit the state, or is not within a year."""
+    """Field `snoozed_until` is missing, in the past, too far ahead, or does not fit the state."""
 
     code = "invalid_snooze"
     title = "Invalid time of a snooze"
@@ -43,8 +43,8 @@ class DryRunNeededError(InvalidError):
 
     def __init__(self) -> None:
         super().__init__(
-            "Send the request with `dry_run: true` first, check its count, and send its `token` "
-            "with the real request."
+            "First send the request with `dry_run: true`, and check the count in the response. "
+            "Then send the real request with the `token` from that response."
         )
 
 
@@ -58,8 +58,8 @@ class TooManyConversationsError(InvalidError):
 
     def __init__(self, most: int) -> None:
         super().__init__(
-            f"The filter selects more than {most:,} conversations, which is the most that one "
-            "request changes. Narrow the filter, for example by line or by campaign."
+            f"The filter selects more than {most:,} conversations. One request cannot change more. "
+            "Narrow the filter, for example by line or by campaign."
         )
 
 
@@ -72,7 +72,7 @@ class ConversationTakenError(ConflictError):
 
     def __init__(self, user_id: UUID, name: str) -> None:
         super().__init__(
-            "The conversation was not assigned to you, because somebody else has taken it: see "
-            "`assignee`. To take it over, send the request again with `confirm: true`.",
+            "The conversation was not assigned to you, because another user is responsible for it "
+            "(see `assignee`). To take it over, send the request again with `confirm: true`.",
             assignee={"id": str(user_id), "name": name},
         )

@@ -35,9 +35,9 @@ _ARE_FEW = f"(SELECT count(*) FROM flagged) <= {FEW_NUMBERS}"
 def page_of(wanted: InboxFilter, order: Order, *, is_first: bool, limit: int) -> str:
     """Return the SQL query for one page of conversations.
 
-    The query has two columns: the id of the conversation, and its number in the page, from 1
-    (``place``). The limit is written into the SQL text, because with a parameter PostgreSQL might
-    choose a slow plan.
+    The query has two columns: ``id``, the id of the conversation, and ``place``, its position in
+    the page, from 1. The limit is written into the SQL text, because PostgreSQL might choose a slow
+    plan if the limit were a parameter.
     """
     page = _Page(wanted, order, is_first=is_first, limit=limit)
     rows, numbers = page.in_order(), ""
@@ -76,8 +76,8 @@ class _Page:
         if self.is_narrow:
             return self._first([self._states])
         if wanted.campaign_id is not None or isinstance(wanted.assignee, UUID):
-            # Few of the people of a user or a campaign wait. No index has them in this order, so
-            # they are sorted.
+            # A user or a campaign has only a few waiting conversations. No index has these
+            # conversations in this order, so they are sorted.
             return self._first([self._states] if is_waiting else each)
         is_done = ConversationState.DONE in self._states
         if wanted.assignee == NOBODY and not is_waiting and not is_done:
@@ -93,7 +93,8 @@ class _Page:
         ``FEW_NUMBERS`` numbers have the flag, the query finds nothing. Then another query of
         ``page_of`` is faster.
 
-        ``OFFSET 0`` makes PostgreSQL look up the conversations by number instead of reading all.
+        Because of ``OFFSET 0``, PostgreSQL looks up the conversations by number, and does not read
+        all conversations.
         """
         met = [_ARE_FEW, *in_states(self._states), *self._conditions]
         if self._wanted.line_id is not None:
@@ -232,9 +233,9 @@ def _mirrored(instant: datetime) -> datetime:
 def _place_among_waiting(row: InboxRow) -> Position:
     """Return the position of a conversation in the order ``WAITING_LONGEST``.
 
-    The position of a conversation whose person waits is the beginning of the waiting. Other
-    conversations get a position far in the future, so they come last. Among these, a later activity
-    gives an earlier position.
+    If the person waits, the position is the instant at which the waiting began. Other conversations
+    get a position far in the future, so they come last. Among these other conversations, a later
+    activity gives an earlier position.
     """
     if row.waiting_since is not None:
         return row.waiting_since, row.id

@@ -43,7 +43,7 @@ async def report_presence(
     activity: PresenceActivity,
     now: datetime,
 ) -> None:
-    """Emit an event: the caller views a conversation, or writes a message in it.
+    """Emit an event which says that the caller views a conversation or writes a message in it.
 
     The event is valid for ``LIVES_FOR``.
 

@@ -84,7 +84,7 @@ class ConversationRead(ReadModel):
     Attributes:
         line_id: The id of the phone line.
         phone: The person's phone number in E.164, or another identifier, for example a short code.
-        contact_id: The contact with this phone number; null if there is none.
+        contact_id: The id of the contact with this phone number; null if no contact has it.
         contact: The names of the contact; null if there is no contact, or if it was deleted.
         state: The state of the conversation.
         waiting_since: The time of the first message or call for which the person waits for an
@@ -95,12 +95,14 @@ class ConversationRead(ReadModel):
         assignee: The user who is responsible; null if nobody is.
         snoozed_until: When the conversation comes back; null if it is not snoozed.
         has_draft: Whether you have stored a draft of a message in this conversation.
-        campaign: The campaign to which the person's last reply belongs; null if there is none.
+        campaign: The campaign to which the person's last reply belongs; null if there is no such
+            campaign.
         flags: The flags of the phone number, in alphabetical order.
         last_activity_at: When the last message or call happened.
         last_outgoing_at: When the company last called the person, or last sent a message that the
             provider accepted; null if it did neither.
-        last_incoming_at: When the person last sent a message; null if never. Calls do not count.
+        last_incoming_at: When the person last sent a message; null if the person never sent one.
+            Calls do not count.
         updated_at: When the conversation last changed.
     """
 
@@ -191,8 +193,8 @@ class ConversationUpdate(RequestModel):
         snoozed_until: When the conversation comes back, at most a year from now. A time in this
             field sets the state to `snoozed`; null ends a snooze.
         assignee_id: The id of the user who is responsible; null if nobody is.
-        confirm: True: take the conversation even if another user is responsible. Without it, such a
-            request is refused with status 409, `conversation_taken`.
+        confirm: Give true to take the conversation even if another user is responsible. Without
+            `confirm`, such a request is refused with status 409, `conversation_taken`.
     """
 
     model_config = example(state="snoozed", snoozed_until="2026-12-01T14:00:00Z")

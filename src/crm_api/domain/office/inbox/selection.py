@@ -15,7 +15,8 @@ from crm_api.domain.office.inbox.rows import IS_UNREAD
 NOBODY = "none"
 """Value of ``InboxFilter.assignee`` for conversations for which nobody is responsible."""
 TO_WORK_ON = (ConversationState.WAITING, ConversationState.OPEN)
-"""If a filter has ``unread`` or an assignee, but no state, only these states are listed."""
+"""If a filter selects unread conversations or an assignee, and has no state, only conversations in
+these states are listed."""
 
 
 class InboxAssignee(StrEnum):
@@ -142,7 +143,7 @@ class Order:
 
     @property
     def after(self) -> str:
-        """SQL condition: the conversation comes after the position of a cursor.
+        """The SQL condition that a conversation comes after the position of a cursor.
 
         The subqueries hide the values of the cursor from the planner of PostgreSQL. If the planner
         knew the values, it would plan the statement again for every page, which takes some ms.

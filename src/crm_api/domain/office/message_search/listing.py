@@ -1,4 +1,4 @@
-"""List the messages of all conversations, newest first, search for words in them, export them."""
+"""List, search and export the messages of all conversations, newest first."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -67,8 +67,8 @@ async def list_messages(
     """List the messages that match a filter, newest first.
 
     With ``wanted.q``, messages with all words come first. If they do not fill the page, messages
-    with similar words follow. Without ``q``, a page may have fewer than ``limit`` messages although
-    other messages follow; this happens if very few messages match.
+    with similar words follow. Without ``q``, if very few messages match, a page may have fewer than
+    ``limit`` messages although a next page follows.
 
     Args:
         uow: The unit of work.
@@ -98,8 +98,8 @@ async def select_messages(
         session: The session.
         wanted: The filter.
         terms: The terms of the filter's search text.
-        with_names: Whether to find also the messages of people whose names or phone numbers contain
-            the terms. These people are looked up now.
+        with_names: True to also find the messages of people whose names or phone numbers contain
+            the terms. This function looks up these people.
     """
     if not (terms and with_names):
         return MessageSelection(wanted=wanted, terms=terms)

@@ -73,7 +73,7 @@ class MessageFilter:
     """The conditions for messages in a list. A message must meet all conditions that are given.
 
     Attributes:
-        q: Search words. Each must occur in the message, or in the name or phone number of its
+        q: Search words. Each word must occur in the message, or in the name or phone number of its
             person.
         since: Only messages at or after this instant.
         until: Only messages before this instant.
@@ -131,7 +131,7 @@ class MessageSelection:
         return 0.4 if any(len(word) <= _SHORT for word in words) else 0.45
 
     def in_order(self, after: Position | None, *, size: int) -> Select[Activity]:
-        """Read ``size`` messages, newest first, and select those that match the search.
+        """Return a statement that reads ``size`` messages, newest first, and selects the matches.
 
         Args:
             after: The position of the last message that was read before; None to begin with the
@@ -151,9 +151,9 @@ class MessageSelection:
         """Return a statement that finds conversations by their messages, newest message first.
 
         A message matches if it contains all search words. The statement searches only the next
-        ``size`` messages after the position ``after``, from new to old. It returns the ids of at
-        most ``limit`` conversations. If several messages of one conversation match, the id of the
-        conversation is repeated, and each repetition counts.
+        ``size`` messages after the position ``after``, from new to old. It returns at most
+        ``limit`` ids of conversations. If several messages of one conversation match, its id is
+        returned several times.
         """
         near = self._window(after, size=size, columns=_NEEDED).subquery("near").c
         return (
@@ -169,8 +169,8 @@ class MessageSelection:
         For example, the search word ``basment`` finds ``basement``. Messages that contain exactly
         the search words are left out, because ``in_order`` finds these.
 
-        The statement searches ``size`` messages, from new to old. The first is the next one after
-        the position ``after``.
+        The statement searches ``size`` messages, from new to old. The first of them is the next
+        message after the position ``after``.
 
         Args:
             after: The position (time and id) of the last message that was searched before; None to
@@ -194,7 +194,7 @@ class MessageSelection:
 
         Args:
             after: The time and id of a message; the next messages are older than this message. If
-                None, they begin with the newest message.
+                ``after`` is None, the next messages begin with the newest message.
             size: The number of messages.
         """
         window = select(Activity.occurred_at, Activity.id).where(*self._range(after))

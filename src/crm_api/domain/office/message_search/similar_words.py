@@ -21,8 +21,8 @@ SPANS = (timedelta(days=45), timedelta(days=150), timedelta(days=450), None)
 """The steps in which the index searches older messages: first the last 45 days, then back to 150
 days, then back to 450 days. None is the last step: all older messages."""
 FIRST_SECONDS, SECONDS = 0.04, 0.1
-"""The time limits of the index, in seconds: ``FIRST_SECONDS`` for the search of all messages at
-once, ``SECONDS`` for all steps of ``SPANS`` together.
+"""The time limits for searches with the index, in seconds: ``FIRST_SECONDS`` for the search of all
+messages in one step, ``SECONDS`` for all steps of ``SPANS`` together.
 
 The index is fast for a word that is similar only to rare words. A word that is similar to a
 frequent word must be compared with each message that contains the frequent word, which is slow.

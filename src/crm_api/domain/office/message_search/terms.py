@@ -18,9 +18,8 @@ from crm_api.domain.people.models.contacts import Contact
 
 _PHRASE = re.compile('["\u201c\u201d\u201e]([^"\u201c\u201d\u201e]*)["\u201c\u201d\u201e]')
 _WORD = re.compile(r"[^\W\d_]{4,}")
-"""Similar words (words with a typing error) are searched only for words of four letters or more.
-
-Shorter words are similar to too many other words.
+"""Words of four letters or more. Only for these words, the search also finds similar words, such as
+words with a typing error. Shorter words are similar to too many other words.
 """
 _ENDS = re.compile(r"[.,;:!?]+(?=\s)")
 """Punctuation after a word. It is not a part of the word."""
@@ -64,7 +63,9 @@ def parse_terms(text: str) -> list[Term]:
     rest = " ".join([rest, *(one for one in phrases if not _USABLE.search(one))])
     terms = [*whole[:MOST_PHRASES], *_words(rest if rest.strip() or not whole else "")]
     if not terms and text.strip():
-        raise UnsearchableError("The search text has no letter and no digit. Add at least one.")
+        raise UnsearchableError(
+            "The search text has no letter and no digit. Add a letter or a digit."
+        )
     return terms
 
 

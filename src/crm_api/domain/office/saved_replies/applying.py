@@ -41,7 +41,8 @@ from crm_api.domain.people.tags.schemas import TagsRequest
 from crm_api.domain.people.tags.tag_changes import change_tags
 from crm_api.platform.database import UnitOfWork
 
-# The phone line of the person's last conversation; without a conversation, the first line.
+# Selects the phone line of the contact's last conversation. If the contact has no conversation, it
+# selects the first line.
 USUAL_LINE = text("""
     SELECT l.id FROM line l
     LEFT JOIN LATERAL (
@@ -68,8 +69,8 @@ async def preview_saved_reply(
         uow: The unit of work.
         saved_reply_id: The saved reply.
         contact_id: The contact.
-        line_id: The phone line that would send the message; None: the line of the contact's last
-            conversation.
+        line_id: The phone line that would send the message. If None, the line of the contact's last
+            conversation is used.
         business: The details of the company that a message may contain.
         now: The present instant.
 

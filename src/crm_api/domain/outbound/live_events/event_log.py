@@ -1,4 +1,4 @@
-"""Read the log of events in order, as a client reads them; delete events after a week."""
+"""Read the event log in order, page by page, and delete events that are older than a week."""
 
 import re
 from collections.abc import Sequence
@@ -178,7 +178,8 @@ class StoredEnds:
 
 # Every transaction before the oldest one that still runs has ended, committed or not.
 _FINAL = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
-# One past the newest transaction: this server has written no event there or later.
+# One more than the number of the newest ended transaction. No visible event that this server has
+# written has this number or a higher one.
 _FOREIGN = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 
 # If the database was copied from another server, a horizon of that server has no meaning here and
@@ -199,7 +200,7 @@ async def find_log_ends(uow: UnitOfWork) -> LogEnds:
     return LogEnds(horizon=horizon, head=LogPosition(ends.final, 0))
 
 
-# The boundary and the rows are read by one statement, so in one snapshot.
+# One statement reads the boundary and the rows, so both come from the same snapshot.
 READ_NEW = text(f"""
     SELECT edge.final, e.transaction_id, e.id, e.type, e.subject_id, e.campaign_id, e.data,
            e.recorded_at
@@ -221,7 +222,7 @@ async def read_new_events(uow: UnitOfWork, *, after: LogPosition, limit: int = P
     """
     values = {"transaction_id": after.transaction_id, "id": after.id, "limit": limit}
     found = (await uow.session.execute(READ_NEW, values)).all()
-    # If there are no new events, the result is one row that has only the boundary.
+    # If there are no new events, the result is one row, which contains only the boundary.
     events = [
         StoredEvent(
             transaction_id=row.transaction_id,

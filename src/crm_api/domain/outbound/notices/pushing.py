@@ -32,10 +32,13 @@ MOST_ATTEMPTS = 8
 PUSH_LASTS = timedelta(hours=4)
 """How long the push service keeps a notice for a device that is not connected."""
 GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
-"""Statuses after which a subscription is deleted, because it has ended (RFC 8030, section 7.3)."""
+"""HTTP statuses of an ended subscription, which is then deleted (RFC 8030, section 7.3)."""
 LATER = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
-"""Statuses after which the same push may succeed later. A wrong clock of this machine can cause 401
-and 403 for all users, so these two do not delete subscriptions."""
+"""HTTP statuses after which the same push may succeed later.
+
+A wrong clock of this machine can cause 401 and 403 for all users. So these two statuses do not
+delete subscriptions.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,16 +21,16 @@ LAST_HEARD = "greatest(c.waiting_since, c.last_incoming_at)"
 """The time of the last message or call that waits for an answer."""
 
 WAITS = "(c.state = 'waiting' AND c.waiting_since IS NOT NULL)"
-"""Condition that the conversation waits for an answer, and is not snoozed."""
+"""SQL condition that the conversation waits for an answer, and is not snoozed."""
 
 IS_FOR_USER = "(c.assignee_id = w.user_id OR c.assignee_id IS NULL)"
-"""Condition that the conversation is assigned to the user, or to nobody."""
+"""SQL condition that the conversation is assigned to the user, or to nobody."""
 
 READ_UNTIL = """coalesce((
     SELECT r.read_until FROM conversation_read r
     WHERE r.caller_id = CAST({user_id} AS text) AND r.conversation_id = {conversation_id}
 ), '-infinity')"""
-"""Until when the user ``{user_id}`` has read the conversation ``{conversation_id}``."""
+"""The time until which user ``{user_id}`` has read conversation ``{conversation_id}``, as SQL."""
 
 
 _OWN_READ_UNTIL = READ_UNTIL.format(user_id="w.user_id", conversation_id="c.id")
@@ -59,7 +59,7 @@ class NoticeItem:
     """A conversation, note or task about which a user must be notified, and the texts to show.
 
     Attributes:
-        conversation_id: The conversation to open; None for a task without one.
+        conversation_id: The conversation to open; None for a task without a conversation.
         name: The person who waits, or the colleague who wrote the note; None for a task.
         text: The text of the message or note, or the title of the task; None if there is no text.
     """

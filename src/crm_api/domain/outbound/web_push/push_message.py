@@ -19,7 +19,7 @@ from crm_api.domain.outbound.web_push.schemas import decode_key
 
 MOST_BYTES = 3_000
 """The largest payload in bytes. A push service accepts 4,096 bytes after the encryption, which adds
-103; the rest is room for the padding of older services."""
+103 bytes. The remaining bytes are room for the padding of older services."""
 SIGNED_FOR = timedelta(hours=12)
 """How long a signature is valid; the standard allows 24 hours."""
 _CURVE = ec.SECP256R1()

@@ -78,8 +78,8 @@ class PushSubscriptionCreate(RequestModel):
     Attributes:
         endpoint: The address at the push service: a public `https://` URL. With the sandbox,
             `http://` on the same machine is also allowed.
-        expirationTime: When the subscription ends, in milliseconds since 1970; null if it does not.
-            It is not used, because the push service reports the end.
+        expirationTime: When the subscription ends, in milliseconds since 1970; null if it does not
+            end. This service ignores the value, because the push service reports the end.
         keys: The keys of the browser.
     """
 

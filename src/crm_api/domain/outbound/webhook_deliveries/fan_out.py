@@ -185,7 +185,7 @@ async def fan_out_page(uow: UnitOfWork, *, limit: int = PAGE, now: datetime) -> 
     page = await events.read_new_events(uow, after=after, limit=limit)
     if not page.events:
         return FannedOutPage()
-    # Read the endpoints after the log. Then an endpoint that existed when an event happened is
+    # The endpoints are read after the log. So every endpoint that existed when an event happened is
     # included.
     listeners = await _read_listeners(uow)
     messages, wanted = _match(page.events, listeners)

@@ -122,7 +122,7 @@ class WebhookSender:
         """Create a sender; its session is opened by the ``async with`` block.
 
         Args:
-            policy: Decides which addresses may be called.
+            policy: Decides to which addresses a request may be sent.
             timeout_seconds: Time limit of a whole attempt, in seconds.
             resolver: Replaces the system's resolver, for tests.
         """

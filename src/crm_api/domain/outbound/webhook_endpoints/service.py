@@ -74,8 +74,8 @@ async def create_endpoint(
     Raises:
         InvalidEndpointUrlError: The address is not allowed.
         MissingScopeError: The scopes of the maker do not allow the requested event types.
-        TooManyWebhookEndpointsError: ``MOST_ENDPOINTS`` endpoints exist. Concurrent requests may
-            exceed this number.
+        TooManyWebhookEndpointsError: ``MOST_ENDPOINTS`` endpoints exist. Because of concurrent
+            requests, there may be a few more.
     """
     _check_url(body.url, policy)
     _check_types(body.event_types, maker)
@@ -150,9 +150,9 @@ async def update_endpoint(
 ) -> WebhookEndpoint:
     """Change an endpoint.
 
-    ``maker`` is the caller who changes it. If the address or the event types change, the endpoint
-    gets the scopes of ``maker`` instead of its old scopes. So the endpoint gets no events that
-    ``maker`` may not read.
+    ``maker`` is the caller who changes it. If ``changes`` contains the address or the event types,
+    the endpoint gets the scopes of ``maker`` instead of its old scopes. So the endpoint gets only
+    events that ``maker`` may read.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.

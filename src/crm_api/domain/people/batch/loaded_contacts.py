@@ -51,7 +51,7 @@ class LoadedContacts:
     moved: set[UUID] = field(default_factory=set)
 
     def load(self, rows: Iterable[Columns]) -> None:
-        """Add contacts to the copies in memory.
+        """Keep copies of contacts in memory.
 
         Args:
             rows: The contacts, as the caller has just read them from the database.
@@ -100,7 +100,7 @@ class LoadedContacts:
         return row if row is not None and row["deleted_at"] is None else None
 
     def holder(self, phone: str) -> Columns | None:
-        """Return the contact with this phone number; None if there is none.
+        """Return the contact with this phone number; None if no contact has the number.
 
         For the number of a duplicate, return the contact that the duplicate was merged into.
         """
@@ -111,7 +111,7 @@ class LoadedContacts:
         """Add a contact; if a deleted contact has the phone number, restore it under its old id.
 
         Raises:
-            ContactExistsError: Another contact has this number.
+            ContactExistsError: Another contact has this phone number.
             FieldValuesError: An attribute does not fit its custom field, or a required attribute
                 is missing.
         """
@@ -125,7 +125,7 @@ class LoadedContacts:
         return self._begin(values)
 
     def begin(self, changes: ContactUpdate) -> Columns:
-        """Add a new contact, which an upsert item needs, to the contacts in memory.
+        """Add a new contact in memory, because no contact has the phone number of an upsert item.
 
         Call this only if ``holder`` found no contact with the phone number. If a deleted contact
         has the number, the new contact gets the id of the deleted one.

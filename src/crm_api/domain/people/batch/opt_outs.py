@@ -54,8 +54,9 @@ class OptedOut(DryRunRead):
     """The result of opting out many phone numbers.
 
     Attributes:
-        numbers: The number of distinct phone numbers in the request.
-        newly_opted_out: The number of these phone numbers that were not opted out before.
+        numbers: How many different phone numbers the request opts out. The numbers of the given
+            contacts are included.
+        newly_opted_out: How many of these phone numbers were not opted out before.
     """
 
     model_config = example(token=None, numbers=3, newly_opted_out=2)
@@ -81,7 +82,7 @@ async def opt_out_many(
     by_phone = {one.named_phone: one.contact_id for one in known}
     numbers = {phone: by_phone.get(phone) for phone in body.phones}
     numbers |= {by_id[one].phone: by_id[one].contact_id for one in body.contact_ids}
-    # Lock all numbers at once and in order, because otherwise two such requests could deadlock.
+    # Lock all numbers together and in a fixed order. Otherwise, two such requests could deadlock.
     theirs = await numbers_of(session, contact_ids={one.contact_id for one in known})
     await consent.lock_decisions(uow, phones=theirs.union(numbers))
     new = 0

@@ -79,8 +79,8 @@ class FaultyItem:
     """An item that does not fit its schema.
 
     Attributes:
-        faults: What is wrong, and where. The place is a JSON pointer that begins at the item, such
-            as ``/contact/phone``.
+        faults: What is wrong, and where. The location is a JSON pointer that begins at the item,
+            such as ``/contact/phone``.
     """
 
     faults: list[FieldProblem]

@@ -3,9 +3,9 @@
 First, all contacts of the batch are locked, in the order of their phone numbers. Then the items are
 applied in memory, one after the other. At the end, one INSERT and one UPDATE write all changes.
 
-An item that gives a contact a new number is an exception. Its change is written immediately, as in
-a PATCH request, because the contact's campaign recipients must also get the new number. Before
-that, the changes of the earlier items are written.
+An item that gives a contact a new phone number is an exception. Its change is written immediately,
+as in a PATCH request, because the contact's campaign recipients must also get the new number.
+Before that, the changes of the earlier items are written.
 """
 
 import json
@@ -45,7 +45,7 @@ MOST_TRIES = 10
 
 
 class _RacedError(Exception):
-    """Another transaction added a contact with a number of the batch after the rows were locked."""
+    """After the lock, another transaction added a contact with a phone number of the batch."""
 
 
 async def apply(
@@ -70,7 +70,7 @@ async def apply(
             async with uow.session.begin_nested():
                 outcomes = await _apply(uow, items, defined, now=now)
         except _RacedError:
-            # The row of the other transaction exists now, so the next attempt locks it.
+            # The row of the other transaction exists now, so the next try locks it.
             continue
         return await _flagged(uow, outcomes, now=now)
     raise BatchRacedError(RACED)
@@ -228,9 +228,9 @@ LOCK_CONTACTS = (
 async def lock_contacts(
     session: AsyncSession, *, phones: Collection[str], contact_ids: Collection[UUID]
 ) -> list[Columns]:
-    """Lock the contacts with these phone numbers or ids, and return the rows, ordered by number.
+    """Lock the contacts with these phone numbers or ids, and return their rows.
 
-    Deleted contacts and merged duplicates are included.
+    The rows are ordered by phone number. Deleted contacts and merged duplicates are included.
     """
     values = {"phones": list(phones), "ids": list(contact_ids)}
     found = await session.execute(LOCK_CONTACTS, values)

@@ -79,7 +79,8 @@ async def create_contact(uow: UnitOfWork, body: ContactCreate, *, now: datetime)
 async def insert_contact(session: AsyncSession, *, values: dict[str, Any]) -> UUID | None:
     """Add a contact, or restore the deleted contact with this phone number; return its id.
 
-    A message to the deleted contact may still be under way. Its recipient gets the new zone key.
+    If a message to the deleted contact is still being sent, the recipient of this message gets the
+    new zone key, which decides when messages may be sent.
 
     Return None if another contact or a merged duplicate has the number.
     """
@@ -129,7 +130,8 @@ async def update_contact(
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
         ContactExistsError: Another contact has the new number.
-        InvalidAttributesError: With the change, the attributes are too many or too large.
+        InvalidAttributesError: The new and the stored attributes together are too many or too
+            large.
         FieldValuesError: Attributes do not fit their custom fields.
     """
     if "attributes" in changes.model_fields_set:

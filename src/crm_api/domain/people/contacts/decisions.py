@@ -1,4 +1,4 @@
-"""Store consent decisions about a contact's phone number, set its flags, and list its history."""
+"""Store and list consent decisions about a contact's phone number, and set the number's flags."""
 
 from datetime import datetime
 from uuid import UUID
@@ -85,7 +85,7 @@ async def add_flag(
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
-        ConsentDoesNotExpireError: An opt-out or a hold has ``expires_at``.
+        ConsentDoesNotExpireError: The flag is an opt-out or a hold, and ``expires_at`` is given.
         ExpiryInThePastError: ``expires_at`` is not in the future.
     """
     if body.expires_at is not None and body.expires_at <= now:

@@ -10,14 +10,14 @@ from crm_api.domain.kit.errors import (
 )
 from crm_api.domain.kit.examples import CONTACT
 
-TAKEN = "Another contact has this number. Change that contact, or give another number."
+TAKEN = "Another contact already has this number. Change that contact, or use a different number."
 NO_SUCH_FLAG = (
     "This contact's number does not have this flag. GET /v1/contacts/{contact_id}/flags lists its "
     "flags."
 )
 RACED = (
-    "At each try, another request added a contact with a number of this batch, so nothing was "
-    "stored. Send the batch again."
+    "At each try, another request added a contact with a phone number of this batch, so nothing "
+    "was stored. Send the batch again."
 )
 
 
@@ -50,11 +50,11 @@ class UnsearchableError(InvalidError):
     code = "unsearchable"
     title = "Nothing to search for"
     pointer = "/q"
-    example = Example("The search text has no letter and no digit. Add at least one.")
+    example = Example("The search text has no letter and no digit. Add a letter or a digit.")
 
 
 class InvalidAttributesError(InvalidError):
-    """The attributes, merged with the stored ones, would be too many or too large."""
+    """The new and the stored attributes together are too many or too large."""
 
     code = "invalid_attributes"
     title = "Attributes not accepted"

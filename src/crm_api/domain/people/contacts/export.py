@@ -59,7 +59,7 @@ def _ids(contact_ids: Sequence[UUID]) -> ColumnElement[list[UUID]]:
 
 
 def _of_page(search: Search, end: Position | None) -> list[ColumnElement[bool]]:
-    # Look into other tables once for each contact, so that only the rows of this page are read.
+    # Query other tables once for each contact, so that only their rows for this page are read.
     found = [*search.span(), *search.conditions(Contact, one_by_one=True)]
     if end is not None:
         place = tuple_(search.order.key(Contact), Contact.id)

@@ -16,10 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 
 def _add_zones_of(statuses: str) -> str:
-    """Return the statement that adds the zone keys of contacts to the campaigns of recipients.
+    """Return SQL that adds the zone keys of contacts to the campaigns of these contacts.
 
-    Run it before the recipients are locked, because pausing and cancelling lock campaigns first. A
-    recipient whose zone key is missing in ``campaign.zone_keys`` is never planned.
+    A recipient whose zone key is missing in ``campaign.zone_keys`` is never planned. Run the
+    statement before the recipients are locked, because other code (pausing and cancelling) also
+    locks campaigns before recipients.
+
+    Args:
+        statuses: The statuses of the recipients that count, as an SQL list.
     """
     return f"""
         UPDATE campaign c
@@ -128,7 +132,7 @@ async def move_recipients(
     being sent, or was perhaps sent. The recipients also get the new zone key (the states and time
     zones in which the person may be).
 
-    But if the new number is already a recipient of the same message, the old number stays.
+    But if the same message already has a recipient with the new number, the old number stays.
     In this case, a message that still waits is skipped, with the reason ``duplicate_number``.
     """
     values = {
@@ -165,8 +169,9 @@ async def skip_deleted_recipients(
 ) -> None:
     """Skip the waiting recipients at these phone numbers, because their contacts were deleted.
 
-    A message that is being sent may end without a result. If the person has written meanwhile, the
-    contact exists again, and its recipient waits again. So recipients under way get the zone key of
-    the contact. The caller has already written this zone key.
+    A recipient whose message is being sent is not skipped. This recipient only gets the zone key
+    that the caller has written to the contact. The recipient needs this zone key if the message
+    was not sent and the contact exists again, because the person has written in the meantime. Then
+    the recipient waits again.
     """
     await session.execute(_SKIP_DELETED, {"phones": list(phones), "now": now})

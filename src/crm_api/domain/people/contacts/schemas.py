@@ -382,7 +382,7 @@ def _read_flag(name: str) -> str:
             "The name of a flag must have 1 to {limit} characters and no slash.",
             {"limit": MAX_TAG_LENGTH},
         )
-    # Do not create a custom flag named ``Opted Out``, which would stop no messages.
+    # A custom flag with the name ``Opted Out`` would stop no messages. So store the known flag.
     known = cleaned.casefold().replace(" ", "_").replace("-", "_")
     return known if known in set(FlagType) else cleaned
 
@@ -394,7 +394,7 @@ class FlagCreate(RequestModel):
     """A flag to set on the contact's phone number.
 
     Attributes:
-        reason: Why the flag is set; null without a reason.
+        reason: Why the flag is set; null if no reason is given.
     """
 
     model_config = example(flag="office_number", reason="front desk of a clinic")

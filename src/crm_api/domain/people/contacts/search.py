@@ -54,7 +54,7 @@ This takes 3 ms, and fills a page if one contact in a hundred matches.
 FEW = 5_000
 """If the filter's list or flag has at most this many contacts, matches are rare.
 
-Then no contacts are read in order first, and all matches are looked up.
+In this case, all matches are looked up immediately, without first reading contacts in order.
 """
 
 

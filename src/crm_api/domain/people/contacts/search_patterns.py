@@ -60,7 +60,9 @@ def search_patterns(text: str) -> list[list[str]]:
     ]
     found = [term for term in patterns if term]
     if not found:
-        raise UnsearchableError("The search text has no letter and no digit. Add at least one.")
+        raise UnsearchableError(
+            "The search text has no letter and no digit. Add a letter or a digit."
+        )
     return found
 
 
@@ -85,7 +87,7 @@ def _forms(word: str) -> list[str]:
 
 
 def _digits(text: str) -> str | None:
-    """Return the digits of a text that looks like a phone number or part of one, else None."""
+    """Return the digits of a text that looks like a phone number or a part of it, else None."""
     number = _LABEL.sub("", text, count=1) if _LABEL.match(text) else text
     if len(text.split()) == 1 or _PHONE_LIKE.fullmatch(number):
         try:

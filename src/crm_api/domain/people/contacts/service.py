@@ -71,7 +71,7 @@ async def get_contact_by_phone(uow: UnitOfWork, *, phone: str, now: datetime) ->
 async def find_contact_by_phone(
     session: AsyncSession, *, phone: str, now: datetime
 ) -> FlaggedContact | None:
-    """Fetch the contact with this phone number; None if there is none.
+    """Fetch the contact with this phone number; None if no contact has the number.
 
     For the number of a duplicate, return the contact that the duplicate was merged into.
     """

@@ -38,7 +38,7 @@ _NAMES = text("""
     SELECT name FROM found WHERE name <> ALL (CAST(:codes AS text[]))
 """)
 
-# All code locks contacts in the order of their numbers.
+# All code locks contacts in the order of their phone numbers.
 _ROWS = text("""
     SELECT id, phone, state, postal_code, timezone, zone_key, attributes FROM contact
     WHERE deleted_at IS NULL AND lower(state) = ANY (CAST(:names AS text[]))

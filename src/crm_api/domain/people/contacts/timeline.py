@@ -39,7 +39,7 @@ class TimelineMessage(ReadModel):
 
     Attributes:
         at: When the message was received or sent.
-        body: The text of the message; null if it has none.
+        body: The text of the message; null if the message has no text.
         media: The pictures and other files of the message.
     """
 
@@ -84,8 +84,8 @@ class TimelineConsent(ReadModel):
     Attributes:
         at: When the decision was made.
         source: How the decision was made.
-        activity_id: The id of the message or phone call that the decision refers to; null if it
-            refers to none.
+        activity_id: The id of the message or phone call that the decision refers to; null if the
+            decision refers to no message or phone call.
     """
 
     id: str
@@ -106,7 +106,8 @@ class TimelineStep(ReadModel):
             any other message, when the contact became a recipient.
         campaign_id: The id of the campaign.
         campaign_name: The name of the campaign.
-        step: The number of the message in the campaign: 0 is the first, 1 the first follow-up.
+        step: The position of the message in the campaign: 0 is the first message, 1 is the first
+            follow-up.
         skip_reason: Why the message was skipped; null unless it was skipped.
         delivered_at: When the message was delivered; null until then.
         replied_at: When the person replied to the message; null until then.

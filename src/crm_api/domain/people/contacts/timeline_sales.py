@@ -78,10 +78,10 @@ class TimelineOutcome(ReadModel):
         at: When the outcome happened.
         kind: What happened, such as `job_done`.
         name: The name of an outcome of the kind `custom`; null for the other kinds.
-        amount_cents: The amount in cents; null if it has none.
+        amount_cents: The amount in cents; null if the outcome has no amount.
         currency: The currency of the amount.
         source: Who or what recorded the outcome: `person`, `import`, `calendar` or `api`.
-        reversed: True if the outcome was reversed; reports then leave it out.
+        reversed: True if the outcome was reversed. Reports leave out reversed outcomes.
     """
 
     model_config = example(
@@ -133,8 +133,8 @@ SALES_ENTRIES = """
                     'currency', o.currency, 'source', o.source,
                     'reversed', EXISTS (SELECT FROM outcome r WHERE r.reverses_id = o.id))
          FROM (
-             -- The person's outcomes first: a person has few. OFFSET keeps the planner from reading
-             -- the outcomes of everybody by their time.
+             -- Find the person's outcomes first, because a person has only a few. OFFSET prevents a
+             -- plan that reads the outcomes of all persons in the order of time.
              SELECT w.* FROM outcome w WHERE CAST(:with_outcomes AS boolean) AND w.id = ANY (ARRAY(
                  SELECT s.outcome_id FROM outcome_subject s WHERE s.contact_id = ANY (ARRAY(
                      SELECT CAST(:contact_id AS uuid)

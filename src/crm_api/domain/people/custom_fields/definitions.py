@@ -55,7 +55,9 @@ class Definitions:
     def normalise(
         self, attributes: Mapping[str, Any]
     ) -> tuple[dict[str, Any], list[AttributeProblem]]:
-        """Convert each attribute that has a custom field to the type of the field; keep the others.
+        """Convert the attributes that have a custom field to the type of this field.
+
+        Attributes without a custom field do not change.
 
         Returns:
             The attributes to store, and the problems. A value of a custom field is not stored if it

@@ -34,8 +34,8 @@ class CustomFieldArchivedError(ConflictError):
     code = "custom_field_archived"
     title = "Custom field is archived"
     example = Example(
-        "This custom field is archived and cannot be changed. Create a new custom field with its "
-        "name."
+        "This custom field is archived and cannot be changed. Create a new custom field with the "
+        "same name."
     )
 
 
@@ -74,7 +74,7 @@ class InvalidChoicesError(InvalidError):
 
 
 class FieldValuesError(InvalidError):
-    """Some attributes do not fit their custom fields, or are too large; ``errors`` lists them."""
+    """Some attributes are too large or do not fit their custom fields; ``errors`` lists them."""
 
     code = "invalid_attributes"
     title = "Attributes not accepted"

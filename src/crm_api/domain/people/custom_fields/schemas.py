@@ -154,7 +154,7 @@ class CustomFieldMisfitRead(ReadModel):
         detail: Which values the type accepts.
     """
 
-    model_config = example(value="about 1928", detail="This is not an integer.")
+    model_config = example(value="about 1928", detail="Give a whole number, such as 1987.")
 
     contact_id: Id
     value: Any
@@ -168,7 +168,7 @@ class CustomFieldFitRead(ReadModel):
         fitting: The number of contacts whose value fits without a change.
         rewritten: The number of contacts whose value would be converted to the type.
         misfits: The number of contacts whose value does not fit the type.
-        examples: Up to 10 values that do not fit, each with a contact that has it.
+        examples: Up to 10 values that do not fit, each with one contact that has this value.
     """
 
     model_config = example(fitting=238, rewritten=2, misfits=1)

@@ -88,7 +88,7 @@ _VALUES = text("""
 
 
 async def _stream_values(session: AsyncSession, *, name: str) -> AsyncIterator[list[StoredValue]]:
-    """Yield every value of an attribute and its number of contacts, 2,000 values at a time.
+    """Yield each value of an attribute and how many contacts have it, 2,000 values at a time.
 
     This reads all contacts, because attributes have no index by name.
     """
@@ -177,8 +177,8 @@ _LOCK = text("""
     ORDER BY phone FOR NO KEY UPDATE
 """)
 
-# A value that has changed since it was read is not replaced, because it was checked against the new
-# definition.
+# A value that has changed since it was read is not replaced. The request that changed the value has
+# already converted it to the new type.
 _REWRITE = text("""
     UPDATE contact c
     SET attributes = CASE WHEN r.normal IS NULL THEN c.attributes - CAST(:name AS text)
@@ -192,8 +192,8 @@ async def _rewrite_values(session: AsyncSession, *, name: str, rows: list[dict[s
     """Replace stored values, unless they have changed since they were read.
 
     Args:
-        rows: The id of a contact, its ``old`` value, and the ``normal`` value to store; None
-            removes the attribute.
+        rows: One dict for each contact: the contact's ``id``, the ``old`` value, and the ``normal``
+            value to store. If ``normal`` is None, the attribute is removed.
     """
     await session.execute(_LOCK, {"contact_ids": [row["id"] for row in rows]})
     await session.execute(_REWRITE, {"name": name, "rows": json.dumps(rows, default=str)})

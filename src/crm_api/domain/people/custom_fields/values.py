@@ -7,9 +7,9 @@
 | number | number | ``"1,250.50"``, ``"$12.50"`` |
 | boolean | true or false | yes, no, y, n, t, f, 1, 0, on, off |
 | date | ``"2026-11-25"`` | ``"11/25/2026"``, an instant (its date) |
-| choice | the choice as defined | the choice in another case |
+| choice | the choice as defined | the choice in upper or lower case |
 | url | with its scheme | without scheme: ``https`` is added |
-| email | host in lower case | host in another case |
+| email | host in lower case | host in upper case |
 """
 
 import re

@@ -22,14 +22,14 @@ NUMBER_DIGITS = 10
 """The number of digits of a US or Canadian phone number without the country code."""
 
 _MOST_OF_A_KEY = 20
-"""At most this many contacts with the same key are compared; more contacts are left out.
+"""At most this many contacts with the same key are compared; further contacts are left out.
 
 A key is a value that two contacts may have in common, such as an e-mail address. If more contacts
 have the same value, it is probably the value of an office, or a placeholder.
 """
 
 _SIMILAR = 0.5
-"""The least trigram similarity of two names that are considered similar.
+"""The smallest trigram similarity of two names that are considered similar.
 
 ``Jon Smith`` and ``John Smith`` have 0.6. The names of a couple have about 0.4.
 """
@@ -106,8 +106,8 @@ PREPARE = (
     text("ANALYZE person"),
 )
 
-# The oldest contact with an e-mail address is paired with each other contact with that address. So
-# the number of pairs grows with the number of contacts, not with its square.
+# Of all contacts with the same e-mail address, the oldest is paired with each of the others. So the
+# number of pairs grows with the number of contacts, not with its square.
 SAME_EMAIL = text(f"""
     INSERT INTO pair (kind, first_id, second_id, points)
     SELECT 'email', least(x.head, x.id), greatest(x.head, x.id),
@@ -173,9 +173,9 @@ REST = 20
 With 20, scans take at most 5% of the time.
 """
 UNSEEN = timedelta(minutes=1)
-"""If a contact changed at most this long before the last scan began, another scan is made.
+"""A contact that changed up to this long before the last scan began also causes a new scan.
 
-The last scan has missed the change if the transaction with the change was committed after the scan
+The last scan missed such a change if the transaction with the change was committed after the scan
 began.
 """
 
@@ -232,7 +232,7 @@ async def dismiss(uow: UnitOfWork, *, candidate_id: UUID, actor: str, now: datet
 async def find_candidates(uow: UnitOfWork, *, now: datetime, clock: Callable[[], datetime]) -> bool:
     """Scan all contacts for pairs that may be the same person.
 
-    The scan is left out in these cases:
+    No scan is made in these cases:
 
     - Another worker is scanning now.
     - The last scan is recent.
@@ -344,7 +344,7 @@ async def dismiss_pairs(
 async def forget_candidates(session: AsyncSession, *, contact_ids: Collection[UUID]) -> None:
     """Delete the stored pairs of possible duplicates that contain one of these contacts.
 
-    These contacts were merged.
+    The caller has merged these contacts.
     """
     pair = MergeCandidate
     await session.execute(
@@ -356,18 +356,21 @@ async def try_lock_scan(session: AsyncSession) -> bool:
     """Lock the search for duplicates until the transaction ends.
 
     Returns:
-        False if another worker has locked it.
+        False if another worker has locked the search.
     """
     return bool(await session.scalar(_LOCK))
 
 
 async def last_scan(session: AsyncSession) -> DuplicateScan | None:
-    """Return when the last search for duplicates began and ended; None if there was none."""
+    """Return when the last search for duplicates began and ended; None before the first search."""
     return await session.get(DuplicateScan, _SCAN, populate_existing=True)
 
 
 async def changed_since(session: AsyncSession, *, at: datetime) -> bool:
-    """Return whether any contact changed after the instant ``at``; slow if none did."""
+    """Return whether any contact changed after the instant ``at``.
+
+    This reads all contacts if no contact has changed since then.
+    """
     return bool(await session.scalar(select(exists().where(Contact.updated_at > at))))
 
 

@@ -20,7 +20,10 @@ from crm_api.domain.people.models.contacts import Contact
 from crm_api.platform.database import UnitOfWork
 
 _TRIES = 10
-"""The most attempts to lock. An attempt fails only if another transaction changes the contacts."""
+"""The largest number of tries to lock the contacts.
+
+A try fails only if another transaction changes the contacts.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,8 @@ class Group:
         primary: The contact that remains after the merge.
         duplicates: The contacts that are merged into ``primary`` now.
         aliases: The duplicates of earlier merges. The key is the id of such a duplicate. The value
-            is the id of the contact into which it was merged, and the duplicate's phone number.
+            has two parts: the id of the contact into which the duplicate was merged, and the
+            duplicate's phone number.
     """
 
     primary: Contact
@@ -57,7 +61,7 @@ class Group:
 
     @property
     def phones(self) -> list[str]:
-        """The numbers of ``contacts``, followed by those of the duplicates in ``aliases``."""
+        """The phone numbers of ``contacts``, then those of the duplicates in ``aliases``."""
         own = [one.phone for one in self.contacts]
         return own + [phone for _, phone in self.aliases.values()]
 
@@ -86,7 +90,7 @@ async def lock_group(uow: UnitOfWork, primary_id: UUID, duplicate_ids: Sequence[
             group = await _lock_all(uow, heads, primary_id, duplicate_ids)
             if group is not None:
                 return group
-            # Release all locks, because the next attempt must take them in order again.
+            # Release all locks, because the next try must take them in order again.
             await attempt.rollback()
     raise ContactsChangedError(CHANGED)
 
@@ -116,9 +120,9 @@ async def _lock_all(
 async def find_heads(session: AsyncSession, *, ids: Collection[UUID]) -> dict[UUID, UUID]:
     """Find the contact to which each of the given ids belongs.
 
-    A given id may be that of a duplicate. It then belongs to the contact that the duplicate was
-    merged into. The result has the given ids as keys, and the ids of the contacts as values.
-    Missing and deleted contacts are left out.
+    The id of a duplicate belongs to the contact that the duplicate was merged into. The result has
+    the given ids as keys, and the ids of the contacts as values. Missing and deleted contacts are
+    left out.
     """
     statement = select(Contact.id, Contact.merged_into).where(
         Contact.id.in_(ids), or_(Contact.deleted_at.is_(None), Contact.merged_into.is_not(None))

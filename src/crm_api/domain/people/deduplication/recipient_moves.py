@@ -142,8 +142,8 @@ async def apply_verdict(
 _MOST_STEPS = 21
 
 
-# The recipients of one contact in one campaign return together. If a message to one of them was, or
-# may have been, sent to another number, none of them returns.
+# The recipients of one contact in one campaign return together. If a message to one of these
+# recipients was sent, or may have been sent, to another number, no recipient of them returns.
 _RETURN_MEMBERS = text("""
     UPDATE campaign_membership m
     SET contact_id = :to, updated_at = :now,
@@ -191,10 +191,11 @@ async def return_members(
     Some recipients are not moved:
 
     - Recipients whose id is in ``kept_ids``.
-    - All recipients in a campaign, if messages of the campaign to the primary contact may have been
-      sent to another number than ``phone``. Messages to recipients in ``kept_ids`` do not count.
-    - Recipients of a message, if the contact ``to`` is also a recipient of this message.
-    - Recipients of a message, if the number ``phone`` is also a recipient of this message.
+    - All recipients in a campaign, if a message of the campaign to the primary contact may have
+      been sent to another number than ``phone``. Messages to recipients in ``kept_ids`` do not
+      count.
+    - A recipient of a message, if the contact ``to`` is already a recipient of this message.
+    - A recipient of a message, if another recipient of this message has the number ``phone``.
 
     Args:
         of: The primary contact.

@@ -30,7 +30,7 @@ class MergeRequest(DryRunRequest):
 
 
 class MergedContactRead(ContactRead, DryRunRead):
-    """The primary contact as it is after the merge, or as it would be in the case of a dry run.
+    """The primary contact as it is after the merge; in a dry run, as it would be after the merge.
 
     Attributes:
         merge_id: The id of the merge; use it to undo the merge. Null in a dry run, or if nothing
@@ -120,7 +120,7 @@ class MergeReasonRead(ReadModel):
 
 
 class CandidateRead(ReadModel):
-    """Two contacts that may be one person, so that they could be merged.
+    """Two contacts that may be one person, and that a user can merge.
 
     Attributes:
         score: How likely the two contacts are one person, from 0 to 100.

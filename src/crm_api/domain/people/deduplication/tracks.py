@@ -1,8 +1,8 @@
 """Decide which of several merged contacts continues with a campaign.
 
-Merged contacts are one person. If several of them are in a campaign, only one continues. The
-waiting messages of the others are not sent. So the person does not get the same message at two
-phone numbers.
+Merged contacts are one person. If several of these contacts are in a campaign, only one contact
+continues with the campaign. The waiting messages of the other contacts are not sent. So the person
+does not get the same message at two phone numbers.
 
 A contact has one row in the campaign for each message: the first message and the follow-ups. These
 rows are called the contact's *track*.
@@ -114,9 +114,10 @@ def _judge_campaign(
 def _standing(track: Sequence[Member], place: int) -> tuple[int, bool, bool, int]:
     """Return the rank of a track; the track with the highest rank continues.
 
-    The track that got the latest step ranks highest; a message that was perhaps sent counts. Among
-    tracks with the same step, the primary's track ranks highest, and then the tracks with an
-    unfinished message. If tracks are still equal, the order of the contacts decides.
+    The track that has reached the latest step ranks highest. A step is reached if its message was
+    sent or was perhaps sent. Among tracks that have reached the same step, the primary's track
+    ranks highest. Next come the tracks with an unfinished message. If tracks are still equal, the
+    order of the contacts decides.
 
     Args:
         track: The recipients of one contact in one campaign.

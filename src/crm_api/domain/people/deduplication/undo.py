@@ -33,7 +33,7 @@ from crm_api.platform.database import UnitOfWork
 
 
 async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: datetime) -> ContactMerge:
-    """Undo a merge: restore its duplicates as contacts of their own.
+    """Undo a merge: restore its duplicates as separate contacts.
 
     Each duplicate gets back its fields, lists, notes, tasks, appointments, quotes, invoices and
     conversations. It also gets back the messages to and from its phone number.

@@ -143,11 +143,11 @@ async def _lock_person(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
             locked = await _find_person_rows(uow, contact_id=contact_id)
             if (locked.ids, locked.phones) == (found.ids, found.phones):
                 return locked
-            # Release all locks, because the next attempt must take them in order again.
+            # Release all locks, because the next try must take them in order again.
             await attempt.rollback()
 
 
-# The id of a merged duplicate also finds the contact.
+# The statement also finds the contact by the id of a merged duplicate.
 FIND_PERSON = text("""
     SELECT c.id, c.phone, c.first_name, c.last_name, c.email, c.deleted_at
     FROM contact c
@@ -176,8 +176,8 @@ async def fetch_merged(session: AsyncSession, *, contact_id: UUID) -> dict[UUID,
     return {row.id: row.phone for row in rows}
 
 
-# A merge clears the duplicate's row; only its snapshot still has the address. The duplicates of an
-# undone merge are other people.
+# A merge clears the row of the duplicate. Only the snapshot of the merge still has the duplicate's
+# e-mail address. The duplicates of an undone merge are other people.
 MERGED_EMAILS = text("""
     SELECT DISTINCT d.content ->> 'email' FROM contact_merge m
       CROSS JOIN LATERAL jsonb_to_recordset(m.snapshot -> 'duplicates') AS d(content jsonb)
@@ -191,7 +191,7 @@ async def fetch_merged_emails(session: AsyncSession, *, ids: Sequence[UUID]) -> 
     return list(await session.scalars(MERGED_EMAILS, {"ids": list(ids)}))
 
 
-# Earlier numbers of the person, without those that another contact has now.
+# Finds earlier phone numbers of the person, without the numbers that another contact has now.
 FORMER_NUMBERS = text("""
     SELECT DISTINCT x.phone FROM (
         SELECT a.phone FROM activity a WHERE a.contact_id = ANY(CAST(:ids AS uuid[]))
@@ -212,9 +212,10 @@ async def fetch_former_numbers(session: AsyncSession, *, ids: Sequence[UUID]) ->
     return list(await session.scalars(FORMER_NUMBERS, {"ids": list(ids)}))
 
 
-# FOR UPDATE, because a transaction that adds data for a number holds a share lock on its contact
-# row. So that data is either committed and visible to the next statement, or added after the
-# erasure. All code locks contacts in the order of their numbers.
+# A transaction that adds data for a number holds a share lock on the contact row of the number. FOR
+# UPDATE waits for such transactions, and blocks new ones. So their data is either committed and
+# visible to the next statement, or it is added after the erasure. All code locks contacts in the
+# order of their phone numbers.
 LOCK_NUMBERS = text("""
     SELECT c.id FROM contact c
     WHERE c.id = :contact_id OR c.merged_into = :contact_id
@@ -247,8 +248,8 @@ async def cancel_queued_messages(
     await session.execute(CANCEL_QUEUED, {"phones": list(phones), "now": now})
 
 
-# Attempts that are not settled, and whose message may have been sent. Claimed messages were
-# withdrawn before.
+# Counts the attempts that are not settled and whose message may have been sent. Claimed messages
+# were withdrawn before.
 UNDER_WAY = text("""
     SELECT count(*) FROM send_attempt a
     WHERE a.phone = ANY(CAST(:phones AS text[])) AND (a.is_open OR a.status = 'parked')

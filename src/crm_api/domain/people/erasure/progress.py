@@ -20,7 +20,7 @@ AGAIN_AFTER = timedelta(minutes=10)
 
 
 async def claim_erasure(session: AsyncSession, *, now: datetime) -> Erasure | None:
-    """Claim the erasure that has been due for the longest time; None if none is due."""
+    """Claim the erasure that has been due for the longest time; None if no erasure is due."""
     due = (
         select(Erasure.id)
         .where(Erasure.status == ErasureStatus.SWEEPING, Erasure.next_at <= now)
@@ -40,7 +40,7 @@ async def claim_erasure(session: AsyncSession, *, now: datetime) -> Erasure | No
 
 
 async def lock_erasure(session: AsyncSession, *, erasure_id: UUID) -> Erasure | None:
-    """Lock an erasure until the transaction ends and return it; None if it is completed."""
+    """Lock an erasure until the transaction ends; return it, or None if it is completed."""
     statement = select(Erasure).where(
         Erasure.id == erasure_id, Erasure.status == ErasureStatus.SWEEPING
     )
@@ -49,7 +49,7 @@ async def lock_erasure(session: AsyncSession, *, erasure_id: UUID) -> Erasure | 
 
 
 async def clear_remains(uow: UnitOfWork, *, erasure_id: UUID, now: datetime) -> list[str]:
-    """Remove the data of the person that the API request for the erasure has not removed.
+    """Remove the remaining data of the person, which the erasure request has not removed.
 
     These are old values and old phone numbers, and the database rows of the person's files. The API
     request does not search for old values and numbers, because it would have to read whole tables.
@@ -96,7 +96,7 @@ async def erase_remains(session: AsyncSession, *, contact_id: UUID) -> None:
     await session.execute(FORMER_MEMBERSHIPS, {"contact_id": contact_id})
 
 
-# Files of the contact's messages, except those that a worker is fetching now.
+# Deletes the fetches of files in the contact's messages, except files that a worker fetches now.
 FREE_MEDIA = text("""
     WITH gone AS (
         DELETE FROM media_fetch f USING activity a
@@ -188,12 +188,13 @@ async def _finish(
 ) -> bool:
     """End a search of all tables: complete the erasure, or plan another search.
 
-    The next search begins at once if the finished search found data. It begins later if received
-    events are not applied yet, or files are not fetched or removed yet. A phone number that was
-    added again during the erasure is flagged now.
+    The next search begins immediately if the finished search found data. It begins later if
+    received events are not applied yet, or files are not fetched or removed yet.
+
+    If a phone number of the person was added again during the erasure, its flags are set again.
 
     Returns:
-        True if another search begins at once.
+        True if another search begins immediately.
     """
     again = await find_contact_numbers(uow.session, phones=terms.phones)
     await suppression.suppress_erased(uow, phones=again, now=now, secret=secret)

@@ -1,7 +1,7 @@
 """SQL that an erasure uses to remove a person's data from the tables.
 
 Some rows must have a unique phone number (contacts, conversations, recipients). These rows stay, so
-that counts and references stay correct, and their number is replaced by ``erased:`` and an id.
+that counts and references stay correct. Their phone number is replaced by ``erased:`` and an id.
 """
 
 from collections.abc import Sequence
@@ -122,8 +122,8 @@ FORGET_STOPS = text("""
 """)
 
 
-# The contact's id makes the value unique for each campaign and step. The value equals that in the
-# contact's row, so that the statement that derives a recipient's status finds the erased contact.
+# The contact's id makes the value unique for each campaign and step. The contact's row gets the
+# same value. So the statement that derives a recipient's status finds the erased contact.
 ERASE_MEMBERSHIPS = text("""
     UPDATE campaign_membership m SET phone = 'erased:' || m.contact_id, updated_at = :now
     WHERE m.phone = ANY(CAST(:phones AS text[]))

@@ -31,8 +31,8 @@ class SearchTerms:
     def of(cls, phones: Collection[str], words: Iterable[str | None]) -> Self:
         """Build search terms from phone numbers and from words such as e-mail addresses.
 
-        Spaces and case of the words are normalised. Words of fewer than six characters are left
-        out.
+        The words are converted to lower case, and each run of white space becomes one space. Words
+        of fewer than six characters are left out.
         """
         kept = {" ".join(text.split()).casefold() for text in words if text}
         return cls(

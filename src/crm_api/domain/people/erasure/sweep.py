@@ -1,8 +1,8 @@
 """Search the tables for data about an erased person, a few megabytes in each transaction.
 
-A new table is searched without a change here, unless it is in a list of exceptions. A phone number
-or an e-mail address is replaced where it is found. The stored copy of a received event is replaced
-as a whole.
+A new table needs no change in this module: every table is searched, except the tables in the lists
+of exceptions. A phone number or an e-mail address is replaced where it is found. The stored copy of
+a received event is replaced as a whole.
 """
 
 from collections.abc import Iterator
@@ -66,14 +66,15 @@ WHOLE = {
         "error_code = NULL"
     ),
 }
-"""By table, the new values of a row that names the person.
-
-In these tables, the row is replaced as a whole.
+"""By table, the new values of a row that names the person. Such a row is replaced as a whole.
 
 An erased event has the unknown type ``erased``, so that replaying it changes nothing.
 """
 ONLY = {"webhook_event": "status NOT IN ('pending', 'failed')"}
-"""The condition for rows that may be replaced, by table. Events must first be applied."""
+"""The condition for rows that may be replaced, by table.
+
+A received event must be processed before it is replaced.
+"""
 BORN = ("created_at", "received_at")
 """Columns that store when a row was added. Rows that are newer than the erasure do not change."""
 

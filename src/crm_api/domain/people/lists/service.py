@@ -225,7 +225,7 @@ async def remove_member(uow: UnitOfWork, *, list_id: UUID, contact_id: UUID) -> 
     )
 
 
-# Only one worker merges at a time. A second one would wait for the first and then find nothing.
+# Only one worker merges at a time. A second worker would wait for the first, and find nothing left.
 _MERGE_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('merge_list_tallies', 0))")
 _MERGE_TALLIES = text("""
     WITH gone AS (

@@ -75,7 +75,7 @@ class MergeCandidate(Base):
 
 
 class DuplicateScan(Base):
-    """When the last search for duplicates began and ended. The table has one row."""
+    """Stores when the last search for duplicates began and ended. The table has one row."""
 
     __tablename__ = "duplicate_scan"
 

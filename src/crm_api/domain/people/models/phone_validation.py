@@ -41,8 +41,8 @@ OPEN = (RunStatus.PENDING, RunStatus.RUNNING)
 class PhoneLookup(Base):
     """The last look-up result for a phone number. It belongs to the number, not to a contact.
 
-    The line type ``unknown`` is stored only if the paid service returned it. The service is then
-    not asked about this number again before ``expires_at``.
+    The line type ``unknown`` is stored only if the paid service returned it. The service is not
+    asked about such a number again before ``expires_at``.
     """
 
     __tablename__ = "phone_lookup"

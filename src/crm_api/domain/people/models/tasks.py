@@ -19,9 +19,9 @@ class TaskStatus(StrEnum):
 
 
 class Task(Base):
-    """Something that a user must do until an instant, often for a contact or in a conversation.
+    """Something that a user must do before a deadline, often for a contact or in a conversation.
 
-    It is deleted when its contact is deleted or erased.
+    A task is deleted when its contact is deleted or erased.
     """
 
     __tablename__ = "task"

@@ -16,7 +16,10 @@ from crm_api.domain.people.phone_validation.errors import BudgetSpentError
 from crm_api.platform.database import UnitOfWorkFactory
 
 LOT = 25
-"""Look-ups that one statement takes from the budget; unused look-ups are returned at the end."""
+"""The number of look-ups that one statement takes from the budget of the day.
+
+Look-ups that are not used are returned at the end.
+"""
 
 
 def next_day(now: datetime) -> datetime:
@@ -25,7 +28,8 @@ def next_day(now: datetime) -> datetime:
     return today + timedelta(days=1)
 
 
-# One statement takes all look-ups or none. Concurrent workers wait for each other on the day's row.
+# The statement takes all wanted look-ups, or none of them. Concurrent workers wait for each other,
+# because they change the same row.
 _TAKE_LOOKUPS = text("""
     INSERT INTO phone_lookup_day AS d (day, used)
     SELECT CAST(:day AS date), CAST(:wanted AS integer)
@@ -117,6 +121,6 @@ class Budget:
 
 
 async def _take_lookups(session: AsyncSession, *, day: date, wanted: int, daily: int) -> bool:
-    """Take ``wanted`` look-ups from the budget of a day; False if fewer are left."""
+    """Take ``wanted`` look-ups from the budget of a day; return False if fewer are left."""
     values = {"day": day, "wanted": wanted, "daily": daily}
     return await session.scalar(_TAKE_LOOKUPS, values) is not None

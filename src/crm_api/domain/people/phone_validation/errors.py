@@ -26,7 +26,7 @@ class PhoneValidationEndedError(ConflictError):
 
 
 class NobodyToValidateError(InvalidError):
-    """The validation has no contacts: the list is empty, or none of the given contacts exists."""
+    """The validation has no contacts: the list is empty, or no given id belongs to a contact."""
 
     code = "nobody_to_validate"
     title = "No contacts to validate"

@@ -50,9 +50,9 @@ class Found:
 
 
 # The oldest unfinished run is locked even if a worker has claimed it. A second worker waits here,
-# and then sees the claim. So the workers handle one run at a time, and no number is paid for twice.
-# An expired claim counts as a failure, so that a run that kills its workers is not repeated for
-# ever.
+# and then sees the claim. So the workers handle one run at a time, and no look-up is paid for
+# twice. An expired claim counts as a failure, so that a run that kills its workers is not repeated
+# for ever.
 _CLAIM = text("""
     WITH first AS (
         SELECT id FROM phone_validation WHERE status IN ('pending', 'running')
@@ -172,7 +172,7 @@ async def release(uow: UnitOfWork, run: PhoneValidation) -> None:
 
 
 async def postpone(uow: UnitOfWork, run: PhoneValidation, *, why: str, until: datetime) -> None:
-    """Stop the work on a run until the time ``until``; then any worker can continue it.
+    """Stop the work on a run until the time ``until``. After this time, any worker can continue it.
 
     This does not count as a failure.
 

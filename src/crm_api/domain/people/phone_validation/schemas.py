@@ -55,11 +55,13 @@ class PhoneValidationRead(ReadModel):
     status: RunStatus
     list_id: Id | None
     total: Annotated[
-        int, Field(description="The number of contacts to check, counted at the request.")
+        int,
+        Field(description="The number of contacts to check, counted when the run was requested."),
     ]
     checked: int
     looked_up: Annotated[
-        int, Field(description="The number of answers from the paid look-up service in this run.")
+        int,
+        Field(description="The number of results that the paid service returned in this run."),
     ]
     line_types: Annotated[
         dict[str, int], Field(description="The number of checked contacts with each line type.")
@@ -67,8 +69,8 @@ class PhoneValidationRead(ReadModel):
     last_error: Annotated[
         str | None,
         Field(
-            description="Why the run failed or waits, such as a used-up look-up budget; null if it "
-            "does neither."
+            description="Why the run failed or waits, such as a used-up look-up budget; null if "
+            "the run has not failed and does not wait."
         ),
     ]
     continues_at: Annotated[

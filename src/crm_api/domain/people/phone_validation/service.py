@@ -48,7 +48,7 @@ async def request_run(
 
     Raises:
         ListNotFoundError: No list has this id.
-        NobodyToValidateError: The list is empty, or none of the contacts exists.
+        NobodyToValidateError: The list is empty, or no given id belongs to a contact.
     """
     people: list[UUID] | None = None
     if body.list_id is not None:
@@ -133,8 +133,8 @@ async def fetch_runs(
 async def cancel_run(uow: UnitOfWork, *, run_id: UUID, now: datetime) -> PhoneValidation:
     """Cancel a run.
 
-    The validation job is requested, so that it begins the next run at once. The line types that the
-    cancelled run found stay stored.
+    The validation job is requested, so that it begins the next run immediately. The line types that
+    the cancelled run has found stay stored.
 
     Raises:
         PhoneValidationNotFoundError: No run has this id.

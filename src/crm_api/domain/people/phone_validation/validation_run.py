@@ -1,6 +1,7 @@
 """Work on a validation run: find the line types of its phone numbers, page by page.
 
-The first digits of some numbers show their line type. The paid service is asked for the others.
+The first digits of some phone numbers show their line type. The paid service is asked for the line
+types of the other numbers.
 """
 
 import asyncio
@@ -32,11 +33,14 @@ from crm_api.platform.database import UnitOfWorkFactory, typed_rows
 log = structlog.get_logger()
 
 PAGE = 200
-"""Contacts per page; the offline check of a page blocks the event loop for about 10 ms."""
-ASKED_AT_ONCE = 50
-"""Phone numbers to look up before the results are stored.
+"""The number of contacts on a page.
 
-A killed worker loses at most these results.
+The offline check of a page blocks the event loop for about 10 ms.
+"""
+ASKED_AT_ONCE = 50
+"""After this many phone numbers are looked up, the results are stored.
+
+If a worker is killed, at most this many results are lost.
 """
 CALLS_AT_ONCE = 8
 STUCK = "Several workers ended before they had checked one more page of contacts."
@@ -52,7 +56,7 @@ class Parts:
         service: The paid service, for numbers whose first digits do not show the line type; None
             if it is not set up.
         is_over: Returns True when the job has worked long enough and must stop.
-        page: The number of contacts that are fetched at once.
+        page: The number of contacts that one query fetches.
     """
 
     new_uow: UnitOfWorkFactory
@@ -177,7 +181,7 @@ class RunContact:
     """A contact of a run; ``phone`` is None if the contact was deleted.
 
     Attributes:
-        line_type: The stored line type of the number; None if there is none.
+        line_type: The stored line type of the number; None if no line type is stored.
         is_fresh: True if the stored line type need not be looked up again.
     """
 
@@ -260,16 +264,16 @@ async def _ask_some(parts: Parts, run: PhoneValidation, phones: Sequence[str]) -
 
 
 async def _ask_from(parts: Parts, left: deque[str], asked: _Asked, *, most: int) -> None:
-    """Look up phone numbers one by one. Several of these calls run at the same time.
+    """Look up phone numbers one by one. Several tasks run this function at the same time.
 
-    After an error in one of the calls, no call starts a new look-up. Look-ups that have started are
+    After an error in one of the tasks, no task starts a new look-up. Look-ups that have started are
     finished.
 
     Args:
         parts: The service, and the time limit of the job.
-        left: The phone numbers that no call has looked up yet. Each number is removed from it.
-        asked: Collects the line types and the error of all calls.
-        most: The largest number of look-ups of this call.
+        left: The phone numbers that are not looked up yet. All tasks take numbers from this queue.
+        asked: Collects the line types from all tasks, and the first error.
+        most: The largest number of look-ups of this task.
     """
     service = parts.service
     for _ in range(most):

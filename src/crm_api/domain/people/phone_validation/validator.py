@@ -36,8 +36,8 @@ class Validator(Protocol):
         """
 
 
-# In the United States and Canada a number does not show whether it is mobile, and it can be ported
-# between mobile and landline: the numbering plan says "fixed line or mobile".
+# In the United States and Canada, a phone number does not show whether it is mobile. It can also be
+# ported between mobile and landline. For such numbers, the library returns "fixed line or mobile".
 _LINE_TYPES = {
     PhoneNumberType.MOBILE: LineType.MOBILE,
     PhoneNumberType.FIXED_LINE: LineType.LANDLINE,

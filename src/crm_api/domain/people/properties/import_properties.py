@@ -1,4 +1,4 @@
-"""Store the properties (houses) that an imported file lists, and undo such an import.
+"""Store the properties (buildings) that an imported file lists, and undo such an import.
 
 A file is stored in chunks of rows. It does no harm if a chunk is stored twice.
 """
@@ -46,7 +46,8 @@ async def store_properties(
             "year_built": row.year_built,
             "property_type": row.property_type,
         }
-        # If several rows have one address, the first decides; later rows fill missing values.
+        # If several rows have the same address, the values of the first row count. Later rows only
+        # fill missing values.
         known = properties.setdefault(key, {"id": new_id(), "address_key": key})
         known |= {name: value for name, value in given.items() if known.get(name) is None}
         for phone, role in row.people:

@@ -240,7 +240,7 @@ async def delete_property(uow: UnitOfWork, *, property_id: UUID) -> None:
 async def attach_contact(
     uow: UnitOfWork, body: PropertyContactAdd, *, property_id: UUID, now: datetime
 ) -> PeopledProperty:
-    """Attach a contact to a property; if it is attached already, change its role.
+    """Attach a contact to a property. If the contact is already attached, change its role.
 
     Raises:
         PropertyNotFoundError: No property has this id.
@@ -282,8 +282,7 @@ def key_of(address: PropertyAddress, *, pointer: str = "/address") -> str:
     """Return a key that is the same for all spellings of an address.
 
     Raises:
-        IncompleteAddressError: The address has no street, or it has no place. The place is a ZIP
-            code, or a city with its state.
+        IncompleteAddressError: The address has no street, or neither a ZIP code nor city and state.
     """
     key = address_key(**address.model_dump(include=set(_KEY_FIELDS)))
     if key is None:
@@ -304,7 +303,7 @@ async def _lock(uow: UnitOfWork, *, property_id: UUID) -> Property:
 async def _write(uow: UnitOfWork, found: Property, values: dict[str, Any]) -> None:
     """Write columns of a property.
 
-    The transaction can still be used after the error below, because of a savepoint.
+    The update runs in a savepoint, so the transaction can still be used after the error below.
 
     Raises:
         PropertyExistsError: Another property already has the new address.

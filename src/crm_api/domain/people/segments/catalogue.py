@@ -63,7 +63,7 @@ POSITIVES = {
 }
 """For each negated operator, the operator that it negates.
 
-A negated operator also matches contacts without a value.
+A negated operator, except ``is_not_empty``, also matches contacts without a value.
 """
 
 _EMPTINESS = ("is_empty", "is_not_empty")

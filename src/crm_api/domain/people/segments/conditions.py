@@ -66,7 +66,7 @@ def _boolean(builder: ConditionBuilder, stored: str, text: str, *, value: bool) 
 
 
 def _number(builder: ConditionBuilder, rule: Rule, stored: str, text: str) -> str:
-    # CASE, because the cast fails for a string that is not a number.
+    # Use CASE, because the cast fails for a string that is not a number.
     number = (
         f"CASE jsonb_typeof({stored}) WHEN 'number' THEN CAST({stored} AS numeric)"
         f" WHEN 'string' THEN CASE WHEN {text} ~ {builder.bind(NUMBER, 'text')}"
@@ -187,7 +187,8 @@ def _flags(builder: ConditionBuilder, rule: Rule) -> str:
 
 
 def _opted_out(builder: ConditionBuilder, rule: Rule) -> str:
-    # A literal, so that the planner can use the partial index of suppressing flags.
+    # The flag is a literal, so that the planner can use the partial index of flags that stop
+    # messages.
     opted_out = flag_exists(builder, f" AND f.flag_type = '{FlagType.OPTED_OUT}'")
     return opted_out if rule.value else f"NOT {opted_out}"
 

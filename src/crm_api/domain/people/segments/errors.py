@@ -34,8 +34,8 @@ class SegmentInUseError(ConflictError):
     code = "segment_in_use"
     title = "Segment is in use"
     example = Example(
-        "Campaigns that have not started use this segment; `campaign_ids` lists them. Give them "
-        "another audience, or cancel them.",
+        "Campaigns still need this segment to find their recipients; `campaign_ids` lists these "
+        "campaigns. Give each of them another audience, or cancel it.",
         campaign_ids=[CAMPAIGN],
     )
 

@@ -1,8 +1,8 @@
 """Parse the filter of a segment, which is a tree of rules in JSON.
 
 A rule is ``{"field": "state", "op": "eq", "value": "MA"}``. A group is ``{"all": […]}`` or
-``{"any": […]}``. ``{"not": …}`` negates a rule or a group. Each problem has a JSON pointer to
-its place in the request.
+``{"any": […]}``. ``{"not": …}`` negates a rule or a group. Each reported problem has a JSON pointer
+that shows where the problem is in the request.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ DEEPEST = 10
 """Largest number of levels of groups, including the level of the innermost rules."""
 MOST_RULES = 100
 MOST_VALUES = 1_000
-"""Largest number of values in all lists of a filter together."""
+"""Largest number of values in all rules of a filter together."""
 MOST_FAULTS = 20
 """Largest number of faults in a response."""
 _JOINS = tuple(Join)
@@ -104,7 +104,7 @@ class _Reading:
             self.fault(at, "wrong_type", "Give a list of rules and groups.")
             return None
         if not inside:
-            detail = "A group without rules would match every contact or none; add a rule."
+            detail = "A group without rules would match all contacts or no contact; add a rule."
             self.fault(at, "empty_group", detail)
             return None
         if len(inside) > MOST_RULES:

@@ -126,12 +126,12 @@ async def preview_segment(
     """Count the contacts that match a filter, and return some of them. The filter is not stored.
 
     Raises:
-        InvalidFilterError: The rules are not valid, or refer to a list or campaign that is missing.
+        InvalidFilterError: The rules are not valid, or name a list or campaign that does not exist.
     """
     node = await read_with_references(uow, filter_)
     condition = compile_filter(node, now=now)
     count = await count_matches(uow.session, condition) if with_count else None
-    # If no contact matches, the search for a sample would read all contacts in vain.
+    # If no contact matches, the search for a sample would read all contacts without a result.
     wanted = 0 if count == 0 else limit
     probing = compile_filter(node, now=now, by_person=True)
     ids = await sample_matches(uow.session, probing, limit=wanted) if wanted else []

@@ -109,9 +109,9 @@ async def update_segment(
             uow,
             segment_id,
             only_started=True,
-            detail="A started campaign still selects its recipients by these rules. Change the "
-            "rules when it has stored all recipients, or cancel the campaign. `campaign_ids` names "
-            "it.",
+            detail="A started campaign still selects its recipients by these rules; `campaign_ids` "
+            "contains its id. Change the rules after the campaign has stored all recipients, or "
+            "cancel the campaign.",
         )
     if given:
         changed = update(Segment).where(Segment.id == segment_id)
@@ -135,8 +135,8 @@ async def delete_segment(uow: UnitOfWork, *, segment_id: UUID) -> None:
         uow,
         segment_id,
         only_started=False,
-        detail="Campaigns that have not started use this segment; `campaign_ids` lists them. Give "
-        "them another audience, or cancel them.",
+        detail="Campaigns still need this segment to find their recipients; `campaign_ids` lists "
+        "these campaigns. Give each of them another audience, or cancel it.",
     )
     await uow.session.execute(delete(Segment).where(Segment.id == segment_id))
 
@@ -207,5 +207,5 @@ async def _taken(uow: UnitOfWork, name: str) -> SegmentExistsError:
 
 
 async def id_of_name(session: AsyncSession, *, name: str) -> UUID | None:
-    """Return the id of the segment that has this name; None if there is none."""
+    """Return the id of the segment that has this name; None if no segment has the name."""
     return await session.scalar(select(Segment.id).where(Segment.name == name))

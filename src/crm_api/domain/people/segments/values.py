@@ -50,7 +50,7 @@ def read_value(kind: SegmentFieldKind, op: str, value: Any) -> Value:  # noqa: A
     Args:
         kind: The kind of the field.
         op: The operator without its negation: ``eq`` for a rule with ``ne``.
-        value: The value as parsed from JSON; None if there was none.
+        value: The value as parsed from JSON; None if the rule has no value.
 
     Raises:
         BadValueError: The value has the wrong type, or is too long or too large.
@@ -169,7 +169,7 @@ def _many(read: Callable[[object], Scalar], value: object) -> tuple[Scalar, ...]
 def _pair(read: Callable[[object], Scalar], value: object) -> tuple[Scalar, ...]:
     if not isinstance(value, list) or len(value) != 2:  # noqa: PLR2004 - a pair
         raise BadValueError(
-            "wrong_type", "Give a list of two values: the first and the last that match."
+            "wrong_type", "Give a list of two values: the lowest and the highest that match."
         )
     low, high = _many(read, value)
     if low > high:  # type: ignore[operator]  # both have the type that ``read`` returns

@@ -1,1 +1,1 @@
-"""Count tags over all contacts, change them for many contacts at once, and rename them."""
+"""Count tags over all contacts, change the tags of many contacts in one request, rename tags."""

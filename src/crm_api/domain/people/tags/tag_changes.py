@@ -34,7 +34,7 @@ class TagChangeNotFoundError(NotFoundError):
 
 
 class TagPeopleError(InvalidError):
-    """The request has both ``contact_ids`` and ``filter``, or neither, or an unknown contact id."""
+    """Both or neither of ``contact_ids`` and ``filter`` are given, or a contact id is unknown."""
 
     code = "tag_people"
     title = "Contacts not given correctly"
@@ -47,15 +47,15 @@ class TagPeopleError(InvalidError):
 
 
 CHUNK_CONTACTS = 2_000
-"""The number of contacts that are locked at once, for some tens of milliseconds."""
+"""The number of contacts that one transaction locks, for some tens of milliseconds."""
 
 
 async def count_people(uow: UnitOfWork, body: TagsRequest, *, now: datetime) -> int:
     """Count the contacts whose tags a request would process.
 
     Raises:
-        TagPeopleError: Both ``contact_ids`` and ``filter`` are given, or neither, or an id does not
-            belong to a contact.
+        TagPeopleError: ``contact_ids`` and ``filter`` are both given or both missing. Or an id in
+            ``contact_ids`` does not belong to a contact.
     """
     ids, wanted = await _people(uow, body)
     if wanted is None:
@@ -66,7 +66,7 @@ async def count_people(uow: UnitOfWork, body: TagsRequest, *, now: datetime) -> 
 async def change_tags(
     uow: UnitOfWork, body: TagsRequest, *, actor: str, now: datetime
 ) -> TagChange:
-    """Change the tags of the first chunk of contacts; a job changes those of the other contacts.
+    """Change the tags of the first chunk of contacts; a job changes the remaining contacts.
 
     Raises:
         TagPeopleError: ``contact_ids`` and ``filter`` are both given or both missing. Or an id in
@@ -158,7 +158,10 @@ async def apply_next_chunk(uow: UnitOfWork, *, now: datetime) -> bool:
 
 
 async def lock_next_change(session: AsyncSession) -> TagChange | None:
-    """Lock the oldest running tag change that no other worker has locked; None if there is none."""
+    """Lock and return the oldest running tag change that no other worker has locked.
+
+    Return None if no such tag change exists.
+    """
     statement = (
         select(TagChange)
         .where(TagChange.status == TagChangeStatus.RUNNING)
@@ -169,7 +172,8 @@ async def lock_next_change(session: AsyncSession) -> TagChange | None:
     return await session.scalar(statement.execution_options(populate_existing=True))
 
 
-# A merged contact is replaced by the contact that it was merged into. Deleted ones are left out.
+# A merged contact is replaced by the contact that it was merged into. Deleted contacts are left
+# out.
 _HEADS = text("""
     SELECT x.place, coalesce(c.merged_into, c.id) AS id
     FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS x (id, place)
@@ -260,11 +264,12 @@ async def _process_chunk(uow: UnitOfWork, change: TagChange, *, now: datetime) -
         uow.after_commit(Job(name=JobName.CHANGE_TAGS))
 
 
-# The tags after the change, computed from the locked row: a concurrent edit is not lost.
+# The tags after the change. They are computed from the locked row, so that a concurrent edit is not
+# lost.
 _TAGS_AFTER = """ARRAY(
     SELECT u.tag FROM unnest(c.tags || CAST(:add AS text[])) WITH ORDINALITY AS u (tag, place)
     WHERE u.tag <> ALL(CAST(:remove AS text[])) GROUP BY u.tag ORDER BY min(u.place))"""
-# Contacts are always locked in the order of their numbers.
+# All code locks contacts in the order of their phone numbers.
 _LOCK = text("""
     SELECT c.id FROM contact c
     WHERE c.id = ANY(CAST(:ids AS uuid[])) AND c.deleted_at IS NULL

@@ -19,7 +19,7 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 COUNTED_LIVE_BYTES = 16 * 1024 * 1024
 """Up to this table size in bytes (about 50,000 contacts), tags are counted for each request."""
 COUNT_AGAIN_AFTER = timedelta(minutes=5)
-"""Age at which stored counts are computed again."""
+"""Stored counts are computed again when they are this old."""
 _NO_ID = UUID(int=0)
 """A placeholder in cursors, because tags have no id."""
 _SIZE = text("SELECT pg_relation_size('contact')")
@@ -71,8 +71,8 @@ async def _count_now(
 ) -> Sequence[LiveTagCount]:
     """Count the contacts of each tag, for up to ``limit`` tags. All contacts are read for this.
 
-    The tags are ordered by name. The first one follows the tag ``after``; without ``after``, it is
-    the first tag of all.
+    The tags are ordered by name. If ``after`` is given, only tags that come after this tag are
+    returned.
     """
     rows = await session.execute(_COUNT_NOW, {"after": after, "limit": limit})
     return typed_rows(LiveTagCount, rows)
@@ -105,7 +105,7 @@ _DELETE_OLD_COUNTS = text("DELETE FROM tag_count WHERE counted_at < :now")
 async def refresh_tag_counts(uow: UnitOfWork, *, now: datetime) -> None:
     """If the database is large, count the contacts of each tag, at most once in 5 minutes.
 
-    Stored counts of tags that no contact has are deleted.
+    The counts are stored. Stored counts of tags that no contact has any more are deleted.
     """
     if await _is_small(uow.session):
         return

@@ -19,10 +19,11 @@ class TaskCreate(RequestModel):
 
     Attributes:
         title: What must be done, on one line.
-        due_at: The instant until which the task must be done.
-        contact_id: The contact that the task is about; null if none. If `contact_id` is left
+        due_at: The deadline: the task must be done before this instant.
+        contact_id: The id of the contact that the task is about. If `contact_id` is null or left
             out, the contact of the conversation is used.
-        conversation_id: The conversation that the task is about; null if none.
+        conversation_id: The id of the conversation that the task is about; null if the task is
+            about no conversation.
         assignee_id: The id of the user who must do the task; null if no user is assigned.
     """
 
@@ -45,7 +46,7 @@ class TaskUpdate(RequestModel):
 
     Attributes:
         title: What must be done, on one line.
-        due_at: The instant until which the task must be done.
+        due_at: The deadline: the task must be done before this instant.
         assignee_id: The id of the user who must do the task; null if no user is assigned.
         done_at: When the task was done; null if it is not done. An instant in the future is stored
             as now.
@@ -91,11 +92,13 @@ class TaskRead(ReadModel):
 
     Attributes:
         title: What must be done.
-        due_at: The instant until which the task must be done.
+        due_at: The deadline: the task must be done before this instant.
         status: Whether the task is open or done.
         overdue: True if the task was due before now and is not done.
-        contact_id: The contact that the task is about; null if none.
-        conversation_id: The conversation that the task is about; null if none.
+        contact_id: The id of the contact that the task is about; null if the task is about no
+            contact.
+        conversation_id: The id of the conversation that the task is about; null if the task is
+            about no conversation.
         assignee: The user who must do the task; null if no user is assigned.
         author: Who created the task: the name of an API key, or the e-mail address of a user.
         done_at: When the task was done; null if it is not done.

@@ -86,9 +86,9 @@ async def read_task(uow: UnitOfWork, *, task_id: UUID, now: datetime) -> FoundTa
 async def list_tasks(
     uow: UnitOfWork, wanted: TaskFilter, *, cursor: str | None, limit: int, now: datetime
 ) -> Page[FoundTask]:
-    """Return a page of tasks, the earliest due first.
+    """Return a page of tasks. The task that is due first comes first.
 
-    If only done tasks are wanted, the task that was done last comes first.
+    But if only done tasks are wanted, the task that was done last comes first.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.

@@ -38,8 +38,8 @@ class AnswerKind(StrEnum):
     TOO_LATE = "too_late"
     """Not sent: the request body was withheld, because too much time had passed since the gate."""
     UNCLEAR = "unclear"
-    """Possibly sent. A look-up at the provider settles the attempt. The message is not sent again
-    before that."""
+    """Possibly sent. A look-up at the provider settles the attempt. Until then, the message is not
+    sent again."""
 
 
 Scope = Literal["line", "campaign"]

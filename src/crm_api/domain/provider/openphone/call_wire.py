@@ -1,7 +1,7 @@
 """Parse calls from the provider's events.
 
-A call has external numbers and own numbers. An own number is that of a phone line of the workspace;
-an external number is that of another party. Each version of the provider's JSON has these numbers
+A call has external and own phone numbers. An own number belongs to a phone line of the workspace.
+An external number belongs to another party. Each version of the provider's JSON has these numbers
 in different fields:
 
 - 2026-03-30: ``data.context.participants`` has the lists ``external`` and ``workspace``. The call

@@ -32,9 +32,8 @@ from crm_api.platform.setting_fields import CALL_START_SECONDS
 from crm_api.platform.settings import Settings
 
 KEEPALIVE_SECONDS = 4.0
-"""How long an idle connection stays open. This is shorter than servers usually keep a connection
-open. If the server closed a connection just when a send begins, the outcome of that attempt would
-be unclear."""
+"""How many seconds an idle connection stays open. Servers usually keep it open longer. If the
+server closed a connection just when a send begins, the outcome of that attempt would be unclear."""
 
 
 class OpenPhoneClient:
@@ -124,7 +123,7 @@ class OpenPhoneClient:
         call_timeout: float,
         call_start: float = CALL_START_SECONDS,
     ) -> SendAnswer:
-        """Send one message to one number, at most once; failures are returned, not raised.
+        """Send one message to one phone number, at most once; failures are returned, not raised.
 
         Args:
             sender: The line's ``PN…`` id or its phone number.
@@ -162,7 +161,7 @@ class OpenPhoneClient:
         Raises:
             OpenPhoneBusyError: 429, 5xx or no response, even after retries.
             OpenPhoneRefusedError: Any other 4xx.
-            UnreadableEventError: A line has no id or no number.
+            UnreadableEventError: A line has no id or no phone number.
         """
         answer = await self._reader.get("/v1/phone-numbers", [])
         return [parse_phone_number(item) for item in items(answer.get("data"))]
@@ -256,16 +255,16 @@ def _transport(max_connections: int, keepalive_seconds: float) -> AiohttpTranspo
 
 @cache
 def _trusted_authorities() -> ssl.SSLContext:
-    """Return certificates that the transport requires but does not use, loaded once per process.
+    """Return an SSL context that ``AiohttpTransport`` requires; it is created once per process.
 
-    Loading takes about 10 ms. The certificates are not used: the session in ``_transport`` checks
-    certificates by itself.
+    Its creation takes about 10 ms. The context is not used, because the session in ``_transport``
+    checks certificates with its own context.
     """
     return httpx.create_ssl_context(trust_env=False)
 
 
 CONCURRENCY = 192
-"""Maximum number of concurrent requests. The rate limiter sets the pace, not this number."""
+"""Maximum number of concurrent requests. The pace is set by the rate limiter, not by this limit."""
 
 
 SANDBOX_KEY = "sandbox"

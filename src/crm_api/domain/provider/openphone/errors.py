@@ -14,7 +14,7 @@ from crm_api.domain.kit.retrying import BusyError
 
 MISMATCH = (
     "The signature does not match the body under any signing key of this service. Run `crm-api "
-    "webhooks list` to see which webhooks have a key here."
+    "webhooks list` to see for which webhooks this service has a key."
 )
 
 

@@ -35,7 +35,7 @@ class MessageFacts:
         status: The provider's word for the status, in lower case; it can be a new, unknown word.
         from_number: The sender's number in E.164, or another identifier of the sender. It can be
             None only if the message is outgoing.
-        to_numbers: The recipients; several for a group. Can be empty in an event.
+        to_numbers: Identifiers of the recipients; several for a group. Can be empty in an event.
         created_at: When the message was created, by the provider's clock. A time that is later than
             the receipt of the event is replaced by the time of the receipt (see ``bound_event``).
         claimed_at: The time of creation that the provider sent, never replaced. It is None until
@@ -99,10 +99,11 @@ class CallFacts:
     Attributes:
         provider_call_id: The id of the call, also in events of its voicemail, summary or
             transcript.
-        external: Numbers of the outside parties; sometimes empty.
-        own: Our own numbers in the call.
-        created_at: When the call began; None in an event about its summary.
-        is_missed: The call was incoming and not answered.
+        external: Phone numbers of the outside parties; sometimes empty.
+        own: Our own phone numbers in the call.
+        created_at: When the call began; None in an event about its voicemail, summary or
+            transcript.
+        is_missed: True if the call was incoming and not answered.
     """
 
     provider_call_id: str
@@ -152,7 +153,7 @@ class ConversationFacts:
     """A conversation between a line and one person or one fixed group of people.
 
     Attributes:
-        participants: Numbers of the outside parties; several in a group.
+        participants: Phone numbers of the outside parties; several in a group.
     """
 
     conversation_id: str | None
@@ -174,8 +175,8 @@ class TaskFacts:
 class ProviderEvent:
     """One webhook event.
 
-    Exactly one of ``message``, ``call``, ``contact`` and ``task`` is set. If the kind is unknown,
-    all four are None.
+    If the kind is known, exactly one of ``message``, ``call``, ``contact`` and ``task`` is set.
+    Otherwise, all four are None.
 
     Attributes:
         event_id: The provider's id ``EV…``; it is the same for every webhook that gets the event.

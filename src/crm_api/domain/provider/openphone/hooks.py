@@ -77,7 +77,7 @@ class HookApi:
         Raises:
             OpenPhoneBusyError: 429, 5xx or no response, even after retries.
             OpenPhoneRefusedError: Any other 4xx.
-            UnreadableEventError: A webhook has no id or no address.
+            UnreadableEventError: A webhook has no id or no URL.
         """
         answer = await self._reader.get("/v1/webhooks", [])
         return [parse_webhook(item) for item in items(answer.get("data"))]
@@ -88,7 +88,7 @@ class HookApi:
         Raises:
             OpenPhoneBusyError: 429, 5xx or no response, even after retries.
             OpenPhoneRefusedError: Any other 4xx. The status is 404 if the host has only API v1.
-            UnreadableEventError: A webhook has no id or no address.
+            UnreadableEventError: A webhook has no id or no URL.
         """
         pages = self._reader.pages(
             "/webhooks", [], sent="after", given="nextCursor", headers=DATED_VERSION
@@ -98,7 +98,7 @@ class HookApi:
     async def create_legacy(
         self, *, family: str, url: str, events: Sequence[str], label: str
     ) -> RegisteredWebhook:
-        """Register a legacy webhook, which is enabled at once; the result contains its key.
+        """Register a legacy webhook, which is enabled immediately; the result contains its key.
 
         Raises:
             OpenPhoneBusyError: 429 even after retries, 5xx or no response. After 5xx or no

@@ -9,7 +9,7 @@ Json = Mapping[str, Any]
 
 _MILLISECONDS_FROM = 100_000_000_000
 LONGEST_ID = 255
-"""Maximum characters of an id, a phone number or a code; the database cannot index more."""
+"""Maximum length of an id, a phone number or a code; the database cannot index longer values."""
 _YEARS = range(2000, 2200)
 """A time outside these years is treated as an error of the sender."""
 _DIGITS = re.compile(r"\+?\d[\d\s().-]{5,}\d")
@@ -48,7 +48,7 @@ def identity(value: object) -> str | None:
 
 
 def first_identity(*values: object) -> str | None:
-    """Return the first of the values that is usable as an id or a code; None if there is none.
+    """Return the first value that is usable as an id or a code; None if no value is usable.
 
     A usable value is not empty, and not longer than ``LONGEST_ID``.
     """
@@ -60,7 +60,10 @@ def first_identity(*values: object) -> str | None:
 
 
 def first_text(*values: object) -> str | None:
-    """Return the first non-empty text or number of the values, as text; None if there is none."""
+    """Return the first value that is a non-empty text or a number, as text.
+
+    If no value is usable, return None.
+    """
     for value in values:
         found = text(value)
         if found is not None:

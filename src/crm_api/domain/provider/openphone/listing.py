@@ -3,10 +3,10 @@
 Items are returned as unparsed JSON. So a caller that compares a hundred thousand items with stored
 data parses only the items that differ.
 
-A list shows how a call ended. The call's recordings, voicemail, summary and transcript are fetched
-separately. The call and these parts are converted to events, so that the code for webhook events
-can process them. The provider may also send webhooks about the same call, earlier or later. The
-stored call is the same with or without these webhooks.
+A list of phone calls shows how each call ended. The recordings, voicemail, summary and transcript
+of a call are fetched separately. The call and these parts are converted to events, so that the code
+for webhook events can process them. The provider may also send webhooks about the same call,
+earlier or later. The stored call is the same with or without these webhooks.
 """
 
 from collections.abc import Iterator, Sequence
@@ -129,20 +129,20 @@ class Listing:
         return await self._v1_page("/v1/calls", query, token)
 
     async def recordings(self, call_id: str) -> list[Any]:
-        """Fetch a call's recordings; empty if it has none."""
+        """Fetch a call's recordings; empty if the call has no recording."""
         answer = await self._extra("call-recordings", call_id)
         return items(answer.get("data"))
 
     async def voicemail(self, call_id: str) -> Json:
-        """Fetch a call's voicemail; empty if it has none."""
+        """Fetch a call's voicemail; empty if the call has no voicemail."""
         return mapping((await self._extra("call-voicemails", call_id)).get("data"))
 
     async def summary(self, call_id: str) -> Json:
-        """Fetch a call's summary; empty if it has none."""
+        """Fetch a call's summary; empty if the call has no summary."""
         return mapping((await self._extra("call-summaries", call_id)).get("data"))
 
     async def transcript(self, call_id: str) -> Json:
-        """Fetch a call's transcript; empty if it has none."""
+        """Fetch a call's transcript; empty if the call has no transcript."""
         return mapping((await self._extra("call-transcripts", call_id)).get("data"))
 
     async def _extra(self, family: str, call_id: str) -> Json:
@@ -204,7 +204,7 @@ _COMPLETED = "completed"
 
 
 def call_id_of(item: object) -> str | None:
-    """Return the id of a listed call; None if it has none."""
+    """Return the id of a listed call; None if the call has no usable id."""
     return identity(mapping(item).get("id"))
 
 

@@ -80,7 +80,7 @@ def path_template(request: httpx.Request) -> str:
 
 @lru_cache(maxsize=64)
 def _template(path: bytes) -> str:
-    """Return the template of a path; cached, because most requests have the path of a send."""
+    """Return the template of a path; cached, because most requests have the same path."""
     parts = path.decode("ascii").strip("/").split("/")
     return "/" + "/".join(part if _FIXED.fullmatch(part) else "{id}" for part in parts)
 

@@ -141,7 +141,7 @@ def parse_message(item: object) -> MessageFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class _Defaults:
-    """Values from an event's type and outer fields; they are used if its message lacks them."""
+    """Values from an event's type and outer fields; used if the message in the event lacks them."""
 
     direction: str | None = None
     status: str = "unknown"
@@ -179,7 +179,7 @@ def _message(content: Json, data: Json, defaults: _Defaults) -> MessageFacts:
         media=_media(content.get("media")),
         error_code=identity(content.get("errorCode")),
         created_at=created_at,
-        # A message in an event does not say when it changed; the event was created at that time.
+        # If the message does not say when it changed, it changed when the event was created.
         updated_at=instant(content.get("updatedAt")) or defaults.created_at,
         contact_ids=event_context.contact_ids,
     )
@@ -200,8 +200,8 @@ def _contact(content: Json) -> ContactFacts:
         raise UnreadableEventError("The contact has no id.")
     phones = _values(content.get("phoneNumbers"))
     emails = _values(content.get("emails"))
-    # Older webhooks have only fields, as an object by label or as a list. The form of a value shows
-    # whether it is a phone number or an e-mail address.
+    # In older webhooks, phone numbers and e-mail addresses are only in `fields`, which is an object
+    # by label or a list. The form of a value shows whether it is a phone number or an address.
     fields = content.get("fields")
     unlabelled = (
         [one for value in fields.values() for one in texts(value)]

@@ -34,14 +34,15 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 LONGEST = timedelta(days=31)
-"""The longest appointment. An appointment that overlaps a period therefore starts at most 31 days
-before the period. So the search for overlaps reads only a small part of the index of starts.
+"""The longest duration of an appointment. An appointment that overlaps a period therefore starts at
+most 31 days before the period. So the search for overlaps reads only a small part of the index of
+start times.
 """
 OUTCOMES = {
     AppointmentStatus.BOOKED: OutcomeKind.APPOINTMENT_BOOKED,
     AppointmentStatus.HELD: OutcomeKind.APPOINTMENT_HELD,
 }
-"""The kind of outcome that is recorded for a status. Other statuses record no outcome."""
+"""The kind of outcome that is recorded for a status. No outcome is recorded for other statuses."""
 _OCCUPYING = frozenset({"starts_at", "ends_at", "assignee_id", "status"})
 """The fields whose change may cause an overlap with another appointment of the assignee."""
 _REMINDED_OF = frozenset({"starts_at", "status", "contact_id", "timezone"})
@@ -59,7 +60,7 @@ class AppointmentChange:
 async def book_appointment(
     uow: UnitOfWork, body: AppointmentCreate, *, recorder: Recorder, now: datetime
 ) -> Appointment:
-    """Create an appointment; record an outcome if its status is ``booked`` or ``held``.
+    """Create an appointment, and record an outcome if the status is ``booked`` or ``held``.
 
     The status ``held`` means that the appointment took place.
 
@@ -123,7 +124,7 @@ async def change_appointment(
     recorder: Recorder,
     now: datetime,
 ) -> Appointment:
-    """Change an appointment; record an outcome if its new status is ``booked`` or ``held``.
+    """Change an appointment, and record an outcome if the new status is ``booked`` or ``held``.
 
     The status ``held`` means that the appointment took place. If the contact or the property
     changes, the outcomes that are already recorded are corrected.
@@ -157,7 +158,7 @@ async def change_appointment(
 async def _record(
     uow: UnitOfWork, change: AppointmentChange, *, recorder: Recorder, now: datetime
 ) -> Appointment:
-    """Record the outcome of a new status. If person or property changed, correct the outcomes."""
+    """Record the outcome of a new status. If contact or property changed, correct the outcomes."""
     one = change.appointment
     if one.contact_id is None:
         return one
@@ -321,7 +322,7 @@ async def _refuse_overlap(uow: UnitOfWork, values: Mapping[str, Any]) -> None:
 async def _lock_assignee(
     uow: UnitOfWork, user_id: UUID | None, *, may_be_disabled: bool = False
 ) -> None:
-    """Lock the row of an assignee, so that two bookings at the same time run one after the other.
+    """Lock the row of an assignee, so that simultaneous bookings run one after the other.
 
     The caller must search for overlaps in a later statement. A search in the same statement as the
     lock would not see a booking that was committed during the wait for the lock (see

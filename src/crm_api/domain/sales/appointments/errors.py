@@ -6,8 +6,8 @@ from crm_api.domain.kit.errors import ConflictError, Example, InvalidError, NotF
 from crm_api.domain.kit.examples import example_id
 
 OVERLAPS = (
-    "The assignee has another appointment at this time. Choose another time or assignee, or send "
-    "`allow_conflict: true` to book it all the same."
+    "The assignee has another appointment at this time. Choose another time or another assignee. "
+    "To book the appointment anyway, send `allow_conflict: true`."
 )
 
 
@@ -38,7 +38,7 @@ class AppointmentConflictError(ConflictError):
 
 
 class AppointmentTimesError(InvalidError):
-    """The appointment does not end after its start, or lasts more than 31 days."""
+    """The end of the appointment is not after its start, or is more than 31 days after it."""
 
     code = "invalid_appointment_times"
     title = "Times of an appointment not accepted"
@@ -46,13 +46,13 @@ class AppointmentTimesError(InvalidError):
 
     def __init__(self) -> None:
         super().__init__(
-            "An appointment ends after its start and lasts at most 31 days. Correct `starts_at` or "
-            "`ends_at`."
+            "`ends_at` must be later than `starts_at`, and at most 31 days after it. Correct one "
+            "of them."
         )
 
 
 class FreeTimesRangeError(InvalidError):
-    """The period is empty, or longer than this operation allows."""
+    """The end of the period is not after its beginning, or the period is longer than 62 days."""
 
     code = "invalid_period"
     title = "Period not accepted"
@@ -60,13 +60,13 @@ class FreeTimesRangeError(InvalidError):
 
     def __init__(self) -> None:
         super().__init__(
-            "`to` must be after `from`, by at most 62 days. Correct one of them, or leave out both "
-            "for the next 14 days."
+            "`to` must be later than `from`, and at most 62 days after it. Correct one of them. If "
+            "you leave out both, you get the free times of the next 14 days."
         )
 
 
 class WorkingHoursError(InvalidError):
-    """The working day does not end after it begins."""
+    """The end of the working day is not later than its beginning."""
 
     code = "invalid_working_hours"
     title = "Working hours not accepted"

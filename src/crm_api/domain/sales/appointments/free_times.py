@@ -98,7 +98,7 @@ class OfficeTimes:
 
 
 async def read_holidays(uow: UnitOfWork) -> frozenset[date]:
-    """Return the days on which the office is closed."""
+    """Return the holidays of the company. On these days, the office is closed."""
     rows = await uow.session.scalar(select(CompanySettings.holidays))
     return frozenset(date.fromisoformat(one["date"]) for one in rows or ())
 
@@ -111,7 +111,7 @@ async def read_office_times(uow: UnitOfWork) -> OfficeTimes | None:
     return OfficeTimes(hours=OfficeHours.model_validate(stored), holidays=await read_holidays(uow))
 
 
-# The times in which somebody is busy because of a recurring event in a calendar.
+# Selects the times in which a user is busy because of a recurring event in a calendar.
 BUSY_TIMES = text("""
     SELECT b.starts_at, b.ends_at
     FROM calendar_busy_time b

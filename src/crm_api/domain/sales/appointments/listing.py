@@ -28,8 +28,8 @@ class AppointmentFilter:
     """Which appointments a list contains. A field that is None does not filter.
 
     Attributes:
-        starting: The start of a period. Only appointments that overlap the period match. None: the
-            period has no start.
+        starting: The start of a period. The list contains only appointments that overlap this
+            period. None: the period has no start.
         ending: The end of this period. None: the period has no end.
         assignee: Only appointments of the user with this id; ``NOBODY``: only appointments without
             an assignee.
@@ -149,7 +149,10 @@ HEADER = tuple(_COLUMNS)
 def export_appointments(
     new_uow: UnitOfWorkFactory, wanted: AppointmentFilter
 ) -> AsyncIterator[bytes]:
-    """Yield the parts of a CSV file with the appointments that match, the earliest start first."""
+    """Yield the parts of a CSV file with the appointments that ``wanted`` selects.
+
+    The rows are ordered by the start of the appointment, the earliest first.
+    """
 
     async def next_page(uow: UnitOfWork, after: Position | None) -> tuple[bytes, Position | None]:
         rows = appointments_statement(wanted, after=after, limit=None)

@@ -25,10 +25,11 @@ class AppointmentStatus(StrEnum):
     """The state of an appointment.
 
     Attributes:
-        BOOKED: It will take place, or it is over and nobody has stored yet how it ended.
-        HELD: It took place.
-        CANCELLED: It does not take place.
-        NO_SHOW: The person was not there.
+        BOOKED: The appointment will take place. Or its time is over, and no user has stored yet
+            whether it took place.
+        HELD: The appointment took place.
+        CANCELLED: The appointment does not take place.
+        NO_SHOW: The appointment did not take place, because the person was not there.
     """
 
     BOOKED = "booked"

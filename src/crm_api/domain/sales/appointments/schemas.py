@@ -43,13 +43,14 @@ class AppointmentCreate(RequestModel):
         timezone: The IANA time zone in which calendars and reminders show the times. The
             default is the time zone of the contact, or `America/New_York` if the contact's time
             zone is unknown.
-        assignee_id: The id of the user who goes there; null if nobody yet.
+        assignee_id: The id of the user who goes to the appointment; null if no user is assigned
+            yet.
         location: Where the appointment is, in one line of text. If null, calendars show the address
             of the property, or of the contact if there is no property.
         note: What the assignee must know; shown in the assignee's calendar.
         status: The state of the appointment.
-        allow_conflict: True to book the appointment even if the assignee has another one at this
-            time.
+        allow_conflict: True to book the appointment even if the assignee has another appointment at
+            this time.
     """
 
     model_config = example(
@@ -86,13 +87,13 @@ class AppointmentUpdate(RequestModel):
         starts_at: When the appointment begins.
         ends_at: When the appointment ends; at most 31 days after the start.
         timezone: The IANA time zone in which calendars and reminders show the times.
-        assignee_id: The id of the user who goes there; null if nobody.
+        assignee_id: The id of the user who goes to the appointment; null if no user is assigned.
         location: Where the appointment is, in one line of text. If null, calendars show the address
             of the property, or of the contact if there is no property.
-        note: What the assignee must know; null if nothing.
+        note: What the assignee must know; null if there is no note.
         status: The state of the appointment.
-        allow_conflict: True to change the appointment even if the assignee has another one at this
-            time.
+        allow_conflict: True to change the appointment even if the assignee has another appointment
+            at this time.
     """
 
     model_config = example(
@@ -117,8 +118,9 @@ class FoundAppointment:
     """An appointment, with the names of its contact and its assignee.
 
     Attributes:
-        contact_name: First and last name; None without a contact or without a name.
-        assignee_name: None if nobody is assigned.
+        contact_name: The first and last name of the contact; None if there is no contact or no
+            name.
+        assignee_name: The name of the assignee; None if no user is assigned.
     """
 
     appointment: Appointment
@@ -138,14 +140,14 @@ class AppointmentRead(ReadModel):
         starts_at: When the appointment begins.
         ends_at: When the appointment ends.
         timezone: The IANA time zone in which calendars and reminders show the times.
-        assignee_id: The id of the user who goes there; null if nobody.
-        assignee_name: The name of this user; null if nobody.
+        assignee_id: The id of the user who goes to the appointment; null if no user is assigned.
+        assignee_name: The name of this user; null if no user is assigned.
         location: Where the appointment is. If null, calendars show the address of the property, or
             of the contact if there is no property.
-        note: What the assignee must know; null if nothing.
+        note: What the assignee must know; null if there is no note.
         status: The state of the appointment.
-        author: Who created it: the name of an API key, the e-mail address of a user, or the name of
-            a calendar account.
+        author: Who created the appointment: the name of an API key, the e-mail address of a user,
+            or the name of a calendar account.
     """
 
     model_config = example(

@@ -36,7 +36,7 @@ from crm_api.domain.sales.outcomes.state_outcomes import (
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
-TAKEN = "Another {name} has this number. Change that one, or give another number."
+TAKEN = "Another {name} already has this number. Change that {name}, or choose a different number."
 
 
 class QuoteNotFoundError(NotFoundError):
@@ -128,14 +128,14 @@ async def create_bill(
     recorder: Recorder,
     now: datetime,
 ) -> Bill:
-    """Create a quote or an invoice; some statuses, such as ``paid``, also record an outcome.
+    """Create a quote or an invoice. For some statuses, such as ``paid``, also record an outcome.
 
     ``kind.outcomes`` contains these statuses.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
         InvoiceExistsError: Another invoice has this number.
-        OtherCurrencyError: The amount is in another currency than that of the company.
+        OtherCurrencyError: The amount is not in the currency of the company.
         PropertyNotFoundError: The property does not exist.
         QuoteExistsError: Another quote has this number.
     """
@@ -152,7 +152,7 @@ async def create_bill(
         "created_at": now,
         "updated_at": now,
     }
-    # Of two requests at the same time with one number, the unique index lets only one insert it.
+    # If two requests insert the same number at the same time, the unique index accepts only one.
     statement = insert(kind.table).values(values).on_conflict_do_nothing(index_elements=["number"])
     made = await uow.session.scalar(statement.returning(kind.table))
     if made is None:
@@ -172,14 +172,15 @@ async def change_bill(
 ) -> Bill:
     """Change a quote or an invoice.
 
-    Some new statuses are recorded as an outcome, such as a quote that was sent. If the contact, the
-    property, the amount or the date of the status changes, the recorded outcomes are corrected.
+    For some new statuses, an outcome is recorded, for example when a quote gets the status
+    ``sent``. If the contact, the property, the amount or the date of the status changes, the
+    recorded outcomes are corrected.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
         InvoiceExistsError: Another invoice has this number.
         InvoiceNotFoundError: The invoice does not exist.
-        OtherCurrencyError: The amount is in another currency than that of the company.
+        OtherCurrencyError: The amount is not in the currency of the company.
         PropertyNotFoundError: The property does not exist.
         QuoteExistsError: Another quote has this number.
         QuoteNotFoundError: The quote does not exist.

@@ -38,7 +38,7 @@ HEADER = (
 def export_bills(
     new_uow: UnitOfWorkFactory, kind: BillKind[Bill], wanted: BillFilter
 ) -> AsyncIterator[bytes]:
-    """Yield a CSV file, in parts: the quotes or invoices that the filter ``wanted`` selects.
+    """Yield the parts of a CSV file with the quotes or invoices that ``wanted`` selects.
 
     The rows are ordered from the newest to the oldest.
     """

@@ -17,10 +17,10 @@ class QuoteStatus(StrEnum):
     """The state of a quote.
 
     Attributes:
-        DRAFT: The contact does not have it yet.
-        SENT: The contact has it.
-        APPROVED: The contact accepted it.
-        DECLINED: The contact does not want it.
+        DRAFT: The quote was not sent to the contact yet.
+        SENT: The quote was sent to the contact.
+        APPROVED: The contact accepted the quote.
+        DECLINED: The contact did not accept the quote.
     """
 
     DRAFT = "draft"
@@ -33,9 +33,9 @@ class InvoiceStatus(StrEnum):
     """The state of an invoice.
 
     Attributes:
-        OPEN: It is not paid.
-        PAID: It is paid.
-        VOID: It is no longer valid.
+        OPEN: The invoice is not paid.
+        PAID: The invoice is paid.
+        VOID: The invoice is no longer valid.
     """
 
     OPEN = "open"
@@ -44,7 +44,10 @@ class InvoiceStatus(StrEnum):
 
 
 class Quote(Base):
-    """An offer to a contact. An erasure removes the contact and the property; the amount stays."""
+    """An offer to a contact.
+
+    An erasure of the contact clears ``contact_id`` and ``property_id``; the amount stays.
+    """
 
     __tablename__ = "quote"
     __table_args__ = (
@@ -77,7 +80,10 @@ class Quote(Base):
 
 
 class Invoice(Base):
-    """What a contact owes. An erasure removes the contact and the property; the amount stays."""
+    """What a contact owes.
+
+    An erasure of the contact clears ``contact_id`` and ``property_id``; the amount stays.
+    """
 
     __tablename__ = "invoice"
     __table_args__ = (

@@ -24,10 +24,10 @@ class _BillCreate(RequestModel):
 
     Attributes:
         number: The number of the quote or invoice in your books; unique.
-        contact_id: The contact who gets it.
-        property_id: The property that it is about; null if none.
+        contact_id: The contact who gets the quote or invoice.
+        property_id: The property that the quote or invoice is about; null if none.
         amount_cents: The amount in cents.
-        currency: The currency of the amount: `USD`.
+        currency: The currency of the amount. It must be `USD`.
         status_at: When the quote or invoice got its status. The default is now. An
             instant in the future is replaced by now.
     """
@@ -69,11 +69,11 @@ class _BillUpdate(RequestModel):
 
     Attributes:
         number: The number of the quote or invoice in your books; unique.
-        contact_id: The contact who gets it.
-        property_id: The property that it is about; null if none.
-        amount_cents: The amount in cents. If an outcome was recorded with the old amount, it is
-            reversed and recorded again with the new amount.
-        currency: The currency of the amount: `USD`.
+        contact_id: The contact who gets the quote or invoice.
+        property_id: The property that the quote or invoice is about; null if none.
+        amount_cents: The amount in cents. If an outcome was recorded with the old amount, the
+            outcome is reversed and recorded again with the new amount.
+        currency: The currency of the amount. It must be `USD`.
         status_at: When the quote or invoice got its status. If you change only the status,
             `status_at` becomes now. An instant in the future is replaced by now.
     """
@@ -115,12 +115,13 @@ class _BillRead(ReadModel):
 
     Attributes:
         number: The number of the quote or invoice in your books.
-        contact_id: The contact who gets it; null after an erasure.
-        property_id: The property that it is about; null if none.
+        contact_id: The contact who gets the quote or invoice; null after an erasure.
+        property_id: The property that the quote or invoice is about; null if none.
         amount_cents: The amount in cents.
         currency: The currency of the amount.
         status_at: When the quote or invoice got its status.
-        author: Who created it: the name of an API key, or the e-mail address of a user.
+        author: Who created the quote or invoice: the name of an API key, or the e-mail address of a
+            user.
     """
 
     id: Id
@@ -168,8 +169,8 @@ class BillFilter:
     """Which quotes or invoices a list contains. A field that is None does not filter.
 
     Attributes:
-        since: Only those that were created at or after this instant.
-        until: Only those that were created before this instant.
+        since: Only quotes or invoices that were created at or after this instant.
+        until: Only quotes or invoices that were created before this instant.
     """
 
     status: QuoteStatus | InvoiceStatus | None = None

@@ -29,7 +29,8 @@ UNSCHEDULED = """
 The period is after ``:since``, up to and including ``:before``.
 
 The quote has an appointment if its contact has an appointment that ends after the approval.
-Cancelled appointments, and those to which the person did not come, do not count.
+Cancelled appointments, and appointments to which the person did not come, do not count. A quote
+whose contact was erased does not match.
 """
 
 
@@ -53,10 +54,10 @@ class WaitingMoney:
     """Approved quotes without an appointment, and unpaid invoices.
 
     Attributes:
-        sums: One sum per kind and currency, in the order of the currencies. Empty if there is no
-            waiting money.
-        quotes: Some of these quotes, the earliest approval first.
-        invoices: Some of these invoices, the oldest first.
+        sums: One sum for each kind and currency, in the order of the currencies. Empty if there is
+            no waiting money.
+        quotes: The first of these quotes, the earliest approval first.
+        invoices: The first of these invoices, the oldest first.
     """
 
     sums: Sequence[WaitingSum]
@@ -84,11 +85,11 @@ FIRST_INVOICES = select(Invoice).from_statement(
 
 
 async def read_waiting_money(uow: UnitOfWork, *, most: int, now: datetime) -> WaitingMoney:
-    """Return the waiting quotes and invoices: their sums, and some of them as examples.
+    """Return the sums of all waiting quotes and invoices, and the first of the quotes and invoices.
 
-    The quotes are approved and have no appointment. The invoices are unpaid. The sums include all
-    of them, except quotes that were approved more than 365 days ago. Up to ``most`` quotes and up
-    to ``most`` invoices are returned as examples.
+    The quotes are approved and have no appointment. The invoices are unpaid. Quotes that were
+    approved more than 365 days ago are left out. The sums include all other quotes and all
+    invoices. Up to ``most`` quotes and up to ``most`` invoices are returned.
     """
     approved = {"before": now, "since": now - NOT_OLDER}
     return WaitingMoney(

@@ -111,7 +111,7 @@ class DavClient:
         Args:
             url: The address of the calendar; it ends with a slash.
             login: User name and password.
-            policy: Decides which addresses may be called.
+            policy: Decides to which addresses requests may be sent.
             resolver: Replaces the system's resolver, for tests.
         """
         self._url = URL(url, encoded=True)

@@ -20,12 +20,16 @@ class CalendarAccountNotFoundError(NotFoundError):
 
     def __init__(self) -> None:
         super().__init__(
-            "There is no calendar account with this id. GET /v1/calendar-accounts lists them."
+            "There is no calendar account with this id. GET /v1/calendar-accounts lists the "
+            "accounts."
         )
 
 
 class CalendarAccountExistsError(ConflictError):
-    """Another account already synchronises this calendar. ``account_id`` is its id."""
+    """Another account already synchronises this calendar.
+
+    ``account_id`` is the id of that account.
+    """
 
     code = "calendar_account_exists"
     title = "Calendar account already exists"
@@ -54,7 +58,7 @@ class InvalidCalendarUrlError(InvalidError):
 
 
 class TooManyCalendarAccountsError(ConflictError):
-    """The maximum number of calendar accounts exists."""
+    """There are already as many calendar accounts as are allowed."""
 
     code = "too_many_calendar_accounts"
     title = "Too many calendar accounts"

@@ -26,7 +26,7 @@ class CalendarAccountStatus(StrEnum):
     Attributes:
         PENDING: The first synchronisation has not ended yet.
         ACTIVE: The last synchronisation succeeded.
-        FAILING: The last synchronisation failed; `error` says why. It is tried again.
+        FAILING: The last synchronisation failed; `error` says why. The service tries it again.
     """
 
     PENDING = "pending"
@@ -68,7 +68,7 @@ class CalendarAccount(Base):
     last_synced_at: Mapped[datetime | None]
     next_sync_at: Mapped[datetime]
     lease_until: Mapped[datetime | None]
-    """When the claim of the worker that synchronises the account ends; None: it is not claimed."""
+    """When the worker's claim on the account ends; None if no worker has claimed the account."""
     author: Mapped[str]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

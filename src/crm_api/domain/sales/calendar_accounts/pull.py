@@ -244,7 +244,7 @@ def _is_theirs(account: CalendarAccount, entry: CalendarEntry) -> bool:
 
 
 def _is_erased(entry: CalendarEntry, event: RemoteEvent) -> bool:
-    """Return whether this service made the event, and its person was erased or deleted."""
+    """Return whether this service made the event, and the event's person was erased or deleted."""
     return entry.phone is None and event.uid.endswith(f"@{HOST}")
 
 
@@ -323,7 +323,7 @@ def known_event_statement(*, account_id: UUID, uid: str) -> Select[CalendarEvent
 async def _find_known(
     uow: UnitOfWork, account_id: UUID, *, uid: str, href: str
 ) -> CalendarEvent | None:
-    """Find a known event by its UID, because its path may have changed. None if it is new."""
+    """Find a known event by its UID, because its path may have changed; None for a new event."""
     statement = known_event_statement(account_id=account_id, uid=uid)
     found = await uow.session.scalar(statement.execution_options(populate_existing=True))
     if found is not None:

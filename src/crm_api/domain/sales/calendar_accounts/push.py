@@ -91,7 +91,8 @@ async def plan_writes(
     return writes
 
 
-# Events that this service made are deleted too if the person was erased, because they show the
+# Selects the events to delete: the appointment was cancelled, or has another assignee now. An event
+# that this service made is also deleted if its person was erased, because the event shows the
 # person.
 FIND_OFF = text("""
     SELECT e.appointment_id FROM calendar_event e
@@ -144,7 +145,7 @@ def _deletion(event: CalendarEvent) -> PlannedWrite:
 async def _intend(
     uow: UnitOfWork, account: CalendarAccount, entry: CalendarEntry, client: DavClient
 ) -> CalendarEvent:
-    """Store the intent to write a new event. It is needed if the response of the server is lost."""
+    """Store a new event before it is written, in case the response of the server is lost."""
     statement = (
         insert(CalendarEvent)
         .values(
@@ -194,7 +195,7 @@ async def write_one(new_uow: UnitOfWorkFactory, client: DavClient, planned: Plan
 async def _body(client: DavClient, planned: PlannedWrite, entry: CalendarEntry) -> bytes | None:
     """Return the iCalendar text to write; None if the event was changed in the calendar meanwhile.
 
-    If a person made the event in the calendar, only the times change.
+    If a person made the event in the calendar, only the times of the event change.
     """
     if planned.uid.endswith(f"@{HOST}"):
         return write_calendar([entry])

@@ -87,7 +87,7 @@ def read_remote_event(
 
 
 def move_event(body: str, *, starts_at: datetime, ends_at: datetime, zone: ZoneInfo) -> bytes:
-    """Return the iCalendar text of an event with other times. Everything else stays the same.
+    """Return the iCalendar text of an event with new times; everything else stays the same.
 
     Raises:
         ValueError: The text has no event.

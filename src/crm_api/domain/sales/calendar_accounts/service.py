@@ -29,7 +29,7 @@ from crm_api.platform.jobs import Job, JobName
 MOST_ACCOUNTS = 50
 EVERY = timedelta(minutes=1)
 """How often a calendar is synchronised. A change of an appointment starts an extra
-synchronisation at once.
+synchronisation immediately.
 """
 LEASE = timedelta(minutes=2)
 """How long an account belongs to the worker that claimed it; longer than a job may take."""
@@ -172,7 +172,7 @@ def accounts_statement(
 
 
 async def delete_account(uow: UnitOfWork, *, account_id: UUID) -> None:
-    """Delete a calendar account. Events and appointments stay as they are.
+    """Delete a calendar account. The events on the server and the appointments do not change.
 
     Raises:
         CalendarAccountNotFoundError: The account does not exist.
@@ -215,8 +215,9 @@ async def claim_account(uow: UnitOfWork, *, now: datetime) -> CalendarAccount | 
         .with_for_update(skip_locked=True)
         .scalar_subquery()
     )
-    # The next run is set here, not at the end of this one: a change of an appointment during this
-    # run can then set an earlier time, which stays.
+    # The time of the next synchronisation is set here, not after this synchronisation. If an
+    # appointment changes during this synchronisation, `request_sync` sets an earlier time. A
+    # successful end of this synchronisation does not overwrite that time.
     statement = (
         update(CalendarAccount)
         .where(CalendarAccount.id == due)

@@ -54,7 +54,8 @@ async def synchronise(
         account: The claimed account.
         client: An open client of its calendar.
         now: The clock.
-        is_over: Returns True when this synchronisation must end. The next one then continues.
+        is_over: Returns True when this synchronisation must end. The next synchronisation then
+            writes the remaining events.
     """
     figures = SyncFigures()
     try:

@@ -56,9 +56,9 @@ class CalendarFeed(Base):
     name: Mapped[str]
     token_hash: Mapped[bytes] = mapped_column(LargeBinary)
     assignee_id: Mapped[UUID | None] = mapped_column(ForeignKey("app_user.id", ondelete="CASCADE"))
-    """The user whose appointments the feed shows. None: the feed shows those of all users."""
+    """The user whose appointments the feed shows. None: it shows the appointments of all users."""
     busy_only: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Whether the feed shows only that somebody is busy."""
+    """Whether the feed shows only the times at which a user is busy."""
     author: Mapped[str]
     """The API key or user that created the feed."""
     created_at: Mapped[datetime]
@@ -104,7 +104,7 @@ class CalendarFeedGoneError(GoneError):
 
 
 class TooManyCalendarFeedsError(ConflictError):
-    """The maximum number of calendar feeds exists."""
+    """There are already as many calendar feeds as are allowed."""
 
     code = "too_many_calendar_feeds"
     title = "Too many calendar feeds"
@@ -119,9 +119,9 @@ class CalendarFeedCreate(RequestModel):
 
     Attributes:
         name: The name that calendar programs show.
-        assignee_id: The user whose appointments the feed shows. If null, it shows those of all
-            users.
-        busy_only: True to show only the times at which somebody is busy, not people and places.
+        assignee_id: The user whose appointments the feed shows. If null, the feed shows the
+            appointments of all users.
+        busy_only: True to show only the times at which a user is busy, without people and places.
     """
 
     model_config = example(name=NAME, assignee_id=example_id("user"))
@@ -136,10 +136,10 @@ class CalendarFeedRead(ReadModel):
 
     Attributes:
         name: The name that calendar programs show.
-        assignee_id: The user whose appointments the feed shows. If null, it shows those of all
-            users.
-        busy_only: Whether the feed shows only the times at which somebody is busy.
-        author: Who created it: the name of an API key, or the e-mail address of a user.
+        assignee_id: The user whose appointments the feed shows. If null, the feed shows the
+            appointments of all users.
+        busy_only: Whether the feed shows only the times at which a user is busy.
+        author: Who created the feed: the name of an API key, or the e-mail address of a user.
     """
 
     model_config = example(name=NAME, busy_only=False, author="olga@granite.example.com")
@@ -153,7 +153,7 @@ class CalendarFeedRead(ReadModel):
 
 
 class CalendarFeedCreated(CalendarFeedRead):
-    """A new calendar feed with its address, which is shown only now.
+    """A new calendar feed with its address. Only this response contains the address.
 
     Attributes:
         url: The secret address. Everybody who knows it can read the calendar without signing in.
@@ -168,10 +168,10 @@ class CalendarFeedCreated(CalendarFeedRead):
 
 
 TOKEN_BYTES = 32
-"""The number of random bytes in a token: so many that nobody can guess the address."""
+"""The number of random bytes in a token. With so many bytes, the address cannot be guessed."""
 MOST_FEEDS = 200
 PAST, FUTURE = timedelta(days=60), timedelta(days=400)
-"""A feed has the appointments that start from ``PAST`` before now to ``FUTURE`` after now."""
+"""A feed contains the appointments that start between ``now - PAST`` and ``now + FUTURE``."""
 MOST_ENTRIES = 2_000
 """The largest number of appointments in a feed. If there are more, the earliest are left out."""
 
@@ -179,11 +179,11 @@ MOST_ENTRIES = 2_000
 async def create_feed(
     uow: UnitOfWork, body: CalendarFeedCreate, *, author: str, now: datetime
 ) -> tuple[CalendarFeed, str]:
-    """Create a calendar feed; return it with the token of its address.
+    """Create a calendar feed, and return it with the token of its address.
 
     Raises:
-        TooManyCalendarFeedsError: ``MOST_FEEDS`` feeds exist. Concurrent requests may add some
-            more.
+        TooManyCalendarFeedsError: ``MOST_FEEDS`` feeds exist. Concurrent requests may exceed this
+            limit.
         UnknownAssigneeError: The assignee is not an active user.
     """
     count = select(func.count(CalendarFeed.id)).where(CalendarFeed.deleted_at.is_(None))
@@ -239,7 +239,7 @@ def feeds_statement(*, after: tuple[datetime, UUID] | None, limit: int) -> Selec
 
 
 async def delete_feed(uow: UnitOfWork, *, feed_id: UUID, now: datetime) -> None:
-    """Delete a calendar feed: its address answers with 410 from now on.
+    """Delete a calendar feed. From now on, requests to its address get the status 410.
 
     Raises:
         CalendarFeedNotFoundError: The feed does not exist or was deleted.

@@ -38,8 +38,9 @@ class CalendarEntry:
     """An appointment with everything that a calendar shows.
 
     Attributes:
-        contact_name: First and last name; None without a contact or without a name.
-        phone: The phone number of the contact (E.164); None without a contact.
+        contact_name: The first and last name of the contact; None if there is no contact or no
+            name.
+        phone: The phone number of the contact (E.164); None if there is no contact.
         address: The address of the property, or of the contact if there is no property; None if
             unknown.
     """
@@ -129,7 +130,7 @@ def write_calendar(
 
     Args:
         entries: The appointments.
-        name: The name that calendar programs show; None: the file has no name of its own.
+        name: The name that calendar programs show; None if the file has no name.
         busy_only: Leave out the kind, the person, the location and the note.
         uid: The UID of the event. Give it only for a single entry, and only if the event was
             created in a calendar program, which chose the UID. None: each event gets the UID that

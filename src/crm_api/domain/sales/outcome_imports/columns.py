@@ -1,4 +1,4 @@
-"""Find the field of each column of a file of outcomes, quotes or invoices."""
+"""Find out which field each column of a file of outcomes, quotes or invoices contains."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,8 @@ _NAMES = {
     "reference referencenumber ref transactionid paymentid id",
     "name": "name outcomename",
 }
-"""The known column names of each field, the best first; lower case, no spaces or punctuation."""
+"""The known column names of each field, the best name first. The names are in lower case, without
+spaces or punctuation."""
 FIELDS = ("phone", *_NAMES)
 _RANKS = {field: {name: at for at, name in enumerate(n.split())} for field, n in _NAMES.items()}
 _NOUNS = ("invoice", "quote", "estimate", "appointment")
@@ -44,7 +45,9 @@ def detect_columns(
     sample: Sequence[Sequence[str]],
     overrides: Mapping[str, str | None] | None = None,
 ) -> Detected:
-    """Find the field of each column by its name. The phone column is also found by its values.
+    """Find out which field each column contains.
+
+    Columns are recognised by their names. The phone column can also be recognised by its values.
 
     Args:
         header: The column names of the file.
@@ -53,7 +56,7 @@ def detect_columns(
             would be found automatically; None means that the column is not imported.
 
     Raises:
-        InvalidMappingError: The overrides name an unknown column or field, or a field twice.
+        InvalidMappingError: The overrides name an unknown column or field, or use a field twice.
         NoPhoneColumnError: No column contains phone numbers.
         ImportFileError: No column has the date of the outcomes, or no column says what happened.
     """
@@ -165,7 +168,7 @@ def _check_mapping(header: Sequence[str], mapping: Mapping[str, str | None]) -> 
             detail = f"No field of an outcome has this name. Use one of: {', '.join(FIELDS)}"
         elif field is not None and field in taken:
             code = "field_twice"
-            detail = f"The column “{taken[field]}” is already mapped to this field. Use another."
+            detail = f"The column “{taken[field]}” already has this field. Use another field."
         elif field is not None:
             taken[field] = column
         if code is not None:

@@ -24,7 +24,7 @@ from crm_api.domain.sales.outcomes.models import OutcomeKind, OutcomeSource
 from crm_api.domain.sales.outcomes.record import NewOutcome
 
 CHUNK_ROWS = 200
-"""The number of rows of the file in one transaction, which locks the contact of each row."""
+"""One transaction records at most this number of rows. It locks the contact of each row."""
 MAX_ROWS = 200_000
 """The largest number of rows of a file. There is a limit because all ids are kept in memory."""
 MAX_FILE_BYTES = 64 * 2**20
@@ -34,7 +34,7 @@ _LONGEST_NAME = 60
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomeRow:
-    """The outcome of one row of the file, with the number of the line on which the row starts."""
+    """The outcome of one row of the file, with the line number at which the row starts."""
 
     line: int
     new: NewOutcome
@@ -102,7 +102,7 @@ class OutcomeSourceFile:
 
     @property
     def position(self) -> int:
-        """The number of rows that were read so far."""
+        """The number of rows that have been read."""
         return self._position
 
     def count_rows(self) -> int:
@@ -149,7 +149,7 @@ class OutcomeSourceFile:
             elif is_same:
                 duplicates += 1
             else:
-                reason = "An earlier row has the same external id and other values."
+                reason = "An earlier row has the same external id, but different values."
                 problems.append(self._problem(row, "external_id", reason))
         start, self._position = self._position, self._position + len(rows)
         return OutcomeChunk(
@@ -161,7 +161,7 @@ class OutcomeSourceFile:
         )
 
     def _seen_before(self, new: NewOutcome) -> bool | None:
-        """Return None if the id is new; otherwise whether the earlier row had the same values."""
+        """Return whether an earlier row had the same values; None if no row had the same id."""
         key = hashlib.sha256(f"{new.external_id}\0{new.kind}".encode()).digest()[:16]
         values = values_hash(new)[:16]
         before = self._seen.setdefault(key, values)

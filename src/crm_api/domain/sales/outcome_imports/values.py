@@ -8,7 +8,8 @@ from crm_api.domain.sales.outcomes.models import OutcomeKind
 from crm_api.domain.sales.outcomes.schemas import MOST_CENTS
 
 EASTERN = ZoneInfo("America/New_York")
-"""The time zone of times without an offset; fixed, so that a file always gives the same values."""
+"""The time zone of times without an offset. It is fixed, so that a file always gives the same
+values."""
 NOON = time(12)
 """The local time of a date without a time. At noon in New York, every state has the same date."""
 _FIRST_YEAR, _LAST_YEAR = 1990, 2099

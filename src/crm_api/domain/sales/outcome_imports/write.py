@@ -47,10 +47,10 @@ class _Result:
 async def apply_chunk(
     uow: UnitOfWork, *, import_id: UUID, chunk: OutcomeChunk, now: datetime, secret: bytes
 ) -> bool:
-    """Record the outcomes of a chunk; store errors, counts, and how many rows are processed.
+    """Record the outcomes of a chunk. Also store errors, counts, and how many rows are processed.
 
-    In a dry run, the outcomes are recorded and then rolled back; the counts and errors stay. So the
-    dry run shows what the real import would do.
+    In a dry run, the outcomes are recorded and then rolled back, but the counts and errors are
+    stored. So the dry run shows what the real import would do.
 
     Returns:
         False if the import has ended, or if another worker has taken it over. The caller then
@@ -119,15 +119,15 @@ async def _record(
 ) -> RecordedOutcome:
     """Record an outcome under its external id. If it is already recorded, return that outcome.
 
-    - A quote and an invoice may have the same number. If the ledger has an outcome of another kind
-      under the id, the kind of the new outcome is appended to the new id.
-    - If an undo reversed the recorded outcome, the outcome is recorded again under the id with a
-      number appended.
+    - A quote and an invoice may have the same external id. If the ledger already has an outcome of
+      another kind under this id, the kind of the new outcome is appended to the id.
+    - If an undo reversed the recorded outcome, a number is appended to the id, and the outcome is
+      recorded again under this new id.
 
     Both rules give the same ids for the same file, so a second import of the file adds nothing.
 
     Raises:
-        OutcomeExistsError: The ledger has an outcome with this id and other values.
+        OutcomeExistsError: The ledger already has an outcome with this id, but with other values.
     """
     base, attempt, has_kind = new.external_id, 1, False
     while True:
@@ -159,7 +159,7 @@ async def _is_undone(uow: UnitOfWork, found: FoundOutcome) -> bool:
 
 def _problem(row: OutcomeRow, error: CrmError) -> RowProblem:
     known = error.extras.get("outcome_id")
-    first = f" The first is {known}." if known else ""
+    first = f" The id of the recorded outcome is {known}." if known else ""
     return RowProblem(
         line=row.line,
         column=None,
@@ -202,9 +202,9 @@ def _kept_for_undo(
 async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool:
     """Undo one chunk (consecutive rows) of an import of outcomes.
 
-    The chunk is the last one that is not undone yet. Each outcome of the chunk is reversed, and
-    counts as ``removed``. But an outcome that was already reversed does not change, and counts as
-    ``left_edited``.
+    The function undoes the last chunk that is not undone yet. Each outcome of the chunk is
+    reversed, and counts as ``removed``. But an outcome that was already reversed does not change,
+    and counts as ``left_edited``.
 
     Returns:
         True if the caller must call this function again. False if the undo has ended.

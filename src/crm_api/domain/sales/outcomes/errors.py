@@ -56,7 +56,7 @@ class ReversalError(ConflictError):
 
 
 class OtherCurrencyError(InvalidError):
-    """The amount is in another currency than that of the company."""
+    """The amount is not in the currency of the company."""
 
     code = "other_currency"
     title = "Other currency"
@@ -74,7 +74,9 @@ class OutcomePersonError(InvalidError):
     pointer = "/contact_id"
 
     def __init__(self) -> None:
-        super().__init__("Give either `contact_id` or `phone`: the person of the outcome.")
+        super().__init__(
+            "Give either `contact_id` or `phone`, to say which person the outcome belongs to."
+        )
 
 
 class OutcomeNameError(InvalidError):
@@ -85,4 +87,4 @@ class OutcomeNameError(InvalidError):
     pointer = "/name"
 
     def __init__(self) -> None:
-        super().__init__("Give `name` for the kind `custom`, and for no other kind.")
+        super().__init__("Give `name` if the kind is `custom`. Leave it out for all other kinds.")

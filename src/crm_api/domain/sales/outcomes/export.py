@@ -19,7 +19,9 @@ Position = tuple[datetime, UUID]
 def export_outcomes(
     new_uow: UnitOfWorkFactory, wanted: OutcomeFilter, *, shows_people: bool
 ) -> AsyncIterator[bytes]:
-    """Yield the parts of a CSV file with the outcomes and reversals that match, the latest first.
+    """Yield the parts of a CSV file with outcomes and reversals, the latest first.
+
+    The filter ``wanted`` selects the outcomes and reversals.
 
     Contacts and phone numbers are left out unless ``shows_people`` is True.
     """

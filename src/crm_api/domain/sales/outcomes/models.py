@@ -29,7 +29,7 @@ class OutcomeKind(StrEnum):
     """What happened.
 
     Attributes:
-        APPOINTMENT_BOOKED: The person agreed to a date.
+        APPOINTMENT_BOOKED: The person agreed to the date of an appointment.
         APPOINTMENT_HELD: The appointment took place.
         QUOTE_SENT: The person got a quote.
         QUOTE_APPROVED: The person accepted a quote.
@@ -100,7 +100,7 @@ class Outcome(Base):
     name: Mapped[str | None]
     """The name of an outcome of the kind ``custom``."""
     amount_cents: Mapped[int | None] = mapped_column(BigInteger)
-    """The amount in cents; not positive in a reversal; None if the outcome has no amount."""
+    """The amount in cents; zero or negative in a reversal; None if the outcome has no amount."""
     currency: Mapped[str]
     occurred_at: Mapped[datetime]
     """When the outcome happened. For a reversal: when the reversal was recorded."""
@@ -112,7 +112,7 @@ class Outcome(Base):
     reverses_id: Mapped[UUID | None] = mapped_column(ForeignKey("outcome.id"))
     """The outcome that this row reverses; None if it is not a reversal."""
     recorded_by: Mapped[str]
-    """The name of the API key, or the e-mail address of the user, that recorded it."""
+    """The name of the API key that recorded the outcome, or the e-mail address of the user."""
     created_at: Mapped[datetime]
 
 

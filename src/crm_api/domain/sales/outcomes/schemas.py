@@ -29,8 +29,8 @@ class OutcomeCreate(RequestModel):
         contact_id: The contact of the person.
         phone: The phone number of the person. It need not be the number of a contact.
         property_id: The property that the outcome is about; null if none.
-        amount_cents: The amount in cents; null if the outcome has none.
-        currency: The currency of the amount: `USD`.
+        amount_cents: The amount in cents; null if the outcome has no amount.
+        currency: The currency of the amount. It must be `USD`.
         occurred_at: When the outcome happened. It may be before the first message.
         source: Where the information comes from. The default is `person` for a user, and
             `api` for an API key.
@@ -71,15 +71,17 @@ class OutcomeRead(ReadModel):
             and for callers without the scope `contacts:read`.
         property_id: The property that the outcome is about. Null if none, and for callers without
             the scope `contacts:read`.
-        amount_cents: The amount in cents, negative in a reversal; null if the outcome has none.
+        amount_cents: The amount in cents, negative in a reversal; null if the outcome has no
+            amount.
         currency: The currency of the amount.
-        occurred_at: When the outcome happened; for a reversal, when it was recorded.
+        occurred_at: When the outcome happened; for a reversal, when the reversal was recorded.
         source: Where the information comes from.
         external_id: The id of the outcome at its source. Null if none, after an erasure, and for
             callers without the scope `contacts:read`.
-        reverses_id: The id of the outcome that this one reverses; null if it is not a reversal.
+        reverses_id: For a reversal, the id of the outcome that it reverses; otherwise null.
         reversed_by_id: The id of the reversal of this outcome; null if it was not reversed.
-        recorded_by: Who recorded it: the name of an API key, or the e-mail address of a user.
+        recorded_by: Who recorded the outcome or the reversal: the name of an API key, or the e-mail
+            address of a user.
         first_name: The first name of the contact. Null if `contact_id` is null, or if the contact
             has no first name.
         last_name: The last name of the contact. Null if `contact_id` is null, or if the contact has

@@ -23,7 +23,7 @@ from crm_api.platform.database import UnitOfWork
 
 @dataclass(frozen=True, kw_only=True)
 class Recorder:
-    """Who records outcomes.
+    """The caller for whom outcomes are recorded.
 
     Attributes:
         name: The name of the API key, or the e-mail address of the user.
@@ -127,15 +127,15 @@ async def correct_outcomes(
 ) -> dict[str, str]:
     """Replace the outcomes of an appointment, quote or invoice after its values have changed.
 
-    Each outcome is reversed and recorded again with the new values. But an outcome that
-    somebody has reversed stays reversed.
+    Each outcome is reversed and recorded again with the new values. But an outcome that was already
+    reversed is not recorded again.
 
     Args:
         uow: The unit of work.
         subject: The appointment, quote or invoice with its new values.
         occurred: New times of outcomes, by the status that each outcome records. Other outcomes
             keep their times.
-        recorder: Who records.
+        recorder: Who records the outcomes.
         now: The present instant.
 
     Returns:

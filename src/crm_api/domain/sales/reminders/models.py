@@ -28,9 +28,10 @@ class ReminderStatus(StrEnum):
     """What happened to a reminder.
 
     Attributes:
-        WAITING: It is not sent yet, for the reason in `reason`. It is tried again.
-        QUEUED: Its message is in the queue or was sent; see the status of the message.
-        SKIPPED: It will not be sent, for the reason in `reason`.
+        WAITING: The reminder is not sent yet, for the reason in `reason`. It is tried again.
+        QUEUED: The message of the reminder is in the queue or was sent; see the status of the
+            message.
+        SKIPPED: The reminder will not be sent, for the reason in `reason`.
     """
 
     WAITING = "waiting"
@@ -67,7 +68,10 @@ class ReminderReason(StrEnum):
 
 
 class ReminderRule(Base):
-    """A rule that sends a message a number of hours before each appointment of certain kinds."""
+    """A rule that sends a reminder before each appointment of certain kinds.
+
+    ``hours_before`` is the time between the reminder and the start of the appointment, in hours.
+    """
 
     __tablename__ = "reminder_rule"
     __table_args__ = (

@@ -84,7 +84,7 @@ class ReminderRuleRead(ReadModel):
         hours_before: How many hours before the start of the appointment the message is sent.
         kinds: The kinds of appointments that get the message.
         is_active: Whether the rule sends reminders.
-        author: Who created it: the name of an API key, or the e-mail address of a user.
+        author: Who created the rule: the name of an API key, or the e-mail address of a user.
     """
 
     model_config = example(**_SHOWN, is_active=True, author="olga@granite.example.com")
@@ -111,7 +111,7 @@ class ReminderRead(ReadModel):
         reason: Why the reminder waits or is not sent; null if its message is in the queue or was
             sent.
         message_id: The id of the message of the reminder; null if it has no message.
-        updated_at: When this status was decided.
+        updated_at: When the service decided on this status.
     """
 
     model_config = example(starts_at=NOW, status="queued", reason=None)

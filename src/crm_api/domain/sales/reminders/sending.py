@@ -62,8 +62,9 @@ class DueReminder:
     starts_at: datetime
 
 
-# If an appointment is booked after its reminder would have been due, it gets no reminder: the
-# person has just agreed to the time. It also gets none from a rule that was created too late.
+# If an appointment is booked after its reminder would have been due, it gets no reminder, because
+# the person has just agreed to the time. It also gets no reminder from a rule that was created
+# after the reminder would have been due.
 DUE_REMINDERS = text("""
     SELECT a.id AS appointment_id, r.id AS rule_id, a.starts_at
     FROM reminder_rule r
@@ -105,8 +106,8 @@ async def decide_reminder(
 ) -> ReminderStatus | None:
     """Queue, postpone or skip one reminder. Return the decision, which is the new status.
 
-    Return None, without a decision, if the reminder is no longer due. For example, the appointment
-    was moved or cancelled meanwhile.
+    Return None, without a decision, if the reminder is no longer due, for example because the
+    appointment was moved or cancelled meanwhile.
     """
     try:
         message = await _queue_reminder(uow, due, rules=rules, business=business, now=now)
@@ -134,7 +135,8 @@ async def _queue_reminder(
     )
     if contact_id is None:
         return None
-    # Lock order: the row of the contact, the lock of decisions about the number, the appointment.
+    # The order of the locks: the row of the contact, the lock for decisions about the phone number,
+    # the row of the appointment.
     try:
         contact = await contacts.lock_contact(uow, contact_id=contact_id)
     except ContactNotFoundError as error:
@@ -169,7 +171,7 @@ async def _queue_reminder(
 async def _check_rules(
     uow: UnitOfWork, phone: str, line: Line, *, rules: RuleBook, now: datetime
 ) -> None:
-    """Check consent, legal hours and legal limits.
+    """Check the phone line, consent, legal hours and legal limits.
 
     A reminder never counts as an answer to the person, so legal hours and limits always apply.
 

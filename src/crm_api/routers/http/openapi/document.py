@@ -23,20 +23,21 @@ TAGS = {
     "imports": "Import contacts from files or from the provider: check an import in a dry run, "
     "start it, undo it.",
     "lists": "Named lists of contacts.",
-    "segments": "Groups of contacts that match rules. The rules are evaluated at each use.",
+    "segments": "Groups of contacts that match rules. The rules are evaluated each time a segment "
+    "is used.",
     "custom fields": "Fields that you add to contacts, each with a name and a type of values.",
     "properties": "Buildings with their address, their attributes and their contacts.",
-    "preferences": "What each user sets: time zone, language, colours, notices, devices for web "
-    "push, and saved views of lists.",
+    "preferences": "The settings of each user: time zone, language, colours, notices, devices for "
+    "web push, and saved views of lists.",
     "notes": "Notes that users write about a contact.",
     "tasks": "What users must do, until when, and for which contact or conversation.",
     "merging": "Merge contacts that are the same person, and undo merges.",
     "consent": "Opt-outs and opt-ins of phone numbers, with their history as proof.",
     "phone validation": "Find out the line type of phone numbers: mobile, landline or VoIP.",
-    "lines": "The company's own phone numbers, with the sending limits of each.",
+    "lines": "The company's own phone numbers, with the sending limits of each number.",
     "settings": "Settings of the sending company: names, test numbers, brand, carrier budgets.",
     "campaigns": "Send one message to many contacts, within the campaign's hours and limits.",
-    "tags": "Tags of contacts: count them, rename or remove them, change many contacts at once.",
+    "tags": "Tags of contacts: count, rename or remove tags, or change the tags of many contacts.",
     "templates": "Saved texts of messages, for use in campaigns.",
     "conversations": "Messages and calls between a line and a phone number.",
     "appointments": "Appointments with contacts, as JSON and for calendars.",
@@ -49,15 +50,15 @@ TAGS = {
     "media": "Pictures in messages and recordings of calls.",
     "webhooks": "Events received from the provider, and how they were processed.",
     "webhook endpoints": "URLs to which this service sends its events, and the deliveries to them.",
-    "events": "Live events as a stream. After a disconnect, a client can continue with the next "
-    "event.",
+    "events": "Live events as a stream. After a disconnect, a client can continue with the first "
+    "event that it missed.",
     "operations": "Alerts, reconciliation runs, health checks, scheduled jobs and workers.",
     "compliance": "Legal sending hours and limits, each with its source.",
     "access": "API keys and the audit log.",
     "auth": "Sign in, sign out, and change or reset a password.",
     "users": "Users who can sign in.",
     "sandbox": "For developers: control the clock, the people and the faults of the sandbox. Not "
-    "available with a real API key.",
+    "available if the service has a real API key of the provider.",
     "health": "Liveness, readiness and metrics of the service.",
 }
 """Descriptions of the tags of operations, in the order in which the document shows them."""
@@ -66,7 +67,7 @@ _ORDER = ("get", "post", "put", "patch", "delete")
 
 
 def enrich(document: Node, routes: Iterable[APIRoute]) -> Node:
-    """Complete the OpenAPI document that FastAPI has made, in place, and return it."""
+    """Complete FastAPI's OpenAPI document in place, and return the same document."""
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     schemas.pop("HTTPValidationError", None)

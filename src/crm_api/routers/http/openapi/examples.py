@@ -43,7 +43,7 @@ BY_NAME: dict[str, Any] = {
     "updated_at": "2026-11-30T14:05:12.000Z",
     "variant": "Short",
 }
-"""Example by the name of a field; used only if its type fits the schema of the field."""
+"""Examples by field name. An example is used only if its type fits the schema of the field."""
 
 BY_FORMAT: dict[str, Any] = {
     "date": "2026-11-30",

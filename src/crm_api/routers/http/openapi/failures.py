@@ -91,7 +91,7 @@ _DETAILS = {
     "of them as `errors` describes.",
     "internal_error": problems.DEFECT,
 }
-"""Examples of ``detail`` for errors without a class, by code; the default is their meaning."""
+"""Examples of ``detail`` for errors without a class, by code. Other errors use their meaning."""
 _SHORT = InvalidPhoneError("The number is too short: ten digits are needed.")
 
 
@@ -193,7 +193,7 @@ class Problem(DocumentedModel):
         detail: What happened and what to do next, as text for people.
         instance: The path of the request.
         code: The stable code of the error, for programs.
-        errors: All invalid values in the request; empty for other errors.
+        errors: The invalid values in the request; empty if the error has another cause.
     """
 
     model_config = ConfigDict(extra="allow")

@@ -63,8 +63,8 @@ HEADERS: Node = {
         "Thu, 01 Jul 2027 00:00:00 GMT",
     ),
     "Link": _header(
-        "The path of the operation that replaces this one (`successor-version`), and the address "
-        "of the API reference (`deprecation`).",
+        "The path of the operation that replaces this operation (`successor-version`), and the "
+        "address of the API reference (`deprecation`).",
         '</v1/contacts>; rel="successor-version"',
     ),
     "X-Request-ID": _header(
@@ -73,15 +73,15 @@ HEADERS: Node = {
         "0b9f6c1f7a5d4c6f8e2d1c3b4a596877",
     ),
     "ETag": _header(
-        "Identifies this version of the resource, for `If-None-Match` and `If-Match`.", _TAG
+        "Identifies this version of the resource. Send it in `If-None-Match` or `If-Match`.", _TAG
     ),
     "RateLimit": _header(
-        "The number of requests that you may still send in this window (`r`), and the length of "
-        "the window in seconds (`t`).",
+        "The number of requests that you may still send in the current time window (`r`), and the "
+        "length of the window in seconds (`t`).",
         '"caller";r=99;t=1',
     ),
     "RateLimit-Policy": _header(
-        "The rate limit: the number of requests (`q`) that you may send in a window of `w` "
+        "The rate limit: the number of requests (`q`) that you may send in a time window of `w` "
         "seconds.",
         '"caller";q=100;w=1',
     ),

@@ -8,7 +8,7 @@ _PARAMETER = re.compile(r"\{(\w+)\}")
 
 
 def link_operations(document: Node) -> None:
-    """Add links to the responses in the API document; a link shows what a client can call next.
+    """Add links to the responses in the API document. A link names a possible next operation.
 
     If a response contains the id of an item, links lead to the operations that have this id in
     their path. If a response is a page of a list, a link leads to the next page.
@@ -30,7 +30,7 @@ def _to_next_page(path: str, operation: Node) -> Node:
         return {}  # the list always fits on one page
     next_page = {
         "operationId": operation["operationId"],
-        "description": "The next page of the list. If `next_cursor` is null, there is none.",
+        "description": "The next page of the list. If `next_cursor` is null, no page follows.",
         "parameters": {**_outer(path), "cursor": "$response.body#/next_cursor"},
     }
     return {"NextPage": next_page}
@@ -68,12 +68,12 @@ def _to_operations(document: Node, path: str, item: tuple[str, Node], source: No
 
 
 def _member(document: Node, schema: Node, parameter: str, *, is_inner: bool) -> str | None:
-    """Return the name of the field with the value of a path parameter; None if there is none.
+    """Return the name of the field with the value of a path parameter; None without such a field.
 
     This is the field with the name of the parameter, or else ``id``. If ``is_inner`` is True,
     ``id`` is used only if the schema's name fits the parameter, as ``ListRead`` fits ``list_id``.
-    The reason: an operation that adds an item to another item often returns the other item, whose
-    ``id`` would be wrong.
+    The reason: an operation that adds a contact to a list returns the list. Its ``id`` is the id of
+    the list, so it must not be used as ``contact_id``.
 
     Args:
         document: The OpenAPI document.

@@ -48,7 +48,7 @@ def name_schemas(document: Node) -> None:
 def is_plain(schema: Node) -> bool:
     """Return True if a schema needs no new name.
 
-    A reference, a string, null and an empty schema need none. The same is true for a choice
+    A reference, a string, null and an empty schema need no name. The same is true for a choice
     (``anyOf``) of such schemas.
     """
     if "$ref" in schema or schema.get("type") in {"string", "null"} or not schema:

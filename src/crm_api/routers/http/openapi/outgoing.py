@@ -45,11 +45,12 @@ ANSWERS: Node = {
     "default": {
         "description": "410 disables the endpoint immediately. 429 or 503 with `Retry-After` "
         "pauses all deliveries to the endpoint until that time, for at most a day. After any other "
-        "response, or after no response in time, the event is sent again, up to ten times over "
-        "some days. An endpoint that accepts no event for days is disabled.",
+        "response, or if no response arrives in time, the event is sent again later. There are at "
+        "most ten attempts within about four days. An endpoint that accepts no event for several "
+        "days is disabled.",
     },
 }
-_ASKED = "Sent to each endpoint that subscribes to this type and has the scope for it."
+_ASKED = "Sent to each endpoint that subscribes to this event type and has the required scope."
 _TEST = "Sent only on request: `POST /v1/webhook-endpoints/{endpoint_id}/test`."
 
 

@@ -29,7 +29,7 @@ SCOPES = {
     Scope.WEBHOOKS_READ: "Read received events and webhook endpoints.",
     Scope.WEBHOOKS_WRITE: "Process received events again, and change webhook endpoints.",
     Scope.OPERATIONS: "Read and handle alerts, reconciliation runs, health checks and jobs.",
-    Scope.ADMIN: "Do everything, including API keys and users.",
+    Scope.ADMIN: "Do everything, also manage API keys and users.",
 }
 BY_LINK = {"open_media": Scope.MESSAGES_READ}
 """Operations that accept a signed link instead of credentials.
@@ -87,7 +87,7 @@ def security_of(route: APIRoute) -> list[Node]:
 
 
 def scope_of(route: APIRoute) -> Scope | None:
-    """Return the scope that the caller of a route needs; None if the caller needs none."""
+    """Return the scope that the caller of a route needs; None if the caller needs no scope."""
     return next((call.scope for call in calls(route.dependant) if isinstance(call, Needs)), None)
 
 
