@@ -26,7 +26,7 @@ from crm_api.domain.consent.reply_reader.reader import (
     DecidedBy,
     ReplyKind,
     decide,
-    may_concern_consent,
+    read_past_replies,
     read_replies,
     read_reply,
 )
@@ -361,7 +361,26 @@ def test_probabilities_are_between_0_and_1() -> None:
 def test_old_reply_with_a_request_concerns_consent() -> None:
     texts = ["Tuesday at 9 works", "take me off your list", "STOP", "START"]
 
-    assert may_concern_consent(texts) == [False, True, True, True]
+    tuesday, *others = read_past_replies(texts)
+    assert tuesday == read_reply(texts[0])
+    assert others == [None, None, None]
+
+
+def test_old_replies_are_read_in_every_context() -> None:
+    in_some_contexts = ["still want to hear from you", "calma, não vou te bloquear"]
+    texts = [*in_some_contexts, *(one.text for one in REGRESSION)]
+    contexts = [Context(), Context(is_sale=True), Context(is_sale=True, is_question=True)]
+    readings = [read_replies(texts, [one] * len(texts)) for one in contexts]
+
+    found = read_past_replies(texts)
+
+    harmless = [
+        {one.kind for one in kinds} == {ReplyKind.NONE} for kinds in zip(*readings, strict=True)
+    ]
+    assert [one is not None for one in found] == harmless
+    assert [one.kind for one in readings[0][:2]] == [ReplyKind.NONE] * 2
+    assert harmless[:2] == [False, False]
+    assert any(harmless)
 
 
 def test_model_is_small_and_names_its_data() -> None:

@@ -142,11 +142,16 @@ def read_replies(texts: Sequence[str], contexts: Sequence[Context]) -> list[Read
 
     One call for many replies takes about half as long as many calls for one reply each.
     """
+    return _read(texts, [analyse(text) for text in texts], contexts)
+
+
+def _read(
+    texts: Sequence[str], analyses: Sequence[Analysis], contexts: Sequence[Context]
+) -> list[Reading]:
     # The model needs numpy (11 MB of memory). A process that reads no replies, such as the API,
     # does not load numpy.
     from crm_api.domain.consent.reply_reader.classifier import current_model, score_replies  # noqa: PLC0415 - as above
 
-    analyses = [analyse(text) for text in texts]
     readings = {index: _read_certain(texts[index], one) for index, one in enumerate(analyses)}
     undecided = [index for index, reading in readings.items() if reading is None]
     for start in range(0, len(undecided), _AT_ONCE):
@@ -166,20 +171,30 @@ _AT_ONCE = 25
 """The number of replies per batch. A larger batch needs megabytes of memory and saves no time."""
 
 
-def may_concern_consent(texts: Sequence[str]) -> list[bool]:
-    """Return for each reply whether it may mean something for consent, such as an opt-out.
+def read_past_replies(texts: Sequence[str]) -> list[Reading | None]:
+    """Read replies whose conversations are not known; None for a reply that may concern consent.
 
-    The same reply can have different meanings in different conversations. So each reply is read in
-    several contexts. The result is True if at least one reading is not ``ReplyKind.NONE``.
+    The same reply can have different meanings in different conversations. So each reply is read
+    without a context, and also as a reply to a message that an employee wrote, with and without a
+    question. If all these readings are ``ReplyKind.NONE``, the one without a context is returned.
     """
-    concerns = [False] * len(texts)
-    for context in (NO_CONTEXT, Context(is_sale=True), Context(is_sale=True, is_question=True)):
-        readings = read_replies(texts, [context] * len(texts))
-        concerns = [
-            concern or reading.kind is not ReplyKind.NONE
-            for concern, reading in zip(concerns, readings, strict=True)
+    analyses = [analyse(text) for text in texts]
+    found = _read(texts, analyses, [NO_CONTEXT] * len(texts))
+    for context in (Context(is_sale=True), Context(is_sale=True, is_question=True)):
+        left = [
+            index
+            for index, reading in enumerate(found)
+            if reading.kind is ReplyKind.NONE and reading.decided_by is DecidedBy.MODEL
         ]
-    return concerns
+        readings = _read(
+            [texts[index] for index in left],
+            [analyses[index] for index in left],
+            [context] * len(left),
+        )
+        for index, reading in zip(left, readings, strict=True):
+            if reading.kind is not ReplyKind.NONE:
+                found[index] = reading
+    return [reading if reading.kind is ReplyKind.NONE else None for reading in found]
 
 
 def decide(text: str, asks: float, doubts: float, opt_out_at: float, hold_at: float) -> ReplyKind:

@@ -8,14 +8,11 @@ too, but it runs about six queries per message.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from crm_api.domain.consent.reply_reader.reader import (
-    NO_CONTEXT,
-    may_concern_consent,
-    read_replies,
-)
+from crm_api.domain.consent.reply_reader.reader import Reading, read_past_replies
 from crm_api.domain.inbound.webhook_events.reception import Reception
 from crm_api.domain.messaging.consent_decisions import suppression
 from crm_api.domain.messaging.conversations import past_messages
@@ -56,51 +53,66 @@ async def apply_plain_messages(
     bounded = [bound_message(facts, received_at=now) for facts in texts]
     past = [facts for facts in bounded if now - facts.created_at > PAST_AFTER]
     found = [(facts, phone) for facts in past if (phone := _person_of(facts)) is not None]
-    concerns = may_concern_consent(
-        [facts.text if facts.direction == Direction.INCOMING else "" for facts, _ in found]
-    )
-    people = [pair for pair, concern in zip(found, concerns, strict=True) if not concern]
-    await suppression.lock_contacts(uow.session, {phone for _, phone in people})
+    people = _without_consent(found)
+    await suppression.lock_contacts(uow.session, {one.phone for one in people})
     gone = await suppression.erased_since(
-        uow.session, {phone for _, phone in people}, secret=reception.secret
+        uow.session, {one.phone for one in people}, secret=reception.secret
     )
-    people = [(facts, phone) for facts, phone in people if phone not in gone]
+    people = [one for one in people if one.phone not in gone]
     if not people:
         return set()
     known = await past_messages.lock_known_numbers(
-        uow, phones=sorted({phone for _, phone in people})
+        uow, phones=sorted({one.phone for one in people})
     )
-    line_ids = await _lines_of(uow, [facts for facts, _ in people], now=now, reception=reception)
+    line_ids = await _lines_of(uow, [one.facts for one in people], now=now, reception=reception)
     plain = [
-        (facts, phone, line_id)
-        for facts, phone in people
-        for row, line_id in [(known[phone], line_ids.get(facts.phone_number_id or ""))]
+        PastMessage(
+            facts=one.facts,
+            line_id=line_id,
+            phone=one.phone,
+            rank=0 if _is_received(one.facts) else _rank(one.facts),
+            reading=one.reading,
+        )
+        for one in people
+        for row, line_id in [(known[one.phone], line_ids.get(one.facts.phone_number_id or ""))]
         if line_id is not None and not (row.is_deleted or row.was_texted or row.is_own)
     ]
     if not plain:
         return set()
-    return await past_messages.store_past_messages(uow, _read(plain), known=known, now=now)
+    return await past_messages.store_past_messages(uow, plain, known=known, now=now)
 
 
-def _read(plain: Sequence[tuple[MessageFacts, str, UUID]]) -> list[PastMessage]:
-    """Convert plain messages into rows to store; the reply reader classifies the received ones.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """A message that does not concern consent.
+
+    Attributes:
+        phone: The number of the other party.
+        reading: The result of the reply reader; None for a message that we sent.
+    """
+
+    facts: MessageFacts
+    phone: str
+    reading: Reading | None
+
+
+def _without_consent(texts: Sequence[tuple[MessageFacts, str]]) -> list[_Read]:
+    """Return the messages that do not concern consent, each with the number of the other party.
 
     The earlier messages of a conversation may not be stored yet, so the reply reader gets no
-    context. That is safe for consent, because no plain message concerns consent in any context.
+    context. That is safe, because a reply is left out if it may concern consent in any context.
     """
-    received = [facts.direction == Direction.INCOMING for facts, _, _ in plain]
-    texts = [facts.text for (facts, _, _), is_in in zip(plain, received, strict=True) if is_in]
-    readings = iter(read_replies(texts, [NO_CONTEXT] * len(texts)))
-    return [
-        PastMessage(
-            facts=facts,
-            line_id=line_id,
-            phone=phone,
-            rank=0 if is_in else _rank(facts),
-            reading=next(readings) if is_in else None,
-        )
-        for (facts, phone, line_id), is_in in zip(plain, received, strict=True)
-    ]
+    readings = iter(read_past_replies([facts.text for facts, _ in texts if _is_received(facts)]))
+    found = []
+    for facts, phone in texts:
+        reading = next(readings) if _is_received(facts) else None
+        if reading is not None or not _is_received(facts):
+            found.append(_Read(facts=facts, phone=phone, reading=reading))
+    return found
+
+
+def _is_received(facts: MessageFacts) -> bool:
+    return facts.direction == Direction.INCOMING
 
 
 async def _lines_of(
@@ -108,9 +120,7 @@ async def _lines_of(
 ) -> dict[str, UUID]:
     """Map the provider's line ids in these messages to our line ids; add unknown lines."""
     own = {
-        facts.phone_number_id: facts.to_numbers[0]
-        if facts.direction == Direction.INCOMING
-        else facts.from_number
+        facts.phone_number_id: facts.to_numbers[0] if _is_received(facts) else facts.from_number
         for facts in texts
         if facts.phone_number_id is not None
     }
@@ -135,7 +145,7 @@ def _person_of(facts: MessageFacts) -> str | None:
     """
     if facts.media or len(facts.to_numbers) != 1:
         return None
-    if facts.direction == Direction.INCOMING:
+    if _is_received(facts):
         return as_phone(facts.from_number or "")
     phone = as_phone(facts.to_numbers[0])
     return phone if phone == facts.to_numbers[0] else None
