@@ -71,4 +71,4 @@ async def _update_stored_data(deps: Deps) -> None:
 
 def _log_progress(outcomes: int) -> None:
     if outcomes % LINE_EVERY == 0:
-        log.info("attribution run in progress; outcomes credited in this run", outcomes=outcomes)
+        log.info("attribution run still in progress", credited_outcomes=outcomes)

@@ -61,9 +61,9 @@ _NUMBERS_OF_PERSON = text("""
 async def numbers_of_person(session: AsyncSession, *, phone: str) -> set[str]:
     """Return every phone number of the person to whom ``phone`` belongs.
 
-    These are the number of the person's contact, and the numbers of the duplicates that were merged
-    into this contact. ``phone`` may be any of these numbers. The result is empty if no contact has
-    ``phone``.
+    The result contains the number of the person's contact, and the numbers of the duplicates that
+    were merged into this contact. ``phone`` may be any of these numbers. The result is
+    empty if no contact has ``phone``.
     """
     return set(await session.scalars(_NUMBERS_OF_PERSON, {"phone": phone}))
 

@@ -97,7 +97,7 @@ class AccessChecks:
     """Checks the credentials of open streams, once for all streams with the same credentials."""
 
     def __init__(self, *, check_seconds: float = CHECK_SECONDS) -> None:
-        """Create the checks of one web process.
+        """Prepare the checks of credentials for the event streams of one web process.
 
         Args:
             check_seconds: Seconds between two checks of the same credentials.

@@ -132,7 +132,8 @@ async def book_appointment(
 ) -> AppointmentRead:
     """Book an appointment. This is refused if the assignee has another appointment at this time.
 
-    An outcome is recorded if the status is `booked` or `held`.
+    If the status is `booked` or `held` (it took place), an outcome is recorded too. Outcomes are
+    what insight counts and credits to campaigns.
     """
     async with uow:
         now = await uow.database_now()

@@ -72,7 +72,7 @@ class SendStopRead(ReadModel):
 
     model_config = example(
         rule="outside_schedule",
-        detail="It is outside the campaign's hours.",
+        detail="The present time is outside the campaign's days and hours.",
         until="2026-12-01T14:00:00.000Z",
     )
 
@@ -161,7 +161,7 @@ class ExplanationRead(ReadModel):
         variant="Short",
         variant_reason="Variants are assigned by contact id, in proportion to their shares.",
         rule="outside_schedule",
-        detail="It is outside the campaign's hours.",
+        detail="The present time is outside the campaign's days and hours.",
         next_allowed_at="2026-12-01T14:00:00.000Z",
     )
 

@@ -210,12 +210,12 @@ def _number(case: RecipientCase) -> Iterator[Stop]:
 def _hours(case: RecipientCase) -> Iterator[Stop]:
     until = case.hours.opening(case.now)
     if not case.hours.are_own_open(case.now):
-        detail = "It is now outside the campaign's days and hours."
+        detail = "The present time is outside the campaign's days and hours."
         yield Stop(rule="outside_schedule", detail=detail, until=until)
     if not case.hours.are_legal_open(case.now):
         yield Stop(
             rule="outside_legal_hours",
-            detail="It is now outside the legal hours in the recipient's time zone.",
+            detail="The present time is outside the legal hours in the recipient's time zone.",
             until=until,
         )
 

@@ -13,8 +13,8 @@ class LaunchProblem(ReadModel):
     """A reason why the start of the campaign would be refused.
 
     Attributes:
-        code: The code of the error that the start would return. But if this error has a list
-            ``errors``, each item of the list is a separate problem with its own code.
+        code: The code of the error that the start would return. If this error would have a list
+            ``errors``, each item of the list is a problem here, with the code of the item.
         pointer: The JSON pointer of the field of the campaign that must change; null if no field
             must change.
         detail: What is wrong, and what to do.

@@ -130,7 +130,7 @@ async def _check_law(
     hours = await read_test_hours(uow, line_id=line.id, phone=phone, rules=rules, now=now)
     if not hours.is_open:
         raise OutsideWindowError(
-            "It is now outside the legal hours of the test number.",
+            "The present time is outside the legal hours of the test number.",
             otherwise="Or use another test number.",
             next_allowed_at=hours.opens_at,
         )

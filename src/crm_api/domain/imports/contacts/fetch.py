@@ -137,7 +137,7 @@ async def _fetch_pages(
 async def _examine_rows(
     row: ContactImport, *, new_uow: UnitOfWorkFactory, path: Path, now: Callable[[], datetime]
 ) -> None:
-    """Find the fields of the fetched columns, and store them with the digest of the file."""
+    """Find the contact field of each fetched column; store the result and the file's digest."""
     try:
         detected = await asyncio.to_thread(examine_file, path, row.mapping)
     except EmptyFileError as error:

@@ -77,7 +77,7 @@ class ReconciliationParts:
 
 @dataclass(frozen=True, kw_only=True)
 class SliceResult:
-    """Result of the work on a run within one time limit.
+    """Result of one slice of a run: the work that was done before the time limit.
 
     Attributes:
         wait: How long to wait before the run continues, because the provider was unavailable or

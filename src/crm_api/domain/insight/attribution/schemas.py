@@ -60,7 +60,7 @@ class AttributionRulesCreate(RequestModel):
         return {one: int(getattr(self.windows, one.value)) for one in TouchClass}
 
     def rule_set(self) -> RuleSet:
-        """Return the rules without a version, for a preview."""
+        """Return these rules as a rule set without a version number, for a preview."""
         return RuleSet(version=0, model=self.model, windows=self.hours())
 
 

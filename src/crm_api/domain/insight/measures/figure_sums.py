@@ -163,10 +163,10 @@ def _sums_by_key(request: FigureRequest, operand: Operand, records: str) -> str:
 
 
 def _grouped(request: FigureRequest, records: str) -> str:
-    """Return the query that sums records, before their keys and labels are looked up.
+    """Return the query that groups the records and sums each group.
 
-    A sum contains the records with the same values in all columns from which the key, the filters
-    and the buckets are computed.
+    The records of a group have equal values in all columns that are needed to compute the key, the
+    filters and the buckets. The key and the label of each group are looked up later.
     """
     needed = _needed_columns(request)
     keys = [f"b.{name}" for name in needed]

@@ -151,7 +151,7 @@ class RecordCopies:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordQuery:
-    """SQL that selects the records of a measure, and faster sources for the same figures.
+    """SQL that selects the records of a measure, and stored sums or copies that are read faster.
 
     A record is one thing that a figure counts, such as a message.
 

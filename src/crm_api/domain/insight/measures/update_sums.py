@@ -4,8 +4,8 @@
 - ``update_place_sums`` adds messages and attempts to ``insight_person_tally``. This table has the
   sums by the ZIP, city or source of the person.
 
-An update does not change the value of a figure. A figure also counts the records that the sums
-lack.
+An update does not change the value of a figure, because a figure also counts the records that are
+not in the sums yet.
 """
 
 from dataclasses import dataclass

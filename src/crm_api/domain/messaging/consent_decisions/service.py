@@ -365,7 +365,8 @@ def _said_at(act: DecisionDetails) -> datetime:
 async def _remember(uow: UnitOfWork, action: ConsentAction, act: DecisionDetails) -> None:
     """Append the history entry of a decision.
 
-    For an opt-out or a hold, the evidence names the messages that are already being sent.
+    If the decision is an opt-out or a hold, the evidence of the entry also lists the messages to
+    the number that are already being sent.
     """
     evidence = dict(act.get("evidence") or {})
     if action in {ConsentAction.OPT_OUT, ConsentAction.HOLD}:

@@ -37,8 +37,8 @@ class MessageNotReceivedError(ConflictError):
 
     def __init__(self) -> None:
         super().__init__(
-            "Only a message that a person sent has a reply class. Use the id of a message whose "
-            "`direction` is incoming."
+            "Only a received message has a reply class. Use the id of a message whose `direction` "
+            "is incoming."
         )
 
 

@@ -268,7 +268,7 @@ class Dispatcher:
         self._has_ready.set()
 
     async def _is_held(self) -> bool:
-        """End the run and return True if the provider asked for a long pause.
+        """Return whether the provider asked for a long pause; if it did, end the run.
 
         A pause is long if more than ``MOST_WAIT`` of it is left.
         """

@@ -262,10 +262,15 @@ async def _merge_strays(
 
 
 def _with_report(outcome: AttemptOutcome, stray: StrayMessage | None) -> AttemptOutcome:
-    """Return the outcome or the stored report, whichever has the higher rank (Sending, rule 13).
+    """Return the outcome, or the status report if its status has the higher rank.
 
-    If both have the same rank, the one with the earlier time is returned. If the report has no
-    final status (delivered, failed, undelivered), the outcome is returned.
+    ``ARCHITECTURE.md``, "Sending, rule 13", has the ranks. If both have the same rank, the one with
+    the earlier time is returned. If there is no report, or if it has no final status (delivered,
+    failed, undelivered), the outcome is returned.
+
+    Args:
+        outcome: The result of the attempt.
+        stray: The status report that was stored before the result was known; None if there is none.
     """
     if stray is None or stray.status not in {"delivered", "failed", "undelivered"}:
         return outcome

@@ -241,7 +241,7 @@ class PresenceReport(RequestModel):
 
 
 class ReadUntil(RequestModel):
-    """The last message of a conversation that you have read.
+    """The last message that you have read in a conversation.
 
     Attributes:
         message_id: The last message that you have read. If you leave it out, all messages that have

@@ -229,7 +229,7 @@ class Search:
         """Select all matches in order.
 
         Use this only if the filter has no conditions, or if it selects one phone number. With other
-        filters, it may read all contacts.
+        filters, the database may read and sort all contacts to find the first match.
         """
         return (
             select(*flagged_columns(Contact, self.now))

@@ -56,8 +56,10 @@ class InvalidFilterError(InvalidError):
     )
 
     def __init__(self, errors: list[FieldProblem]) -> None:
-        count = "one fault" if len(errors) == 1 else f"{len(errors)} faults"
-        super().__init__(
-            f"The filter has {count}. The first is at {errors[0].pointer}: {errors[0].detail}",
-            errors=errors,
+        first = f"{errors[0].pointer}: {errors[0].detail}"
+        where = (
+            f"a fault at {first}"
+            if len(errors) == 1
+            else f"{len(errors)} faults. The first is at {first}"
         )
+        super().__init__(f"The filter has {where}", errors=errors)
