@@ -147,9 +147,19 @@ def test_figure_is_compared_with_its_rows_and_with_the_recorded_number(
     assert check.agrees is agrees
 
 
-def plain_screen() -> tuple[Screen, io.StringIO]:
+def plain_screen(width: int = 100) -> tuple[Screen, io.StringIO]:
     output = io.StringIO()
-    return Screen(Console(file=output, width=100)), output
+    return Screen(Console(file=output, width=width)), output
+
+
+def test_terminal_of_80_columns_shows_all_figures() -> None:
+    screen, output = plain_screen(width=80)
+    name, figure = "cost_per_appointment", "16.1% (12.8% to 20.2%)"
+
+    screen.figures([FigureCheck(name, figure, Decimal(2165000), Decimal(2165000), 2165000)])
+
+    row = next(line for line in output.getvalue().splitlines() if name in line)
+    assert row.split("│")[1:-1] == [name, figure, "2165000", " 2165000", " 2165000", "yes  "]
 
 
 def test_table_marks_counts_that_disagree() -> None:

@@ -115,3 +115,13 @@ async def test_refused_request_returns_the_request_id(
 
     assert answer.status_code == status
     assert answer.headers["X-Request-ID"] == "mine-1"
+
+
+async def test_unknown_path_and_method_say_what_to_do(client: httpx.AsyncClient) -> None:
+    path = await client.get("/v1/contactz")
+    method = await client.put("/v1/contacts")
+
+    assert (path.status_code, method.status_code) == (404, 405)
+    assert "GET /docs" in path.json()["detail"]
+    assert "`Allow`" in method.json()["detail"]
+    assert "POST" in method.headers["Allow"]

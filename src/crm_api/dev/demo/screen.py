@@ -12,6 +12,8 @@ from crm_api.dev.demo.figures import Check, FigureCheck
 
 PLAIN_GAP_SECONDS = 5.0
 """Shortest time between two progress lines if the output is not a terminal."""
+WIDE = 90
+"""Columns that the table of figures needs with a space on both sides of each value."""
 
 
 class Bars:
@@ -120,7 +122,8 @@ class Screen:
         - ``its rows``: the value that the demo computes from the list of the figure's records.
         - ``recorded``: the value that the demo expects; empty if it expects no particular value.
         """
-        table = Table(title="What the campaign earned", title_justify="left")
+        padding = (0, 1) if self._console.width >= WIDE else 0
+        table = Table(title="What the campaign earned", title_justify="left", padding=padding)
         table.add_column("", no_wrap=True)
         for heading in ("figure", "counted", "its rows", "recorded"):
             table.add_column(heading, justify="right", no_wrap=True)

@@ -256,6 +256,15 @@ def phrase_of(status: HTTPStatus) -> str:
     return _SINCE_PYTHON_3_13.get(status, status.phrase)
 
 
+NEXT_STEPS = {
+    HTTPStatus.NOT_FOUND: "No operation of the API has this path. Compare it with the paths in "
+    "GET /docs.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This path does not support the method of the request. Use one "
+    "of the methods in the header `Allow` of this response.",
+}
+"""The ``detail`` of errors of the framework that have no text of their own."""
+
+
 async def on_http_error(request: Request, error: Exception) -> Response:
     """Return the response to an error of the framework: unknown path, wrong method, bad body."""
     refusal = cast("HTTPException", error)
@@ -268,7 +277,9 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         status=status,
         code=phrase_of(status).lower().replace(" ", "_").replace("-", "_"),
         title=phrase_of(status),
-        detail=str(refusal.detail) if refusal.detail != status.phrase else status.description,
+        detail=str(refusal.detail)
+        if refusal.detail != status.phrase
+        else NEXT_STEPS.get(status, status.description),
         headers=headers,
     )
 

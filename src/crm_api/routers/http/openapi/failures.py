@@ -90,6 +90,8 @@ _DETAILS = {
     "validation_failed": "The request has 1 invalid value(s). The first is at /phone. Correct all "
     "of them as `errors` describes.",
     "internal_error": problems.DEFECT,
+    "not_found": problems.NEXT_STEPS[HTTPStatus.NOT_FOUND],
+    "method_not_allowed": problems.NEXT_STEPS[HTTPStatus.METHOD_NOT_ALLOWED],
 }
 """Examples of ``detail`` for errors without a class, by code. Other errors use their meaning."""
 _SHORT = InvalidPhoneError("The number is too short: ten digits are needed.")
