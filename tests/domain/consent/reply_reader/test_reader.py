@@ -359,10 +359,11 @@ def test_probabilities_are_between_0_and_1() -> None:
 
 
 def test_old_reply_with_a_request_concerns_consent() -> None:
-    texts = ["Tuesday at 9 works", "take me off your list", "STOP", "START"]
+    texts = ["Tuesday at 9 works", "take me off your list", "STOP", "START", "Tuesday at 9 works"]
 
-    tuesday, *others = read_past_replies(texts)
-    assert tuesday == read_reply(texts[0])
+    first, *others, last = read_past_replies(texts)
+
+    assert first == last == read_reply(texts[0])
     assert others == [None, None, None]
 
 

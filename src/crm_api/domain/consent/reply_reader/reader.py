@@ -7,7 +7,7 @@ trained model decides about all other replies, with one threshold for an opt-out
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -177,24 +177,27 @@ def read_past_replies(texts: Sequence[str]) -> list[Reading | None]:
     The same reply can have different meanings in different conversations. So each reply is read
     without a context, and also as a reply to a message that an employee wrote, with and without a
     question. If all these readings are ``ReplyKind.NONE``, the one without a context is returned.
+    Many people send the same words, so equal replies are read once.
     """
-    analyses = [analyse(text) for text in texts]
-    found = _read(texts, analyses, [NO_CONTEXT] * len(texts))
+    analyses = {text: analyse(text) for text in texts}
+    found = _read_in(NO_CONTEXT, list(analyses), analyses)
     for context in (Context(is_sale=True), Context(is_sale=True, is_question=True)):
         left = [
-            index
-            for index, reading in enumerate(found)
+            text
+            for text, reading in found.items()
             if reading.kind is ReplyKind.NONE and reading.decided_by is DecidedBy.MODEL
         ]
-        readings = _read(
-            [texts[index] for index in left],
-            [analyses[index] for index in left],
-            [context] * len(left),
-        )
-        for index, reading in zip(left, readings, strict=True):
-            if reading.kind is not ReplyKind.NONE:
-                found[index] = reading
-    return [reading if reading.kind is ReplyKind.NONE else None for reading in found]
+        others = _read_in(context, left, analyses)
+        found |= {text: one for text, one in others.items() if one.kind is not ReplyKind.NONE}
+    harmless = {text: one for text, one in found.items() if one.kind is ReplyKind.NONE}
+    return [harmless.get(text) for text in texts]
+
+
+def _read_in(
+    context: Context, texts: Sequence[str], analyses: Mapping[str, Analysis]
+) -> dict[str, Reading]:
+    readings = _read(texts, [analyses[text] for text in texts], [context] * len(texts))
+    return dict(zip(texts, readings, strict=True))
 
 
 def decide(text: str, asks: float, doubts: float, opt_out_at: float, hold_at: float) -> ReplyKind:
