@@ -156,7 +156,7 @@ class AddressPolicy:
         """Check an address again directly before the connection, and return a new socket for it.
 
         Raises:
-            AddressRefusedError: The service may not connect to the address.
+            AddressRefusedError: The service is not allowed to connect to the address.
         """
         family, kind, protocol, _, (host, port, *_) = info
         self.check(ipaddress.ip_address(str(host)), int(str(port)))

@@ -65,8 +65,8 @@ async def with_secret(
 
     Raises:
         StartError: The database cannot be reached.
-        SettingsError: There is no secret key, no secret key decrypts the root secret, or the schema
-            of the database is older than this release.
+        SettingsError: There is no secret key, none of the keys decrypts the root secret, or
+            the schema of the database is older than this release.
     """
     deadline = asyncio.get_running_loop().time() + patience
     fewest = _FEWEST_TRIES if patience else 1

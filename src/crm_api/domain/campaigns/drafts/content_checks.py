@@ -26,11 +26,16 @@ _SHOWN_FAULTS = 20
 async def copy_template_bodies(uow: UnitOfWork, body: CampaignCreate | CampaignUpdate) -> None:
     """Copy the bodies of templates to the variants and follow-ups that name a template.
 
-    A variant or follow-up with ``template_id`` and no body gets the body of the template, and
-    ``template_version`` is set to the version that was copied. If it has a body, the body is kept.
-    If this body differs from the body of the template, or the template does not exist,
-    ``template_id`` and ``template_version`` are set to None. They are also set to None if the body
-    of the template was stored without a version.
+    A variant or follow-up with ``template_id`` and no body gets the body of the template. A body
+    that the caller gave is kept. In both cases, ``template_version`` is set to the version of the
+    body.
+
+    But ``template_id`` and ``template_version`` are set to None if the text has no version of the
+    template:
+
+    - the template does not exist
+    - the caller gave a body that differs from the body of the template
+    - the body of the template was stored without a version
 
     Raises:
         InvalidCampaignError: A template or a template version does not exist, and the request has

@@ -126,7 +126,7 @@ class RuleChangeRead(ReadModel):
 
 
 class RuleChangesRead(ReadModel):
-    """The legal rules that begin or end in a period, in the order of the days."""
+    """The legal rules that begin or end in a period, ordered by the day of the change."""
 
     model_config = example(**{"from": "2027-01-31", "to": "2027-02-01"})
 

@@ -260,7 +260,7 @@ def _words_of_letters(analyses: Sequence[Analysis]) -> Places:
 
 
 def _square(one: Analysis, context: Context) -> float:
-    """Return the squared length of the vector of a reply's features, computed from counts."""
+    """Compute the squared length of a reply's feature vector from counts."""
     known = len(one.concepts) - one.concepts.count(UNKNOWN)
     whole = _grams(len(one.words) + 2, 1, 3) + _grams(len(one.concepts) + 2, 1, 4)
     whole += 3 + known * context.is_sale

@@ -106,9 +106,9 @@ _NULLS = {
 def _copies_by_place(request: FigureRequest, operand: Operand, copies: RecordCopies) -> list[str]:
     """Return two queries for a breakdown by place: ZIP, city or source.
 
-    The first query reads the copies with a stored place. The second query looks up the place of all
-    other records. For a median, each row is a record. Otherwise, each row is the sum of the records
-    of a key.
+    The first query reads the copies with a stored place. The second query reads all other records,
+    and looks up their places. In both queries, each row of a median is one record. For other
+    figures, each row is the sum of the records with the same key.
     """
     rest = request.in_period(copies.records_without_place)
     bucket = "CAST(NULL AS timestamptz)"

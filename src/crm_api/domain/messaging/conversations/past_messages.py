@@ -73,7 +73,7 @@ LOCK_CONTACTS = text("""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownNumber:
-    """The stored facts about a phone number before its past messages are stored.
+    """What is known about a phone number before its past messages are stored.
 
     Attributes:
         id: The contact with the number; None if there is none.

@@ -1,4 +1,4 @@
-"""The tables of conversations, of their drafts, notes and read messages, and of their counts."""
+"""The tables of conversations, drafts and notes, of what users have read, and of counts."""
 
 from datetime import date, datetime
 from enum import StrEnum

@@ -194,14 +194,14 @@ class Recorder:
                 if is_about_content(error):
                     log.exception(
                         "provider response dropped because the database refused it; "
-                        "the message will be looked up"
+                        "its message will be looked up"
                     )
                     return
                 await asyncio.sleep(RECORD_RETRY_SECONDS)
             except Exception:
                 log.exception(
                     "provider response dropped because of an unexpected error; "
-                    "the message will be looked up"
+                    "its message will be looked up"
                 )
                 return
             else:

@@ -86,8 +86,8 @@ async def settle_alerts(
     Args:
         kind: The kind of the alerts.
         found: The problems that the check has found now.
-        patience: How long the check must have found a problem without a break before its alert is
-            raised.
+        patience: An alert is raised only if the check has found the problem at each run for this
+            long.
         among: The check covers the subjects that begin with this text; an empty text means all
             subjects. Alerts with other subjects do not change.
     """

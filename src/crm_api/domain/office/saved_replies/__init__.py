@@ -1,1 +1,1 @@
-"""Saved replies: messages that users send often, and the effects of using one."""
+"""Saved replies: messages that users send often, and what else happens when one is used."""

@@ -169,9 +169,9 @@ async def skip_deleted_recipients(
 ) -> None:
     """Skip the waiting recipients at these phone numbers, because their contacts were deleted.
 
-    A recipient whose message is being sent is not skipped. This recipient only gets the zone key
-    that the caller has written to the contact. The recipient needs this zone key if the message
-    was not sent and the contact exists again, because the person has written in the meantime. Then
-    the recipient waits again.
+    A recipient whose message is being sent is not skipped. Only the recipient's zone key changes:
+    it becomes the one that the caller has written to the contact. If sending fails, and the contact
+    exists again because the person has written meanwhile, the recipient waits again. Then the new
+    zone key decides when the message may be sent.
     """
     await session.execute(_SKIP_DELETED, {"phones": list(phones), "now": now})

@@ -46,7 +46,7 @@ class UnknownContactsError(InvalidError):
 
     def __init__(self, positions: list[int]) -> None:
         super().__init__(
-            f"{len(positions)} of the ids belong to no contact, so no contact was added. Remove "
+            f"Ids that belong to no contact: {len(positions)}. So no contact was added. Remove "
             "the ids that `errors` lists.",
             errors=[
                 FieldProblem(

@@ -75,7 +75,7 @@ class UnknownPropertyContactsError(InvalidError):
     def __init__(self, pointers: list[str]) -> None:
         detail = "No contact has this id."
         super().__init__(
-            f"{len(pointers)} of the ids belong to no contact, so nothing was changed. Remove the "
+            f"Ids that belong to no contact: {len(pointers)}. So nothing was changed. Remove the "
             "ids that `errors` lists.",
             errors=[
                 FieldProblem(pointer=pointer, code="contact_not_found", detail=detail)

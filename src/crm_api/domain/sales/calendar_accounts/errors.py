@@ -44,7 +44,7 @@ class CalendarAccountExistsError(ConflictError):
 
 
 class InvalidCalendarUrlError(InvalidError):
-    """The service may not connect to the address of the calendar."""
+    """The service is not allowed to connect to the address of the calendar."""
 
     code = "invalid_calendar_url"
     title = "Address of the calendar not accepted"
