@@ -1,12 +1,14 @@
 CREATE OR REPLACE FUNCTION adopt_conversations_for_new()
  RETURNS trigger
  LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
  SET enable_sort TO 'off'
 AS $function$
 BEGIN
     -- The plan is kept for the whole session, and may be made while the tables are empty. So the
     -- subquery reads `idx_conversation_nobody` for each new contact: `ORDER BY` and `enable_sort`
-    -- exclude the other index, which would read all conversations without a contact.
+    -- exclude the other index, which would read all conversations without a contact. Without
+    -- `enable_seqscan`, each conversation is found by its id.
     IF EXISTS (SELECT FROM conversation WHERE contact_id IS NULL) THEN
         UPDATE conversation k SET contact_id = f.contact_id
         FROM (

@@ -1,4 +1,4 @@
-"""A new contact adopts conversations and outcomes of its number, and reads only those.
+"""A new contact adopts the conversations of its number, and its statement reads only those.
 
 The session's plan of a trigger is made while the tables are empty, as in a new installation.
 """
@@ -19,17 +19,6 @@ ADD_CONVERSATIONS = text("""
     INSERT INTO conversation (id, line_id, phone, last_activity_at, created_at, updated_at)
     SELECT uuid_v7(), uuid_v7(), '+1617555' || lpad(CAST(n AS text), 4, '0'), now(), now(), now()
     FROM generate_series(CAST(:first AS integer), CAST(:last AS integer)) AS n
-""")
-ADD_OUTCOMES = text("""
-    WITH outcome AS (
-        INSERT INTO outcome (id, kind, currency, occurred_at, source, recorded_by, created_at)
-        SELECT uuid_v7(), 'job_done', 'USD', now(), 'api', 'key', now()
-        FROM generate_series(CAST(:first AS integer), CAST(:last AS integer))
-        RETURNING id
-    )
-    INSERT INTO outcome_subject (outcome_id, phone)
-    SELECT id, '+1617555' || lpad(CAST(row_number() OVER () + :first - 1 AS text), 4, '0')
-    FROM outcome
 """)
 READ_ROWS = text("""
     SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = :relation
@@ -52,17 +41,5 @@ async def test_new_contacts_read_only_their_own_conversations(session: AsyncSess
     read = await read_by_new_contacts(session, "conversation")
 
     left = await session.scalar(text("SELECT count(*) FROM conversation WHERE contact_id IS NULL"))
-    assert left == STRANGERS - 100
-    assert read < MOST_READ
-
-
-async def test_new_contacts_read_only_their_own_outcomes(session: AsyncSession) -> None:
-    await session.execute(ADD_OUTCOMES, {"first": 9001, "last": 9001})
-    await session.execute(ADD_CONTACTS, {"first": 9001, "last": 9001})
-    await session.execute(ADD_OUTCOMES, {"first": 1, "last": STRANGERS})
-
-    read = await read_by_new_contacts(session, "outcome_subject")
-
-    left = await session.scalar(text("SELECT count(*) FROM outcome_subject WHERE phone <> ''"))
     assert left == STRANGERS - 100
     assert read < MOST_READ
