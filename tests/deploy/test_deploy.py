@@ -16,7 +16,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from crm_api.cli import COMMANDS
-from crm_api.cli.serve import GRACE_SECONDS
+from crm_api.cli.serve import CLEANUP_SECONDS, GRACE_SECONDS
 from crm_api.platform.settings import Settings
 from crm_api.workers.worker import FINISH_SECONDS
 
@@ -102,6 +102,7 @@ def test_settings_in_the_files_exist() -> None:
 
 def test_every_process_gets_the_time_to_end_cleanly() -> None:
     worker = Settings().call_timeout_seconds + FINISH_SECONDS
+    server = GRACE_SECONDS + CLEANUP_SECONDS
     (config,) = (
         one["data"]
         for one in documents(DEPLOY / "kubernetes" / "config.yaml")
@@ -117,11 +118,11 @@ def test_every_process_gets_the_time_to_end_cleanly() -> None:
     compose = yaml.safe_load((DEPLOY.parent / "compose.yaml").read_text())
     patience = int(compose["x-crm"]["stop_grace_period"].removesuffix("s"))
 
-    assert given["serve"] > float(config["CRM_DRAIN_SECONDS"]) + GRACE_SECONDS
+    assert given["serve"] > float(config["CRM_DRAIN_SECONDS"]) + server
     assert given["worker"] > worker
-    assert stop_seconds("crm-api.service") > 8 + GRACE_SECONDS
+    assert stop_seconds("crm-api.service") > 8 + server
     assert stop_seconds("crm-api-worker.service") > worker
-    assert patience > max(worker, 20 + GRACE_SECONDS)
+    assert patience > max(worker, 20 + server)
 
 
 def stop_seconds(unit: str) -> int:

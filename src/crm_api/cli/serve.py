@@ -21,9 +21,12 @@ from crm_api.domain.monitoring.sandbox_control.clock_moves import refuse_moved_t
 from crm_api.platform import lifetimes, logs, tracing
 from crm_api.platform.postgres import require_direct
 from crm_api.platform.schema_revisions import require_matching_schema
+from crm_api.routers.http.middleware import OUT_OF_TIME
 
 GRACE_SECONDS = 10
 """How many seconds running requests may continue after the server stops accepting new ones."""
+CLEANUP_SECONDS = 2
+"""How many seconds a request that was cancelled at a stop has to roll back and to respond."""
 _CLOSE = (b"connection", b"close")
 
 cli = typer.Typer(add_completion=False)
@@ -71,9 +74,23 @@ class ApiServer(Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the event streams, which never end by themselves; wait for the other requests."""
+        """Close the event streams, which never end by themselves; wait for the other requests.
+
+        Requests that run longer than `GRACE_SECONDS` are cancelled, and respond with 503. They are
+        cancelled here and not by uvicorn, because uvicorn closes the application directly after it
+        has cancelled them. Then a request that still rolls back loses its connection to the
+        database, and the end of the event loop cancels it again.
+        """
         self._application.state.events.stop()
-        await super().shutdown(sockets)
+        cancelling = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._cancel_requests)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cancelling.cancel()
+
+    def _cancel_requests(self) -> None:
+        for task in list(self.server_state.tasks):
+            task.cancel(OUT_OF_TIME)
 
 
 @cli.command()
@@ -107,7 +124,7 @@ def serve() -> None:
         log_level="warning",
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS + CLEANUP_SECONDS,
     )
     lifetimes.tune_garbage_collection()
     structlog.get_logger().info("API started", host=settings.host, port=settings.port)

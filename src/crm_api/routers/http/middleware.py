@@ -26,9 +26,10 @@ HEADER = b"x-request-id"
 ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 """Pattern of the request ids that a caller may send; other characters could forge log lines."""
 OUT_OF_TIME = "Task cancelled, timeout graceful shutdown exceeded"
-"""The message with which uvicorn cancels requests that still run when the server must stop.
+"""The message with which a request is cancelled that still runs when the server must stop.
 
-Source: uvicorn 0.54.0, ``Server.shutdown`` in ``uvicorn/server.py``, read 2026-11-28.
+uvicorn uses the same message for requests that do not end after the first cancellation. Source:
+uvicorn 0.54.0, ``Server.shutdown`` in ``uvicorn/server.py``, read 2026-11-28.
 """
 
 
