@@ -49,7 +49,8 @@ RENAMED = {
 """Triggers that a later revision renamed."""
 ADDED = (
     *("convert_released_message", "emit_received_message_event", "mark_interest"),
-    *(f"note_late_answer_on_{one}" for one in ("delete", "insert", "update")),
+    *(f"note_late_answer_on_{one}" for one in ("delete", "update")),
+    "note_late_answers",
 )
 """Triggers that later revisions added."""
 Found = list[tuple[object, ...]]
