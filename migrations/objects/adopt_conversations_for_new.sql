@@ -1,27 +1,12 @@
 CREATE OR REPLACE FUNCTION adopt_conversations_for_new()
  RETURNS trigger
  LANGUAGE plpgsql
- SET enable_seqscan TO 'off'
- SET enable_sort TO 'off'
 AS $function$
 BEGIN
-    -- The plan is kept for the whole session, and may be made while the tables are empty. So the
-    -- subquery reads `idx_conversation_nobody` for each new contact: `ORDER BY` and `enable_sort`
-    -- exclude the other index, which would read all conversations without a contact. Without
-    -- `enable_seqscan`, each conversation is found by its id.
+    -- `EXECUTE` makes a plan each time. A kept plan may be from the time of an empty table.
     IF EXISTS (SELECT FROM conversation WHERE contact_id IS NULL) THEN
-        UPDATE conversation k SET contact_id = f.contact_id
-        FROM (
-            SELECT c.id, a.id AS contact_id
-            FROM added a
-            CROSS JOIN LATERAL (
-                SELECT id FROM conversation
-                WHERE phone BETWEEN a.phone AND a.phone AND contact_id IS NULL
-                ORDER BY phone OFFSET 0
-            ) c
-            WHERE a.deleted_at IS NULL
-        ) f
-        WHERE k.id = f.id;
+        EXECUTE 'UPDATE conversation k SET contact_id = a.id FROM added a '
+            'WHERE k.phone = a.phone AND k.contact_id IS NULL AND a.deleted_at IS NULL';
     END IF;
     RETURN NULL;
 END

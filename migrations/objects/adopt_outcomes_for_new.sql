@@ -3,10 +3,10 @@ CREATE OR REPLACE FUNCTION adopt_outcomes_for_new()
  LANGUAGE plpgsql
 AS $function$
 BEGIN
+    -- `EXECUTE` makes a plan each time. A kept plan may be from the time of an empty table.
     IF EXISTS (SELECT FROM outcome_subject WHERE phone IS NOT NULL) THEN
-        UPDATE outcome_subject s SET contact_id = a.id, phone = NULL
-        FROM added a
-        WHERE s.phone = a.phone AND a.deleted_at IS NULL;
+        EXECUTE 'UPDATE outcome_subject s SET contact_id = a.id, phone = NULL FROM added a '
+            'WHERE s.phone = a.phone AND a.deleted_at IS NULL';
     END IF;
     RETURN NULL;
 END
