@@ -16,6 +16,7 @@ READ = (
     ("tests", "**/*.md"),
     ("benchmarks", "**/*.py"),
     ("docs", "**/*.md"),
+    ("migrations/objects", "*.sql"),
     (".", "*.md"),
 )
 EXEMPT = (

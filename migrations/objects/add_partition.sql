@@ -21,7 +21,7 @@ BEGIN
     EXECUTE format('SELECT EXISTS (SELECT FROM %I WHERE id >= %L AND id < %L)',
                    parent || '_default', low, high) INTO is_there;
     IF is_there THEN
-        -- Moved, not deleted: its triggers are not told.
+        -- The rows are moved and not deleted, so the triggers do not run.
         EXECUTE format('ALTER TABLE %I DISABLE TRIGGER USER', parent || '_default');
         EXECUTE format(
             'WITH moved AS (DELETE FROM %I WHERE id >= %L AND id < %L RETURNING *) '

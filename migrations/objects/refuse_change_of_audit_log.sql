@@ -3,7 +3,8 @@ CREATE OR REPLACE FUNCTION refuse_change_of_audit_log()
  LANGUAGE plpgsql
 AS $function$
 BEGIN
-    -- By the database's own clock: whoever may delete here cannot hide what was done this year.
+    -- The limit uses the clock of the database. So a user with the right to delete cannot delete
+    -- the entries of the last year.
     IF TG_OP = 'DELETE' AND OLD.created_at < now() - interval '365 days' THEN
         RETURN OLD;
     END IF;
