@@ -1,5 +1,6 @@
 """Faulty lists: the run ends with a reason and an alert, and never reads in a loop."""
 
+import asyncio
 import itertools
 from collections.abc import Callable
 from datetime import timedelta
@@ -18,6 +19,7 @@ from tests.domain.inbound.reconciliation.support import (
 )
 
 from crm_api.domain.inbound.reconciliation import run_progress
+from crm_api.domain.inbound.reconciliation.conversation_lists import TOGETHER
 from crm_api.domain.inbound.reconciliation.models import ReconciliationRun
 from crm_api.domain.inbound.reconciliation.reading import MOST_PAGES, REMEMBERED_PAGES, PageGuard
 from crm_api.domain.provider.openphone.errors import OpenPhoneListError
@@ -31,6 +33,10 @@ HTML = "<html><body>We will be right back.</body></html>"
 
 def _is_message_list(request: httpx.Request) -> bool:
     return request.url.path == "/messages"
+
+
+def _is_call_list(request: httpx.Request) -> bool:
+    return request.url.path == "/v1/calls"
 
 
 def _page(*ids: str, token: str | None) -> httpx.Response:
@@ -386,3 +392,60 @@ async def test_item_without_an_id_is_counted_as_an_error(new_uow: UnitOfWorkFact
     run, _ = await _run(new_uow, answer)
 
     assert (run.status, run.items_seen, run.errors) == ("completed", 3, 3)
+
+
+class MeetingTransport(httpx.AsyncBaseTransport):
+    """Forwards requests for calls only when enough of them wait at the same time."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self._inner = inner
+        self._barrier = asyncio.Barrier(TOGETHER)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if _is_call_list(request):
+            async with asyncio.timeout(30):
+                await self._barrier.wait()
+        return await self._inner.handle_async_request(request)
+
+
+async def test_calls_of_several_conversations_are_read_at_the_same_time(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    async with reconciliation_harness(new_uow, wrap=MeetingTransport) as harness:
+        for number in range(2 * TOGETHER):
+            harness.call(person=f"+1617555{number:04d}")
+        harness.advance(3600)
+        run = await harness.run()
+
+    assert (run.status, run.created, run.last_error) == ("completed", 2 * TOGETHER, None)
+
+
+async def test_failed_request_does_not_repeat_the_conversations_read_with_it(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    is_broken = True
+
+    def answer(request: httpx.Request) -> httpx.Response | None:
+        if is_broken and _is_call_list(request) and request.url.params["participants"] == PERSON:
+            return httpx.Response(503, text=HTML)
+        return None
+
+    async with reconciliation_harness(
+        new_uow, wrap=lambda inner: InterceptingTransport(inner, answer)
+    ) as harness:
+        for number in range(TOGETHER - 1):
+            harness.call(person=f"+1617555{number:04d}")
+        harness.call(person=PERSON)
+        harness.advance(3600)
+        run = await harness.run()
+        assert (run.finished_at, run.created) == (None, TOGETHER - 1)
+
+        is_broken = False
+        harness.requests.clear()
+        harness.advance(3600)
+        await harness.work_on_run()
+        run = await harness.read_run(run.id)
+
+    asked = [url.params["participants"] for url in harness.requests if url.path == "/v1/calls"]
+    assert (run.status, run.created, run.errors) == ("completed", TOGETHER, 0)
+    assert asked == [PERSON]

@@ -13,7 +13,11 @@ from tests.domain.inbound.reconciliation.support import (
 )
 from tests.fakes import RecordingQueue
 
-from crm_api.domain.inbound.reconciliation import message_list, run_progress
+from crm_api.domain.inbound.reconciliation import (
+    conversation_lists,
+    message_list,
+    run_progress,
+)
 from crm_api.domain.monitoring.sandbox_control.schemas import Act
 from crm_api.platform import failpoints
 from crm_api.platform.database import UnitOfWorkFactory
@@ -67,7 +71,7 @@ async def test_each_slice_continues_where_the_last_one_ended(
         MESSAGES + CALLS,
         0,
     )
-    assert slices > 30
+    assert slices > CALLS // conversation_lists.TOGETHER
     assert queue.names.count(JobName.RECONCILE_OPENPHONE) == slices
 
 

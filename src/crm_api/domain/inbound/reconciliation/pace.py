@@ -53,27 +53,31 @@ class RequestPace:
         self._not_before: datetime | None = None
         self._messages_wait = False
         self._looked_at = -LOOK_SECONDS
+        self._turn = asyncio.Lock()
 
     async def wait_for_request(self) -> None:
         """Wait until the next reconciliation request to the provider may begin.
+
+        Concurrent calls return one after the other.
 
         Raises:
             OpenPhoneHeldError: The wait would be too long, for example because the provider asked
                 for a pause. ``until`` of the error is the instant at which requests may begin
                 again.
         """
-        if not self._left or self._is_stale():
-            await self._reserve()
-        starts_at = self._next or self._now()
-        if self._not_before is not None:
-            starts_at = max(starts_at, self._not_before)
-        self._left -= 1
-        self._next = starts_at + self._limiter.spacing
-        wait = (starts_at - self._now()).total_seconds()
-        if wait > 0:
-            await self._sleep(wait)
-        share = 2 if self._messages_wait else 1
-        self._not_before = starts_at + share * self._limiter.spacing
+        async with self._turn:
+            if not self._left or self._is_stale():
+                await self._reserve()
+            starts_at = self._next or self._now()
+            if self._not_before is not None:
+                starts_at = max(starts_at, self._not_before)
+            self._left -= 1
+            self._next = starts_at + self._limiter.spacing
+            wait = (starts_at - self._now()).total_seconds()
+            if wait > 0:
+                await self._sleep(wait)
+            share = 2 if self._messages_wait else 1
+            self._not_before = starts_at + share * self._limiter.spacing
 
     async def pause_calls(self, seconds: float, *, asked_seconds: float | None = None) -> None:
         """Pause all requests with this API key, because the provider asked for a pause.
