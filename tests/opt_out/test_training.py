@@ -11,7 +11,7 @@ from tests.opt_out.__main__ import read_left_out
 from tests.opt_out.data import Style
 
 from crm_api.domain.consent.reply_reader.classifier import current_model
-from crm_api.domain.consent.reply_reader.reader import read_replies
+from crm_api.domain.consent.reply_reader.reader import ReplyKind, read_replies
 
 LARGEST_FILE = 2 * 1024 * 1024
 DOCUMENTED = {
@@ -46,6 +46,11 @@ def corpus() -> train.Corpus:
 @pytest.fixture(scope="module")
 def read(corpus: train.Corpus) -> train.LeftOut:
     return train.LeftOut.load(train.LEFT_OUT, corpus)
+
+
+@pytest.fixture(scope="module")
+def readings(read: train.LeftOut) -> list[tuple[data.Labelled, ReplyKind]]:
+    return read_left_out(read, train.choose_thresholds(read))
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +94,9 @@ def test_a_model_that_has_not_seen_an_author_reads_as_stored(
 
 @pytest.mark.parametrize("chosen", [tuple(Style), (Style.USUAL,), (Style.HARD,)])
 def test_model_reads_unknown_authors_as_well_as_required(
-    read: train.LeftOut, chosen: tuple[Style, ...]
+    readings: list[tuple[data.Labelled, ReplyKind]], chosen: tuple[Style, ...]
 ) -> None:
     """`docs/explanation/reply-reading.md` has the figures."""
-    readings = read_left_out(read, train.choose_thresholds(read))
     found = figures.Figures.of([pair for pair in readings if pair[0].style in chosen])
 
     assert found.recall.value >= 0.99
@@ -104,9 +108,9 @@ def test_model_reads_unknown_authors_as_well_as_required(
 @pytest.mark.parametrize("style", DOCUMENTED)
 @pytest.mark.parametrize("language", figures.LANGUAGES)
 def test_model_reads_each_language_as_well_as_documented(
-    read: train.LeftOut, style: Style, language: str
+    readings: list[tuple[data.Labelled, ReplyKind]], style: Style, language: str
 ) -> None:
-    found = figures_of(read, style, language)
+    found = figures_of(readings, style, language)
 
     recall, precision = DOCUMENTED[style][language]
     assert found.recall.value >= recall - A_FEW_REPLIES
@@ -116,16 +120,17 @@ def test_model_reads_each_language_as_well_as_documented(
 @pytest.mark.parametrize("style", DOCUMENTED)
 @pytest.mark.parametrize("language", ["es", "pt"])
 def test_model_reads_spanish_and_portuguese_as_well_as_english(
-    read: train.LeftOut, style: Style, language: str
+    readings: list[tuple[data.Labelled, ReplyKind]], style: Style, language: str
 ) -> None:
-    found, english = figures_of(read, style, language), figures_of(read, style, "en")
+    found, english = figures_of(readings, style, language), figures_of(readings, style, "en")
 
     assert found.recall.value >= english.recall.value - BEHIND_ENGLISH
     assert found.precision.value >= english.precision.value - BEHIND_ENGLISH
 
 
-def figures_of(read: train.LeftOut, style: Style, language: str) -> figures.Figures:
-    readings = read_left_out(read, train.choose_thresholds(read))
+def figures_of(
+    readings: list[tuple[data.Labelled, ReplyKind]], style: Style, language: str
+) -> figures.Figures:
     kind = (style, language)
     return figures.Figures.of([one for one in readings if (one[0].style, one[0].language) == kind])
 

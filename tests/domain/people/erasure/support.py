@@ -400,13 +400,20 @@ COLUMNS = text("""
 
 async def find_traces(session: AsyncSession) -> list[str]:
     """Search every column of every table; return the values that still name the person."""
-    found = []
+    shown: dict[str, dict[str, str]] = {}
     for table, column, kind in (await session.execute(COLUMNS)).all():
-        if kind in {"uuid", "integer", "bigint", "smallint", "boolean"}:
-            continue
-        shown = f"encode(\"{column}\", 'escape')" if kind == "bytea" else f'"{column}"::text'
-        cells = await session.scalars(text(f'SELECT {shown} FROM "{table}"'))
-        found += [f"{table}.{column}: {cell}" for cell in cells if cell and _names_person(cell)]
+        if kind not in {"uuid", "integer", "bigint", "smallint", "boolean"}:
+            value = f"encode(\"{column}\", 'escape')" if kind == "bytea" else f'"{column}"::text'
+            shown.setdefault(table, {})[column] = value
+    found = []
+    for table, columns in shown.items():
+        rows = await session.execute(text(f'SELECT {", ".join(columns.values())} FROM "{table}"'))
+        found += [
+            f"{table}.{column}: {cell}"
+            for row in rows
+            for column, cell in zip(columns, row, strict=True)
+            if cell and _names_person(cell)
+        ]
     return found
 
 
