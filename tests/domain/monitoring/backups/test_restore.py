@@ -30,6 +30,7 @@ from crm_api.platform.schema_revisions import require_matching_schema
 from crm_api.platform.settings import Settings
 
 LATER = NOW + timedelta(days=2)
+PEOPLE = 40
 PICTURE = b"a crack in a wall" * 1000
 SHA256 = hashlib.sha256(PICTURE).hexdigest()
 
@@ -71,7 +72,7 @@ async def fill(new_uow: UnitOfWorkFactory, folder: Path) -> None:
     async with new_uow() as uow:
         line = await make_line(uow.session)
         running = await make_campaign(uow.session, line=line, name="running")
-        for position in range(300):
+        for position in range(PEOPLE):
             person = await make_contact(uow.session, phone=number(position))
             await make_member(uow.session, campaign=running, contact=person)
         await make_campaign(uow.session, line=line, name="draft", status="draft")
@@ -283,11 +284,11 @@ async def test_backup_with_missing_rows_is_reported_and_not_enabled(
     harness: BackupHarness, target: AsyncEngine
 ) -> None:
     def fewer(_name: str, content: bytes) -> bytes:
-        return content.replace(b'"contact": 300', b'"contact": 301')
+        return content.replace(b'"contact": %d' % PEOPLE, b'"contact": %d' % (PEOPLE + 1))
 
     path = rewrite_backup(harness, await harness.back_up(), fewer)
 
-    with pytest.raises(BackupError, match="contact 300 of 301"):
+    with pytest.raises(BackupError, match=f"contact {PEOPLE} of {PEOPLE + 1}"):
         await harness.restore(path)
 
     assert await schema_revisions.current_revision(target) is None
@@ -299,7 +300,7 @@ async def test_interrupted_restore_is_reported_and_can_be_repeated(
     path = await harness.back_up()
 
     def fewer(_name: str, content: bytes) -> bytes:
-        return content.replace(b'"contact": 300', b'"contact": 301')
+        return content.replace(b'"contact": %d' % PEOPLE, b'"contact": %d' % (PEOPLE + 1))
 
     # The restore ends after the rows are stored and before the revision is, as if killed there.
     with pytest.raises(BackupError, match="rows are missing"):
@@ -312,7 +313,7 @@ async def test_interrupted_restore_is_reported_and_can_be_repeated(
     with pytest.raises(BackupError, match=r"was interrupted.*`--again`"):
         await harness.restore(path)
     await harness.restore(path, again=True)
-    assert await query(target, "SELECT count(*) FROM contact") == [(300,)]
+    assert await query(target, "SELECT count(*) FROM contact") == [(PEOPLE,)]
     assert await schema_revisions.current_revision(target) == schema_revisions.head_revision()
 
 
@@ -325,7 +326,7 @@ async def test_complete_database_is_never_cleared(
     with pytest.raises(BackupError, match="not empty"):
         await harness.restore(path, again=True)
 
-    assert await query(target, "SELECT count(*) FROM contact") == [(300,)]
+    assert await query(target, "SELECT count(*) FROM contact") == [(PEOPLE,)]
 
 
 async def test_file_that_is_not_a_backup_is_refused(harness: BackupHarness) -> None:
