@@ -28,7 +28,7 @@ LATE = (
     ("campaign_membership", "note_late_message_on_insert"),
     ("campaign_membership", "note_late_reply_on_insert"),
     ("send_attempt", "note_late_cost_on_insert"),
-    ("activity", "note_late_answer_on_insert"),
+    ("activity", "note_late_answers"),
 )
 """Triggers that note messages which come more than an hour late. Those of the fill do not: they are
 counted with their hours. Their notes would be 10,000,000 dead rows that every figure reads."""
