@@ -137,7 +137,8 @@ async def test_the_service_works_with_the_packages_of_the_image(
     command = (sys.executable, "-S", "-m", "crm_api.cli", "serve")
     process = await asyncio.create_subprocess_exec(*command, env=trimmed | values)
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        url = f"http://127.0.0.1:{port}"
+        async with httpx.AsyncClient(base_url=url, timeout=WITHIN_SECONDS) as client:
 
             async def is_ready() -> bool:
                 try:
