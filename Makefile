@@ -1,4 +1,4 @@
-# Only calls: what each command does is in `crm-api` and `pyproject.toml`.
+# Short names of commands. The commands themselves are in `crm-api` and `pyproject.toml`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,17 +30,17 @@ check: $(DEVELOPS) $(TYPESCRIPT) $(CONSOLE)
 console: $(DEVELOPS)
 	@$(BIN)/python -m tests.console.build
 
-# An hour of ten events a second into an open inbox: the page's memory must stay as it is;
+# Sends ten events a second into an open inbox for an hour: the memory of the page must not grow;
 # `make console-soak MINUTES=3 RATE=40`.
 .PHONY: console-soak console-speed
 console-soak: $(DEVELOPS)
 	@$(BIN)/python -m tests.console.soak $(if $(filter command line,$(origin MINUTES)),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE))
 
-# The inbox with 100,000 conversations on a CPU that is slowed four times, beside what is wanted.
+# Measures the inbox with 100,000 conversations on a CPU that is slowed four times; prints targets.
 console-speed: $(DEVELOPS)
 	@$(BIN)/python -m tests.console.speed
 
-# The long journeys of the console in Chromium, too.
+# All tests of the console in Chromium, with the long journeys.
 browser: $(DEVELOPS)
 	@CRM_TESTS_LONG_JOURNEYS=1 $(BIN)/pytest -n 0 tests/console
 
@@ -50,39 +50,41 @@ browser: $(DEVELOPS)
 pictures: $(DEVELOPS)
 	@CRM_TESTS_TAKE_PICTURES=1 CRM_TESTS_LONG_JOURNEYS=1 $(BIN)/pytest -n 0 tests/console/test_tutorial.py tests/console/test_pictures.py
 
-# Figures beside the wanted ones; `make bench SCALE=full ONLY=intake,apply COMPARE=main TURNS=3`.
+# Prints the figures beside their targets;
+# `make bench SCALE=full ONLY=intake,apply COMPARE=main TURNS=3`.
 bench: $(DEVELOPS)
 	@$(BIN)/python -m benchmarks $(if $(SCALE),--scale $(SCALE)) $(if $(ONLY),--only $(ONLY)) \
 		$(if $(COMPARE),--compare $(COMPARE)) $(if $(TURNS),--turns $(TURNS)) \
 		$(if $(HISTORY),--history $(HISTORY))
 
-# Kills everything until so many kills met something in flight; `make crash-test SEED=1 KILLS=60`.
+# Kills processes until KILLS kills interrupted work in progress; `make crash-test SEED=1 KILLS=60`.
 KILLS ?= 500
 crash-test: $(DEVELOPS)
 	@$(BIN)/python -m tests.crash --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
-# A day of a busy company in a few minutes; `make load SEED=1`.
+# Runs a day of a busy company in a few minutes; `make load SEED=1`.
 load: $(DEVELOPS)
 	@$(BIN)/python -m benchmarks.load $(if $(SEED),--seed $(SEED)) $(if $(PAGE),--page $(PAGE))
 
-# One part fails after the other while texts flow; `make chaos SEED=1 ONLY=Redis SECONDS=300`.
+# Makes one part after the other fail while messages are sent and received;
+# `make chaos SEED=1 ONLY=Redis SECONDS=300`.
 chaos: $(DEVELOPS)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)") \
 		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(PAGE),--page $(PAGE))
 
-# Replaces every process under load, one after the other; `make rolling ROUNDS=1`.
+# Replaces each process under load, one after the other; `make rolling ROUNDS=1`.
 ROUNDS ?= 2
 rolling: $(DEVELOPS)
 	@$(BIN)/python -m tests.rolling --rounds $(ROUNDS)
 
-# Most of the suite under a moved clock, at month ends, clock changes, 29 February and in five years;
+# Runs most of the suite under a moved clock: month ends, clock changes, 29 February, in five years;
 # `make test-dates AT=2028-02-29T12:00`. Needs libfaketime.
 .PHONY: test-dates
 test-dates: $(DEVELOPS)
 	@$(BIN)/python -m tests.dates $(if $(AT),--at $(AT)) $(if $(TESTS),--tests $(TESTS))
 
-# Changes the code in small ways and names each change that no test notices; it goes on where it was
-# cut off. `make mutants SAMPLE=100 SEED=1`.
+# Makes small changes to the code, and names each change that no test detects. It continues where it
+# was interrupted. `make mutants SAMPLE=100 SEED=1`.
 .PHONY: mutants
 mutants: $(DEVELOPS)
 	@$(BIN)/python -m tests.mutants $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) \
@@ -91,15 +93,15 @@ mutants: $(DEVELOPS)
 docs: $(DEVELOPS)
 	@exec $(BIN)/zensical serve --dev-addr 127.0.0.1:8002
 
-# Writes down the API as it is; a test fails when it is something else.
+# Writes the OpenAPI document; a test fails if the document differs from the code.
 openapi: $(RUNS)
 	@$(BIN)/crm-api openapi --output docs/openapi.json
 
-# With a release: from now on this is what clients are promised.
+# For a release: the present document becomes the one that later versions must serve.
 openapi-release: openapi
 	cp docs/openapi.json docs/openapi-released.json
 
-# Requests of all kinds against the whole OpenAPI document; `make fuzz MINUTES=5 SEED=1`.
+# Sends generated requests to every operation of the OpenAPI document; `make fuzz MINUTES=5 SEED=1`.
 MINUTES ?= 20
 fuzz: $(DEVELOPS)
 	@$(BIN)/python -m tests.contract --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
@@ -122,16 +124,16 @@ opt-out-model: $(DEVELOPS)
 	@$(BIN)/python -m tests.opt_out $(if $(MISREAD),--misread) $(if $(AGAINST),--against $(AGAINST)) \
 		$(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(ACCEPT_WORSE),--accept-worse)
 
-# Known vulnerabilities and licences of what is pinned. It asks an advisory database, so that it is
-# no part of `make check`; where none answers it fails and says so.
+# Checks the pinned packages for known vulnerabilities and their licences. It needs an advisory
+# database, so `make check` does not run it. It fails if the database does not answer.
 audit: $(DEVELOPS)
 	@$(BIN)/python -m tests.supply.audit
 
-# The bill of materials of what runs, as CycloneDX; not committed.
+# Writes the bill of materials of the installed packages as CycloneDX; it is not committed.
 sbom: $(DEVELOPS)
 	@$(BIN)/python -m tests.supply.sbom sbom.json
 
-# Each is made anew when a pinned version changes; an install that is cut off begins again.
+# An installation runs again if a pinned version changes or if it was interrupted.
 $(RUNS): pyproject.toml requirements-up.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
@@ -146,7 +148,7 @@ $(DEVELOPS): $(RUNS) requirements-dev.txt
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@
 
-# Where no registry can be reached, the tests that need these say that they did not run.
+# If no package registry answers, the tests that need these packages are reported as not run.
 $(TYPESCRIPT): $(DEVELOPS) clients/typescript/package-lock.json
 	@$(BIN)/python -m tests.clients.node
 

@@ -18,6 +18,15 @@ READ = (
     ("docs", "**/*.md"),
     ("migrations/objects", "*.sql"),
     (".", "*.md"),
+    (".", "Makefile"),
+    (".", ".ci/run"),
+    (".", "Dockerfile"),
+    (".", "compose.yaml"),
+    (".github", "**/*.*"),
+    ("deploy", "**/*.*"),
+    ("clients", "*.yaml"),
+    ("clients/typescript", "*.ts"),
+    ("console/src", "**/*.ts*"),
 )
 EXEMPT = (
     "src/crm_api/domain/consent/reply_reader/",  # words of the people who write to us

@@ -1,4 +1,4 @@
-/** What a frontend needs beside the generated client: sign-in, failures, pages, files, live events. */
+/** What a frontend needs besides the generated client: sign-in, errors, pages, files, events. */
 import { type Client, createClient, formDataBodySerializer } from "./generated/client/index.ts";
 import { refresh, signIn as requestTokens } from "./generated/sdk.gen.ts";
 import type {
@@ -18,7 +18,7 @@ export type LiveEvent = EventRead;
 
 const SIGNED_IN = [{ scheme: "bearer", type: "http" }] as const;
 
-/** A failure that the service reports: `problem.code` is for programs, `message` for people. */
+/** An error that the service reports: `problem.code` is for programs, `message` for people. */
 export class ProblemError extends Error {
   readonly problem: Problem;
 
@@ -28,7 +28,7 @@ export class ProblemError extends Error {
   }
 }
 
-/** Sign in with e-mail address and password; every call with this client then carries the token. */
+/** Sign in with e-mail address and password. Each call of the returned client sends the token. */
 export async function signIn(baseUrl: string, username: string, password: string): Promise<Crm> {
   const client = createClient({ baseUrl });
   const body = { grant_type: "password", username, password } as const;
@@ -36,7 +36,7 @@ export async function signIn(baseUrl: string, username: string, password: string
   let renewAt = expiry(tokens);
   let renewing: Promise<void> | undefined;
 
-  // A refresh token works once, so calls that find the access token old share one renewal.
+  // A refresh token works only once, so calls with an expired access token share one renewal.
   async function renew(): Promise<void> {
     tokens = unwrap(await refresh({ client, body: { refresh_token: tokens.refresh_token } }));
     renewAt = expiry(tokens);
@@ -53,12 +53,12 @@ export async function signIn(baseUrl: string, username: string, password: string
   });
 }
 
-/** When to renew: half a minute before the end, for calls that are on their way. */
+/** Return the time to renew: 30 s before the token expires, because calls take some time. */
 function expiry(tokens: TokenRead): number {
   return Date.now() + (tokens.expires_in - 30) * 1000;
 }
 
-/** Return what a call answered; a failure is thrown, as a ProblemError if the service reports it. */
+/** Return the data of a response, or throw its error: a ProblemError if the service reports it. */
 export function unwrap<Data>(answer: { data?: Data | undefined; error?: unknown }): Data {
   const { data, error } = answer;
   if (error === undefined) return data as Data;
@@ -70,7 +70,7 @@ function isProblem(error: unknown): error is Problem {
   return typeof error === "object" && error !== null && "code" in error && "detail" in error;
 }
 
-/** Go through a list, page after page, as long as the caller asks for more. */
+/** Yield the items of a list. A page is read when the caller needs its first item. */
 export async function* each<Item>(
   read: (cursor: string | undefined) => Promise<{ data: Item[]; next_cursor?: string | null }>,
 ): AsyncGenerator<Item> {
@@ -85,7 +85,7 @@ export async function* each<Item>(
 /**
  * Upload a file to import.
  *
- * The same path also takes JSON, to import from the provider, and `createImport` sends that.
+ * The same path also accepts JSON, to import from the provider. `createImport` sends JSON.
  */
 export function importFile(crm: Crm, body: ImportOfFile & { file: Blob }) {
   return crm.post<CreateImportResponses, CreateImportErrors>({
@@ -98,10 +98,10 @@ export function importFile(crm: Crm, body: ImportOfFile & { file: Blob }) {
 }
 
 /**
- * Follow what happens, until the signal; after a lost connection from where it was, without a gap.
+ * Yield live events until the signal aborts. After a lost connection, continue without a gap.
  *
- * The generated `followEvents` neither renews the token when it connects again nor ends if it is
- * refused, so this reads the stream of an ordinary call.
+ * The generated `followEvents` does not renew the token when it reconnects, and does not end if it
+ * is refused. So this function reads the stream of an ordinary call.
  */
 export async function* follow(
   crm: Crm,
@@ -132,7 +132,7 @@ export async function* follow(
   }
 }
 
-/** Cut a stream of server-sent events into its events, each as its fields. */
+/** Split a stream of server-sent events. Yield the fields of each event. */
 async function* frames(
   body: ReadableStream<Uint8Array<ArrayBuffer>> | null | undefined,
 ): AsyncGenerator<Map<string, string>> {

@@ -1,7 +1,7 @@
 /**
- * A tour beside a running `make up`: `npm run generate`, then `npm run example`.
+ * A tour of the API. While `make up` runs, run `npm run generate`, then `npm run example`.
  *
- * Needs CRM_EMAIL and CRM_PASSWORD of a user; CRM_URL when it is not http://127.0.0.1:8000.
+ * Set CRM_EMAIL and CRM_PASSWORD of a user. Set CRM_URL if it is not http://127.0.0.1:8000.
  */
 import { each, follow, importFile, ProblemError, signIn, unwrap } from "./crm.ts";
 import {
@@ -26,7 +26,7 @@ const client = await signIn(CRM_URL, CRM_EMAIL, CRM_PASSWORD);
 const me = unwrap(await readCaller({ client }));
 console.log(`signed in as ${me.name}, ${me.role}`);
 
-// A POST with an Idempotency-Key may be repeated: it happens once, and is answered alike.
+// A POST with an Idempotency-Key can be repeated: it runs once, and its response is the same.
 const ada = { phone: "(617) 555-0181", first_name: "Ada", tags: ["tour"] };
 const once = { client, headers: { "Idempotency-Key": crypto.randomUUID() }, body: ada };
 const contact = unwrap(await createContact(once));
@@ -36,7 +36,7 @@ console.log(
   `replayed ${repeated.response?.headers.get("Idempotent-Replayed")}`,
 );
 
-// A failure is a problem with a stable code.
+// An error is a problem document with a stable code.
 try {
   unwrap(await createContact({ client, body: ada }));
 } catch (error) {
@@ -45,7 +45,7 @@ try {
   console.log(`refused: ${error.problem.status} ${error.problem.code}, that person ${isSame}`);
 }
 
-// If-Match keeps two people from overwriting each other.
+// If-Match prevents that two people overwrite each other's changes.
 const path = { contact_id: contact.id };
 const seen = await getContact({ client, path });
 const headers = { "If-Match": seen.response?.headers.get("ETag") ?? "" };
@@ -54,12 +54,12 @@ console.log(`changed: ${unwrap(await updateContact(update)).company}`);
 const stale = await updateContact(update);
 console.log(`refused: ${stale.error?.status} ${stale.error?.code}`);
 
-// Live events: begun before the work of which they report.
+// Follow the live events before the import starts.
 const over = new AbortController();
 const events = follow(client, over.signal);
 const first = events.next();
 
-// A file is a form; its rows are taken over in the background.
+// A file is sent as a form. The service imports its rows in the background.
 const csv = "First Name,Cell\nBruno,617-555-0182\nCarmen,617-555-0183\nDaria,617-555-0184\n";
 const file = new File([csv], "tour.csv", { type: "text/csv" });
 const uploaded = unwrap(await importFile(client, { file, list_name: "Tour" }));
@@ -71,7 +71,7 @@ for (let next = await first; !next.done; next = await events.next()) {
 const done = unwrap(await getImport({ client, path: { import_id: uploaded.id } }));
 console.log(`imported ${done.created} of ${done.rows_total} onto the list ${done.list_name}`);
 
-// Lists come in pages.
+// Lists are read in pages.
 const names: (string | null)[] = [];
 for await (const person of each(async (cursor) =>
   unwrap(
@@ -85,7 +85,7 @@ for await (const person of each(async (cursor) =>
 }
 console.log(`read in pages of two: ${names.sort().join(", ")}`);
 
-// A campaign: written, looked at, started.
+// Create, preview and start a campaign.
 const [line] = unwrap(await syncLines({ client })).data;
 if (line === undefined) throw new Error("The provider knows no line.");
 const campaign = unwrap(
@@ -120,7 +120,7 @@ const stats = unwrap(await readStats(at));
 const { pending } = stats.by_status;
 console.log(`completed: ${stats.recipients_total} people, ${pending ?? 0} still to text`);
 
-// Ada makes room for the next tour; a 204 has nothing to unwrap but a failure.
+// Delete Ada, so that the next tour can create her. A 204 has no data; unwrap throws its errors.
 unwrap(await deleteContact({ client, path }));
 unwrap(await signOutEverywhere({ client }));
 console.log("signed out");

@@ -1,4 +1,4 @@
-/** Leaves addresses out of the lock file: `npm run lock`, after a version was changed. */
+/** Removes addresses from the lock file. Run `npm run lock` after a change of a version. */
 import { readFileSync, writeFileSync } from "node:fs";
 
 const file = "package-lock.json";

@@ -6,7 +6,7 @@ export default defineConfig({
     path: "generated",
     clean: true,
     importFileExtension: ".ts",
-    // Generated code does not compile under exactOptionalPropertyTypes; code that uses it may.
+    // Generated code does not compile with exactOptionalPropertyTypes. Code that uses it does.
     header: ({ defaultValue }) => ["// @ts-nocheck", ...defaultValue],
   },
   plugins: ["@hey-api/client-fetch", "@hey-api/typescript", "@hey-api/sdk"],

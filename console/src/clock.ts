@@ -17,12 +17,12 @@ function set(difference: number): void {
   for (const one of watchers) one();
 }
 
-/** How far the service's clock is ahead; what shows a time of day, such as "today", follows it. */
+/** How many ms the service's clock is ahead; used by what depends on the day, such as "today". */
 export function useShift(): number {
   return useSyncExternalStore((changed) => (watchers.add(changed), () => void watchers.delete(changed)), () => ahead);
 }
 
-/** The present minute; what shows "3 min ago" follows it, also when the sandbox moves its clock. */
+/** The present minute, for texts such as "3 min ago"; also changes when the sandbox clock moves. */
 export function useMinute(): number {
   return useSyncExternalStore(watch, () => Math.floor(now() / 60_000));
 }
@@ -30,13 +30,13 @@ export function useMinute(): number {
 /** Milliseconds since 1970 by the clock of the service. */
 export const now = (): number => Date.now() + ahead;
 
-/** Follow an exact reading of the service's clock. */
+/** Set the clock to an exact time of the service. */
 export function setServiceTime(instant: string): void {
   const difference = new Date(instant).getTime() - Date.now();
   set(Math.abs(difference) < 30_000 ? 0 : difference);
 }
 
-/** Follow an event: it cannot be from the future, so the clock is at least as far. */
+/** Move the clock to the time of an event if it is later: an event is never in the future. */
 export function noticeServiceTime(instant: string | undefined): void {
   const at = instant ? new Date(instant).getTime() : 0;
   if (at > now() + 60_000) set(at - Date.now());

@@ -1,7 +1,7 @@
 /**
  * Drafts of answers. The server keeps them; until it has confirmed one, a copy is in this browser,
  * under the id of the user who wrote it. So a draft survives a reload, a sign-out, a restarted
- * service and a lost network, and is never shown to another user.
+ * service and a lost network. It is never shown to another user.
  */
 import { useSyncExternalStore } from "react";
 import { data } from "./api/client";
@@ -9,7 +9,7 @@ import { deleteDraft, getDraft, writeDraft } from "./api/generated";
 import { ApiProblem } from "./api/problem";
 import { currentSession } from "./session";
 
-/** `kept`: the server has it. `here`: only this browser has it until the service answers again. */
+/** `kept`: the server has it. `here`: only this browser has it until the service responds again. */
 export type DraftState = "loading" | "kept" | "saving" | "here";
 type Draft = { text: string; state: DraftState; saved: string | null; timer: number; work: Promise<void> };
 
@@ -18,9 +18,9 @@ const AGAIN_MS = 5_000;
 const EMPTY: Draft = { text: "", state: "loading", saved: null, timer: 0, work: Promise.resolve() };
 
 const drafts = new Map<string, Draft>();
-/** Conversations whose answer is on its way; the server must not get its text as a draft after it. */
+/** Conversations whose answer is being sent. Its text must not be stored as a draft afterwards. */
 const leaving = new Set<string>();
-/** How many answers of a conversation have left; an older reading of the draft is out of date. */
+/** Number of answers sent in a conversation. A draft that was read before is out of date. */
 const left = new Map<string, number>();
 const listeners = new Set<() => void>();
 let version = 0;
@@ -52,7 +52,7 @@ function set(id: string, change: Partial<Draft>): void {
   changed();
 }
 
-/** Read the draft of a conversation; text that was written here and not confirmed wins. */
+/** Read the draft of a conversation. Unconfirmed text of this browser has priority. */
 export async function loadDraft(id: string): Promise<void> {
   const known = drafts.get(id);
   if (known && known.state === "saving") return;
@@ -85,7 +85,7 @@ function schedule(id: string, wait: number): void {
   drafts.set(id, { ...now, timer: window.setTimeout(() => void save(id), wait) });
 }
 
-/** Save one draft on the server, after a save that is still on its way. */
+/** Save one draft on the server, after a save that is still in progress. */
 async function save(id: string): Promise<void> {
   const before = drafts.get(id)?.work ?? Promise.resolve();
   const work = before.then(() => saveNow(id));
@@ -112,7 +112,7 @@ async function saveNow(id: string): Promise<void> {
   }
 }
 
-/** Before an answer is sent: stop saving, and wait for a save that is on its way. */
+/** Before an answer is sent: stop saving, and wait for a save in progress. */
 export async function holdDraft(id: string): Promise<void> {
   leaving.add(id);
   await drafts.get(id)?.work;
@@ -135,11 +135,11 @@ export function forgetDraft(id: string, sent: string): void {
   set(id, { text: "", saved: "", state: "kept", timer: 0 });
 }
 
-/** Save what only this browser has: after a return of the network, and before a sign-out. */
+/** Save drafts that only this browser has: when the network is back, and before a sign-out. */
 export async function flushDrafts(): Promise<void> {
   const of = prefix();
   if (!of) return;
-  // What the server has of these is not known yet.
+  // It is not known yet whether the server has a draft of these conversations.
   for (const [id, one] of drafts) if (one.saved === null && !one.text) void loadDraft(id);
   const ids = Object.keys(localStorage).filter((key) => key.startsWith(of)).map((key) => key.slice(of.length));
   await Promise.all(ids.map(async (id) => {

@@ -13,7 +13,7 @@ export function currentZone(): string {
   return zone ?? browserZone;
 }
 
-/** Formatters are slow to make and are used for each row, so each is made once. */
+/** Formatters are slow to create and are used for each row, so each one is created once. */
 const made = new Map<string, unknown>();
 function once<T>(name: string, make: () => T): T {
   const known = made.get(name) as T | undefined;
@@ -78,7 +78,7 @@ function formatted(at: Date | number, style: keyof typeof STYLES, timeZone = cur
 export function when(text: string, timeZone = currentZone()): string {
   const at = new Date(text);
   const is = now();
-  // What is further away than a day and the hour of a clock change is not today.
+  // A time more than 25 hours away is not today; a day with a clock change has 25 hours.
   const isNear = Math.abs(at.getTime() - is) < DAY_MS + 3_600_000;
   if (isNear && formatted(at, "number", timeZone) === formatted(is, "number", timeZone)) return formatted(at, "time", timeZone);
   return formatted(at, at.getFullYear() === new Date(is).getFullYear() ? "dateAndTime" : "dateOfYearAndTime", timeZone);

@@ -5,7 +5,7 @@ import { useSyncExternalStore } from "react";
 
 export type Language = "en" | "es";
 
-// lingui compiles a text each time when it is shown; a screen shows some hundred.
+// lingui compiles a text each time it is shown, and a screen shows several hundred texts.
 const compiled = new Map<string, ReturnType<typeof compileMessage>>();
 i18n.setMessagesCompiler((text) => {
   const known = compiled.get(text);

@@ -8,7 +8,7 @@ export type Key = {
   /** One character, two after each other ("g i"), or "mod+k" for Ctrl or ⌘. */
   key: string;
   name: string;
-  /** Without it the key is only listed: its field handles it. */
+  /** If undefined, the key is only listed, because its field handles it. */
   run?: (() => unknown) | undefined;
 };
 type Group = { title: string; keys: Key[] };
@@ -33,7 +33,7 @@ export function keyGroups(): Group[] {
   return [...found].map(([title, keys]) => ({ title, keys })).filter((one) => one.keys.length > 0);
 }
 
-/** True while a letter is text and not a command. */
+/** True while a typed letter is text, not a command. */
 function isText(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) && (target as HTMLInputElement).type !== "checkbox");
 }

@@ -20,7 +20,7 @@ type Note = { event: LiveEvent } | { state: LiveState; since: number } | { last:
 const AGAIN_MS = 2_000;
 const GATHER_MS = 400;
 const SILENT_MS = 40_000;
-/** With a steady flow of events, what is shown is read again this often. */
+/** Shortest time between two reads of the shown data while events arrive continuously. */
 const CALM_MS = 2_000;
 
 let state: LiveState = "off";
@@ -34,14 +34,14 @@ const followers = new Set<(event: LiveEvent) => void>();
 const returns = new Set<() => void>();
 const channel = new BroadcastChannel("crm-live");
 
-function become(next: LiveState, tell = leads): void {
+function become(next: LiveState, announce = leads): void {
   if (next !== state) {
     state = next;
     since = Date.now();
     for (const one of listeners) one();
     if (next === "live") for (const one of returns) one();
   }
-  if (tell) channel.postMessage({ state, since } satisfies Note);
+  if (announce) channel.postMessage({ state, since } satisfies Note);
 }
 
 export function useLive(): LiveState {
@@ -55,7 +55,7 @@ export const liveSince = (): number => since;
 
 export const isLive = (): boolean => state === "live";
 
-/** Do this each time when the stream is live again. */
+/** Call `back` each time the stream is live again. */
 export function onLive(back: () => void): () => void {
   returns.add(back);
   return () => returns.delete(back);
@@ -66,7 +66,7 @@ export function onEvent(follower: (event: LiveEvent) => void): () => void {
   return () => followers.delete(follower);
 }
 
-/** Connect now instead of after the usual pause; in whichever tab reads the stream. */
+/** Connect now instead of after the usual pause, in the tab that reads the stream. */
 export function connectNow(): void {
   if (leads) hurry();
   else channel.postMessage({ hurry: true } satisfies Note);
@@ -166,10 +166,10 @@ export function startLive(): void {
       become("off", false);
     }
   };
-  // A lost network does not end a stream by itself; the browser knows at once.
+  // A lost network does not end a stream, but the browser detects it at once.
   window.addEventListener("offline", () => leads && (cut(), become("behind")));
   window.addEventListener("online", connectNow);
-  // Timers of a tab in the background run late: a tab that comes to the front asks for haste.
+  // Timers of a background tab run late, so a tab that becomes visible requests a connection now.
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && state === "behind" && connectNow());
   onSession(follow);
   follow();
@@ -207,7 +207,7 @@ function keysOf(event: LiveEvent): (string | null)[][] {
   }
 }
 
-/** Read again what an event has changed: 400 ms after the first one, in a steady flow every two seconds. */
+/** Read changed data again: 400 ms after the first event, then at most every two seconds. */
 export function refreshByEvents(cache: QueryClient): () => void {
   let keys = new Map<string, (string | null)[]>();
   let timer = 0;
@@ -217,7 +217,7 @@ export function refreshByEvents(cache: QueryClient): () => void {
     flushed = Date.now();
     const now = [...keys.values()];
     keys = new Map();
-    // A read that is under way may be older than the event, so it begins again.
+    // A read in progress may be older than the event, so it starts again.
     for (const queryKey of now) void cache.invalidateQueries({ queryKey });
   };
   return onEvent((event) => {

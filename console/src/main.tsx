@@ -19,7 +19,7 @@ import "./styles/shell.css";
 const STALE_AGAIN_MS = 60_000;
 let saidAt = -STALE_AGAIN_MS;
 
-/** What is shown stays when it cannot be read again. Without a live stream the bar above says so already. */
+/** Report data that cannot be read again. Without a live stream, the bar above reports it. */
 function saySoIfStale(error: Error, hasData: boolean): void {
   const isRefused = error instanceof ApiProblem && error.status < 500;
   if (!hasData || isRefused || !isLive() || performance.now() - saidAt < STALE_AGAIN_MS) return;
@@ -34,7 +34,7 @@ const cache = new QueryClient({
       staleTime: 15_000,
       retry: (failures, error) => !(error instanceof ApiProblem && error.status < 500) && failures < 2,
     },
-    // Offline a change fails at once with a sentence. Kept for later, a message would leave by itself.
+    // Offline, a change fails at once. If it were kept, a message could be sent later by itself.
     mutations: { networkMode: "always" },
   },
 });
@@ -53,12 +53,12 @@ onSession(() => {
   was = state;
 });
 
-// The first screen waits for the answer whether somebody is signed in, and for the language.
+// The first screen waits until the session and the language are known.
 void Promise.all([session, speak(guessLanguage())]).then(() => {
   startLive();
   startPresence();
   onLive(() => void flushDrafts());
-  // What could not be read while the service was away; the stream brings what has changed since.
+  // Read data again that failed while the service was down. The stream reports changes since then.
   onLive(() => void cache.refetchQueries({ type: "active", predicate: ({ state }) => !!state.error && !(state.error instanceof ApiProblem && state.error.status < 500) }));
   beforeSignOut(flushDrafts);
   createRoot(document.getElementById("root")!).render(

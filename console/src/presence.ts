@@ -32,7 +32,7 @@ function take(event: LiveEvent): void {
   if (id === session.me.id) return;
   const conversation = event.subject_id;
   const seen = here.get(conversation) ?? new Map<string, Seen>();
-  // By this machine's clock: the one of the service may be ahead.
+  // Use this machine's clock, because the service's clock may be ahead.
   seen.set(id, { id, name, activity, until: Date.now() + LIVES_MS });
   here.set(conversation, seen);
   refresh(conversation);
@@ -50,14 +50,14 @@ export function useVisitors(conversation: string): Visitor[] {
   return useSyncExternalStore(subscribe, () => lists.get(conversation) ?? NOBODY);
 }
 
-/** Report this user while the conversation is in sight; at once when the user begins or stops to write. */
+/** Report this user while the conversation is visible; at once when writing starts or stops. */
 export function useReport(conversation: string, isTyping: boolean, isOn: boolean): void {
   useEffect(() => {
     if (!isOn) return;
     const report = () => {
       if (document.visibilityState !== "visible" || !navigator.onLine) return;
       const body = { activity: isTyping ? ("typing" as const) : ("viewing" as const) };
-      // A lost report does no harm: the next one comes in ten seconds.
+      // A lost report is harmless: the next one is sent in ten seconds.
       reportPresence({ path: { conversation_id: conversation }, body, throwOnError: true }).catch(() => undefined);
     };
     const cancel = afterPaint(report);

@@ -1,7 +1,7 @@
 /**
- * Who is signed in. The access token lives in memory only; the refresh token is in a cookie that no
+ * Who is signed in. The access token is only in memory; the refresh token is in a cookie that no
  * script reads. All tabs share one session: they hand the access token to each other over a
- * BroadcastChannel, and one at a time renews it, because a renewed token ends the one before.
+ * BroadcastChannel, and one at a time renews it, because renewal revokes the previous token.
  */
 import { useSyncExternalStore } from "react";
 
@@ -46,7 +46,7 @@ export function onSession(listener: () => void): () => void {
   return () => listeners.delete(listener);
 }
 
-/** Do this while there is still a session, before it ends because the user wants it. */
+/** Call `leaver` before the user is signed out, while there is still a session. */
 export function beforeSignOut(leaver: () => Promise<void>): void {
   leavers.add(leaver);
 }
@@ -102,21 +102,21 @@ async function renew(): Promise<string | null> {
     method: "POST",
     headers: { "X-CSRF-Token": decodeURIComponent(proof) },
   });
-  // A service that starts or is busy says nothing about the session.
+  // An error of a starting or busy service does not mean that the session has ended.
   if (answer.status >= 500 || answer.status === 429) throw new Error(String(answer.status));
   return answer.ok ? take(answer) : null;
 }
 
-/** Renew the access token unless another tab has; null if the session is over. */
+/** Renew the access token unless another tab has renewed it; null if the session has ended. */
 export async function renewAfter(old: string): Promise<string | null> {
   return locked("crm-renew", async () => {
-    // Several calls may have met the end of one session; the user may have signed in again since.
+    // Another call may have renewed the token, or the user may have signed in again.
     if (token?.text !== old) return token?.text ?? null;
     let renewed: string | null;
     try {
       renewed = await renew();
     } catch {
-      return null; // The network or the service is away; the session may still be good.
+      return null; // The network or the service is down; the session may still be valid.
     }
     if (!renewed && token?.text === old) {
       channel.postMessage({ kind: "out", why: "ended" } satisfies Note);

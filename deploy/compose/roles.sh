@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run once by the image of PostgreSQL, on a new volume: the roles of docs/explanation/security.md and a login
-# for the service. `crm-api migrate` gives them what they may do.
+# Create the roles of docs/explanation/security.md and a login for the service. The PostgreSQL image
+# runs this script once, on a new volume. `crm-api migrate` grants the privileges.
 set -eu
 psql --no-psqlrc --set ON_ERROR_STOP=1 --set password="$POSTGRES_APP_PASSWORD" \
     --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" <<'SQL'

@@ -1,10 +1,10 @@
-/** The one place that calls the API: tokens, one idempotency key per press, problems as errors. */
+/** All calls to the API: access tokens, one idempotency key per press, problems as errors. */
 import { t } from "../i18n";
 import { authorize, currentSession, renewAfter } from "../session";
 import { client } from "./generated/client.gen";
 import { ApiProblem } from "./problem";
 
-/** What a visitor may call; everything else is not even tried without a session. */
+/** Paths that can be called without a session. Other calls fail at once if there is no session. */
 const OPEN = /^\/v1\/auth\//;
 const REPEATABLE = new Set(["GET", "HEAD"]);
 
@@ -13,11 +13,11 @@ async function send(request: Request): Promise<Response> {
   if (!token && currentSession().state !== "in" && !OPEN.test(new URL(request.url).pathname)) {
     throw new ApiProblem(401, { code: "session_over", detail: t("Your session has ended. Sign in again.") });
   }
-  // A copy of what has a body, for the second attempt.
+  // The first attempt sends a copy, because a body can be sent only once.
   const attempt = REPEATABLE.has(request.method) ? request : request.clone();
   if (token) attempt.headers.set("Authorization", `Bearer ${token}`);
   const answer = await fetch(attempt);
-  // A 401 of these calls is about what was entered, not about the session.
+  // For these calls, a 401 means that the input is wrong, not that the session has ended.
   if (answer.status !== 401 || !token || OPEN.test(new URL(request.url).pathname)) return answer;
   const renewed = await renewAfter(token);
   if (!renewed) return answer;
@@ -25,7 +25,7 @@ async function send(request: Request): Promise<Response> {
   return fetch(request);
 }
 
-/** A POST while the same one is on its way is the same press: it gets the same answer. */
+/** POST requests in progress. An equal request is the same press, and gets the same response. */
 const onItsWay = new Map<string, Promise<Response>>();
 
 async function sendOnce(request: Request): Promise<Response> {
@@ -62,7 +62,7 @@ export function setUpClient(): void {
   });
 }
 
-/** The data of an answer; every SDK function throws when the API refuses. */
+/** The data of a response; each SDK function throws if the API returns an error. */
 export async function data<T>(call: Promise<{ data: T }>): Promise<NonNullable<T>> {
   return (await call).data as NonNullable<T>;
 }

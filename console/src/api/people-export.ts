@@ -1,4 +1,4 @@
-/** Everybody whom a filter or a segment selects, read as one CSV stream: only what bulk changes need. */
+/** Read the people of a filter or segment as a CSV stream, with the fields for bulk changes. */
 import type { ContactSearch } from "../routes";
 import { t } from "../i18n";
 import { client } from "./generated/client.gen";

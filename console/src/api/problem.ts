@@ -1,7 +1,7 @@
 import type { Problem as ProblemDocument } from "./generated";
 import { t } from "../i18n";
 
-/** An answer of the API that is an error (RFC 9457), or a network that did not answer. */
+/** An error response of the API (RFC 9457), or a network failure. */
 export class ApiProblem extends Error {
   readonly status: number;
   readonly code: string;
@@ -18,7 +18,7 @@ export class ApiProblem extends Error {
   }
 }
 
-/** Words for people: the API's sentences also name its paths and fields, which nobody sees here. */
+/** Sentences for users: the API's sentences name paths and fields, which users do not see. */
 export function plainly(text: string): string {
   const at = text.match(/^String should have at (most|least) (\d+) character/);
   if (at) return at[1] === "most" ? t("At most {n} characters.", { n: at[2] }) : t("At least {n} characters.", { n: at[2] });

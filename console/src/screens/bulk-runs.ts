@@ -1,4 +1,4 @@
-/** Changes of many contacts: tried first, then carried out in parts, with what can be undone. */
+/** Changes of many contacts: a dry run, then the change in parts, with an undo if possible. */
 import { data } from "../api/client";
 import {
   addFlag, addMembers, changeTags, createList, createUpload, getContact, getTagChange, getUpload, optOutMany, removeFlag, removeMember,
@@ -34,7 +34,7 @@ function parts<One>(all: One[], size: number): One[][] {
 
 const pause = () => new Promise((done) => setTimeout(done, AGAIN_MS));
 
-/** One part after the other; the number of people that are done is reported. */
+/** Run one part after the other, and report how many people are done. */
 async function each<One>(all: One[], size: number, { onProgress, signal }: Steps, work: (part: One[], at: number) => Promise<void>): Promise<void> {
   let done = 0;
   onProgress(0, all.length);
@@ -56,7 +56,7 @@ async function peopleOf(target: Target, steps: Steps): Promise<Person[]> {
   return found;
 }
 
-/** Count what the action would change; nothing is changed. */
+/** Count what the action would change, without a change. */
 export async function tryAction(action: Action, target: Target, steps: Steps): Promise<Tried> {
   if ((action.kind === "tag" || action.kind === "untag") && "filter" in target && !target.filter.segment) return tryTagsOfFilter(action, target.filter);
   const people = await peopleOf(target, steps);
@@ -104,7 +104,7 @@ async function tryTagsOfFilter(action: TagAction, filter: ContactSearch): Promis
     run: async (steps) => {
       const started = await data(changeTags({ body: { filter: wanted, ...tagsOf(action) }, throwOnError: true }));
       const change = await waitForTags(started, steps, total);
-      // Only if nobody had the tag before, taking it off again restores everybody.
+      // The undo is exact only if none of the people had the tag before.
       const isExact = action.kind === "tag" && same === 0;
       const undo = async (again: Steps) => {
         const back = await data(changeTags({ body: { filter: { ...wanted, tag: action.tag }, ...tagsOf(opposite(action)) }, throwOnError: true }));
@@ -165,7 +165,7 @@ async function tryList(action: { list: string; name: string }, people: Person[],
         await each(fresh, 1, once, async ([id]) => void (await removeMember({ path: { list_id: list, contact_id: id! }, throwOnError: true })));
         return undone(fresh.length);
       };
-      // People picked by hand come without their lists: then only an exact number proves who is new.
+      // The lists of selected people are not known, so only an equal number proves who is new.
       const isExact = fresh.length === added && fresh.length <= MOST_SINGLE;
       return { text: changedText(added, 0), ...(isExact ? { undo } : {}) };
     },
@@ -210,7 +210,7 @@ async function upload(people: Person[], reason: string, isDry: boolean, { onProg
   return now;
 }
 
-/** The numbers go through a do-not-contact upload, which also takes back messages that wait. */
+/** Send the numbers as a do-not-contact upload, which also withdraws waiting messages. */
 async function tryDoNotContact(reason: string, people: Person[], steps: Steps): Promise<Tried> {
   const tried = await upload(people, reason, true, steps);
   const fresh = people.filter((one) => !one.flags.includes("do_not_contact"));

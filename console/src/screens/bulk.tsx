@@ -1,4 +1,4 @@
-/** Change many contacts: choose, try, see the numbers, confirm, watch, undo. */
+/** Change many contacts: choose, dry run, confirm the numbers, watch, undo. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef, useState, type FormEvent } from "react";
 import { data } from "../api/client";
@@ -20,7 +20,7 @@ function kinds(): [Kind, string][] {
   ];
 }
 
-/** The sentence of an error; those of this console are written in it. */
+/** The sentence of an error. Errors of the console itself contain their sentence. */
 function sentence(error: unknown): string {
   return error instanceof Error && !(error instanceof ApiProblem) && error.name === "Error" ? error.message : sentenceOf(error);
 }

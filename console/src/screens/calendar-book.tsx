@@ -163,7 +163,7 @@ function ContactField({ id, error, onChange }: { id: string | null; error: strin
 
 type FreeProps = { starts: string; minutes: number; assignee: string; zone: string; onChoose: (local: string) => void };
 
-/** Up to eight times of the day at which the assignee is free; none of nobody. */
+/** Up to eight times of the day at which the assignee is free; empty without an assignee. */
 function FreeTimes({ starts, minutes, assignee, zone, onChoose }: FreeProps) {
   const date = starts.slice(0, 10);
   const found = useQuery({

@@ -15,7 +15,7 @@ export type Period = { from: string; to: string; days: string[] };
 const LISTED_DAYS = 30;
 const MOST_PAGES = 5;
 
-/** The dates that a view shows around a date; `to` does not belong to it. */
+/** The dates that a view shows around a date; `to` is exclusive. */
 export function periodOf(view: View, date: string): Period {
   const from = view === "month" ? `${date.slice(0, 8)}01` : view === "week" ? plusDays(date, -weekdayOf(date)) : date;
   const [year = 0, month = 0] = from.split("-").map(Number);
@@ -104,7 +104,7 @@ export function useMove() {
   };
 }
 
-/** Minutes since midnight on the wall of the zone. */
+/** Minutes since midnight in the local time of the zone. */
 export function minuteOf(at: string, zone: string): number {
   const [hour = 0, minute = 0] = localOf(at, zone).slice(11).split(":").map(Number);
   return hour * 60 + minute;

@@ -1,4 +1,4 @@
-/** One campaign: the check before its start, then one stacked truth, its forecast, its people. */
+/** One campaign: the check before its start, then its progress, its forecast and its people. */
 import { Link, useParams } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
 import { data } from "../api/client";

@@ -1,4 +1,4 @@
-/** Write a campaign: who, what, when; beside it the phone of each person, the cost and what is in the way. */
+/** Write a campaign: who, what, when; beside it each person's phone, the cost and the problems. */
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { keepPreviousData, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo, useState } from "react";
@@ -58,7 +58,7 @@ export function NewCampaign() {
   );
 }
 
-/** Why the button does not work yet: the first thing that is missing. */
+/** Why the button is disabled: the first missing input. */
 function missingIn(draft: Draft): string {
   if (!draft.name.trim()) return t("Give it a name.");
   if (!draft.audience) return t("Choose people.");

@@ -1,4 +1,4 @@
-/** The fields of a contact that is made or changed by hand; what the API refuses is shown at its field. */
+/** The fields to create or change a contact; what the API refuses is shown at its field. */
 import type { ContactRead } from "../api/generated";
 import { ApiProblem, fieldError } from "../api/problem";
 import { t } from "../i18n";
@@ -22,7 +22,7 @@ export function isAtField(error: unknown): boolean {
   return error instanceof ApiProblem && Object.keys(error.fields).some((at) => SHOWN.includes(at.split("/")[1] ?? ""));
 }
 
-/** The fault of a field, or of a part of it such as `/tags/0`. */
+/** The error of a field, or of a part of it such as `/tags/0`. */
 function faultOf(error: unknown, pointer: string): string | undefined {
   if (!(error instanceof ApiProblem)) return undefined;
   return fieldError(error, pointer) ?? Object.entries(error.fields).find(([at]) => at.startsWith(`${pointer}/`))?.[1];

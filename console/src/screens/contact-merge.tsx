@@ -1,4 +1,4 @@
-/** Merge two contacts that are one person: side by side, a value for each field, tried first, and undone. */
+/** Merge two contacts of one person: choose a value for each field, with a dry run and an undo. */
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
@@ -40,7 +40,7 @@ function updateOf(values: [FieldKey, string | null][]): ContactUpdate {
   return { ...others, ...(Object.keys(address).length ? { address } : {}) };
 }
 
-/** Choose the other contact: what looks like the same person first, then by search. */
+/** Choose the other contact: first the likely duplicates, then by search. */
 function ChooseOther({ contact, onChoose }: { contact: ContactRead; onChoose: (id: string) => void }) {
   const cache = useQueryClient();
   const [text, setText] = useState("");

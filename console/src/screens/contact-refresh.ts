@@ -1,4 +1,4 @@
-/** Read again what a change of one contact has changed. */
+/** Read the data again that a change of one contact affects. */
 import { useQueryClient } from "@tanstack/react-query";
 
 export function useRefresh(id: string): (...more: string[]) => void {

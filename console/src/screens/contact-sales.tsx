@@ -1,4 +1,4 @@
-/** What came of the person: engagement with its reasons, appointments, quotes, outcomes. */
+/** The results of a contact: engagement with its reasons, appointments, quotes, outcomes. */
 import { Link } from "@tanstack/react-router";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";

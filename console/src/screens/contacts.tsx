@@ -1,4 +1,4 @@
-/** All contacts, a million if need be; the filters are in the address. */
+/** All contacts, up to a million; the filters are in the address. */
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
 import { memo, useCallback, useMemo, useState } from "react";
@@ -21,7 +21,7 @@ import { NewContact } from "./new-contact";
 import "./contacts.css";
 
 const ALL = "all";
-/** More than these are not picked one by one: their ids are in the address. */
+/** The largest number of contacts selected one by one, because their ids are in the address. */
 const MOST_PICKED = 100;
 
 function columns(picks: Picks | null): Column<ContactRead>[] {

@@ -1,4 +1,4 @@
-/** Do-not-contact lists: a file of numbers is counted first, then all of them are stopped. */
+/** Do-not-contact lists: the numbers of a file are first counted, then all of them are blocked. */
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";

@@ -131,7 +131,7 @@ function NewSecret({ error }: { error: unknown }) {
   );
 }
 
-/** The token of a link, from the part of the address that no server sees, or from the query. */
+/** The token of a link, from the fragment of the address (no server gets it) or from the query. */
 function tokenOf(): string {
   return location.hash.slice(1) || (new URLSearchParams(location.search).get("token") ?? "");
 }

@@ -88,7 +88,7 @@ export function Repeats({ one }: { one: ImportDetail }) {
 }
 
 const SHOWN = 20;
-/** The apostrophe that keeps a spreadsheet from reading a value as a formula; the file has it not. */
+/** The apostrophe that prevents a spreadsheet formula. It is not in the imported file. */
 const GUARD = /^'(?=[=+@-])/;
 
 /** What could not be read: the first rows here, all of them as CSV. `csv` reads the file of the API. */

@@ -17,7 +17,7 @@ import { Check } from "./import-columns";
 import { BackToImports, Errors, Repeats, Steps, Tally } from "./import-parts";
 import "./imports.css";
 
-/** Events say that an import has gone on; while they do not arrive, it is asked for. */
+/** Events report the progress of an import. Without live events, it is polled more often. */
 const AGAIN_MS = { live: 10_000, else: 1_000 };
 
 export function ImportPage() {
@@ -61,7 +61,7 @@ function OneImport({ id }: { id: string }) {
   );
 }
 
-/** A check that is done says only that; "Completed" would read as if the file were imported. */
+/** A completed dry run. Its label is not "Completed", because the file is not imported yet. */
 const isChecked = (one: ImportDetail): boolean => one.dry_run && one.status === "completed";
 
 function isWorking(one: ImportDetail | undefined): boolean {

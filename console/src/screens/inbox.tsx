@@ -31,7 +31,7 @@ export function useCounts(isOn = true) {
 }
 
 export function Inbox() {
-  // The rows are remembered; they are shown again in another language, and each minute.
+  // The rows are memoised. They are rendered again when the language changes, and each minute.
   const spoken = `${useLanguage()} ${useMinute()}`;
   const cache = useQueryClient();
   const search = useSearch({ from: "/shell/inbox" });
@@ -39,7 +39,7 @@ export function Inbox() {
   const { id } = useParams({ strict: false }) as { id?: string };
   const navigate = useNavigate();
   const { history } = useRouter();
-  // The mark in the list moves at once; the thread follows, and after it the address.
+  // The mark in the list moves at once. Then the thread changes, and then the address.
   const [current, setCurrent] = useState(id);
   const [ahead, setAhead] = useState<string>();
   const [chosen, setChosen] = useState<Set<string> | null>(null);
@@ -64,10 +64,10 @@ export function Inbox() {
     flushSync(() => setCurrent(to));
     const turn = ++turns.current;
     const { href } = history.location;
-    // A later step, or a way to another screen, ends this one.
+    // A later step, or another screen, cancels this step.
     const isLast = () => turn === turns.current && href === history.location.href;
     const follow = () => isLast() && void navigate({ to: "/inbox/$id", params: { id: to }, search: ({ message: _gone, ...was }) => was });
-    // The thread is built after the mark is painted; of several quick presses only the last counts.
+    // The thread is rendered after the mark is painted; of several quick presses only the last.
     afterPaint(() => {
       if (!latest.current.id) return follow();
       if (!isLast()) return;
@@ -160,7 +160,7 @@ export function Inbox() {
 
 type RowsProps = Omit<RowProps, "row" | "isCurrent" | "isChosen"> & { rows: Conversation[]; current: string | undefined; chosen: Set<string> | null; isAll: boolean; children: ReactNode };
 
-/** The list is not looked at again when the thread changes. */
+/** The list is not rendered again when the thread changes. */
 const Rows = memo(function Rows({ rows, current, chosen, isAll, children, ...rest }: RowsProps) {
   return (
     <ul className="conversations">

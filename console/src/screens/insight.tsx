@@ -1,4 +1,4 @@
-/** Insight: figures that open into their records, and what they rest on. */
+/** Insight: figures with links to their records, and the data behind the figures. */
 import { Link } from "@tanstack/react-router";
 import { lazy, Suspense } from "react";
 import { t } from "../i18n";

@@ -1,4 +1,4 @@
-/** How the service is: alerts, health from three sides, events, jobs and workers, comparisons, audit log. */
+/** The state of the service: alerts, health, events, jobs, workers, reconciliations, audit log. */
 import { useSearch } from "@tanstack/react-router";
 import { t } from "../i18n";
 import { may } from "../session";

@@ -51,7 +51,7 @@ function useDraft(saved: SegmentDetail | null): { name: string; tree: GroupNode;
       const kept = JSON.parse(localStorage.getItem(place) ?? "null") as (Draft & { at: string | null }) | null;
       if (kept && kept.at === (saved?.updated_at ?? null)) return { name: kept.name, tree: treeOf(kept.filter), isChanged: true };
     } catch {
-      // What is not readable is left out.
+      // A stored draft that cannot be parsed is ignored.
     }
     return { ...asSaved(), isChanged: false };
   });

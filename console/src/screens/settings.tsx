@@ -1,4 +1,4 @@
-/** The company, the connection to the provider, its lines, the people who work here, keys and webhooks, and oneself. */
+/** Settings: company, provider, lines, users, API keys, webhooks, and the user's own settings. */
 import { useSearch } from "@tanstack/react-router";
 import { t } from "../i18n";
 import { may } from "../session";

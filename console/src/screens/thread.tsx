@@ -40,7 +40,7 @@ export function Thread() {
 
 type Ask = Change & { confirm?: boolean };
 
-/** A change is shown at once, and comes back with a sentence if the service refuses it. */
+/** A change is shown at once. It is undone, with an error message, if the service refuses it. */
 function useChange(conversation: Conversation, onTaken: (sentence: string, again: Ask) => void) {
   const cache = useQueryClient();
   const key = ["conversation", conversation.id];
@@ -63,7 +63,7 @@ function useChange(conversation: Conversation, onTaken: (sentence: string, again
 
 const inDays = (days: number) => morningAfter(new Date(now()), currentZone(), days).toISOString();
 
-/** Not rendered again when only the address follows. */
+/** Not rendered again when only the address changes. */
 const Open = memo(function Open({ conversation, message }: { conversation: Conversation; message: string | undefined }) {
   const way = useWay();
   const [taken, setTaken] = useState<{ sentence: string; again: Ask } | null>(null);

@@ -1,4 +1,4 @@
-/** Whether the screen follows what happens, and what to do while it does not. */
+/** Whether the screen receives live events, and what to do if it does not. */
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState, useSyncExternalStore } from "react";
 import { when } from "../format";
@@ -72,7 +72,7 @@ export function LiveState() {
   );
 }
 
-/** A line over the screen while it is not current, unless that lasts only a moment. */
+/** A bar above the screen if its data has been out of date for more than a moment. */
 export function BehindNotice() {
   const state = useLive();
   const isOnline = useOnline();

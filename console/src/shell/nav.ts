@@ -4,7 +4,7 @@ import type { IconName } from "../ui/icons";
 
 type Place = { to: string; name: string; icon: IconName; scope?: string; or?: string; key: string };
 
-/** The links of the navigation, in their order; only screens that exist. `key` follows G; one of both scopes is enough. */
+/** The links of the navigation, in order. `key` follows G; one of the two scopes is enough. */
 const PLACES: Place[] = [
   { to: "/today", name: "Today", icon: "today", key: "t" },
   { to: "/inbox", name: "Inbox", icon: "inbox", scope: "messages:read", key: "i" },

@@ -84,7 +84,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const choose = (one: Found | undefined) => {
     if (!one) return;
     onClose();
-    // After the palette has closed and given the focus back, as if the key had been pressed.
+    // Run the action after the palette has closed and the focus has returned.
     setTimeout(one.run);
   };
   const onKey = (event: KeyboardEvent) => {

@@ -1,4 +1,4 @@
-/** In the sandbox: nothing is really sent; the clock, the people and the faults can be moved. */
+/** The sandbox sends no real message. The user can move its clock, act as people and add faults. */
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { lazy, Suspense, useState } from "react";
 import { data } from "../api/client";

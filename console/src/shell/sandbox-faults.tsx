@@ -1,4 +1,4 @@
-/** Let the provider of the sandbox fail, to see what the service and the console then do. */
+/** Make the provider of the sandbox fail, to see how the service and the console react. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { data } from "../api/client";

@@ -92,10 +92,10 @@ export function Shell() {
   const isFirst = useRef(true);
   useEffect(() => refreshByEvents(cache), [cache]);
   useEffect(() => {
-    // After a change of screen the reader begins at its top, not at the link that was followed.
+    // After a change of screen, the focus moves to its top. It does not stay at the clicked link.
     if (!isFirst.current) main.current?.focus({ preventScroll: true });
     isFirst.current = false;
-    // On a phone the navigation is wider than the screen. `scrollIntoView` would move where Tab begins.
+    // On a phone the navigation is too wide. `scrollIntoView` would change where Tab starts.
     const here = document.querySelector<HTMLElement>(".nav [aria-current]");
     const nav = here?.parentElement;
     if (here && nav) nav.scrollLeft = here.offsetLeft - nav.offsetLeft - (nav.clientWidth - here.offsetWidth) / 2;

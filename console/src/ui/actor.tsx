@@ -1,4 +1,4 @@
-/** Who did something: the name of a colleague, or what the API says, as "person" or the name of a key. */
+/** Who did something: the name of a colleague, "person", or another name that the API returns. */
 import { useNameOf } from "../colleagues";
 
 export function Actor({ who }: { who: string }) {

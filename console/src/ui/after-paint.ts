@@ -1,4 +1,4 @@
-/** Do this when what was changed before is on the screen; a hidden page paints nothing, so at once. */
+/** Call `work` after earlier changes are painted; at once if the page is hidden and not painted. */
 export function afterPaint(work: () => void): () => void {
   if (document.visibilityState === "hidden") {
     work();

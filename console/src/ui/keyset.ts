@@ -6,7 +6,7 @@ type Page<Row> = { data: Row[]; next_cursor: string | null };
 
 export const PAGE = 100;
 const KEPT = 10;
-/** After a page failed, the next attempt waits this long. */
+/** The time until the next attempt after a page could not be read. */
 const AGAIN_MS = 10_000;
 
 /** A page that was read again keeps its unchanged rows. Another page is not compared: all its rows differ. */

@@ -1,4 +1,4 @@
-/** A value a moment after its last change, so that not each key calls the API. */
+/** Return a value some time after its last change, so that not each key press calls the API. */
 import { useEffect, useState } from "react";
 
 export function useLate<Value>(value: Value, afterMs: number): Value {

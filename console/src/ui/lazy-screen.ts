@@ -1,4 +1,4 @@
-/** A screen is loaded when it is first shown; while the service is away, that waits. */
+/** Load a screen when it is first shown. If the service is down, wait for it. */
 import { lazyRouteComponent as lazy } from "@tanstack/react-router";
 
 const AGAIN_MS = 2_000;
@@ -8,16 +8,16 @@ async function serviceAnswers(): Promise<void> {
     try {
       if ((await fetch("/", { method: "HEAD", cache: "no-store" })).status < 500) return;
     } catch {
-      // The network or the service is away.
+      // The network or the service is down.
     }
     await new Promise((done) => setTimeout(done, AGAIN_MS));
   }
 }
 
 /**
- * As the router's, but a file that could not be loaded is asked for again once the service answers.
- * The router alone loads the whole page again, and that is the browser's error page then. If the
- * file is still missing, because a new version has replaced it, the router's way is right.
+ * Like the router's function, but a file that cannot be loaded is loaded again when the service
+ * responds. The router would reload the page, and the browser would show its error page. If the
+ * file is still missing, a new version has replaced it, and the router reloads the page.
  */
 export const lazyRouteComponent: typeof lazy = (load, name) =>
   lazy(() => load().catch(async () => (await serviceAnswers(), load())), name);

@@ -1,11 +1,11 @@
-/** Build few rows in a frame: a fast scroll shows empty lines for a moment, instead of holding up the page. */
+/** Render few rows per frame: a fast scroll briefly shows empty lines but does not block the page. */
 import { useLayoutEffect, useReducer, useRef } from "react";
 
 const FEW = 4;
 
 type Built = { rows: number[]; frame: unknown };
 
-/** What to show in this frame, and whether more is to be done in the next. */
+/** The rows of this frame, and whether the next frame must change more rows. */
 function step(built: Built, wanted: number[], isInSight: (row: number) => boolean, frame: unknown): Built & { isWhole: boolean } {
   const had = new Set(built.rows);
   const wants = new Set(wanted);

@@ -12,7 +12,7 @@ type ButtonProps = ButtonHTMLAttributes<HTMLButtonElement> & {
   busy?: boolean;
 };
 
-/** What a button does once must not be done twice by the second click of a double click. */
+/** Ignore the second click of a double click, so that an action runs only once. */
 function once(press: ButtonProps["onClick"]): ButtonProps["onClick"] {
   return (event) => {
     if (event.detail > 1) event.preventDefault();
@@ -60,7 +60,7 @@ export function Field({ label, error, hint, hideLabel, children }: FieldProps) {
 export function Time({ at, relative, zone }: { at: string | null | undefined; relative?: boolean; zone?: string }) {
   useShift();
   if (!at) return <span className="faint">–</span>;
-  // Of a relative time the full one is made when somebody points at it: a table has many.
+  // The full time is formatted only when the pointer is on it, because a table has many times.
   if (relative) return <time dateTime={at} onMouseEnter={({ currentTarget }) => (currentTarget.title = when(at, zone))}>{ago(at)}</time>;
   return <time dateTime={at}>{when(at, zone)}</time>;
 }

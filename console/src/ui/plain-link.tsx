@@ -1,6 +1,6 @@
 /**
- * A link to a screen, for lists and for what stays while screens change: the router's own link looks
- * at each change of the address again, which is slow where there are many.
+ * A link to a screen, for lists and for parts that stay when the screen changes. The router's own
+ * link is rendered at each change of the address, which is slow for many links.
  */
 import { useRouter } from "@tanstack/react-router";
 import type { AnchorHTMLAttributes, MouseEvent } from "react";

@@ -1,6 +1,6 @@
 /**
  * A button that opens a small panel, on the browser's own popover: Escape and a click outside close
- * it. What is in the panel is made when it is opened for the first time.
+ * it. The content of the panel is rendered when it is opened for the first time.
  */
 import { useId, useRef, useState, type ReactNode } from "react";
 import { flushSync } from "react-dom";

@@ -13,7 +13,7 @@ export function Search({ label, value, onChange }: { label: string; value: strin
     const timer = setTimeout(() => text !== sent.current && onChange((sent.current = text)), 250);
     return () => clearTimeout(timer);
   }, [text, onChange]);
-  // A click on a hit leaves the field first: a later change of the address would bring the list back.
+  // A click on a hit first moves the focus. A later change of the address would return to the list.
   const leave = () => {
     if (text !== sent.current) onChange((sent.current = text));
   };

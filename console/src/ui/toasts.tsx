@@ -21,7 +21,7 @@ export function dismiss(id: number): void {
   set(toasts.filter((one) => one.id !== id));
 }
 
-/** `lasts` is for what can be undone for a shorter time than usual, in milliseconds. */
+/** `lasts`, in ms, is for actions that can be undone only for a shorter time than usual. */
 export function say(text: string, { lasts, ...options }: { undo?: () => void; lasts?: number } = {}): void {
   const id = next++;
   set([...toasts.slice(-2), { id, text, kind: "done", ...options }]);

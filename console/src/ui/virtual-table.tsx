@@ -1,6 +1,6 @@
 /**
  * A table of any length: only the rows in sight are in the page, and only a window of the pages that
- * were read is kept. There is no row number in keyset paging, so the scrollbar covers what is known.
+ * were read is kept. Keyset paging has no row numbers, so the scrollbar covers only the known rows.
  */
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { memo, useEffect, useRef, type KeyboardEvent, type ReactNode } from "react";

@@ -1,4 +1,4 @@
-/** Times on the wall of a time zone, as fields of the type `datetime-local` hold them, and instants. */
+/** Local times of a time zone, in the form of `datetime-local` fields, and instants. */
 
 type Wall = { year: number; month: number; day: number; hour: number; minute: number };
 
@@ -14,7 +14,7 @@ function style(zone: string): Intl.DateTimeFormat {
   return found;
 }
 
-/** What a clock in the zone shows at an instant. */
+/** The local time of the zone at an instant. */
 export function wallOf(at: Date | string | number, zone: string): Wall {
   const parts = Object.fromEntries(style(zone).formatToParts(new Date(at)).map((one) => [one.type, Number(one.value)]));
   return parts as Wall;
@@ -22,13 +22,13 @@ export function wallOf(at: Date | string | number, zone: string): Wall {
 
 const two = (value: number): string => String(value).padStart(2, "0");
 
-/** "2026-11-29T09:30" on the wall of the zone. */
+/** The local time of the zone, such as "2026-11-29T09:30". */
 export function localOf(at: Date | string | number, zone: string): string {
   const wall = wallOf(at, zone);
   return `${wall.year}-${two(wall.month)}-${two(wall.day)}T${two(wall.hour)}:${two(wall.minute)}`;
 }
 
-/** "2026-11-29" on the calendar of the zone. */
+/** The local date of the zone, such as "2026-11-29". */
 export function dateOf(at: Date | string | number, zone: string): string {
   return localOf(at, zone).slice(0, 10);
 }
@@ -38,7 +38,7 @@ function offset(at: number, zone: string): number {
   return Date.UTC(wall.year, wall.month - 1, wall.day, wall.hour, wall.minute) - Math.floor(at / 60_000) * 60_000;
 }
 
-/** The instant at which the wall of the zone shows `local`; a time that a clock change skips is moved forward. */
+/** The instant of the local time `local`; a time that a clock change skips is moved forward. */
 export function instantOf(local: string, zone: string): Date {
   const [date = "", time = "00:00"] = local.split("T");
   const [year = 1970, month = 1, day = 1] = date.split("-").map(Number);
@@ -60,7 +60,7 @@ export function weekdayOf(date: string): number {
   return (new Date(`${date}T00:00:00Z`).getUTCDay() + 6) % 7;
 }
 
-/** Nine in the morning on the wall of the zone, so many days after the day of `at`. */
+/** 09:00 local time of the zone, `days` days after the day of `at`. */
 export function morningAfter(at: Date, zone: string, days: number): Date {
   return instantOf(`${plusDays(dateOf(at, zone), days)}T09:00`, zone);
 }

@@ -1,4 +1,4 @@
-/** How far a campaign is: one stacked truth, the forecast, and its breakers before they fire. */
+/** The progress of a campaign: the bar of recipients, the forecast, the rates that can pause it. */
 import { Link, useSearch } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
 import { data } from "../../api/client";

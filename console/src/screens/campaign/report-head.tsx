@@ -1,4 +1,4 @@
-/** What a printed report needs besides the page: whose it is, when it ran, when it was printed. */
+/** The head of a printed report: the line, when the campaign ran, when the report was printed. */
 import { useQuery } from "@tanstack/react-query";
 import { data } from "../../api/client";
 import { listLines, type CampaignRead } from "../../api/generated";

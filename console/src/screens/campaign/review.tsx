@@ -1,4 +1,4 @@
-/** The people who wait for a decision: those contacted before, and those whose sending stayed unclear. */
+/** The people who wait for a decision: those contacted before, those with an unclear message. */
 import { Link } from "@tanstack/react-router";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
@@ -12,7 +12,7 @@ import { fail, say } from "../../ui/toasts";
 
 type Decision = "approve" | "reject";
 
-/** One decision about all who wait, asked with a dry run first; or about one person at once. */
+/** A decision about all waiting people, after a dry run; or about one person, at once. */
 export function useReview(id: string) {
   const cache = useQueryClient();
   const path = { campaign_id: id };

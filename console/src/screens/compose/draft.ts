@@ -55,7 +55,7 @@ export const EMPTY: Draft = {
 
 const keyOf = (id: string | undefined): string => (id ? `crm-campaign-${id}` : "crm-new-campaign-2");
 
-/** What was written before in this browser; null if nothing was. */
+/** The stored draft of this browser; null if there is none. */
 export function kept(id: string | undefined): Draft | null {
   try {
     const text = localStorage.getItem(keyOf(id));
@@ -98,7 +98,7 @@ function variantsOf(draft: Draft): Variant[] {
   return [...weighed.map((one, at) => ({ name: "ABCD"[at]!, weight: Number(one.weight) || 0, ...wordsOf(one) })), ...known];
 }
 
-/** The request for the API; null while something is missing without which nothing can be shown. */
+/** The request for the API; null while required input is missing. */
 export function requestOf(draft: Draft): CampaignCreate | null {
   const audience = audienceOf(draft);
   const variants = variantsOf(draft);
@@ -150,7 +150,7 @@ function audienceNamed(audience: Audience): Pick<Draft, "audience" | "people" | 
   return { audience: named, people: contact_ids ?? [], exclude: exclude ?? null };
 }
 
-/** What is written in a campaign of the API. */
+/** The draft of a campaign that the API returned. */
 export function draftOf(one: CampaignRead): Draft {
   const zone = currentZone();
   const known = one.variants.find((variant) => variant.for_known);

@@ -1,4 +1,4 @@
-/** What is in the way of a campaign, or should be known before it starts, in the words of the form. */
+/** Problems and warnings of a campaign before it starts, in the words of the form. */
 import { Link } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
 import { data } from "../../api/client";

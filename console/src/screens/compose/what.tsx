@@ -11,7 +11,7 @@ import { evenly, MOST_STEPS, MOST_VARIANTS, NO_WORDS, type DraftStep, type Draft
 import type { Part } from "./who";
 
 const MOST_OWN = 12;
-/** So many people of the audience are looked at for fields of their own. */
+/** The number of people of the audience whose attributes are read. */
 const LOOKED_AT = 20;
 const VALUES = ['{{ first_name | default: "there" }}', "{{ last_name }}", "{{ street }}", "{{ city }}"];
 
@@ -94,7 +94,7 @@ export function What({ draft, set, error }: Part) {
   );
 }
 
-/** The names of own fields that some people of the audience have. */
+/** The names of attributes that some people of the audience have. */
 function useOwnFields(audience: string): string[] {
   const [kind, id = ""] = audience.split(":");
   const found = useQuery({

@@ -4,11 +4,11 @@ import { createContext, useContext } from "react";
 export type InboxWay = {
   /** Open the conversation after this one; the list if there is none. */
   next: (id: string) => void;
-  /** Whether the list marks this conversation: a key pressed before the next thread is built must not change the one before. */
+  /** Whether the list marks this conversation: a key must not change a thread that is replaced. */
   isHere: (id: string) => boolean;
 };
 
-/** The conversation that is shown before the address has followed; undefined when the address says it. */
+/** The conversation that is shown before the address changes; undefined if the address names it. */
 export const Ahead = createContext<string | undefined>(undefined);
 
 export const Way = createContext<InboxWay>({ next: () => undefined, isHere: () => true });

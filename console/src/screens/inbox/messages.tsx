@@ -21,7 +21,7 @@ import { className } from "./words";
 import { Actor } from "../../ui/actor";
 
 const MOST_PAGES = 30;
-/** How many of the newest fill a screen. */
+/** The number of items that fill a screen. */
 const NEWEST = 12;
 
 type Item =
@@ -53,14 +53,14 @@ function useItems(conversation: Conversation) {
     }
     for (const note of notes.data?.data ?? []) others.push({ kind: "note", id: note.id, at: note.created_at, note });
     const shown: Item[] = all.map((message) => ({ kind: "message", id: message.id, at: message.occurred_at, message }));
-    // What is older than the oldest message shown comes with its page.
+    // Items older than the oldest shown message are shown with the page of their time.
     shown.push(...others.filter((one) => one.at >= oldest));
     return shown.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
   }, [messages.data, messages.hasNextPage, notes.data, timeline.data, id]);
   return { messages, items };
 }
 
-/** Until `isWhole`, only the newest. */
+/** Until `isWhole`, only the newest items are shown. */
 export function Messages({ conversation, target, isWhole }: { conversation: Conversation; target: string | undefined; isWhole: boolean }) {
   const cache = useQueryClient();
   const { id } = conversation;
@@ -80,13 +80,13 @@ export function Messages({ conversation, target, isWhole }: { conversation: Conv
     const list = box.current;
     if (!list || target) return;
     const was = height.current;
-    // Earlier messages appear above what the reader looks at; new ones are shown.
+    // Earlier messages do not move what the reader looks at. New messages are scrolled into view.
     if (was.pages && pages > was.pages) list.scrollTop += list.scrollHeight - was.of;
     else list.scrollTop = list.scrollHeight;
     isAtEnd.current = !was.pages || pages === was.pages;
     height.current = { pages, of: list.scrollHeight };
   }, [end, pages, target, isWhole]);
-  // Pictures come later than their messages and make the list longer.
+  // Pictures load later than their messages, and make the list longer.
   const isShown = items.length > 0;
   useEffect(() => {
     const list = box.current;

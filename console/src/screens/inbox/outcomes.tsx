@@ -1,4 +1,4 @@
-/** What came of a reply, with one key each: class, state, and what follows. All can be undone; none sends. */
+/** The outcome of a reply by single keys: class, state, next step. All can be undone. */
 import { useMutation, useQuery, useQueryClient, type InfiniteData } from "@tanstack/react-query";
 import { data } from "../../api/client";
 import { chooseReplyClass, listMessages, optIn, type MessagePage, type MessageRead, type ReplyClass } from "../../api/generated";
@@ -33,7 +33,7 @@ export function Outcomes({ conversation }: { conversation: Conversation }) {
   const way = useWay();
   const { id } = conversation;
   const key = ["conversation", id];
-  // The thread shows the messages already; this follows them.
+  // The thread reads the messages. This only uses its data.
   const found = useQuery<InfiniteData<MessagePage>>({ queryKey: ["messages", id, "thread"], enabled: false });
   const last = found.data?.pages.flatMap((page) => page.data).find((one) => one.direction === "incoming");
   const refresh = () => {

@@ -21,7 +21,7 @@ export function MediaItem({ item }: { item: Media }) {
   if (!id) return <p className="faint">{item.error ?? t("The file could not be fetched.")}</p>;
   if (link.isLoadingError) return <p className="faint">{t("The file cannot be opened now.")}</p>;
   if (!link.data) return <span className="picture" aria-hidden="true" />;
-  // The path only: the policy of the page allows files of this service, whatever name it has.
+  // Use only the path: the content security policy allows files only from the host of the page.
   const { pathname, search } = new URL(link.data.url, location.href);
   const address = pathname + search;
   const kind = item.content_type?.split("/")[0];

@@ -1,4 +1,4 @@
-/** What a thread shows first; read before it is opened, where that can be foreseen. */
+/** The first data of a thread. They are read before it is opened, if this can be predicted. */
 import type { InfiniteData, QueryClient } from "@tanstack/react-query";
 import { data } from "../../api/client";
 import { getContact, getTimeline, listConversationNotes, listMessages, type MessagePage } from "../../api/generated";
@@ -33,7 +33,7 @@ export const timelineOf = (contact: string) => ({
 
 export const contactOf = (id: string) => ({ queryKey: ["contact", id], queryFn: () => data(getContact({ path: { contact_id: id }, throwOnError: true })) });
 
-/** Read a thread ahead, unless it was read a moment ago. The row of the list has the conversation itself. */
+/** Read a thread in advance, unless it was just read. The row of the list has the conversation. */
 export function prefetchThread(cache: QueryClient, row: Conversation): void {
   const key = conversationOf(row.id).queryKey;
   if (!cache.getQueryState(key)?.data) cache.setQueryData(key, row);

@@ -22,7 +22,7 @@ export type RowProps = {
 
 export const nameOf = (one: Conversation): string => (one.contact ? personName({ ...one.contact, phone: one.phone }) : phone(one.phone));
 
-/** A plain link, not the router's: fifty of those make each press of J late on a slow machine. */
+/** A plain link, because fifty links of the router delay each press of J on a slow machine. */
 export const Row = memo(function Row({ row, view, isCurrent, isChosen, search, onOpen, onChoose, onNear }: RowProps) {
   const since = view === "waiting" || view === "mine" ? (row.waiting_since ?? row.last_message?.at) : row.last_message?.at;
   const isUnread = row.unread_count > 0;

@@ -17,7 +17,7 @@ export type Following = { id: string; then: SavedReplyEffectsRead };
 
 const CLASSES: ReplyClass[] = ["interested", "question", "later", "not_interested", "wrong_number", "other"];
 
-/** What follows from a reply, in words; "" if nothing does. */
+/** The next steps of a reply, in words; "" if there are none. */
 export function follows({ then }: Pick<Following, "then">): string {
   const states: Record<FollowingState, string> = { waiting: t("waits"), open: t("open"), done: t("done") };
   return [then.tag && t("tag {tag}", { tag: then.tag }), then.reply_class && className(then.reply_class), then.state && states[then.state]].filter(Boolean).join(" · ");

@@ -54,7 +54,7 @@ export function NewTask({ conversation, onClose }: { conversation: Conversation;
   );
 }
 
-/** The open tasks of the conversation, each with its box to tick. */
+/** The open tasks of the conversation, each with a checkbox. */
 export function Tasks({ conversation }: { conversation: Conversation }) {
   const cache = useQueryClient();
   const key = ["tasks", "conversation", conversation.id];

@@ -1,4 +1,4 @@
-/** What the address of Insight says: which figures of which people and time. */
+/** The parameters in the address of Insight: the figures, their people and their period. */
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { data } from "../../api/client";

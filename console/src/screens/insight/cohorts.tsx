@@ -1,4 +1,4 @@
-/** The people of each week: how many reached a stage after so many days. Unripe cells have no figure. */
+/** The people of each week: how many reached a stage in time. Incomplete cells have no figure. */
 import { useQuery } from "@tanstack/react-query";
 import { data } from "../../api/client";
 import { getCohorts, type CohortCellRead, type CohortsRead, type FunnelStage, type InsightBucket } from "../../api/generated";

@@ -7,7 +7,7 @@ import { keyName, shown, tick, weekdayName } from "./words";
 
 const DAYS = [1, 2, 3, 4, 5, 6, 7];
 
-/** The colour of a cell grows with its value, from nothing to the highest one. */
+/** The colour of a cell is stronger for a higher value, from zero to the highest value. */
 export function Heat({ rows, unit, label, onOpen }: { rows: FigureRead[]; unit: InsightUnit; label: string; onOpen: (id: string) => void }) {
   const known = new Map(rows.filter((one) => one.key !== null).map((one) => [one.key!, one]));
   const hours = [...known.keys()].map((key) => Number(key.slice(2)));

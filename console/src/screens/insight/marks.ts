@@ -31,7 +31,7 @@ export function between(one: FigureRead, unit: InsightUnit): string {
   return one.low === null || one.high === null ? "" : t("between {low} and {high}", { low: shown(one.low, unit), high: shown(one.high, unit) });
 }
 
-/** What makes a figure unsure: too few records and until when, or records that are too young. */
+/** Why a figure is uncertain: too few records, and until when; or records that are too recent. */
 export function doubts(one: FigureRead): string[] {
   const found = [];
   if (!one.enough) found.push(one.enough_at ? t("Not enough data yet; probably from {date}.", { date: day(one.enough_at) }) : t("Not enough data yet."));

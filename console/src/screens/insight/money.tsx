@@ -24,7 +24,7 @@ export function Money() {
   const filters = filtersOf(search);
   const isFiltered = Object.keys(filters).length > 0;
   const by = BY.find((one) => one === search.by) ?? "campaign";
-  // Money that no message earned belongs to no campaign, so it has no figure under a filter.
+  // Unattributed money belongs to no campaign, so it has no figure if a filter is set.
   const totals = TOTALS.filter((one) => !isFiltered || one !== "revenue_unattributed");
   const read = (measure: string, dimension?: InsightDimension) => {
     const question = { measure, ...period, ...filters, ...(dimension ? { by: dimension } : {}) };
@@ -99,7 +99,7 @@ function Totals({ totals, onOpen }: { totals: InsightRead[]; onOpen: (measure: s
   );
 }
 
-/** Attributed and unattributed money sum to all of it, to the cent. */
+/** Attributed and unattributed money sum to the total, to the cent. */
 function Conserved({ attributed, unattributed }: { attributed: InsightRead; unattributed: InsightRead }) {
   const parts = [attributed, unattributed].map((one) => ({
     id: one.measure,

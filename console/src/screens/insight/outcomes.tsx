@@ -101,7 +101,7 @@ export function Outcomes() {
   );
 }
 
-/** The shares of messages in a result, and the share of none: exact fractions that sum to 1. */
+/** The shares of messages in a result, and the unattributed share: exact fractions with sum 1. */
 function Credits({ outcome, zone, rules, onClose }: { outcome: OutcomeRead; zone: string; rules: number | undefined; onClose: () => void }) {
   const names = useNames();
   const query = useQuery({

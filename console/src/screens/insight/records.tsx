@@ -104,14 +104,14 @@ function named(by: InsightDimension, key: string | null, names: ReturnType<typeo
   return null;
 }
 
-/** Of a measure that divides two others, the amounts of costs are money and those of results are shares. */
+/** The amount of a record. In a ratio, the amount is money for costs and a share for results. */
 function amount(one: RecordRead, unit: InsightUnit): string {
   if (one.amount === null) return "";
   if (one.part === "denominator" && unit === "cents") return shown(one.amount, "count");
   return shown(one.amount, unit === "ratio" ? "cents" : unit);
 }
 
-/** How many records are here, and what they sum to: the figure itself when none is missing. */
+/** The number of records that were read, and their sum. If all were read, the sum is the figure. */
 function Tally({ all, figure, unit, isComplete }: { all: RecordRead[]; figure: FigureRead; unit: InsightUnit; isComplete: boolean }) {
   const counted = all.filter((one) => one.counted).length;
   const sum = all.reduce((total, one) => total + Number(one.amount ?? 0), 0);

@@ -1,4 +1,4 @@
-/** The sentence of an answer that refused a form. */
+/** The sentence of a response that refused a form. */
 import { sentenceOf } from "../../api/problem";
 
 export function Refused({ error }: { error: unknown }) {

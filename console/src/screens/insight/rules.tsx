@@ -1,4 +1,4 @@
-/** Attribution rules: their versions, and a new one after a look at what it would change. */
+/** Attribution rules: their versions, and a new version after a preview of its changes. */
 import { useInfiniteQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
 import { data } from "../../api/client";

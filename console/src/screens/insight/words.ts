@@ -27,7 +27,7 @@ export function measureName(name: string): string {
   return known[name] ?? plain(name);
 }
 
-/** The sentences of the API that have a Spanish one; others are shown as the API has them. */
+/** The sentences of the API that have a Spanish translation. Others are shown in English. */
 export const definitions = (): string[] => [
   t("Messages of campaigns that the provider accepted, follow-ups included."),
   t("Delivered messages, as a share of all campaign messages that were sent or failed."),

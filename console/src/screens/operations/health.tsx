@@ -48,7 +48,7 @@ export function Health() {
   );
 }
 
-/** Also a step of the connection of the provider. */
+/** Also used as a step of connecting the provider. */
 export function Arrival() {
   const cache = useQueryClient();
   const checks = useQuery({ queryKey: ["health-checks"], queryFn: () => data(listChecks({ query: { limit: 20 }, throwOnError: true })), refetchInterval: 15_000 });

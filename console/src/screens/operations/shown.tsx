@@ -15,7 +15,7 @@ export function Shown({ query, children }: { query: { isPending: boolean; isLoad
   return children;
 }
 
-/** A document of the API as it is, for somebody who looks for the cause. */
+/** A raw document of the API, to find a cause. */
 export function Raw({ label, value }: { label?: string; value: unknown }) {
   if (value === null || value === undefined || (typeof value === "object" && Object.keys(value).length === 0)) return null;
   return (

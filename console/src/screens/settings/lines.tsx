@@ -82,7 +82,7 @@ function LineDialog({ line, onClose }: { line: LineRead; onClose: () => void }) 
     const wasRamp = line.ramp_plan ?? [];
     save.mutate({
       name: String(form.get("name")), daily_limit: Number(form.get("daily_limit")), timezone: String(form.get("timezone")), resend_unclear: form.get("resend_unclear") === "on",
-      // A ramp begins again when it is set, so it is sent only if it has changed.
+      // Setting a ramp restarts it, so the ramp is sent only if it has changed.
       ...(ramp.join() === wasRamp.join() ? {} : { ramp_plan: ramp.length > 0 ? ramp : null }),
     });
   };

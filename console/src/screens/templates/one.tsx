@@ -1,4 +1,4 @@
-/** One template: its words, its approval, what it has brought, and how its versions differ. */
+/** One template: its words, its approval, its results, and how its versions differ. */
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
@@ -82,7 +82,7 @@ function Words({ template }: { template: TemplateRead }) {
   );
 }
 
-/** What the approval needs next: hand in, wait, approve or reject. */
+/** The next step of the approval: submit, wait, approve or reject. */
 function Decision({ template }: { template: TemplateRead }) {
   const keep = useKeep();
   const [note, setNote] = useState("");

@@ -47,7 +47,7 @@ export function Part({ title, figure, query, empty, isEmpty, more, children }: P
 type Act = {
   /** The call. */
   run: () => Promise<unknown>;
-  /** The screen after it, shown at once; it comes back if the service refuses. */
+  /** The screen after the call, shown at once; undone if the service refuses the call. */
   shown?: (today: TodayRead) => TodayRead;
   done?: string;
   undo?: () => Promise<unknown>;
