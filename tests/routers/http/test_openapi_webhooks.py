@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 
 from crm_api.domain.outbound.live_events.payloads import PAYLOADS
 from crm_api.routers.http.openapi.examples import NOTHING_KNOWN

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 
 FOLDER = Path(__file__).parents[3] / "fixtures" / "openphone"
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
@@ -69,7 +69,7 @@ _OPERATIONS: dict[str, Any] = json.loads((FOLDER / "schemas.json").read_text())[
 
 def check_request(operation: str, body: object) -> None:
     """Validate a request body against the provider's description."""
-    jsonschema.validate(body, _OPERATIONS[operation]["request"])
+    jsonschema_rs.validate(_OPERATIONS[operation]["request"], body)
 
 
 def check_query(operation: str, query: dict[str, Any]) -> None:
@@ -78,9 +78,9 @@ def check_query(operation: str, query: dict[str, Any]) -> None:
     assert query.keys() <= parameters.keys()
     assert {name for name, one in parameters.items() if one["required"]} <= query.keys()
     for name, value in query.items():
-        jsonschema.validate(value, parameters[name]["schema"])
+        jsonschema_rs.validate(parameters[name]["schema"], value)
 
 
 def check_response(operation: str, status: int, body: object) -> None:
     """Validate a response against the provider's description."""
-    jsonschema.validate(body, _OPERATIONS[operation]["responses"][str(status)])
+    jsonschema_rs.validate(_OPERATIONS[operation]["responses"][str(status)], body)
