@@ -2,6 +2,8 @@
 
 import sys
 import unicodedata
+from functools import cache
+from itertools import islice
 
 import pytest
 from hypothesis import given, settings
@@ -34,9 +36,13 @@ from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass
 
 STOPS = {ReplyKind.OPT_OUT, ReplyKind.DOUBTFUL}
 REGRESSION = data.regression_texts()
-REQUESTS = [one.text for one in data.load() if one.label is Label.STOP]
-OPTED_OUT = [text for text in REQUESTS if read_reply(text).kind is ReplyKind.OPT_OUT][:800]
-"""Requests to stop that opt out at once."""
+
+
+@cache
+def opted_out() -> list[str]:
+    """Return 800 requests to stop that opt out at once."""
+    requests = (one.text for one in data.load() if one.label is Label.STOP)
+    return list(islice((t for t in requests if read_reply(t).kind is ReplyKind.OPT_OUT), 800))
 
 
 @pytest.mark.parametrize("keyword", sorted(keywords.OPT_OUT))
@@ -150,7 +156,7 @@ PUNCTUATION = [" ", "!", "!!!", ".", "...", ",", "\u2026", "-", '"', "\n", "\u00
 @given(st.data())
 @settings(max_examples=400, deadline=None)
 def test_politeness_punctuation_and_capitals_change_no_reading(draw: st.DataObject) -> None:
-    text = draw.draw(st.sampled_from(OPTED_OUT))
+    text = draw.draw(st.sampled_from(opted_out()))
     polite = st.lists(st.sampled_from(COURTESY_WORDS), max_size=3).map(" ".join)
     marks = st.lists(st.sampled_from(PUNCTUATION), max_size=3).map("".join)
     cased = getattr(text, draw.draw(st.sampled_from(["upper", "lower", "swapcase", "strip"])))()
@@ -286,7 +292,7 @@ def weighed(text: str, *, output: str) -> list[tuple[str, float]]:
 
 
 def test_reading_names_up_to_three_words_that_add_most() -> None:
-    readings = {text: read_reply(text) for text in OPTED_OUT[:100]}
+    readings = {text: read_reply(text) for text in opted_out()[:100]}
 
     named = {
         text: set((reading.wording or "").split())
