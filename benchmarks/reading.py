@@ -72,20 +72,22 @@ async def bare_handler(contact_id: UUID, uow: Uow) -> ContactRead:
     return ContactRead.of(contact)
 
 
-def layers(settings: Settings) -> dict[str, FastAPI]:
-    """Return an application for each layer; each also has the layers before it."""
-    bare, with_key = FastAPI(), FastAPI()
-    bare.get("/v1/contacts/{contact_id}")(bare_handler)
-    with_key.get("/v1/contacts/{contact_id}")(contacts_router.get_contact)
-    built = {BARE: bare, WITH_KEY: with_key}
-    known = len(build_app(settings).user_middleware)
-    for count in range(known + 1):
-        app = build_app(settings)
-        added = app.user_middleware[known - count :]
-        app.user_middleware = added
-        name = ROUTES if not count else getattr(added[0].cls, "__name__", "")
-        built[MIDDLEWARE.get(name, name)] = app
-    return built
+def layer_names(settings: Settings) -> list[str]:
+    """Return the names of the layers; each layer also has the layers before it."""
+    added = [getattr(one.cls, "__name__", "") for one in build_app(settings).user_middleware]
+    return [BARE, WITH_KEY, ROUTES, *(MIDDLEWARE.get(name, name) for name in reversed(added))]
+
+
+def layer(settings: Settings, number: int) -> FastAPI:
+    """Return the application of the layer at an index of ``layer_names``."""
+    if number <= 1:
+        app = FastAPI()
+        handler = contacts_router.get_contact if number else bare_handler
+        app.get("/v1/contacts/{contact_id}")(handler)
+        return app
+    app = build_app(settings)
+    app.user_middleware = app.user_middleware[len(app.user_middleware) - (number - 2) :]
+    return app
 
 
 class NoQueue:
@@ -121,7 +123,7 @@ def main(
         }
         others = {name: value for name, value in os.environ.items() if name[:4] != "CRM_"}
         asked = {}
-        for number, name in enumerate(layers(Settings.from_env(ours))):
+        for number, name in enumerate(layer_names(Settings.from_env(ours))):
             port = free_port()
             arguments = ["-m", "benchmarks.reading", "serve", str(number), str(port)]
             process = stack.enter_context(listening(arguments, others | ours, port=port))
@@ -150,7 +152,7 @@ async def _serve(number: int, port: int) -> None:
     """Run one of the applications, with the objects that the lifespan of `serve` opens."""
     logs.configure("json", "WARNING", process="serve")
     settings = Settings.from_env(os.environ)
-    app = list(layers(settings).values())[number]
+    app = layer(settings, number)
     whole = create_app(settings)
     async with whole.router.lifespan_context(whole):
         app.state._state.update(whole.state._state)  # noqa: SLF001 - there is no other way
