@@ -21,6 +21,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+from tests.prepared_cluster import copy_cluster
 
 from benchmarks import insight_rows, population
 from benchmarks.figures import Figure, medians, show
@@ -117,6 +118,7 @@ def main(
                 tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True)
             )
         )
+        copy_cluster(folder)
         with servers(folder, redis=False, fsync=False) as urls:
             url = str(urls.database_url)
             asyncio.run(upgrade(url))

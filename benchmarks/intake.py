@@ -15,7 +15,7 @@ import sys
 import tempfile
 from base64 import b64decode
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -23,6 +23,7 @@ import psutil
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
+from tests.prepared_cluster import copy_cluster
 
 from benchmarks.figures import Figure, medians, show
 from benchmarks.web import cpu_seconds, listening
@@ -59,10 +60,12 @@ FLOOR_INSERT = """
 
 def main(rounds: int = ROUNDS, seconds: float = ROUND_SECONDS) -> Iterator[Figure]:
     """Run all rounds; yield requests per second, their ratio to the floor, and latencies."""
-    with (
-        tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True) as folder,
-        servers(Path(folder)) as urls,
-    ):
+    with ExitStack() as stack:
+        folder = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True)
+        )
+        copy_cluster(Path(folder))
+        urls = stack.enter_context(servers(Path(folder)))
         assert urls.database_url is not None  # noqa: S101 - both servers were asked for
         asyncio.run(_prepare(urls.database_url))
         environment = {

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+from tests.prepared_cluster import copy_cluster
 
 from benchmarks import million_statements as statements
 from benchmarks import population
@@ -94,6 +95,7 @@ def million(
         folder.mkdir(exist_ok=True)
         note = folder / "filled"
         if not note.exists():
+            copy_cluster(folder)
             # Measurements use the server's default settings again.
             with servers(folder, redis=False, fsync=False) as urls:
                 asyncio.run(upgrade(str(urls.database_url)))

@@ -24,6 +24,7 @@ import psutil
 import uvicorn
 import uvloop
 from fastapi import FastAPI
+from tests.prepared_cluster import copy_cluster
 
 from benchmarks.figures import Figure, medians, show
 from benchmarks.web import cpu_seconds, free_port, listening
@@ -109,6 +110,7 @@ def main(
         folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True)
         )
+        copy_cluster(Path(folder))
         urls = stack.enter_context(servers(Path(folder)))
         assert urls.database_url is not None  # noqa: S101 - both servers were asked for
         asyncio.run(upgrade(urls.database_url))

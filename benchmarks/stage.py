@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 import httpx
 import psutil
 from sqlalchemy import text
+from tests.prepared_cluster import copy_cluster
 
 from benchmarks.population import count_accepted
 from benchmarks.web import NO_REDIS, START_SECONDS, environment_of, free_port
@@ -225,10 +226,12 @@ class Stage:
 @contextmanager
 def stage(*, sandboxes: int = 1, redis: bool = False) -> Iterator[Stage]:
     """Run the servers until the block ends; nothing of them is kept."""
-    with (
-        tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True) as name,
-        servers(Path(name), redis=redis) as urls,
-    ):
+    with ExitStack() as stack:
+        name = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True)
+        )
+        copy_cluster(Path(name))
+        urls = stack.enter_context(servers(Path(name), redis=redis))
         database_url = str(urls.database_url)
         asyncio.run(upgrade(database_url))
         started: list[tuple[subprocess.Popen[bytes], int]] = []

@@ -1,6 +1,7 @@
 """Real PostgreSQL, with a schema that the migrations build once per run."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, a
 from starlette.datastructures import State
 from tests.conforming import conforms
 from tests.fakes import RecordingQueue
+from tests.prepared_cluster import FOLDER, copy_cluster
 
 from crm_api.app import attach, build_app
 from crm_api.dev.embedded_servers import ServerUrls, servers
@@ -44,17 +46,27 @@ ADMIN_KEY = "crm_test-admin-key-of-enough-characters"
 pytest_plugins = ("tests.scheduling",)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Create the folder of the prepared cluster; pytest's worker processes inherit the variable."""
+    if not hasattr(config, "workerinput") and FOLDER not in os.environ:
+        os.environ[FOLDER] = tempfile.mkdtemp(prefix="crm-cluster-", dir="/tmp")
+        config.add_cleanup(_remove_cluster)
+
+
+def _remove_cluster() -> None:
+    shutil.rmtree(os.environ.pop(FOLDER), ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def urls() -> Iterator[ServerUrls]:
     """Servers for the run; fsync is off, because nothing must survive a power failure."""
     if given := os.environ.get("TESTS_DATABASE_URL"):  # `make mutants` runs servers for many runs
         yield ServerUrls(given, os.environ["TESTS_REDIS_URL"])
         return
-    with (
-        tempfile.TemporaryDirectory(prefix="crm-test-", ignore_cleanup_errors=True) as folder,
-        servers(Path(folder), fsync=False) as started,
-    ):
-        yield started
+    with tempfile.TemporaryDirectory(prefix="crm-test-", ignore_cleanup_errors=True) as folder:
+        copy_cluster(Path(folder))
+        with servers(Path(folder), fsync=False) as started:
+            yield started
 
 
 @pytest_asyncio.fixture(scope="session")

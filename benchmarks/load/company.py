@@ -16,6 +16,7 @@ from typing import IO
 
 import aiohttp
 import psutil
+from tests.prepared_cluster import copy_cluster
 
 from benchmarks.web import free_port
 from crm_api.platform.data_dir import running_settings
@@ -113,6 +114,7 @@ def company(folder: Path) -> Iterator[Company]:
         "CRM_OPENPHONE_RATE_PER_SECOND": str(LIFTED),
         "CRM_LOG_FORMAT": "json",
     }
+    copy_cluster(folder / "data")
     with log.open("wb") as file:
         process = _start(environment, file)
         try:

@@ -24,6 +24,7 @@ from tests.crash.crowd import PEOPLE_WEIGHTS, Crowd
 from tests.crash.harness import ADMIN_KEY, Program, environment
 from tests.crash.holders import record_holders
 from tests.crash.servers import OWN_APPLICATION
+from tests.prepared_cluster import copy_cluster
 
 from crm_api.dev.embedded_servers import EmbeddedServers
 from crm_api.dev.sandbox.app import RunningSandbox, run_sandbox
@@ -139,6 +140,7 @@ class Installation:
 
 async def make_template(folder: Path) -> None:
     """Create a data directory with all tables; each fault gets a copy of it."""
+    copy_cluster(folder)
     with claim(folder) as held:
         embedded = EmbeddedServers(held, postgres=True, redis=False)
         try:

@@ -18,6 +18,7 @@ from tests.clients import node
 from tests.console.story import write_story
 from tests.dev.test_up import Run, free_port, up
 from tests.missing_tools import end_without
+from tests.prepared_cluster import copy_cluster
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -79,11 +80,10 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def running(chromium: str) -> Iterator[Service]:
     del chromium
-    with (
-        tempfile.TemporaryDirectory(prefix="crm-console-", ignore_cleanup_errors=True) as folder,
-        up(Path(folder) / "data", free_port()) as run,
-    ):
-        yield Service(run)
+    with tempfile.TemporaryDirectory(prefix="crm-console-", ignore_cleanup_errors=True) as folder:
+        copy_cluster(Path(folder) / "data")
+        with up(Path(folder) / "data", free_port()) as run:
+            yield Service(run)
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -164,13 +164,12 @@ async def open_window(
 @pytest_asyncio.fixture(scope="session")
 async def crowded(browser: Browser) -> AsyncIterator[Service]:
     """A service of its own for journeys that fill it: hundreds of waiting people, many contacts."""
-    with (
-        tempfile.TemporaryDirectory(prefix="crm-crowded-", ignore_cleanup_errors=True) as folder,
-        up(Path(folder) / "data", free_port()) as run,
-    ):
-        service = await signed_up(Service(run), browser)
-        service.api("POST", "/lines/sync")
-        yield service
+    with tempfile.TemporaryDirectory(prefix="crm-crowded-", ignore_cleanup_errors=True) as folder:
+        copy_cluster(Path(folder) / "data")
+        with up(Path(folder) / "data", free_port()) as run:
+            service = await signed_up(Service(run), browser)
+            service.api("POST", "/lines/sync")
+            yield service
 
 
 @pytest_asyncio.fixture(scope="session")

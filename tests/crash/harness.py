@@ -20,6 +20,7 @@ from benchmarks import population
 from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.prepared_cluster import copy_cluster
 
 from crm_api.dev.embedded_servers import EmbeddedServers
 from crm_api.dev.sandbox.app import run_sandbox
@@ -180,6 +181,7 @@ async def open_installation(
 ) -> AsyncIterator[Installation]:
     """Start everything except the worker, and leave no process behind."""
     config = SandboxConfig(people="silent", rate_per_second=None)
+    copy_cluster(folder)
     with claim(folder) as held, run_sandbox(config) as sandbox:
         embedded = EmbeddedServers(held, postgres=True, redis=True)
         try:

@@ -17,6 +17,7 @@ from tests.crash.holders import record_holders
 from tests.crash.kills import Kill
 from tests.crash.servers import OWN_APPLICATION, Servers, restart
 from tests.crash.verdict import Verdict, judge
+from tests.prepared_cluster import copy_cluster
 
 from crm_api.dev.embedded_servers import EmbeddedServers
 from crm_api.dev.sandbox.app import run_sandbox
@@ -72,6 +73,7 @@ async def open_crash_run(folder: Path, *, seed: int, size: Size) -> AsyncIterato
         rate_per_second=None,
         list_delay_seconds=LIST_DELAY_SECONDS,
     )
+    copy_cluster(folder)
     with claim(folder) as held, run_sandbox(config) as sandbox:
         embedded = EmbeddedServers(held, postgres=True, redis=True)
         try:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from tests.dev.test_up import free_port, up
 from tests.docs.reading import Live
+from tests.prepared_cluster import copy_cluster
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +30,7 @@ def own_live() -> Iterator[Live]:
 def _service() -> Iterator[Live]:
     # The path of a socket must be short.
     folder = Path(tempfile.mkdtemp(prefix="crm-docs-", dir="/tmp"))
+    copy_cluster(folder / "data")
     # A reader's sandbox accepts eight messages per second; the tests do not wait for that.
     with up(folder / "data", free_port(), CRM_OPENPHONE_RATE_PER_SECOND="25") as run:
         sandbox = f"http://127.0.0.1:{run.port + 1}/sandbox/config"
