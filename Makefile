@@ -7,6 +7,8 @@ RUNS := $(VENV)/.installed
 DEVELOPS := $(VENV)/.develops
 TYPESCRIPT := clients/typescript/node_modules/.installed
 CONSOLE := console/node_modules/.installed
+# Each process starts faster with the compiled modules of earlier processes.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: up demo test check bench crash-test rolling load chaos fuzz openapi openapi-release docs lock clean
 
