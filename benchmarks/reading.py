@@ -103,9 +103,20 @@ class NoQueue:
 
 
 def main(
-    rounds: int = ROUNDS, connections: int = CONNECTIONS, requests: int = REQUESTS
+    rounds: int = ROUNDS,
+    connections: int = CONNECTIONS,
+    requests: int = REQUESTS,
+    *,
+    only_ends: bool = False,
 ) -> Iterator[Figure]:
-    """Run the benchmark; yield the rate of each layer as a share of the floor, and its CPU time."""
+    """Run the benchmark; yield the rate of each layer as a share of the floor, and its CPU time.
+
+    Args:
+        rounds: The number of rounds.
+        connections: The number of connections that send requests at the same time.
+        requests: The number of requests in each round, for each layer.
+        only_ends: True to measure only the floor and the whole application.
+    """
     with ExitStack() as stack:
         folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True)
@@ -125,7 +136,8 @@ def main(
         }
         others = {name: value for name, value in os.environ.items() if name[:4] != "CRM_"}
         asked = {}
-        for number, name in enumerate(layer_names(Settings.from_env(ours))):
+        layers = list(enumerate(layer_names(Settings.from_env(ours))))
+        for number, name in (layers[0], layers[-1]) if only_ends else layers:
             port = free_port()
             arguments = ["-m", "benchmarks.reading", "serve", str(number), str(port)]
             process = stack.enter_context(listening(arguments, others | ours, port=port))

@@ -3,11 +3,15 @@
 All tests of a file run in one pytest worker, so the file's fixtures are set up once. Some folders
 share an expensive fixture (a running service, an installed client). All tests of such a folder run
 in one pytest worker.
+
+The tests that take long come first. Most of them start many processes. The last pytest worker takes
+files from the end of the list, so that not all pytest workers run such tests at the same time.
 """
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 TOGETHER = ("tests/console/", "tests/docs/", "tests/clients/", "tests/roles/")
 """Folders whose tests share an expensive fixture of the whole run."""
@@ -18,6 +22,11 @@ workers are not idle at the end of the run."""
 
 class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no type hints
     """Gives a free pytest worker the next file, or the next folder of ``TOGETHER``."""
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        if len(self.nodes) > 1 and node is self.nodes[-1]:
+            self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+        super()._assign_work_unit(node)
 
     def _split_scope(self, nodeid: str) -> str:
         return unit_of(nodeid)

@@ -31,6 +31,8 @@ from crm_api.platform.processes import Account, child_command, choose_account, o
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
+COMMAND_SECONDS = 180.0
+"""Longer than a demo takes on a busy machine."""
 
 
 @dataclass
@@ -98,7 +100,7 @@ def command(*arguments: str, **values: str) -> "subprocess.CompletedProcess[str]
         cwd=tempfile.gettempdir(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=COMMAND_SECONDS,
         check=False,
     )
 
@@ -462,7 +464,7 @@ def no_scheduled_run_is_near(client: httpx.Client) -> bool:
     (job,) = [one for one in jobs if one["name"] == "send_messages"]
     if job["last_finished_at"] is None or job["last_finished_at"] < job["last_started_at"]:
         return False
-    return datetime.fromisoformat(job["next_run_at"]) - datetime.now(UTC) > timedelta(seconds=5)
+    return datetime.fromisoformat(job["next_run_at"]) - datetime.now(UTC) > timedelta(seconds=20)
 
 
 def test_configured_servers_replace_the_embedded_ones(ended_run: EndedRun) -> None:

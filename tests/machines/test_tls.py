@@ -154,6 +154,8 @@ async def test_doctor_says_in_one_line_why_the_database_is_not_reached(
 
 
 @pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
+# The worker may be cancelled during a request to Redis.
+@pytest.mark.filterwarnings(r"ignore:Exception ignored in. <function Redis\.__del__")
 async def test_worker_api_and_doctor_work_with_the_acl_rule_of_the_page(
     tls_redis: TlsRedis,
     database_url: str,
