@@ -43,7 +43,19 @@ UNKNOWN_ID = "01980000-0000-7000-8000-000000000000"
 SECRET = "a test's secret key of 32 characters"  # noqa: S105 - made up
 ADMIN_KEY = "crm_test-admin-key-of-enough-characters"
 
-pytest_plugins = ("tests.scheduling",)
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests first that may take long; most of the time they wait for processes.
+
+    The first of three pytest workers runs them, while the other two keep both cores busy.
+    """
+    usual = float(items[0].config.getini("timeout")) if items else 0.0
+
+    def is_short(item: pytest.Item) -> bool:
+        marker = item.get_closest_marker("timeout")
+        return marker is None or 0 < marker.args[0] <= usual
+
+    items.sort(key=is_short)
 
 
 def pytest_configure(config: pytest.Config) -> None:
