@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from tests.crash.harness import open_installation
 
-RECIPIENTS = 500
-KILLS = 10
+RECIPIENTS = 1_000
+KILLS = 20
 FAULTS = {"500_after": 0.03, "reset_after": 0.03, "500_before": 0.02, "202_without_id": 0.01}
 SECONDS = 300.0
 
