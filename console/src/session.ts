@@ -14,13 +14,18 @@ export type Session =
 type Token = { text: string; until: number };
 type Note = { kind: "ask" } | { kind: "token"; token: Token } | { kind: "out"; why: "ended" | "left" };
 
-const PEERS_ANSWER_MS = 120;
+// Without locks (an address without TLS), a new tab does not know whether another tab has a token.
+const PEERS_ANSWER_MS = navigator.locks ? 2_000 : 120;
+/** Each tab that has a token holds this lock in shared mode, so a new tab knows whom it can ask. */
+const HAS_TOKEN = "crm-has-token";
 const RENEW_BEFORE_MS = 120_000;
 const LEAVE_MS = 2_000;
 
 let session: Session = { state: "starting" };
 let token: Token | null = null;
 let timer = 0;
+let received: (() => void) | undefined;
+let release: (() => void) | undefined;
 const leavers = new Set<() => Promise<void>>();
 const listeners = new Set<() => void>();
 const channel = new BroadcastChannel("crm-session");
@@ -60,7 +65,8 @@ export function may(scope: string): boolean {
 channel.onmessage = ({ data: note }: MessageEvent<Note>) => {
   if (note.kind === "ask" && token) channel.postMessage({ kind: "token", token } satisfies Note);
   if (note.kind === "token") {
-    keep(note.token);
+    // A late answer may contain a token that this tab has replaced.
+    if (!token || note.token.until > token.until) keep(note.token);
     if (session.state === "out") void enter();
   }
   if (note.kind === "out" && session.state === "in") leave(note.why);
@@ -68,6 +74,11 @@ channel.onmessage = ({ data: note }: MessageEvent<Note>) => {
 
 function keep(next: Token): void {
   token = next;
+  received?.();
+  if (!release) {
+    const held = new Promise<void>((done) => (release = done));
+    void navigator.locks?.request(HAS_TOKEN, { mode: "shared" }, () => held);
+  }
   clearTimeout(timer);
   const wait = next.until - Date.now() - RENEW_BEFORE_MS - Math.random() * 20_000;
   timer = window.setTimeout(() => void renewAfter(next.text), Math.max(wait, 5_000));
@@ -75,6 +86,8 @@ function keep(next: Token): void {
 
 function leave(why: "ended" | "left"): void {
   token = null;
+  release?.();
+  release = undefined;
   clearTimeout(timer);
   set({ state: "out", why });
 }
@@ -138,11 +151,19 @@ async function enter(): Promise<void> {
   set({ state: "in", me: (await answer.json()) as Me });
 }
 
+/** Wait until another tab has answered with its token; if no tab has one, do not wait. */
+async function askOtherTabs(): Promise<void> {
+  const locks = await navigator.locks?.query();
+  if (locks && !locks.held?.some((one) => one.name === HAS_TOKEN)) return;
+  const answer = new Promise<void>((done) => (received = done));
+  channel.postMessage({ kind: "ask" } satisfies Note);
+  await Promise.race([answer, new Promise((done) => setTimeout(done, PEERS_ANSWER_MS))]);
+}
+
 /** Find out at the start whether this browser has a session. */
 export async function startSession(): Promise<void> {
   if (!csrf()) return set({ state: "out" });
-  channel.postMessage({ kind: "ask" } satisfies Note);
-  await new Promise((done) => setTimeout(done, PEERS_ANSWER_MS));
+  await askOtherTabs();
   try {
     if (!token) await locked("crm-renew", async () => token ?? (await renew()));
     await enter();

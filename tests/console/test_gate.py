@@ -14,6 +14,10 @@ from tests.console.conftest import (
 )
 from tests.console.inbox_people import add_user
 
+BUSY_FOR_A_SECOND = """
+setTimeout(() => { const end = Date.now() + 1000; while (Date.now() < end); })
+"""
+
 
 async def test_visitor_signs_in_and_continues_at_the_requested_address(
     service: Service, browser: Browser
@@ -69,6 +73,7 @@ async def test_second_tab_shares_the_session_without_renewing_it(
         second = await page.context.new_page()
         renewals: list[str] = []
         second.on("request", lambda one: renewals.append(one.url) if "refresh" in one.url else None)
+        await page.evaluate(BUSY_FOR_A_SECOND)
         await second.goto(f"{service.run.url}/campaigns")
         await expect(second.get_by_role("heading", level=1)).to_have_text("Campaigns")
         await page.reload()
