@@ -21,7 +21,7 @@ from crm_api.platform.postgres import DATABASE_UNREACHABLE
 log = structlog.get_logger()
 
 
-async def _do_nothing(_: object) -> None:
+async def _do_nothing(*_: object) -> None:
     """Do nothing. This is the default of the clean-up functions in ``ImportWork``."""
 
 
@@ -46,7 +46,7 @@ class ImportWork(Generic[ImportRow, ChunkT]):
     apply_chunk: Callable[[UnitOfWork, UUID, ChunkT], Awaitable[bool]]
     needs_rows: Callable[[UnitOfWork, UUID], Awaitable[bool]]
     stays: str
-    clean_after: Callable[[ChunkT], Awaitable[None]] = _do_nothing
+    clean_after: Callable[[UUID, ChunkT], Awaitable[None]] = _do_nothing
     settle: Callable[[UUID], Awaitable[None]] = _do_nothing
 
 
@@ -103,14 +103,14 @@ async def _write(
     """Store chunks until the file or the time limit ends; return True if the import has ended."""
     kind = work.kind
     source = await readings.take(row.id, position=row.rows_processed)
-    cleaning: asyncio.Future[None] = asyncio.ensure_future(_do_nothing(None))
+    cleaning: asyncio.Future[None] = asyncio.ensure_future(_do_nothing())
     try:
         source = source or await _open(work, row, path)
         while chunk := await source.next_chunk():
             async with new_uow() as uow:
                 is_ours = await work.apply_chunk(uow, row.id, chunk)
             if cleaning.done():
-                cleaning = asyncio.ensure_future(work.clean_after(chunk))
+                cleaning = asyncio.ensure_future(work.clean_after(row.id, chunk))
             if not is_ours:
                 async with new_uow() as uow:
                     ended = await runs.get_import(uow, kind, import_id=row.id)

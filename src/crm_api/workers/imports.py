@@ -20,6 +20,7 @@ from crm_api.domain.imports.contacts import service as contact_imports
 from crm_api.domain.imports.contacts.chunk_reader import open_chunk_reader
 from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
 from crm_api.domain.imports.contacts.models import ContactImport, ImportContent
+from crm_api.domain.imports.contacts.source import CHUNK_ROWS as CONTACT_ROWS
 from crm_api.domain.imports.contacts.source import ContactChunk, sha256_of
 from crm_api.domain.imports.do_not_contact import service as do_not_contact
 from crm_api.domain.imports.do_not_contact.models import DoNotContactUpload
@@ -58,18 +59,15 @@ def contact_work(
             uow, import_id=import_id, chunk=chunk, now=now, secret=secret
         )
 
-    async def clean_after(chunk: ContactChunk) -> None:
-        if len(chunk.records) >= write.MANY_PEOPLE:
-            await _try_to(write.clean_search, new_uow)
-
+    clean_up = ContactCleanUp(new_uow)
     return ImportWork(
         kind=CONTACT_IMPORTS,
         open_rows=partial(_open_contacts, new_uow),
         apply_chunk=apply_chunk,
         needs_rows=lambda uow, import_id: contact_imports.needs_rows(uow, import_id=import_id),
         stays="The rows that are counted as processed are not undone.",
-        clean_after=clean_after,
-        settle=partial(settle_contacts, new_uow),
+        clean_after=clean_up.after_chunk,
+        settle=clean_up.after_import,
     )
 
 
@@ -93,24 +91,49 @@ def outcome_work(
     )
 
 
-async def settle_contacts(new_uow: UnitOfWorkFactory, import_id: UUID) -> None:
-    """Make search and lists fast again after an import.
+class ContactCleanUp:
+    """Makes search and lists fast again during and after contact imports.
 
     PostgreSQL first collects the new words of contacts in a pending list, which makes a search
-    slow. This function moves these words into the search indexes. After many changes, it also
-    refreshes the statistics that PostgreSQL keeps about the tables.
+    slow. The clean-up moves these words into the search indexes. After many changes, it also
+    refreshes the statistics that PostgreSQL keeps about the tables. To save time, it does so while
+    the last chunk is stored.
     """
-    if changed := await _count_changes(new_uow, import_id):
-        await _try_to(write.clean_search, new_uow)
-    if changed >= write.ANALYZE_FROM:
-        await _try_to(write.refresh_statistics, new_uow)
+
+    def __init__(self, new_uow: UnitOfWorkFactory) -> None:
+        self._new_uow = new_uow
+        self._refreshed: set[UUID] = set()
+
+    async def after_chunk(self, import_id: UUID, chunk: ContactChunk) -> None:
+        """Clean up after a stored chunk, while the next chunk is stored."""
+        if len(chunk.records) < write.MANY_PEOPLE:
+            return
+        await _try_to(write.clean_search, self._new_uow)
+        row = await _read_import(self._new_uow, import_id)
+        rows_left = (row.rows_total or 0) - chunk.end
+        is_next_the_last = 0 < rows_left <= CONTACT_ROWS
+        if is_next_the_last and _count_changes(row) >= write.ANALYZE_FROM:
+            await _try_to(write.refresh_statistics, self._new_uow)
+            self._refreshed.add(import_id)
+
+    async def after_import(self, import_id: UUID) -> None:
+        """Clean up after the last chunk."""
+        changes = _count_changes(await _read_import(self._new_uow, import_id))
+        if changes:
+            await _try_to(write.clean_search, self._new_uow)
+        if changes >= write.ANALYZE_FROM and import_id not in self._refreshed:
+            await _try_to(write.refresh_statistics, self._new_uow)
+        self._refreshed.discard(import_id)
 
 
-async def _count_changes(new_uow: UnitOfWorkFactory, import_id: UUID) -> int:
-    """Return the number of contacts that the import created or changed."""
+async def _read_import(new_uow: UnitOfWorkFactory, import_id: UUID) -> ContactImport:
     async with new_uow() as uow:
-        row = await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
-        return 0 if row.dry_run else row.created + row.updated
+        return await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
+
+
+def _count_changes(row: ContactImport) -> int:
+    """Return the number of contacts that the import created or changed."""
+    return 0 if row.dry_run else row.created + row.updated
 
 
 async def _try_to(
@@ -293,7 +316,7 @@ async def undo_import(
             is_open = await undo.undo_chunk(uow, import_id=import_id, now=await uow.database_now())
         if not is_open:
             # The statistics are not refreshed here: the automatic ANALYZE does it later.
-            if await _count_changes(new_uow, import_id):
+            if _count_changes(await _read_import(new_uow, import_id)):
                 await _try_to(write.clean_search, new_uow)
             return
         if is_over():

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.workers.imports.test_imports import Importer
 
 from crm_api.domain.imports.contacts import undo_request, write
+from crm_api.domain.imports.contacts.source import CHUNK_ROWS
 from crm_api.domain.imports.contacts.write import MANY_PEOPLE
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
@@ -74,6 +75,21 @@ async def test_large_import_updates_the_statistics(
 
     assert before != 49
     assert after == 100
+
+
+async def test_statistics_are_refreshed_once_while_the_last_chunk_is_stored(
+    importer: Importer,
+    committed_uow: NewUow,
+    statements: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(write, "ANALYZE_FROM", 50)
+
+    done = await importer.import_file(people(CHUNK_ROWS + 1))
+
+    assert done.created == CHUNK_ROWS + 1
+    assert statements["SELECT analyze_contacts()"] == 1
+    assert await read_number(committed_uow, ROWS_SEEN) in {CHUNK_ROWS, CHUNK_ROWS + 1}
 
 
 async def test_dry_run_and_repeated_file_cause_no_clean_up(
