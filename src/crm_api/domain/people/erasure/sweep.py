@@ -8,6 +8,7 @@ a received event is replaced as a whole.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 from sqlalchemy import ARRAY, Column, Table, Text, TextClause, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -103,16 +104,20 @@ class TableSearch:
     statement: TextClause
 
 
-def table_searches() -> list[TableSearch]:
-    """Return the statements that search the tables for a person's data, ordered by table name."""
+@cache
+def table_searches() -> tuple[TableSearch, ...]:
+    """Return the statements that search the tables for a person's data, ordered by table name.
+
+    The statements are made once, because this takes longer than to search an empty table.
+    """
     tables = sorted(Base.metadata.tables.values(), key=lambda table: table.name)
-    return [
+    return tuple(
         TableSearch(table=table.name, statement=text(written))
         for table in tables
         if table.name not in APPEND_ONLY | AT_ONCE
         for written in (_removal(table), _statement(table))
         if written
-    ]
+    )
 
 
 async def search_pages(
