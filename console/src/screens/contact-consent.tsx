@@ -81,6 +81,8 @@ function ProofDialog({ id, onClose }: { id: string; onClose: () => void }) {
   const proof = useQuery({
     queryKey: ["consent-proof", id],
     staleTime: 0,
+    // A new entry gets its link a moment after the decision.
+    refetchInterval: ({ state }) => (state.data?.verification.result === "incomplete" ? 3_000 : false),
     queryFn: async () => (await data(getProofOfContact({ path: { contact_id: id }, throwOnError: true }))) as ConsentProof,
   });
   const found = proof.data;
