@@ -27,6 +27,11 @@ check: $(DEVELOPS) $(TYPESCRIPT) $(CONSOLE)
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
+# All tests with the long ones, which `make test` leaves out.
+.PHONY: test-long
+test-long: $(DEVELOPS) $(TYPESCRIPT) $(CONSOLE)
+	@CRM_TESTS_LONG=1 $(BIN)/pytest
+
 # Builds the web console into src/crm_api/console, with the Node of a wheel.
 .PHONY: console browser
 console: $(DEVELOPS)
@@ -44,13 +49,13 @@ console-speed: $(DEVELOPS)
 
 # All tests of the console in Chromium, with the long journeys.
 browser: $(DEVELOPS)
-	@CRM_TESTS_LONG_JOURNEYS=1 $(BIN)/pytest -n 0 tests/console
+	@CRM_TESTS_LONG=1 $(BIN)/pytest -n 0 tests/console
 
 # Takes the pictures of docs/tutorial/console.md and the reference pictures of the screens again, in
 # Chromium; CRM_TESTS_PICTURES="insight inbox" takes these screens.
 .PHONY: pictures
 pictures: $(DEVELOPS)
-	@CRM_TESTS_TAKE_PICTURES=1 CRM_TESTS_LONG_JOURNEYS=1 $(BIN)/pytest -n 0 tests/console/test_tutorial.py tests/console/test_pictures.py
+	@CRM_TESTS_TAKE_PICTURES=1 CRM_TESTS_LONG=1 $(BIN)/pytest -n 0 tests/console/test_tutorial.py tests/console/test_pictures.py
 
 # Prints the figures beside their targets;
 # `make bench SCALE=full ONLY=intake,apply COMPARE=main TURNS=3`.

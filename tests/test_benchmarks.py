@@ -14,6 +14,7 @@ from benchmarks.million import FOLDER
 from benchmarks.printed import read_printed
 from benchmarks.record import Earlier, add_run, change, last_figures
 from benchmarks.table import BENCHMARKS, Scale, chosen
+from tests.long_tests import long_test
 
 WANTED = {
     "intake": {"of the floor", "p99", "with 64 connections", "with 256 connections"},
@@ -60,6 +61,8 @@ WANTED = {
     },
 }
 """Figures that are measured daily; each has a target."""
+QUICK = {"planning", "opt_out", "consent_chain", "webhooks_out", "segments"}
+"""Benchmarks that are not measured daily, but take only a few seconds at the tiny size."""
 
 
 FIGURES_MODULE = """
@@ -85,7 +88,13 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if one.is_daily or name in QUICK else pytest.param(name, marks=long_test)
+        for name, one in BENCHMARKS.items()
+    ],
+)
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("shared_folder")
 def test_benchmark_yields_its_figures(name: str) -> None:

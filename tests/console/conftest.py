@@ -1,6 +1,5 @@
 """One running service and one Chromium for all journeys; each journey has a browser of its own."""
 
-import os
 import re
 import shutil
 import tempfile
@@ -36,9 +35,6 @@ WATCH = """
 document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.violatedDirective} refused ${event.blockedURI}`));
 """
-long_journey = pytest.mark.skipif(
-    "CRM_TESTS_LONG_JOURNEYS" not in os.environ, reason="a long journey: `make browser` runs it"
-)
 
 
 @dataclass

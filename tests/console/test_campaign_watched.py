@@ -12,8 +12,9 @@ import httpx
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
-from tests.console.conftest import Service, long_journey, open_window, signed_up
+from tests.console.conftest import Service, open_window, signed_up
 from tests.dev.test_up import free_port, up
+from tests.long_tests import long_test
 
 AREAS = ("978", "508", "774", "781")
 """Not 617: two of its fictional numbers are lines of the sandbox."""
@@ -150,7 +151,7 @@ async def start(page: Page, service: Service, people: int) -> Any:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("people", [40, pytest.param(400, marks=long_journey)])
+@pytest.mark.parametrize("people", [40, pytest.param(400, marks=long_test)])
 async def test_figures_of_page_api_and_provider_agree_at_every_stop(
     own_service: Service, browser: Browser, people: int
 ) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, expect
 from sqlalchemy import text
-from tests.console.conftest import Service, long_journey, open_window
+from tests.console.conftest import Service, open_window
+from tests.long_tests import long_test
 
 from crm_api.platform.database import open_engine
 
@@ -65,7 +66,7 @@ def longest_task(events: list[dict[str, Any]]) -> float:
     return max(tasks())
 
 
-@long_journey
+@long_test
 @pytest.mark.timeout(900)
 async def test_scrolling_through_many_contacts_has_no_long_task(
     crowded: Service, browser: Browser

@@ -3,14 +3,15 @@
 import pytest
 from playwright.async_api import Browser
 from tests.console import soak, stage
-from tests.console.conftest import Service, long_journey
+from tests.console.conftest import Service
+from tests.long_tests import long_test
 
 EVENTS = 1_800
 """Three minutes at ten a second."""
 
 
 # Three minutes of events, and a garbage collector that must have time for them.
-@long_journey
+@long_test
 @pytest.mark.timeout(400)
 async def test_memory_stays_the_same_while_events_flow(crowded: Service, browser: Browser) -> None:
     rate = 10

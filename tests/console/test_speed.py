@@ -3,14 +3,15 @@
 import pytest
 from playwright.async_api import Browser
 from tests.console import soak, speed, stage
-from tests.console.conftest import Service, long_journey
+from tests.console.conftest import Service
+from tests.long_tests import long_test
 
 TOLERANCE = 1.5
 """Detects only a large slowdown; `make console-speed` compares with the limits themselves."""
 
 
 # The test measures CPU time, which other tests change if they run at the same time.
-@long_journey
+@long_test
 @pytest.mark.timeout(300)
 async def test_cpu_time_of_the_inbox_is_within_its_limits(
     crowded: Service, browser: Browser

@@ -14,8 +14,9 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 from tests.clients import node
-from tests.console.conftest import EMAIL, PASSWORD, Service, long_journey
+from tests.console.conftest import EMAIL, PASSWORD, Service
 from tests.dev.test_up import free_port, up
+from tests.long_tests import long_test
 
 PAGE = node.ROOT / "docs" / "tutorial" / "console.md"
 PICTURES = PAGE.parent / "pictures"
@@ -170,7 +171,7 @@ async def answer(page: Page) -> None:
 
 
 # The test has its own service.
-@long_journey
+@long_test
 @pytest.mark.timeout(600)
 async def test_tutorial_can_be_followed_to_its_end(
     first_day: tuple[Page, Service], tmp_path: Path

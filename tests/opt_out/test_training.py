@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from tests.long_tests import long_test
 from tests.opt_out import data, figures, train
 from tests.opt_out.__main__ import read_left_out
 from tests.opt_out.data import Style
@@ -68,6 +69,7 @@ def test_model_was_made_from_this_data_by_this_script(read: train.LeftOut) -> No
     assert train.MODEL.stat().st_size <= LARGEST_FILE
 
 
+@long_test
 @pytest.mark.timeout(300)
 def test_training_again_gives_the_same_model(corpus: train.Corpus) -> None:
     model = current_model()
@@ -80,6 +82,7 @@ def test_training_again_gives_the_same_model(corpus: train.Corpus) -> None:
         assert np.array_equal(getattr(again, part), getattr(model, part)), part
 
 
+@long_test
 @pytest.mark.timeout(300)
 def test_a_model_that_has_not_seen_an_author_reads_as_stored(
     corpus: train.Corpus, read: train.LeftOut, drawn: random.Random
