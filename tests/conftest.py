@@ -1,5 +1,6 @@
 """Real PostgreSQL, with a schema that the migrations build once per run."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -56,6 +57,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return marker is None or 0 < marker.args[0] <= usual
 
     items.sort(key=is_short)
+
+
+def pytest_collection_finish() -> None:
+    """Exclude the collected tests and modules from garbage collection, and collect less often.
+
+    They exist until the end. To scan them again and again takes an eighth of the CPU time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def pytest_configure(config: pytest.Config) -> None:
