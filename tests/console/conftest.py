@@ -19,7 +19,9 @@ from tests.dev.test_up import Run, free_port, up
 from tests.missing_tools import end_without
 from tests.prepared_cluster import copy_cluster
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = shutil.which("chromium-headless-shell") or "/usr/bin/chromium"
+"""Chromium without the parts that only a visible window needs, which saves a third of the time; if
+it is not installed, the whole Chromium."""
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -28,6 +30,8 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # The headless shell draws letters as the whole Chromium does, so both match the pictures.
+    "--font-render-hinting=slight",
 ]
 AXE = node.CONSOLE / "node_modules" / "axe-core" / "axe.min.js"
 EMAIL, PASSWORD = "olga@granite.example.com", "correct horse battery"
@@ -69,7 +73,7 @@ Visit = Callable[..., AbstractAsyncContextManager[Page]]
 def chromium() -> str:
     """Return the path of Chromium; skip the journeys, or fail in the CI run, if there is none."""
     if shutil.which(CHROMIUM) is None:
-        end_without("Chromium is not installed (apt-get install chromium)")
+        end_without("Chromium is not installed (apt-get install chromium-headless-shell)")
     return CHROMIUM
 
 
