@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.dev.test_up import command, free_port, up
+from tests.prepared_cluster import copy_cluster
 
 from crm_api.dev.sandbox.app import RunningSandbox, run_sandbox
 from crm_api.dev.sandbox.config import SandboxConfig
@@ -103,6 +104,7 @@ def test_webhook_is_registered_tested_rotated_and_repaired(
 
 
 def test_doctor_names_the_command_that_registers_a_missing_webhook(root: Path) -> None:
+    copy_cluster(root / "sandbox")
     with up(root / "sandbox", free_port()) as running:
         values = {
             "CRM_DATA_DIR": str(running.folder),
@@ -124,6 +126,7 @@ def test_doctor_names_the_command_that_registers_a_missing_webhook(root: Path) -
 
 
 def test_legacy_webhooks_are_registered_in_addition(root: Path) -> None:
+    copy_cluster(root / "both")
     with up(root / "both", free_port()) as running:
         values = {"CRM_DATA_DIR": str(running.folder), "CRM_PORT": str(running.port)}
         done = command("webhooks", "register", "--legacy", **values)

@@ -13,6 +13,7 @@ import pytest
 from tests.clients import node
 from tests.dev.test_up import command, free_port, stop, up
 from tests.missing_tools import end_without
+from tests.prepared_cluster import copy_cluster
 
 from crm_api.app import build_app
 from crm_api.platform.settings import Settings
@@ -56,6 +57,7 @@ def _node() -> None:
 def service() -> Iterator[Service]:
     place = Path(tempfile.mkdtemp(prefix="crm-test-", dir="/tmp"))
     folder = place / "data"
+    copy_cluster(folder)
     with up(folder, free_port()) as run:
         settings = dict(
             line.split("=", 1) for line in (folder / "running.env").read_text().splitlines()

@@ -15,6 +15,7 @@ from playwright.async_api import Browser, Page, expect
 from tests.console.conftest import Service, open_window, signed_up
 from tests.dev.test_up import free_port, up
 from tests.long_tests import long_test
+from tests.prepared_cluster import copy_cluster
 
 AREAS = ("978", "508", "774", "781")
 """Not 617: two of its fictional numbers are lines of the sandbox."""
@@ -25,11 +26,10 @@ WAIT_SECONDS = 30
 @pytest_asyncio.fixture
 async def own_service(browser: Browser) -> AsyncIterator[Service]:
     """A service of its own, because this journey moves the clock and sets the people."""
-    with (
-        tempfile.TemporaryDirectory(prefix="crm-watched-", ignore_cleanup_errors=True) as folder,
-        up(Path(folder) / "data", free_port()) as run,
-    ):
-        yield await signed_up(Service(run), browser)
+    with tempfile.TemporaryDirectory(prefix="crm-watched-", ignore_cleanup_errors=True) as folder:
+        copy_cluster(Path(folder) / "data")
+        with up(Path(folder) / "data", free_port()) as run:
+            yield await signed_up(Service(run), browser)
 
 
 def numbers(people: int) -> list[str]:

@@ -22,6 +22,7 @@ import httpx
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 from tests.dev.test_up import Run, free_port, stop, up, wait_until
+from tests.prepared_cluster import copy_cluster
 
 from crm_api.domain.monitoring.sandbox_control.schemas import write_duration
 
@@ -51,6 +52,7 @@ pytestmark = pytest.mark.timeout(SECONDS + 60)
 @pytest.fixture(scope="module")
 def service() -> Iterator[Run]:
     root = Path(tempfile.mkdtemp(prefix="crm-test-", dir="/tmp"))
+    copy_cluster(root / "data")
     with up(
         root / "data",
         free_port(),

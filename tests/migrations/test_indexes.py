@@ -81,6 +81,10 @@ HOT = [
 ]
 
 
+pytestmark = pytest.mark.timeout(240)
+"""Long, so that these tests run first and in one pytest worker: each worker fills two databases."""
+
+
 @pytest_asyncio.fixture(scope="module")
 async def filled(engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
     """Yield a separate migrated database with tens of thousands of rows."""

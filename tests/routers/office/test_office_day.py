@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.dev.test_up import Run, free_port, up
+from tests.prepared_cluster import copy_cluster
 from tests.routers.office.office_people import (
     JSON,
     OfficeUser,
@@ -57,6 +58,7 @@ def phone(place: int) -> str:
 @pytest.fixture
 def running() -> Iterator[Run]:
     folder = Path(tempfile.mkdtemp(prefix="crm-test-", dir="/tmp"))
+    copy_cluster(folder / "data")
     with up(
         folder / "data",
         free_port(),
