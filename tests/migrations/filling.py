@@ -550,22 +550,21 @@ _NO_AUTOVACUUM = """
 """
 
 
-async def fill(engine: AsyncEngine, *, with_statistics: bool = True) -> None:
-    """Insert and commit the rows, and collect statistics as autovacuum does.
+async def fill(engine: AsyncEngine) -> None:
+    """Insert and commit the rows.
 
-    Args:
-        with_statistics: If False, the planner has no statistics of the rows, as after a bulk load
-            or on the first day of a month.
+    The planner has no statistics of the rows, as after a bulk load or on the first day of a month.
     """
     async with engine.begin() as connection:
-        if not with_statistics:
-            await connection.execute(text(_NO_AUTOVACUUM))
+        await connection.execute(text(_NO_AUTOVACUUM))
         for statement in _STATEMENTS:
             query = text(statement)
             values = {"now": NOW} if "now" in query._bindparams else {}
             await connection.execute(query, values)
-    if not with_statistics:
-        return
+
+
+async def collect_statistics(engine: AsyncEngine) -> None:
+    """Collect statistics of the rows as autovacuum does."""
     async with engine.connect() as connection:
         plain = await connection.execution_options(isolation_level="AUTOCOMMIT")
         await plain.execute(text("VACUUM ANALYZE"))
