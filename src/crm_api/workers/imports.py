@@ -109,12 +109,16 @@ class ContactCleanUp:
         if len(chunk.records) < write.MANY_PEOPLE:
             return
         await _try_to(write.clean_search, self._new_uow)
-        row = await _read_import(self._new_uow, import_id)
-        rows_left = (row.rows_total or 0) - chunk.end
-        is_next_the_last = 0 < rows_left <= CONTACT_ROWS
-        if is_next_the_last and _count_changes(row) >= write.ANALYZE_FROM:
-            await _try_to(write.refresh_statistics, self._new_uow)
-            self._refreshed.add(import_id)
+
+        async def refresh_if_next_is_last(session: AsyncSession) -> None:
+            row = await session.get_one(ContactImport, import_id)
+            rows_left = (row.rows_total or 0) - chunk.end
+            is_next_last = 0 < rows_left <= CONTACT_ROWS
+            if is_next_last and _count_changes(row) >= write.ANALYZE_FROM:
+                await write.refresh_statistics(session)
+                self._refreshed.add(import_id)
+
+        await _try_to(refresh_if_next_is_last, self._new_uow)
 
     async def after_import(self, import_id: UUID) -> None:
         """Clean up after the last chunk."""
