@@ -165,7 +165,9 @@ export async function startSession(): Promise<void> {
   if (!csrf()) return set({ state: "out" });
   await askOtherTabs();
   try {
-    if (!token) await locked("crm-renew", async () => token ?? (await renew()));
+    // After a computer wakes up, the token of another tab may have expired.
+    if (token) await authorize();
+    else await locked("crm-renew", async () => token ?? (await renew()));
     await enter();
   } catch {
     set({ state: "out" });

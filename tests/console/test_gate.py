@@ -17,6 +17,15 @@ from tests.console.inbox_people import add_user
 BUSY_FOR_A_SECOND = """
 setTimeout(() => { const end = Date.now() + 1000; while (Date.now() < end); })
 """
+EXPIRED_PEER = """
+navigator.locks.request("crm-has-token", { mode: "shared" }, () => new Promise(() => {}));
+window.channel = new BroadcastChannel("crm-session");
+channel.onmessage = ({ data }) => {
+  const token = { text: "expired", until: Date.now() - 1000 };
+  if (data.kind === "ask") channel.postMessage({ kind: "token", token });
+};
+0
+"""
 
 
 async def test_visitor_signs_in_and_continues_at_the_requested_address(
@@ -80,6 +89,18 @@ async def test_second_tab_shares_the_session_without_renewing_it(
         await expect(page.get_by_role("heading", level=1)).to_have_text("Contacts")
 
     assert renewals == []
+
+
+async def test_new_tab_renews_an_expired_token_of_another_tab(
+    service: Service, browser: Browser
+) -> None:
+    async with open_window(browser, state=service.state) as page:
+        await page.goto(f"{service.run.url}/healthz")
+        await page.evaluate(EXPIRED_PEER)
+        second = await page.context.new_page()
+        await second.goto(f"{service.run.url}/campaigns")
+        await expect(second.get_by_role("heading", level=1)).to_have_text("Campaigns")
+        service.state = await page.context.storage_state()
 
 
 async def test_invited_user_chooses_a_password_and_signs_out_of_all_tabs(
