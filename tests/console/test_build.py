@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,28 @@ def test_every_text_has_a_translation_and_no_translation_is_unused() -> None:
     used = set[str]().union(*map(literals, sources))
 
     assert used == set(spanish), "Change console/src/locales/es.json."
+
+
+def spoken_names(text: str) -> Iterator[tuple[str, str]]:
+    """The name that a screen reader speaks for a control, and the text that the control shows."""
+    for name in re.finditer(r'aria-label=\{t\("([^"]+)"', text):
+        end, depth = name.end(), 1
+        while depth or text[end] != ">" or text[end - 1] == "=":
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            end += 1
+        if shown := re.match(r'\s*\{t\("([^"]+)"', text[end + 1 :]):
+            yield name[1], shown[1]
+
+
+def test_spoken_name_of_each_control_contains_the_text_that_it_shows() -> None:
+    """A person who controls the page by voice says the text (WCAG 2.2, 2.5.3 Label in Name)."""
+    spanish = json.loads((node.CONSOLE / "src" / "locales" / "es.json").read_text())
+    names = {
+        pair
+        for path in (node.CONSOLE / "src").rglob("*.tsx")
+        for name, shown in spoken_names(path.read_text())
+        for pair in ((name, shown), (spanish[name], spanish[shown]))
+    }
+
+    assert len(names) > 30
+    assert [(name, shown) for name, shown in names if shown.lower() not in name.lower()] == []

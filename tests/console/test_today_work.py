@@ -22,6 +22,13 @@ def rows_of_today(service: Service) -> Any:
     service.api("POST", "/invoices", json=contact | invoice)
     task = {"title": "Order cement", "due_at": (now - timedelta(hours=1)).isoformat()}
     service.api("POST", "/tasks", json=contact | task)
+    wanda = {"phone": "+16175550233", "first_name": "Wanda"}
+    visited = service.api("POST", "/contacts", json=wanda)
+    hours = {
+        "starts_at": (now - timedelta(hours=1)).isoformat(),
+        "ends_at": (now + timedelta(hours=1)).isoformat(),
+    }
+    service.api("POST", "/appointments", json={"contact_id": visited["id"]} | hours)
     return conversation
 
 
@@ -69,6 +76,9 @@ async def test_each_row_is_acted_on_with_two_clicks(
             await page.get_by_role("button", name="Snooze Tova until tomorrow").click()
         await expect(part(page, "People waiting").get_by_text("Tova")).to_have_count(0)
 
+        await page.get_by_role("button", name="Held: the visit to Wanda").click()
+        await expect(page.get_by_text("The visit to Wanda took place.")).to_be_visible()
+
     assert service.api("GET", "/quotes?number=Q-231")["data"][0]["status"] == "approved"
     booked = service.api("GET", f"/appointments?contact_id={rows_of_today['contact']['id']}")[
         "data"
@@ -76,6 +86,9 @@ async def test_each_row_is_acted_on_with_two_clicks(
     assert [one["kind"] for one in booked] == ["repair"]
     assert service.api("GET", "/invoices?number=I-231")["data"][0]["status"] == "paid"
     assert service.api("GET", f"/conversations/{rows_of_today['id']}")["state"] == "snoozed"
+    (visited,) = service.api("GET", "/contacts?q=%2B16175550233")["data"]
+    (visit_to_wanda,) = service.api("GET", f"/appointments?contact_id={visited['id']}")["data"]
+    assert visit_to_wanda["status"] == "held"
 
 
 async def test_refused_change_is_undone_with_a_sentence(visit: Visit, service: Service) -> None:

@@ -133,7 +133,7 @@ function Table({ rows, id, onExplain }: { rows: RecipientRead[]; id: string; onE
                   {row.status === "review" && mayDecide && (
                     <>
                       <Button kind="quiet" busy={ask.isPending} aria-label={t("Send to {phone}", { phone: who })} onClick={() => ask.mutate({ decision: "approve", person: row.contact_id })}>{t("Send")}</Button>
-                      <Button kind="quiet" busy={ask.isPending} aria-label={t("Leave {phone} out", { phone: who })} onClick={() => ask.mutate({ decision: "reject", person: row.contact_id })}>{t("Leave out")}</Button>
+                      <Button kind="quiet" busy={ask.isPending} aria-label={t("Leave out {phone}", { phone: who })} onClick={() => ask.mutate({ decision: "reject", person: row.contact_id })}>{t("Leave out")}</Button>
                     </>
                   )}
                   <Button kind="quiet" aria-label={t("Explain {phone}", { phone: who })} onClick={() => onExplain(row.contact_id)}>{t("Explain")}</Button>

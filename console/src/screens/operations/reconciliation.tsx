@@ -41,7 +41,7 @@ export function Reconciliation() {
           <div className="scroll-x" ref={scrolls}>
             <table className="table">
               <thead>
-                <tr><th>{t("Began")}</th><th>{t("Status")}</th><th>{t("Reason")}</th><th>{t("Period")}</th><th className="end">{t("Seen")}</th><th className="end">{t("Missing, added")}</th><th className="end">{t("Changed")}</th><th className="end">{t("Errors")}</th><th>{t("Difference")}</th></tr>
+                <tr><th>{t("Began")}</th><th>{t("Status")}</th><th>{t("Reason")}</th><th>{t("Period")}</th><th className="end">{t("Compared")}</th><th className="end">{t("Missing, added")}</th><th className="end">{t("Changed")}</th><th className="end">{t("Errors")}</th><th>{t("Difference")}</th></tr>
               </thead>
               <tbody>
                 {rows.map((one) => (

@@ -30,8 +30,8 @@ export function Appointments() {
               {one.status !== "booked" && <Badge tone={one.status === "held" ? "good" : "neutral"}>{plain(one.status)}</Badge>}
               {may("sales:write") && one.status === "booked" && (
                 <span className="row-acts">
-                  <Button kind="quiet" aria-label={t("{name} did not come", { name })} onClick={() => act({ run: () => set(one.id, "no_show"), shown: shown(one.id, "no_show"), done: t("{name} did not come.", { name }), undo: () => set(one.id, "booked") })}>{t("No show")}</Button>
-                  <Button kind="quiet" aria-label={t("The visit to {name} took place", { name })} onClick={() => act({ run: () => set(one.id, "held"), shown: shown(one.id, "held"), done: t("The visit to {name} took place.", { name }) })}>{t("Held")}</Button>
+                  <Button kind="quiet" aria-label={t("No show: {name}", { name })} onClick={() => act({ run: () => set(one.id, "no_show"), shown: shown(one.id, "no_show"), done: t("{name} did not come.", { name }), undo: () => set(one.id, "booked") })}>{t("No show")}</Button>
+                  <Button kind="quiet" aria-label={t("Held: the visit to {name}", { name })} onClick={() => act({ run: () => set(one.id, "held"), shown: shown(one.id, "held"), done: t("The visit to {name} took place.", { name }) })}>{t("Held")}</Button>
                 </span>
               )}
             </li>

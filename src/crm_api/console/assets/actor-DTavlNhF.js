@@ -1,1 +1,0 @@
-import{E as e}from"./index-BfOpcGls.js";import{c as t}from"./icons-Difl7Oyg.js";var n=t();function r({who:t}){return(0,n.jsx)(n.Fragment,{children:e()(t)})}export{r as t};

@@ -1,1 +1,0 @@
-import{ri as e}from"./format-Ct1JnfI5.js";import{c as t}from"./icons-Difl7Oyg.js";var n=t();function r({error:t}){return t===null?null:(0,n.jsx)(`p`,{className:`notice notice-bad`,role:`alert`,children:e(t)})}export{r as t};
