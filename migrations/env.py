@@ -5,9 +5,8 @@ import os
 import re
 
 from alembic import context
-from sqlalchemy import Connection
+from sqlalchemy import Connection, MetaData
 
-from crm_api.domain.all_tables import metadata
 from crm_api.platform.database import open_engine
 from crm_api.platform.postgres import require_direct
 from crm_api.platform.settings import Settings
@@ -18,7 +17,7 @@ def _is_whole(_: object, name: str | None, kind: str, *__: object) -> bool:
     return kind != "table" or re.search(r"_(\d{4}_\d\d|default)$", name or "") is None
 
 
-def run(connection: Connection) -> None:
+def run(connection: Connection, *, metadata: MetaData | None) -> None:
     context.configure(
         connection=connection,
         target_metadata=metadata,
@@ -32,15 +31,19 @@ def run(connection: Connection) -> None:
 
 
 async def run_from_environment() -> None:
+    # Only the commands of Alembic itself compare the tables with the models. `crm-api migrate` does
+    # not load the models, which takes a second.
+    from crm_api.domain.all_tables import metadata  # noqa: PLC0415
+
     settings = Settings.load(os.environ)
     url = await require_direct(settings)
     async with open_engine(url) as engine, engine.connect() as connection:
-        await connection.run_sync(run)
+        await connection.run_sync(lambda sync: run(sync, metadata=metadata))
         await connection.commit()
 
 
 given = context.config.attributes.get("connection")
 if given is not None:
-    run(given)
+    run(given, metadata=None)
 else:
     asyncio.run(run_from_environment())
