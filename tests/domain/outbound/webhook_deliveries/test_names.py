@@ -69,7 +69,7 @@ async def test_deliveries_that_time_out_share_one_look_up_and_delay_no_other_nam
     async with (
         receiver() as host,
         WebhookSender(
-            SANDBOX, timeout_seconds=0.05, resolver=PatientResolver(server.look_up)
+            SANDBOX, timeout_seconds=0.5, resolver=PatientResolver(server.look_up)
         ) as sender,
     ):
 
