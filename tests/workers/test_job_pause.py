@@ -90,6 +90,38 @@ async def test_pause_waits_for_running_jobs(deps: Deps) -> None:
     assert steps == ["to end", "ended"]
 
 
+@pytest.mark.parametrize("begins", ["pause", "shutdown"])
+async def test_run_that_began_just_before_ends_immediately(
+    deps: Deps, queue: RecordingQueue, *, begins: str
+) -> None:
+    began, is_early = asyncio.Event(), asyncio.Event()
+    is_stopped = asyncio.Event()
+
+    async def send(ctx: dict[str, Any]) -> None:
+        began.set()
+        await is_early.wait()  # the job reads what it needs before it begins to send
+        with ctx["deps"].stopped_by(is_stopped.set):
+            await is_stopped.wait()
+
+    working = asyncio.ensure_future(one_at_a_time(JobName.SEND_MESSAGES, send)({"deps": deps}))
+    await began.wait()
+    pausing = None
+    if begins == "pause":
+        pausing = asyncio.create_task(deps.pause(True))
+        await asyncio.sleep(0)
+    else:
+        deps.stop()
+    is_early.set()
+    async with asyncio.timeout(5):
+        await working
+        if pausing is not None:
+            await pausing
+            await deps.pause(False)
+
+    assert deps.on_stop == set()
+    assert [job.name for job in queue.jobs] == [JobName.SEND_MESSAGES] * (begins == "pause")
+
+
 async def test_tick_during_a_run_counts_as_covered(
     deps: Deps, new_uow: Callable[[], UnitOfWork]
 ) -> None:

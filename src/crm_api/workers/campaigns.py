@@ -195,18 +195,16 @@ async def drain_campaigns(
         circuit=deps.circuit,
     )
     source = _ClaimSource(deps, limit or TimeLimit(deps))
-    deps.on_stop.add(dispatcher.stop)
     try:
-        async with _checking_figures(deps, every=check_every):
-            tally = await dispatcher.run(source.claim_more)
+        with deps.stopped_by(dispatcher.stop):
+            async with _checking_figures(deps, every=check_every):
+                tally = await dispatcher.run(source.claim_more)
     except Exception:
         # Attempts that are claimed or in progress have no result now. A look-up at the provider
         # settles them; it is requested for the end of their lease.
         delay = deps.times.lease.total_seconds() + 1
         await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))
         raise
-    finally:
-        deps.on_stop.discard(dispatcher.stop)
     if tally.provider_skew:
         async with deps.new_uow() as uow:
             await guards.raise_clock_skew(uow, of="provider", skew=tally.provider_skew)

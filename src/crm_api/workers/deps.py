@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
@@ -121,6 +122,21 @@ class Deps:
             if name is not JobName.MOVE_SANDBOX_TIME:
                 async with slot.lock:
                     pass
+
+    @contextmanager
+    def stopped_by(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Call ``stop`` when the process shuts down or a pause begins, during the ``with`` block.
+
+        If a shutdown or a pause has already begun, ``stop`` is called at the start of the block.
+        Otherwise the work of a job that began just before would run until its time limit.
+        """
+        self.on_stop.add(stop)
+        try:
+            if self.is_stopping or self.is_paused:
+                stop()
+            yield
+        finally:
+            self.on_stop.discard(stop)
 
     async def request_run(self, name: JobName) -> None:
         """Request a run of a job that was requested before, at a time when it could not run.

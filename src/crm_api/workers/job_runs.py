@@ -34,8 +34,9 @@ def one_at_a_time(name: JobName, function: JobFunction, *, is_tick: bool = False
     """Return a function for arq that runs a job, with only one run at a time in this process.
 
     If the returned function is called while the job is running, the job runs once more after this
-    run. If it is called during a pause of the jobs (see ``Deps.pause``), the job runs after the
-    pause. The result of each run is stored in the table ``scheduled_job``.
+    run. If it is called during a pause of the jobs (see ``Deps.pause``), or if a pause begins while
+    the job is running, the job runs after the pause. The result of each run is stored in the table
+    ``scheduled_job``.
 
     Args:
         name: Name of the job.
@@ -50,15 +51,20 @@ def one_at_a_time(name: JobName, function: JobFunction, *, is_tick: bool = False
         slot = deps.slots.setdefault(name, JobSlot())
         if not slot.is_asked:
             slot.is_asked, slot.cause = True, cause
-        is_held = deps.is_paused and name is not JobName.MOVE_SANDBOX_TIME
-        if is_held or slot.lock.locked():
+
+        def is_held() -> bool:
+            return deps.is_paused and name is not JobName.MOVE_SANDBOX_TIME
+
+        if is_held() or slot.lock.locked():
             if is_tick:
                 await _note_at_work(deps, name)
             return
         async with slot.lock:
             slot.is_asked = False
             await run_once(deps, name, function, ctx, caused_by=slot.cause)
-        if slot.is_asked:
+        if is_held():
+            slot.is_asked = True  # the pause may have stopped the run before its end
+        elif slot.is_asked:
             await deps.request_run(name)
 
     run.__qualname__ = name.value

@@ -258,11 +258,8 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
         now=clock.now,
         circuit=deps.circuit,
     )
-    deps.on_stop.add(dispatcher.stop)
-    try:
+    with deps.stopped_by(dispatcher.stop):
         tally = await dispatcher.run(claim_more)
-    finally:
-        deps.on_stop.discard(dispatcher.stop)
     if tally.answers.get(AnswerKind.UNCLEAR):
         delay = deps.times.look_gap.total_seconds()
         await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))

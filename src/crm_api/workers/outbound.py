@@ -59,11 +59,8 @@ async def deliver_webhooks(
         dispatcher = WebhookDispatcher(
             new_uow=deps.new_uow, sender=sender, terms=_terms(deps), now=clock.now
         )
-        deps.on_stop.add(dispatcher.stop)
-        try:
+        with deps.stopped_by(dispatcher.stop):
             await dispatcher.run(for_seconds=for_seconds, stays=stays)
-        finally:
-            deps.on_stop.discard(dispatcher.stop)
     if not deps.is_stopping:
         await deps.queue.push(Job(name=JobName.DELIVER_WEBHOOKS, delay_seconds=NEXT_RUN_SECONDS))
 

@@ -324,7 +324,10 @@ class MovedSchedule:
     def __init__(self, deps: Deps, functions: Mapping[JobName, JobFunction]) -> None:
         self._nudged = NudgedJobs()
         self.deps = replace(
-            deps, queue=self._nudged, new_uow=lambda: deps.new_uow().nudging(self._nudged)
+            deps,
+            queue=self._nudged,
+            new_uow=lambda: deps.new_uow().nudging(self._nudged),
+            is_paused=False,  # the pause is for the other runs of these jobs
         )
         self._functions = functions
         self._own_lines = OwnLines.from_settings(deps.settings)
