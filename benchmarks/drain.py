@@ -16,21 +16,21 @@ from benchmarks.stage import Figures, Stage, say, stage
 
 COUNT, ROUNDS = 20_000, 3
 WARM_UP = 2_000
-"""Messages that are sent before the measurement: two claims, so that each worker gets one."""
+"""Messages for each worker, sent before the measurement: two claims, so that each worker gets one."""
 TARGET_RATIO = 0.85
 
 
-def main(count: int = COUNT, rounds: int = ROUNDS) -> Iterator[Figure]:
+def main(count: int = COUNT, rounds: int = ROUNDS, warm_up: int = WARM_UP) -> Iterator[Figure]:
     """Run the benchmark; yield messages per second, their ratio to the floor, and the CPU time."""
     with stage(sandboxes=2) as on:
-        yield from medians(_round(on, count) for _ in range(rounds))
+        yield from medians(_round(on, count, warm_up) for _ in range(rounds))
 
 
-def _round(on: Stage, count: int) -> Iterator[Figure]:
+def _round(on: Stage, count: int, warm_up: int) -> Iterator[Figure]:
     """Send with one bare client, one worker, two workers, and two bare clients."""
     below = floor(on, count, clients=1)
-    one = drain(on, count, workers=1)
-    two = drain(on, count, workers=2)
+    one = drain(on, count, workers=1, warm_up=warm_up)
+    two = drain(on, count, workers=2, warm_up=warm_up)
     two_below = floor(on, count, clients=2)
     yield Figure(
         name="one worker of the bare client",
@@ -69,11 +69,10 @@ def floor(on: Stage, count: int, *, clients: int) -> Figures:
     return found
 
 
-def drain(on: Stage, count: int, *, workers: int) -> Figures:
+def drain(on: Stage, count: int, *, workers: int, warm_up: int) -> Figures:
     """Let workers send a campaign of ``count`` messages in empty tables; return the figures."""
     url = on.database_url
-    warm_up = WARM_UP * workers
-    asyncio.run(population.start_campaign(url, warm_up, first=count))
+    asyncio.run(population.start_campaign(url, warm_up * workers, first=count))
     line_id = asyncio.run(population.add_line(url))
     asyncio.run(population.add_contacts(url, first=0, count=count))
     campaign_id = asyncio.run(population.add_campaign(url, line_id=line_id, first=0, count=count))

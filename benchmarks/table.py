@@ -60,7 +60,7 @@ BENCHMARKS = {
     ),
     "drain": Benchmark(
         is_daily=True,
-        tiny={"count": 200, "rounds": 1},
+        tiny={"count": 200, "rounds": 1, "warm_up": 100},
         small={"count": 5_000, "rounds": 3},
     ),
     "pages": Benchmark(
