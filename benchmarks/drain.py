@@ -16,7 +16,7 @@ from benchmarks.stage import Figures, Stage, say, stage
 
 COUNT, ROUNDS = 20_000, 3
 WARM_UP = 2_000
-"""Messages for each worker, sent before the measurement: two claims, so that each worker gets one."""
+"""Messages for each worker, sent before the measurement. Two claims, so each worker gets one."""
 TARGET_RATIO = 0.85
 
 
