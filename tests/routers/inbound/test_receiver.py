@@ -124,11 +124,11 @@ async def rows_of_all_tables(engine: AsyncEngine) -> dict[str, int]:
 async def count_statements(intake: EventIntake) -> list[str]:
     """Return a list that collects each later statement of the intake."""
     statements: list[str] = []
-    for number, lane in enumerate(intake._lanes):
+    for number, connection in enumerate(intake._connections):
         body = webhook(f"EVopen{number}")
-        await lane.store([read_event(body, scheme="legacy", delivery_id=None)])
-        assert lane._connection is not None
-        lane._connection.add_query_logger(lambda query: statements.append(query.query))
+        await connection.store([read_event(body, scheme="legacy", delivery_id=None)])
+        assert connection._connection is not None
+        connection._connection.add_query_logger(lambda query: statements.append(query.query))
     return statements
 
 

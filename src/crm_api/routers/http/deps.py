@@ -40,7 +40,7 @@ from crm_api.platform.request_context import RequestOrigin
 from crm_api.platform.settings import Settings
 from crm_api.routers.http.credentials import bearer_token
 from crm_api.routers.http.exchange import CHANGING, EXCHANGE, ORIGIN, Exchange
-from crm_api.routers.http.request_outcome import HANDLED, Handled
+from crm_api.routers.http.request_outcome import OUTCOME, RequestOutcome
 
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 """Pattern of an id. The audit log stores only the path parameters that match this pattern. Free
@@ -267,9 +267,9 @@ async def authenticate(request: Request) -> Caller:
     if caller.user is None:
         uses: KeyUsage = request.app.state.key_uses
         uses.note(UUID(caller.id), clock.wall_now())
-    handled: Handled | None = request.scope.get(HANDLED)
-    if handled is not None:
-        handled.caller = caller.id
+    outcome: RequestOutcome | None = request.scope.get(OUTCOME)
+    if outcome is not None:
+        outcome.caller = caller.id
     exchange: Exchange | None = request.scope.get(EXCHANGE)
     if exchange is not None:
         exchange.caller = caller.id

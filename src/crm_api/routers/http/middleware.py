@@ -20,7 +20,7 @@ from crm_api.platform.request_context import RequestOrigin
 from crm_api.routers.http import bodies, credentials, problems
 from crm_api.routers.http.exchange import CHANGING, ORIGIN
 from crm_api.routers.http.paths import paths_of
-from crm_api.routers.http.request_outcome import HANDLED, Handled, header, route_of, step_of
+from crm_api.routers.http.request_outcome import OUTCOME, RequestOutcome, header, route_of, step_of
 
 HEADER = b"x-request-id"
 ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -76,14 +76,14 @@ class RequestMiddleware:
             scope[ORIGIN] = RequestOrigin(
                 request_id=request_id, address=client[0] if client else ""
             )
-        # For a request that the receiver of webhooks passes on, ``HANDLED`` is already set.
-        handled = scope[HANDLED] = scope.get(HANDLED) or Handled(method=scope["method"])
+        # For a request that the receiver of webhooks passes on, ``OUTCOME`` is already set.
+        outcome = scope[OUTCOME] = scope.get(OUTCOME) or RequestOutcome(method=scope["method"])
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 own = (*self._extra, (HEADER, request_id.encode()))
                 message["headers"] = [*message.get("headers", ()), *own]
-            handled.note(message)
+            outcome.note(message)
             await send(message)
 
         with step_of(scope) as span:
@@ -93,22 +93,22 @@ class RequestMiddleware:
                 await self.app(scope, receive, send_with_id)
             except Exception as error:
                 # Respond here, because the framework's own response would lack the request id.
-                if handled.status is not None:
-                    handled.is_broken = True
+                if outcome.status is not None:
+                    outcome.is_broken = True
                     raise
                 handle = problems.on_crm_error if isinstance(error, CrmError) else problems.on_bug
                 answer = await handle(Request(scope), error)
                 await answer(scope, receive, send_with_id)
             except asyncio.CancelledError as error:
                 # The server stops and no longer waits. The response of uvicorn would be a bare 500.
-                if handled.status is not None or OUT_OF_TIME not in error.args:
+                if outcome.status is not None or OUT_OF_TIME not in error.args:
                     raise
                 stopping = problems.ServiceStoppingError()
                 answer = await problems.on_crm_error(Request(scope), stopping)
                 await answer(scope, receive, send_with_id)
             finally:
-                handled.end(scope)
-                handled.report(span, request_id, shown_id=shown_id)
+                outcome.end(scope)
+                outcome.report(span, request_id, shown_id=shown_id)
                 structlog.contextvars.unbind_contextvars("request_id")
 
 

@@ -13,8 +13,8 @@ from crm_api.platform import instruments, logs, tracing
 
 log = logging.getLogger(__name__)
 
-HANDLED = "crm.handled"
-"""Key in the ASGI scope under which the ``Handled`` of the request is stored."""
+OUTCOME = "crm.outcome"
+"""Key in the ASGI scope under which the ``RequestOutcome`` of the request is stored."""
 UNMATCHED = "unmatched"
 """Route in the log if no route matches. The path itself may contain personal data."""
 POLLED = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -22,8 +22,8 @@ _FAILURE = 500
 
 
 @dataclass(kw_only=True)
-class Handled:
-    """The outcome of a request. It is filled in while the request is handled.
+class RequestOutcome:
+    """The outcome of a request. It is filled in while the request runs.
 
     Attributes:
         method: The HTTP method.
@@ -48,7 +48,7 @@ class Handled:
     _begun: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
-        """Add 1 to the number of requests that are being handled; ``end`` subtracts 1."""
+        """Add 1 to the number of requests in progress; ``end`` subtracts 1."""
         instruments.UNDER_WAY.count += 1
 
     def note(self, message: Message) -> None:
@@ -131,12 +131,12 @@ def route_of(scope: Scope) -> str:
             framework a copy of the scope, pass the copy.
     """
     found: str | None = getattr(scope.get("route"), "path_format", None)
-    handled: Handled | None = scope.get(HANDLED)
-    if handled is None:
+    outcome: RequestOutcome | None = scope.get(OUTCOME)
+    if outcome is None:
         return found or UNMATCHED
     if found is not None:
-        handled.route = found
-    return handled.route
+        outcome.route = found
+    return outcome.route
 
 
 def step_of(scope: Scope) -> AbstractContextManager[Span]:

@@ -25,7 +25,7 @@ from crm_api.platform.request_context import Cause
 
 log = structlog.get_logger()
 
-LANES = 2
+CONNECTIONS = 2
 """Number of batches that are written at the same time, each over its own connection."""
 LARGEST_BATCH = 500
 MOST_WAITING = 5_000
@@ -46,7 +46,7 @@ class EventIntake:
     """
 
     def __init__(self, database_url: str, *, queue: JobQueue) -> None:
-        self._lanes = [IntakeConnection(database_url) for _ in range(LANES)]
+        self._connections = [IntakeConnection(database_url) for _ in range(CONNECTIONS)]
         self._queue = queue
         self._waiting: list[Waiting] = []
         self._has_waiting = asyncio.Event()
@@ -58,8 +58,8 @@ class EventIntake:
         """Begin to accept events; the first batch connects to the database."""
         self._tasks = [
             *(
-                asyncio.create_task(self._store_batches(lane), name="webhook intake")
-                for lane in self._lanes
+                asyncio.create_task(self._store_batches(connection), name="webhook intake")
+                for connection in self._connections
             ),
             asyncio.create_task(self._nudge(), name="webhook nudge"),
         ]
@@ -75,8 +75,8 @@ class EventIntake:
         await asyncio.gather(*tasks, return_exceptions=True)
         waiting, self._waiting = self._waiting, []
         _refuse(waiting)
-        for lane in self._lanes:
-            await lane.close()
+        for connection in self._connections:
+            await connection.close()
 
     async def store(self, event: ReceivedEvent, *, cause: Cause | None = None) -> None:
         """Store an event, and wait until it is committed.
@@ -100,17 +100,17 @@ class EventIntake:
         self._has_waiting.set()
         await done
 
-    async def _store_batches(self, lane: IntakeConnection) -> None:
+    async def _store_batches(self, connection: IntakeConnection) -> None:
         while True:
             await self._has_waiting.wait()
-            if not self._waiting:  # the other lane took the batch
+            if not self._waiting:  # another task took the batch
                 continue
             batch = self._waiting[:LARGEST_BATCH]
             del self._waiting[:LARGEST_BATCH]
             if not self._waiting:
                 self._has_waiting.clear()
             try:
-                await self._store_batch(lane, batch)
+                await self._store_batch(connection, batch)
             except Exception:  # the task must survive the failure of one batch
                 log.exception(
                     "webhook requests refused because their events could not be stored",
@@ -119,17 +119,17 @@ class EventIntake:
             finally:
                 _refuse(batch)
 
-    async def _store_batch(self, lane: IntakeConnection, batch: Sequence[Waiting]) -> None:
+    async def _store_batch(self, connection: IntakeConnection, batch: Sequence[Waiting]) -> None:
         """Store a batch, and acknowledge the deliveries whose events are stored.
 
         A delivery whose event could not be stored is not acknowledged; the caller must refuse it.
         """
         try:
-            await self._insert(lane, batch)
+            await self._insert(connection, batch)
         except UNACCEPTABLE_ROW:
             # One row that PostgreSQL refuses must not make the other rows fail.
             for waiting in batch:
-                await self._store_alone(lane, waiting)
+                await self._store_alone(connection, waiting)
         except (asyncpg.PostgresError, *LOST_CONNECTION) as error:
             log.warning(
                 "webhook requests refused because their events could not be stored",
@@ -137,10 +137,10 @@ class EventIntake:
                 error=type(error).__name__,
             )
 
-    async def _store_alone(self, lane: IntakeConnection, waiting: Waiting) -> None:
+    async def _store_alone(self, connection: IntakeConnection, waiting: Waiting) -> None:
         event, done, caused_by = waiting
         try:
-            await self._insert(lane, [waiting])
+            await self._insert(connection, [waiting])
         except UNACCEPTABLE_ROW as error:
             log.warning(
                 "database did not accept the webhook payload as JSON, so the payload is stored as "
@@ -148,12 +148,12 @@ class EventIntake:
                 provider_event_id=event.provider_event_id,
                 sqlstate=error.sqlstate,
             )
-            await self._insert(lane, [(envelope.as_text(event), done, caused_by)])
+            await self._insert(connection, [(envelope.as_text(event), done, caused_by)])
 
-    async def _insert(self, lane: IntakeConnection, batch: Sequence[Waiting]) -> None:
+    async def _insert(self, connection: IntakeConnection, batch: Sequence[Waiting]) -> None:
         events = [event for event, _, _ in batch]
         await failpoints.reach("intake.before")
-        new = await lane.store(events)
+        new = await connection.store(events)
         await failpoints.reach("intake.committed")
         for _, done, _ in batch:
             if not done.done():

@@ -26,7 +26,7 @@ from crm_api.platform import clock, instruments, request_context, tracing
 from crm_api.routers.http.bodies import giving
 from crm_api.routers.http.deps import AppState
 from crm_api.routers.http.middleware import HEADER, request_id_of, security_headers
-from crm_api.routers.http.request_outcome import HANDLED, Handled
+from crm_api.routers.http.request_outcome import OUTCOME, RequestOutcome
 from crm_api.routers.inbound.event_intake import EventIntake
 
 log = structlog.get_logger()
@@ -72,7 +72,7 @@ class QuickReceiver:
         if tracing.is_on() or "origin" in given or len(given) != len(scope["headers"]):
             await self._app(scope, receive, send)
             return
-        handled = scope[HANDLED] = Handled(method=scope["method"], route=RECEIVER_PATH)
+        outcome = scope[OUTCOME] = RequestOutcome(method=scope["method"], route=RECEIVER_PATH)
         request_id, shown_id = request_id_of(given.get("x-request-id", "").encode("latin-1"))
         state: State = scope["app"].state
         intake: EventIntake = state.intake
@@ -95,16 +95,16 @@ class QuickReceiver:
         }
         end = {"type": "http.response.body", "body": RECEIVED}
         try:
-            handled.note(start)
+            outcome.note(start)
             await send(start)
-            handled.note(end)
+            outcome.note(end)
             await send(end)
         except BaseException:
-            handled.is_broken = True
+            outcome.is_broken = True
             raise
         finally:
-            handled.end(scope)
-            handled.write_line(shown_id)
+            outcome.end(scope)
+            outcome.write_line(shown_id)
 
 
 def _read_verified(keys: KeyRing, headers: Mapping[str, str], body: bytes) -> ReceivedEvent | None:

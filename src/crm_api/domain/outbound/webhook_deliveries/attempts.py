@@ -89,13 +89,13 @@ CLAIM_DELIVERIES = text("""
        SET claims = d.claims + 1, next_attempt_at = :lease_until
       FROM (SELECT due.id
               FROM unnest(CAST(:endpoint_ids AS uuid[]), CAST(:allowances AS integer[]))
-                AS lane (endpoint_id, allowance)
+                AS asked (endpoint_id, allowance)
              CROSS JOIN LATERAL (
                    SELECT w.id FROM webhook_delivery w
-                    WHERE w.endpoint_id = lane.endpoint_id AND w.status = 'pending'
+                    WHERE w.endpoint_id = asked.endpoint_id AND w.status = 'pending'
                       AND w.next_attempt_at <= :now
                     ORDER BY w.next_attempt_at, w.id
-                    LIMIT lane.allowance
+                    LIMIT asked.allowance
                       FOR UPDATE SKIP LOCKED) due) due
      WHERE d.id = due.id
     RETURNING d.id, d.endpoint_id, d.type, d.happened_at, d.data, d.attempts, d.claims

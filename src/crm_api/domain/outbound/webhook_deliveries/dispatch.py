@@ -101,7 +101,7 @@ class WebhookDispatcher:
         self._terms = terms
         self._now = now
         self._jitter = jitter
-        self._lanes: dict[UUID, EndpointQueue] = {}
+        self._queues: dict[UUID, EndpointQueue] = {}
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._under_way: set[asyncio.Task[DeliveryResult]] = set()
         self._is_ending = asyncio.Event()
@@ -167,7 +167,7 @@ class WebhookDispatcher:
             allowances = {
                 one.id: allowed
                 for one in due
-                if (allowed := self._lane(one.id).allowance(is_failing=one.is_failing))
+                if (allowed := self._queue_of(one.id).allowance(is_failing=one.is_failing))
             }
             if not allowances:
                 return
@@ -180,24 +180,24 @@ class WebhookDispatcher:
         spare = LEASE - LEASE_MARGIN - self._terms.timeout
         begins_until = time.monotonic() + spare.total_seconds()
         for one in claimed:
-            self._lane(one.endpoint_id).held += 1
+            self._queue_of(one.endpoint_id).held += 1
             sending = self._send(one, endpoints[one.endpoint_id], begins_until=begins_until)
             self._under_way.add(asyncio.create_task(sending))
 
-    def _lane(self, endpoint_id: UUID) -> EndpointQueue:
-        return self._lanes.setdefault(endpoint_id, EndpointQueue())
+    def _queue_of(self, endpoint_id: UUID) -> EndpointQueue:
+        return self._queues.setdefault(endpoint_id, EndpointQueue())
 
     async def _send(
         self, claimed: ClaimedDelivery, endpoint: DueEndpoint, *, begins_until: float
     ) -> DeliveryResult:
-        lane = self._lane(endpoint.id)
-        was_stuck = lane.is_stuck
-        async with lane.turn, self._turn:
+        queue = self._queue_of(endpoint.id)
+        was_stuck = queue.is_stuck
+        async with queue.turn, self._turn:
             is_late = time.monotonic() > begins_until
-            if is_late or self._is_ending.is_set() or (lane.is_stuck and not was_stuck):
+            if is_late or self._is_ending.is_set() or (queue.is_stuck and not was_stuck):
                 return DeliveryResult(claimed=claimed, reply=None)
             reply = await self._post(claimed, endpoint)
-        lane.note(reply)
+        queue.note(reply)
         return DeliveryResult(claimed=claimed, reply=reply)
 
     async def _post(self, claimed: ClaimedDelivery, endpoint: DueEndpoint) -> EndpointAnswer:
@@ -243,7 +243,7 @@ class WebhookDispatcher:
             )
         self._under_way -= done
         for one in outcomes:
-            self._lane(one.claimed.endpoint_id).held -= 1
+            self._queue_of(one.claimed.endpoint_id).held -= 1
 
     async def _rest(self) -> None:
         try:
