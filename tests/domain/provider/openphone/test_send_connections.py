@@ -263,7 +263,7 @@ async def test_send_that_times_out_frees_its_place_in_the_pool_and_closes_its_co
         provider(in_parts()) as server,
         client(server.url, max_connections=1) as opened,
     ):
-        answers = [await send(opened, call_timeout=0.2) for _ in range(2)]
+        answers = [await send(opened, call_timeout=0.5) for _ in range(2)]
 
     assert [answer.kind for answer in answers] == [AnswerKind.UNCLEAR] * 2
     assert server.connections == 2

@@ -112,7 +112,7 @@ async def test_missing_response_is_unclear(
 ) -> None:
     _cause_fault(served, fault)
     async with _client(served.url) as client:
-        answer = await _send(client, call_timeout=0.2)
+        answer = await _send(client, call_timeout=0.6)
 
     assert (answer.kind, answer.code) == (AnswerKind.UNCLEAR, "timeout")
     assert _accepted(served) == accepted
@@ -138,7 +138,7 @@ async def test_unknown_host_is_not_connected() -> None:
 async def test_full_pool_is_not_connected(served: RunningSandbox) -> None:
     _cause_fault(served, "hang")
     async with OpenPhoneClient(base_url=served.url, api_key="key", max_connections=1) as client:
-        hung = asyncio.create_task(_send(client, call_timeout=0.5))
+        hung = asyncio.create_task(_send(client, call_timeout=1.0))
         await asyncio.sleep(0.1)
         waiting = await _send(client, call_timeout=0.2)
         first = await hung
