@@ -104,7 +104,10 @@ from crm_api.workers.queue import open_queue
 log = structlog.get_logger()
 
 SMALLEST_COMPRESSED = 1_400
-"""Size in bytes from which a response is compressed; smaller ones fit into one network packet."""
+"""Responses of at least this number of bytes are compressed.
+
+A smaller response fits into one network packet.
+"""
 
 DESCRIPTION = """Send campaigns of text messages through an OpenPhone (Quo) number: import a list of
 contacts, write a message, and start the campaign. The service receives replies, calls and opt-outs
@@ -202,7 +205,7 @@ ROUTERS = (
     health,
     metrics_endpoint,
 )
-"""All routers, in the order in which a request's path is compared with their routes."""
+"""All routers. The path of a request is compared with their routes in this order."""
 
 
 def own_routes() -> tuple[APIRoute, ...]:
@@ -239,7 +242,7 @@ class CrmApi(FastAPI):
             await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document; the first call builds it."""
+        """Build the OpenAPI document if it is not stored yet, and return it."""
         if self.openapi_schema is None:
             self.openapi_schema = enrich(super().openapi(), own_routes())
         return self.openapi_schema

@@ -54,7 +54,10 @@ def _parse_arguments() -> argparse.Namespace:
     reader.add_argument("--only", help="run only the faults whose name contains this")
     reader.add_argument("--seconds", type=float, help="begin no other fault after this time")
     reader.add_argument("--page", type=Path, help="write the table into this page")
-    return reader.parse_args()
+    arguments = reader.parse_args()
+    if arguments.page is not None and not arguments.page.is_file():
+        reader.error(f"the page {arguments.page} does not exist; name an existing page")
+    return arguments
 
 
 def _unmet_needs() -> dict[Need, str]:

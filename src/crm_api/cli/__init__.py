@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def run_reporting(program: Callable[[], object]) -> None:
-    """Call ``program``, the main function of a command.
+    """Run ``program``, the main function of a command.
 
     If ``program`` raises an expected error, print the error as one line of text without a
     traceback, and exit.

@@ -201,8 +201,8 @@ def judge_secrets(found: list[SealedRows]) -> list[Check]:
     """Return the lines about stored secrets in the report of `crm-api doctor`.
 
     Args:
-        found: For each table, how many secrets the current key, another key or no known key
-            decrypts.
+        found: For each table, three numbers: the secrets that the current key decrypts, the secrets
+            that another known key decrypts, and the secrets that no known key decrypts.
     """
     checks = [
         Check(
@@ -224,7 +224,10 @@ def judge_secrets(found: list[SealedRows]) -> list[Check]:
 
 
 LOOKS = 3
-"""Number of reads of a worker's health key, one per second; a busy worker may write it late."""
+"""How many times the health key of a worker is read, once per second.
+
+A busy worker may write the key late.
+"""
 
 
 async def check_workers(settings: Settings) -> list[Check]:

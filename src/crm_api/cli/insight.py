@@ -122,7 +122,7 @@ def verify(version: Version = None, data_dir: DataDir = None) -> None:
 def draw_figures(figures: Figures, *, zone: str) -> Iterator[str]:
     """Yield the lines of a table: one line for each figure, then a line for the total.
 
-    A ``*`` marks a figure with too few records, which is therefore not reliable.
+    A ``*`` marks a figure that is not reliable, because it has too few records.
     """
     shown = [*figures.rows, figures.total]
     labels = [_label(one, zone=zone) for one in figures.rows] + ["total"]

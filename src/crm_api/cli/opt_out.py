@@ -1,7 +1,7 @@
 """`crm-api opt-out`: show how the model reads a reply, and count the model's mistakes.
 
-The model decides whether a reply counts as an opt-out. `crm-api opt-out evaluate` compares its
-decisions with those of people.
+The model decides whether a reply counts as an opt-out. `crm-api opt-out evaluate` compares the
+decisions of the model with the decisions of people.
 """
 
 import asyncio

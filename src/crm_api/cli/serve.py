@@ -24,9 +24,10 @@ from crm_api.platform.schema_revisions import require_matching_schema
 from crm_api.routers.http.middleware import OUT_OF_TIME
 
 GRACE_SECONDS = 10
-"""How many seconds running requests may continue after the server stops accepting new ones."""
+"""After the server has stopped accepting requests, running requests may continue for this number of
+seconds."""
 CLEANUP_SECONDS = 2
-"""How many seconds a request that was cancelled at a stop has to roll back and to respond."""
+"""A request that is cancelled at a stop gets this number of seconds to roll back and to respond."""
 _CLOSE = (b"connection", b"close")
 
 cli = typer.Typer(add_completion=False)
@@ -76,10 +77,10 @@ class ApiServer(Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the event streams, which never end by themselves; wait for the other requests.
 
-        Requests that run longer than `GRACE_SECONDS` are cancelled, and respond with 503. They are
-        cancelled here and not by uvicorn, because uvicorn closes the application directly after it
-        has cancelled them. Then a request that still rolls back loses its connection to the
-        database, and the end of the event loop cancels it again.
+        Requests that run longer than `GRACE_SECONDS` are cancelled by this method, and respond with
+        503. uvicorn would also cancel these requests, but it would close the application directly
+        after that. Then a request that still rolls back would lose its connection to the database,
+        and it would be cancelled again at the end of the event loop.
         """
         self._application.state.events.stop()
         cancelling = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._cancel_requests)

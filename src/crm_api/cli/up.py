@@ -195,7 +195,10 @@ def _check_ports(settings: Settings, *, runs_sandbox: bool) -> None:
 
 
 def _secrets(settings: Settings, folder: Path) -> str:
-    """Create the secret key and the admin key if the settings lack them; return the admin key."""
+    """Create the secret key and the admin key if the settings lack them; return the admin key.
+
+    An admin key from the settings is also written to the file ``admin-key``.
+    """
     if settings.secret_key is None:
         secret_file(folder / "secret-key", new_secret)
     path = folder / "admin-key"

@@ -99,10 +99,10 @@ class _Watched:
     Attributes:
         child: The program or server.
         started_at: When the child was last started.
-        start_at: When it will be started again; None while it runs.
-        failures: How many times in a row it has ended. A run of at least
-            ``HEALTHY_AFTER_SECONDS`` resets the number to 0.
-        endings: How many times it has ended since the supervisor's start.
+        start_at: When the child will be started again; None while the child runs.
+        failures: How many times in a row the child has ended. If the child runs for at least
+            ``HEALTHY_AFTER_SECONDS``, the number is reset to 0.
+        endings: How many times the child has ended since the supervisor's start.
     """
 
     child: Program | Server
@@ -114,8 +114,8 @@ class _Watched:
     def tend(self, now: float) -> None:
         """Restart the program or server after it has ended.
 
-        Call this function repeatedly. One call notices the end, and plans the time of the
-        restart. The first call after this time starts the program or server again.
+        Call this function repeatedly. One run of it notices the end, and plans the time of the
+        restart. The first run after this time starts the program or server again.
         """
         if self.start_at is not None:
             if now >= self.start_at:
@@ -176,7 +176,7 @@ class Supervisor:
         self._hurry = asyncio.Event()
 
     def request_stop(self) -> None:
-        """Begin the shutdown; a second call kills the programs without waiting for them."""
+        """Begin the shutdown; at a second request, kill the programs without waiting for them."""
         if self._stop.is_set():
             self._hurry.set()
         self._stop.set()

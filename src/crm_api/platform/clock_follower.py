@@ -24,7 +24,7 @@ from crm_api.platform.settings import Settings
 log = structlog.get_logger()
 
 FOLLOWER = "crm-api clock"
-"""The application name of a follower's connection is this text, followed by the clock's version."""
+"""Beginning of the application name of a follower's connection; the clock's version follows it."""
 CONNECT_SECONDS = 5.0
 AWAY_SECONDS = 1.0
 """Pause before the follower reconnects after an error."""
@@ -36,8 +36,8 @@ _LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 Hold = Callable[[bool], Awaitable[None]]
 """Function that pauses (True) or continues (False) the work of this process that depends on time.
 
-A follower passes True while time is being moved, and while the follower has no connection. With
-True, the function returns only when no work that depends on time is running.
+A follower passes True while time is being moved, and while the follower has no connection. If the
+argument is True, the function waits until no work that depends on time is running.
 """
 
 
@@ -113,8 +113,8 @@ async def follow_clock(
 
     If a real API key of the provider is set, this function does nothing.
 
-    The setting ``CRM_SANDBOX_CLOCK`` is the time at which the sandbox's clock starts. It is ignored
-    if the clock was set before. It is also ignored if it is in the past.
+    The setting ``CRM_SANDBOX_CLOCK`` is the time at which the sandbox's clock starts. The setting
+    is ignored if the clock was set before, or if the time is in the past.
     """
     if not settings.uses_sandbox:
         yield

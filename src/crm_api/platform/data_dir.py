@@ -16,7 +16,10 @@ from pathlib import Path
 from crm_api.platform.processes import StartError
 
 LEFT_OVER_SECONDS = 30.0
-"""Time to wait until the servers of a killed run have ended; PostgreSQL may write a checkpoint."""
+"""Longest wait until a killed process and its servers have ended.
+
+PostgreSQL may need time to write a checkpoint.
+"""
 _RUNNING = "running.env"
 _MOVED = "moved-to"
 
@@ -39,12 +42,12 @@ class Claim:
 def claim(path: Path) -> Iterator[Claim]:
     """Create the data directory if it is missing, and lock it until the block ends.
 
-    If an earlier run was killed, first wait until its servers have ended, because two servers that
-    write the same files would damage the files.
+    If a process was killed while it used the directory, first wait until its servers have ended.
+    Otherwise two servers would write the same files and damage them.
 
     Raises:
-        StartError: Another run has locked the directory, servers of a killed run do not end, or the
-            directory cannot be written.
+        StartError: Another process has locked the directory, the servers of a killed process do not
+            end, or the directory cannot be written.
     """
     path = path.absolute()
     with explained(path):
@@ -221,10 +224,12 @@ def _lock(fd: int, *, seconds: float, shared: bool = False) -> bool:
 
 
 def _lock_after_the_dying(fd: int) -> bool:
-    """Wait until a killed run has released ``up.lock``, then lock this file and return True.
+    """Lock ``up.lock`` after a killed process has released it, and return True.
 
-    Return False without locking the file in two cases: the run that holds the lock was not killed,
-    or that run does not end within ``LEFT_OVER_SECONDS``.
+    Return False without locking the file in these cases:
+
+    - The process that holds the lock was not killed.
+    - The killed process does not end within ``LEFT_OVER_SECONDS``.
     """
     deadline = time.monotonic() + LEFT_OVER_SECONDS
     while _is_dying(os.pread(fd, 32, 0).decode().strip()) and time.monotonic() < deadline:
@@ -293,8 +298,8 @@ def _signal(pid: int, number: signal.Signals) -> None:
 def _signal_server(pid_file: Path, name: str, number: signal.Signals) -> None:
     """Send a signal to the process whose id is in a pid file.
 
-    If the name of the process' program does not contain ``name``, send nothing: the server has
-    ended, and another process has its id.
+    If the name of the process' program does not contain ``name``, send nothing. In this case, the
+    server has ended, and another process has got the same id.
     """
     with suppress(OSError, ValueError, IndexError):
         pid = int(pid_file.read_text().split()[0])

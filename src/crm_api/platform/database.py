@@ -127,7 +127,7 @@ class UnitOfWork:
             self._jobs.append(job)
 
     async def commit_each(self) -> None:
-        """Commit every statement separately. Without BEGIN and COMMIT, two round trips are saved.
+        """Commit every statement separately. This saves the round trips of BEGIN and COMMIT.
 
         Use this method for a change that consists of one statement and must be fast. The caller
         must call it before the first statement. The method has no effect in tests, because their

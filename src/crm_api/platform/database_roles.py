@@ -100,7 +100,7 @@ async def make(connection: AsyncConnection) -> Roles:
 async def make_login(connection: AsyncConnection, name: str, *, group: str) -> None:
     """Create a login that has no password, and add it to a group.
 
-    The caller must do this only for the database server that `crm-api up` starts.
+    Call this function only for the database server that `crm-api up` starts.
     """
     if name not in await connection.scalars(_KNOWN, {"service": name, "reports": name}):
         await connection.exec_driver_sql(f"CREATE ROLE {_quoted(name)} LOGIN")

@@ -63,10 +63,10 @@ async def start_sandbox_clock(session: AsyncSession, start: datetime, *, wall: d
 
 
 async def date_events(session: AsyncSession) -> None:
-    """Enable the trigger that gives new rows of the event log the time of the sandbox's clock."""
+    """Enable the trigger that stores the sandbox's time in new rows of the event log."""
     await session.execute(_DATE_EVENTS)
 
 
 async def notify_clock_change(session: AsyncSession) -> None:
-    """Notify every process, when the transaction commits, to read the sandbox's clock again."""
+    """When the transaction commits, notify all processes that the sandbox's clock has changed."""
     await session.execute(_NOTIFY)

@@ -11,9 +11,10 @@ _hook: Hook | None = None
 
 
 def set_hook(hook: Hook | None) -> None:
-    """Set the function that is called at each step that a test can pause; None removes it.
+    """Set the hook: the function that runs at each step at which a test can pause the process.
 
-    Its argument is the name of the step, such as ``claim.open``.
+    The argument of the hook is the name of the step, such as ``claim.open``. If ``hook`` is None,
+    the present hook is removed.
     """
     global _hook  # noqa: PLW0603 - one per process, because it kills the process
     _hook = hook

@@ -1,8 +1,8 @@
 """Look up the API key or user session of each request, on one separate database connection.
 
 Look-ups that arrive while a statement runs are answered together by the next statement, so many
-parallel requests share one round trip. Nothing is cached. The statement that answers a look-up
-always begins after the look-up. So a revoked key is refused at the next request in every process.
+parallel requests share one round trip. Nothing is cached. The statement for a look-up always begins
+after the look-up was requested. So a revoked key is refused at the next request in every process.
 """
 
 import asyncio
@@ -28,7 +28,8 @@ Asked = dict[Key, list[asyncio.Future[Found | None]]]
 
 ANSWER_SECONDS = 2.0
 AWAY_SECONDS = 1.0
-"""How many seconds look-ups use the connection pool after the separate connection has failed."""
+"""After a failure of the separate connection, look-ups use the connection pool for this number of
+seconds."""
 
 
 class HotReads:

@@ -245,7 +245,10 @@ def _mask(text: str) -> str:
 
 
 _mask_short = lru_cache(maxsize=2_000)(_mask)
-"""Cached version of ``_mask``. Masking takes half of the time of a line, and many values repeat."""
+"""``_mask`` with a cache.
+
+Masking takes half of the time that is needed to write a log line, and many values repeat.
+"""
 
 
 def _mask_phone(found: re.Match[str]) -> str:

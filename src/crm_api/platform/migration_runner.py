@@ -102,8 +102,9 @@ def _read_revision(connection: Connection) -> str | None:
 def _move(connection: Connection, target: str, *, is_down: bool) -> None:
     """Let Alembic run the migrations up or down to the target.
 
-    Alembic and the migrations are imported here. This takes about a second of CPU time, which a
-    start of the service with an up-to-date schema saves.
+    Alembic and the migrations are imported inside functions, because the import takes about a
+    second of CPU time. If the schema is up to date, this function does not run, so a start of the
+    service saves this time.
     """
     from alembic import command  # noqa: PLC0415 - see above
 
@@ -114,9 +115,10 @@ def _move(connection: Connection, target: str, *, is_down: bool) -> None:
 
 
 def _refuse_unless_locked(error: DBAPIError, *, tries: int) -> None:
-    """Return only if a revision failed because of the lock timeout and another try is allowed.
+    """Raise an error for a failed revision, but return if the revision may be tried again.
 
-    Otherwise raise an error. Revisions that were applied before the failed revision stay applied.
+    A revision may be tried again if it failed because of the lock timeout, and if this was not the
+    last try. Revisions that were applied before the failed revision stay applied.
 
     Raises:
         DBAPIError: The revision failed for another reason.

@@ -17,14 +17,14 @@ from crm_api.platform.settings import Settings, SettingsError
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 KEPT_BY_POOLERS = {"timezone": "UTC"}
-"""Session settings that PgBouncer sets again when it gives a client another connection."""
+"""Session settings that PgBouncer sets again when a client gets another server connection."""
 REFUSED_BY_POOLERS = {"jit": "off", "idle_in_transaction_session_timeout": "60000"}
 """Session settings that PgBouncer does not accept; it refuses a connection that sends them."""
 REQUEST_SECONDS = 30
 """Statement timeout of requests. Most clients stop waiting for a response before this time."""
 WORK_SECONDS = 120
-"""Statement timeout of workers. It exceeds the usual time limit of jobs. So it usually ends only
-statements whose worker process is gone."""
+"""Statement timeout of workers. It is longer than the usual time limit of a job. So it usually ends
+only statements of workers that have died."""
 _CONNECT_SECONDS = 5.0
 _ON_ITS_WAY_SECONDS = 2.0
 """Extra time after the statement timeout, in which PostgreSQL's timeout error can arrive."""
@@ -38,7 +38,7 @@ DATABASE_UNREACHABLE = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
 )
-"""Errors that mean that the database is unreachable, or refuses or has ended a connection.
+"""Errors that occur if the database is unreachable, refuses a connection, or has ended one.
 
 Opening a connection raises errors of asyncpg; a statement raises errors of SQLAlchemy. This
 list does not contain asyncpg's error for wrong data, which a raw ``COPY`` can raise.

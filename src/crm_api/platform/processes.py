@@ -70,12 +70,12 @@ def choose_account(binary: Path, folder: Path) -> Account:
       fails, the server uses the account of this process.
     - In all other cases, the server uses the account of this process.
 
-    The first two cases test an account by running the program with ``--version``, because some
-    containers forbid changes of the user, and some forbid user namespaces.
+    In the first two cases, an account is tested by running the program with ``--version``, because
+    some containers forbid changes of the user, and some forbid user namespaces.
 
     Args:
         binary: The server's program.
-        folder: An existing folder that will contain its data.
+        folder: An existing folder that will contain the server's data.
 
     Raises:
         StartError: The server cannot run under any of these accounts.

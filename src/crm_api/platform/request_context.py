@@ -56,8 +56,8 @@ def cause_of_nudge(job: JobName) -> dict[str, str]:
     """Return the ids of the current API request and trace span, to store with a requested job.
 
     The log of the job then shows which API request caused the job. But if a job requests its own
-    next run, the result is empty. So a job that continues for days does not always log the id of
-    the first API request.
+    next run, the result is empty. Otherwise a job that continues for days would log the id of the
+    first API request in every run.
 
     Args:
         job: The requested job.

@@ -18,7 +18,7 @@ log = structlog.get_logger()
 TABLE = "alembic_version"
 """Table that stores the revision of the schema."""
 SINCE = "serves code since "
-"""The comment on the table is this text, followed by the revision in ``SchemaState.since``."""
+"""Beginning of the comment on the table ``alembic_version``; ``SchemaState.since`` follows it."""
 _SCHEMA_STATE = text("""
     SELECT (SELECT version_num FROM alembic_version) AS revision,
            obj_description(CAST('alembic_version' AS regclass), 'pg_class') AS remark,

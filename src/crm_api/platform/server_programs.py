@@ -95,6 +95,6 @@ def can_start_servers() -> bool:
 def advise_up(advice: str) -> str:
     """Return ``advice`` (a text about `crm-api up`) if `crm-api up` can run on this machine.
 
-    Otherwise return an empty text. Error messages use it to recommend only what is possible.
+    Otherwise return an empty text. So an error message recommends `crm-api up` only if it can run.
     """
     return advice if can_start_servers() else ""

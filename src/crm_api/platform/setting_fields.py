@@ -138,10 +138,10 @@ class SettingFields(BaseModel):
 
     @property
     def grace_seconds(self) -> float:
-        """Seconds to wait after a send attempt until look-ups can show that nothing was sent.
+        """Seconds after a send attempt at which a missing message counts as not sent.
 
-        Until then, the provider's list may still lack a message that was sent. A message that the
-        list lacks after this time counts as not sent.
+        The provider's list may show a sent message late. So a message that is missing in the list
+        counts as not sent only after this time.
         """
         if self.settle_grace_seconds is not None:
             return float(self.settle_grace_seconds)
@@ -166,7 +166,10 @@ class SettingFields(BaseModel):
 
     @property
     def _reaches_no_person(self) -> bool:
-        """True if the provider is the sandbox (on any machine) or runs on this machine."""
+        """True if messages cannot reach a real person.
+
+        This is true if the provider is the sandbox (on any machine) or runs on this machine.
+        """
         host = urlsplit(self.provider_url).hostname
         return self.provider_on_loopback or (self.uses_sandbox and host not in _REAL_HOSTS)
 

@@ -66,7 +66,7 @@ requests a run for that time."""
 
 @dataclass(frozen=True, kw_only=True)
 class DrainResult:
-    """The result of one call of ``drain_campaigns``, which sends what may be sent now.
+    """The result of one run of ``drain_campaigns``, which sends what may be sent now.
 
     Attributes:
         is_done: True if nothing more may be sent now; False if the time limit was reached first, or
@@ -83,10 +83,10 @@ class DrainResult:
 async def process_campaign_queue(ctx: dict[str, Any]) -> None:
     """Store new audiences, begin due campaigns, send messages, and complete finished campaigns.
 
-    The job sends until nothing more may be sent now, or until its time limit. At the time limit,
-    and if a pause of the jobs stopped it, it immediately requests its next run. If a message is due
-    before the next scheduled run, it requests a run for that time. Several workers may run the job
-    at the same time, because each recipient is reserved for one worker.
+    The job sends until nothing more may be sent now, or until its time limit. If the job reaches
+    its time limit, or if a pause of the jobs stops it, it immediately requests its next run. If a
+    message is due before the next scheduled run, the job requests a run for that time. Several
+    workers may run the job at the same time, because each recipient is reserved for one worker.
     """
     deps = deps_of(ctx)
     if not await guards.clock_agrees(deps):
@@ -281,7 +281,7 @@ class _ClaimSource:
     async def claim_more(self, limit: int) -> list[ClaimedAttempt]:
         """Claim (reserve) up to ``limit`` recipients of the next campaign, and commit.
 
-        Each call claims recipients of only one campaign. The campaigns take turns.
+        One run of this method claims recipients of only one campaign. The campaigns take turns.
 
         Returns:
             One attempt to send for each claimed recipient. Empty in these cases:

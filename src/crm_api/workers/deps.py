@@ -82,9 +82,9 @@ class Deps:
     on_stop: set[Callable[[], None]] = field(default_factory=set)
     slots: dict[JobName, JobSlot] = field(default_factory=dict)
     budgets_checked_at: datetime | None = None
-    """When this process last looked for held recipients whose carrier budget has room again.
+    """When this process last checked whether the daily budgets of phone carriers have room again.
 
-    None if it has not looked yet.
+    None if it has not checked yet.
     """
 
     async def business(self, uow: UnitOfWork) -> Business:
@@ -98,7 +98,7 @@ class Deps:
         return await company.read_business(uow, configured=configured)
 
     async def pause(self, is_moving: bool) -> None:  # noqa: FBT001 - what the clock's follower reports
-        """Begin or end a pause of all jobs but the one that moves the sandbox's time.
+        """Begin or end a pause of all jobs except the job that moves the sandbox's time.
 
         If ``is_moving`` is True, the pause begins, and this function returns after all running
         jobs have ended. The pause is needed while the sandbox's time is moved. It is also needed
@@ -128,7 +128,8 @@ class Deps:
         """Call ``stop`` when the process shuts down or a pause begins, during the ``with`` block.
 
         If a shutdown or a pause has already begun, ``stop`` is called at the start of the block.
-        Otherwise the work of a job that began just before would run until its time limit.
+        Without this, a job that began just before the shutdown or pause would work until its time
+        limit.
         """
         self.on_stop.add(stop)
         try:
@@ -139,9 +140,9 @@ class Deps:
             self.on_stop.discard(stop)
 
     async def request_run(self, name: JobName) -> None:
-        """Request a run of a job that was requested before, at a time when it could not run.
+        """Request a run again that could not start when it was first requested.
 
-        The run gets the request id of that earlier request.
+        The run gets the request id of the first request.
         """
         with resume_cause(self.slots[name].cause):
             await self.queue.push(Job(name=name))

@@ -40,7 +40,7 @@ async def wait_until_clock_is_set(
 
     Args:
         read: Returns wall clock minus monotonic clock, in seconds.
-        look_seconds: Seconds between two calls of ``read``.
+        look_seconds: Seconds between two reads of the clocks.
     """
     begun = read()
     while abs(read() - begun) <= MAX_SKEW.total_seconds():  # noqa: ASYNC110 - no event reports it

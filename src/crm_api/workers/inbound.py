@@ -44,7 +44,8 @@ large batch needs about as many statements as a small one, so it saves a third o
 event. While the same process sends campaign messages, the events also wait less often for the event
 loop."""
 WORKING_SECONDS = 40.0
-"""Maximum working time of a run, well below the job's time limit. Then another run continues."""
+"""Maximum working time of one run of ``process_webhook_backlog``, well below its time limit. After
+this time, another run continues the work."""
 NEXT_BATCH_SECONDS = 0.5
 
 
@@ -76,10 +77,10 @@ async def process_webhook_backlog(ctx: dict[str, Any]) -> dict[str, object] | No
 
 
 POLL_SECONDS = 5.0
-"""Seconds between two runs while a test message is on its way."""
+"""Seconds between two runs of ``check_webhook_health`` while a test message is on its way."""
 PATIENCE = timedelta(minutes=15)
-"""How long a check waits for an unavailable provider before it counts as failed. Until then, the
-alert about the provider is enough."""
+"""How long a webhook health check waits for an unavailable provider before the check counts as
+failed. Until then, the alert about the provider is enough."""
 
 
 async def check_webhook_health(ctx: dict[str, Any]) -> None:

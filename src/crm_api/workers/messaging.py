@@ -82,7 +82,10 @@ async def resolve_unknown_sends(ctx: dict[str, Any]) -> None:
 
 
 async def _come_back_for_leases(deps: Deps) -> None:
-    """Request a run for the end of the next lease, because the lease's worker may be dead."""
+    """Request a run for the time when the next lease ends.
+
+    At this time, the worker that holds the lease may be dead.
+    """
     async with deps.new_uow() as uow:
         ends_at = await settle.next_lease_end(uow)
     if ends_at is not None:

@@ -68,8 +68,9 @@ CLEAN_UPS: dict[str, Callable[..., Awaitable[int]]] = {
     "undo data of imports": contact_imports.clean_up_imports,
     "deliveries to webhook endpoints": webhook_deliveries.forget_old_deliveries,
 }
-"""The clean-ups of the daily run. Each call deletes or changes one batch of expired rows, and
-returns the number of these rows; 0 means that no expired row is left."""
+"""The functions that clean up in the daily run, by the name for the log. One run of a function
+deletes or changes one batch of expired rows, and returns the number of these rows; 0 means that no
+expired row is left."""
 
 
 async def run_daily_tasks(ctx: dict[str, Any]) -> None:
@@ -235,10 +236,10 @@ async def _create_and_detach_months(
 
 
 async def _detach(deps: Deps, month: Month, *, now: Now) -> None:
-    """Detach a monthly partition, after deleting what other tables store about its rows.
+    """Delete what other tables store about the rows of a monthly partition, then detach it.
 
-    If the function is interrupted, it can be run again. A partition whose rows have unfinished work
-    stays attached, and an alert reports it.
+    If the function is interrupted, it can be run again. If a row of the partition has unfinished
+    work, the partition stays attached, and an alert reports it.
     """
     async with deps.new_uow() as uow:
         if await months.report_unfinished_rows(uow, month, now=now()):

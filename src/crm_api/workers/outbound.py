@@ -31,8 +31,8 @@ from crm_api.workers.deps import Deps, TimeLimit, deps_of
 log = structlog.get_logger()
 
 WORKING_SECONDS = 45.0
-"""Maximum working time of a run in seconds. The rest of the job's time limit is enough to complete
-the longest request. Then another run continues."""
+"""Maximum working time of one run of ``deliver_webhooks``, in seconds. After this time, another run
+continues the work. The rest of the job's time limit is enough to complete the longest request."""
 NEXT_RUN_SECONDS = 0.05
 
 

@@ -63,15 +63,15 @@ that became due during the step. Its pacing catches up on at most this time, so 
 lose messages."""
 SMALLEST_STRIDE = timedelta(seconds=1)
 TOGETHER = timedelta(minutes=4)
-"""Events of the sandbox that happen within this time after its next event are processed in the same
-step as that event."""
+"""Longest time by which a step goes beyond the next event of the sandbox. So the events that follow
+within this time are processed in the same step."""
 CALLS_PER_SECOND = 200.0
 """Limit of requests per second during a move. The provider's own limit does not apply then, because
 a day takes only about a second."""
 
 
 class TimeMover:
-    """The job that moves the sandbox's time and runs all other jobs at each step."""
+    """The job that moves the sandbox's time in steps, and runs the due jobs at each step."""
 
     def __init__(self, functions: Mapping[JobName, JobFunction]) -> None:
         self._functions = functions
@@ -264,8 +264,8 @@ RARELY = timedelta(hours=6)
 """How often a job without work runs during a move, in the sandbox's time. Without a move, it runs
 every minute."""
 DELIVERING_SECONDS = 5.0
-"""Time limit in each step for deliveries to webhook endpoints, because an endpoint may not
-respond."""
+"""Time limit in each step for deliveries to webhook endpoints. It is needed because an endpoint may
+fail to respond."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 ANSWERING = (JobName.PROCESS_WEBHOOK_BACKLOG, JobName.SEND_MESSAGES)

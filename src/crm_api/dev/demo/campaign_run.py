@@ -315,7 +315,7 @@ class _Watch:
         self._moved_at = time.monotonic()
 
     def update(self, *state: object) -> None:
-        """Compare ``state`` with the state of the previous call, to find out if there is progress.
+        """Compare ``state`` with the state of the previous update, to find out if work progresses.
 
         Args:
             *state: Values that change when there is progress, such as the number of processed rows.

@@ -41,9 +41,9 @@ _CITIES = (
 )
 _WRITINGS = ("({0}) {1}-{2}", "{0}-{1}-{2}", "+1{0}{1}{2}", "{0}.{1}.{2}", "1-{0}-{1}-{2}")
 _HAS_PHONE = (0.62, 0.34)
-"""Shares of the first owners and of the second owners who have a phone number, from 0 to 1.
+"""Probability (0 to 1) that the first owner has a phone number, then that of the second owner.
 
-The shares are similar to those of a real list.
+The values are similar to the shares in a real list.
 """
 _SAME_AGAIN = 0.02
 _UNUSABLE = 0.01

@@ -13,7 +13,8 @@ from crm_api.dev.demo.figures import Check, FigureCheck
 PLAIN_GAP_SECONDS = 5.0
 """Shortest time between two progress lines if the output is not a terminal."""
 WIDE = 90
-"""Columns that the table of figures needs with a space on both sides of each value."""
+"""Smallest width of the screen, in characters, at which the table of figures gets a space on both
+sides of each value."""
 
 
 class Bars:

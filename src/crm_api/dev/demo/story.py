@@ -76,9 +76,9 @@ def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
 
 
 def compare_figures(api: Api, story: Story, *, campaign_id: str, replied: int) -> list[FigureCheck]:
-    """Read the figures of the demo's campaign, with values to compare them with.
+    """Read the figures of the demo's campaign, and the numerator of each figure from three sources.
 
-    Each result contains the numerator of one figure from three sources:
+    One result of this function is one figure with these numerators:
 
     - ``counted``: as the API returns it with the figure.
     - ``rows``: computed from the records that the API lists for the figure.

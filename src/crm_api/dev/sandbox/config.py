@@ -80,7 +80,8 @@ class SandboxConfig:
         people: What happens after a message to a phone number that has no script: the share of
             people for each action, or ``silent`` if nothing happens.
         seed: Seed of the random decisions.
-        time_scale: Factor for all delays, including those of webhook retries; 0 removes them.
+        time_scale: Factor for all delays, including the delays of webhook retries. With 0, there
+            are no delays.
         delivered_after_seconds: Shortest and longest time until a message is delivered.
         replied_after_seconds: Shortest and longest time from the delivery to a reply.
         rate_per_second: How many requests per second the sandbox accepts with one API key. It

@@ -170,8 +170,7 @@ def refusal_of_read(workspace: Workspace, request: Request) -> ASGIApp | None:
 def check_key(workspace: Workspace, request: Request) -> ASGIApp | None:
     """Return an error response if the API key is unusable or the rate limit is exceeded; else None.
 
-    Every key is usable that is not empty and does not have the prefix ``Bearer``, which the
-    provider refuses too.
+    A key is unusable if it is empty or begins with ``Bearer``. The provider refuses such keys too.
     """
     key = request.headers.get("authorization", "")
     if not key or key.startswith("Bearer "):

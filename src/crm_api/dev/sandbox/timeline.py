@@ -52,8 +52,8 @@ class Timeline:
     def after(self, seconds: float, act: Action) -> None:
         """Plan to run ``act`` after ``seconds``.
 
-        Actions for the same time run in the order in which they were planned. The first call starts
-        the background task that runs the actions.
+        Actions for the same time run in the order in which they were planned. The first planned
+        action starts the background task that runs the actions.
         """
         due = self.now() + timedelta(seconds=max(seconds, 0.0))
         heapq.heappush(self._planned, (due, next(self._order), act))

@@ -44,7 +44,7 @@ _NEWS = f"""CASE
 
 MOST_AT_ONCE = 1_000
 CLAIM_SECONDS = 120
-"""How long a claim lasts. Every report takes less time."""
+"""How many seconds news stays reserved for one process. Sending a report takes less time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +52,13 @@ class NoticePolicy:
     """The rules by which a channel reports news about alerts.
 
     Attributes:
-        quiet: For this time after a report, the channel does not report that the same problem
-            happened again. Other changes of the alert, such as its end, are reported without this
-            wait.
+        quiet: The shortest time between a report about a problem and the report that this problem
+            has happened again. Other changes of the alert, such as its end, are reported without
+            this wait.
         escalate_after: An alert that has been open for this long and was not acknowledged is
             reported once more.
-        quiet_after_over: For this time after the channel reported the end of a problem, it does not
-            report that the problem has returned. But if ``quiet`` is shorter, ``quiet`` applies.
+        quiet_after_over: The shortest time between the report that a problem has ended and the
+            report that this problem has returned. But if ``quiet`` is shorter, ``quiet`` applies.
         gap: The shortest time between two reports of the channel. News that comes in this time is
             reported together.
         leaves_out: The kinds of alerts that this channel never reports. The mail channel, for
@@ -277,8 +277,8 @@ def write_alert_mail(news: Sequence[AlertNews], *, name: str, api_url: str) -> t
 def _subject(news: Sequence[AlertNews], *, name: str) -> str:
     """Return the subject line of the mail.
 
-    It names the kinds of the alerts that have the most urgent news, at most three kinds. The order
-    of ``SECTIONS`` decides which news is the most urgent.
+    The subject names up to three kinds of alerts: those with the most urgent news. The order of
+    ``SECTIONS`` decides which news is the most urgent.
     """
     first = next(kind for kind in SECTIONS if any(one.news is kind for one in news))
     kinds = list(dict.fromkeys(_words(one.kind) for one in news if one.news is first))

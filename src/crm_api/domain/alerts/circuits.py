@@ -1,14 +1,14 @@
-"""Circuit breakers: while an outside system is down, do not call it until a test call succeeds.
+"""Circuit breakers: while an outside system is down, send it only test requests.
 
-A call is one request to an outside system. After a call, the code that made it records the result
-here: "answered" if the response shows that the system works, otherwise "failed". Each outside
-system has one circuit, stored in one row that all processes share. A circuit has three states:
+After each request to an outside system, the code that sent the request records the result here:
+"answered" if the response shows that the system works, otherwise "failed". Each outside system has
+one circuit, stored in one row that all processes share. A circuit has three states:
 
-- Closed: calls are made. ``opens_after`` failed calls in a row open the circuit.
-- Open: no calls are made. After a wait, one process makes a test call.
-- On trial: the test call was answered, so calls are made again. The first call that is answered
-  closes the circuit. If a call fails before that, the circuit opens again, with a longer wait. If
-  no call is made for ``TRIAL_LASTS``, the circuit closes too.
+- Closed: requests are sent. ``opens_after`` failed requests in a row open the circuit.
+- Open: no requests are sent. After a wait, one process sends a test request.
+- On trial: the test request was answered, so requests are sent again. The first request that is
+  answered closes the circuit. If a request fails before that, the circuit opens again, with a
+  longer wait. If no request is sent for ``TRIAL_LASTS``, the circuit closes too.
 """
 
 from dataclasses import dataclass, replace
@@ -26,9 +26,15 @@ from crm_api.platform.jobs import Job, JobName
 LONGEST_ERROR = 300
 """The largest number of characters of an error that are stored."""
 TRIAL_TAKES = timedelta(seconds=60)
-"""If the process that makes the test call dies, another process may make it after this time."""
+"""How long one process may take for a test request.
+
+If the process dies, another process may send a test request after this time.
+"""
 TRIAL_LASTS = timedelta(minutes=2)
-"""How long a trial lasts without a call. If work is waiting, a call is made within this time."""
+"""How long a trial lasts if no request is sent.
+
+If work is waiting, a request is sent within this time.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +44,13 @@ class Circuit:
     Attributes:
         name: The name of the circuit's database row, and the subject of the circuit's alert.
         alert: The kind of alert that is raised when the circuit opens.
-        down: The text of this alert, to which the last error is appended.
+        down: The text of this alert. The last error is appended to the text.
         opens_after: The number of failures in a row that open the circuit.
-        waits: How long to wait before a test call. The wait grows each time the circuit opens
-            again.
+        waits: How long to wait before a test request. The wait grows each time the circuit opens
+            again or a test request fails.
         forgets_after: If the last failure is longer ago than this, the next failure is counted as
             the first one.
-        job: The job that makes the test call.
+        job: The job that sends the test request.
     """
 
     name: str
@@ -109,12 +115,12 @@ class CircuitState:
 def after_failures(
     state: CircuitState, circuit: Circuit, *, count: int, now: datetime
 ) -> CircuitState:
-    """Return the new state of a circuit breaker after ``count`` further calls have failed.
+    """Return the new state of a circuit breaker after ``count`` further requests have failed.
 
-    If enough calls in a row have failed, the circuit opens: no calls are made for some time.
+    If enough requests in a row have failed, the circuit opens: no requests are sent for some time.
     """
     if state.is_open:
-        # These calls had begun before the circuit opened.
+        # These requests had begun before the circuit opened.
         return replace(state, failures=state.failures + count, last_failed_at=now)
     last = state.last_failed_at
     if last is not None and now - last > circuit.forgets_after:
@@ -127,11 +133,11 @@ def after_failures(
 
 
 def opened(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitState:
-    """Return the state that a circuit gets when it opens, or when its test call fails.
+    """Return the state that a circuit gets when it opens, or when its test request fails.
 
-    While a circuit is open, the outside system is not called. After a wait, one test call is made.
-    Each wait is longer than the one before, up to a limit. After the circuit has closed, the waits
-    begin short again.
+    While a circuit is open, no requests are sent to the outside system. After a wait, one test
+    request is sent. Each wait is longer than the wait before, up to a limit. When the circuit opens
+    again after it was closed, the first wait is short again.
     """
     wait = circuit.waits.wait(state.opens + 1)
     return replace(
@@ -216,11 +222,11 @@ BEGIN_TRIAL = text("""
 
 
 async def begin_trial(uow: UnitOfWork, circuit: Circuit, *, now: datetime) -> bool:
-    """Claim (reserve) the test call of an open circuit, so that only this process makes it.
+    """Claim (reserve) the test request of an open circuit, so that only this process sends it.
 
     Returns:
-        True if this process must make the test call. False if the circuit is closed, the test call
-        is not due yet, or another process has claimed it.
+        True if this process must send the test request. False if the circuit is not open, the test
+        request is not due yet, or another process has claimed it.
     """
     values = {"name": circuit.name, "seconds": TRIAL_TAKES.total_seconds(), "now": now}
     return (await uow.session.execute(BEGIN_TRIAL, values)).first() is not None
@@ -258,8 +264,9 @@ async def end_trial(
 async def end_trial_without_answer(uow: UnitOfWork, circuit: Circuit, *, now: datetime) -> None:
     """Close a circuit if its trial has lasted for ``TRIAL_LASTS``; otherwise do nothing.
 
-    A trial begins when an open circuit's test call succeeds. From then on, calls are made again,
-    and the result of the first call ends the trial. If no call is made, this function ends it.
+    A trial begins when an open circuit's test request succeeds. From then on, requests are sent
+    again, and the result of the first request ends the trial. If no request is sent, this function
+    ends the trial.
     """
     state = await read_circuit(uow, circuit)
     passed_at = state.trial_at
@@ -312,7 +319,7 @@ async def _write(
 async def _report_down(
     uow: UnitOfWork, circuit: Circuit, state: CircuitState, *, error: str, now: datetime
 ) -> None:
-    """Raise the alert that the system is down, and schedule the test call."""
+    """Raise the alert that the system is down, and schedule the test request."""
     wait = (state.trial_at or now) - now
     uow.after_commit(Job(name=circuit.job, delay_seconds=wait.total_seconds()))
     since = state.failing_since or now

@@ -15,10 +15,10 @@ from crm_api.domain.kit.errors import TransientError
 from crm_api.platform.settings import Settings
 
 TIMEOUT_SECONDS = 20.0
-"""The time limit for connecting and for each answer of the server.
+"""The time limit for connecting and for each response of the server.
 
-It is much shorter than ``alert_mail.CLAIM_SECONDS``, so a claim of news does not expire while the
-mail is sent.
+This is much shorter than ``alert_mail.CLAIM_SECONDS``. So news about alerts stays reserved for a
+process until it has sent the mail.
 """
 PORTS = {"smtp": 587, "smtps": 465}
 

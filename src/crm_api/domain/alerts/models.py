@@ -101,7 +101,10 @@ class AlertNotice(Base):
     told_count: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     """The ``count`` of the alert at the last report."""
     claimed_until: Mapped[datetime | None]
-    """Until this time, one process may report the alert. Later, another process may claim it."""
+    """When the claim on the alert expires. Another process may then claim the alert.
+
+    Until then, only the process that has claimed the alert may report it.
+    """
 
 
 class Circuit(Base):
@@ -111,14 +114,23 @@ class Circuit(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """The number of failed calls in a row."""
+    """The number of failed requests in a row."""
     failing_since: Mapped[datetime | None]
     last_failed_at: Mapped[datetime | None]
     last_error: Mapped[str | None]
     opened_at: Mapped[datetime | None]
-    """When the circuit opened, so that no calls are made; None while it is closed or on trial."""
+    """When the circuit opened; None while the circuit is closed or on trial.
+
+    While the circuit is open, no requests are sent to the outside system.
+    """
     trial_at: Mapped[datetime | None]
-    """While the circuit is open: when the next test call is due. On trial: when the trial began."""
+    """The meaning depends on the state of the circuit.
+
+    - Open: when the next test request is due.
+    - On trial: when the trial began.
+    """
     opens: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """How often the circuit has opened since it was last closed. Each time doubles the wait until
-    the test call, up to a limit."""
+    """How often the circuit has opened, or its test request has failed, since it was last closed.
+
+    Each time, the wait until the next test request doubles, up to a limit.
+    """

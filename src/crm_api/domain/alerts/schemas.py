@@ -22,7 +22,7 @@ class AlertRead(ReadModel):
             after the alert was resolved, or more than a day after it was acknowledged.
         acknowledged_at: When the alert was acknowledged; null if nobody has acknowledged it.
         acknowledged_by: The name of the API key or the e-mail address of the user that acknowledged
-            the alert; null if nobody has.
+            the alert; null if nobody has acknowledged it.
         resolved_at: When the problem ended; null while it exists.
     """
 

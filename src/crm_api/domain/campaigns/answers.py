@@ -167,7 +167,7 @@ class FollowUpRead(ReadModel):
     """A further message to the recipients who have not replied or called.
 
     Attributes:
-        after_hours: The number of hours between the previous message and this one.
+        after_hours: The number of hours between the previous message and this follow-up.
         body: The message body, in Liquid.
         template_id: The id of the template from which the body was copied; null if the body was not
             copied.
@@ -240,12 +240,12 @@ class CampaignRead(ReadModel):
         blocked_reason: Why the provider refuses the campaign's messages, and what to do; null if
             the campaign is not blocked.
         recurrence: How the campaign is repeated; null if it is not repeated.
-        series_id: The id of the repeated campaign that created this occurrence; null for other
-            campaigns.
-        occurrence_at: The instant of this occurrence of a repeated campaign; null for other
-            campaigns.
-        approved_at: When another person approved the draft; null if no one did since its last
-            change.
+        series_id: If this campaign is an occurrence of a repeated campaign, the id of the repeated
+            campaign; otherwise null.
+        occurrence_at: If this campaign is an occurrence of a repeated campaign, the instant of the
+            occurrence; otherwise null.
+        approved_at: When a person who did not write the draft approved it; null if nobody has
+            approved it since its last change.
         approved_by: The API key or user who approved the draft; null if it is not approved.
         started_at: When the campaign was started; null for a draft.
         finished_at: When the campaign was completed or cancelled; null before that.

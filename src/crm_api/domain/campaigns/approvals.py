@@ -108,8 +108,8 @@ async def require_approval(uow: UnitOfWork, detail: CampaignDetail) -> None:
 def _texts(detail: CampaignDetail) -> Iterator[tuple[str, tuple[UUID, int] | None]]:
     """Yield the name and the template version of each message body of a campaign.
 
-    An example of a name is "follow-up 1". The template version is the one from which the body was
-    copied, as the template's id and the version number; None if the body was not copied.
+    An example of a name is "follow-up 1". The template version is a pair: the id of the template
+    from which the body was copied, and the version number. None if the body was not copied.
     """
     for variant in detail.variants:
         source = None

@@ -36,8 +36,8 @@ class CalendarCampaign(ReadModel):
             which a user started it; if both exist, the later one.
         ends_at: When the campaign was completed or cancelled; before that, its ``end_at``; null if
             neither is known.
-        series_id: The id of the repeated campaign that created this campaign; null for other
-            campaigns.
+        series_id: If this campaign is an occurrence of a repeated campaign, the id of the repeated
+            campaign; otherwise null.
     """
 
     model_config = example(

@@ -51,11 +51,10 @@ class RecipientSums:
 
     Attributes:
         recipients: All recipients.
-        pending: Those whose message waits to be sent.
-        sent: Those whose message the provider accepted, including those whose message was
-            delivered.
-        failed: Those whose message was not sent or not delivered.
-        replied: Those who replied, opt-outs included.
+        pending: Recipients whose message waits to be sent.
+        sent: Recipients whose message the provider accepted, delivered messages included.
+        failed: Recipients whose message was not sent or not delivered.
+        replied: Recipients who replied, opt-outs included.
     """
 
     recipients: int = 0

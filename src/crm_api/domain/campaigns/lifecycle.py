@@ -259,7 +259,7 @@ COMPLETE_FINISHED = text("""
 async def complete_finished_campaigns(
     uow: UnitOfWork, *, at_once: int = CHUNK_PEOPLE, now: datetime
 ) -> list[UUID]:
-    """Complete the running campaigns in which every recipient has a final status; return their ids.
+    """Complete the running campaigns in which every recipient has a final status.
 
     A recipient has no final status while it is unclear whether the message was sent. The audience
     must be completely stored.
@@ -269,8 +269,11 @@ async def complete_finished_campaigns(
     - Campaigns whose ``end_at`` has passed.
     - Campaigns that were cancelled less than a day ago.
 
-    One call cancels at most ``at_once`` recipients in the campaigns of each kind. If more
-    recipients may remain, another run of the job is requested.
+    One run of this function cancels at most ``at_once`` recipients in the campaigns of each kind.
+    If more recipients may remain, another run of the job is requested.
+
+    Returns:
+        The ids of the completed campaigns.
     """
     if await end_overdue(uow.session, limit=at_once, now=now):
         uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))

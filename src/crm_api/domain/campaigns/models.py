@@ -165,7 +165,7 @@ class Campaign(Base):
     watched_from: Mapped[dict[str, Any] | None]
     """The counts at the last resume; None if the campaign was never resumed.
 
-    Rates are computed only from what was counted after the resume.
+    Opt-out and failure rates are computed only from what was counted after the resume.
     """
     blocked_reason: Mapped[str | None]
     zone_keys: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
@@ -179,19 +179,25 @@ class Campaign(Base):
     archived_at: Mapped[datetime | None]
     """When a user archived the campaign; None if it is not archived."""
     author_ids: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
-    """The ids of the API keys and users who wrote the content. None of them may approve it."""
+    """The ids of the API keys and users who wrote the content. They may not approve it."""
     approved_at: Mapped[datetime | None]
-    """When another person approved the content; None if no one did since the last change."""
+    """When a person who is not in ``author_ids`` approved the content.
+
+    None if nobody has approved it since the last change.
+    """
     approved_by: Mapped[str | None]
-    """The name of the API key, or the e-mail address of the user, that approved it."""
+    """Who approved the content: the name of an API key, or the e-mail address of a user."""
     recurrence: Mapped[dict[str, Any] | None]
     """``{rrule, timezone, paused}`` of a repeated campaign; None for other campaigns."""
     next_occurrence_at: Mapped[datetime | None]
     """The instant of the occurrence that is drafted next; None if no more will be drafted."""
     series_id: Mapped[UUID | None] = mapped_column(ForeignKey("campaign.id", ondelete="SET NULL"))
-    """The repeated campaign that created this occurrence; None for other campaigns."""
+    """If this campaign is an occurrence: the id of the repeated campaign. Otherwise None."""
     occurrence_at: Mapped[datetime | None]
-    """The instant of the occurrence. It does not change when ``start_at`` changes."""
+    """If this campaign is an occurrence: the instant of the occurrence. Otherwise None.
+
+    The instant does not change when ``start_at`` changes.
+    """
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
@@ -372,9 +378,9 @@ class CampaignMembership(Base):
 class CampaignTally(Base):
     """A change of the counts of a campaign's recipients, by step, variant and status.
 
-    The counts are the numbers of recipients, of replies and of opt-outs. Each present count is the
-    sum of the campaign's rows. A trigger (``migrations/objects/count_recipients.sql``) adds the
-    rows, with negative numbers for decreases. A job merges the rows when there are many.
+    The counts are the numbers of recipients, of replies and of opt-outs. To get a present count,
+    add up the rows of the campaign. A trigger (``migrations/objects/count_recipients.sql``) adds
+    the rows, with negative numbers for decreases. A job merges the rows when there are many.
     """
 
     __tablename__ = "campaign_tally"

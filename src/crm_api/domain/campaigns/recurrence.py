@@ -117,8 +117,7 @@ class RecurrenceRule:
 
         An occurrence keeps its local time when the clocks change. If a change to summer time skips
         this local time, the occurrence is an hour later on that day. If a change to winter time
-        repeats this local time, so that it comes twice on that day, the occurrence is at the
-        earlier instant.
+        repeats this local time, the occurrence is at the earlier of the two instants.
 
         Args:
             begins: The start from which intervals and the count are computed. Occurrences have the
@@ -175,7 +174,8 @@ def _alike_year(year: int) -> int:
     The library ``dateutil`` searches for occurrences until the year 9999. The search is fast only
     if it begins shortly before that year. So occurrences are computed from the returned year on,
     and then moved back. The results are correct, because weekdays and leap years repeat every 28
-    years. But they do not repeat across a year such as 2100, which is not a leap year.
+    years. There is one exception: if the search passes a year such as 2100, which is not a leap
+    year, the later results are wrong.
     """
     first = date(year, 1, 1).weekday()
     return next(
@@ -251,15 +251,15 @@ class Recurrence(RequestModel):
 
 
 DRAFTED_AHEAD = timedelta(days=14)
-"""How long before its start an occurrence is drafted. With this limit, even a series without an end
-has only a few drafts."""
+"""The draft of an occurrence is created this long before the occurrence starts. With this limit,
+even a series without an end has only a few drafts."""
 
 
 def begins_at(campaign: Campaign) -> datetime:
     """Return the instant from which the occurrences of a repeated campaign are counted.
 
-    This is ``start_at``. If the campaign has no ``start_at``, it is the beginning of the campaign's
-    daily sending hours on the day on which the campaign was created.
+    This is ``start_at``. For a campaign without ``start_at``, it is the time at which the daily
+    sending hours begin, on the day on which the campaign was created.
     """
     if campaign.start_at is not None:
         return campaign.start_at

@@ -92,7 +92,7 @@ def first_opening(
     *,
     legal: Callable[[datetime], datetime | None],
 ) -> datetime | None:
-    """Return the first instant from ``at`` on at which the campaign and the law allow a message.
+    """Return the first instant, not before ``at``, when the campaign and the law allow a message.
 
     The result is None if there is no such instant within six weeks.
 

@@ -250,7 +250,7 @@ class FollowUp(MessageBody):
     """A further message to the recipients who have not replied or called.
 
     Attributes:
-        after_hours: The number of hours between the previous message and this one.
+        after_hours: The number of hours between the previous message and this follow-up.
     """
 
     after_hours: float = Field(gt=0, le=8760)

@@ -60,7 +60,7 @@ SOURCES: dict[CampaignAction, tuple[CampaignStatus, ...]] = {
 
 
 def allowed_actions(current: str) -> list[str]:
-    """Return the actions that are possible in this status, in the order of ``CampaignAction``."""
+    """Return the actions that the status ``current`` allows, in the order of ``CampaignAction``."""
     return [action.value for action, sources in SOURCES.items() if current in sources]
 
 

@@ -40,9 +40,9 @@ _ENTRY = (
 async def link_entries(uow: UnitOfWork, *, secret: bytes) -> bool:
     """Add entries of the consent history to the end of the hash chain, the oldest first.
 
-    Each entry gets a link: a row with a digest of the entry and of the previous link. One call adds
-    at most ``LINKED_AT_ONCE`` entries. An entry whose transaction commits late is linked late,
-    after entries with higher ids.
+    Each entry gets a link: a row with a digest of the entry and of the previous link. One run of
+    this function adds at most ``LINKED_AT_ONCE`` entries. An entry whose transaction commits late
+    is linked late, after entries with higher ids.
 
     Returns:
         True if there may be more entries without a link. False if there are none, or if another
@@ -77,7 +77,8 @@ async def link_entries(uow: UnitOfWork, *, secret: bytes) -> bool:
 
 
 _LINKING = 0x636F6E73
-"""The arbitrary key of the advisory lock with which one transaction at a time adds links."""
+"""The key of the advisory lock that lets only one transaction at a time add links. The number has
+no meaning."""
 
 TRY_LINK_LOCK = text("SELECT pg_try_advisory_xact_lock(:key)")
 
@@ -188,7 +189,8 @@ class ChainVerification:
 async def verify_links(session: AsyncSession, found: ChainVerification, *, secret: bytes) -> bool:
     """Verify the next links of the hash chain of consent entries.
 
-    Each entry has one link in the chain. One call verifies at most ``VERIFIED_AT_ONCE`` links.
+    Each entry has one link in the chain. One run of this function verifies at most
+    ``VERIFIED_AT_ONCE`` links.
 
     Args:
         found: The result so far. The function begins after the link at ``found.position``, and adds

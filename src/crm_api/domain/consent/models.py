@@ -177,8 +177,9 @@ class ConsentEntry(Base):
     wording_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
     """SHA-256 of the salt and the words, so that the chain covers the words too.
 
-    Erasure deletes the words and the salt. Without the salt, the words cannot be guessed from the
-    digest. None for an entry that an older release wrote during an upgrade.
+    The words are the phone number and the texts in ``ConsentWording``. Erasure deletes the words
+    and the salt. Without the salt, the words cannot be guessed from the digest. None for an entry
+    that an older release wrote during an upgrade.
     """
 
 

@@ -62,8 +62,8 @@ async def numbers_of_person(session: AsyncSession, *, phone: str) -> set[str]:
     """Return every phone number of the person to whom ``phone`` belongs.
 
     The result contains the number of the person's contact, and the numbers of the duplicates that
-    were merged into this contact. ``phone`` may be any of these numbers. The result is
-    empty if no contact has ``phone``.
+    were merged into this contact. ``phone`` may be any of these numbers. The result is empty if no
+    contact has ``phone``.
     """
     return set(await session.scalars(_NUMBERS_OF_PERSON, {"phone": phone}))
 
@@ -93,11 +93,11 @@ async def lock_contacts(session: AsyncSession, *, phones: Sequence[str]) -> None
 
 
 async def numbers_of_people(session: AsyncSession, *, phones: Sequence[str]) -> list[str]:
-    """Return all phone numbers of the people who have one of these numbers, in ascending order.
+    """Return the given phone numbers and all other numbers of the same people, in ascending order.
 
-    A person has several numbers if duplicates were merged into the person's contact. All given
-    numbers are in the result, even if they belong to no contact. The contacts with the given
-    numbers are locked first.
+    A person has several numbers if duplicates were merged into the person's contact. A given number
+    is in the result even if it belongs to no contact. The contacts with the given numbers are
+    locked first.
     """
     await session.execute(_LOCK_CONTACTS, {"phones": list(phones)})
     return list(await session.scalars(_NUMBERS_OF_PEOPLE, {"phones": list(phones)}))
@@ -188,7 +188,8 @@ async def add_entries(session: AsyncSession, entries: Sequence[Mapping[str, Any]
     so that a worker adds the entries to the hash chain.
 
     Args:
-        entries: The arguments of ``add_entry`` for each entry. Each entry has a different number.
+        entries: The arguments of ``add_entry`` for each entry. No two entries may have the same
+            phone number.
     """
     rows = [{**entry, "phone_hash": entry["phone_hash"].hex()} for entry in entries]
     # asyncpg returns a UUID class of its own, which orjson does not know.

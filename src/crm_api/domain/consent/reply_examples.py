@@ -33,7 +33,8 @@ from crm_api.domain.consent.reply_reader.reader import DecidedBy, ReplyKind, rea
 from crm_api.platform.database import typed_row
 
 BY_THE_OFFICE = (ConsentSource.API, ConsentSource.USER)
-"""A decision without the id of a reply can belong to a reply only if its source is one of these."""
+"""The sources of decisions by a user or an API client. If a decision with one of these sources
+gives no id of a reply, this module looks for the reply."""
 CORRECTED_WITHIN = timedelta(days=30)
 """A decision within this time after a reply corrects how the reply was read. A later decision
 probably has another cause."""

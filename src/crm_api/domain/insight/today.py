@@ -44,7 +44,7 @@ class MoneySum(ReadModel):
     Attributes:
         currency: The currency.
         count: The number of quotes or invoices.
-        amount_cents: The sum of their amounts, in cents.
+        amount_cents: The sum of the amounts of the quotes or invoices, in cents.
     """
 
     model_config = example(currency=CURRENCY, count=2, amount_cents=2750000)
@@ -58,9 +58,9 @@ class WaitingQuotes(ReadModel):
     """Quotes that were approved in the last 365 days, without an appointment since the approval.
 
     Attributes:
-        count: The number of these quotes.
-        sums: The sums of their amounts, by currency.
-        first: Up to five of these quotes, in the order of their approval.
+        count: The number of approved quotes without an appointment.
+        sums: The sums of the amounts of all these quotes, one sum for each currency.
+        first: Up to five approved quotes without an appointment, the earliest approval first.
     """
 
     model_config = example(count=2)
@@ -74,9 +74,9 @@ class WaitingInvoices(ReadModel):
     """Invoices that are not paid.
 
     Attributes:
-        count: The number of these invoices.
-        sums: The sums of their amounts, by currency.
-        first: Up to five of these invoices, the oldest first.
+        count: The number of unpaid invoices.
+        sums: The sums of the amounts of all unpaid invoices, one sum for each currency.
+        first: Up to five unpaid invoices, the oldest first.
     """
 
     model_config = example(count=2)
@@ -114,7 +114,8 @@ class TodayTasks(ReadModel):
     """Open tasks that are due before the end of the day: your tasks, and tasks without an assignee.
 
     Attributes:
-        due: The number of these tasks. Overdue tasks are included.
+        due: The number of open tasks that are due before the end of the day. Overdue tasks are
+            included.
         overdue: The number of tasks in `due` that were due before now.
         first: Up to 20 of the tasks in `due`, the earliest due first.
     """
@@ -132,15 +133,15 @@ class TodayRead(ReadModel):
     Attributes:
         as_of: When the response was computed.
         timezone: The IANA time zone of the day.
-        day: Today's date in this time zone.
+        day: Today's date in `timezone`.
         money: Approved quotes without an appointment, and unpaid invoices. Needs `sales:read`.
         people: The people who wait for an answer. Needs `messages:read`.
         tasks: The tasks that are due. Needs `contacts:read`.
         appointments: The appointments of the day that are booked or were held, of all users, the
             earliest first; up to 100. Needs `sales:read`.
         campaigns: The campaigns that were started and are not over; up to 20. Running campaigns
-            come first, and otherwise newer campaigns come first. Archived campaigns are left out.
-            Needs `campaigns:read`.
+            come before the others. In both groups, newer campaigns come first. Archived campaigns
+            are left out. Needs `campaigns:read`.
         lines: The phone lines, with `sent_today`, `limit_today` and `remaining_today`; up to 100.
             Needs `campaigns:read`.
         alerts: The alerts that are open, the most recently raised first; up to 20. Needs

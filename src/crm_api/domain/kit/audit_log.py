@@ -169,7 +169,7 @@ async def note_decision(
     detail: dict[str, Any],
     now: datetime,
 ) -> None:
-    """Append an entry for a decision.
+    """Append an entry about a decision to the audit log.
 
     If a request caused the decision, the entry also has the id and the operation of the request.
 

@@ -30,9 +30,10 @@ PAGE = 5_000
 """The number of rows in a page."""
 Place = TypeVar("Place")
 NextPage = Callable[[UnitOfWork, Place | None], Awaitable[tuple[bytes, Place | None]]]
-"""Takes a position (None: the start). Returns the next rows as CSV, and the last row's position.
+"""A function that reads one page of a list.
 
-The returned position is None at the end of the list.
+It takes the position after which the page begins; None for the first page. It returns the rows of
+the page as CSV, and the position of the last row; None instead of the position if the list ends.
 """
 
 FORMULA_STARTS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
@@ -68,9 +69,9 @@ async def write_csv(
 async def end_of_page(
     session: AsyncSession, ordered: Select[*tuple[Any, ...]]
 ) -> tuple[Any, ...] | None:
-    """Return the last row of a page; None if this page is the last one of the list.
+    """Return the last row of the next page; None if fewer than ``PAGE`` rows are left.
 
-    A page has ``PAGE`` rows. The last page has fewer rows.
+    A page has ``PAGE`` rows. If fewer rows are left, they are the last page of the list.
 
     Args:
         ordered: Selects all rows after the previous page, in order.

@@ -27,7 +27,7 @@ class EventType(StrEnum):
     """A phone call began, or its status changed."""
     CAMPAIGN_STATUS = "campaign.status"
     CAMPAIGN_COUNTERS = "campaign.counters"
-    """The counts of a campaign changed; emitted at most once a second, and not stored."""
+    """The counts of a campaign changed. Streams send this at most once a second per campaign."""
     IMPORT_PROGRESS = "import.progress"
     CONTACT_CREATED = "contact.created"
     """A contact was created, but not by an import. Imports emit ``import.progress`` instead."""
@@ -64,7 +64,8 @@ EMITTED_BY: dict[EventType, tuple[str, ...]] = {
 }
 """For each type, the files of ``migrations/objects`` with the triggers that emit it.
 
-Python code emits the types without a file. It also emits some events of the other types.
+If a type has no file, only Python code emits its events. Python code also emits some events of the
+other types.
 """
 
 

@@ -160,7 +160,7 @@ def fingerprint(*parts: bytes) -> bytes:
 
 
 async def claim(uow: UnitOfWork, request: Keyed, *, now: datetime) -> Answer | None:
-    """Reserve a request's key for this transaction.
+    """Reserve the idempotency key of a request for this transaction.
 
     Returns:
         None if the request is new. Then the caller must carry out the request in this transaction.

@@ -112,7 +112,7 @@ class Cursors:
         limit: int,
         position: Callable[[Row], tuple[datetime | str, UUID]],
     ) -> Page[Row]:
-        """Make a page of the first ``limit`` rows; it has a next cursor if ``rows`` has more.
+        """Return a page of the first ``limit`` rows; it has a next cursor if there are more rows.
 
         Args:
             rows: Up to ``limit + 1`` rows from the start of the page. The additional row only
@@ -157,7 +157,7 @@ class Cursors:
 def _plain(wanted: object) -> Any:  # noqa: ANN401 - JSON
     """Return a filter as JSON values, for the digest. Leave out members that are None or empty.
 
-    So a filter field that is added to the code later does not change the digest while it is not
+    So if a later release adds a field to a filter, the digest stays the same while the field is not
     set, and old cursors stay valid.
     """
     if is_dataclass(wanted):

@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 LAST_MINUTE = time(23, 59)
-"""A window that ends at this time or later lasts until midnight, because people write `23:59` for
-the end of the day."""
+"""If the end of a window is this time or later, the window closes at midnight. The reason: people
+write `23:59` for the end of the day."""
 SEARCH_DAYS = 14
 """How many days ahead the next opening is searched. A weekly window opens within 8 days."""
 

@@ -73,8 +73,8 @@ def zone_key(
     - The area code of the phone number gives a state too. If the two states differ, both count,
       because people keep their phone numbers when they move.
     - If a state is written but not recognised, and the ZIP code gives no state, the person may live
-      anywhere: the area code is ignored, and the rules of all states and the hours of all zones
-      apply.
+      anywhere. Then the state of the area code is ignored. The rules of all states and the hours of
+      all zones apply.
 
     The time zones are found by these rules:
 
@@ -132,9 +132,10 @@ def parse_zone_key(key: str) -> ZoneKey:
 
 @lru_cache(maxsize=4096)
 def state_code(text: str | None) -> str | None:
-    """Return the code for a state's or province's code, name or abbreviation; None if unknown.
+    """Return the code of a state or province; None if it is unknown.
 
-    Full stops and case are ignored: ``Tex.``, ``N. Car.`` and ``n.h.`` are states.
+    The text may be a code, a name or an abbreviation. Full stops and case are ignored: ``Tex.``,
+    ``N. Car.`` and ``n.h.`` are states.
     """
     if text is None:
         return None
@@ -190,7 +191,8 @@ def _key(timezone: str, state: str, zip_prefix: str, area_code: str) -> str:
         states.add(phone_state)
         zones.update(_zones_of_area_code(phone_state, area_code))
     if state and not home:
-        # The written state is unknown, so the person may live anywhere: the area code is ignored.
+        # The written state is unknown, so the person may live anywhere. The zones of the area code
+        # stay, because more zones only shorten the allowed hours.
         states.clear()
         zones.update(regions.ANYWHERE)
     if timezone and is_time_zone(timezone):

@@ -108,13 +108,13 @@ NOTE_ASKED = text(f"""
 async def note_asked(session: AsyncSession, asked: Sequence[Asked], *, now: datetime) -> None:
     """Mark the conversations of new messages and calls as waiting for an answer.
 
-    A conversation gets the state ``waiting``, even if it was ``done`` or ``snoozed``. The state of
-    a conversation does not change in these cases:
+    A conversation gets the state ``waiting``, even if it was ``done`` or ``snoozed``. There are
+    three exceptions:
 
-    - The message or call needs no answer.
-    - The sender is blocked.
-    - A user already answered outside of this service, for example in the provider's app. But if the
-      conversation was ``done``, it becomes ``open``.
+    - If the message or call needs no answer, the state does not change.
+    - If the sender is blocked, the state does not change.
+    - If a user already answered outside of this service, for example in the provider's app, the
+      state ``done`` becomes ``open``. Other states do not change.
 
     The function also stores the times, contacts and provider ids of received messages in their
     conversations. The caller must lock the conversations.

@@ -46,7 +46,7 @@ PATIENCE_SECONDS = 30.0
 supervisor starts it again."""
 _POLL_SECONDS = 0.5
 _FEWEST_TRIES = 4
-"""The smallest number of tries. A process makes these tries even if the deadline has passed. The
+"""How often a process tries at least to reach the database, even if the deadline has passed. The
 reason: the machine may have suspended the process until after the deadline."""
 
 
@@ -125,8 +125,8 @@ async def open_root_secret(
             root secret. False: store nothing, and use the current secret key in its place.
 
     Raises:
-        UnsealError: No key decrypts the root secret. It is also raised if the secret key must be
-            stored and ``keys`` has more than one key.
+        UnsealError: No key decrypts the root secret. Or the database has no root secret, ``adopts``
+            is True, and ``keys`` has more than one key.
     """
     sealed: bytes | None = await session.scalar(_READ_ROOT, {"name": _NAME})
     if sealed is None:
@@ -204,7 +204,7 @@ class SealedRows:
 
 
 async def count_sealed_rows(session: AsyncSession, *, secret: Secret) -> list[SealedRows]:
-    """For each table, count the encrypted values that each key decrypts."""
+    """Count the encrypted values of each table, by the key that decrypts them."""
     found = []
     for column in SEALED_COLUMNS:
         counted = SealedRows(table=column.table)

@@ -13,7 +13,8 @@ from crm_api.domain.monitoring.scheduled_jobs.schedule import COVERED, LATE_AFTE
 from crm_api.platform.database import UnitOfWork, typed_row
 
 HOLD_WORTH_SHOWING = timedelta(seconds=60)
-"""If the provider asks for a longer pause than this, the part ``provider`` is degraded."""
+"""If the provider asks for a longer pause than this, ``GET /readyz`` shows the part ``provider`` as
+``degraded``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +24,14 @@ class SystemOverview:
     Attributes:
         worker_seen_at: The newest heartbeat of a worker that was not stopped; None if there is no
             such worker.
-        jobs_covered_until: Each scheduled job has a time when it was last at work. This is the
-            earliest of these times; None if no scheduled job has run.
+        jobs_covered_until: When the scheduled job that has been idle for the longest time was last
+            at work; None if no scheduled job has run. Jobs that have never run do not count.
         jobs_known: The number of scheduled jobs that have run at least once.
         worker_started_at: When the oldest running worker started; None if no worker runs.
-        oldest_event_at: The earliest due time of the received events that wait; None if no event
-            waits. It may be in the future.
-        webhooks_fail: True if the last finished webhook health check of at least one kind failed.
-            Kinds that were switched off after the failure do not count.
+        oldest_event_at: The earliest due time of the received events that wait to be applied; None
+            if no event waits. The time may be in the future.
+        webhooks_fail: True if, for at least one kind of webhook health check, the last finished
+            check failed. Kinds that were switched off after the failure do not count.
         down: The names of the outside systems to which requests fail, such as ``mail``.
         is_held: True if the provider asked for a long pause that has not ended.
         revision: The revision of the schema.

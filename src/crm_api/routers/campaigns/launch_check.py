@@ -18,8 +18,13 @@ Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
 async def check_launch(campaign_id: UUID, uow: Uow, state: State, _caller: Reader) -> LaunchCheck:
     """Show what would happen if you started a campaign now. This does not start the campaign.
 
-    The response says who gets a message, who gets no message and why, when the first and the last
-    message are expected, what all messages cost, and whether the start would be refused.
+    The response shows:
+
+    - who gets a message
+    - who gets no message, and why
+    - when the first and the last message are expected
+    - what all messages cost
+    - whether the start would be refused
     """
     async with uow:
         return await launch_checks.check_launch(

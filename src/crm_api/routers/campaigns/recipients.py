@@ -231,8 +231,11 @@ async def settle_recipient(
 ) -> RecipientRead:
     """Record whether a message to this recipient was sent, if the service could not find out.
 
-    Set `outcome` to `sent` if the message was sent. Set it to `failed` if the message was not sent
-    and must not be sent again, or to `resend` if it was not sent and must be sent again.
+    Set `outcome` to one of these values:
+
+    - `sent`: the message was sent.
+    - `failed`: the message was not sent, and must not be sent again.
+    - `resend`: the message was not sent, and must be sent again.
     """
     async with uow:
         settled = await recipients.settle_recipient(

@@ -22,7 +22,10 @@ from crm_api.routers.http.paths import JSON, paths_of
 LARGEST_BODY = 1024 * 1024
 """Largest accepted JSON body in bytes; uploads and webhooks have their own limits."""
 _LENGTH_DIGITS = 15
-"""A ``Content-Length`` with more digits is refused as too large without parsing the number."""
+"""Largest number of digits of a ``Content-Length`` that is parsed.
+
+A number with more digits is refused as too large without parsing it.
+"""
 RESOURCES = "/v1/"
 _UPLOADS = ("/v1/imports", "/v1/do-not-contact-uploads")
 _MEDIA = "/v1/media"
@@ -77,10 +80,12 @@ class BodyMiddleware:
 
 
 def check_declared(scope: Scope) -> None:
-    """Refuse a request whose ``Content-Length`` is above the limit, before the body is read.
+    """Refuse a request before its body is read if its ``Content-Length`` is too large.
+
+    Uploads and webhooks have their own limits, so this function does not check them.
 
     Raises:
-        BodyTooLargeError: ``Content-Length`` is above the limit.
+        BodyTooLargeError: ``Content-Length`` is above ``LARGEST_BODY``.
     """
     declared = (header(scope, b"content-length") or "").lstrip("0")
     path = scope["path"]
@@ -185,8 +190,8 @@ def giving(body: bytes | None, receive: Receive) -> Receive:
     After the body, the function returns the results of ``receive``.
 
     Args:
-        body: The complete body of the request. If it is None, the client has disconnected, and the
-            function first reports this.
+        body: The complete body of the request. None means that the client has disconnected. The
+            returned function then first returns a disconnect message.
         receive: The ``receive`` function of the server.
     """
     message: Message = (

@@ -103,7 +103,7 @@ async def show_page(request: Request) -> Response:
 def page(request: Request, *, status: int = HTTPStatus.OK) -> Response:
     """Return the page of the console.
 
-    Before each use of its stored copy, a browser must check that the copy is still current.
+    The headers make a browser check its stored copy of the page before each use.
     """
     is_sandbox = request.app.state.crm.settings.uses_sandbox
     headers = {**ISOLATED, "Cache-Control": "no-cache", "Vary": "Accept, Accept-Encoding"}
@@ -119,11 +119,11 @@ async def send_asset(request: Request) -> Response:
 
 
 async def on_unknown_path(request: Request, error: Exception) -> Response:
-    """Return the response to an ``HTTPException``, which is usually a problem document.
+    """Return the response to an ``HTTPException``.
 
-    For an unknown address, a browser gets the page of the console with status 404. The page says
-    that the address does not exist. For an address of the API or of a file, the response is always
-    a problem document.
+    The response is usually a problem document. But a browser that requests an unknown address gets
+    the page of the console with status 404. The page says that the address does not exist. For an
+    address of the API or of a file, the response is always a problem document.
     """
     is_unknown = isinstance(error, HTTPException) and error.status_code == HTTPStatus.NOT_FOUND
     if is_unknown and request.method == "GET" and is_page_wanted(request):
@@ -136,7 +136,10 @@ async def on_unknown_path(request: Request, error: Exception) -> Response:
 _AREAS_OF_THE_API = frozenset(
     {"v1", "webhooks", "docs", "assets", "calendar", "openapi.json", "healthz", "readyz", "metrics"}
 )
-"""First path segments below which even a browser gets a problem document for an unknown path."""
+"""First segments of the paths that belong to the API or to files.
+
+If an unknown path begins with one of these segments, even a browser gets a problem document.
+"""
 
 
 class ConsoleRoute(Route):

@@ -183,8 +183,9 @@ ListUow = Annotated[UnitOfWork, Depends(new_list_uow)]
 CALLER = "crm.caller"
 """Key in the ASGI scope under which the result of the look-up of the caller is stored."""
 IDENTIFIED_SECONDS = 1.0
-"""How long a request may use a stored look-up of its caller. The body of a request can take minutes
-to arrive, and a key that is revoked during that time must be refused."""
+"""Maximum age, in seconds, of a stored look-up of the caller. After this time, the look-up is
+repeated. The body of a request can take minutes to arrive, and a key that is revoked during that
+time must be refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,8 +206,8 @@ class Identified:
 async def identify(scope: AsgiScope) -> Caller:
     """Return the caller of a request, from its API key or access token.
 
-    The rate limit and the route both call this function. The second call returns the stored result
-    of the first call if the result is at most ``IDENTIFIED_SECONDS`` old.
+    The rate limit and the route both use this function. The first use stores its result in the
+    scope. A later use returns the stored result if it is at most ``IDENTIFIED_SECONDS`` old.
 
     Raises:
         MissingCredentialsError: The request has no bearer token.
@@ -305,7 +306,10 @@ SignedIn = Annotated[Caller, Depends(signed_in)]
 
 LISTS_OF_PEOPLE = frozenset({"contacts", "recipients"})
 HIDDEN_FILTERS = frozenset({"q", "phone", "state", "timezone", "has_email"})
-"""Query parameters that search, in lists of people, in fields which a marketer does not see."""
+"""Query parameters that a marketer must not use in lists of people.
+
+They search in fields that a marketer does not see.
+"""
 
 
 class Needs:
@@ -338,11 +342,11 @@ class Needs:
         return caller
 
     def _marketer(self, caller: Caller, request: Request) -> Caller:
-        """Return the caller, a marketer, if the marketer may make this request.
+        """Return the caller if the role marketer allows this request.
 
         Raises:
-            MissingScopeError: The marketer may not call the operation, or searches in fields that
-                the role does not show.
+            MissingScopeError: The role does not allow the operation, or the request searches in
+                fields that the role does not show.
         """
         route: str = request.scope["route"].path
         may = caller.may(self.scope) or f"{request.method} {route}" in MASKED

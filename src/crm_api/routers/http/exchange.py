@@ -66,7 +66,7 @@ class Exchange:
     _uow: HeldUnitOfWork | None = None
 
     def unit_of_work(self) -> HeldUnitOfWork:
-        """Return the unit of work of this request; each call returns the same object."""
+        """Return the unit of work of this request, always the same object."""
         if self._uow is None:
             self._uow = self.new_uow().held(self._begin)
         return self._uow
@@ -93,7 +93,7 @@ class Exchange:
     def hashed(self, receive: Receive, *, boundary: bytes = b"") -> Receive:
         """Return a function that does the same as ``receive`` and also hashes the request body.
 
-        The hash shows whether a later request with the same key repeats this request.
+        The hash shows whether a later request with the same `Idempotency-Key` repeats this one.
 
         Args:
             receive: The function that delivers the body.

@@ -26,10 +26,11 @@ HEADER = b"x-request-id"
 ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 """Pattern of the request ids that a caller may send; other characters could forge log lines."""
 OUT_OF_TIME = "Task cancelled, timeout graceful shutdown exceeded"
-"""The message with which a request is cancelled that still runs when the server must stop.
+"""Message of the ``CancelledError`` in a request that still runs when the server must stop.
 
-uvicorn uses the same message for requests that do not end after the first cancellation. Source:
-uvicorn 0.54.0, ``Server.shutdown`` in ``uvicorn/server.py``, read 2026-11-28.
+``crm-api serve`` cancels such a request with this message. If the request does not end then,
+uvicorn cancels it again with the same message. Source: uvicorn 0.54.0, ``Server.shutdown`` in
+``uvicorn/server.py``, read 2026-11-28.
 """
 
 

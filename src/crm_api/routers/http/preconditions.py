@@ -75,7 +75,7 @@ class PreconditionMiddleware:
             await self.app(scope, receive, send)
 
     async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Add an ETag to a JSON response; send 304 instead if ``If-None-Match`` contains it."""
+        """Add an ETag to a JSON response; send 304 if ``If-None-Match`` contains this ETag."""
         known = header(scope, b"if-none-match")
         waiting: Message | None = None
 
@@ -221,7 +221,10 @@ def _is_plain_json(start: Message) -> bool:
 
 
 def _tagged(start: Message, body: Message, known: str | None) -> tuple[Message, Message]:
-    """Add an ETag to a response; if ``known`` contains it, return a 304 without a body."""
+    """Return the start and the body of a response, with an ETag added to the start.
+
+    If ``known`` (the header ``If-None-Match``) contains this ETag, return a 304 without a body.
+    """
     tag = etag(body.get("body", b""))
     headers = [*start["headers"], (b"etag", tag.encode())]
     if known is None or not matches_etag(known, tag):

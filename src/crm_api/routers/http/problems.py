@@ -222,7 +222,8 @@ async def _no_such_id(request: Request) -> Response:
 async def on_validation_error(request: Request, error: Exception) -> Response:
     """Return the 422 response to a request that does not match its schema.
 
-    It lists the invalid values, each with a JSON pointer.
+    The response lists the invalid values, each with a JSON pointer. If an id in the path is not a
+    UUID, the status is 404 or 405 instead.
     """
     invalid = cast("RequestValidationError", error)
     faults = _errors_of(invalid)
@@ -247,8 +248,11 @@ _SINCE_PYTHON_3_13 = {
     HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: "Range Not Satisfiable",
     HTTPStatus.UNPROCESSABLE_ENTITY: "Unprocessable Content",
 }
-"""The phrases of RFC 9110. Python before 3.13 has older phrases. Error codes and names in the
-OpenAPI document contain these phrases, so they must not depend on the version of Python."""
+"""Reason phrases of RFC 9110 for the statuses that have older phrases in Python before 3.13.
+
+Error codes and names in the OpenAPI document contain reason phrases. They must not depend on the
+version of Python.
+"""
 
 
 def phrase_of(status: HTTPStatus) -> str:

@@ -111,7 +111,8 @@ def _look_through(value: Any) -> None:  # noqa: ANN401 - JSON
     """Refuse JSON that is nested too deeply, or that contains a ``_TooLarge`` placeholder.
 
     Raises:
-        UnusableJsonError: The JSON is refused; the error has a pointer to each number.
+        UnusableJsonError: The JSON is too deep, or has numbers that are too large. The error has a
+            JSON pointer to each of these numbers.
     """
     faults: list[FieldProblem] = []
     waiting: list[tuple[Any, tuple[int | str, ...]]] = [(value, ())]

@@ -1,4 +1,4 @@
-"""Route that lists the users to whom work can be assigned and whom a note can mention."""
+"""Route that lists the active users, to assign work to a user or to mention a user in a note."""
 
 from typing import Annotated
 

@@ -67,10 +67,13 @@ async def _documented(
 ) -> Received:
     """Receive an event that OpenPhone has signed with one of its two signature schemes.
 
-    The response is 2xx only after the event is stored. The signature is the authentication: the
-    response is 401 if the signature is missing, wrong or too old. The response is 400 if the body
-    is not a JSON object, 413 if the body has more than 1 MiB, and 503 if the event could not be
-    stored.
+    The signature is the authentication. The response is 2xx only after the event is stored. If the
+    event is not stored, the status says why:
+
+    - 400 if the body is not a JSON object
+    - 401 if the signature is missing, wrong or too old
+    - 413 if the body has more than 1 MiB
+    - 503 if the event could not be stored
     """
     raise NotImplementedError(body)  # never called: FastAPI only documents its signature
 
@@ -95,8 +98,11 @@ receive_route = APIRoute(
     )
     | {"requestBody": {"content": {"application/json": {"example": EXAMPLE}}}},
 )
-"""The route of the receiver. FastAPI only documents it: ``receive_event`` serves the requests,
-without FastAPI's work for a route. The app compares a request with this route first."""
+"""The route of the receiver, for the OpenAPI document.
+
+FastAPI does not run this route: ``receive_event`` serves the requests directly. The app compares
+the path of a request with this route before all other routes.
+"""
 receive_route.app = receive_event
 
 

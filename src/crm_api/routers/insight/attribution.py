@@ -93,8 +93,8 @@ async def get_outcome_credits(
 ) -> OutcomeCreditsRead:
     """Return the messages that are credited with an outcome, with the credit of each message.
 
-    The credits are computed for this request. For a reversed outcome, these are the credits that
-    it would have without the reversal. Figures do not count such an outcome.
+    The credits are computed for this request. For a reversed outcome, the response has the credits
+    that the outcome would have without the reversal. Figures do not count a reversed outcome.
     """
     async with uow:
         found = await read_outcome(uow, outcome_id=outcome_id)

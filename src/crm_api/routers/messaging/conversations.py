@@ -186,10 +186,12 @@ async def settle_message(
 ) -> MessageRead:
     """Record whether a message was sent, if the service could not find out.
 
-    An alert names the message. Check in OpenPhone whether the message was sent, then set `outcome`.
-    `sent`: the message was sent. `failed`: the message was not sent and must not be sent again.
-    `resend`: the message was not sent and must be sent again. The message may be a message of a
-    campaign.
+    The message may be a message of a campaign. An alert names the message. Check in OpenPhone
+    whether the message was sent, then set `outcome` to one of these values:
+
+    - `sent`: the message was sent.
+    - `failed`: the message was not sent, and must not be sent again.
+    - `resend`: the message was not sent, and must be sent again.
     """
     async with uow:
         message = await activity.settle_message(

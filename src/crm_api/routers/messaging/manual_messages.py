@@ -62,8 +62,9 @@ async def send_message(body: ReplyCreate, uow: Uow, state: State, caller: MaySen
     whether it was sent. If the person opts out before `send_at`, the message is withdrawn: its
     `status` is `failed`, and `error_code` gives the reason.
 
-    The request is refused if somebody else answered the person's last message less than a minute
-    ago, here or in the provider's app. If `confirm` is true, the message is sent anyway.
+    The request is refused if somebody else answered the last message of the person less than a
+    minute ago, in this service or in the provider's app. If `confirm` is true, the message is sent
+    anyway.
     """
     async with uow:
         message = await user_messages.queue_user_message(

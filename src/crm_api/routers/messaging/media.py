@@ -75,7 +75,10 @@ class Conditions(BaseModel):
     )
 
     def has(self, etag: str) -> bool:
-        """Return True if the client has this version: ``If-None-Match`` has ``etag`` or ``*``."""
+        """Return True if the client already has the version with this ETag.
+
+        This is the case if ``If-None-Match`` contains ``etag`` or ``*``.
+        """
         listed = (self.if_none_match or "").split(",")
         return not {"*", etag}.isdisjoint(one.strip().removeprefix("W/") for one in listed)
 

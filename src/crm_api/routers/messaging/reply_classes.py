@@ -34,12 +34,15 @@ Sender = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 async def choose_reply_class(
     message_id: UUID, body: ReplyClassWrite, uow: Uow, state: State, caller: Sender
 ) -> MessageRead:
-    """Choose the class of a reply. Your choice replaces the proposed class. No rule changes it.
+    """Choose the class of a reply. Your choice replaces the proposed class.
 
-    `stop` opts the sender's number out, as `POST /v1/contacts/{id}/opt-out` does; a later change to
-    another class does not opt the number in again. `wrong_number` sets the flag `invalid_number`,
-    so that campaigns skip the number; a later change to another class removes this flag. No other
-    class changes consent.
+    No rule changes your choice later. Only two classes have an effect on the consent and the flags
+    of the sender's phone number:
+
+    - `stop` opts the number out, as `POST /v1/contacts/{id}/opt-out` does. A later change to
+      another class does not opt the number in again.
+    - `wrong_number` sets the flag `invalid_number`, so that campaigns skip the number. A later
+      change to another class removes this flag.
     """
     async with uow:
         message = await decide_reply_class(

@@ -73,10 +73,15 @@ Controls = Annotated[SandboxControls, Depends(sandbox_controls)]
 async def move_sandbox_clock(body: ClockMove, uow: Uow, _caller: Admin) -> ClockRead:
     """Move the clock of the sandbox forward, and run everything that is due by the new time.
 
-    Each event happens at its own time on the sandbox clock: campaigns send within their hours, pace
-    and limits, people reply, follow-ups are sent, and daily jobs run. In real time, this takes
-    seconds. `GET /v1/sandbox/clock?wait=60` responds when the clock has reached the new time, or
-    after 60 seconds. The clock cannot move back.
+    Each event happens at its own time on the sandbox clock:
+
+    - Campaigns send messages within their hours, pace and limits.
+    - People reply.
+    - Follow-ups are sent.
+    - Daily jobs run.
+
+    In real time, this takes seconds. `GET /v1/sandbox/clock?wait=60` responds when the clock has
+    reached the new time, or after 60 seconds. The clock cannot move back.
     """
     async with uow:
         await begin_clock_move(uow, body, now=clock.now())
@@ -186,7 +191,10 @@ async def write_as_sandbox_person(body: PersonMessage, controls: Controls, _call
     openapi_extra=fails_with("sandbox_away", "sandbox_only", "unknown_sandbox_line"),
 )
 async def call_as_sandbox_person(body: PersonCall, controls: Controls, _caller: Admin) -> None:
-    """Let a simulated person make a phone call to the company, which a user answers or misses."""
+    """Let a simulated person make a phone call to the company.
+
+    The field `answered` says whether a user answers the call.
+    """
     await controls.call_as_person(body)
 
 

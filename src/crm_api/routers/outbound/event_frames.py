@@ -1,6 +1,7 @@
 """Stream events to one listener as server-sent events.
 
-A stream begins with the missed events from the log. New events follow.
+A stream begins with the events that the listener has missed. They are read from the log. Then new
+events follow.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from crm_api.routers.outbound.event_hub import EventHub, StreamListener, select_
 HEARTBEAT_SECONDS = 15.0
 """Silence after which a heartbeat is sent; shorter than the idle time-out of most proxies."""
 LONGEST_SECONDS = 1800.0
-"""Maximum duration of a stream. After this time, the caller reconnects, perhaps elsewhere."""
+"""Maximum duration of a stream. Then the caller reconnects, perhaps to another process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +112,9 @@ async def _catch_up(
 ) -> AsyncIterator[bytes]:
     """Yield the stored events after ``after``, up to the position of the event hub.
 
-    This function does not await anything after its last check of the position, so no event is
-    missed. Campaigns whose counters have changed are added to ``changed``.
+    ``campaign.counters`` events are not yielded. Instead, their campaigns are added to ``changed``,
+    if the listener wants the counters of these campaigns. This function does not await anything
+    after its last check of the position, so no event is missed.
     """
     while after < (until := hub.position):
         async with hub.new_uow() as uow:
@@ -200,8 +202,8 @@ class EventStreamResponse(EventSourceResponse):
 
         Args:
             chunks: The formatted events.
-            access: Returns the context in which chunks are sent. When the caller loses its access,
-                the context ends the sending.
+            access: Returns a context manager in which the chunks are sent. The context manager
+                ends the sending when the caller loses its access.
             slow_seconds: Maximum seconds that the caller may take to receive one chunk.
         """
         super().__init__(chunks, headers=HEADERS)

@@ -104,8 +104,9 @@ def select_events(
         event_filter: The filter. Its attribute ``reads_messages`` says whether the listeners with
             this filter may read messages.
         found: The events from the log.
-        detailed: Events of ``found`` that are about received messages, with the details of the
-            message, by message id. Only listeners that may read messages get the details.
+        detailed: The events of ``found`` that are about received messages, with the details of the
+            message. The keys are message ids. Only listeners that may read messages get the
+            details.
     """
     return [
         detailed.get(event.subject_id, event)
@@ -256,7 +257,10 @@ class EventHub:
             self._put(event_filter, select_events(event_filter, kept, detailed))
 
     async def _emit_counters(self) -> None:
-        """Hand out the counters of changed campaigns, each at most once a second."""
+        """Give the listeners the current counters of the campaigns whose counters have changed.
+
+        The counters of one campaign are given at most once a second.
+        """
         now = self._monotonic()
         lately = {one for one, at in self._counted_at.items() if now - at < COUNTERS_SECONDS}
         due = self._changed - lately

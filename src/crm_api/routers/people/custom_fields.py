@@ -93,7 +93,8 @@ async def update_custom_field(
 ) -> CustomFieldRead | CustomFieldFitRead:
     """Change a custom field.
 
-    If the type or the choices change, all values that contacts have in this field must fit them.
+    If the type or the choices change, all values that contacts have in this field must fit the new
+    type and choices.
     """
     async with uow:
         if dry_run:

@@ -83,7 +83,10 @@ async def list_tasks(
         UUID | None, Query(description="Return only tasks in this conversation.")
     ] = None,
 ) -> PageRead[TaskRead]:
-    """List tasks, the earliest due first. With `status=done`, the task done last comes first."""
+    """List tasks, those with the earliest due time first.
+
+    With `status=done`, the most recently completed tasks come first.
+    """
     wanted = tasks.TaskFilter(
         status=status,
         assignee=caller.user_id if assignee == Assigned.ME else assignee,

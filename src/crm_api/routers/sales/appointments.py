@@ -49,8 +49,7 @@ CALENDAR_FILE: dict[int | str, dict[str, Any]] = {
     }
 }
 NEXT = timedelta(days=14)
-"""The length of the period in which free times are searched if the request does not give its end.
-"""
+"""Length of the period in which free times are searched if the request has no parameter ``to``."""
 
 
 APPOINTMENTS_AS_CSV = csv_list(
@@ -132,8 +131,8 @@ async def book_appointment(
 ) -> AppointmentRead:
     """Book an appointment. This is refused if the assignee has another appointment at this time.
 
-    If the status is `booked` or `held` (it took place), an outcome is recorded too. Outcomes are
-    what insight counts and credits to campaigns.
+    If the status is `booked` or `held` (the appointment took place), an outcome is recorded too.
+    Insight counts outcomes and credits them to campaigns.
     """
     async with uow:
         now = await uow.database_now()

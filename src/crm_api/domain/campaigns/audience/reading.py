@@ -1,6 +1,6 @@
 """Read the contacts of an audience without storing them, and count them by verdict.
 
-A verdict is the status or the skip reason that a contact would get at a start.
+A verdict is the status or the skip reason that a contact would get if the campaign started now.
 """
 
 from collections.abc import AsyncGenerator, Sequence

@@ -20,8 +20,8 @@ class Exclusion(RequestModel):
     Attributes:
         list_id: The id of a list. Its contacts are left out.
         list_ids: The ids of lists. Their contacts are left out.
-        segment_ids: The ids of segments. Contacts that are in one of them when the campaign is
-            started are left out.
+        segment_ids: The ids of segments. Their contacts are left out. The contacts of a segment are
+            selected when the campaign is started.
         campaign_ids: The ids of other campaigns. Their recipients are left out, except those who
             were skipped or cancelled there.
         contact_ids: The ids of contacts that are left out.
@@ -39,8 +39,8 @@ class Audience(RequestModel):
 
     Attributes:
         list_id: The id of a list. Its contacts are the audience.
-        segment_id: The id of a segment. The contacts that are in it when the campaign is started
-            are the audience.
+        segment_id: The id of a segment. Its contacts are the audience. They are selected when the
+            campaign is started.
         contact_ids: The ids of the contacts that are the audience.
         exclude: The contacts that are left out of the audience.
     """

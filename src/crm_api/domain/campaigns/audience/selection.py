@@ -40,7 +40,8 @@ class AudienceConditions:
             list or single contacts.
         left_out: Leaves out the contacts of excluded segments. Empty if no segment is excluded.
         exclusions: Keys of ``EXCLUSIONS``, in the order of that dictionary. The conditions of these
-            keys leave out other contacts. Example: ``("exclude_list_ids",)``.
+            keys leave out contacts by list, by id or by campaign. Example:
+            ``("exclude_list_ids",)``.
     """
 
     named: str = ""
@@ -264,17 +265,20 @@ PLAN_FOR_VALUES = text("SET LOCAL plan_cache_mode = force_custom_plan")
 async def resolve_audience(
     session: AsyncSession, settings: AudienceSettings, *, as_of: datetime, by_page: bool = False
 ) -> ResolvedAudience:
-    """Return the conditions and the bind values of the audience statements.
+    """Return the SQL conditions that select an audience, and the bind values for them.
 
-    The segments are locked, so that they cannot change before the transaction ends.
+    The segments that the audience includes or excludes are locked, so that they cannot change
+    before the transaction ends.
 
     Args:
         session: The session.
         settings: The settings of the audience.
-        as_of: The instant of the start. People added later are left out, flags that expired earlier
-            are ignored, and periods in segments, such as "in the last 30 days", end at this
-            instant.
-        by_page: True if the statement reads people page by page.
+        as_of: The instant of the start of the campaign. People who were added later are left out.
+            Flags that expired earlier are ignored. Periods in segments, such as "in the last 30
+            days", end at this instant.
+        by_page: True for a statement that reads the people page by page. Then the conditions of
+            segments query other tables once per person. If False, PostgreSQL may join these tables
+            instead.
 
     Raises:
         SegmentNotFoundError: A segment of the audience does not exist.

@@ -320,8 +320,8 @@ async def resolve_page(
 ) -> AudiencePage:
     """Return the SQL conditions and the bind values that select one page of an audience.
 
-    The page has up to ``limit`` people, whose contact ids come after the id ``after``. None means
-    the first page.
+    The page has up to ``limit`` people. Their contact ids come after the id ``after``. If ``after``
+    is None, it is the first page.
     """
     variants = await list_variants(session, campaign_ids=[campaign.id])
     audience = await resolve_audience(

@@ -1,4 +1,7 @@
-"""Check that everything a draft refers to exists, and copy the bodies of its templates."""
+"""Check a draft before it is stored, and copy the bodies of templates to it.
+
+The line, lists, segments, campaigns and contacts that the draft names must exist.
+"""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from uuid import UUID
@@ -30,12 +33,12 @@ async def copy_template_bodies(uow: UnitOfWork, body: CampaignCreate | CampaignU
     that the caller gave is kept. In both cases, ``template_version`` is set to the version of the
     body.
 
-    But ``template_id`` and ``template_version`` are set to None if the text has no version of the
-    template:
+    In these cases, the body is not a version of the template. Then ``template_id`` and
+    ``template_version`` are set to None:
 
-    - the template does not exist
-    - the caller gave a body that differs from the body of the template
-    - the body of the template was stored without a version
+    - The caller gave a body, but the template or the template version does not exist.
+    - The caller gave a body that differs from the body of the template.
+    - The body of the template was stored without a version.
 
     Raises:
         InvalidCampaignError: A template or a template version does not exist, and the request has

@@ -54,11 +54,12 @@ def due_series_statement(*, now: datetime) -> Select[Campaign]:
 
 
 async def draft_due_occurrences(uow: UnitOfWork, *, now: datetime) -> DraftedOccurrences:
-    """Draft the new campaigns that are due for up to 20 repeated campaigns.
+    """Create the drafts that are due for up to 20 repeated campaigns.
 
-    A repeated campaign (a series) creates a new campaign, for example, every month. This function
-    drafts the next campaign of each series, and stores when the following one is due. But if the
-    start time of the next campaign has passed, this campaign is left out.
+    A repeated campaign (a series) sends the same content again, for example every month. For each
+    repetition, a draft is needed. This function creates the draft of the next repetition of each
+    series, and stores the instant of the repetition that follows. But if the start time of the next
+    repetition has passed, no draft is created for it.
 
     Call this function again until the ``series`` of the result is 0.
     """

@@ -33,7 +33,9 @@ _DATES = ("start_at", "end_at")
 async def create_campaign(
     uow: UnitOfWork, body: CampaignCreate, *, author_id: str | None = None, now: datetime
 ) -> CampaignDetail:
-    """Store a new campaign as a draft. ``author_id`` is the API key or user who wrote it.
+    """Store a new campaign as a draft.
+
+    ``author_id`` is the id of the API key or user who wrote the campaign; None if it is not known.
 
     Raises:
         InvalidCampaignError: The content has faults. The error lists all of them.

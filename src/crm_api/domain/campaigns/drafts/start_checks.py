@@ -86,7 +86,7 @@ async def find_start_problems(
         except CrmError as error:
             problems.append(error)
             if isinstance(error, InvalidCampaignError):
-                # The later checks would read sources that are missing.
+                # The later checks would read a list, segment or campaign that does not exist.
                 break
     return problems
 
@@ -130,10 +130,14 @@ async def _require_reachable_person(
 ) -> None:
     """Raise an error unless at least one person of the audience can get a message.
 
-    The function finds one person whom no rule excludes, and checks the hours for the zone key of
-    this person (the possible states and time zones). If the hours never allow a message, the search
-    is repeated without the people of this zone key. Nearly always, the first person that is found
-    can get a message.
+    The function works in these steps:
+
+    1. Find one person whom no rule excludes.
+    2. Check whether the hours ever allow a message to this person. This depends on the person's
+       zone key (the possible states and time zones).
+    3. If not, repeat the search without the people of this zone key.
+
+    Nearly always, the first person that is found can get a message.
 
     Raises:
         InvalidCampaignError: There are people who may get a message, but the campaign never sends

@@ -40,8 +40,8 @@ class Explanation:
         variant_reason: Why the recipient gets this variant, as a sentence.
         stops: All rules that prevent the message, most important first; empty if the message would
             be sent.
-        next_allowed_at: The first time at which none of these rules prevents the message; now if
-            ``stops`` is empty; None if the time is not known, for example because a person must act
+        next_allowed_at: The first time at which no rule prevents the message. This is now if
+            ``stops`` is empty. None if the time is not known, for example because a person must act
             first.
         reading: The classification of the reply that caused an opt-out or a hold; None if there is
             no such reply.
@@ -151,9 +151,11 @@ class ExplanationRead(ReadModel):
         variant_reason: Why the recipient gets this variant.
         would_send_now: True if no rule prevents the message.
         rule: The most important rule that prevents the message; null if no rule does.
-        detail: What this rule found, and what can be done; null if no rule prevents the message.
-        next_allowed_at: The first time at which no rule prevents the message; now if no rule
-            prevents it; null if the time is not known, for example because a person must act first.
+        detail: What the rule in ``rule`` found, and what can be done; null if no rule prevents the
+            message.
+        next_allowed_at: The first time at which no rule prevents the message. This is now if
+            ``would_send_now`` is true. Null if the time is not known, for example because a person
+            must act first.
         stops: All rules that prevent the message, most important first.
     """
 

@@ -156,8 +156,8 @@ class RecipientFacts(ContactValues):
         ended_by: What ended the follow-ups to the person, such as a reply; None if nothing did.
         is_kept: True if the phone number must wait until ``kept_until``, because a recent attempt
             to this number was unclear.
-        kept_until: When this wait ends or ended; None if no attempt to the phone number was
-            unclear.
+        kept_until: When the wait after the unclear attempt ends or ended; None if no attempt to the
+            phone number was unclear.
         was_contacted: True if the person got a message before, and the campaign skips or reviews
             such people.
         was_texted_lately: True if another campaign sent to the phone number in the last

@@ -26,9 +26,9 @@ differences between the variants. Values from 10 to 50 give nearly the same powe
 difference between the rates 10 % and 15 % is found after 1,550 messages (median; half of the
 messages for each variant)."""
 ODDS_RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0)
-"""The factors from which ``log_excess`` computes several rates above the limit. Each factor is
-multiplied by the odds of the limit; the product is the odds of one higher rate. With only one
-higher rate, the test would find smaller excesses late or never."""
+"""The factors from which ``log_excess`` computes several rates above the limit: the odds of each
+higher rate are the odds of the limit, multiplied by one of the factors. With only one higher rate,
+the test would find smaller excesses late or never."""
 
 
 class ComparedMeasure(StrEnum):
@@ -116,8 +116,9 @@ class ExperimentResult:
         status: The result of comparing the reply rates.
         winner: The variant that gets more replies than every other variant. None if no variant has
             won. A harmful variant never wins.
-        p_value: The largest p-value of the comparisons between the winner and another variant, by
-            replies. None if no variant has won, or if all other variants are stopped.
+        p_value: The winner is compared with each other variant by replies. This is the largest
+            p-value of these comparisons. None if no variant has won, or if all other variants are
+            stopped.
         comparisons: One comparison by replies and one by opt-outs for each pair of variants.
             Variants that are stopped, or have too few messages, are left out.
         harmful: The variants that get more opt-outs than another variant. Variants that were
@@ -211,7 +212,8 @@ def log_difference(hits: tuple[int, int], *, texts: tuple[int, int]) -> float:
 
     - The rates are equal. Then the probability that a hit belongs to the first variant is this
       variant's share of all messages.
-    - The rates differ. Then this probability has a Beta distribution, whose mean is the same share.
+    - The rates differ. Then this probability has a Beta distribution. The mean of the distribution
+      is the first variant's share of all messages.
 
     The e-value is the likelihood of the hits under the second assumption, divided by their
     likelihood under the first.

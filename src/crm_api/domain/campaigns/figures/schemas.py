@@ -162,8 +162,8 @@ class VariantComparisonRead(ReadModel):
             difference.
         e_value: The strength of the evidence that the rates differ: 1 or less is no evidence, 20
             is strong evidence.
-        p_value: The probability, from 0 to 1, that equal rates give evidence at least this strong.
-            It is corrected for the number of comparisons.
+        p_value: The probability, from 0 to 1, that variants with equal rates give evidence at least
+            as strong as ``e_value``. It is corrected for the number of comparisons.
     """
 
     measure: ComparedMeasure
@@ -192,7 +192,7 @@ class ABTestRead(ReadModel):
         comparisons: The comparisons of each pair of variants. Variants that are stopped, or have
             too few messages, are not compared.
         harmful: The names of the variants for which the test shows a higher rate of opt-outs than
-            that of another variant.
+            for another variant.
         sentence: The result of the test, as a sentence.
     """
 

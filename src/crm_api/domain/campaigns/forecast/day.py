@@ -34,8 +34,8 @@ class Cohort:
         step: 0 for the first message, 1 for the first follow-up, and so on.
         due_from: When the first of these people becomes due.
         due_until: When the last of these people becomes due.
-        people: For each place, the number of people that ``add`` has added.
-        shares: For each place, the fraction of these people who still wait, from 0 to 1.
+        people: For each place, the number of people that were added to it.
+        shares: For each place, the fraction of its people who still wait, from 0 to 1.
         size: The number of people that were added to all places.
         total: The number of people who still wait in all places.
     """
@@ -120,8 +120,10 @@ class Cohort:
 class Pace:
     """Computes, for a forecast, how fast a campaign sends its messages within a day.
 
-    For each period of the day, call ``room`` and then ``take``. ``room`` returns how many messages
-    fit into the period. ``take`` returns when the last of them is sent.
+    For each period of the day, use two methods, in this order:
+
+    1. ``room`` computes how many messages the campaign can send in the period.
+    2. ``take`` records how many messages it sends, and returns the time of the last message.
 
     ``eagerness`` is used only if the messages are spread evenly over the day. It is the sending
     rate at the beginning of the day, divided by the mean rate of the day. With 1, the rate is
@@ -148,8 +150,8 @@ class Pace:
             start: The start of the period.
             end: The end of the period.
             left: The number of messages that the campaign may still send on the day.
-            closes: Until when messages are allowed for the people of this period. If this differs
-                between people, the latest time.
+            closes: The end of the allowed hours. If the people of the period have different hours,
+                it is the latest end.
         """
         self._start, self._left, self._until_close = start, left, closes - start
         most = (end - start) * self._per_second
@@ -165,10 +167,13 @@ class Pace:
         return min(most, left * gone)
 
     def take(self, texts: float) -> float:
-        """Simulate that ``texts`` messages are sent in a period; return when the last one is sent.
+        """Record that the campaign sends ``texts`` messages in the period given to ``room``.
 
-        Call ``room`` for the period first. If the campaign sends in batches, the messages are
-        subtracted from the current batch, and then from new batches.
+        If the campaign sends in batches, the messages are subtracted from the current batch, and
+        then from new batches.
+
+        Returns:
+            The time at which the last of these messages is sent.
         """
         size = self._pacing.batch_size
         if size is not None:
@@ -277,7 +282,7 @@ def demand_of(rival: Rival, waiting: float, on: date, *, is_first: bool) -> Dema
 
 
 def _fair_share(room: float, own: float, demands: Sequence[Demand]) -> tuple[float, float]:
-    """Divide ``room`` fairly: each campaign gets what it wants, up to the same maximum.
+    """Divide ``room`` messages fairly: each campaign gets what it wants, up to a common maximum.
 
     Returns:
         The number of messages that this campaign gets, and the maximum per campaign. The maximum is

@@ -11,9 +11,11 @@ Two instants are predicted:
   a higher number of messages. The probability that even more messages are needed is 10 %.
 
 The rule that delays the campaign most is called the binding rule. To find it, the simulation is
-repeated for each rule, without this rule. The binding rule is the rule without which the campaign
-ends earliest. But if the campaign reaches more people without a rule, the binding rule is the one
-without which it reaches the largest number of people.
+repeated once for each rule, and this rule is left out. Then the results are compared:
+
+- If the campaign reaches more people without a rule, the binding rule is the rule that costs the
+  campaign the most people.
+- Otherwise, the binding rule is the rule that delays the end of the campaign most.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,12 +32,12 @@ from crm_api.domain.consent.legal_rules.rules import FOREVER, NO_RULES
 
 P90 = NormalDist().inv_cdf(0.9)
 _STEP = 0.001
-"""The difference in the reply share from which a numerical derivative is computed."""
+"""The small change of the reply share that is used to compute a derivative numerically."""
 LONG = timedelta(days=60)
 """If the messages of a plan take longer than this, the search for the binding rule is shortened.
 First, the plan is simulated without the daily limits, and then without the hours. If one of these
-two plans takes less than half of the time, the only other rule that is tried is a later start
-(``NOT_STARTED``)."""
+two plans takes less than half of the time, the only other rule that is tried is ``NOT_STARTED``
+(the campaign begins later)."""
 NOTICED = timedelta(minutes=1)
 """A shorter delay counts as no delay."""
 _ALIKE = 0.95
@@ -112,7 +114,8 @@ class Odds:
         repeats: The share of messages that are sent in a second attempt, after an unclear first
             attempt that did not send the message. Both attempts count for the daily limits.
         others_a_day: The mean number of messages a day on the line that belong to no campaign.
-        others_variance: The variance of the number of these messages a day.
+        others_variance: The variance of the daily number of messages on the line that belong to no
+            campaign.
     """
 
     replies: Share
@@ -237,9 +240,9 @@ _LIFTS: Mapping[str, Callable[[Plan], Plan]] = {
         others_a_day=0.0,
     ),
 }
-"""For each rule, a function that returns a plan without this rule. If several rules delay equally,
-the first of them is the binding rule. A later start (``NOT_STARTED``) comes before all rules in
-this mapping."""
+"""For each rule, a function that returns a plan without this rule. If several rules cause the same
+delay, the first of them is the binding rule. The rule ``NOT_STARTED`` (the campaign begins later)
+comes before all rules in this mapping."""
 
 
 def binding_rule(plan: Plan, outcome: Outcome, *, now: datetime) -> Binding | None:
@@ -267,7 +270,16 @@ def binding_rule(plan: Plan, outcome: Outcome, *, now: datetime) -> Binding | No
 def _costs_without_each(
     plan: Plan, cost: tuple[int, datetime], *, now: datetime
 ) -> dict[str, tuple[int, datetime]]:
-    """Return, for each rule of the plan, what ``_cost`` returns for the plan without this rule."""
+    """Return, by rule, the cost (see ``_cost``) of the plan without this rule.
+
+    Rules that do not change the plan are left out. If the plan takes very long, other rules may be
+    left out too (see ``LONG``).
+
+    Args:
+        plan: The plan with all rules.
+        cost: The cost of the plan with all rules.
+        now: The present instant.
+    """
     lifted = {Binding.NOT_STARTED.value: replace(plan, begins=now)}
     lifted |= {rule: lift(plan) for rule, lift in _LIFTS.items()}
     costs = {}
@@ -288,11 +300,16 @@ def _cost(outcome: Outcome) -> tuple[int, datetime]:
 
 
 def _costliest(costs: Mapping[str, tuple[int, datetime]], cost: tuple[int, datetime]) -> str | None:
-    """Return the rule without which the most additional people would get a message.
+    """Return the rule that has the largest effect on the plan.
 
-    If no rule changes the number of people, the rule without which the plan ends earliest is
-    returned. If several rules have nearly the same effect, the first of them is returned. The
-    result is None if no rule has an effect of at least one person or one minute.
+    The effect is measured as follows:
+
+    - If at least one rule changes how many people get a message: the number of additional people
+      who would get a message without the rule.
+    - Otherwise: how much earlier the plan would end without the rule.
+
+    If several rules have nearly the same effect, the first of them is returned. The result is None
+    if no rule has an effect of at least one person or one minute.
 
     Args:
         costs: For each rule, the cost (see ``_cost``) of the plan without this rule.

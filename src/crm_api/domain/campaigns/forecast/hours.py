@@ -60,7 +60,8 @@ class Segment:
     Attributes:
         start: The start of the segment.
         end: The end of the segment.
-        closes: When the allowed hours end for the last of the groups; not before ``end``.
+        closes: The end of the allowed hours; not before ``end``. If the groups have different
+            hours, it is the latest end.
         places: The indices of the groups, as in ``Calendar.place_of``.
     """
 
@@ -142,12 +143,15 @@ def calendar_for(hours: Hours, zone_keys: tuple[str, ...], first: date) -> Calen
 
 
 class _Source(NamedTuple):
-    """Hours in which a message must be sent: the campaign's own hours, or the hours of a state.
+    """One set of hours that limits messages: the campaign's own hours, or the legal hours.
+
+    The hours are local times in one time zone. Several sources may apply to a person. Then a
+    message must be sent inside the hours of all of them.
 
     Attributes:
         zone: The IANA time zone of the hours.
-        state: The state whose legal rules apply; empty if only the rules for all states apply; None
-            for the campaign's own hours.
+        state: None for the campaign's own hours. For legal hours, the state whose rules apply; an
+            empty text if only the rules for all states apply.
     """
 
     zone: str
@@ -155,7 +159,10 @@ class _Source(NamedTuple):
 
 
 def _find_sources(hours: Hours, zone_keys: Iterable[str]) -> dict[str, tuple[_Source, ...]]:
-    """Return all hours that apply to each zone key. A message must be sent inside all of them."""
+    """Return, for each zone key, the sources of hours that apply to it (see ``_Source``).
+
+    A message must be sent inside the hours of all these sources.
+    """
     rules_of: defaultdict[str | None, set[object]] = defaultdict(set)
     for rule in hours.rules.rules:
         if rule.kind in _HOURS:
@@ -179,7 +186,7 @@ def _find_sources(hours: Hours, zone_keys: Iterable[str]) -> dict[str, tuple[_So
 def _kind_of_day(
     rules: RuleBook, zones: Sequence[ZoneInfo], starts: datetime, ends: datetime
 ) -> tuple[object, ...]:
-    """Return a key for a day. Two days have the same key only if their hours are the same.
+    """Return a key for a day. Days with the same key have the same hours.
 
     The key contains everything on which the hours depend: the weekday, the length of the day, and
     the time differences of the zones. It also contains the holidays and the rules in force, from
@@ -197,11 +204,19 @@ def _kind_of_day(
 
 
 def _spans(hours: Hours, source: _Source, starts: datetime, ends: datetime) -> _Open:
-    """Return the hours of one source on one day in the line's time zone, as spans (start and end).
+    """Return the hours of one source on one day, as spans.
 
-    The day may include parts of two days in the time zone of the source. The hours of these two
-    days remain two spans, even if there is no gap between them. The reason is that the windows of
-    the planner also end at local midnight at the latest.
+    A span is a pair: an opening time and a closing time, in seconds from the start of the day.
+
+    The day may include parts of two days in the time zone of the source. Then the hours of each of
+    these two days are a separate span, even if there is no gap between the spans. The planner does
+    the same: its windows end at local midnight at the latest.
+
+    Args:
+        hours: The rules about the hours.
+        source: The campaign's own hours or the legal hours, in one time zone.
+        starts: The start of the day in the line's time zone.
+        ends: The end of the day in the line's time zone.
     """
     zone, state = source
     day, last = (at.astimezone(ZoneInfo(zone)).date() for at in (starts, ends))
@@ -219,10 +234,14 @@ def _spans(hours: Hours, source: _Source, starts: datetime, ends: datetime) -> _
 
 
 def _open(sources: Sequence[_Open], length: float) -> _Open:
-    """Return the spans in which all sources are open, so that a message may be sent.
+    """Return the spans of a day in which a request to send a message may begin.
+
+    Such a span is inside the hours of all sources. It ends ``CALL_SECONDS`` before these hours end.
 
     Args:
-        sources: The spans (start and end) of each source.
+        sources: One item for each source of hours (the campaign's own hours, or legal hours): the
+            spans in which this source allows messages. A span is a pair: an opening time and a
+            closing time, in seconds from the start of the day.
         length: The length of the day in seconds.
     """
     both = [(0.0, length)]

@@ -26,8 +26,8 @@ NEWEST_TEXTS = 5_000
 """The maximum number of a line's newest messages to read. Most lines send fewer messages in two
 weeks. The busiest lines send this number in a day."""
 GRACE = timedelta(minutes=10)
-"""If an unclear message was sent less than this time before the end of a carrier's day, the message
-also counts for the carrier's next day."""
+"""A message with an unclear result counts for two days of a carrier's budget if it was sent less
+than this time before the end of the first day."""
 CARRIERS_COUNTED = 2_000
 """The maximum number of waiting people whose carriers are counted. If more people wait, the counted
 people represent all of them."""

@@ -32,8 +32,8 @@ class TextedNumber:
             follow-up.
         zone_key: The states and time zones in which the recipient may live, as one text.
         due_at: When the message is due.
-        last_other: When another campaign last sent a recent message to the number; None if none
-            did.
+        last_other: The time of the newest recent message from another campaign; None if there is no
+            such message.
         texted: The instants of the recent messages of all campaigns, newest first.
         read: How many recipients the query examined. This number is the same in all items of the
             result. It also counts the recipients who need not wait; the result leaves them out.

@@ -35,7 +35,7 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True)
 class Pacing:
-    """How the messages of a day are spread over it.
+    """How a campaign distributes its messages over the hours of a day.
 
     Attributes:
         batch_size: The number of messages in a batch; None without batches.
@@ -59,7 +59,7 @@ class Rival:
     Attributes:
         waiting: The number of messages that are not sent yet.
         daily_limit: The daily limit of the campaign.
-        used_today: The number of today's messages that count for this limit.
+        used_today: The number of today's messages that count for ``daily_limit``.
         days: The days of the week on which the campaign sends, as ``mon`` to ``sun``.
         first: The first day of the campaign; None if the campaign may send now.
         last: The last day of the campaign; None if the campaign has no end.
@@ -100,7 +100,7 @@ class CarrierLimit:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything on which the times of the messages of a campaign depend.
+    """The input of the simulation: everything that decides when a campaign sends its messages.
 
     Attributes:
         begins: The first instant at which a message may be sent.
@@ -113,7 +113,7 @@ class Plan:
         follow_ups: The delay of each follow-up after the previous message.
         reply_share: The share of people, from 0 to 1, who reply to a message. They get no further
             message.
-        pacing: How the messages of a day are spread over it.
+        pacing: How the campaign distributes its messages over the hours of a day.
         campaign_limit: The daily limit of the campaign.
         campaign_used: The number of today's messages that count for ``campaign_limit``.
         line_limit: The daily limit of the line.
@@ -154,9 +154,9 @@ class Plan:
         return sum(group.people for group in self.waiting)
 
     def without_messages_of_today(self) -> "Plan":
-        """Return the plan of a campaign that begins on a later day.
+        """Return this plan without today's messages, for a campaign that begins on a later day.
 
-        Messages that were sent today use no limit of that day.
+        The messages of today do not count for the daily limits of a later day.
         """
         rivals = [replace(one, used_today=0, is_over_today=False) for one in self.rivals]
         carriers = [replace(one, left_today=one.daily) for one in self.carriers]

@@ -322,7 +322,7 @@ SAMPLE_LIST = text("""
 
 
 async def _read_audience(session: AsyncSession, campaign: Campaign, *, now: datetime) -> People:
-    """Count the people whom a start of the draft would store as recipients."""
+    """Count the people who would become recipients if the draft were started now."""
     sample: Sequence[UUID] | None = None
     scale, list_id = 1.0, campaign.audience.get("list_id")
     if list_id:

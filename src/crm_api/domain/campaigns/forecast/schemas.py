@@ -58,10 +58,10 @@ class AssumptionsRead(ReadModel):
         other_texts_a_day: The mean number of messages a day that the line sends outside campaigns,
             as a decimal in a string.
         reply_rate: The share of messages that get a reply. After a reply, no follow-up is sent.
-        replies_of: The number of measured messages for ``reply_rate``.
+        replies_of: The number of past messages that were measured for ``reply_rate``.
         repeat_rate: The share of messages that are sent a second time, because it is unclear
             whether the first one was sent.
-        repeats_of: The number of measured messages for ``repeat_rate``.
+        repeats_of: The number of past messages that were measured for ``repeat_rate``.
         people_by_place: Whether the waiting recipients in each state and time zone were
             ``counted``, or estimated from a sample (``sampled``).
         left_out: What the forecast does not consider, as sentences.
@@ -101,7 +101,7 @@ class OutsideForecastRead(ReadModel):
         review: The number of recipients that wait until a person approves or rejects them.
         held: The number of recipients whose phone number is on hold until a person checks a reply.
         unknown: The number of recipients for whom it is unclear whether the message was sent.
-        detail: Which recipients are not included, and what to do, as a sentence.
+        detail: Which recipients the forecast does not include, and what to do, as a sentence.
     """
 
     model_config = example(review=4, detail="4 recipients wait for a review.")
@@ -136,7 +136,7 @@ class ForecastRead(ReadModel):
         not_reached: The number of recipients that get no message before the end of the campaign.
         days: The number of messages on each of the next 60 days; days without messages are left
             out. The list is empty if a rule prevents all messages.
-        later: The number of messages after these 60 days.
+        later: The number of messages that the campaign will probably send after the next 60 days.
         assumptions: The assumptions on which the forecast is based.
         outside: The recipients that the forecast does not include.
     """

@@ -159,9 +159,13 @@ async def estimate_finish(
         now: The present instant.
 
     Returns:
-        None if the campaign is neither scheduled nor running, if its end has passed, if its line is
-        blocked, if its audience is not completely stored, if no recipient waits, or if the last
-        message is more than ten years away.
+        The time of the last message, or of the end of the campaign if that is earlier. None in
+        these cases:
+
+        - The campaign is neither scheduled nor running, or its end has passed.
+        - The line of the campaign is blocked.
+        - The audience is not completely stored, or no recipient waits.
+        - The last message is more than ten years away.
     """
     is_on_its_way = campaign.status in _ON_ITS_WAY and campaign.recipients_total is not None
     if not is_on_its_way or _halt(campaign, line, now=now) is not None:

@@ -26,7 +26,11 @@ HORIZON_DAYS = 3652
 _HOUR, _DAY = 3600.0, 86_400.0
 _TINY = 1e-6
 _Period = tuple[float, float, float, tuple[int, ...]]
-"""A part of a day: its start, its end, when the last of its places closes, and its places."""
+"""A part of a day in which messages are allowed in the same places.
+
+The items are: its start; its end; the latest end of the allowed hours in these places; the indices
+of the places.
+"""
 
 
 def simulate(plan: Plan) -> Outcome:
@@ -126,7 +130,7 @@ class _Run:
     def _fill(self, queue: _Queue) -> None:
         """Add the waiting people to a queue: one cohort for each step and period of due times.
 
-        Each person counts ``workload`` times (at least once), because some messages are sent twice.
+        Each person counts as ``workload`` messages (1 or more), because some are sent twice.
         """
         cohorts: dict[object, Cohort] = {}
         for group in self._plan.waiting:
@@ -175,7 +179,12 @@ class _Run:
         return finish
 
     def _periods(self, day: int, begins: float, ends: float) -> Iterator[_Period]:
-        """Divide the open parts of a day at the instants at which people become due."""
+        """Divide the allowed hours of a day into periods.
+
+        In each period, messages are allowed in the same places. A new period also begins at each
+        instant at which people become due. If a follow-up has a delay of less than a day, a new
+        period also begins each hour.
+        """
         starts = self._calendar.starts[day]
         cuts = {
             one.due_from
@@ -310,7 +319,10 @@ class _Run:
             cohort.add(place, count * (1 - plan.reply_share))
 
     def _is_done(self, at: float) -> bool:
-        """Return whether all messages are sent: nobody waits at this instant or is due later."""
+        """Return whether the campaign has sent all its messages by an instant.
+
+        The result is False if people still wait, or if people become due after the instant.
+        """
         waiting = 0.0
         for queue in self._queues:
             for cohort in queue.cohorts:
@@ -329,14 +341,17 @@ class _Run:
         return left
 
     def _repeat_years(self, left: list[float]) -> float | None:
-        """Simulate further years. Each day can send as many messages as the same day of year one.
+        """Simulate the years after the first year.
+
+        On each day, the campaign sends at most as many messages as on the same day of year one.
 
         Args:
             left: The messages that are not sent in the first year, by step. The function changes
                 this list.
 
         Returns:
-            When the last message is sent; None if the campaign ends earlier, or after ten years.
+            When the last message is sent. None if the campaign ends before that, or if it takes
+            more than ten years.
         """
         plan, calendar = self._plan, self._calendar
         zone = ZoneInfo(plan.hours.line_timezone)

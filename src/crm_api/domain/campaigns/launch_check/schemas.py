@@ -13,8 +13,8 @@ class LaunchProblem(ReadModel):
     """A reason why the start of the campaign would be refused.
 
     Attributes:
-        code: The code of the error that the start would return. If this error would have a list
-            ``errors``, each item of the list is a problem here, with the code of the item.
+        code: The code of the error that the start would return. Some errors have a list ``errors``.
+            Then there is one problem for each item of that list, with the code of the item.
         pointer: The JSON pointer of the field of the campaign that must change; null if no field
             must change.
         detail: What is wrong, and what to do.
@@ -77,9 +77,9 @@ class LaunchReason(ReadModel):
             ``skip_reason`` has the same value.
         outcome: ``skipped`` if the contacts get no message, ``review`` if a person must approve
             them first, ``held`` if a person must check a reply first.
-        people: The number of these contacts.
+        people: The number of contacts that the rule keeps from getting a message.
         detail: What the rule means.
-        sample: Up to 10 of these contacts.
+        sample: Up to 10 of the contacts that the rule keeps from getting a message.
     """
 
     model_config = example(

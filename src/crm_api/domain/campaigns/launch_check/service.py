@@ -62,7 +62,7 @@ def list_rules(
         detail: The campaign.
         has_legal_rules: Whether the service has legal rules.
         binding: The rule that delays the campaign most, or that prevents all its messages. The
-            result marks this rule. None if no rule does so.
+            result marks this rule. None if no rule delays or prevents the messages.
     """
     meaning = meanings(StopRule)
     found: dict[str, str] = {rule: meaning[rule] for rule in _OF_EVERY_NUMBER}
@@ -133,7 +133,8 @@ _WAITS = {
     "review": (StopRule.PREVIOUSLY_CONTACTED, "review"),
     "held": (StopRule.OPT_OUT_HOLD, "held"),
 }
-"""The rule and the outcome in the result, by the verdict of people who wait for a decision."""
+"""For each verdict of people who wait for a decision: the rule and the outcome that the result
+shows."""
 
 
 async def check_launch(

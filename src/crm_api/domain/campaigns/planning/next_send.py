@@ -33,10 +33,11 @@ _FIRST_START = text("""
 
 @dataclass(frozen=True, slots=True)
 class _FirstDue:
-    """The recipient who is due first among the recipients of a campaign with the same zone key.
+    """The due time of the first waiting recipient, for one running campaign and one zone key.
 
-    The campaign is running. The zone key is a text with the states and time zones in which a
-    recipient may live.
+    The query returns one such row for each pair of a running campaign and a zone key of its waiting
+    recipients. A zone key is a text with the states and time zones in which a recipient may live.
+    The row also has the sending hours of the campaign and the time zone of its line.
     """
 
     days: list[str]

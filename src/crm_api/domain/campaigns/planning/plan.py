@@ -44,8 +44,8 @@ class SendPlan:
         orders: One claim order for each campaign that may send now. A claim order says which
             messages of its campaign may be claimed, and how many. The campaign that started first
             comes first.
-        wakes_at: The earliest instant at which a campaign that waits only for its pacing may send
-            again; None if no campaign waits only for its pacing.
+        wakes_at: Some campaigns wait only because of their pacing. This is the earliest instant at
+            which one of them may send again; None if there is no such campaign.
     """
 
     orders: list[ClaimOrder]
@@ -185,8 +185,8 @@ async def _find_able(
     Args:
         uow: The unit of work.
         campaigns: Running campaigns.
-        windows: The open zone keys of each campaign. Only recipients with these zone keys are
-            considered.
+        windows: For each campaign, the zone keys for which messages are allowed now. Only
+            recipients with these zone keys are considered.
         now: The present instant.
     """
     if not campaigns:
@@ -281,7 +281,7 @@ def read_pace(campaign: PacedCampaign) -> Pace | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Legal:
-    """What the law allows for a zone key to which messages may be sent now.
+    """The legal limits for recipients with one zone key, if the law allows messages to them now.
 
     A zone key consists of the states and the time zones that are possible for a contact.
 
@@ -298,9 +298,9 @@ class _Legal:
 def _legal_hours(
     campaigns: Sequence[_RunningCampaign], *, rules: RuleBook, now: datetime
 ) -> dict[str, _Legal]:
-    """Return what the law allows, by zone key.
+    """Return the legal limits by zone key.
 
-    Zone keys to which no message may be sent now are left out.
+    Zone keys for which the law allows no message now are left out.
     """
     legal: dict[str, _Legal] = {}
     for key in {key for campaign in campaigns for key in campaign.zone_keys}:
@@ -313,7 +313,12 @@ def _legal_hours(
 def _open_zones(
     campaign: _RunningCampaign, *, legal: Mapping[str, _Legal], now: datetime
 ) -> dict[str, datetime]:
-    """Return the campaign's zone keys that are open now, each with the instant when it closes."""
+    """Return the zone keys of the recipients to whom the campaign may send now.
+
+    For these zone keys, both the campaign's hours and the legal hours allow messages now. The value
+    of each zone key is the instant until which messages are allowed. It is not later than the end
+    of the campaign.
+    """
     window = Window.of(campaign.days, campaign.window_start, campaign.window_end)
     closes: dict[tuple[str, ...], datetime | None] = {}
     found: dict[str, datetime] = {}

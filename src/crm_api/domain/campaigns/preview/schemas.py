@@ -24,9 +24,9 @@ class SampleText(ReadModel):
         text: The rendered message; null if it cannot be rendered for this contact. If null,
             ``skip_reason`` says why.
         encoding: ``GSM-7``, or ``UCS-2`` if a character needs it; null without a message.
-        segments: The number of segments. The provider charges for each segment.
-        cost: The cost in dollars, as a decimal in a string.
-        skip_reason: Why the contact would get no message; null if it would get one.
+        segments: The number of SMS segments of the message. The provider charges for each segment.
+        cost: The cost of the message in dollars, as a decimal in a string.
+        skip_reason: Why the contact would get no message; null if it would get a message.
     """
 
     model_config = example(text=SENT, segments=1, cost="0.01")
@@ -81,7 +81,7 @@ class ForcingCharacter(ReadModel):
         source: Where the character comes from: the body of the variant, the footer, or the values
             of contacts.
         position: The position of the character in the body or the footer, counted in characters
-            from 0; null if it comes from values of contacts.
+            from 0; null if the character comes from values of contacts.
         texts: The number of messages that contain the character.
     """
 
@@ -114,9 +114,9 @@ class MissingValues(ReadModel):
     """The contacts that would be skipped, because they lack a value that the message needs.
 
     Attributes:
-        count: The number of these contacts.
+        count: The number of contacts that would be skipped, because they lack a value.
         by_variable: The number of contacts that lack a value, by variable.
-        contacts: Up to 50 of these contacts.
+        contacts: Up to 50 of the contacts that would be skipped, because they lack a value.
     """
 
     model_config = example(count=1, by_variable={"first_name": 1})
@@ -223,7 +223,7 @@ class PreviewRequest(RequestModel):
 
 
 class DraftPreview(CampaignCreate, PreviewRequest):
-    """A campaign that is previewed but not stored, and which messages the preview shows."""
+    """A campaign to preview without storing it, and the choice of the messages to show."""
 
     model_config = example(CampaignCreate, limit=3)
 

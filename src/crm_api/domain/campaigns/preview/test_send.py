@@ -35,8 +35,8 @@ from crm_api.domain.messaging.sends.reply_hours import find_test_allowed_at, rea
 from crm_api.platform.database import UnitOfWork
 
 _TRIED = 20
-"""The maximum number of people in the audience for whom the message is tried, until it can be
-rendered for one of them."""
+"""A test message shows the values of a person in the audience. At most this number of people is
+tried, until the message can be rendered for one of them."""
 
 
 async def send_test_message(

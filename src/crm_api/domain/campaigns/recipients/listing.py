@@ -33,8 +33,8 @@ from crm_api.platform.database import UnitOfWork
 _ALL = 2**62
 """A limit that is never reached: a campaign cannot have so many recipients."""
 _NEAR = 2_000
-"""The number of recipients that a search first reads in order. If the words are common, enough of
-these recipients match to fill a page. Otherwise the words are rare, and the search looks up all
+"""The number of recipients that a search reads first, in order. If the search words are common,
+enough of these recipients match to fill a page. If the words are rare, the search then looks up all
 people that match."""
 Patterns = Sequence[Sequence[str]]
 
@@ -111,9 +111,9 @@ async def find_variant_names(
 async def list_recipients(
     uow: UnitOfWork, wanted: RecipientFilter, *, campaign_id: UUID, cursor: str | None, limit: int
 ) -> Page[ListedRecipient]:
-    """Return a page of the recipients of one message of a campaign, ordered by contact id.
+    """Return a page of a campaign's recipients at one step, ordered by contact id.
 
-    ``wanted.step`` selects the message: 0 is the first message, 1 is the first follow-up.
+    ``wanted.step`` is the step: 0 is the first message, 1 is the first follow-up.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.

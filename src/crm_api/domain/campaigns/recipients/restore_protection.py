@@ -61,9 +61,9 @@ async def set_aside_messaged_recipients(
 ) -> None:
     """Set aside recipients who may already have their message, before a restored campaign resumes.
 
-    A restored database does not know which messages were sent after the backup. So a waiting
-    recipient (``pending`` or ``held``) is set aside if, since the backup, the line has sent a
-    message to the recipient's number or called it:
+    A restored database does not know which messages were sent after the backup. So waiting
+    recipients (``pending`` or ``held``) are set aside if the line has sent a message to their
+    number, or called it, since the backup:
 
     - A recipient who waits for the first message goes to ``review``: a person decides.
     - A recipient who waits for a follow-up becomes ``skipped``.

@@ -26,7 +26,7 @@ class RecipientRead(ReadModel):
         message_id: The id of the message, as in `GET /v1/messages/{id}`; null before the first
             attempt.
         body: The message as it was sent to this recipient; null before the first attempt.
-        provider_message_id: The id of the message at the provider; null until it was sent.
+        provider_message_id: The id of the message at the provider; null until the message was sent.
         sent_at: When the message was sent; null until then.
         delivered_at: When the message was delivered; null until then.
         replied_at: When the person first replied; null until then.

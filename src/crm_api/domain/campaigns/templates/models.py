@@ -56,9 +56,9 @@ class TemplateVersion(Base):
 
     The body of a version never changes: a changed body is a new version.
 
-    During an upgrade, a process of an older release, which does not know versions, may change the
-    body of a template without storing a version. Such a body counts as a draft. It has no version
-    until a user changes or submits it.
+    During an upgrade, a process of an older release may still run. It does not know versions, so it
+    may change the body of a template without storing a version. Such a body counts as a draft. It
+    has no version until a user changes or submits it.
     """
 
     __tablename__ = "template_version"

@@ -106,7 +106,7 @@ class TemplateVersionRead(ReadModel):
         version: The number of the version; the first one is 1.
         body: The message body, in Liquid.
         status: The state of the version's approval. If the company requires approvals, a campaign
-            whose messages are all approved versions needs no other approval.
+            needs no other approval when all its messages are approved versions.
         author_name: The API key or user who wrote the body; null if it is not known.
         submitted_at: When the version was last submitted; null if it never was.
         decided_at: When the version was approved or rejected; null until then.

@@ -96,7 +96,7 @@ async def load_template(uow: UnitOfWork, template: MessageTemplate) -> TemplateD
 async def keep_version(
     uow: UnitOfWork, template: MessageTemplate, *, author: Author | None, now: datetime
 ) -> None:
-    """Store the present body of a template as a new version, unless the newest version has it.
+    """Store the present body of a template as a new version, unless it is already stored.
 
     The transaction must have locked the template, so that no other transaction uses the same
     version number. ``author`` is None if it is not known who wrote the body.

@@ -244,7 +244,7 @@ def _read(
 
 
 def rule_set_of(book: RuleBook) -> Literal["us", "none", "file"]:
-    """Return the name by which the API calls a rule book: ``us``, ``none`` or ``file``.
+    """Return the name of a rule book in the API: ``us``, ``none`` or ``file``.
 
     ``file`` means the operator's own rule file. The API does not show the path of this file.
     """

@@ -180,8 +180,8 @@ def load_rules(name: str) -> RuleBook:
         name: ``us``, ``none``, or the path of a JSON file in the format of the shipped ``us.json``.
 
     Raises:
-        SettingsError: The file cannot be read, or a rule in it is invalid. The message is one line
-            that names the setting and the field.
+        SettingsError: The file cannot be read, or a rule in it is invalid. The text of the error is
+            one line, with the name of the setting and of the invalid field.
     """
     if name == NO_RULES.name:
         return NO_RULES

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from crm_api.domain.consent.reply_reader.lexicon import LANGUAGES, NOT_LISTED, Concepts, lexicon
 
 LONGEST_READ = 2000
-"""In characters. Of a longer text, only the first and the last thousand characters are read."""
+"""The largest number of characters that are read. Of a longer text, only the first and the last
+thousand characters are read."""
 
 _HALF = LONGEST_READ // 2
 _TOKEN = re.compile(r"[^\W_]+|[^\w\s]")
@@ -154,11 +155,11 @@ def _look_up(words: Sequence[str]) -> tuple[str, tuple[int, ...], tuple[int, ...
 
 
 def _longer_forms(words: Sequence[str]) -> list[tuple[int, int, Concepts]]:
-    """Find the forms of the lexicon that consist of several words.
+    """Find the phrases of the lexicon (forms of two or more words) among the words of a reply.
 
     Returns:
-        For each form: the index of its first word, the number of its words, and its concepts. If
-        several forms begin at the same word, the longest form comes first.
+        For each phrase: the index of its first word, the number of its words, and its concepts. If
+        several phrases begin at the same word, the longest phrase comes first.
     """
     known = lexicon()
     found = []
@@ -175,11 +176,17 @@ def _longer_forms(words: Sequence[str]) -> list[tuple[int, int, Concepts]]:
 def _listed(
     column: tuple[int, ...], longer: Sequence[tuple[int, int, Concepts]], language: int
 ) -> tuple[int, dict[int, tuple[int, int]]]:
-    """Count the words that are in the lexicon of one language, also as part of a longer form.
+    """Count the words that are in the lexicon of one language, alone or as part of a phrase.
+
+    Args:
+        column: The concept of each word in this language; 0 if the lexicon does not have the word.
+        longer: The phrases, as ``_longer_forms`` returns them.
+        language: The index of the language in ``LANGUAGES``.
 
     Returns:
-        The number of words, and a dictionary of the longer forms that are used. The key is the
-        index of the first word. The value is the number of words and the concept.
+        The number of these words, and a dictionary of the phrases of this language. The phrases do
+        not overlap. The key is the index of the first word of a phrase. The value is the number of
+        its words and its concept.
     """
     hits = len(column) - column.count(0)
     spans = {}

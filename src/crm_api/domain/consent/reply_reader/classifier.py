@@ -53,7 +53,8 @@ class Model:
     Attributes:
         hashes: The hashes of the features that the model knows, ascending.
         weights: One row per feature, one column per hidden unit, as 16-bit integers.
-        scales: One factor per hidden unit. The real weight is the integer in ``weights`` times it.
+        scales: One factor per hidden unit. The real weight is the integer in ``weights`` multiplied
+            by this factor.
         bias: The bias of each hidden unit.
         heads: The weights of the outputs: one row per hidden unit, one column per output.
         head_bias: The bias of each output.

@@ -235,9 +235,10 @@ _BEFORE, _AFTER = zlib.crc32(b"<"), zlib.crc32(b">")
 
 
 def _framed(places: tuple[int, ...], otherwise: int = 0) -> tuple[int, ...]:
-    """Add the index of the mark before the elements, and the index of the mark after them.
+    """Add an index for the mark before the elements, and an index for the mark after them.
 
-    The first mark gets the index of the first element, the last mark that of the last element.
+    The mark before gets the index of the first element. The mark after gets the index of the last
+    element. For example, ``(3, 4)`` becomes ``(3, 3, 4, 4)``.
 
     Args:
         places: The indices of the elements.

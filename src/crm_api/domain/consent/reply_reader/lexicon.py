@@ -11,7 +11,8 @@ FIRST_CONCEPT = 1 << 22
 """The numbers of concepts begin here, so that no concept has the number of a code point."""
 
 Concepts = tuple[int, ...]
-"""The concept of a form in each of ``LANGUAGES``; 0 for a language that does not have the form."""
+"""The concept of a word or phrase in each of ``LANGUAGES``; 0 for a language that does not have
+it."""
 NOT_LISTED: Concepts = (0,) * len(LANGUAGES)
 
 

@@ -12,9 +12,7 @@ from crm_api.platform.database import UnitOfWorkFactory
 log = structlog.get_logger()
 
 AT_MOST_EVERY = timedelta(minutes=1)
-"""The shortest time between two updates of ``last_used_at`` of a key, by all web processes
-together.
-"""
+"""The shortest time between two updates of a key's ``last_used_at``, over all web processes."""
 _STORE_USES = text("""
     UPDATE api_key k SET last_used_at = u.at
     FROM unnest(CAST(:ids AS uuid[]), CAST(:instants AS timestamptz[])) AS u (id, at)
@@ -50,7 +48,7 @@ class KeyUsage:
         self._seen[key_id] = now
 
     async def flush(self) -> None:
-        """Store the collected uses; after an error, log it and keep the uses for the next call."""
+        """Store the collected uses; after an error, log the error and keep the uses in memory."""
         seen, self._seen = self._seen, {}
         if not seen:
             return

@@ -198,7 +198,7 @@ async def list_api_keys(
 async def update_api_key(
     uow: UnitOfWork, changes: ApiKeyUpdate, *, key_id: UUID, maker: KeyMaker, now: datetime
 ) -> ApiKey:
-    """Change the name or the expiry of an API key, and record it in the audit log.
+    """Change the name or the expiry of an API key, and record the change in the audit log.
 
     Raises:
         ApiKeyNotFoundError: There is no key with this id, or it was revoked.

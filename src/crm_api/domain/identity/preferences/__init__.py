@@ -1,1 +1,1 @@
-"""The own settings of each user: preferences and saved views (named filters of lists)."""
+"""The personal settings of each user: preferences and saved views (named filters of lists)."""

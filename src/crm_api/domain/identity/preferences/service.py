@@ -94,7 +94,7 @@ async def update_preferences(
 async def create_saved_view(
     uow: UnitOfWork, body: SavedViewCreate, *, user_id: UUID, now: datetime
 ) -> SavedView:
-    """Store a view, which is a filter of a list (such as the list of contacts) with a name.
+    """Store a saved view: a filter of a list, such as the list of contacts, with a name.
 
     Raises:
         SavedViewExistsError: The user already has a view of this list with this name.

@@ -204,7 +204,9 @@ async def list_colleagues(uow: UnitOfWork, *, cursor: str | None, limit: int) ->
 async def update_user(
     uow: UnitOfWork, changes: UserUpdate, *, user_id: UUID, actor: str, now: datetime
 ) -> User:
-    """Change a user and record it in the audit log; end every session of a disabled user.
+    """Change a user, and record the change in the audit log.
+
+    If the user is disabled, every session of the user is ended.
 
     Raises:
         UserNotFoundError: There is no user with this id.

@@ -1,7 +1,7 @@
 """Sign users in and out.
 
-A session has an access token, which is valid for some minutes, and a refresh token, which can be
-used once to get two new tokens.
+A session has two tokens. The access token is valid for some minutes. The refresh token can be used
+once to get two new tokens.
 """
 
 from dataclasses import dataclass
@@ -81,7 +81,7 @@ async def find_user_by_email(session: AsyncSession, *, email: str) -> User | Non
 async def begin_sign_in(
     uow: UnitOfWork, *, email: str, address: str, now: datetime
 ) -> sign_in_limits.CountedAttempt:
-    """Find the user who wants to sign in, and count this attempt as a failed one for now.
+    """Find the user who wants to sign in, and count this attempt as failed until it succeeds.
 
     The caller must commit before the password is verified. If the sign-in succeeds,
     ``begin_session`` removes this attempt from the count.
@@ -251,9 +251,9 @@ FIND_LIVE_SESSIONS = """
     FROM user_session s JOIN app_user u ON u.id = s.user_id
     WHERE s.access_hash = ANY($1) AND s.revoked_at IS NULL AND u.status = 'active'
 """
-"""Read the active users to whom these access tokens belong; run by ``HotReads``.
+"""SQL that reads the active users to whom the given access tokens belong. ``HotReads`` runs it.
 
-Ended sessions are left out, but expired access tokens are included.
+Sessions that were ended are left out, but expired access tokens are included.
 """
 
 
@@ -303,7 +303,7 @@ async def revoke_sessions(
 
 
 async def sign_out_everywhere(uow: UnitOfWork, *, user_id: UUID, actor: str, now: datetime) -> None:
-    """End every session of a user, and record it in the audit log."""
+    """End every session of a user, and record this in the audit log."""
     await revoke_sessions(uow.session, user_id=user_id, now=now)
     await _audit(uow, "sign_out_everywhere", user_id, actor=actor, now=now)
 

@@ -34,7 +34,8 @@ PAIR_FAILURES, ACCOUNT_FAILURES, ADDRESS_FAILURES = 5, 20, 50
 """For each of the three counters, the number of failures that cause no wait. An hour without a
 failure resets a counter."""
 WAITS = Backoff(first=timedelta(seconds=30), longest=timedelta(minutes=15))
-"""The wait after the first failure that causes a wait, after the second such failure, and so on."""
+"""The waits after failures above the allowed number. The first such failure causes a wait of 30
+seconds, and each further failure doubles the wait, up to 15 minutes."""
 KNOWN_FOR = timedelta(days=90)
 """How long an address stays known for an account after the last sign-in from it."""
 

@@ -87,8 +87,8 @@ async def fetch_contacts(
     """Write the provider's contacts to the import's file, and map the file's columns to fields.
 
     Args:
-        is_over: Called after each page. If it returns True, ``fetch_contacts`` stops. The next call
-            of ``fetch_contacts`` continues with the next page.
+        is_over: Called after each page. If it returns True, this function stops. The next run of
+            this function continues with the next page.
 
     Returns:
         True if all contacts are written. False if ``is_over`` returned True, if another worker has
@@ -238,7 +238,10 @@ class _Spool:
             raise UploadGoneError(_LOST) from error
 
     def _write(self, content: bytes) -> None:
-        """Remove what a crashed worker wrote after the checkpoint; write ``content`` there."""
+        """Write ``content`` to the file, directly after the checkpoint.
+
+        If a crashed worker wrote something after the checkpoint, that is removed first.
+        """
         if not self.size:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.write_bytes(content)

@@ -215,9 +215,9 @@ def _format_of(header: Sequence[str], kinds: Mapping[str, str]) -> str:
 
 
 def _map_export(header: Sequence[str], mapping: dict[str, str | None]) -> None:
-    """Map two groups of columns of a file that this service exported.
+    """Map the attribute columns of a file that this service exported.
 
-    The two groups are the columns with attributes, and the columns that are not imported again.
+    Columns in ``NOT_READ_BACK`` are mapped to None, so that they are not imported again.
     """
     for name in header:
         if name in mapping:

@@ -4,11 +4,15 @@ The people of a chunk are in the temporary table ``import_person``. One statemen
 the stored contacts and writes the result for each person to the temporary table ``import_plan``. A
 dry run ends after this statement. So a dry run computes its result in the same way as an import.
 
-For a contact that exists, ``fill`` sets only empty fields, ``overwrite`` sets every field for which
-the file has a value, and ``skip`` changes nothing. ``fill`` and ``overwrite`` add tags. An address
-is one unit: if the address in the file contradicts the stored address, ``fill`` changes no part of
-it, because a mixture of two addresses would be wrong. A deleted contact has no data left, so it is
-handled like a new one.
+The option ``on_duplicate`` decides what happens to a contact that exists:
+
+- ``fill`` sets only empty fields, and adds tags. An address is one unit: if the address in the file
+  contradicts the stored address, no part of the stored address changes, because a mixture of two
+  addresses would be wrong.
+- ``overwrite`` sets every field for which the file has a value, and adds tags.
+- ``skip`` changes nothing.
+
+A deleted contact has no data left, so it is handled like a new contact.
 """
 
 from collections.abc import Sequence
@@ -79,7 +83,10 @@ def _merged_attributes(on_duplicate: OnDuplicate) -> str:
 
 
 def _plan(on_duplicate: OnDuplicate) -> TextClause:
-    """Return the statement that plans a result for each staged person who has no result yet."""
+    """Return the statement that fills ``import_plan`` for one value of ``on_duplicate``.
+
+    It skips people of ``import_person`` who already have a row in ``import_plan``.
+    """
     merged = ", ".join(f"{_merged(name, on_duplicate)} AS {name}" for name in COLUMNS)
     stored = ", ".join(f"c.{name} AS old_{name}" for name in COLUMNS)
     changed = " OR ".join(f"{name} IS DISTINCT FROM old_{name}" for name in COLUMNS)

@@ -160,7 +160,8 @@ class ContactImportChunk(Base):
     start: Mapped[int] = mapped_column(Integer, primary_key=True)
     """The number of rows of the file before this chunk."""
     applied_at: Mapped[datetime]
-    """When the chunk was stored. Its contacts have this ``updated_at`` until they are edited."""
+    """When the chunk was stored. The contacts that the chunk created or changed have the same time
+    in ``updated_at``, until they are edited."""
     outcomes: Mapped[list[int]] = mapped_column(ARRAY(BigInteger()))
     """In a dry run: a digest of the planned result for each person, in order. Otherwise empty."""
     created_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()))

@@ -111,8 +111,9 @@ class ImportChangeRead(ReadModel):
     """How often an import sets one field of existing contacts.
 
     Attributes:
-        filled: The number of contacts whose field was empty before.
-        overwritten: The number of contacts whose field had another value before.
+        filled: The number of existing contacts whose field was empty before the import.
+        overwritten: The number of existing contacts whose field had another value before the
+            import.
     """
 
     filled: int
@@ -135,8 +136,9 @@ class RepeatedLineRead(ReadModel):
     """A line of the file that was left out, because an earlier line has the same phone number.
 
     Attributes:
-        line: The line number in the file.
-        first_line: The line number of the earlier line, whose person is imported.
+        line: The number of the line that was left out.
+        first_line: The number of the earlier line with the same phone number. The person in that
+            line is imported.
     """
 
     model_config = example(line=31, first_line=17)
@@ -149,7 +151,7 @@ class ImportExampleRead(ReadModel):
     """An example of a contact that the import creates or changes.
 
     Attributes:
-        line: The line number in the file.
+        line: The number of the line in the file that describes the contact.
         contact_id: The id of the changed contact; null if the import creates the contact.
         outcome: ``created`` or ``updated``.
         changes: The fields that change, by name, each with its value before and after.

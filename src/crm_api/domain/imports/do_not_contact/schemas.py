@@ -14,7 +14,8 @@ from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.kit.vocabulary import Vocabulary
 
 LATELY_DAYS = 30
-"""The number of days before the upload for which the report counts messages to the numbers."""
+"""The report counts the messages that were sent to the numbers in this many days before the upload.
+"""
 
 
 class UploadOptions(RequestModel):

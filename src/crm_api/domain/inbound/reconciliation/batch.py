@@ -51,8 +51,8 @@ class Span:
         lines: The provider's ids of the phone lines whose messages are listed.
         after: The start of the span, exclusive.
         until: The end of the span, inclusive.
-        near: The ids of messages near the end of the span that are in the previous batch. (The
-            batches go from new messages to old messages.) They do not count as missing.
+        near: The ids of messages of the previous batch that may be stored with a time in this span.
+            They do not count as missing. (The batches go from new messages to old messages.)
     """
 
     lines: Sequence[str]

@@ -21,8 +21,9 @@ THREAD_REFUSED = frozenset({400, 403, 404, 422})
 """HTTP statuses of a refusal that concerns one conversation only, for example because a phone call
 had more than two parties."""
 TOGETHER = 4
-"""Number of conversations that are read at the same time. If the provider's responses take longer
-than the interval between two requests, reading them one by one would not use the rate limit."""
+"""Number of conversations that are read at the same time. A response may take longer than the
+interval between two requests. So if conversations were read one by one, the rate limit would not be
+used fully."""
 
 
 def begin(now: datetime, *, is_v1: bool) -> Position:

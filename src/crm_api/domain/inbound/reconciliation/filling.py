@@ -38,15 +38,16 @@ IN_FLIGHT = timedelta(minutes=2)
 so a newer change is stored but not counted."""
 LONGEST_REASON = 300
 COMMIT_SOON = sql("SET LOCAL synchronous_commit = off")
-"""Lets a transaction that stores only the progress of a run commit without waiting for the disk."""
+"""For a transaction that stores only the progress of a run: its commit does not wait for the disk.
+"""
 
 
 class ExtrasReader:
     """Fetches the recordings, voicemails, summaries and transcripts of the calls of one batch.
 
     Attributes:
-        missed: Parts of calls that could not be fetched. The next run that covers these calls
-            fetches them.
+        missed: Parts of calls that could not be fetched. The next run that compares these calls
+            fetches the parts.
     """
 
     def __init__(self, *, lists: Listing, pace: RequestPace, now: Callable[[], datetime]) -> None:
@@ -257,6 +258,9 @@ class Filler:
         """Apply items in one transaction, each in a savepoint; return the items that conflicted.
 
         An item conflicts if another transaction uses the same rows at the same time.
+
+        Args:
+            is_last_try: True to count an item that conflicts as an error; the result is then empty.
         """
         collided: list[ListedItem] = []
         async with self._new_uow() as uow:

@@ -14,8 +14,9 @@ differ if the provider's response to the request to send contained no time."""
 LIST_LAG = timedelta(minutes=2)
 """A message that is younger than this may not be in the list yet."""
 MILLISECOND = timedelta(milliseconds=1)
-"""Widens the bounds of a list request, because the provider's bounds are exclusive and its times
-have milliseconds."""
+"""A list request begins this much earlier and ends this much later than the time span of the run.
+The provider leaves out messages at the exact bounds. Its times have a resolution of one
+millisecond."""
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 MOST_NEAR = 20_000
 """Maximum number of message ids in the member ``near`` of the position (see ``walking``). If more
@@ -104,13 +105,16 @@ async def _page(reading: Reading, position: Position) -> ListPage:
 
 
 def _begin_below(position: Position, error: OpenPhoneRefusedError) -> bool:
-    """Prepare to begin the list again at the oldest message that was read before ``error``.
+    """After the provider refused a page token, prepare to read the list again without a token.
 
-    This helps if the provider refused the page token, which may have expired.
+    A page token may have expired. The list then begins at the oldest message that was read.
 
-    Return True if the position was changed. Return False, without a change, in three cases: the
-    provider refused something other than the token, no message was read yet, or the reading already
-    began again at this message.
+    Returns:
+        True if ``position`` was changed. False, without a change, in these cases:
+
+        - The provider refused something other than the token.
+        - No message was read yet.
+        - After an earlier refusal, the list already began again at the same message.
     """
     reached = position.get("reached")
     if position["token"] is None or error.status not in TOKEN_REFUSED:
@@ -134,18 +138,28 @@ def _is_before(page: ListPage, since: datetime | None) -> bool:
 
 
 def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
-    """Set the time span in which the batch contains every message of the provider's list.
+    """Set ``span`` of the batch: the time span in which the batch has every listed message.
 
-    A stored message in this span counts as missing at the provider if the batch does not contain
-    it.
+    The span is needed to find stored messages that the provider does not list: a message that is
+    stored with a time in the span, but is not in the batch.
 
-    The batches of a run go from new to old messages. So the span of this batch ends where the span
-    of the previous batch begins. The span of this batch begins ``SKEW`` after the oldest message of
-    the batch. But if this is the last batch, its span begins at the ``since`` of the run.
+    The batches of a run go from new to old messages:
+
+    - The span ends where the span of the previous batch begins (``edge`` of the position). For the
+      first batch, ``begin`` sets this time.
+    - The span begins ``SKEW`` after the oldest message of the batch.
+    - But the span of the last batch begins at the ``since`` of the run.
 
     The stored time of a message may differ by up to ``SKEW`` from its time in the list. So a
-    message in this batch may be stored with a time in the span of the next batch. ``position``
-    stores the ids of such messages, so that they do not count as missing in the next batch.
+    message of this batch may be stored with a time in the span of the next batch. ``near`` of the
+    position has the ids of such messages, so that they do not count as missing.
+
+    Example with a ``SKEW`` of 5 s: the previous span begins at 12:00:00, and the oldest message of
+    this batch is from 11:40:00. The span of this batch is 11:40:05 to 12:00:00. ``near`` has the
+    messages up to 11:40:10.
+
+    Args:
+        is_last: True if this is the last batch of the list.
     """
     batch = reading.batch
     times = {message_id: _made_at(item) for message_id, item in batch.messages.items()}

@@ -79,8 +79,8 @@ class ReconciliationRun(Base):
     """Start of the compared time span; None means from the beginning."""
     until: Mapped[datetime]
     continues: Mapped[bool] = mapped_column(server_default=text("false"))
-    """True if earlier runs cover everything before ``since``. When this run is completed, the runs
-    cover everything before ``until``."""
+    """True if completed runs have compared everything before ``since``. When this run is completed,
+    everything before ``until`` has been compared."""
     position: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     pages_done: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     items_seen: Mapped[int] = mapped_column(Integer, server_default=text("0"))

@@ -12,9 +12,9 @@ from crm_api.domain.messaging.sends.limiter import Limiter
 from crm_api.platform.database import UnitOfWorkFactory
 
 SLICE_SECONDS = 0.1
-"""While no message waits to be sent, reconciliation reserves in one step all requests that the rate
-limit allows in this many seconds. A message that is queued after this step waits at most this long
-for these requests."""
+"""Length of one reservation, in seconds. While no message waits to be sent, reconciliation reserves
+all requests that the rate limit allows in this time. A message that is queued after the reservation
+waits at most this long for the reserved requests."""
 SLICE_CALLS = 500
 LOOK_SECONDS = 5.0
 """Minimum time in seconds between two queries that find out whether messages wait to be sent."""
@@ -58,7 +58,7 @@ class RequestPace:
     async def wait_for_request(self) -> None:
         """Wait until the next reconciliation request to the provider may begin.
 
-        Concurrent calls return one after the other.
+        Several tasks may wait at the same time. They continue one after the other.
 
         Raises:
             OpenPhoneHeldError: The wait would be too long, for example because the provider asked

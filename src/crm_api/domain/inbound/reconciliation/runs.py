@@ -73,9 +73,12 @@ async def _store_run(
 ) -> UUID:
     """Store a run, and request the job ``reconcile_openphone``.
 
-    If ``since`` is None, completed runs decide the start of the time span: the span begins
-    ``OVERLAP`` before the end of the period that they cover. If no run has completed, the span has
-    no start.
+    If ``since`` is None, the time span begins ``OVERLAP`` before the earlier of two times:
+
+    - ``until``
+    - the end of the period that completed runs have compared
+
+    If no run has completed, the time span has no start.
 
     Raises:
         EmptySpanError: ``since`` is not before ``until``.

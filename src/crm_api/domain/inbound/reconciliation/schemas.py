@@ -13,10 +13,10 @@ class ReconciliationCreate(RequestModel):
     """A request to compare our messages and calls in a time span with the provider's data.
 
     Attributes:
-        since: The start of the time span. The default is 24 hours before ``until``, or 24 hours
-            before the end of the period that was already compared, whichever is earlier. If nothing
-            was compared yet, the time span has no start.
-        until: The end of the time span. The default is now. A later instant counts as now.
+        since: The start of the time span. The default is 24 hours before the earlier of two times:
+            ``until``, and the end of the period that was already compared. If nothing was compared
+            yet, the time span has no start.
+        until: The end of the time span. The default is now. A time in the future counts as now.
     """
 
     model_config = example(since="2026-11-29T00:00:00Z")

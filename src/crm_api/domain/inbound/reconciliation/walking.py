@@ -71,8 +71,8 @@ class ReconciliationParts:
     """Returns the time of receipt for stored items: the database's time of the transaction."""
     sleep: Sleep = asyncio.sleep
     around: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
-    """Returns a context manager for the work within one time limit. It raises an error if no
-    request may be sent to the provider now."""
+    """Returns a context manager; the work until the time limit runs inside its ``with`` block. The
+    context manager raises an error if no request may be sent to the provider now."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -125,7 +125,10 @@ async def _apply_reports(
 async def _apply_calls(
     uow: UnitOfWork, calls: Sequence[CallEvent], *, now: datetime, reception: Reception
 ) -> None:
-    """Store calls, add unknown callers as contacts, and end the follow-ups of the callers."""
+    """Store calls, add unknown callers as contacts, and end follow-ups.
+
+    The follow-ups of each person who called, or who answered a call of the company, are ended.
+    """
     if not calls:
         return
     heard: dict[str, datetime] = {}

@@ -20,8 +20,8 @@ LONGEST_ERROR = 500
 
 Jitter = Callable[[], float]
 random_fraction: Jitter = SystemRandom().random
-"""Returns a random number from 0 to 1. A retry waits for this share of the longest wait. So the
-retries of many events are spread over time."""
+"""Returns a random number from 0 to 1. A retry waits for the longest wait times this number. So
+many events are not all retried at the same time."""
 
 
 @dataclass(frozen=True, slots=True)

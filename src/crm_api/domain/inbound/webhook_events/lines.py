@@ -41,9 +41,10 @@ APPLIED_AT_ONCE = {
     ReplyKind.OPT_OUT: (consent.opt_out, FlagType.OPTED_OUT),
     ReplyKind.DOUBTFUL: (consent.place_hold, FlagType.OPT_OUT_HOLD),
 }
-"""The kinds of replies whose decisions are applied immediately. The values are the function that
-applies the decision, and the flag that this function sets. An opt-in waits until the line is
-stored, because a message against a person's will is worse than a late message."""
+"""The kinds of replies whose decisions are applied immediately. Each value is a pair: the function
+that applies the decision, and the flag that this function sets. An opt-in is not in this table. It
+waits until the line is stored, because a message against a person's will is worse than a late
+message."""
 
 
 KNOWN = text("""
@@ -69,7 +70,8 @@ async def apply_decision_on_unknown_line(
 
     Args:
         event: An event that could not be applied because its line is unknown.
-        now: The database's time of this transaction. It replaces times in the event that are later.
+        now: The database's time of this transaction. If a time in the event is later than ``now``,
+            ``now`` is used instead.
 
     Returns:
         True if the message is an opt-out or doubtful. False for every other message, and for a

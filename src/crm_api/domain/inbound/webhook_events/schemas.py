@@ -161,13 +161,13 @@ class ErrorClassRead(ReadModel):
     """A group of events that are not applied yet and have the same error code.
 
     Attributes:
-        error_code: The error code that these events have in common.
-        events: The number of these events.
-        dead: The number of these events that are no longer retried automatically.
-        types: The types of these events.
-        first_seen_at: When the oldest of these events was received.
-        last_seen_at: When the newest of these events was received.
-        last_error: The error of the newest event, as a sentence.
+        error_code: The error code that all events of the group have.
+        events: The number of events in the group.
+        dead: The number of events in the group that are no longer retried automatically.
+        types: The types of the events in the group.
+        first_seen_at: When the oldest event of the group was received.
+        last_seen_at: When the newest event of the group was received.
+        last_error: The error of the newest event of the group, as a sentence.
     """
 
     model_config = example(

@@ -56,9 +56,9 @@ class ErrorClass:
     """A group of events that are not applied yet and have the same error code.
 
     Attributes:
-        first_seen_at: When the oldest of these events was received.
-        last_seen_at: When the newest of these events was received.
-        last_error: The error of the newest event.
+        first_seen_at: When the oldest event of the group was received.
+        last_seen_at: When the newest event of the group was received.
+        last_error: The error of the newest event of the group.
     """
 
     error_code: str

@@ -147,7 +147,12 @@ async def due_sides(
 
 
 async def next_check_at(uow: UnitOfWork, *, message_is_on: bool, now: datetime) -> datetime:
-    """Return when the next check of any kind is due; this is in the past if the check is late."""
+    """Return when the next check of any kind is due; this is in the past if the check is late.
+
+    Args:
+        message_is_on: False if the settings switch off the check that sends a test message. This
+            kind of check is then left out.
+    """
     states = [
         s for s in await read_sides(uow) if message_is_on or s.side != WebhookHealthSide.TEST_TEXT
     ]
@@ -281,7 +286,12 @@ async def list_checks(
 
 
 async def read_health(uow: UnitOfWork, *, message_is_on: bool) -> WebhookHealthRead:
-    """Return the last result of each kind of check, and the overall state of the webhooks."""
+    """Return the last result of each kind of check, and the overall state of the webhooks.
+
+    Args:
+        message_is_on: False if the settings switch off the check that sends a test message. Then
+            the last result of this kind of check is left out.
+    """
     sides = [
         WebhookHealthSideRead(
             side=WebhookHealthSide(state.side),

@@ -34,8 +34,8 @@ SLOT = timedelta(minutes=10)
 LONGEST = timedelta(days=7)
 """Maximum length of the time span; a longer silence is judged like a silence of a week."""
 UNUSUAL = 1e-4
-"""Maximum probability that raises an alarm. With hourly checks (8,760 a year), chance alone then
-causes less than one alarm a year."""
+"""An alarm is raised if the probability of the silence is below this value. There are 8,760 hourly
+checks a year, so chance alone causes less than one alarm a year."""
 WEEK = timedelta(days=7)
 
 Span = tuple[datetime, datetime]
@@ -185,8 +185,8 @@ def judge_silence(counts: Sequence[int], *, now: datetime, zone: str) -> Silence
 def chance_of_none(counts: Sequence[int]) -> float:
     """Return the probability that no event arrives in a time span.
 
-    The same time span of earlier weeks is used for a Poisson distribution with Jeffreys' prior. The
-    result is ``(n / (n + 1)) ** (total / dispersion + 1/2)``:
+    The probability is estimated from the counts of earlier weeks, with a Poisson distribution and
+    Jeffreys' prior. The result is ``(n / (n + 1)) ** (total / dispersion + 1/2)``:
 
     - ``n`` is the number of earlier weeks.
     - ``total`` is the sum of ``counts``.

@@ -250,9 +250,13 @@ def _is_key_known(webhook: RegisteredWebhook, keys: Keys) -> bool:
 def _findings(found: Registration) -> Iterator[Finding]:
     """Yield the faults of our webhooks.
 
-    Only the newest signature scheme that has a webhook of ours is examined. There is no fault if
-    the webhooks of this scheme deliver all needed events. If no webhook points to our address, this
-    is the only fault.
+    The first case that applies decides:
+
+    1. Webhooks of API version 2026-03-30 point to our address. If one of them has no fault, nothing
+       is yielded. Otherwise, the faults of the first one are yielded.
+    2. Legacy webhooks point to our address. If those without faults deliver all needed events,
+       nothing is yielded. Otherwise, all faults and the missing event types are yielded.
+    3. No webhook points to our address. Only this fault is yielded.
     """
     dated, legacy = found.of(SignatureScheme.STANDARD), found.of(SignatureScheme.LEGACY)
     if any(not one.faults for one in dated):

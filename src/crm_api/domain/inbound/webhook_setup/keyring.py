@@ -25,8 +25,9 @@ from crm_api.platform.settings import Settings
 log = structlog.get_logger()
 
 GAP_SECONDS = 3.0
-"""Minimum time between two reads of the keys after signatures that did not match. The provider's
-first retry comes after 5 s, so an event that is signed with a new key is refused at most once."""
+"""After a signature that does not match, the keys are read only if the last read was at least this
+many seconds ago. The provider's first retry comes after 5 s, so an event that is signed with a new
+key is refused at most once."""
 FRESH_SECONDS = 300.0
 """Maximum age of the keys in memory. Older keys are read again, because a key may be retired."""
 LOAD_SECONDS = 2.0

@@ -37,7 +37,7 @@ class WebhookKey(Base):
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime]
     retire_at: Mapped[datetime | None]
-    """When the key is no longer accepted; None for the current key."""
+    """The key is accepted until this time; None for the current key."""
 
 
 log = structlog.get_logger()
@@ -52,7 +52,7 @@ class SavedKey:
     """A saved key with which the signatures of webhook requests are checked.
 
     Attributes:
-        retire_at: Until when the key is accepted; None for the current key.
+        retire_at: The key is accepted until this time; None for the current key.
     """
 
     webhook_id: str

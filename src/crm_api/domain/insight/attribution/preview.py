@@ -15,7 +15,7 @@ from crm_api.domain.insight.attribution.touches import CreditedOutcome, read_out
 from crm_api.platform.database import UnitOfWork
 
 MOST_PREVIEWED = 5_000
-"""A preview compares the credits of the latest outcomes, at most this number."""
+"""A preview compares the credits of at most this number of outcomes: the latest outcomes."""
 
 LATEST = text("""
     SELECT o.id FROM outcome o

@@ -25,7 +25,7 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 CHUNK = 2_000
-"""The number of outcomes whose touches are read by one statement."""
+"""One statement reads the touches of at most this number of outcomes."""
 AT_ONCE = 2_000
 """A request computes the missing credits of at most this number of outcomes. If credits of more
 outcomes are missing, the request fails, and the job computes them."""
@@ -174,7 +174,7 @@ class CreditHashes:
 
 
 class StoreCredits(Protocol):
-    """A function that receives computed credits, one chunk per call.
+    """A function that receives computed credits, chunk by chunk.
 
     A credit is the share of an outcome that one message gets.
     """
@@ -192,7 +192,7 @@ Progress = Callable[[int], None]
 
 
 def show_nothing(_outcomes: int, /) -> None:
-    """Do nothing; use it as ``progress`` if the progress of the computation need not be shown."""
+    """Ignore the progress. This is the default for the argument ``progress``."""
 
 
 async def compute_all_credits(

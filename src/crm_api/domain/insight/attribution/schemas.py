@@ -118,7 +118,8 @@ class CreditSumRead(ReadModel):
 
     Attributes:
         people: The number of people who have an outcome that is credited, wholly or in part.
-        cents: The credited money, in cents: the sum of the credited parts of the amounts.
+        cents: The credited money, in cents. If only a part of an outcome is credited, only this
+            part of its amount counts.
     """
 
     model_config = example(people=14, cents=1850000)

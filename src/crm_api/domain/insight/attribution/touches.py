@@ -14,7 +14,8 @@ from crm_api.domain.insight.attribution.models import TouchClass
 from crm_api.platform.database import typed_rows
 
 CALL_WITHIN = timedelta(hours=72)
-"""A call is a touch of the last campaign message that was sent in this time before the call."""
+"""A phone call is a touch of only one campaign message: the last message that was sent within this
+time before the call."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +186,7 @@ def _touches(sent: _Sent, *, as_of: datetime, is_delivered: bool) -> list[Touch]
 
 
 def _answered(call: _Call, messages: Sequence[_Sent]) -> _Sent | None:
-    """Return the last message that was sent in the 72 hours before a call; None without one."""
+    """Return the last message that was sent in the 72 hours before a phone call; None if none."""
     before = [one for one in messages if call.at - CALL_WITHIN < one.sent_at <= call.at]
     return max(before, key=lambda one: (one.sent_at, one.membership_id), default=None)
 

@@ -21,7 +21,7 @@ class FunnelStageRead(ReadModel):
         rate: `people` divided by the `people` of the stage `messaged`, with four decimals; null if
             that stage has no people.
         low: The lower bound of the 95 % interval of the rate.
-        high: The upper bound of the interval.
+        high: The upper bound of the 95 % interval of the rate.
     """
 
     model_config = example(stage="replied", people=14, rate="0.0583", low="0.0351", high="0.0955")
@@ -83,7 +83,7 @@ class CohortCellRead(ReadModel):
         rate: `reached` divided by the number of people in the cohort, with four decimals; null as
             long as `reached` is null.
         low: The lower bound of the 95 % interval of the rate.
-        high: The upper bound of the interval.
+        high: The upper bound of the 95 % interval of the rate.
         ripe: Whether the window is over for all people of the cohort.
     """
 
@@ -119,10 +119,10 @@ class CohortRead(ReadModel):
     """A cohort: the people whose first message was sent in the same day, week or month.
 
     Attributes:
-        cohort_start: The beginning of the day, week or month.
+        cohort_start: The beginning of the cohort's day, week or month.
         people: The number of people in the cohort.
         cells: One item for each time limit, such as 7 days after the first message. The item says
-            how many of these people reached a stage, such as ``replied``, within the limit.
+            how many people of the cohort reached the stage within the limit.
     """
 
     model_config = example(cohort_start=NOW, people=240)

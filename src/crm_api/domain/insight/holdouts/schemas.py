@@ -46,16 +46,18 @@ class HoldoutCreate(RequestModel):
 class HoldoutPlanRead(ReadModel):
     """How many messages a holdout costs, and when its result can be expected.
 
-    Both are estimated from the pace of the last 30 days.
+    Both are estimated from the number of first messages in campaigns that were started in the last
+    30 days.
 
     Attributes:
         people: The number of people who are assigned to one of the two groups during the whole
             holdout.
         cost_messages: The number of messages that are not sent because of the holdout, from its
             beginning to its end.
-        needed_people: The number of people, in both groups together, with which the comparison
-            shows the effect of the messages with a probability of 80 %. This assumes that 1.5 % of
-            the people with messages and 1 % of the people without messages book an appointment.
+        needed_people: The number of people that the comparison needs, in both groups together. With
+            this number, the comparison shows the effect of the messages with a probability of 80 %.
+            This assumes that 1.5 % of the people with messages and 1 % of the people without
+            messages book an appointment.
         knows_at: When the number of assigned people is expected to reach `needed_people`; null if
             this takes more than ten years.
     """
@@ -80,11 +82,12 @@ class HoldoutGroupRead(ReadModel):
 
     Attributes:
         people: The number of people in the group.
-        with_outcome: The number of these people who had an outcome after they were assigned.
+        with_outcome: The number of people in the group who had an outcome after they were assigned
+            to the group.
         rate: `with_outcome` divided by `people`, with four decimals; null if the group has no
             people.
         low: The lower bound of the 95 % interval of the rate.
-        high: The upper bound of the interval.
+        high: The upper bound of the 95 % interval of the rate.
     """
 
     model_config = example(people=900, with_outcome=9, rate="0.0100", low="0.0053", high="0.0189")
@@ -114,10 +117,10 @@ class HoldoutLiftRead(ReadModel):
     Attributes:
         messaged: The group that gets messages.
         held: The group that gets no messages.
-        difference: The share of people with an outcome among those who get messages, minus the
-            share among those who get none, with four decimals; null if a group has no people.
+        difference: The rate of the group that gets messages, minus the rate of the group that gets
+            none, with four decimals; null if a group has no people.
         low: The lower bound of the 95 % interval of the difference (Newcombe).
-        high: The upper bound of the interval.
+        high: The upper bound of the 95 % interval of the difference (Newcombe).
         enough: Whether there is enough data: a statistical test shows that the shares differ, and
             at least 10 people of both groups together have an outcome. You may look at the result
             every day. Even then, the test wrongly shows a difference in at most 5 of 100 holdouts

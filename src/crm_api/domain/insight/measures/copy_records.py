@@ -21,10 +21,11 @@ from crm_api.domain.insight.measures.update_sums import next_hours, take_locks
 from crm_api.platform.database import UnitOfWork
 
 MOST_MESSAGES = 20_000
-"""One step reads at most about this number of messages. It can read more, because it always reads
-all messages of an hour."""
+"""One run of ``copy_answers`` reads at most about this number of messages. It can read more,
+because it always reads all messages of an hour."""
 MOST_CHANGES = 2_000
-"""The largest number of noted changes of answers or replies that one step processes."""
+"""One run of ``copy_answers`` processes at most this number of rows of ``insight_answer_change``.
+One run of ``copy_replies`` processes at most this number of rows of ``insight_reply_change``."""
 
 # The messages of an hour are copied only when no transaction is open that began earlier than one
 # hour after the end of this hour. Then each change of these messages is either visible to this
@@ -91,11 +92,13 @@ SET_ANSWERS_UNTIL = text("""
 async def copy_answers(
     uow: UnitOfWork, *, most: int = MOST_MESSAGES, most_changes: int = MOST_CHANGES
 ) -> bool:
-    """Copy the answers that users sent to people into the table ``insight_answer``.
+    """Fill the table ``insight_answer`` with copies of the answers of users to people.
 
-    One call copies the answers of the next few hours that are not copied yet. If a conversation
-    changed after its answers were copied, these answers are copied again. Nothing is done while
-    another transaction copies records or updates the stored sums.
+    The answers are copied in the order of the hours in which they were sent. Each run of this
+    function continues after the last hour of the previous run. If a conversation changed after its
+    answers were copied, its answers are copied again.
+
+    While another transaction copies records or updates the stored sums, this function does nothing.
 
     Returns:
         True if there may be more to copy. False if all is copied or nothing was done.
@@ -139,8 +142,8 @@ async def delete_answer_copies_of_month(session: AsyncSession, name: str) -> Non
 
 
 MOST_REPLIES = 20_000
-"""One step copies at most about this number of replies. It can copy more, because it always copies
-the replies to all messages of an hour."""
+"""One run of ``copy_replies`` copies at most about this number of replies. It can copy more,
+because it always copies the replies to all messages of an hour."""
 _REPLIED = "m.status IN ('sent', 'delivered') AND m.replied_at IS NOT NULL"
 
 # A reply counts for 72 hours. So messages are copied after 74 hours, because few messages change
@@ -199,10 +202,10 @@ async def copy_replies(
     """Fill the table ``insight_reply`` with copies of first messages that got a reply.
 
     Follow-ups are not copied. The messages are copied in the order of the hours in which they were
-    sent. Each call continues after the last hour of the previous call. If a message or its reply
-    changes later, the message is copied again.
+    sent. Each run of this function continues after the last hour of the previous run. If a message
+    or its reply changes later, the message is copied again.
 
-    While another transaction copies records or updates the stored sums, the call does nothing.
+    While another transaction copies records or updates the stored sums, this function does nothing.
 
     Returns:
         True if there may be more to copy. False if all is copied or nothing was done.
@@ -220,7 +223,8 @@ async def copy_replies(
 
 
 MOST_OUTCOMES = 20_000
-"""The largest number of noted changes of outcomes that one step processes."""
+"""One run of ``copy_outcomes`` processes at most this number of rows of
+``insight_outcome_change``."""
 # Figures do not use the copy of an outcome whose change is still in the table of changes.
 TAKE_OUTCOME_CHANGES = text("""
     WITH taken AS (
@@ -252,7 +256,7 @@ STORE_OUTCOMES = text("""
 async def copy_outcomes(uow: UnitOfWork, *, most: int = MOST_OUTCOMES) -> bool:
     """Copy new and changed outcomes to ``insight_outcome``.
 
-    If another transaction copies records or updates the stored sums now, do nothing.
+    While another transaction copies records or updates the stored sums, this function does nothing.
 
     Returns:
         True if there may be more to copy. False if all is copied or nothing was done.
@@ -267,10 +271,10 @@ async def copy_outcomes(uow: UnitOfWork, *, most: int = MOST_OUTCOMES) -> bool:
 
 
 MOST_PLACES = 5_000
-"""The largest number of copies in each table to which one step adds the place."""
+"""One run of ``add_places`` adds the place to at most this number of copies in each table."""
 MOST_MOVES = 1_000
-"""No places are added while more than this number of moves (``InsightPersonMove``) wait for
-``update_place_sums``, because each copy would have to be compared with all these moves."""
+"""``add_places`` does nothing while ``insight_person_move`` has more than this number of rows,
+because each copy would have to be compared with all these rows."""
 # For each table, the SQL of the source of a copy. Only outcomes have a source of their own.
 _SOURCES = {
     "insight_answer": "CAST(NULL AS text)",
@@ -309,7 +313,8 @@ async def add_places(
     Nothing is added in two cases:
 
     - Another transaction is copying records or updating stored sums.
-    - More than ``most_moves`` changes of a person's ZIP, city or source are not in the sums yet.
+    - The table ``insight_person_move`` has more than ``most_moves`` rows. Each row is a change of a
+      person's ZIP, city or source that ``update_place_sums`` has not processed yet.
 
     Until the transaction ends, no other transaction can copy records or update stored sums.
 

@@ -60,8 +60,8 @@ OF_PERSON = frozenset(
     }
 )
 PLACES = (Dimension.ZIP, Dimension.CITY, Dimension.SOURCE)
-"""The breakdowns by the place of the person. A table with copies of records has a column for each
-one, with the same name."""
+"""The breakdowns by the person's place: ZIP, city and source. Each table with copies of records has
+one column for each of these breakdowns, with the same name."""
 OF_REPLY = frozenset({Dimension.REPLY_CLASS})
 OF_TIME = frozenset({Dimension.HOUR, Dimension.WEEKDAY, Dimension.HOUR_OF_WEEK})
 
@@ -79,7 +79,8 @@ class Bucket(StrEnum):
 
 _CAMPAIGN = "LEFT JOIN campaign g ON g.id = b.campaign_id"
 LIST_KEY = "coalesce(CAST(b.list_id AS text), g.audience ->> 'list_id')"
-"""SQL of the list of a record: the list of a cost, or the list to which the campaign was sent."""
+"""SQL expression for the id of a record's list: the list for which a cost was paid, or the list to
+which the campaign was sent."""
 # If a contact was merged as a duplicate, its data is in the contact into which it was merged.
 _OF_PERSON = """CROSS JOIN LATERAL (
             SELECT coalesce(d.id, e.id) AS id,

@@ -273,7 +273,7 @@ def amount_of(request: FigureRequest) -> str:
 
 
 def _shown_amount(request: FigureRequest) -> str:
-    """Return the SQL of the amount of a record in cents, seconds or shares."""
+    """Return the SQL expression for a record's amount, in cents, seconds or shares."""
     amount = amount_of(request)
     is_time = request.measure.unit is Unit.SECONDS
     return f"CAST({amount} AS numeric) / {MICROSECONDS}" if is_time else amount

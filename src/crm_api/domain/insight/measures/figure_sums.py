@@ -145,7 +145,10 @@ def has_row_per_record(request: FigureRequest) -> bool:
 
 
 def _sums_by_key(request: FigureRequest, operand: Operand, records: str) -> str:
-    """Return the query that sums records by a key that must be looked up for each record."""
+    """Return the query that looks up the key of each record, and sums the records by key.
+
+    A key is a value of the breakdown, such as a ZIP.
+    """
     is_median = request.measure.unit is Unit.SECONDS
     columns = f"b.counted, {amount_of(request)} AS amount, {UNRIPE} AS unripe, b.at"
     # People are looked up in the order of their index, which halves the time. `OFFSET 0` hides from

@@ -156,7 +156,7 @@ _NEVER = "CAST('infinity' AS timestamptz)"
 
 
 def _medians(request: FigureRequest, relation: str) -> str:
-    """Return the statement that reads the median of all times, and of each key and bucket.
+    """Return the statement that computes the median of all times, and one for each key and bucket.
 
     Args:
         request: The medians that are wanted.
@@ -216,9 +216,9 @@ async def compute_figures(
 
 
 def _until(request: FigureRequest) -> str | None:
-    """Return the SQL of the instant before which the stored sums or the copies have all records.
+    """Return the SQL expression of an instant; None if the figures do not need it.
 
-    None if the figures do not need this instant.
+    The stored sums, or the copies, contain all records before this instant.
     """
     if uses_place_sums(request):
         return PLACE_SUMS_UNTIL
@@ -333,9 +333,10 @@ def _is_enough(sums: FigureSums, request: FigureRequest) -> tuple[bool, int]:
 
 
 def _deciding_records(sums: FigureSums, request: FigureRequest) -> int:
-    """Return the number of records that must reach the minimum, so that you can rely on a figure.
+    """Return the number of records that decides whether you can rely on a figure.
 
-    For a ratio of money, these are the records of the numerator. For other quotients, these are the
-    records of the denominator. For a median, these are all records.
+    The caller compares this number with a minimum. For a ratio of money, the number counts the
+    records of the numerator. For other quotients, it counts the records of the denominator. For a
+    median, it counts all records.
     """
     return sums.numerator_records if request.measure.unit is Unit.RATIO else sums.records

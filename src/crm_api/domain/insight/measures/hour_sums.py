@@ -1,8 +1,8 @@
 """Compute figures from sums stored for each hour and each day, and from single records.
 
 The table ``insight_tally`` contains the sums. Database triggers update the sums when a record
-changes. A period often begins or ends in the middle of an hour. For its whole hours, the sums are
-read. For the parts of hours at its beginning and end, the records are read.
+changes. A period often begins or ends in the middle of an hour. For the whole hours of the period,
+the sums are read. For the incomplete hours at its beginning and end, the records are read.
 
 ``place_sums`` does the same for breakdowns by ZIP, city and source.
 """
@@ -216,7 +216,10 @@ def _sums(
     *,
     now: datetime,
 ) -> str:
-    """Return the query that selects the sums of ``hours``, without the hour ``ripening``."""
+    """Return the query that adds up the stored sums of the period ``hours``.
+
+    The sums of the period ``ripening`` are left out; None leaves out nothing.
+    """
     by = request.by
     is_of_campaign = request.is_of_campaign or by in OF_CAMPAIGN - {Dimension.STEP}
     needs_hours = _needs_hours(request)
@@ -263,9 +266,10 @@ def _sums(
 
 
 def _time_keys(request: FigureRequest) -> list[str]:
-    """Return the SQL expressions by which the hours ``b.at`` are grouped.
+    """Return the SQL expressions that group the stored sums by time.
 
-    They are the bucket, and the key of a breakdown by hour or weekday.
+    The expressions are the bucket, and the key of a breakdown by hour or weekday. An expression is
+    left out if the request does not need it. In the SQL, ``b.at`` is the hour of a sum.
     """
     keys = []
     if request.bucket is not None:
@@ -289,9 +293,18 @@ def _conditions(request: FigureRequest, stored: StoredSums, *, is_of_campaign: b
 def _periods(
     hours: Period, *, is_of_campaign: bool, needs_hours: bool, now: datetime
 ) -> Iterator[tuple[TallyGranularity, Period]]:
-    """Yield the periods whose sums are read, and whether each is read by hour or by day.
+    """Divide ``hours`` into periods, and choose which stored sums are read for each period.
 
-    Together, the periods cover ``hours``.
+    Args:
+        hours: The period to divide. It begins and ends at a full hour.
+        is_of_campaign: True if the figures need sums of single campaigns. False if the sums of all
+            campaigns together are enough.
+        needs_hours: True if the figures need the hour of each sum. Then sums of days are not used.
+        now: The present instant. Sums of days are used only for days that are older than
+            ``DAY_SUMS_AFTER``.
+
+    Yields:
+        The kind of the stored sums, and the period for which they are read.
     """
     if not is_of_campaign:
         yield TallyGranularity.ALL, hours

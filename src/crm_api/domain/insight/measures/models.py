@@ -55,7 +55,7 @@ class _CountColumns:
     accepted: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
     """Attempts that the provider accepted."""
     segments: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
-    """Segments of these attempts. Each segment has a price."""
+    """Segments of the attempts that the provider accepted. Each segment has a price."""
 
 
 class InsightTally(_CountColumns, Base):
@@ -120,7 +120,8 @@ class PlaceDimension(StrEnum):
 PLACE_SUMS_UNTIL = (
     "coalesce((SELECT u.until FROM insight_person_until u), CAST('1900-01-01Z' AS timestamptz))"
 )
-"""SQL expression of an instant. The sums by place count all messages and attempts before it."""
+"""SQL expression of an instant. The sums by place count all messages and attempts before this
+instant."""
 
 
 class InsightPersonTally(_CountColumns, Base):
@@ -286,8 +287,8 @@ class InsightOutcomeChange(Base):
 REPLIES_UNTIL = (
     "coalesce((SELECT u.until FROM insight_reply_until u), CAST('1900-01-01Z' AS timestamptz))"
 )
-"""SQL expression of an instant. ``insight_reply`` has all first messages with a reply that were
-sent before it."""
+"""SQL expression of an instant. ``insight_reply`` has all first messages that were sent before this
+instant and got a reply."""
 
 
 class InsightReply(PlaceColumns, Base):
@@ -354,7 +355,8 @@ class InsightReplyUntil(Base):
 ANSWERS_UNTIL = (
     "coalesce((SELECT u.until FROM insight_answer_until u), CAST('1900-01-01Z' AS timestamptz))"
 )
-"""SQL expression of an instant. ``insight_answer`` has all answers that were sent before it."""
+"""SQL expression of an instant. ``insight_answer`` has all answers that were sent before this
+instant."""
 
 
 class InsightAnswer(PlaceColumns, Base):

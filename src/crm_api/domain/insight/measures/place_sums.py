@@ -1,8 +1,8 @@
 """Compute figures by ZIP, city or source from stored sums, and from records that the sums lack.
 
 The stored sums are in the table ``insight_person_tally``. ``update_place_sums`` updates them in a
-job. Records of the wanted period that are not in the sums yet are read one by one. If a record
-changed after it was added to the sums, the change is read from a log.
+job. Records of the requested period that are not in the sums yet are read one by one. If a record
+changed after it was added to the sums, the change is read from ``insight_person_change``.
 """
 
 from dataclasses import dataclass
@@ -131,7 +131,11 @@ def _ceil_month(at: datetime) -> datetime:
 
 
 def _periods(days: Period, months: Period) -> list[tuple[PlaceGranularity, Period]]:
-    """Return the periods whose sums are read: whole months, and the days before and after them."""
+    """Divide ``days`` into the whole months ``months``, and the days before and after these months.
+
+    For each part, the result says whether stored sums of days or of months are read. If ``months``
+    is empty, sums of days are read for the whole period ``days``.
+    """
     if months.since >= months.until:
         return [(PlaceGranularity.DAY, days)]
     return [
@@ -148,7 +152,7 @@ def _place_sums(
     conditions: str,
     instants: BoundInstants,
 ) -> str:
-    """Return the query that selects the sums by place."""
+    """Return the query that adds up the stored sums of ``periods`` for each ZIP, city or source."""
     sources = " UNION ALL ".join(
         f"SELECT t.* FROM insight_person_tally t "
         f"WHERE t.dimension = '{request.by}' AND t.grain = '{granularity}' "
@@ -170,7 +174,10 @@ def _late_changes(
     conditions: str,
     instants: BoundInstants,
 ) -> str:
-    """Return the query that sums the late changes, which are not in the sums by place yet."""
+    """Return the query that adds up the changes in the table ``insight_person_change``.
+
+    These changes of messages and attempts are not in the sums by place yet.
+    """
     source = f"""
         SELECT {columns}, t.contact_id, CAST(NULL AS text) AS source
         FROM insight_person_change t

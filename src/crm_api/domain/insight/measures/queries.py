@@ -165,9 +165,8 @@ def select_answers(columns: str, *, source: str = "activity a", where: str = "")
     """Return the SQL that selects answers: messages of users to people who waited for an answer.
 
     Args:
-        columns: The columns to select. ``a`` is the answer, and ``w.at`` is when the person began
-            to wait: the time of the person's first message after the previous message to the
-            person.
+        columns: The columns to select. ``a`` is the answer. ``w.at`` is when the person began to
+            wait: the time of the first message that the person sent after our previous message.
         source: The table or subquery in which answers are searched, with the alias ``a``.
         where: Additional SQL conditions, each with a leading AND.
     """
@@ -312,7 +311,14 @@ def credits_of(kind: str, *, amount: str, where: str = "true") -> RecordQuery:
 
 
 def _copied_columns(kind: str, amount: str) -> str:
-    """Return the SQL of all columns except ``id`` of a copied outcome, or of its credits."""
+    """Return the SQL that selects the columns of a record query from the copied outcomes.
+
+    The column ``id`` is left out.
+
+    Args:
+        kind: The kind of the records: ``outcome`` or ``credit``.
+        amount: The SQL expression for the column ``amount``.
+    """
     return f"""'{kind}' AS kind, st.at, true AS counted, CAST({amount} AS numeric) AS amount,
                st.at AS ripe_at, CAST(NULL AS uuid) AS campaign_id,
                CAST(NULL AS smallint) AS variant, CAST(NULL AS smallint) AS step, st.contact_id,

@@ -98,9 +98,9 @@ class RecordCopies:
         is_current: The SQL condition for up-to-date copies in the requested period.
         not_copied: The query for all records without an up-to-date copy. It reads the original
             tables.
-        until: The SQL of the time before which all records are copied. The SQL in ``is_current``
-            and ``not_copied`` gets this time as the parameter ``:stored_until``. None if the
-            parameter is not used.
+        until: SQL expression of an instant. All records before this instant are copied. The SQL in
+            ``is_current`` and ``not_copied`` gets the instant as the parameter ``:stored_until``.
+            None if the parameter is not used.
         breakdowns: Which figures use the copies. None: all figures. A collection: figures with one
             of these breakdowns, such as ZIP. In the collection, None means figures without a
             breakdown. With a collection, figures that are filtered by campaign, phone line, list or

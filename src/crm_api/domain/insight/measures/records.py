@@ -124,7 +124,7 @@ class PersonName:
 
 
 async def read_names(session: AsyncSession, records: Sequence[Record]) -> dict[UUID, PersonName]:
-    """Return the names of the people of the records, by the id of the contact."""
+    """Return the names of the contacts in these records. The keys are the ids of the contacts."""
     ids = {one.contact_id for one in records if one.contact_id is not None}
     found = await session.execute(NAMES, {"ids": list(ids)})
     return {one.id: one for one in typed_rows(PersonName, found)}
@@ -144,7 +144,7 @@ def records_statement(
     """Return the SQL that selects the records of a figure, and the values of its parameters.
 
     Args:
-        wanted: The figure.
+        wanted: The figure, and which of its records are selected.
         after: The instant and id of the last record of the page before; None for the first page.
         limit: The largest number of records; None for all records.
     """

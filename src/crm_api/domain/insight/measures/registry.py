@@ -23,7 +23,7 @@ class Unit(StrEnum):
             of an outcome.
         RATE: A part of a whole, from 0 to 1.
         CENTS: Money, in cents of US dollars.
-        SECONDS: The median of times, in seconds.
+        SECONDS: The median of durations, in seconds.
         RATIO: Money divided by money.
     """
 

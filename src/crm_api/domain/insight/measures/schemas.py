@@ -82,11 +82,13 @@ class FigureRead(ReadModel):
         label: The name of the group, such as the name of a campaign.
         bucket_start: The beginning of the period, such as a week; null if no periods were
             requested.
-        numerator: The numerator; null for a median.
-        denominator: The denominator; for a median, the number of records. Null for counts and sums.
-        value: The figure. Rates and shares are decimal numbers as text; money is in cents.
+        numerator: The number of counted records, or the sum of their amounts; null for a median.
+        denominator: The number by which the numerator is divided; for a median, the number of
+            records. Null for counts and sums.
+        value: The value of the figure. Rates, ratios and shares are decimal numbers as text. Money
+            is in cents, and a median is in seconds.
         low: The lower bound of the 95 % interval of a rate (Wilson); null for other units.
-        high: The upper bound of the interval.
+        high: The upper bound of the 95 % interval of a rate (Wilson); null for other units.
         enough: Whether there are enough records to rely on the figure. A rate needs 30 records and
             an interval of at most 4 percentage points; a median needs 30 records. Counts and sums
             are always enough.

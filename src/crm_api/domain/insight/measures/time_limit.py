@@ -37,8 +37,9 @@ async def limit_time(
     Args:
         session: The session.
         seconds: How long a statement may take.
-        is_unordered: Turn off index scans, which read rows in the order of an index. PostgreSQL
-            then uses bitmap scans, which read rows in the order in which the table stores them.
+        is_unordered: True turns off index scans, which read rows in the order of an index.
+            PostgreSQL then uses bitmap scans, which read rows in the order in which the table
+            stores them.
 
     Raises:
         TooManyRecordsError: A statement took longer than ``seconds``. The transaction cannot be

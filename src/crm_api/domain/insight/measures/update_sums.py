@@ -65,8 +65,8 @@ async def merge_hour_sums(uow: UnitOfWork, *, most: int = MOST_MERGED) -> int:
 
 
 SUMS_LOCK = "insight_person_tally"
-"""Every job that updates the sums by place or copies records takes this lock. In earlier releases,
-only the job that updates the sums by place takes this lock."""
+"""The name of an advisory lock. Every job that updates the sums by place or copies records takes
+this lock. In earlier releases, only the job that updates the sums by place takes it."""
 _TAKE_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
@@ -123,10 +123,11 @@ async def next_hours(session: AsyncSession, statement: TextClause, *, most: int)
 
 
 MOST_MESSAGES = 200_000
-"""One step adds at most about this number of messages. It can add more, because it always adds all
-messages of an hour."""
+"""One run of ``update_place_sums`` adds at most about this number of messages. It can add more,
+because it always adds all messages of an hour."""
 MOST_PEOPLE = 500
-"""One step moves at most this number of people to the sums of their new places."""
+"""One run of ``update_place_sums`` moves at most this number of people to the sums of their new
+places."""
 _MOST_STEPS = 21
 """The largest number of steps of a campaign: the first message and 20 follow-ups."""
 
@@ -250,7 +251,8 @@ async def update_place_sums(uow: UnitOfWork, *, most: int = MOST_MESSAGES) -> bo
 
     - New messages and attempts are added, beginning with the oldest hours.
     - If a message or an attempt changed after it was added, the sums are corrected.
-    - If a person got a new ZIP, city or source, the person's messages move to the new sums.
+    - If a person's ZIP, city or source changed, the person's messages and attempts are subtracted
+      from the sums of the old value, and added to the sums of the new value.
 
     But if another job is changing the sums, this function does nothing.
 

@@ -51,16 +51,16 @@ Spans = Annotated[list[OfficeSpan], Field(max_length=MOST_SPANS, default_factory
 
 
 class OfficeDays(RequestModel):
-    """The open spans of each day of the week; an empty list means closed all day.
+    """When the office is open on each day of the week. An empty list means closed all day.
 
     Attributes:
-        mon: The spans on Mondays.
-        tue: The spans on Tuesdays.
-        wed: The spans on Wednesdays.
-        thu: The spans on Thursdays.
-        fri: The spans on Fridays.
-        sat: The spans on Saturdays.
-        sun: The spans on Sundays.
+        mon: When the office is open on Mondays; empty if it is closed.
+        tue: When the office is open on Tuesdays; empty if it is closed.
+        wed: When the office is open on Wednesdays; empty if it is closed.
+        thu: When the office is open on Thursdays; empty if it is closed.
+        fri: When the office is open on Fridays; empty if it is closed.
+        sat: When the office is open on Saturdays; empty if it is closed.
+        sun: When the office is open on Sundays; empty if it is closed.
     """
 
     mon: Spans
@@ -90,8 +90,8 @@ class OfficeHours(RequestModel):
     """When somebody is in the office.
 
     Attributes:
-        timezone: The IANA time zone of the spans and of the holidays.
-        days: The spans of each day of the week.
+        timezone: The IANA time zone of the office hours and of the holidays.
+        days: When the office is open on each day of the week.
     """
 
     model_config = example(
@@ -143,7 +143,7 @@ class AwaySettings:
     holidays: Sequence[dict[str, Any]]
 
     def closed_since(self, at: datetime) -> datetime | None:
-        """Return when the office last closed before ``at``; None if it is open at ``at``.
+        """Return the time at which the office last closed before ``at``; None if open at ``at``.
 
         Without office hours the office counts as always open.
         """
@@ -154,7 +154,7 @@ class AwaySettings:
 
 
 def find_closed_since(hours: OfficeHours, holidays: set[date], at: datetime) -> datetime | None:
-    """Return when the office last closed before ``at``; None if it is open at ``at``.
+    """Return the time at which the office last closed before ``at``; None if it is open at ``at``.
 
     The result is in UTC. If the office was not open within ``LOOK_BACK`` before ``at``, the result
     is ``at`` minus ``LOOK_BACK``.

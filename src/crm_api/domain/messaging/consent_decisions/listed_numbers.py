@@ -35,7 +35,7 @@ class ListedNumber:
 
     Attributes:
         action: ``opt_out``, or ``hold`` if it is unclear whether the list means an opt-out.
-        is_do_not_contact: The number also gets the flag ``do_not_contact``.
+        is_do_not_contact: True if the number also gets the flag ``do_not_contact``.
         evidence: Where the number is in the list, for the consent history.
     """
 

@@ -187,7 +187,7 @@ class ConsentVerdict(ReadModel):
     """The result of verifying the consent entries of this number.
 
     Each entry has a link: a digest that shows whether the entry was changed later. All links
-    together are the hash chain.
+    together are the consent chain.
 
     Attributes:
         result: `ok` if every entry was verified. `broken` if an entry or its link was changed.

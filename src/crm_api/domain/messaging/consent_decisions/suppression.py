@@ -109,11 +109,11 @@ async def erase_consent_of(
 
 
 async def lift_suppression(uow: UnitOfWork, *, phone: str, now: datetime, secret: bytes) -> None:
-    """Remove the block that the erasure of a person has put on the person's phone number.
+    """Store that messages to the number of an erased person are allowed again.
 
-    Call this function when a user has decided to remove the block. If the consent history contains
-    a valid opt-out or hold, it is set on the number again. But if the number does not belong to an
-    erased person, nothing changes.
+    Call this function when a user has removed the flag ``do_not_contact`` from the number. If the
+    consent history contains a valid opt-out or hold, it is set on the number again. If the number
+    does not belong to an erased person, nothing changes.
 
     The caller must have locked the consent decisions about the number.
     """

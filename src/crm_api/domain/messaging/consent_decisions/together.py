@@ -114,7 +114,7 @@ def _is_change(one: NumberDecision, change: Change) -> bool:
 async def _decide_each(
     uow: UnitOfWork, decisions: Sequence[NumberDecision], *, now: datetime, secret: bytes
 ) -> dict[str, Change]:
-    """Apply one decision to each number: its flags, its waiting messages and its history."""
+    """Apply one decision to each number: to its flags, its waiting messages and its history."""
     session = uow.session
     had = await flags.flags_of(session, [one.phone for one in decisions], now=now)
     hashes = {one.phone: hash_phone(one.phone, secret) for one in decisions}

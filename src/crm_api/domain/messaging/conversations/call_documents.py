@@ -54,13 +54,14 @@ def rank_status(facts: CallFacts, event_type: str | None) -> tuple[int, str]:
 
 
 def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) -> Document:
-    """Return the document (stored data) of a call, with the data of one more event.
+    """Add the data of one event to the stored document of a call, and return the new document.
 
     Args:
         known: The document without this event; empty for a new call.
         facts: The data of the event.
-        event_at: When the event happened; None if unknown. If no event has reported yet when the
-            call began, the document contains the earliest ``event_at``.
+        event_at: When the event happened; None if unknown. The document keeps two of these times:
+            the earliest, until an event reports when the call began; and the latest, until an event
+            reports the number of the other party.
     """
     merged = dict(known)
     _set(merged, "created_at", _earliest(known.get("created_at"), facts.created_at))
@@ -104,13 +105,16 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
 
 
 def began_at(document: Document) -> datetime | None:
-    """Return when the call began, else when its first event happened; None if both are unknown."""
+    """Return the time at which the call began.
+
+    If it is unknown, return the time of the first event of the call. None if both are unknown.
+    """
     written = document.get("created_at") or document.get("first_event_at")
     return None if written is None else datetime.fromisoformat(written)
 
 
 def placed_at(document: Document) -> datetime | None:
-    """Return when the company called the person.
+    """Return the time at which the company called the person.
 
     None if the person called, or if the beginning of the call is not known.
     """
@@ -122,8 +126,8 @@ def placed_at(document: Document) -> datetime | None:
 def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
     """Return the time of the latest known event of a call; None if no time is known.
 
-    This is the later one of two times: ``event_at``, and the value ``last_event_at`` in ``known``.
-    ``known`` has this value only while the other party of the call is unknown.
+    The result is the later of two times: ``event_at``, and ``last_event_at`` in ``known``. The
+    document ``known`` contains ``last_event_at`` only while the other party of the call is unknown.
 
     Args:
         known: The stored document of the call, before the new event is added.

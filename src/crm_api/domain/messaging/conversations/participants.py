@@ -294,7 +294,11 @@ class ConversationAddition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedConversation:
-    """A conversation that ``lock_or_add_conversations`` locked, or added (``is_new``)."""
+    """A conversation that ``lock_or_add_conversations`` locked or added.
+
+    Attributes:
+        is_new: True if the conversation was added.
+    """
 
     id: UUID
     line_id: UUID

@@ -77,9 +77,9 @@ class KnownNumber:
 
     Attributes:
         id: The contact with the number; None if there is none.
-        is_deleted: The contact was deleted.
-        was_texted: This service has tried to send a message to the number.
-        is_own: The number is one of our lines.
+        is_deleted: True if the contact was deleted.
+        was_texted: True if this service has tried to send a message to the number.
+        is_own: True if the number is one of our lines.
     """
 
     phone: str

@@ -68,7 +68,7 @@ class Departure:
 async def choose_departure(
     uow: UnitOfWork, reply: ReplyCreate, *, rules: RuleBook, now: datetime
 ) -> Departure:
-    """Return when a user's message is to be sent.
+    """Return the time at which a user's message is to be sent.
 
     Legal hours apply only if the person has never sent a message to this line. Otherwise the user's
     message counts as an answer to the person, and may be sent at any hour.

@@ -141,7 +141,9 @@ async def update_line(
 
 
 async def _lock_line(uow: UnitOfWork, line_id: UUID) -> Line | None:
-    """Lock a line's row until the transaction ends; workers that claim messages wait meanwhile.
+    """Lock a line's row until the transaction ends.
+
+    Until then, workers cannot claim messages of the line.
 
     Returns:
         The line; None if it does not exist.

@@ -143,7 +143,7 @@ async def claim_fetches(uow: UnitOfWork, *, limit: int, now: datetime) -> list[C
 async def fetch_file(
     claimed: ClaimedFetch, *, downloader: Downloader, store: MediaStore
 ) -> FetchResult:
-    """Download a file and write it to the media store; no transaction is open meanwhile.
+    """Download a file and write it to the media store, without an open transaction.
 
     ``record_fetch`` stores the result in the database. If the worker stops before that, the next
     attempt downloads the file again, but does not store it twice.

@@ -100,7 +100,7 @@ def extension_of(content_type: str) -> str:
 
 
 def is_shown_inline(content_type: str) -> bool:
-    """Return True if a browser should display the type (picture, sound, video), not save it."""
+    """Return True if a browser should show files of this type: pictures, sound and video."""
     return content_type.startswith(("image/", "audio/", "video/"))
 
 

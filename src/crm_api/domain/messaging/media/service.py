@@ -177,11 +177,12 @@ RETRY_FETCH = text("""
 
 
 async def retry_fetch(uow: UnitOfWork, *, fetch_id: UUID, now: datetime) -> MediaFetch:
-    """Start one fetch again from its first attempt; its file must not be stored yet.
+    """Start one fetch (the download of a file) again, with all its attempts.
 
-    The job that fetches files is requested. There is one alert for each error code of dead fetches
-    (all their attempts failed). If this was the last dead fetch with its error code, the alert is
-    resolved.
+    The job that fetches files is requested.
+
+    A fetch is dead if all its attempts failed. All dead fetches with the same error code share one
+    alert. If this was the last of them, the alert is resolved.
 
     Raises:
         MediaFetchNotFoundError: No fetch has this id.
@@ -219,8 +220,8 @@ async def retry_fetches(
 
     Each of these downloads gets all its attempts again. A job makes the attempts.
 
-    A download is dead if all its attempts failed. There is one alert for each error code of dead
-    downloads. If no dead download has an error code any more, the alert of this code is resolved.
+    A download is dead if all its attempts failed. All dead downloads with the same error code share
+    one alert. If no dead download has this error code any more, the alert is resolved.
 
     Args:
         status: Only downloads with this status. With ``stored``, nothing is started.

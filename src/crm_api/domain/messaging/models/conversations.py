@@ -1,4 +1,4 @@
-"""The tables of conversations, drafts and notes, of what users have read, and of counts."""
+"""The tables of conversations, drafts, notes, read marks and counts."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -133,8 +133,8 @@ class Conversation(Base):
     """When a user last decided whether the person waits. The decision covers everything that was
     stored before."""
     decided_since: Mapped[datetime | None]
-    """Since when the person waits according to the decision at ``decided_at``; None if the user
-    decided that the person does not wait."""
+    """The result of the decision at ``decided_at``: the time since which the person waits. None if
+    the user decided that the person does not wait, or if there was no decision."""
     snoozed_until: Mapped[datetime | None]
     assignee_id: Mapped[UUID | None] = mapped_column(ForeignKey("app_user.id", ondelete="SET NULL"))
     campaign_id: Mapped[UUID | None]
@@ -185,7 +185,9 @@ class ConversationRead(Base):
 
 
 class ConversationTally(Base):
-    """One change of the number of conversations that are not done, or the sum of several changes.
+    """A change of the number of conversations that are not done.
+
+    A row can also be the sum of several changes.
 
     When conversations change, a trigger adds rows to this table. The inbox computes its counts as
     sums of the column ``conversations``. A trigger never changes a row. So transactions that change

@@ -17,7 +17,7 @@ from crm_api.platform.ids import new_id
 
 
 class HoldoutScope(StrEnum):
-    """The people among whom a holdout chooses those who get no campaign messages.
+    """The people who take part in a holdout. Some of them get no campaign messages.
 
     Attributes:
         COLD: People who were not contacted before.

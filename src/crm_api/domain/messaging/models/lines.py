@@ -50,7 +50,7 @@ class CompanySettings(Base):
     """For each carrier: the segments per day (``daily_segments``), and how many of them other
     vendors use (``other_vendors``)."""
     office_hours: Mapped[dict[str, Any] | None]
-    """The time zone of the office, and the spans of each day of the week in which it is open."""
+    """The time zone of the office and, for each day of the week, the times at which it is open."""
     holidays: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
     """The days on which the office is closed: ``date`` and ``name``."""
     away_reply: Mapped[str | None]

@@ -177,10 +177,10 @@ class SendAttempt(Base):
 
 
 class SendTally(Base):
-    """A change of the number of messages that the provider accepted; negative for a decrease.
+    """A number to add to a count of messages that the provider accepted; negative to subtract.
 
-    The messages are counted by line, campaign and quarter of an hour. Each count is the sum of its
-    rows. Messages outside campaigns are counted separately.
+    There is a count for each line, campaign and quarter of an hour. The value of a count is the sum
+    of its rows. Messages outside campaigns are counted separately.
 
     A database trigger adds the rows (``migrations/objects``). ``usage.compact_tally`` merges the
     rows, and deletes old ones.

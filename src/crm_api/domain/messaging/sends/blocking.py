@@ -37,7 +37,7 @@ LOCK_LINES = text("""
 
 
 async def lock_lines(uow: UnitOfWork, line_ids: Collection[UUID]) -> None:
-    """Lock lines; use this before responses are recorded that may change the lines.
+    """Lock lines. Call this function before you record responses that may change these lines.
 
     Each transaction must lock lines before it writes attempts. Another order could cause a
     deadlock.

@@ -44,8 +44,8 @@ class CarrierShare:
 
     Attributes:
         taken: The chosen recipients, as planned attempts.
-        held: The ids of the recipients whose message needs more segments than the budget had left
-            before any recipient was chosen.
+        held: The ids of recipients whose message is too long for the budget: it needs more segments
+            than were left before the first recipient was chosen.
         has_passed_over: True if a recipient was left out only because the chosen recipients use up
             the budget. This recipient may be chosen next time.
     """
@@ -96,8 +96,8 @@ class CarrierRoom:
 
         The result also says which recipients do not fit:
 
-        - ``held`` has the ids of the recipients for whose messages the budget was too small even
-          before the first recipient was chosen.
+        - ``held`` has the ids of recipients whose message needs more segments than were left before
+          the first recipient was chosen.
         - ``has_passed_over`` is True if a recipient does not fit only because the chosen recipients
           use up the budget. This recipient may be chosen later.
 

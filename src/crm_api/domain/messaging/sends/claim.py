@@ -41,7 +41,14 @@ from crm_api.platform.ids import new_id
 
 @dataclass(frozen=True, kw_only=True)
 class _Allowance:
-    """How many messages the limits and the pace allow, counted while the line is locked."""
+    """How many messages a campaign may claim now, counted while the line is locked.
+
+    Attributes:
+        room: What is left of the daily limits.
+        pace: The stored state of the campaign's pacing; None before the first message.
+        quota: The number of messages that the limits and the pacing allow now.
+        is_ramp_waiting: True if the line has a ramp plan that has not started.
+    """
 
     room: Room
     pace: Pace | None

@@ -126,9 +126,9 @@ class PlannedAttempt:
             recipient's legal hours or of the campaign's hours, whichever is earlier.
         max_recent: The legal frequency limit: how many campaign messages the number may get in
             ``recent_hours`` hours; None for no limit.
-        activity_id: The id of the message; None before the insert. It is the ``attempt_id`` of the
-            first attempt to send the message. Later attempts to send it have the same
-            ``activity_id``.
+        activity_id: The id of the message; None before the insert. A message gets the
+            ``attempt_id`` of its first attempt as its id. All attempts to send one message have the
+            same ``activity_id``.
     """
 
     attempt_id: UUID

@@ -17,10 +17,11 @@ from crm_api.domain.messaging.sends.number_rules import (
 )
 
 WAITS = Backoff(first=timedelta(seconds=30), longest=timedelta(hours=1))
-"""After a postponed attempt, a recipient waits for a random time before the next attempt. These are
-the upper bounds of the random time: the bound grows with each postponed attempt. If the provider
-asks for a longer pause, the pause applies. The bound is at most an hour, because a longer wait
-could miss the day's hours for sending."""
+"""The upper bounds of the random wait between a postponed attempt and the next attempt.
+
+The bound grows with each postponed attempt of a recipient. It is at most an hour, because a longer
+wait could miss the day's hours for sending. If the provider asks for a longer pause, the pause
+applies."""
 
 
 SKIP = text("""

@@ -42,9 +42,9 @@ GATE_SIZE = 64
 """The largest number of attempts that one gate checks. It is a third of the API requests that may
 run in parallel, so that other requests run while a gate checks its attempts."""
 GATE_SHARE = 0.4
-"""``call_start`` is the longest allowed time from the gate to the sending of the request body. The
-requests of one gate start within this fraction of ``call_start``. The rest is a margin for
-delays."""
+"""The requests of one gate start within this fraction of ``call_start``. The rest is a margin for
+delays. ``call_start`` is the longest allowed time from the gate to the sending of the request
+body."""
 MIN_SPACING = 0.002
 """If the time between two API requests is shorter than this, in seconds, all requests of a gate
 start at the same time."""
@@ -296,7 +296,7 @@ class Dispatcher:
     async def _start_gate(self, gates: asyncio.TaskGroup, size: int) -> None:
         """Wait until the requests of a batch may start; then check the batch in the gate.
 
-        The batch reduces the number of further requests that may run in parallel.
+        As soon as the check starts, the whole batch counts towards the limit of parallel requests.
         """
         starts_at = await self._starts.take(size, new_uow=self._new_uow, now=self._now())
         await self._wait(starts_at - self._now())

@@ -39,7 +39,7 @@ PASS_GATE = text(f"""
 async def pass_gate(
     uow: UnitOfWork, batch: Sequence[ClaimedAttempt], *, times: SendTimes, now: datetime
 ) -> list[ClaimedAttempt]:
-    """Check a last time which claimed (reserved) attempts may be sent, and return these attempts.
+    """Check claimed (reserved) attempts for the last time, and return those that may be sent.
 
     The returned attempts get the status ``calling``. The caller first commits, and then sends their
     requests to the provider. The caller releases the claims of all other attempts.

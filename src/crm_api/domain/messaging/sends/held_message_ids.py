@@ -1,4 +1,4 @@
-"""Free message ids of the provider that are stored in the wrong row of the database.
+"""Remove message ids of the provider from wrong rows, so that the right attempt can get them.
 
 Two kinds of rows can have a wrong id:
 

@@ -321,7 +321,10 @@ SHOW = text(f"""
 async def _show(
     session: AsyncSession, changed: Sequence[ChangedAttempt], *, values: dict[str, Any]
 ) -> None:
-    """Copy the status of the best attempt to each message that has several attempts (``SHOW``)."""
+    """Copy the status of the best attempt to each message that has several attempts.
+
+    ``SHOW`` defines the order of the attempts: a delivered attempt is the best.
+    """
     ids = [attempt.id for attempt in changed if attempt.is_to_show]
     if not ids:
         return
@@ -348,8 +351,7 @@ REOPEN = text("""
 async def reopen_parked(session: AsyncSession, *, ids: list[UUID], now: datetime) -> None:
     """Set parked attempts to ``unknown``, so that the service asks the provider about them again.
 
-    A parked attempt waits until a user decides whether its message was sent.
-
-    But an attempt stays parked while another attempt to the same phone number is open.
+    A parked attempt waits until a user decides whether its message was sent. If another attempt to
+    its phone number is open now, the attempt stays parked.
     """
     await session.execute(REOPEN, {"ids": ids, "now": now})

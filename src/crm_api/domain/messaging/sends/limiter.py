@@ -12,8 +12,8 @@ from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 PROVIDER = "openphone"
 MOST_AHEAD = timedelta(seconds=5)
-"""The largest time by which a process's clock may be ahead of the database's clock. If an instant
-from a process is later than this allows, the latest allowed instant is used."""
+"""How far a process's clock may be ahead of the database's clock. If an instant from a process is
+later than this allows, the latest allowed instant is used."""
 LONGEST_PAUSE = timedelta(seconds=LONGEST_SECONDS)
 """The longest pause that this service makes when the provider asks for one."""
 MOST_WAIT = timedelta(seconds=30)

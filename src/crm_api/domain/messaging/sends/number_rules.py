@@ -24,7 +24,7 @@ the hold ends, and "-" means that the message is sent.
 - Test messages are sent by the webhook health check.
 - The confirmation of an opt-out and the response to HELP are sent to opted-out numbers, because
   they respond to the person's own message.
-- Reminders of appointments are sent without being asked for, so every rule stops them.
+- Nobody asks for reminders of appointments, so every rule stops them.
 - The away reply answers a message that came while the office was closed. Nobody asked for the away
   reply, so every doubt about consent stops it.
 - ``do_not_contact`` stops every kind. A user or an erasure sets this flag. After an erasure, the
@@ -188,11 +188,12 @@ WAS_MESSAGED_OFTEN = """({max_recent} IS NOT NULL AND {max_recent} <= (
       AND a.created_at > CAST(:now AS timestamptz) - make_interval(hours => {hours} + 1)
       AND greatest(a.created_at, a.called_at, a.accepted_at)
           > CAST(:now AS timestamptz) - make_interval(hours => {hours})))"""
-"""SQL condition that the number has got as many messages in a period as a limit allows. The time of
-a message is the latest of ``created_at``, ``called_at`` and ``accepted_at``. Of these, the index
-contains only ``created_at``. So the SQL also requires that ``created_at`` is in the period or at
-most one hour before it. This excludes no message of the period, because the time of a message is at
-most one hour after ``created_at``."""
+"""SQL condition that the number has got as many messages in a period as a limit allows.
+
+The time of a message is the latest of ``created_at``, ``called_at`` and ``accepted_at``. Only
+``created_at`` is in the index. So that the index is used, the SQL also requires that ``created_at``
+is in the period, or at most one hour before the period. This excludes no message of the period: the
+time of a message is at most one hour after its ``created_at``."""
 
 WAS_MESSAGED_BEFORE = """(
     EXISTS (
@@ -207,8 +208,10 @@ WAS_MESSAGED_BEFORE = """(
           AND t.origin IN ('manual', 'provider') {each}))"""
 """SQL condition that the person has already been sent a message.
 
-There are two cases. (1) A campaign has sent a message to the number, or to a number of a merged
-contact. (2) An employee has sent the contact a message, in this service or in the provider's app.
+There are two cases. (1) A campaign has sent a message to the number, or to the number of another
+contact that was merged into the person's contact. (2) An employee has sent the contact a message,
+in this service or in the provider's app.
+
 The placeholder ``each`` is empty or ``OFFSET 0``. ``OFFSET 0`` forces one index look-up per person
 where the planner would otherwise scan whole tables.
 """

@@ -19,18 +19,19 @@ STEP = timedelta(seconds=1)
 """Messages that become due within this time are claimed together, so that a fast campaign claims
 batches and not single messages."""
 CATCH_UP = timedelta(minutes=2)
-"""A late claim also takes the messages that became due while the claim was late, but at most the
-messages of this duration (two runs of the job). The other messages are spread over the rest of the
-day."""
+"""A late claim makes up for at most this much delay (two runs of the job). After a longer delay,
+the remaining late messages are spread over the rest of the day."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """The stored state of a campaign's pacing.
+    """The stored state of a campaign's pacing: when it may claim (reserve) messages again.
 
     Attributes:
-        next_at: When the next message, or the next batch, may be claimed.
-        batch_left: The number of messages left in the current batch; used only by ``Burst``.
+        next_at: With ``Even``: when the next message may be claimed. With ``Burst``: when the next
+            batch begins.
+        batch_left: With ``Burst``: how many messages of the current batch may still be claimed.
+            They may be claimed before ``next_at``. Not used with ``Even``.
     """
 
     next_at: datetime
@@ -85,7 +86,7 @@ class Room:
 
 
 def waits_until(pacing: Pacing, pace: Pace | None, now: datetime) -> datetime | None:
-    """Return when the pacing allows the next message; None if it allows a message now."""
+    """Return the time at which the pacing allows the next message; None if it allows one now."""
     if pace is None or now >= pace.next_at:
         return None
     if isinstance(pacing, Burst) and pace.batch_left > 0:

@@ -22,9 +22,15 @@ NOTE_EVERY = timedelta(seconds=1)
 """Successes keep the circuit breaker closed. They are reported to the circuit breaker at most once
 in this time."""
 PAUSE_MARGIN = timedelta(minutes=1)
-"""Tolerance for the times of one pause. Several requests may be in progress when the provider asks
-for a pause, and each of their responses moves the end of the pause. The end is computed by the
-worker's clock, but the postponed messages wait by the database's clock."""
+"""Tolerance for finding the messages that a pause has postponed, when a user ends the pause early.
+
+The times of these messages can differ from the times of the pause, for two reasons:
+
+- Several requests may be in progress when the provider asks for a pause. Each of their responses
+  moves the end of the pause.
+- The end of the pause is computed by the worker's clock, but the postponed messages wait by the
+  database's clock.
+"""
 _SERVER_ERROR = 500
 
 

@@ -33,7 +33,7 @@ NEXT_SCHEDULED = text("""
 
 
 async def next_scheduled(uow: UnitOfWork, *, within: timedelta, now: datetime) -> datetime | None:
-    """Return when the next scheduled message becomes due.
+    """Return the time at which the next scheduled message becomes due.
 
     A scheduled message is one for which a user chose the time of sending. The result is None if no
     scheduled message becomes due from now until ``now + within``.

@@ -262,11 +262,13 @@ async def _merge_strays(
 
 
 def _with_report(outcome: AttemptOutcome, stray: StrayMessage | None) -> AttemptOutcome:
-    """Return the outcome, or the status report if its status has the higher rank.
+    """Merge a status report into an outcome: return the one whose status has the higher rank.
 
-    ``ARCHITECTURE.md``, "Sending, rule 13", has the ranks. If both have the same rank, the one with
-    the earlier time is returned. If there is no report, or if it has no final status (delivered,
-    failed, undelivered), the outcome is returned.
+    - If both have the same rank, the one with the earlier time is returned.
+    - If there is no report, the outcome is returned.
+    - If the report has no final status (delivered, failed, undelivered), the outcome is returned.
+
+    ``REPORT_RANKS`` has the ranks (``ARCHITECTURE.md``, "Sending, rule 13").
 
     Args:
         outcome: The result of the attempt.
@@ -292,12 +294,14 @@ async def record_and_correct_matches(
 ) -> None:
     """Record responses to send requests, and correct attempts that have a wrong message id.
 
-    For example, attempt A got no response, and the service guessed that message M at the provider
-    belongs to A. Now the response to attempt B contains the id of M. So the id is stored with B,
-    and A becomes ``unknown`` again.
+    If an attempt got no clear response, the service may have guessed its message id. The guess was
+    wrong if the response to a second attempt now contains the same id. Then:
 
-    But if another attempt to the same phone number has no final result, A becomes ``parked``. Then
-    an alert is raised, and a user must decide whether the message of A was sent.
+    - The second attempt gets the id.
+    - The first attempt loses the id and becomes ``unknown``, so that it is looked up again.
+    - If a third attempt, to the phone number of the first attempt, is open, the first attempt
+      becomes ``parked`` instead, because a number can have only one open attempt. Then an alert is
+      raised, and a user must decide whether the message of the first attempt was sent.
 
     Each correction is written to the audit log.
     """

@@ -27,8 +27,9 @@ small, because an attempt becomes unknown if its response is lost in a crash."""
 URGENT = {AnswerKind.ACCOUNT_REFUSED, AnswerKind.LATER}
 """Kinds of responses that are written immediately, because they stop or delay the next requests."""
 FINAL = {AnswerKind.ACCEPTED, AnswerKind.REFUSED}
-"""Kinds of responses after which nothing waits for a later time. Before a batch with another kind
-is written, one more statement reads the database's time."""
+"""Kinds of responses after which this service has to store no waiting time, such as the time of the
+next attempt. If a batch contains another kind, the database's time is read before the batch is
+written."""
 RECORD_RETRY_SECONDS = 1.0
 """How many seconds pass before a batch that could not be stored is tried again."""
 MOST_CONTRADICTIONS = 3

@@ -58,7 +58,7 @@ class _ReplyZone:
 
 @dataclass(frozen=True, kw_only=True)
 class ReplyHours:
-    """When the law allows a message outside campaigns, such as an answer, to a number.
+    """When the law allows a message to a number, for messages outside campaigns.
 
     Attributes:
         is_open: True if the message may be sent now.
@@ -115,7 +115,10 @@ TEST_ALLOWED_AT = text("""
 async def find_test_allowed_at(
     uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
 ) -> datetime | None:
-    """Return when the legal frequency limit allows a test message; None if it allows one now."""
+    """Return the time at which the legal frequency limit allows a test message.
+
+    None if the limit allows a test message now.
+    """
     zone = await _read_zone(uow, line_id=line_id, phone=phone)
     cap = rules.frequency_cap(zone_key_of_number(zone), now)
     if cap is None:
@@ -134,7 +137,7 @@ async def _read_zone(uow: UnitOfWork, *, line_id: UUID, phone: str) -> NumberZon
 def hours_of(
     number: NumberZone, *, rules: RuleBook, now: datetime, is_test: bool = False
 ) -> ReplyHours:
-    """Return when the law allows a message to a phone number.
+    """Return whether and when the law allows a message to a phone number.
 
     If the person has written to the line before, our message is an answer, and the law allows it at
     any hour. But a test message or a reminder never counts as an answer.

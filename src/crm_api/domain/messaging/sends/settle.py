@@ -95,7 +95,7 @@ NEXT_LEASE = text("""
 
 
 async def next_lease_end(uow: UnitOfWork) -> datetime | None:
-    """Return when the first lease ends; None if no open attempt has a lease.
+    """Return the time at which the first lease ends; None if no open attempt has a lease.
 
     A lease is the time for which a worker reserves an attempt.
     """

@@ -52,8 +52,9 @@ class LineUsage:
         line_limit: The line's limit for today, from its ramp plan or its daily limit.
         ends_at: When the line's day ends.
         is_ramp_waiting: True if the line has a ramp plan that has not started.
-        line_used: How many messages of the line the provider may have accepted today.
-        campaign_used: How many messages of the campaign the provider may have accepted today.
+        line_used: The number of the line's messages that count today: the provider has accepted
+            them or may have accepted them.
+        campaign_used: The number of the campaign's messages that count today.
         line_open: The number of the line's attempts, with and without a campaign, that are still in
             progress.
         next_at: When the campaign's pacing allows the next message; None before the campaign's
@@ -196,9 +197,10 @@ COMPACT_TALLIES = text("""
 """)
 
 COMPACT_ABOVE = 200
-"""The tally rows of a line are merged when the line has too many. After a merge, one row is left
-for each campaign and quarter of an hour. Twice as many rows, plus this number, are allowed before
-the next merge."""
+"""The rows of a line in ``send_tally`` are merged if there are more than ``2 * n + COMPACT_ABOVE``.
+Here ``n`` is the number of rows that a merge would make: one for each campaign and quarter of an
+hour. The same formula applies to ``carrier_tally``, with one row for each carrier and quarter of an
+hour."""
 
 
 async def compact_tally(uow: UnitOfWork, *, now: datetime) -> None:

@@ -16,7 +16,7 @@ class SkipReason(StrEnum):
             to it failed permanently, or because a reply came from a wrong number.
         LANDLINE: The number is a landline, and the campaign skips landlines.
         DUPLICATE_NUMBER: Another recipient of the campaign has the same number.
-        MERGED: The contact was merged into another recipient of the campaign.
+        MERGED: The contact was merged into the contact of another recipient of the campaign.
         PREVIOUSLY_CONTACTED: The person was contacted before this campaign, and the campaign skips
             such people.
         REJECTED: A user rejected the recipient in the review.
@@ -68,7 +68,7 @@ class StopRule(StrEnum):
             to it failed permanently, or because a reply came from a wrong number.
         LANDLINE: The number is a landline, and the campaign skips landlines.
         DUPLICATE_NUMBER: Another recipient of the campaign has the same number.
-        MERGED: The contact was merged into another recipient of the campaign.
+        MERGED: The contact was merged into the contact of another recipient of the campaign.
         PREVIOUSLY_CONTACTED: The person was contacted before this campaign, and the campaign skips
             such people or puts them in review.
         REJECTED: A user rejected the recipient in the review.
@@ -222,7 +222,8 @@ class EndedBy(StrEnum):
     REPLY = "replied"
     CALL = "called"
     MERGE = "merged"
-    """The contact was merged into another recipient of the campaign, who gets the messages."""
+    """The contact was merged into the contact of another recipient of the campaign. That recipient
+    gets the messages."""
 
 
 # `crm_api.domain.campaigns.service` defines which action allows which change of this status.

@@ -1,4 +1,4 @@
-"""Withdraw messages that must not be sent any more, and let held recipients continue.
+"""Withdraw messages that must not be sent any more, and update recipients when a hold has ended.
 
 A message can be withdrawn while it waits. It can also be withdrawn after a worker has reserved
 (claimed) it, as long as the worker has not begun to send it.
@@ -53,7 +53,7 @@ async def withdraw_message(uow: UnitOfWork, *, message_id: UUID, now: datetime) 
     If the person waited for an answer before the message was queued, the person waits again.
 
     Returns:
-        False if no message of a user with this id is queued. Then nothing changes.
+        False if there is no queued message with this id that a user wrote. Then nothing changes.
     """
     talks = list(await uow.session.scalars(LOCK_CONVERSATION, {"message_id": message_id}))
     found = await uow.session.execute(WITHDRAW, {"message_id": message_id, "now": now})
@@ -115,7 +115,7 @@ WITHDRAW_NUMBERS = text(f"""
 
 
 async def withdraw_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
-    """Withdraw the messages to these numbers that a rule forbids now.
+    """Withdraw messages to these numbers if a rule now forbids them.
 
     Waiting messages and messages reserved by a worker are withdrawn. Before that, the caller must
     set the flag that forbids the messages, such as an opt-out.
@@ -176,7 +176,10 @@ async def derive_moved_recipients(
 
 
 async def restore_held_recipients(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
-    """Let the held recipients of these numbers continue after their hold was released.
+    """Compute the status of held recipients again, after the hold of their numbers has ended.
+
+    A recipient with the status ``held`` becomes ``pending``, so that it gets its message. But if
+    another fact forbids the message, the recipient gets another status, such as ``skipped``.
 
     The job that processes the campaign queue is requested.
     """

@@ -148,7 +148,7 @@ def reading(
 def _members(
     tar: tarfile.TarFile, plain: IO[bytes], cipher: "_Cipher"
 ) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yield the members; end only after the whole file was decrypted without an error."""
+    """Yield the members; end only after the whole archive was decrypted without an error."""
     for member in tar:
         content = tar.extractfile(member)
         if content is not None:

@@ -110,9 +110,9 @@ async def make(
         settings: The settings, which name the database, the media store and the secret key.
         target: The backup file, which must not exist.
         recipients: The public keys whose owners can read the backup.
-        made_at: The time of the data, which is stored in the backup: usually the current time. But
-            if an operator has returned the database to an earlier state, it is the time of that
-            state.
+        made_at: The time of the data. It is stored in the manifest of the backup. Usually it is the
+            current time. If an operator has returned the database to an earlier state, it is the
+            time of that state.
         report: Receives sentences about the progress.
 
     Raises:

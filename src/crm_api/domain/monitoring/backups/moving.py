@@ -1,8 +1,8 @@
 """Move a service from the embedded servers to other servers, and check that nothing was lost.
 
 No process of the service may run during the move. So the new database contains every message that
-was sent, and the moved service may send immediately. (A restored service may not, because messages
-that were sent after the backup are missing.)
+was sent, and the moved service may send immediately. (After a restore, a service must not send
+immediately, because the messages that were sent after the backup are missing.)
 
 The old copy never sends again: before the new database can be used, the data directory records that
 its database has moved (``data_dir.mark_moved``).
@@ -40,10 +40,12 @@ _WAITING_FILES = text("""
 """)
 
 Digests = dict[str, tuple[int, str]]
-"""For each table, by its name: the number of rows, and the sum of the digests of the rows.
+"""The content of a database, in a form that can be compared with another database.
 
-A sequence has an entry too. The key of the entry is ``sequence`` followed by the name of the
-sequence. The values are the last value of the sequence and an empty text.
+- A table: the key is its name. The value is the number of rows, and the sum of the digests of the
+  rows.
+- A sequence: the key is ``sequence``, a space and its name. The value is the last value of the
+  sequence, and an empty text.
 """
 
 

@@ -91,8 +91,9 @@ class MessageFigures:
         delivered: The number of sent messages that are delivered by now.
         failed: The number of sent messages that failed by now.
         received: The number of messages that people sent to the company.
-        answered: The number of people who sent the messages in ``received``.
-        opted_out: The number of people in ``answered`` who were also opted out in the period.
+        answered: The number of different people who sent the received messages.
+        opted_out: The number of people who sent a message in the period and were opted out in the
+            period.
     """
 
     name: str | None

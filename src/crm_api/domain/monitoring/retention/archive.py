@@ -46,7 +46,8 @@ class MonthlyTable:
         key: The name of the second table.
         key_id: The column of the second table for the id of the row.
         provider_id: The column for the provider's id, in both tables.
-        waits: An SQL condition for rows with unfinished work. A month with such a row is kept.
+        waits: An SQL condition that is true for a row with unfinished work. A month is kept while
+            it has such a row.
         archived: The columns that are stored in an archive. They contain nothing that must be
             erased later.
     """
@@ -109,7 +110,7 @@ TABLES = (WEBHOOK_EVENT, ACTIVITY)
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """The rows of one month: a partition, or a separate table after it was detached.
+    """The rows of one month: a partition of a table. After it is detached, it is a separate table.
 
     Attributes:
         table: The table to which the month belongs.
@@ -225,7 +226,10 @@ async def _copy(uow: UnitOfWork, month: Month, file: IO[bytes]) -> Archived:
 
 
 async def _put(location: Path | str, path: str, file: IO[bytes]) -> None:
-    """Write a file to the archive store atomically; in a directory it is also synced to disk."""
+    """Write a file to the archive store atomically.
+
+    If the store is a directory, the file is also synced to disk.
+    """
     file.seek(0)
     is_directory = isinstance(location, Path)
     await open_store(location).put_async(

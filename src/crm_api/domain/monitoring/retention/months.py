@@ -29,7 +29,8 @@ from crm_api.domain.monitoring.retention.archive import (
 from crm_api.platform.database import UnitOfWork
 
 AHEAD = 2
-"""The number of months that are created in advance. Workers may be stopped for that long."""
+"""The number of monthly partitions that are created in advance. So workers may be stopped for this
+number of months."""
 
 MONTHS = text(r"""
     SELECT c.relname AS name,
@@ -113,7 +114,8 @@ async def _has_unfinished_rows(session: AsyncSession, month: Month) -> bool:
 async def report_unfinished_rows(uow: UnitOfWork, month: Month, *, now: datetime) -> bool:
     """Return whether the month has unfinished rows; if it has, raise an alert.
 
-    A row is unfinished if it is an event to apply or a message to send.
+    These rows are unfinished: an event that must still be applied, and a message that is queued, is
+    being sent, or has an unclear outcome.
     """
     if not await _has_unfinished_rows(uow.session, month):
         return False
@@ -144,11 +146,11 @@ _DELETE_PROVIDER_IDS = """
 
 
 async def delete_provider_ids(uow: UnitOfWork, month: Month, *, after: UUID) -> UUID | None:
-    """Delete the ids that the provider gave to the rows of a month; one call handles one batch.
+    """Delete the provider's ids for one batch of a month's rows.
 
-    A second table (``MonthlyTable.key``) contains these ids. They are used to recognise an event
-    that the provider delivers again. The provider does this only for some days, so the ids of an
-    old month are not needed.
+    A second table (``MonthlyTable.key``) contains these ids. With them, the service recognises an
+    event that the provider delivers again. The provider delivers events again only for some days,
+    so the ids of an old month are not needed.
 
     The caller must delete the ids before it detaches the month. Otherwise the second table would
     refer to rows that are missing.
@@ -157,7 +159,7 @@ async def delete_provider_ids(uow: UnitOfWork, month: Month, *, after: UUID) -> 
         after: The id of the last row of the previous batch; ``NO_ID`` for the first batch.
 
     Returns:
-        The id of the last row of the batch; None if there were no more rows.
+        The id of the last row of the batch; None if the month has no more rows after ``after``.
     """
     table = month.table
     query = _DELETE_PROVIDER_IDS.format(
@@ -190,14 +192,15 @@ DELETE_UNUSED_MEDIA = text("""
 
 
 async def delete_media_rows(uow: UnitOfWork, month: Month) -> tuple[int, Sequence[str]]:
-    """Delete one batch of the links from a month's messages and calls to their media files.
+    """Delete one batch of links to media files, for the messages and calls of a month.
 
-    If a media file then has no link, its row is deleted too. Other tables have no such links, so
-    nothing is deleted for a month of another table.
+    A link (a row of ``media_fetch``) connects a message or call with one media file. If a media
+    file then has no link, its row in ``media`` is deleted too. Only the table ``activity`` contains
+    messages and calls, so nothing is deleted if the month belongs to another table.
 
     Returns:
-        The number of deleted links, and the SHA-256 of each media file whose row was deleted. The
-        caller deletes these files after the commit.
+        The number of deleted links, and the SHA-256 of each media file whose row in ``media`` was
+        deleted. The caller deletes these files after the commit.
     """
     if month.table is not ACTIVITY:
         return 0, []
@@ -220,8 +223,8 @@ async def delete_reply_examples(uow: UnitOfWork, month: Month) -> None:
 
     Args:
         uow: The unit of work.
-        month: The part of a table with the rows of one month. Nothing happens if the table is not
-            ``activity``, which has the messages.
+        month: The month. Nothing is deleted if the month does not belong to the table
+            ``activity``, which contains the messages.
     """
     if month.table is ACTIVITY:
         await uow.session.execute(text(_DELETE_EXAMPLES.format(name=month.name)))
@@ -234,7 +237,8 @@ async def detach_month(uow: UnitOfWork, month: Month, *, now: datetime) -> bool:
     """Turn a month's partition into a separate table, which can be archived and dropped.
 
     Returns:
-        False if the month has a row that must still be applied or sent. Then nothing changes.
+        False if the month has an unfinished row (see ``report_unfinished_rows``). Then nothing
+        changes.
     """
     async with uow.session.begin_nested() as step:
         await uow.session.execute(DETACH, {"parent": month.table.name, "name": month.name})

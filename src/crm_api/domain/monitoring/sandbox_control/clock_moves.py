@@ -58,8 +58,8 @@ class SandboxClock(Base):
 log = structlog.get_logger()
 
 LEASE = timedelta(seconds=30)
-"""After each step, a worker owns the move for this time, which the machine's clock measures. If the
-worker dies, another worker continues the move when this time is over."""
+"""How long a worker owns the move after each step, by the machine's clock. If the worker dies,
+another worker continues the move when this time is over."""
 FARTHEST = timedelta(days=366)
 """The longest move."""
 
@@ -100,7 +100,7 @@ _BEGIN = text("""
 
 
 async def begin_clock_move(uow: UnitOfWork, body: ClockMove, *, now: datetime) -> None:
-    """Store a requested move of the clock, and request the job that makes it.
+    """Store a requested move of the clock, and request the job that makes the move.
 
     Raises:
         ClockMovesError: The clock is already moving.
@@ -129,10 +129,10 @@ _TAKE = text("""
 
 
 async def take_clock_move(uow: UnitOfWork) -> TakenMove | None:
-    """Reserve the present move of the sandbox clock for this worker, and return it.
+    """Reserve the current move of the sandbox clock for this worker, and return the move.
 
-    A move sets the clock forward in steps. One worker makes all steps. The result is None if no
-    move waits for a worker.
+    A move sets the clock forward in steps. One worker makes all steps. The result is None if the
+    clock is not moving, or if another worker owns the move.
     """
     found = await uow.session.execute(_TAKE, {"holder": uuid4(), "lease": LEASE})
     return typed_row(TakenMove, found.first())
@@ -160,8 +160,8 @@ async def step_clock(
         skipped: How much time this step skips.
 
     Returns:
-        The new version number of the clock. Wait until every process uses this version, before work
-        begins at the new time. None if another worker has taken over the move.
+        The new version number of the clock; None if another worker has taken over the move. Before
+        work begins at the new time, wait until every process uses this version.
     """
     values = {"holder": move.holder, "ahead": ahead, "lease": LEASE}
     version: int | None = await uow.session.scalar(_STEP, values)

@@ -23,7 +23,7 @@ another worker sends the mail after this time."""
 RETRY = timedelta(minutes=10)
 """The wait before the digest mail is tried again after an error."""
 LONGEST_ERROR = 300
-"""The largest number of characters of an error that are stored."""
+"""How many characters of an error are stored at most."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ class ScheduledJob(Base):
     covered_until: Mapped[datetime | None]
     """The last time at which the job began, was running, or ended."""
     misses: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    """The number of whole minutes before its last start in which the job neither began nor ran."""
+    """The number of all missed minutes until the last start of the job."""
     missed_from: Mapped[datetime | None]
     """The first minute of the last series of missed minutes; None if no minute was missed."""
     missed_until: Mapped[datetime | None]

@@ -122,8 +122,10 @@ async def store_job_at_work(uow: UnitOfWork, *, name: str, now: datetime) -> Non
 def is_overdue(covered_until: datetime, *, now: datetime) -> bool:
     """Return whether a job is late.
 
-    A job is late if ``covered_until``, the time at which it was last at work, is more than
-    ``LATE_AFTER`` ago.
+    Args:
+        covered_until: When the job was last at work. If this is more than ``LATE_AFTER`` ago, the
+            job is late.
+        now: The current time.
     """
     return now - covered_until > LATE_AFTER
 

@@ -20,8 +20,8 @@ LEAST_SHARE = 0.10
 ENOUGH_BYTES = 20 * GIB
 """A disk with this much free space is not low, whatever its size is."""
 LEAST_SHARE_OF_FILES = 0.05
-"""A disk is also low if it can hold too few more files: less than this share of ``files_total``.
-Without room for new files, free space cannot be used."""
+"""A disk is also low if the number of further files that it can hold is less than this share of
+``files_total``. Without room for new files, free space cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)

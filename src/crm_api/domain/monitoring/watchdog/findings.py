@@ -86,10 +86,9 @@ async def settle_alerts(
     Args:
         kind: The kind of the alerts.
         found: The problems that the check has found now.
-        patience: An alert is raised only if the check has found the problem at each run for this
-            long.
-        among: The check covers the subjects that begin with this text; an empty text means all
-            subjects. Alerts with other subjects do not change.
+        patience: How long every run of the check must find a problem before its alert is raised.
+        among: The beginning of the subjects that this check can report; an empty text means any
+            subject. Alerts with other subjects do not change.
     """
     subjects = sorted(one.subject for one in found)
     values = {"kind": kind.value, "subjects": subjects}

@@ -28,7 +28,8 @@ FEWEST_FAILURES = 3
 """A job is reported if this many runs in a row have failed, over at least ``FAILING_FOR``."""
 EVENTS_LATE_AFTER = timedelta(minutes=5)
 EVENTS_PATIENCE = timedelta(minutes=3)
-"""How long events may be overdue by more than ``EVENTS_LATE_AFTER`` before an alert is raised."""
+"""How long events may be late before an alert is raised. Events are late if the oldest one has been
+due for more than ``EVENTS_LATE_AFTER``."""
 COMPARED_WITHIN = timedelta(hours=50)
 """How old the last completed reconciliation may be: two days and two hours."""
 MOST_NAMED = 5

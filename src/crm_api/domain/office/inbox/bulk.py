@@ -96,8 +96,8 @@ class BulkChange(RequestModel):
         snoozed_until: When the conversations come back to the inbox. It is required for the state
             `snoozed`.
         assignee_id: The id of the user who is responsible; null if nobody is.
-        add_tag: A tag that the contacts of the conversations get. It needs the scope
-            `contacts:write`.
+        add_tag: A tag that the contacts of the conversations get. A request with this field needs
+            the scope `contacts:write`.
     """
 
     model_config = example(state="done", add_tag="not-now")
@@ -128,7 +128,7 @@ class ConversationsUpdate(DryRunRequest):
     Attributes:
         ids: The ids of the conversations to change. Ids that do not exist are ignored.
         filter: The filter that selects the conversations to change.
-        set: The changes.
+        set: The changes to make in each of the selected conversations.
     """
 
     model_config = example(
@@ -152,7 +152,7 @@ class ConversationsChanged(DryRunRead):
     """The number of conversations to which the change applies. A dry run changes none of them.
 
     Attributes:
-        count: The number of conversations.
+        count: The number of conversations that the request selects.
     """
 
     model_config = example(token=None, count=412)

@@ -33,7 +33,9 @@ WAKE = text("""
 
 
 async def wake_conversations(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
-    """Wake up to ``limit`` conversations whose snooze is over; return the number of them.
+    """End the snooze of conversations whose ``snoozed_until`` has passed; return their number.
+
+    One run changes at most ``limit`` conversations.
 
     A conversation gets the state ``waiting`` if the person still waits for an answer. Otherwise it
     gets the state ``open``.

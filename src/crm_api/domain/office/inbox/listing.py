@@ -89,9 +89,9 @@ class _Page:
     def by_numbers(self) -> str:
         """Return the query that finds the conversations of the phone numbers with a flag.
 
-        The numbers are in the subquery ``flagged``, which ``page_of`` adds. But if more than
-        ``FEW_NUMBERS`` numbers have the flag, the query finds nothing. Then another query of
-        ``page_of`` is faster.
+        The numbers are in the subquery ``flagged``, which ``page_of`` adds. If more than
+        ``FEW_NUMBERS`` numbers have the flag, this query finds nothing. ``page_of`` combines it
+        with a second query, which then finds the conversations faster.
 
         Because of ``OFFSET 0``, PostgreSQL looks up the conversations by number, and does not read
         all conversations.
@@ -224,8 +224,8 @@ class _Reading:
 def _mirrored(instant: datetime) -> datetime:
     """Reverse the order of instants: a later ``instant`` gives an earlier result.
 
-    The result is as long before the year 9000 as ``instant`` is after 1970. Calling the function
-    with the result returns ``instant`` again.
+    The result is ``9000-01-01 - (instant - 1970-01-01)``. If the function is applied to the result,
+    it returns ``instant`` again.
     """
     return _FAR - (instant - _EPOCH)
 

@@ -15,8 +15,8 @@ from crm_api.domain.office.inbox.rows import IS_UNREAD
 NOBODY = "none"
 """Value of ``InboxFilter.assignee`` for conversations for which nobody is responsible."""
 TO_WORK_ON = (ConversationState.WAITING, ConversationState.OPEN)
-"""If a filter selects unread conversations or an assignee, and has no state, only conversations in
-these states are listed."""
+"""The states that are listed if a filter names no state, but selects unread conversations or an
+assignee."""
 
 
 class InboxAssignee(StrEnum):
@@ -50,8 +50,9 @@ class InboxSort(StrEnum):
 
     Attributes:
         NEWEST: First the conversation with the latest activity.
-        WAITING_LONGEST: First the conversation whose person has waited longest. After these come
-            the conversations whose person does not wait, the latest activity first.
+        WAITING_LONGEST: First the conversations in which the person waits for an answer, the
+            longest wait first. Then the conversations in which the person does not wait, the latest
+            activity first.
     """
 
     NEWEST = "newest"
@@ -184,7 +185,7 @@ def flagged(wanted: InboxFilter) -> str:
 
 
 def has_flag(wanted: InboxFilter) -> str:
-    """Return the SQL condition that the number of a conversation has the flag ``wanted.flag``.
+    """Return the SQL condition that the phone number of a conversation has ``wanted.flag``.
 
     In the SQL, ``k`` is the table ``conversation``. ``IS TRUE`` makes the query fast: PostgreSQL
     then does not read all conversations.

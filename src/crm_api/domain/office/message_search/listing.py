@@ -54,7 +54,7 @@ class FoundMessages:
 
     Attributes:
         rows: The messages.
-        next: The position; None at the end of the list.
+        next: The position after which the next page begins; None at the end of the list.
     """
 
     rows: Sequence[Activity]
@@ -237,7 +237,9 @@ PAGE = 1_000
 def export_found_messages(
     new_uow: UnitOfWorkFactory, wanted: MessageFilter, *, with_names: bool
 ) -> AsyncIterator[bytes]:
-    """Return an iterator over the parts of a CSV file, in the order of ``list_messages``.
+    """Return an iterator over the parts of a CSV file with the messages that match a filter.
+
+    The messages are in the order of ``list_messages``.
 
     Raises:
         UnsearchableError: ``wanted.q`` has no letter and no digit.

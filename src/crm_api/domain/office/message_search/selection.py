@@ -259,8 +259,8 @@ class MessageSelection:
     ) -> Select[Any]:
         """Select the next ``size`` messages in order.
 
-        The limit is a subquery, so that PostgreSQL does not know it when it plans the statement
-        (see ``people.contacts.search``).
+        The limit is a subquery, so that PostgreSQL does not know the limit when it plans the
+        statement (see ``people.contacts.search``).
         """
         window = select(*columns).where(*self._range(after)).order_by(*_newest_first(Activity))
         return window.limit(select(literal(size)).scalar_subquery())

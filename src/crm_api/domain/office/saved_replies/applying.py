@@ -134,8 +134,8 @@ async def apply_saved_reply(
     The effects are set in the saved reply: a tag for the contact, a state of the conversation, and
     a class for the last received message. Each is optional.
 
-    This does not send the message; the client sends it with ``POST /v1/messages``. If the effects
-    are applied twice, the result is the same as after the first time.
+    This function does not send the message; the client sends it with ``POST /v1/messages``. If the
+    effects are applied twice, the result is the same as after the first time.
 
     Raises:
         ConversationNotFoundError: No conversation has this id.

@@ -43,9 +43,10 @@ ALL_TYPES = frozenset(EventType)
 
 @lru_cache(maxsize=128)
 def _open_types(asked: frozenset[EventType], scopes: frozenset[str]) -> frozenset[EventType]:
-    """Return the types that the scopes allow; equal arguments give the same object.
+    """Return the requested types that the scopes allow.
 
-    Each open stream keeps its filter in memory. Streams with equal filters share one set.
+    Equal arguments give the same object. Each open stream keeps its filter in memory, so streams
+    with equal filters share one set.
     """
     return frozenset(one for one in asked if SCOPE_OF[one] in scopes)
 
@@ -55,11 +56,11 @@ class EventFilter:
     """Decides which events a caller gets.
 
     Attributes:
-        types: The event types that the caller gets for events without a campaign. The caller asks
-            for these types, and its scopes allow them.
-        campaign_types: The event types that the caller gets for events of a campaign. With the
-            scope ``campaigns:read`` or ``admin``, they are all types that the caller asks for.
-            Without these scopes, they are the same as ``types``.
+        types: For events without a campaign: the types that the caller gets. They are the types
+            that the caller asks for and that its scopes allow.
+        campaign_types: For events of a campaign: the types that the caller gets. With the scope
+            ``campaigns:read`` or ``admin``, they are all types that the caller asks for. Without
+            these scopes, they are the same as ``types``.
         campaign_id: Only events of this campaign pass. None means any event.
         reads_messages: Whether events about received messages contain details: the phone number,
             the contact and the first words of the message.

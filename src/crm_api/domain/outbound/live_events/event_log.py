@@ -301,7 +301,7 @@ async def forget_old_events(
 
 
 def _page(rows: Sequence[StoredEvent], *, end: LogPosition, limit: int) -> LogPage:
-    """Return a page that ends at ``end``; a full page ends at its last event."""
+    """Return a page. It ends at its last event if it has ``limit`` events, otherwise at ``end``."""
     is_last = len(rows) < limit
     events = [
         LoggedEvent(

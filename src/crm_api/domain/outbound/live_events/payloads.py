@@ -36,9 +36,9 @@ class WebhookEventType(StrEnum):
     """The types of events that can be sent to a webhook endpoint.
 
     Two event types are left out, because they are meant only for the screens of a client. The first
-    is ``campaign.counters``, which occurs a few times per second while a campaign sends. It only
-    says that the counters of the campaign have changed. Read the statistics of the campaign
-    instead. The second is ``conversation.presence``, which is valid only for some seconds.
+    is ``campaign.counters``, which occurs very often while a campaign sends. It only says that the
+    counters of the campaign have changed. Read the statistics of the campaign instead. The second
+    is ``conversation.presence``, which is valid only for some seconds.
     """
 
     MESSAGE_RECEIVED = EventType.MESSAGE_RECEIVED.value
@@ -165,7 +165,7 @@ class ImportFacts(ReadModel):
         dry_run: True if the file is only checked and no contact is changed.
         created: The number of contacts that were created.
         updated: The number of contacts that were changed.
-        unchanged: The number of contacts that the import did not change.
+        unchanged: The number of contacts in the file that existed and did not change.
         duplicates_in_file: The number of rows whose phone number is in an earlier row.
         invalid: The number of rows that could not be imported.
     """
@@ -439,4 +439,5 @@ SCOPE_OF = {
     EventType.CAMPAIGN_COUNTERS: Scope.CAMPAIGNS_READ,
     EventType.CONVERSATION_PRESENCE: Scope.MESSAGES_READ,
 }
-"""The scope that allows each event type; ``campaigns:read`` also allows all campaign events."""
+"""The scope that allows each event type. For events of campaigns, ``campaigns:read`` allows every
+type."""

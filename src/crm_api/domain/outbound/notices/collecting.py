@@ -1,8 +1,11 @@
 """Find waiting conversations, mentions and due tasks, and store a notice about each of them.
 
-Each run reads from the database what is waiting now, and does not use events. So the receipt of a
-message needs no extra work, a message that the reconciliation adds later also causes notices, and a
-restart loses no notice.
+Each run reads from the database what is waiting now, and does not use events. This has three
+advantages:
+
+- When a message is received, no extra work is needed.
+- A message that the reconciliation adds later also causes notices.
+- A restart loses no notice.
 """
 
 from collections.abc import Sequence

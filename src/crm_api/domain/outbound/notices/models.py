@@ -18,7 +18,8 @@ class NoticeOutcome(StrEnum):
 
     SENT = "sent"
     OBSOLETE = "obsolete"
-    """It was no longer needed: it was read, answered or done, or the user has no device."""
+    """It was no longer needed: the message or note was read, the message was answered, the task was
+    done, or the user has no device."""
     FAILED = "failed"
     """The push services did not accept it in time."""
 

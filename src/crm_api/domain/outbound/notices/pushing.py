@@ -25,7 +25,7 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id
 
 CLAIMED_FOR = timedelta(minutes=2)
-"""How long a worker owns the pushes that it claimed; longer than all requests may take."""
+"""How long a worker owns the pushes that it claimed. All their requests take less time."""
 WAITS = Backoff(first=timedelta(minutes=1), longest=timedelta(minutes=30))
 MOST_ATTEMPTS = 8
 """The largest number of attempts, over about an hour and a half. A later notice would not help."""

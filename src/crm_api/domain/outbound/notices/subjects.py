@@ -39,14 +39,18 @@ WAITS_UNREAD = f"""(
     AND NOT {is_blocked_sender(phone="c.phone")})"""
 """SQL condition that user ``w.user_id`` needs a notice about conversation ``c``.
 
-The conversation waits for an answer, it is assigned to this user or to nobody, and the user has not
-read its last message.
+The condition is true if all of these are true:
+
+- The conversation waits for an answer.
+- It is assigned to this user or to nobody.
+- The user has not read it since its last message or call.
+- Its phone number does not have the flag ``blocked_sender``.
 """
 
 _NOTE_READ_UNTIL = READ_UNTIL.format(user_id="w.user_id", conversation_id="n.conversation_id")
 MENTION_UNREAD = f"""(
     w.user_id = ANY(n.mentions) AND n.created_at > {_NOTE_READ_UNTIL})"""
-"""SQL condition that note ``n`` mentions user ``w.user_id``, who has not read it."""
+"""SQL condition that note ``n`` mentions user ``w.user_id``, and that this user has not read it."""
 
 TASK_DUE = """(
     t.done_at IS NULL AND t.due_at <= CAST(:now AS timestamptz)

@@ -52,8 +52,12 @@ def write_notice_mail(
 def write_push(items: Sequence[NoticeItem], *, show_text: bool, tag: str) -> bytes:
     """Return the JSON that the service worker of the frontend shows.
 
-    The JSON has the fields ``title``, ``body``, ``url`` (a path of the frontend), ``tag`` (a new
-    notice replaces an older one that has the same tag) and ``count`` (the number of ``items``).
+    The JSON has these fields:
+
+    - ``title`` and ``body``;
+    - ``url``: a path of the frontend;
+    - ``tag``: a new notice replaces an older notice with the same tag;
+    - ``count``: the number of ``items``.
     """
     lines = [_line(item, show_text=show_text) for item in items[:MOST_LINES]]
     if len(items) > MOST_LINES:

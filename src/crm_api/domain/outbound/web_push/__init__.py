@@ -1,1 +1,1 @@
-"""Web push: the devices of users that show notices, and encrypted messages to them."""
+"""Web push: the devices that show notices to users, and encrypted messages to these devices."""

@@ -95,7 +95,7 @@ class PushSubscriptionCreate(RequestModel):
 
 
 class PushSubscriptionRead(ReadModel):
-    """A browser of the calling user that shows notices.
+    """A browser that shows notices to the calling user.
 
     Attributes:
         endpoint: The address at the push service.

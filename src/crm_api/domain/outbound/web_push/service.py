@@ -44,7 +44,7 @@ class InvalidPushEndpointError(InvalidError):
 
 
 class PushSubscription(Base):
-    """A browser of a user that shows notices, with the address of its push service.
+    """A browser that shows notices to a user, with the address of its push service.
 
     A row is deleted when the push service reports that the subscription is over.
     """
@@ -62,8 +62,8 @@ class PushSubscription(Base):
     p256dh: Mapped[str]
     """The public key of the browser, in base64url."""
     auth: Mapped[str]
-    """The authentication secret of the browser, in base64url. With it and ``p256dh``, a message can
-    be encrypted, but not decrypted."""
+    """The authentication secret of the browser, in base64url. With ``p256dh`` and ``auth``, a
+    message can be encrypted, but not decrypted."""
     created_at: Mapped[datetime]
     last_success_at: Mapped[datetime | None]
     """When the push service last accepted a message."""

@@ -44,7 +44,8 @@ POLL_SECONDS = 0.5
 """Seconds between two reads of the log and of due deliveries."""
 LEASE = timedelta(seconds=60)
 LEASE_MARGIN = timedelta(seconds=10)
-"""A request begins only if its time limit ends at least this long before the lease ends."""
+"""The smallest time between the latest end of a request and the end of the lease. A request that
+cannot keep this distance does not begin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +143,7 @@ class WebhookDispatcher:
             await asyncio.gather(*self._under_way, return_exceptions=True)
 
     async def _hand_out(self) -> bool:
-        """Create deliveries from one page of the log, if the time to read it has come.
+        """Create deliveries from one page of the event log, if the next read of the log is due.
 
         Return True if the log has more events to read now.
         """

@@ -197,7 +197,7 @@ async def fan_out_page(uow: UnitOfWork, *, limit: int = PAGE, now: datetime) -> 
 
 
 async def _first_position(uow: UnitOfWork, read_cursor: TextClause) -> LogPosition | None:
-    """Return the position after which to read; skip events that no active endpoint may get.
+    """Return the position after which to read the log; skip events that no active endpoint gets.
 
     Return None if another worker has locked the cursor, or no endpoint is active.
     """

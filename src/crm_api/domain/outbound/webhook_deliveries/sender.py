@@ -28,7 +28,8 @@ from crm_api.platform.settings import Settings
 AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
 
 LookUp = Callable[[str, int, int], Sequence[AddressInfo]]
-"""Maps host, port and address family to the result of ``getaddrinfo``; it may block."""
+"""A function that takes host, port and address family, and returns the result of ``getaddrinfo``.
+It may block."""
 
 
 def _ask_system(host: str, port: int, family: int) -> Sequence[AddressInfo]:

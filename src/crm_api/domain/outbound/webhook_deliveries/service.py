@@ -18,7 +18,7 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 KEPT_FOR = timedelta(days=14)
-"""How long a delivery is stored: twice as long as an event, and much longer than its retries."""
+"""How long a delivery is stored. All its retries usually end much earlier."""
 FORGOTTEN_AT_ONCE = 5_000
 
 

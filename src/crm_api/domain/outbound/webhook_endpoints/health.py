@@ -38,7 +38,7 @@ class DueEndpoint:
         signers: The objects that sign the endpoint's deliveries: one per secret, the current secret
             first. Empty if no secret can be decrypted.
         is_failing: True if a delivery has failed, and no delivery has succeeded since then.
-        reads_messages: Whether its scopes allow it to read messages.
+        reads_messages: Whether the scopes of the endpoint include ``messages:read`` or ``admin``.
     """
 
     id: UUID

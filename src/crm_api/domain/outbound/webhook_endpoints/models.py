@@ -86,7 +86,8 @@ class WebhookEndpoint(Base):
     since_transaction: Mapped[int] = mapped_column(
         BigInteger, server_default=text("pg_current_xact_id()::text::bigint")
     )
-    """The endpoint gets only events of later transactions: those after it was enabled."""
+    """The number of the transaction that created the endpoint or last enabled it. The endpoint gets
+    only events of later transactions."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
@@ -113,4 +114,4 @@ class WebhookSecret(Base):
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
-    """Until then, this secret signs in addition to the current one; None for the current one."""
+    """Until this time, the old secret signs deliveries too; None for the current secret."""

@@ -37,7 +37,7 @@ from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
 MOST_ENDPOINTS = 50
-"""Maximum number of endpoints. It limits the work, because each event becomes a row per endpoint.
+"""Maximum number of endpoints. It limits the work, because each event adds one row per endpoint.
 """
 DISABLED_ALERT = AlertKind.WEBHOOK_ENDPOINT_DISABLED
 """Kind of the alert about a disabled endpoint; its subject is the endpoint's id."""

@@ -107,9 +107,13 @@ async def opt_out_many(
 class Named(NamedTuple):
     """A contact that a request names by an id or a phone number.
 
-    The id or the number in the request may be that of a duplicate that was merged into the contact.
-    In this case, ``named_id`` and ``named_phone`` are those of the duplicate. Otherwise they are
-    those of the contact.
+    The request may instead name a duplicate that was merged into the contact.
+
+    Attributes:
+        named_id: The id of this duplicate; otherwise the contact's id.
+        named_phone: The phone number of this duplicate; otherwise the contact's number.
+        contact_id: The id of the contact.
+        phone: The phone number of the contact.
     """
 
     named_id: UUID

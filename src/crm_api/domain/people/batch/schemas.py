@@ -53,7 +53,7 @@ class UpdateItem(RequestModel):
 
 
 class UpsertItem(RequestModel):
-    """An item that changes the contact with a phone number, or adds a contact with this number.
+    """An item that changes the contact with the given phone number, or adds this contact.
 
     Attributes:
         contact: The number and the fields of the contact.

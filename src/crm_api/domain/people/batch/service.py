@@ -45,7 +45,7 @@ MOST_TRIES = 10
 
 
 class _RacedError(Exception):
-    """After the lock, another transaction added a contact with a phone number of the batch."""
+    """After the lock, another transaction added a contact with one of the batch's phone numbers."""
 
 
 async def apply(

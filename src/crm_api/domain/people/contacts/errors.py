@@ -79,8 +79,8 @@ class UnknownToOptOutError(InvalidError):
     def __init__(self, positions: list[int]) -> None:
         detail = "No contact has this id."
         super().__init__(
-            f"{len(positions)} of the ids do not belong to a contact, so no number was opted out. "
-            "Remove these ids and send the request again.",
+            "No number was opted out, because not every id belongs to a contact. Remove the ids "
+            f"that `errors` lists ({len(positions)} in all), and send the request again.",
             errors=[
                 FieldProblem(pointer=f"/contact_ids/{at}", code="contact_not_found", detail=detail)
                 for at in positions

@@ -163,7 +163,7 @@ and the largest number of contacts. The contacts are ordered by the instant and 
 async def people_csv(
     new_uow: UnitOfWorkFactory, next_people: NextPeople, *, now: datetime
 ) -> AsyncIterator[bytes]:
-    """Stream a CSV file of contacts; each call of ``next_people`` returns one page of them.
+    """Stream a CSV file of the contacts that ``next_people`` returns, page by page.
 
     The columns are the same as in ``contacts_csv``.
     """

@@ -23,7 +23,8 @@ def _add_zones_of(statuses: str) -> str:
     locks campaigns before recipients.
 
     Args:
-        statuses: The statuses of the recipients that count, as an SQL list.
+        statuses: Only recipients with these statuses count. An SQL list, such as
+            ``'sending', 'unknown'``.
     """
     return f"""
         UPDATE campaign c
@@ -169,9 +170,11 @@ async def skip_deleted_recipients(
 ) -> None:
     """Skip the waiting recipients at these phone numbers, because their contacts were deleted.
 
-    A recipient whose message is being sent is not skipped. Only the recipient's zone key changes:
-    it becomes the one that the caller has written to the contact. If sending fails, and the contact
-    exists again because the person has written meanwhile, the recipient waits again. Then the new
-    zone key decides when the message may be sent.
+    A recipient whose message is being sent, or was perhaps sent, is not skipped. The function only
+    copies the contact's new zone key to this recipient; the caller has already written the key to
+    the contact.
+
+    The new key is needed if sending fails and the person writes in the meantime. Then the contact
+    exists again, the recipient waits again, and the key decides when the message may be sent.
     """
     await session.execute(_SKIP_DELETED, {"phones": list(phones), "now": now})

@@ -7,8 +7,8 @@ There are two ways to find the page:
 - Look up all matches and sort them. This is fast if few contacts match.
 
 PostgreSQL often chooses the slow way, because it has few statistics about parts of words. So this
-module chooses. It first reads a limited number of contacts in order. If these do not fill the page,
-few contacts match, and the module looks up all matches.
+module makes the choice. It first reads a limited number of contacts in order. If these do not fill
+the page, few contacts match, and the module looks up all matches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -44,12 +44,12 @@ from crm_api.domain.people.models.lists import ContactListMember
 
 _Column = ColumnElement[Any] | InstrumentedAttribute[Any]
 Position = tuple[datetime | str, UUID]
-"""The last row of the previous page, by sort value and id. The page begins after it."""
+"""The sort value and id of the last row of the previous page. The page begins after this row."""
 
 WINDOW = 5_000
 """The number of contacts that are read in order first.
 
-This takes 3 ms, and fills a page if one contact in a hundred matches.
+Reading them takes 3 ms. If one contact in a hundred matches, they fill a page.
 """
 FEW = 5_000
 """If the filter's list or flag has at most this many contacts, matches are rare.
@@ -112,7 +112,7 @@ ORDERS = {
 
 
 _BY_NAME = ORDERS[ContactSort.NAME]
-"""The order for a ``Search`` that is used only for its ``conditions``.
+"""The order for a ``Search`` if only its method ``conditions`` is used.
 
 ``conditions`` leaves out the filter's conditions on the sort column. No filter has a condition on
 the name. So with this order, ``conditions`` returns all conditions of the filter.

@@ -26,7 +26,7 @@ from crm_api.domain.people.models.lists import ContactListMember
 from crm_api.platform.database import UnitOfWork
 
 Position = tuple[datetime, UUID]
-"""The last row of the previous page, by its instant and id. The page begins after it."""
+"""The instant and id of the last row of the previous page. The page begins after this row."""
 
 
 async def get_contact(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> FlaggedContact:

@@ -176,7 +176,9 @@ class TimelineRow:
 
 @dataclass(frozen=True, kw_only=True)
 class TimelineParts:
-    """Which parts of the timeline the caller may see, besides those that `contacts:read` allows.
+    """Which parts of the timeline the caller may see, in addition to the basic parts.
+
+    The basic parts need only the scope ``contacts:read``.
 
     Attributes:
         sales: True if the caller may see appointments, quotes and invoices.

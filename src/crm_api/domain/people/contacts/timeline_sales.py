@@ -31,7 +31,7 @@ class TimelineQuote(ReadModel):
     """A quote for the contact; shown only to callers with the scope `sales:read`.
 
     Attributes:
-        at: When the quote got its status.
+        at: When the quote got its present status.
         number: The quote's number in your books.
         amount_cents: The amount in cents.
         currency: The currency of the amount.
@@ -53,7 +53,7 @@ class TimelineInvoice(ReadModel):
     """An invoice for the contact; shown only to callers with the scope `sales:read`.
 
     Attributes:
-        at: When the invoice got its status.
+        at: When the invoice got its present status.
         number: The invoice's number in your books.
         amount_cents: The amount in cents.
         currency: The currency of the amount.

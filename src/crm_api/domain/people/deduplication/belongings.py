@@ -185,7 +185,7 @@ async def return_children(
     quote_ids: Collection[UUID],
     invoice_ids: Collection[UUID],
 ) -> None:
-    """Give back to a duplicate what a merge moved from it to the primary contact.
+    """Move the data of a duplicate back from the primary contact to the duplicate, to undo a merge.
 
     The duplicate also gets all messages and conversations with its phone number, even if they began
     after the merge.
@@ -230,9 +230,14 @@ _RETURN_LISTS = text("""
 async def return_lists(
     session: AsyncSession, *, to: UUID, lists: Sequence[tuple[UUID, datetime]]
 ) -> None:
-    """Add a contact to the given lists, each with the time at which it was added before the merge.
+    """Add a contact to its former lists again, when a merge is undone.
 
-    Lists that no longer exist are skipped.
+    A list that no longer exists is skipped.
+
+    Args:
+        session: The session.
+        to: The contact.
+        lists: For each list: its id, and when the contact was added to it before the merge.
     """
     values = {
         "to": to,

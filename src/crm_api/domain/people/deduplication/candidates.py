@@ -74,7 +74,7 @@ def close_number(place: int) -> TextClause:
 
 
 Position = tuple[int, UUID]
-"""The last pair of the previous page, by score and id. The page begins after it."""
+"""The score and id of the last pair of the previous page. The page begins after this pair."""
 
 _SCAN = 1
 
@@ -173,10 +173,9 @@ REST = 20
 With 20, scans take at most 5% of the time.
 """
 UNSEEN = timedelta(minutes=1)
-"""A contact that changed up to this long before the last scan began also causes a new scan.
+"""How long before the start of the last scan a change of a contact still causes a new scan.
 
-The last scan missed such a change if the transaction with the change was committed after the scan
-began.
+The last scan missed such a change if the change was committed after the scan began.
 """
 
 
@@ -235,7 +234,7 @@ async def find_candidates(uow: UnitOfWork, *, now: datetime, clock: Callable[[],
     No scan is made in these cases:
 
     - Another worker is scanning now.
-    - The last scan is recent.
+    - The pause after the last scan is not over (see ``REST``).
     - No contact has changed since the last scan began.
 
     Args:

@@ -30,8 +30,8 @@ class UnknownDuplicatesError(InvalidError):
 
     def __init__(self, positions: list[int]) -> None:
         super().__init__(
-            f"{len(positions)} of the duplicate ids do not belong to a contact, so nothing was "
-            "merged. Remove these ids and send the request again.",
+            "Nothing was merged, because not every id belongs to a contact. Remove the ids that "
+            f"`errors` lists ({len(positions)} in all), and send the request again.",
             errors=[
                 FieldProblem(
                     pointer=f"/duplicate_ids/{position}",

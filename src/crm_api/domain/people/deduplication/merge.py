@@ -249,7 +249,11 @@ def _add_belonging(duplicate: DuplicateBefore, row: belongings.Belonging) -> Non
 def _record_moved_recipients(
     snapshot: Snapshot, group: Group, members: Sequence[Member], verdict: TrackVerdict
 ) -> None:
-    """Record in the snapshot which recipients the primary had before, and which it got."""
+    """Store in the snapshot which campaign recipients belonged to which contact before the merge.
+
+    The snapshot gets the recipients that the merge moved from each duplicate to the primary, and
+    the primary's own recipients in the same campaigns.
+    """
     given = {*verdict.moved, *verdict.following}
     for one in snapshot.duplicates:
         rows = [row for row in members if row.id in given and group.heads[row.contact_id] == one.id]
@@ -262,7 +266,7 @@ def _record_moved_recipients(
 
 
 async def _write(uow: UnitOfWork, group: Group, *, after: Values, zone: str, now: datetime) -> None:
-    """Write the primary, and clear the duplicates so that they only refer to the primary."""
+    """Write the merged values to the primary. Clear the duplicates; they refer to the primary."""
     primary = group.primary
     old_zone = primary.zone_key
     await write_contact(

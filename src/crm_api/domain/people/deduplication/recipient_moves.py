@@ -143,7 +143,7 @@ _MOST_STEPS = 21
 
 
 # The recipients of one contact in one campaign return together. If a message to one of these
-# recipients was sent, or may have been sent, to another number, no recipient of them returns.
+# recipients was sent, or may have been sent, to another number, none of these recipients returns.
 _RETURN_MEMBERS = text("""
     UPDATE campaign_membership m
     SET contact_id = :to, updated_at = :now,

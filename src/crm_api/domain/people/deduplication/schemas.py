@@ -127,7 +127,7 @@ class CandidateRead(ReadModel):
         reasons: Why the two contacts may be one person.
         primary_id: The id of the older contact, which is proposed as the primary contact.
         contacts: The two contacts, the older one first.
-        found_at: When the pair was found.
+        found_at: When this service found that the two contacts may be one person.
     """
 
     model_config = example(score=80)

@@ -27,7 +27,7 @@ class DuplicateBefore(BaseModel):
 
     Attributes:
         member_ids: The duplicate's recipients that the merge moved to the primary.
-        campaign_ids: The campaigns of these recipients.
+        campaign_ids: The campaigns of the recipients in ``member_ids``.
         alias_ids: Contacts that were merged into this duplicate earlier, before this merge.
     """
 

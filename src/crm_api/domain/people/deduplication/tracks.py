@@ -114,10 +114,13 @@ def _judge_campaign(
 def _standing(track: Sequence[Member], place: int) -> tuple[int, bool, bool, int]:
     """Return the rank of a track; the track with the highest rank continues.
 
-    The track that has reached the latest step ranks highest. A step is reached if its message was
-    sent or was perhaps sent. Among tracks that have reached the same step, the primary's track
-    ranks highest. Next come the tracks with an unfinished message. If tracks are still equal, the
-    order of the contacts decides.
+    A track is all rows of one contact in one campaign. It ranks higher than another track by these
+    criteria, the most important first:
+
+    1. Its latest message that was sent, or was perhaps sent, belongs to a later step.
+    2. It is the track of the primary.
+    3. It has an unfinished message.
+    4. Its contact comes earlier in the order of the contacts.
 
     Args:
         track: The recipients of one contact in one campaign.

@@ -208,7 +208,7 @@ async def lock_merge(session: AsyncSession, *, merge_id: UUID) -> ContactMerge |
 
 
 async def fetch_undoable_merges(session: AsyncSession, *, primary_id: UUID) -> list[ContactMerge]:
-    """Fetch the merges into a contact that can still be undone, the oldest first."""
+    """Fetch a primary contact's merges that can still be undone, the oldest first."""
     statement = (
         select(ContactMerge)
         .where(ContactMerge.primary_id == primary_id, ContactMerge.snapshot.is_not(None))

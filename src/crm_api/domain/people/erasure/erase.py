@@ -37,8 +37,8 @@ async def erase_contact(
     """Erase a person and block the person's phone numbers.
 
     The job ``run_erasures`` is requested, to erase the remaining data. Counts and consent decisions
-    stay, without the numbers and the message texts. If a number was opted out or on hold, the
-    number gets the same flag when somebody adds the number again.
+    stay, without the numbers and the message texts. If a number had the flag of an opt-out or a
+    hold, the number gets this flag again when somebody adds the number later.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was erased before.

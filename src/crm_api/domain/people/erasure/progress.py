@@ -49,10 +49,11 @@ async def lock_erasure(session: AsyncSession, *, erasure_id: UUID) -> Erasure | 
 
 
 async def clear_remains(uow: UnitOfWork, *, erasure_id: UUID, now: datetime) -> list[str]:
-    """Remove the remaining data of the person, which the erasure request has not removed.
+    """Remove data of the person that the API request of the erasure has not removed.
 
-    These are old values and old phone numbers, and the database rows of the person's files. The API
-    request does not search for old values and numbers, because it would have to read whole tables.
+    This data is old values in imports, old phone numbers of campaign recipients, and the database
+    rows of the person's files. The API request does not search for old values and numbers, because
+    it would have to read whole tables.
 
     Returns:
         The names of the files that the caller must remove from the media store after the commit.
@@ -122,7 +123,7 @@ async def release_media(session: AsyncSession, *, contact_id: UUID, now: datetim
     """Delete the database rows about the files (such as pictures) in a contact's messages.
 
     Returns:
-        The names, in the media store, of those files that no other message uses.
+        The names (in the media store) of the files that no other message uses.
     """
     ids = list(await session.scalars(FREE_MEDIA, {"contact_id": contact_id, "now": now}))
     return list(await session.scalars(DROP_MEDIA, {"ids": ids})) if ids else []
@@ -132,7 +133,7 @@ STILL_STORED = text("SELECT m.sha256 FROM media m WHERE m.sha256 = ANY(CAST(:nam
 
 
 async def find_stored_objects(session: AsyncSession, *, names: Sequence[str]) -> set[str]:
-    """Return those of the given file names that are still in the table ``media``.
+    """Return which of the given file names are still in the table ``media``.
 
     A message still uses these files, so they must stay in the media store.
     """
@@ -221,7 +222,7 @@ NUMBERS_OF_CONTACTS = text(
 
 
 async def find_contact_numbers(session: AsyncSession, *, phones: Sequence[str]) -> list[str]:
-    """Return those of the given phone numbers that belong to a contact, in ascending order."""
+    """Return which of the given phone numbers belong to a contact, in ascending order."""
     return list(await session.scalars(NUMBERS_OF_CONTACTS, {"phones": list(phones)}))
 
 
@@ -233,5 +234,5 @@ FETCHES_LEFT = text("""
 
 
 async def has_fetches(session: AsyncSession, *, contact_id: UUID) -> bool:
-    """Return True if files of a contact's messages are still to be fetched."""
+    """Return True if some files of a contact's messages are not fetched or removed yet."""
     return bool(await session.scalar(FETCHES_LEFT, {"contact_id": contact_id}))

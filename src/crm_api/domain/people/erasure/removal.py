@@ -160,7 +160,8 @@ async def erase_person(
 ) -> None:
     """Remove a person's data from messages, conversations, recipients, imports and contacts.
 
-    The rows stay without the data, because they are counted or other rows refer to them.
+    These rows stay without the data, because they are counted or other rows refer to them. Rows
+    that are only about the person, such as tasks and drafts, are deleted.
 
     Args:
         ids: The id of the contact, then the ids of the duplicates that were merged into it.

@@ -21,7 +21,7 @@ class SearchTerms:
 
     Attributes:
         phones: The phone numbers, in E.164.
-        words: The e-mail address and the full name, in lower case.
+        words: Other texts, such as e-mail addresses and the full name, in lower case.
     """
 
     phones: tuple[str, ...]

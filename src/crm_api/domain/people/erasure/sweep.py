@@ -1,8 +1,8 @@
 """Search the tables for data about an erased person, a few megabytes in each transaction.
 
-A new table needs no change in this module: every table is searched, except the tables in the lists
-of exceptions. A phone number or an e-mail address is replaced where it is found. The stored copy of
-a received event is replaced as a whole.
+A new table needs no change in this module: every table is searched, except the tables in
+``APPEND_ONLY`` and ``AT_ONCE``. A phone number or an e-mail address is replaced where it is found.
+The stored copy of a received event is replaced as a whole.
 """
 
 from collections.abc import Iterator
@@ -30,9 +30,9 @@ AT_ONCE = frozenset({"consent_unlinked", "erased_number", "erasure"})
 """Tables that are not searched, because the request of the erasure has already cleared them, or
 because they contain only data about erasures."""
 IDENTITY = "phone"
-"""The column with a phone number.
+"""The name of the column with a phone number.
 
-The request erases the number in existing rows. The search finds rows that were added later.
+The request erases the number in the rows that it finds. The search erases it in the other rows.
 """
 ERASED_NAMES = {
     "activity": "'erased:' || t.id",
@@ -67,7 +67,7 @@ WHOLE = {
         "error_code = NULL"
     ),
 }
-"""By table, the new values of a row that names the person. Such a row is replaced as a whole.
+"""The new values of a row that names the person, by table. Such a row is replaced as a whole.
 
 An erased event has the unknown type ``erased``, so that replaying it changes nothing.
 """
@@ -108,7 +108,8 @@ class TableSearch:
 def table_searches() -> tuple[TableSearch, ...]:
     """Return the statements that search the tables for a person's data, ordered by table name.
 
-    The statements are made once, because this takes longer than to search an empty table.
+    The statements are built only once, because building them takes longer than searching an empty
+    table.
     """
     tables = sorted(Base.metadata.tables.values(), key=lambda table: table.name)
     return tuple(

@@ -46,8 +46,8 @@ class UnknownContactsError(InvalidError):
 
     def __init__(self, positions: list[int]) -> None:
         super().__init__(
-            f"Ids that belong to no contact: {len(positions)}. So no contact was added. Remove "
-            "the ids that `errors` lists.",
+            "No contact was added, because not every id belongs to a contact. Remove the ids that "
+            f"`errors` lists ({len(positions)} in all).",
             errors=[
                 FieldProblem(
                     pointer=f"/contact_ids/{position}",

@@ -53,7 +53,10 @@ class CustomField(Base):
     choices: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
     required: Mapped[bool] = mapped_column(server_default=text("false"))
     applied_through: Mapped[UUID | None]
-    """The last contact, in the order of ids, whose older value was converted to the type."""
+    """The last contact that the conversion of older values to the type has processed.
+
+    The contacts are processed in the order of their ids.
+    """
     applied_at: Mapped[datetime | None]
     """When the older values of all contacts were converted to the type; None until then."""
     archived_at: Mapped[datetime | None]

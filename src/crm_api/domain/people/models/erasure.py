@@ -51,6 +51,6 @@ class Erasure(Base):
     position: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     """The progress: contact ids, table and page to search next, rows found, and files to remove."""
     next_at: Mapped[datetime]
-    """When a worker may claim the erasure. While a worker has it, this is the end of its lease."""
+    """When a worker may claim the erasure. After a claim, this is when the claim expires."""
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]

@@ -26,8 +26,8 @@ class TagChange(Base):
 
     The tags in ``add`` are added to each contact, and the tags in ``remove`` are removed. The
     contacts are processed in the order of their ids; ``position`` is the id of the last processed
-    contact. So each contact is processed at most once, even if its new tags change whether it
-    matches ``filter``.
+    contact. So each contact is processed at most once, even if the new tags affect which contacts
+    match ``filter``.
     """
 
     __tablename__ = "tag_change"

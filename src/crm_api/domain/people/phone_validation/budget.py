@@ -16,9 +16,9 @@ from crm_api.domain.people.phone_validation.errors import BudgetSpentError
 from crm_api.platform.database import UnitOfWorkFactory
 
 LOT = 25
-"""The number of look-ups that one statement takes from the budget of the day.
+"""The number of look-ups that one statement reserves from the budget of the day.
 
-Look-ups that are not used are returned at the end.
+Reserved look-ups that are not used become free again at the end.
 """
 
 
@@ -121,6 +121,9 @@ class Budget:
 
 
 async def _take_lookups(session: AsyncSession, *, day: date, wanted: int, daily: int) -> bool:
-    """Take ``wanted`` look-ups from the budget of a day; return False if fewer are left."""
+    """Take ``wanted`` look-ups from the budget of a day.
+
+    If fewer look-ups are left, take none and return False.
+    """
     values = {"day": day, "wanted": wanted, "daily": daily}
     return await session.scalar(_TAKE_LOOKUPS, values) is not None

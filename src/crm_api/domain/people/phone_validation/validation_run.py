@@ -225,7 +225,7 @@ async def fetch_run_page(
 
 
 async def _ask_offline(phones: Sequence[str]) -> list[Found]:
-    """Return the line types that the numbering plan shows; leave out the other phone numbers."""
+    """Return the line type of each number whose first digits show it; leave out other numbers."""
     found = [
         Found(phone=phone, answer=await _OFFLINE.look_up(phone), source=_OFFLINE.source)
         for phone in phones

@@ -75,8 +75,8 @@ class UnknownPropertyContactsError(InvalidError):
     def __init__(self, pointers: list[str]) -> None:
         detail = "No contact has this id."
         super().__init__(
-            f"Ids that belong to no contact: {len(pointers)}. So nothing was changed. Remove the "
-            "ids that `errors` lists.",
+            "Nothing was changed, because not every id belongs to a contact. Remove the ids that "
+            f"`errors` lists ({len(pointers)} in all).",
             errors=[
                 FieldProblem(pointer=pointer, code="contact_not_found", detail=detail)
                 for pointer in pointers

@@ -18,7 +18,7 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 UNDONE_AT_ONCE = 5_000
-"""The largest number of rows that one call of ``undo_some`` deletes."""
+"""The largest number of rows that one run of ``undo_some`` deletes."""
 
 
 async def store_properties(
@@ -102,7 +102,7 @@ async def write_properties(
     import_id: UUID,
     now: datetime,
 ) -> None:
-    """Insert new properties, fill missing values of existing ones, and attach the contacts."""
+    """Insert new properties, fill missing values of stored properties, and attach the contacts."""
     values = {"import_id": import_id, "now": now}
     await session.execute(_STORE_PROPERTIES, values | {"rows": json.dumps(rows, default=str)})
     keys = [row["address_key"] for row in rows]

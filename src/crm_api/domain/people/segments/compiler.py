@@ -31,7 +31,7 @@ from crm_api.domain.people.segments.tree import Group, Join, Node, Rule
 from crm_api.platform.database import UnitOfWork
 
 MAYBE_UNKNOWN = frozenset({SegmentFieldKind.TEXT, SegmentFieldKind.ATTRIBUTE})
-"""Kinds of fields whose SQL condition is NULL for a contact without a value."""
+"""Kinds of fields. A rule on such a field has the SQL value NULL if the contact has no value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +61,9 @@ def compile_filter(
         node: The tree.
         now: The end of periods such as "the last 30 days". Flags that expired before this instant
             are ignored.
-        prefix: Beginning of the names of the bind values; different for each condition of a
-            statement.
-        is_negated: Whether the condition matches the contacts that the tree does not match.
+        prefix: The names of the bind values begin with this text. Each condition of a statement
+            needs a different prefix.
+        is_negated: True: match the contacts that the tree does not match.
         by_person: True: PostgreSQL queries other tables once per contact; use this in a statement
             that reads a page of contacts. False: PostgreSQL may join other tables instead.
     """
@@ -124,7 +124,7 @@ async def conditions(
         segment_ids: Ids of segments; each must exist.
         now: The end of periods such as "the last 30 days".
         prefix: Beginning of the names of the bind values.
-        is_negated: Whether the conditions match the contacts that are not in the segments.
+        is_negated: True: match the contacts that are not in the segments.
         by_person: True: PostgreSQL queries other tables once per contact; use this in a statement
             that reads a page of contacts. False: PostgreSQL may join other tables instead.
 

@@ -122,7 +122,7 @@ CONVERSATION_TIMES = {
     "last_contacted_at": "last_outgoing_at",
     "last_replied_at": "last_incoming_at",
 }
-"""For each of these fields, the column of ``conversation`` that has its value."""
+"""The column of ``conversation`` that contains the value of a field, by name of the field."""
 
 
 def _text(builder: ConditionBuilder, rule: Rule) -> str:
@@ -213,9 +213,10 @@ def _contact_instant(builder: ConditionBuilder, rule: Rule) -> str:
     """Return the condition of a rule about the time of the contact's newest message.
 
     A contact may have several conversations. Each conversation has the time of its own newest
-    message. So the condition has two parts. First: at least one conversation has a time that is not
-    before the earliest time that the rule allows. Second: no conversation has a time after the
-    latest time that the rule allows.
+    message. So the condition has two parts:
+
+    - At least one conversation has a time that is not too early for the rule.
+    - No conversation has a time that is too late for the rule.
     """
     column = f"k.{CONVERSATION_TIMES[rule.field]}"
     if rule.op == "is_empty":

@@ -83,9 +83,9 @@ def grade_sql(builder: ConditionBuilder) -> str:
 
 
 def last_class_sql(builder: ConditionBuilder) -> str:
-    """Return the SQL that gives the class of the last reply from ``contact c``, or NULL.
+    """Return the SQL of the reply class of the last reply from ``contact c``.
 
-    It is NULL if there is no reply, or if the last reply has no class.
+    The SQL value is NULL if there is no reply, or if the last reply has no class.
     """
     return f"CASE WHEN {builder.exists(_REPLY)} THEN {_LAST_CLASS} END"
 

@@ -29,7 +29,9 @@ class SegmentDistance(RequestModel):
 
 
 class SegmentMembership(RequestModel):
-    """Selects recipients of a campaign. A field that is not given does not limit the selection.
+    """Selects recipients of one step of a campaign.
+
+    `status` and `replied` limit the selection only if they are given.
 
     Attributes:
         campaign_id: The id of the campaign.
@@ -96,7 +98,7 @@ class SegmentAny(RequestModel):
 
 
 class SegmentNot(RequestModel):
-    """A negation: it matches if the rule or group in it does not match.
+    """A group that matches if the one rule or group in it does not match.
 
     Attributes:
         not: The rule or group that must not match.

@@ -201,8 +201,8 @@ class SegmentNodeVerdict(ReadModel):
         field: The field that the rule compares; null for a group.
         op: The operator of the rule; null for a group.
         value: The value in the rule; null for a group.
-        actual: The value that the contact has in this field now; null for a group, or if there is
-            no value.
+        actual: The value that the contact has now in the field of the rule; null for a group, or if
+            there is no value.
     """
 
     model_config = example(

@@ -20,7 +20,7 @@ class Join(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Distance:
-    """A duration in a segment rule, such as 30 days; it is counted from now, back or ahead.
+    """A duration in a segment rule, such as 30 days: the length of a period before or after now.
 
     Attributes:
         seconds: The duration in seconds.
@@ -60,7 +60,8 @@ class Rule:
     Attributes:
         pointer: JSON pointer of the rule, for problems and explanations.
         attribute: The name of the attribute; None if the field is not an attribute.
-        op: The positive operator; ``ne`` in a request becomes ``eq`` with ``is_negated``.
+        op: The operator without its negation: ``eq`` for a rule with ``eq`` or ``ne``.
+        is_negated: True if the operator in the request is negated, such as ``ne``.
         given: The operator as written in the request.
         given_value: The value as written in the request.
         value: The value after its conversion to the type of the field.

@@ -185,7 +185,7 @@ def _at(within: str, read: Callable[[Any], Read], value: Any) -> Read:  # noqa: 
 
 
 def _read_field(read: Callable[[], Read]) -> Read:
-    """Call a function that checks a value, and convert its errors to ``BadValueError``."""
+    """Run a function that checks a value, and convert its errors to ``BadValueError``."""
     try:
         return read()
     except PydanticCustomError as error:
@@ -196,7 +196,11 @@ def _read_field(read: Callable[[], Read]) -> Read:
 
 
 def _by(read: Callable[[object], Scalar]) -> Callable[[str, Any], Value]:
-    """Return a reader for fields whose values all have the same type."""
+    """Return a function that checks and converts the value of a rule with a given operator.
+
+    The value is a list for the operators ``in``, ``contains_any`` and ``contains_all``. ``read``
+    checks and converts a single value.
+    """
 
     def reader(op: str, value: Any) -> Value:  # noqa: ANN401 - JSON
         is_list = op in {"in", "contains_any", "contains_all"}
@@ -252,7 +256,7 @@ def _score(op: str, value: Any) -> Value:  # noqa: ANN401 - JSON
 
 
 def _choice(kind: SegmentFieldKind) -> Callable[[object], str]:
-    """Return a reader for the values of a field with a closed set of values."""
+    """Return a function that checks a value of a field with a closed set of values."""
 
     def read(value: object) -> str:
         if value not in CHOICES[kind]:

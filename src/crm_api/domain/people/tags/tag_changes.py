@@ -51,7 +51,7 @@ CHUNK_CONTACTS = 2_000
 
 
 async def count_people(uow: UnitOfWork, body: TagsRequest, *, now: datetime) -> int:
-    """Count the contacts whose tags a request would process.
+    """Count the contacts that a request to change tags would process.
 
     Raises:
         TagPeopleError: ``contact_ids`` and ``filter`` are both given or both missing. Or an id in

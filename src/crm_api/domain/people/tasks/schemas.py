@@ -78,7 +78,7 @@ class FoundTask:
     """A task and the name of its assignee.
 
     Attributes:
-        assignee_name: None if nobody is assigned.
+        assignee_name: The name of the user who must do the task; None if no user is assigned.
         is_overdue: True if the task was due before now and is not done.
     """
 

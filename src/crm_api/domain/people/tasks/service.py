@@ -142,7 +142,7 @@ async def read_due_tasks(
     Args:
         uow: The unit of work.
         user_id: The assignee. Tasks without an assignee are always included. If ``user_id`` is
-            None, only they are included.
+            None, no other tasks are included.
         until: The instant before which the tasks are due.
         most: The largest number of tasks to return. It does not limit the counts.
         now: The present instant.

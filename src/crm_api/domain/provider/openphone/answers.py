@@ -59,10 +59,10 @@ class SendAnswer:
         scope: For ACCOUNT_REFUSED: whether the refusal stops the phone line or the campaign.
         reason: For ACCOUNT_REFUSED: ``no_credits``, ``subscription_expired``, ``a2p_not_approved``,
             ``unauthorized``, ``daily_cap``, ``not_number_user`` or ``number_not_found``.
-        retry_after_seconds: For LATER: the seconds to wait. A longer wait that the provider asked
-            for is cut to a maximum.
-        retry_after_asked: For LATER: the seconds that the provider asked for, if they were cut;
-            otherwise None.
+        retry_after_seconds: For LATER: the seconds to wait. If the provider asked for a longer wait
+            than our maximum, this is our maximum.
+        retry_after_asked: For LATER: the seconds that the provider asked for, if they are more than
+            our maximum; otherwise None.
         server_date: The provider's time, from the ``Date`` header.
     """
 

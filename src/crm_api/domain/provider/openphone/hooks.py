@@ -161,6 +161,9 @@ class HookApi:
     async def delete(self, webhook_id: str, *, is_dated: bool) -> None:
         """Delete a webhook; do nothing if it does not exist.
 
+        Args:
+            is_dated: True for a webhook of API version 2026-03-30; False for a legacy webhook.
+
         Raises:
             OpenPhoneBusyError: 429 even after retries, 5xx or no response.
             OpenPhoneRefusedError: Any other 4xx except 404.

@@ -165,7 +165,12 @@ class Listing:
         token: str | None,
         headers: dict[str, str] | None,
     ) -> ListPage:
-        """Fetch a page; ``names`` has the names of the token in the query and the response."""
+        """Fetch one page of a list.
+
+        Args:
+            names: The name of the query parameter for the token of the requested page, and the name
+                of the response field with the token of the next page.
+        """
         sent, given = names
         more: Query = [(sent, token)] if token is not None else []
         answer = await self._reader.get(path, query + more, headers=headers)
@@ -198,7 +203,8 @@ def _thread(
 
 
 HOOK_WORDS = {"completed": "answered", "no-answer": "unanswered", "missed": "unanswered"}
-"""Maps the status of an ended call in a list to its status in a webhook of 2026-03-30."""
+"""Statuses of ended calls: maps the word in a list to the word in a webhook of API version
+2026-03-30."""
 UNDER_WAY = frozenset({"queued", "initiated", "ringing", "in-progress"})
 _COMPLETED = "completed"
 
@@ -276,7 +282,11 @@ def _parts(call: Json, extras: CallExtras, began_at: datetime) -> Iterator[_Part
 
 
 def _was_left(call: Json, extras: CallExtras) -> bool | None:
-    """Return whether the caller left a voicemail; None if the voicemail was not fetched."""
+    """Return whether the caller left a voicemail; None if this is not known.
+
+    If the voicemail was not fetched, the result is None for an unanswered incoming call, and False
+    for every other call, because such calls have no voicemail.
+    """
     if extras.voicemail is not None:
         return bool(extras.voicemail)
     is_unanswered = instant(call.get("answeredAt")) is None

@@ -1,10 +1,15 @@
 """Send one message with one API request to the provider, and classify the result.
 
-If a request fails, the message may have been sent only if the request body was passed to the
-transport. The class of the exception does not show whether the body was passed. For example, a
-transport may raise the same class if the connection was refused, and if the provider closed the
-connection *after* it had received the whole request. See ARCHITECTURE.md, "Sending, rule 4" and
-"Sending, rule 5".
+After a failed request, there are two cases:
+
+- The request body was not passed to the transport (the HTTP client). Then the message was certainly
+  not sent.
+- The request body was passed to the transport. Then the message may have been sent.
+
+The class of the exception does not show which case it is. For example, a transport may raise the
+same class for a refused connection, and for a connection that the provider closed *after* it had
+received the whole request. So ``GatedBody`` records whether the body was passed. See
+ARCHITECTURE.md, "Sending, rule 4" and "Sending, rule 5".
 """
 
 import asyncio

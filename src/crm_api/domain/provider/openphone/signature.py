@@ -1,10 +1,12 @@
-"""Verify the signature of a webhook from the provider, in either of its two schemes.
+"""Verify the signatures of the provider's webhooks.
 
-A signature is an HMAC-SHA256 that covers the raw bytes of the request body. The legacy scheme has
-the header ``openphone-signature: hmac;1;<milliseconds>;<base64>[,…]``, and signs
-``<milliseconds>.<body>``. The scheme of Standard Webhooks, used since 2026-03-30, has the headers
-``webhook-id``, ``webhook-timestamp`` (in seconds) and ``webhook-signature: v1,<base64> [v1,…]``,
-and signs ``<id>.<seconds>.<body>``.
+A signature is an HMAC-SHA256 that covers the raw bytes of the request body. There are two schemes:
+
+- Legacy: the header is ``openphone-signature: hmac;1;<milliseconds>;<base64>[,…]``. It signs the
+  bytes ``<milliseconds>.<body>``.
+- Standard Webhooks, used since 2026-03-30: the headers are ``webhook-id``, ``webhook-timestamp``
+  (in seconds) and ``webhook-signature: v1,<base64> [v1,…]``. They sign the bytes
+  ``<id>.<seconds>.<body>``.
 
 Source: OpenPhone support, "How to use webhooks", and Quo, "Webhooks quickstart", read 2026-11-24.
 """

@@ -141,7 +141,7 @@ class AppointmentRead(ReadModel):
         ends_at: When the appointment ends.
         timezone: The IANA time zone in which calendars and reminders show the times.
         assignee_id: The id of the user who goes to the appointment; null if no user is assigned.
-        assignee_name: The name of this user; null if no user is assigned.
+        assignee_name: The name of the assignee; null if no user is assigned.
         location: Where the appointment is. If null, calendars show the address of the property, or
             of the contact if there is no property.
         note: What the assignee must know; null if there is no note.

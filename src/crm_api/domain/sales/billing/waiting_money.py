@@ -85,11 +85,10 @@ FIRST_INVOICES = select(Invoice).from_statement(
 
 
 async def read_waiting_money(uow: UnitOfWork, *, most: int, now: datetime) -> WaitingMoney:
-    """Return the sums of all waiting quotes and invoices, and the first of the quotes and invoices.
+    """Return approved quotes without an appointment and unpaid invoices, with the sums of both.
 
-    The quotes are approved and have no appointment. The invoices are unpaid. Quotes that were
-    approved more than 365 days ago are left out. The sums include all other quotes and all
-    invoices. Up to ``most`` quotes and up to ``most`` invoices are returned.
+    Quotes that were approved more than 365 days ago are left out. The sums include all other quotes
+    and all invoices. The lists contain at most ``most`` quotes and at most ``most`` invoices.
     """
     approved = {"before": now, "since": now - NOT_OLDER}
     return WaitingMoney(

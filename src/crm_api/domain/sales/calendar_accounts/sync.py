@@ -44,7 +44,7 @@ async def synchronise(
 
     First, changes in the calendar are applied to the appointments. Then changed appointments are
     written to the calendar. At the end, the claim of the calendar is released. No transaction is
-    open while the calendar server is called. An error of the server is stored in the account.
+    open during a request to the calendar server. An error of the server is stored in the account.
 
     If a synchronisation ends early, the next one starts at the last sync token that was stored. It
     may read some events again, but it does not apply a change twice.

@@ -28,8 +28,8 @@ PRODUCT = "-//crm-api//appointments//EN"
 HOST = "appointments.crm-api"
 """The part of every UID after the @. It never changes, so UIDs stay the same on another host."""
 MARGIN = timedelta(days=400)
-"""The file defines each time zone for the time of its events, and for this much time before and
-after them.
+"""An iCalendar file defines each time zone for a limited period. The period begins this long before
+the first event in the time zone, and ends this long after the last one.
 """
 
 
@@ -131,7 +131,7 @@ def write_calendar(
     Args:
         entries: The appointments.
         name: The name that calendar programs show; None if the file has no name.
-        busy_only: Leave out the kind, the person, the location and the note.
+        busy_only: True leaves out the kind, the person, the location and the note.
         uid: The UID of the event. Give it only for a single entry, and only if the event was
             created in a calendar program, which chose the UID. None: each event gets the UID that
             ``uid_of`` returns for its appointment.
@@ -196,7 +196,10 @@ def summary_of(entry: CalendarEntry) -> str:
 
 
 def _zones(entries: Iterable[CalendarEntry]) -> "list[icalendar.Timezone]":
-    """Return one VTIMEZONE component for each time zone, for the years of the entries."""
+    """Return one VTIMEZONE component for each time zone of the entries, except UTC.
+
+    The component covers the entries in this time zone, and ``MARGIN`` before and after them.
+    """
     import icalendar  # noqa: PLC0415 - as above
 
     spans: dict[str, tuple[datetime, datetime]] = {}

@@ -34,7 +34,7 @@ _LONGEST_NAME = 60
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomeRow:
-    """The outcome of one row of the file, with the line number at which the row starts."""
+    """The outcome of one row of the file, with the number of the line at which the row starts."""
 
     line: int
     new: NewOutcome
@@ -60,7 +60,7 @@ class OutcomeChunk:
 
 
 def examine_outcomes(path: Path, overrides: Mapping[str, str | None] | None = None) -> Detected:
-    """Find out which column of a stored file contains which field of an outcome.
+    """Find out which field of an outcome each column of a stored file contains.
 
     Args:
         path: The file.
@@ -161,7 +161,12 @@ class OutcomeSourceFile:
         )
 
     def _seen_before(self, new: NewOutcome) -> bool | None:
-        """Return whether an earlier row had the same values; None if no row had the same id."""
+        """Compare a row with the earlier rows of the file.
+
+        Returns:
+            None if no earlier row has the same external id and kind. Otherwise, whether that
+            earlier row also has the same values.
+        """
         key = hashlib.sha256(f"{new.external_id}\0{new.kind}".encode()).digest()[:16]
         values = values_hash(new)[:16]
         before = self._seen.setdefault(key, values)

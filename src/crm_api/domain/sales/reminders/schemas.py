@@ -111,7 +111,7 @@ class ReminderRead(ReadModel):
         reason: Why the reminder waits or is not sent; null if its message is in the queue or was
             sent.
         message_id: The id of the message of the reminder; null if it has no message.
-        updated_at: When the service decided on this status.
+        updated_at: When the service decided on the status of the reminder.
     """
 
     model_config = example(starts_at=NOW, status="queued", reason=None)

@@ -60,7 +60,7 @@ SHARED = {
     "variant": "The name of the variant of the message.",
     "variants": "The variants of the message.",
 }
-"""Descriptions of the properties that their models do not describe, by the property's name.
+"""Descriptions by property name. They are used if the model does not describe the property.
 
 ``{thing}`` is replaced by what the model describes, such as ``campaign``.
 """

@@ -93,7 +93,10 @@ _DETAILS = {
     "not_found": problems.NEXT_STEPS[HTTPStatus.NOT_FOUND],
     "method_not_allowed": problems.NEXT_STEPS[HTTPStatus.METHOD_NOT_ALLOWED],
 }
-"""Examples of ``detail`` for errors without a class, by code. Other errors use their meaning."""
+"""Examples of ``detail`` for errors without a class, by code.
+
+If a code is missing here, the meaning of the error is used.
+"""
 _SHORT = InvalidPhoneError("The number is too short: ten digits are needed.")
 
 
@@ -227,7 +230,11 @@ _THINGS = {
     "key": "api_key",
     "upload": "do_not_contact_upload",
 }
-"""What a path parameter identifies, if the error code ``…_not_found`` uses another word."""
+"""Words in error codes that end in ``_not_found``, by the name of the path parameter.
+
+Only words that differ from the name of the parameter are listed. For example, the error code for
+``delivery_id`` is ``webhook_delivery_not_found``.
+"""
 
 
 def add_problem(document: Node) -> None:

@@ -17,7 +17,7 @@ SHARED = {
     ("mon", "tue", "wed", "thu", "fri", "sat", "sun"): "Weekday",
     ("fill", "overwrite", "skip"): "OnDuplicate",
 }
-"""Names of enumerations that several models share, by their values."""
+"""Names of enumerations that several models share, by the values of the enumeration."""
 
 JSON_OBJECT = "JsonObject"
 PAGE = "PageRead_"
