@@ -77,10 +77,10 @@ class ApiServer(Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the event streams, which never end by themselves; wait for the other requests.
 
-        Requests that run longer than `GRACE_SECONDS` are cancelled by this method, and respond with
+        After `GRACE_SECONDS`, this method cancels the requests that still run; they respond with
         503. uvicorn would also cancel these requests, but it would close the application directly
         after that. Then a request that still rolls back would lose its connection to the database,
-        and it would be cancelled again at the end of the event loop.
+        and the request would be cancelled again at the end of the event loop.
         """
         self._application.state.events.stop()
         cancelling = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._cancel_requests)

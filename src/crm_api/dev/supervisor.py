@@ -114,8 +114,8 @@ class _Watched:
     def tend(self, now: float) -> None:
         """Restart the program or server after it has ended.
 
-        Call this function repeatedly. One run of it notices the end, and plans the time of the
-        restart. The first run after this time starts the program or server again.
+        Call this function repeatedly. The first call after the end plans the time of the restart.
+        The first call after that time starts the program or server again.
         """
         if self.start_at is not None:
             if now >= self.start_at:

@@ -1,11 +1,12 @@
 """Set the clock of this process to the sandbox's time, which the database stores.
 
 In tests and demos, the time of the sandbox can be moved forward, and all processes must follow. The
-table ``sandbox_clock`` has one row with the time and a version, which increases with each move.
-Each process opens one extra connection and listens for changes of this row. After a process has
-read the row, it writes the version into the application name of its connection (visible in
-``pg_stat_activity``). Code that moves time waits until every such connection shows the new version.
-If a process dies, its connection closes, so nothing waits for a dead process.
+table ``sandbox_clock`` has at most one row. The row stores how far the sandbox's time is ahead of
+the machine's clock, and a version, which increases with each move. Each process opens one extra
+connection and listens for changes of this row. After a process has read the row, it writes the
+version into the application name of its connection (visible in ``pg_stat_activity``). Code that
+moves time waits until every such connection shows the new version. If a process dies, its
+connection closes, so nothing waits for a dead process.
 """
 
 import asyncio

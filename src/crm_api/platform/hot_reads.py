@@ -1,8 +1,9 @@
 """Look up the API key or user session of each request, on one separate database connection.
 
-Look-ups that arrive while a statement runs are answered together by the next statement, so many
-parallel requests share one round trip. Nothing is cached. The statement for a look-up always begins
-after the look-up was requested. So a revoked key is refused at the next request in every process.
+While a statement runs, new look-ups wait. The next statement answers all waiting look-ups of its
+kind (API key or session), so many parallel requests share one round trip. Nothing is cached. The
+statement for a look-up always begins after the look-up was requested. So a revoked key is refused
+at the next request in every process.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
-"""The names of background jobs, and the interface of the queue that requests runs of the jobs.
+"""The names of the background jobs, and the interface of the queue of requests to run jobs.
 
 An entry of the queue is called a nudge: a request to run the function of a job soon. A nudge
-contains no data, because the function reads its work from the database. A lost, late or repeated
-nudge does no harm, because the schedule also runs every function regularly.
+contains no data about the work, because the function reads its work from the database. A lost, late
+or repeated nudge does no harm, because the schedule also runs every function regularly.
 """
 
 from dataclasses import dataclass

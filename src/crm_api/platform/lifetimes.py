@@ -60,7 +60,7 @@ async def _close(close: Callable[[], object]) -> None:
 
 
 def tune_garbage_collection() -> None:
-    """Exclude all objects that exist now from garbage collection, and collect less often.
+    """Make the garbage collector ignore all objects that exist now, and run it less often.
 
     Call this function when the start of the process is complete. Objects that are loaded at the
     start are never freed. Without this function, the garbage collector scans these objects during

@@ -138,10 +138,10 @@ class SettingFields(BaseModel):
 
     @property
     def grace_seconds(self) -> float:
-        """Seconds after a send attempt at which a missing message counts as not sent.
+        """Seconds to wait after a send attempt before a missing message counts as not sent.
 
-        The provider's list may show a sent message late. So a message that is missing in the list
-        counts as not sent only after this time.
+        The provider's list may show a sent message late. So a message that is missing in this list
+        counts as not sent only after this wait.
         """
         if self.settle_grace_seconds is not None:
             return float(self.settle_grace_seconds)

@@ -90,11 +90,11 @@ def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _proxies(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Return each address or network in the notation of networks, such as ``10.0.0.5/32``.
+    """Return the trusted proxies as networks; an address becomes, for example, ``10.0.0.5/32``.
 
     Raises:
-        ValueError: A value is not an address or network, or it contains all addresses. With all
-            addresses trusted, any caller could pretend to have any address.
+        ValueError: A value is not an address or network, or a network contains all addresses. If
+            all addresses were trusted, any caller could pretend to have any address.
     """
     networks = []
     for text in value:

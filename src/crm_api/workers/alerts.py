@@ -55,7 +55,7 @@ async def report_alerts(deps: Deps, *, now: Now) -> None:
 
 
 async def _resolve_decided(uow: UnitOfWork, *, now: datetime) -> None:
-    """Resolve alerts about doubtful replies and unclear messages that no longer need a decision."""
+    """Resolve alerts about doubtful replies or unclear messages, if nothing is left to decide."""
     doubts = await alerts.list_open_subjects(uow, kind=DOUBTFUL_TEXT)
     if doubts:
         held = await find_contacts_on_hold(

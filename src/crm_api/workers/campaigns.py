@@ -122,8 +122,8 @@ async def prepare_campaigns(deps: Deps, limit: TimeLimit | None = None) -> None:
       one message at a time.
     - Store the first chunks of new audiences.
     - Put recipients back in the queue if their phone number is no longer on hold.
-    - Put recipients back in the queue if they waited because the daily budget of their phone
-      carrier was used up, and this budget has room again.
+    - If the daily budget of a phone carrier has room again or was removed, return the recipients
+      that waited for this budget to the queue.
     - Begin scheduled campaigns whose start time has come.
     """
     async with deps.new_uow() as uow:

@@ -30,7 +30,8 @@ class JobSlot:
 
     Attributes:
         lock: Locked while a run is working.
-        is_asked: True if a run was requested since the last run began.
+        is_asked: True if a run was requested since the last run began, or if a pause may have
+            interrupted the last run.
         cause: The request id and trace ids of the API request that caused the next run. If several
             API requests caused the run, these are the ids of the first request. None if the
             schedule caused the run.
@@ -105,8 +106,8 @@ class Deps:
         while the follower of the sandbox's clock has no connection to the database, because the
         time may be moved while the connection is missing.
 
-        If ``is_moving`` is False, the pause ends. A run of each job that was requested during the
-        pause is then requested again.
+        If ``is_moving`` is False, the pause ends. Then each job that was requested during the
+        pause, or that the pause may have interrupted, is requested again.
         """
         if is_moving == self.is_paused:
             return
@@ -125,7 +126,7 @@ class Deps:
 
     @contextmanager
     def stopped_by(self, stop: Callable[[], None]) -> Iterator[None]:
-        """Call ``stop`` when the process shuts down or a pause begins, during the ``with`` block.
+        """During the ``with`` block, call ``stop`` when the process shuts down or a pause begins.
 
         If a shutdown or a pause has already begun, ``stop`` is called at the start of the block.
         Without this, a job that began just before the shutdown or pause would work until its time
@@ -140,9 +141,9 @@ class Deps:
             self.on_stop.discard(stop)
 
     async def request_run(self, name: JobName) -> None:
-        """Request a run again that could not start when it was first requested.
+        """Request a run again, because it could not start or a pause may have interrupted it.
 
-        The run gets the request id of the first request.
+        The run gets the ids in ``JobSlot.cause``.
         """
         with resume_cause(self.slots[name].cause):
             await self.queue.push(Job(name=name))

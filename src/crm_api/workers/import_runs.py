@@ -100,7 +100,13 @@ async def _write(
     is_over: Callable[[], bool],
     readings: OpenReaders[ChunkT],
 ) -> bool:
-    """Store chunks until the file or the time limit ends; return True if the import has ended."""
+    """Store chunks until no rows are left or ``is_over`` returns True.
+
+    Also stop if the import has ended, or if another worker has continued it.
+
+    Returns:
+        True if the import has ended.
+    """
     kind = work.kind
     source = await readings.take(row.id, position=row.rows_processed)
     cleaning: asyncio.Future[None] = asyncio.ensure_future(_do_nothing())

@@ -274,12 +274,12 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
 
 
 async def _end_waiting(deps: Deps, claimed: Sequence[ClaimedAttempt]) -> None:
-    """Update who waits for an answer, after messages with a chosen send time were claimed.
+    """Update which people wait for an answer, after messages with a chosen send time were claimed.
 
-    A person who gets such a message does not wait for an answer any more. This is stored in a
-    separate transaction, because a conversation must be locked before its messages, and the claim
-    has already locked the messages. If the worker dies before this transaction, the delivery report
-    causes the same update.
+    A person who gets such a message does not wait for an answer any more. The update has its own
+    transaction, because a conversation must be locked before its messages, but the claim locks the
+    messages first. If the worker dies before this transaction, the delivery report causes the same
+    update.
     """
     leaving = [one.attempt_id for one in claimed if one.is_scheduled]
     if leaving:

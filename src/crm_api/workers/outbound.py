@@ -39,11 +39,11 @@ NEXT_RUN_SECONDS = 0.05
 async def deliver_webhooks(
     ctx: dict[str, Any], *, for_seconds: float = WORKING_SECONDS, stays: bool = True
 ) -> None:
-    """Create deliveries from the event log, and send those that are due; safe to run twice.
+    """Create deliveries from the event log, and send the deliveries that are due.
 
     Database triggers write the event log, and a trigger cannot request a run of this job. Therefore
     a run looks for new events twice a second, and requests the next run before it ends. If there is
-    no active endpoint, the run ends immediately.
+    no active endpoint, the run ends immediately. Two runs at the same time are harmless.
 
     Args:
         ctx: The context that arq passes to the job.

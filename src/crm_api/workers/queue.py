@@ -137,8 +137,8 @@ class ArqJobQueue:
         """Request a run of the job (send a nudge).
 
         The run starts ``job.delay_seconds`` from now, rounded up to a multiple of
-        ``NUDGE_STEP_SECONDS``. All nudges of a job with the same start time cause only one run. The
-        run gets the request id of the first nudge.
+        ``NUDGE_STEP_SECONDS``. All nudges of a job with the same start time cause only one run.
+        This run gets the ids of the API request that caused the first of these nudges.
 
         If Redis fails, a warning is logged and no error is raised. The schedule runs the job within
         a minute anyway.

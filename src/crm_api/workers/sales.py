@@ -21,7 +21,9 @@ LOST_KEY = (
 
 
 async def send_reminders(ctx: dict[str, Any]) -> Mapping[str, int]:
-    """Queue, postpone or skip each reminder that is due; safe to run twice.
+    """Queue, postpone or skip each reminder that is due.
+
+    Two runs at the same time are harmless.
 
     Returns:
         The number of reminders for each new status: ``queued``, ``waiting`` (postponed) or
@@ -55,7 +57,9 @@ async def send_reminders(ctx: dict[str, Any]) -> Mapping[str, int]:
 
 
 async def sync_calendars(ctx: dict[str, Any]) -> Mapping[str, int]:
-    """Synchronise all calendars that are due; safe to run twice.
+    """Synchronise all calendars that are due.
+
+    Two runs at the same time are harmless.
 
     Returns:
         ``calendars`` is the number of synchronised calendars. ``pulled`` is the number of

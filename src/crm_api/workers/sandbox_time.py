@@ -283,15 +283,15 @@ decides when these jobs run."""
 class NudgedJobs:
     """A queue in memory that replaces Redis while the sandbox's clock is moved.
 
-    The queue stores for each requested job at which sandbox time the job must run. A request to run
-    a job is called a nudge.
+    For each requested job, the queue stores the sandbox time at which the job must run. A request
+    to run a job is called a nudge.
     """
 
     def __init__(self) -> None:
         self.due: dict[JobName, datetime] = {}
 
     async def push(self, job: Job) -> None:
-        """Store at which time of the sandbox's clock a job must run.
+        """Store the time of the sandbox's clock at which a job must run.
 
         If a time is already stored for the job, the earlier time is kept. Two kinds of requests are
         ignored:

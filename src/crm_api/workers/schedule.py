@@ -83,9 +83,11 @@ def timeout_of(name: JobName) -> int:
 def require_schedule(worker: Worker, settings: Settings) -> None:
     """Check at the start that a worker runs exactly the jobs in the schedule.
 
+    With the sandbox, the worker must also run the job ``move_sandbox_time``.
+
     Raises:
         StartError: A job is missing or unknown, or the worker reads another queue. The error
-            message lists the jobs.
+            message lists these jobs or queues.
     """
     expected = set(SCHEDULE)
     if settings.uses_sandbox:

@@ -78,7 +78,7 @@ def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
 def compare_figures(api: Api, story: Story, *, campaign_id: str, replied: int) -> list[FigureCheck]:
     """Read the figures of the demo's campaign, and the numerator of each figure from three sources.
 
-    One result of this function is one figure with these numerators:
+    Each item of the result is one figure with these numerators:
 
     - ``counted``: as the API returns it with the figure.
     - ``rows``: computed from the records that the API lists for the figure.
@@ -184,7 +184,7 @@ def _plain(value: Any) -> Decimal:  # noqa: ANN401 - an integer, text or null of
 
 
 def _shown(total: JSON, unit: str) -> str:
-    """Return a figure as a text to print; a rate has its confidence interval."""
+    """Return a figure as a text to print. The text of a rate includes its confidence interval."""
     value = total["value"]
     if value is None:
         return "none"

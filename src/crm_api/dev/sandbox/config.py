@@ -48,8 +48,8 @@ class OwnLine:
 class PeopleWeights:
     """Shares of people (0 to 1), one share for each thing that can happen after a message.
 
-    All other people get the message and do nothing. What happens for a person depends only on the
-    phone number and on the seed, so it is the same in every run.
+    People who are in none of these shares get the message and do nothing. What happens for a person
+    depends only on the phone number and on the seed, so it is the same in every run.
 
     Attributes:
         reply: Share of people who reply.
@@ -87,7 +87,7 @@ class SandboxConfig:
         rate_per_second: How many requests per second the sandbox accepts with one API key. It
             responds with 429 to further requests. None sets no limit.
         list_delay_seconds: Seconds until an accepted message appears in lists.
-        webhook_concurrency: Number of webhooks that are delivered at the same time.
+        webhook_concurrency: Largest number of deliveries that run at the same time.
         webhook_timeout_seconds: Timeout for the delivery of a webhook.
         hang_seconds: How long the sandbox does not respond to a request with the fault ``hang``.
         slow_seconds: By how many seconds the fault ``slow`` delays a response.
@@ -95,8 +95,8 @@ class SandboxConfig:
             messages are stored only in memory.
         lines: The phone lines of the company.
         clock: Returns the current time.
-        media_url: URL of this sandbox, for links to pictures and recordings in events; without it
-            the files cannot be fetched.
+        media_url: URL of this sandbox, for links to pictures and recordings in events. If the
+            URL is None, these files cannot be fetched.
         post: Function that delivers webhooks, for tests in one process. None delivers them over
             HTTP.
     """

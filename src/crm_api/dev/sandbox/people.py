@@ -111,9 +111,10 @@ class People:
     def steps_for(self, number: str, config: SandboxConfig) -> tuple[Step, ...]:
         """Return what happens after a message to a simulated person, such as a reply.
 
-        If the phone number has a script, the script decides. Otherwise ``config`` and the phone
-        number decide. A person without a script replies only once. So the service and the sandbox
-        cannot reply to each other without end.
+        If the phone number has a script, the script decides. Without a script, a message to a
+        blocked phone number fails. For other phone numbers, ``config`` and the phone number decide.
+        A person without a script replies only once. So the service and the sandbox cannot reply to
+        each other without end.
         """
         script = self.script_of(number) if self.scripts else None
         if script is not None:

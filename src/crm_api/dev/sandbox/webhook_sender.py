@@ -122,7 +122,11 @@ class Delivery:
 
     @property
     def status(self) -> str:
-        """Status in the provider's delivery log: success, failed, sending or pending."""
+        """Status in the provider's delivery log: success, failed, sending or pending.
+
+        Before the first attempt has ended, the status is pending. If an attempt has failed and
+        others will follow, the status is sending.
+        """
         if any(attempt.is_ok for attempt in self.attempts):
             return "success"
         if self.is_given_up:

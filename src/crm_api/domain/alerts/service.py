@@ -116,9 +116,10 @@ async def resolve_alert(uow: UnitOfWork, *, kind: AlertKind, subject: str, now: 
 
 
 async def resolve_silent_alerts(uow: UnitOfWork, *, now: datetime) -> None:
-    """Resolve alerts of certain kinds that were not raised again for some time.
+    """Resolve alerts that were not raised again for some time.
 
-    ``ENDS_BY_SILENCE`` contains these kinds, and the time for each kind.
+    This applies only to the kinds of alerts in ``ENDS_BY_SILENCE``, which also contains the time
+    for each kind.
     """
     for silence, kinds in ENDS_BY_SILENCE.items():
         resolved = await uow.session.execute(
@@ -209,7 +210,7 @@ async def list_alerts(
     """List alerts, the most recently raised first.
 
     Raises:
-        InvalidCursorError: The cursor does not come from this list with these filters.
+        InvalidCursorError: The cursor is from another listing, or from one with other filters.
     """
     cursors = Cursors("alerts", status=status, kind=kind)
     query = select(Alert)

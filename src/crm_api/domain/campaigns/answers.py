@@ -355,7 +355,7 @@ _FLAT_FIELDS = tuple(
 
 
 class CampaignCounts(ReadModel):
-    """The numbers of recipients of a campaign, by what happened to the first message.
+    """How many recipients of a campaign wait for the first message, got it, replied, and so on.
 
     Attributes:
         recipients: The number of all recipients.
@@ -384,8 +384,8 @@ class CampaignItem(CampaignRead):
     """A campaign in the list of campaigns, with the counts of its recipients.
 
     Attributes:
-        counts: The counts of the recipients by what happened to the first message. The statistics
-            of the campaign show the same numbers for step 0.
+        counts: How many recipients wait for the first message, got it, replied, and so on.
+            The statistics of the campaign show the same numbers for step 0.
     """
 
     model_config = example(CampaignRead)

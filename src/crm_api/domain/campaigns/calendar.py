@@ -237,7 +237,7 @@ def _start_of(campaign: Campaign) -> datetime:
 def campaigns_statement(period: Period) -> Select[Campaign]:
     """Return the statement that reads the campaigns of a period, ordered by their start.
 
-    A draft without ``start_at`` is in no period.
+    Drafts without ``start_at`` are left out.
     """
     ends = func.coalesce(Campaign.finished_at, Campaign.end_at)
     return (
@@ -340,7 +340,7 @@ async def _plan(
     texts_per_second: float,
     now: datetime,
 ) -> list[CalendarDay]:
-    """Return the planned messages of these campaigns by day and line."""
+    """Return the planned messages of ``campaigns`` in the period, by day and line."""
     line_ids = {one.line_id for one in campaigns}
     found = await uow.session.scalars(select(Line).where(Line.id.in_(line_ids)))
     lines = {line.id: line for line in found}

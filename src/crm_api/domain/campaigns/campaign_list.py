@@ -18,7 +18,7 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 
 
 class CampaignSort(StrEnum):
-    """The order of a list of campaigns. Campaigns with equal values are ordered by id."""
+    """The order of listed campaigns: by name or by creation time, and then by id."""
 
     CREATED = "created_at"
     NEWEST = "-created_at"
@@ -28,7 +28,7 @@ class CampaignSort(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class CampaignFilter:
-    """The conditions that the campaigns of a list meet. A condition that is None is not checked.
+    """The conditions that select the campaigns to list. A condition that is None is not checked.
 
     Attributes:
         q: A text that the name must contain. Case, accents and apostrophes are ignored.
@@ -47,7 +47,7 @@ class CampaignFilter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecipientSums:
-    """The numbers of recipients of a campaign, by what happened to the first message.
+    """How many recipients of a campaign wait for the first message, got it, replied, and so on.
 
     Attributes:
         recipients: All recipients.
@@ -85,7 +85,7 @@ async def list_campaigns(
     """Return a page of campaigns with the counts of their recipients.
 
     Raises:
-        InvalidCursorError: The cursor does not belong to this list.
+        InvalidCursorError: The cursor is from another listing.
     """
     cursors = Cursors("campaigns", wanted=wanted, sort=sort)
     is_by_name = sort in {CampaignSort.NAME, CampaignSort.NAME_BACKWARDS}

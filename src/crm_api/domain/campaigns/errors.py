@@ -67,7 +67,8 @@ class NotInReviewError(ConflictError):
 class NotReconciledError(ConflictError):
     """The campaign was restored from a backup, and the reconciliation has not completed yet.
 
-    Before that, some messages that were sent after the backup may be missing in the database.
+    Until it completes, some messages that were sent after the backup may be missing in the
+    database.
     """
 
     code = "not_reconciled"
@@ -166,7 +167,7 @@ class NotOwnNumberError(InvalidError):
 
 
 class TestsTooOftenError(ConflictError):
-    """The test number has got as many messages as the law of its US state allows for now."""
+    """The test number has already got as many messages as the law of its US state allows."""
 
     __test__ = False
 

@@ -173,7 +173,7 @@ async def keep_reply_example(
     stored only if the number was on hold.
 
     Args:
-        action: The decision.
+        action: The consent decision, for example ``opt_out``.
         before: The consent state of the number before the decision.
         phones: First the number that the decision is about, then the other numbers of the same
             person.

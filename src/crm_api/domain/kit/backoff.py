@@ -1,6 +1,7 @@
-"""Compute how long to wait before the next attempt, also from a ``Retry-After`` header.
+"""Compute how long to wait before the next attempt.
 
-The wait grows with each failed attempt. The wait that a header asks for is limited.
+The wait grows with each failed attempt. A service can also ask for a wait, in the header
+``Retry-After``. The wait that it asks for is limited.
 """
 
 import math

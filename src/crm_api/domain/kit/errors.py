@@ -25,9 +25,11 @@ class CrmError(Exception):
     Attributes:
         code: Identifies the error for programs; it never changes.
         title: A heading for people, the same for every occurrence.
-        example: The constructor arguments for the example in the documentation. If None, each
-            required argument gets the first paragraph of the class's docstring.
-        detail: What happened and what to do next. It has no secrets and no data of other people.
+        example: The arguments with which the documentation creates an error of this class, to show
+            it as an example. If None, the documentation gives every required argument of the
+            constructor the same text: the first paragraph of the class's docstring.
+        detail: What happened and what to do next. It has no secrets, and no data of people other
+            than the caller.
         extras: Further fields of the problem document, for example ``contact_id``.
     """
 

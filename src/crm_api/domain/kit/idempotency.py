@@ -85,13 +85,13 @@ class AnswerLostError(ConflictError):
     """The response to the first request cannot be decrypted: ``CRM_SECRET_KEY`` has changed."""
 
     code = "idempotent_answer_lost"
-    title = "Stored answer cannot be read"
+    title = "Stored response cannot be read"
 
     def __init__(self) -> None:
         super().__init__(
             "This request already got a response. CRM_SECRET_KEY has changed since then, so the "
-            "stored response cannot be read. Check what the first request did before you send the "
-            "request with a new key."
+            "stored response cannot be read. Check what the first request did. To send the request "
+            "again, use a new Idempotency-Key."
         )
 
 

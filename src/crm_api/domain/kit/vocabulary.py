@@ -53,13 +53,16 @@ class Vocabulary:
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Validate the field as its own type, without checking the word."""
+        """Validate only the type of the field; do not check that the value is in ``words``."""
         return handler(source)
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Add the words to the schema, and describe the enumeration in the member ``SET``."""
+        """Return the schema of the field with the possible values.
+
+        The title and the description of the enumeration are under the key ``SET``.
+        """
         documented: Any = core_schema.enum_schema(self.words, list(self.words), sub_type="str")
         shown = handler(documented)
         name = {"title": self.name or self.words.__name__}

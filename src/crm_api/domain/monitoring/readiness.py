@@ -24,8 +24,9 @@ class SystemOverview:
     Attributes:
         worker_seen_at: The newest heartbeat of a worker that was not stopped; None if there is no
             such worker.
-        jobs_covered_until: When the scheduled job that has been idle for the longest time was last
-            at work; None if no scheduled job has run. Jobs that have never run do not count.
+        jobs_covered_until: For each scheduled job, there is a time at which it was last at work.
+            This is the earliest of these times. Jobs that have never run do not count; None if no
+            job has run.
         jobs_known: The number of scheduled jobs that have run at least once.
         worker_started_at: When the oldest running worker started; None if no worker runs.
         oldest_event_at: The earliest due time of the received events that wait to be applied; None

@@ -127,7 +127,7 @@ def fail(span: Span, kind: str) -> None:
 
 
 def within(traceparent: str | None) -> AbstractContextManager[None]:
-    """Make a span of another process the parent of the spans in the block.
+    """Use ``traceparent``, a span of another process, as the parent of the spans in the block.
 
     If ``traceparent`` is None, or if tracing is off, the block has no effect on the spans.
     """

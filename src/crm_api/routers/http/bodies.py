@@ -80,7 +80,7 @@ class BodyMiddleware:
 
 
 def check_declared(scope: Scope) -> None:
-    """Refuse a request before its body is read if its ``Content-Length`` is too large.
+    """Refuse a request whose ``Content-Length`` is too large, before its body is read.
 
     Uploads and webhooks have their own limits, so this function does not check them.
 
@@ -114,7 +114,9 @@ def header(scope: Scope, wanted: bytes) -> str | None:
 
 
 def _check_accept(scope: Scope) -> None:
-    """Refuse a request before its route runs if the client accepts none of the response types.
+    """Refuse a request whose client accepts none of the response types of the operation.
+
+    The route of the request does not run.
 
     Raises:
         NotAcceptableError: ``Accept`` allows no media type that the operation can return.

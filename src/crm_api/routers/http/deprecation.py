@@ -30,10 +30,11 @@ def deprecated(*, since: date, sunset: date, instead: str) -> dict[str, Any]:
     Args:
         since: The day of the release that deprecates the route.
         sunset: The first day on which the route may be removed.
-        instead: The path of the new route that replaces this route, as in the OpenAPI document.
+        instead: The path of the new route that replaces this route. Write it as in the OpenAPI
+            document.
 
     Raises:
-        ValueError: ``sunset`` is less than ``AT_LEAST`` after ``since``.
+        ValueError: The time from ``since`` to ``sunset`` is shorter than ``AT_LEAST``.
     """
     if sunset - since < AT_LEAST:
         raise ValueError(

@@ -98,7 +98,8 @@ class Caller:
     def sees_all(self) -> bool:
         """False for a user with the role marketer, True for all other callers.
 
-        A marketer sees no amounts of money, and only the first name and the city of people.
+        A marketer sees no amounts of money, and only some fields of people, such as the first name
+        and the city.
         """
         return self.user is None or self.user.role != UserRole.MARKETER
 
@@ -152,8 +153,8 @@ async def new_uow(request: Request, state: State) -> UnitOfWork:
 def _origin(request: Request) -> RequestOrigin | None:
     """Return the origin of a request, which the audit log stores with each change.
 
-    The route and the ids in the path are added to the origin first. Return None for a request that
-    only reads data.
+    This function also adds the route and the ids in the path to the origin. Return None for a
+    request that only reads data.
     """
     origin: RequestOrigin | None = request.scope.get(ORIGIN)
     if origin is not None:

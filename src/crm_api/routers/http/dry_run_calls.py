@@ -1,6 +1,7 @@
-"""Describe the current API request, for the token of a dry run.
+"""Describe the current API request, to create or check the token of a dry run.
 
-The token is valid only for a request with the same method, path and caller.
+The response to a dry run has a token. The caller may send the token with the real request. The
+token is valid only if the real request has the same method, path and caller as the dry run.
 """
 
 from dataclasses import dataclass

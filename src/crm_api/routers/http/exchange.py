@@ -51,8 +51,7 @@ class Exchange:
         path: Path of the resource to change or delete; None for a POST.
         target: Method, path and query string of the request, as received.
         key: The ``Idempotency-Key`` of the request; None if the request has no key.
-        secret: The ``Secret`` of the service. It also contains the key that encrypts the stored
-            response.
+        secret: The ``Secret`` of the service. One of its keys encrypts the stored response.
         caller: The id of the caller; empty until the caller is authenticated.
     """
 

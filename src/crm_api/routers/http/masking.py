@@ -1,7 +1,8 @@
 """Hide from marketers the fields that their role does not show.
 
-A marketer sees no amounts of money, and only the first name and the city of people. The responses
-of all operations pass through this module, so that a new operation hides the same fields.
+A marketer sees no amounts of money, and only some fields of people, such as the first name and the
+city. The responses of all operations pass through this module, so that a new operation hides the
+same fields.
 
 This module does not decide which operations a marketer may call. ``routers.http.deps`` decides
 this: a marketer may call the operations that the marketer's scopes allow, and the operations in
@@ -61,16 +62,13 @@ def mask(value: Any) -> Any:  # noqa: ANN401 - JSON
 def hidden_of(names: Collection[str]) -> set[str]:
     """Return the names of the fields or columns that a marketer does not see.
 
-    The fields in ``HIDDEN`` are hidden in every object. The names show whether more fields are
-    hidden:
+    The fields in ``HIDDEN`` are always hidden. In two cases, more fields are hidden:
 
-    - A contact has ``first_name``, but no ``kind``. All fields except ``SHOWN_OF_PERSON`` are
-      hidden.
-    - An object about a person has ``phone``. The fields in ``ABOUT_PERSON`` are hidden too.
-    - An entry of a timeline has ``type`` and ``at``. The fields in ``ABOUT_PERSON`` are hidden too.
-
-    But if an object about a person or an entry of a timeline also has ``kind``, its ``name`` is
-    visible.
+    - The names contain ``first_name`` and not ``kind``: the object is a contact. All fields except
+      ``SHOWN_OF_PERSON`` are hidden.
+    - The names contain ``phone``, or both ``type`` and ``at``: the object is about a person, or is
+      an entry of a timeline. The fields in ``ABOUT_PERSON`` are hidden too. But if the names
+      contain ``kind``, the field ``name`` is visible.
 
     Args:
         names: The names of all fields of a JSON object, or of all columns of a CSV file.

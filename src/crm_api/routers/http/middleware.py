@@ -57,7 +57,8 @@ def security_headers(*, is_secure: bool) -> list[tuple[bytes, bytes]]:
 class RequestMiddleware:
     """ASGI middleware that gives each request an id, one log line and one trace span.
 
-    Each response gets the id and the security headers, also an error response of this middleware.
+    Each response gets the id and the security headers. This includes the error responses of this
+    middleware.
     The middleware uses plain ASGI, because it must add almost no time to the receipt of webhooks.
     """
 

@@ -84,7 +84,8 @@ class RequestRate:
         Args:
             redis_url: URL of Redis.
             quota: The largest number of requests per caller and window; 0 means no limit.
-            window_seconds: Length of a window, which begins with the caller's first request.
+            window_seconds: Length of a window. A new window begins with the first request that the
+                caller sends after the end of the previous window.
         """
         self._quota = quota
         self._window_seconds = window_seconds

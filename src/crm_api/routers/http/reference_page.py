@@ -65,7 +65,7 @@ _MEDIA_TYPES = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/java
 
 @router.get("/")
 async def show_index(request: Request) -> Response:
-    """Send a browser the console; send other clients the most important paths as JSON."""
+    """Send the console to browsers, and the most important paths as JSON to other clients."""
     if console_pages.is_page_wanted(request):
         return console_pages.page(request)
     return JSONResponse(INDEX, headers={"Cache-Control": "no-store", "Vary": "Accept"})

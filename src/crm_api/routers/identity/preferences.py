@@ -49,7 +49,7 @@ async def update_preferences(
     openapi_extra=fails_with("saved_view_exists", "user_needed"),
 )
 async def create_saved_view(body: SavedViewCreate, uow: Uow, caller: SignedIn) -> SavedViewRead:
-    """Save a filter of a list under a name. Only you can see the saved view."""
+    """Save a filter, such as a filter for tasks, under a name. Only you can see the saved view."""
     async with uow:
         view = await preferences.create_saved_view(
             uow, body, user_id=caller.user_id, now=clock.now()

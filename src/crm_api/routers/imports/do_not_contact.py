@@ -156,7 +156,10 @@ async def get_upload(upload_id: UUID, uow: Uow, _caller: Reader) -> UploadRead:
 async def get_upload_errors(
     upload_id: UUID, state: State, uow: Uow, _caller: Reader
 ) -> StreamingResponse:
-    """Download a CSV file of the values that are not phone numbers, in the order of the file."""
+    """Download a CSV file of the uploaded values that are not phone numbers.
+
+    The values have the same order as in the uploaded file.
+    """
     async with uow:
         await runs.get_import(uow, DO_NOT_CONTACT_UPLOADS, import_id=upload_id)
     name = f"do-not-contact-{upload_id}-errors.csv"

@@ -279,7 +279,10 @@ async def get_import(import_id: UUID, uow: Uow, _caller: Reader) -> ImportDetail
 async def get_import_errors(
     import_id: UUID, state: State, uow: Uow, _caller: Reader
 ) -> StreamingResponse:
-    """Download a CSV file of the values that could not be imported, in the order of the file."""
+    """Download a CSV file of the values that could not be imported.
+
+    The values have the same order as in the imported data.
+    """
     async with uow:
         await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
     name = f"import-{import_id}-errors.csv"
@@ -370,10 +373,10 @@ async def undo_import(
 ) -> UndoneImportRead:
     """Undo an import. Contacts that were edited after the import do not change.
 
-    A contact that the import created is removed, unless the contact is in use: after the import, it
+    Contacts that the import created are removed, unless they are in use. A contact is in use if it
     got a message, a phone call, a flag, a note, a task or a sales record (appointment, quote,
-    invoice, outcome). An outcome that the import recorded is not removed. Instead, a reversal of
-    the outcome is added.
+    invoice, outcome) after the import. An outcome that the import recorded is not removed. Instead,
+    a reversal of the outcome is added.
     """
     wanted = body or UndoRequest()
 

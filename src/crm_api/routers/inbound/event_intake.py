@@ -1,8 +1,8 @@
 """Store webhook deliveries in batches, with one statement per batch, and then acknowledge them.
 
-If deliveries arrive while a batch is being written, they go into the next batch. A batch never
-waits for more deliveries. Two batches are written at the same time, so that the database can flush
-both to disk together.
+Up to two batches are written at the same time, so that the database can flush both to disk
+together. Deliveries that arrive while both are being written go into the next batch. A batch never
+waits for more deliveries.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ class EventIntake:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Begin to accept events; the first batch connects to the database."""
+        """Begin to accept events. Each database connection is opened for its first batch."""
         self._tasks = [
             *(
                 asyncio.create_task(self._store_batches(connection), name="webhook intake")
@@ -122,7 +122,8 @@ class EventIntake:
     async def _store_batch(self, connection: IntakeConnection, batch: Sequence[Waiting]) -> None:
         """Store a batch, and acknowledge the deliveries whose events are stored.
 
-        A delivery whose event could not be stored is not acknowledged; the caller must refuse it.
+        A delivery whose event could not be stored is not acknowledged. The function that calls this
+        one must then refuse the delivery.
         """
         try:
             await self._insert(connection, batch)

@@ -147,7 +147,7 @@ async def list_events(
 async def list_errors(uow: ListUow, page: Paging, _caller: Reader) -> PageRead[ErrorClassRead]:
     """List the error codes of events that could not be applied yet.
 
-    The error code of the event that was received last comes first.
+    The list is ordered by the newest event of each error code, the most recently received first.
     """
     async with uow:
         found = await stored_events.list_errors(uow)

@@ -230,7 +230,8 @@ async def list_insight_rows(
 ) -> PageRead[RecordRead] | Response:
     """List the records that a figure counts, the oldest first.
 
-    Each figure of `GET /v1/insight` has the path of this request in its field `rows_url`.
+    Each figure of `GET /v1/insight` has a field `rows_url`. It is the path of the request that
+    lists the records of this figure.
 
     For a rate, the list has the records of the denominator. `counted` is true for the records of
     the numerator. For a count, the figure is the number of records. For a sum, the figure is the

@@ -21,7 +21,10 @@ MaySend = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 
 
 async def _sender(uow: UnitOfWork, caller: Caller) -> Sender:
-    """Return the caller as the sender of a message; a user's name replaces the e-mail address."""
+    """Return the caller as the sender of a message.
+
+    For a user, the sender has the user's name and not the e-mail address.
+    """
     if caller.user is None:
         return Sender(id=UUID(caller.id), name=caller.name)
     user = await read_user(uow, user_id=caller.user.id)

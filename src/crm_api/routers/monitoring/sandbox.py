@@ -130,8 +130,8 @@ async def script_sandbox_person(
     """Set the script of a phone number: what the person with this number does after each message.
 
     The script replaces an earlier script of the same number. All scripts are lost when the sandbox
-    stops. If a number has no script, the sandbox chooses a behaviour, which is always the same for
-    this number: most people do nothing, some reply, and a few reply STOP.
+    stops. For a number without a script, the sandbox always makes the same choice. Most people do
+    nothing, some reply, and a few reply STOP. Messages to a few numbers are not delivered.
     """
     return await controls.set_script(body)
 

@@ -113,8 +113,11 @@ async def _catch_up(
     """Yield the stored events after ``after``, up to the position of the event hub.
 
     ``campaign.counters`` events are not yielded. Instead, their campaigns are added to ``changed``,
-    if the listener wants the counters of these campaigns. This function does not await anything
-    after its last check of the position, so no event is missed.
+    if the listener wants the counters of these campaigns.
+
+    This function ends when it finds that the hub has not read further. It awaits nothing after this
+    last check. So the caller can set ``is_live`` before the hub reads more events, and no event is
+    missed.
     """
     while after < (until := hub.position):
         async with hub.new_uow() as uow:

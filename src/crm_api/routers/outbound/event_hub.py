@@ -214,7 +214,7 @@ class EventHub:
             self._counted_at.clear()
 
     async def poll(self) -> bool:
-        """Read the log once and hand out new events; return whether there is more to read."""
+        """Read the log once, and give new events to the listeners; return True if more follow."""
         async with self._reading:
             if self._position is None:
                 return False

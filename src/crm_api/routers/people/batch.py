@@ -35,8 +35,8 @@ class ItemResult(DocumentedModel):
     Attributes:
         index: The position of the item in the request, from 0.
         status: The HTTP status that a separate request for this item would get.
-        contact: The contact after this item; null if the contact was deleted or the item was
-            refused.
+        contact: The contact with the changes of this item; null if the item deleted the contact or
+            was refused.
         problem: Why the item was refused, as an RFC 9457 problem; null if it was not refused. The
             JSON pointers of the problem begin at the root of the batch request.
     """

@@ -38,8 +38,8 @@ async def merge_contacts(
 ) -> MergedContactRead:
     """Merge duplicates into the primary contact.
 
-    If one of the merged numbers is opted out, on hold or flagged `do_not_contact`, the same
-    applies to all merged numbers.
+    An opt-out, a hold or the flag `do_not_contact` of one merged number is copied to all merged
+    numbers. But if one of these numbers is opted out, no hold is copied.
     """
 
     async def act() -> MergedContactRead:

@@ -131,7 +131,8 @@ async def book_appointment(
 ) -> AppointmentRead:
     """Book an appointment. This is refused if the assignee has another appointment at this time.
 
-    If the status is `booked` or `held` (the appointment took place), an outcome is recorded too.
+    If the status is `booked` or `held`, an outcome is recorded too. `held` means that the
+    appointment took place.
     Insight counts outcomes and credits them to campaigns.
     """
     async with uow:

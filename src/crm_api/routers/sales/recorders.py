@@ -1,4 +1,4 @@
-"""Find out whether a user, or a system with an API key, records an outcome."""
+"""Find out who records an outcome: a user, or a system with an API key."""
 
 from crm_api.domain.sales.outcomes.models import OutcomeSource
 from crm_api.domain.sales.outcomes.state_outcomes import Recorder

@@ -1,4 +1,4 @@
-"""Store the audience of a started campaign as recipients, in chunks of one transaction each."""
+"""Store the audience of a started campaign as recipients, in chunks: one transaction per chunk."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass

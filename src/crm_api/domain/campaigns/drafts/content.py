@@ -178,7 +178,7 @@ def _schedule_faults(columns: Columns) -> list[FieldProblem]:
 
 
 def find_date_faults(columns: Columns, *, now: datetime) -> list[FieldProblem]:
-    """Return a fault for each of the dates ``start_at`` and ``end_at`` that is in the past.
+    """Return the faults of ``start_at`` and ``end_at``: a date in the past is a fault.
 
     A date that is None or not in ``columns`` has no fault. ``start_at`` may be up to
     ``START_SLACK`` in the past.

@@ -29,12 +29,12 @@ _SHOWN_FAULTS = 20
 async def copy_template_bodies(uow: UnitOfWork, body: CampaignCreate | CampaignUpdate) -> None:
     """Copy the bodies of templates to the variants and follow-ups that name a template.
 
-    A variant or follow-up with ``template_id`` and no body gets the body of the template. A body
-    that the caller gave is kept. In both cases, ``template_version`` is set to the version of the
-    body.
+    The body of a template is the body of the version in ``template_version``, or the present body
+    if ``template_version`` is None. A variant or follow-up without a body gets the body of its
+    template. A body that the caller gave is kept.
 
-    In these cases, the body is not a version of the template. Then ``template_id`` and
-    ``template_version`` are set to None:
+    ``template_version`` is set to the version of the body. But if the body is not a version of the
+    template, ``template_id`` and ``template_version`` are set to None. This happens in these cases:
 
     - The caller gave a body, but the template or the template version does not exist.
     - The caller gave a body that differs from the body of the template.

@@ -136,8 +136,9 @@ async def _plan_next_occurrence(
     Args:
         uow: The unit of work.
         campaign: The campaign, as it is stored now.
-        is_given: True if the request sets the recurrence. Then the rule must have an occurrence
-            after ``now`` that is not the first of the series, unless the series is paused.
+        is_given: True if the request sets the recurrence. Then the rule of a series that is not
+            paused must have an occurrence after ``now``. The first occurrence of the series does
+            not count.
         now: The present instant.
     """
     following = next_occurrence(campaign, after=now)

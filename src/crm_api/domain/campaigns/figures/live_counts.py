@@ -35,7 +35,7 @@ class _StatusSum:
 
 
 class CampaignCounters(BaseModel):
-    """The recipient counts of a campaign, by what happened to its first message.
+    """How many recipients of a campaign wait for the first message, got it, replied, and so on.
 
     The statistics of the campaign show the same counts.
     """

@@ -59,7 +59,7 @@ TEMPLATE_COUNTS = text("""
 
 
 async def read_template_stats(uow: UnitOfWork, *, template_id: UUID) -> TemplateStats:
-    """Return the statistics of a template, over all campaigns that used it and by version.
+    """Return the statistics of a template: for all campaigns that used it, and for each version.
 
     Raises:
         TemplateNotFoundError: The template does not exist.

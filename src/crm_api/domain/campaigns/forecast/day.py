@@ -167,7 +167,7 @@ class Pace:
         return min(most, left * gone)
 
     def take(self, texts: float) -> float:
-        """Record that the campaign sends ``texts`` messages in the period given to ``room``.
+        """Record that the campaign sends ``texts`` messages in the last period given to ``room``.
 
         If the campaign sends in batches, the messages are subtracted from the current batch, and
         then from new batches.

@@ -11,10 +11,10 @@ Two instants are predicted:
   a higher number of messages. The probability that even more messages are needed is 10 %.
 
 The rule that delays the campaign most is called the binding rule. To find it, the simulation is
-repeated once for each rule, and this rule is left out. Then the results are compared:
+repeated once for each rule, without this rule. Then the results are compared:
 
-- If the campaign reaches more people without a rule, the binding rule is the rule that costs the
-  campaign the most people.
+- If at least one rule reduces the number of people who get a message, the binding rule is the rule
+  that reduces this number most.
 - Otherwise, the binding rule is the rule that delays the end of the campaign most.
 """
 
@@ -111,8 +111,8 @@ class Odds:
 
     Attributes:
         replies: The share of messages that get a reply. After a reply, no follow-up is sent.
-        repeats: The share of messages that are sent in a second attempt, after an unclear first
-            attempt that did not send the message. Both attempts count for the daily limits.
+        repeats: The share of messages that need a second attempt, because it is unclear whether the
+            first attempt sent the message. Both attempts count for the daily limits.
         others_a_day: The mean number of messages a day on the line that belong to no campaign.
         others_variance: The variance of the daily number of messages on the line that belong to no
             campaign.
@@ -295,7 +295,7 @@ def _costs_without_each(
 
 
 def _cost(outcome: Outcome) -> tuple[int, datetime]:
-    """Return the cost of a result: the number of people not reached, and the finish."""
+    """Return how bad a result is (its cost): the number of people not reached, and the finish."""
     return outcome.not_reached, outcome.finish or FOREVER
 
 

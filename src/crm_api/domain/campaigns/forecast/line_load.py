@@ -74,7 +74,7 @@ class RivalCampaign:
 
 @dataclass(frozen=True, slots=True)
 class RecentTexts:
-    """How many messages a line sent on one day for one campaign, or outside campaigns.
+    """How many messages a line sent on one day for one campaign, or for no campaign.
 
     Attributes:
         day: The day in the time zone of the line.
@@ -164,7 +164,7 @@ def _is_over_today(one: RivalCampaign, line: Line, *, today: date, now: datetime
 def _measure_other_messages(
     lately: Sequence[RecentTexts], line: Line, *, now: datetime
 ) -> tuple[float, float]:
-    """Return the mean and the variance of the daily number of messages outside campaigns."""
+    """Return the mean and variance of the daily number of messages that belong to no campaign."""
     zone = ZoneInfo(line.timezone)
     begun = max(now - LOOKED_BACK, line.created_at)
     if sum(row.texts for row in lately) >= NEWEST_TEXTS:
@@ -292,7 +292,7 @@ UNCERTAIN = text("""
 
 
 async def count_uncertain(session: AsyncSession, *, line_id: UUID, since: datetime) -> int:
-    """Return how many messages of a line since an instant have an unclear result.
+    """Return how many messages with an unclear result a line has had since an instant.
 
     These messages count for daily limits, although it is unclear whether they were sent. The
     result is at most 5,000.

@@ -122,7 +122,7 @@ class Plan:
         ramp_started_on: The first day of the ramp plan; None if it has not begun.
         rivals: The other campaigns that send on the line.
         per_second: The number of messages that the provider accepts in a second.
-        others_a_day: The mean number of messages a day that the line sends outside campaigns.
+        others_a_day: The mean daily number of the line's messages that belong to no campaign.
         carriers: The limits set by the carrier budgets.
         workload: The mean number of messages per recipient and step. It is 1.1 if one message in
             ten is sent again after an unclear result.
@@ -154,9 +154,10 @@ class Plan:
         return sum(group.people for group in self.waiting)
 
     def without_messages_of_today(self) -> "Plan":
-        """Return this plan without today's messages, for a campaign that begins on a later day.
+        """Return this plan for a campaign that begins on a later day than today.
 
-        The messages of today do not count for the daily limits of a later day.
+        In the returned plan, no messages count for the daily limits yet, because the messages of
+        today do not count for the limits of a later day.
         """
         rivals = [replace(one, used_today=0, is_over_today=False) for one in self.rivals]
         carriers = [replace(one, left_today=one.daily) for one in self.carriers]

@@ -1,8 +1,8 @@
 """Read how many people wait for a campaign's messages, and when they become due.
 
 The people are counted by zone key: the states and time zones in which a person may be. If many
-people wait, this module reads stored sums and samples. So the cost does not grow with the number of
-recipients.
+people wait, this module reads stored sums and samples. So the reading time does not grow with the
+number of recipients.
 """
 
 from collections import Counter
@@ -151,8 +151,8 @@ def _estimate(
         pending: The number of waiting people by step.
         few: Counts by zone key. Counting stops at ``FEW`` for each zone key, so only a smaller
             count is exact.
-        sample: The waiting people on a sample of the table's pages. The counts of the zone keys
-            that reached ``FEW`` are estimated from these people.
+        sample: The waiting people in a sample of the recipients. The counts of the zone keys that
+            reached ``FEW`` are estimated from these people.
     """
     counted: Counter[str] = Counter()
     for group in few:

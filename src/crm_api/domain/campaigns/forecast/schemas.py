@@ -55,12 +55,12 @@ class AssumptionsRead(ReadModel):
         texts_per_second: The number of messages that the provider accepts in a second.
         competing_campaigns: The number of other campaigns that send on the same line.
         competing_texts: The number of messages that the competing campaigns still have to send.
-        other_texts_a_day: The mean number of messages a day that the line sends outside campaigns,
+        other_texts_a_day: The mean daily number of the line's messages that belong to no campaign,
             as a decimal in a string.
         reply_rate: The share of messages that get a reply. After a reply, no follow-up is sent.
         replies_of: The number of past messages that were measured for ``reply_rate``.
-        repeat_rate: The share of messages that are sent a second time, because it is unclear
-            whether the first one was sent.
+        repeat_rate: The share of messages that need a second attempt, because it is unclear whether
+            the first attempt sent the message.
         repeats_of: The number of past messages that were measured for ``repeat_rate``.
         people_by_place: Whether the waiting recipients in each state and time zone were
             ``counted``, or estimated from a sample (``sampled``).

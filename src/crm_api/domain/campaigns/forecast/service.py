@@ -345,7 +345,7 @@ def _answer(situation: _Situation, prediction: Prediction) -> ForecastRead:
 def _first_send(situation: _Situation, outcome: Outcome) -> datetime | None:
     """Return when the first message is expected; None if no message is expected.
 
-    This is the first time in the sending hours of the first day that has messages.
+    This is the time at which the sending hours begin on the first day that has messages.
     """
     if not outcome.per_day:
         return None

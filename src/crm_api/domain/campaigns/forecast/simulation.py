@@ -2,8 +2,8 @@
 
 The functions do not read the database or the clock. They group the people who may get messages at
 the same hours. Such a group is called a place. The functions calculate with the number of people in
-each place, not with single people. So a million recipients cost as much as a thousand. The cost
-grows with the number of days and places.
+each place, not with single people. So the computing time is the same for a thousand and for a
+million recipients. It grows with the number of days and places.
 """
 
 from bisect import insort

@@ -70,16 +70,16 @@ class LaunchPerson(ReadModel):
 
 
 class LaunchReason(ReadModel):
-    """A rule that keeps some contacts of the audience from getting a message at the start.
+    """A rule because of which some contacts of the audience get no message at the start.
 
     Attributes:
         rule: The rule. If the start skips a contact because of this rule, the recipient's
             ``skip_reason`` has the same value.
         outcome: ``skipped`` if the contacts get no message, ``review`` if a person must approve
             them first, ``held`` if a person must check a reply first.
-        people: The number of contacts that the rule keeps from getting a message.
+        people: The number of contacts that get no message at the start because of the rule.
         detail: What the rule means.
-        sample: Up to 10 of the contacts that the rule keeps from getting a message.
+        sample: Up to 10 of the contacts that get no message at the start because of the rule.
     """
 
     model_config = example(
@@ -124,8 +124,8 @@ class LaunchCheck(ReadModel):
         can_start: Whether a start would succeed.
         problems: Why a start would be refused; empty if it would succeed.
         recipients: How many contacts get a message, and how many do not.
-        reasons: The rules that keep contacts from getting a message. The rule with the most
-            contacts is first.
+        reasons: The rules because of which contacts get no message at the start. The rule with the
+            most contacts is first.
         samples: The messages that some of the contacts would get.
         first_send_at: When the first message is expected; null if no message is expected.
         last_send_at: The last message is sent before this instant with a probability of 50 %. If

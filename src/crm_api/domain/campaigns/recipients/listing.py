@@ -41,7 +41,7 @@ Patterns = Sequence[Sequence[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class RecipientFilter:
-    """The conditions that the recipients of a list meet. A condition that is None is not checked.
+    """The conditions that select the recipients to list. A condition that is None is not checked.
 
     Attributes:
         step: 0 for the first message, 1 for the first follow-up, and so on.
@@ -118,7 +118,7 @@ async def list_recipients(
     Raises:
         CampaignNotFoundError: The campaign does not exist.
         InvalidCampaignError: The campaign has no variant with the name ``wanted.variant``.
-        InvalidCursorError: The cursor is not from this list, or was made with other filters.
+        InvalidCursorError: The cursor is from another listing, or was made with other filters.
         UnsearchableError: The search text has no letter and no digit.
     """
     names = await find_variant_names(uow, campaign_id=campaign_id, wanted=wanted.variant)

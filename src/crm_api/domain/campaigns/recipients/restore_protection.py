@@ -1,4 +1,4 @@
-"""Keep a campaign from sending a message twice after its database was restored from a backup.
+"""Ensure that a campaign sends no message twice after the database was restored from a backup.
 
 The restored database does not contain the messages that were sent after the backup.
 """

@@ -67,7 +67,7 @@ class _Missing(Undefined):
     force_liquid_default = True
 
     def __str__(self) -> str:
-        """Refuse to write the missing value into the message.
+        """Raise an error, because a missing value must not be written into a message.
 
         Raises:
             MissingValueError: Always. The error has the name of the value.

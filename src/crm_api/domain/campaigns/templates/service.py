@@ -80,7 +80,7 @@ async def list_templates(
     """Return a page of templates, newest first.
 
     Raises:
-        InvalidCursorError: The cursor is not from this list.
+        InvalidCursorError: The cursor is from another listing.
     """
     cursors = Cursors("templates")
     statement = templates_statement(after=cursors.read(cursor), limit=limit + 1)

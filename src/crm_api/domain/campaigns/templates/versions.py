@@ -138,7 +138,7 @@ class TemplateReference:
 async def find_template_texts(
     uow: UnitOfWork, references: Iterable[TemplateReference]
 ) -> dict[TemplateReference, TemplateText]:
-    """Return the body and the version of the template for each reference.
+    """Return, for each reference, the body to which it refers and the version of this body.
 
     A reference names a template and one of its versions, or its newest version. A reference is left
     out of the result if the template or version does not exist.

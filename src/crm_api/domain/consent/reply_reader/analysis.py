@@ -132,8 +132,8 @@ def _look_up(words: Sequence[str]) -> tuple[str, tuple[int, ...], tuple[int, ...
     """Choose the language whose lexicon contains the most of these words.
 
     Returns:
-        The language, the concepts of the words in it, and for each concept the index of its first
-        word.
+        The language, the concepts that the words have in this language, and for each concept the
+        index of its first word.
     """
     if not words:
         return LANGUAGES[0], (), ()

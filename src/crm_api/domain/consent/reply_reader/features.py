@@ -187,10 +187,11 @@ class _Row:
 
     Attributes:
         codes: The number of each element: a code point, a concept, the hash of a word, a context.
-        groups: For each element, the number of its kind times the number of replies, plus the index
-            of its reply.
+        groups: For each element, a number that identifies its kind and its reply. It is
+            ``kind * replies + reply``. ``kind`` is 0 for a letter, 1 for a concept, 2 for a word,
+            3 for a context. ``replies`` is the number of replies, ``reply`` the index of the reply.
         words: For each element, the index of the word to which it belongs; -1 for a context.
-        totals: The number of letters, concepts, words and contexts.
+        totals: Four numbers: how many letters, concepts, words and contexts there are.
         norms: For each reply, the length of the vector of its features.
     """
 
@@ -237,8 +238,9 @@ _BEFORE, _AFTER = zlib.crc32(b"<"), zlib.crc32(b">")
 def _framed(places: tuple[int, ...], otherwise: int = 0) -> tuple[int, ...]:
     """Add an index for the mark before the elements, and an index for the mark after them.
 
-    The mark before gets the index of the first element. The mark after gets the index of the last
-    element. For example, ``(3, 4)`` becomes ``(3, 3, 4, 4)``.
+    The elements are the concepts or the words of one reply. A mark shows where the reply begins or
+    ends. The first mark gets the index of the first element. The second mark gets the index of the
+    last element. For example, ``(3, 4)`` becomes ``(3, 3, 4, 4)``.
 
     Args:
         places: The indices of the elements.

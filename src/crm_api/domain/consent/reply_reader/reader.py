@@ -286,7 +286,8 @@ def _with_ends(reading: Reading, text: str, context: Context) -> Reading:
 
     The score is a sum over all words, so in a long reply many other words can hide the few words
     that ask us to stop. For this reason, the beginning and the end are each read alone. If one of
-    them is an opt-out, the reading becomes doubtful. Every other reading is returned unchanged.
+    them is an opt-out, the kind of the reading becomes ``doubtful``, which puts the number on hold.
+    Every other reading is returned unchanged.
     """
     if reading.kind is not ReplyKind.NONE or len(text) <= _LONG:
         return reading

@@ -77,7 +77,10 @@ execution by ``HotReads`` serves several requests.
 
 @dataclass(frozen=True, slots=True)
 class _FoundKey:
-    """A row of ``FIND_API_KEYS``: the columns after ``key_hash``, in the same order."""
+    """A row of ``FIND_API_KEYS`` without its first column, ``key_hash``.
+
+    The fields are in the order of the columns.
+    """
 
     id: UUID
     name: str

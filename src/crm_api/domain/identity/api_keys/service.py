@@ -185,7 +185,7 @@ async def list_api_keys(
     """List API keys, newest first; without a status, all keys that are not revoked.
 
     Raises:
-        InvalidCursorError: The cursor does not come from this list with this status.
+        InvalidCursorError: The cursor is from another list, or was made with another ``status``.
     """
     cursors = Cursors("api_keys", status=status)
     statement = api_keys_statement(

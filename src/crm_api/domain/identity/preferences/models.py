@@ -68,7 +68,7 @@ class UserPreferences(Base):
 
 
 class SavedView(Base):
-    """A named filter of a list, which a user has stored."""
+    """A stored filter of a list, with the name that the user gave to the filter."""
 
     __tablename__ = "saved_view"
     __table_args__ = (

@@ -48,7 +48,7 @@ class PreferencesUpdate(RequestModel):
         timezone: The IANA time zone of times on screens; null for the device's time zone.
         language: The language of the screens.
         theme: The colours of the screens.
-        notices: What you are notified of.
+        notices: Which notices you want, by which channel, and when.
     """
 
     model_config = example(timezone="America/New_York", theme="dark", notices={"mail": ["mention"]})
@@ -66,7 +66,7 @@ class PreferencesRead(ReadModel):
         timezone: The IANA time zone of times on screens; null for the device's time zone.
         language: The language of the screens.
         theme: The colours of the screens.
-        notices: What you are notified of.
+        notices: Which notices you want, by which channel, and when.
         updated_at: When the preferences were last changed; null if they were never changed.
     """
 
@@ -99,7 +99,7 @@ class PreferencesRead(ReadModel):
 
 
 class SavedViewCreate(RequestModel):
-    """A filter of a list, and the name under which to store it.
+    """A filter of a list, and the name under which the filter is stored.
 
     Attributes:
         list: The list that the view filters.
@@ -129,7 +129,7 @@ class SavedViewUpdate(RequestModel):
 
 
 class SavedViewRead(ReadModel):
-    """A named filter of a list, which the calling user has stored.
+    """A stored filter of a list, with the name that the calling user gave to the filter.
 
     Attributes:
         list: The list that the view filters.

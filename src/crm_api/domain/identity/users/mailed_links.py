@@ -113,8 +113,9 @@ class UserMailSender:
     Attributes:
         name: The name of the business.
         api_url: The public URL of this service, which serves the console.
-        app_url: The URL of another frontend, to which the links in mails lead. If it is None, the
-            links lead to the console, and the mail also shows the API request that does the same.
+        app_url: The URL of another frontend; then the links in mails lead to this frontend. None:
+            the links lead to the console, and each mail also shows an API request that the user can
+            send instead of opening the link.
     """
 
     name: str

@@ -141,7 +141,10 @@ class ColleagueRead(ReadModel):
 
 
 class UserInvited(UserRead):
-    """An invited user, and the token of the invitation if this service has not mailed it."""
+    """An invited user, and the token of the invitation.
+
+    If this service has mailed the invitation, the token is null.
+    """
 
     model_config = example(UserRead, id=example_id("user"), last_login_at=None, status="invited")
 

@@ -259,7 +259,10 @@ Sessions that were ended are left out, but expired access tokens are included.
 
 @dataclass(frozen=True, slots=True)
 class _LiveSession:
-    """A row of ``FIND_LIVE_SESSIONS``: the columns after ``access_hash``, in the same order."""
+    """A row of ``FIND_LIVE_SESSIONS`` without its first column, ``access_hash``.
+
+    The fields are in the order of the columns.
+    """
 
     access_expires_at: datetime
     user_id: UUID

@@ -169,7 +169,10 @@ def rate_column(
 
 
 def share(filled: Sequence[str], test: Callable[[str], bool]) -> float:
-    """Return the share of values for which ``test`` returns True, from 0 to 1; 0 without values."""
+    """Return the share of values for which ``test`` returns True, from 0 to 1.
+
+    The result is 0 if there are no values.
+    """
     return sum(1 for value in filled if test(value)) / len(filled) if filled else 0.0
 
 

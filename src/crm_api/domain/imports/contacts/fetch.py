@@ -61,8 +61,8 @@ class Provider:
 
     Attributes:
         take_turn: Waits until the rate limit allows the next request.
-        around: Returns a context manager; all requests are sent inside its ``with`` block. If no
-            request may be sent now, an error is raised before the block runs.
+        around: Returns a context manager. Requests are sent only inside its ``with`` block. If no
+            request may be sent now, it raises an error before the block runs.
     """
 
     lists: Listing
@@ -240,7 +240,10 @@ class _Spool:
     def _write(self, content: bytes) -> None:
         """Write ``content`` to the file, directly after the checkpoint.
 
-        If a crashed worker wrote something after the checkpoint, that is removed first.
+        First remove everything after the checkpoint, because a crashed worker may have written it.
+
+        Raises:
+            UploadGoneError: Rows that were written before are missing.
         """
         if not self.size:
             self._path.parent.mkdir(parents=True, exist_ok=True)

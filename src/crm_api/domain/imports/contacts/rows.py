@@ -148,7 +148,7 @@ _YEAR = re.compile(r"(\d{4})(?:\.0)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PropertyRow:
-    """A property and its people.
+    """The property (house) that a row describes, and its people.
 
     Attributes:
         people: The phone number and the role of each person, in the order of the row.

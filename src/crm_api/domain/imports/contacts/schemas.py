@@ -26,7 +26,10 @@ from crm_api.domain.kit.vocabulary import Vocabulary
 
 
 def _read_json(value: object) -> object:
-    """Parse the JSON text of a form field; return the object of a JSON body unchanged."""
+    """Parse the JSON text of a form field; return any other value unchanged.
+
+    A value from a JSON body is parsed already.
+    """
     if not isinstance(value, str):
         return value
     try:
@@ -331,7 +334,8 @@ def read_options(fields: Mapping[str, Any]) -> ImportOptions:
     """Read the options from the form fields or the JSON body. A blank field is ignored.
 
     Raises:
-        ImportOptionError: An option is unknown or has an invalid value; ``errors`` names each.
+        ImportOptionError: An option is unknown, invalid or not allowed with another option;
+            ``errors`` names the wrong options.
     """
     options = read_form(ImportOptions, fields, error=ImportOptionError)
     check_list(options.list_name, options.list_id)

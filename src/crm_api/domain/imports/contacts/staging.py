@@ -168,7 +168,7 @@ ADD_MEMBERS = text("""
 
 
 async def add_list_members(session: AsyncSession, *, list_id: UUID, now: datetime) -> None:
-    """Add all people of the plan to a list. People who are already on the list do not change."""
+    """Add all people of the plan to a list; skip people who are already on the list."""
     await session.execute(ADD_MEMBERS, {"list_id": list_id, "now": now})
 
 

@@ -93,6 +93,7 @@ def read_options(fields: Mapping[str, str]) -> UploadOptions:
     """Read the options from the form fields. A blank field is ignored.
 
     Raises:
-        UploadOptionError: A field is unknown or has an invalid value; ``errors`` names each.
+        UploadOptionError: A field is unknown or has an invalid value; ``errors`` lists all such
+            fields.
     """
     return read_form(UploadOptions, fields, error=UploadOptionError)

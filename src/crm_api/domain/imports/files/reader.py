@@ -89,7 +89,7 @@ class RawRow:
 
 
 def _as_windows_1252(error: UnicodeError) -> tuple[str, int]:
-    """Return the text for bytes that the codec cannot decode.
+    """Return the text for bytes that the codec cannot decode, and the position after these bytes.
 
     Bytes that are not valid UTF-8 are decoded as Windows-1252, because some files mix the two
     encodings. Bytes that are not valid UTF-16 are replaced by U+FFFD.
@@ -146,7 +146,8 @@ def detect_encoding(path: Path) -> str:
 def open_text(path: Path, encoding: str) -> TextIO:
     """Open a file to read its lines. Bytes that are not valid in ``encoding`` raise no error.
 
-    Such bytes are decoded as Windows-1252. In UTF-16, they are replaced by U+FFFD.
+    In a file in UTF-16, such bytes are replaced by U+FFFD. In any other file, they are decoded as
+    Windows-1252.
     """
     return path.open(encoding=encoding, errors=_ERRORS, newline="")
 
@@ -173,7 +174,13 @@ def _skip_rest_of_line(stream: TextIO) -> None:
 
 
 def _unmarked_utf_16(head: bytes) -> str:
-    """Find the codec of UTF-16 text without a byte order mark from the positions of NUL bytes."""
+    """Return the codec of UTF-16 text that has no byte order mark.
+
+    The positions of the NUL bytes show which codec is right.
+
+    Raises:
+        NotCsvError: The NUL bytes do not have the positions that they have in UTF-16 text.
+    """
     pairs = max(len(head) // 2, 1)
     if head[1::2].count(0) > _MIN_NUL_SHARE * pairs and not head[::2].count(0):
         return "utf-16-le"

@@ -167,8 +167,11 @@ async def lock_running(
         rows_processed: The number of rows that were processed when this worker last stored a chunk.
 
     Returns:
-        None if the import is not running. Also None if the stored number of processed rows is
-        different, because then another worker has continued the import.
+        The import; None if this worker may not continue it, in these cases:
+
+        - The import does not exist or is not running.
+        - The stored number of processed rows is not ``rows_processed``, because another worker has
+          continued the import.
     """
     row = await lock_import(session, kind, import_id=import_id)
     is_ours = row is not None and row.status == ImportStatus.RUNNING

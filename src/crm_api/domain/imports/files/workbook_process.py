@@ -86,10 +86,12 @@ def _notes(names: list[str], name: str) -> list[str]:
 
 
 def _verify(path: Path) -> None:
-    """Check the archive by unpacking every file in it, because its directory may be wrong.
+    """Check the workbook, which is a zip archive, by unpacking every file in the archive.
+
+    The sizes in the directory of the archive may be wrong.
 
     Raises:
-        NotCsvError: A part is damaged, encrypted or larger than declared.
+        NotCsvError: A file in the archive is damaged, encrypted or larger than declared.
     """
     try:
         with zipfile.ZipFile(path) as archive:

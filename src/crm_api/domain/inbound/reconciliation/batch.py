@@ -15,9 +15,10 @@ from crm_api.domain.provider.openphone.listing import CallExtras, events_of_call
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedCall:
-    """A call from the provider's list of calls with one person.
+    """A call from the provider's list of the calls with one person.
 
-    The listed call does not contain the phone number of the person, so ``person`` contains it.
+    ``item`` is the call, as JSON. It does not contain the person's phone number, so ``person``
+    contains it.
     """
 
     item: Any
@@ -51,8 +52,8 @@ class Span:
         lines: The provider's ids of the phone lines whose messages are listed.
         after: The start of the span, exclusive.
         until: The end of the span, inclusive.
-        near: The ids of messages of the previous batch that may be stored with a time in this span.
-            They do not count as missing. (The batches go from new messages to old messages.)
+        near: The ids of messages of earlier batches that do not count as missing, because their
+            stored time may be in this span. (An earlier batch has newer messages.)
     """
 
     lines: Sequence[str]

@@ -102,9 +102,9 @@ async def compare_batch(
     Args:
         uow: The unit of work.
         batch: The messages and calls from the provider.
-        since: In the conversations of ``batch.threads``, only stored items after this instant are
-            compared. If None, all earlier items are compared too.
-        until: In these conversations, only stored items until this instant are compared.
+        since: The start of a time span, exclusive; None if the span has no start. With the lists in
+            ``batch.threads``, only the stored items in this span are compared.
+        until: The end of this span, inclusive.
         now: The current time. The missing parts of a call, such as a recording, are fetched only
             for some time after the call.
 

@@ -94,7 +94,10 @@ def _next_stage(position: Position) -> Position:
 
 
 async def _read_together(reading: Reading, position: Position, items: Sequence[object]) -> None:
-    """Read several conversations at the same time; raise the first error when all have ended."""
+    """Read several conversations at the same time, and wait until all reads have ended.
+
+    Then raise the first error, if there was one.
+    """
     reads = (_read_one(reading, position, item) for item in items)
     for failure in await asyncio.gather(*reads, return_exceptions=True):
         if failure is not None:

@@ -46,8 +46,9 @@ class ExtrasReader:
     """Fetches the recordings, voicemails, summaries and transcripts of the calls of one batch.
 
     Attributes:
-        missed: Parts of calls that could not be fetched. The next run that compares these calls
-            fetches the parts.
+        missed: The part whose request failed because the provider was unavailable; empty if there
+            was none. After this failure, no further parts are fetched. The next run that compares
+            the calls fetches the missing parts.
     """
 
     def __init__(self, *, lists: Listing, pace: RequestPace, now: Callable[[], datetime]) -> None:
@@ -260,7 +261,8 @@ class Filler:
         An item conflicts if another transaction uses the same rows at the same time.
 
         Args:
-            is_last_try: True to count an item that conflicts as an error; the result is then empty.
+            is_last_try: True if an item that conflicts is not tried again. Such an item is counted
+                as an error, and the result is empty.
         """
         collided: list[ListedItem] = []
         async with self._new_uow() as uow:

@@ -107,14 +107,15 @@ async def _page(reading: Reading, position: Position) -> ListPage:
 def _begin_below(position: Position, error: OpenPhoneRefusedError) -> bool:
     """After the provider refused a page token, prepare to read the list again without a token.
 
-    A page token may have expired. The list then begins at the oldest message that was read.
+    A page token may have expired. The new list begins at the oldest message of the batches that
+    were written.
 
     Returns:
         True if ``position`` was changed. False, without a change, in these cases:
 
         - The provider refused something other than the token.
-        - No message was read yet.
-        - After an earlier refusal, the list already began again at the same message.
+        - No batch was written yet.
+        - The list already began again at the same message, after an earlier refusal.
     """
     reached = position.get("reached")
     if position["token"] is None or error.status not in TOKEN_REFUSED:
@@ -129,7 +130,7 @@ def _begin_below(position: Position, error: OpenPhoneRefusedError) -> bool:
 def _is_before(page: ListPage, since: datetime | None) -> bool:
     """Return whether all messages of a page are older than the run's time span.
 
-    That happens if the provider ignores the lower bound of the list.
+    The list has such pages if the provider ignores the earliest time in the request.
     """
     if since is None:
         return False
@@ -138,17 +139,17 @@ def _is_before(page: ListPage, since: datetime | None) -> bool:
 
 
 def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
-    """Set ``span`` of the batch: the time span in which the batch has every listed message.
+    """Set ``span`` of the batch: the time span for which the batch has all messages of the list.
 
-    The span is needed to find stored messages that the provider does not list: a message that is
-    stored with a time in the span, but is not in the batch.
+    The span is needed to find the stored messages that the provider does not list. Such a message
+    is stored with a time in the span, but is not in the batch.
 
     The batches of a run go from new to old messages:
 
     - The span ends where the span of the previous batch begins (``edge`` of the position). For the
-      first batch, ``begin`` sets this time.
-    - The span begins ``SKEW`` after the oldest message of the batch.
-    - But the span of the last batch begins at the ``since`` of the run.
+      first batch, ``begin`` sets ``edge``.
+    - The span begins ``SKEW`` after the oldest message of the batch. But the span of the last batch
+      begins at the ``since`` of the run.
 
     The stored time of a message may differ by up to ``SKEW`` from its time in the list. So a
     message of this batch may be stored with a time in the span of the next batch. ``near`` of the
@@ -184,7 +185,7 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
 
 
 def _near(position: Position) -> dict[str, datetime]:
-    """Return the member ``near`` of the position: the time of each message, by message id."""
+    """Return the times of the messages in ``near`` of the position, by message id."""
     near = position["near"]
     if not isinstance(near, dict):  # stored by the previous release
         return dict.fromkeys(near, datetime.fromisoformat(position["edge"]))

@@ -31,8 +31,8 @@ MESSAGES_WAIT = text("""
 class RequestPace:
     """Decides when each reconciliation request may start, within the shared rate limit.
 
-    Requests that send messages share this rate limit. They should not wait long, so only a few
-    start times are reserved in advance. While a campaign runs or a message is queued,
+    Requests that send messages share this rate limit, and should not wait long. So reconciliation
+    reserves only a few start times in advance. While a campaign runs or a message is queued,
     reconciliation uses at most half of the rate. The other half stays free for sends.
     """
 

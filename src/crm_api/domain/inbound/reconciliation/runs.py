@@ -139,8 +139,8 @@ class Backlog:
 
     Attributes:
         made_at: When the oldest unfinished run was created; None if every run has ended.
-        due_at: When the earliest waiting event is due to be applied; in the past if the event is
-            late. None if no event waits.
+        due_at: When the next waiting event is due to be applied; None if no event waits. This time
+            is in the past if the event is late.
     """
 
     made_at: datetime | None

@@ -12,17 +12,18 @@ The position of a run is JSON, and any worker can continue from it::
 - ``lines``: Maps the provider's line ids to phone numbers.
 - ``token``, ``pages``: The token of the next page (null for the first page), and the number of
   pages that were read.
-- ``edge``: The messages at or after this time are already compared. The next batch has older
-  messages, because the list begins with the newest message.
+- ``edge``: The end of the next batch's time span (see ``message_list.cover``). Later times are
+  already compared, because the list begins with the newest message.
 - ``near``: Maps the ids of the listed messages near ``edge`` to their times.
-- ``reached``: The time of the oldest message that was read.
+- ``reached``: The time of the oldest message of the batches that were written.
 - ``below``: Present after the provider refused a page token. The run then reads the list again
   without a token, but only the messages before ``below``.
 - ``begun_below``: The value that ``reached`` had when the provider refused the token. If the
   provider refuses a token again while ``reached`` still has this value, the run fails.
 - ``is_v1``: True if the messages of each conversation are read too, because API v1 has no list of
   all messages.
-- ``done`` (the list): The ids of the conversations of the current page that were read.
+- ``done`` (the member, not the stage): The ids of those conversations of the current page that
+  were already read.
 - ``began_at``: When the reading of the conversations began.
 """
 

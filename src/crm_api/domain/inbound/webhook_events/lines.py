@@ -163,7 +163,7 @@ async def _raise_alert(uow: UnitOfWork, facts: MessageFacts, *, now: datetime) -
 
 
 async def resolve_alerts_of_known_lines(uow: UnitOfWork, *, now: datetime) -> None:
-    """Resolve the alerts about unknown lines whose cause is gone.
+    """Resolve each alert about an unknown line if the cause of the alert is gone.
 
     - An alert about an unknown line is resolved if the line is stored now.
     - The alert about events without a line is resolved if there are no such events any more.
@@ -239,8 +239,12 @@ class LineFinder:
     async def _look(self, phone_number_id: str | None, own: Sequence[str]) -> Line | None:
         """Find a phone line by the provider's id or, if there is no id, by its phone number.
 
-        If the line is not stored, and the event has both an id and exactly one phone number of
-        ours, add the line.
+        If the line is not stored, and the event has both the id of the line and exactly one phone
+        number of ours, add the line.
+
+        Raises:
+            LineUnknownError: The event has the id of the line, but the line is neither stored nor
+                added.
         """
         if phone_number_id is None:
             return await lines.find_line_by_number(self._uow, numbers=own) if own else None

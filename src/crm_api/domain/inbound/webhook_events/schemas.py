@@ -30,11 +30,12 @@ class WebhookEventRead(ReadModel):
     Attributes:
         provider_event_id: The id of the event at the provider.
         type: The provider's name of the event type.
-        attempts: The number of attempts to apply the event so far.
+        attempts: The number of attempts to apply the event so far. A replay sets it to 0.
         next_attempt_at: When the event is tried next; null if no further attempt is planned.
         last_error: The error of the last attempt, as a sentence; null if that attempt did not fail.
-        error_code: The code of the last error; null if there was no error, or if the event has been
-            applied.
+            A replay also sets it to null, until the next attempt.
+        error_code: The code of the last error. A replay keeps it. Null if there was no error, or if
+            the event has been applied.
         received_at: When the event was received.
         processed_at: When the event was applied; null until then.
         payload: The event as it was received.
@@ -126,8 +127,8 @@ class ReplayRequest(DryRunRequest):
     def content(self) -> Any:  # noqa: ANN401 - JSON
         """Return the fields that select events, as JSON values.
 
-        Only a dry run may have none of these fields. It then selects all events, and the result is
-        ``{"all": true}``.
+        A dry run without such a field selects all events, and the result is ``{"all": true}``. A
+        request that is not a dry run must have at least one such field.
         """
         return super().content() or {"all": True}
 

@@ -69,8 +69,8 @@ async def apply_batch(
     """Lock due events and apply them; the failure of one event does not undo the others.
 
     The effects of an event and its new status are in the same transaction. A failed event is
-    retried later. After the last retry, its status is ``dead`` and an alert is raised. A run of the
-    job is requested for each retry that is due before the next scheduled run.
+    retried later. After the last retry, its status is ``dead`` and an alert is raised. If a retry
+    is due in less than ``SCHEDULE_SECONDS``, a run of ``process_webhook_backlog`` is requested.
 
     Args:
         limit: Maximum number of events to lock and apply.
@@ -120,8 +120,8 @@ STORE_OUTCOMES = text("""
 async def _store_outcomes(uow: UnitOfWork, outcomes: Sequence[EventOutcome]) -> None:
     """Store the outcomes of these events, in one statement.
 
-    The statement joins only on the id. With another condition, the planner could choose the partial
-    index of waiting rows.
+    The statement joins only on the id. With a condition on the status too, the planner could choose
+    the partial index of waiting rows, which does not begin with the id.
     """
     await uow.session.execute(
         STORE_OUTCOMES,
@@ -138,7 +138,11 @@ async def _store_outcomes(uow: UnitOfWork, outcomes: Sequence[EventOutcome]) -> 
 
 
 def _request_retries(uow: UnitOfWork, outcomes: Sequence[EventOutcome], *, now: datetime) -> None:
-    """Request runs of the job for the retries that are due soon, one run for each second."""
+    """Request a run of ``process_webhook_backlog`` for each retry that is due soon.
+
+    Soon means in less than ``SCHEDULE_SECONDS``. Retries that are due in the same second share one
+    run.
+    """
     for outcome in outcomes:
         seconds = ceil((outcome.next_attempt_at - now).total_seconds())
         if outcome.status in WAITING and seconds < SCHEDULE_SECONDS:

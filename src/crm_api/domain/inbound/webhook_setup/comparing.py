@@ -150,7 +150,7 @@ def compare(
     keys: Keys,
     line_ids: Collection[str] = (),
 ) -> Registration:
-    """Compare the registered webhooks with what is needed.
+    """Compare the registered webhooks with the webhooks that this service needs.
 
     Args:
         url: Our address, at which events are received.

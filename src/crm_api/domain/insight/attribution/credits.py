@@ -107,7 +107,8 @@ def _eligible(occurred_at: datetime, touches: Sequence[Touch], rules: RuleSet) -
     """Return the touches that may be credited with an outcome, the oldest first.
 
     The rules limit how many hours after a touch the outcome may happen. If several touches of one
-    message meet this limit, only the strongest class counts, and in this class the latest touch.
+    message meet this limit, only one of them is returned. A reply is preferred to a call, and a
+    call to a delivery. Of several touches of the same class, the latest is returned.
     """
     best: dict[UUID, Touch] = {}
     for touch in sorted(touches, key=_order):
@@ -121,7 +122,10 @@ def _eligible(occurred_at: datetime, touches: Sequence[Touch], rules: RuleSet) -
 
 
 def _order(touch: Touch) -> tuple[datetime, int, str, int, str]:
-    """Return the sort key of a touch: its time. At equal times, a stronger class comes later."""
+    """Return the sort key of a touch, to sort touches by time.
+
+    At equal times, deliveries come first, then calls, then replies.
+    """
     strength = -_STRENGTH[touch.touch_class]
     return touch.at, strength, str(touch.campaign_id), touch.step, str(touch.membership_id)
 

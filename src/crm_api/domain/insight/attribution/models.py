@@ -76,9 +76,10 @@ class AttributionRule(Base):
 
 
 class OutcomeCredit(Base):
-    """A share of an outcome that a version of the rules credits to one message, or to no message.
+    """One share of an outcome.
 
-    The share is ``numerator`` / ``denominator``. For one outcome and version, the shares sum to 1,
+    A version of the rules credits the share to one message, or to no message. The share is
+    ``numerator`` / ``denominator``. For one outcome and version, the shares sum to 1,
     and the cents sum to the amount of the outcome.
     """
 

@@ -1,4 +1,4 @@
-"""Estimate how many messages a holdout costs, and when its result can be expected.
+"""Estimate how many messages a holdout prevents, and when its result can be expected.
 
 A holdout has two groups: one gets messages, the other gets none. All functions are pure.
 """
@@ -21,7 +21,7 @@ holdouts of 10 %, 20 % and 50 %."""
 
 @dataclass(frozen=True, kw_only=True)
 class HoldoutPlan:
-    """How many messages a holdout costs, and when its result can be expected.
+    """How many messages a holdout prevents, and when its result can be expected.
 
     Attributes:
         people: The number of people who will be assigned to the two groups (with messages, without
@@ -64,7 +64,7 @@ def needed_in_held_group(percent: int) -> int:
 def plan_holdout(
     *, percent: int, starts_at: datetime, ends_at: datetime, people_per_day: float
 ) -> HoldoutPlan:
-    """Estimate how many messages a holdout costs, and when its result can be expected.
+    """Estimate how many messages a holdout prevents, and when its result can be expected.
 
     A holdout measures the effect of messages: a part of the people gets no messages.
 

@@ -44,10 +44,10 @@ class HoldoutCreate(RequestModel):
 
 
 class HoldoutPlanRead(ReadModel):
-    """How many messages a holdout costs, and when its result can be expected.
+    """How many messages a holdout prevents, and when its result can be expected.
 
-    Both are estimated from the number of first messages in campaigns that were started in the last
-    30 days.
+    Both values are estimated from the number of first messages in campaigns that were started in
+    the last 30 days.
 
     Attributes:
         people: The number of people who are assigned to one of the two groups during the whole

@@ -94,7 +94,7 @@ class HoldoutResult:
     """A holdout, its plan, and the comparison of its two groups: with and without messages.
 
     Attributes:
-        plan: How many messages the holdout costs, and when its result is expected.
+        plan: How many messages the holdout prevents, and when its result is expected.
         appointments: The groups, compared by the number of people with a booked appointment.
         jobs: The groups, compared by the number of people for whom the company did a repair job.
     """
@@ -121,7 +121,7 @@ async def plan_new_holdout(
     If ``since`` is in the past, the holdout begins now.
 
     Returns:
-        The holdout with its plan: how many messages it costs, and when its result is expected.
+        The holdout with its plan: how many messages it prevents, and when its result is expected.
 
     Raises:
         HoldoutOverlapsError: The period overlaps that of another holdout.

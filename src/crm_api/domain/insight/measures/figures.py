@@ -216,9 +216,9 @@ async def compute_figures(
 
 
 def _until(request: FigureRequest) -> str | None:
-    """Return the SQL expression of an instant; None if the figures do not need it.
+    """Return the SQL expression for the instant before which all records are summed or copied.
 
-    The stored sums, or the copies, contain all records before this instant.
+    The result is None if the figures do not need this instant.
     """
     if uses_place_sums(request):
         return PLACE_SUMS_UNTIL
@@ -316,7 +316,7 @@ def _quotient(
 
 
 def number_of(value: Decimal) -> Number:
-    """Return a whole number as an integer, another number as text with at most four decimals."""
+    """Round a number to four decimals; return an integer if it is then whole, otherwise text."""
     rounded = value.quantize(Decimal("0.0001")).normalize()
     return int(rounded) if rounded == rounded.to_integral_value() else f"{rounded:f}"
 

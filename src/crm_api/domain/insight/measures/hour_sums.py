@@ -75,7 +75,7 @@ class BoundInstants:
 
 
 def floor_time(at: datetime, unit: timedelta) -> datetime:
-    """Return the beginning of the hour or the day (UTC) of an instant."""
+    """Return the beginning of the hour or the day (UTC) that contains an instant."""
     return at - (at - _EPOCH) % unit
 
 

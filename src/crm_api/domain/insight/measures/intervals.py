@@ -58,8 +58,9 @@ def is_rate_enough(part: int, whole: int) -> bool:
     A rate needs at least 30 records. Its 95 % interval must also be at most 4 percentage points
     wide, for example from 2 % to 6 %.
 
-    You may repeat this check after each new record, until it returns True. But then the intervals
-    are less reliable: of 100 intervals, up to 10 do not contain the true rate, instead of 5.
+    You may repeat this check after each new record, until it returns True. But repeated checks make
+    the intervals less reliable: of 100 intervals, up to 10 do not contain the true rate, instead of
+    5.
     """
     found = wilson_interval(part, whole)
     return found is not None and whole >= FEWEST and found[1] - found[0] <= WIDEST

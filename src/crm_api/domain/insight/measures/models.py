@@ -194,10 +194,10 @@ class InsightPersonChange(_CountColumns, Base):
 class InsightPersonMove(Base):
     """A former place (ZIP, city and source) of a person whose place has changed.
 
-    Two triggers append a row for each change (``migrations/objects/note_moved_people.sql`` and
-    ``note_removed_people.sql``). The job ``update_place_sums`` moves the person to the present
-    place in the sums by place, and deletes the rows. Until then, the sums by place and the lists of
-    records use the place in the person's oldest row.
+    A trigger appends a row for each change (``migrations/objects/note_moved_people.sql``), and when
+    a contact is deleted (``note_removed_people.sql``). The job ``update_place_sums`` moves the
+    person to the present place in the sums by place, and deletes the rows. Until then, the sums by
+    place and the lists of records use the place in the person's oldest row.
     """
 
     __tablename__ = "insight_person_move"
@@ -226,9 +226,9 @@ class InsightPersonUntil(Base):
 class PlaceColumns:
     """Columns with a person's ZIP, city and source, for tables with copied records.
 
-    The job ``add_places`` fills these columns. In ``insight_person_tally``, the person is counted
-    under the same ZIP, city and source. When the job ``update_place_sums`` changes them there, a
-    trigger clears these columns until ``add_places`` runs again.
+    The job ``add_places`` fills these columns. ``insight_person_tally`` counts the person under the
+    same ZIP, city and source. When the job ``update_place_sums`` moves the person to another place
+    in that table, a trigger clears these columns. Then ``add_places`` fills them again.
     """
 
     is_placed: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -273,7 +273,7 @@ class InsightOutcome(PlaceColumns, Base):
 class InsightOutcomeChange(Base):
     """An outcome whose copy in ``insight_outcome`` is missing or outdated.
 
-    Row triggers add a row when an outcome is recorded, is reversed or gets another person
+    Triggers add a row when an outcome is recorded, is reversed or gets another person
     (``migrations/objects/note_outcome.sql``, ``note_subject.sql``). The job ``copy_outcomes``
     corrects the copy and deletes the row.
     """

@@ -120,7 +120,7 @@ def compile_place_sums(
 
 
 def _floor_month(at: datetime) -> datetime:
-    """Return the beginning of the month (UTC) of an instant."""
+    """Return the beginning of the month (UTC) that contains an instant."""
     return at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 

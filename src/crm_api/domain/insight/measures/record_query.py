@@ -101,10 +101,10 @@ class RecordCopies:
         until: SQL expression of an instant. All records before this instant are copied. The SQL in
             ``is_current`` and ``not_copied`` gets the instant as the parameter ``:stored_until``.
             None if the parameter is not used.
-        breakdowns: Which figures use the copies. None: all figures. A collection: figures with one
-            of these breakdowns, such as ZIP. In the collection, None means figures without a
-            breakdown. With a collection, figures that are filtered by campaign, phone line, list or
-            step do not use the copies.
+        breakdowns: None if all figures use the copies. Otherwise, only figures with one of these
+            breakdowns, such as ZIP, use the copies. The item None means: figures without a
+            breakdown. Figures that are filtered by campaign, phone line, list or step then never
+            use the copies.
     """
 
     source: str

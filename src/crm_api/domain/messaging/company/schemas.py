@@ -36,8 +36,8 @@ AttClass = Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,2}$")]
 class Brand(RequestModel):
     """The company's registration with the mobile carriers (A2P 10DLC).
 
-    These values explain the daily limits in ``carrier_budgets``, which each mobile carrier sets for
-    a registered company. The service only stores these values.
+    Each mobile carrier sets a daily limit for a registered company. The fields of this object
+    explain the limits in ``carrier_budgets``. The service only stores these fields.
     """
 
     legal_name: Annotated[

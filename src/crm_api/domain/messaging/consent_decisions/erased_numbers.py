@@ -159,7 +159,7 @@ async def _append(
     secret: bytes,
     claimed_at: datetime | None = None,
 ) -> None:
-    """Append an entry to the consent history, and then erase its phone number and wording."""
+    """Append an entry to the consent history; then delete the entry's phone number and wording."""
     entry_id = await queries.add_entry(
         uow.session,
         phone_hash=hash_phone(phone, secret),
@@ -202,8 +202,11 @@ async def is_message_known(
 ) -> bool:
     """Return whether the consent history of a number already has an entry for a message.
 
-    An entry belongs to this message if its source is a message and at least one of its times is the
-    same: its ``occurred_at`` equals ``at``, or its ``claimed_at`` equals ``claimed_at``.
+    An entry belongs to the message if the source of the entry is a message, and at least one of
+    these conditions is true:
+
+    - The entry's ``occurred_at`` is equal to the argument ``at``.
+    - The entry's ``claimed_at`` is equal to the argument ``claimed_at``.
 
     Args:
         session: The session.

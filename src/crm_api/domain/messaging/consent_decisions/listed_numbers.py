@@ -46,10 +46,10 @@ class ListedNumber:
 
 
 def strictest_entries(listed: Iterable[ListedNumber]) -> list[ListedNumber]:
-    """Merge the entries of a list with the same phone number; return them ordered by phone number.
+    """Make one entry for each phone number of a list; return the entries ordered by number.
 
-    The merged entry is an opt-out if one of these entries is an opt-out; otherwise it is a hold. It
-    sets ``do_not_contact`` if one of these entries does.
+    The new entry is an opt-out if at least one entry of the number is an opt-out; otherwise it is a
+    hold. It sets ``do_not_contact`` if at least one entry of the number does.
     """
     found: dict[str, ListedNumber] = {}
     for one in listed:

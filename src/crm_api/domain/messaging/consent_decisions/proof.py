@@ -3,7 +3,7 @@
 A court or another party can store, print and verify the document. For each decision, the document
 contains:
 
-- the words of the decision
+- the wording of the decision
 - the message that the decision is about
 - a digest, which shows whether the stored decision was changed later
 

@@ -93,7 +93,7 @@ class ProvenEntry(ReadModel):
 
     Attributes:
         id: The id of the entry in the consent history.
-        action: The decision.
+        action: The decision: an opt-out, an opt-in, a hold or the release of a hold.
         source: How the decision reached this service.
         actor: Who decided: `person` for the person's own message, otherwise the name of the user,
             API key or service component.

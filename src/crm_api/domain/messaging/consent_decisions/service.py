@@ -125,8 +125,8 @@ async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Put a number on hold: it gets no campaign messages until a user decides about a reply.
 
     If the number is opted out, the hold is only added to its history, and the flag ``opt_out_hold``
-    is not set. But an opt-in from before the hold may arrive late and end the opt-out. Then the
-    hold takes effect.
+    is not set. The hold can take effect later: an opt-in that is older than the hold may arrive
+    after it. Such an opt-in ends the opt-out, but not the hold.
 
     Returns:
         True if the number is on hold now and was not on hold before.
@@ -251,7 +251,9 @@ async def lock_decisions(uow: UnitOfWork, *, phones: Iterable[str]) -> None:
 
 
 async def lock_people(uow: UnitOfWork, *, phones: Collection[str]) -> None:
-    """Lock all numbers of the people who have these numbers; see ``lock_decisions``.
+    """For each person who has one of these numbers, lock all numbers of the person.
+
+    A number without a contact is locked too. ``lock_decisions`` explains the lock.
 
     The contacts are locked before the numbers. Otherwise, a merge could give a person one more
     number in the meantime, and this number would not be locked.
@@ -358,7 +360,10 @@ async def _decide(
 
 
 def _said_at(act: DecisionDetails) -> datetime:
-    """Return the time by which decisions are ordered; it is never later than ``now``."""
+    """Return the time of a decision: ``at``, or ``now`` if ``at`` is missing or later than ``now``.
+
+    Decisions are ordered by this time.
+    """
     return min(act.get("at", act["now"]), act["now"])
 
 

@@ -112,8 +112,8 @@ async def lift_suppression(uow: UnitOfWork, *, phone: str, now: datetime, secret
     """Store that messages to the number of an erased person are allowed again.
 
     Call this function when a user has removed the flag ``do_not_contact`` from the number. If the
-    consent history contains a valid opt-out or hold, it is set on the number again. If the number
-    does not belong to an erased person, nothing changes.
+    consent history shows that the number is opted out or on hold, the opt-out or hold is set again.
+    If the number does not belong to an erased person, nothing changes.
 
     The caller must have locked the consent decisions about the number.
     """

@@ -114,7 +114,13 @@ def _is_change(one: NumberDecision, change: Change) -> bool:
 async def _decide_each(
     uow: UnitOfWork, decisions: Sequence[NumberDecision], *, now: datetime, secret: bytes
 ) -> dict[str, Change]:
-    """Apply one decision to each number: to its flags, its waiting messages and its history."""
+    """Apply decisions to the flags, the waiting messages and the histories of their numbers.
+
+    Each number may have only one decision.
+
+    Returns:
+        For each number: its consent before and after its decision.
+    """
     session = uow.session
     had = await flags.flags_of(session, [one.phone for one in decisions], now=now)
     hashes = {one.phone: hash_phone(one.phone, secret) for one in decisions}

@@ -144,7 +144,7 @@ class OutsideWindowError(ConflictError):
 
 
 class SendAtOutsideWindowError(InvalidError):
-    """The time ``send_at`` is outside the recipient's legal hours, or in their last minute.
+    """The time ``send_at`` is outside the recipient's legal hours, or in the last minute of them.
 
     ``next_allowed_at`` is the next legal time; null if no time within two weeks is legal.
     """

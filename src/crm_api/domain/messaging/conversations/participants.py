@@ -172,8 +172,9 @@ class ConversationTouch:
         at: When the message or call happened.
         outgoing_at: When the company called the person or sent the message; None otherwise.
         incoming_at: When the person sent the message; None otherwise.
-        answered_at: When the company answered outside of this service, with a message from the
-            provider's app or by an answered call; None if this is not such an answer.
+        answered_at: When the company answered outside of this service. Such an answer is a message
+            from the provider's app, or a call that was answered. None if this message or call is
+            not such an answer.
     """
 
     line_id: UUID

@@ -214,7 +214,7 @@ class MessageRead(ReadModel):
             null if the user chose no time.
         sent_by: Who sent the message through this API; null if it was not sent through this API.
         attempts: Every attempt to send the message, oldest first; empty for a message that this
-            service did not send. A further attempt does not create a second message.
+            service did not send. A message with several attempts is in the conversation only once.
         reply_class: The kind of the reply; null for a message that the company sent, and for a
             message that an old release stored without a class.
         occurred_at: When the message was sent or received, by the provider's clock.

@@ -106,7 +106,7 @@ class LineUpdate(RequestModel):
 
 @dataclass(frozen=True)
 class CountedLine:
-    """A line, with its limit for today and the number of its messages of today.
+    """A line, its limit for today, and the number of messages that count towards this limit.
 
     ``sent_today`` counts the messages that the provider accepted or may have accepted. Today is the
     current day in the line's time zone.
@@ -136,8 +136,8 @@ class LineRead(ReadModel):
         resend_unclear: What happens if it is unclear whether a message was sent, and the provider's
             list does not contain the message. If true, the service sends the message again. If
             false, a user decides.
-        sent_today: The number of messages of the line that the provider accepted or may have
-            accepted today, in the line's time zone.
+        sent_today: How many of the line's messages the provider accepted, or may have accepted,
+            today. Today is the current day in the line's time zone.
         remaining_today: The number of campaign messages that the line may still send today.
     """
 

@@ -285,7 +285,7 @@ async def _counted(uow: UnitOfWork, line: Line, *, times: SendTimes, now: dateti
 async def count_today(
     uow: UnitOfWork, lines: Sequence[Line], *, times: SendTimes, now: datetime
 ) -> list[CountedLine]:
-    """Return each line with its limit for today and the number of its messages of today.
+    """Return each line with its limit for today and how many messages count towards this limit.
 
     The result has the order of ``lines``.
     """

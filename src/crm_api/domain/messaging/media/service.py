@@ -182,7 +182,7 @@ async def retry_fetch(uow: UnitOfWork, *, fetch_id: UUID, now: datetime) -> Medi
     The job that fetches files is requested.
 
     A fetch is dead if all its attempts failed. All dead fetches with the same error code share one
-    alert. If this was the last of them, the alert is resolved.
+    alert. If no other dead fetch has the error code of this fetch, the alert is resolved.
 
     Raises:
         MediaFetchNotFoundError: No fetch has this id.

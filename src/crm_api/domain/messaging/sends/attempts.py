@@ -32,8 +32,9 @@ class TryOutcome(StrEnum):
         DELIVERED: The provider accepted the message and reported it delivered.
         FAILED: The provider accepted the message and then reported it failed or undelivered.
         REFUSED: The provider refused the message.
-        NOT_SENT: The message was certainly not sent in this attempt. The provider was unreachable
-            or asked to wait, it was too late to send, or a user decided that it was not sent.
+        NOT_SENT: The message was certainly not sent in this attempt. Possible reasons: the provider
+            was unreachable, the provider asked to wait, it was too late to send the message, or a
+            user decided that the message was not sent.
         NOT_FOUND: Two look-ups did not find the message at the provider, so it counts as not sent.
     """
 

@@ -3,10 +3,10 @@
 A budget is a number of message segments that the company declared. A worker claims messages: it
 reserves them for sending. It claims only messages that fit the budgets.
 
-If a budget is used up, its recipients are postponed until the carriers' day ends. In this module,
-such a recipient is called held. This is not the hold of a phone number. The budget may have room
-again earlier, for example because a user raised it. Then ``wake_held_recipients`` makes the
-recipients due.
+If the budget of a carrier is used up, the recipients with a number of this carrier are postponed
+until the carriers' day ends. In this module, such a recipient is called held. This is not the hold
+of a phone number. The budget may have room again earlier, for example because a user raised it.
+Then ``wake_held_recipients`` makes the recipients due.
 """
 
 from collections.abc import Sequence
@@ -143,7 +143,7 @@ async def lock_carrier_room(
     day. Carriers count a long message as several segments.
 
     All callers must lock in this order: the line, then the carrier budgets, then the phone numbers.
-    The used segments are counted after the lock. So messages that other lines have claimed are
+    The used segments are counted after the lock. So the claimed messages of other lines are
     included (``ARCHITECTURE.md``, "Sending, rule 1").
     """
     declared = await uow.session.scalar(LOCK_BUDGETS)
@@ -246,11 +246,11 @@ WAKE = text(f"""
 
 
 async def wake_held_recipients(uow: UnitOfWork, *, grace: timedelta, now: datetime) -> int:
-    """Make recipients due now that were postponed because a carrier budget was used up.
+    """Make postponed recipients due if the carrier budget that was used up has room again.
 
     A carrier budget is the number of message segments that we may send to a carrier's customers per
     day. If 100 segments of a budget are left, at most 100 recipients become due. But if a
-    budget was removed, all recipients that were postponed because of it become due.
+    budget was removed, all recipients that were postponed because of this budget become due.
 
     Returns:
         The number of recipients that became due.

@@ -221,8 +221,9 @@ class Dispatcher:
     def _was_clock_set(self) -> bool:
         """Return whether this machine's clock was set during the run, by more than ``MAX_SKEW``.
 
-        The gate stores when a request begins. A look-up searches for the message at this time. With
-        a wrong time, it would not find the message, and the message would be sent twice.
+        The gate stores when a request begins. A look-up later searches the provider's list for a
+        message from about this time. If the stored time were wrong, the look-up would not find the
+        message, and the message would be sent twice.
         """
         return abs(self._wall_offset() - self._begun_at) > MAX_SKEW.total_seconds()
 

@@ -321,7 +321,7 @@ SHOW = text(f"""
 async def _show(
     session: AsyncSession, changed: Sequence[ChangedAttempt], *, values: dict[str, Any]
 ) -> None:
-    """Copy the status of the best attempt to each message that has several attempts.
+    """Give each message that has several attempts the status of its best attempt.
 
     ``SHOW`` defines the order of the attempts: a delivered attempt is the best.
     """

@@ -115,8 +115,9 @@ def stopping_rule(
     Args:
         kind: The kind of the message.
         phone: The SQL expression of the number. The returned SQL reads the flags of this number.
-        facts: For statements that have already read the flags: for each rule, an SQL condition that
-            is true if the rule applies. A rule that is not in ``facts`` does not apply.
+        facts: For each rule, an SQL condition that is true if the rule applies. A rule that is not
+            in ``facts`` does not apply. Use this argument if the statement has already read the
+            flags.
     """
     if facts is None:
         facts = {rule: rule_applies(rule, phone=phone) for rule in STOPS[kind]}

@@ -112,7 +112,7 @@ STILL_PARKED = text("""
 
 
 async def find_still_parked(uow: UnitOfWork, *, ids: Sequence[UUID]) -> set[UUID]:
-    """Return the ids among ``ids`` that have a parked attempt.
+    """Return those ``ids`` whose campaign, phone line or message has a parked attempt.
 
     An attempt is parked if a user must decide whether its message was sent.
 

@@ -299,9 +299,9 @@ async def record_and_correct_matches(
 
     - The second attempt gets the id.
     - The first attempt loses the id and becomes ``unknown``, so that it is looked up again.
-    - If a third attempt, to the phone number of the first attempt, is open, the first attempt
-      becomes ``parked`` instead, because a number can have only one open attempt. Then an alert is
-      raised, and a user must decide whether the message of the first attempt was sent.
+    - But a phone number can have only one open attempt. If a third attempt to the number of the
+      first attempt is open, the first attempt becomes ``parked`` instead. Then an alert is raised,
+      and a user must decide whether the message of the first attempt was sent.
 
     Each correction is written to the audit log.
     """

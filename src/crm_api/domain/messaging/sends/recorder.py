@@ -112,8 +112,8 @@ class Recorder:
     async def _record_batch(self, batch: list[Answered]) -> None:
         """Write a batch of responses, and repeat until it is stored.
 
-        The message id of a response may already belong to another attempt. If the id was only
-        matched to that attempt, the match is corrected. If one response cannot be stored because of
+        The message id of a response may already belong to another attempt. If that attempt got the
+        id by a guess (a match), the match is corrected. If one response cannot be stored because of
         its content, the other responses are stored anyway.
         """
         write = record.record_answers

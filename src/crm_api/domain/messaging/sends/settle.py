@@ -150,7 +150,7 @@ class LookUp:
         begun_at: When the look-up in the list began. ``messages`` may lack messages that the
             provider added to the list after this time.
         messages: The listed messages with the attempt's phone number, from ``times.skew`` before
-            the gate to ``times.grace`` after it.
+            the attempt's ``called_at`` to ``times.grace`` after ``called_at``.
         list_lags: True if the list lacks a message that it must contain. Then the attempt's message
             may have been sent even if it is not in the list.
     """
@@ -197,9 +197,11 @@ async def _conclude_absent(
     times: SendTimes,
     now: datetime,
 ) -> AttemptStatus:
-    """Count a look-up that found nothing. The second such look-up settles the attempt.
+    """Count a look-up that found nothing. The second such look-up is the last one.
 
-    The second look-up counts only if it began at least ``look_gap`` after the first.
+    The second look-up counts only if it began at least ``look_gap`` after the first. It gives the
+    attempt the status ``not_found``. But if the message must not be sent again (``resend_unclear``
+    is False, or ``has_no_id`` is True), the attempt is parked.
     """
     if unknown.nil_at is None:
         return await _wait(uow, unknown, nil_at=look_up.begun_at, now=now)

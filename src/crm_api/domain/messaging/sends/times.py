@@ -21,10 +21,10 @@ class SendTimes:
             the gate.
         call_start: The longest time from the gate to sending the request body.
         call_timeout: The longest time for the whole POST request to the provider.
-        grace: The shortest time after the gate before an unclear attempt can be set to
+        grace: The time that must pass after the gate before an unclear attempt can be set to
             ``not_found``.
-        look_gap: The shortest time between the two look-ups at the provider that must find nothing
-            before an attempt is set to ``not_found``.
+        look_gap: An attempt is set to ``not_found`` after two look-ups at the provider that found
+            nothing. This is the shortest time between the beginnings of these look-ups.
         skew: How far the clocks of this service and the provider may differ.
     """
 

@@ -204,14 +204,14 @@ hour."""
 
 
 async def compact_tally(uow: UnitOfWork, *, now: datetime) -> None:
-    """Merge rows of the tables ``send_tally`` and ``carrier_tally``, so that they stay small.
+    """Merge rows of the tables ``send_tally`` and ``carrier_tally``, so that the tables stay small.
 
-    - ``send_tally`` counts the messages of each line. If a line has too many rows, they become one
-      row for each campaign and quarter of an hour.
+    - ``send_tally`` counts the messages of each line. If a line has too many rows, its rows are
+      merged. After this, it has one row for each campaign and quarter of an hour.
     - ``carrier_tally`` counts the message segments to each carrier. If the table has too many rows,
-      they become one row for each carrier and quarter of an hour.
+      they are merged. After this, the table has one row for each carrier and quarter of an hour.
 
-    A merge deletes rows for times more than three days ago. ``COMPACT_ABOVE`` says how many rows
-    are too many.
+    A merge also deletes the rows for times more than three days ago. ``COMPACT_ABOVE`` says how
+    many rows are too many.
     """
     await uow.session.execute(COMPACT_TALLIES, {"rows": COMPACT_ABOVE, "now": now})

@@ -13,7 +13,7 @@ class SkipReason(StrEnum):
             user decides.
         CONTACT_DELETED: The contact was deleted.
         INVALID_NUMBER: The number has the flag `invalid_number`, for example because two messages
-            to it failed permanently, or because a reply came from a wrong number.
+            to it failed permanently, or because a user gave a reply the class `wrong_number`.
         LANDLINE: The number is a landline, and the campaign skips landlines.
         DUPLICATE_NUMBER: Another recipient of the campaign has the same number.
         MERGED: The contact was merged into the contact of another recipient of the campaign.
@@ -56,7 +56,8 @@ class SkipReason(StrEnum):
 class StopRule(StrEnum):
     """The reason why a recipient gets no message now, such as an opt-out.
 
-    Forecasts use the same values for the rule that delays a campaign most.
+    In a forecast, the value is the rule that delays the last message most, or that prevents all
+    messages.
 
     Attributes:
         OPTED_OUT: The number is opted out.
@@ -65,7 +66,7 @@ class StopRule(StrEnum):
             must confirm the opt-out or release the hold.
         CONTACT_DELETED: The contact was deleted.
         INVALID_NUMBER: The number has the flag `invalid_number`, for example because two messages
-            to it failed permanently, or because a reply came from a wrong number.
+            to it failed permanently, or because a user gave a reply the class `wrong_number`.
         LANDLINE: The number is a landline, and the campaign skips landlines.
         DUPLICATE_NUMBER: Another recipient of the campaign has the same number.
         MERGED: The contact was merged into the contact of another recipient of the campaign.
@@ -119,8 +120,8 @@ class StopRule(StrEnum):
         OTHER_CAMPAIGNS: Other campaigns send over the same line, so this campaign can use only a
             part of the line's daily limit.
         NUMBER_BUSY: Another message to the number is being sent.
-        NUMBER_KEPT: It is unclear whether an earlier message to the number was sent. This must be
-            settled first.
+        NUMBER_KEPT: It is unclear whether an earlier message to the number was sent. The next
+            message waits until this is known.
         MIN_DAYS_BETWEEN: Another campaign sent the person a message less than `min_days_between`
             days ago.
         FREQUENCY_CAP: The person has got as many messages as the campaign's frequency cap allows.

@@ -80,8 +80,9 @@ async def restore(
         again: If True, first delete the data that an interrupted restore has left in the database.
 
     Raises:
-        BackupError: The backup cannot be read or decrypted, needs a newer release or another
-            ``CRM_SECRET_KEY``, or the database is not empty.
+        BackupError: One of these: The backup cannot be read or decrypted. The backup needs a newer
+            release or another secret key. The database is not empty. After the restore, a table
+            has another number of rows than the backup.
         SettingsError: The settings do not name the database.
     """
     try:
@@ -135,7 +136,9 @@ async def _prepare(
 
 
 async def _require_empty(engine: AsyncEngine, *, again: bool) -> None:
-    """Check that the database is empty, or empty it after an interrupted restore.
+    """Check that the database is empty.
+
+    If ``again`` is True, and the database has data of an interrupted restore, delete these data.
 
     Raises:
         BackupError: The database has other data, or it has data of an interrupted restore and

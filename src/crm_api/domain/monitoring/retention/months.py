@@ -218,8 +218,8 @@ _DELETE_EXAMPLES = """
 async def delete_reply_examples(uow: UnitOfWork, month: Month) -> None:
     """Delete the reply examples that were made from messages of a month.
 
-    A reply example is a reply and a person's decision about it. The examples are used to measure
-    the accuracy of the reply reader.
+    A reply example is a reply and a person's decision whether the sender wants no more messages.
+    The examples show how often the automatic reading of replies (``reply_reader``) is right.
 
     Args:
         uow: The unit of work.

@@ -238,9 +238,10 @@ _NEXT_WAITING = text("""
 
 
 async def list_waiting_jobs(uow: UnitOfWork) -> dict[JobName, datetime]:
-    """Return for each job when its next planned work is due, such as a retry or a queued message.
+    """Return the time at which the next planned work of each job is due, by the name of the job.
 
-    Jobs without planned work are left out. The work of campaigns is not included.
+    Planned work is, for example, a retry or a queued message. Jobs without planned work are left
+    out. The work of campaigns is not included.
     """
     row = (await uow.session.execute(_NEXT_WAITING)).mappings().one()
     return {JobName(name): instant for name, instant in row.items() if instant is not None}

@@ -42,7 +42,7 @@ FORGET_SILENT = text("""
 
 
 async def store_heartbeat(uow: UnitOfWork, worker: WorkerProcess, *, now: datetime) -> None:
-    """Store a heartbeat of a worker, and delete the workers without a heartbeat for a day."""
+    """Store a heartbeat of a worker; delete workers whose last heartbeat is over a day old."""
     values = {
         "id": worker.id,
         "started_at": worker.started_at,
@@ -59,7 +59,7 @@ STOP = text("UPDATE worker_heartbeat SET stopped_at = :now WHERE id = :id")
 
 
 async def store_worker_stop(uow: UnitOfWork, worker: WorkerProcess, *, now: datetime) -> None:
-    """Store that a worker has stopped because it was asked to."""
+    """Store that a worker has stopped on request; a worker that dies does not store this."""
     await uow.session.execute(STOP, {"id": worker.id, "now": now})
 
 

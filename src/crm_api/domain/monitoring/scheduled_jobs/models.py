@@ -16,8 +16,8 @@ from crm_api.platform.database import Base
 class ScheduledJob(Base):
     """The last run of a scheduled job, and the minutes that the job has missed.
 
-    A worker should begin every job once a minute. A missed minute is one in which the job neither
-    began nor ran.
+    A worker should begin every job once a minute. A missed minute is a minute in which no worker
+    began the job, and no earlier run of the job was still at work.
     """
 
     __tablename__ = "scheduled_job"

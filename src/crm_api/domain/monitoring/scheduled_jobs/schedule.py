@@ -77,9 +77,10 @@ START_JOB = text(f"""
 
 
 async def start_job(uow: UnitOfWork, *, name: str, now: datetime) -> None:
-    """Store that a scheduled job starts, and count the minutes that it has missed.
+    """Store that a scheduled job starts, and count the minutes in which it should have run.
 
-    For example, a job that was last active at 10:00 and starts at 10:03 has missed two minutes.
+    These missed minutes are between the last minute of work and the current minute. For example, a
+    job that was last at work at 10:00 and starts at 10:03 has missed two minutes.
     """
     await uow.session.execute(START_JOB, {"name": name, "now": now})
 
@@ -131,9 +132,10 @@ def is_overdue(covered_until: datetime, *, now: datetime) -> bool:
 
 
 def count_missed_minutes(covered_until: datetime, *, now: datetime) -> int:
-    """Return the number of minutes that a job missed; a job should begin in every minute.
+    """Return the number of minutes in which a job should have begun, but did not.
 
-    The minute of ``covered_until`` and the current minute do not count.
+    They are the minutes between the minute of ``covered_until`` and the current minute. These two
+    minutes do not count.
 
     Args:
         covered_until: When the job was last at work.

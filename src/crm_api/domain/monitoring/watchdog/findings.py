@@ -86,9 +86,11 @@ async def settle_alerts(
     Args:
         kind: The kind of the alerts.
         found: The problems that the check has found now.
-        patience: How long every run of the check must find a problem before its alert is raised.
-        among: The beginning of the subjects that this check can report; an empty text means any
-            subject. Alerts with other subjects do not change.
+        patience: How long a problem must persist before its alert is raised. It persists while
+            every run of the check finds it.
+        among: The text with which the subject of each problem in ``found`` begins. Alerts whose
+            subject begins with another text do not change. Empty: the subjects may begin with any
+            text.
     """
     subjects = sorted(one.subject for one in found)
     values = {"kind": kind.value, "subjects": subjects}

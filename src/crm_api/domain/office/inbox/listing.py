@@ -90,8 +90,9 @@ class _Page:
         """Return the query that finds the conversations of the phone numbers with a flag.
 
         The numbers are in the subquery ``flagged``, which ``page_of`` adds. If more than
-        ``FEW_NUMBERS`` numbers have the flag, this query finds nothing. ``page_of`` combines it
-        with a second query, which then finds the conversations faster.
+        ``FEW_NUMBERS`` numbers have the flag, this query would be slow. So it finds nothing in this
+        case, and the query of ``in_order`` finds the conversations. ``page_of`` combines the two
+        queries.
 
         Because of ``OFFSET 0``, PostgreSQL looks up the conversations by number, and does not read
         all conversations.
@@ -108,15 +109,16 @@ class _Page:
         )
 
     def _first(self, parts: Iterable[Sequence[ConversationState]], *, line: str = "") -> str:
-        """Return the query for the first conversations of several parts, in order.
+        """Return the query that merges groups of conversations in order, up to the limit.
 
-        Each part has the conversations in some states. An index has the conversations of one state
-        in order. PostgreSQL merges the parts, and reads no more of each part than the page needs.
-        States are constants in the SQL text, because partial indexes need this.
+        A group has the conversations in one or several states. An index has the conversations of
+        one state in order. So PostgreSQL reads no more of a group with one state than the page
+        needs. States are constants in the SQL text, because partial indexes need this.
 
         Args:
-            parts: The states of each part.
-            line: An SQL expression for the id of the phone line. If empty, the filter decides.
+            parts: For each group, its states.
+            line: An SQL expression for the id of the phone line. If it is empty, the phone line of
+                the filter is used, if the filter has one.
         """
         conditions = list(self._conditions)
         if line:

@@ -187,10 +187,10 @@ class MessageSelection:
         return found.order_by(*_newest_first(message))
 
     def end_of_window(self, after: Position | None, *, size: int) -> Select[datetime, UUID]:
-        """Return a statement that finds where the next ``size`` messages end, newest first.
+        """Return a statement that finds the last of the next ``size`` messages, newest first.
 
-        Its only row has the time and the id of the last of these messages. It returns no row if
-        there are fewer than ``size`` messages.
+        Its only row has the time and the id of this message. It returns no row if there are fewer
+        than ``size`` messages.
 
         Args:
             after: The time and id of a message; the next messages are older than this message. If
@@ -266,7 +266,11 @@ class MessageSelection:
         return window.limit(select(literal(size)).scalar_subquery())
 
     def _range(self, after: Position | None) -> list[Condition]:
-        """Return the conditions that let PostgreSQL read an index in the order newest first."""
+        """Return conditions with which PostgreSQL can read the messages from an index, in order.
+
+        They select the messages after the position ``after`` in the filter's time. Of the other
+        fields of the filter, they check only ``contact_id``.
+        """
         wanted = self.wanted
         if wanted.contact_id is not None:
             of_person = Activity.contact_id == wanted.contact_id
@@ -276,7 +280,7 @@ class MessageSelection:
         return [literal_column(kind), *self._span(after)]
 
     def _span(self, after: Position | None) -> list[Condition]:
-        """Return the conditions on the time of a message. PostgreSQL checks them with an index."""
+        """Return the conditions on the time of a message: the filter's times and ``after``."""
         found: list[Condition] = []
         if self.wanted.since is not None:
             found.append(Activity.occurred_at >= self.wanted.since)

@@ -77,7 +77,11 @@ def _words(text: str) -> list[Term]:
 
 
 def _word_of(patterns: list[str]) -> str | None:
-    """Return the word of a term if similar words may match too; otherwise None."""
+    """Return the word in the patterns of a term, if the search may also find similar words.
+
+    Otherwise return None: there are several patterns, or the pattern is not one word of at least
+    four letters.
+    """
     if len(patterns) != 1:
         return None
     word = patterns[0].strip("% ")

@@ -1,1 +1,1 @@
-"""Saved replies: messages that users send often, and what else happens when one is used."""
+"""Saved replies: messages that users send often, and the effects of using such a message."""

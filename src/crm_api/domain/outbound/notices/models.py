@@ -1,4 +1,4 @@
-"""The table of notices: what each user was or will be notified of."""
+"""The table of notices that users get, have got, or no longer need."""
 
 from datetime import datetime
 from enum import StrEnum

@@ -36,7 +36,7 @@ def write_notice_mail(
     """Return the subject and the plain text of the mail.
 
     Args:
-        items: What the user is notified of.
+        items: The conversations, notes and tasks about which the user is notified.
         show_text: Whether the mail contains the texts of messages, notes and tasks.
         name: The name of the business.
         app_url: The URL of the frontend, for links.

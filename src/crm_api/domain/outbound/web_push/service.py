@@ -83,8 +83,11 @@ async def subscribe(
 ) -> PushSubscription:
     """Store a subscription of a user.
 
-    If the endpoint is already stored, its keys are replaced. If another user had the endpoint, it
-    now belongs to this user, because a browser shows the notices of the user who is signed in.
+    A subscription is identified by its endpoint: the browser's address at the push service. If the
+    endpoint is already stored, the stored subscription gets the new keys. If it belonged to another
+    user, it now belongs to ``user_id``, because a browser shows the notices of the user who is
+    signed in. If the user then has more than ``MOST_SUBSCRIPTIONS`` subscriptions, the oldest ones
+    are deleted, but not this one.
 
     Raises:
         InvalidPushEndpointError: The address is not allowed.

@@ -100,15 +100,16 @@ class LoadedContacts:
         return row if row is not None and row["deleted_at"] is None else None
 
     def holder(self, phone: str) -> Columns | None:
-        """Return the contact with this phone number; None if no contact has the number.
+        """Return the contact with this phone number.
 
-        For the number of a duplicate, return the contact that the duplicate was merged into.
+        Return None if no contact has the number, or if the contact was deleted. For the number of a
+        duplicate, return the contact that the duplicate was merged into.
         """
         contact_id = self.by_phone.get(phone)
         return None if contact_id is None else self.find(contact_id)
 
     def create(self, body: ContactCreate) -> Columns:
-        """Add a contact; if a deleted contact has the phone number, restore it under its old id.
+        """Add a contact. A deleted contact with this phone number is restored under its old id.
 
         Raises:
             ContactExistsError: Another contact has this phone number.
@@ -125,10 +126,10 @@ class LoadedContacts:
         return self._begin(values)
 
     def begin(self, changes: ContactUpdate) -> Columns:
-        """Add a new contact in memory, because no contact has the phone number of an upsert item.
+        """Add the contact of an upsert item in memory.
 
-        Call this only if ``holder`` found no contact with the phone number. If a deleted contact
-        has the number, the new contact gets the id of the deleted one.
+        Call this only if ``holder`` returned None for the phone number. If a deleted contact has
+        the number, the new contact gets the id of the deleted contact.
 
         Raises:
             FieldValuesError: An attribute does not fit its custom field, or a required attribute
@@ -188,7 +189,10 @@ class LoadedContacts:
             self.rows[other["id"]] = other | {"merged_into": None}
 
     def in_lock_order(self, contact_ids: Iterable[UUID]) -> list[Columns]:
-        """Return these contacts sorted by phone number, the order in which all code locks them."""
+        """Return the contacts with these ids, sorted by phone number.
+
+        All code locks contacts in this order.
+        """
         return sorted((self.rows[one] for one in contact_ids), key=lambda row: str(row["phone"]))
 
     def _begin(self, values: Columns) -> Columns:

@@ -107,11 +107,12 @@ async def opt_out_many(
 class Named(NamedTuple):
     """A contact that a request names by an id or a phone number.
 
-    The request may instead name a duplicate that was merged into the contact.
+    The id or number may also belong to a duplicate that was merged into the contact.
 
     Attributes:
-        named_id: The id of this duplicate; otherwise the contact's id.
-        named_phone: The phone number of this duplicate; otherwise the contact's number.
+        named_id: If the request names a duplicate, the duplicate's id; otherwise the contact's id.
+        named_phone: If the request names a duplicate, the duplicate's phone number; otherwise the
+            contact's number.
         contact_id: The id of the contact.
         phone: The phone number of the contact.
     """

@@ -90,7 +90,10 @@ Item = CreateItem | UpdateItem | UpsertItem | DeleteItem
 
 
 def _catch_faults(value: Any, read: ValidatorFunctionWrapHandler) -> Any:  # noqa: ANN401 - JSON
-    """Return a ``FaultyItem`` for an item with faults, so that only this item is refused."""
+    """Parse an item of a batch.
+
+    If the item has faults, return a ``FaultyItem``, so that only this item is refused.
+    """
     try:
         return read(value)
     except ValidationError as error:

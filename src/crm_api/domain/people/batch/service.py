@@ -45,7 +45,10 @@ MOST_TRIES = 10
 
 
 class _RacedError(Exception):
-    """After the lock, another transaction added a contact with one of the batch's phone numbers."""
+    """Another transaction added a contact with one of the batch's phone numbers.
+
+    This happened after the batch had locked its contacts. ``apply`` then tries again.
+    """
 
 
 async def apply(

@@ -211,13 +211,15 @@ async def write_contact(session: AsyncSession, *, contact_id: UUID, values: dict
 
 
 async def remove_deleted_contact(session: AsyncSession, *, phone: str, heir_id: UUID) -> None:
-    """Remove the row of the deleted contact with a phone number, if there is one.
+    """Free a phone number: remove the row of the deleted contact that has the number.
 
-    Another contact can then get the number.
+    Another contact can then get the number. If no deleted contact has the number, nothing changes.
+    Merged duplicates are not removed.
 
     Args:
         phone: The phone number.
-        heir_id: The contact that gets the number and the conversations.
+        heir_id: The contact that will get the number. The conversations of the deleted contact
+            move to this contact.
     """
     removed = await session.scalar(
         delete(Contact)

@@ -16,15 +16,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 
 def _add_zones_of(statuses: str) -> str:
-    """Return SQL that adds the zone keys of contacts to the campaigns of these contacts.
+    """Return SQL that adds the zone keys of contacts to their campaigns.
 
-    A recipient whose zone key is missing in ``campaign.zone_keys`` is never planned. Run the
-    statement before the recipients are locked, because other code (pausing and cancelling) also
-    locks campaigns before recipients.
+    A zone key contains the states and time zones in which the person may be. A message is planned
+    only if the zone key of its recipient is in ``campaign.zone_keys``.
+
+    Run the statement before the recipients are locked, because other code (pausing and cancelling)
+    also locks campaigns before recipients.
 
     Args:
-        statuses: Only recipients with these statuses count. An SQL list, such as
-            ``'sending', 'unknown'``.
+        statuses: An SQL list of statuses, such as ``'sending', 'unknown'``. The zone keys are added
+            only to campaigns in which the contact is a recipient with one of these statuses.
     """
     return f"""
         UPDATE campaign c
@@ -127,14 +129,17 @@ async def move_recipients(
     zone_key: str,
     now: datetime,
 ) -> None:
-    """Give a contact's new phone number to the contact's campaign recipients.
+    """Give a contact's new phone number and zone key to the contact's campaign recipients.
 
-    This changes only recipients with an unfinished message. A message is unfinished if it waits, is
-    being sent, or was perhaps sent. The recipients also get the new zone key (the states and time
-    zones in which the person may be).
+    A zone key contains the states and time zones in which the person may be. Only recipients with
+    an unfinished message change. A message is unfinished if it waits, is being sent, or was perhaps
+    sent.
 
-    But if the same message already has a recipient with the new number, the old number stays.
-    In this case, a message that still waits is skipped, with the reason ``duplicate_number``.
+    A recipient keeps the old number if another recipient of the message already has the new number:
+
+    - If the message waits, the recipient also keeps the old zone key. The message is skipped, with
+      the reason ``duplicate_number``.
+    - If the message is being sent, or was perhaps sent, the recipient gets the new zone key.
     """
     values = {
         "contact_id": contact_id,
@@ -174,7 +179,8 @@ async def skip_deleted_recipients(
     copies the contact's new zone key to this recipient; the caller has already written the key to
     the contact.
 
-    The new key is needed if sending fails and the person writes in the meantime. Then the contact
-    exists again, the recipient waits again, and the key decides when the message may be sent.
+    The new key is needed in one case: sending fails, and the person has written in the meantime.
+    Then the contact exists again, and the recipient waits again. The key decides when the message
+    may be sent.
     """
     await session.execute(_SKIP_DELETED, {"phones": list(phones), "now": now})

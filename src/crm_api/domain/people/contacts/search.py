@@ -200,7 +200,7 @@ async def fetch_matching_ids(
 
 
 async def _are_few(session: AsyncSession, search: "Search") -> bool:
-    """Return True if the filter's list or the filter's flag has at most ``FEW`` contacts."""
+    """Return True if a list or flag that the filter requires has at most ``FEW`` contacts."""
     for rows, _, is_wanted in search.elsewhere(Contact):
         if is_wanted:
             # As in ``near``, PostgreSQL must not know the limit.
@@ -291,7 +291,7 @@ class Search:
         )
 
     def span(self) -> list[ColumnElement[bool]]:
-        """Return the SQL conditions that the database can check with an index in the sort order.
+        """Return the SQL conditions that the database can check with an index on the sort column.
 
         These are the conditions:
 

@@ -87,7 +87,7 @@ def _forms(word: str) -> list[str]:
 
 
 def _digits(text: str) -> str | None:
-    """Return the digits of a text that looks like a phone number or a part of it, else None."""
+    """Return the digits of a text that looks like a whole or partial phone number, else None."""
     number = _LABEL.sub("", text, count=1) if _LABEL.match(text) else text
     if len(text.split()) == 1 or _PHONE_LIKE.fullmatch(number):
         try:

@@ -194,7 +194,7 @@ async def list_members(
     The caller must check that the list exists.
 
     Raises:
-        InvalidCursorError: The cursor does not belong to this list.
+        InvalidCursorError: The cursor is from another listing.
     """
     cursors = Cursors("list_members", list_id=list_id)
     after = cursors.read(cursor)

@@ -23,9 +23,11 @@ def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
     If several duplicates have a value that the primary lacks, the value of the first of these
     duplicates is used.
 
-    If the address of a duplicate contradicts the address that the result has so far, no part of the
-    duplicate's address is used. For example, if the cities differ, a missing street is not taken
-    from this duplicate. Tags and attributes beyond the limits of a contact are left out.
+    Before the values of a duplicate are used, its address is compared with the address in the
+    result so far. If the two addresses contradict each other, no part of the duplicate's address is
+    used. For example, if the cities differ, a missing street is not taken from this duplicate.
+
+    Tags and attributes beyond the limits of a contact are left out.
     """
     folded = {**primary, "attributes": dict(primary["attributes"])}
     for one in duplicates:
@@ -47,8 +49,8 @@ def undo_fields(now: Values, before: Values, after: Values, others: Sequence[Val
         now: The fields of the primary contact now.
         before: Its fields before the merge.
         after: Its fields after the merge.
-        others: The fields of duplicates from other merges, which are not undone. The primary
-            contact keeps the tags and attributes of these duplicates.
+        others: The fields of the duplicates whose merge is not undone. The primary contact keeps
+            the tags and attributes of these duplicates.
     """
     changes = {
         name: before[name]

@@ -1,6 +1,7 @@
 """Find the contacts to merge, and lock them.
 
-A request may name a contact by its own id, or by the id of a duplicate merged into it before.
+A request may name a contact by the contact's own id, or by the id of a duplicate that was merged
+into the contact before.
 """
 
 from collections.abc import Collection, Sequence

@@ -266,7 +266,7 @@ def _record_moved_recipients(
 
 
 async def _write(uow: UnitOfWork, group: Group, *, after: Values, zone: str, now: datetime) -> None:
-    """Write the merged values to the primary. Clear the duplicates; they refer to the primary."""
+    """Write the merged values to the primary; clear the duplicates, and mark them as merged."""
     primary = group.primary
     old_zone = primary.zone_key
     await write_contact(

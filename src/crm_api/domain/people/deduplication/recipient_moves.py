@@ -191,9 +191,9 @@ async def return_members(
     Some recipients are not moved:
 
     - Recipients whose id is in ``kept_ids``.
-    - All recipients in a campaign, if a message of the campaign to the primary contact may have
-      been sent to another number than ``phone``. Messages to recipients in ``kept_ids`` do not
-      count.
+    - All recipients in a campaign, if the primary contact has a message of this campaign that was
+      sent, or was perhaps sent, to another number than ``phone``. Messages to recipients in
+      ``kept_ids`` are ignored.
     - A recipient of a message, if the contact ``to`` is already a recipient of this message.
     - A recipient of a message, if another recipient of this message has the number ``phone``.
 

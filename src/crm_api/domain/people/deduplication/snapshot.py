@@ -56,8 +56,9 @@ class Snapshot(BaseModel):
     Attributes:
         joined_list_ids: The lists to which the merge added the primary.
         joined_property_ids: The properties to which the merge added the primary.
-        member_ids: The ids of the primary's own rows in ``campaign_membership``, from before the
-            merge. Only campaigns in which the primary also got rows of a duplicate are included.
+        member_ids: The ids of the recipients that belonged to the primary before the merge. Only
+            campaigns in which the merge moved recipients of a duplicate to the primary are
+            included.
     """
 
     before: dict[str, Any]

@@ -257,7 +257,10 @@ UNDER_WAY = text("""
 
 
 async def count_open_attempts(session: AsyncSession, *, phones: Sequence[str]) -> int:
-    """Count the attempts without a final result, for these phone numbers."""
+    """Count the unfinished attempts to send messages to these phone numbers.
+
+    An attempt is unfinished until it is known whether the message was sent.
+    """
     return int(await session.scalar(UNDER_WAY, {"phones": list(phones)}) or 0)
 
 

@@ -122,6 +122,8 @@ DROP_MEDIA = text("""
 async def release_media(session: AsyncSession, *, contact_id: UUID, now: datetime) -> list[str]:
     """Delete the database rows about the files (such as pictures) in a contact's messages.
 
+    The rows of a file that a worker is fetching now stay.
+
     Returns:
         The names (in the media store) of the files that no other message uses.
     """
@@ -234,5 +236,5 @@ FETCHES_LEFT = text("""
 
 
 async def has_fetches(session: AsyncSession, *, contact_id: UUID) -> bool:
-    """Return True if some files of a contact's messages are not fetched or removed yet."""
+    """Return True if files of a contact's messages still have rows in ``media_fetch``."""
     return bool(await session.scalar(FETCHES_LEFT, {"contact_id": contact_id}))

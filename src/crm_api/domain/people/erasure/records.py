@@ -19,7 +19,8 @@ from crm_api.platform.database import UnitOfWork
 
 OUTCOME_UNKNOWN = (
     "It is not known yet whether a message to this person was sent. Try again in some minutes. If "
-    "the message waits for a decision, settle it first."
+    "the service cannot find it out, decide whether the message was sent, with POST "
+    "/v1/messages/{message_id}/settle. Then try again."
 )
 
 

@@ -70,7 +70,7 @@ async def list_lists(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page
     """Return a page of lists, newest first, with their numbers of contacts.
 
     Raises:
-        InvalidCursorError: The cursor does not belong to this list.
+        InvalidCursorError: The cursor is from another listing.
     """
     cursors = Cursors("lists")
     after = cursors.read(cursor)
@@ -129,7 +129,7 @@ async def list_members(
 
     Raises:
         ListNotFoundError: No list has this id.
-        InvalidCursorError: The cursor does not belong to this list.
+        InvalidCursorError: The cursor is from another listing.
     """
     await _require_list(uow.session, list_id=list_id)
     return await contacts.list_members(uow, list_id=list_id, cursor=cursor, limit=limit, now=now)

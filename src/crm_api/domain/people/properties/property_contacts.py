@@ -19,7 +19,7 @@ _PEOPLE = text("""
 
 
 async def fetch_occupants(session: AsyncSession, *, property_ids: Sequence[UUID]) -> list[Occupant]:
-    """Fetch the contacts of properties; for each property the primary contact comes first."""
+    """Fetch the contacts of properties, ordered by role: ``primary``, ``secondary``, ``other``."""
     found = await session.execute(_PEOPLE, {"property_ids": list(property_ids)})
     return [Occupant(**row) for row in found.mappings()]
 

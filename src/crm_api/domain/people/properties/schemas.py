@@ -141,7 +141,7 @@ class Occupant:
 
 @dataclass(kw_only=True)
 class PeopledProperty:
-    """A property with its contacts, the primary contact first."""
+    """A property with its contacts, ordered by role: ``primary``, ``secondary``, ``other``."""
 
     found: Property
     people: list[Occupant] = field(default_factory=list)
@@ -163,12 +163,13 @@ class PropertyContactRead(ReadModel):
 
 
 class PropertyRead(ReadModel):
-    """A property with its contacts, the primary contact first.
+    """A property with its contacts.
 
     Attributes:
         year_built: The year in which the property was built.
         property_type: The type of the property, such as ``single family``.
-        contacts: The contacts that belong to the property, the primary contact first.
+        contacts: The contacts that belong to the property, ordered by role: first `primary`, then
+            `secondary`, then `other`.
     """
 
     model_config = example(

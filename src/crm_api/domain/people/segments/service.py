@@ -190,7 +190,7 @@ async def _require_unused(
 
     Args:
         only_started: True: check only campaigns that have started but have not stored all
-            recipients.
+            recipients. False: check drafts and all scheduled campaigns too.
     """
     values = {"segment": str(segment_id), "only_started": only_started}
     users = (await uow.session.scalars(CAMPAIGNS_NAMING, values)).all()

@@ -196,10 +196,13 @@ def _read_field(read: Callable[[], Read]) -> Read:
 
 
 def _by(read: Callable[[object], Scalar]) -> Callable[[str, Any], Value]:
-    """Return a function that checks and converts the value of a rule with a given operator.
+    """Return a function that checks and converts the value of a rule.
 
-    The value is a list for the operators ``in``, ``contains_any`` and ``contains_all``. ``read``
-    checks and converts a single value.
+    The arguments of this function are the operator and the value of the rule. With the operators
+    ``in``, ``contains_any`` and ``contains_all``, the value must be a list.
+
+    Args:
+        read: Checks and converts a single value, or one entry of a list.
     """
 
     def reader(op: str, value: Any) -> Value:  # noqa: ANN401 - JSON

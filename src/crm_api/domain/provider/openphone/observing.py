@@ -37,9 +37,9 @@ class ObservedTransport(httpx.AsyncBaseTransport):
 
         Args:
             inner: Sends the requests.
-            is_ours: Whether the provider is the sandbox, a process of this service that continues
-                the trace. Another provider gets no trace header, because that would leak our trace
-                ids.
+            is_ours: True if the provider is the sandbox. The sandbox is a process of this service,
+                so it gets a trace header and continues the trace. The real provider gets no trace
+                header, because the header would disclose our trace ids.
         """
         self._inner = inner
         self._is_ours = is_ours

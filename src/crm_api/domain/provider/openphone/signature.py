@@ -2,10 +2,10 @@
 
 A signature is an HMAC-SHA256 that covers the raw bytes of the request body. There are two schemes:
 
-- Legacy: the header is ``openphone-signature: hmac;1;<milliseconds>;<base64>[,…]``. It signs the
-  bytes ``<milliseconds>.<body>``.
+- Legacy: the header is ``openphone-signature: hmac;1;<milliseconds>;<base64>[,…]``. The signed
+  bytes are ``<milliseconds>.<body>``.
 - Standard Webhooks, used since 2026-03-30: the headers are ``webhook-id``, ``webhook-timestamp``
-  (in seconds) and ``webhook-signature: v1,<base64> [v1,…]``. They sign the bytes
+  (in seconds) and ``webhook-signature: v1,<base64> [v1,…]``. The signed bytes are
   ``<id>.<seconds>.<body>``.
 
 Source: OpenPhone support, "How to use webhooks", and Quo, "Webhooks quickstart", read 2026-11-24.

@@ -56,8 +56,9 @@ class WaitingMoney:
     Attributes:
         sums: One sum for each kind and currency, in the order of the currencies. Empty if there is
             no waiting money.
-        quotes: The first of these quotes, the earliest approval first.
-        invoices: The first of these invoices, the oldest first.
+        quotes: Up to ``most`` of these quotes, the earliest approval first. ``most`` is an argument
+            of ``read_waiting_money``.
+        invoices: Up to ``most`` of these invoices, the oldest first.
     """
 
     sums: Sequence[WaitingSum]

@@ -58,7 +58,7 @@ class InvalidCalendarUrlError(InvalidError):
 
 
 class TooManyCalendarAccountsError(ConflictError):
-    """There are already as many calendar accounts as are allowed."""
+    """No more calendar accounts can be created, because the maximum number exists."""
 
     code = "too_many_calendar_accounts"
     title = "Too many calendar accounts"

@@ -121,8 +121,10 @@ async def apply_events(
 ) -> int:
     """Apply events to the appointments; return the number of appointments that changed.
 
-    - If an event was moved, its appointment is moved too, even if it overlaps another appointment.
-    - A new event becomes an appointment of the account's user.
+    - If an event was moved, its appointment is moved too. The appointment may then overlap another
+      appointment.
+    - A new event becomes an appointment of the account's user. New events are ignored if they are
+      cancelled, if the user is free during them, or if they ended more than a day ago.
     - A recurring event only makes the user busy.
     """
     changed = 0
@@ -189,7 +191,8 @@ async def _change_appointment(
 
     ``known`` has the start and end that the event and the appointment had when they were last
     equal. If the event still has this start and end, nobody moved it in the calendar. Then the
-    appointment keeps its own times.
+    appointment keeps its own times. But if a deleted event comes back, the appointment gets the
+    times of the event.
     """
     base = None if known is None else (known.base_starts_at, known.base_ends_at)
     values: dict[str, Any] = {}

@@ -145,7 +145,10 @@ def _deletion(event: CalendarEvent) -> PlannedWrite:
 async def _intend(
     uow: UnitOfWork, account: CalendarAccount, entry: CalendarEntry, client: DavClient
 ) -> CalendarEvent:
-    """Store a new event before it is written, in case the response of the server is lost."""
+    """Store a new event in the database, before the request that writes it to the calendar.
+
+    Because the event is stored, the next synchronisation finds it even if the response is lost.
+    """
     statement = (
         insert(CalendarEvent)
         .values(

@@ -104,7 +104,7 @@ class CalendarFeedGoneError(GoneError):
 
 
 class TooManyCalendarFeedsError(ConflictError):
-    """There are already as many calendar feeds as are allowed."""
+    """No more calendar feeds can be created, because the maximum number exists."""
 
     code = "too_many_calendar_feeds"
     title = "Too many calendar feeds"

@@ -124,7 +124,8 @@ async def _record(
     - If an undo reversed the recorded outcome, a number is appended to the id, and the outcome is
       recorded again under this new id.
 
-    Both rules give the same ids for the same file, so a second import of the file adds nothing.
+    Both rules give the same ids for the same file. So a second import of a file adds nothing,
+    unless the first import was undone.
 
     Raises:
         OutcomeExistsError: The ledger already has an outcome with this id, but with other values.

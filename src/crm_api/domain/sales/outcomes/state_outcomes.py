@@ -23,7 +23,7 @@ from crm_api.platform.database import UnitOfWork
 
 @dataclass(frozen=True, kw_only=True)
 class Recorder:
-    """The caller for whom outcomes are recorded.
+    """The caller in whose name outcomes are recorded.
 
     Attributes:
         name: The name of the API key, or the e-mail address of the user.
@@ -55,7 +55,7 @@ class Subject:
 
 
 async def lock_people(uow: UnitOfWork, contact_ids: Collection[UUID | None]) -> None:
-    """Lock the contacts of these ids, in the order of their phone numbers.
+    """Lock the contacts with these ids, in the order of their phone numbers.
 
     For a merged duplicate, its primary contact is locked. The caller must call this function before
     it locks an appointment, a quote or an invoice. Merges and erasures also lock the contacts

@@ -196,7 +196,8 @@ def _parameter(schemas: Node, path: str, parameter: Node) -> Any:  # noqa: ANN40
 def _collected(path: str) -> str:
     """Return the name of the collection in a path, such as ``phone_validation``.
 
-    Several collections have a path parameter ``run_id``, and their ids must differ.
+    Several collections have a path parameter ``run_id``. With the name of the collection, the
+    example of ``run_id`` differs for each collection.
     """
     found = _COLLECTION.search(path)
     return "run" if found is None else found[1].replace("-", "_")

@@ -43,7 +43,8 @@ def _outer(path: str) -> Node:
 def _linked_item(document: Node, schema: Node) -> tuple[str, Node]:
     """Return the runtime expression and the schema of the item in a response.
 
-    If the response is a list, its item is the first element of ``data``.
+    The runtime expression is the place of the item in the response, in the notation of OpenAPI. If
+    the response is a list, its item is the first element of ``data``.
     """
     items = _named(document, schema).get("properties", {}).get("data", {}).get("items")
     return ("$response.body#", schema) if items is None else ("$response.body#/data/0", items)
@@ -72,8 +73,8 @@ def _member(document: Node, schema: Node, parameter: str, *, is_inner: bool) -> 
 
     This is the field with the name of the parameter, or else ``id``. If ``is_inner`` is True,
     ``id`` is used only if the schema's name fits the parameter, as ``ListRead`` fits ``list_id``.
-    The reason: an operation that adds a contact to a list returns the list. Its ``id`` is the id of
-    the list, so it must not be used as ``contact_id``.
+    Otherwise, a link could have a wrong id. For example, the operation that adds a contact to a
+    list returns the list. The ``id`` in this response is the id of the list, not a ``contact_id``.
 
     Args:
         document: The OpenAPI document.

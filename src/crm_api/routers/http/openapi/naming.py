@@ -104,7 +104,7 @@ def _name_inner(schemas: Node, schema: Node, name: str) -> None:
 
 
 def _move(schemas: Node, schema: Node, name: str, *, keys: tuple[str, ...]) -> None:
-    """Move the ``keys`` of a schema to the named schemas and put a reference in their place.
+    """Move the ``keys`` of a schema to ``schemas``, under a name; put a reference in their place.
 
     The other keys, such as the description and the default, stay beside the reference.
     """
