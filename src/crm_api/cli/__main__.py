@@ -1,4 +1,4 @@
-"""Run the command line with ``python -m crm_api.cli``; it is the same as ``crm-api``."""
+"""Run the command line with ``python -m crm_api.cli``, which does the same as ``crm-api``."""
 
 from crm_api.cli import main
 

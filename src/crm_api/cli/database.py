@@ -47,7 +47,10 @@ async def _make(settings: Settings) -> Roles:
 
 @cli.command()
 def reseal(data_dir: DataDir = None) -> None:
-    """Encrypt stored secrets with the current CRM_SECRET_KEY. You can interrupt and repeat this."""
+    """Encrypt stored secrets with the current CRM_SECRET_KEY.
+
+    You can interrupt this command and run it again.
+    """
     settings = load_settings(data_dir=data_dir)
     logs.configure(settings.log_format, "WARNING", process="database")
     left = asyncio.run(_reseal(settings))

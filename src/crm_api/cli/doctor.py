@@ -60,7 +60,10 @@ def doctor(data_dir: DataDir = None) -> None:
 
 
 def check_files(settings: Settings) -> list[Check]:
-    """Check that the secret files exist in the data directory, and only this user can read them."""
+    """Check that other users cannot read the files with secrets in the data directory.
+
+    A missing file is reported if no setting contains its secret.
+    """
     checks = []
     wanted = {"secret-key": settings.secret_key, "admin-key": settings.bootstrap_api_key}
     for name, given in wanted.items():
@@ -158,7 +161,7 @@ async def check_provider(settings: Settings) -> list[Check]:
 
 
 async def check_webhooks(settings: Settings) -> list[Check]:
-    """Check that the provider sends all necessary events, and signs them with a known key.
+    """Check that the provider sends all necessary events, and signs them with a key that we have.
 
     Raises:
         SettingsError: CRM_DATABASE_URL is not set, or there is no secret key.
@@ -173,9 +176,9 @@ async def check_webhooks(settings: Settings) -> list[Check]:
 
 
 def judge_webhooks(settings: Settings, found: Registration) -> list[Check]:
-    """Return the lines about webhooks in the report of `crm-api doctor`.
+    """Return the text lines about webhooks for the report of `crm-api doctor`.
 
-    A line about a fault says how to repair the fault.
+    If a webhook has a fault, the text line about the fault says how to repair it.
     """
     checks = [
         Check("webhooks", State.BROKEN, f"{one.sentence} Run `{one.repair}`.")

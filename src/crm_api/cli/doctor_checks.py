@@ -77,7 +77,7 @@ OLDEST_POSTGRES = 160_000
 
 
 async def check_database(settings: Settings) -> list[Check]:
-    """Check the version of PostgreSQL, the revision of the schema, and the role of the service.
+    """Check the version of PostgreSQL, the schema revision, and the service's database role.
 
     Raises:
         SettingsError: CRM_DATABASE_URL is not set.
@@ -160,7 +160,7 @@ async def check_consent(settings: Settings) -> list[Check]:
 
 
 def judge_chain(found: ChainVerification) -> list[Check]:
-    """Return the lines about the consent history in the report of `crm-api doctor`.
+    """Return the text lines about the consent history for the report of `crm-api doctor`.
 
     Args:
         found: The result of verifying the hash chain of the consent history.
@@ -198,7 +198,7 @@ async def check_secrets(settings: Settings) -> list[Check]:
 
 
 def judge_secrets(found: list[SealedRows]) -> list[Check]:
-    """Return the lines about stored secrets in the report of `crm-api doctor`.
+    """Return the text lines about stored secrets for the report of `crm-api doctor`.
 
     Args:
         found: For each table, three numbers: the secrets that the current key decrypts, the secrets
@@ -253,7 +253,7 @@ async def check_workers(settings: Settings) -> list[Check]:
 async def _is_consumed(redis_url: str) -> bool:
     """Return whether a worker reads the queue in Redis.
 
-    Such a worker writes its health key in Redis every 10 s.
+    Such a worker renews its health key in Redis every 10 s. This function looks for the key.
     """
     pool: Any = await create_pool(redis_settings(redis_url))
     try:
@@ -267,7 +267,7 @@ async def _is_consumed(redis_url: str) -> bool:
 
 
 def judge_workers(alive: int, *, is_consumed: bool) -> Check:
-    """Return the line about the workers in the report of `crm-api doctor`.
+    """Return the text line about the workers for the report of `crm-api doctor`.
 
     Args:
         alive: The number of workers that have recently stored a heartbeat in the database.

@@ -63,7 +63,7 @@ class OneWriteProtocol(HttpToolsProtocol):
 class _JoinedHead:
     """A transport that sends the head of a response together with the first part of the body.
 
-    A ``RequestResponseCycle`` writes to it.
+    uvicorn's ``RequestResponseCycle`` writes to this transport.
 
     This class has only the methods that ``RequestResponseCycle`` uses. The head is sent immediately
     if the response has no length, because the body may begin much later, for example in a stream of

@@ -159,9 +159,9 @@ def _start_preparation(
 
 
 def _finish_preparation(preparation: "subprocess.Popen[bytes]", servers: Mapping[str, str]) -> None:
-    """Send the variables of the servers to the preparing process, and wait until it has ended.
+    """Send the URLs of the servers to the preparing process, and wait until this process has ended.
 
-    If the process fails, exit with its status. It has already printed the reason.
+    If the preparing process fails, exit with its status. It has already printed the reason.
     """
     preparation.communicate(json.dumps(servers).encode())
     if preparation.returncode != 0:
@@ -212,7 +212,8 @@ def _secrets(settings: Settings, folder: Path) -> str:
 def _environment(found: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a child process.
 
-    It has the ``CRM_*`` variables of ``found``, and the other variables of this process.
+    The environment has the ``CRM_*`` variables of ``found``, and those variables of this process
+    whose names do not begin with ``CRM_``.
     """
     others = {name: value for name, value in os.environ.items() if not name.startswith("CRM_")}
     return {**others, **found}

@@ -34,7 +34,7 @@ class ServerUrls:
 
 
 class EmbeddedServers:
-    """The embedded servers of one data directory; they run from ``start`` to ``stop``."""
+    """The embedded servers of one data directory; they run from ``start()`` to ``stop()``."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class EmbeddedServers:
         fsync: bool = True,
         is_moving: bool = False,
     ) -> None:
-        """Store the arguments; ``start`` starts the servers.
+        """Store the arguments. The method ``start`` starts the servers.
 
         Args:
             held: The locked data directory.
@@ -65,7 +65,7 @@ class EmbeddedServers:
 
     @property
     def has_postgres(self) -> bool:
-        """True if ``start`` starts PostgreSQL."""
+        """True if the method ``start`` also starts PostgreSQL."""
         return self._wants_postgres
 
     @property

@@ -47,7 +47,7 @@ class Server(Protocol):
         """Return True if the process is running."""
 
     def wait_ready(self, *, seconds: float = 120) -> None:
-        """Wait until the server answers, at most ``seconds``."""
+        """Wait until the server answers, but at most the given seconds."""
 
     def stop(self) -> None:
         """Stop the server, and kill it if it does not stop in time."""
@@ -141,7 +141,7 @@ class Postgres(_Process):
         binaries: Path,
         fsync: bool,
     ) -> None:
-        """Store the arguments; ``spawn`` starts the server.
+        """Store the arguments. The method ``spawn`` starts the server.
 
         Args:
             held: The locked data directory.

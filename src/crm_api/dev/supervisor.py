@@ -38,7 +38,7 @@ class Program:
     def __init__(
         self, name: str, argv: Sequence[str], environment: Mapping[str, str], held: Claim
     ) -> None:
-        """Store the arguments; ``spawn`` starts the process."""
+        """Store the arguments. The method ``spawn`` starts the process."""
         self.name = name
         self._argv = argv
         self._environment = environment
@@ -94,7 +94,7 @@ class Program:
 
 @dataclass
 class _Watched:
-    """A child process with its back-off; all times are seconds of the monotonic clock.
+    """A child process, and when to start it again; all times are seconds of the monotonic clock.
 
     Attributes:
         child: The program or server.
@@ -114,8 +114,8 @@ class _Watched:
     def tend(self, now: float) -> None:
         """Restart the program or server after it has ended.
 
-        Call this function repeatedly. The first call after the end plans the time of the restart.
-        The first call after that time starts the program or server again.
+        Call this function repeatedly. The first call after the program or server has ended plans
+        the time of the restart. The first call after that time starts the program or server again.
         """
         if self.start_at is not None:
             if now >= self.start_at:
@@ -161,7 +161,7 @@ class Supervisor:
     def __init__(
         self, programs: Sequence[Program], *, servers: Sequence[Server], stop_seconds: float
     ) -> None:
-        """Store the arguments; ``run`` starts the programs.
+        """Store the arguments. The method ``run`` starts the programs.
 
         Args:
             programs: Programs to start.
@@ -184,7 +184,9 @@ class Supervisor:
     async def run(
         self, *, is_ready: Callable[[], bool], on_ready: Callable[[], None], ready_seconds: float
     ) -> None:
-        """Start the programs, keep them running until a stop, and return when they have ended.
+        """Start the programs, and keep them running until a stop is requested.
+
+        After that, stop the programs, and return when all of them have ended.
 
         Args:
             is_ready: Returns True once the service is ready; it is called repeatedly.
@@ -233,7 +235,10 @@ class Supervisor:
         return self._stop.is_set()
 
     async def _wait_for_programs(self) -> None:
-        """Wait until all programs have ended, the time is over, or a second stop is requested."""
+        """Wait until all programs have ended.
+
+        The wait also ends after ``stop_seconds``, or when a stop is requested a second time.
+        """
         deadline = time.monotonic() + self._stop_seconds
         while any(program.is_alive() for program in self._programs):
             if self._hurry.is_set() or time.monotonic() > deadline:

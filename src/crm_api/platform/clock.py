@@ -1,6 +1,7 @@
 """Read the current time. No other module reads the machine's clock.
 
-If the service uses the sandbox, ``clock_follower`` can move the time of this process forward.
+The sandbox simulates the provider, and its clock can be moved forward. If the service uses the
+sandbox, ``clock_follower`` moves the time of this process forward too.
 """
 
 import time
@@ -15,7 +16,10 @@ _moved = _Moved()
 
 
 def now() -> datetime:
-    """Return the current UTC time, timezone-aware. Moves of the sandbox's clock are included."""
+    """Return the current UTC time, timezone-aware.
+
+    If the clock of the sandbox (the simulated provider) was moved forward, the result is moved too.
+    """
     return datetime.now(UTC) + _moved.ahead
 
 
@@ -37,10 +41,13 @@ def wall_offset() -> float:
 
 
 def ahead() -> timedelta:
-    """Return how far ``now`` is ahead of the machine's clock; without a sandbox, zero."""
+    """Return how far ``now()`` is ahead of the machine's clock. Without a sandbox, return zero."""
     return _moved.ahead
 
 
 def move(ahead: timedelta) -> None:
-    """Set how far ``now`` is ahead of the machine's clock. Only ``clock_follower`` calls this."""
+    """Set how far ``now()`` is ahead of the machine's clock.
+
+    Only the module ``clock_follower`` calls this function.
+    """
     _moved.ahead = ahead

@@ -116,6 +116,12 @@ async def follow_clock(
 
     The setting ``CRM_SANDBOX_CLOCK`` is the time at which the sandbox's clock starts. The setting
     is ignored if the clock was set before, or if the time is in the past.
+
+    Args:
+        settings: The settings.
+        new_uow: Returns a new unit of work.
+        hold: Pauses (argument True) or continues (False) the work of this process that depends on
+            time. None if this process needs no pause while time is moved.
     """
     if not settings.uses_sandbox:
         yield

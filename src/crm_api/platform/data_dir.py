@@ -298,8 +298,8 @@ def _signal(pid: int, number: signal.Signals) -> None:
 def _signal_server(pid_file: Path, name: str, number: signal.Signals) -> None:
     """Send a signal to the process whose id is in a pid file.
 
-    If the name of the process' program does not contain ``name``, send nothing. In this case, the
-    server has ended, and another process has got the same id.
+    If the name of the process' program does not contain ``name``, send nothing. A different program
+    name means that the server has ended, and that another process has got the same id.
     """
     with suppress(OSError, ValueError, IndexError):
         pid = int(pid_file.read_text().split()[0])

@@ -206,9 +206,9 @@ class HeldUnitOfWork(UnitOfWork):
     """Transaction that stays open after its ``async with`` block.
 
     The next ``async with`` block continues the same transaction. The transaction ends when
-    ``commit`` or ``abandon`` is called. An exception that leaves a block rolls the transaction back
-    immediately. The idempotency code uses this class to commit a change together with the stored
-    response.
+    the method ``commit`` or the method ``abandon`` is called. An exception that leaves a block
+    rolls the transaction back immediately. The code that makes requests idempotent uses this class
+    to commit a change together with the stored response.
     """
 
     def __init__(
@@ -251,7 +251,7 @@ class HeldUnitOfWork(UnitOfWork):
         """Do nothing: all statements of this unit of work must be committed together."""
 
     async def commit(self) -> None:
-        """Commit the transaction, then request the jobs of ``after_commit``.
+        """Commit the transaction, then request the jobs that were passed to ``after_commit()``.
 
         If no transaction is open, do nothing.
         """

@@ -1,4 +1,4 @@
-"""Read the time of the database's clock. Decisions use this time, not that of the host's clock.
+"""Read the time of the database's clock. Decisions use this time, not the host's time.
 
 The clocks of web hosts, workers and the provider may be wrong by hours, but all processes use one
 database. With the sandbox, which simulates the provider, time can be moved forward. The table
@@ -6,7 +6,8 @@ database. With the sandbox, which simulates the provider, time can be moved forw
 machine's clock. The table is empty until the sandbox's clock is set or moved for the first time.
 
 - SQL statements use ``DATABASE_NOW``: the database's clock plus the value in the row.
-- Python code calls ``clock.now()``; ``clock_follower`` updates it when the row changes.
+- Python code calls ``clock.now()``. When the row changes, the module ``clock_follower`` moves the
+  time that ``clock.now()`` returns.
 - ``workers/sandbox_time.py`` changes the row in steps. After each step, it also moves the clock of
   the sandbox, which is another program. The sandbox then runs the events that have become due, in
   the order of their times (``dev/sandbox/timeline.py``).

@@ -22,7 +22,7 @@ class UnsealError(Exception):
 
 
 class Secret(bytes):
-    """The root secret of the service, together with its secret keys.
+    """The root secret of the service, together with the secret keys of the service.
 
     The bytes of this object are the root secret: the first secret key that the service used. It is
     used for hashes. The operator can replace the secret key (``CRM_SECRET_KEY``), but the root

@@ -1,4 +1,4 @@
-"""Named steps of sends and imports at which a test can pause or kill the process.
+"""Named steps of sending and importing, at which a test can pause or kill the process.
 
 A test sets a hook in its own process. Neither production code nor a setting can set a hook.
 """

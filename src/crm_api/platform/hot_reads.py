@@ -66,7 +66,7 @@ class HotReads:
         await self._drop()
 
     async def one(self, sql: str, key: Key) -> Found | None:
-        """Return the row with this key, without its key column; None if no row has this key.
+        """Return the row with this key, without the key's column; None if no row has this key.
 
         Args:
             sql: A statement that takes an array of keys, and returns one row for each key that it

@@ -11,7 +11,7 @@ from typing import Protocol
 
 
 class JobName(StrEnum):
-    """The names of the background jobs. The worker registers each job in arq under its name."""
+    """The names of the background jobs, under which the worker registers the jobs in arq."""
 
     APPLY_CUSTOM_FIELDS = "apply_custom_fields"
     COMPUTE_CREDITS = "compute_credits"

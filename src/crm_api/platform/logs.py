@@ -68,9 +68,10 @@ _TALKATIVE = (
 class _Handler(logging.StreamHandler[TextIO]):
     """Handler that ``configure`` adds; calling ``configure`` again replaces only this handler.
 
-    ``hold`` takes a line that is already formatted. All held lines of one turn of the event loop
-    are written with one system call, because a system call takes longer than formatting a line.
-    ``emit`` writes the held lines before its own line, so the order of lines is kept.
+    The method ``hold`` keeps formatted lines in memory. All kept lines of one turn of the event
+    loop are written with one system call, because a system call takes longer than formatting a
+    line. The method ``emit`` writes the kept lines before its own line, so the order of lines stays
+    the same.
     """
 
     def __init__(self, stream: TextIO) -> None:

@@ -33,7 +33,7 @@ LOOK_SECONDS = 1.0
 
 
 class MergedMetrics(Collector):
-    """Joins the metric families of several processes, so that they are exported together."""
+    """Joins the metric families of several processes, so that one response contains all of them."""
 
     def __init__(self, families: Sequence[Metric]) -> None:
         self._families = families
@@ -51,7 +51,7 @@ class MergedMetrics(Collector):
 
 
 class _OwnMetrics(Collector):
-    """Collector that reads the current metrics of this process at each scrape."""
+    """Collector that reads the current metrics of this process at each request of Prometheus."""
 
     def __init__(self, process: str) -> None:
         self._process = process

@@ -103,8 +103,8 @@ def _move(connection: Connection, target: str, *, is_down: bool) -> None:
     """Let Alembic run the migrations up or down to the target.
 
     Alembic and the migrations are imported inside functions, because the import takes about a
-    second of CPU time. If the schema is up to date, this function does not run, so a start of the
-    service saves this time.
+    second of CPU time. If the schema is up to date, the caller does not call this function, so a
+    start of the service saves this time.
     """
     from alembic import command  # noqa: PLC0415 - see above
 

@@ -40,7 +40,7 @@ class MeasuredPool(AsyncAdaptedQueuePool):
 
 
 class _Connections(Collector):
-    """Collector that counts the connections in this process' pools at each scrape."""
+    """Collector that counts the connections in this process' pools at each metrics request."""
 
     def collect(self) -> Iterator[Metric]:
         pools = list(_POOLS)

@@ -56,8 +56,9 @@ class PooledConnection(asyncpg.Connection):
     """The SET LOCAL statements to append to each BEGIN; assigned after the connection is open."""
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:  # noqa: ASYNC109 - asyncpg's own signature
-        """Run a statement; after a BEGIN, also run the statements in ``for_a_transaction``.
+        """Run a statement; after a BEGIN, also run the SET LOCAL statements of this connection.
 
+        The SET LOCAL statements are in the attribute ``for_a_transaction``.
         asyncpg calls this method whenever it begins a transaction.
         """
         if not args and query.startswith("BEGIN"):

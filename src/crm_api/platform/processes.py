@@ -4,8 +4,8 @@ A child can run under another user account, because PostgreSQL refuses to run as
 
 This module is also a script. Each child runs this script first. The script changes the user
 account, asks the kernel for a signal when the parent dies, and then replaces itself with the real
-program. This is not done between fork and exec, because Python code there can deadlock if the
-parent has threads.
+program. These steps are not done between fork and exec, because Python code there can deadlock if
+the parent has threads.
 """
 
 import ctypes
@@ -132,7 +132,7 @@ def start(
         environment: All environment variables of the child.
         pass_fd: A file descriptor that the child inherits and keeps open until it ends.
         output: File for the child's output; None uses the output of this process.
-        folder: Working directory of the child; None uses that of this process.
+        folder: Working directory of the child; None uses the directory of this process.
         has_input: True gives the child a pipe as its standard input; False gives it no input.
     """
     return subprocess.Popen(  # noqa: S603 - our own commands, no shell

@@ -23,8 +23,8 @@ class RedisServer:
         port: TCP port; not used with a socket.
         socket: Path of a Unix socket; None for TCP.
         database: Number of the Redis database.
-        username: None for the default user.
-        password: None without a password.
+        username: Name of the user; None for the default user.
+        password: The password; None if the URL contains no password.
         tls: TLS arguments of ``redis.asyncio.SSLConnection``; None without TLS. The certificate and
             the host name are checked unless the URL disables a check.
     """

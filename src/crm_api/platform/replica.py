@@ -2,8 +2,8 @@
 
 The lag is measured without the servers' clocks. Once a second this process stores the position of
 the primary's write-ahead log. The lag is the age of the newest stored position that the replica has
-replayed. So the lag grows if the replica has lost its connection to the primary. It does not grow
-while the primary is idle.
+replayed. So the lag grows if the replica has lost its connection to the primary. The lag does not
+grow while the primary is idle.
 """
 
 import asyncio
@@ -39,8 +39,9 @@ _REPLAYED = text("SELECT CAST(pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0') A
 class Replica:
     """A replica of the database. Units of work read from it while its lag is within the limit.
 
-    While the lag is larger or cannot be measured, units of work read from the primary. The
-    application's lifespan calls ``start()`` and ``close()``.
+    The lag is how far the replica is behind the primary database. While the lag is larger or cannot
+    be measured, units of work read from the primary. The application's lifespan calls ``start()``
+    and ``close()``.
     """
 
     def __init__(
@@ -84,17 +85,19 @@ class Replica:
     def new_uow(self) -> UnitOfWork:
         """Return a unit of work that only reads.
 
-        It reads from the replica while the lag is within the limit, otherwise from the primary.
+        While the lag of the replica is within the limit, the unit of work reads from the replica.
+        While the lag is larger or unknown, it reads from the primary.
         """
         if not self.keeps_up:
             return UnitOfWork(self.primary, self._queue)
         return ReadingUnitOfWork(self._sessions, self._queue, replica=self)
 
     async def look(self) -> None:
-        """Measure once how far the replica is behind the primary, and set ``keeps_up``.
+        """Measure once the lag of the replica, and set the attribute ``keeps_up``.
 
-        ``keeps_up`` becomes True if the lag is within the limit. It becomes False if the lag is
-        larger, or if one of the two servers does not respond.
+        The lag is how far the replica is behind the primary. ``keeps_up`` becomes True if the lag
+        is within the limit. ``keeps_up`` becomes False if the lag is larger, or if one of the two
+        servers does not respond.
         """
         try:
             async with self.primary() as session:
@@ -132,7 +135,10 @@ class Replica:
 
 
 def open_replica(settings: Settings, primary: SessionFactory, queue: JobQueue) -> Replica | None:
-    """Return the replica at ``CRM_DATABASE_REPLICA_URL``, not connected yet; None if unset."""
+    """Return the replica at ``CRM_DATABASE_REPLICA_URL``; None if this setting is not set.
+
+    The replica is not connected yet.
+    """
     if settings.database_replica_url is None:
         return None
     return Replica(

@@ -22,7 +22,7 @@ class RequestOrigin:
         route: Method and path template, such as ``POST /v1/contacts/{contact_id}/notes``.
         ids: The ids in the path, by the names of their path parameters; no free text.
         actor: Name of the API key, or e-mail address of the user.
-        actor_id: Id of the API key or of the user; None if the request has neither.
+        actor_id: Id of the API key or of the user; None if the request has no key and no user.
     """
 
     request_id: str

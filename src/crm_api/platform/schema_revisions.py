@@ -60,7 +60,8 @@ def _revisions() -> tuple[str, ...]:
     """Return all revisions, oldest first, from the names of their files.
 
     Alembic reads the revisions from the files' contents, which takes 10 MB and 0.2 s of CPU time.
-    So only the commands that migrate import Alembic. A test compares both results.
+    So Alembic is imported only by commands that run migrations. A test checks that this function
+    and Alembic return the same revisions.
     """
     files = (directory() / "versions").glob("[0-9]*.py")
     return tuple(sorted("_".join(file.stem.split("_")[:2]) for file in files))

@@ -138,10 +138,10 @@ class SettingFields(BaseModel):
 
     @property
     def grace_seconds(self) -> float:
-        """Seconds to wait after a send attempt before a missing message counts as not sent.
+        """Seconds after a send attempt before a message counts as not sent.
 
         The provider's list may show a sent message late. So a message that is missing in this list
-        counts as not sent only after this wait.
+        counts as not sent only after these seconds.
         """
         if self.settle_grace_seconds is not None:
             return float(self.settle_grace_seconds)

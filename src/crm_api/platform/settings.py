@@ -162,7 +162,7 @@ class Settings(SettingFields):
         return self._secret or self.secret_keys()[0]
 
     def secret_keys(self) -> tuple[bytes, ...]:
-        """Return the current secret key first, then the keys of ``CRM_OTHER_SECRET_KEYS``.
+        """Return all secret keys: the current key, then the keys of ``CRM_OTHER_SECRET_KEYS``.
 
         The current key comes from ``CRM_SECRET_KEY``, else from the data directory.
 

@@ -55,7 +55,11 @@ async def report_alerts(deps: Deps, *, now: Now) -> None:
 
 
 async def _resolve_decided(uow: UnitOfWork, *, now: datetime) -> None:
-    """Resolve alerts about doubtful replies or unclear messages, if nothing is left to decide."""
+    """Resolve alerts about doubtful replies and unclear messages, if nothing is left to decide.
+
+    A doubtful reply may be an opt-out. A message is unclear if it is unknown whether the provider
+    has sent it.
+    """
     doubts = await alerts.list_open_subjects(uow, kind=DOUBTFUL_TEXT)
     if doubts:
         held = await find_contacts_on_hold(
@@ -134,8 +138,8 @@ async def send_mail(ctx: dict[str, Any]) -> None:
 async def send_due_mail(deps: Deps, *, now: Callable[[], datetime]) -> None:
     """Send the stored mails that are due.
 
-    This is the work of the job ``send_mail``. If a mail cannot be sent, it is tried again in a
-    later run, and this run ends. A mail that cannot be decrypted is deleted.
+    This is the work of the job ``send_mail``. If a mail cannot be sent, this run ends, and
+    a later run tries the mail again. A mail that cannot be decrypted is deleted.
     """
     if deps.mailer is None:
         return

@@ -40,7 +40,9 @@ _CONTINUE = Job(name=JobName.WRITE_AUDIENCES)
 async def store_first_chunks(
     deps: Deps, *, size: int = CHUNK_PEOPLE, limit: TimeLimit | None = None
 ) -> None:
-    """Store the first chunk of each new audience, and request the job that stores the rest.
+    """Store the first chunk of each new audience (the people whom a started campaign selects).
+
+    If people are left, request the job that stores them.
 
     Args:
         deps: The dependencies of the worker.

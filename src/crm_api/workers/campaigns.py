@@ -1,7 +1,8 @@
-"""Jobs of campaigns: send the messages of running campaigns, and draft repeated campaigns.
+"""Jobs of campaigns: send messages of running campaigns, and create drafts of repeated campaigns.
 
-The sending job also stores the first chunk of a new audience, which is the whole audience in most
-campaigns. The job in ``audiences.py`` stores the other chunks.
+An audience is the people whom a campaign selects. The sending job also stores the first chunk of a
+new audience, which is the whole audience in most campaigns. The job in ``audiences.py`` stores the
+other chunks.
 """
 
 import asyncio
@@ -66,11 +67,11 @@ requests a run for that time."""
 
 @dataclass(frozen=True, kw_only=True)
 class DrainResult:
-    """The result of one run of ``drain_campaigns``, which sends what may be sent now.
+    """The result of one call of ``drain_campaigns()``, which sends messages that may be sent now.
 
     Attributes:
         is_done: True if nothing more may be sent now; False if the time limit was reached first, or
-            if the run of the dispatcher was interrupted.
+            if the sending was interrupted, for example by a pause of the jobs.
         wakes_at: The earliest time at which a waiting campaign may send again. A campaign waits
             because of its pacing, or because the provider asked for a pause. None if no campaign
             waits for one of these reasons.
@@ -118,12 +119,13 @@ async def _request_next_run(deps: Deps, *, delay: float) -> None:
 async def prepare_campaigns(deps: Deps, limit: TimeLimit | None = None) -> None:
     """Do everything that must be done before messages are sent.
 
-    - If a phone line is blocked and its wait has ended, put it on trial: the line sends again, but
-      one message at a time.
-    - Store the first chunks of new audiences.
-    - Put recipients back in the queue if their phone number is no longer on hold.
-    - If the daily budget of a phone carrier has room again or was removed, return the recipients
-      that waited for this budget to the queue.
+    - If a phone line is blocked and its wait has ended, put the line on trial: the line sends
+      again, but one message at a time.
+    - Store the first chunks of new audiences. An audience is the people whom a campaign selects.
+    - Put recipients back in the queue if their phone number is no longer on hold. A number is on
+      hold while a user must decide whether a message from it was an opt-out.
+    - If the daily budget of a phone carrier allows messages again, or if the budget was removed,
+      put the recipients that waited for this budget back in the queue.
     - Begin scheduled campaigns whose start time has come.
     """
     async with deps.new_uow() as uow:
@@ -136,9 +138,10 @@ async def prepare_campaigns(deps: Deps, limit: TimeLimit | None = None) -> None:
 
 
 async def _release_carrier_held(deps: Deps) -> None:
-    """Put recipients back in the queue if they wait for a carrier budget that has room again.
+    """Put recipients back in the queue if the daily budget of their phone carrier is free again.
 
-    This is checked at most once an hour.
+    The recipients have waited because the budget was used up. The budgets are checked at most once
+    an hour.
     """
     now, last = clock.now(), deps.budgets_checked_at
     if last is not None and timedelta(0) <= now - last < carrier_budgets.LOOK_AGAIN:
@@ -179,12 +182,12 @@ async def check_running_campaigns(deps: Deps, *, now: Callable[[], datetime]) ->
 async def drain_campaigns(
     deps: Deps, limit: TimeLimit | None = None, *, check_every: timedelta = CHECK_EVERY
 ) -> DrainResult:
-    """Send what may be sent now; meanwhile, check the failure and opt-out rates of campaigns.
+    """Send the messages that may be sent now; meanwhile, check the failure and opt-out rates.
 
     Args:
         deps: The dependencies of the worker.
         limit: The time limit; None uses the time limit of the job.
-        check_every: The time between two checks of the rates.
+        check_every: The time between two checks of the failure and opt-out rates of campaigns.
     """
     dispatcher = Dispatcher(
         new_uow=deps.new_uow,

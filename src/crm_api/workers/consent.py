@@ -31,7 +31,7 @@ async def learn_from_failures(ctx: dict[str, Any]) -> dict[str, object] | None:
     next run.
 
     Returns:
-        The number of evaluated phone numbers, for the log; None if there was none.
+        The number of evaluated phone numbers, for the log; None if no number was evaluated.
     """
     deps = deps_of(ctx)
     limit = TimeLimit(deps)

@@ -30,8 +30,8 @@ class JobSlot:
 
     Attributes:
         lock: Locked while a run is working.
-        is_asked: True if a run was requested since the last run began, or if a pause may have
-            interrupted the last run.
+        is_asked: True if a run was requested since the last run began, or if a pause of the jobs
+            may have interrupted the last run.
         cause: The request id and trace ids of the API request that caused the next run. If several
             API requests caused the run, these are the ids of the first request. None if the
             schedule caused the run.
@@ -51,7 +51,8 @@ class Deps:
         queue: The queue of nudges in Redis. A nudge is a request to run a job soon.
         provider: Client for the provider's API.
         limiter: Rate limit for requests to the provider, shared by all workers.
-        times: Durations that limit the steps of sending, such as the lease of a claim.
+        times: Durations that limit the steps of sending, such as how long a worker may reserve a
+            message.
         rules: The legal rules that apply.
         secret: The root secret of the service.
         circuit: Circuit breaker that stops requests while the provider is down; None if there is no
@@ -129,8 +130,8 @@ class Deps:
         """During the ``with`` block, call ``stop`` when the process shuts down or a pause begins.
 
         If a shutdown or a pause has already begun, ``stop`` is called at the start of the block.
-        Without this, a job that began just before the shutdown or pause would work until its time
-        limit.
+        Without this call, a job that began just before the shutdown or pause would work until its
+        time limit.
         """
         self.on_stop.add(stop)
         try:
@@ -167,7 +168,7 @@ class TimeLimit:
     """
 
     def __init__(self, deps: Deps, *, seconds: float | None = None) -> None:
-        """Begin the time limit. If ``seconds`` is None, it is ``deps.works_for_seconds``."""
+        """Begin the time limit. If ``seconds`` is None, the limit is ``deps.works_for_seconds``."""
         self._deps = deps
         self._seconds = seconds
         self._began_at = time.monotonic()

@@ -21,7 +21,10 @@ LOOK_SECONDS = 1.0
 
 
 async def clock_agrees(deps: Deps) -> bool:
-    """Return True if this machine's clock agrees with the database's; if not, raise an alert."""
+    """Return True if this machine's clock agrees with the database's clock.
+
+    If the two clocks differ too much, raise an alert and return False.
+    """
     async with deps.new_uow() as uow:
         skew = await readiness.clock_skew(uow, now=clock.wall_now())
         if abs(skew) <= MAX_SKEW:
@@ -70,8 +73,9 @@ async def raise_clock_skew(uow: UnitOfWork, *, of: str, skew: timedelta) -> None
 async def provider_read(deps: Deps) -> AsyncIterator[None]:
     """Let the ``async with`` block send one read request to the provider.
 
-    All requests to the provider share one circuit breaker. Before the block, check that the circuit
-    is closed. After the block, record for the circuit breaker whether the provider responded.
+    All requests to the provider share one circuit breaker. Its circuit is open while the provider
+    does not respond. Before the block, check that the circuit is closed. After the block, record
+    for the circuit breaker whether the provider responded.
 
     Raises:
         OpenPhoneDownError: The circuit is open, because the provider does not respond; the block

@@ -1,4 +1,4 @@
-"""Run an import of any kind chunk by chunk, and store its result."""
+"""Run an import of any kind, chunk by chunk, and store the result of the import."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -50,9 +50,13 @@ NEXT_BATCH_SECONDS = 0.5
 
 
 async def process_webhook_backlog(ctx: dict[str, Any]) -> dict[str, object] | None:
-    """Apply stored events, batch by batch, until no event is due.
+    """Apply the stored events of the provider, batch by batch, until no event is due.
 
-    Two runs at the same time are harmless.
+    If the job reaches its time limit, it requests its next run. Two runs at the same time are
+    harmless.
+
+    Returns:
+        The number of applied events, for the log; None if no event was applied.
     """
     deps = deps_of(ctx)
     reception = Reception.from_settings(deps.settings)
@@ -166,9 +170,10 @@ applied."""
 
 
 async def reconcile_openphone(ctx: dict[str, Any]) -> None:
-    """Create due reconciliation runs, and work on unfinished runs.
+    """Create the reconciliations that are due, and work on unfinished reconciliations.
 
-    Two runs of this job at the same time are harmless.
+    A reconciliation compares the provider's messages and calls with the stored ones. Two runs of
+    this job at the same time are harmless.
     """
     deps = deps_of(ctx)
     is_over = TimeLimit(deps).is_over

@@ -1,4 +1,7 @@
-"""Jobs of messaging: send queued messages, look up unclear messages, download media files."""
+"""Jobs of messaging: send queued messages, look up unclear messages, download media files.
+
+A message is unclear if it is unknown whether the provider has sent it.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -82,9 +85,10 @@ async def resolve_unknown_sends(ctx: dict[str, Any]) -> None:
 
 
 async def _come_back_for_leases(deps: Deps) -> None:
-    """Request a run for the time when the next lease ends.
+    """Request a run of ``resolve_unknown_sends`` for the time when the next lease ends.
 
-    At this time, the worker that holds the lease may be dead.
+    A lease is the time for which a worker has reserved a message. If the message has no result when
+    its lease ends, the worker may be dead.
     """
     async with deps.new_uow() as uow:
         ends_at = await settle.next_lease_end(uow)
@@ -228,7 +232,7 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
     chosen send time is due within a minute.
 
     Returns:
-        The counts of the run for the log; None if no message was claimed.
+        The counts of the run for the log; None if no message was claimed (reserved for sending).
     """
     deps = deps_of(ctx)
     if not await guards.clock_agrees(deps):
@@ -274,12 +278,12 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
 
 
 async def _end_waiting(deps: Deps, claimed: Sequence[ClaimedAttempt]) -> None:
-    """Update which people wait for an answer, after messages with a chosen send time were claimed.
+    """Update which people wait for an answer, after messages were claimed (reserved for sending).
 
-    A person who gets such a message does not wait for an answer any more. The update has its own
-    transaction, because a conversation must be locked before its messages, but the claim locks the
-    messages first. If the worker dies before this transaction, the delivery report causes the same
-    update.
+    A person who gets a message with a chosen send time does not wait for an answer any more. The
+    update has its own transaction, because a conversation must be locked before its messages, but
+    the claim locks the messages first. If the worker dies before this transaction, the delivery
+    report causes the same update.
     """
     leaving = [one.attempt_id for one in claimed if one.is_scheduled]
     if leaving:

@@ -74,7 +74,7 @@ expired row is left."""
 
 
 async def run_daily_tasks(ctx: dict[str, Any]) -> None:
-    """Do the parts of today's daily run that are not done yet; if all are done, do nothing."""
+    """Do today's clean-up and send today's digest mail, if they are not done yet."""
     await run_daily(deps_of(ctx), now=clock.now)
 
 
@@ -190,7 +190,7 @@ async def _write_digest(deps: Deps, today: DailyRun, *, now: datetime) -> tuple[
 
 
 async def maintain_months(deps: Deps, *, now: Now) -> None:
-    """Create the next monthly partitions of tables, and archive and drop those that are too old.
+    """Create the next monthly partitions of tables; archive and drop partitions that are too old.
 
     If a step is interrupted or refused, the next daily run tries it again.
 
@@ -291,7 +291,7 @@ async def _archive_and_drop(deps: Deps, month: Month, *, now: Now) -> None:
 
 
 async def run_watchdog(ctx: dict[str, Any]) -> None:
-    """Run all checks of the watchdog, and raise and resolve their alerts."""
+    """Run all checks of the watchdog, which finds problems; raise and resolve their alerts."""
     await check_everything(deps_of(ctx), now=clock.now)
 
 

@@ -13,12 +13,13 @@ AT_ONCE = 500
 async def wake_conversations(ctx: dict[str, Any]) -> dict[str, object] | None:
     """Wake the conversations whose snooze has ended, and clean up data of the inbox.
 
-    The clean-up deletes old presence events, which say who views a conversation or writes in it. It
-    also merges the rows of ``conversation_tally``, which stores the counts of conversations. When
-    the time limit is near, the job requests its next run.
+    A snooze postpones the work on a conversation until a chosen time. The clean-up deletes old
+    presence events, which say who views a conversation or writes in it. The clean-up also merges
+    the rows of ``conversation_tally``, which stores the counts of conversations. When the time
+    limit is near, the job requests its next run.
 
     Returns:
-        The number of conversations that were woken, for the log; None if there was none.
+        The number of conversations that were woken, for the log; None if no conversation was woken.
     """
     deps = deps_of(ctx)
     limit = TimeLimit(deps)

@@ -77,7 +77,7 @@ class TimeMover:
         self._functions = functions
 
     async def __call__(self, ctx: dict[str, Any]) -> None:
-        """Run the requested move of time, if there is one, until its end or the time limit."""
+        """If a move of time was requested, run the move until its end or the time limit."""
         deps = deps_of(ctx)
         async with deps.new_uow() as uow:
             move = await take_clock_move(uow)

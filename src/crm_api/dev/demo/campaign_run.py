@@ -240,9 +240,12 @@ def _refuse_stopped(campaign: JSON) -> None:
 
 
 def _settle(look: Callable[[], Snapshot], sandbox: Sandbox) -> tuple[Snapshot, list[Check]]:
-    """Wait until the sandbox has no planned event and all figures agree.
+    """Wait until the sandbox has no planned event and each figure is the same in all sources.
 
-    Give up after ``SETTLE_SECONDS``. Return the last state that was read, and its figures.
+    Give up after ``SETTLE_SECONDS``.
+
+    Returns:
+        The data of the last comparison, and the figures in these data.
     """
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:

@@ -68,9 +68,10 @@ class FigureCheck:
 
     @property
     def agrees(self) -> bool:
-        """True if the known values of the numerator are equal.
+        """True if the three values of the numerator are equal.
 
-        ``recorded`` is ignored if it is None.
+        The values are ``counted``, ``rows`` and ``recorded``. If ``recorded`` is None, only the
+        other two are compared.
         """
         return self.counted == self.rows and self.recorded in {None, int(self.counted)}
 
@@ -85,8 +86,8 @@ class Snapshot:
         texts: The campaign's messages that the sandbox has accepted.
         answers: The messages that simulated people have sent to the company since the campaign's
             start.
-        stops: How many replies have asked to stop since the campaign's start, as the sandbox has
-            counted them.
+        stops: How many replies since the campaign's start are opt-outs, as the sandbox has counted
+            them.
     """
 
     stats: JSON

@@ -68,8 +68,9 @@ class Sandbox(Starlette):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request.
 
-        Requests to send a message do not go through the router, because that is faster. For other
-        requests to the provider's API, the key and the active faults are checked first.
+        Requests to send a message do not go through the router, because that is faster. For each
+        other request to the provider's API, this method first checks the API version, the API key,
+        the rate limit and the active faults.
         """
         if scope["type"] != "http" or scope["path"].startswith(_OWN_PATHS):
             await super().__call__(scope, receive, send)
@@ -139,7 +140,7 @@ class _MovedDate:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the application and add the header to its response."""
+        """Call the application, and set the header ``Date`` in its response."""
 
         async def send_dated(message: Message) -> None:
             if message["type"] == "http.response.start":

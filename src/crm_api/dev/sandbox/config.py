@@ -53,7 +53,7 @@ class PeopleWeights:
 
     Attributes:
         reply: Share of people who reply.
-        stop: Share of people who ask to stop.
+        stop: Share of people who opt out, that is, ask for no more messages.
         failed: Share of people to whom every message fails.
         undelivered: Share of people to whom every message is sent, but not delivered.
     """
@@ -77,8 +77,9 @@ class SandboxConfig:
             provider. If False, each registered webhook gets ``signing_key``, for receivers that
             accept only this key. A rotation always creates a new key.
         scheme: Format and signature of the events to ``webhook_url``.
-        people: What happens after a message to a phone number that has no script: the share of
-            people for each action, or ``silent`` if nothing happens.
+        people: What happens after a message to a phone number for which no script (list of actions)
+            was set. The value is the share of people for each action, or ``silent`` if nothing
+            happens.
         seed: Seed of the random decisions.
         time_scale: Factor for all delays, including the delays of webhook retries. With 0, there
             are no delays.

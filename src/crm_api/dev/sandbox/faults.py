@@ -8,7 +8,7 @@ from crm_api.domain.monitoring.sandbox_control.schemas import FaultKind
 
 
 class FaultScope(StrEnum):
-    """What a fault applies to: requests to send, requests that read, or webhooks."""
+    """What a fault applies to: requests to send a message, requests that read data, or webhooks."""
 
     SEND = "send"
     READ = "read"
@@ -43,7 +43,7 @@ class Fault:
         """True if the fault happens after the sandbox has accepted the message.
 
         The message is then stored, and only the response to the request goes wrong. Such a fault
-        has no effect on requests that read.
+        has no effect on requests that only read data.
         """
         return self.kind in _AFTER
 

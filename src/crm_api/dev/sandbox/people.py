@@ -59,8 +59,9 @@ class Step:
 class People:
     """Decides what the person with a phone number does after a message.
 
-    If the phone number has a script, the person follows the script. Otherwise, the action is
-    computed from the phone number and from the setting ``seed``, so it is the same in every run.
+    A script is a list of actions that a test or developer has set for phone numbers. If the phone
+    number has a script, the person follows the script. Without a script, the action is computed
+    from the phone number and from the setting ``seed``, so the action is the same in every run.
     """
 
     def __init__(self) -> None:
@@ -111,10 +112,10 @@ class People:
     def steps_for(self, number: str, config: SandboxConfig) -> tuple[Step, ...]:
         """Return what happens after a message to a simulated person, such as a reply.
 
-        If the phone number has a script, the script decides. Without a script, a message to a
-        blocked phone number fails. For other phone numbers, ``config`` and the phone number decide.
-        A person without a script replies only once. So the service and the sandbox cannot reply to
-        each other without end.
+        If a script (list of actions) was set for the phone number, the script decides. Without a
+        script, a message to a blocked phone number fails. For other phone numbers, ``config`` and
+        the phone number decide. A person without a script replies only once. So the service and the
+        sandbox cannot reply to each other without end.
         """
         script = self.script_of(number) if self.scripts else None
         if script is not None:

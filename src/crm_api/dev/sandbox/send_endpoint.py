@@ -95,7 +95,7 @@ class _Draft:
 
 
 class _RefusedError(Exception):
-    """The request to send is invalid; ``answer`` is the error response."""
+    """The request to send is invalid; the attribute ``answer`` is the error response."""
 
     def __init__(self, answer: Response) -> None:
         super().__init__(answer.status_code)
@@ -146,9 +146,9 @@ async def _accept(workspace: Workspace, body: bytes) -> ASGIApp:
 
 
 def refusal_of_read(workspace: Workspace, request: Request) -> ASGIApp | None:
-    """Check a request that sends no message; return an error response, or None if it is accepted.
+    """Check a request that sends no message; return the error response to a refused request.
 
-    A request is refused in these cases:
+    Return None if the request is accepted. A request is refused in these cases:
 
     - Its API version is wrong.
     - Its key is wrong.

@@ -50,7 +50,7 @@ class Timeline:
         return None if not self._planned else max(0.0, self._seconds_to_next())
 
     def after(self, seconds: float, act: Action) -> None:
-        """Plan to run ``act`` after ``seconds``.
+        """Plan an action: the function ``act`` will run in ``seconds`` seconds.
 
         Actions for the same time run in the order in which they were planned. The first planned
         action starts the background task that runs the actions.

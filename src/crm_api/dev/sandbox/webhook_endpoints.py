@@ -42,24 +42,24 @@ _CHANGEABLE = frozenset({"url", "events", "resourceIds", "status", "label"})
 
 
 async def list_legacy(workspace: Workspace, request: Request) -> Response:  # noqa: ARG001
-    """List the legacy webhooks, with their signing keys."""
+    """List the webhooks of the provider's legacy (older) API, with their signing keys."""
     hooks = [hook for hook in workspace.deliverer.hooks.values() if is_legacy(hook)]
     return json_answer({"data": [_legacy(hook) for hook in hooks]})
 
 
 async def get_legacy(workspace: Workspace, request: Request) -> Response:
-    """Return one legacy webhook."""
+    """Return one webhook of the provider's legacy (older) API."""
     hook = _find(workspace, request, is_legacy)
     return webhook_not_found() if hook is None else json_answer({"data": _legacy(hook)})
 
 
 async def delete_legacy(workspace: Workspace, request: Request) -> Response:
-    """Delete a legacy webhook. Deliveries that have begun continue."""
+    """Delete a webhook of the legacy (older) API. Deliveries that have begun continue."""
     return _delete(workspace, _find(workspace, request, is_legacy))
 
 
 async def create_legacy(workspace: Workspace, request: Request) -> Response:
-    """Create a legacy webhook for one family of events, such as ``messages``."""
+    """Create a webhook of the legacy (older) API for one family of events, such as ``messages``."""
     known = HOOK_EVENTS.get(request.path_params["family"])
     if known is None:
         return webhook_not_found()

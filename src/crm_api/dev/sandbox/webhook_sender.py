@@ -63,8 +63,8 @@ class Hook:
 class DeliveryCounts:
     """Numbers of deliveries by status, and the number of failed attempts.
 
-    A delivery is pending until an attempt gets a response with a 2xx status, or until the last
-    attempt has failed.
+    A delivery counts as pending until an attempt gets a response with a 2xx status, or until the
+    last attempt has failed.
     """
 
     ok: int = 0
@@ -124,8 +124,8 @@ class Delivery:
     def status(self) -> str:
         """Status in the provider's delivery log: success, failed, sending or pending.
 
-        Before the first attempt has ended, the status is pending. If an attempt has failed and
-        others will follow, the status is sending.
+        Before the first attempt has ended, the status is ``pending``. If an attempt has failed and
+        others will follow, the status is ``sending``.
         """
         if any(attempt.is_ok for attempt in self.attempts):
             return "success"

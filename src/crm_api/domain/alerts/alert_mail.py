@@ -49,7 +49,7 @@ CLAIM_SECONDS = 120
 
 @dataclass(frozen=True, kw_only=True)
 class NoticePolicy:
-    """The rules by which a channel reports news about alerts.
+    """The rules by which a channel (mail or webhooks) reports news about alerts.
 
     Attributes:
         quiet: While a problem continues: the shortest time from the last report about it to the
@@ -206,8 +206,7 @@ async def settle_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
     ``claim_news`` has reserved these changes for this process. This function ends the reservation.
     The next report counts how often a problem has happened since the reservation began.
 
-    But if another process has reserved a change in the meantime, nothing is recorded for
-    this change.
+    If another process has reserved a change in the meantime, nothing is recorded for this change.
 
     Args:
         claimed: The reserved changes that were reported.
@@ -233,7 +232,10 @@ RELEASE = text("""
 
 
 async def release_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
-    """Release claimed alerts that could not be reported, so that they can be claimed again."""
+    """End the reservation of news about alerts that could not be reported.
+
+    Any process can then claim (reserve) the same news again.
+    """
     await uow.session.execute(
         RELEASE,
         {

@@ -6,9 +6,9 @@ one circuit, stored in one row that all processes share. A circuit has three sta
 
 - Closed: requests are sent. ``opens_after`` failed requests in a row open the circuit.
 - Open: no requests are sent. After a wait, one process sends a test request.
-- On trial: the test request was answered, so requests are sent again. The first request that is
-  answered closes the circuit. If a request fails before that, the circuit opens again, with a
-  longer wait. If no request is sent for ``TRIAL_LASTS``, the circuit closes too.
+- On trial: the test request was answered, so requests are sent again for a trial. The first request
+  that is answered closes the circuit. If a request fails before that, the circuit opens again, with
+  a longer wait. If no request is sent for ``TRIAL_LASTS``, the circuit closes too.
 """
 
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ TRIAL_TAKES = timedelta(seconds=60)
 If the process dies, another process may send a test request after this time.
 """
 TRIAL_LASTS = timedelta(minutes=2)
-"""How long a trial lasts if no request is sent.
+"""How long a circuit stays on trial, after a successful test request, if no request is sent.
 
 If work is waiting, a request is sent within this time.
 """
@@ -46,8 +46,8 @@ class Circuit:
         alert: The kind of alert that is raised when the circuit opens.
         down: The text of this alert. The last error is appended to the text.
         opens_after: The number of failures in a row that open the circuit.
-        waits: How long to wait before a test request. The wait grows each time the circuit opens
-            again or a test request fails.
+        waits: How long an open circuit waits before a test request. The wait grows each time the
+            circuit opens again or a test request fails.
         forgets_after: If the last failure is longer ago than this, the next failure is counted as
             the first one.
         job: The job that sends the test request.
@@ -146,10 +146,10 @@ def opened(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitSt
 
 
 def on_trial(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitState:
-    """Return the new state, "on trial", of an open circuit after its test request was answered.
+    """Return the state that an open circuit gets when its test request was answered.
 
-    While a circuit is open, no requests are made. While it is on trial, requests are made again,
-    but one failed request opens the circuit.
+    While a circuit is open, no requests are made to the outside system. In the new state, called
+    "on trial", requests are made again, but one failed request opens the circuit.
     """
     failures = max(1, circuit.opens_after - 1)
     return replace(state, failures=failures, opened_at=None, trial_at=now, last_failed_at=now)
@@ -172,8 +172,8 @@ async def record_failures(
 ) -> CircuitState:
     """Record that ``count`` requests to an outside system failed.
 
-    After too many failures in a row, the circuit opens: the service makes no more requests to the
-    system. In this case, the alert is raised and a test request is scheduled.
+    After too many failures in a row, the circuit opens: this service sends no more requests to the
+    system. When the circuit opens, this function raises the alert and schedules a test request.
 
     Returns:
         The state of the circuit after these failures.
@@ -201,8 +201,13 @@ async def record_answer(
 ) -> None:
     """Record that an outside system has responded to a request.
 
-    The number of failures becomes 0. If the circuit is open or on trial, it closes, and its alert
-    is resolved. The top of this module explains these states.
+    The number of failures becomes 0. A circuit that is open or on trial also closes, and its alert
+    is resolved. These are the states of a circuit:
+
+    - Closed: requests are sent as usual.
+    - Open: no requests are sent, except one test request after a wait.
+    - On trial: the test request was answered, so requests are sent again, but one failed request
+      opens the circuit.
 
     Args:
         is_proof: False if the response does not prove that the system works again, for example
@@ -262,11 +267,11 @@ async def end_trial(
 
 
 async def end_trial_without_answer(uow: UnitOfWork, circuit: Circuit, *, now: datetime) -> None:
-    """Close a circuit if its trial has lasted for ``TRIAL_LASTS``; otherwise do nothing.
+    """Close a circuit if no request was sent for ``TRIAL_LASTS`` after its test request succeeded.
 
-    A trial begins when an open circuit's test request succeeds. From then on, requests are sent
-    again, and the result of the first request ends the trial. If no request is sent, this function
-    ends the trial.
+    When the test request of an open circuit succeeds, a trial begins: requests are sent again, and
+    the result of the first request closes or opens the circuit. If no request is sent, this
+    function ends the trial. In all other cases, nothing changes.
     """
     state = await read_circuit(uow, circuit)
     passed_at = state.trial_at
@@ -319,7 +324,7 @@ async def _write(
 async def _report_down(
     uow: UnitOfWork, circuit: Circuit, state: CircuitState, *, error: str, now: datetime
 ) -> None:
-    """Raise the alert that the system is down, and schedule the test request."""
+    """Raise the alert that the outside system is down, and schedule the next test request."""
     wait = (state.trial_at or now) - now
     uow.after_commit(Job(name=circuit.job, delay_seconds=wait.total_seconds()))
     since = state.failing_since or now

@@ -108,7 +108,10 @@ class AlertNotice(Base):
 
 
 class Circuit(Base):
-    """The circuit breaker of one outside system; all processes share it. See ``circuits.py``."""
+    """The circuit breaker of one outside system; all processes share this row.
+
+    A circuit breaker stops requests to a system that is down. ``circuits.py`` explains its states.
+    """
 
     __tablename__ = "circuit"
 

@@ -18,7 +18,10 @@ from crm_api.platform.jobs import Job, JobName
 
 
 class OutgoingMail(Base):
-    """A mail to one person. It may contain a secret, so it is deleted from the table once sent."""
+    """A mail to one person, which a job sends.
+
+    The mail may contain a secret, so its row is deleted after the mail was sent.
+    """
 
     __tablename__ = "outgoing_mail"
     __table_args__ = (Index("idx_outgoing_mail_due", "next_attempt_at"),)

@@ -118,8 +118,8 @@ async def resolve_alert(uow: UnitOfWork, *, kind: AlertKind, subject: str, now: 
 async def resolve_silent_alerts(uow: UnitOfWork, *, now: datetime) -> None:
     """Resolve alerts that were not raised again for some time.
 
-    This applies only to the kinds of alerts in ``ENDS_BY_SILENCE``, which also contains the time
-    for each kind.
+    ``ENDS_BY_SILENCE`` contains this time for some kinds of alerts. This function does not resolve
+    alerts of other kinds.
     """
     for silence, kinds in ENDS_BY_SILENCE.items():
         resolved = await uow.session.execute(
@@ -138,7 +138,10 @@ async def resolve_silent_alerts(uow: UnitOfWork, *, now: datetime) -> None:
 
 
 async def list_open_alerts_by_subject(uow: UnitOfWork, *, kind: AlertKind) -> dict[str, datetime]:
-    """Return the subjects of the unresolved alerts of a kind, and when each was last raised."""
+    """Return the subjects of the unresolved alerts of a kind, each with a time.
+
+    The time is when the alert about the subject was last raised.
+    """
     found = await uow.session.execute(select(Alert.subject, Alert.last_seen_at).where(*_open(kind)))
     return {row.subject: row.last_seen_at for row in found}
 

@@ -385,7 +385,8 @@ class CampaignItem(CampaignRead):
 
     Attributes:
         counts: How many recipients wait for the first message, got it, replied, and so on.
-            The statistics of the campaign show the same numbers for step 0.
+            The statistics of the campaign show the same numbers for step 0, which is the first
+            message.
     """
 
     model_config = example(CampaignRead)
@@ -394,7 +395,7 @@ class CampaignItem(CampaignRead):
 
     @classmethod
     def of_listed(cls, listed: ListedCampaign) -> Self:
-        """Build the response from a campaign in the list of campaigns."""
+        """Build the response model from a listed campaign and the counts of its recipients."""
         detail = listed.detail
         read = CampaignRead.of(detail.campaign, detail.variants, line_timezone=detail.line.timezone)
         return cls(

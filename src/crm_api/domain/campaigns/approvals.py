@@ -1,6 +1,7 @@
 """Approve a campaign, and refuse to start a campaign that needs an approval and has none.
 
-If the company's setting ``require_approval`` is on, a campaign can start only in these cases:
+If the company's setting ``require_approval`` is on, a campaign can start only if at least one of
+these conditions is met:
 
 - Someone who neither wrote nor changed the campaign approved it after its last change.
 - Each of its message bodies is an approved version of a template.
@@ -49,7 +50,7 @@ async def approve_campaign(
 ) -> CampaignDetail:
     """Approve a draft as it is now. A later change of the draft removes the approval.
 
-    A second approval changes nothing.
+    If the draft is already approved, nothing changes.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
@@ -109,7 +110,8 @@ def _texts(detail: CampaignDetail) -> Iterator[tuple[str, tuple[UUID, int] | Non
     """Yield the name and the template version of each message body of a campaign.
 
     An example of a name is "follow-up 1". The template version is a pair: the id of the template
-    from which the body was copied, and the version number. None if the body was not copied.
+    from which the body was copied, and the version number. The pair is replaced by None if the body
+    is not a version of a template.
     """
     for variant in detail.variants:
         source = None

@@ -295,7 +295,10 @@ def drafted_statement(period: Period) -> Select[Campaign]:
 async def _read_occurrences(
     uow: UnitOfWork, period: Period, *, now: datetime
 ) -> list[CalendarOccurrence]:
-    """Return the drafted occurrences of a period, and those that will be drafted."""
+    """Return the occurrences of repeated campaigns in a period.
+
+    For some occurrences, a campaign is already drafted. For the others, it will be drafted later.
+    """
     drafted = (await uow.session.scalars(drafted_statement(period))).all()
     found = [
         CalendarOccurrence(

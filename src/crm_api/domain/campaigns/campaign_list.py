@@ -32,7 +32,7 @@ class CampaignFilter:
 
     Attributes:
         q: A text that the name must contain. Case, accents and apostrophes are ignored.
-        is_archived: True: only archived campaigns; False: only the others.
+        is_archived: True: only archived campaigns; False: only campaigns that are not archived.
         created_after: Campaigns that were created at this instant or later.
         created_before: Campaigns that were created before this instant.
     """
@@ -112,8 +112,8 @@ CURRENT = (
 async def list_current_campaigns(uow: UnitOfWork, *, most: int) -> list[ListedCampaign]:
     """Return up to ``most`` campaigns that were started and are not over.
 
-    Running campaigns come first, then the others. In both groups, the newest campaign is first.
-    Archived campaigns are left out.
+    Running campaigns come first, then scheduled, paused and blocked campaigns as one group. In each
+    of the two groups, the newest campaign is first. Archived campaigns are left out.
     """
     rows = (await uow.session.scalars(current_campaigns_statement(most))).all()
     return await _with_counts(uow, rows)

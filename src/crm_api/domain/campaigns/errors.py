@@ -67,12 +67,17 @@ class NotInReviewError(ConflictError):
 class NotReconciledError(ConflictError):
     """The campaign was restored from a backup, and the reconciliation has not completed yet.
 
-    Until it completes, some messages that were sent after the backup may be missing in the
-    database.
+    The reconciliation reads from the provider which messages were sent after the backup. Until the
+    reconciliation completes, some of these messages may be missing in the database.
     """
 
     code = "not_reconciled"
     title = "Reconciliation after the restore is not complete"
+    example = Example(
+        "The reconciliation is not completed. It finds the messages that were sent after the "
+        "backup. GET /v1/reconciliation-runs shows its progress. Resume the campaign when the "
+        "reconciliation is completed."
+    )
 
 
 class AudienceLostError(ConflictError):
@@ -80,6 +85,10 @@ class AudienceLostError(ConflictError):
 
     code = "audience_lost"
     title = "Incomplete audience after a restore"
+    example = Example(
+        "The backup has only a part of this campaign's recipients. Cancel the campaign, and start "
+        "a clone of it with `previously_contacted` set to `skip` or `review`."
+    )
 
 
 class InvalidTransitionError(ConflictError):
@@ -92,7 +101,7 @@ class InvalidTransitionError(ConflictError):
     def __init__(self, action: str, *, status: str, allowed: Sequence[str]) -> None:
         options = ", ".join(allowed) or "none"
         super().__init__(
-            f"The action {action} is not possible, because the status of the campaign is {status}. "
+            f"The campaign has the status `{status}`, so the action `{action}` is not possible. "
             f"Possible actions: {options}.",
             allowed=list(allowed),
         )
@@ -153,8 +162,8 @@ class MissingIdentificationError(InvalidError):
 class NotOwnNumberError(InvalidError):
     """The phone number cannot get a test message of this campaign.
 
-    A test message can be sent to a number in `test_numbers` or to a line of the company, but not to
-    the line that sends the message.
+    A test message can be sent to a number in the setting `test_numbers` or to a line of the
+    company, but not to the line that sends the message.
     """
 
     code = "not_own_number"

@@ -62,10 +62,11 @@ class _MissedStart:
 
 
 async def begin_due_campaigns(uow: UnitOfWork, *, now: datetime) -> list[UUID]:
-    """Set scheduled campaigns to running if their audience is stored and their start time has come.
+    """Begin scheduled campaigns whose audience is stored and whose start time has come.
 
-    A campaign that is late by more than its ``start_grace_hours`` is paused instead, with the
-    reason ``missed_start`` and an alert. A person then resumes or cancels it.
+    The status of these campaigns becomes ``running``. A campaign that is late by more than its
+    ``start_grace_hours`` is paused instead, with the reason ``missed_start`` and an alert. A person
+    then resumes or cancels it.
 
     Returns:
         The ids of the campaigns that began.

@@ -254,8 +254,9 @@ REPLY_MICROSECONDS = "((EXTRACT(epoch FROM replied_at - sent_at) * 1000000)::big
 class CampaignMembership(Base):
     """A recipient of a campaign at one of its steps.
 
-    ``phone`` and ``zone_key`` are copied from the contact, to find the next recipients without
-    another table. ``zone_key`` contains the states and time zones in which the person may be.
+    ``phone`` and ``zone_key`` are copied from the contact, so that a query can find the next
+    recipients without reading another table. ``zone_key`` contains the states and time zones in
+    which the person may be.
 
     The row must remain when the contact is deleted, because it records what was sent. So it has no
     foreign key to ``contact``. It has no foreign key to ``campaign`` either, because PostgreSQL

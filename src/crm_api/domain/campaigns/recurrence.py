@@ -120,9 +120,9 @@ class RecurrenceRule:
         repeats this local time, the occurrence is at the earlier of the two instants.
 
         Args:
-            begins: The start from which intervals and the count are computed. Occurrences have the
-                time of day of this start, unless the rule sets another time (BYHOUR, BYMINUTE). If
-                the start matches the rule, it is the first occurrence.
+            begins: The start from which ``INTERVAL`` and ``COUNT`` are computed. Occurrences have
+                the time of day of this start, unless the rule sets another time (BYHOUR, BYMINUTE).
+                If the start matches the rule, it is the first occurrence.
             until: Later occurrences are left out.
             zone: The time zone of the rule.
         """
@@ -230,7 +230,10 @@ def _known_rule(value: str) -> str:
 
 
 class Recurrence(RequestModel):
-    """How a campaign is repeated. A draft of each later occurrence is made two weeks ahead.
+    """How a campaign is repeated.
+
+    The start of the campaign is the first occurrence. Each repetition is a later occurrence. Two
+    weeks before a later occurrence, the service creates a draft for it.
 
     Attributes:
         rrule: The rule, as in RFC 5545. ``FREQ`` is ``DAILY``, ``WEEKLY``, ``MONTHLY`` or

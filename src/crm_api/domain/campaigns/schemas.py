@@ -91,7 +91,7 @@ class Variant(MessageBody):
     Attributes:
         name: The name of the variant, unique in its campaign.
         weight: The share of this variant, in percent, when the recipients are divided among the
-            variants. The weights of all variants add up to 100. A variant that is ``for_known``
+            variants. The weights of all variants add up to 100. A variant with ``for_known``
             does not take part in the division, so its weight is 0.
         for_known: True if the variant is only for people who were in touch with the company before.
             Each of these people gets this variant. Only a campaign of the kind ``mixed`` has such a
@@ -262,8 +262,9 @@ class CampaignCreate(RequestModel):
     Attributes:
         name: The name of the campaign.
         line_id: The id of the line that sends the messages.
-        kind: Whom the campaign is for. In a ``mixed`` campaign, people who were in touch before get
-            the variant that is ``for_known``.
+        kind: Whom the campaign is for: people who know the company, people who do not, or both
+            (``mixed``). In a ``mixed`` campaign, people who know the company get the variant with
+            ``for_known``.
         audience: The contacts that get the campaign.
         variants: The variants of the first message. Each recipient gets one of them.
         schedule: When the campaign may send.

@@ -7,7 +7,7 @@ draft ─start─► scheduled ─(due)─► running ─(all done)─► comple
                       paused ◄──────┘     blocked ─resume─► running
 scheduled, running, paused, blocked ─cancel─► cancelled
 
-``lifecycle.py`` and ``figures/circuit_breaker.py`` have the status changes that no user requests.
+The status changes that no user requests are in ``lifecycle.py`` and ``figures/circuit_breaker.py``.
 """
 
 from datetime import datetime
@@ -160,10 +160,10 @@ async def resume_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) 
 
 
 def _resumed_status(now: datetime) -> Any:  # noqa: ANN401 - an SQL expression
-    """Return the SQL of the status after a resume.
+    """Return SQL for the status that a campaign gets when a user resumes it.
 
-    The status is scheduled while the audience is not completely stored or the start is in the
-    future. Otherwise it is running.
+    The status is ``scheduled`` if the audience is not completely stored, or if the start is in the
+    future. In all other cases, the status is ``running``.
     """
     waits = or_(Campaign.recipients_total.is_(None), Campaign.start_at > now)
     return case((waits, CampaignStatus.SCHEDULED), else_=CampaignStatus.RUNNING)

@@ -51,7 +51,7 @@ class ChainedEntry(NamedTuple):
         return _written([_FORMAT_WITH_CLAIM, *self._members(), _instant(self.claimed_at)])
 
     def canonical_without_claim(self) -> bytes:
-        """Return the bytes that older releases hash for this entry.
+        """Return the bytes from which older releases computed the digest of this entry.
 
         These bytes do not contain ``claimed_at``.
         """
@@ -102,7 +102,7 @@ def is_link_digest(digest: bytes, key: bytes, previous: bytes, entry: ChainedEnt
 
 
 def wording_digest(salt: bytes, canonical: str) -> bytes:
-    """Return the salted SHA-256 digest of the words of a consent entry.
+    """Return the salted SHA-256 digest of the words of a consent entry, such as its note.
 
     Args:
         salt: The random salt that is stored with the words.

@@ -26,8 +26,8 @@ class Decision(NamedTuple):
     Attributes:
         at: When the decision was made. But if this time is later than the arrival of the decision,
             the time of the arrival is used. Decisions are applied in the order of ``at``.
-        action: A ``ConsentAction``.
-        source: A ``ConsentSource``.
+        action: What was decided, such as an opt-out: a ``ConsentAction``.
+        source: How the decision reached this service: a ``ConsentSource``.
     """
 
     at: datetime
@@ -37,7 +37,10 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ConsentState:
-    """Whether a phone number is opted out or on hold; it is never both."""
+    """Whether a phone number is opted out or on hold; it is never both.
+
+    A number is on hold if its person may want no more messages, and a user must decide about this.
+    """
 
     opted_out: bool = False
     on_hold: bool = False
@@ -54,9 +57,10 @@ class ConsentState:
         return out | ({FlagType.OPT_OUT_HOLD} if self.on_hold else set())
 
     def after(self, action: str) -> "ConsentState":
-        """Return the state after one more ``ConsentAction``.
+        """Return the state of a phone number after one more decision.
 
-        A hold does not change an opt-out. A release ends a hold, but not an opt-out.
+        ``action`` is a ``ConsentAction``. The action ``hold`` does not change an opted-out number.
+        The action ``release`` ends a hold, but not an opt-out.
         """
         if action == ConsentAction.OPT_OUT:
             return ConsentState(opted_out=True)
@@ -73,8 +77,9 @@ def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState
     All decisions are applied in the order in which they were made. So an old decision that arrives
     late is applied before the newer ones.
 
-    If a flag was changed without a decision, the stored decisions do not lead to the present state.
-    In this case, the stored decisions are ignored, and the new decision changes the present state.
+    The flags of a number show its present state. If a flag was changed without a decision, the
+    stored decisions do not lead to the present state. Then the stored decisions are ignored, and
+    only the new decision is applied to the present state.
 
     Args:
         said: The stored decisions, in the order in which they arrived.

@@ -19,7 +19,7 @@ class ConsentDoesNotExpireError(InvalidError):
 
 
 class NotAReplyError(InvalidError):
-    """The ``message_id`` is not a message from the person whom the consent decision concerns."""
+    """The person whom the consent decision concerns has sent no message with the ``message_id``."""
 
     code = "not_a_reply"
     title = "Message not from this person"

@@ -62,7 +62,7 @@ class ReadExample:
     """A labelled reply, and how the reply reader classified it when it arrived and now.
 
     Attributes:
-        previous: Our last message before the reply; None if there was none.
+        previous: Our last message before the reply; None if we had sent no message before it.
         is_sale: True if a person of the office wrote ``previous``. The reader then assumes a
             conversation about a sale.
         label: What a person decided about the reply: whether it asked for no more messages.

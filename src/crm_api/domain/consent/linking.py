@@ -166,7 +166,8 @@ class ChainVerification:
         faults: The number of all faults, including those without a sentence.
         other_keys: The number of links that cannot be verified, because they were made with another
             secret key.
-        erased: The number of entries whose words were erased. Erasing is allowed.
+        erased: The number of entries whose words, such as the phone number and the note, were
+            erased. Erasing the words is allowed, so it is not a fault.
     """
 
     position: int = 0
@@ -400,7 +401,8 @@ def is_link_correct(entry: ChainedEntry, digest: bytes, *, previous: bytes, secr
 def is_wording_correct(entry: ChainedEntry, *, salt: bytes | None, canonical: str) -> bool:
     """Return True if the words of a consent entry are the same as when they were stored.
 
-    If the entry has no digest of its words, the result is True.
+    The words are the phone number and the texts of the entry, such as the note. If the entry has
+    no digest of its words, the result is True.
 
     Args:
         entry: The entry, with the digest of its words.

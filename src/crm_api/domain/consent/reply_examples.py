@@ -61,7 +61,7 @@ class DecidedReply:
     """A person's reply that somebody has judged, for example as an opt-out.
 
     Attributes:
-        previous: Our last message before the reply; None if there was none.
+        previous: Our last message before the reply; None if we had sent no message before it.
         is_sale: True if somebody in the office wrote ``previous`` by hand. The reply then counts as
             part of a sales conversation.
         has_entry: True if the consent history has an entry about the reply.
@@ -220,7 +220,18 @@ async def _find_reply(
     now: datetime,
     secret: bytes,
 ) -> UUID | None:
-    """Find the reply to which a decision without a message id belongs; None if there is none."""
+    """Return the id of the reply to which a decision belongs that gives no message id.
+
+    ``before`` is the state of the phone number before the decision. It selects the reply:
+
+    - The number was on hold: the reply that put it on hold.
+    - The number was neither on hold nor opted out, and ``action`` is an opt-out: the newest reply
+      of the last 30 days.
+    - The number was opted out in the last 30 days, and ``action`` is not an opt-out: the reply that
+      led to the opt-out.
+
+    The result is None for all other decisions, and if there is no such reply.
+    """
     since = now - CORRECTED_WITHIN
     if before.on_hold:
         entry = await _last_entry(session, phone, ConsentAction.HOLD, secret=secret)

@@ -71,8 +71,11 @@ async def find_reading(session: AsyncSession, *, phone: str, secret: bytes) -> R
     """Return how the reply reader classified the reply that opted a number out or put it on hold.
 
     Returns:
-        The classification; None if there is no such reply, if a later decision ended the opt-out or
-        the hold, or if the words of the reply were erased.
+        The classification. The result is None in each of these cases:
+
+        - No reply opted the number out or put it on hold.
+        - A later decision ended the opt-out or the hold.
+        - The words of the reply were erased.
     """
     found = await session.execute(READING, {"phone_hash": hash_phone(phone, secret)})
     row = found.one_or_none()

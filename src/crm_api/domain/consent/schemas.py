@@ -64,7 +64,7 @@ class ConsentGrounds(RequestModel):
 
 
 class ConsentDecision(ConsentGrounds):
-    """A decision that opts the number of one contact out or in."""
+    """An opt-out or an opt-in of the phone number of one contact."""
 
     model_config = example(
         reason="asked by phone",
@@ -101,8 +101,8 @@ class ConsentEntryRead(ReadModel):
     empty.
 
     Attributes:
-        actor: Who decided: `person` for the recipient's own message, otherwise for example the name
-            of an API key or a user's e-mail address.
+        actor: Who decided. The value is `person` if the decision is in a message of the recipient.
+            Other values are, for example, the name of an API key or a user's e-mail address.
         activity_id: The id of the message that contains the decision; null if the decision came in
             another way, or in a message to an unknown line.
         text_shown: The exact text that the person read and agreed to.

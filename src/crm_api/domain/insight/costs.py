@@ -1,4 +1,4 @@
-"""Enter, list and delete costs: prices of lists, hours of work, other costs."""
+"""Enter, list and delete costs: prices of contact lists, hours of work, other costs."""
 
 from datetime import datetime
 from enum import StrEnum

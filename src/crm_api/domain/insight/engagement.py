@@ -24,7 +24,7 @@ _GRADES = ((80, "A"), (60, "B"), (40, "C"), (20, "D"))
 
 
 class EngagementFactor(StrEnum):
-    """A factor that changes the score.
+    """A fact about a person that makes the person's engagement score higher or lower.
 
     Attributes:
         RECENT: 40 points right after a reply or call. 30 days later, half of the points are left;
@@ -68,10 +68,10 @@ class EngagementFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class EngagementReason:
-    """The points that one factor gives to a contact's engagement score, and the reason for them.
+    """The points that one factor gives to a contact's engagement score, with an explanation.
 
     Attributes:
-        factor: The factor.
+        factor: What the points are for, such as ``replies``.
         points: The points. They are negative if they make the score lower.
         because: A sentence that explains the points.
         count: The number on which the sentence is based. For ``recent``, it is the number of days
@@ -87,7 +87,7 @@ class EngagementReason:
 
 @dataclass(frozen=True, kw_only=True)
 class Engagement:
-    """A score from 0 to 100, its grade from A to E, and its reasons."""
+    """How engaged a contact is: a score from 0 to 100, a grade from A to E, and the reasons."""
 
     score: int
     grade: str
@@ -207,8 +207,8 @@ class EngagementReasonRead(ReadModel):
     """One reason for the score: a factor, its points, and a sentence that explains the points.
 
     Attributes:
-        factor: The factor.
-        points: The points; negative if they lower the score.
+        factor: What the points are for, such as `replies`.
+        points: The points that the factor adds to the score; negative if they lower the score.
         because: The reason for the points, in a sentence.
         count: The number on which `because` is based. For `recent`, it is the number of days since
             the last reply or call. For the other factors, it is a number of replies, messages and

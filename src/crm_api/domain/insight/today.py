@@ -238,7 +238,7 @@ async def read_today(
 def _day_of(now: datetime, zone: ZoneInfo) -> Day:
     """Return the day that contains an instant, in a time zone.
 
-    The day has 23 or 25 hours if the clocks change on it.
+    A day on which the clocks change has 23 or 25 hours.
     """
     today = now.astimezone(zone).date()
     start, end = (

@@ -1,6 +1,6 @@
 """The audit log: who changed what, and when.
 
-Some use cases (such as an opt-out) make a decision and write the entry for it themselves. If a
+Some use cases (such as an opt-out) make a decision, and write an entry about this decision. If a
 request changes data without such an entry, a general entry is added directly before the commit, in
 the same transaction. So a new route needs no code for the audit log. Entries contain no request
 bodies, and no text except the names of API keys and users.
@@ -104,8 +104,8 @@ class AuditEntryRead(ReadModel):
     action: Annotated[
         str,
         Field(
-            description="The operationId of the request that caused the entry. If no request "
-            "caused the entry, this is the name of the decision."
+            description="The operationId of the request that caused the entry. If the service "
+            "itself caused the entry, this is the name of the decision that it made."
         ),
     ]
     decision: Annotated[
@@ -298,7 +298,7 @@ The database role of the service may not delete entries. But this database funct
 
 
 async def clean_up(uow: UnitOfWork, *, kept_for: timedelta, now: datetime) -> int:
-    """Delete up to ``DELETED_AT_ONCE`` entries that are older than ``kept_for``.
+    """Delete up to ``DELETED_AT_ONCE`` entries of the audit log that are older than ``kept_for``.
 
     Entries of the last year are never deleted.
 

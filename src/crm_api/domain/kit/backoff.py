@@ -1,7 +1,7 @@
 """Compute how long to wait before the next attempt.
 
-The wait grows with each failed attempt. A service can also ask for a wait, in the header
-``Retry-After``. The wait that it asks for is limited.
+The wait grows with each failed attempt. An outside service can also ask for a wait, in the header
+``Retry-After`` of its response. A limit applies to the wait that the outside service asks for.
 """
 
 import math
@@ -100,7 +100,7 @@ class Backoff:
         return min(self.longest, self.first * growth)
 
     def sql(self, attempt: str) -> str:
-        """Return an SQL expression that computes the result of ``wait`` as an interval.
+        """Return an SQL expression that computes the result of the method ``wait``, as an interval.
 
         Args:
             attempt: SQL expression for the number of the attempt (the first is 1). It is not

@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 import orjson
 from pydantic import ConfigDict, Field, StrictBool
 
-from crm_api.domain.kit.errors import ConflictError
+from crm_api.domain.kit.errors import ConflictError, Example
 from crm_api.domain.kit.schemas import ReadModel, RequestModel
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.encryption import UnsealError, seal, unseal
@@ -43,17 +43,25 @@ class DryRunExpiredError(ConflictError):
 
     code = "dry_run_expired"
     title = "Dry run has expired"
+    example = Example("The dry run is older than 30 minutes. Repeat it and send its new token.")
 
 
 class DryRunChangedError(ConflictError):
-    """The counts have changed since the dry run; nothing was done."""
+    """The request would make other changes now than in its dry run, so nothing was done."""
 
     code = "dry_run_changed"
     title = "Counts have changed since the dry run"
+    example = Example(
+        "The counts have changed since the dry run, so nothing was done. Repeat the dry run and "
+        "check its new counts."
+    )
 
 
 class DryRunRequest(RequestModel):
-    """The fields of every request that supports dry runs."""
+    """The fields of every request that supports dry runs.
+
+    A dry run only counts what the request would change.
+    """
 
     dry_run: StrictBool = Field(
         default=False, description="True: count what the request would change, and change nothing."
@@ -130,8 +138,8 @@ async def make_call(
     """Carry out an API request, or do a dry run of it.
 
     A dry run is rolled back, and its response has a token. The client may send this token with the
-    real request. Then the real request must make the same changes as the dry run: ``counts`` must
-    be equal, and also the value that ``basis`` returns.
+    real request. Then the real request must make the same changes as the dry run: the field
+    ``counts`` of the two responses must be equal, and also the values that ``basis`` returns.
 
     Args:
         uow: The unit of work of the request.

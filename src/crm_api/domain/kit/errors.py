@@ -140,7 +140,7 @@ class UnauthenticatedError(CrmError):
 
 
 class ForbiddenError(CrmError):
-    """The caller is known, but is not allowed to do this."""
+    """The caller is known, but is not allowed to do what the request asks for."""
 
     code = "forbidden"
     title = "Forbidden"

@@ -224,6 +224,6 @@ async def store_answer(uow: UnitOfWork, request: Keyed, answer: Answer) -> None:
 
 
 async def clean_up(uow: UnitOfWork, *, now: datetime) -> int:
-    """Delete keys older than ``KEPT_FOR``; return the number of deleted keys."""
+    """Delete idempotency keys older than ``KEPT_FOR``; return the number of deleted keys."""
     statement = delete(IdempotencyKey).where(IdempotencyKey.created_at < now - KEPT_FOR)
     return cast("CursorResult[Any]", await uow.session.execute(statement)).rowcount

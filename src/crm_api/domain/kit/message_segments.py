@@ -61,11 +61,12 @@ def forcing_characters(text: str) -> list[tuple[int, str]]:
 def _parts(length: int, doubled: list[int], *, size: int) -> int:
     """Return the number of segments of a message that does not fit into one segment.
 
-    If only one unit of a segment is left, a character that counts as two begins the next segment.
+    A character takes one or two units of a segment. A character of two units is never split: if
+    only one unit of a segment is left, the character begins the next segment.
 
     Args:
         length: The number of characters in the message.
-        doubled: The positions of characters that count as two, ascending.
+        doubled: The positions of the characters that take two units, ascending.
         size: The number of units in a segment.
     """
     wasted = 0

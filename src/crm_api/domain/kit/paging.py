@@ -155,7 +155,9 @@ class Cursors:
 
 
 def _plain(wanted: object) -> Any:  # noqa: ANN401 - JSON
-    """Return a filter as JSON values, for the digest. Leave out members that are None or empty.
+    """Return a filter as JSON values, for the digest in a cursor.
+
+    Members of the filter that are None or empty are left out.
 
     So if a later release adds a field to a filter, the digest stays the same while the field is not
     set, and old cursors stay valid.

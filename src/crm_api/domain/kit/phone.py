@@ -182,7 +182,7 @@ def _expand_scientific(text: str, pointer: str) -> str:
 
 
 def _subscriber_number(digits: str, pointer: str) -> str:
-    """Return the ten digits without the country code."""
+    """Return the ten digits of a phone number, without the country code 1."""
     if len(digits) == _FULL_DIGITS and digits.startswith("1"):
         return digits[1:]
     if len(digits) < _SUBSCRIBER_DIGITS:

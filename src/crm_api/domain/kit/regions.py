@@ -1,8 +1,8 @@
 """Tables that give the time zones of US states, Canadian provinces, area codes and ZIP prefixes.
 
-Some states have two time zones. If an area code or a ZIP prefix may be in either zone, both zones
-count. US zones that have the same time today count as one: for example, Detroit has the zone
-``America/New_York``.
+Some states have two time zones. If an area code or a ZIP prefix may be in either zone, its entry
+has both zones. US zones that have the same time today are one zone in the tables: for example,
+Detroit has the zone ``America/New_York``.
 
 The time zones of the area codes were checked on 2026-11-25 against the data of the package
 ``phonenumbers`` 9.0.43. The time zones of the states and of the ZIP prefixes are from general

@@ -57,7 +57,7 @@ class ZoneKey:
     zones: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Return the key as text."""
+        """Return the zone key as text, such as ``MA/America/New_York``."""
         return f"{','.join(self.states) or _UNKNOWN}/{','.join(self.zones)}"
 
 
@@ -70,25 +70,25 @@ def zone_key(
 
     - The address gives a state: the written state or, if that is empty or not recognised, the state
       of the ZIP code.
-    - The area code of the phone number gives a state too. If the two states differ, both count,
-      because people keep their phone numbers when they move.
+    - The area code of the phone number gives a state too. If the two states differ, the key has
+      both, because people keep their phone numbers when they move.
     - If a state is written but not recognised, and the ZIP code gives no state, the person may live
       anywhere. Then the state of the area code is ignored. The rules of all states and the hours of
       all zones apply.
 
     The time zones are found by these rules:
 
-    - If the state of the address has two time zones, the ZIP code decides which zone counts.
+    - If the state of the address has two time zones, the ZIP code decides which zone is used.
     - If the second state (that of the area code) has two time zones, the area code decides which
-      zone counts.
-    - If the ZIP code (or the area code) does not show the zone, both zones of its state count.
-    - If no state is known, all time zones in ``regions.ANYWHERE`` count.
+      zone is used.
+    - If the ZIP code (or the area code) does not show the zone, both zones of its state are used.
+    - If no state is known, all time zones in ``regions.ANYWHERE`` are used.
     - A time zone that was set for the person replaces all these zones.
 
     Args:
         timezone: The IANA name of a time zone. A name that does not exist is ignored.
         state: The written state: a code, a name, an abbreviation, or any other text.
-        postal_code: The ZIP code. Its first three digits count; in Alaska, its first five.
+        postal_code: The ZIP code. Only its first three digits are used; in Alaska, its first five.
         phone: The phone number, E.164.
     """
     zip_code = (postal_code or "").strip()
@@ -115,7 +115,7 @@ def zone_key_of(columns: Mapping[str, Any]) -> str:
 
 
 def parse_zone_key(key: str) -> ZoneKey:
-    """Split a zone key into its parts.
+    """Split a zone key (the states and time zones in which a person may be) into its parts.
 
     Raises:
         ValueError: The text is not a zone key.

@@ -37,9 +37,10 @@ class AlertReporter:
     async def report(self, *, now: Callable[[], datetime]) -> int:
         """Send one mail with unreported news about alerts; return how many alerts it mentions.
 
-        One transaction reserves the news, then the mail is sent, then a second transaction stores
-        that the mail was sent. If the process dies before the second transaction, the reservation
-        expires, and another process sends the news, perhaps for the second time.
+        News is that an alert was raised, is still open, or was resolved. One transaction reserves
+        the news for this process. Then the mail is sent. Then a second transaction stores that the
+        mail was sent. If the process dies before the second transaction, the reservation expires,
+        and another process sends the news, perhaps for the second time.
         """
         if not await self._may_mail(now=now()):
             return 0

@@ -1,4 +1,7 @@
-"""Read the root secret, and encrypt stored values again when the secret key was replaced."""
+"""Read the root secret, and encrypt stored values again when the secret key was replaced.
+
+The root secret is the first secret key that the service used.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -27,11 +30,12 @@ from crm_api.platform.settings import Settings, SettingsError
 
 
 class RootSecret(Base):
-    """The root secret, with which the keyed hashes and the consent chain are computed.
+    """The root secret: the first secret key that the service used.
 
-    It is the first secret key that the service used. It never changes, because the old hashes
-    cannot be computed again with another key. It is stored encrypted with the current secret key.
-    The table has one row.
+    The service computes its keyed hashes with the root secret, also those of the hash chain over
+    the consent history. The root secret never changes, because the old hashes cannot be computed
+    again with another key. It is stored encrypted with the current secret key. The table has one
+    row.
     """
 
     __tablename__ = "root_secret"
@@ -55,7 +59,8 @@ async def with_secret(
 ) -> Settings:
     """Return the settings with the root secret in them; wait while the database is unavailable.
 
-    The database stores the root secret. It is encrypted with a secret key of the settings.
+    The root secret is the first secret key that the service used. The database stores it,
+    encrypted with a secret key of the settings.
 
     Args:
         settings: The settings, which name the database and the secret keys.
@@ -116,6 +121,8 @@ async def open_root_secret(
     session: AsyncSession, *, keys: tuple[bytes, ...], now: datetime, adopts: bool
 ) -> Secret:
     """Return a ``Secret`` with the secret keys and the decrypted root secret of the database.
+
+    The root secret is the first secret key that the service used.
 
     Args:
         session: The session of a transaction that the caller commits.

@@ -24,9 +24,8 @@ class SystemOverview:
     Attributes:
         worker_seen_at: The newest heartbeat of a worker that was not stopped; None if there is no
             such worker.
-        jobs_covered_until: For each scheduled job, there is a time at which it was last at work.
-            This is the earliest of these times. Jobs that have never run do not count; None if no
-            job has run.
+        jobs_covered_until: The earliest of the times at which the scheduled jobs were last at work.
+            Jobs that have never run are left out. None if no job has ever run.
         jobs_known: The number of scheduled jobs that have run at least once.
         worker_started_at: When the oldest running worker started; None if no worker runs.
         oldest_event_at: The earliest due time of the received events that wait to be applied; None
@@ -88,7 +87,8 @@ async def read_readiness(uow: UnitOfWork, *, head: str, now: datetime) -> dict[s
     ``degraded``. Only the state of ``migrations`` may be a sentence instead: if the revision of the
     database's schema is not ``head``, the sentence names both revisions.
 
-    ``jobs`` is degraded if a scheduled job is overdue; ``GET /v1/scheduled-jobs`` shows which one.
+    The part ``jobs`` has the state ``degraded`` if a scheduled job is overdue.
+    ``GET /v1/scheduled-jobs`` shows which job is overdue.
 
     Args:
         head: The schema revision that this release needs.
@@ -131,7 +131,7 @@ def _are_jobs_late(row: SystemOverview, *, now: datetime) -> bool:
 
 
 class AliveRead(ReadModel):
-    """The response of a process that is running."""
+    """The response of `GET /healthz`. It shows only that the API process runs."""
 
     status: Literal["ok"]
 

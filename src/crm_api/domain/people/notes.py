@@ -162,7 +162,8 @@ async def fetch_notes(
     Args:
         session: An open session.
         contact_id: The contact.
-        is_pinned: True: only pinned notes; False: only other notes; None: all notes.
+        is_pinned: True: only notes that are marked as important; False: only the other notes;
+            None: all notes.
         after: The instant and id of the last note of the previous page.
         limit: The largest number of notes.
     """
@@ -178,7 +179,9 @@ async def fetch_notes(
 async def update_note(
     uow: UnitOfWork, changes: NoteUpdate, *, contact_id: UUID, note_id: UUID, now: datetime
 ) -> ContactNote:
-    """Change the text of a note, or pin or unpin it; the author of the note stays the same.
+    """Change the text of a note, or whether the note is marked as important (pinned).
+
+    The author of the note stays the same.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.

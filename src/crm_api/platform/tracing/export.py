@@ -26,7 +26,7 @@ QUIET_SECONDS = 60.0
 def open_provider(endpoint: str, *, process: str) -> TracerProvider:
     """Return a tracer provider that sends spans to the collector at ``endpoint``.
 
-    Its ``shutdown`` sends the remaining spans.
+    The method ``shutdown`` of the tracer provider sends the remaining spans.
     """
     # The exporter logs each failed batch; ``_Sender`` logs once a minute instead.
     logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)

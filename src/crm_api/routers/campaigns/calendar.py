@@ -44,9 +44,10 @@ async def get_calendar(
 ) -> CampaignCalendar:
     """Show campaigns, occurrences of repeated campaigns and planned messages of a period.
 
-    Planned messages are the messages that scheduled and running campaigns will probably send in the
-    next 60 days. The counts come from the forecasts of these campaigns. No messages are planned for
-    drafts and for occurrences, because a user must start them first.
+    An occurrence is one repetition of a campaign. Planned messages are the messages that scheduled
+    and running campaigns will probably send in the next 60 days. The numbers of planned messages
+    come from the forecasts of these campaigns. Drafts and occurrences have no planned messages,
+    because a user must start them first.
     """
     period = Period(
         starts_at=require_start(begin, zone), ends_at=require_start(end, zone), zone=zone

@@ -143,7 +143,10 @@ async def preview_draft(
 
 @router.get("/{campaign_id}")
 async def read_campaign(campaign_id: UUID, uow: Uow, _caller: Reader) -> CampaignRead:
-    """Return one campaign, with its variants, schedule, pacing and rules."""
+    """Return one campaign, with its message variants, schedule, pacing and rules.
+
+    The pacing is the maximum number of messages a day, and how they are spread over the day.
+    """
     async with uow:
         detail = await campaign_detail.read_campaign(uow, campaign_id=campaign_id)
     return _to_read(detail)
@@ -224,7 +227,10 @@ async def pause_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> Campai
     openapi_extra=fails_with("audience_lost", "invalid_transition", "not_reconciled"),
 )
 async def resume_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> CampaignRead:
-    """Resume a paused or blocked campaign. It continues to send as scheduled."""
+    """Resume a paused or blocked campaign. The campaign continues to send as scheduled.
+
+    A campaign is blocked if the provider refused to send its messages.
+    """
     async with uow:
         detail = await campaigns.resume_campaign(
             uow, campaign_id=campaign_id, now=await uow.database_now()
@@ -317,8 +323,9 @@ async def send_test(
 ) -> MessageRead:
     """Send a test message of the campaign to another line of the company or to a test number.
 
-    Test numbers are set in `test_numbers` of `/v1/settings`. Opt-outs and the legal rules also
-    apply to test numbers. The test message does not count as a message to a recipient.
+    A line is a phone number of the company. Test numbers are set in `test_numbers` of
+    `/v1/settings`. Opt-outs and the legal rules also apply to test numbers. The test message does
+    not count as a message to a recipient.
     """
     async with uow:
         message = await test_send.send_test_message(
@@ -337,6 +344,8 @@ async def read_stats(
     campaign_id: UUID, uow: ListUow, state: State, _caller: Reader, step: Step = 0
 ) -> CampaignStats:
     """Return the statistics of one step of a campaign: statuses, replies, opt-outs, variants.
+
+    A step is one message of the campaign, and a variant is one text of this message.
 
     Step 0 is the first message, step 1 is the first follow-up, and so on.
     """

@@ -1,6 +1,8 @@
-"""Routes that list, review and explain a campaign's recipients, and settle unclear messages.
+"""Routes of a campaign's recipients, and of their unclear messages.
 
-A message is unclear if the service could not find out whether it was sent.
+The routes list recipients, approve or reject recipients that are in review, and explain why a
+recipient gets a message or not. A message is unclear if the service could not find out whether it
+was sent. Then a user records the result.
 """
 
 from typing import Annotated

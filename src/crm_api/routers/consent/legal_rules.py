@@ -28,7 +28,11 @@ async def list_rules(
         Query(description="The day whose rules are listed, as YYYY-MM-DD. The default is today."),
     ] = None,
 ) -> ComplianceRulesRead:
-    """List the legal rules in force on a day, each with its source and whether it was verified."""
+    """List the legal rules that are in force on one day, each with its source.
+
+    The parameter `on` gives the day; the default is today. `verified` is true if a person has
+    checked the rule against its source.
+    """
     return changes.list_rules(state.rules, on=on or clock.now().date())
 
 

@@ -1,8 +1,8 @@
 """Check the body and the ``Accept`` header of each request before its route runs.
 
 The checks are: size of the body, media type, and strict JSON. The middleware reads the complete
-body and passes it on to the route. It does not read file uploads, because the routes for uploads
-write the file to disk piece by piece and have their own limits.
+body and passes the body on to the route. The middleware does not read file uploads. The routes for
+uploads write the file to disk piece by piece, and have their own limits.
 """
 
 from starlette.requests import Request

@@ -76,7 +76,7 @@ class ConsoleFile:
     """A file of the console in memory.
 
     Attributes:
-        plain: The content.
+        plain: The content, not compressed.
         packed: The content, compressed with gzip; None for small files and for media types that
             are not compressed.
         media_type: The media type.
@@ -121,9 +121,10 @@ async def send_asset(request: Request) -> Response:
 async def on_unknown_path(request: Request, error: Exception) -> Response:
     """Return the response to an ``HTTPException``.
 
-    The response is usually a problem document. But a browser that requests an unknown address gets
-    the page of the console with status 404. The page says that the address does not exist. For an
-    address of the API or of a file, the response is always a problem document.
+    The response is usually a problem document (an error in JSON, RFC 9457). But a browser that
+    requests an unknown address gets the page of the console with status 404. The page says that the
+    address does not exist. For an address of the API or of a file, the response is always a problem
+    document.
     """
     is_unknown = isinstance(error, HTTPException) and error.status_code == HTTPStatus.NOT_FOUND
     if is_unknown and request.method == "GET" and is_page_wanted(request):
@@ -149,7 +150,7 @@ class ConsoleRoute(Route):
     """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Return whether the route matches, and the entries to add to the ASGI scope."""
+        """Return whether the route matches a request, and the entries to add to the ASGI scope."""
         match, found = super().matches(scope)
         return match, {**found, "route": self}
 

@@ -36,7 +36,7 @@ class CredentialsInAddressError(UnauthenticatedError):
 
 
 def bearer_token(scope: Scope) -> str | None:
-    """Return the API key or token in the header ``Authorization: Bearer``; None if it is missing.
+    """Return the API key or token in the header ``Authorization: Bearer``; None without a token.
 
     ``bearer`` may be in upper or lower case. Spaces around the token are removed.
     """

@@ -91,7 +91,7 @@ class Caller:
     user: AuthenticatedUser | None = None
 
     def may(self, scope: Scope) -> bool:
-        """Return True if the caller has the scope or ``admin``."""
+        """Return True if the caller has the scope, or the scope ``admin``."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
     @property
@@ -151,10 +151,10 @@ async def new_uow(request: Request, state: State) -> UnitOfWork:
 
 
 def _origin(request: Request) -> RequestOrigin | None:
-    """Return the origin of a request, which the audit log stores with each change.
+    """Return the origin of a request: who sent the request, from which address, to which route.
 
-    This function also adds the route and the ids in the path to the origin. Return None for a
-    request that only reads data.
+    The audit log stores the origin with each change. This function also adds the route and the ids
+    in the path to the origin. Return None for a request that only reads data.
     """
     origin: RequestOrigin | None = request.scope.get(ORIGIN)
     if origin is not None:
@@ -263,7 +263,7 @@ async def authenticate(request: Request) -> Caller:
     If the caller is an API key, the time of this use is recorded too.
 
     Raises:
-        UnauthenticatedError: One of the errors of ``identify``.
+        UnauthenticatedError: An error of the function ``identify()``.
     """
     caller = await identify(request.scope)
     if caller.user is None:
@@ -320,19 +320,21 @@ class Needs:
         self.scope = scope
 
     async def __call__(self, caller: AnyCaller, request: Request) -> Caller:
-        """Return the caller if it has the scope.
+        """Return the caller if the caller may send this request.
+
+        The caller needs the scope or the scope ``admin``. A marketer may also call the operations
+        in ``MASKED``, but may not search in fields that the role marketer does not show.
 
         Raises:
-            MissingScopeError: The caller has neither the scope nor ``admin``, or searches in fields
-                that its role does not show.
+            MissingScopeError: The caller may not send this request.
         """
         return self.check(caller) if caller.sees_all else self._marketer(caller, request)
 
     def check(self, caller: Caller) -> Caller:
-        """Return the caller if it has the scope.
+        """Return the caller if the caller has the scope, or the scope ``admin``.
 
         Raises:
-            MissingScopeError: The caller has neither the scope nor ``admin``.
+            MissingScopeError: The caller has neither of the two scopes.
         """
         if not caller.may(self.scope):
             raise MissingScopeError(

@@ -1,7 +1,8 @@
 """Describe the current API request, to create or check the token of a dry run.
 
-The response to a dry run has a token. The caller may send the token with the real request. The
-token is valid only if the real request has the same method, path and caller as the dry run.
+A dry run is a request that changes nothing and only shows what the real request would change. The
+response to a dry run has a token. The caller may send the token with the real request. The token is
+valid only if the real request has the same method, path and caller as the dry run.
 """
 
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class CallMaker:
 
 
 async def call_maker(request: Request, state: State) -> CallMaker:
-    """Return a ``CallMaker``, which a route needs to support dry runs.
+    """Return a ``CallMaker``, which a route needs to support dry runs (requests without effect).
 
     The route calls ``CallMaker.by`` with the authenticated caller. The token of a dry run is valid
     only for a request with the same method, path and caller.

@@ -3,9 +3,9 @@
 Normally, a transaction is committed at the end of the route's ``async with uow:`` block. At that
 time, the response does not exist yet. But the same transaction must also store the response for the
 ``Idempotency-Key``, and the audit entry, which contains the status of the response. It must also
-check ``If-Match`` before the change. Therefore ``preconditions`` puts an ``Exchange`` into the ASGI
-scope. The route uses the unit of work of the exchange, which commits only when the response is
-complete.
+check ``If-Match`` before the change. Therefore the module ``preconditions`` puts an ``Exchange``
+(the state of one request) into the ASGI scope. The route uses the unit of work of this
+``Exchange``. The unit of work commits only when the response is complete.
 """
 
 import hashlib
@@ -92,7 +92,8 @@ class Exchange:
     def hashed(self, receive: Receive, *, boundary: bytes = b"") -> Receive:
         """Return a function that does the same as ``receive`` and also hashes the request body.
 
-        The hash shows whether a later request with the same `Idempotency-Key` repeats this one.
+        The hash shows whether a later request with the same ``Idempotency-Key`` repeats this
+        request.
 
         Args:
             receive: The function that delivers the body.
@@ -118,9 +119,10 @@ class Exchange:
         return read
 
     async def settle(self, answer: Answer) -> None:
-        """Write the audit entry and commit; with an idempotency key, also store the response.
+        """Finish the request: write the audit entry and commit.
 
-        For an error response, roll back instead; then nothing is stored.
+        If the request has an idempotency key, also store the response in this transaction. If the
+        response is an error, roll back instead; then nothing is stored.
         """
         if self._uow is None or not self._uow.is_open:
             return  # the route opened no transaction, or an exception has already rolled it back

@@ -68,7 +68,8 @@ def hidden_of(names: Collection[str]) -> set[str]:
       ``SHOWN_OF_PERSON`` are hidden.
     - The names contain ``phone``, or both ``type`` and ``at``: the object is about a person, or is
       an entry of a timeline. The fields in ``ABOUT_PERSON`` are hidden too. But if the names
-      contain ``kind``, the field ``name`` is visible.
+      contain ``kind``, the field ``name`` is visible, because this field is not the name of a
+      person. An outcome is an example.
 
     Args:
         names: The names of all fields of a JSON object, or of all columns of a CSV file.
@@ -179,7 +180,7 @@ class CsvMask:
         self._hides_amount = hides_amount
 
     def __call__(self, part: bytes, is_last: bool) -> bytes:  # noqa: FBT001 - a callback
-        """Return the masked lines that this part completes; keep the rest for the next part."""
+        """Return the masked lines that this part completes; keep an incomplete line for later."""
         self._rest += part
         whole = self._whole_lines(is_last=is_last)
         written = io.StringIO()
@@ -211,7 +212,7 @@ class EventMask:
         self._rest = b""
 
     def __call__(self, part: bytes, is_last: bool) -> bytes:  # noqa: FBT001 - a callback
-        """Return the masked lines that this part completes; keep the rest for the next part."""
+        """Return the masked lines that this part completes; keep an incomplete line for later."""
         self._rest += part
         end = len(self._rest) if is_last else self._rest.rfind(b"\n") + 1
         whole, self._rest = self._rest[:end], self._rest[end:]

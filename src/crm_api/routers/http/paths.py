@@ -1,7 +1,6 @@
 """Find the methods of each path, and the media types of their request and response bodies.
 
-This information is read from the routes, because it would take longer to build the OpenAPI
-document.
+This information is read from the routes, because building the OpenAPI document would take longer.
 """
 
 import re

@@ -61,7 +61,10 @@ class PreconditionMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle requests to ``/v1/``, except those to sign in; pass on all others unchanged."""
+        """Handle requests to ``/v1/``.
+
+        Requests to sign in, and requests to other paths, are passed on unchanged.
+        """
         path = scope.get("path", "")
         if scope["type"] != "http" or not path.startswith(RESOURCES) or path.startswith(SIGN_IN):
             await self.app(scope, receive, send)
@@ -94,7 +97,7 @@ class PreconditionMiddleware:
         await self.app(scope, receive, send_tagged)
 
     async def _change(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the request and store its response in one transaction, then send the response."""
+        """Run the route and store its response in one transaction, then send the response."""
         request = Request(scope)
         exchange: Exchange | None = None
         is_replayed = False
@@ -173,7 +176,7 @@ def etag(body: bytes) -> str:
 
 
 def _exchange(scope: Scope) -> Exchange:
-    """Return the exchange of a request that changes data.
+    """Return a new ``Exchange``: the state of a request that changes data.
 
     Raises:
         InvalidKeyError: The value of the header Idempotency-Key is invalid.
@@ -237,7 +240,10 @@ def _tagged(start: Message, body: Message, known: str | None) -> tuple[Message, 
 
 
 def matches_etag(condition: str, tag: str) -> bool:
-    """Return True if a header's list of ETags contains ``tag`` or ``*``; ``W/`` is ignored."""
+    """Return True if ``condition``, a list of ETags in a header, contains ``tag`` or ``*``.
+
+    The prefix ``W/`` of weak ETags is ignored.
+    """
     named = [one.strip().removeprefix("W/") for one in condition.split(",")]
     return "*" in named or tag in named
 

@@ -142,7 +142,10 @@ def _document(
     detail: str,
     extras: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Return a problem document; ``extras`` adds members but does not replace standard ones."""
+    """Return a problem document.
+
+    The members in ``extras`` are added. They do not replace standard members.
+    """
     standard = {
         "type": f"urn:crm-api:problem:{code}",
         "title": title,
@@ -292,7 +295,7 @@ async def on_database_error(request: Request, error: Exception) -> Response:
     """Return the response to a database error.
 
     The status is 503 if the database is unavailable, and 422 if the database cannot store a
-    character in the request. For all other errors it is 500.
+    character in the request. The status for all other errors is 500.
     """
     if is_unstorable_text(error):
         return await on_crm_error(request, UnstorableTextError())
@@ -313,7 +316,7 @@ _UNDEFINED = {"42P01", "42703"}
 def schema_is_older(error: BaseException) -> bool:
     """Return True if the error means that a table or column does not exist.
 
-    In this case, the schema of the database is too old for this code: a migration has not run yet.
+    The schema of the database is then too old for this code: a migration has not run yet.
     """
     return getattr(getattr(error, "orig", None), "sqlstate", None) in _UNDEFINED
 

@@ -73,7 +73,10 @@ _INSTANT = TypeAdapter[datetime](RequestInstant)
 
 
 def _read(value: object) -> object:
-    """Read a ten-character text, such as ``2026-11-25``, as a date, and other values as times."""
+    """Convert the value of a query parameter to a date or a time.
+
+    A text of ten characters, such as ``2026-11-25``, becomes a date. Other values become a time.
+    """
     if isinstance(value, str) and len(value.strip()) == _DATE_LENGTH:
         day = _DAY.validate_python(value.strip())
         _INSTANT.validate_python(f"{day.isoformat()}T12:00:00Z")  # same limits as for times

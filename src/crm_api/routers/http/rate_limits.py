@@ -54,7 +54,7 @@ class Left:
 
     Attributes:
         quota: The largest number of requests per window.
-        left: The remaining requests; negative if the caller has exceeded the limit.
+        left: The number of requests that remain; negative if the caller has exceeded the limit.
         window_seconds: The length of the window in seconds.
     """
 
@@ -101,8 +101,8 @@ class RequestRate:
     async def take(self, caller: str) -> Left | None:
         """Count one request of the caller, and return how many more the caller may send for now.
 
-        The result is for the current window (the period in which requests are counted). The result
-        is None if no limit is set or Redis is unavailable. Such a request is not limited.
+        The result is for the current window (the period in which requests are counted). If no limit
+        is set or Redis is unavailable, the request is not limited, and the result is None.
         """
         if self._quota == 0 or time.monotonic() < self._away_until:
             return None

@@ -48,7 +48,7 @@ class RequestOutcome:
     _begun: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
-        """Add 1 to the number of requests in progress; ``end`` subtracts 1."""
+        """Add 1 to the number of requests in progress. The method ``end()`` subtracts 1."""
         instruments.UNDER_WAY.count += 1
 
     def note(self, message: Message) -> None:

@@ -30,7 +30,10 @@ class ResourceRouter(APIRouter):
 
     @cached_property
     def _resources(self) -> frozenset[str]:
-        """The names of the resources. All routes exist before the first request."""
+        """The names of the resources.
+
+        They are computed once, because all routes exist before the first request.
+        """
         routes = (route for route in self.routes if isinstance(route, APIRoute))
         return frozenset(resource_of(route.path) for route in routes)
 

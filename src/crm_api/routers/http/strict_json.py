@@ -41,7 +41,11 @@ class UnusableJsonError(InvalidError):
 
 
 class _TooLarge(int):
-    """Placeholder for a number that is too large. ``_look_through`` finds its position."""
+    """Placeholder for a number that is too large.
+
+    The parser does not know the position of the number in the body. Later, the function
+    ``_look_through()`` finds the placeholder and its position.
+    """
 
 
 def check(body: bytes) -> None:

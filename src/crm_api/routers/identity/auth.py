@@ -178,7 +178,7 @@ async def sign_out_everywhere(uow: Uow, caller: SignedIn) -> None:
 
 @router.get("/me")
 async def read_caller(caller: AnyCaller) -> CallerRead:
-    """Show which user or API key sent this request, and its scopes."""
+    """Show which user or API key sent this request, and the scopes of this caller."""
     return CallerRead(
         kind="user" if caller.user is not None else "api_key",
         id=caller.id,
@@ -201,7 +201,7 @@ def _token_of_cookie(request: Request, csrf_token: str) -> str:
     """Return the refresh token from the cookie.
 
     The CSRF token must be equal to the CSRF cookie. Only a page of our own site can read that
-    cookie, so this proves that another site did not cause the request.
+    cookie. So a correct CSRF token proves that another site did not cause the request.
 
     Raises:
         SessionOverError: There is no cookie with a refresh token.

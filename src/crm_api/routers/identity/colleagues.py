@@ -18,7 +18,7 @@ async def list_colleagues(uow: Uow, page: Paging, _caller: Reader) -> PageRead[C
     """List the active users, newest first, without their roles.
 
     A conversation, a task or an appointment can be assigned to each of these users, and a note can
-    mention them. `GET /v1/users` also lists invited and disabled users.
+    mention these users. `GET /v1/users` also lists invited and disabled users.
     """
     async with uow:
         found = await accounts.list_colleagues(uow, cursor=page.cursor, limit=page.limit)

@@ -111,7 +111,7 @@ async def forget_password(body: PasswordResetRequest, uow: Uow, state: State) ->
     openapi_extra=fails_with("passwords_busy", "ticket_over", "weak_password"),
 )
 async def reset_password(request: Request, body: PasswordReset, uow: Uow, state: State) -> UserRead:
-    """Set a new password with the token from the mail. This ends every session of the user."""
+    """Set a new password with the token of a reset link. All sessions of the user end."""
     token, password = body.token.get_secret_value(), body.password.get_secret_value()
     await _require_ticket(uow, token, TicketPurpose.PASSWORD_RESET)
     credentials.check_password_strength(password, email="", name="")

@@ -66,7 +66,7 @@ async def list_saved_views(
         ViewedList | None, Query(alias="list", description="Return only views of this list.")
     ] = None,
 ) -> PageRead[SavedViewRead]:
-    """List your saved views, newest first."""
+    """List your saved views, newest first. A saved view is a filter with a name."""
     async with uow:
         found = await preferences.list_saved_views(
             uow, user_id=caller.user_id, viewed=viewed, cursor=page.cursor, limit=page.limit

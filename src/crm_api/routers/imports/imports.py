@@ -320,10 +320,11 @@ async def cancel_import(import_id: UUID, state: State, uow: Uow, _caller: Writer
 async def correct_import(
     import_id: UUID, body: ImportCorrection, state: State, uow: Uow, caller: Writer
 ) -> ImportDetail:
-    """Repeat a dry run with another mapping or other options, without a new upload.
+    """Repeat the dry run of an import with other options, without a new upload.
 
-    Options that you leave out do not change. A new ``mapping`` replaces the earlier ``mapping``, so
-    name every column for which the service would choose the wrong field.
+    Options that you leave out do not change. The option ``mapping`` gives the field to which each
+    column of the file is imported. A new ``mapping`` replaces the earlier ``mapping``, so name
+    every column for which the service would choose the wrong field.
     """
     async with uow:
         row = await commit.get_correctable_dry_run(uow, import_id=import_id)
@@ -347,8 +348,9 @@ async def correct_import(
 async def commit_import(import_id: UUID, uow: Uow, caller: Writer) -> ImportRead:
     """Import exactly the rows that a dry run has read. The response is the new import.
 
-    If the dry run was already committed, the response is the earlier import. But if the earlier
-    import failed, was cancelled or was undone, a new import is created.
+    A dry run only shows what an import would change. If the rows of the dry run were already
+    imported, the response is the earlier import. But if the earlier import failed, was cancelled or
+    was undone, a new import is created.
     """
     async with uow:
         await _check_scope(caller, await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id))

@@ -1,7 +1,8 @@
 """Report regularly that this web process can receive webhooks.
 
 If no web process reports for some minutes, the service was not able to receive webhooks in this
-time. Afterwards, a reconciliation run is created, because webhooks may have been missed.
+time. Afterwards, a web process creates a reconciliation run, because webhooks may have been missed.
+This run compares our messages and phone calls with those at the provider.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ BEAT_SECONDS = 30.0
 
 
 class ReceiverWatch:
-    """Stores heartbeats regularly, while a web process can receive webhooks.
+    """Stores heartbeats regularly, which show that a web process can receive webhooks.
 
     The application's lifespan calls ``start()`` and ``close()``.
     """
@@ -33,7 +34,7 @@ class ReceiverWatch:
         self._task = asyncio.create_task(self._beat_on(), name="receiver watch")
 
     async def close(self) -> None:
-        """Stop the heartbeat."""
+        """Stop storing heartbeats."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -42,7 +43,8 @@ class ReceiverWatch:
     async def beat(self) -> None:
         """Store one heartbeat, which shows that webhooks can be received now.
 
-        After an outage, a reconciliation run is created too.
+        After an outage, this method also creates a reconciliation run, which gets the missed
+        messages and phone calls from the provider.
         """
         try:
             async with self._new_uow() as uow:

@@ -1,4 +1,7 @@
-"""Routes that create, list and show reconciliation runs."""
+"""Routes that create, list and show reconciliation runs.
+
+A reconciliation run compares our messages and phone calls with those at the provider.
+"""
 
 from typing import Annotated
 from uuid import UUID
@@ -35,7 +38,8 @@ async def create_run(
 ) -> ReconciliationRead:
     """Start a run that compares our messages and phone calls with those at the provider.
 
-    The run corrects our data in the background. Read the run again to see its progress.
+    The run (called a reconciliation run) corrects our data in the background. Read the run again to
+    see its progress.
     """
     async with uow:
         run_id = await runs.request_run(
@@ -47,7 +51,7 @@ async def create_run(
 
 @router.get("")
 async def list_runs(uow: Uow, page: Paging, _caller: Operator) -> PageRead[ReconciliationRead]:
-    """List reconciliation runs, newest first."""
+    """List reconciliation runs (comparisons with the provider's data), newest first."""
     async with uow:
         found = await runs.list_runs(uow, cursor=page.cursor, limit=page.limit)
     return PageRead(
@@ -58,7 +62,10 @@ async def list_runs(uow: Uow, page: Paging, _caller: Operator) -> PageRead[Recon
 
 @router.get("/{run_id}")
 async def get_run(run_id: UUID, uow: Uow, _caller: Operator) -> ReconciliationRead:
-    """Show the progress of a reconciliation run, and the differences that it found."""
+    """Show the progress of a reconciliation run, and the differences that the run found.
+
+    The run compares our messages and phone calls with those at the provider.
+    """
     async with uow:
         run = await runs.get_run(uow, run_id=run_id)
     return ReconciliationRead.model_validate(run)

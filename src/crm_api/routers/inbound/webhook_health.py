@@ -31,7 +31,7 @@ Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 async def order_check(
     uow: Uow, state: State, caller: Operator, body: WebhookHealthCheckCreate | None = None
 ) -> WebhookHealthCheckRead:
-    """Start a webhook health check.
+    """Start a webhook health check, which tests whether the provider's events arrive.
 
     If a check of the same kind is already running, that check is returned, and no new check starts.
     Read the returned check repeatedly until it has a result. A check with a test message takes at
@@ -50,7 +50,10 @@ async def order_check(
 
 @router.get("")
 async def list_checks(uow: Uow, state: State, page: Paging, _caller: Operator) -> WebhookHealthPage:
-    """List webhook health checks, newest first, with the last result of each kind of check."""
+    """List webhook health checks, newest first, with the last result of each kind of check.
+
+    A webhook health check tests whether the provider's events arrive.
+    """
     message_is_on = OwnLines.from_settings(state.settings) is not None
     async with uow:
         found = await service.list_checks(uow, cursor=page.cursor, limit=page.limit)
@@ -64,7 +67,7 @@ async def list_checks(uow: Uow, state: State, page: Paging, _caller: Operator) -
 
 @router.get("/{check_id}")
 async def read_check(check_id: UUID, uow: Uow, _caller: Operator) -> WebhookHealthCheckRead:
-    """Show one webhook health check."""
+    """Show one webhook health check, which tests whether the provider's events arrive."""
     async with uow:
         check = await service.get_check(uow, check_id)
     return WebhookHealthCheckRead.model_validate(check)

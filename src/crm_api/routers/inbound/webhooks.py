@@ -1,4 +1,4 @@
-"""Routes that list the provider's events and apply them again.
+"""Routes that list the provider's events, and apply the events again.
 
 This module also describes the route that receives the events, for the OpenAPI document. The code of
 that route is in ``receiver.py``.
@@ -145,7 +145,7 @@ async def list_events(
 
 @router.get("/errors")
 async def list_errors(uow: ListUow, page: Paging, _caller: Reader) -> PageRead[ErrorClassRead]:
-    """List the error codes of events that could not be applied yet.
+    """List the error codes of received events that this service could not apply yet.
 
     The list is ordered by the newest event of each error code, the most recently received first.
     """
@@ -164,10 +164,10 @@ async def list_errors(uow: ListUow, page: Paging, _caller: Reader) -> PageRead[E
 async def replay_events(
     body: ReplayRequest, uow: Uow, call: ThisCall, caller: Writer
 ) -> SelectionReplayRead:
-    """Apply the selected events again. Effects that they already had are not repeated.
+    """Apply the selected events again. Effects that the events already had are not repeated.
 
-    An event must match all given fields; `"all": true` selects every event. A dry run only counts
-    the events.
+    An event is selected if it matches all given fields; `"all": true` selects every event. A dry
+    run only counts the selected events.
     """
     selection = body.selection()
 

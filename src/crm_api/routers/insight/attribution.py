@@ -1,6 +1,7 @@
 """Routes of attribution rules and of credits.
 
-A credit is the share of an outcome, such as a paid invoice, that is credited to one message.
+A credit is the share of an outcome, such as a paid invoice, that belongs to one message. The
+attribution rules say how an outcome is divided among messages.
 """
 
 from typing import Annotated
@@ -42,9 +43,10 @@ RulesVersion = Annotated[
 async def add_attribution_rules(
     body: AttributionRulesCreate, uow: Uow, caller: Writer
 ) -> AttributionRulesRead:
-    """Add a version of the attribution rules. It becomes the current version.
+    """Add a version of the attribution rules. This version becomes the current version.
 
-    Earlier versions are kept, so that you can still request figures that use an earlier version.
+    Attribution rules say how an outcome, such as a paid invoice, is divided among messages. Earlier
+    versions are kept, so that you can still request figures that use an earlier version.
     """
     async with uow:
         added = await rules.add_rules(
@@ -75,8 +77,9 @@ async def preview_attribution_rules(
 ) -> AttributionPreviewRead:
     """Compare new attribution rules with the current version. Nothing is changed.
 
-    For each campaign, the response shows how many people and how much money are credited to it:
-    under the current rules, and under the new rules.
+    Attribution rules say how an outcome, such as a paid invoice, is divided among messages. For
+    each campaign, the response shows how many people and how much money are credited to it: under
+    the current rules, and under the new rules.
     """
     async with uow:
         found = await preview.preview_rules(uow, body.rule_set(), now=await uow.database_now())
@@ -93,8 +96,9 @@ async def get_outcome_credits(
 ) -> OutcomeCreditsRead:
     """Return the messages that are credited with an outcome, with the credit of each message.
 
-    The credits are computed for this request. For a reversed outcome, the response has the credits
-    that the outcome would have without the reversal. Figures do not count a reversed outcome.
+    A credit is the share of the outcome that belongs to one message. The credits are computed for
+    this request. For a reversed outcome, the response has the credits that the outcome would have
+    without the reversal. Figures do not count a reversed outcome.
     """
     async with uow:
         found = await read_outcome(uow, outcome_id=outcome_id)

@@ -35,7 +35,7 @@ async def enter_cost(body: CostCreate, uow: Uow, caller: Writer) -> CostRead:
 
 @router.get("")
 async def list_costs(uow: Uow, page: Paging, _caller: Reader) -> PageRead[CostRead]:
-    """List costs, the latest first."""
+    """List costs. The cost with the latest `incurred_at` comes first."""
     async with uow:
         found = await costs.list_costs(uow, cursor=page.cursor, limit=page.limit)
     return PageRead(

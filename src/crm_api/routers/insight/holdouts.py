@@ -43,7 +43,10 @@ async def plan_holdout(body: HoldoutCreate, uow: Uow, caller: Writer) -> Holdout
 
 @router.get("")
 async def list_holdouts(uow: Uow, page: Paging, _caller: Reader) -> PageRead[HoldoutRead]:
-    """List holdouts with their results so far, the newest first."""
+    """List holdouts with their results so far, the newest first.
+
+    A holdout is a group of people who get no campaign message, to measure the effect of messages.
+    """
     async with uow:
         found = await service.list_holdouts(
             uow, cursor=page.cursor, limit=page.limit, now=await uow.database_now()
@@ -53,7 +56,10 @@ async def list_holdouts(uow: Uow, page: Paging, _caller: Reader) -> PageRead[Hol
 
 @router.get("/{holdout_id}")
 async def get_holdout(holdout_id: UUID, uow: Uow, _caller: Reader) -> HoldoutRead:
-    """Return one holdout with its result so far."""
+    """Return one holdout with its result so far.
+
+    A holdout is a group of people who get no campaign message, to measure the effect of messages.
+    """
     async with uow:
         found = await service.read_holdout(uow, holdout_id=holdout_id, now=await uow.database_now())
     return HoldoutRead.of(found)

@@ -1,4 +1,8 @@
-"""Routes that list measures, compute figures of a measure, and list the records of a figure."""
+"""Routes that list measures, compute figures of a measure, and list the records of a figure.
+
+A measure is, for example, the reply rate. A figure is the value of a measure, for example for one
+campaign. The records of a figure are the messages, people or outcomes that the figure counts.
+"""
 
 from datetime import datetime
 from typing import Annotated
@@ -150,13 +154,18 @@ async def with_rules(uow: UnitOfWork, request: FigureRequest, *, now: datetime) 
 
 @router.get("/measures")
 async def list_measures(_caller: Reader) -> MeasureList:
-    """List all measures, each with its definition in words and its breakdowns."""
+    """List all measures, such as the reply rate, each with its definition in words.
+
+    A measure also has the breakdowns that it allows, such as by campaign.
+    """
     return MeasureList(data=[MeasureRead.of(one) for one in MEASURES.values()])
 
 
 @router.get("", openapi_extra=REFUSALS)
 async def get_insight(uow: Uow, wanted: WantedFigures, _caller: Reader) -> InsightRead:
-    """Return the figures of a measure, and for each figure whether you can rely on it.
+    """Return the figures of a measure, and whether you can rely on each figure.
+
+    A measure is, for example, the reply rate. A figure is its value, for example for one campaign.
 
     Each figure of a rate has a 95 % confidence interval.
     """

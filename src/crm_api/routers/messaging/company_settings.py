@@ -27,7 +27,8 @@ async def update_settings(
 ) -> SettingsRead:
     """Change the company's settings. When you get the response, the new values apply.
 
-    Settings that an environment variable sets (`locked`) cannot be changed.
+    You cannot change a setting whose value comes from an environment variable. The field `locked`
+    lists these settings.
     """
     async with uow:
         return await company.update_settings(

@@ -1,4 +1,4 @@
-"""HTTP routes for conversations, messages and calls."""
+"""HTTP routes for conversations, messages and phone calls."""
 
 from collections.abc import Sequence
 from typing import Annotated

@@ -77,7 +77,7 @@ class Conditions(BaseModel):
     def has(self, etag: str) -> bool:
         """Return True if the client already has the version with this ETag.
 
-        This is the case if ``If-None-Match`` contains ``etag`` or ``*``.
+        The result is True if the header ``If-None-Match`` contains ``etag`` or ``*``.
         """
         listed = (self.if_none_match or "").split(",")
         return not {"*", etag}.isdisjoint(one.strip().removeprefix("W/") for one in listed)
@@ -248,7 +248,7 @@ async def list_fetches(
 async def retry_fetches(
     uow: Uow, _caller: Operator, body: MediaFetchRetry | None = None
 ) -> MediaFetchesRetried:
-    """Restart all fetches that have a given status.
+    """Restart all fetches (downloads of media files) that have a given status.
 
     The default status is `dead`: all attempts to download the file have failed. With `error_code`,
     only fetches that also have this error code are restarted.

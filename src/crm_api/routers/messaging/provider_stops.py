@@ -41,9 +41,9 @@ async def list_provider_stops(
 ) -> PageRead[ProviderStopRead]:
     """List the phone numbers that the provider refuses because of an opt-out, newest first.
 
-    When the provider refuses a number, this service opts the number out too. The number can
-    later be opted in again here, but the provider may still refuse it. By default (status `open`),
-    the list leaves out numbers that are opted out in this service.
+    When the provider refuses a number, this service opts the number out too. A user can later opt
+    the number in again in this service, but the provider may still refuse it. By default (status
+    `open`), the list leaves out numbers that are opted out in this service.
     """
     async with uow:
         found = await stops.list_provider_stops(

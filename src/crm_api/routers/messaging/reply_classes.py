@@ -1,4 +1,4 @@
-"""HTTP route that sets the class of a reply."""
+"""HTTP route that sets the class of a reply, such as ``question`` or ``interested``."""
 
 from typing import Annotated
 from uuid import UUID
@@ -34,10 +34,10 @@ Sender = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 async def choose_reply_class(
     message_id: UUID, body: ReplyClassWrite, uow: Uow, state: State, caller: Sender
 ) -> MessageRead:
-    """Choose the class of a reply. Your choice replaces the proposed class.
+    """Choose the class of a reply, such as `question`. Your choice replaces the proposed class.
 
-    No rule changes your choice later. Only two classes have an effect on the consent and the flags
-    of the sender's phone number:
+    The service proposes a class when a reply arrives. No rule changes your choice later. Only two
+    classes have an effect on the consent and the flags of the sender's phone number:
 
     - `stop` opts the number out, as `POST /v1/contacts/{id}/opt-out` does. A later change to
       another class does not opt the number in again.

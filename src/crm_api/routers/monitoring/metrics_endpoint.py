@@ -80,7 +80,10 @@ async def read_metrics(
 
 
 async def _read(uow: UnitOfWork, state: AppState) -> Figures | None:
-    """Read the metrics from the database; None if it is unavailable or does not respond in time."""
+    """Read the metrics from the database.
+
+    Return None if the database is unavailable or does not respond in time.
+    """
     times = SendTimes.from_settings(state.settings)
     try:
         async with asyncio.timeout(SCRAPE_SECONDS), uow:

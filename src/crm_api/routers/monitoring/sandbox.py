@@ -130,8 +130,9 @@ async def script_sandbox_person(
     """Set the script of a phone number: what the person with this number does after each message.
 
     The script replaces an earlier script of the same number. All scripts are lost when the sandbox
-    stops. For a number without a script, the sandbox always makes the same choice. Most people do
-    nothing, some reply, and a few reply STOP. Messages to a few numbers are not delivered.
+    stops. For a number without a script, the sandbox chooses what the person does. For the same
+    number, it always makes the same choice. Most people do nothing, some reply, and a few reply
+    STOP. Messages to a few numbers are not delivered.
     """
     return await controls.set_script(body)
 
@@ -200,7 +201,11 @@ async def call_as_sandbox_person(body: PersonCall, controls: Controls, _caller: 
 
 @router.post("/faults", status_code=201, openapi_extra=fails_with("sandbox_away", "sandbox_only"))
 async def order_sandbox_fault(body: FaultCreate, controls: Controls, _caller: Admin) -> FaultRead:
-    """Add a simulated fault. It happens `count` times, or for `percent` % of the requests."""
+    """Add a simulated fault, such as an error response of the provider or a lost webhook.
+
+    The fault happens `count` times. If `percent` is set, the fault happens for that percentage of
+    requests or webhooks.
+    """
     return await controls.add_fault(body)
 
 

@@ -183,7 +183,7 @@ async def list_conversations(
 
 @router.get("/counts")
 async def count_conversations(uow: ListUow, caller: Reader) -> ConversationCounts:
-    """Count conversations: those in each state, the unread ones, your own, and the unassigned ones.
+    """Count conversations: in each state, unread, assigned to you, and unassigned.
 
     `unread`, `mine` and `unassigned` count only conversations in the states `waiting` and `open`.
     Each count equals the number of conversations that `GET /v1/conversations` lists with the same
@@ -211,11 +211,11 @@ async def get_conversation(conversation_id: UUID, uow: Uow, caller: Reader) -> C
 async def update_conversation(
     conversation_id: UUID, body: ConversationUpdate, uow: Uow, caller: Writer
 ) -> ConversationRead:
-    """Change the state of a conversation, snooze it, or make a user responsible.
+    """Change the state of a conversation, snooze the conversation, or make a user responsible.
 
-    When a message, a missed call or a voicemail of the person arrives, the conversation gets the
-    state `waiting` again. If this happens while the request runs, the request does not change the
-    state.
+    A snoozed conversation comes back to the inbox at the time that you choose. When a message, a
+    missed call or a voicemail of the person arrives, the conversation gets the state `waiting`
+    again. If this happens while the request runs, the request does not change the state.
     """
     async with uow:
         now = await uow.database_now()

@@ -115,9 +115,9 @@ async def _catch_up(
     ``campaign.counters`` events are not yielded. Instead, their campaigns are added to ``changed``,
     if the listener wants the counters of these campaigns.
 
-    This function ends when it finds that the hub has not read further. It awaits nothing after this
-    last check. So the caller can set ``is_live`` before the hub reads more events, and no event is
-    missed.
+    This function ends when it finds that the hub has not read further. The function awaits nothing
+    after this last check. So the caller can set ``listener.is_live`` to True before the hub reads
+    more events, and no event is missed.
     """
     while after < (until := hub.position):
         async with hub.new_uow() as uow:
@@ -150,7 +150,8 @@ def write_events(events: Sequence[LoggedEvent]) -> bytes:
     """Format events as server-sent events.
 
     The id of an event is its position in the log. A client that reconnects sends the last id that
-    it got, and the new stream continues after it. An event that is not stored has no id.
+    it got, and the new stream continues after this id. An event that is not stored in the log has
+    no id.
     """
     return b"".join(_frame(event) for event in events)
 

@@ -65,8 +65,8 @@ class StreamListener:
     def put(self, chunk: bytes) -> None:
         """Add a chunk (events as bytes) to the queue of this stream.
 
-        While the listener is not live, nothing is added. If the queue is full, the stream ends,
-        because its client reads too slowly.
+        While ``is_live`` is False, nothing is added. If the queue is full, the stream ends, because
+        its client reads too slowly.
         """
         if not self.is_live or self.is_over:
             return
@@ -77,7 +77,10 @@ class StreamListener:
         self._has_news.set()
 
     def end(self) -> None:
-        """End the stream, and drop the events that still wait in its queue; the log keeps them."""
+        """End the stream, and drop the events that wait in its queue.
+
+        The event log still contains these events.
+        """
         self.is_over = True
         self._chunks.clear()
         self._has_news.set()
@@ -164,7 +167,7 @@ class EventHub:
         self._task = asyncio.create_task(self._read_on(), name="event hub")
 
     def stop(self) -> None:
-        """End every stream because this process stops; clients connect to another process."""
+        """End every stream because this process stops. Clients then connect to another process."""
         self._is_closing = True
         for listeners in self._listeners.values():
             for listener in listeners:
@@ -214,7 +217,10 @@ class EventHub:
             self._counted_at.clear()
 
     async def poll(self) -> bool:
-        """Read the log once, and give new events to the listeners; return True if more follow."""
+        """Read the log once, and give new events to the listeners.
+
+        Return True if the log has more new events.
+        """
         async with self._reading:
             if self._position is None:
                 return False

@@ -34,7 +34,7 @@ async def read_push_key(state: State, _caller: SignedIn) -> PushKeyRead:
 async def create_push_subscription(
     body: PushSubscriptionCreate, uow: Uow, state: State, caller: SignedIn
 ) -> PushSubscriptionRead:
-    """Show your notices, such as mentions and due tasks, on a device.
+    """Show your notices, such as mentions and due tasks, on a device (a browser or a phone).
 
     The field `endpoint` identifies the device. If the device is already stored, its keys are
     replaced. If you have more than 20 devices, the oldest one is removed. The field `notices` of

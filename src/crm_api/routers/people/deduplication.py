@@ -38,8 +38,9 @@ async def merge_contacts(
 ) -> MergedContactRead:
     """Merge duplicates into the primary contact.
 
-    An opt-out, a hold or the flag `do_not_contact` of one merged number is copied to all merged
-    numbers. But if one of these numbers is opted out, no hold is copied.
+    A hold means that sending to a number is stopped until a user decides. An opt-out, a hold or the
+    flag `do_not_contact` of one merged number is copied to all merged numbers. But if one of these
+    numbers is opted out, no hold is copied.
     """
 
     async def act() -> MergedContactRead:

@@ -39,7 +39,7 @@ async def erase_contact(
 
 @router.get("/erasures")
 async def list_erasures(uow: Uow, page: Paging, _caller: Admin) -> PageRead[ErasureRead]:
-    """List erasures, newest first."""
+    """List erasures (deletions of the data of a person), newest first."""
     async with uow:
         found = await records.list_erasures(uow, cursor=page.cursor, limit=page.limit)
     return PageRead(

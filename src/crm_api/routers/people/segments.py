@@ -44,7 +44,7 @@ async def create_segment(body: SegmentCreate, uow: Uow, _caller: Writer) -> Segm
 
 @router.get("")
 async def list_segments(uow: Uow, page: Paging, _caller: Reader) -> PageRead[SegmentRead]:
-    """List segments, newest first."""
+    """List segments, newest first. A segment is a set of rules that select contacts."""
     async with uow:
         found = await segments.list_segments(uow, cursor=page.cursor, limit=page.limit)
     return PageRead(data=[SegmentRead.of(one) for one in found.data], next_cursor=found.next_cursor)

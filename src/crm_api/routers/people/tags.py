@@ -39,7 +39,10 @@ LARGE: dict[int | str, dict[str, Any]] = {
 async def change_tags(
     body: TagsRequest, uow: Uow, response: Response, caller: Writer
 ) -> TagChangeRead:
-    """Add tags to many contacts, and remove tags from them. A dry run only counts the contacts."""
+    """Add tags to the selected contacts, and remove tags from the selected contacts.
+
+    A dry run changes nothing and only counts the contacts.
+    """
     async with uow:
         if body.dry_run:
             matched = await tag_changes.count_people(uow, body, now=clock.now())
@@ -60,7 +63,10 @@ async def list_tags(uow: Uow, page: Paging, _caller: Reader) -> PageRead[TagRead
 async def rename_tag(
     tag: Tag, body: TagRename, uow: Uow, response: Response, caller: Writer
 ) -> TagChangeRead:
-    """Rename a tag on all contacts. A contact that has both tags keeps only the new tag."""
+    """Rename a tag on all contacts.
+
+    A contact that already has the old and the new tag keeps only the new tag.
+    """
     async with uow:
         change = await tag_changes.rename_tag(
             uow, tag=tag, name=body.name, actor=caller.name, now=clock.now()

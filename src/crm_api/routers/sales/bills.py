@@ -78,7 +78,8 @@ async def create_quote(body: QuoteCreate, uow: Uow, state: State, caller: Writer
     """Create a quote in any status.
 
     If the status is `sent` or `approved`, an outcome of the kind `quote_sent` or `quote_approved`
-    is recorded too.
+    is recorded too. An outcome is a result of the work with a person, which the insight figures
+    count.
     """
     async with uow:
         quote = await bills.create_bill(
@@ -142,7 +143,8 @@ async def update_quote(
     """Change a quote.
 
     An outcome is recorded when the status becomes `sent` for the first time. Another outcome is
-    recorded when the status becomes `approved` for the first time.
+    recorded when the status becomes `approved` for the first time. An outcome is a result of the
+    work with a person, which the insight figures count.
     """
     async with uow:
         quote = await bills.change_bill(
@@ -167,7 +169,8 @@ async def create_invoice(
 ) -> InvoiceRead:
     """Create an invoice in any status.
 
-    If the status is `paid`, an outcome of the kind `invoice_paid` is recorded too.
+    If the status is `paid`, an outcome of the kind `invoice_paid` is recorded too. An outcome is a
+    result of the work with a person, which the insight figures count.
     """
     async with uow:
         invoice = await bills.create_bill(
@@ -228,7 +231,10 @@ async def get_invoice(invoice_id: UUID, uow: Uow, _caller: Reader) -> InvoiceRea
 async def update_invoice(
     invoice_id: UUID, body: InvoiceUpdate, uow: Uow, state: State, caller: Writer
 ) -> InvoiceRead:
-    """Change an invoice. An outcome is recorded once, when the status becomes `paid`."""
+    """Change an invoice. An outcome is recorded once, when the status becomes `paid`.
+
+    An outcome is a result of the work with a person, which the insight figures count.
+    """
     async with uow:
         invoice = await bills.change_bill(
             uow,

@@ -52,7 +52,10 @@ async def create_calendar_feed(
 async def list_calendar_feeds(
     uow: Uow, page: Paging, _caller: Reader
 ) -> PageRead[CalendarFeedRead]:
-    """List calendar feeds without their addresses, the newest first."""
+    """List calendar feeds without their addresses, the newest first.
+
+    A calendar feed is a secret address at which a calendar program reads appointments.
+    """
     async with uow:
         found = await feeds.list_feeds(uow, cursor=page.cursor, limit=page.limit)
     return PageRead(
@@ -63,7 +66,10 @@ async def list_calendar_feeds(
 
 @router.get("/v1/calendar-feeds/{feed_id}")
 async def get_calendar_feed(feed_id: UUID, uow: Uow, _caller: Reader) -> CalendarFeedRead:
-    """Return one calendar feed without its address."""
+    """Return one calendar feed without its address.
+
+    A calendar feed is a secret address at which a calendar program reads appointments.
+    """
     async with uow:
         return CalendarFeedRead.model_validate(await feeds.read_feed(uow, feed_id=feed_id))
 
@@ -103,10 +109,10 @@ async def open_calendar(
         ),
     ] = None,
 ) -> Response:
-    """Return the appointments of a feed as iCalendar (RFC 5545), without signing in.
+    """Return the appointments of a calendar feed as iCalendar (RFC 5545), without signing in.
 
-    The address contains a secret, so no other credentials are needed. The calendar has the
-    appointments of the last 60 and the next 400 days.
+    The address of the feed contains a secret, so no other credentials are needed. The calendar has
+    the appointments of the last 60 and the next 400 days.
     """
     async with uow:
         feed, entries = await feeds.read_entries(uow, token=token, now=await uow.database_now())

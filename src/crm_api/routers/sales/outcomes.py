@@ -134,7 +134,11 @@ async def list_outcomes(
     occurred_before: OccurredBefore = None,
     zone: QueryZone,
 ) -> PageRead[OutcomeRead] | Response:
-    """List outcomes and reversals, the latest first. A CSV response contains all that match."""
+    """List outcomes, such as paid invoices, and their reversals, the latest first.
+
+    A reversal cancels an outcome that was wrong. A CSV response contains all outcomes and reversals
+    that match.
+    """
     wanted = OutcomeFilter(
         kind=kind,
         source=source,

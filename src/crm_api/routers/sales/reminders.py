@@ -42,7 +42,10 @@ async def create_reminder_rule(
 async def list_reminder_rules(
     uow: Uow, page: Paging, _caller: Reader
 ) -> PageRead[ReminderRuleRead]:
-    """List reminder rules, the newest first."""
+    """List reminder rules, the newest first.
+
+    A reminder rule sends a message before appointments.
+    """
     async with uow:
         found = await rules.list_rules(uow, cursor=page.cursor, limit=page.limit)
     return PageRead(

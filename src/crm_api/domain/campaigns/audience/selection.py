@@ -171,7 +171,7 @@ def assess(
     The SQL consists of three CTEs:
 
     - ``audience``: The people.
-    - ``flags``: The flags of phone numbers that can prevent messages, such as opt-outs.
+    - ``flags``: The flags (such as opt-outs) that can prevent messages to a phone number.
     - ``assessed``: The people with their verdicts.
 
     Args:
@@ -274,8 +274,8 @@ async def resolve_audience(
         session: The session.
         settings: The settings of the audience.
         as_of: The instant of the start of the campaign. People who were added later are left out.
-            Flags that expired earlier are ignored. Periods in segments, such as "in the last 30
-            days", end at this instant.
+            Flags of phone numbers that expired earlier are ignored. Periods in segments, such as
+            "in the last 30 days", end at this instant.
         by_page: True for a statement that reads the people page by page. Then the conditions of
             segments query other tables once per person. If False, PostgreSQL may join these tables
             instead.

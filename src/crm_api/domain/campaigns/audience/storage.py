@@ -33,7 +33,11 @@ _BEFORE_ALL = UUID(int=0)
 
 
 def unstored_audiences_statement(*, only_new: bool) -> Select[UUID]:
-    """Return the statement that finds the campaigns whose audience is not completely stored."""
+    """Return the statement that finds scheduled campaigns whose audience is not completely stored.
+
+    The oldest campaign is first. If ``only_new`` is True, the statement finds only the campaigns
+    without any stored recipient.
+    """
     statement = select(Campaign.id).where(
         Campaign.status == CampaignStatus.SCHEDULED, Campaign.recipients_total.is_(null())
     )
@@ -91,10 +95,10 @@ async def store_next_chunk(
     then on, the campaign may begin. After a large audience is stored, call ``refresh_statistics``
     in a separate unit of work.
 
-    Contacts and list members that were added after the start request are left out. But later
-    exclusions, deletions and flags have an effect. An opt-out that is stored at the same time as
-    the chunk may be missed here. The person still gets no message, because opt-outs are checked
-    again before each message.
+    Contacts and list members that were added after the start request are left out. But exclusions,
+    deletions and flags of phone numbers have an effect, even if they were stored after the start
+    request. An opt-out that is stored at the same time as the chunk may be missed here. The person
+    still gets no message, because opt-outs are checked again before each message.
 
     Args:
         uow: The unit of work.
@@ -149,7 +153,7 @@ async def store_chunk_ahead(
     - No other worker has locked the campaign.
     - The previous chunk ended with the contact ``after``.
 
-    The other transaction must not wait for this one, because that would be a deadlock.
+    The other transaction must not wait for this transaction, because that would be a deadlock.
 
     Args:
         uow: The unit of work, on another connection.
@@ -190,7 +194,8 @@ async def _lock_unstored(session: AsyncSession, *, campaign_id: UUID) -> Campaig
     """Lock a scheduled campaign whose audience is not completely stored, and return it.
 
     Returns:
-        None if the campaign does not exist in this state, or another worker has locked it.
+        The campaign. None if the campaign does not exist, is not scheduled, has a completely stored
+        audience, or is locked by another worker.
     """
     statement = (
         select(Campaign)
@@ -259,8 +264,9 @@ def insert_chunk_statement(conditions: AudienceConditions, *, on_conflict: str =
 
     Args:
         conditions: The conditions of the audience.
-        on_conflict: ``SKIP_STORED`` leaves out the people and phone numbers that the campaign
-            already has. With an empty text, they cause an ``IntegrityError``.
+        on_conflict: With ``SKIP_STORED``, the statement leaves out the people and phone numbers
+            that the campaign already has. With an empty text, such a person or phone number causes
+            an ``IntegrityError``.
     """
     return text(f"""
         WITH {_assess_page(conditions)}, inserted AS (
@@ -297,8 +303,9 @@ class InsertedChunk:
         people: The number of recipients that were stored.
         zone_keys: The different zone keys of these recipients. A zone key consists of the states
             and the time zones that are possible for a person.
-        named: The number of contacts that were read, including those that were left out.
-        up_to: The id of the last contact that was read; None if there was none.
+        named: The number of contacts that were read, including those that were not stored, for
+            example because they are excluded.
+        up_to: The id of the last contact that was read; None if no contact was read.
     """
 
     people: int

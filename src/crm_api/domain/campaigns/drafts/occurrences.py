@@ -61,7 +61,7 @@ async def draft_due_occurrences(uow: UnitOfWork, *, now: datetime) -> DraftedOcc
     series, and stores the instant of the repetition that follows. But if the start time of the next
     repetition has passed, no draft is created for it.
 
-    Call this function again until the ``series`` of the result is 0.
+    Call this function again until the field ``series`` of the result is 0.
     """
     found = await uow.session.scalars(
         due_series_statement(now=now), execution_options={"populate_existing": True}

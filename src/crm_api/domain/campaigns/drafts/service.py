@@ -109,7 +109,15 @@ async def update_campaign(
 
 
 def _labels(body: CampaignUpdate, campaign: Campaign, *, now: datetime) -> content.Columns:
-    """Return the values of the request for the fields in ``_LABELS``, by column."""
+    """Return the columns for ``name``, ``archived`` and ``recurrence``, with their new values.
+
+    These fields can change in every status. A field that the request leaves out has no column in
+    the result.
+
+    Raises:
+        InvalidCampaignError: The request sets a recurrence, but the campaign is an occurrence of
+            another repeated campaign.
+    """
     labels: content.Columns = {}
     if body.name is not None:
         labels["name"] = body.name
@@ -140,6 +148,9 @@ async def _plan_next_occurrence(
             paused must have an occurrence after ``now``. The first occurrence of the series does
             not count.
         now: The present instant.
+
+    Raises:
+        InvalidCampaignError: The rule has no such occurrence.
     """
     following = next_occurrence(campaign, after=now)
     recurrence = campaign.recurrence

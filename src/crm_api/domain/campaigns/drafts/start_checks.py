@@ -183,7 +183,7 @@ async def _find_reachable_zone(
         now: The instant of the assumed start.
 
     Returns:
-        None if there is no such person.
+        The zone key. None if no person outside ``shut`` may get a message.
     """
     audience = await resolve_audience(session, AudienceSettings.of(campaign), as_of=now)
     statement = reachable_zone_statement(audience.conditions)

@@ -65,7 +65,7 @@ class SendStopRead(ReadModel):
     """A rule that prevents the message to a recipient.
 
     Attributes:
-        rule: The rule.
+        rule: The rule that prevents the message.
         detail: What the rule found, and what can be done.
         until: The time at which the rule stops applying; null if that time is not known.
     """

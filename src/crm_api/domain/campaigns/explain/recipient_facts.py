@@ -163,9 +163,11 @@ class RecipientFacts(ContactValues):
         was_texted_lately: True if another campaign sent to the phone number in the last
             ``min_days_between`` days.
         was_texted_often: True if the phone number has reached the legal limit of messages.
-        often_until: When the legal limit allows the next message.
+        often_until: When the legal limit allows, or already allowed, the next message. None if the
+            phone number got too few messages recently to reach the limit.
         is_capped: True if the phone number has reached the ``frequency_cap`` of the campaign.
-        capped_until: When the ``frequency_cap`` allows the next message.
+        capped_until: When the ``frequency_cap`` allows, or already allowed, the next message. None
+            if the phone number got too few messages recently to reach the ``frequency_cap``.
         is_busy: True if another message to the phone number is being sent.
         last_texted_at: When another campaign last sent to the phone number; None if no other
             campaign has sent to it.
@@ -247,7 +249,8 @@ async def read_recipient_facts(
 
     Args:
         step: The step: 0 for the first message, 1 for the first follow-up, and so on. None for the
-            first step that is not ``sent``, ``delivered`` or ``failed``.
+            first step at which the recipient's status is not ``sent``, ``delivered`` or ``failed``.
+            If the recipient has no such step, None means step 0.
         cap: The legal limit of campaign messages to a number, such as ``(3, 24)`` for 3 messages in
             24 hours. None if the law sets no limit.
 

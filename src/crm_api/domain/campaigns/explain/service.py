@@ -47,7 +47,9 @@ async def explain_recipient(
         uow: The unit of work.
         campaign_id: The campaign.
         contact_id: The contact that is the recipient.
-        step: The step; None for the first step whose message is not sent yet.
+        step: The step: 0 for the first message, 1 for the first follow-up, and so on. None for the
+            first step whose message was not sent and has not failed. If there is no such step, None
+            means step 0.
         rules: The legal rules.
         business: The business details that a message may name.
         times: The time limits of sending, from the settings.

@@ -63,11 +63,11 @@ async def find_standstills(
 
     A campaign is returned if all of these conditions are true:
 
-    - A recipient has been due for longer than ``after``.
+    - The message to a recipient has been due for longer than ``after``.
     - Between ``now - after`` and ``now``, the provider accepted no message of the campaign.
     - No message of the campaign is being sent now.
-    - No rule prevents the message to this recipient now. ``plan_sends`` and ``explain_recipient``
-      check the rules: hours, limits, pacing, a blocked line, and rules about the person.
+    - No rule prevents this overdue message now. ``plan_sends`` and ``explain_recipient`` check the
+      rules: hours, limits, pacing, a blocked line, and rules about the person.
     """
     plan = await planning.plan_sends(uow, rules=rules, business=business, now=now)
     pairs = [(order.campaign_id, key) for order in plan.orders for key in order.open_zones]

@@ -86,7 +86,7 @@ def _recipient(case: RecipientCase) -> Iterator[Stop]:
 
 
 def _unclear(case: RecipientCase) -> Stop:
-    """Return why it is unclear whether the last message was sent, and how to settle the attempt."""
+    """Return why it is unclear whether the last message was sent, and whether a person must act."""
     facts = case.facts
     since = f"{facts.unclear_since:%Y-%m-%d %H:%M} UTC"
     if facts.unclear_status == AttemptStatus.PARKED:

@@ -112,7 +112,7 @@ async def _count_recipients(
 ) -> list[RecipientCount]:
     """Return counts by status and variant, and a count of recipients with a parked attempt.
 
-    A parked attempt is an unclear attempt that a person must settle.
+    A parked attempt is an attempt for which a person must decide whether its message was sent.
     """
     values = {"campaign_id": campaign.id, "line_id": campaign.line_id, "step": step}
     return typed_rows(RecipientCount, await uow.session.execute(RECIPIENT_COUNTS, values))

@@ -57,8 +57,8 @@ class Arm:
     Attributes:
         name: The name of the variant.
         texts: The number of people who got the variant.
-        replies: The number of people who replied and did not opt out. STOP is also a reply, but it
-            must not count in favour of a variant.
+        replies: The number of people who replied and did not opt out. The opt-out STOP
+            is also a reply, but it must not count in favour of a variant.
         opt_outs: The number of people who opted out.
         stopped: Why the variant is no longer sent; None if it is still sent.
     """

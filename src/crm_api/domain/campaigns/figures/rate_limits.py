@@ -58,8 +58,8 @@ class RateCounts:
     def with_counts(self, *, failed: int, opted_out: int) -> "RateCounts":
         """Return a copy with other values of ``failed`` and ``opted_out``.
 
-        If ``failed`` grows, ``texts`` shrinks by the same number, because it does not count failed
-        messages.
+        If ``failed`` grows, ``texts`` shrinks by the same number, because ``texts`` does not count
+        failed messages.
         """
         return RateCounts(
             texts=max(0, self.texts + self.failed - failed), failed=failed, opted_out=opted_out

@@ -157,7 +157,7 @@ class VariantComparisonRead(ReadModel):
 
     Attributes:
         measure: The rate that is compared.
-        variants: The names of the two variants. The one with the higher rate is first.
+        variants: The names of the two variants. The variant with the higher rate is first.
         higher: The name of the variant with the higher rate; null if chance may explain the
             difference.
         e_value: The strength of the evidence that the rates differ: 1 or less is no evidence, 20

@@ -69,12 +69,12 @@ class Cohort:
 
     @property
     def last_due(self) -> float:
-        """The due time of the person that ``take`` removed last."""
+        """The due time of the person that the method ``take()`` removed last."""
         share = 1 - self.total / self.size if self.size else 1.0
         return self.due_from + (self.due_until - self.due_from) * share
 
     def due(self, at: float) -> float:
-        """Return the number of waiting people who are due at an instant."""
+        """Return the number of waiting people whose message is due at an instant."""
         if at >= self.due_until:
             return self.total
         not_due = self.size * (self.due_until - at) / (self.due_until - self.due_from)
@@ -120,14 +120,15 @@ class Cohort:
 class Pace:
     """Computes, for a forecast, how fast a campaign sends its messages within a day.
 
-    For each period of the day, use two methods, in this order:
+    For each period of the day, call two methods, in this order:
 
-    1. ``room`` computes how many messages the campaign can send in the period.
-    2. ``take`` records how many messages it sends, and returns the time of the last message.
+    1. ``room()`` computes how many messages the campaign can send in the period.
+    2. ``take()`` records how many messages it sends, and returns the time of the last message.
 
-    ``eagerness`` is used only if the messages are spread evenly over the day. It is the sending
-    rate at the beginning of the day, divided by the mean rate of the day. With 1, the rate is
-    constant. With 0.5, the campaign begins at half of its mean rate, and sends faster later.
+    The argument ``eagerness`` is used only if the messages are spread evenly over the day. It is
+    the sending rate at the beginning of the day, divided by the mean rate of the day. With 1, the
+    rate is constant. With 0.5, the campaign begins at half of its mean rate, and sends faster
+    later.
     """
 
     def __init__(self, pacing: Pacing, per_second: float, eagerness: float) -> None:
@@ -167,7 +168,9 @@ class Pace:
         return min(most, left * gone)
 
     def take(self, texts: float) -> float:
-        """Record that the campaign sends ``texts`` messages in the last period given to ``room``.
+        """Record that the campaign sends ``texts`` messages in a period.
+
+        The period is the one for which the method ``room()`` was last called.
 
         If the campaign sends in batches, the messages are subtracted from the current batch, and
         then from new batches.
@@ -282,11 +285,19 @@ def demand_of(rival: Rival, waiting: float, on: date, *, is_first: bool) -> Dema
 
 
 def _fair_share(room: float, own: float, demands: Sequence[Demand]) -> tuple[float, float]:
-    """Divide ``room`` messages fairly: each campaign gets what it wants, up to a common maximum.
+    """Divide the messages that a line may send on a day fairly among its campaigns.
+
+    Each campaign gets as many messages as it wants, up to a maximum that is the same for all.
+
+    Args:
+        room: The number of messages that the line may send for these campaigns on the day.
+        own: The number of messages that the simulated campaign wants to send.
+        demands: One pair of numbers for each group of other campaigns: the number of messages that
+            the group wants to send, and the number of campaigns in the group.
 
     Returns:
-        The number of messages that this campaign gets, and the maximum per campaign. The maximum is
-        ``UNLIMITED`` if every campaign gets what it wants.
+        The number of messages that the simulated campaign gets, and the maximum per campaign. The
+        maximum is ``UNLIMITED`` if every campaign gets as many messages as it wants.
     """
     turns = sorted([(own, 1), *demands], key=lambda demand: demand[0] / demand[1])
     takers = sum(campaigns for _, campaigns in turns)

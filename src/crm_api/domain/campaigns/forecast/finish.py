@@ -210,7 +210,10 @@ _LIMITS, _HOURS = "limits", "hours"
 
 
 def _release(plan: Plan, rule: str) -> Plan:
-    """Return the plan without one rule about phone numbers: nobody waits because of this rule."""
+    """Return the plan as if one rule about phone numbers did not exist.
+
+    People who wait only because of this rule no longer wait.
+    """
     waiting = [
         replace(group, held_until={r: at for r, at in group.held_until.items() if r != rule})
         for group in plan.waiting
@@ -327,7 +330,11 @@ def _costliest(costs: Mapping[str, tuple[int, datetime]], cost: tuple[int, datet
 
 
 def _limit(plan: Plan, outcome: Outcome) -> Binding:
-    """Return the daily limit that was reached on the largest number of days."""
+    """Return the daily limit that was reached on the largest number of days.
+
+    If no limit was reached, the result is the lower one of the two daily limits of the campaign and
+    of the line.
+    """
     days = outcome.limited_days
     if days:
         return Binding(max(days, key=days.__getitem__))
@@ -336,7 +343,7 @@ def _limit(plan: Plan, outcome: Outcome) -> Binding:
 
 
 def _hours(plan: Plan) -> Binding:
-    """Return the rule about hours that delays more: the legal hours or the campaign's own hours."""
+    """Return which hours delay the campaign more: the legal hours, or the hours in its settings."""
     if not plan.hours.rules.rules:
         return Binding.SCHEDULE
     lawless = _cost(simulate(replace(plan, hours=replace(plan.hours, rules=NO_RULES))))

@@ -159,9 +159,11 @@ class _Source(NamedTuple):
 
 
 def _find_sources(hours: Hours, zone_keys: Iterable[str]) -> dict[str, tuple[_Source, ...]]:
-    """Return, for each zone key, the sources of hours that apply to it (see ``_Source``).
+    """Return, for each zone key, the sets of hours that limit messages to its people.
 
-    A message must be sent inside the hours of all these sources.
+    A zone key is a text with the states and time zones in which a person may live. Each set of
+    hours is a ``_Source``: the campaign's own hours, or legal hours. A message must be sent inside
+    all sets of hours of its zone key.
     """
     rules_of: defaultdict[str | None, set[object]] = defaultdict(set)
     for rule in hours.rules.rules:

@@ -47,7 +47,7 @@ class LineLoad:
         uncertain: The number of messages of the last 14 days for which it is unclear whether they
             were sent. They count for daily limits.
         others_a_day: The mean daily number of messages that belong to no campaign.
-        others_variance: The variance of this daily number.
+        others_variance: The variance of the daily number of messages that belong to no campaign.
     """
 
     rivals: Sequence[Rival]

@@ -93,7 +93,7 @@ class NumberRules:
         )
 
     def held_until(self, number: TextedNumber) -> dict[str, datetime]:
-        """Return the rules that prevent a message to this recipient now.
+        """Return the rules that prevent a message to the recipient in ``number`` now.
 
         The value of each rule is the instant from which the rule allows the message. If the message
         is not due yet, the rule ``NOT_DUE`` is included.
@@ -129,8 +129,8 @@ def hold_back(
             sample.
 
     Returns:
-        The new groups. If ``held_until`` is empty, the people of the group may get a message now.
-        Otherwise it contains the rules that make them wait.
+        The new groups. If the field ``held_until`` of a group is empty, its people may get a
+        message now. If it is not empty, it contains the rules because of which these people wait.
     """
     held = [
         Waiting(zone_key=one.zone_key, step=one.step, people=scale, held_until=until)

@@ -14,7 +14,7 @@ class ForecastDay(ReadModel):
 
     Attributes:
         date: The day, in the time zone of the line.
-        texts: The number of messages.
+        texts: The number of messages that the campaign will probably send on the day.
     """
 
     model_config = example(texts=125)

@@ -259,7 +259,10 @@ def _pacing(campaign: Campaign) -> Pacing:
 
 
 def _odds(people: People, load: LineLoad) -> Odds:
-    """Estimate the random quantities of the plan from past messages."""
+    """Estimate the random quantities of the plan, such as the share of replies.
+
+    The estimates come from past messages.
+    """
     return Odds(
         replies=Share(
             hits=people.replied,
@@ -343,9 +346,10 @@ def _answer(situation: _Situation, prediction: Prediction) -> ForecastRead:
 
 
 def _first_send(situation: _Situation, outcome: Outcome) -> datetime | None:
-    """Return when the first message is expected; None if no message is expected.
+    """Return when the next message is expected; None if no message is expected.
 
-    This is the time at which the sending hours begin on the first day that has messages.
+    The result is the time at which the sending hours begin on the first day for which the forecast
+    has messages.
     """
     if not outcome.per_day:
         return None

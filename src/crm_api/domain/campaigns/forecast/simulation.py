@@ -65,7 +65,8 @@ class _Queue:
         share: The number of these people, divided by the number of all waiting people.
         daily: The number of messages that the budget allows in a day; infinite without a budget.
         left: The number of messages that the budget still allows on the simulated day.
-        cohorts: The cohorts of these people, in the order in which they become due.
+        cohorts: These people in groups (cohorts), in the order in which the groups become due. The
+            people of a cohort wait for the same message.
     """
 
     def __init__(self, share: float, *, daily: float = inf, left: float = inf) -> None:
@@ -128,9 +129,10 @@ class _Run:
         return self._outcome(finish, left)
 
     def _fill(self, queue: _Queue) -> None:
-        """Add the waiting people to a queue: one cohort for each step and period of due times.
+        """Add the waiting people to a queue, in groups (cohorts).
 
-        Each person counts as ``workload`` messages (1 or more), because some are sent twice.
+        The people of a cohort wait for the same step and become due in the same period. Each person
+        counts as ``workload`` messages (1 or more), because some messages are sent twice.
         """
         cohorts: dict[object, Cohort] = {}
         for group in self._plan.waiting:
@@ -181,9 +183,9 @@ class _Run:
     def _periods(self, day: int, begins: float, ends: float) -> Iterator[_Period]:
         """Divide the allowed hours of a day into periods.
 
-        In each period, messages are allowed in the same places. A new period also begins at each
-        instant at which people become due. If a follow-up has a delay of less than a day, a new
-        period also begins each hour.
+        During one period, messages are allowed for the same groups of people (places). A new period
+        also begins at each instant at which people become due. If a follow-up has a delay of less
+        than a day, a new period also begins each hour.
         """
         starts = self._calendar.starts[day]
         cuts = {
@@ -203,7 +205,14 @@ class _Run:
                     yield one, other, closes, segment.places
 
     def _share(self, day: int, *, is_active: bool) -> SharedDay:
-        """Return how many messages the line may send on a day, and who wants to send them."""
+        """Return how many messages the line may send on a day, and how many each campaign wants.
+
+        The campaigns are the simulated campaign and the other campaigns on its line.
+
+        Args:
+            day: The number of the day in the simulation, from 0.
+            is_active: True if the simulated campaign can send on the day.
+        """
         plan, on = self._plan, self._calendar.first + timedelta(days=day)
         own, used, others = plan.campaign_limit, 0, plan.others_a_day
         if day == 0:
@@ -239,7 +248,7 @@ class _Run:
         """Simulate a period in which the pacing allows ``room`` messages.
 
         Returns:
-            The number of messages that are sent, and when the last one is sent.
+            The number of messages that are sent in the period, and when the last message is sent.
         """
         start, end, _, places = period
         taken = [
@@ -262,7 +271,8 @@ class _Run:
     ) -> Iterator[tuple[_Queue, float]]:
         """Divide ``room`` messages among the queues, in proportion to the people who are due.
 
-        A queue gets at most what is left of its carrier's budget.
+        A queue contains the people whose messages count for the same carrier's budget, or for no
+        budget. A queue gets at most as many messages as this budget still allows on the day.
         """
         if len(self._queues) == 1:
             yield self._queues[0], room
@@ -282,8 +292,9 @@ class _Run:
         """Remove up to ``texts`` people of a queue, in the order in which they became due.
 
         Yields:
-            Each cohort from which people were removed, with pairs of a place and the number of
-            people removed there.
+            Each cohort (people who wait for the same message) from which people were removed, with
+            a list of pairs. A pair is the index of a place (a group of people with the same sending
+            hours), and the number of people who were removed from this place.
         """
         for cohort in queue.cohorts:
             if texts < _TINY or cohort.due_from >= end:
@@ -301,9 +312,9 @@ class _Run:
         first_at: float,
         last_at: float,
     ) -> None:
-        """Let the people who do not reply wait for the next step.
+        """Let the people who got a message and do not reply wait for the next step.
 
-        The people who begin to wait for the same step on the same day are added to the same cohort.
+        The people who begin to wait for the same step on the same day form one group (a cohort).
         """
         plan = self._plan
         if step > len(plan.follow_ups):

@@ -73,8 +73,8 @@ class LaunchReason(ReadModel):
     """A rule because of which some contacts of the audience get no message at the start.
 
     Attributes:
-        rule: The rule. If the start skips a contact because of this rule, the recipient's
-            ``skip_reason`` has the same value.
+        rule: The rule because of which the contacts get no message. If the start skips a contact
+            because of this rule, the recipient's ``skip_reason`` has the same value.
         outcome: ``skipped`` if the contacts get no message, ``review`` if a person must approve
             them first, ``held`` if a person must check a reply first.
         people: The number of contacts that get no message at the start because of the rule.
@@ -97,7 +97,7 @@ class LaunchRule(ReadModel):
     """A rule that this campaign obeys while it sends.
 
     Attributes:
-        rule: The rule.
+        rule: The rule that the campaign obeys.
         detail: What the rule means for this campaign.
         is_binding: True if this rule delays the last message of the campaign most, or prevents all
             messages.

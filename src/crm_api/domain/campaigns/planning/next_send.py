@@ -1,4 +1,7 @@
-"""Find the next instant at which a campaign may send. The sandbox's clock can skip to this time."""
+"""Find the next instant at which a campaign may send.
+
+The clock of the sandbox, which simulates the provider, can skip to this instant.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta

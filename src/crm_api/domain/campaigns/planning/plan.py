@@ -180,7 +180,7 @@ async def _find_able(
     *,
     now: datetime,
 ) -> set[UUID]:
-    """Return the ids of the campaigns that may send today and have a due recipient.
+    """Return the ids of the campaigns that may send today and have a recipient who is due.
 
     Args:
         uow: The unit of work.
@@ -298,9 +298,10 @@ class _Legal:
 def _legal_hours(
     campaigns: Sequence[_RunningCampaign], *, rules: RuleBook, now: datetime
 ) -> dict[str, _Legal]:
-    """Return the legal limits by zone key.
+    """Return the legal limits for the recipients of campaigns, by zone key.
 
-    Zone keys for which the law allows no message now are left out.
+    A zone key is a text with the states and time zones in which a person may live. Zone keys for
+    which the law allows no message now are left out.
     """
     legal: dict[str, _Legal] = {}
     for key in {key for campaign in campaigns for key in campaign.zone_keys}:
@@ -315,8 +316,9 @@ def _open_zones(
 ) -> dict[str, datetime]:
     """Return the zone keys of the recipients to whom the campaign may send now.
 
-    For these zone keys, both the campaign's hours and the legal hours allow messages now. The value
-    of each zone key is the instant until which messages are allowed. It is not later than the end
+    A zone key is a text with the states and time zones in which a person may live. For the returned
+    zone keys, both the campaign's hours and the legal hours allow messages now. The value of each
+    zone key is the instant until which messages are allowed. This instant is not later than the end
     of the campaign.
     """
     window = Window.of(campaign.days, campaign.window_start, campaign.window_end)

@@ -127,7 +127,7 @@ class MessageSums:
             kept.append(person)
 
     def show(self, person: AudiencePerson) -> SampleText:
-        """Return the text of the message for one person, without counting the person.
+        """Return the text of the message for one person. The sums of the preview do not change.
 
         If the person would not get the message now, the result also has the reason. If the text
         cannot be created, the text is None.

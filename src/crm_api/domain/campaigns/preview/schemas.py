@@ -46,7 +46,7 @@ class VariantPreview(ReadModel):
 
     Attributes:
         name: The name of the variant.
-        texts: The number of messages.
+        texts: The number of rendered messages of the variant.
         encoding: ``UCS-2`` if at least one of the messages needs it, otherwise ``GSM-7``.
         texts_in_ucs_2: The number of messages that need UCS-2.
         segments: The number of SMS segments of all messages together.
@@ -75,7 +75,7 @@ class ForcingCharacter(ReadModel):
     A message with such a character needs UCS-2 and costs about twice as much.
 
     Attributes:
-        character: The character.
+        character: The character that GSM-7 does not have.
         code_point: The Unicode code point of the character, such as ``U+2019``.
         variant: The name of the variant whose messages contain the character.
         source: Where the character comes from: the body of the variant, the footer, or the values

@@ -178,7 +178,13 @@ async def _render_chosen(
     *,
     now: datetime,
 ) -> list[SampleText]:
-    """Return the messages to the contacts in ``contact_ids``, in the order of the request."""
+    """Return the messages to the contacts in ``contact_ids``, in the order of the request.
+
+    The result is empty if the request has no ``contact_ids``.
+
+    Raises:
+        InvalidCampaignError: A contact in ``contact_ids`` is not in the audience.
+    """
     if not contact_ids:
         return []
     found: dict[UUID, SampleText] = {}

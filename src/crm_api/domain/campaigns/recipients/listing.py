@@ -48,10 +48,12 @@ class RecipientFilter:
         status: Only recipients of this status.
         variant: Only recipients of the variant with this name.
         q: Words in the present name, phone number, e-mail address or company of the contact.
-        replied: True: only recipients who replied to the message; False: only the others.
-        opted_out: True: only recipients who opted out after the message; False: only the others.
+        replied: True: only recipients who replied to the message; False: only recipients who did
+            not reply.
+        opted_out: True: only recipients who opted out after the message; False: only recipients who
+            did not opt out.
         parked: True: only recipients for whom a user must decide if the message was sent; False:
-            only the others.
+            only recipients who need no such decision.
         error_code: Only recipients whose message failed with this code.
         skip_reason: Only recipients that were skipped for this reason.
     """
@@ -196,8 +198,8 @@ class RecipientSearch:
     def page(self, *, after: UUID | None, limit: int) -> Select[*tuple[Any, ...]]:
         """Return the statement for a page of the matching recipients, ordered by contact id.
 
-        If the filter has search words, the statement searches only the next ``_NEAR`` recipients.
-        If the result then has too few rows for a page, use ``look_up`` instead.
+        If the filter has search words, the statement searches only the next ``_NEAR`` (2,000)
+        recipients. If the result then has too few rows for a page, call ``look_up()`` instead.
 
         Args:
             after: The contact id at which the previous page ended; None for the first page.
@@ -287,7 +289,7 @@ class RecipientSearch:
         return found
 
     def _indexed(self, member: type[CampaignMembership]) -> list[ColumnElement[bool]]:
-        """Return the conditions that have an index of their own.
+        """Return those SQL conditions of the filter for which the table has a special index.
 
         The condition that usually selects the fewest recipients is first.
         """

@@ -1,4 +1,8 @@
-"""Settle the parked (unclear) attempts of a campaign's recipients."""
+"""Store a person's decision whether the message to a recipient was sent.
+
+Such a decision is needed for a parked attempt: the service could not find out whether the message
+was sent. To settle the attempt means to store the decision.
+"""
 
 from datetime import datetime
 from typing import Literal
@@ -21,7 +25,9 @@ async def settle_recipient(
     actor: str,
     now: datetime,
 ) -> ListedRecipient:
-    """Settle the parked (unclear) attempt of a recipient by the decision of a person.
+    """Store a person's decision about the parked attempt of a recipient.
+
+    An attempt is parked if a person must decide whether its message was sent.
 
     Args:
         uow: The unit of work.

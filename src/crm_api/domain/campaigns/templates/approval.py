@@ -79,7 +79,7 @@ async def approve_template(
 async def reject_template(
     uow: UnitOfWork, body: TemplateRejection, *, template_id: UUID, by: Author, now: datetime
 ) -> TemplateDetail:
-    """Reject the newest version, with a note that says why.
+    """Reject the newest version of a template, with a note that says why.
 
     Raises:
         TemplateNotFoundError: The template does not exist.
@@ -102,7 +102,20 @@ async def reject_template(
 async def _lock_newest(
     uow: UnitOfWork, template_id: UUID, *, wanted: int | None, now: datetime
 ) -> tuple[MessageTemplate, TemplateVersion]:
-    """Return a template and its newest version, and lock both until the transaction ends."""
+    """Return a template and its newest version, and lock the template until the transaction ends.
+
+    If the present body of the template has no version yet, a version is stored first.
+
+    Args:
+        uow: The unit of work.
+        template_id: The template.
+        wanted: The number that the newest version must have; None for no check.
+        now: The present instant.
+
+    Raises:
+        TemplateNotFoundError: The template does not exist.
+        TemplateChangedError: The newest version has another number than ``wanted``.
+    """
     statement = (
         select(MessageTemplate)
         .where(MessageTemplate.id == template_id)

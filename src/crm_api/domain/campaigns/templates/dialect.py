@@ -60,8 +60,9 @@ FAULTS = (LiquidError, ArithmeticError, LookupError, RecursionError, TypeError, 
 class _Missing(Undefined):
     """A value that the contact does not have.
 
-    In a condition it counts as false, and the filter ``default`` replaces it. A body that writes it
-    into the message causes an error, because otherwise people would get messages such as "Hi , …".
+    In a condition, such a value counts as false. The filter ``default`` replaces the value. A body
+    that writes the value into the message causes an error, because otherwise people would get
+    messages such as "Hi , …".
     """
 
     force_liquid_default = True

@@ -35,8 +35,8 @@ class FollowUpBody(TypedDict):
 class MessageRecipient(Protocol):
     """A recipient of a campaign, and the step whose message is rendered.
 
-    It also has the fields of ``ContactValues``, such as ``first_name``: a body may use their
-    values.
+    The object also has the fields of ``ContactValues``, such as ``first_name``, because a body may
+    use the values of these fields.
     """
 
     @property
@@ -71,8 +71,8 @@ class MessageComposer:
     """Renders the messages of a campaign: a variant at the first step, then the follow-ups.
 
     If a variant is stopped, its recipients are divided among the other variants, in proportion to
-    the weights of these variants. The id of the contact decides which of them the contact gets. So
-    the same contact always gets the same variant, until a further variant is stopped.
+    the weights of these variants. The id of a contact decides which of these variants the contact
+    gets. So the same contact always gets the same variant, until a further variant is stopped.
 
     Args:
         variants: The variants of the first message, ordered by position.

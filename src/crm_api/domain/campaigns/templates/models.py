@@ -33,7 +33,7 @@ class TemplateStatus(StrEnum):
 class MessageTemplate(Base):
     """A saved message body with a name.
 
-    Campaigns copy the body, so a later change of the template does not change them.
+    Campaigns copy the body, so a later change of the template does not change the campaigns.
     """
 
     __tablename__ = "message_template"
@@ -56,9 +56,9 @@ class TemplateVersion(Base):
 
     The body of a version never changes: a changed body is a new version.
 
-    During an upgrade, a process of an older release may still run. It does not know versions, so it
-    may change the body of a template without storing a version. Such a body counts as a draft. It
-    has no version until a user changes or submits it.
+    During an upgrade, a process of an older release may still run. That process does not know
+    versions, so it may change the body of a template without storing a version. Such a body counts
+    as a draft, and has no version until a user changes or submits the template.
     """
 
     __tablename__ = "template_version"

@@ -44,7 +44,8 @@ class TemplateDetail:
     def current(self) -> TemplateVersion | None:
         """The version with the present body of the template.
 
-        None if a process of an older release changed the body without storing a version.
+        The result is None if a process of an older release changed the body without storing a
+        version.
         """
         newest = self.versions[-1] if self.versions else None
         return newest if newest is not None and newest.body == self.template.body else None
@@ -96,7 +97,9 @@ async def load_template(uow: UnitOfWork, template: MessageTemplate) -> TemplateD
 async def keep_version(
     uow: UnitOfWork, template: MessageTemplate, *, author: Author | None, now: datetime
 ) -> None:
-    """Store the present body of a template as a new version, unless it is already stored.
+    """Store the present body of a template as a new version.
+
+    Nothing is stored if the newest version already has this body.
 
     The transaction must have locked the template, so that no other transaction uses the same
     version number. ``author`` is None if it is not known who wrote the body.

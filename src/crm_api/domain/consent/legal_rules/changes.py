@@ -62,7 +62,12 @@ _SAMPLE = text("""
 
 
 class ChangeKind(StrEnum):
-    """Whether a legal rule begins or ends on a day."""
+    """The kind of a change of the legal rules: a rule begins, or a rule ends.
+
+    Attributes:
+        BEGINS: The day of the change is the first day on which the rule is in force.
+        ENDS: The day of the change is the first day on which the rule is no longer in force.
+    """
 
     BEGINS = "begins"
     ENDS = "ends"
@@ -86,9 +91,9 @@ class AffectedContact(ReadModel):
 
 
 class AffectedPlace(ReadModel):
-    """A zone key to which a legal rule applies, and the number of contacts with this zone key.
+    """The states and time zones in which some contacts may be, and the number of these contacts.
 
-    A zone key names the states and time zones in which a person may be.
+    The legal rule that begins or ends applies to these contacts.
     """
 
     model_config = example(zone_key="MA/America/New_York", contacts=211)
@@ -205,10 +210,11 @@ def _changes(rules: Iterable[ComplianceRule]) -> Iterator[_Change]:
 
 
 def _where(zone_keys: Sequence[str], state: str | None) -> list[str]:
-    """Select the zone keys to which a rule of a state applies.
+    """Return the zone keys of the contacts to whom a rule of a state applies.
 
-    A federal rule (state None) applies to all zone keys. A zone key without states is always
-    included, because its state is not known.
+    A zone key names the states and time zones in which a person may be. If ``state`` is None, the
+    rule is a federal rule, and all zone keys are returned. A zone key without states is always
+    returned: the person's state is not known, so the rules of every state apply.
     """
     found = []
     for key in zone_keys:

@@ -183,10 +183,11 @@ class ComplianceRulesRead(DocumentedModel):
     """The legal rules that are in force on a day.
 
     Attributes:
-        on: The day, as requested.
+        on: The day for which the rules were requested.
         rule_set: The rules that this service uses: ``us`` for the shipped rules, ``none`` for no
             rules, ``file`` for the operator's own file.
-        file: The name of the operator's own file, without its folder; null for the other rule sets.
+        file: The name of the operator's own file, without its folder; null if ``rule_set`` is not
+            ``file``.
         data: The rules that are in force on the day.
         next_cursor: Always null, because all rules are on one page.
     """

@@ -60,7 +60,8 @@ class Analysis:
         ends: For each word, the position in ``folded`` at which it ends.
         concepts: The numbers of the meanings, in the order of the words. One meaning may belong to
             several words together.
-        places: For each item of ``concepts``, the index of its first word.
+        places: For each item of ``concepts``, the index in ``words`` of the word to which the item
+            belongs. If the item belongs to several words, it is the index of the first of them.
         language: The language whose lexicon contains the most words of the reply. English if no
             lexicon contains any of them.
     """
@@ -132,8 +133,8 @@ def _look_up(words: Sequence[str]) -> tuple[str, tuple[int, ...], tuple[int, ...
     """Choose the language whose lexicon contains the most of these words.
 
     Returns:
-        The language, the concepts that the words have in this language, and for each concept the
-        index of its first word.
+        The language, the concepts (meanings) that the words have in this language, and for each of
+        these concepts the index of the word (or of the first of several words) that has it.
     """
     if not words:
         return LANGUAGES[0], (), ()
@@ -185,8 +186,8 @@ def _listed(
 
     Returns:
         The number of these words, and a dictionary of the phrases of this language. The phrases do
-        not overlap. The key is the index of the first word of a phrase. The value is the number of
-        its words and its concept.
+        not overlap. The key is the index of the first word of a phrase. The value has two numbers:
+        how many words the phrase has, and the concept of the phrase.
     """
     hits = len(column) - column.count(0)
     spans = {}

@@ -71,7 +71,7 @@ PHRASES: dict[str, ReplyClass] = {
 def class_by_phrase(analysis: Analysis) -> ReplyClass | None:
     """Return the class of a reply that is one of ``PHRASES``; None for every other reply.
 
-    Courtesies before and after the phrase are ignored.
+    Courtesies (words such as "hello" and "thanks") before and after the phrase are ignored.
     """
     whole = PHRASES.get(only_words(analysis.whole))
     if whole is not None or analysis.folded == analysis.whole:
@@ -80,7 +80,10 @@ def class_by_phrase(analysis: Analysis) -> ReplyClass | None:
 
 
 def is_question(analysis: Analysis) -> bool:
-    """Return True if the reply ends with a question; courtesies after it are ignored."""
+    """Return True if the reply ends with a question.
+
+    Courtesies (words such as "thanks") after the question are ignored.
+    """
     words = analysis.whole.rstrip(" .!").split(" ")
     while words and words[-1].strip(".,!") in COURTESIES:
         words.pop()

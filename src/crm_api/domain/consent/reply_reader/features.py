@@ -54,16 +54,17 @@ _WEIGHTS = np.array([3, 3, 3, 1, 3, 3, 1, 3, 3, 1, 3, 2.1, 3])
 class Features:
     """The features of several replies. A feature is, for example, a pair of words.
 
-    The first four arrays have one entry for each place at which a feature occurs.
+    The other four fields are arrays with one entry for each place in ``row`` at which a feature
+    occurs.
 
     Attributes:
-        hashes: The hash that identifies the feature.
-        weights: The weight of the feature at this place. Later, the weights of a reply are
-            scaled to a vector of length 1.
-        lefts: The index in ``row`` at which the feature begins.
-        rights: The index in ``row`` of the last element of the feature.
         row: The elements of all replies in one long list: first all letters, then all concepts
             (meanings of words), then all words, then all contexts (facts such as the language).
+        hashes: For each entry, the hash that identifies the feature.
+        weights: For each entry, the weight of the feature. ``score_replies`` and the training later
+            divide the weight by ``row.norms``, so that the vector of each reply has the length 1.
+        lefts: For each entry, the index in ``row`` of the first element of the feature.
+        rights: For each entry, the index in ``row`` of the last element of the feature.
     """
 
     hashes: npt.NDArray[np.uint32]
@@ -73,10 +74,10 @@ class Features:
     row: "_Row"
 
     def at(self, places: Places) -> "Features":
-        """Return a copy whose first four arrays have only some of the entries.
+        """Return a copy with only some of the entries; the field ``row`` stays the same.
 
         Args:
-            places: The indices of these entries.
+            places: The indices of the entries that the copy has.
         """
         return Features(
             self.hashes[places],
@@ -185,14 +186,17 @@ def features_of(analyses: Sequence[Analysis], contexts: Sequence[Context]) -> Fe
 class _Row:
     """The elements of all replies in one list: all letters, then all concepts, words and contexts.
 
+    A concept is the meaning of a word. A context is a fact about a reply, such as its language.
+
     Attributes:
         codes: The number of each element: a code point, a concept, the hash of a word, a context.
-        groups: For each element, a number that identifies its kind and its reply. It is
+        groups: For each element, a number that identifies the kind and the reply of the element:
             ``kind * replies + reply``. ``kind`` is 0 for a letter, 1 for a concept, 2 for a word,
             3 for a context. ``replies`` is the number of replies, ``reply`` the index of the reply.
-        words: For each element, the index of the word to which it belongs; -1 for a context.
+        words: For each element, the index of the word to which the element belongs, in one list of
+            the words of all replies; -1 for a context.
         totals: Four numbers: how many letters, concepts, words and contexts there are.
-        norms: For each reply, the length of the vector of its features.
+        norms: For each reply, the length of the vector of the weights of its features.
     """
 
     codes: Codes
@@ -236,14 +240,14 @@ _BEFORE, _AFTER = zlib.crc32(b"<"), zlib.crc32(b">")
 
 
 def _framed(places: tuple[int, ...], otherwise: int = 0) -> tuple[int, ...]:
-    """Add an index for the mark before the elements, and an index for the mark after them.
+    """Add an index for the mark at the beginning of a reply, and one for the mark at its end.
 
-    The elements are the concepts or the words of one reply. A mark shows where the reply begins or
-    ends. The first mark gets the index of the first element. The second mark gets the index of the
-    last element. For example, ``(3, 4)`` becomes ``(3, 3, 4, 4)``.
+    A mark is an extra element that shows where the concepts or the words of a reply begin or end.
+    The first mark gets the index of the first element. The second mark gets the index of the last
+    element. For example, ``(3, 4)`` becomes ``(3, 3, 4, 4)``.
 
     Args:
-        places: The indices of the elements.
+        places: The indices of the elements: the concepts or the words of the reply.
         otherwise: The index of both marks if there are no elements.
     """
     return (places[0], *places, places[-1]) if places else (otherwise, otherwise)
@@ -263,7 +267,11 @@ def _words_of_letters(analyses: Sequence[Analysis]) -> Places:
 
 
 def _square(one: Analysis, context: Context) -> float:
-    """Compute the squared length of a reply's feature vector from counts."""
+    """Return the squared length of the vector of a reply's features.
+
+    This is the sum of the squared weights of all features. The features need not be known: the
+    numbers of letters, words and concepts say how often each weight occurs.
+    """
     known = len(one.concepts) - one.concepts.count(UNKNOWN)
     whole = _grams(len(one.words) + 2, 1, 3) + _grams(len(one.concepts) + 2, 1, 4)
     whole += 3 + known * context.is_sale
@@ -271,7 +279,10 @@ def _square(one: Analysis, context: Context) -> float:
 
 
 def _grams(length: int, smallest: int, largest: int) -> int:
-    """Return how many n-grams of ``smallest`` to ``largest`` elements a list of ``length`` has."""
+    """Return how many n-grams a list of ``length`` elements has.
+
+    An n-gram is a part of the list with ``smallest`` to ``largest`` consecutive elements.
+    """
     largest = min(largest, length)
     sizes = largest - smallest + 1
     return sizes * (length + 1) - sizes * (smallest + largest) // 2

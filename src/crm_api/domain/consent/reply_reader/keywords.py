@@ -1,4 +1,4 @@
-"""The keywords that opt out, opt in or ask for help if a reply consists of nothing else.
+"""The keywords that opt out, opt in or ask for help if a reply consists only of a keyword.
 
 Sources, read 2026-11-28: 47 CFR 64.1200(a)(10) (stop, quit, end, revoke, opt out, cancel,
 unsubscribe); Quo, "Opt-out" (the six words that the provider confirms); Twilio, "Opt-out keywords"
@@ -63,9 +63,9 @@ def only_word(folded: str) -> str | None:
 def keyword_in(folded: str) -> str | None:
     """Return the opt-out keyword of a reply; None if the reply says more than a keyword.
 
-    Courtesies around the keyword are allowed. These variations are recognised: repetition (``stop
-    stop``), separated letters (``s.t.o.p``), repeated letters (``stoooop``), a gap (``st op``) and
-    digits for letters (``st0p``).
+    Courtesies (such as "please") around the keyword are allowed. These variations are recognised:
+    repetition (``stop stop``), separated letters (``s.t.o.p``), repeated letters (``stoooop``), a
+    gap (``st op``) and digits for letters (``st0p``).
 
     Args:
         folded: The reply in lower case, without accents.

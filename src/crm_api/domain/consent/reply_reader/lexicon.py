@@ -24,8 +24,8 @@ class Lexicon:
 
     Attributes:
         forms: The concepts of each word or phrase. Underscores join the words of a phrase.
-        heads: The key is the first word of a phrase. The value is the number of words in the
-            longest phrase that begins with this word.
+        heads: Maps each word that begins a phrase to the number of words in the longest phrase that
+            begins with this word.
     """
 
     forms: dict[str, Concepts]

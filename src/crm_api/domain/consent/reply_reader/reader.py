@@ -1,8 +1,9 @@
 """Read replies: find out whether a person asks for no more messages, and what kind of reply it is.
 
-A reply is read in three steps. First, a reply that is only a courtesy, or a reaction to our own
-message, changes nothing. Second, if the whole reply is a keyword, the keyword decides. Third, the
-trained model decides about all other replies, with one threshold for an opt-out and one for a hold.
+A reply is read in three steps. First, a reply that is only a courtesy (such as "thank you"), or a
+reaction to our own message, changes nothing. Second, if the whole reply is a keyword, the keyword
+decides. Third, the trained model decides about all other replies, with one threshold for an opt-out
+and one for a hold.
 ``docs/explanation/reply-reading.md`` has the measured rates.
 """
 
@@ -172,8 +173,9 @@ _AT_ONCE = 25
 
 
 def read_past_replies(texts: Sequence[str]) -> list[Reading | None]:
-    """Read replies whose conversations are not known; None for a reply that may concern consent.
+    """Read replies whose conversations are not known.
 
+    The result has one item for each reply: the reading, or None if the reply may concern consent.
     The same reply can have different meanings in different conversations. So each reply is read in
     three contexts:
 
@@ -305,7 +307,10 @@ _END = 100
 
 
 def _read_certain(text: str, analysis: Analysis) -> Reading | None:
-    """Read a courtesy, a reaction or a keyword; None for other replies, which the model reads."""
+    """Read a reply that needs no model: a courtesy (such as "thanks"), a reaction or a keyword.
+
+    The result is None for all other replies.
+    """
     says_nothing = COURTESIES.issuperset(analysis.words)
     if says_nothing or _REACTION.match(text):
         decided_by = DecidedBy.COURTESY if says_nothing else DecidedBy.REACTION

@@ -32,8 +32,8 @@ class ReplyClassSource(StrEnum):
 
     Attributes:
         MODEL: The trained model.
-        RULE: A rule: the reply is a keyword, a courtesy, a reaction to our message, a known phrase,
-            or a question.
+        RULE: A rule: the reply is a keyword, a courtesy (such as "thanks"), a reaction to our
+            message, a phrase with a certain class, or a question.
     """
 
     MODEL = "model"

@@ -77,7 +77,7 @@ execution by ``HotReads`` serves several requests.
 
 @dataclass(frozen=True, slots=True)
 class _FoundKey:
-    """A row of ``FIND_API_KEYS`` without its first column, ``key_hash``.
+    """A row of the query ``FIND_API_KEYS``, without the first column (``key_hash``).
 
     The fields are in the order of the columns.
     """

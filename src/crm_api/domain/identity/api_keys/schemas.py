@@ -50,7 +50,7 @@ class ApiKeyUpdate(RequestModel):
 
 
 class ApiKeyRotate(RequestModel):
-    """How long the old API key stays valid after a rotation."""
+    """How long an API key stays valid after a new key has replaced it (a rotation)."""
 
     model_config = example(overlap_seconds=86400)
 

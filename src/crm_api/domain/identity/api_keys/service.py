@@ -161,7 +161,8 @@ def api_keys_statement(
 
     Args:
         status: Only keys with this status; None for all keys that are not revoked.
-        after: The creation time and the id of the last key of the previous page.
+        after: The creation time and the id of the last key of the previous page; None for the
+            first page.
         limit: The largest number of keys.
         now: The time at which the status is computed.
     """

@@ -34,7 +34,8 @@ _HASHER = PasswordHash((Argon2Hasher(),))
 def _dummy_hash() -> str:
     """Return the hash against which a password is verified if the user does not exist.
 
-    Because of this hash, the answer takes as long as for a user who exists.
+    Because of this hash, the response takes as long as for a user who exists. So the time does not
+    reveal whether a user exists.
     """
     return _HASHER.hash("the password of no user")
 

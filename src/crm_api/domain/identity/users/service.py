@@ -164,9 +164,10 @@ def users_statement(
     """Build the statement that lists users, newest first.
 
     Args:
-        after: The creation time and the id of the last user of the previous page.
+        after: The creation time and the id of the last user of the previous page; None for the
+            first page.
         limit: The largest number of users.
-        status: Only users with this status; None for all.
+        status: Only users with this status; None for all users.
     """
     statement = select(User)
     if status is not None:

@@ -259,7 +259,7 @@ Sessions that were ended are left out, but expired access tokens are included.
 
 @dataclass(frozen=True, slots=True)
 class _LiveSession:
-    """A row of ``FIND_LIVE_SESSIONS`` without its first column, ``access_hash``.
+    """A row of the query ``FIND_LIVE_SESSIONS``, without the first column (``access_hash``).
 
     The fields are in the order of the columns.
     """

@@ -119,7 +119,7 @@ async def count_attempt(
 
     Args:
         uow: The unit of work. The caller must commit it before the password is verified.
-        user: The active user with this e-mail address; None if there is none.
+        user: The active user with this e-mail address; None if no active user has it.
         email: The e-mail address that the client sent.
         address: The network address of the client.
         now: The time of the request.
@@ -211,7 +211,10 @@ async def _is_known(session: AsyncSession, user: User, network: str) -> bool:
 
 
 async def _blocked_until(session: AsyncSession, subjects: Sequence[bytes]) -> datetime | None:
-    """Return when the last of these counters stops blocking attempts; None if no row exists."""
+    """Return the time after which none of these counters blocks an attempt to sign in.
+
+    Return None if none of these counters is stored.
+    """
     return await session.scalar(
         select(func.max(SignInThrottle.blocked_until)).where(SignInThrottle.subject.in_(subjects))
     )

@@ -130,7 +130,8 @@ class ColumnGuess:
 
     Attributes:
         field: The field; None if the column is left out.
-        confidence: ``high``, ``medium`` or ``low``. The user should check columns with ``low``.
+        confidence: ``high``, ``medium`` or ``low``. The user should check columns with the
+            confidence ``low``.
         fits: The percentage of the sample values that look like values of the field. None if values
             of this field have no typical form.
         examples: The first two values of the column that are not blank.

@@ -248,7 +248,7 @@ class RowReader:
     ) -> tuple[list[str], str | None]:
         """Return a person's phone numbers, and the extension of the first number if it has one.
 
-        Invalid numbers are added to ``problems``. The person is refused only if no number is valid.
+        Invalid numbers are added to ``problems``. The person is not imported if no number is valid.
         """
         numbers: list[str] = []
         extension: str | None = None
@@ -394,7 +394,7 @@ class RowReader:
     def _without_number(self, line: int) -> list[RowProblem]:
         """Return the problem of a row in which no person has a phone number.
 
-        In a file with columns for two people, such a row is left out and not reported.
+        In a file with columns for two people, such a row is not reported, so the result is empty.
         """
         if len(self._plans) > 1:
             return []

@@ -105,7 +105,11 @@ class RowResult:
 
 
 def left_out(line: int, column: str, text: str, code: str, limit: int | None = None) -> RowProblem:
-    """Describe a value that was left out of an import; the person was imported without it."""
+    """Describe a value that was left out of an import; the person was imported without it.
+
+    Args:
+        limit: The maximum number of characters. It is given only for a value that is too long.
+    """
     reason = {
         "invalid_email": "This is not an e-mail address. The person is imported without it.",
         "invalid_timezone": "This is not a time zone. The person is imported without it.",

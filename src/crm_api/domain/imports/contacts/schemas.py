@@ -200,9 +200,9 @@ class ImportUndoRead(ReadModel):
 class ImportRead(ReadModel):
     """An import of contacts or outcomes, and its progress.
 
-    The counts are described below for an import of contacts. In an import of outcomes, `created`
-    counts the outcomes that this import recorded, and `unchanged` counts the outcomes that were
-    recorded before. `updated` is 0, because outcomes never change.
+    The counts are described below for an import of contacts. In an import of outcomes, `created` is
+    the number of outcomes that this import recorded, and `unchanged` is the number of outcomes that
+    were recorded before this import. `updated` is 0, because outcomes never change.
 
     Attributes:
         kind: What the rows are: `contacts` or `outcomes`.
@@ -230,8 +230,9 @@ class ImportRead(ReadModel):
         undone_at: When the undo was completed; null until then.
         list_id: The id of the list that the contacts join; null if the import has no list. In a dry
             run, it is also null if the request gave the list by name.
-        list_name: The name of the list that the contacts join, if the request gave a name.
-        error: Why the import failed, or why it waits, as a sentence; null otherwise.
+        list_name: The name of the list that the contacts join; null if the request gave no name.
+        error: Why the import failed, or why it waits, as a sentence; null if the import has not
+            failed and does not wait.
     """
 
     model_config = example(
@@ -286,7 +287,10 @@ class ImportRead(ReadModel):
 
 
 class UndoRequest(DryRunRequest):
-    """A request to undo an import. With ``dry_run``, it only counts what the undo would do."""
+    """A request to undo an import.
+
+    If ``dry_run`` is true, the request changes nothing: it only counts what the undo would do.
+    """
 
     model_config = example(dry_run=True)
 
@@ -365,7 +369,7 @@ def check_list(list_name: str | None, list_id: UUID | None) -> None:
     """Check that a list is not given both by name and by id.
 
     Raises:
-        ImportOptionError: Both are given.
+        ImportOptionError: Both the name and the id are given.
     """
     if list_name and list_id:
         raise _wrong("/list_id", "Both list_name and list_id are given. Give only one of them.")

@@ -175,7 +175,7 @@ async def needs_rows(uow: UnitOfWork, *, import_id: UUID) -> bool:
 async def store_row_count(
     uow: UnitOfWork, *, import_id: UUID, rows_total: int | None, now: datetime
 ) -> None:
-    """Store the number of rows of an import, and renew the worker's lease."""
+    """Store the number of rows of an import, and extend the worker's reservation of the import."""
     values: dict[str, object] = {
         "rows_total": rows_total,
         "lease_until": now + LEASE,

@@ -150,7 +150,7 @@ DROP_LOST = text("""
 
 
 async def drop_lost_people(session: AsyncSession) -> int:
-    """Remove people from the plan if another transaction just inserted their contact.
+    """Remove people from ``import_plan`` if another transaction just inserted their contact.
 
     The caller then calls ``plan_merge`` again, which now finds these existing contacts.
 
@@ -168,7 +168,10 @@ ADD_MEMBERS = text("""
 
 
 async def add_list_members(session: AsyncSession, *, list_id: UUID, now: datetime) -> None:
-    """Add all people of the plan to a list; skip people who are already on the list."""
+    """Add all people of the temporary table ``import_plan`` to a list.
+
+    People who are already on the list are skipped.
+    """
     await session.execute(ADD_MEMBERS, {"list_id": list_id, "now": now})
 
 

@@ -13,7 +13,10 @@ _LIST_LOCK = text("SELECT 1 FROM contact_list WHERE id = :list_id FOR KEY SHARE"
 
 
 async def lock_list(session: AsyncSession, *, list_id: UUID) -> bool:
-    """Prevent the deletion of a list during the transaction; return False if it does not exist."""
+    """Prevent the deletion of a list until the transaction ends.
+
+    Return False if no list has this id.
+    """
     return await session.scalar(_LIST_LOCK, {"list_id": list_id}) is not None
 
 

@@ -91,9 +91,9 @@ async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool
 
 
 async def release_undo(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> None:
-    """End the lease of an undo, and request a run of the job that continues imports and undos.
+    """Release an undo, so that any worker can continue it.
 
-    Any worker can then claim the undo.
+    Also request a run of the job that continues imports and undos.
     """
     row = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=import_id)
     if row is not None and row.undo_state == UndoState.RUNNING:
@@ -139,7 +139,8 @@ async def _undo(
 async def claim_undo(session: AsyncSession, *, now: datetime) -> ContactImport | None:
     """Claim an undo that no worker holds at present; return None if there is no such undo.
 
-    If there are several, claim the undo that no worker has worked on for the longest time.
+    If several undos can be claimed, claim the undo whose import was changed the longest
+    ago.
     """
     waiting = (
         select(ContactImport.id)

@@ -159,7 +159,11 @@ async def apply_chunk(
 async def _store_people(
     uow: UnitOfWork, row: ContactImport, chunk: ContactChunk, *, now: datetime, secret: bytes
 ) -> None:
-    """Store the people of ``import_person`` (a dry run only plans them), and update the counts."""
+    """Store the people of the chunk, and update the counts of the import.
+
+    The people are in the temporary table ``import_person``. A dry run stores no people: it only
+    decides what an import would do with them.
+    """
     session, start = uow.session, chunk.start
     if row.dry_run:
         await merge_plan.plan_merge(session, on_duplicate=OnDuplicate(row.on_duplicate))
@@ -251,8 +255,10 @@ async def _stop_messages(
 async def _apply_follow_ups(uow: UnitOfWork, *, now: datetime, secret: bytes) -> None:
     """Apply the effects of stored contacts on other areas, in the transaction of the chunk.
 
-    Recipients get the new zone keys of their contacts. If the file contains the number of an erased
-    person, the number is blocked again. New effects on other areas belong in this function.
+    Campaign recipients get the new zone keys of their contacts. (A zone key names the possible
+    states and time zones of a person.) If the file contains the number of an erased person, the
+    number is blocked again. If an import needs a further effect on another area, add the effect to
+    this function.
     """
     if rezoned := await staging.fetch_phones_with_new_zone(uow.session):
         await recipients.copy_zone_keys(uow.session, phones=rezoned, now=now)

@@ -29,7 +29,7 @@ class UploadOptionError(InvalidError):
     code = "invalid_upload_option"
     title = "Invalid upload option"
     example = Example(
-        "1 option(s) are wrong.",
+        "1 field(s) are not valid; `errors` lists them.",
         errors=[
             FieldProblem(
                 pointer="/reason",

@@ -55,7 +55,7 @@ class NumberChunk:
 
 
 def phone_columns(path: Path, chosen: str | None = None) -> list[str]:
-    """Find the columns with phone numbers by their names, or else by their values.
+    """Find the columns with phone numbers by the column names, or else by the values.
 
     Args:
         chosen: The column that the user chose. If ``chosen`` is given, only this column is
@@ -110,7 +110,9 @@ class NumberSource:
             pass
 
     def next_chunk(self, limit: int = CHUNK_ROWS) -> NumberChunk | None:
-        """Return the next chunk, of at most 1,000 rows; None at the end of the file.
+        """Return the next chunk; None at the end of the file.
+
+        The chunk has at most ``limit`` rows, and never more than ``CHUNK_ROWS``.
 
         Raises:
             NotCsvError: A row contains binary data.

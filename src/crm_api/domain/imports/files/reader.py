@@ -79,8 +79,8 @@ class RawRow:
     Attributes:
         line: The number of the line on which the row starts, from 1.
         values: The values of the row. There may be more or fewer values than columns.
-        fault: Why the row cannot be read, as a sentence; ``values`` is then empty. None if it can
-            be read.
+        fault: Why the row cannot be read, as a sentence; ``values`` is then empty. None if the
+            row can be read.
     """
 
     line: int

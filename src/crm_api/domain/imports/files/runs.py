@@ -60,7 +60,7 @@ class ImportKind(Generic[ImportRow]):
 async def accept(
     uow: UnitOfWork, kind: ImportKind[ImportRow], *, values: Mapping[str, object], now: datetime
 ) -> ImportRow:
-    """Store a new import as pending, and request its job."""
+    """Store a new import as pending, and request the job ``kind.job``, which runs the import."""
     statement = (
         insert(kind.table)
         .values(status=ImportStatus.PENDING, created_at=now, updated_at=now, **values)
@@ -86,7 +86,7 @@ async def get_import(uow: UnitOfWork, kind: ImportKind[ImportRow], *, import_id:
 async def list_imports(
     uow: UnitOfWork, kind: ImportKind[ImportRow], *, cursor: str | None, limit: int
 ) -> Page[ImportRow]:
-    """List imports, newest first.
+    """Return one page of the imports of one kind, newest first.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -123,8 +123,9 @@ async def claim_import(
 ) -> ImportRow | None:
     """Claim an unfinished import for this worker; return None if no import can be claimed.
 
-    An import cannot be claimed while another worker has a lease on it. If several imports can be
-    claimed, the import that was changed the longest ago is claimed.
+    An import cannot be claimed while another worker has a lease on it, that is, a reservation for
+    a limited time. If several imports can be claimed, the import that was changed the longest ago
+    is claimed.
     """
     table = kind.table
     waiting = (
@@ -185,7 +186,10 @@ async def update_open(
     import_id: UUID,
     values: Mapping[str, object],
 ) -> bool:
-    """Write columns of a pending or running import; return False if it ended or does not exist."""
+    """Write columns of a pending or running import.
+
+    Return False if the import has ended or does not exist.
+    """
     statement = (
         update(kind.table)
         .where(kind.table.id == import_id, kind.table.status.in_(OPEN))

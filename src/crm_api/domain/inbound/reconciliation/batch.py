@@ -17,8 +17,8 @@ from crm_api.domain.provider.openphone.listing import CallExtras, events_of_call
 class ListedCall:
     """A call from the provider's list of the calls with one person.
 
-    ``item`` is the call, as JSON. It does not contain the person's phone number, so ``person``
-    contains it.
+    The field ``item`` is the call, as JSON. This JSON does not contain the person's phone number,
+    so the field ``person`` contains the number.
     """
 
     item: Any

@@ -102,9 +102,9 @@ async def compare_batch(
     Args:
         uow: The unit of work.
         batch: The messages and calls from the provider.
-        since: The start of a time span, exclusive; None if the span has no start. With the lists in
-            ``batch.threads``, only the stored items in this span are compared.
-        until: The end of this span, inclusive.
+        since: The start of a time span, exclusive; None if the span has no start. Stored items
+            outside of this span are not compared with the lists in ``batch.threads``.
+        until: The end of this time span, inclusive.
         now: The current time. The missing parts of a call, such as a recording, are fetched only
             for some time after the call.
 
@@ -314,7 +314,10 @@ ABSENT_IN_THREADS = sqlalchemy.text(f"""
 async def _absent_in_threads(
     uow: UnitOfWork, batch: Batch, *, since: datetime | None, until: datetime
 ) -> list[AbsentItem]:
-    """Return the stored messages and calls that are missing in the lists ``batch.threads``."""
+    """Return the stored messages and calls that are missing in the lists ``batch.threads``.
+
+    Only messages and calls after ``since``, and not after ``until``, are compared.
+    """
     values = {
         "lines": [thread.line for thread in batch.threads],
         "phones": [thread.person for thread in batch.threads],

@@ -47,10 +47,11 @@ def begin(now: datetime, *, is_v1: bool) -> Position:
 async def read(reading: Reading, position: Position) -> bool:
     """Read the provider's conversations page by page, until the list ends or the time is up.
 
-    The list must be read twice. The first reading can miss a conversation that becomes active
-    meanwhile. The second reading, the stage ``late_threads``, covers only conversations that were
-    updated since the first reading began. This function does one of the two readings. At the end of
-    the list, it sets ``position`` to the next stage.
+    A run reads the list twice, because the first reading can miss a conversation that becomes
+    active during the reading. The second reading, the stage ``late_threads``, covers only
+    conversations that were updated since the first reading began. Each call of this function
+    continues one reading; the stage in ``position`` says which one. At the end of the list, the
+    function sets ``position`` to the next stage.
 
     Returns:
         True at the end of the list; False if the time was up first.

@@ -41,7 +41,8 @@ class DriftExample:
     """An example of a difference between the provider's data and ours.
 
     Attributes:
-        id: The provider's id of the message or call; None if the example has no id.
+        id: The provider's id of the message or call; None for a conversation, and
+            for an item without an id.
         kind: What the example is about:
 
             - ``message``: a message.
@@ -63,7 +64,7 @@ class DriftExample:
     why: str | None = None
 
     def shown(self) -> Document:
-        """Return this difference between the provider's data and ours as a JSON object.
+        """Return this example of a difference as a JSON object.
 
         Fields that are None are left out.
         """

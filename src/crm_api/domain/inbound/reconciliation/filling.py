@@ -46,9 +46,9 @@ class ExtrasReader:
     """Fetches the recordings, voicemails, summaries and transcripts of the calls of one batch.
 
     Attributes:
-        missed: The part whose request failed because the provider was unavailable; empty if there
-            was none. After this failure, no further parts are fetched. The next run that compares
-            the calls fetches the missing parts.
+        missed: A list with at most one example: the part whose request failed because the provider
+            was unavailable. The list is empty if no request failed. After a failure, no further
+            parts are fetched. The next run that compares the calls fetches the missing parts.
     """
 
     def __init__(self, *, lists: Listing, pace: RequestPace, now: Callable[[], datetime]) -> None:
@@ -210,7 +210,10 @@ class Filler:
         }
 
     async def _apply_plain(self, items: Sequence[ListedItem]) -> list[ListedItem]:
-        """Store plain messages (see ``apply_plain_messages``); return the other items, in order."""
+        """Store the plain messages among the items; return the other items, in the same order.
+
+        A plain message is old and only needs to be stored (see ``apply_plain_messages``).
+        """
         texts = [
             item
             for item in items
@@ -234,8 +237,9 @@ class Filler:
     async def _store_together(self, uow: UnitOfWork, items: Sequence[ListedItem]) -> set[str]:
         """Store the plain messages of a chunk together; return the ids of the stored messages.
 
-        ``apply_plain_messages`` defines which messages are plain. If the database refuses one
-        message, no message is stored. The caller then stores each message alone.
+        A plain message is old and only needs to be stored (see ``apply_plain_messages``). If the
+        database refuses one message, no message is stored. The caller then stores each message
+        alone.
         """
         facts = [item.events[0].message for item in items]
         try:
@@ -281,7 +285,7 @@ class Filler:
         return collided
 
     async def _apply_one(self, uow: UnitOfWork, item: ListedItem) -> str | None:
-        """Apply one item; return the reason if it could not be stored, else None."""
+        """Apply one item; return why it could not be stored, or None if it was stored."""
         try:
             async with uow.session.begin_nested():
                 now = await self._receipt(uow)
@@ -313,7 +317,10 @@ class Filler:
         return None
 
     async def _apply_decisions(self, uow: UnitOfWork, item: ListedItem) -> None:
-        """Apply the opt-out or hold that follows from a listed message on an unknown phone line."""
+        """Apply the opt-out or hold that a listed message causes, although its line is unknown.
+
+        A hold stops campaign messages to the person until a user decides.
+        """
         now = await self._receipt(uow)
         for event in item.events:
             await apply_decision_on_unknown_line(uow, event, now=now, reception=self._reception)
@@ -364,7 +371,7 @@ class Filler:
 
 
 class _CollidedError(Exception):
-    """The item conflicted with another transaction, so it is tried again."""
+    """The item conflicted with another transaction, so the item is tried again."""
 
 
 def _chunks(items: Sequence[ListedItem], size: int) -> Iterator[Sequence[ListedItem]]:

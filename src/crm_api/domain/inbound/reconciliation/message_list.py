@@ -139,27 +139,31 @@ def _is_before(page: ListPage, since: datetime | None) -> bool:
 
 
 def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
-    """Set ``span`` of the batch: the time span for which the batch has all messages of the list.
+    """Set the time span for which the batch has all messages of the list (``batch.span``).
 
     The span is needed to find the stored messages that the provider does not list. Such a message
     is stored with a time in the span, but is not in the batch.
 
     The batches of a run go from new to old messages:
 
-    - The span ends where the span of the previous batch begins (``edge`` of the position). For the
-      first batch, ``begin`` sets ``edge``.
+    - The span ends where the span of the previous batch begins. The member ``edge`` of the position
+      contains this time. For the first batch, the function ``begin`` sets ``edge``.
     - The span begins ``SKEW`` after the oldest message of the batch. But the span of the last batch
-      begins at the ``since`` of the run.
+      begins at the start of the run's time span (``since``).
 
     The stored time of a message may differ by up to ``SKEW`` from its time in the list. So a
-    message of this batch may be stored with a time in the span of the next batch. ``near`` of the
-    position has the ids of such messages, so that they do not count as missing.
+    message of this batch may be stored with a time in the span of the next batch. The member
+    ``near`` of the position contains the ids of such messages, so that they do not count as
+    missing.
 
     Example with a ``SKEW`` of 5 s: the previous span begins at 12:00:00, and the oldest message of
-    this batch is from 11:40:00. The span of this batch is 11:40:05 to 12:00:00. ``near`` has the
-    messages up to 11:40:10.
+    this batch is from 11:40:00. The span of this batch is 11:40:05 to 12:00:00. The member ``near``
+    then contains the messages up to 11:40:10.
 
     Args:
+        reading: The run, and the batch that was read.
+        position: The progress of the run. Its members ``edge``, ``near`` and ``reached`` are
+            updated.
         is_last: True if this is the last batch of the list.
     """
     batch = reading.batch
@@ -185,7 +189,11 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
 
 
 def _near(position: Position) -> dict[str, datetime]:
-    """Return the times of the messages in ``near`` of the position, by message id."""
+    """Return the member ``near`` of the position, with its values parsed as times.
+
+    The keys are the ids of listed messages that may be stored with a time in the span of the next
+    batch. The values are the times of these messages in the list.
+    """
     near = position["near"]
     if not isinstance(near, dict):  # stored by the previous release
         return dict.fromkeys(near, datetime.fromisoformat(position["edge"]))

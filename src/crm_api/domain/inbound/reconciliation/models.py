@@ -1,4 +1,4 @@
-"""Tables of reconciliation runs and of the webhook receiver's heartbeat."""
+"""Tables of reconciliation runs, and of the last report that webhooks can be received."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -51,7 +51,7 @@ OPEN = (RunStatus.PENDING, RunStatus.RUNNING)
 class ReconciliationRun(Base):
     """One run that compares the provider's messages and calls of a time span with the stored ones.
 
-    ``position`` is the progress of the run. An interrupted run resumes there.
+    The column ``position`` contains the progress of the run. An interrupted run continues there.
     """
 
     __tablename__ = "reconciliation_run"

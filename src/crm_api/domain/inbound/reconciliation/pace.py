@@ -1,4 +1,7 @@
-"""Limit the rate of reconciliation requests; sends share the same rate limit and go first."""
+"""Limit the rate of reconciliation requests.
+
+Requests that send messages share the same rate limit, and go first.
+"""
 
 import asyncio
 import time
@@ -33,7 +36,8 @@ class RequestPace:
 
     Requests that send messages share this rate limit, and should not wait long. So reconciliation
     reserves only a few start times in advance. While a campaign runs or a message is queued,
-    reconciliation uses at most half of the rate. The other half stays free for sends.
+    reconciliation uses at most half of the rate. The other half stays free for requests that send
+    messages.
     """
 
     def __init__(
@@ -62,8 +66,8 @@ class RequestPace:
 
         Raises:
             OpenPhoneHeldError: The wait would be too long, for example because the provider asked
-                for a pause. ``until`` of the error is the instant at which requests may begin
-                again.
+                for a pause. The field ``until`` of the error is the instant at which requests
+                may begin again.
         """
         async with self._turn:
             if not self._left or self._is_stale():
@@ -85,7 +89,7 @@ class RequestPace:
         Args:
             seconds: The length of the pause.
             asked_seconds: The length that the provider asked for, if it is longer than ``seconds``;
-                otherwise None. If it is given, an alert is raised.
+                otherwise None. If ``asked_seconds`` is given, an alert is raised.
         """
         self._left = 0
         async with self._new_uow() as uow:

@@ -42,7 +42,7 @@ class PageGuard:
         """Create a guard for one list.
 
         Args:
-            pages: The number of pages that were read before, if the reading is resumed.
+            pages: The number of pages of this list that the run has already read.
         """
         self.pages = pages
         self._tokens: set[str] = set()
@@ -130,7 +130,7 @@ class Reading:
     written_at: float = field(default_factory=time.monotonic)
 
     async def page(self, read: Callable[[], Awaitable[ListPage]]) -> ListPage:
-        """Read a page as soon as the rate limit allows it."""
+        """Read one page with the function ``read``, as soon as the rate limit allows it."""
         await self.pace.wait_for_request()
         page = await read()
         self.batch.pages += 1
@@ -160,5 +160,5 @@ class Reading:
 
 
 def read_time(written: str | None) -> datetime | None:
-    """Parse a time that is stored in the progress of a run; return None for None."""
+    """Parse a time from the stored progress of a run; None if no time is stored."""
     return None if written is None else datetime.fromisoformat(written)

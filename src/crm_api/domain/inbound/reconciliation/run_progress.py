@@ -58,7 +58,7 @@ CLAIM_RUN = text("""
 async def claim_run(uow: UnitOfWork, *, now: datetime) -> ReconciliationRun | None:
     """Reserve the oldest unfinished run for this worker, until ``LEASE`` has passed.
 
-    Return None if there is no such run, or if another worker has reserved it.
+    Return None if every run has ended, or if another worker has reserved the oldest unfinished run.
     """
     values = {"token": uuid4(), "lease_until": now + LEASE, "now": now}
     run_id = await uow.session.scalar(CLAIM_RUN, values)
@@ -79,7 +79,9 @@ async def store_progress(
 
 
 async def release_run(uow: UnitOfWork, run: ReconciliationRun) -> None:
-    """Release a run, so that any worker can claim it now, and request ``reconcile_openphone``.
+    """Release a run, so that any worker can claim it now.
+
+    Also request the job ``reconcile_openphone``, which continues the run.
 
     Raises:
         RunLostError: Another worker has taken over the run.

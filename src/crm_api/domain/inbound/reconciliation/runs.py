@@ -238,7 +238,8 @@ async def store_receiver_heartbeat(uow: UnitOfWork, *, now: datetime) -> UUID | 
 async def skip_heartbeat_time(uow: UnitOfWork, *, skipped: timedelta) -> None:
     """Move the heartbeats forward by the time that the sandbox clock skipped.
 
-    Otherwise, the skipped time would count as an outage.
+    Without this step, the skipped time would count as an outage of the webhook receiver. A
+    heartbeat is the time at which a web process last reported that it can receive webhooks.
     """
     await uow.session.execute(
         update(ReceiverHeartbeat).values(seen_at=ReceiverHeartbeat.seen_at + skipped)
@@ -287,7 +288,7 @@ async def get_run(uow: UnitOfWork, *, run_id: UUID) -> ReconciliationRun:
 
 
 async def list_runs(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[ReconciliationRun]:
-    """List runs, newest first.
+    """Return one page of the reconciliation runs, newest first.
 
     Raises:
         InvalidCursorError: The cursor is not from this list.
@@ -303,9 +304,10 @@ async def list_runs(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[
 
 @dataclass(frozen=True, kw_only=True)
 class EndedRun:
-    """The result of the last ended run, for metrics.
+    """The result of the last reconciliation run that has ended, for metrics.
 
-    ``drift`` has the number of differences between the provider's data and ours, by kind.
+    The field ``drift`` contains the number of differences between the provider's data and ours, by
+    kind of difference.
     """
 
     status: RunStatus
@@ -314,7 +316,7 @@ class EndedRun:
 
 
 async def find_last_run(uow: UnitOfWork) -> EndedRun | None:
-    """Return the result of the newest run that has ended; None if no run has ended."""
+    """Return the result of the newest ended reconciliation run; None if no run has ended."""
     query = select(ReconciliationRun).where(ReconciliationRun.status.not_in(OPEN))
     run = (await uow.session.scalars(query.order_by(*NEWEST_FIRST).limit(1))).one_or_none()
     if run is None:
@@ -339,7 +341,7 @@ async def covered_until(uow: UnitOfWork) -> datetime | None:
 
 
 async def newest_made_at(uow: UnitOfWork) -> datetime | None:
-    """Return when the newest run was created; None if there is no run."""
+    """Return when the newest reconciliation run was created; None if there is no run."""
     query = select(ReconciliationRun.created_at).order_by(*NEWEST_FIRST).limit(1)
     found: datetime | None = await uow.session.scalar(query)
     return found

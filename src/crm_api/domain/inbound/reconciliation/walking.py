@@ -14,7 +14,8 @@ The position of a run is JSON, and any worker can continue from it::
   pages that were read.
 - ``edge``: The end of the next batch's time span (see ``message_list.cover``). Later times are
   already compared, because the list begins with the newest message.
-- ``near``: Maps the ids of the listed messages near ``edge`` to their times.
+- ``near``: Maps the ids of listed messages to their times. It contains the messages that are at
+  most ``SKEW`` newer than ``edge``, because they may be stored with a time before ``edge``.
 - ``reached``: The time of the oldest message of the batches that were written.
 - ``below``: Present after the provider refused a page token. The run then reads the list again
   without a token, but only the messages before ``below``.

@@ -125,9 +125,10 @@ async def _apply_reports(
 async def _apply_calls(
     uow: UnitOfWork, calls: Sequence[CallEvent], *, now: datetime, reception: Reception
 ) -> None:
-    """Store calls, add unknown callers as contacts, and end follow-ups.
+    """Store calls, add unknown callers as contacts, and end the campaign follow-ups of callers.
 
-    The follow-ups of each person who called, or who answered a call of the company, are ended.
+    Follow-ups are later messages of a campaign. The follow-ups of a person who answered a call of
+    the company are ended too.
     """
     if not calls:
         return
@@ -143,8 +144,8 @@ async def _lock_senders(
 ) -> dict[str, UUID]:
     """Add unknown senders as contacts, and lock the consent decisions about all senders.
 
-    The caller must lock attempts and conversations only afterwards (ARCHITECTURE.md, "Transactions,
-    time and locks").
+    The caller must lock attempts and conversations after this call, not before (ARCHITECTURE.md,
+    "Transactions, time and locks").
 
     Returns:
         The id of the contact of each sender, by phone number.
@@ -185,7 +186,10 @@ async def _apply_texts(
     now: datetime,
     reception: Reception,
 ) -> None:
-    """Store received messages, act on the new ones, and mark conversations as waiting."""
+    """Store received messages, and apply the effects of those that were not stored before.
+
+    For example, mark the conversations as waiting for an answer of the company.
+    """
     if not texts:
         return
     times = reception.times

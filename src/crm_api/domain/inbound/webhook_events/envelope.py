@@ -60,7 +60,9 @@ class ReceivedEvent:
 
 
 def read_event(body: bytes, *, scheme: str, delivery_id: str | None) -> ReceivedEvent:
-    """Read the envelope of a delivery; the time of receipt is set later, by the database.
+    """Read the envelope (the outermost fields) of a delivery.
+
+    The time of receipt is not set here: the database sets it later.
 
     Raises:
         MalformedEventError: The body is not a JSON object.
@@ -86,7 +88,8 @@ def as_text(event: ReceivedEvent) -> ReceivedEvent:
     """Return the event with its payload as one string, ``{"raw": "…"}``, which can be stored.
 
     This is used for JSON that PostgreSQL refuses, for example a number with a million digits. The
-    changed event can be stored. It fails when it is applied. A user can then examine it.
+    changed event can be stored, but cannot be applied. After the failed tries to apply it, a user
+    can examine it.
     """
     return replace(event, payload=_raw(event.payload))
 

@@ -1,7 +1,7 @@
 """Skip the old events of erased people.
 
-An event is skipped if it happened before its person was erased. If the event contains a consent
-decision, the decision is stored nevertheless.
+An event is skipped if it happened before the person of the event was erased. If the event contains
+a consent decision, such as an opt-out, the decision is stored nevertheless.
 """
 
 from collections.abc import Iterable, Sequence
@@ -35,13 +35,13 @@ OF_ERASED = text("""
 async def leave_out_erased(
     uow: UnitOfWork, events: Sequence[ProviderEvent], *, secret: bytes, now: datetime
 ) -> list[ProviderEvent]:
-    """Return the events, except the events that happened before their person was erased.
+    """Return the events without those that happened before the person of the event was erased.
 
     If a call began before the erasure, all events of the call are left out.
 
     A message that is left out may contain a decision: an opt-out, an opt-in, or a doubtful reply
-    that leads to a hold. The decision is added to the consent history, but without the text of the
-    message.
+    that leads to a hold (no campaign messages until a user decides). The decision is added to the
+    consent history, but without the text of the message.
 
     A newer event of an erased person is kept. The person's phone number then gets these flags:
 
@@ -102,7 +102,7 @@ async def _record_late_decisions(
 
 
 def _person(event: ProviderEvent) -> str | None:
-    """Return the phone number of the other party in E.164; None if the event does not have it."""
+    """Return the phone number of the other party in E.164; None if the event has no such number."""
     if event.message is not None:
         is_theirs = event.message.direction == Direction.INCOMING
         named = (event.message.from_number,) if is_theirs else event.message.to_numbers[:1]

@@ -61,8 +61,9 @@ async def apply_decision_on_unknown_line(
 ) -> bool:
     """Apply an opt-out that arrived on an unknown line, and raise an alert.
 
-    - If the message is an opt-out, the number is opted out.
-    - If the message is doubtful (perhaps an opt-out), the number is put on hold.
+    - If the message is an opt-out, the sender's number is opted out.
+    - If the message is doubtful (perhaps an opt-out), the sender's number is put on hold: campaign
+      messages to the number wait until a user decides.
     - If the message is anything else, nothing happens.
 
     This function may be called several times for one message. The consent history gets only one

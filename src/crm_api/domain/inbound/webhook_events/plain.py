@@ -1,7 +1,8 @@
-"""Store many plain old messages together, so that an import of the history is fast.
+"""Store many old messages together, so that an import of the history is fast.
 
-A plain message is only stored. It causes no automatic reply and no change of consent. Most old
-messages are plain. ``apply_plain_messages`` lists all conditions.
+Only so-called plain messages are stored in this way. A plain message is only stored: it causes no
+automatic reply and no change of consent. Most old messages are plain. ``apply_plain_messages``
+lists all conditions.
 
 All other messages must go through ``service.apply_event``. That function accepts plain messages
 too, but it runs about six queries per message.
@@ -39,7 +40,7 @@ async def apply_plain_messages(
     - It is older than ``PAST_AFTER``.
     - It has exactly one other party and no media.
     - It is not about consent, for example an opt-out.
-    - Its line is known.
+    - Its line is stored, or can be added now.
     - The other party is not one of our lines.
     - The other party never got a message from us.
     - The other party is not a deleted contact, and was never erased.
@@ -88,7 +89,8 @@ class _Read:
 
     Attributes:
         phone: The number of the other party.
-        reading: The result of the reply reader; None for a message that we sent.
+        reading: What the reply reader found out about the meaning of the message; None for a
+            message that we sent.
     """
 
     facts: MessageFacts
@@ -99,8 +101,9 @@ class _Read:
 def _without_consent(texts: Sequence[tuple[MessageFacts, str]]) -> list[_Read]:
     """Return the messages that do not concern consent, each with the number of the other party.
 
-    The earlier messages of a conversation may not be stored yet, so the reply reader gets no
-    context. That is safe, because a reply is left out if it may concern consent in any context.
+    The reply reader decides which messages concern consent. It gets only the text of each message,
+    because the earlier messages of the conversation may not be stored yet. That is safe: a message
+    is left out if it may concern consent in any context.
     """
     readings = iter(read_past_replies([facts.text for facts, _ in texts if _is_received(facts)]))
     found = []

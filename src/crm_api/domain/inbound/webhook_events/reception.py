@@ -21,7 +21,8 @@ class Reception:
         business_contact: How people reach the business; None means the number of the phone line.
         secret: Key for the hashes of the consent history.
         times: The durations that limit the steps of sending, such as the time-out of a request.
-        resend_unclear: The value of the column ``resend_unclear`` for a new phone line. A line is
+        resend_unclear: The value of the column ``resend_unclear`` for a new phone line. If it is
+            True, a message is sent again if it is unclear whether the message was sent. A line is
             added if an event names a line that is not stored yet.
         retry_means: The average wait before the first retry, the second retry, and so on. There are
             as many retries as waits.

@@ -45,7 +45,7 @@ that reply to each other would never stop."""
 
 @dataclass(frozen=True, kw_only=True)
 class NewReply:
-    """A new message from a phone number, with the result of the reply reader.
+    """A new message from a phone number, with its meaning, for example an opt-out.
 
     Attributes:
         replied_to: The campaign message to which the person replies; None if the message is not a
@@ -86,8 +86,9 @@ async def act_on_replies(
 ) -> None:
     """Apply the opt-outs, opt-ins and holds that new messages cause.
 
-    Also queue the automatic replies to these messages. For a doubtful message, raise an alert, so
-    that a user decides whether it is an opt-out.
+    A doubtful message causes a hold: campaign messages to the number wait until a user decides
+    whether the message is an opt-out. An alert asks the user to decide. Also queue the automatic
+    replies to the new messages.
     """
     # A message from one of our own lines has no contact. If it is doubtful, there is no person to
     # ask about.
@@ -131,7 +132,7 @@ def _is_fresh(reply: NewReply, *, now: datetime) -> bool:
 async def _decide(
     uow: UnitOfWork, replies: Sequence[NewReply], *, now: datetime, reception: Reception
 ) -> list[bool]:
-    """Apply the decisions of messages; return for each message whether consent changed."""
+    """Apply the opt-outs, opt-ins and holds; return for each message whether consent changed."""
     if not replies:
         return []
     earlier = await lines.decided_before(

@@ -70,7 +70,7 @@ async def apply_batch(
 
     The effects of an event and its new status are in the same transaction. A failed event is
     retried later. After the last retry, its status is ``dead`` and an alert is raised. If a retry
-    is due in less than ``SCHEDULE_SECONDS``, a run of ``process_webhook_backlog`` is requested.
+    is due in less than ``SCHEDULE_SECONDS``, the job ``process_webhook_backlog`` is requested.
 
     Args:
         limit: Maximum number of events to lock and apply.
@@ -138,7 +138,7 @@ async def _store_outcomes(uow: UnitOfWork, outcomes: Sequence[EventOutcome]) -> 
 
 
 def _request_retries(uow: UnitOfWork, outcomes: Sequence[EventOutcome], *, now: datetime) -> None:
-    """Request a run of ``process_webhook_backlog`` for each retry that is due soon.
+    """Request a run of the job ``process_webhook_backlog`` for each retry that is due soon.
 
     Soon means in less than ``SCHEDULE_SECONDS``. Retries that are due in the same second share one
     run.
@@ -150,7 +150,7 @@ def _request_retries(uow: UnitOfWork, outcomes: Sequence[EventOutcome], *, now: 
 
 
 def _measure(claimed: Sequence[ClaimedEvent], outcomes: Sequence[EventOutcome]) -> None:
-    """Record in the metrics how long after its receipt each event was applied."""
+    """Record in the metrics the time between the receipt and the application of each event."""
     received = {one.id: one.received_at for one in claimed}
     for outcome in outcomes:
         if outcome.processed_at is not None:
@@ -279,7 +279,10 @@ class _Run:
         return outcome
 
     async def _apply_decision(self, claimed: ClaimedEvent) -> None:
-        """Apply an opt-out on an unknown line immediately, although its event is retried later."""
+        """Apply the opt-out in an event immediately, although the phone line is unknown.
+
+        The event itself is retried later, because its other effects need the line.
+        """
         try:
             async with self._uow.session.begin_nested():
                 event = bound_event(parse_event(claimed.payload), received_at=claimed.received_at)

@@ -260,7 +260,7 @@ async def raise_dead_event_alert(
 async def list_events(
     uow: UnitOfWork, selection: EventSelection, *, cursor: str | None, limit: int
 ) -> Page[WebhookEvent]:
-    """List received events, newest first.
+    """Return one page of the received events that meet the conditions, newest first.
 
     Raises:
         InvalidCursorError: The cursor is not from this list.

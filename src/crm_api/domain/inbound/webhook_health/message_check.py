@@ -59,7 +59,10 @@ class OwnLines:
 
 @dataclass(frozen=True, slots=True)
 class MessageProgress:
-    """The times, states and errors of a test message and of its event; None while unknown."""
+    """The times, states and errors of a test message and of its event.
+
+    A field is None while its value is unknown.
+    """
 
     text_error: str | None
     attempt_status: AttemptStatus | None

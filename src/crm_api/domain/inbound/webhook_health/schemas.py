@@ -58,12 +58,15 @@ class WebhookHealthSideRead(ReadModel):
     """The last result of one kind of check.
 
     Attributes:
-        side: The kind of check.
+        side: The kind of check: ``test_text`` (a message from one line of the company to another),
+            ``silence`` (the time since the last event), or ``provider`` (the webhooks and the
+            delivery log at the provider).
         is_on: Whether the settings allow this kind of check.
-        status: The last result; null if there is no result yet, or if the check is off.
+        status: The last result, ``passed`` or ``failed``; null if there is no result yet, or if
+            this kind of check is off.
         failure: Why the last check failed; null if it did not fail.
         concluded_at: When the last check got its result; null if there is no result yet.
-        off_because: Why the check is off; null while it is on.
+        off_because: Why this kind of check is off; null while it is on.
     """
 
     model_config = example(is_on=True, status="passed")

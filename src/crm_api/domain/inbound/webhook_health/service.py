@@ -38,7 +38,9 @@ seconds."""
 KEPT_FOR = timedelta(days=90)
 SWITCHED_OFF = "switched_off"
 """Value of ``leg`` for a failed check whose kind was switched off afterwards."""
-MESSAGE_OFF_BECAUSE = "CRM_HEALTH_CHECK_FROM and CRM_HEALTH_CHECK_TO do not name two own lines"
+MESSAGE_OFF_BECAUSE = (
+    "CRM_HEALTH_CHECK_FROM and CRM_HEALTH_CHECK_TO are not two lines of this account"
+)
 
 
 class WebhookHealthCheckNotFoundError(NotFoundError):
@@ -50,11 +52,12 @@ class WebhookHealthCheckNotFoundError(NotFoundError):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """Result of a check.
+    """Result of a webhook health check.
 
     Attributes:
         leg: The step that failed, in one word; None if the check passed.
-        failure: Why the check failed and what to do, as a sentence; None if it passed.
+        failure: Why the check failed and what to do, as a sentence; None if the check
+            passed.
         evidence: The facts on which the result is based.
     """
 
@@ -85,7 +88,7 @@ class SideState:
 
     @property
     def due_at(self) -> datetime | None:
-        """When the next check is due; None if there was no check yet."""
+        """When the next check of this kind is due; None if no such check has ended yet."""
         if self.status == CheckStatus.FAILED and self.concluded_at is not None:
             # A check may take minutes, so the wait for the next check begins at the result.
             return self.concluded_at + EVERY_WHILE_FAILING
@@ -192,12 +195,12 @@ async def order_check(
 async def find_waiting_check(
     uow: UnitOfWork, side: WebhookHealthSide, *, locks: bool = False
 ) -> WebhookHealthCheck | None:
-    """Return the check of this kind that is not finished; None if there is none.
+    """Return the check of this kind that has no result yet; None if there is no such check.
 
     Args:
         side: The kind of check.
-        locks: True to lock the row of the check. If another worker has locked it, the result is
-            None.
+        locks: True to lock the row of the check. If another worker has already locked the row, the
+            result is None.
     """
     query = select(WebhookHealthCheck).where(
         WebhookHealthCheck.side == side.value, WebhookHealthCheck.status == CheckStatus.WAITING
@@ -248,7 +251,7 @@ async def forget_old_checks(uow: UnitOfWork, *, now: datetime) -> None:
 
 
 async def get_check(uow: UnitOfWork, check_id: UUID) -> WebhookHealthCheck:
-    """Return one check.
+    """Return one webhook health check.
 
     Raises:
         WebhookHealthCheckNotFoundError: No check has this id.
@@ -264,7 +267,7 @@ async def get_check(uow: UnitOfWork, check_id: UUID) -> WebhookHealthCheck:
 async def list_checks(
     uow: UnitOfWork, *, cursor: str | None, limit: int
 ) -> Page[WebhookHealthCheck]:
-    """List checks, newest first.
+    """Return one page of the webhook health checks, newest first.
 
     Raises:
         InvalidCursorError: The cursor is not from this list.

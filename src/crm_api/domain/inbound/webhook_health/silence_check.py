@@ -144,7 +144,7 @@ def earlier_spans(
     Args:
         since: When the last event arrived.
         now: The end of the time span.
-        first_at: When the oldest stored event arrived; None if there is none.
+        first_at: When the oldest stored event arrived; None if no event is stored.
         zone: An IANA time zone. Each span has the same days of the week and hours in this zone.
     """
     if first_at is None:

@@ -230,7 +230,8 @@ def _judge(
 def _of_its_kind(webhook: RegisteredWebhook, scheme: SignatureScheme) -> frozenset[str]:
     """Return the event types that a webhook must deliver.
 
-    A legacy webhook must deliver only the event types of its own family.
+    A legacy webhook must deliver only the needed event types of its family. A family is a group of
+    event types, for example ``messages``.
     """
     if scheme is SignatureScheme.STANDARD:
         return NEEDED[scheme]

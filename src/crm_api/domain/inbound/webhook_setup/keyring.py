@@ -165,10 +165,14 @@ class _NoQueue:
     """A job queue that discards every job, for units of work that request no jobs."""
 
     async def push(self, job: Job) -> None:
-        """Do nothing. This queue is only for units of work that request no jobs."""
+        """Discard the job.
+
+        ``UnitOfWork`` requires a job queue. ``_NoQueue`` is only for units of work that request no
+        jobs, so no job is lost.
+        """
 
     async def ping(self) -> bool:
-        """Return False, because this queue has no server that could answer."""
+        """Return False, because ``_NoQueue`` is not connected to a server."""
         return False
 
 

@@ -69,7 +69,8 @@ class SavedKey:
 async def accepted_keys(uow: UnitOfWork, *, secret: bytes, now: datetime) -> list[SavedKey]:
     """Return every saved key that is accepted now, oldest first.
 
-    If a key cannot be decrypted because the secret key has changed, it is skipped and logged.
+    A signing key cannot be decrypted if the secret key in the settings has changed. Such a signing
+    key is skipped and logged.
     """
     found: list[SavedKey] = []
     for row in await uow.session.scalars(

@@ -78,7 +78,7 @@ class WebhookAddress:
 
         Raises:
             KeyNotShownError: The provider did not return the new key.
-            OpenPhoneBusyError: The provider is unavailable; rotate again later.
+            OpenPhoneBusyError: The provider is unavailable; replace the key again later.
             OpenPhoneRefusedError: The provider refuses the request.
         """
         key = await self.hooks.rotate(webhook_id)

@@ -247,8 +247,9 @@ def _input_of(outcome: CreditedOutcome) -> Iterator[object]:
 
 
 def _place(row: CreditRow) -> tuple[UUID, bool, UUID]:
-    """Return a sort key: by outcome, then by recipient; the share without a recipient is last.
+    """Return the sort key of a share of an outcome.
 
+    Shares are sorted by outcome, then by recipient; the share without a recipient is the last one.
     The query ``STORED`` has the same order.
     """
     return row.outcome_id, row.membership_id is None, row.membership_id or NO_ID

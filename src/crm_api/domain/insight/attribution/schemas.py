@@ -152,7 +152,7 @@ class CampaignCreditChange(ComparedCredits):
 
     Attributes:
         campaign_id: The id of the campaign.
-        name: The name of the campaign; null if it no longer exists.
+        name: The name of the campaign; null if the campaign no longer exists.
     """
 
     model_config = example(campaign_id=CAMPAIGN, name="Foundation check, December")

@@ -1,4 +1,8 @@
-"""Read outcomes, each with its touches: earlier messages to the person, with replies and calls."""
+"""Read outcomes, each with its touches.
+
+A touch is an earlier campaign message to the person, with one thing that happened after it, such as
+a reply or a call.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -186,7 +190,10 @@ def _touches(sent: _Sent, *, as_of: datetime, is_delivered: bool) -> list[Touch]
 
 
 def _answered(call: _Call, messages: Sequence[_Sent]) -> _Sent | None:
-    """Return the last message that was sent in the 72 hours before a phone call; None if none."""
+    """Return the last of the messages that were sent in the 72 hours before a phone call.
+
+    The result is None if no message was sent in these hours.
+    """
     before = [one for one in messages if call.at - CALL_WITHIN < one.sent_at <= call.at]
     return max(before, key=lambda one: (one.sent_at, one.membership_id), default=None)
 

@@ -16,7 +16,7 @@ class FunnelStageRead(ReadModel):
     """A stage of the funnel.
 
     Attributes:
-        stage: The stage.
+        stage: What the people reached, such as the first reply (`replied`).
         people: The number of people who reached the stage within the window.
         rate: `people` divided by the `people` of the stage `messaged`, with four decimals; null if
             that stage has no people.
@@ -74,6 +74,9 @@ class FunnelRead(ReadModel):
 
 class CohortCellRead(ReadModel):
     """How many people of a cohort reached the stage within `days` after their first message.
+
+    A cohort is all people whose first message was sent in the same day, week or month. A stage is,
+    for example, the first reply.
 
     Attributes:
         days: How many days each person has to reach the stage, beginning with the first message.
@@ -140,7 +143,7 @@ class CohortsRead(ReadModel):
 
     Attributes:
         as_of: When the figures were computed.
-        stage: The stage that is counted.
+        stage: What the counted people reached, such as the first reply (`replied`).
         cohorts: The cohorts, the oldest first; at most the latest 200.
     """
 

@@ -20,7 +20,7 @@ groups together."""
 
 
 class HoldoutCreate(RequestModel):
-    """A holdout to plan.
+    """A holdout to plan: a test in which some people get no campaign messages.
 
     Attributes:
         name: The name of the holdout.
@@ -46,12 +46,12 @@ class HoldoutCreate(RequestModel):
 class HoldoutPlanRead(ReadModel):
     """How many messages a holdout prevents, and when its result can be expected.
 
-    Both values are estimated from the number of first messages in campaigns that were started in
-    the last 30 days.
+    The number of messages and the date are estimated from the number of first messages in campaigns
+    that were started in the last 30 days.
 
     Attributes:
-        people: The number of people who are assigned to one of the two groups during the whole
-            holdout.
+        people: The number of people who are assigned to one of the two groups (with messages,
+            without messages) during the whole holdout.
         cost_messages: The number of messages that are not sent because of the holdout, from its
             beginning to its end.
         needed_people: The number of people that the comparison needs, in both groups together. With
@@ -176,8 +176,10 @@ class HoldoutRead(ReadModel):
             end.
         knows_at: When the result can be expected; null if this takes more than ten years.
         plan: The plan in detail.
-        appointments: The two groups, compared by the number of people with a booked appointment.
-        jobs: The two groups, compared by the number of people for whom a job was done.
+        appointments: The people with messages and the people without messages, compared by how many
+            of them booked an appointment.
+        jobs: The people with messages and the people without messages, compared by how many of them
+            had a job done.
         created_by: Who planned the holdout.
     """
 

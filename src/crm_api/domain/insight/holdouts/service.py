@@ -124,7 +124,7 @@ async def plan_new_holdout(
         The holdout with its plan: how many messages it prevents, and when its result is expected.
 
     Raises:
-        HoldoutOverlapsError: The period overlaps that of another holdout.
+        HoldoutOverlapsError: The period overlaps the period of another holdout.
         HoldoutPeriodError: The period is empty, or its end is in the past.
     """
     starts_at = max(now, datetime.combine(since, time(), UTC))

@@ -130,8 +130,9 @@ _NOTE_MONTH = """
 async def delete_answer_copies_of_month(session: AsyncSession, name: str) -> None:
     """Delete the copied answers of one month, because the month's messages are removed.
 
-    An answer is a message in which a user answered a person. The remaining answers in the same
-    conversations are marked, and ``copy_answers`` copies them again.
+    An answer is a message in which a user answered a person. The removed messages may change how
+    long other answers in the same conversations took. So this function notes these conversations in
+    ``insight_answer_change``, and ``copy_answers`` later copies their remaining answers again.
 
     Args:
         session: The session.
@@ -199,7 +200,7 @@ SET_REPLIES_UNTIL = text("""
 async def copy_replies(
     uow: UnitOfWork, *, most: int = MOST_REPLIES, most_changes: int = MOST_CHANGES
 ) -> bool:
-    """Fill the table ``insight_reply`` with copies of first messages that got a reply.
+    """Fill the table ``insight_reply`` with copies of campaigns' first messages that got a reply.
 
     Follow-ups are not copied. The messages are copied in the order of the hours in which they were
     sent. Each run of this function continues after the last hour of the previous run. If a message

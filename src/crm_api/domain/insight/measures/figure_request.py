@@ -80,9 +80,10 @@ class FigureRequest:
 
     @property
     def copies(self) -> RecordCopies | None:
-        """The table with copies of the records that the figures count; None if it cannot be used.
+        """The table with copies of the records that the figures count.
 
-        The copies can be read faster than the records.
+        The copies can be read faster than the records. The result is None if the figures cannot be
+        computed from copies.
         """
         found = self.query.copies
         if found is None or found.breakdowns is None:

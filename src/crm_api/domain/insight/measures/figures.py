@@ -156,11 +156,13 @@ _NEVER = "CAST('infinity' AS timestamptz)"
 
 
 def _medians(request: FigureRequest, relation: str) -> str:
-    """Return the statement that computes the median of all times, and one for each key and bucket.
+    """Return the statement that computes medians: of all times, and of each key and bucket.
+
+    A key is a value of the breakdown, such as a ZIP. A bucket is a day, a week or a month.
 
     Args:
         request: The medians that are wanted.
-        relation: The result of ``compile_sums``.
+        relation: The subquery that ``compile_sums`` returned.
     """
     names = ["key"] if request.by is not None else []
     if request.bucket is not None:

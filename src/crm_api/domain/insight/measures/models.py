@@ -28,6 +28,8 @@ _ZERO = text("0")
 class TallyGranularity(StrEnum):
     """Which period and which messages a row of ``insight_tally`` counts.
 
+    An attempt is one try to send a message. A message can have several attempts.
+
     Attributes:
         ALL: The row counts all messages and attempts of an hour, also attempts without a campaign.
         DAY: The row counts the messages and attempts of one campaign on one day.
@@ -40,7 +42,10 @@ class TallyGranularity(StrEnum):
 
 
 class _CountColumns:
-    """Columns that count messages by their result, and columns that count accepted attempts."""
+    """Columns that count messages by their result, and columns that count accepted attempts.
+
+    An accepted attempt is one try to send a message that the provider accepted.
+    """
 
     sent: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
     """Messages that were sent or delivered."""
@@ -61,8 +66,9 @@ class _CountColumns:
 class InsightTally(_CountColumns, Base):
     """A change of the numbers of messages and accepted attempts in one hour or on one day.
 
-    The number for an hour is the sum of all rows of this hour. A row with negative numbers is a
-    decrease. A job merges the rows of an hour into one row.
+    An accepted attempt is one try to send a message that the provider accepted. The number for an
+    hour is the sum of all rows of this hour. A row with negative numbers is a decrease. A job
+    merges the rows of an hour into one row.
 
     Triggers add rows when messages or attempts change: one row for each ``TallyGranularity``
     (``migrations/objects/count_messages_by_hour.sql``, ``count_costs_by_hour.sql``).
@@ -126,6 +132,8 @@ instant."""
 
 class InsightPersonTally(_CountColumns, Base):
     """How many messages and accepted attempts a ZIP, city or source had on a day or in a month.
+
+    An accepted attempt is one try to send a message that the provider accepted.
 
     The job ``update_place_sums`` writes this table. It counts the messages and attempts before
     ``InsightPersonUntil.until``. Later changes of these messages, attempts and people wait in two

@@ -27,7 +27,7 @@ class RecordKind(StrEnum):
 
     Attributes:
         MESSAGE: A message to a person; `id` is the id of the recipient. In a figure of costs, `id`
-            is the id of the attempt.
+            is the id of the attempt to send the message.
         OUTCOME: A result of the work with a person, such as an appointment or a paid invoice.
         CREDIT: The share of an outcome that is credited to a message, or to no message; `id` is the
             id of the credit.

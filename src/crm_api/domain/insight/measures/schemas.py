@@ -90,8 +90,8 @@ class FigureRead(ReadModel):
         low: The lower bound of the 95 % interval of a rate (Wilson); null for other units.
         high: The upper bound of the 95 % interval of a rate (Wilson); null for other units.
         enough: Whether there are enough records to rely on the figure. A rate needs 30 records and
-            an interval of at most 4 percentage points; a median needs 30 records. Counts and sums
-            are always enough.
+            an interval of at most 4 percentage points; a median needs 30 records. For counts
+            and sums, `enough` is always true.
         enough_at: When there will be enough records at the present pace; null if there are enough
             now, or if the pace is not known.
         unripe: The number of recent records whose result may still change. For replies, these are
@@ -184,13 +184,15 @@ class RecordRead(ReadModel):
             rate.
         amount: The value of the record: an amount in cents, a time in seconds, or the credited
             share of an outcome. Null if the records are only counted.
-        key: The key of the breakdown, such as a ZIP; null if the record has no key.
-        contact_id: The contact; null without the scope `contacts:read`.
+        key: The value of the breakdown for this record, such as a ZIP; null if the record has no
+            such value.
+        contact_id: The id of the contact whom the record is about. Null if there is no contact,
+            and without the scope `contacts:read`.
         first_name: The contact's first name; null without the scope `contacts:read`.
         last_name: The contact's last name; null without the scope `contacts:read`.
         campaign_id: The campaign of the message; null if none.
         step: The step of the campaign; null if none.
-        outcome_id: The outcome; null if the record does not belong to an outcome.
+        outcome_id: The id of the outcome to which the record belongs; null if there is no outcome.
         part: If the figure divides one measure by another, such as the cost per reply: whether the
             record counts in the `numerator` or in the `denominator`. Null for other figures.
     """

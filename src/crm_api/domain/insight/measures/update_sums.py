@@ -1,4 +1,4 @@
-"""Update the stored sums of messages and attempts, so that figures can be read faster.
+"""Update the stored sums of messages and sending attempts, so that figures can be read faster.
 
 - ``merge_hour_sums`` merges the rows of ``insight_tally`` that belong to the same hour or day.
 - ``update_place_sums`` adds messages and attempts to ``insight_person_tally``. This table has the
@@ -71,10 +71,11 @@ _TAKE_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))"
 
 
 async def take_locks(session: AsyncSession, name: str = SUMS_LOCK) -> bool:
-    """Take the locks of a job that copies records or updates sums; return False if one is in use.
+    """Take the locks of a job that copies records or updates sums.
 
-    Every such job takes ``SUMS_LOCK``, so only one of these jobs runs at a time. The function never
-    waits. A lock is kept until the end of the transaction.
+    Return False if another transaction has one of the locks. Every such job takes ``SUMS_LOCK``, so
+    only one of these jobs runs at a time. The function never waits. A lock is kept until the end of
+    the transaction.
 
     Args:
         session: The session.

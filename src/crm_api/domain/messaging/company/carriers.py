@@ -77,7 +77,10 @@ class Budgets:
 
     @classmethod
     def of(cls, declared: Mapping[str, Any] | None) -> "Budgets":
-        """Build the carriers' daily limits from ``carrier_budgets``; None means no limits."""
+        """Build the carriers' daily budgets from the setting ``carrier_budgets``.
+
+        If ``declared`` is None, no carrier has a budget.
+        """
         return cls(
             daily={
                 carrier: max(
@@ -126,7 +129,9 @@ class Budgets:
 
 
 def carrier_day(now: datetime) -> tuple[datetime, datetime]:
-    """Return the beginning and the end of the current carrier day (midnight Pacific time).
+    """Return the instants at which the current carrier day begins and ends.
+
+    Carriers count messages per carrier day: from midnight to midnight, Pacific time.
 
     Both instants are in the time zone of ``now``.
     """

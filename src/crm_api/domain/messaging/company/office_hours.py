@@ -130,10 +130,10 @@ Holidays = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class AwaySettings:
-    """The stored settings of the away reply: its text, and when the office is closed.
+    """The stored settings of the away reply, the automatic answer while the office is closed.
 
     Attributes:
-        reply: The text of the automatic answer.
+        reply: The text of the away reply.
         office_hours: The office hours as JSON; None if they are not set.
         holidays: The holidays as JSON.
     """
@@ -143,7 +143,7 @@ class AwaySettings:
     holidays: Sequence[dict[str, Any]]
 
     def closed_since(self, at: datetime) -> datetime | None:
-        """Return the time at which the office last closed before ``at``; None if open at ``at``.
+        """Return when the office last closed before ``at``; None if the office is open at ``at``.
 
         Without office hours the office counts as always open.
         """
@@ -154,7 +154,7 @@ class AwaySettings:
 
 
 def find_closed_since(hours: OfficeHours, holidays: set[date], at: datetime) -> datetime | None:
-    """Return the time at which the office last closed before ``at``; None if it is open at ``at``.
+    """Return when the office last closed before ``at``; None if the office is open at ``at``.
 
     The result is in UTC. If the office was not open within ``LOOK_BACK`` before ``at``, the result
     is ``at`` minus ``LOOK_BACK``.

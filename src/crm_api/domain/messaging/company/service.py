@@ -28,7 +28,7 @@ from crm_api.platform.jobs import Job, JobName
 
 
 class SettingLockedError(ConflictError):
-    """An environment variable sets this field, so the request cannot change it.
+    """The request would change a setting whose value comes from an environment variable.
 
     ``locked`` lists all fields whose values come from environment variables.
     """
@@ -66,9 +66,10 @@ class Business:
     """How messages identify the company that sends them.
 
     Attributes:
-        name: The name of the company. If None, messages use the name of the line.
+        name: The name of the company. If None, messages use the name of the phone line that sends
+            them.
         contact: How people reach the company: a phone number or an address. If None, messages use
-            the number of the line.
+            the number of the phone line.
     """
 
     name: str | None

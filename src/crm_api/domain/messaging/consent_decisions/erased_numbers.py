@@ -6,6 +6,8 @@ again later, this module reads the history, and sets the opt-out or the hold aga
 
 Only an opt-in ends an opt-out: the person sends START, or a user documents an opt-in. Removing the
 flag ``do_not_contact`` does not end the opt-out.
+
+A number on hold gets no campaign messages until a user decides about a reply.
 """
 
 from collections.abc import Collection
@@ -49,9 +51,11 @@ async def keep_consent_state(
 ) -> None:
     """Add the opt-out or hold of each number to the consent history, if the history lacks it.
 
-    Call this before an erasure deletes the flags of the numbers. After the erasure, only the
-    history shows whether a number is opted out or on hold. First, ``lock_decisions`` must be
-    called for the numbers, so that no other transaction decides about them.
+    A number on hold gets no campaign messages until a user decides about a reply.
+
+    Call this function before an erasure deletes the flags of the numbers. After the erasure, only
+    the history shows whether a number is opted out or on hold. The caller must first call
+    ``lock_decisions`` for the numbers, so that no other transaction decides about them.
     """
     flags = await flags_of(uow.session, sorted(phones), now=now)
     for phone in sorted(phones):
@@ -136,10 +140,10 @@ async def keep_late_decision(
 
 
 def _missing(wanted: ConsentState, known: ConsentState) -> ConsentAction | None:
-    """Return the decision that makes ``known`` as strict as ``wanted``.
+    """Return the decision that makes the consent state ``known`` as strict as ``wanted``.
 
-    None if ``known`` is already at least as strict. An opt-out is stricter than a hold, and a hold
-    is stricter than no decision.
+    The result is None if ``known`` is already at least as strict. An opt-out is stricter than a
+    hold, and a hold is stricter than no decision.
     """
     if wanted.opted_out and not known.opted_out:
         return ConsentAction.OPT_OUT
@@ -159,7 +163,11 @@ async def _append(
     secret: bytes,
     claimed_at: datetime | None = None,
 ) -> None:
-    """Append an entry to the consent history; then delete the entry's phone number and wording."""
+    """Append an entry to the consent history; then delete the entry's phone number and wording.
+
+    The phone number and the wording are deleted because the data of the person must stay erased.
+    The entry keeps a hash of the number.
+    """
     entry_id = await queries.add_entry(
         uow.session,
         phone_hash=hash_phone(phone, secret),

@@ -106,8 +106,9 @@ async def follow_decision(
     The caller must first call ``lock_decisions`` for the number, so that no other transaction
     decides about it. Afterwards, the caller must append the decision to the history.
 
-    If the number is opted out or on hold after the decision, its waiting messages are withdrawn.
-    Otherwise, campaign recipients with the status ``held`` may get their messages again.
+    If the number is opted out or on hold after the decision, its waiting messages are withdrawn. If
+    the number is neither opted out nor on hold, campaign recipients with the status ``held`` may
+    get their messages again.
 
     Returns:
         The consent of the number before and after the decision.
@@ -209,7 +210,7 @@ async def put_flag(
     expires_at: datetime | None,
     now: datetime,
 ) -> None:
-    """Set a flag on a number; if the number has the flag, replace its reason and expiry.
+    """Set a flag on a number; if the flag already exists, replace the flag's reason and expiry.
 
     If the existing flag has expired, its creation time is replaced too.
     """

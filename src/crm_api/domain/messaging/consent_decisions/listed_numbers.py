@@ -46,10 +46,11 @@ class ListedNumber:
 
 
 def strictest_entries(listed: Iterable[ListedNumber]) -> list[ListedNumber]:
-    """Make one entry for each phone number of a list; return the entries ordered by number.
+    """Merge the entries of a suppression list to one per number; return them ordered by number.
 
-    The new entry is an opt-out if at least one entry of the number is an opt-out; otherwise it is a
-    hold. It sets ``do_not_contact`` if at least one entry of the number does.
+    The new entry is an opt-out if at least one entry of the number is an opt-out. If all entries of
+    the number are holds, the new entry is a hold. The new entry sets the flag ``do_not_contact`` if
+    at least one entry of the number sets this flag.
     """
     found: dict[str, ListedNumber] = {}
     for one in listed:

@@ -10,7 +10,7 @@ from crm_api.domain.messaging.models.timeline import Direction, MessageStatus, O
 
 
 class ProvenMessage(ReadModel):
-    """The message that a consent entry refers to; ``body`` is null if it was erased.
+    """The message that a consent decision refers to, for example a reply with an opt-out.
 
     Attributes:
         direction: Whether the message was received or sent.
@@ -93,7 +93,8 @@ class ProvenEntry(ReadModel):
 
     Attributes:
         id: The id of the entry in the consent history.
-        action: The decision: an opt-out, an opt-in, a hold or the release of a hold.
+        action: The decision: an opt-out, an opt-in, a hold or the release of a hold. A hold stops
+            campaign messages until a user decides about a reply.
         source: How the decision reached this service.
         actor: Who decided: `person` for the person's own message, otherwise the name of the user,
             API key or service component.
@@ -137,7 +138,9 @@ class ProvenEntry(ReadModel):
 
 
 class ProvenFlag(ReadModel):
-    """A flag of the number. It has no effect after ``expires_at``.
+    """A flag of a phone number, for example ``opted_out``.
+
+    The flag has no effect after ``expires_at``.
 
     Attributes:
         flag: The name of the flag.
@@ -215,7 +218,7 @@ class ConsentProof(ReadModel):
         flags: All flags of the number, oldest first. Expired flags are included.
         entries: The consent decisions about the number, oldest first.
         texts: How many messages the provider accepted for the number, and when.
-        verification: Whether the entries of this number are complete and unchanged.
+        verification: Whether the consent history of this phone number is complete and unchanged.
         chain_end: The newest link of the consent chain. The chain contains the entries of all
             numbers.
         how_to_check: How another party can verify the digests in this proof.

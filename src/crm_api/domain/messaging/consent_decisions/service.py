@@ -86,8 +86,9 @@ async def opt_out(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Opt a number out, so that it gets no more messages. An opt-out also ends a hold.
 
     The opt-out gets an entry in the history, even if the number is already opted out. But a
-    repeated opt-out from an import or from the provider's stop list gets no entry. The contact's
-    other numbers are opted out too, and each of them gets an entry if its consent changes.
+    repeated opt-out from an import or from the provider's stop list (the numbers that the provider
+    refuses) gets no entry. The contact's other numbers are opted out too. Each other number gets an
+    entry if its consent changes.
 
     Returns:
         True if the number was not opted out before.
@@ -126,7 +127,7 @@ async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 
     If the number is opted out, the hold is only added to its history, and the flag ``opt_out_hold``
     is not set. The hold can take effect later: an opt-in that is older than the hold may arrive
-    after it. Such an opt-in ends the opt-out, but not the hold.
+    after the hold. Such an opt-in ends the opt-out, but not the hold.
 
     Returns:
         True if the number is on hold now and was not on hold before.
@@ -139,7 +140,7 @@ async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 
 
 async def release_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
-    """End the hold of a number, because a user decided that the reply was not an opt-out.
+    """End the hold of a number, because a user decided that a reply was not an opt-out.
 
     Campaign recipients with the status ``held`` may get their messages again.
 
@@ -289,7 +290,9 @@ async def history(
 
 
 async def _others(uow: UnitOfWork, act: DecisionDetails) -> list[str]:
-    """Return the other numbers of the contact that has ``phone``; lock decisions about them.
+    """Return the other numbers of the contact that has the number ``act["phone"]``.
+
+    Consent decisions about all numbers of the contact are locked (``lock_decisions``).
 
     A merge of contacts takes the same locks. The merge may add a number while this function waits
     for a lock. So the numbers are read again after each lock, until no new number appears.
@@ -312,7 +315,8 @@ async def _keep_example(
 ) -> None:
     """If a user decided about a reply, store the reply as an example for the reply reader.
 
-    The decision of the user is the label of the example.
+    The reply reader finds out what a reply means. The decision of the user is the label of the
+    example.
     """
     await reply_examples.keep_reply_example(
         uow.session,
@@ -343,7 +347,8 @@ async def _decide(
 ) -> tuple[ConsentState, ConsentState]:
     """Lock consent decisions about a number, and set its flags to the result of the new decision.
 
-    Because of the lock, a transaction that decides at the same time sees this decision.
+    A transaction that decides about the number at the same time waits for the lock, and then sees
+    this decision.
 
     Returns:
         The consent of the number before and after the decision.

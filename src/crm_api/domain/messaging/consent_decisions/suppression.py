@@ -1,8 +1,8 @@
 """Set the flag ``do_not_contact`` for an uploaded list of numbers, or after a person was erased.
 
 After an erasure, the service keeps only a keyed hash of the phone number. If a transaction stores
-the number again, it also sets ``do_not_contact`` again. It restores the person's own opt-out or
-hold too (``erased_numbers.py``). So no message can be sent before these flags are set.
+the number again, the same transaction sets ``do_not_contact`` again. It also restores the person's
+own opt-out or hold (``erased_numbers.py``). So no message can be sent before these flags are set.
 """
 
 from collections.abc import Collection, Sequence

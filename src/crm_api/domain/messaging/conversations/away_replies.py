@@ -25,7 +25,7 @@ is working, although the office is closed."""
 
 @dataclass(frozen=True, kw_only=True)
 class UnattendedMessage:
-    """A person's new message that may get an away reply.
+    """A person's new message that may get an away reply (an automatic answer).
 
     Attributes:
         at: When the person sent the message.
@@ -78,7 +78,7 @@ async def queue_away_replies(
     away: AwaySettings | None,
     now: datetime,
 ) -> int:
-    """Queue the away reply to these messages; return how many replies were queued.
+    """Queue the away reply (automatic answer) to these messages; return how many were queued.
 
     No reply is queued in these cases:
 

@@ -180,7 +180,8 @@ def _larger(known: Any, new: Any) -> Any:  # noqa: ANN401 - strings or numbers
 def _longer(known: Any, new: Any) -> Any:  # noqa: ANN401 - JSON
     """Return the value with the longer JSON.
 
-    If both have the same length, return the value whose JSON is later in alphabetical order.
+    If both JSON texts have the same length, return the value whose JSON text is later in
+    alphabetical order.
     """
     written = (json.dumps(value, sort_keys=True) for value in (known, new) if value)
     longest = max(written, key=lambda text: (len(text), text), default=None)
@@ -218,7 +219,9 @@ def _merge_recordings(known: list[Document], new: tuple[RecordingFacts, ...]) ->
 
 
 def _same_recording(recording: Document) -> tuple[Any, ...]:
-    """Return a key that identifies a recording: its start and length, or else its URL.
+    """Return a key that identifies a recording: its start and duration, or its URL.
+
+    The URL is the key only if the start or the duration is missing.
 
     The provider has two webhook systems. They report the same recording with different ids and
     URLs.

@@ -49,10 +49,10 @@ class RecordedCall:
     """A stored call, after its new events were merged into it.
 
     Attributes:
-        phone: The person's number if the person called the company or answered its call; None
-            otherwise.
-        began_at: When the call began. If this is unknown: when its first event happened. If this is
-            unknown too: when the call was stored.
+        phone: The person's number if the person called the company or answered a call of the
+            company; None for all other calls.
+        began_at: When the call began. If this time is unknown: when the first event of the call
+            happened. If both times are unknown: when the call was stored.
     """
 
     phone: str | None
@@ -213,7 +213,12 @@ async def _assign_people(
 
 
 def _with_asked_at(call: KnownCall, *, now: datetime) -> KnownCall:
-    """Return the call with ``asked_at``: when it became known that the call needs an answer."""
+    """Return the call with an updated field ``asked_at``.
+
+    The field contains the time at which it became known that the call needs an answer; None if the
+    call needs no answer. If the call needs an answer but is older than ``WAITS_FOR``, the field
+    keeps its value.
+    """
     if call.conversation_id is None or not call_documents.needs_answer(call.call):
         return replace(call, asked_at=None)
     if now - call.occurred_at > WAITS_FOR:
@@ -229,7 +234,10 @@ async def _note_waiting(
     waiting: set[UUID],
     now: datetime,
 ) -> None:
-    """Mark conversations with a missed call as waiting; end the waiting after an answered call."""
+    """Store that conversations with a missed call or a voicemail wait for an answer.
+
+    After an answered call, the conversation no longer waits.
+    """
     asked, changed = [], set()
     for name, call in known.items():
         if call.conversation_id is None:

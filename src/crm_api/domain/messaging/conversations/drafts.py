@@ -46,7 +46,7 @@ async def emit_own_change(
 async def read_draft(
     uow: UnitOfWork, *, conversation_id: UUID, caller_id: str
 ) -> ConversationDraft | None:
-    """Return the caller's draft in a conversation; None if there is none.
+    """Return the caller's draft in a conversation; None if the caller has no draft in it.
 
     Raises:
         ConversationNotFoundError: No conversation has this id.

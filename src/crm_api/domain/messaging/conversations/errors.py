@@ -128,7 +128,7 @@ class OutsideWindowError(ConflictError):
         Args:
             happened: One sentence about what was refused.
             otherwise: What the caller can do instead of waiting.
-            next_allowed_at: The next allowed instant; None if the rules allow none within two
+            next_allowed_at: The next allowed instant; None if the rules allow no instant within two
                 weeks.
         """
         later = (
@@ -158,8 +158,8 @@ class SendAtOutsideWindowError(InvalidError):
         """Describe the refusal and the next step.
 
         Args:
-            next_allowed_at: The next allowed instant after ``send_at``; None if the rules allow
-                none within two weeks.
+            next_allowed_at: The next allowed instant after ``send_at``; None if the rules allow no
+                instant within two weeks.
         """
         later = (
             "The legal rules allow no message within two weeks after `send_at`; GET "
@@ -206,9 +206,9 @@ class AnsweredMeanwhileError(ConflictError):
         self, *, message_id: UUID, body: str | None, by: dict[str, str] | None, at: datetime
     ) -> None:
         super().__init__(
-            "The message was not sent, because somebody else has just answered this person. Read "
-            "`body`. If you still want to send your message, send the request again with `confirm` "
-            "true.",
+            "The message was not sent, because somebody else has just answered this person. The "
+            "field `body` of this error has the answer. If you still want to send your message, "
+            "send the request again with `confirm` true.",
             message_id=str(message_id),
             body=body,
             by=by,

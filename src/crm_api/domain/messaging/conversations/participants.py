@@ -170,8 +170,10 @@ class ConversationTouch:
         phone: The person's number, or another identifier.
         openphone_id: The provider's id of the conversation; None if unknown.
         at: When the message or call happened.
-        outgoing_at: When the company called the person or sent the message; None otherwise.
-        incoming_at: When the person sent the message; None otherwise.
+        outgoing_at: When the company called the person or sent the message. None if the person
+            called or sent the message, or if the beginning of the call is not known.
+        incoming_at: When the person sent the message; None for a call, and for a message from the
+            company.
         answered_at: When the company answered outside of this service. Such an answer is a message
             from the provider's app, or a call that was answered. None if this message or call is
             not such an answer.

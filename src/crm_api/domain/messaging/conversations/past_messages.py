@@ -76,7 +76,7 @@ class KnownNumber:
     """What is known about a phone number before its past messages are stored.
 
     Attributes:
-        id: The contact with the number; None if there is none.
+        id: The id of the contact with the number; None if no contact has the number.
         is_deleted: True if the contact was deleted.
         was_texted: True if this service has tried to send a message to the number.
         is_own: True if the number is one of our lines.
@@ -267,7 +267,7 @@ async def _add_messages(
     conversations: Mapping[ConversationKey, TouchedConversation],
     now: datetime,
 ) -> dict[str, UUID]:
-    """Store the messages; return the id of each new one, by the provider's id."""
+    """Store the messages; return the ids of the new messages, by the provider's message id."""
     facts = [one.facts for one in messages]
     readings = [one.reading for one in messages]
     values = {

@@ -81,7 +81,12 @@ async def decide_reply_class(
 async def _change_number(
     uow: UnitOfWork, message: Activity, reply_class: ReplyClass, **details: Unpack[DecisionDetails]
 ) -> None:
-    """Opt the number out, or set or remove its flag ``invalid_number``."""
+    """Change the flags of the number, as the new class of the reply requires.
+
+    The class ``stop`` opts the number out, and ``wrong_number`` sets the flag ``invalid_number``.
+    Each class except ``wrong_number`` removes an ``invalid_number`` that an earlier choice of
+    ``wrong_number`` had set.
+    """
     flags = await flag_rows(uow.session, phone=details["phone"], now=details["now"])
     reasons = {flag.flag_type: flag.reason for flag in flags}
     invalid = FlagType.INVALID_NUMBER

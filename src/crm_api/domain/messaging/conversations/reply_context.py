@@ -30,11 +30,11 @@ class ReplyContexts:
     """What came before some received messages, and the settings of the away reply.
 
     Attributes:
-        contexts: What the reply reader must know about the conversation before each message, for
-            example whether our last message was a question. The order is that of the messages.
-        replied_to: The campaign message to which each message replies, in the same order. None if
-            no campaign sent a message to the number in the 72 hours before the reply.
-        away: The settings of the away reply; None if it is off.
+        contexts: For each message: what the reply reader must know about the conversation before
+            the message, for example whether our last message was a question.
+        replied_to: For each message, in the same order: the campaign message to which it replies.
+            None if no campaign sent a message to the number in the 72 hours before the reply.
+        away: The settings of the away reply; None if the away reply is off.
     """
 
     contexts: list[Context]

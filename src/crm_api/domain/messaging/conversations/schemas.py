@@ -165,7 +165,8 @@ class MessageAttempt(ReadModel):
     Attributes:
         at: When the request to the provider began.
         outcome: The result of the attempt, as far as it is known.
-        error_code: Why the message was not sent, or why the result is unclear; null otherwise.
+        error_code: Why the message was not sent or not delivered, or why the result is unclear;
+            null if there is no such problem.
     """
 
     at: Instant
@@ -194,8 +195,8 @@ class MessageRead(ReadModel):
         conversation_id: The conversation that contains the message.
         line_id: The line that received or sends the message.
         contact_id: The contact of the other party; null if there is none.
-        campaign_id: The campaign that sent the message. For a reply: the campaign whose message the
-            person replied to. Null if there is none.
+        campaign_id: The campaign that sent the message. For a received message: the campaign to
+            whose message the person replied. Null if there is no such campaign.
         direction: Whether the message was received or is sent.
         origin: What created the message.
         phone: The phone number of the other party.
@@ -208,7 +209,7 @@ class MessageRead(ReadModel):
         participants: The phone numbers of all other parties of a group conversation; empty if the
             message has only one other party.
         status: The state of the message.
-        error_code: Why the message was not sent or not delivered; null otherwise.
+        error_code: Why the message was not sent or not delivered; null if there is no such problem.
         provider_message_id: The provider's id of the message; null until the provider accepts it.
         send_at: The time that the user chose for the message, or the next allowed time after it;
             null if the user chose no time.
@@ -295,9 +296,9 @@ class CallRead(ReadModel):
         duration_seconds: The duration of the call, in seconds.
         answered_at: When the call was answered; null if it was not answered.
         completed_at: When the call ended.
-        forwarded_from: The phone number from which the call was forwarded; null if it was not
+        forwarded_from: The phone number from which the call was forwarded; null if the call was not
             forwarded.
-        forwarded_to: The phone number to which the call was forwarded; null if it was not
+        forwarded_to: The phone number to which the call was forwarded; null if the call was not
             forwarded.
         menu: The caller's choices in the phone menu, in order; empty if the caller made no choice.
             Each item has the fields `at`, `selection` and `name`.

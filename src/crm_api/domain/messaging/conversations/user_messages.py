@@ -70,8 +70,8 @@ async def choose_departure(
 ) -> Departure:
     """Return the time at which a user's message is to be sent.
 
-    Legal hours apply only if the person has never sent a message to this line. Otherwise the user's
-    message counts as an answer to the person, and may be sent at any hour.
+    Legal hours apply only if the person has never sent a message to this line. If the person has
+    sent one, the user's message counts as an answer, and may be sent at any hour.
 
     Raises:
         OutsideWindowError: The message has no ``send_at``, and the time at which it would be sent

@@ -143,7 +143,7 @@ async def update_line(
 async def _lock_line(uow: UnitOfWork, line_id: UUID) -> Line | None:
     """Lock a line's row until the transaction ends.
 
-    Until then, workers cannot claim messages of the line.
+    Until then, workers cannot claim (reserve for sending) messages of the line.
 
     Returns:
         The line; None if it does not exist.
@@ -173,9 +173,9 @@ async def unblock_line(
 ) -> CountedLine:
     """End the block of a line, or its trial after a block, so that it sends normally again.
 
-    The decision is written to the audit log, and the alert about the line is resolved. If the
-    provider has asked for a pause, the pause ends too, for all lines. If the line is neither
-    blocked nor on trial, only the pause ends.
+    A line on trial sends only one message at a time. The unblocking is written to the audit log,
+    and the alert about the line is resolved. If the provider has asked for a pause, the pause ends
+    too, for all lines. If the line is neither blocked nor on trial, only the pause ends.
 
     Raises:
         LineNotFoundError: No line has this id.
@@ -194,6 +194,8 @@ async def unblock_line(
 
 async def _end_block(uow: UnitOfWork, line_id: UUID, *, now: datetime) -> bool:
     """End the block of a line, or its trial after a block, so that it sends normally again.
+
+    A line on trial sends only one message at a time.
 
     Returns:
         False if the line is neither blocked nor on trial, or does not exist.

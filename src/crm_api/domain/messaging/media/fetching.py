@@ -53,7 +53,9 @@ class FileAddress:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedFetch:
-    """A fetch that this worker has claimed (reserved); other workers skip it until the lease ends.
+    """A fetch (download of a file) that this worker has claimed (reserved).
+
+    Other workers skip the fetch until the worker's lease (the time of the reservation) ends.
 
     Attributes:
         attempts: The number of attempts so far, including the one that begins now.

@@ -177,7 +177,7 @@ RETRY_FETCH = text("""
 
 
 async def retry_fetch(uow: UnitOfWork, *, fetch_id: UUID, now: datetime) -> MediaFetch:
-    """Start one fetch (the download of a file) again, with all its attempts.
+    """Start one fetch (the download of a file) again; the count of its attempts begins at 0.
 
     The job that fetches files is requested.
 
@@ -242,11 +242,18 @@ DEAD_CODES = text("SELECT DISTINCT error_code FROM media_fetch WHERE status = 'd
 
 
 async def _read_dead_codes(session: AsyncSession) -> set[str]:
-    """Return the different error codes that dead fetches have."""
+    """Return the different error codes of dead fetches.
+
+    A fetch (download of a file) is dead if all its attempts failed.
+    """
     return set(await session.scalars(DEAD_CODES))
 
 
 async def _end_alerts(uow: UnitOfWork, dead: set[str], *, now: datetime) -> None:
-    """Resolve the alert of each error code in ``dead`` if no dead fetch has this code now."""
+    """Resolve the alert of each error code in ``dead`` that no dead fetch has now.
+
+    ``dead`` contains the error codes of the dead fetches before the change. A fetch (download of a
+    file) is dead if all its attempts failed.
+    """
     for code in sorted(dead - await _read_dead_codes(uow.session)):
         await alerts.resolve_alert(uow, kind=DEAD_FETCH, subject=code, now=now)

@@ -1,4 +1,4 @@
-"""The tables of conversations, drafts, notes, read marks and counts."""
+"""The tables of conversations, drafts, notes and counts, and of what users have read."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -185,7 +185,7 @@ class ConversationRead(Base):
 
 
 class ConversationTally(Base):
-    """A change of the number of conversations that are not done.
+    """A change of the count of conversations whose state is not ``done``, for example +1.
 
     A row can also be the sum of several changes.
 

@@ -80,8 +80,8 @@ class LineStatus(StrEnum):
 class Line(Base):
     """A line: a phone number of the company at the provider.
 
-    To claim messages, a worker first locks the line's row, and then counts the messages of the day
-    (see ``ARCHITECTURE.md``, "Sending, rule 1").
+    To claim (reserve) messages, a worker first locks the line's row, and then counts the messages
+    of the day (see ``ARCHITECTURE.md``, "Sending, rule 1").
     """
 
     __tablename__ = "line"

@@ -1,4 +1,4 @@
-"""The tables of what the service learns about phone numbers from failed messages.
+"""The tables of failed messages, and of phone numbers to which the provider does not send.
 
 The provider refuses messages to people who opted out at the provider. Its API does not list these
 people, so the service learns their numbers from failed messages.

@@ -66,10 +66,10 @@ class SendKind(StrEnum):
 class SendAttempt(Base):
     """One attempt to send a message, with its own copy of the number and the body.
 
-    The gate is the last check before the request to the provider. It changes the columns for the
-    status, the time of the request and the lease. No index contains these columns, so that the gate
-    is fast. ``line_id`` has no foreign key, because a foreign key would lock the line for each
-    message.
+    The gate is the last check before the request to the provider. The gate changes the columns for
+    the status, the time of the request and the lease (how long a worker may work on the attempt).
+    No index contains these columns, so that the gate is fast. ``line_id`` has no foreign key,
+    because a foreign key would lock the line for each message.
     """
 
     __tablename__ = "send_attempt"

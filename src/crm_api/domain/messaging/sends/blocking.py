@@ -214,7 +214,7 @@ BUSY_LINES = text("""
 
 
 async def lock_trials(uow: UnitOfWork, line_ids: Sequence[UUID]) -> Trials:
-    """Lock lines that are on trial, and find which of them have an open attempt.
+    """Lock lines that are on trial, and find which of them have an unfinished attempt.
 
     A line on trial was blocked before, and now sends only one message at a time.
 

@@ -4,9 +4,9 @@ A budget is a number of message segments that the company declared. A worker cla
 reserves them for sending. It claims only messages that fit the budgets.
 
 If the budget of a carrier is used up, the recipients with a number of this carrier are postponed
-until the carriers' day ends. In this module, such a recipient is called held. This is not the hold
-of a phone number. The budget may have room again earlier, for example because a user raised it.
-Then ``wake_held_recipients`` makes the recipients due.
+until the carriers' day ends. This module calls such a recipient "held". This word does not
+mean that the phone number is on hold. Segments may become available earlier, for example because a
+user raised the budget. Then ``wake_held_recipients`` makes the recipients due.
 """
 
 from collections.abc import Sequence
@@ -79,7 +79,9 @@ class CarrierRoom:
         return any(segments <= 0 for segments in self.left.values())
 
     def held_by(self, carrier: str, wanted: int) -> str | None:
-        """Return the carrier whose budget has no room for a message; None if there is room.
+        """Return the carrier whose budget has too few segments left for a message.
+
+        The result is None if the message fits the budget.
 
         A carrier's budget is the number of message segments that may be sent to its numbers per
         day.
@@ -96,10 +98,10 @@ class CarrierRoom:
 
         The result also says which recipients do not fit:
 
-        - ``held`` has the ids of recipients whose message needs more segments than were left before
-          the first recipient was chosen.
-        - ``has_passed_over`` is True if a recipient does not fit only because the chosen recipients
-          use up the budget. This recipient may be chosen later.
+        - The field ``held`` has the ids of recipients whose message needs more segments than were
+          left before the first recipient was chosen.
+        - The field ``has_passed_over`` is True if a recipient does not fit only because the chosen
+          recipients use up the budget. This recipient may be chosen later.
 
         Args:
             candidates: The recipients, as planned attempts.
@@ -125,8 +127,8 @@ class CarrierRoom:
     def held_until(self) -> datetime:
         """The instant to which recipients are postponed if a carrier budget is used up.
 
-        This is just after the end of the carriers' day. But if the budget has room again before
-        that, the recipients become due earlier.
+        The instant is just after the end of the carriers' day. But if the budget has segments left
+        again before this instant, the recipients become due earlier.
         """
         return self.ends_at + MARK
 
@@ -246,7 +248,7 @@ WAKE = text(f"""
 
 
 async def wake_held_recipients(uow: UnitOfWork, *, grace: timedelta, now: datetime) -> int:
-    """Make postponed recipients due if the carrier budget that was used up has room again.
+    """Make postponed recipients due if the used-up carrier budget has segments left again.
 
     A carrier budget is the number of message segments that we may send to a carrier's customers per
     day. If 100 segments of a budget are left, at most 100 recipients become due. But if a

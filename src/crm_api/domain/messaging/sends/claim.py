@@ -47,7 +47,8 @@ class _Allowance:
         room: What is left of the daily limits.
         pace: The stored state of the campaign's pacing; None before the first message.
         quota: The number of messages that the limits and the pacing allow now.
-        is_ramp_waiting: True if the line has a ramp plan that has not started.
+        is_ramp_waiting: True if the line has a ramp plan (lower limits on the first days) that has
+            not started.
     """
 
     room: Room
@@ -225,11 +226,13 @@ async def lock_candidates(
 async def _set_contacted_aside(
     uow: UnitOfWork, order: ClaimOrder, due: Sequence[DueRecipient], *, now: datetime
 ) -> Sequence[DueRecipient]:
-    """Return the recipients that the rule ``previously_contacted`` allows.
+    """Return the recipients that the campaign's rule ``previously_contacted`` allows.
 
-    The other recipients are skipped or put in review. The rule was already applied when the
-    audience was stored. It is applied again, because a campaign runs for weeks, and another
-    campaign may have contacted the person since then.
+    The rule decides whether people who were contacted before get a message. If not, the recipients
+    are skipped or put in review.
+
+    The rule was already applied when the audience was stored. It is applied again, because a
+    campaign runs for weeks, and another campaign may have contacted the person since then.
     """
     if not due or order.previously_contacted == SEND_ANYWAY:
         return due
@@ -382,7 +385,8 @@ async def _advance_pace(
 ) -> None:
     """Store when the campaign's next message may be claimed.
 
-    If the line has a ramp plan that has not started, the plan starts today.
+    If the line has a ramp plan (lower limits on the first days) that has not started, the plan
+    starts today.
     """
     pace = pacing.advance(order.pacing, allowance.pace, allowance.room, taken=taken, now=now)
     await uow.session.execute(

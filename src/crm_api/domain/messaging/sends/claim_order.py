@@ -75,7 +75,9 @@ class Composer(Protocol):
         """
 
     def __call__(self, recipient: DueRecipient, line: SendingLine) -> str:
-        """Return the body of the message for the recipient at the recipient's step.
+        """Return the body of the message for the recipient.
+
+        The recipient's step decides which message it is: the first message or a follow-up.
 
         Raises:
             InvalidError: The body cannot be written. The error's code is the skip reason.
@@ -147,7 +149,9 @@ class PlannedAttempt:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedAttempt:
-    """A claimed attempt. Only the process with the attempt's token may send the message.
+    """A claimed attempt: one process has reserved its message for sending.
+
+    Only the process with the attempt's token may send the message.
 
     Attributes:
         membership_id: The recipient; None for a message outside campaigns.

@@ -33,7 +33,7 @@ SKIP = text("""
 async def skip_recipients(
     session: AsyncSession, *, membership_ids: Sequence[UUID], reason: str, now: datetime
 ) -> None:
-    """Set the status ``skipped`` with this reason for the recipients that are ``pending``."""
+    """Change recipients with the status ``pending`` to ``skipped``, and store the reason."""
     values = {"ids": list(membership_ids), "reason": reason, "now": now}
     await session.execute(SKIP, values)
 

@@ -75,7 +75,7 @@ class DispatchTally:
             machine's clock was set.
         is_provider_down: True if the run stopped because the provider did not respond.
         held_until: The end of the pause, if the run stopped because the provider asked for a long
-            pause; None otherwise.
+            pause; None if the run stopped for another reason.
         provider_skew: Our clock minus the provider's clock, if they differ by more than
             ``MAX_SKEW``; zero otherwise.
         answers: The number of results of API requests, by their kind.
@@ -172,9 +172,9 @@ class Dispatcher:
         self._has_ready.set()
 
     async def run(self, claim_more: ClaimMore) -> DispatchTally:
-        """Send until no message may be sent now, or until ``stop`` is called.
+        """Send until no message may be sent now, or until the method ``stop`` is called.
 
-        At the end, all claims that were not used are released.
+        At the end, all claims (reserved messages) that were not used are released.
 
         If the database becomes unreachable, no new request begins. The responses to running
         requests are stored as soon as possible. Then the database error is raised.
@@ -228,12 +228,18 @@ class Dispatcher:
         return abs(self._wall_offset() - self._begun_at) > MAX_SKEW.total_seconds()
 
     def _hold_back(self) -> None:
-        """End the run because the provider is down; release the run's claims."""
+        """End the run because the provider is down.
+
+        At the end, the run releases its claims: reserved messages that were not sent.
+        """
         self.tally.is_provider_down = True
         self.stop()
 
     def _pause(self, until: datetime) -> None:
-        """End the run because the provider asked for a pause; release the run's claims."""
+        """End the run because the provider asked for a pause.
+
+        At the end, the run releases its claims: reserved messages that were not sent.
+        """
         self.tally.held_until = until
         self.stop()
 
@@ -335,7 +341,10 @@ class Dispatcher:
     async def _release_refused(
         self, batch: list[ClaimedAttempt], passed: list[ClaimedAttempt]
     ) -> None:
-        """Release the claims that the gate refused, so that other requests can run instead."""
+        """Release the attempts that the gate (the last check) refused.
+
+        Other requests can then run instead.
+        """
         called = {claimed.attempt_id for claimed in passed}
         held_back = [claimed for claimed in batch if claimed.attempt_id not in called]
         self.tally.refused_by_gate += len(held_back)
@@ -345,7 +354,7 @@ class Dispatcher:
             await gate.release_claims(uow, held_back, reason="gate", now=self._now())
 
     async def _wait(self, for_: timedelta) -> None:
-        """Wait for a time, but return early when ``stop`` is called."""
+        """Wait for the duration ``for_``, but return early when the method ``stop`` is called."""
         try:
             async with asyncio.timeout(max(0.0, for_.total_seconds())):
                 await self._is_stopped.wait()
@@ -377,9 +386,10 @@ class Dispatcher:
         self._compare_clocks(answer)
 
     def _compare_clocks(self, answer: SendAnswer) -> None:
-        """End the run if our clock and the provider's differ too much.
+        """End the run if our clock and the provider's clock differ by more than ``MAX_SKEW``.
 
-        The check is needed because look-ups compare instants of both clocks.
+        The check is needed because later look-ups of messages at the provider compare times of both
+        clocks.
         """
         if answer.server_date is None:
             return

@@ -61,7 +61,8 @@ class ProviderPause:
 
     Attributes:
         until: When requests may begin again.
-        asked_seconds: The length that the provider asked for. The service may pause for less.
+        asked_seconds: The length of the pause that the provider asked for, in seconds. The service
+            may make a shorter pause.
     """
 
     until: datetime
@@ -87,7 +88,7 @@ class Limiter:
     async def reserve(self, uow: UnitOfWork, *, calls: int, now: datetime) -> datetime:
         """Reserve start times for ``calls`` requests, and return the first start time.
 
-        The start times are ``spacing`` apart.
+        The time between two start times is the property ``spacing``.
 
         Raises:
             OpenPhoneHeldError: The first start time is more than ``MOST_WAIT`` away. The rollback

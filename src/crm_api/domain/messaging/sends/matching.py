@@ -109,7 +109,10 @@ UNKNOWN_ATTEMPTS = text("""
 
 
 async def list_unknown_attempts(uow: UnitOfWork, *, limit: int) -> list[UnknownAttempt]:
-    """Return up to ``limit`` attempts in the status ``unknown``, least recently looked up first."""
+    """Return up to ``limit`` attempts with the status ``unknown``.
+
+    The attempt whose last look-up at the provider is the longest ago comes first.
+    """
     return typed_rows(UnknownAttempt, await uow.session.execute(UNKNOWN_ATTEMPTS, {"limit": limit}))
 
 
@@ -196,7 +199,12 @@ class _StoredMessage:
     user_id: str | None
 
     def facts(self, unknown: UnknownAttempt) -> MessageFacts:
-        """Return this stored message as ``MessageFacts``, like a message in the provider's list."""
+        """Return this message as ``MessageFacts``, the form of messages in the provider's list.
+
+        Args:
+            unknown: The attempt for which the messages are compared. It has the phone number and
+                the line.
+        """
         return MessageFacts(
             provider_message_id=self.openphone_id,
             direction="outgoing",

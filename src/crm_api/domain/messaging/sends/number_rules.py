@@ -108,7 +108,9 @@ def may_get(kind: SendKind, *, phone: str) -> str:
 def stopping_rule(
     kind: SendKind, *, phone: str = "", facts: Mapping[NumberRule, str] | None = None
 ) -> str:
-    """Return an SQL expression for the rule that stops a message; it is null if no rule stops it.
+    """Return an SQL expression whose value is the name of the rule that stops a message.
+
+    The value is null if no rule stops the message.
 
     Give either ``phone`` or ``facts``.
 
@@ -140,7 +142,9 @@ def may_get_of(kind: str, *, phone: str) -> str:
 
 
 def stopping_rule_of(kind: str, *, phone: str) -> str:
-    """Return an SQL expression for the rule that stops a message; it is null if no rule stops it.
+    """Return an SQL expression whose value is the name of the rule that stops a message.
+
+    The value is null if no rule stops the message.
 
     The kind of the message is an SQL expression, such as a column. If all messages have the same
     kind, use ``stopping_rule``.

@@ -86,7 +86,7 @@ class Room:
 
 
 def waits_until(pacing: Pacing, pace: Pace | None, now: datetime) -> datetime | None:
-    """Return the time at which the pacing allows the next message; None if it allows one now."""
+    """Return when the pacing allows the next message; None if a message is allowed now."""
     if pace is None or now >= pace.next_at:
         return None
     if isinstance(pacing, Burst) and pace.batch_left > 0:

@@ -112,12 +112,12 @@ STILL_PARKED = text("""
 
 
 async def find_still_parked(uow: UnitOfWork, *, ids: Sequence[UUID]) -> set[UUID]:
-    """Return those ``ids`` whose campaign, phone line or message has a parked attempt.
+    """Return the ids of those campaigns, phone lines and messages that have a parked attempt.
 
     An attempt is parked if a user must decide whether its message was sent.
 
     Args:
-        ids: Ids of campaigns, phone lines and messages. For a phone line, only attempts outside
-            campaigns count.
+        ids: The ids to check: of campaigns, phone lines and messages. For a phone line, only
+            attempts outside campaigns count.
     """
     return set((await uow.session.execute(STILL_PARKED, {"ids": list(ids)})).scalars())

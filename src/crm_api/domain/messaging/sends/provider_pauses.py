@@ -128,7 +128,7 @@ async def begin_provider_pause(
 ) -> datetime:
     """Pause all requests with the provider's API key.
 
-    If the provider asked for a longer pause than the service makes, an alert is raised.
+    If the provider asked for a longer pause than ``seconds``, an alert is raised.
 
     Args:
         seconds: How long to pause.

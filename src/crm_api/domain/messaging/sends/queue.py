@@ -211,5 +211,5 @@ async def find_stopping_rules(
 async def find_stopping_rule(
     uow: UnitOfWork, *, kind: SendKind, phone: str, now: datetime
 ) -> NumberRule | None:
-    """Return the rule that now forbids messages of this kind to the number; None if allowed."""
+    """Return the rule that now forbids messages of this kind to a number; None if no rule does."""
     return (await find_stopping_rules(uow, kind=kind, phones=[phone], now=now)).get(phone)

@@ -118,8 +118,8 @@ async def claim_queued(
 
     A message that cannot be claimed is handled as follows:
 
-    - If a rule about the number forbids the message, it fails.
-    - If the message cannot be sent before its latest instant (``QueuedMessage.latest``), it fails.
+    - If a rule about the number forbids the message, the message fails.
+    - If the message cannot be sent before the instant ``QueuedMessage.latest``, the message fails.
     - If the law allows no message at this hour, the message is postponed to the next legal hours.
     - If the number has an open attempt, the message waits.
 
@@ -231,8 +231,8 @@ async def _lock_free(
 ) -> list[QueuedMessage]:
     """Lock the conversations of messages that must fail, and return the messages.
 
-    If another transaction has locked a conversation, its message is not returned, and is tried
-    again after ``BUSY_FOR``.
+    If another transaction has locked a conversation, the message in it is not returned. This
+    message is tried again after ``BUSY_FOR``.
     """
     if not failing:
         return []
@@ -304,7 +304,7 @@ async def _postpone_closed(
 ) -> list[SendableMessage]:
     """Postpone messages outside legal hours; return the others, each with ``not_after``.
 
-    A message fails if it cannot be sent before its latest instant.
+    A message fails if it cannot be sent before the instant ``QueuedMessage.latest``.
     """
     open_now: list[SendableMessage] = []
     send_afters: dict[UUID, datetime] = {}
@@ -347,7 +347,8 @@ def _limit_trials(
 ) -> list[SendableMessage]:
     """Return the messages that the lines may send now.
 
-    A line on trial may send one message, or none while it has an open attempt.
+    A line on trial was blocked before. It may send one message, or none while it has an unfinished
+    attempt. Other lines have no such limit.
     """
     kept: list[SendableMessage] = []
     taken = set(trials.busy)

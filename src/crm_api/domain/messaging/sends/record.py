@@ -154,7 +154,9 @@ def _pause_end(batch: Sequence[Answered], *, now: datetime) -> datetime:
 
 
 def _proved_lines(batch: Sequence[Answered]) -> set[UUID]:
-    """Return the lines on trial whose test message was accepted.
+    """Return the lines on trial whose test message the provider accepted.
+
+    A line on trial was blocked before, and sends only one message at a time, as a test.
 
     Responses to requests that began before the trial do not count.
     """
@@ -262,17 +264,19 @@ async def _merge_strays(
 
 
 def _with_report(outcome: AttemptOutcome, stray: StrayMessage | None) -> AttemptOutcome:
-    """Merge a status report into an outcome: return the one whose status has the higher rank.
+    """Return the result of an attempt, or the status report about it, by the rank of the status.
 
-    - If both have the same rank, the one with the earlier time is returned.
-    - If there is no report, the outcome is returned.
-    - If the report has no final status (delivered, failed, undelivered), the outcome is returned.
+    - The one whose status has the higher rank is returned. If both have the same status, the one
+      with the earlier time is returned.
+    - If there is no report, the result is returned.
+    - If the report has no final status (delivered, failed, undelivered), the result is returned.
 
     ``REPORT_RANKS`` has the ranks (``ARCHITECTURE.md``, "Sending, rule 13").
 
     Args:
         outcome: The result of the attempt.
-        stray: The status report that was stored before the result was known; None if there is none.
+        stray: The status report that was stored before the result was known; None if no report was
+            stored.
     """
     if stray is None or stray.status not in {"delivered", "failed", "undelivered"}:
         return outcome

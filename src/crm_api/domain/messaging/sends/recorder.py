@@ -183,7 +183,8 @@ class Recorder:
         """Write each response alone; if it still cannot be stored, write it without its text.
 
         If the database refuses this too, the response is dropped and the attempt does not change.
-        When its lease ends, the attempt becomes unknown and is looked up at the provider.
+        When the lease of the attempt (the time limit of its worker) ends, the attempt gets the
+        status ``unknown``, and its message is looked up at the provider.
         """
         if len(batch) > 1:
             await self._record_each(batch)
@@ -195,14 +196,14 @@ class Recorder:
                 if is_about_content(error):
                     log.exception(
                         "provider response dropped because the database refused it; "
-                        "its message will be looked up"
+                        "the status of the message will be looked up at the provider"
                     )
                     return
                 await asyncio.sleep(RECORD_RETRY_SECONDS)
             except Exception:
                 log.exception(
                     "provider response dropped because of an unexpected error; "
-                    "its message will be looked up"
+                    "the status of the message will be looked up at the provider"
                 )
                 return
             else:
@@ -211,9 +212,10 @@ class Recorder:
     async def _learn_users(self, batch: list[Answered]) -> None:
         """Store which user at the provider is the sender of each line's messages.
 
-        This uses a separate transaction, because it locks the line. A claim locks the line before
-        the attempts. The transaction that records responses has already locked attempts. If it also
-        locked the line, it could deadlock with a claim.
+        This method uses a separate transaction, because it locks the line. A claim (the reservation
+        of messages) first locks the line, then the attempts. The transaction that records responses
+        has already locked attempts. If the recording transaction then locked the line, it could
+        deadlock with a claim.
         """
         named = {
             item.claimed.line_id: item.answer.provider_user_id

@@ -1,4 +1,4 @@
-"""Mark the recipients who replied, and end the follow-ups of people who replied or called.
+"""Store which recipients replied, and end the follow-ups of people who replied or called.
 
 Follow-ups end in the transaction that applies the event of the reply or call. Another module
 creates follow-ups: when a message is recorded as sent, ``derive.DERIVE`` creates the recipient's

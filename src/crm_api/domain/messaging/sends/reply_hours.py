@@ -115,9 +115,10 @@ TEST_ALLOWED_AT = text("""
 async def find_test_allowed_at(
     uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
 ) -> datetime | None:
-    """Return the time at which the legal frequency limit allows a test message.
+    """Return the time from which the legal frequency limit allows a test message.
 
-    None if the limit allows a test message now.
+    The law may limit how many messages a number gets in a period. The result is None if a test
+    message is allowed now.
     """
     zone = await _read_zone(uow, line_id=line_id, phone=phone)
     cap = rules.frequency_cap(zone_key_of_number(zone), now)

@@ -164,7 +164,7 @@ async def apply_report(
     - If one of our attempts has the provider id of the message, the attempt gets the reported
       status. A status never goes back, for example from ``delivered`` to ``sent``.
     - If no attempt has the id, the service looks for attempts with an unclear result. If exactly
-      one of them has the number, time and text of the message, the report settles this attempt.
+      one of them has the number, time and text of the message, the report decides its result.
     - Otherwise, the message is stored as a message that an employee sent in the provider's app.
       This is corrected if the message later proves to be ours.
     """
@@ -229,9 +229,9 @@ UNSETTLED = text("""
 async def _find_match(
     uow: UnitOfWork, facts: MessageFacts, *, line_id: UUID, times: SendTimes
 ) -> _UnsettledAttempt | None:
-    """Return the unclear attempt with the number, time and text of a message.
+    """Return the attempt with an unclear result that matches a message by number, time and text.
 
-    None if no attempt matches, or if several attempts match.
+    The result is None if no attempt matches, or if several attempts match.
     """
     if len(facts.to_numbers) != 1:
         return None
@@ -341,7 +341,10 @@ async def _store(
 async def _note_failure(
     uow: UnitOfWork, facts: MessageFacts, *, line_id: UUID, activity_id: UUID, now: datetime
 ) -> None:
-    """Store the failure of a foreign message, if it is recent and concerns the phone number."""
+    """Store the failure of a foreign message, if the failure is recent and due to the number.
+
+    An employee sent a foreign message in the provider's app.
+    """
     failed_at = facts.updated_at or facts.created_at
     is_failure = status_of(facts) is AttemptStatus.FAILED and len(facts.to_numbers) == 1
     if facts.error_code is None or not is_failure or now - failed_at > FAILURE_COUNTS_FOR:

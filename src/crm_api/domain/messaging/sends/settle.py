@@ -1,7 +1,8 @@
-"""Settle attempts for which it is unclear whether the message was sent.
+"""Settle attempts with an unclear result: find out or decide whether the message was sent.
 
-1. A worker must finish an attempt in a limited time (its lease). After this time, an attempt gets
-   the status ``unknown`` if its request may have been sent. Otherwise it is released.
+1. A worker must finish an attempt in a limited time (the lease). After this time, an attempt gets
+   the status ``unknown`` if its request may have been sent. If its request was not sent, the
+   attempt is released, and its message waits again.
 2. A look-up in the provider's list of messages finds out whether the message of an ``unknown``
    attempt was sent.
 3. If the look-ups do not find out, the attempt is parked. A user decides whether the message was
@@ -247,7 +248,9 @@ async def _wait(
 async def _park(
     uow: UnitOfWork, unknown: UnknownAttempt, *, why: str, now: datetime
 ) -> AttemptStatus:
-    """Park an unknown attempt, so that a user decides; ``write_outcomes`` raises the alert.
+    """Park an unknown attempt: a user must decide whether its message was sent.
+
+    ``write_outcomes`` raises the alert for the user.
 
     Args:
         why: The error code, a key of ``parked_alerts.WHY_PARKED``.

@@ -32,7 +32,7 @@ def limit_on(
         plan: The ramp plan: the limits of the first days, in order; None for no plan. After the
             last entry, ``daily_limit`` applies.
         started_on: The plan's first day, in the line's time zone. None before the first campaign
-            message. In that case the first entry applies.
+            message; then the first entry of the plan applies.
         daily_limit: The upper bound for every day, also for the entries of the plan.
         day: The day in the line's time zone.
     """
@@ -51,7 +51,8 @@ class LineUsage:
     Attributes:
         line_limit: The line's limit for today, from its ramp plan or its daily limit.
         ends_at: When the line's day ends.
-        is_ramp_waiting: True if the line has a ramp plan that has not started.
+        is_ramp_waiting: True if the line has a ramp plan (lower limits on the first days) that has
+            not started.
         line_used: The number of the line's messages that count today: the provider has accepted
             them or may have accepted them.
         campaign_used: The number of the campaign's messages that count today.

@@ -253,7 +253,10 @@ class CampaignStatus(StrEnum):
 
 
 class MembershipStatus(StrEnum):
-    """The state of a recipient at one step of a campaign, derived from its attempts.
+    """The state of a recipient at one step of a campaign (the first message or a follow-up).
+
+    The state is derived from the attempts to send the message of this step, and from other facts,
+    such as opt-outs.
 
     Attributes:
         PENDING: The message waits to be sent.

@@ -2,6 +2,8 @@
 
 A message can be withdrawn while it waits. It can also be withdrawn after a worker has reserved
 (claimed) it, as long as the worker has not begun to send it.
+
+A number on hold gets no campaign messages until a user decides about a reply.
 """
 
 from collections.abc import Sequence
@@ -48,7 +50,9 @@ WITHDRAW = text(f"""
 
 
 async def withdraw_message(uow: UnitOfWork, *, message_id: UUID, now: datetime) -> bool:
-    """Withdraw a user's message that is still queued. It stays in the timeline as ``failed``.
+    """Withdraw a user's message that is still queued.
+
+    The message stays in the timeline with the status ``failed``.
 
     If the person waited for an answer before the message was queued, the person waits again.
 
@@ -176,7 +180,7 @@ async def derive_moved_recipients(
 
 
 async def restore_held_recipients(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
-    """Compute the status of held recipients again, after the hold of their numbers has ended.
+    """Update recipients with the status ``held`` after the hold of their numbers has ended.
 
     A recipient with the status ``held`` becomes ``pending``, so that it gets its message. But if
     another fact forbids the message, the recipient gets another status, such as ``skipped``.
@@ -201,11 +205,11 @@ HELD_WITHOUT_HOLD = text(f"""
 
 
 async def restore_recipients_without_hold(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
-    """Correct recipients that are stored as held after the hold of their number has ended.
+    """Correct recipients that still have the status ``held``, although their number has no hold.
 
-    The end of a hold normally releases all its recipients. But another transaction can store a
-    recipient as held at the same moment. This function finds such recipients, and computes their
-    status again.
+    The end of a hold normally changes the status of all recipients with the number. But another
+    transaction can store the status ``held`` of a recipient at the same moment. This function finds
+    such recipients, and computes their status again.
 
     Returns:
         The number of recipients that were corrected, at most ``limit``.

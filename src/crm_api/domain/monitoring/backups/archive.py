@@ -148,7 +148,10 @@ def reading(
 def _members(
     tar: tarfile.TarFile, plain: IO[bytes], cipher: "_Cipher"
 ) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yield the members; end only after the whole archive was decrypted without an error."""
+    """Yield the name and the content of each member (file) of a decrypted archive.
+
+    The iteration ends normally only if the whole archive was decrypted without an error.
+    """
     for member in tar:
         content = tar.extractfile(member)
         if content is not None:
@@ -161,8 +164,8 @@ def _members(
 class _Cipher:
     """Runs the encryption or decryption of an archive in a separate thread.
 
-    A pipe connects the thread with the code of the ``with`` block. An error of the thread is raised
-    at the end of the block.
+    Use it in a ``with`` block. A pipe connects the thread with the code of the block. An error of
+    the thread is raised at the end of the block.
     """
 
     def __init__(self, work: Callable[[], None]) -> None:

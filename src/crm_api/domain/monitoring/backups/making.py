@@ -62,7 +62,7 @@ class Made:
 class Snapshot:
     """The state of the database at one moment.
 
-    It can be read while the transaction of the snapshot is open.
+    The database can be read in this state while the transaction of the snapshot is open.
 
     Attributes:
         name: The name of the exported snapshot, for ``pg_dump``.
@@ -150,7 +150,7 @@ async def make(
 
 @asynccontextmanager
 async def open_snapshot(database_url: str) -> AsyncIterator[Snapshot]:
-    """Open a snapshot of the database that stays readable until the block ends.
+    """Open a snapshot of the database that can be read until the ``async with`` block ends.
 
     Raises:
         BackupError: The database has no schema.

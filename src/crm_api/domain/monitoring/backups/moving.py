@@ -147,10 +147,10 @@ async def _is_unused(target: AsyncEngine) -> bool:
 
 
 async def _compare(source: AsyncEngine, target: AsyncEngine) -> Moved:
-    """Check that the databases have the same rows and sequences.
+    """Check that the embedded and the new database have the same rows and sequences.
 
     Raises:
-        BackupError: The databases differ.
+        BackupError: The two databases differ.
     """
     async with source.connect() as here, target.connect() as there:
         wanted, found = await digests(here), await digests(there)

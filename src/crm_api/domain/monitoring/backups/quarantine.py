@@ -100,7 +100,10 @@ async def pause_sending(engine: AsyncEngine, manifest: Manifest, *, now: datetim
 
 
 async def request_reconciliation(engine: AsyncEngine, manifest: Manifest, *, now: datetime) -> None:
-    """Request a reconciliation for the time since the backup was made, and raise an alert."""
+    """Request a comparison with the provider's data (a reconciliation), and raise an alert.
+
+    The comparison covers the time from shortly before the backup was made until now.
+    """
     since = manifest.made_at - reconciliation.OVERLAP
     async with UnitOfWork(session_factory(engine), NO_QUEUE) as uow:
         await reconciliation.request_run(uow, ReconciliationCreate(since=since), now=now)

@@ -133,7 +133,8 @@ class Digest:
             a phone number was an opt-out.
         in_review: The number of campaign recipients in review. A person must decide whether they
             get the message.
-        parked: The number of attempts whose outcome a person must find out.
+        parked: The number of attempts to send a message for which a person must find out the
+            outcome.
         overdue: The number of tasks that are overdue.
         dead: The number of received events that could not be applied and are not tried again.
         alerts: The number of alerts of each kind that nobody has acknowledged.

@@ -46,8 +46,8 @@ class MonthlyTable:
         key: The name of the second table.
         key_id: The column of the second table for the id of the row.
         provider_id: The column for the provider's id, in both tables.
-        waits: An SQL condition that is true for a row with unfinished work. A month is kept while
-            it has such a row.
+        waits: An SQL condition that is true for a row with unfinished work. A partition is kept
+            while it has such a row.
         archived: The columns that are stored in an archive. They contain nothing that must be
             erased later.
     """

@@ -112,7 +112,7 @@ async def _has_unfinished_rows(session: AsyncSession, month: Month) -> bool:
 
 
 async def report_unfinished_rows(uow: UnitOfWork, month: Month, *, now: datetime) -> bool:
-    """Return whether the month has unfinished rows; if it has, raise an alert.
+    """Return whether a month's partition has unfinished rows; if it has, raise an alert.
 
     These rows are unfinished: an event that must still be applied, and a message that is queued, is
     being sent, or has an unclear outcome.

@@ -66,10 +66,10 @@ FARTHEST = timedelta(days=366)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenMove:
-    """A move of the clock that this run of the job has reserved.
+    """A move of the sandbox clock that this worker has reserved.
 
     Attributes:
-        holder: The id of this run.
+        holder: The id of this run of the job that moves the clock.
         from_at: The sandbox time before the move.
         to_at: The sandbox time after the move.
         version: The version of the clock, a number that grows with each change. The run waits until
@@ -250,9 +250,9 @@ async def list_waiting_jobs(uow: UnitOfWork) -> dict[JobName, datetime]:
 async def refuse_moved_time(settings: Settings) -> None:
     """Refuse to start with a real API key if the sandbox clock was moved in this database.
 
-    Such a database has messages and opt-outs from a simulated future, which must not mix with real
-    ones. Without a real API key, nothing is checked. If the database is unavailable, the check is
-    skipped and a warning is logged.
+    Such a database has messages and opt-outs from a simulated future. They must not mix with real
+    messages and opt-outs. Without a real API key, nothing is checked. If the database is
+    unavailable, the check is skipped and a warning is logged.
 
     Raises:
         SettingsError: There is a real API key, and the clock was moved in this database.

@@ -119,11 +119,11 @@ class SandboxControls:
         await self._ask("POST", path, body | {"to": line, "line": line})
 
     async def list_faults(self) -> list[FaultRead]:
-        """Return the faults that can still happen, the oldest first."""
+        """Return the simulated faults that can still happen, the oldest first."""
         return [_read_fault(one) for one in (await self._ask("GET", "/faults"))["data"]]
 
     async def add_fault(self, wanted: FaultCreate) -> FaultRead:
-        """Add a fault to the sandbox, and return it as the sandbox has stored it."""
+        """Add a simulated fault to the sandbox, and return the fault as the sandbox stored it."""
         body: dict[str, Any] = {
             "kind": wanted.kind,
             "number": wanted.phone,
@@ -137,7 +137,7 @@ class SandboxControls:
         return _read_fault(await self._ask("POST", "/faults", body))
 
     async def clear_faults(self) -> None:
-        """Remove all faults, so that the sandbox works normally again."""
+        """Remove all simulated faults, so that the sandbox works normally again."""
         await self._ask("DELETE", "/faults")
 
     async def _ask(
@@ -159,7 +159,7 @@ class SandboxControls:
 
 @asynccontextmanager
 async def open_controls(provider_url: str) -> AsyncIterator[SandboxControls]:
-    """Open a client for the sandbox at this address; it is closed when the block ends."""
+    """Open a client for the sandbox at this address; the ``async with`` block closes it."""
     async with aiohttp.ClientSession(timeout=TIMEOUT) as http:
         yield SandboxControls(http, provider_url)
 

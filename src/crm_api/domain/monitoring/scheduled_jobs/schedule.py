@@ -77,10 +77,11 @@ START_JOB = text(f"""
 
 
 async def start_job(uow: UnitOfWork, *, name: str, now: datetime) -> None:
-    """Store that a scheduled job starts, and count the minutes in which it should have run.
+    """Store that a scheduled job starts, and add the minutes that the job has missed.
 
-    These missed minutes are between the last minute of work and the current minute. For example, a
-    job that was last at work at 10:00 and starts at 10:03 has missed two minutes.
+    The missed minutes are the minutes between the minute in which the job was last at work and the
+    current minute. For example, a job that was last at work at 10:00 and starts at 10:03 has missed
+    two minutes.
     """
     await uow.session.execute(START_JOB, {"name": name, "now": now})
 

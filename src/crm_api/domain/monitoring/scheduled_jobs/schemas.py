@@ -44,8 +44,10 @@ class ScheduledJobRead(ReadModel):
         runs: The number of runs so far.
         failures: The number of failed runs since the last successful run.
         misses: The number of missed minutes since the first run.
-        missed_from: The first missed minute of the most recent gap; null if no minute was missed.
-        missed_until: The last missed minute of the most recent gap; null if no minute was missed.
+        missed_from: The first minute of the most recent series of missed minutes; null if no minute
+            was missed.
+        missed_until: The last minute of the most recent series of missed minutes; null if no minute
+            was missed.
     """
 
     model_config = example(

@@ -42,7 +42,7 @@ class OpenAlerts:
 
 @dataclass(frozen=True, kw_only=True)
 class Unclear:
-    """How many attempts with one status have an unclear result, and since when.
+    """How many attempts to send a message have one status and an unclear result, and since when.
 
     The result of an attempt is unclear if the message may have been sent or not.
 
@@ -80,7 +80,7 @@ class Figures:
     Attributes:
         skew: How far this process's clock is ahead of the database's clock.
         last_run: The last reconciliation (comparison with the provider's data) that ended; None if
-            there is none.
+            no reconciliation has ended.
         covered_until: Completed reconciliations have compared all messages and calls before this
             time; None if no reconciliation has completed.
         events: The number of received events that are not applied, by status: ``pending``,
@@ -89,8 +89,8 @@ class Figures:
         campaign_due_at: The earliest due time of a recipient of a running campaign.
         single: The number of queued messages outside campaigns.
         single_due_at: The earliest due time of a queued message outside campaigns.
-        unclear: The attempts with an unclear result (the message may have been sent or not), by
-            status.
+        unclear: The attempts to send a message with an unclear result (the message may have been
+            sent or not), by the status of the attempt.
         people: The number of recipients in campaigns that have not ended, by status. The first
             message and each follow-up to a person count as separate recipients.
         lines: The most recently added lines, at most ``MOST_LINES``.

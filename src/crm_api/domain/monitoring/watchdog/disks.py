@@ -1,6 +1,6 @@
 """Measure the free space of disks with files of the service, and find almost full disks.
 
-A disk counts as almost full if it has too little room for more bytes or for more files.
+A disk is almost full if it has too few free bytes, or if too few more files fit on it.
 """
 
 import os
@@ -44,7 +44,7 @@ class Disk:
 
     @property
     def is_low(self) -> bool:
-        """True if there is too little room for bytes or for files."""
+        """True if the disk has too few free bytes, or if too few more files fit on it."""
         if self.files_total and self.files_free < LEAST_SHARE_OF_FILES * self.files_total:
             return True
         if self.free < LEAST_BYTES:

@@ -38,7 +38,7 @@ MOST_NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class WorkerSign:
-    """When any worker last sent a heartbeat, and whether a worker is alive."""
+    """The time of the newest heartbeat of all workers, and whether a worker is alive."""
 
     seen_at: datetime | None
     is_alive: bool

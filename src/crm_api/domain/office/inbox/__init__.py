@@ -1,1 +1,1 @@
-"""The inbox: conversations with their state, their unread messages and their assignee."""
+"""The inbox: conversations, each with a state, unread messages and an assignee (a user)."""

@@ -1,4 +1,7 @@
-"""Change many conversations with one request, after a dry run."""
+"""Change many conversations with one request.
+
+The client first sends a dry run: the same request, which only counts the conversations.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Change the state, snooze and assignee of a conversation, and mark what a user has read."""
+"""Change the state, snooze and assignee of a conversation, and store what a user has read."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -35,10 +35,9 @@ WAKE = text("""
 async def wake_conversations(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
     """End the snooze of conversations whose ``snoozed_until`` has passed; return their number.
 
-    One run changes at most ``limit`` conversations.
-
-    A conversation gets the state ``waiting`` if the person still waits for an answer. Otherwise it
-    gets the state ``open``.
+    A user snoozes a conversation to work on it later, at ``snoozed_until``. One call of this
+    function changes at most ``limit`` conversations. A conversation gets the state ``waiting`` if
+    the person still waits for an answer. If the person does not wait, it gets the state ``open``.
     """
     woken = await uow.session.execute(WAKE, {"limit": limit, "now": now})
     return cast("CursorResult[Any]", woken).rowcount

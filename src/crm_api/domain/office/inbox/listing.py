@@ -54,7 +54,7 @@ def page_of(wanted: InboxFilter, order: Order, *, is_first: bool, limit: int) ->
 
 
 class _Page:
-    """Builds the parts of the query for a page."""
+    """Builds the SQL queries that together find the conversations of one page."""
 
     def __init__(self, wanted: InboxFilter, order: Order, *, is_first: bool, limit: int) -> None:
         self._wanted = wanted
@@ -91,8 +91,8 @@ class _Page:
 
         The numbers are in the subquery ``flagged``, which ``page_of`` adds. If more than
         ``FEW_NUMBERS`` numbers have the flag, this query would be slow. So it finds nothing in this
-        case, and the query of ``in_order`` finds the conversations. ``page_of`` combines the two
-        queries.
+        case, and the query of the method ``in_order`` finds the conversations. The function
+        ``page_of`` combines the two queries.
 
         Because of ``OFFSET 0``, PostgreSQL looks up the conversations by number, and does not read
         all conversations.

@@ -128,9 +128,9 @@ class Order:
     states: tuple[ConversationState, ...] = tuple(ConversationState)
 
     def states_of(self, wanted: InboxFilter) -> tuple[ConversationState, ...]:
-        """Return the states that are in ``states`` and that the filter selects.
+        """Return the states of this order (field ``states``) that the filter selects.
 
-        If the filter selects all states, the result is ``states``.
+        If the filter selects all states, the result is the whole field ``states``.
         """
         return tuple(
             one for one in self.states if not wanted.wanted_states or one in wanted.wanted_states

@@ -167,7 +167,7 @@ class MessageSelection:
         """Return a statement that finds messages with words similar to the search words.
 
         For example, the search word ``basment`` finds ``basement``. Messages that contain exactly
-        the search words are left out, because ``in_order`` finds these.
+        the search words are left out, because the method ``in_order`` finds these messages.
 
         The statement searches ``size`` messages, from new to old. The first of them is the next
         message after the position ``after``.
@@ -205,7 +205,7 @@ class MessageSelection:
         return _first(self._matches(after), limit=limit)
 
     def conversations_by_words(self, after: Position | None, *, limit: int) -> Select[UUID | None]:
-        """Select the conversations of the messages that ``by_words`` finds."""
+        """Select the conversations of the messages that the method ``by_words`` finds."""
         found = self._matches(after).cte("matches").prefix_with("MATERIALIZED").c
         return select(found.conversation_id).order_by(*_newest_first(found)).limit(limit)
 
@@ -268,8 +268,9 @@ class MessageSelection:
     def _range(self, after: Position | None) -> list[Condition]:
         """Return conditions with which PostgreSQL can read the messages from an index, in order.
 
-        They select the messages after the position ``after`` in the filter's time. Of the other
-        fields of the filter, they check only ``contact_id``.
+        The conditions select the messages that come after the position ``after``, and whose time
+        is in the filter's period (``since`` and ``until``). Of the other fields of the filter, the
+        conditions check only ``contact_id``.
         """
         wanted = self.wanted
         if wanted.contact_id is not None:

@@ -193,7 +193,7 @@ LAST_RECEIVED = text("""
 
 
 async def find_last_received(uow: UnitOfWork, *, conversation_id: UUID) -> UUID | None:
-    """Return the id of the last message that the person sent; None if there is none."""
+    """Return the id of the last message that the person sent; None if the person sent none."""
     found: UUID | None = await uow.session.scalar(
         LAST_RECEIVED, {"conversation_id": conversation_id}
     )

@@ -41,7 +41,7 @@ class SavedReplyEffects(RequestModel):
     Attributes:
         tag: A tag that the contact gets.
         reply_class: The class that the last message of the person gets, as with
-            `PUT /v1/messages/{id}/reply-class`. `stop` records an opt-out.
+            `PUT /v1/messages/{id}/reply-class`. The class `stop` also opts the person out.
         state: The state that the conversation gets.
     """
 

@@ -34,7 +34,7 @@ class SavedReplyNotFoundError(NotFoundError):
 
 
 class SavedReplyExistsError(ConflictError):
-    """Another saved reply has this name. ``saved_reply_id`` is its id."""
+    """Another saved reply has this name. ``saved_reply_id`` is the id of that saved reply."""
 
     code = "saved_reply_exists"
     title = "Saved reply already exists"

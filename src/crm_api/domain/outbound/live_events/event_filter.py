@@ -106,7 +106,7 @@ class EventFilter:
         return event.type in types
 
     def counts(self, campaign_id: UUID) -> bool:
-        """Return whether events about the counts of this campaign pass the filter.
+        """Return whether events about changed counters of this campaign pass the filter.
 
         These events have the type ``campaign.counters``.
         """

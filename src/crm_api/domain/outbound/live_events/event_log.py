@@ -301,7 +301,11 @@ async def forget_old_events(
 
 
 def _page(rows: Sequence[StoredEvent], *, end: LogPosition, limit: int) -> LogPage:
-    """Return a page. It ends at its last event if it has ``limit`` events, otherwise at ``end``."""
+    """Return a page with the events in ``rows``.
+
+    If there are ``limit`` events, the page ends at the position of the last event. If there are
+    fewer events, it ends at ``end``.
+    """
     is_last = len(rows) < limit
     events = [
         LoggedEvent(

@@ -100,7 +100,7 @@ class ReceivedMessageFacts(MessageFacts):
 
     Attributes:
         contact: The contact of the sender: its `id`, `first_name`, `last_name` and `company`; null
-            if there is none, or without the scope `messages:read`.
+            if the sender has no contact, or without the scope `messages:read`.
         phone: The sender's phone number in E.164, or another identifier; null if the person was
             erased, or without the scope `messages:read`.
         body_preview: The first 160 characters of the message; null without the scope
@@ -143,7 +143,7 @@ class CampaignFacts(ReadModel):
     Attributes:
         status: The status after the change.
         was: The status before the change.
-        paused_reason: Why the campaign was paused automatically; null if it was not.
+        paused_reason: Why the service paused the campaign automatically; null if it did not.
         blocked_reason: Why the campaign is blocked, and what to do; null if it is not blocked.
     """
 

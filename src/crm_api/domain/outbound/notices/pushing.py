@@ -105,7 +105,9 @@ SUBSCRIPTIONS = text("""
 
 
 async def claim_push(uow: UnitOfWork, watcher: Watcher, *, now: datetime) -> ClaimedPush | None:
-    """Reserve the waiting notices of a user for one push; None if there is nothing to send.
+    """Reserve the waiting notices of a user for one push, which this worker then sends.
+
+    Return None if the user has no notice to send.
 
     Notices that are no longer needed are marked as obsolete. The caller must commit before it sends
     requests to the push services.
@@ -196,9 +198,9 @@ async def record_push(
 
     - If a push service accepted the push for at least one device, the notices get the outcome
       ``sent``. The push is not repeated, because this device would show it twice.
-    - Otherwise, if a later attempt may succeed, the push is repeated after a wait. The wait grows
-      with each attempt. There are at most ``MOST_ATTEMPTS`` attempts.
-    - Otherwise the notices get the outcome ``failed``.
+    - If no push was accepted, but a later attempt may succeed, the push is repeated after a wait.
+      The wait grows with each attempt. There are at most ``MOST_ATTEMPTS`` attempts.
+    - In all other cases, the notices get the outcome ``failed``.
     """
     over = [one.subscription_id for one in results if one.is_over]
     if over:

@@ -71,9 +71,9 @@ WATCHERS = text("""
 async def read_watchers(uow: UnitOfWork, *, has_mail: bool) -> list[Watcher]:
     """Return the active users who get notices by mail or push.
 
-    Each user has quiet times, in which no notices are sent. They are in the user's own time zone.
-    If the user has not set one, the time zone of the office hours is used. If there are no office
-    hours, UTC is used.
+    Each user has quiet times, in which no notices are sent. Quiet times are in the time zone that
+    the user has set. If the user has set no time zone, the time zone of the office hours is used.
+    If there are no office hours, UTC is used.
 
     Args:
         has_mail: Whether the service can send mail.

@@ -33,7 +33,7 @@ def write_title(items: Sequence[NoticeItem]) -> str:
 def write_notice_mail(
     items: Sequence[NoticeItem], *, show_text: bool, name: str, app_url: str
 ) -> tuple[str, str]:
-    """Return the subject and the plain text of the mail.
+    """Return the subject and the plain text of a mail that notifies a user.
 
     Args:
         items: The conversations, notes and tasks about which the user is notified.

@@ -84,10 +84,10 @@ async def subscribe(
     """Store a subscription of a user.
 
     A subscription is identified by its endpoint: the browser's address at the push service. If the
-    endpoint is already stored, the stored subscription gets the new keys. If it belonged to another
-    user, it now belongs to ``user_id``, because a browser shows the notices of the user who is
-    signed in. If the user then has more than ``MOST_SUBSCRIPTIONS`` subscriptions, the oldest ones
-    are deleted, but not this one.
+    endpoint is already stored, the stored subscription gets the new keys. If the stored
+    subscription belonged to another user, it now belongs to ``user_id``, because a browser shows
+    the notices of the user who is signed in. If the user then has more than ``MOST_SUBSCRIPTIONS``
+    subscriptions, the oldest ones are deleted, but never the subscription of this request.
 
     Raises:
         InvalidPushEndpointError: The address is not allowed.

@@ -28,7 +28,7 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedDelivery:
-    """A delivery that is reserved for this worker until the end of the lease.
+    """A delivery that is reserved for this worker for a limited time (the lease).
 
     Attributes:
         attempts: The number of attempts before this one.

@@ -74,19 +74,26 @@ class EndpointQueue:
         """Whether the last request got no response, or a response that asked for a pause."""
 
     def allowance(self, *, is_failing: bool) -> int:
-        """Return how many more deliveries of this endpoint may be reserved."""
+        """Return how many more deliveries of this endpoint may be reserved.
+
+        If the endpoint fails (``is_failing``) or does not respond, the limit is lower.
+        """
         return max(0, (FAILING_AT_ONCE if is_failing or self.is_stuck else AHEAD) - self.held)
 
     def note(self, reply: EndpointAnswer) -> None:
-        """Set ``is_stuck`` from the result of a request to the endpoint.
+        """Set the field ``is_stuck`` from the result of a request to the endpoint.
 
-        It becomes True if the endpoint did not respond or asked for a pause, otherwise False.
+        The field becomes True if the endpoint did not respond or asked for a pause. After any other
+        response, it becomes False.
         """
         self.is_stuck = reply.status is None or reply.hold is not None
 
 
 class WebhookDispatcher:
-    """Sends deliveries while ``run`` is active; several dispatchers can work at the same time."""
+    """Sends deliveries while its method ``run`` is active.
+
+    Several dispatchers can work at the same time.
+    """
 
     def __init__(
         self,
@@ -227,7 +234,7 @@ class WebhookDispatcher:
         return reply
 
     async def _write_down(self) -> None:
-        """Wait until a request ends or the next poll is due; store results of ended requests."""
+        """Wait until a request ends, at most ``POLL_SECONDS``; store results of ended requests."""
         done, _ = await asyncio.wait(
             self._under_way, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )

@@ -17,9 +17,9 @@ class DeliveryStatus(StrEnum):
     """State of a delivery.
 
     Attributes:
-        PENDING: It waits for its first attempt or for a retry.
-        DELIVERED: The endpoint accepted it.
-        FAILED: It is not retried any more. It can be sent again on request.
+        PENDING: The delivery waits for its first attempt or for a retry.
+        DELIVERED: The endpoint accepted the delivery.
+        FAILED: The delivery is not retried any more. It can be sent again on request.
     """
 
     PENDING = "pending"
@@ -30,9 +30,9 @@ class DeliveryStatus(StrEnum):
 class WebhookDelivery(Base):
     """One event on its way to one endpoint; its id is the header ``webhook-id`` of each attempt.
 
-    While the delivery is reserved for a worker, ``next_attempt_at`` is the end of the lease.
-    ``claims`` counts how often the delivery was reserved. Only the worker that reserved it last
-    can store a result.
+    A delivery is reserved for a worker for a limited time (the lease). During this time,
+    ``next_attempt_at`` is the end of the lease. ``claims`` is the number of reservations so far.
+    Only the worker that made the last reservation can store a result.
     """
 
     __tablename__ = "webhook_delivery"

@@ -205,7 +205,8 @@ async def _restart_deliveries(
     The deliveries are due now, and each gets all its retries again.
 
     Args:
-        delivery_id: Schedule only this delivery, if it matches the selection; None for all.
+        delivery_id: Schedule only this delivery, if it matches the selection. If None, schedule all
+            selected deliveries.
     """
     where = list(_conditions(selection))
     if delivery_id is not None:

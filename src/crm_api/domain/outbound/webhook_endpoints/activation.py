@@ -46,7 +46,7 @@ async def has_active_endpoint(uow: UnitOfWork) -> bool:
 async def enable_endpoint(
     uow: UnitOfWork, *, endpoint_id: UUID, actor: str, now: datetime
 ) -> WebhookEndpoint:
-    """Enable an endpoint, which then gets new events and the deliveries that waited.
+    """Enable an endpoint; it then gets new events, and the deliveries that waited until now.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.

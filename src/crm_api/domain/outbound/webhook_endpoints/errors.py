@@ -34,6 +34,7 @@ class TooManyWebhookEndpointsError(ConflictError):
 
     code = "too_many_webhook_endpoints"
     title = "Too many webhook endpoints"
+    example = Example("There are 50 webhook endpoints, which is the maximum. Delete one first.")
 
 
 class InvalidEndpointUrlError(InvalidError):

@@ -25,8 +25,8 @@ class EndpointStatus(StrEnum):
     """Whether a webhook endpoint gets events.
 
     Attributes:
-        ACTIVE: It gets events.
-        DISABLED: It gets no events until it is enabled again.
+        ACTIVE: The endpoint gets events.
+        DISABLED: The endpoint gets no events until it is enabled again.
     """
 
     ACTIVE = "active"
@@ -37,9 +37,9 @@ class DisabledReason(StrEnum):
     """Why a webhook endpoint is disabled.
 
     Attributes:
-        REQUESTED: A caller disabled it.
-        FAILING: It accepted no delivery for days.
-        GONE: It responded with 410 (Gone).
+        REQUESTED: A caller disabled the endpoint.
+        FAILING: The endpoint accepted no delivery for days.
+        GONE: The endpoint responded with 410 (Gone).
     """
 
     REQUESTED = "requested"

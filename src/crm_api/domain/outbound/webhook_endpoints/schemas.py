@@ -84,7 +84,8 @@ class WebhookEndpointRead(ReadModel):
         disabled_at: When the endpoint was disabled; null while it is active.
         failing_since: When the first failure since the last success happened; null if the endpoint
             is not failing.
-        held_until: The end of the last pause that the endpoint asked for; null if there is none.
+        held_until: The end of the last pause that the endpoint asked for; null if no such pause
+            is stored.
     """
 
     model_config = example(
@@ -123,7 +124,7 @@ class WebhookEndpointCreated(WebhookEndpointRead):
 
 
 class WebhookSecretRotate(RequestModel):
-    """How to replace the signing secret.
+    """How to replace the signing secret of a webhook endpoint.
 
     Attributes:
         grace_hours: The number of hours in which the old secret also signs deliveries; 0 ends the

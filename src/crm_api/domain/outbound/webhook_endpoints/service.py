@@ -264,8 +264,8 @@ def _check_url(address: str, policy: AddressPolicy) -> None:
 def _check_types(types: Collection[WebhookEventType], maker: Maker) -> None:
     """Check that the maker's scopes allow all types, or at least one type if ``types`` is empty.
 
-    With ``campaigns:read``, some types are allowed only for events of campaigns. Such a type is
-    refused, because the endpoint would get only some of its events.
+    The scope ``campaigns:read`` allows some types only for events of campaigns. Such a type is
+    refused, because the endpoint would get only a part of the events of this type.
 
     Raises:
         MissingScopeError: The scopes do not allow one of the types; or ``types`` is empty, and the

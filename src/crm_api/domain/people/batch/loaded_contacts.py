@@ -37,8 +37,8 @@ class LoadedContacts:
     A change replaces the dict of a contact by a new dict. The old dict does not change, because the
     results of earlier items refer to the old dict.
 
-    ``moved`` contains the ids of contacts with a new zone key, and of restored contacts. The zone
-    key decides at which hours messages may be sent.
+    The field ``moved`` contains the ids of contacts with a new zone key, and of restored contacts.
+    The zone key decides at which hours messages may be sent.
     """
 
     definitions: Definitions
@@ -83,14 +83,14 @@ class LoadedContacts:
     def unknown(self) -> set[UUID]:
         """Return the ids of contacts that the caller must load too.
 
-        A loaded contact can be merged into another contact. Changes then apply to that other
-        contact, so it must be loaded.
+        A loaded contact may be a duplicate that was merged into another contact. A change of the
+        duplicate is made to the other contact, so the other contact must be loaded too.
         """
         heads = {row["merged_into"] for row in self.rows.values()}
         return heads - {None} - self.rows.keys()
 
     def find(self, contact_id: UUID) -> Columns | None:
-        """Return a contact; None if it is missing or deleted.
+        """Return a loaded contact; None if it is not loaded or was deleted.
 
         For the id of a duplicate, return the contact that the duplicate was merged into.
         """
@@ -126,10 +126,11 @@ class LoadedContacts:
         return self._begin(values)
 
     def begin(self, changes: ContactUpdate) -> Columns:
-        """Add the contact of an upsert item in memory.
+        """Add the contact of an upsert item, in memory only.
 
-        Call this only if ``holder`` returned None for the phone number. If a deleted contact has
-        the number, the new contact gets the id of the deleted contact.
+        An upsert item changes the contact with a phone number, or adds this contact. Call this
+        method only if the method ``holder`` returned None for the phone number. If a deleted
+        contact has the number, the new contact gets the id of the deleted contact.
 
         Raises:
             FieldValuesError: An attribute does not fit its custom field, or a required attribute
@@ -191,7 +192,7 @@ class LoadedContacts:
     def in_lock_order(self, contact_ids: Iterable[UUID]) -> list[Columns]:
         """Return the contacts with these ids, sorted by phone number.
 
-        All code locks contacts in this order.
+        All code locks contacts in this order, so that two transactions do not wait for each other.
         """
         return sorted((self.rows[one] for one in contact_ids), key=lambda row: str(row["phone"]))
 

@@ -208,7 +208,10 @@ async def _flagged(uow: UnitOfWork, outcomes: Sequence[Outcome], *, now: datetim
 
 
 def _at(index: int, item: Item | FaultyItem, error: CrmError) -> CrmError:
-    """Return the error with JSON pointers from the root of the request, not from the item."""
+    """Change the JSON pointers of an item's error, and return the error.
+
+    The changed pointers begin at the root of the request, not at the item.
+    """
     if isinstance(error, InvalidError):
         start = f"/items/{index}" if isinstance(item, FaultyItem) else f"/items/{index}/contact"
         error.errors = [replace(fault, pointer=f"{start}{fault.pointer}") for fault in error.errors]

@@ -123,9 +123,10 @@ async def update_contact(
 ) -> FlaggedContact:
     """Change fields of a contact.
 
-    The contact's recipients get the new phone number and zone key too. A zone key contains the
-    possible states and time zones of a person, and decides at which hours messages may be sent. If
-    a flag of the new number stops messages, the waiting messages are withdrawn.
+    The campaign recipients that belong to the contact get the new phone number and zone key too. A
+    zone key contains the possible states and time zones of a person, and decides at which hours
+    messages may be sent. If a flag of the new number stops messages, the waiting messages are
+    withdrawn.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.

@@ -85,7 +85,8 @@ async def add_flag(
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
-        ConsentDoesNotExpireError: The flag is an opt-out or a hold, and ``expires_at`` is given.
+        ConsentDoesNotExpireError: ``expires_at`` is given, but the flag is an opt-out or a hold (no
+            campaign messages until a user decides). These flags do not expire.
         ExpiryInThePastError: ``expires_at`` is not in the future.
     """
     if body.expires_at is not None and body.expires_at <= now:
@@ -161,7 +162,7 @@ def _details(
 def _with_evidence(
     details: consent.DecisionDetails, decision: ConsentDecision
 ) -> consent.DecisionDetails:
-    """Return the details with the source and the evidence of the decision."""
+    """Return a copy of ``details`` with the source, note and evidence from ``decision``."""
     return {
         **details,
         "source": decision.source,

@@ -190,7 +190,10 @@ async def people_csv(
 
 
 async def _attribute_names(new_uow: UnitOfWorkFactory, begun: Search) -> list[str]:
-    """Return the sorted names of the attributes of all matches; at most ``MOST_ATTRIBUTES``."""
+    """Return the sorted attribute names of all contacts that match the search.
+
+    At most ``MOST_ATTRIBUTES`` names are returned.
+    """
     names: set[str] = set()
     after: Position | None = None
     while True:
@@ -205,8 +208,8 @@ async def _attribute_names(new_uow: UnitOfWorkFactory, begun: Search) -> list[st
 async def end_of(session: AsyncSession, search: Search) -> Position | None:
     """Return the position of the last contact on the page that ``search`` describes.
 
-    The page begins after the position in ``search``. The result is None if the page is the last
-    one.
+    The page begins after the position in ``search``. The result is None if this page is the last
+    page.
     """
     key = search.order.key(Contact)
     ordered = (

@@ -1,6 +1,7 @@
-"""SQL that updates the recipients of campaigns when their contact changes.
+"""SQL that updates campaign recipients when their contact changes.
 
-There are three kinds of changes:
+A recipient is a row of ``campaign_membership``: one contact, and one message of a campaign. There
+are three kinds of changes of the contact:
 
 - The contact is deleted.
 - The contact gets a new phone number.
@@ -59,9 +60,9 @@ _COPY_ZONE_KEYS = text("""
 async def copy_zone_keys(session: AsyncSession, *, phones: Sequence[str], now: datetime) -> None:
     """Copy the zone keys of contacts to their campaign recipients.
 
-    A zone key contains the states and time zones that decide when messages may be sent. Only
-    recipients with an open message get the new key. An open message waits, is being sent, or was
-    perhaps sent.
+    A recipient is a row for one contact and one message of a campaign. A zone key contains the
+    states and time zones that decide when messages may be sent. Only recipients with an open
+    message get the new key. An open message waits, is being sent, or was perhaps sent.
 
     Args:
         phones: The present numbers of the contacts. The recipients are found by these numbers.
@@ -131,9 +132,9 @@ async def move_recipients(
 ) -> None:
     """Give a contact's new phone number and zone key to the contact's campaign recipients.
 
-    A zone key contains the states and time zones in which the person may be. Only recipients with
-    an unfinished message change. A message is unfinished if it waits, is being sent, or was perhaps
-    sent.
+    A recipient is a row for one contact and one message of a campaign. A zone key contains the
+    states and time zones in which the person may be. Only recipients with an unfinished message
+    change. A message is unfinished if it waits, is being sent, or was perhaps sent.
 
     A recipient keeps the old number if another recipient of the message already has the new number:
 
@@ -176,11 +177,12 @@ async def skip_deleted_recipients(
     """Skip the waiting recipients at these phone numbers, because their contacts were deleted.
 
     A recipient whose message is being sent, or was perhaps sent, is not skipped. The function only
-    copies the contact's new zone key to this recipient; the caller has already written the key to
-    the contact.
+    copies the contact's new zone key to this recipient. A zone key is a text with the states and
+    time zones in which a person may live. The deletion clears the address, so the zone key may
+    change. The caller has already written the new zone key to the contact.
 
-    The new key is needed in one case: sending fails, and the person has written in the meantime.
-    Then the contact exists again, and the recipient waits again. The key decides when the message
-    may be sent.
+    The recipient needs the new zone key in one case: the message is not sent, and the person has
+    written to the company in the meantime. Then the contact exists again, and the recipient waits
+    again. The zone key decides at which hours the message may be sent.
     """
     await session.execute(_SKIP_DELETED, {"phones": list(phones), "now": now})

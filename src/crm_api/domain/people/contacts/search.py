@@ -160,7 +160,8 @@ async def count_matches(
     """Count the contacts that match a filter.
 
     Args:
-        patterns: As in ``fetch_contacts``.
+        patterns: For each term of the search text ``wanted.q``, the LIKE patterns of this term. A
+            contact must match at least one pattern of every term.
     """
     search = Search(wanted, patterns, _BY_NAME, None, now)
     statement = select(func.count()).select_from(Contact).where(Contact.deleted_at.is_(None))
@@ -226,10 +227,10 @@ class Search:
         return replace(self, after=after)
 
     def all_in_order(self) -> Select[Any]:
-        """Select all matches in order.
+        """Return a statement that selects all matching contacts, in the order of the list.
 
-        Use this only if the filter has no conditions, or if it selects one phone number. With other
-        filters, the database may read and sort all contacts to find the first match.
+        Use this statement only if the filter has no conditions, or if it selects one phone number.
+        With other filters, the database may read and sort all contacts to find the first match.
         """
         return (
             select(*flagged_columns(Contact, self.now))
@@ -244,7 +245,8 @@ class Search:
         some of them do not match.
 
         The value of ``size`` is in a subquery, which hides it from the query planner of PostgreSQL.
-        With a known value, PostgreSQL might sort all contacts, which takes 1.5 s for a million.
+        If PostgreSQL knew the value, it might sort all contacts, which takes 1.5 s for a million
+        contacts.
         """
         window = (
             select(Contact)
@@ -261,9 +263,10 @@ class Search:
         )
 
     def far(self, limit: int) -> Select[Any]:
-        """Return the query for the first ``limit`` matches; it is fast if few contacts match.
+        """Return a statement that finds the first ``limit`` matching contacts.
 
-        The query finds all matches and then sorts them. Deleted contacts are left out.
+        The statement finds all matching contacts and then sorts them, so it is fast if few contacts
+        match. Deleted contacts are left out.
         """
         is_live, *span = self.span()
         is_late = (
@@ -378,7 +381,10 @@ class Search:
 
 
 def _unknown(number: int) -> ScalarSelect[Any]:
-    """Return a number as a subquery, so that PostgreSQL plans without knowing the number."""
+    """Return a number as a subquery, so that PostgreSQL plans without knowing the number.
+
+    If PostgreSQL knew the number, it might choose a slow plan; see the method ``near``.
+    """
     return select(cast(number, BigInteger)).scalar_subquery()
 
 

@@ -208,7 +208,7 @@ async def list_members(
 async def fetch_list_members(
     session: AsyncSession, *, list_id: UUID, after: Position | None, limit: int, now: datetime
 ) -> list[tuple[FlaggedContact, datetime]]:
-    """Fetch up to ``limit`` contacts of a list, each with the instant at which it was added.
+    """Fetch up to ``limit`` contacts of a list, and when each contact was added to the list.
 
     The contact that was added last comes first.
     """

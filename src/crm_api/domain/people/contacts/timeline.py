@@ -64,7 +64,8 @@ class TimelineCall(ReadModel):
 
     Attributes:
         at: When the call took place.
-        status: The status of the phone call, in the provider's words, such as `completed`.
+        status: The status of the phone call, with the name that the provider uses, such as
+            `completed`.
         call: The recordings, voicemail, summary and transcript of the call, if they are known.
     """
 
@@ -165,7 +166,7 @@ _ITEM: TypeAdapter[TimelineItem] = TypeAdapter(TimelineItem)
 
 @dataclass(frozen=True, slots=True)
 class TimelineRow:
-    """An item of the timeline. ``key`` orders items with the same instant."""
+    """An item of the timeline. The field ``key`` orders items that have the same instant."""
 
     key: UUID
     id: str

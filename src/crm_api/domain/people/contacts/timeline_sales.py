@@ -72,7 +72,9 @@ class TimelineInvoice(ReadModel):
 
 
 class TimelineOutcome(ReadModel):
-    """An outcome for the contact; shown only to callers with the scope `insight:read`.
+    """A result of the work with the contact; shown only to callers with the scope `insight:read`.
+
+    Such a result is called an outcome, for example an appointment, a finished job or a payment.
 
     Attributes:
         at: When the outcome happened.

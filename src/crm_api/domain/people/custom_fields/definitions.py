@@ -25,7 +25,10 @@ class Definition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttributeProblem:
-    """A contact attribute that does not fit its custom field; ``value`` is the given value."""
+    """A contact attribute that does not fit its custom field.
+
+    The field ``value`` is the value that was given for the attribute; None if it is missing.
+    """
 
     name: str
     value: Any

@@ -51,7 +51,7 @@ class TooManyCustomFieldsError(ConflictError):
 
 
 class ValuesDoNotFitError(ConflictError):
-    """Some contacts have a value that does not fit the type; ``misfits`` counts these contacts."""
+    """The values of some contacts do not fit the type; ``misfits`` is the number of contacts."""
 
     code = "values_do_not_fit"
     title = "Stored values do not fit"

@@ -209,7 +209,7 @@ async def _change(uow: UnitOfWork, field_id: UUID, values: dict[str, Any]) -> No
 
 
 def _changes(found: CustomField, changes: CustomFieldUpdate) -> dict[str, Any]:
-    """Return the new values of columns that change.
+    """Return the new values of the columns of a custom field that a request changes.
 
     The choices are removed if the type is not ``choice`` and the request gives no choices.
 

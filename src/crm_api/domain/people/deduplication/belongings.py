@@ -122,7 +122,7 @@ _CHILDREN = text("""
 async def find_children(session: AsyncSession, *, ids: Collection[UUID]) -> list[Belonging]:
     """Fetch the conversations, notes, tasks and other things that belong to the contacts.
 
-    ``Belonging`` lists all kinds. The result is ordered by kind.
+    The class ``Belonging`` describes all kinds of these things. The result is ordered by kind.
     """
     return typed_rows(Belonging, await session.execute(_CHILDREN, {"ids": list(ids)}))
 

@@ -242,7 +242,7 @@ async def find_candidates(uow: UnitOfWork, *, now: datetime, clock: Callable[[],
         clock: Returns the current time. It is called when the scan ends.
 
     Returns:
-        Whether a scan was made.
+        True if a scan was made.
     """
     session = uow.session
     if not await try_lock_scan(session):

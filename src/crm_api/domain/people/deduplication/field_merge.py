@@ -47,10 +47,10 @@ def undo_fields(now: Values, before: Values, after: Values, others: Sequence[Val
 
     Args:
         now: The fields of the primary contact now.
-        before: Its fields before the merge.
-        after: Its fields after the merge.
-        others: The fields of the duplicates whose merge is not undone. The primary contact keeps
-            the tags and attributes of these duplicates.
+        before: The fields of the primary contact before the merge that is undone.
+        after: The fields of the primary contact after this merge.
+        others: The fields of duplicates from other merges, which are not undone. The primary
+            contact keeps the tags and attributes of these duplicates.
     """
     changes = {
         name: before[name]

@@ -45,7 +45,7 @@ class Group:
 
     @property
     def contacts(self) -> list[Contact]:
-        """All contacts, the primary first."""
+        """The contacts that this merge joins, the primary first."""
         return [self.primary, *self.duplicates]
 
     @property
@@ -62,7 +62,10 @@ class Group:
 
     @property
     def phones(self) -> list[str]:
-        """The phone numbers of ``contacts``, then those of the duplicates in ``aliases``."""
+        """The phone numbers of the contacts to merge, then those of earlier duplicates.
+
+        The field ``aliases`` contains the duplicates of earlier merges.
+        """
         own = [one.phone for one in self.contacts]
         return own + [phone for _, phone in self.aliases.values()]
 
@@ -135,8 +138,8 @@ async def lock_contacts(session: AsyncSession, *, ids: Collection[UUID]) -> list
     """Lock contacts and the duplicates merged into them, in the order of their phone numbers.
 
     Deleted contacts are locked too. The lock also blocks transactions that add a message, because
-    these take a share lock on the contact. So no message is added to a duplicate while its messages
-    are moved.
+    such a transaction takes a share lock on the contact. So no message is added to a duplicate
+    while the messages of the duplicate are moved.
     """
     statement = (
         select(Contact)

@@ -1,6 +1,6 @@
 """Merge duplicates into a primary contact in one transaction.
 
-A merge locks in this order: the contacts by phone number, the consent decisions about their
+A merge locks rows in this order: the contacts by phone number, the consent decisions about these
 numbers, the campaigns, the recipients.
 """
 
@@ -59,7 +59,8 @@ async def share_consent(
     """Copy flags that stop messages, such as an opt-out, to all phone numbers of merged contacts.
 
     The flags of the contacts ``people`` are copied to every number in ``phones``. If one of the
-    contacts has opted out, no hold is copied.
+    contacts has opted out, the flag of a hold (no campaign messages until a user decides) is not
+    copied, because an opt-out is stricter.
 
     ``phones`` may also contain numbers of duplicates that were merged earlier. Flags are copied to
     these numbers, but not from them.

@@ -26,7 +26,8 @@ class DuplicateBefore(BaseModel):
     """A duplicate and its data before the merge.
 
     Attributes:
-        member_ids: The duplicate's recipients that the merge moved to the primary.
+        member_ids: The ids of the duplicate's campaign recipients (rows of
+            ``campaign_membership``) that the merge moved to the primary.
         campaign_ids: The campaigns of the recipients in ``member_ids``.
         alias_ids: Contacts that were merged into this duplicate earlier, before this merge.
     """

@@ -23,7 +23,7 @@ _MAYBE_SENT = UNDER_WAY | {MembershipStatus.SENT, MembershipStatus.DELIVERED}
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """A recipient: a row of ``campaign_membership``."""
+    """A recipient: one contact and one message of a campaign (a row of ``campaign_membership``)."""
 
     id: UUID
     campaign_id: UUID
@@ -61,9 +61,10 @@ class TrackVerdict:
 def judge_tracks(
     members: Sequence[Member], *, heads: Mapping[UUID, UUID], order: Sequence[UUID], phone: str
 ) -> TrackVerdict:
-    """Decide how a merge of contacts changes the campaign recipients of these contacts.
+    """Decide what a merge of contacts changes in the campaigns that have them as recipients.
 
-    After these changes, the person does not get the same message at two phone numbers.
+    The merged contacts are one person. After the changes, this person does not get the same message
+    at two phone numbers.
     ``TrackVerdict`` explains the possible changes.
 
     Args:
@@ -114,13 +115,14 @@ def _judge_campaign(
 def _standing(track: Sequence[Member], place: int) -> tuple[int, bool, bool, int]:
     """Return the rank of a track; the track with the highest rank continues.
 
-    A track is all rows of one contact in one campaign. It ranks higher than another track by these
-    criteria, the most important first:
+    A track is all rows of one contact in one campaign. Each row is one step of the campaign: step 0
+    is the first message, step 1 is the first follow-up, and so on. A track ranks higher than
+    another track by these criteria, the most important first:
 
-    1. Its latest message that was sent, or was perhaps sent, belongs to a later step.
-    2. It is the track of the primary.
-    3. It has an unfinished message.
-    4. Its contact comes earlier in the order of the contacts.
+    1. The last step whose message was sent, or was perhaps sent, is later than in the other track.
+    2. The track is the track of the primary.
+    3. The track has an unfinished message.
+    4. The contact of the track comes earlier in the order of the contacts.
 
     Args:
         track: The recipients of one contact in one campaign.
@@ -148,7 +150,11 @@ def _move_track(
     phone: str,
     verdict: TrackVerdict,
 ) -> None:
-    """Plan the move of a track to the primary, except for steps that the primary already has."""
+    """Plan which rows of a track move to the primary contact.
+
+    A track is all rows of one contact in one campaign, one row for each message (step). A row does
+    not move if the primary already has a row for this step.
+    """
     taken = {row.step for row in rows if row.contact_id == primary_id}
     taken_numbers = {row.step for row in rows if row.phone == phone}
     done = {*verdict.skipped, *verdict.ended}

@@ -170,7 +170,7 @@ async def _restore_primary(
     *,
     now: datetime,
 ) -> None:
-    """Remove from the primary the data that it got only from this merge."""
+    """Remove from the primary contact the data that this contact got only from this merge."""
     changes = undo_fields(
         content_of(primary), snapshot.before, snapshot.after, [one.content for one in others]
     )

@@ -36,9 +36,10 @@ async def erase_contact(
 ) -> Erasure:
     """Erase a person and block the person's phone numbers.
 
-    The job ``run_erasures`` is requested, to erase the remaining data. Counts and consent decisions
-    stay, without the numbers and the message texts. If a number had the flag of an opt-out or a
-    hold, the number gets this flag again when somebody adds the number later.
+    This function also requests the job ``run_erasures``, which erases the remaining data. Counts
+    and consent decisions stay, without the numbers and the message texts. A number may have the
+    flag of an opt-out, or of a hold (no campaign messages until a user decides). Then the number
+    gets this flag again when somebody adds the number later.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was erased before.

@@ -20,7 +20,10 @@ AGAIN_AFTER = timedelta(minutes=10)
 
 
 async def claim_erasure(session: AsyncSession, *, now: datetime) -> Erasure | None:
-    """Claim the erasure that has been due for the longest time; None if no erasure is due."""
+    """Claim (reserve) the erasure that has been due for the longest time.
+
+    Return None if no erasure is due.
+    """
     due = (
         select(Erasure.id)
         .where(Erasure.status == ErasureStatus.SWEEPING, Erasure.next_at <= now)
@@ -51,9 +54,9 @@ async def lock_erasure(session: AsyncSession, *, erasure_id: UUID) -> Erasure | 
 async def clear_remains(uow: UnitOfWork, *, erasure_id: UUID, now: datetime) -> list[str]:
     """Remove data of the person that the API request of the erasure has not removed.
 
-    This data is old values in imports, old phone numbers of campaign recipients, and the database
-    rows of the person's files. The API request does not search for old values and numbers, because
-    it would have to read whole tables.
+    The removed data is old values in imports, old phone numbers of campaign recipients, and the
+    database rows of the person's files. The API request does not search for old values and numbers,
+    because this search reads whole tables.
 
     Returns:
         The names of the files that the caller must remove from the media store after the commit.
@@ -122,7 +125,7 @@ DROP_MEDIA = text("""
 async def release_media(session: AsyncSession, *, contact_id: UUID, now: datetime) -> list[str]:
     """Delete the database rows about the files (such as pictures) in a contact's messages.
 
-    The rows of a file that a worker is fetching now stay.
+    The rows about a file are not deleted if a worker is fetching the file now.
 
     Returns:
         The names (in the media store) of the files that no other message uses.
@@ -135,9 +138,9 @@ STILL_STORED = text("SELECT m.sha256 FROM media m WHERE m.sha256 = ANY(CAST(:nam
 
 
 async def find_stored_objects(session: AsyncSession, *, names: Sequence[str]) -> set[str]:
-    """Return which of the given file names are still in the table ``media``.
+    """Return the given file names that are still in the table ``media``.
 
-    A message still uses these files, so they must stay in the media store.
+    The files with these names must stay in the media store, because a message still uses them.
     """
     return set(await session.scalars(STILL_STORED, {"names": list(names)}))
 
@@ -194,7 +197,8 @@ async def _finish(
     The next search begins immediately if the finished search found data. It begins later if
     received events are not applied yet, or files are not fetched or removed yet.
 
-    If a phone number of the person was added again during the erasure, its flags are set again.
+    If a phone number of the person was added again during the erasure, the flags of this number are
+    set again.
 
     Returns:
         True if another search begins immediately.
@@ -236,5 +240,8 @@ FETCHES_LEFT = text("""
 
 
 async def has_fetches(session: AsyncSession, *, contact_id: UUID) -> bool:
-    """Return True if files of a contact's messages still have rows in ``media_fetch``."""
+    """Return True if files of a contact's messages still have rows in ``media_fetch``.
+
+    Each row is the download of one file. The erasure is not completed while these rows exist.
+    """
     return bool(await session.scalar(FETCHES_LEFT, {"contact_id": contact_id}))

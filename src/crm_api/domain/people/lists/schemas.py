@@ -41,7 +41,10 @@ class MembersAdd(DryRunRequest):
 
 @dataclass(frozen=True)
 class CountedList:
-    """A list, the number of contacts on it, and how many contacts the request added."""
+    """A list, the number of contacts on it, and the number of contacts that a request added to it.
+
+    The field ``added`` is 0 if the request did not add contacts.
+    """
 
     contact_list: ContactList
     contact_count: int

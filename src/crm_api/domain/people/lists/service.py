@@ -197,7 +197,7 @@ _ADD_MEMBERS = text("""
 async def insert_members(
     session: AsyncSession, *, list_id: UUID, contact_ids: Sequence[UUID], now: datetime
 ) -> dict[UUID, bool]:
-    """Insert the contacts that exist and are not on the list yet.
+    """Add the given contacts to a list, if they exist and are not on the list yet.
 
     Returns:
         For each id that belongs to a contact: True if the contact was added, False if it was

@@ -39,10 +39,11 @@ OPEN = (RunStatus.PENDING, RunStatus.RUNNING)
 
 
 class PhoneLookup(Base):
-    """The last look-up result for a phone number. It belongs to the number, not to a contact.
+    """The last look-up result for a phone number.
 
-    The line type ``unknown`` is stored only if the paid service returned it. The service is not
-    asked about such a number again before ``expires_at``.
+    The result belongs to the number, not to a contact. The line type ``unknown`` is stored only if
+    the paid service returned it. Before ``expires_at``, the service is not asked again about such a
+    number.
     """
 
     __tablename__ = "phone_lookup"
@@ -114,5 +115,5 @@ class PhoneValidation(Base):
 
     @property
     def continues_at(self) -> datetime | None:
-        """When a waiting validation continues; None while a worker works on it."""
+        """When a postponed validation continues; None if the validation is not postponed."""
         return self.lease_until if self.lease_token is None else None

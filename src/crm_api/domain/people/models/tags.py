@@ -24,10 +24,10 @@ class TagChangeStatus(StrEnum):
 class TagChange(Base):
     """A request to add and remove tags of many contacts, chunk by chunk.
 
-    The tags in ``add`` are added to each contact, and the tags in ``remove`` are removed. The
-    contacts are processed in the order of their ids; ``position`` is the id of the last processed
-    contact. So each contact is processed at most once, even if the new tags affect which contacts
-    match ``filter``.
+    The tags in the field ``add`` are added to each contact. The tags in the field ``remove`` are
+    removed from each contact. The contacts are processed in the order of their ids. The field
+    ``position`` is the id of the last processed contact. So each contact is processed at most once,
+    even if the new tags affect which contacts match the field ``filter``.
     """
 
     __tablename__ = "tag_change"

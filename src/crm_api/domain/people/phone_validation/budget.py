@@ -97,8 +97,8 @@ class Budget:
         """Give back a look-up that was taken from the budget but not made.
 
         Args:
-            day: The day that ``take`` returned for this look-up. If ``take`` has been called on a
-                later day since then, nothing changes.
+            day: The day that the method ``take`` returned for this look-up. If ``take`` was called
+                again on a later day, nothing changes.
         """
         if day == self._day:  # the budget of an earlier day is not used again
             self._left += 1

@@ -22,7 +22,10 @@ class PhoneValidationEndedError(ConflictError):
 
     code = "phone_validation_ended"
     title = "Phone validation has ended"
-    example = Example("This run has ended with the status cancelled, so it cannot be cancelled.")
+    example = Example(
+        "This run has ended with the status `cancelled`, so it cannot be cancelled. Request a new "
+        "run if you need one."
+    )
 
 
 class NobodyToValidateError(InvalidError):

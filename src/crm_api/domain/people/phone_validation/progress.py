@@ -68,10 +68,12 @@ _CLAIM = text("""
 
 
 async def claim_validation(uow: UnitOfWork, *, now: datetime) -> PhoneValidation | None:
-    """Claim the oldest unfinished run for this worker.
+    """Claim (reserve) the oldest unfinished run for this worker.
 
-    Return None if there is no unfinished run, or if another worker has claimed the oldest
-    unfinished run.
+    Return None in these cases:
+
+    - There is no unfinished run.
+    - Another worker has claimed the oldest unfinished run, or this run is postponed.
     """
     values = {"token": uuid4(), "lease_until": now + LEASE, "now": now}
     run_id = await uow.session.scalar(_CLAIM, values)
@@ -120,7 +122,8 @@ def _fresh_for(answer: LineTypeAnswer) -> timedelta:
 async def note_lookups(uow: UnitOfWork, run: PhoneValidation, count: int, *, now: datetime) -> None:
     """Add ``count`` to the number of look-ups that the service has answered in this run.
 
-    The run also stays reserved for this worker for the next ``LEASE``.
+    This function also extends this worker's claim on the run. The new end of the claim is ``LEASE``
+    after ``now``.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.

@@ -71,9 +71,9 @@ async def request_run(
 
 
 async def _find_people(session: AsyncSession, *, contact_ids: Sequence[UUID]) -> list[UUID]:
-    """Return the ids of the contacts that exist, each once.
+    """Return the given ids that belong to a contact, each id once.
 
-    A merged contact counts as the contact that it was merged into.
+    The id of a merged duplicate is replaced by the id of the contact that it was merged into.
     """
     heads = select(func.coalesce(Contact.merged_into, Contact.id)).where(
         Contact.id == any_(bindparam("ids", list(contact_ids), ARRAY(Uuid())))
@@ -133,8 +133,8 @@ async def fetch_runs(
 async def cancel_run(uow: UnitOfWork, *, run_id: UUID, now: datetime) -> PhoneValidation:
     """Cancel a run.
 
-    The validation job is requested, so that it begins the next run immediately. The line types that
-    the cancelled run has found stay stored.
+    This function also requests the validation job, so that the job begins the next run immediately.
+    The line types that the cancelled run has found stay stored.
 
     Raises:
         PhoneValidationNotFoundError: No run has this id.
@@ -153,5 +153,6 @@ async def cancel_run(uow: UnitOfWork, *, run_id: UUID, now: datetime) -> PhoneVa
         return await get_run(uow, run_id=run_id)
     run = await get_run(uow, run_id=run_id)
     raise PhoneValidationEndedError(
-        f"This run has ended with the status {run.status}, so it cannot be cancelled."
+        f"This run has ended with the status `{run.status}`, so it cannot be cancelled. Request a "
+        "new run if you need one."
     )

@@ -104,7 +104,8 @@ async def work(parts: Parts) -> bool:
 async def _work_on(parts: Parts, run: PhoneValidation) -> None:
     """Check all pages of contacts. If this cannot be done now, store the reason.
 
-    If the database is unavailable, the lease expires and another worker continues.
+    If the database is unavailable, the reason cannot be stored. Then this worker's claim on the run
+    expires, and another worker continues the run.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.
@@ -234,7 +235,11 @@ async def _ask_offline(phones: Sequence[str]) -> list[Found]:
 
 
 def _line_type(row: RunContact, known: dict[str, Found]) -> str:
-    """Return the new line type of a phone number, else the stored one, else ``unknown``."""
+    """Return the line type of a contact's phone number.
+
+    The line types that were found now are in ``known``. If the number is not in ``known``, return
+    the stored line type. If no line type is stored, return ``unknown``.
+    """
     found = known.get(row.phone) if row.phone else None
     return found.answer.line_type if found else row.line_type or LineType.UNKNOWN
 

@@ -58,7 +58,7 @@ class OfflineValidator:
     async def look_up(self, phone: str) -> LineTypeAnswer:
         """Return the line type that the first digits of the number show.
 
-        This is ``unknown`` for most US and Canadian phone numbers.
+        The line type is ``unknown`` for most US and Canadian phone numbers.
         """
         try:
             number = phonenumbers.parse(phone)

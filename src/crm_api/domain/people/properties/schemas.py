@@ -89,7 +89,7 @@ class PropertyCreate(RequestModel):
 class PropertyUpdate(RequestModel):
     """The fields of a property to change. A field that is left out keeps its value; null clears it.
 
-    This is also true for each single field in ``address`` and in ``attributes``.
+    The same rule applies to each single field in ``address`` and in ``attributes``.
 
     Attributes:
         year_built: The year in which the property was built.
@@ -207,7 +207,7 @@ class PropertyRead(ReadModel):
 class ImportedProperty:
     """The property in one row of an imported file.
 
-    ``people`` contains its contacts, each as an E.164 number and a role.
+    The field ``people`` contains the contacts of the property, each as an E.164 number and a role.
     """
 
     street: str

@@ -95,7 +95,7 @@ OPERATORS: dict[SegmentFieldKind, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class FieldEntry:
-    """A field that a rule may name, with the data that a form for rules needs to show the field.
+    """A field that can be used in a rule, with the data with which a form shows the field.
 
     Attributes:
         type: The type of a custom field; None for other fields.

@@ -1,5 +1,8 @@
 """Write the SQL of the engagement score and of reply classes, for rules of segments.
 
+The engagement score, from 0 to 100, shows how much a contact reacts, for example by replies and
+appointments. A reply class is the kind of a reply, such as ``interested`` or ``question``.
+
 The score is computed at each use, because the points for the last reply decrease with time. Most
 contacts never replied and have no outcome, so their score is 0. The SQL finds these contacts with
 three fast look-ups. It computes the score only for the other contacts.
@@ -55,7 +58,11 @@ _LAST_CLASS = f"""(
 
 
 def score_sql(builder: ConditionBuilder) -> str:
-    """Return the SQL of the engagement score of ``contact c``, from 0 to 100."""
+    """Return the SQL of the engagement score of ``contact c``, from 0 to 100.
+
+    The score shows how much the contact reacts, for example by replies and appointments. It is 0 if
+    the contact's number is opted out.
+    """
     now = builder.bind(builder.now, "timestamptz")
     opted_out = builder.exists(
         f"contact_flag f WHERE f.phone = c.phone AND f.flag_type = '{FlagType.OPTED_OUT}'"
@@ -76,7 +83,7 @@ def score_sql(builder: ConditionBuilder) -> str:
 
 
 def grade_sql(builder: ConditionBuilder) -> str:
-    """Return the SQL of the engagement grade of ``contact c``: A, B, C, D or E."""
+    """Return the SQL of the engagement grade of ``contact c``: A (highest score), B, C, D or E."""
     score = score_sql(builder)
     edges = " ".join(f"WHEN x.score >= {least} THEN '{grade}'" for least, grade in _GRADES)
     return f"(SELECT CASE {edges} ELSE 'E' END FROM (SELECT {score} AS score OFFSET 0) x)"
@@ -85,7 +92,8 @@ def grade_sql(builder: ConditionBuilder) -> str:
 def last_class_sql(builder: ConditionBuilder) -> str:
     """Return the SQL of the reply class of the last reply from ``contact c``.
 
-    The SQL value is NULL if there is no reply, or if the last reply has no class.
+    A reply class is the kind of a reply, such as ``question``. The SQL value is NULL if there is no
+    reply, or if the last reply has no class.
     """
     return f"CASE WHEN {builder.exists(_REPLY)} THEN {_LAST_CLASS} END"
 
@@ -94,7 +102,8 @@ def has_class_sql(builder: ConditionBuilder, classes: str) -> str:
     """Return the SQL condition that ``contact c`` sent a reply with one of these reply classes.
 
     Args:
-        builder: The builder of the condition.
-        classes: The SQL of an array of reply classes.
+        builder: Collects the bind values.
+        classes: The SQL of an array of reply classes. A reply class is the kind of a reply, such as
+            ``question``.
     """
     return builder.exists(f"{_REPLY} AND a.reply_class = ANY({classes})")

@@ -60,9 +60,9 @@ def read_filter(given: Any, *, pointer: str = "/filter") -> Node:  # noqa: ANN40
 
 @dataclass
 class _Reading:
-    """A filter that is being parsed: its faults and counts so far.
+    """A filter that is being parsed: its faults, and the numbers of its rules and values so far.
 
-    The methods return None for a rule or group with a fault.
+    The methods that parse a rule or a group return None if the rule or group has a fault.
     """
 
     faults: list[FieldProblem] = field(default_factory=list)

@@ -157,7 +157,7 @@ class SegmentPreviewRead(ReadModel):
 
 
 class SegmentFieldRead(ReadModel):
-    """A field that a rule may name, with the data that a form for rules needs to show the field.
+    """A field that can be used in a rule, with the data with which a form shows the field.
 
     Attributes:
         name: The name to use in a rule.

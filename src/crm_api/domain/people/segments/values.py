@@ -198,8 +198,8 @@ def _read_field(read: Callable[[], Read]) -> Read:
 def _by(read: Callable[[object], Scalar]) -> Callable[[str, Any], Value]:
     """Return a function that checks and converts the value of a rule.
 
-    The arguments of this function are the operator and the value of the rule. With the operators
-    ``in``, ``contains_any`` and ``contains_all``, the value must be a list.
+    The arguments of the returned function are the operator and the value of the rule. With the
+    operators ``in``, ``contains_any`` and ``contains_all``, the value must be a list.
 
     Args:
         read: Checks and converts a single value, or one entry of a list.
@@ -237,7 +237,7 @@ _OF_ATTRIBUTES: dict[str, Callable[[Any], Value]] = {
 def _attribute(op: str, value: Any) -> Value:  # noqa: ANN401 - JSON
     """Read the value of a rule on an attribute.
 
-    If the operator accepts several types, the type of the given value decides how it is read.
+    If the operator accepts several types, the type of ``value`` decides how ``value`` is read.
     """
     if op in _OF_ATTRIBUTES:
         return _OF_ATTRIBUTES[op](value)

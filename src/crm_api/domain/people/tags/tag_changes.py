@@ -149,7 +149,11 @@ async def get_tag_change(uow: UnitOfWork, *, change_id: UUID) -> TagChange:
 
 
 async def apply_next_chunk(uow: UnitOfWork, *, now: datetime) -> bool:
-    """Apply the next chunk of the oldest running tag change; False if no tag change is running."""
+    """Apply the next chunk of the oldest running tag change that no other worker has locked.
+
+    Returns:
+        False if no such tag change exists.
+    """
     waiting = await lock_next_change(uow.session)
     if waiting is None:
         return False
@@ -235,7 +239,7 @@ async def _begin(
 
 
 async def _process_chunk(uow: UnitOfWork, change: TagChange, *, now: datetime) -> None:
-    """Change the tags of the next chunk of contacts; request the job if more are left."""
+    """Change the tags of the next chunk of contacts; request the job if more contacts are left."""
     if change.filter is None:
         ids = change.contact_ids or []
     else:

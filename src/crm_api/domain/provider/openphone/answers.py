@@ -20,7 +20,7 @@ DAILY_CAP = "0204403"
 
 
 class AnswerKind(StrEnum):
-    """How an attempt to send ended.
+    """How an attempt to send a message ended.
 
     For every kind except UNCLEAR, it is certain whether the message was sent.
     """
@@ -47,7 +47,7 @@ Scope = Literal["line", "campaign"]
 
 @dataclass(frozen=True, kw_only=True)
 class SendAnswer:
-    """How one attempt to send ended, with facts from the provider's response.
+    """How one attempt to send a message ended, with facts from the provider's response.
 
     Attributes:
         code: The provider's error code, such as ``0206400``, or an error code of this service, such
@@ -56,13 +56,15 @@ class SendAnswer:
         provider_user_id: Id of the provider's user that sent the message.
         no_id: True if the provider accepted the message but returned no readable id. Such an
             attempt must never be recorded as not sent.
-        scope: For ACCOUNT_REFUSED: whether the refusal stops the phone line or the campaign.
-        reason: For ACCOUNT_REFUSED: ``no_credits``, ``subscription_expired``, ``a2p_not_approved``,
-            ``unauthorized``, ``daily_cap``, ``not_number_user`` or ``number_not_found``.
-        retry_after_seconds: For LATER: the seconds to wait. If the provider asked for a longer wait
-            than our maximum, this is our maximum.
-        retry_after_asked: For LATER: the seconds that the provider asked for, if they are more than
-            our maximum; otherwise None.
+        scope: Whether the refusal stops the phone line or the campaign. It is set only for the kind
+            ACCOUNT_REFUSED.
+        reason: Only for the kind ACCOUNT_REFUSED: ``no_credits``, ``subscription_expired``,
+            ``a2p_not_approved``, ``unauthorized``, ``daily_cap``, ``not_number_user`` or
+            ``number_not_found``.
+        retry_after_seconds: Only for the kind LATER: the seconds to wait. If the provider asked for
+            a longer wait than our maximum, this is our maximum.
+        retry_after_asked: Only for the kind LATER: the seconds that the provider asked for, if they
+            are more than our maximum; otherwise None.
         server_date: The provider's time, from the ``Date`` header.
     """
 
@@ -158,7 +160,10 @@ def _accepted(status: int, body: object, date: datetime | None) -> SendAnswer:
 
 
 def read_json(response: httpx.Response) -> object:
-    """Parse the body of a response as JSON; None if it is not JSON or was too long to be read."""
+    """Parse the body of a response as JSON.
+
+    Return None if the body is not JSON, or was not read because it is too long.
+    """
     try:
         return orjson.loads(response.content)
     except orjson.JSONDecodeError:

@@ -57,7 +57,7 @@ class HookApi:
     """Registers, changes, tests and inspects webhooks over the client's connections.
 
     A failed read request is retried a few times. A request that changes data is retried only after
-    429.
+    the status 429.
     """
 
     def __init__(
@@ -280,7 +280,10 @@ def _path(webhook_id: str, *more: str) -> str:
 
 
 def _delivery(item: object) -> HookDelivery | None:
-    """Parse a delivery in the log; None if it lacks the id that is needed to request it again."""
+    """Parse a delivery in the log; None if the delivery has no id.
+
+    Without an id, the delivery cannot be requested again.
+    """
     entry = mapping(item)
     delivery_id = text(entry.get("id"))
     if delivery_id is None:

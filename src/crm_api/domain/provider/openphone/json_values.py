@@ -132,7 +132,7 @@ def identifier(value: object) -> str | None:
 def identifiers(value: object) -> tuple[str, ...]:
     """Return the ids or phone numbers in a text, or in an array of texts.
 
-    A text can contain several of them, separated by commas.
+    A text can contain several ids or phone numbers, separated by commas.
     """
     found: list[str] = []
     for item in texts(value):

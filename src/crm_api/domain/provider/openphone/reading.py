@@ -30,7 +30,10 @@ Query = list[tuple[str, str | int | float | bool | None]]
 
 
 class ReadClient:
-    """Reads JSON from the provider with one HTTP client; ``sleep`` waits before each retry."""
+    """Reads JSON from the provider with one HTTP client, and retries failed reads.
+
+    The function ``sleep`` waits before each retry.
+    """
 
     def __init__(
         self, http: httpx.AsyncClient, *, sleep: Callable[[float], Awaitable[None]]
@@ -120,7 +123,7 @@ async def request_once(http: httpx.AsyncClient, request: httpx.Request) -> httpx
     """Send a request once and read its response, up to ``MOST_BYTES`` bytes.
 
     Raises:
-        OpenPhoneBusyError: There is no response, or it cannot be read to its end.
+        OpenPhoneBusyError: There is no response, or the response cannot be read to its end.
     """
     try:
         return await send_bounded(http, request)

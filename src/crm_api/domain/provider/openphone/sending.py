@@ -48,20 +48,21 @@ class GateClock:
         """Read the present time of two clocks: the monotonic clock and the wall clock.
 
         Call this method just before the SQL statement that decides whether an attempt may be made.
-        Then ``elapsed`` includes the time of this statement.
+        Then the result of ``elapsed()`` includes the time of this statement.
         """
         return cls(time.monotonic(), time.time())
 
     def elapsed(self) -> float:
-        """Return the seconds since ``start`` by the monotonic clock or the wall clock.
+        """Return how many seconds have passed since the call of ``start()``.
 
-        If the two clocks differ, the result is the larger value.
+        If the monotonic clock and the wall clock give different values, the result is the larger
+        value.
         """
         return max(time.monotonic() - self.monotonic, time.time() - self.wall)
 
 
 class BodyTooLateError(Exception):
-    """The transport (the HTTP client) asked for the request body when it was too late to send it.
+    """The transport (the HTTP client) asked for the request body too late to send the body.
 
     The body is not passed to the transport in these cases:
 
@@ -98,8 +99,9 @@ class GatedBody(httpx.AsyncByteStream):
         """Yield the whole body in one piece.
 
         Raises:
-            BodyTooLateError: More than ``call_start`` seconds have passed since the gate statement,
-                or the request has ended.
+            BodyTooLateError: More than ``call_start`` seconds have passed since the gate (the SQL
+                statement that allowed the attempt). Or the request has ended, or the body was
+                already yielded.
         """
         if self._is_closed or self.was_handed_out:
             raise BodyTooLateError("the request has ended")

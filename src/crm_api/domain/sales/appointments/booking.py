@@ -62,7 +62,8 @@ async def book_appointment(
 ) -> Appointment:
     """Create an appointment, and record an outcome if the status is ``booked`` or ``held``.
 
-    The status ``held`` means that the appointment took place.
+    The status ``held`` means that the appointment took place. Statistics count outcomes
+    (results such as a booked appointment).
 
     Raises:
         AppointmentConflictError: The assignee has another appointment at this time.
@@ -126,8 +127,9 @@ async def change_appointment(
 ) -> Appointment:
     """Change an appointment, and record an outcome if the new status is ``booked`` or ``held``.
 
-    The status ``held`` means that the appointment took place. If the contact or the property
-    changes, the outcomes that are already recorded are corrected.
+    The status ``held`` means that the appointment took place. Statistics count outcomes
+    (results such as a booked appointment). If the contact or the property changes, this function
+    also corrects the outcomes of the appointment that are already recorded.
 
     Raises:
         AppointmentConflictError: The assignee has another appointment at this time.
@@ -158,7 +160,11 @@ async def change_appointment(
 async def _record(
     uow: UnitOfWork, change: AppointmentChange, *, recorder: Recorder, now: datetime
 ) -> Appointment:
-    """Record the outcome of a new status. If contact or property changed, correct the outcomes."""
+    """Record an outcome if the appointment got a new status, such as ``booked``.
+
+    If the contact or the property changed, first correct the outcomes that are already recorded.
+    Nothing is recorded for an appointment without a contact.
+    """
     one = change.appointment
     if one.contact_id is None:
         return one

@@ -28,7 +28,9 @@ class WorkingHours:
     """When appointments may take place.
 
     Attributes:
-        days: The days of the week; 0 is Monday.
+        days: The days of the week with working hours; 0 is Monday.
+        start: When the working hours of a day begin.
+        end: When the working hours of a day end.
         zone: The time zone of ``start`` and ``end``.
         holidays: Days without appointments.
     """

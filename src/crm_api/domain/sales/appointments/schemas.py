@@ -132,8 +132,8 @@ class AppointmentRead(ReadModel):
     """An appointment.
 
     Attributes:
-        contact_id: The contact of the appointment; null after an erasure, and if the appointment
-            comes from an event of a calendar.
+        contact_id: The contact of the appointment. Null if the contact was erased, and if the
+            appointment comes from an event of a calendar.
         contact_name: First and last name of the contact; null if unknown.
         property_id: The property that the appointment is about; null if none.
         kind: What the appointment is for.

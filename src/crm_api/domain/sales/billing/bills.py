@@ -231,7 +231,19 @@ async def _record(
     recorder: Recorder,
     now: datetime,
 ) -> Bill:
-    """Record the outcome of a new status, and correct outcomes whose values have changed."""
+    """Record an outcome if a quote or an invoice got a new status, such as ``paid``.
+
+    If the contact, the property, the amount or the date of the status changed, first correct the
+    outcomes that are already recorded. Nothing is recorded if there is no contact.
+
+    Args:
+        uow: The unit of work.
+        kind: ``QUOTES`` or ``INVOICES``.
+        bill: The quote or invoice with its new values.
+        changed: The names of the fields that changed.
+        recorder: Who records the outcome.
+        now: The present instant.
+    """
     if bill.contact_id is None:
         return bill
     known: dict[str, str] = dict(bill.outcomes)

@@ -115,7 +115,7 @@ class _BillRead(ReadModel):
 
     Attributes:
         number: The number of the quote or invoice in your books.
-        contact_id: The contact who gets the quote or invoice; null after an erasure.
+        contact_id: The contact who gets the quote or invoice; null if the contact was erased.
         property_id: The property that the quote or invoice is about; null if none.
         amount_cents: The amount in cents.
         currency: The currency of the amount.

@@ -56,9 +56,9 @@ class WaitingMoney:
     Attributes:
         sums: One sum for each kind and currency, in the order of the currencies. Empty if there is
             no waiting money.
-        quotes: Up to ``most`` of these quotes, the earliest approval first. ``most`` is an argument
-            of ``read_waiting_money``.
-        invoices: Up to ``most`` of these invoices, the oldest first.
+        quotes: Approved quotes without an appointment, the earliest approval first. There are at
+            most as many quotes as the argument ``most`` of ``read_waiting_money``.
+        invoices: Unpaid invoices, the oldest first; their number has the same limit.
     """
 
     sums: Sequence[WaitingSum]

@@ -69,7 +69,8 @@ class Changes:
         deleted: The paths of events that were deleted.
         token: The sync token for the next request (RFC 6578); None if the server has no tokens.
         is_whole: True if ``changed`` lists all events of the calendar, not only the changed ones.
-            Then a known event that is missing in ``changed`` was deleted.
+            Then an event that this service has stored, but that is missing in ``changed``, was
+            deleted in the calendar.
     """
 
     changed: dict[str, str | None] = field(default_factory=dict)
@@ -148,7 +149,8 @@ class DavClient:
     async def list_changes(self, token: str | None) -> Changes:
         """Return the changes in the calendar since the state that the token identifies.
 
-        Every event is listed if ``token`` is None. An unknown token has the same effect.
+        If ``token`` is None, or if the server does not know the token, every event of the calendar
+        is returned.
 
         Raises:
             CalendarServerError: The server cannot be used now.
@@ -250,7 +252,8 @@ class DavClient:
         """Request the changes since a token, page by page.
 
         Returns:
-            None if the server does not know the token, or does not support such a request.
+            The changes; every event if ``token`` is None. The result is None if the server does not
+            know the token, or does not support such a request.
         """
         found = Changes(token=token, is_whole=token is None)
         for _ in range(MOST_PAGES):
@@ -280,7 +283,18 @@ class DavClient:
         return found
 
     def _collect(self, root: ET.Element, found: Changes) -> bool:
-        """Add the events of a report to ``found``. Return whether the report is incomplete."""
+        """Add the events that a response of the server lists to ``found``.
+
+        Args:
+            root: The root element of the response.
+            found: The changes that were found so far.
+
+        Returns:
+            True if the server says that the list is incomplete.
+
+        Raises:
+            CalendarTooLargeError: The calendar has too many events.
+        """
         is_cut = False
         for one in root.iter(f"{_DAV}response"):
             href, status = _text(one, "href"), one.findtext(f"{_DAV}status") or ""

@@ -42,11 +42,12 @@ of the event.
 
 @dataclass(frozen=True, kw_only=True)
 class KnownEvent:
-    """An event of a calendar, as it was last read or written.
+    """An event of a calendar, as this service last read or wrote it.
 
     Attributes:
         href: The path of the event on the server.
-        etag: The last known version; None: the version is unknown, or the event is gone.
+        etag: The version that this service last read or wrote. None if the version is unknown, or
+            if the event was deleted in the calendar.
         read_at: When a recurring event was last read, and its occurrences were computed. None for
             an event that does not recur.
     """
@@ -58,7 +59,10 @@ class KnownEvent:
 
 
 async def read_known_events(uow: UnitOfWork, *, account_id: UUID) -> dict[str, KnownEvent]:
-    """Return the stored events of a calendar account; the keys are their paths on the server."""
+    """Return the stored events of a calendar account.
+
+    The keys of the result are the paths of the events on the server.
+    """
     statement = select(
         CalendarEvent.href, CalendarEvent.etag, CalendarEvent.is_gone, CalendarEvent.read_at
     ).where(CalendarEvent.account_id == account_id)
@@ -86,7 +90,7 @@ def hrefs_to_read(changes: Changes, known: dict[str, KnownEvent], *, now: dateti
 
 
 def deleted_hrefs(changes: Changes, known: dict[str, KnownEvent]) -> set[str]:
-    """Return the paths of known events that were deleted in the calendar."""
+    """Return the paths of the stored events that were deleted in the calendar."""
     gone = changes.deleted
     if changes.is_whole:
         gone = gone | (known.keys() - changes.changed.keys())
@@ -326,7 +330,11 @@ def known_event_statement(*, account_id: UUID, uid: str) -> Select[CalendarEvent
 async def _find_known(
     uow: UnitOfWork, account_id: UUID, *, uid: str, href: str
 ) -> CalendarEvent | None:
-    """Find a known event by its UID, because its path may have changed; None for a new event."""
+    """Return the stored event with this UID; None if no stored event has it.
+
+    The event is not searched by its path, because the path may have changed. If no event has the
+    UID, a stored event with the same path is deleted, unless it belongs to an appointment.
+    """
     statement = known_event_statement(account_id=account_id, uid=uid)
     found = await uow.session.scalar(statement.execution_options(populate_existing=True))
     if found is not None:
@@ -345,7 +353,8 @@ async def _find_known(
 async def _own_appointment(uow: UnitOfWork, account: CalendarAccount, uid: str) -> UUID | None:
     """Return the id of the appointment for which this service made an event with this UID.
 
-    None if this service did not make the event, or if another user is the assignee now.
+    The result is None if this service did not make the event, if the appointment does not exist any
+    more, or if the calendar belongs to one user and the appointment now has another assignee.
     """
     name, _, host = uid.partition("@")
     if host != HOST:

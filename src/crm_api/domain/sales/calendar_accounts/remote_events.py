@@ -31,7 +31,7 @@ class RemoteEvent:
 
     Attributes:
         span: Start and end in UTC; None for a recurring event.
-        location: The place, in one line of text; None if there is none.
+        location: The place, in one line of text; None if the event has no place.
         is_cancelled: Whether the event was cancelled.
         is_free: Whether the owner of the calendar is free during the event.
         times: Start and end of each occurrence of a recurring event in a limited period, the
@@ -125,7 +125,7 @@ def _span(event: "icalendar.Component", zone: ZoneInfo) -> Span:
 
 
 def _instant(value: date | datetime, zone: ZoneInfo) -> datetime:
-    """Return the instant of a date or time. If it has no time zone, ``zone`` is used.
+    """Return the instant of a date or a time. ``zone`` is used if the value has no time zone.
 
     Raises:
         ValueError: The year is not from 1970 to 2199.

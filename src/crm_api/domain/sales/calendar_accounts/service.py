@@ -203,7 +203,12 @@ async def request_sync(uow: UnitOfWork, *, now: datetime) -> None:
 
 
 async def claim_account(uow: UnitOfWork, *, now: datetime) -> CalendarAccount | None:
-    """Claim the calendar account that has been due for the longest time; None if none is due."""
+    """Return the calendar account whose synchronisation has been due for the longest time.
+
+    The function also claims the account: no other worker gets it for 2 minutes (``LEASE``). An
+    account that another worker has claimed is not returned. The result is None if no account is
+    due.
+    """
     due = (
         select(CalendarAccount.id)
         .where(

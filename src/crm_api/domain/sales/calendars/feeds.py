@@ -179,7 +179,7 @@ MOST_ENTRIES = 2_000
 async def create_feed(
     uow: UnitOfWork, body: CalendarFeedCreate, *, author: str, now: datetime
 ) -> tuple[CalendarFeed, str]:
-    """Create a calendar feed, and return it with the token of its address.
+    """Create a calendar feed. Return the feed and the secret token of the feed's address.
 
     Raises:
         TooManyCalendarFeedsError: ``MOST_FEEDS`` feeds exist. Concurrent requests may exceed this

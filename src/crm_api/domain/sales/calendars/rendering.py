@@ -63,7 +63,7 @@ class CalendarEntry:
 
 
 def uid_of(appointment_id: UUID) -> str:
-    """Return the UID of the event of an appointment; it never changes."""
+    """Return the UID of the event of an appointment; the UID never changes."""
     return f"{appointment_id}@{HOST}"
 
 

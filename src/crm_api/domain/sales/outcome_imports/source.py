@@ -1,4 +1,4 @@
-"""Read the outcomes of a file chunk by chunk. The functions block; run them in a thread."""
+"""Read the outcomes of a file chunk by chunk. The functions block, so run them in a thread."""
 
 import hashlib
 from collections.abc import Mapping
@@ -127,7 +127,9 @@ class OutcomeSourceFile:
             pass
 
     def next_chunk(self, limit: int = CHUNK_ROWS) -> OutcomeChunk | None:
-        """Return the next chunk, of at most 200 rows; None at the end of the file.
+        """Return the next chunk of rows; None at the end of the file.
+
+        The chunk has at most ``limit`` rows, and never more than 200 (``CHUNK_ROWS``).
 
         Raises:
             NotCsvError: A row contains binary data.
@@ -164,8 +166,8 @@ class OutcomeSourceFile:
         """Compare a row with the earlier rows of the file.
 
         Returns:
-            None if no earlier row has the same external id and kind. Otherwise, whether that
-            earlier row also has the same values.
+            None if no earlier row has the same external id and kind. True if such an earlier row
+            also has the same values, False if its values differ.
         """
         key = hashlib.sha256(f"{new.external_id}\0{new.kind}".encode()).digest()[:16]
         values = values_hash(new)[:16]

@@ -38,8 +38,8 @@ class NewOutcome:
 
     Attributes:
         name: The name of an outcome of the kind ``custom``; None for the other kinds.
-        external_id: The id of the outcome at its source. An outcome with a known id is not recorded
-            again.
+        external_id: The id that the source gives to the outcome. If an outcome with the same source
+            and id is already recorded, no second outcome is recorded.
     """
 
     kind: OutcomeKind

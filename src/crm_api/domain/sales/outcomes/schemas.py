@@ -65,10 +65,10 @@ class OutcomeRead(ReadModel):
     Attributes:
         kind: What happened.
         name: The name of an outcome of the kind `custom`.
-        contact_id: The contact of the person. Null if no contact has the phone number, after an
-            erasure, and for callers without the scope `contacts:read`.
-        phone: The phone number of the person. Null after an erasure, if the contact was deleted,
-            and for callers without the scope `contacts:read`.
+        contact_id: The contact of the person. Null if no contact has the phone number, if the
+            person was erased, and for callers without the scope `contacts:read`.
+        phone: The phone number of the person. Null if the person was erased, if the contact was
+            deleted, and for callers without the scope `contacts:read`.
         property_id: The property that the outcome is about. Null if none, and for callers without
             the scope `contacts:read`.
         amount_cents: The amount in cents, negative in a reversal; null if the outcome has no
@@ -76,9 +76,9 @@ class OutcomeRead(ReadModel):
         currency: The currency of the amount.
         occurred_at: When the outcome happened; for a reversal, when the reversal was recorded.
         source: Where the information comes from.
-        external_id: The id of the outcome at its source. Null if none, after an erasure, and for
-            callers without the scope `contacts:read`.
-        reverses_id: For a reversal, the id of the outcome that it reverses; otherwise null.
+        external_id: The id of the outcome at its source. Null if the source gave no id, if the
+            person was erased, and for callers without the scope `contacts:read`.
+        reverses_id: For a reversal, the id of the outcome that was reversed; null for an outcome.
         reversed_by_id: The id of the reversal of this outcome; null if it was not reversed.
         recorded_by: Who recorded the outcome or the reversal: the name of an API key, or the e-mail
             address of a user.

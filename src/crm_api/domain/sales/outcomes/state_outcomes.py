@@ -43,7 +43,7 @@ class Subject:
 
     Attributes:
         name: ``appointment``, ``quote`` or ``invoice``; the external ids begin with this name.
-        known: Maps each status that has an outcome to the id of the outcome.
+        known: The outcomes that are already recorded: maps each status to the id of its outcome.
     """
 
     name: str

@@ -28,7 +28,8 @@ class ReminderStatus(StrEnum):
     """What happened to a reminder.
 
     Attributes:
-        WAITING: The reminder is not sent yet, for the reason in `reason`. It is tried again.
+        WAITING: The reminder is not sent yet, for the reason in `reason`. The service tries again
+            to send the reminder.
         QUEUED: The message of the reminder is in the queue or was sent; see the status of the
             message.
         SKIPPED: The reminder will not be sent, for the reason in `reason`.

@@ -92,7 +92,7 @@ class _StoppedError(Exception):
 
     Attributes:
         reason: Why the reminder may not be sent.
-        until: When the reminder is tried again; None if never.
+        until: When the service tries again to send the reminder; None if it never tries again.
     """
 
     def __init__(self, reason: ReminderReason, until: datetime | None = None) -> None:

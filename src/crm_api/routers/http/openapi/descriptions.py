@@ -1,7 +1,7 @@
 """Describe schemas, properties, responses and parameters in the OpenAPI document.
 
 The docstring of a model describes its fields, and a route describes its parameters. This module
-adds the missing descriptions: those of ids, and of fields that mean the same in many models.
+adds missing descriptions of ids, and of fields that mean the same in many models.
 """
 
 import re

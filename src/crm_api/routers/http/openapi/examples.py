@@ -91,7 +91,13 @@ def add_examples(document: Node) -> None:
 
 
 def _changed(composed: Node, shown: Node) -> Node:
-    """Return the example with the values that the route sets with ``route_notes.shows``."""
+    """Return the example ``composed``, with the field values in ``shown`` instead of its own.
+
+    The route of the response sets these values with the function ``route_notes.shows()``.
+
+    Raises:
+        ValueError: The example does not have all fields in ``shown``.
+    """
     if not shown.keys() <= composed.keys():
         message = f"The response lacks at least one of these fields: {', '.join(shown)}"
         raise ValueError(message)
@@ -169,7 +175,8 @@ def _kinds(schema: Node) -> Iterator[Node]:
 def _thing(name: str, owner: str) -> str:
     """Return what an id field identifies, in snake case.
 
-    For ``contact_id`` that is ``contact``. For ``id`` it is the name of the schema ``owner``.
+    For ``contact_id``, the result is ``contact``. For ``id``, the result comes from ``owner``, the
+    name of the schema that contains the field.
     """
     if name == "id":
         return _WORDS.sub("_", _NO_PART_OF_THE_THING.sub("", owner)).lower()

@@ -132,7 +132,9 @@ def _known() -> dict[str, ProblemKind]:
 
 
 def _classes(kind: type[CrmError]) -> Iterator[type[CrmError]]:
-    """Yield the error classes below ``kind``, each before its subclasses.
+    """Yield all direct and indirect subclasses of ``kind``, each before its own subclasses.
+
+    Base classes that only set the HTTP status are left out.
 
     The classes are sorted by module and name. Otherwise the documentation would depend on the order
     of imports if two classes have the same code.
@@ -319,7 +321,7 @@ def _of_headers(operation: Node) -> Iterable[str]:
 
 
 def _of_path(route: APIRoute) -> Iterable[str]:
-    """Yield a code that ends in ``_not_found`` for each path parameter."""
+    """Yield one error code for each path parameter, such as ``contact_not_found``."""
     collection = _COLLECTION.search(route.path)
     for parameter in _PARAMETER.findall(route.path):
         thing = parameter.removesuffix("_id")

@@ -51,7 +51,16 @@ def _linked_item(document: Node, schema: Node) -> tuple[str, Node]:
 
 
 def _to_operations(document: Node, path: str, item: tuple[str, Node], source: Node) -> Node:
-    """Return the links from an item to all operations whose path contains the item's id."""
+    """Return the links from an item to the operations on this item.
+
+    The path of such an operation begins with ``path`` and the item's id, and has no further id.
+
+    Args:
+        document: The OpenAPI document.
+        path: The path of the operation that returns the item.
+        item: The runtime expression and the schema of the item.
+        source: The operation that returns the item. It gets no link to itself.
+    """
     outer = _outer(path)
     links: Node = {}
     for target, _, operation in operations(document):
@@ -71,10 +80,11 @@ def _to_operations(document: Node, path: str, item: tuple[str, Node], source: No
 def _member(document: Node, schema: Node, parameter: str, *, is_inner: bool) -> str | None:
     """Return the name of the field with the value of a path parameter; None without such a field.
 
-    This is the field with the name of the parameter, or else ``id``. If ``is_inner`` is True,
+    This field has the name of the parameter, or else the name ``id``. If ``is_inner`` is True,
     ``id`` is used only if the schema's name fits the parameter, as ``ListRead`` fits ``list_id``.
-    Otherwise, a link could have a wrong id. For example, the operation that adds a contact to a
-    list returns the list. The ``id`` in this response is the id of the list, not a ``contact_id``.
+    Without this check, a link could have a wrong id. For example, the operation that adds a contact
+    to a list returns the list. The ``id`` in this response is the id of the list, not a
+    ``contact_id``.
 
     Args:
         document: The OpenAPI document.

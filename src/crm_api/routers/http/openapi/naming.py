@@ -88,7 +88,7 @@ def _renamed(reference: str, names: dict[str, str]) -> str:
 
 
 def _name_inner(schemas: Node, schema: Node, name: str) -> None:
-    """Name the schema of a property, and those of its items and alternatives."""
+    """Name the schema of a property, and the schemas of its items and alternatives."""
     schema.pop("title", None)
     if "enum" in schema:
         closed_set = schema.pop(SET, {"title": SHARED.get(tuple(schema["enum"]), name)})
@@ -104,9 +104,10 @@ def _name_inner(schemas: Node, schema: Node, name: str) -> None:
 
 
 def _move(schemas: Node, schema: Node, name: str, *, keys: tuple[str, ...]) -> None:
-    """Move the ``keys`` of a schema to ``schemas``, under a name; put a reference in their place.
+    """Move a part of a schema to ``schemas``, under a name, and put a reference in its place.
 
-    The other keys, such as the description and the default, stay beside the reference.
+    The moved part consists of the keys in ``keys``. The other keys of the schema, such as the
+    description and the default, stay beside the reference.
     """
     moved = {key: schema.pop(key) for key in keys if key in schema}
     if name == JSON_OBJECT:
