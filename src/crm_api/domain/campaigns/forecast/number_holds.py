@@ -130,7 +130,7 @@ def hold_back(
 
     Returns:
         The new groups. If the field ``held_until`` of a group is empty, its people may get a
-        message now. If it is not empty, it contains the rules because of which these people wait.
+        message now. If it is not empty, it contains the rules that make these people wait.
     """
     held = [
         Waiting(zone_key=one.zone_key, step=one.step, people=scale, held_until=until)

@@ -70,10 +70,10 @@ class LaunchPerson(ReadModel):
 
 
 class LaunchReason(ReadModel):
-    """A rule because of which some contacts of the audience get no message at the start.
+    """A rule that prevents the message to some contacts of the audience at the start.
 
     Attributes:
-        rule: The rule because of which the contacts get no message. If the start skips a contact
+        rule: The rule that prevents the message to these contacts. If the start skips a contact
             because of this rule, the recipient's ``skip_reason`` has the same value.
         outcome: ``skipped`` if the contacts get no message, ``review`` if a person must approve
             them first, ``held`` if a person must check a reply first.
@@ -124,7 +124,7 @@ class LaunchCheck(ReadModel):
         can_start: Whether a start would succeed.
         problems: Why a start would be refused; empty if it would succeed.
         recipients: How many contacts get a message, and how many do not.
-        reasons: The rules because of which contacts get no message at the start. The rule with the
+        reasons: The rules that prevent messages to contacts at the start. The rule with the
             most contacts is first.
         samples: The messages that some of the contacts would get.
         first_send_at: When the first message is expected; null if no message is expected.
