@@ -201,6 +201,18 @@ async def test_migration_gives_up_on_a_table_in_use_and_succeeds_later(own_url: 
         assert await schema_revisions.current_revision(engine) == HEAD
 
 
+async def test_schema_that_is_up_to_date_is_not_migrated_again(
+    own_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migration_runner.upgrade(own_url)
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("alembic.command.upgrade", fail)
+    await migration_runner.upgrade(own_url)
+
+
 async def test_statement_over_the_time_limit_is_cancelled(own_url: str) -> None:
     async with (
         open_engine(own_url, pool_size=1, statement_seconds=1) as engine,
