@@ -1,4 +1,4 @@
-"""A minimal trace collector: OTLP over HTTP, kept in memory."""
+"""A minimal collector of traces: it receives OTLP over HTTP and stores the spans in memory."""
 
 import threading
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ReceivedSpan:
-    """One span as it arrived."""
+    """One span (a timed step of a trace) as the collector received it."""
 
     trace: str
     id: str
@@ -42,20 +42,20 @@ class ReceivedSpan:
 
 @dataclass
 class Collector:
-    """The spans so far."""
+    """Address of the collector, and the trace spans that it has received until now."""
 
     url: str
     spans: list[ReceivedSpan] = field(default_factory=list)
 
     def trace_of(self, request_id: str) -> list[ReceivedSpan]:
-        """Return all spans of the trace that this request belongs to."""
+        """Return all spans of the trace that the request with this id belongs to."""
         own = [one for one in self.spans if one.attributes.get("crm.request_id") == request_id]
         return [one for one in self.spans if own and one.trace == own[0].trace]
 
 
 @contextmanager
 def collecting() -> Iterator[Collector]:
-    """Listen on a free port of loopback until the block ends."""
+    """Collect traces on a free loopback port until the ``with`` block ends."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

@@ -1,7 +1,8 @@
 """Check that every response in any test conforms to the OpenAPI document.
 
-The tests' clients check each response here: its status, its media type, the code of its problem,
-and its body against the schema. So the whole suite tests the document.
+The HTTP clients of the tests pass each response to ``conforms``. It checks the status, the media
+type, the code of a problem, and the body against the schema. For this reason, every test of a route
+also tests the document.
 """
 
 import json
@@ -18,9 +19,9 @@ from crm_api.platform.settings import Settings
 from crm_api.routers.http.document_walk import operations
 
 _NO_OPERATION = {"not_found", "method_not_allowed", "internal_error"}
-"""Problems of unknown paths and methods, and of faults that a test injects."""
+"""Problem codes that are not checked: unknown path, unsupported method, injected fault."""
 _ENOUGH = 3
-"""Items of a list that are checked."""
+"""Number of items of a list that are checked; later items are not checked."""
 
 
 @cache
@@ -30,7 +31,7 @@ def _document() -> dict[str, Any]:
 
 @cache
 def _operations() -> list[tuple[str, re.Pattern[str], dict[str, Any]]]:
-    """Return method, path and operation; those with the fewest parameters come first."""
+    """Return method, path pattern and operation of each route, fewest path parameters first."""
     known = sorted(operations(_document()), key=lambda one: one[0].count("{"))
     return [
         (method.upper(), re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), operation)
@@ -39,7 +40,7 @@ def _operations() -> list[tuple[str, re.Pattern[str], dict[str, Any]]]:
 
 
 async def conforms(response: httpx.Response) -> None:
-    """Fail the test if the response is not in the document."""
+    """Fail the test if the OpenAPI document does not describe this response."""
     request = response.request
     operation = _operation(request.method, request.url.path)
     if operation is None:
@@ -96,11 +97,11 @@ def _components() -> Registry:
 
 @cache
 def validator(schema: str, *, formats: bool = False) -> Draft202012Validator:
-    """Return the validator of a schema of the document.
+    """Return a validator for one schema of the OpenAPI document.
 
     Args:
         schema: The schema as JSON.
-        formats: True to check formats, such as ``date-time``, too.
+        formats: Whether formats, such as ``date-time``, are also checked.
     """
     absolute = json.loads(schema.replace('"#/components/', '"urn:document#/components/'))
     return Draft202012Validator(absolute, registry=_components(), validate_formats=formats)

@@ -1,4 +1,4 @@
-"""Real PostgreSQL, with a schema that the migrations build once per run."""
+"""Shared fixtures; the tests use a real PostgreSQL, whose migrations run once per test run."""
 
 import gc
 import os
@@ -38,17 +38,21 @@ from crm_api.routers.inbound.event_intake import EventIntake
 from crm_api.routers.inbound.refusal_alerts import RefusalAlerts
 
 NOW = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)
-"""A Wednesday, 10:00 in New York."""
+"""The present in most tests: a Wednesday, 10:00 in New York."""
 UNKNOWN_ID = "01980000-0000-7000-8000-000000000000"
-"""An id that does not exist; fixed, so that every process collects the same test names."""
+"""An id that no row has.
+
+It is constant because test names contain it, and every pytest process must collect equal names.
+"""
 SECRET = "a test's secret key of 32 characters"  # noqa: S105 - made up
 ADMIN_KEY = "crm_test-admin-key-of-enough-characters"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests first that may take long; most of the time they wait for processes.
+    """Sort the tests so that tests with a long time limit run first.
 
-    The first of three pytest workers runs them, while the other two keep both cores busy.
+    Long tests mostly wait for other processes. The first of three pytest workers runs the long
+    tests, while the other two workers keep both CPU cores busy.
     """
     usual = float(items[0].config.getini("timeout")) if items else 0.0
 
@@ -62,7 +66,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Exclude the collected tests and modules from garbage collection, and collect less often.
 
-    They exist until the end. To scan them again and again takes an eighth of the CPU time.
+    The tests and modules exist until the run ends. Repeated scans of these objects would take an
+    eighth of the CPU time.
     """
     gc.collect()
     gc.freeze()
@@ -70,7 +75,10 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Create the folder of the prepared cluster; pytest's worker processes inherit the variable."""
+    """Create the folder of the prepared cluster, and store its path in an environment variable.
+
+    The worker processes of pytest inherit the variable.
+    """
     if not hasattr(config, "workerinput") and FOLDER not in os.environ:
         os.environ[FOLDER] = tempfile.mkdtemp(prefix="crm-cluster-", dir="/tmp")
         config.add_cleanup(_remove_cluster)
@@ -82,8 +90,12 @@ def _remove_cluster() -> None:
 
 @pytest.fixture(scope="session")
 def urls() -> Iterator[ServerUrls]:
-    """Servers for the run; fsync is off, because nothing must survive a power failure."""
-    if given := os.environ.get("TESTS_DATABASE_URL"):  # `make mutants` runs servers for many runs
+    """Yield the addresses of PostgreSQL and Redis for the test run.
+
+    PostgreSQL runs without fsync: the data of the tests need not survive a power failure.
+    """
+    # `make mutants` starts the servers once for many test runs.
+    if given := os.environ.get("TESTS_DATABASE_URL"):
         yield ServerUrls(given, os.environ["TESTS_REDIS_URL"])
         return
     with tempfile.TemporaryDirectory(prefix="crm-test-", ignore_cleanup_errors=True) as folder:
@@ -122,7 +134,7 @@ def settings(database_url: str, urls: ServerUrls, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def _restore_clock() -> Iterator[None]:
-    """Set the clock of this process back after a test that moves it."""
+    """Reset the clock of this process after a test that moves the clock."""
     yield
     clock.move(timedelta(0))
 
@@ -134,7 +146,7 @@ def queue() -> RecordingQueue:
 
 @pytest_asyncio.fixture
 async def connection(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """One connection whose transaction is rolled back, whatever the code under test commits."""
+    """Yield a connection in a transaction that is always rolled back, even after a commit."""
     async with engine.connect() as connection:
         transaction = await connection.begin()
         yield connection
@@ -158,7 +170,7 @@ async def session(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[A
 def new_uow(
     sessions: async_sessionmaker[AsyncSession], queue: RecordingQueue
 ) -> Callable[[], UnitOfWork]:
-    """Units of work that all join the test's one transaction."""
+    """Return a function that creates units of work inside the transaction of the test."""
     return lambda: UnitOfWork(sessions, queue)
 
 
@@ -168,9 +180,9 @@ ROWS_LEFT = text(
 
 
 async def empty_tables(engine: AsyncEngine) -> list[str]:
-    """Truncate the tables with rows; return their names.
+    """Truncate the tables that have rows; return the names of these tables.
 
-    To truncate all 80 tables takes 100 ms, because each table and index gets a new file.
+    It takes 100 ms to truncate all 80 tables, because each table and index gets a new file.
     """
     async with engine.begin() as connection:
         names = list((await connection.execute(ROWS_LEFT)).scalars())
@@ -182,7 +194,10 @@ async def empty_tables(engine: AsyncEngine) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def _used_engine(request: pytest.FixtureRequest) -> AsyncEngine | None:
-    """The engine, if the test uses the database; an async fixture could not make it."""
+    """Return the database engine if the test uses the database.
+
+    An async fixture could not request the async fixture ``engine`` at run time.
+    """
     if "database_url" not in request.fixturenames:
         return None
     engine: AsyncEngine = request.getfixturevalue("engine")
@@ -191,7 +206,7 @@ def _used_engine(request: pytest.FixtureRequest) -> AsyncEngine | None:
 
 @pytest_asyncio.fixture(autouse=True)
 async def _no_rows_left(_used_engine: AsyncEngine | None) -> AsyncIterator[None]:
-    """Fail a test that leaves committed rows: they would change the result of other tests."""
+    """Fail a test that leaves committed rows: such rows would change the result of other tests."""
     yield
     if _used_engine is None:
         return
@@ -201,14 +216,14 @@ async def _no_rows_left(_used_engine: AsyncEngine | None) -> AsyncIterator[None]
 
 @pytest_asyncio.fixture
 async def committed_db(engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
-    """For races: real commits over several connections; the tables are emptied afterwards."""
+    """Yield the engine for tests that commit over several connections; then empty the tables."""
     yield engine
     await empty_tables(engine)
 
 
 @pytest.fixture
 def committed_uow(committed_db: AsyncEngine, queue: RecordingQueue) -> Callable[[], UnitOfWork]:
-    """Units of work that really commit, each on a connection of its own."""
+    """Return a function that creates units of work with real commits and own connections."""
     sessions = session_factory(committed_db)
     return lambda: UnitOfWork(sessions, queue)
 
@@ -222,13 +237,16 @@ async def provider(settings: Settings) -> AsyncIterator[OpenPhoneClient]:
 
 @pytest.fixture
 def sandbox_config() -> SandboxConfig:
-    """Sandbox people who do not reply, and no rate limit; a module may override this fixture."""
+    """Return the settings of the sandbox: its people do not reply, and it has no rate limit.
+
+    A test module may override this fixture.
+    """
     return SandboxConfig(people="silent", rate_per_second=None)
 
 
 @pytest_asyncio.fixture
 async def sandbox(sandbox_config: SandboxConfig) -> AsyncIterator[Sandbox]:
-    """The provider's sandbox in this process."""
+    """Yield the sandbox (the simulated provider), which runs in this process."""
     sandbox = create_sandbox(sandbox_config)
     yield sandbox
     await sandbox.workspace.stop()
@@ -243,7 +261,7 @@ def sandbox_transport(sandbox: Sandbox) -> httpx.AsyncBaseTransport:
 async def openphone(
     sandbox_transport: httpx.AsyncBaseTransport,
 ) -> AsyncIterator[OpenPhoneClient]:
-    """A client of the sandbox in this process; it repeats a read without a wait."""
+    """Yield a client of the sandbox in this process; it does not wait before it repeats a read."""
     async with OpenPhoneClient(
         base_url="http://sandbox.test", api_key="key", transport=sandbox_transport, sleep=skip_wait
     ) as client:
@@ -251,7 +269,7 @@ async def openphone(
 
 
 async def skip_wait(seconds: float) -> None:
-    """Wait for nothing."""
+    """Return at once; a replacement for ``asyncio.sleep``."""
 
 
 _BUILT: dict[tuple[object, ...], FastAPI] = {}
@@ -259,10 +277,11 @@ _BUILT: dict[tuple[object, ...], FastAPI] = {}
 
 @contextmanager
 def _built(settings: Settings, *, use: str) -> Iterator[FastAPI]:
-    """Lend an application without state and with the routes that it was built with.
+    """Yield an application that tests share, with its original routes and without test state.
 
-    FastAPI resolves the dependencies of every route at the first request, which takes longer than
-    most tests. What differs between tests is in the application's state.
+    FastAPI resolves the dependencies of every route at the first request. This takes longer than
+    most tests, so one application is built per configuration. Everything that differs between
+    tests is in the state of the application.
     """
     key = (
         use,
@@ -314,7 +333,7 @@ async def app(
     queue: RecordingQueue,
     provider: OpenPhoneClient,
 ) -> AsyncIterator[FastAPI]:
-    """The application in the test's transaction; its webhook intake is not started."""
+    """Yield the application in the transaction of the test; its webhook intake is not started."""
     with _built(settings, use="app") as app:
         await _put_state(app, settings, new_uow, queue, provider)
         yield app
@@ -322,7 +341,7 @@ async def app(
 
 @pytest_asyncio.fixture
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with the admin key, in the test's transaction."""
+    """Yield an HTTP client with the admin key; all requests run in the transaction of the test."""
     async with _client(app) as client:
         yield client
 
@@ -334,7 +353,7 @@ async def committed_app(
     queue: RecordingQueue,
     provider: OpenPhoneClient,
 ) -> AsyncIterator[FastAPI]:
-    """The application with real commits and a started webhook intake."""
+    """Yield the application with real commits and a started webhook intake."""
     with _built(settings, use="committed_app") as app:
         await _put_state(app, settings, committed_uow, queue, provider)
         await app.state.intake.start()
@@ -344,7 +363,7 @@ async def committed_app(
 
 @pytest_asyncio.fixture
 async def committed_client(committed_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with the admin key; requests really commit and may run in parallel."""
+    """Yield an HTTP client with the admin key; requests really commit and may run in parallel."""
     async with _client(committed_app) as client:
         yield client
 
@@ -353,7 +372,10 @@ async def committed_client(committed_app: FastAPI) -> AsyncIterator[httpx.AsyncC
 def key_with(
     new_uow: Callable[[], UnitOfWork],
 ) -> Callable[..., object]:
-    """Create an API key with exactly these scopes and return the header that carries it."""
+    """Return a function that creates an API key.
+
+    The function takes the scopes of the key, and returns the ``Authorization`` header of the key.
+    """
 
     async def make(*scopes: Scope) -> dict[str, str]:
         async with new_uow() as uow:
@@ -371,14 +393,14 @@ def key_with(
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the settings of the developer's shell away from the tests."""
+    """Remove the environment variables of the service, so that they do not change a test."""
     for name in list(os.environ):
         if name.startswith("CRM_"):
             monkeypatch.delenv(name)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print each test that did not run, with its reason: such a test has proved nothing."""
+    """Print each skipped test with its reason, because a skipped test has proved nothing."""
     for report in terminalreporter.stats.get("skipped", ()):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         reason = str(reason).removeprefix("Skipped: ")

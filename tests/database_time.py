@@ -1,4 +1,4 @@
-"""The database's time, for tests whose own time is fixed or runs ahead."""
+"""Functions that move the clock of the database, for tests with a fixed or a future time."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -19,18 +19,18 @@ DATE_RECEIPT = text("""
 
 
 async def move_database_time(engine: AsyncEngine, *, ahead: timedelta) -> None:
-    """Move the database's time, as the sandbox moves its clock."""
+    """Set the clock of the database ahead of the real time, as the sandbox does."""
     async with engine.begin() as connection:
         await connection.execute(MOVE, {"ahead": ahead})
 
 
 async def set_database_time(session: AsyncSession, at: datetime) -> None:
-    """Set the database's clock to this instant, within the transaction of the test."""
+    """Set the clock of the database to this instant, only in the transaction of the test."""
     await session.execute(MOVE, {"ahead": at - datetime.now(UTC)})
 
 
 async def date_receipt(new_uow: UnitOfWorkFactory, event: ReceivedEvent, *, at: datetime) -> None:
-    """Date the receipt of a stored event by the test's time."""
+    """Set the time of receipt of a stored event to this instant, and make the event due then."""
     values = {"at": at, "id": event.id}
     async with new_uow() as uow:
         await uow.session.execute(DATE_RECEIPT, values)

@@ -1,4 +1,4 @@
-"""Rows that are valid by default; nothing in them is random."""
+"""Factories of database rows; the default values are valid and not random."""
 
 from datetime import datetime, time
 from typing import Any
@@ -17,7 +17,10 @@ EVERY_DAY = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
 def number(position: int) -> str:
-    """Return the position-th fictional number: area codes 617, 508 …, exchange 555."""
+    """Return the fictional phone number at this position of a fixed sequence.
+
+    The exchange is always 555. Each area code has 10,000 positions.
+    """
     areas = ("617", "508", "401", "305", "206")
     return f"+1{areas[position // 10_000 % len(areas)]}555{position % 10_000:04d}"
 
@@ -44,7 +47,7 @@ async def make_contact(
 
 
 OFFICE = Sender(id=UUID(int=1), name="The office")
-"""The sender of messages that a test writes by hand."""
+"""Sender of the messages that a test sends as a user."""
 
 
 async def make_line(
@@ -159,5 +162,5 @@ async def make_member(
 
 
 def ids(*rows: Any) -> list[UUID]:
-    """Return the ids of rows, for audiences and look-ups."""
+    """Return the ids of these rows."""
     return [row.id for row in rows]

@@ -1,10 +1,10 @@
-"""Hand-written fakes."""
+"""Simple replacements (fakes) for parts of the service."""
 
 from crm_api.platform.jobs import Job, JobName
 
 
 class RecordingQueue:
-    """Records the nudges instead of sending them."""
+    """Job queue that records nudges (requests to run a job soon) and does not send them."""
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []

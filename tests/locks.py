@@ -1,4 +1,4 @@
-"""Two concurrent transactions, in an order that the test decides."""
+"""Helper for tests that control the order of two concurrent transactions."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 async def blocked(
     engine: AsyncEngine, work: Awaitable[Result], *, waiters: int = 1
 ) -> asyncio.Future[Result]:
-    """Start work in another transaction; return once ``waiters`` transactions wait for a lock."""
+    """Start ``work`` in the background; return when ``waiters`` transactions wait for a lock."""
     task = asyncio.ensure_future(work)
     async with engine.connect() as connection:
         waiting = text(

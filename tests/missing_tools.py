@@ -1,4 +1,4 @@
-"""Skip tests whose tools are not installed; in the CI run, fail them."""
+"""Skip tests whose tools are not installed; in the CI run, let these tests fail."""
 
 import os
 from typing import NoReturn
@@ -6,11 +6,14 @@ from typing import NoReturn
 import pytest
 
 NEEDED = "CRM_TESTS_NEED_CHROMIUM"
-"""The variable that `.ci/run` sets. With it, Chromium, Node and their packages must be there."""
+"""Environment variable that `.ci/run` sets.
+
+If it is set, a test that misses Chromium, Node or one of their packages fails.
+"""
 
 
 def end_without(reason: str) -> NoReturn:
-    """End the test: as skipped, with the reason, or as failed in the CI run."""
+    """End the test with this reason: skip it; in the CI run, fail it."""
     if NEEDED in os.environ:
         pytest.fail(reason)
     pytest.skip(reason)

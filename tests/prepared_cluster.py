@@ -1,7 +1,7 @@
-"""One PostgreSQL cluster with the migrated schema for the whole run of the tests; tests copy it.
+"""One PostgreSQL cluster with the migrated schema for the whole test run; tests copy its files.
 
-To create the files of a cluster and to run all migrations takes about five seconds of CPU time; a
-copy takes a fraction of a second.
+It takes about five seconds of CPU time to create a cluster and to run all migrations. A copy takes
+a fraction of a second.
 """
 
 import asyncio
@@ -15,14 +15,17 @@ from crm_api.dev.embedded_servers import servers
 from crm_api.platform.migration_runner import upgrade
 
 FOLDER = "TESTS_PREPARED_CLUSTER"
-"""Variable with the folder of the cluster. Without it, each test creates its own cluster."""
+"""Environment variable with the folder of the prepared cluster.
+
+If it is not set, each data directory gets a new cluster instead of a copy.
+"""
 
 
 def copy_cluster(data_dir: Path) -> None:
-    """Copy the cluster into a data directory that has none, if this is a run of the tests.
+    """Copy the prepared cluster into a data directory that has no cluster yet.
 
     The servers of this data directory then start with the migrated schema. The first caller creates
-    the cluster; other callers wait until it is complete.
+    the prepared cluster; other callers wait until it is complete. Outside a test run, do nothing.
     """
     given, target = os.environ.get(FOLDER), data_dir / "postgres"
     if given is None or target.exists():
@@ -33,7 +36,8 @@ def copy_cluster(data_dir: Path) -> None:
         if not (folder / "is_ready").exists():
             with (
                 servers(folder / "data", redis=False, fsync=False) as urls,
-                ThreadPoolExecutor() as beside,  # the caller may run in an event loop
+                # The caller may run in an event loop, so the migrations need another thread.
+                ThreadPoolExecutor() as beside,
             ):
                 beside.submit(asyncio.run, upgrade(str(urls.database_url))).result()
             (folder / "is_ready").touch()

@@ -1,4 +1,4 @@
-"""The web process closes every part that it opened."""
+"""At its end, the web process closes all parts that it opened, even if one cannot be closed."""
 
 import pytest
 import structlog

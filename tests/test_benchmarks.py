@@ -1,4 +1,4 @@
-"""Every benchmark runs at a tiny size and yields its figures; no test asserts a time."""
+"""Every benchmark runs with little data and yields its figures; no test compares a duration."""
 
 import json
 import math
@@ -60,9 +60,9 @@ WANTED = {
         "today, p95",
     },
 }
-"""Figures that are measured daily; each has a target."""
+"""Figures that must have a target value, by the name of their daily benchmark."""
 QUICK = {"planning", "opt_out", "consent_chain", "webhooks_out", "segments"}
-"""Benchmarks that are not measured daily, but take only a few seconds at the tiny size."""
+"""Benchmarks that do not run daily, but take only a few seconds with little data."""
 
 
 FIGURES_MODULE = """
@@ -82,7 +82,7 @@ def main(people):
 
 @pytest.fixture(scope="module")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let the benchmarks of this process fill the large database once."""
+    """Set a shared folder, so that the benchmarks of this process fill the large database once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(FOLDER, str(tmp_path_factory.mktemp("benchmarks")))
         yield

@@ -1,4 +1,4 @@
-"""A small `make load`: a day of two campaigns, with every count checked at its end."""
+"""A small load test (`make load`) of a day with two campaigns passes all checks of its counts."""
 
 from pathlib import Path
 

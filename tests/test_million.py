@@ -1,4 +1,4 @@
-"""The rows of the benchmarks at a million fit the current schema."""
+"""The rows of the benchmark with a million people can be inserted into the current schema."""
 
 from collections.abc import AsyncIterator
 

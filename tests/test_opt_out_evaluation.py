@@ -1,4 +1,4 @@
-"""`crm-api opt-out evaluate` measures the model on replies that people decided about."""
+"""`crm-api opt-out evaluate` measures the model with replies that users have classified."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ FOUND = "Please take me off your list"
 
 
 class Command:
-    """Runs `evaluate` against a database with some examples."""
+    """Runs the command `evaluate` with a database of stored example replies."""
 
     def __init__(self, database_url: str, data_dir: Path) -> None:
         self._url = database_url
@@ -40,7 +40,7 @@ class Command:
         return CliRunner().invoke(cli, ["evaluate", *arguments], env=self._environment)
 
     def add_examples(self, *examples: tuple[str, str, str]) -> None:
-        """Add examples: body, decision, label."""
+        """Store example replies. Each has a body, the result of the reader, and the true label."""
         asyncio.run(self._add(examples))
 
     async def _add(self, examples: tuple[tuple[str, str, str], ...]) -> None:

@@ -1,4 +1,4 @@
-"""Every rule in `tests/rules.md` names a module and a test that exist."""
+"""Each rule in `tests/rules.md` refers to a module and a test that exist."""
 
 import re
 from pathlib import Path

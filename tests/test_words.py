@@ -1,4 +1,4 @@
-"""The code, the tests and the documentation use no words that a reader has to read twice."""
+"""The code, the tests and the documentation do not use words of a list of unclear words."""
 
 import re
 from collections.abc import Iterator
@@ -29,13 +29,15 @@ READ = (
     ("console/src", "**/*.ts*"),
 )
 EXEMPT = (
-    "src/crm_api/domain/consent/reply_reader/",  # words of the people who write to us
-    "tests/opt_out/",  # the same words, to train and to measure the reader
+    # These files contain words of people who write to the company.
+    "src/crm_api/domain/consent/reply_reader/",
+    # These files contain such words, to train and to measure the reader of replies.
+    "tests/opt_out/",
     "docs/explanation/reply-reading.md",
     "tests/test_words.py",
 )
 MESSAGES = ("Rossi told me of you",)
-"""Messages of homeowners in the tests."""
+"""Messages of homeowners in the tests, which may contain unclear words."""
 
 
 def test_code_and_documentation_are_in_plain_english() -> None:

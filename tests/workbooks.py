@@ -1,4 +1,4 @@
-"""Workbooks for tests, as small as Excel's format allows."""
+"""Excel workbooks for tests, with only the parts that the file format requires."""
 
 import io
 import zipfile
@@ -18,7 +18,7 @@ Sheets = Mapping[str, Sequence[Sequence[Cell]]]
 
 
 def workbook(sheets: Sheets, *, hidden: Sequence[str] = ()) -> bytes:
-    """Return an XLSX with these sheets; an empty row is left out, as Excel does."""
+    """Return an XLSX file with these sheets; like Excel, write no element for an empty row."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in parts(sheets, hidden=hidden).items():
@@ -27,7 +27,7 @@ def workbook(sheets: Sheets, *, hidden: Sequence[str] = ()) -> bytes:
 
 
 def parts(sheets: Sheets, *, hidden: Sequence[str] = ()) -> dict[str, str]:
-    """Return the files inside by their names."""
+    """Return the files inside a workbook, by their names."""
     listed = "".join(
         f'<sheet name="{escape(name)}" sheetId="{at}" r:id="r{at}" '
         f'state="{"hidden" if name in hidden else "visible"}"/>'

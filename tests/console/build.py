@@ -1,4 +1,7 @@
-"""Build the console from `console` into a folder; `make console` builds it into the package."""
+"""Build of the web console from the folder `console`.
+
+`make console` writes the result into the Python package.
+"""
 
 import sys
 from pathlib import Path
@@ -7,18 +10,21 @@ from tests.clients import node
 
 BUILT = node.ROOT / "src" / "crm_api" / "console"
 STEPS = (("openapi-ts",), ("tsc", "--noEmit"), ("vite", "build", "--logLevel", "warn"))
-"""The client from `docs/openapi.json`, the types, the bundle."""
+"""Commands of the build, in order.
+
+They generate the API client from `docs/openapi.json`, check the types, and write the bundle.
+"""
 
 
 class BuildError(Exception):
-    """A step of the build failed; the text is its output."""
+    """A step of the build failed; the text of the error contains the output of the step."""
 
 
 def build(folder: Path) -> None:
-    """Build the console with the Node of the wheel, and replace the content of the folder.
+    """Build the console with the Node of a Python wheel, and replace the content of the folder.
 
     Raises:
-        BuildError: A step failed.
+        BuildError: A step of the build failed.
     """
     for program, *arguments in STEPS:
         done = node.run(program, *arguments, cwd=node.CONSOLE, CONSOLE_OUT=str(folder))
@@ -27,7 +33,7 @@ def build(folder: Path) -> None:
 
 
 def main() -> int:
-    """Install the packages if the lock file has changed, then build."""
+    """Install the Node packages if the lock file has changed, then build the console."""
     if node.why_not(node.CONSOLE) is not None:
         node.install(node.CONSOLE)
     if (reason := node.why_not(node.CONSOLE)) is not None:

@@ -1,4 +1,7 @@
-"""One running service and one Chromium for all journeys; each journey has a browser of its own."""
+"""Shared fixtures of the browser tests of the console.
+
+All tests use one running service and one Chromium. Each test has its own browser context.
+"""
 
 import re
 import shutil
@@ -20,8 +23,10 @@ from tests.missing_tools import end_without
 from tests.prepared_cluster import copy_cluster
 
 CHROMIUM = shutil.which("chromium-headless-shell") or "/usr/bin/chromium"
-"""Chromium without the parts that only a visible window needs, which saves a third of the time; if
-it is not installed, the whole Chromium."""
+"""Chromium's headless shell; if it is not installed, the full Chromium.
+
+The headless shell has no parts for a visible window, and saves a third of the time.
+"""
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -30,7 +35,8 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # The headless shell draws letters as the whole Chromium does, so both match the pictures.
+    # With this flag, the headless shell and the full Chromium draw letters in the same way. The
+    # screens of both then match the reference pictures.
     "--font-render-hinting=slight",
 ]
 AXE = node.CONSOLE / "node_modules" / "axe-core" / "axe.min.js"
@@ -46,8 +52,8 @@ class Service:
     """A running `crm-api up` with its first owner.
 
     Attributes:
-        run: The processes.
-        state: The stored state of a signed-in browser of the owner.
+        run: The processes of the service.
+        state: Cookies and storage of a browser in which the owner is signed in.
     """
 
     run: Run
@@ -60,7 +66,7 @@ class Service:
         return httpx.request(method, url, headers=headers, timeout=20, **options)
 
     def api(self, method: str, path: str, **options: Any) -> Any:
-        """Call the API with the admin key and return the JSON of the answer."""
+        """Call the API with the admin key; return the JSON of the response."""
         answer = self.call(method, path, **options)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
@@ -71,7 +77,7 @@ Visit = Callable[..., AbstractAsyncContextManager[Page]]
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Return the path of Chromium; skip the journeys, or fail in the CI run, if there is none."""
+    """Return the path of Chromium. Without Chromium, skip the tests; in the CI run, fail them."""
     if shutil.which(CHROMIUM) is None:
         end_without("Chromium is not installed (apt-get install chromium-headless-shell)")
     return CHROMIUM
@@ -88,7 +94,7 @@ def running(chromium: str) -> Iterator[Service]:
 
 @pytest_asyncio.fixture(scope="session")
 async def browser(chromium: str) -> AsyncIterator[Browser]:
-    # A busy machine may paint late; these tests do not measure that.
+    # On a busy machine, a page may change late. These tests do not measure that time.
     expect.set_options(timeout=15_000)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
@@ -98,12 +104,12 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(scope="session")
 async def service(running: Service, browser: Browser) -> Service:
-    """The service after its first owner has followed the link that the start printed."""
+    """Return the service whose first owner has signed up."""
     return await signed_up(running, browser)
 
 
 async def signed_up(running: Service, browser: Browser) -> Service:
-    """Follow the printed link as the first owner, and store the state of the browser."""
+    """Sign up as the first owner by the link that the service printed; store the browser state."""
     link = re.search(r"http://\S+/welcome#\S+", running.run.output)
     assert link is not None, running.run.output
     async with open_window(browser) as page:
@@ -130,15 +136,15 @@ async def open_window(
     refused: tuple[int, ...] = (),
     lost: bool = False,
 ) -> AsyncIterator[Page]:
-    """Open a browser window; fail if its console has an error or its policy refuses something.
+    """Open a browser window; fail if its log has an error or a security policy refuses something.
 
     Args:
-        browser: The Chromium.
-        state: Cookies of a signed-in user; None for a visitor.
-        theme: The colours that the system asks for.
+        browser: The running Chromium.
+        state: Stored browser state of a signed-in user; None for a visitor.
+        theme: The colour scheme that the system prefers.
         width: Width of the window in pixels.
-        refused: Statuses of answers that the journey provokes; each is an error in the console.
-        lost: Whether the journey cuts the network or stops the service.
+        refused: Statuses of responses that the test provokes; the browser logs each as an error.
+        lost: Whether the test cuts the network or stops the service.
     """
     context: BrowserContext = await browser.new_context(
         storage_state=state,
@@ -163,7 +169,7 @@ async def open_window(
 
 @pytest_asyncio.fixture(scope="session")
 async def crowded(browser: Browser) -> AsyncIterator[Service]:
-    """A service of its own for journeys that fill it: hundreds of waiting people, many contacts."""
+    """Yield a separate service for tests that store hundreds of conversations or many contacts."""
     with tempfile.TemporaryDirectory(prefix="crm-crowded-", ignore_cleanup_errors=True) as folder:
         copy_cluster(Path(folder) / "data")
         with up(Path(folder) / "data", free_port()) as run:
@@ -174,7 +180,7 @@ async def crowded(browser: Browser) -> AsyncIterator[Service]:
 
 @pytest_asyncio.fixture(scope="session")
 async def story(service: Service) -> None:
-    """A fixed history for the screens of Insight."""
+    """Store a fixed history of messages and outcomes for the screens of Insight."""
     service.api("POST", "/lines/sync")
     await write_story(service.run.folder)
 
@@ -191,7 +197,7 @@ def visit(service: Service, browser: Browser) -> Visit:
             try:
                 yield page
             finally:
-                # The refresh token was used up: the next window needs the new one.
+                # A refresh token is valid once, so the next window needs the new refresh token.
                 service.state = await page.context.storage_state()
 
     return opened
@@ -204,14 +210,14 @@ async def assert_accessible(page: Page) -> None:
     await page.evaluate(AXE.read_text())
     found = await violations(page)
     if found:
-        # Content that arrives during the check can make a box wider. The box gets its place in the
-        # order of the keyboard in the next frame.
+        # Content that arrives during the check can make a box scrollable. The box can be reached
+        # by keyboard only after the next frame, so check a second time.
         found = await violations(page)
     assert found == []
 
 
 async def violations(page: Page) -> list[list[str]]:
-    """Return the violations that axe-core finds after the next frame, each with its elements."""
+    """Return the violations that axe-core finds after two frames, each with its HTML elements."""
     frames = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
     await page.evaluate(frames)
     found: list[list[str]] = await page.evaluate(

@@ -1,4 +1,4 @@
-"""Read the geometry of a chart back from its SVG, to compare it with the figures of the API."""
+"""Reader of the geometry of an SVG chart, which tests compare with the figures of the API."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,23 +25,23 @@ _READ = """(box) => {
   };
 }"""
 NEAR = 0.6
-"""The largest error of a mark in pixels: the coordinates are rounded to hundredths."""
+"""Allowed error of a coordinate in pixels, because the SVG has rounded coordinates."""
 
 
 @dataclass
 class Chart:
-    """A chart as it was drawn.
+    """The coordinates of a drawn chart, in pixels.
 
     Attributes:
-        ticks: Value, x and y of each line of the axis.
-        marks: The coordinates of dot, whisker and bar, by the name of the mark.
+        ticks: Value, x and y of each tick of the axis.
+        marks: Coordinates of dot, whisker (line of the interval) and bar, by the name of the mark.
     """
 
     ticks: list[tuple[float, float, float]]
     marks: dict[str, Any]
 
     def at(self, value: float, axis: Literal["x", "y"]) -> float:
-        """Return the coordinate of a value, from the first and the last line of the axis."""
+        """Return the coordinate of a value, computed from the first and the last tick."""
         place = 1 if axis == "x" else 2
         first, last = self.ticks[0], self.ticks[-1]
         part = (value - first[0]) / (last[0] - first[0])
@@ -49,6 +49,6 @@ class Chart:
 
 
 async def chart_of(box: Locator) -> Chart:
-    """Read the first chart inside an element."""
+    """Read the first chart inside a page element."""
     read = await box.locator(".chart svg").first.evaluate(_READ)
     return Chart(ticks=[tuple(one) for one in read["ticks"]], marks=dict(read["marks"]))

@@ -1,4 +1,4 @@
-"""People who write to the inbox, and colleagues who answer, for the journeys."""
+"""Helpers of the browser tests: people who write to the company, and users who answer."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -25,7 +25,7 @@ def drawn_picture(service: Service) -> bytes:
 
 
 def wait_for(service: Service, path: str, *, seconds: float = 40.0) -> Any:
-    """Read a list of the API until it has a row; return the first."""
+    """Read a list of the API until it has a row; return the first row."""
     ends_at = time.monotonic() + seconds
     while not (rows := service.api("GET", path)["data"]):
         assert time.monotonic() < ends_at, f"{path} stays empty"
@@ -34,9 +34,10 @@ def wait_for(service: Service, path: str, *, seconds: float = 40.0) -> Any:
 
 
 def writes(service: Service, phone: str, *texts: str, name: str | None = None) -> Any:
-    """Let a person write to the company; return the conversation once it has the last message.
+    """Let a person send messages to the company; return the conversation with all messages.
 
-    An answer that waits to be sent is sent first. Otherwise it could become the last message.
+    First wait until earlier answers in the conversation are sent. Otherwise such an answer could
+    become the newest message.
     """
     if name is not None:
         service.api("POST", "/contacts", json={"phone": phone, "first_name": name})
@@ -52,7 +53,7 @@ def writes(service: Service, phone: str, *texts: str, name: str | None = None) -
 
 
 def wait_for_last(service: Service, conversation: Any, condition: Callable[[Any], bool]) -> None:
-    """Wait until the newest message of the conversation fulfils the condition."""
+    """Wait until the newest message of the conversation meets the condition."""
     path = f"/conversations/{conversation['id']}/messages?limit=3"
     ends_at = time.monotonic() + 40
     while not condition((newest := service.api("GET", path)["data"])[0]):
@@ -61,7 +62,7 @@ def wait_for_last(service: Service, conversation: Any, condition: Callable[[Any]
 
 
 def add_user(service: Service, name: str, role: str) -> str:
-    """Add a user who has accepted the invitation; return the e-mail address."""
+    """Add a user who has accepted the invitation; return the e-mail address of the user."""
     email = f"{name.lower()}@granite.example.com"
     made = service.api("POST", "/users", json={"email": email, "name": name, "role": role})
     body = {"token": made["invitation_token"], "password": SECRET}
@@ -73,7 +74,7 @@ def add_user(service: Service, name: str, role: str) -> str:
 async def signed_in(
     service: Service, browser: Browser, email: str, path: str, **options: Any
 ) -> AsyncIterator[Page]:
-    """Open a window of its own in which the user signs in and goes on to ``path``."""
+    """Open a new browser window, sign in as this user, and continue at ``path``."""
     async with open_window(browser, **options) as page:
         await page.goto(service.run.url + path)
         await page.get_by_label("E-mail").fill(email)

@@ -1,4 +1,4 @@
-"""People for the journeys."""
+"""Contacts for the browser tests of the console."""
 
 from typing import Any
 
@@ -6,5 +6,5 @@ from tests.console.conftest import Service
 
 
 def person(service: Service, phone: str, **fields: Any) -> Any:
-    """Create a contact by the API."""
+    """Create a contact through the API; return the contact."""
     return service.api("POST", "/contacts", json={"phone": phone, **fields})

@@ -1,8 +1,9 @@
-"""Reference pictures of screens: fixed size, fixed answers of the API, fixed clock.
+"""Reference pictures of screens, with a fixed size, fixed API responses and a fixed clock.
 
-`make pictures` opens each screen once on a running service, keeps the answers of the API in
-`tests/console/pictures/NAME.json`, and takes `NAME.png` while these answers are played back. The
-test plays them back again and compares: a picture changes with the console, not with the data.
+`make pictures` opens each screen once on a running service, and stores the responses of the API in
+`tests/console/pictures/NAME.json`. It then shows the screen with these stored responses, and saves
+`NAME.png`. The test shows the screen with the same responses and compares the pictures. For this
+reason, a picture changes only if the console changes, not if the data change.
 """
 
 import base64
@@ -21,25 +22,28 @@ from tests.console.story import PERIOD
 FOLDER = Path(__file__).parent / "pictures"
 WIDTH, HEIGHT = 1040, 720
 ZONE = "America/New_York"
-"""The time zone of the browser."""
+"""Time zone of the browser."""
 FAR = 48
-"""A pixel differs if red, green or blue is farther apart than this, of 255."""
+"""Two pixels differ if one of their colour values (0 to 255) differs by more than this."""
 SHARE = 0.002
-"""The part of the pixels that may differ: about 1,500, the letters of some ten words."""
+"""Fraction of the pixels that may differ: about 1,500 pixels, or the letters of ten words."""
 OTHER_SHARE = 0.03
-"""The same under another version of Chromium, which draws letters in another way."""
+"""Fraction of the pixels that may differ if the version of Chromium is different.
+
+Another version draws letters in another way.
+"""
 
 REFRESH = "/v1/auth/refresh"
 
 
 @dataclass(frozen=True)
 class Screen:
-    """A screen with a picture.
+    """A screen of the console that has a reference picture.
 
     Attributes:
-        name: The name of its files.
-        path: Its address.
-        is_visitor: Whether the browser has no signed-in user.
+        name: Name of the files of the screen, without extension.
+        path: Path and query of the screen.
+        is_visitor: Whether no user is signed in.
     """
 
     name: str
@@ -71,12 +75,12 @@ SCREENS = (
 
 @dataclass
 class Recording:
-    """The answers of the API, and their time.
+    """The stored API responses of a screen, and the time for which they are right.
 
     Attributes:
-        at: The time of the browser in milliseconds.
-        chromium: The major version of the browser that took the picture.
-        answers: By `name_of` the request: status, content type and body.
+        at: Time of the browser, in milliseconds since 1970.
+        chromium: Major version of the Chromium that took the picture.
+        answers: Status, content type and body of each response, by `name_of` its request.
     """
 
     at: int
@@ -84,7 +88,7 @@ class Recording:
     answers: dict[str, list[Any]] = field(default_factory=dict)
 
     def save(self, file: Path) -> None:
-        """Write it as JSON, one line for each answer."""
+        """Write the recording to a JSON file, with one line for each response."""
         lines = ",\n".join(
             f" {json.dumps(name)}: {json.dumps(one)}" for name, one in sorted(self.answers.items())
         )
@@ -93,12 +97,12 @@ class Recording:
 
     @classmethod
     def read(cls, file: Path) -> "Recording":
-        """Read what `save` wrote."""
+        """Read a recording from a file that `save` wrote."""
         return cls(**json.loads(file.read_text()))
 
 
 def name_of(request: Request) -> str:
-    """Return the method, the path with its sorted query, and the body of a request."""
+    """Return a name of the request: method, path with sorted query, and body."""
     parts = urlsplit(request.url)
     query = "&".join(f"{name}={value}" for name, value in sorted(parse_qsl(parts.query)))
     return f"{request.method} {parts.path}?{query} {request.post_data or ''}".rstrip("? ")
@@ -110,12 +114,12 @@ def is_stream(request: Request) -> bool:
 
 
 def without_port(text: str) -> str:
-    """Replace the address of the service, whose port differs from run to run."""
+    """Replace the port in addresses of the service by 8000; the port differs between runs."""
     return re.sub(r"http://127\.0\.0\.1:\d+", "http://127.0.0.1:8000", text)
 
 
 async def record_answers(page: Page, recording: Recording) -> None:
-    """Keep the answers that the page gets from now on, without the secrets of the session."""
+    """Record each later API response to the page, except the response that has access tokens."""
 
     async def keep(route: Route) -> None:
         request = route.request
@@ -138,13 +142,13 @@ def chromium_of(browser: Browser) -> str:
 
 
 async def settle(page: Page) -> None:
-    """Wait until a screen has its data and its fonts, and nothing has the focus."""
+    """Wait until a screen has its data and its fonts; then remove the focus."""
     await page.get_by_role("heading", level=1).first.wait_for()
     await page.wait_for_load_state("networkidle")
     await page.locator(".loading-line").first.wait_for(state="detached")
     await page.evaluate("document.fonts.ready.then(() => document.activeElement?.blur())")
     await page.mouse.move(0, 0)
-    # Two frames: what was measured after the last answer is drawn.
+    # The page measures its layout after the last response. After two frames, the page is drawn.
     await page.evaluate(
         "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
     )
@@ -154,9 +158,10 @@ async def settle(page: Page) -> None:
 async def played(
     browser: Browser, url: str, screen: Screen, recording: Recording
 ) -> AsyncIterator[tuple[Page, list[str]]]:
-    """Open a screen whose requests are answered from a recording.
+    """Open a screen, and respond to its requests from a recording.
 
-    Yields the page and the requests that the recording does not have.
+    Yields:
+        The page, and the names of the requests that the recording does not contain.
     """
     context = await browser.new_context(
         viewport={"width": WIDTH, "height": HEIGHT},
@@ -198,7 +203,7 @@ async def played(
 
 
 async def picture_of(page: Page) -> bytes:
-    """Return the window as PNG."""
+    """Return a picture of the window as PNG."""
     return await page.screenshot(animations="disabled", caret="initial", scale="css")
 
 
@@ -223,9 +228,9 @@ _COMPARE = """async ([one, other, far]) => {
 
 
 async def difference(browser: Browser, one: bytes, other: bytes) -> float:
-    """Return the part of the pixels that differ, from 0 to 1; 1 if the sizes differ.
+    """Return the fraction of the pixels that differ, from 0 to 1; 1 if the sizes differ.
 
-    The browser reads the pictures, so that no library for images is needed.
+    The browser decodes the pictures, so that the tests need no image library.
     """
     page = await browser.new_page()
     try:

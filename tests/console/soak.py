@@ -1,7 +1,8 @@
-"""Send events to an open inbox for an hour, and check that the page's memory stays the same.
+"""Memory test: an open inbox gets events for an hour, and its memory must not grow.
 
-`python -m tests.console.soak --minutes 60 --rate 10` prints heap, DOM nodes and listeners at the
-start and at the end, each after a forced collection of garbage, and ends with 1 if they grow.
+`python -m tests.console.soak --minutes 60 --rate 10` prints heap, DOM nodes and event listeners at
+the start and at the end, each after a forced garbage collection. The exit status is 1 if they grow
+beyond a tolerance, or if events do not reach the page.
 """
 
 import argparse
@@ -17,9 +18,12 @@ from playwright.async_api import Page, expect
 from tests.console import stage
 
 PEOPLE = 400
-"""Conversations of the company; the events are about forty of them."""
+"""Number of conversations; the events belong to at most forty of these conversations."""
 WARM_SECONDS = 12.0
-"""Warm-up until caches, fonts and compiled code are loaded; growth after it would not end."""
+"""Seconds of the warm-up, in which caches, fonts and compiled code are loaded.
+
+Memory that still grows after the warm-up would never stop growing.
+"""
 MOST_HEAP = 1.25
 MOST_NODES = 1.15
 SPARE_HEAP, SPARE_NODES, SPARE_LISTENERS = 4_000_000, 400, 150
@@ -51,14 +55,14 @@ WATCH = """
 
 @dataclass(frozen=True)
 class SoakResult:
-    """The results of a soak.
+    """The result of a memory test.
 
     Attributes:
-        before: Heap in bytes, nodes and listeners after the warm-up.
-        after: The same at the end.
-        written: Events that were written.
-        seen: Events that reached the page.
-        seconds: The time in which the events were written.
+        before: Heap in bytes, DOM nodes and event listeners after the warm-up.
+        after: Heap in bytes, DOM nodes and event listeners at the end.
+        written: Number of events that were written.
+        seen: Number of events that reached the page.
+        seconds: Duration in which the events were written.
     """
 
     before: dict[str, float]
@@ -68,7 +72,7 @@ class SoakResult:
     seconds: float
 
     def faults(self) -> list[str]:
-        """Return a sentence for each figure that grew, and for events that did not arrive."""
+        """Return one sentence for each figure that grew too much, and one for missing events."""
         found = []
         if self.after["heap"] > self.before["heap"] * MOST_HEAP + SPARE_HEAP:
             found.append("The heap grows.")
@@ -84,7 +88,7 @@ class SoakResult:
 async def write_events(
     connection: "asyncpg.Connection[asyncpg.Record]", *, seconds: float, rate: int
 ) -> int:
-    """Write ``rate`` events per second, half of them each half second; return their number."""
+    """Write ``rate`` events per second in batches, two batches a second; return their number."""
     written, begins = 0, time.monotonic()
     while (passed := time.monotonic() - begins) < seconds:
         due = int(min(passed + 0.5, seconds) * rate) - written
@@ -96,13 +100,14 @@ async def write_events(
 
 
 async def soak(page: Page, run: Any, *, seconds: float, rate: int) -> SoakResult:
-    """Open the inbox with a thread, write events, and read the memory before and after."""
+    """Open a conversation in the inbox, write events, and measure the memory before and after."""
     await page.goto(f"{run.url}/inbox")
     await page.locator("[data-row]").first.click()
     await expect(page.get_by_text("Live", exact=True)).to_be_visible()
     session = await stage.protocol(page)
     await session.send("Performance.enable")
-    # The leading page does not receive its own channel, so a second page counts the events.
+    # One page of a browser reads the event stream, and sends the events to its other pages over a
+    # broadcast channel. A page does not receive its own broadcasts, so a second page counts.
     other = await page.context.new_page()
     await other.goto(f"{run.url}/settings")
     await other.evaluate(WATCH)
@@ -126,7 +131,7 @@ async def soak(page: Page, run: Any, *, seconds: float, rate: int) -> SoakResult
 
 
 async def main(seconds: float, rate: int) -> int:
-    """Start everything, soak, and print the figures as JSON lines."""
+    """Start service and browser, run the memory test, and print the figures; return the status."""
     with stage.running() as run:
         async with stage.chromium() as browser:
             state = await stage.first_owner(run, browser)

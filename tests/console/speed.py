@@ -1,8 +1,8 @@
-"""Measure the inbox with 100,000 conversations on a CPU that is slowed four times.
+"""Speed test of the inbox with 100,000 conversations, as on a CPU that is four times slower.
 
-`python -m tests.console.speed` prints each figure beside its limit, and ends with 1 if a figure
+`python -m tests.console.speed` prints each figure with its limit. The exit status is 1 if a figure
 exceeds its limit. Chromium slows the page (`Emulation.setCPUThrottlingRate`); the service is not
-slowed. On a machine that does other work, read the rows of the CPU time.
+slowed. If the machine also does other work, use only the rows of the CPU time.
 """
 
 import argparse
@@ -53,7 +53,7 @@ SWITCH = """
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured figure in milliseconds, its worst value and its limit."""
+    """A measured figure: median, 95th percentile and limit, in milliseconds."""
 
     name: str
     median: float
@@ -62,7 +62,7 @@ class Figure:
 
     @property
     def is_kept(self) -> bool:
-        """True if 95 of 100 are within the limit."""
+        """Whether the 95th percentile is within the limit."""
         return self.p95 <= self.limit
 
     def __str__(self) -> str:
@@ -71,19 +71,19 @@ class Figure:
 
 
 def figure(name: str, values: list[float], limit: float) -> Figure:
-    """Return median and 95th percentile of values."""
+    """Return a figure with the median and the 95th percentile of these values."""
     ordered = sorted(values)
     return Figure(name, statistics.median(ordered), ordered[int((len(ordered) - 1) * 0.95)], limit)
 
 
 async def slow_cpu(page: Page, rate: int = SLOWER) -> None:
-    """Slow the page's CPU."""
+    """Make the CPU of the page slower by this factor."""
     session = await stage.protocol(page)
     await session.send("Emulation.setCPUThrottlingRate", {"rate": rate})
 
 
 async def first_contents(page: Page, url: str, turns: int) -> list[Figure]:
-    """Open the inbox again and again: until content is painted, and until rows are there."""
+    """Open the inbox several times; measure the time to the first paint and to the first row."""
     paints, rows = [], []
     for _ in range(turns):
         await page.goto(f"{url}/inbox")
@@ -97,21 +97,21 @@ async def first_contents(page: Page, url: str, turns: int) -> list[Figure]:
 
 
 async def keys(page: Page, turns: int) -> Figure:
-    """Write an answer key by key; the browser reports the time from each key to its paint."""
+    """Type an answer; measure the time from each key to its paint, as the browser reports it."""
     await page.get_by_role("textbox", name="Answer").focus()
     await page.evaluate("window.speed.events = []")
     for place in range(turns):
         await page.keyboard.press("abcdefghij"[place % 10])
         await page.wait_for_timeout(60)
     await page.wait_for_timeout(300)
-    # The browser reports only those above 16 ms; the others are shorter.
+    # The browser reports only times above 16 ms, so a missing time is replaced by 16 ms.
     found = await page.evaluate("window.speed.events")
     await page.get_by_role("textbox", name="Answer").fill("")
     return figure("key to paint in an answer", [*found, *[16.0] * (turns - len(found))], 50)
 
 
 async def switches(page: Page, turns: int) -> Figure:
-    """Press J in the list: from the key until the messages of the next thread are painted."""
+    """Press J in the list; measure the time until the next conversation is painted."""
     found = []
     for _ in range(turns):
         await page.wait_for_timeout(900)
@@ -120,7 +120,7 @@ async def switches(page: Page, turns: int) -> Figure:
 
 
 async def marks(page: Page, turns: int) -> Figure:
-    """J and K in the list: the browser reports the time from the key to the next paint."""
+    """Press J and K in the list; measure the time to the next paint, as the browser reports it."""
     await page.locator("body").press("Escape")
     await page.evaluate("document.activeElement.blur()")
     await page.evaluate("window.speed.events = []")
@@ -132,7 +132,7 @@ async def marks(page: Page, turns: int) -> Figure:
 
 
 async def cpu_times(page: Page, url: str, turns: int) -> list[Figure]:
-    """Measure the CPU time of the page's thread, which other programs on the machine do not change.
+    """Measure the CPU time of the page's thread, which does not depend on other programs.
 
     The page runs at full speed; its CPU time is multiplied by ``SLOWER``.
     """
@@ -172,7 +172,7 @@ async def cpu_times(page: Page, url: str, turns: int) -> list[Figure]:
 
 
 async def measure(conversations: int, turns: int) -> list[Figure]:
-    """Start everything and return the figures."""
+    """Start the service and a browser, and return all figures."""
     with stage.running() as run:
         async with stage.chromium() as browser:
             state = await stage.first_owner(run, browser)

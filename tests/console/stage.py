@@ -1,4 +1,4 @@
-"""A running service for soak and speed of the console: its owner, its database, its rows."""
+"""A running service for the memory test and the speed test, with an owner and many rows."""
 
 import re
 import tempfile
@@ -50,7 +50,7 @@ MESSAGES = """
 
 @contextmanager
 def running() -> Iterator[Run]:
-    """Start `crm-api up` in a folder that is removed afterwards."""
+    """Run `crm-api up` in a temporary folder until the ``with`` block ends."""
     with (
         tempfile.TemporaryDirectory(prefix="crm-console-", ignore_cleanup_errors=True) as folder,
         up(Path(folder) / "data", free_port()) as run,
@@ -60,7 +60,7 @@ def running() -> Iterator[Run]:
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    """Start the browser of the journeys."""
+    """Start the Chromium that the browser tests use."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -68,7 +68,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 async def first_owner(run: Run, browser: Browser) -> Any:
-    """Create the first owner by the printed link; return the state of a signed-in browser."""
+    """Sign up the first owner by the printed link; return the state of the owner's browser."""
     link = re.search(r"http://\S+/welcome#\S+", run.output)
     assert link is not None, run.output
     context = await browser.new_context()
@@ -86,7 +86,7 @@ async def first_owner(run: Run, browser: Browser) -> Any:
 
 
 async def connect(run: Run) -> "asyncpg.Connection[asyncpg.Record]":
-    """Connect to the embedded database as its owner."""
+    """Connect to the embedded database as the user ``postgres``."""
     lines = (run.folder / "running.env").read_text().splitlines()
     settings = dict(line.split("=", 1) for line in lines)
     sockets = parse_qs(urlsplit(settings["CRM_DATABASE_URL"].strip("'\"")).query)["host"][0]
@@ -94,9 +94,10 @@ async def connect(run: Run) -> "asyncpg.Connection[asyncpg.Record]":
 
 
 async def fill(run: Run, conversations: int, messages: int) -> None:
-    """Write people, a conversation with each, and messages in those that are not done.
+    """Store people, one conversation with each person, and the messages of the conversations.
 
-    Triggers are off: the new rows have no effects, like rows that are a year old.
+    A conversation that is done gets one message; any other conversation gets ``messages``. Triggers
+    do not run, so the new rows cause no events and no other changes.
     """
     connection = await connect(run)
     try:
@@ -112,12 +113,12 @@ async def fill(run: Run, conversations: int, messages: int) -> None:
 
 
 async def protocol(page: Page) -> CDPSession:
-    """Open the page's DevTools protocol."""
+    """Open a session of the Chrome DevTools Protocol with the page."""
     return await page.context.new_cdp_session(page)
 
 
 async def memory(session: CDPSession) -> dict[str, float]:
-    """Return heap in bytes, DOM nodes and listeners of a page, after its garbage is collected."""
+    """Return heap in bytes, DOM nodes and event listeners of a page after garbage collection."""
     for _ in range(2):
         await session.send("HeapProfiler.collectGarbage")
     found = await session.send("Performance.getMetrics")

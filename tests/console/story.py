@@ -1,6 +1,7 @@
-"""A fixed history for the screens of Insight, written into the database of a running service.
+"""A fixed history of messages and outcomes for the screens of Insight.
 
-The people have numbers of area code 305, which no other journey uses.
+The history is stored in the database of a running service. The numbers of its people have the area
+code 305, which no other browser test uses.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -22,10 +23,10 @@ from crm_api.platform.database_time import read_database_now
 from crm_api.platform.ids import new_id
 
 FIRST, LAST = "2026-09-01", "2026-10-31"
-"""The days of the history, in New York."""
+"""First and last day of the history, in the time zone of New York."""
 ZONE = "America/New_York"
 PERIOD = f"period=custom&from={FIRST}&last={LAST}&zone=America%2FNew_York"
-"""The period of the history in the address of Insight."""
+"""Query parameters of Insight that select the period of the history."""
 END = datetime(2026, 11, 1, 4, tzinfo=UTC)
 PEOPLE = 240
 _CITIES = (("Miami", "33101"), ("Hialeah", "33010"), ("Doral", "33122"), (None, None))
@@ -41,7 +42,7 @@ ATTEMPTS = text("""
 
 
 async def write_story(folder: Path) -> None:
-    """Write the history into the database of the service with this data directory."""
+    """Store the history in the database of the service that has this data directory."""
     lines = (folder / "running.env").read_text().splitlines()
     url = dict(line.split("=", 1) for line in lines)["CRM_DATABASE_URL"]
     async with open_engine(url) as engine, session_factory(engine)() as session:
@@ -126,7 +127,8 @@ class _Story:
 
     async def _outcomes(self) -> None:
         rows, subjects = [], []
-        # Recorded now: credits are computed for the outcomes that were recorded since the last run.
+        # The job computes credits only for outcomes that were recorded after its last run, so these
+        # outcomes are recorded now.
         recorded_at = await read_database_now(self.session)
         for _ in range(90):
             contact = self.chance.choice(self.contacts)
@@ -151,7 +153,7 @@ class _Story:
         }
 
     async def _holdout(self) -> None:
-        """A holdout that is over, with people and appointments in both groups."""
+        """Store an ended holdout, with people and appointments in both of its groups."""
         begins = END - timedelta(days=60)
         holdout = Holdout(
             id=new_id(),

@@ -1,4 +1,4 @@
-"""The committed output matches its source, and stays small."""
+"""The committed files of the console match their source code, and stay small."""
 
 import gzip
 import json
@@ -40,7 +40,7 @@ def test_committed_output_matches_the_source(tmp_path: Path) -> None:
 
 
 def loaded_with(name: str) -> set[str]:
-    """Every file that the browser loads for a chunk: the chunk, its style and its imports."""
+    """Return all files that the browser loads for a chunk: script, styles and imported chunks."""
     files, waiting = set[str](), [name]
     while waiting:
         chunk = MANIFEST[waiting.pop()]
@@ -77,7 +77,7 @@ def test_page_names_no_other_host_and_has_no_inline_script() -> None:
 
 
 def literals(text: str) -> set[str]:
-    """The texts that the console shows: the first argument of each call of `t`."""
+    """Return the texts that a source file shows: the first argument of each call of `t`."""
     return {json.loads(f'"{found}"') for found in re.findall(r'\bt\(\s*"((?:[^"\\]|\\.)*)"', text)}
 
 
@@ -94,7 +94,7 @@ def test_every_text_has_a_translation_and_no_translation_is_unused() -> None:
 
 
 def spoken_names(text: str) -> Iterator[tuple[str, str]]:
-    """The name that a screen reader speaks for a control, and the text that the control shows."""
+    """Yield, per control, the name that a screen reader speaks, and the text that is shown."""
     for name in re.finditer(r'aria-label=\{t\("([^"]+)"', text):
         end, depth = name.end(), 1
         while depth or text[end] != ">" or text[end - 1] == "=":
@@ -105,7 +105,10 @@ def spoken_names(text: str) -> Iterator[tuple[str, str]]:
 
 
 def test_spoken_name_of_each_control_contains_the_text_that_it_shows() -> None:
-    """A person who controls the page by voice says the text (WCAG 2.2, 2.5.3 Label in Name)."""
+    """Prove that a control can be used by voice: its spoken name contains the shown text.
+
+    Source: WCAG 2.2, success criterion 2.5.3, Label in Name.
+    """
     spanish = json.loads((node.CONSOLE / "src" / "locales" / "es.json").read_text())
     names = {
         pair

@@ -1,4 +1,4 @@
-"""Appointments in the calendar, its layout on a phone, its feeds."""
+"""Browser tests of the calendar: appointments, the layout on a phone, calendar feeds."""
 
 import re
 from datetime import datetime, timedelta
@@ -78,7 +78,7 @@ async def test_calendar_is_a_list_on_a_phone_and_bad_times_are_refused(
 
 
 async def status_of(address: str) -> int:
-    """Return the status of a request to an address without credentials."""
+    """Return the status of the response to a request without credentials."""
     async with httpx.AsyncClient() as stranger:
         return (await stranger.get(address)).status_code
 

@@ -1,4 +1,4 @@
-"""Page, API and provider report the same figures of a campaign from its start to its end."""
+"""The page, the API and the provider report equal figures of a campaign until it ends."""
 
 import asyncio
 import tempfile
@@ -18,14 +18,14 @@ from tests.long_tests import long_test
 from tests.prepared_cluster import copy_cluster
 
 AREAS = ("978", "508", "774", "781")
-"""Not 617: two of its fictional numbers are lines of the sandbox."""
+"""Area codes of the people; not 617, because two numbers with 617 are lines of the sandbox."""
 TOP = ("recipients_total", "replied", "opted_out", "parked", "sent_today", "remaining_today")
 WAIT_SECONDS = 30
 
 
 @pytest_asyncio.fixture
 async def own_service(browser: Browser) -> AsyncIterator[Service]:
-    """A service of its own, because this journey moves the clock and sets the people."""
+    """Yield a separate service, because this test moves its clock and controls its people."""
     with tempfile.TemporaryDirectory(prefix="crm-watched-", ignore_cleanup_errors=True) as folder:
         copy_cluster(Path(folder) / "data")
         with up(Path(folder) / "data", free_port()) as run:
@@ -37,7 +37,7 @@ def numbers(people: int) -> list[str]:
 
 
 def import_people(service: Service, people: int) -> str:
-    """Import the people, and set the behaviour of each; return the id of their list."""
+    """Import people, and set how they react to messages; return the id of their list."""
     rows = [f"Person{at},{number}" for at, number in enumerate(numbers(people))]
     file = ("people.csv", "\n".join(["First name,Cell", *rows]), "text/csv")
     made = service.api("POST", "/imports", files={"file": file}, data={"list_name": "Watched"})
@@ -60,7 +60,7 @@ def import_people(service: Service, people: int) -> str:
 
 
 async def advance(service: Service, by: str) -> None:
-    """Move the clock of the sandbox and wait until the time has passed."""
+    """Move the clock of the sandbox forward, and wait until the clock has reached the new time."""
     service.api("POST", "/sandbox/clock", json={"advance": by})
     while (await asyncio.to_thread(service.api, "GET", "/sandbox/clock?wait=10"))[
         "status"
@@ -69,7 +69,7 @@ async def advance(service: Service, by: str) -> None:
 
 
 def provider_counts(service: Service, people: int) -> dict[str, int]:
-    """The counts of these people at the sandbox, by the names of the statistics."""
+    """Return the counts of the messages with these people, as the sandbox has stored them."""
     answer = httpx.get(f"http://127.0.0.1:{service.run.port + 1}/sandbox/messages")
     campaign_numbers = set(numbers(people))
     sent, answered = list[str](), set[str]()
@@ -96,7 +96,7 @@ async def figures_of(page: Page) -> dict[str, str]:
 async def assert_counts_agree(
     page: Page, service: Service, campaign: Any, people: int
 ) -> dict[str, Any]:
-    """Fail if page, API and provider do not agree within half a minute."""
+    """Wait until page, API and provider have equal counts; fail after half a minute."""
     for left in range(WAIT_SECONDS, -1, -1):
         stats = service.api("GET", f"/campaigns/{campaign['id']}/stats")
         leaves = {**{name: stats[name] for name in TOP}, **stats["by_status"]}
@@ -119,7 +119,7 @@ async def assert_counts_agree(
 
 
 async def start(page: Page, service: Service, people: int) -> Any:
-    """Write the campaign, look at its check, and start it on its page."""
+    """Create a campaign, open its check, and start the campaign on its page."""
     line = service.api("POST", "/lines/sync")["data"][0]["id"]
     service.api("PATCH", f"/lines/{line}", json={"daily_limit": 2 * people})
     made = service.api(

@@ -1,4 +1,4 @@
-"""Write, check, approve, repeat, rename, copy and find campaigns, as a marketer does."""
+"""Browser tests of campaigns: write, check, approve, repeat, rename, copy, find."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,7 +13,7 @@ HERE = "Hi {{ first_name }}, Granite here. A free look? Reply STOP to opt out."
 
 @pytest_asyncio.fixture(scope="session")
 async def people(service: Service) -> Any:
-    """A list of three people: Ines, Ravi, and Tom, who has opted out."""
+    """Create a list of three people: Ines, Ravi and Tom. Tom has opted out."""
     service.api("POST", "/lines/sync")
     ids = [
         service.api("POST", "/contacts", json={"phone": f"617-555-026{n}", "first_name": name})[
@@ -35,16 +35,16 @@ async def approval_needed(service: Service) -> AsyncIterator[None]:
 
 
 async def write(page: Page, people: Any, name: str) -> None:
-    """Fill the required fields of the form of a new campaign."""
+    """Fill in the required fields of the form for a new campaign."""
     await page.get_by_label("Name of the campaign").fill(name)
     await page.get_by_label("To", exact=True).select_option(f"list:{people['id']}")
-    # Another journey may have sent messages to these people before.
+    # Another test may have sent messages to these people before.
     await page.get_by_label("People who got a message from you before").select_option("send")
     await page.get_by_role("textbox", name="Message", exact=True).fill(HERE)
 
 
 def draft(service: Service, people: Any, name: str, **more: Any) -> Any:
-    """Create a draft with the key of the administrator."""
+    """Create a draft of a campaign through the API, with the admin key."""
     body = {
         "name": name,
         "line_id": service.api("GET", "/lines")["data"][0]["id"],
@@ -91,7 +91,7 @@ async def test_campaign_with_all_its_parts_is_checked_before_it_starts(
         await assert_accessible(page)
         await page.set_viewport_size({"width": 360, "height": 800})
         await assert_fits(page)
-        # Not by its name: the schedule drafts the next occurrences, with the same one.
+        # Find the campaign by its id: the job drafts later occurrences with the same name.
         made = service.api("GET", f"/campaigns/{page.url.rsplit('/', 1)[1]}")
 
     assert made["kind"] == "mixed"

@@ -1,4 +1,4 @@
-"""What a new user does on the first day: clicks twice, works by keyboard, answers at once."""
+"""Browser tests of a new user, who double-clicks, works by keyboard and answers at once."""
 
 import asyncio
 import re
@@ -20,7 +20,10 @@ PEOPLE = {
     "jan": "+14135550167",
 }
 IMMEDIATE_SECONDS = 1.0
-"""A message that does not wait for its draft is sent within these seconds."""
+"""Seconds in which a faulty console would send a message before its draft is stored.
+
+A correct console waits until the draft is stored.
+"""
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +32,7 @@ def lines(service: Service) -> Any:
 
 
 def finish(service: Service, conversation: str) -> None:
-    """Mark a conversation as done: other journeys look at the people who wait longest."""
+    """Mark a conversation as done, because other tests look at the people who wait longest."""
     service.api("PATCH", f"/conversations/{conversation}", json={"state": "done"})
 
 

@@ -1,4 +1,4 @@
-"""Sign-in, first owner, invitation, sign-out, and addresses that do not exist."""
+"""Browser tests of sign-in, sign-out, first owner, invitation, and unknown addresses."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The inbox: waiting people, answers, drafts, two browsers at one conversation."""
+"""Browser tests of the inbox: drafts, answers, keys, live messages, and its layout on a phone."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tests.console.conftest import Service, Visit, assert_accessible, assert_fit
 
 
 def received(service: Service, phone: str, text: str) -> None:
-    """Let the sandbox receive a message from a person."""
+    """Let a person of the sandbox send a message to the company."""
     httpx.post(
         f"http://127.0.0.1:{service.run.port + 1}/sandbox/receive",
         json={"from": phone, "text": text},
@@ -19,7 +19,7 @@ def received(service: Service, phone: str, text: str) -> None:
 
 @pytest.fixture(scope="session")
 def phone_of_zoe(service: Service) -> Any:
-    """Let Zoe ask a question; return her number."""
+    """Let the person Zoe send a question; return her phone number."""
     service.api("POST", "/lines/sync")
     service.api("POST", "/contacts", json={"phone": "617-555-0151", "first_name": "Zoe"})
     received(service, "+16175550151", "Are you open on Saturday?")

@@ -1,4 +1,4 @@
-"""The work of an office in the inbox: find, answer together, decide with one key, lose nothing."""
+"""Browser tests of the work in the inbox: search, several users, keys, drafts and notes."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +24,7 @@ def line(service: Service) -> Any:
 
 @pytest.fixture(scope="session")
 def colleague(service: Service) -> str:
-    """The e-mail address of Ben, who answers people too."""
+    """Return the e-mail address of the user Ben, who also answers people."""
     return add_user(service, "Ben", "manager")
 
 
@@ -193,7 +193,8 @@ async def test_scheduled_message_respects_the_quiet_hours_of_the_person(
     opens_at = f"{night[:10]}T13:00:00.000Z"
 
     async def refuse(route: Route) -> None:
-        # `make up` has no legal rules, so this returns the refusal of a service that has them.
+        # `make up` runs without legal rules, so the test itself returns the refusal that a service
+        # with legal rules returns.
         wanted = route.request.post_data_json or {}
         if "send_at" not in wanted or wanted.get("move"):
             await route.continue_()

@@ -1,4 +1,4 @@
-"""Insight: figures that open their records, charts that match their data, money, holdouts."""
+"""Browser tests of Insight: figures with their records, charts, comparisons and filters."""
 
 import csv
 import io
@@ -82,7 +82,7 @@ async def test_figure_without_enough_data_says_until_when(visit: Visit, service:
 
 
 def compare_groups(chart: Chart, rows: list[Any]) -> None:
-    """Check that dots and whiskers, or bars, lie at their values on the axis."""
+    """Check that each dot with its whisker, or each bar, is drawn at its value on the x-axis."""
     assert set(chart.marks) == {name_of(one) for one in rows}
     for one in rows:
         mark = chart.marks[name_of(one)]
@@ -99,7 +99,7 @@ def compare_groups(chart: Chart, rows: list[Any]) -> None:
 
 
 def compare_times(chart: Chart, rows: list[Any]) -> None:
-    """Check a chart with a vertical axis, whose times run from left to right."""
+    """Check a chart of values over time: the order of times, and each value on the y-axis."""
     assert list(chart.marks) == [name_of(one) for one in rows]
     across = []
     for one in rows:

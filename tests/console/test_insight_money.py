@@ -1,4 +1,4 @@
-"""Insight: funnel, cohorts, money, results with their credits, holdouts and attribution rules."""
+"""Browser tests of Insight: funnel, cohorts, money, outcomes, holdouts and attribution rules."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ QUESTION = {"from": FIRST, "to": "2026-11-01", "timezone": ZONE}
 
 
 async def rows_of(page: Page, table: str) -> dict[str, list[str]]:
-    """Return the cells of each row of a table, by the names of the rows."""
+    """Return the texts of the cells of each table row, by the name of the row."""
     rows = page.get_by_role("table", name=table).locator("[data-row]")
     found: list[Any] = await rows.evaluate_all(
         "(all) => all.map((one) => [one.dataset.row,"

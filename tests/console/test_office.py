@@ -1,4 +1,4 @@
-"""Today, calendar, insight, operations, settings and templates."""
+"""Browser tests of Today, the calendar, Insight, operations, settings and templates."""
 
 import pytest
 from playwright.async_api import expect

@@ -1,4 +1,4 @@
-"""Segments, contacts in bulk, merges, imports and the calendar in the browser of a user."""
+"""Browser tests of segments, changes of many contacts, merges, and the page of a contact."""
 
 import pytest
 from playwright.async_api import Page, expect
@@ -92,7 +92,7 @@ async def test_segment_that_a_draft_uses_names_the_draft_and_is_not_deleted(
 
 
 async def bulk(page: Page, action: str, *fields: tuple[str, str]) -> None:
-    """Open the dialog for the selection, choose an action and try it."""
+    """Open the dialog for the selected contacts, choose an action, and make a dry run of it."""
     await page.get_by_role("button", name="Change them").click()
     dialog = page.get_by_role("dialog")
     await dialog.get_by_label("What to do").select_option(action)

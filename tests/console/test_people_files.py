@@ -1,4 +1,4 @@
-"""Imports of files with outcomes and with numbers that get no more messages."""
+"""Browser tests of two imports: files with outcomes, and do-not-contact files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Ten screens match their reference pictures; `make pictures` takes the pictures again."""
+"""Ten screens match their reference pictures; `make pictures` replaces the pictures."""
 
 import os
 import time
@@ -14,12 +14,12 @@ from tests.console.pictures import SCREENS, Recording, Screen
 
 TAKES = "CRM_TESTS_TAKE_PICTURES" in os.environ
 ONLY = os.environ.get("CRM_TESTS_PICTURES", "").split()
-"""Names of the screens to take; empty takes all."""
+"""Names of the screens whose pictures are replaced; if empty, all pictures are replaced."""
 
 
 @pytest.fixture(scope="session")
 def data_of_the_screens(service: Service, story: None) -> None:
-    """People who wait, money, a task and a template, so that no screen is empty."""
+    """Store waiting people, a quote, a task and a template, so that no screen is empty."""
     assert story is None
     conversation = writes(
         service, "+16175550281", "Could you look at our porch on Friday?", name="Nia"

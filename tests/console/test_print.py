@@ -1,4 +1,4 @@
-"""The report of a campaign fits on one sheet of A4, with its figures and without controls."""
+"""The printed report of a campaign is one A4 page with its figures and without controls."""
 
 import os
 import re
@@ -9,12 +9,12 @@ from playwright.async_api import Page, expect
 from tests.console.conftest import Service, Visit
 
 A4 = (595, 842)
-"""Points, width and height."""
+"""Width and height of the paper, in points."""
 LONG = "Hi {{ first_name }}, Granite here. " + "We look at foundations, free of charge. " * 3
 
 
 def ended_campaign(service: Service) -> Any:
-    """A campaign with two variants and a follow-up that ended before everyone had a message."""
+    """Create and cancel a campaign that has two variants and a follow-up; return the campaign."""
     line = service.api("POST", "/lines/sync")["data"][0]["id"]
     ids = [
         service.api("POST", "/contacts", json={"phone": f"617-555-027{n}", "first_name": "Ida"})[
@@ -36,7 +36,7 @@ def ended_campaign(service: Service) -> Any:
 
 
 def pages_of(document: bytes) -> list[tuple[int, int]]:
-    """Return the size of each page of a PDF by Chromium, in points."""
+    """Return width and height of each page of a PDF that Chromium wrote, in points."""
     count = len(re.findall(rb"/Type\s*/Page\b", document))
     boxes = re.findall(rb"/MediaBox\s*\[\s*0\s+0\s+([\d.]+)\s+([\d.]+)", document)
     sizes = [(round(float(width)), round(float(height))) for width, height in boxes]
@@ -50,7 +50,7 @@ async def printed(page: Page) -> bytes:
 @pytest.mark.timeout(300)
 async def test_report_is_one_page_with_the_figures(visit: Visit, service: Service) -> None:
     made = ended_campaign(service)
-    # The paper is white in the dark theme too.
+    # Paper is white, so a page is printed in light colours even if the window has the dark theme.
     async with visit(f"/campaigns/{made['id']}", theme="dark") as page:
         await page.locator("[data-figure=recipients_total]").wait_for()
         await expect(page.locator(".loading-line")).to_have_count(0)

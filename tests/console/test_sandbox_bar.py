@@ -1,4 +1,4 @@
-"""The bar of the sandbox: it says that nothing is sent, and moves clock, people and faults."""
+"""Browser tests of the sandbox bar, which controls people, faults and the clock."""
 
 import asyncio
 import re

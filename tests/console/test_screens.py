@@ -1,4 +1,4 @@
-"""Contacts, campaigns and imports in the browser of a user."""
+"""Browser tests of contacts, campaigns and imports."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ call after 5,Nora Silva,nora@example.com,02169,tin
 
 @pytest_asyncio.fixture(scope="session")
 async def campaign(service: Service) -> Any:
-    """A campaign to three people that runs."""
+    """Create and start a campaign to three people; return the campaign."""
     line = service.api("POST", "/lines/sync")["data"][0]["id"]
     ids = [
         service.api("POST", "/contacts", json={"phone": f"617-555-017{n}", "first_name": "Omar"})[
@@ -48,7 +48,7 @@ async def test_part_of_the_bar_lists_its_recipients_and_explains_a_recipient(
     campaign: Any, visit: Visit
 ) -> None:
     async with visit(f"/campaigns/{campaign['id']}") as page:
-        # The service sends first; `test_campaign_watched.py` compares the figures until the end.
+        # The service needs some time to send the messages, so the time limit is long.
         await page.get_by_role("link", name="Delivered").click(timeout=60_000)
         assert page.url.endswith("?status=delivered")
         await page.get_by_role("button", name="Explain (617) 555-0170").click()

@@ -1,4 +1,4 @@
-"""Scrolling through many contacts stays smooth on a slow computer."""
+"""Scrolling through many contacts is smooth even on a slow computer."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from crm_api.platform.database import open_engine
 
 PEOPLE = 120_000
 SLOWER = 4
-"""How many times slower the processor of the page is made."""
+"""Factor by which the CPU of the page is made slower."""
 MOST_MS = 50.0
 SCROLLS = 80
 _FILL = text("""
@@ -37,7 +37,7 @@ watcher.observe({ type: "longtask" });
 
 
 async def fill(service: Service) -> None:
-    """Store many contacts by SQL: by the API it would take minutes."""
+    """Store many contacts by SQL, because the API would need minutes."""
     settings = (service.run.folder / "running.env").read_text()
     url = re.search(r"^CRM_DATABASE_URL='?([^'\n]+)", settings, re.MULTILINE)
     assert url is not None
@@ -47,9 +47,10 @@ async def fill(service: Service) -> None:
 
 
 def longest_task(events: list[dict[str, Any]]) -> float:
-    """Return the longest task of a page's main thread, in milliseconds of processor time.
+    """Return the CPU time of the longest task of a page's main thread, in milliseconds.
 
-    Processor time, because the tests share their computer with others; it includes the slowing.
+    Other programs on the machine do not change the CPU time. The CPU time includes the effect of
+    ``SLOWER``.
     """
     mains = {
         (one["pid"], one["tid"])
@@ -87,7 +88,7 @@ async def test_scrolling_through_many_contacts_has_no_long_task(
         events = json.loads(await browser.stop_tracing())["traceEvents"]
         last = await page.locator("[data-row]").last.get_attribute("data-row")
         seen: list[float] = await page.evaluate("window.longTasks")
-        # The refresh token was used up: the next window needs the new one.
+        # A refresh token is valid once, so the next window needs the new refresh token.
         crowded.state = await page.context.storage_state()
 
     longest = longest_task(events)

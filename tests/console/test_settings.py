@@ -1,4 +1,4 @@
-"""Settings and operations: keys, users, hours, endpoints, the provider, events, the audit log."""
+"""Browser tests of settings and operations, such as API keys, users and office hours."""
 
 from collections.abc import AsyncIterator
 
@@ -22,7 +22,7 @@ PARTS = [
 
 @pytest_asyncio.fixture
 async def same_settings(service: Service) -> AsyncIterator[None]:
-    """Restore the settings of the company."""
+    """Restore the company settings after the test."""
     before = service.api("GET", "/settings")
     yield
     names = ("office_hours", "holidays", "away_reply", "brand", "carrier_budgets", "test_numbers")

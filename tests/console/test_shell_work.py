@@ -1,4 +1,4 @@
-"""The frame: palette, keys, one stream for all tabs, lost network, restarts, old tokens."""
+"""Browser tests of the parts that all screens share, such as palette, keys and live events."""
 
 import asyncio
 import re
@@ -44,7 +44,7 @@ def conversation(service: Service) -> Any:
 
 
 async def focused(page: Page) -> str:
-    """Return the name of the link, button or field that has the focus; "" if none has."""
+    """Return the name of the link, button or field that has the focus; "" if none has it."""
     return str(
         await page.evaluate(
             "((one) => one.matches('a, button, input, select, textarea') "
@@ -176,7 +176,7 @@ async def test_lost_network_is_shown_and_missed_messages_appear_afterwards(
         await page.get_by_role("textbox", name="Answer").fill("Written in a tunnel")
         await page.get_by_role("button", name="Send", exact=True).click()
         await expect(page.get_by_text("Your text is kept")).to_be_visible()
-        # The file of this screen was not loaded before.
+        # The browser has not loaded the script of the next screen yet, and has no network now.
         await page.evaluate("window.isSame = true")
         await page.get_by_role("link", name="Templates").click()
         writes(service, WRITER, "When could you come?")
@@ -197,7 +197,7 @@ async def test_lost_network_is_shown_and_missed_messages_appear_afterwards(
 
 
 def is_answering(service: Service) -> bool:
-    """Return True if the service answers."""
+    """Return whether the service responds successfully."""
     try:
         return service.call("GET", "/lines").is_success
     except httpx.HTTPError:
@@ -242,7 +242,7 @@ async def test_restarted_service_loses_nothing(
         for process in service.run.processes_of("serve"):
             process.kill()
         await answer.fill("Typed while the service was away")
-        # Later tests use the same service.
+        # Wait until the service runs again, because later tests use the same service.
         await asyncio.to_thread(wait_until, lambda: is_answering(service), 90)
         await expect(page.get_by_text("Live", exact=True)).to_be_visible(timeout=60_000)
         await expect(log).to_contain_text("May I ask something?")
@@ -283,7 +283,8 @@ async def test_expired_token_is_renewed_and_an_ended_session_continues_after_sig
         async def slow(route: Route) -> None:
             renewals.append(route.request.url)
             answer = await route.fetch()
-            if len(renewals) > 1:  # This request is open while the user signs in.
+            # A second renewal of the token would still be open when the user has signed in.
+            if len(renewals) > 1:
                 await asyncio.sleep(2)
             await route.fulfill(response=answer)
 
@@ -309,7 +310,7 @@ async def test_screens_load_without_a_failed_request_and_fit_at_twice_the_size(
     conversation: Any, visit: Visit, service: Service
 ) -> None:
     failed: list[str] = []
-    # A window of 1280 points at 200 % has the width of 640 points.
+    # At a zoom of 200 %, a window of 1280 pixels shows a page that is 640 CSS pixels wide.
     async with visit("/today", width=640) as page:
         page.on(
             "response",

@@ -1,4 +1,4 @@
-"""The memory of a page stays the same after the events of three minutes of a busy day."""
+"""The memory of a page does not grow during three minutes with ten events a second."""
 
 import pytest
 from playwright.async_api import Browser
@@ -7,10 +7,10 @@ from tests.console.conftest import Service
 from tests.long_tests import long_test
 
 EVENTS = 1_800
-"""Three minutes at ten a second."""
+"""Number of events in three minutes, at ten events a second."""
 
 
-# Three minutes of events, and a garbage collector that must have time for them.
+# The events take three minutes. The rest of the time limit is for start and garbage collection.
 @long_test
 @pytest.mark.timeout(400)
 async def test_memory_stays_the_same_while_events_flow(crowded: Service, browser: Browser) -> None:

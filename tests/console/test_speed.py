@@ -1,4 +1,4 @@
-"""The CPU time of the inbox, as on a machine that is four times slower."""
+"""The CPU time of the inbox is within its limits, as on a CPU that is four times slower."""
 
 import pytest
 from playwright.async_api import Browser
@@ -7,10 +7,13 @@ from tests.console.conftest import Service
 from tests.long_tests import long_test
 
 TOLERANCE = 1.5
-"""Detects only a large slowdown; `make console-speed` compares with the limits themselves."""
+"""Factor by which a median may exceed its limit.
+
+This test detects only a large slowdown; `make console-speed` uses the exact limits.
+"""
 
 
-# The test measures CPU time, which other tests change if they run at the same time.
+# This long test measures CPU time. Tests that run at the same time would change the result.
 @long_test
 @pytest.mark.timeout(300)
 async def test_cpu_time_of_the_inbox_is_within_its_limits(

@@ -1,4 +1,4 @@
-"""Stepping from conversation to conversation: what is shown, and the address that follows it."""
+"""Browser tests of the keys J and K, which step from conversation to conversation."""
 
 import re
 from typing import Any
@@ -13,12 +13,12 @@ PRESS = """
 (keys) => [...keys].forEach((key) => document.body.dispatchEvent(
   new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true})))
 """
-"""Keys that follow each other at once, however slow the machine is."""
+"""Script that presses several keys without a pause, even on a slow machine."""
 
 
 @pytest.fixture(scope="session")
 def people(service: Service) -> Any:
-    """Conversations with three people; the first has written much."""
+    """Create conversations with three people; the first person has sent many messages."""
     service.api("POST", "/lines/sync")
     texts = [f"Crack number {n}" for n in range(MESSAGES)]
     first = writes(service, "+16175550221", *texts, name="Stella")
@@ -30,7 +30,7 @@ def people(service: Service) -> Any:
 
 
 async def rows_of(page: Page) -> list[str]:
-    """The ids of the conversations in the list, in their order."""
+    """Return the ids of the conversations in the list, in the order of the list."""
     await page.locator("[data-row]").first.wait_for()
     found: list[str] = await page.eval_on_selector_all(
         "[data-row]", "(all) => all.map((one) => one.dataset.row)"

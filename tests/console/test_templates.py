@@ -1,4 +1,4 @@
-"""Templates: versions with their difference, approval by a second person, figures."""
+"""Browser tests of templates: versions, their differences, and approval by another user."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ SECOND = "Hi {{ first_name }}, Granite here. A cheap look? Reply STOP to opt out
 
 @pytest_asyncio.fixture
 async def template(service: Service) -> Any:
-    """A submitted template of the administrator's key, which the owner has not written."""
+    """Create and submit a template with the admin key, so that the owner may approve it."""
     body = {"name": "Chimney", "category": "first message", "body": FIRST}
     made = service.api("POST", "/templates", json=body)
     service.api("POST", f"/templates/{made['id']}/submit")

@@ -1,4 +1,4 @@
-"""Today: two clicks act on a row, and a refused change is undone."""
+"""Browser tests of Today: two clicks handle a row, and a refused change is undone."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from tests.console.inbox_people import writes
 
 @pytest.fixture(scope="session")
 def rows_of_today(service: Service) -> Any:
-    """A quote to schedule, an invoice, a person who waits, a task and an appointment."""
+    """Store a row for each part of Today: quote, invoice, waiting person, task, appointment."""
     service.api("POST", "/lines/sync")
     conversation = writes(service, "+16175550231", "Hello? Anybody?", name="Tova")
     contact = {"contact_id": conversation["contact"]["id"]}
@@ -34,7 +34,10 @@ def rows_of_today(service: Service) -> Any:
 
 @pytest.fixture(autouse=True)
 def finish_other_conversations(service: Service) -> None:
-    """Today shows the people who wait longest; people of earlier journeys would fill the list."""
+    """Mark all other waiting conversations as done.
+
+    Today shows only the people who wait longest. People of earlier tests would fill the list.
+    """
     for conversation in service.api("GET", "/conversations?state=waiting&limit=200")["data"]:
         if conversation["phone"] != "+16175550231":
             service.api("PATCH", f"/conversations/{conversation['id']}", json={"state": "done"})
@@ -71,7 +74,7 @@ async def test_each_row_is_acted_on_with_two_clicks(
             part(page, "Tasks due").get_by_role("checkbox", name="Order cement")
         ).to_have_count(0)
 
-        # The row goes before the service has answered.
+        # The row disappears before the service has responded.
         async with page.expect_response(lambda one: one.url.endswith(rows_of_today["id"])):
             await page.get_by_role("button", name="Snooze Tova until tomorrow").click()
         await expect(part(page, "People waiting").get_by_text("Tova")).to_have_count(0)

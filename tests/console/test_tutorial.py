@@ -1,4 +1,7 @@
-"""Follow `docs/tutorial/console.md` in a browser; `make pictures` takes its pictures again."""
+"""A user can follow `docs/tutorial/console.md` in a browser.
+
+`make pictures` replaces the pictures of this page.
+"""
 
 import os
 import re
@@ -24,13 +27,16 @@ RETAKE = "CRM_TESTS_TAKE_PICTURES" in os.environ
 SIZE = (1200, 750)
 MOST_BYTES = 120_000
 BEGIN = "2030-03-04T14:05:00Z"
-"""A Monday, nine in the morning in New York; far ahead, so that the pictures have its dates."""
+"""Start of the sandbox clock: a Monday, 09:05 in New York.
+
+The date is far in the future and constant, so the pictures always show the same dates.
+"""
 NAMES = re.findall(r"\(pictures/(\w+)\.png\)", PAGE.read_text())
 
 
 @pytest_asyncio.fixture
 async def first_day(browser: Browser) -> AsyncIterator[tuple[Page, Service]]:
-    """A fresh service on a fixed day, and a browser whose clock shows the same time."""
+    """Yield a browser page and a new service, whose clocks show the same fixed time."""
     with (
         tempfile.TemporaryDirectory(prefix="crm-tutorial-", ignore_cleanup_errors=True) as folder,
         up(Path(folder) / "data", free_port(), CRM_SANDBOX_CLOCK=BEGIN) as run,
@@ -54,7 +60,7 @@ def now_of(service: Service) -> str:
 
 
 async def take(page: Page, name: str) -> None:
-    """Take a picture of the window when it is complete."""
+    """Wait until the window is complete; if pictures are replaced, take its picture."""
     await expect(page.locator(".loading-line")).to_have_count(0)
     await expect(page.locator(".toast")).to_have_count(0)
     await page.evaluate("document.fonts.ready")
@@ -65,15 +71,16 @@ async def take(page: Page, name: str) -> None:
 
 
 async def dismiss(page: Page) -> None:
-    """Close the notes at the bottom, which would be in the picture."""
+    """Close the notices at the bottom of the window, so that the picture does not show them."""
     closers = page.locator(".toast").get_by_role("button", name="Close")
     while await closers.count():
-        with suppress(PlaywrightTimeout):  # A note disappears after some seconds.
+        # A notice may disappear before the click, because it is shown only for some seconds.
+        with suppress(PlaywrightTimeout):
             await closers.first.click(timeout=1_000)
 
 
 def file_of_the_page(folder: Path) -> Path:
-    """Write the CSV file that the page shows."""
+    """Write the CSV file that the tutorial page contains; return its path."""
     found = re.search(r"cat > (\S+) <<'END'\n(.*?)END\n", PAGE.read_text(), re.DOTALL)
     assert found is not None
     file = folder / found[1]
@@ -170,7 +177,7 @@ async def answer(page: Page) -> None:
     await expect(page.locator(".bubble-out").last).to_contain_text("At three?")
 
 
-# The test has its own service.
+# This test is slow, because it starts its own service.
 @long_test
 @pytest.mark.timeout(600)
 async def test_tutorial_can_be_followed_to_its_end(

@@ -1,4 +1,4 @@
-"""Shared fixture of tests of HTTP calls: the log of this process."""
+"""Fixture of the route tests that captures the log of this process."""
 
 import io
 import json
@@ -13,7 +13,7 @@ from crm_api.platform import logs
 
 
 class CountingStream(io.StringIO):
-    """Log stream that counts the writes."""
+    """Log stream that counts how often it was written to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class CountingStream(io.StringIO):
 
 @pytest.fixture
 def stream() -> Iterator[CountingStream]:
-    """The log of this process, as JSON."""
+    """Yield a stream that receives the log of this process as JSON lines."""
     target = CountingStream()
     logs.configure("json", stream=target, process="serve")
     yield target

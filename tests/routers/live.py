@@ -1,4 +1,4 @@
-"""Serve the application with a real server, and read its event streams."""
+"""Helpers that serve the application with a real server, and read its event streams."""
 
 import asyncio
 import json
@@ -16,12 +16,12 @@ from tests.conftest import ADMIN_KEY
 from crm_api.cli.server import OneWriteProtocol
 
 PATIENCE_SECONDS = 10.0
-"""Timeout for events that must arrive. A test that waits longer fails."""
+"""Longest time to wait for the next event; then the test fails."""
 
 
 @asynccontextmanager
 async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """Serve on loopback during a block; yield a client with the admin key."""
+    """Serve the application on loopback until the block ends; yield a client with the admin key."""
     config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", http=OneWriteProtocol)
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -39,7 +39,7 @@ async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """One event as it was received."""
+    """One frame (event or comment) of an event stream."""
 
     event: str | None
     id: str | None
@@ -48,7 +48,7 @@ class Frame:
 
     @property
     def name(self) -> str | None:
-        """Name that a test gave to the event."""
+        """Name that a test stored in the data of the event."""
         return None if self.data is None else self.data.get("data", {}).get("name")
 
 
@@ -66,7 +66,7 @@ def read_frame(text: str) -> Frame:
 
 
 class Stream:
-    """Reads the frames of one response in order."""
+    """Reader of the frames of one response, in order."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.response = response
@@ -97,7 +97,7 @@ class Stream:
 async def following(
     client: httpx.AsyncClient, path: str = "/v1/events", **request: Any
 ) -> AsyncIterator[Stream]:
-    """Open a stream and wait for the response headers."""
+    """Open an event stream, wait for the response headers, and yield its reader."""
     async with client.stream("GET", path, **request) as response:
         assert response.status_code == 200, await response.aread()
         yield Stream(response)

@@ -1,13 +1,16 @@
-"""The scope that each operation requires, written by hand as the reference for the code."""
+"""The scope that each operation requires.
+
+The table is written by hand, so that tests can compare the code with it.
+"""
 
 from crm_api.domain.identity.api_keys.models import Scope
 
 OPEN = "open"
-"""Needs no credentials."""
+"""The operation needs no credentials."""
 AUTHENTICATED = "known"
-"""Accepts any authenticated caller."""
+"""The operation accepts any authenticated caller."""
 USERS = "users"
-"""Accepts users, but no API key."""
+"""The operation accepts users, but no API keys."""
 
 REQUIRED_SCOPES: dict[str, Scope | str] = {
     "GET /healthz": OPEN,

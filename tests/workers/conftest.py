@@ -1,4 +1,4 @@
-"""The context of a job."""
+"""Shared fixtures of the job tests: the context with which a job runs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,10 @@ from crm_api.platform.settings import Settings
 
 @pytest.fixture
 def job_uow(committed_uow: Callable[[], UnitOfWork]) -> Callable[[], UnitOfWork]:
-    """Return units of work of jobs. Modules whose tests roll back return ``new_uow`` instead."""
+    """Return the function that creates the units of work of jobs.
+
+    A module whose tests roll back overrides this fixture, and returns ``new_uow``.
+    """
     return committed_uow
 
 

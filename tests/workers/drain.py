@@ -1,4 +1,4 @@
-"""Dependencies of a worker that uses a sandbox, and campaigns whose window is always open."""
+"""Helpers for tests of sending: dependencies of a worker, and campaigns that may always send."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,8 +18,11 @@ from crm_api.platform.settings import Settings
 from crm_api.workers.deps import Deps
 
 SLOW_TIMES = replace(TIMES, call_start=timedelta(seconds=20))
-"""On a busy machine seconds may pass between the gate and the request body. A message that is
-withheld for that reason proves nothing about the response."""
+"""Time limits of sending, with more time between the gate (the last check) and the call.
+
+On a busy machine, seconds may pass between the gate and the call. A message that is not sent for
+this reason would prove nothing about the response.
+"""
 HIGH_RATE = 10_000.0
 ALWAYS: dict[str, Any] = {"window_start": time(0), "window_end": time(23, 59)}
 
@@ -46,14 +49,14 @@ def make_deps(
 
 
 def far_from_midnight() -> str:
-    """Return a time zone in which no window ends while a test runs."""
+    """Return a time zone in which no sending window ends while a test runs."""
     return "UTC" if 6 <= clock.now().hour < 18 else "Asia/Tokyo"
 
 
 async def open_ledger(
     new_uow: UnitOfWorkFactory, *, ago: float = 0, people: int = 1, **more: Any
 ) -> Ledger:
-    """Create a campaign with ``people`` recipients that began ``ago`` seconds ago in real time."""
+    """Create a campaign with ``people`` recipients that started ``ago`` seconds ago."""
     now = clock.now() - timedelta(seconds=ago)
     values = ALWAYS | {"timezone": far_from_midnight(), "line_limit": 1000, "daily_limit": 1000}
     return await Ledger.open(new_uow, people=people, now=now, **(values | more))

@@ -1,4 +1,4 @@
-"""A real SMTP server in the event loop of the test. It keeps the mails that it accepted."""
+"""A real SMTP server in the event loop of the test, which stores the mails that it accepts."""
 
 import asyncio
 import email
@@ -19,11 +19,11 @@ OWNER, OFFICE = "owner@granite.test", "office@granite.test"
 
 
 class Mailbox:
-    """The server's state.
+    """State of the SMTP server.
 
     Attributes:
-        refusals: Responses that refuse the next mails.
-        logins: Users who logged in.
+        refusals: Responses with which the server refuses the next mails, one response per mail.
+        logins: Names of the users who logged in.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Mailbox:
         return "250 OK"
 
     def authenticate(self, *given_by_server: Any) -> AuthResult:
-        """Accept one login only."""
+        """Accept the login of ``USER`` with ``PASSWORD``, and refuse all other logins."""
         given = cast("LoginPassword", given_by_server[-1])
         if (given.login, given.password) != (USER.encode(), PASSWORD.encode()):
             return AuthResult(success=False, handled=False)
@@ -80,7 +80,7 @@ def server_context() -> ssl.SSLContext:
 
 
 def client_context() -> ssl.SSLContext:
-    """Trust the test's own certificate."""
+    """Return a TLS context that trusts the certificate of the test server."""
     return ssl.create_default_context(cafile=str(CERTIFICATE))
 
 
@@ -88,14 +88,15 @@ def client_context() -> ssl.SSLContext:
 async def mail_server(
     *, offers_starttls: bool = False, from_the_start: bool = False, wants_login: bool = False
 ) -> AsyncIterator[Mailbox]:
-    """Serve on loopback until the block ends."""
+    """Run the SMTP server on loopback until the ``with`` block ends; yield its state."""
     box = Mailbox()
     loop = asyncio.get_running_loop()
     context = server_context()
 
     def protocol() -> SMTP:
         with warnings.catch_warnings():
-            # aiosmtpd does not see that the connection is encrypted from the start, and warns.
+            # If a connection is encrypted from the start, aiosmtpd does not notice the encryption.
+            # It then warns about a login without encryption.
             warnings.simplefilter("ignore")
             return SMTP(
                 box,

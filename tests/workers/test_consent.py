@@ -1,4 +1,4 @@
-"""The jobs of consent."""
+"""Tests of the jobs of the area consent."""
 
 from datetime import timedelta
 from typing import Any

@@ -20,7 +20,7 @@ from crm_api.workers.messaging import resolve_unknown_sends, send_messages
 
 
 async def _move_database_clock(connection: AsyncConnection, seconds: int) -> None:
-    """Set the database's clock ``seconds`` ahead, for this transaction."""
+    """Set the clock of the database ``seconds`` ahead, only in this transaction."""
     await connection.execute(text("CREATE SCHEMA skewed"))
     await connection.execute(
         text(

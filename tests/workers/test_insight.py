@@ -1,4 +1,4 @@
-"""The insight job merges the stored sums and credits outcomes."""
+"""The job of Insight merges the stored sums, and credits outcomes to messages."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Each run writes one log line with its request id, at level debug if the run did nothing."""
+"""Each run of a job writes one log line with its request id; at level debug if it did nothing."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
@@ -127,18 +127,22 @@ async def test_request_during_a_run_causes_the_next_run(deps: Deps) -> None:
     assert pushed == [{"job": "send_messages", "request_id": "r-2"}]
 
 
-# arq 0.28 calls a method under its name before redis 5.
+# arq 0.28 calls the method `close`, which version 5 of the library redis has renamed.
 @pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
 class TestThroughRedis:
     @pytest_asyncio.fixture
     async def queue_and_seen(
         self, settings: Settings, committed_uow: Callable[[], UnitOfWork], provider: OpenPhoneClient
     ) -> AsyncIterator[tuple[ArqJobQueue, asyncio.Queue[Any]]]:
-        """Run a worker with two jobs. The first job requests the second, and later itself."""
+        """Run a worker with two jobs; yield its queue, and a queue of the observed runs.
+
+        The first job requests the second job, and later itself.
+        """
         seen: asyncio.Queue[Any] = asyncio.Queue()
         queue = ArqJobQueue(settings.require_redis_url())
         async with Redis.from_url(settings.require_redis_url()) as redis:
-            await redis.flushdb()  # jobs left by a worker of another test
+            # Delete the jobs that a worker of another test has left.
+            await redis.flushdb()
 
         async def record_cause(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - signature of a job
             bound = structlog.contextvars.get_contextvars()
@@ -151,13 +155,15 @@ class TestThroughRedis:
         names = (JobName.SEND_MESSAGES, JobName.SEND_MAIL)
         worker = build_worker(settings, deps, dict.fromkeys(names, record_cause))
         working = asyncio.create_task(worker.async_run())
-        for _ in names:  # the schedule's runs at the start
+        # At its start, the worker runs each job once.
+        for _ in names:
             await asyncio.wait_for(seen.get(), SOON_SECONDS)
         yield queue, seen
         working.cancel()
         with suppress(asyncio.CancelledError):
             await working
-        with suppress(asyncio.CancelledError):  # a job that had just begun
+        # A job that has just begun is cancelled with the worker.
+        with suppress(asyncio.CancelledError):
             await worker.close()
         await queue.close()
 

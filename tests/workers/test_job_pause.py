@@ -1,4 +1,4 @@
-"""While the sandbox's time is moved, only the job that moves it runs."""
+"""While the clock of the sandbox is moved, only the job that moves the clock runs."""
 
 import asyncio
 from collections.abc import Callable
@@ -99,7 +99,8 @@ async def test_run_that_began_just_before_ends_immediately(
 
     async def send(ctx: dict[str, Any]) -> None:
         began.set()
-        await is_early.wait()  # the job reads what it needs before it begins to send
+        # At this point, a real job would read its data before it begins to send.
+        await is_early.wait()
         with ctx["deps"].stopped_by(is_stopped.set):
             await is_stopped.wait()
 

@@ -1,4 +1,4 @@
-"""Users get notices by mail and web push: once, combined, after a delay, not in quiet times."""
+"""Tests of the notices that users get by mail and web push, once and after a delay."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ from crm_api.workers.outbound import send_due_notices
 
 KINDS = ["reply", "mention", "task"]
 RECEIVED_AT = NOW
-"""When the person asked; 10 in the morning of a Wednesday in Boston."""
+"""Time of the person's message: a Wednesday, 10:00 in Boston."""
 DELAY = timedelta(minutes=5)
 DUE = RECEIVED_AT + DELAY
 WORDS = "Can you come on Tuesday?"
@@ -68,7 +68,7 @@ async def deps(
 
 
 class Office:
-    """Users with their preferences, and the events that they are notified of."""
+    """Helper that creates users with preferences, and events that cause notices to users."""
 
     def __init__(self, client: httpx.AsyncClient, session: AsyncSession) -> None:
         self.client = client
@@ -77,7 +77,7 @@ class Office:
         self.ids: dict[str, str] = {}
 
     async def add_user(self, email: str = OLGA, *, role: str = "agent", **notices: Any) -> str:
-        """Add a user with these preferences; return the id."""
+        """Add a user with these preferences for notices; return the id of the user."""
         made = await create_active_user(
             self.client, email=email, role=role, name=email.partition("@")[0]
         )
@@ -97,7 +97,7 @@ class Office:
     async def add_device(
         self, pushes: PushService, path: str = "/push/1", *, email: str = OLGA
     ) -> Browser:
-        """Subscribe and return a browser of a user."""
+        """Subscribe a browser of a user to push notices; return the browser."""
         browser = Browser()
         answer = await self.client.post(
             "/v1/push-subscriptions",
@@ -226,7 +226,7 @@ async def run(deps: Deps, at: datetime) -> dict[str, int]:
 
 
 def shown(browser: Browser, pushes: PushService, path: str = "/push/1") -> list[dict[str, Any]]:
-    """Return what the browser showed."""
+    """Return the notices that the browser received and decrypted."""
     return [json.loads(browser.decrypt(one.body)) for one in pushes.sent_to(path)]
 
 

@@ -1,4 +1,4 @@
-"""A nudge causes a run even if another run has just ended."""
+"""A nudge (request to run a job soon) causes a run even if another run has just ended."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -25,12 +25,12 @@ from crm_api.workers.job_runs import JobFunction
 from crm_api.workers.queue import QUEUE_NAME, ArqJobQueue, open_queue, redis_settings, serialize
 from crm_api.workers.worker import build_worker
 
-# arq 0.28 calls a method under its name before redis 5.
+# arq 0.28 calls the method `close`, which version 5 of the library redis has renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
 
 Runs = asyncio.Queue[None]
 SOON_SECONDS = 5.0
-"""Far less than the minute after which the schedule would run the job."""
+"""Time limit for a run after a nudge; much less than the minute between scheduled runs."""
 
 
 def deps_with(
@@ -65,7 +65,7 @@ def reporting_job() -> tuple[JobFunction, Runs]:
 async def queue_and_runs(
     settings: Settings, committed_uow: Callable[[], UnitOfWork], provider: OpenPhoneClient
 ) -> AsyncIterator[tuple[ArqJobQueue, Runs]]:
-    """A worker with one function that only reports that it ran."""
+    """Run a worker whose only job reports each run; yield its queue and the reported runs."""
     queue = ArqJobQueue(settings.require_redis_url())
     deps = deps_with(queue, settings, committed_uow, provider)
     report, runs = reporting_job()
@@ -75,7 +75,8 @@ async def queue_and_runs(
     working.cancel()
     with suppress(asyncio.CancelledError):
         await working
-    with suppress(asyncio.CancelledError):  # a job that had just begun
+    # A job that has just begun is cancelled with the worker.
+    with suppress(asyncio.CancelledError):
         await worker.close()
     await queue.close()
 
@@ -127,12 +128,14 @@ async def test_runs_planned_with_a_wrong_clock_do_not_block_the_schedule(
         deps = deps_with(queue, settings, committed_uow, provider)
         serving = asyncio.create_task(process.serve_queue(settings, deps, stopping))
         await asyncio.wait_for(runs.get(), SOON_SECONDS)
-        # arq names a planned run by its minute. A clock that was ahead planned this run too late.
+        # The id of a planned run contains its minute. Simulate that a worker whose clock was ahead
+        # has planned this run: the run has the right id, but is due too late.
         planned: dict[str, Any] = {"_job_id": "cron:send_messages:1795971600123"}
         late = datetime.now(UTC) + timedelta(hours=1)
         await redis.enqueue_job("cron:send_messages", **planned, _defer_until=late)
         clock_is_set.set()
-        await asyncio.wait_for(runs.get(), SOON_SECONDS)  # the new worker runs each job at once
+        # The new worker runs each job at its start.
+        await asyncio.wait_for(runs.get(), SOON_SECONDS)
         again = await redis.enqueue_job("cron:send_messages", **planned)
         await asyncio.wait_for(runs.get(), SOON_SECONDS)
         stopping.set()

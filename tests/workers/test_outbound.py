@@ -1,4 +1,4 @@
-"""The job delivers events from the log to another server."""
+"""A job delivers events from the event log to the webhook endpoints of other servers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -88,7 +88,7 @@ async def test_no_event_is_delivered_to_loopback_with_the_real_provider(
     settings: Settings,
     server: Receiver,
 ) -> None:
-    """An endpoint that was created with the sandbox must not be reached any more."""
+    """Prove that an endpoint on loopback, which only the sandbox allows, gets no more events."""
     made = await create_endpoint(committed_client, server.url())
     await committed_client.post(f"/v1/webhook-endpoints/{made['id']}/test")
     real = Settings.model_validate(

@@ -1,4 +1,4 @@
-"""Values that are older than their field's definition are rewritten in chunks."""
+"""A job rewrites, in chunks, values that were stored before their field was defined."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The jobs of appointments."""
+"""Tests of the jobs of appointments and calendars."""
 
 from datetime import timedelta
 from typing import Any
@@ -62,7 +62,7 @@ async def test_job_sends_due_reminders_once(
 async def test_job_stores_the_reason_why_a_calendar_fails(
     ctx: dict[str, Any], committed_uow: UnitOfWorkFactory, *, is_lost: bool
 ) -> None:
-    """No server listens on port 1."""
+    """Use a server that is unreachable (port 1), or a password that cannot be decrypted."""
     body = CalendarAccountCreate(
         name="Visits",
         url="http://127.0.0.1:1/visits/",

@@ -1,4 +1,4 @@
-"""In moved time, each job of the schedule runs at its time and in order."""
+"""While the clock of the sandbox is moved, each job runs at its planned time and in order."""
 
 import asyncio
 from collections.abc import Callable
@@ -71,7 +71,7 @@ class Bench:
                 await webhook_health.conclude_check(uow, check, CheckResult(), now=now)
 
     async def pass_time(self, length: timedelta, *, requested: set[JobName] | None = None) -> None:
-        """Move the clock by ``length``. Stop at each instant at which a job is due, and run it."""
+        """Move the clock by ``length``; stop whenever a job is due, and run the job."""
         ends_at = clock.now() + length
         while clock.now() < ends_at:
             await self.schedule.run_due(requested or set(), every_job=False)

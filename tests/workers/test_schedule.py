@@ -1,4 +1,4 @@
-"""A worker that does not match its schedule does not start."""
+"""A worker starts only if its jobs match the schedule."""
 
 from collections.abc import Mapping
 from typing import cast

@@ -1,4 +1,4 @@
-"""Every job works within a limit and requests another run. A cancelled run is recorded."""
+"""Each job ends at its time limit and requests another run; a cancelled run is recorded."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ Answer = Callable[[httpx.Request], Any]
 
 
 class BlockedProvider:
-    """A provider that responds to no send until it is released."""
+    """Simulated provider that does not respond to sends until the test releases it."""
 
     def __init__(self) -> None:
         self.requests: list[str] = []
@@ -135,7 +135,10 @@ async def test_run_that_ends_with_its_worker_is_recorded_with_this_reason(
 async def test_cancelled_drain_does_not_wait_for_ever_until_responses_are_stored(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
-    """The calls end and their responses cannot be stored. The leases settle the attempts."""
+    """Prove that a run ends if it is cancelled again while it waits for responses.
+
+    The attempts without a stored response are settled when their leases have expired.
+    """
     ledger = await open_ledger(committed_uow, people=0)
     await _queue_messages(ledger, count=3)
     held = BlockedProvider()

@@ -1,4 +1,4 @@
-"""Approval of campaigns and their templates: another person approves, and a change removes it."""
+"""Approval of campaigns: a user who is not the author approves, and a change ends the approval."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -18,7 +18,7 @@ BODY = "Hi {{ first_name }}, Main line here. Reply STOP to opt out."
 
 @pytest_asyncio.fixture
 async def author(key_with: KeyWith) -> dict[str, str]:
-    """Headers of the API key of the author. The key also has the scope to approve."""
+    """Return the headers of the author's API key, which also has the scope to approve."""
     return await key_with(Scope.ADMIN)
 
 

@@ -1,4 +1,4 @@
-"""Unusual input of campaigns: a 422 names the field, or the message is sent correctly."""
+"""Unusual input of campaigns is refused with a 422 that names the field, or is sent correctly."""
 
 import json
 from dataclasses import replace
@@ -33,7 +33,7 @@ LATER = "2126-12-01T10:00:00Z"
 
 @pytest_asyncio.fixture
 async def draft(session: AsyncSession) -> dict[str, Any]:
-    """Request body of a campaign to one contact."""
+    """Return the request body of a campaign to one contact."""
     line = await make_line(session)
     contact = await make_contact(session)
     await session.commit()
@@ -46,7 +46,10 @@ async def draft(session: AsyncSession) -> dict[str, Any]:
 
 
 def raw_json_request(value: object) -> dict[str, Any]:
-    """Return the arguments of a request whose JSON has lone surrogates as escapes."""
+    """Return request arguments with this JSON body, in which non-ASCII characters are escaped.
+
+    A body with a lone surrogate (half of a UTF-16 pair) cannot be sent in another way.
+    """
     return {"content": json.dumps(value), "headers": {"Content-Type": "application/json"}}
 
 
@@ -59,7 +62,7 @@ def time_ago(**duration: int) -> str:
 
 
 def faults(answer: httpx.Response) -> dict[str, tuple[str, str]]:
-    """Return the faults of a 422 by pointer, each with its code and detail."""
+    """Return the faults of a 422 response by JSON pointer; each has a code and a detail."""
     problem = answer.json()
     assert answer.status_code == 422, problem
     assert answer.headers["content-type"] == "application/problem+json"
@@ -70,7 +73,7 @@ def faults(answer: httpx.Response) -> dict[str, tuple[str, str]]:
 async def save_draft(
     client: httpx.AsyncClient, draft: dict[str, Any], route: str, changes: dict[str, Any]
 ) -> httpx.Response:
-    """Save the changes of a draft by one of the three routes that check the input."""
+    """Send a draft with these changes to one of three routes: create, change or preview."""
     if route == "change":
         made = await client.post(CAMPAIGNS, json=draft)
         return await client.patch(f"{CAMPAIGNS}/{made.json()['id']}", json=changes)

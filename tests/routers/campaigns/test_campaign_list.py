@@ -1,4 +1,4 @@
-"""The list of campaigns: filters, order, archive, and counts that agree with the statistics."""
+"""Tests of the list of campaigns: filters, order, archive, and counts equal to the statistics."""
 
 from datetime import timedelta
 from typing import Any

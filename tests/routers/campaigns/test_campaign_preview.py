@@ -1,4 +1,4 @@
-"""Preview, test message and copy of a campaign: authorisation, input and answers."""
+"""Tests of preview, test message and copy of a campaign: authorisation, input and responses."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -325,7 +325,7 @@ async def test_copy_is_an_independent_draft(
 
 
 def apply_us_rules(app: FastAPI) -> None:
-    """Apply the rules of the United States, as with a real provider."""
+    """Let the application apply the legal rules of the United States, as with a real provider."""
     state = app.state.crm
     settings = state.settings.model_copy(update={"compliance_rules": "us"})
     app.state.crm = type(state)(

@@ -1,4 +1,4 @@
-"""The API shows why a campaign pauses itself or stops a variant."""
+"""The API shows why the service paused a campaign or stopped a variant."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,7 +25,7 @@ TWO_VARIANTS = [
 
 
 class Owner:
-    """Creates a campaign, writes the results of its messages, and reads it through the API."""
+    """Helper that starts a campaign, stores results of its messages, and reads it by the API."""
 
     def __init__(self, client: httpx.AsyncClient, session: AsyncSession, new_uow: NewUow) -> None:
         self.client = client
@@ -57,7 +57,7 @@ class Owner:
             await begin_due_campaigns(uow, now=clock.now())
 
     async def add_messages(self, count: int, *, variant: int = 0, status: str = "sent") -> None:
-        """Set `count` pending recipients to the status of a message that was sent or failed."""
+        """Change the status of `count` pending recipients to ``sent`` or another status."""
         await self._change(
             "status = :status, variant = :variant, sent_at = now()",
             "status = 'pending'",
@@ -67,7 +67,7 @@ class Owner:
         )
 
     async def add_replies(self, count: int, *, variant: int = 0, is_opt_out: bool = False) -> None:
-        """Set a reply for `count` recipients of the variant that have not replied yet."""
+        """Store that `count` more recipients of the variant have replied."""
         await self._change(
             "replied_at = now(), opted_out_at = CASE WHEN :is_opt_out THEN now() END",
             "status = 'sent' AND variant = :variant AND replied_at IS NULL",
@@ -85,7 +85,7 @@ class Owner:
         await self.session.commit()
 
     async def run_check(self) -> None:
-        """Check the figures as the worker does before it sends."""
+        """Check the figures of all campaigns, as the worker does before it sends."""
         async with self.new_uow() as uow:
             await check_figures(uow, now=clock.now())
 

@@ -1,4 +1,4 @@
-"""Campaign routes: authorisation, input and responses."""
+"""Tests of the campaign routes: authorisation, input and responses."""
 
 import json
 from collections.abc import Awaitable, Callable

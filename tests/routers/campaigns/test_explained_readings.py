@@ -1,4 +1,4 @@
-"""`explain` shows the reading of the reply that caused an opt-out or a hold."""
+"""The route `explain` shows how the service read the reply that caused an opt-out or a hold."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from crm_api.platform.database import UnitOfWorkFactory
 
 
 class Recipient:
-    """A recipient of a running campaign who replies."""
+    """A recipient of a running campaign; the tests let the recipient reply."""
 
     def __init__(
         self, client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory

@@ -1,4 +1,4 @@
-"""The forecast route: authorisation and responses."""
+"""Tests of the forecast route: authorisation and responses."""
 
 from collections.abc import Awaitable, Callable
 from datetime import time, timedelta
@@ -91,7 +91,7 @@ async def test_forecast_has_end_binding_rule_and_assumptions(
     ]
     assert found["campaign_id"] == str(campaign.id)
     assert (found["status"], found["people_waiting"], found["texts"]) == ("running", 12, 12)
-    # Five messages a day: today, tomorrow and the day after.
+    # The line sends five messages a day, so twelve messages need three days.
     assert [day["texts"] for day in found["days"]] == [5, 5, 2]
     assert found["as_of"] <= found["first_send_at"] < found["p50_finish_at"]
     assert found["p50_finish_at"] <= found["p90_finish_at"]

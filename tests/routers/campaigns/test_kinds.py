@@ -1,4 +1,7 @@
-"""Kinds of campaigns: a mixed campaign has a variant for people who were in touch before."""
+"""Tests of the kinds of campaigns; a mixed campaign has a separate variant for known people.
+
+A known person has exchanged messages or calls with the company before.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +35,10 @@ IN_TOUCH: dict[int, dict[str, Any]] = {
 
 @pytest_asyncio.fixture
 async def content(session: AsyncSession) -> dict[str, Any]:
-    """Request body of a mixed campaign to 30 contacts. Three were in touch; one got a campaign."""
+    """Return the request body of a mixed campaign to 30 contacts.
+
+    Three contacts had messages or calls with the company. One contact got an earlier campaign.
+    """
     line = await make_line(session)
     contacts = [await make_contact(session, phone=number(place)) for place in range(30)]
     for place, values in IN_TOUCH.items():

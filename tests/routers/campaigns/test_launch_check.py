@@ -1,6 +1,7 @@
-"""The launch check: recipients, reasons for skips, times, cost, and whether the start is allowed.
+"""Tests of the launch check, which predicts what the start of a campaign does.
 
-The tests compare the check with the effect of the start.
+It shows recipients, skip reasons, times, cost, and whether the start is allowed. The tests compare
+the check with the effect of the start.
 """
 
 from collections.abc import Callable
@@ -92,7 +93,8 @@ async def test_counts_equal_the_counts_after_the_start(
     assert stats["recipients_total"] == expected["total"]
     assert actual["review"] == expected["review"]
     assert actual["held"] == expected["held"]
-    # Only rendering detects a missing value, so these recipients are pending after the start.
+    # A missing value is detected only when the message is rendered. Recipients with a missing value
+    # are therefore still pending right after the start.
     missing = expected["skipped"].pop("missing_value")
     assert actual["pending"] == expected["would_be_texted"] + missing
     for reason, people in expected["skipped"].items():
@@ -127,7 +129,7 @@ async def test_reasons_show_counts_and_samples_of_people(
 async def test_times_and_cost_equal_those_of_forecast_and_preview(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    # The API shows milliseconds, so use whole seconds.
+    # The API rounds times to milliseconds, so this time has no microseconds.
     start_at = (clock.now() + timedelta(days=3)).replace(microsecond=0)
     campaign = await create_draft(session, start_at=start_at, daily_limit=2)
 

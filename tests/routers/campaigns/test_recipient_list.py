@@ -1,4 +1,4 @@
-"""The list of recipients: names, messages, and filters that work alone and together."""
+"""Tests of the list of recipients: names, messages, and filters alone and combined."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ PEOPLE: Mapping[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Listing:
-    """A campaign whose recipients are ``PEOPLE``. The message to Di is parked."""
+    """A campaign with the recipients ``PEOPLE``; the attempt to Di waits for a user (parked)."""
 
     client: httpx.AsyncClient
     path: str

@@ -1,4 +1,4 @@
-"""Recurring campaigns: each occurrence is drafted exactly once. The calendar shows occurrences."""
+"""Each occurrence of a recurring campaign is drafted exactly once, and is in the calendar."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -46,7 +46,7 @@ async def create_campaign(client: httpx.AsyncClient, content: dict[str, Any]) ->
 
 
 async def draft_occurrences(new_uow: UnitOfWorkFactory, now: datetime) -> int:
-    """Run the job until no occurrence is left to draft; return the number of drafts."""
+    """Create drafts until no occurrence is due; return the number of drafts."""
     total = 0
     while True:
         async with new_uow() as uow:
@@ -78,7 +78,8 @@ async def test_occurrence_is_a_separate_draft_with_the_same_content(
     assert (count, again) == (1, 0)
     at = start + timedelta(days=7)
     assert one["occurrence_at"] == one["schedule"]["start_at"]
-    # A week later in local time. Daylight saving time may begin or end in between.
+    # The occurrence is a week later in local time. In UTC it may differ by an hour, because
+    # daylight saving time may begin or end in this week.
     assert abs(datetime.fromisoformat(one["occurrence_at"]) - at) <= timedelta(hours=1)
     assert one["status"] == "draft"
     assert one["name"].startswith("Gutter check (2")

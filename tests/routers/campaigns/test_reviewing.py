@@ -1,4 +1,4 @@
-"""The route of the review queue: authorisation, input and responses."""
+"""Tests of the routes to review recipients: authorisation, input and responses."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

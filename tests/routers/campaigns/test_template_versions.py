@@ -1,4 +1,4 @@
-"""Versions of templates, their approval by another person, and their statistics."""
+"""Tests of template versions: approval by another user, and statistics by version."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -19,7 +19,7 @@ Template = dict[str, Any]
 
 @pytest_asyncio.fixture
 async def author(key_with: KeyWith) -> dict[str, str]:
-    """Headers of the API key of the author. The key also has the scope to approve."""
+    """Return the headers of the author's API key, which also has the scope to approve."""
     return await key_with(Scope.ADMIN)
 
 

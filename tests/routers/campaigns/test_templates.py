@@ -1,4 +1,4 @@
-"""Templates: authorisation, input, responses, and copies in campaigns."""
+"""Tests of the template routes: authorisation, input, responses, and copies in campaigns."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

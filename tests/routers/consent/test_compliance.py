@@ -1,4 +1,4 @@
-"""Routes of the legal rules: rules of a day, changes of rules, and a message that rules refuse."""
+"""Tests of the routes of legal rules: the rules of a day, their changes, refused messages."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def use_rules(app: FastAPI, rules: RuleBook) -> None:
 
 
 async def list_rules(client: httpx.AsyncClient, on: str, **fields: object) -> list[dict[str, Any]]:
-    """Return the rules of a day that have these fields."""
+    """Return those rules in force on a day whose fields have these values."""
     page = (await client.get(PATH, params={"on": on})).json()
     assert page["on"] == on
     return [rule for rule in page["data"] if fields.items() <= rule.items()]

@@ -1,4 +1,4 @@
-"""The consent proof of one number, for use by a lawyer."""
+"""Tests of the consent proof, which shows a lawyer all consent decisions about one number."""
 
 import csv
 import hashlib

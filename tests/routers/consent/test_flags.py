@@ -1,4 +1,4 @@
-"""Flags of a number: shown with reason and expiry, without effect after expiry, removed later."""
+"""A flag of a number shows reason and expiry, has no effect after it expires, and is removed."""
 
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ from crm_api.platform.database import UnitOfWorkFactory
 async def set_flag(
     session: AsyncSession, flag: str, *, hours: float | None, position: int = 0
 ) -> None:
-    """Set a flag that expires `hours` after `NOW`."""
+    """Set a flag that expires `hours` after `NOW`; if `hours` is None, it never expires."""
     ends = None if hours is None else NOW + timedelta(hours=hours)
     session.add(
         ContactFlag(phone=number(position), flag_type=flag, expires_at=ends, created_at=NOW)

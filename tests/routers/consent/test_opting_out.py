@@ -1,4 +1,4 @@
-"""The request that opts out many numbers."""
+"""Tests of the request that opts out many numbers at once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

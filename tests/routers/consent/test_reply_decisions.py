@@ -1,4 +1,4 @@
-"""Consent decisions through the API that name the reply on which they are based."""
+"""Tests of consent decisions that refer to the reply on which the user based the decision."""
 
 import httpx
 import pytest
@@ -20,7 +20,7 @@ from crm_api.platform.ids import new_id
 
 @pytest_asyncio.fixture
 async def contact(session: AsyncSession, new_uow: UnitOfWorkFactory) -> str:
-    """Return the id of a contact who wrote two messages."""
+    """Return the id of a contact from whom two messages were received."""
     await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
     contact = await make_contact(session, phone=PERSON)
     await session.commit()

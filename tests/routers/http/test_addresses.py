@@ -67,7 +67,10 @@ async def test_invalid_address_is_refused(client: httpx.AsyncClient, trick: str)
 
 
 async def test_domain_with_foreign_letters_is_shown_as_punycode(client: httpx.AsyncClient) -> None:
-    """A domain with a Cyrillic letter looks like the company's own domain."""
+    """Prove that a domain with a Cyrillic letter is shown in a form that looks different.
+
+    Otherwise such a domain could look like the company's own domain.
+    """
     answer = await invite(client, "ada@f\u0456rm.example.com")
 
     assert answer.status_code == 201

@@ -1,4 +1,4 @@
-"""Every operation with every scope, every role and no credentials: only allowed callers pass."""
+"""Each operation accepts only callers with the right scope or role, and no other callers."""
 
 from collections.abc import Callable
 from uuid import UUID
@@ -16,11 +16,14 @@ from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
 
 STREAMS = {"GET /v1/events", "GET /v1/campaigns/{campaign_id}/events"}
-"""Event streams do not end, so the tests make only requests that are refused."""
+"""Operations that are event streams. They do not end, so only refused requests are tested."""
 SIGNED_LINKS = {"GET /v1/media/{media_id}"}
-"""Operations that also accept a signed link; only callers with neither are refused."""
+"""Operations that also accept a signed link instead of credentials.
+
+The tests try these operations only without credentials and without a signed link.
+"""
 FORMS = {"POST /v1/do-not-contact-uploads", "POST /v1/media"}
-"""Operations that refuse a JSON body before authentication."""
+"""Operations that expect a form. They refuse a JSON body before they check the credentials."""
 SOME_ID = str(UUID(int=7))
 REFUSED = {401, 403}
 
@@ -60,7 +63,7 @@ def method_and_path(name: str) -> tuple[str, str]:
 async def _credentials(
     new_uow: Callable[[], UnitOfWork],
 ) -> dict[str, tuple[str, frozenset[Scope], bool]]:
-    """Return by caller: the token, its scopes, and whether the token belongs to a user."""
+    """Return, for each caller, its token, its scopes, and whether the token belongs to a user."""
     found: dict[str, tuple[str, frozenset[Scope], bool]] = {}
     async with new_uow() as uow:
         for scope in Scope:

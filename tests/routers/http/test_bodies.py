@@ -1,4 +1,4 @@
-"""Checks of bodies and of `Accept`: size, media type, JSON that all parsers read the same way."""
+"""Tests of the checks of request bodies and of `Accept`: size, media type and exact JSON."""
 
 import time
 from collections.abc import AsyncIterator
@@ -12,7 +12,10 @@ from tests.conftest import UNKNOWN_ID
 from crm_api.routers.http.bodies import LARGEST_BODY
 
 SLOW_SECONDS = 5
-"""Far more than a refusal takes, even on a busy machine. A quadratic check takes minutes."""
+"""Time limit for a refusal.
+
+A refusal is much faster, even on a busy machine. A check with quadratic cost would take minutes.
+"""
 AS_JSON = {"content-type": "application/json"}
 
 
@@ -243,7 +246,7 @@ async def test_at_most_100_faults_are_reported(client: httpx.AsyncClient) -> Non
 def _array_paths(
     schema: dict[str, Any], schemas: dict[str, Any], *, depth: int = 0
 ) -> list[list[str]]:
-    """Return the path to every array in a body."""
+    """Return the paths of all arrays in a body schema, as lists of field names."""
     if "$ref" in schema:
         schema = schemas[schema["$ref"].rpartition("/")[2]]
     found: list[list[str]] = [[]] if schema.get("type") == "array" else []
@@ -262,7 +265,7 @@ def _array_paths(
 async def test_array_of_ten_thousand_items_is_refused_quickly(
     app: FastAPI, client: httpx.AsyncClient
 ) -> None:
-    """Send a long array for every array in every body of the document."""
+    """Send a very long array for each array of each body in the OpenAPI document."""
     document = app.openapi()
     schemas = document["components"]["schemas"]
     tried, wrong = 0, []
@@ -290,7 +293,7 @@ async def test_array_of_ten_thousand_items_is_refused_quickly(
 async def test_a_boolean_is_only_true_or_false(
     app: FastAPI, client: httpx.AsyncClient, value: object
 ) -> None:
-    """Send a wrong value for every boolean in every body of the document."""
+    """Send a value that is not a boolean for each boolean of each body in the OpenAPI document."""
     document = app.openapi()
     schemas = document["components"]["schemas"]
     tried, wrong = 0, []

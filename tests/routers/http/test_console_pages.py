@@ -1,4 +1,4 @@
-"""The console is served with its security policy. Unknown addresses of the API return problems."""
+"""Tests of the pages of the console: security policy, caches, and unknown addresses."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A cursor continues only the list that made it, with the same filter."""
+"""A cursor (position in a list) is accepted only by the list that created it, with its filter."""
 
 import base64
 import json
@@ -22,9 +22,9 @@ FOREIGN = Cursors("a list that does not exist").write(NOW, new_id())
 
 
 async def list_paths(client: httpx.AsyncClient) -> list[str]:
-    """Return the path of every list with pages in the OpenAPI document.
+    """Return the path of each list with pages in the OpenAPI document.
 
-    `/v1/insight/rows` needs a measure; `tests/routers/insight` has its pages.
+    `/v1/insight/rows` is left out, because it needs a measure. `tests/routers/insight` tests it.
     """
     document = (await client.get("/openapi.json")).json()
     return [
@@ -36,7 +36,10 @@ async def list_paths(client: httpx.AsyncClient) -> list[str]:
 
 
 async def path_ids(session: AsyncSession) -> dict[str, Any]:
-    """Return an id for each path parameter of the lists. A new list may need another id."""
+    """Return an id for each path parameter of the lists.
+
+    A new list with another path parameter needs an id here.
+    """
     contact = await make_contact(session)
     line = await make_line(session)
     contact_list = await make_list(session, contacts=[contact])

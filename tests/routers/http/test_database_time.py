@@ -1,4 +1,4 @@
-"""Decisions are dated by the database clock, not by the clock of the host."""
+"""Decisions are dated by the clock of the database, not by the clock of the web host."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,7 +85,7 @@ DATES = """
 
 @contextmanager
 def host_clock(error: timedelta) -> Iterator[None]:
-    """Move the clock of this host by `error` while the block runs."""
+    """Simulate a wrong host clock: it differs by `error` until the ``with`` block ends."""
     clock.move(error)
     try:
         yield
@@ -99,7 +99,7 @@ async def dates(session: AsyncSession) -> set[datetime]:
 
 
 async def make_rows(session: AsyncSession) -> dict[str, Any]:
-    """Create a contact, a line, campaigns in some states, and a recipient with a parked attempt."""
+    """Create the rows to which the requests refer; return values for the placeholders."""
     contact = await make_contact(session, phone=PERSON)
     blocked: dict[str, Any] = {"status": "blocked", "blocked_reason": "no_credits"}
     line = await make_line(session, phone_number_id=PROVIDER_LINE, line_number=number(7), **blocked)
@@ -152,7 +152,7 @@ async def make_rows(session: AsyncSession) -> dict[str, Any]:
 
 
 def fill_ids(value: Any, made: dict[str, Any]) -> Any:
-    """Replace the placeholders of a path or body by ids."""
+    """Replace placeholders such as ``{id}`` in a path or a body by the values of ``made``."""
     if isinstance(value, str):
         return value.format_map(made) if "{" in value else value
     if isinstance(value, list):
@@ -227,7 +227,7 @@ async def test_merge_is_dated_by_the_database(
 
 
 async def receive_message(session: AsyncSession, new_uow: UnitOfWorkFactory, words: str) -> None:
-    """Receive a message now, and apply it."""
+    """Store an event of a message that is received now, and apply the event."""
     received_at = datetime.now(UTC)
     payload = incoming(words, message_id=f"AC {words}", createdAt=received_at.isoformat())
     await store(session, payload, now=received_at)

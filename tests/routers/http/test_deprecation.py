@@ -1,4 +1,4 @@
-"""A deprecated operation is marked in the document and in every response. Others are not marked."""
+"""A deprecated operation is marked in the OpenAPI document and in each of its responses."""
 
 from collections.abc import AsyncIterator
 from datetime import date
@@ -86,7 +86,10 @@ async def test_operation_that_is_not_deprecated_has_no_deprecation_header(
 
 
 def test_every_deprecated_operation_in_the_document_has_its_dates(app: FastAPI) -> None:
-    """An operation that has only `deprecated=True` would send no headers."""
+    """Prove that each deprecated operation has its dates.
+
+    An operation that only sets `deprecated=True` would send no deprecation headers.
+    """
     for known in app.openapi()["paths"].values():
         for operation in known.values():
             if operation.get("deprecated"):

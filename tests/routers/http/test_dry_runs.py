@@ -1,4 +1,4 @@
-"""Dry runs: their responses, no changes, and what their tokens are bound to."""
+"""A dry run changes nothing, and its token is valid only for the same call of the same caller."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta

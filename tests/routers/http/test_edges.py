@@ -1,4 +1,4 @@
-"""Every request has an id and a size limit. Errors are clear and show no internals."""
+"""Each request has an id and a size limit; errors are clear and show no internal details."""
 
 from collections.abc import Awaitable, Callable
 
@@ -141,7 +141,10 @@ async def test_number_is_refused_as_an_instant(client: httpx.AsyncClient, count:
 async def test_input_never_becomes_a_response_header(
     client: httpx.AsyncClient, header: str
 ) -> None:
-    """The server refuses line ends in headers. The application must not even send them."""
+    """Prove that the application itself sends no line ends in headers.
+
+    The HTTP server would refuse such a header, but the application must not depend on it.
+    """
     answer = await client.post(
         "/v1/lists", json={"name": "a\r\nX-Evil: 1"}, headers={header: "a\r\nX-Evil: 1"}
     )

@@ -1,4 +1,4 @@
-"""``ETag``, ``If-None-Match`` and ``If-Match``."""
+"""Tests of the headers ``ETag``, ``If-None-Match`` and ``If-Match``."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -150,7 +150,8 @@ async def test_repeat_of_an_unfinished_request_is_refused(
 ) -> None:
     made = await committed_client.post("/v1/contacts", json=PERSON, headers=KEY)
     assert made.status_code == 201
-    async with committed_db.begin() as connection:  # the first request holds the lock of the key
+    # This open transaction has the lock of the key, like a first request that has not ended.
+    async with committed_db.begin() as connection:
         await connection.execute(text("DELETE FROM idempotency_key"))
         await connection.execute(
             text(

@@ -1,4 +1,4 @@
-"""Ids in paths and headers: a malformed id is 404, and no raw input is echoed."""
+"""A malformed id in a path is a 404, and a response never repeats harmful input."""
 
 import httpx
 import pytest

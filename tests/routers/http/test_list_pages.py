@@ -1,4 +1,4 @@
-"""Every list of the API: its pages hold each row once, in the order of the whole list."""
+"""The pages of each list of the API contain each row once, in the order of the whole list."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,7 +30,10 @@ from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.ids import new_id
 
 SANDBOX_LISTS = {"/v1/sandbox/people", "/v1/sandbox/faults"}
-"""`tests/routers/monitoring/test_sandbox.py` tests these lists with a running sandbox."""
+"""Lists that need a running sandbox.
+
+They are not tested here, but in `tests/routers/monitoring/test_sandbox.py`.
+"""
 ROWS = 3
 NEWEST_FIRST = {
     "/v1/campaigns",
@@ -50,11 +53,14 @@ NEWEST_FIRST = {
     "/v1/webhook-endpoints",
     "/v1/webhook-health-checks",
 }
-"""Lists sorted by id, newest first: ids grow with time. Tests of other lists check their orders."""
+"""Lists that are sorted by id, newest first, because a newer id is larger.
+
+The order of the other lists is checked by their own tests.
+"""
 
 
 class ListRows:
-    """Adds rows so that each list of the API has at least `ROWS` rows."""
+    """Helper that adds rows, so that each list of the API has at least `ROWS` rows."""
 
     def __init__(
         self, client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
@@ -278,10 +284,13 @@ async def test_pages_of_every_list_hold_each_row_once_and_in_order(
 
 
 EXTRA_STATEMENTS = {"/v1/messages": 1, "/v1/holdouts": 6}
-"""`/v1/messages` reads the newest messages first. If they do not fill the page, it needs a second
-statement. Three statements compute the result of each holdout. Only one holdout runs at a time."""
+"""How many more statements a full page may run than a page of one row, by path.
+
+`/v1/messages` runs a second statement if the newest messages do not fill the page. `/v1/holdouts`
+runs three statements for the result of each holdout.
+"""
 MOST_STATEMENTS = 6
-"""Limit for one page of any list, including the statement that authenticates the caller."""
+"""Largest number of statements for a page of one row, including the authentication."""
 
 
 async def test_page_of_every_list_runs_few_statements_and_writes_one_log_line(
@@ -304,7 +313,7 @@ async def test_page_of_every_list_runs_few_statements_and_writes_one_log_line(
         await asyncio.sleep(0)
         assert len(stream.getvalue().splitlines()) - lines == 1, url
         assert len(answer.json()["data"]) >= min(limit, ROWS), url
-        # The savepoints belong to the transaction of the test.
+        # Savepoints are not included, because only the transaction of the test creates them.
         return {
             name: count
             for name, count in counter.counts.items()

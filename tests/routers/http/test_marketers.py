@@ -1,4 +1,4 @@
-"""A marketer sees only the first name and city of people, and no amounts of money."""
+"""A user with the role marketer sees only first names and cities of people, and no amounts."""
 
 from datetime import timedelta
 from typing import Any
@@ -29,7 +29,10 @@ STREAMS = {"GET /v1/campaigns/{campaign_id}/events", "GET /v1/events"}
 
 
 async def marketer(app: FastAPI, new_uow: UnitOfWorkFactory) -> httpx.AsyncClient:
-    """Return a client of a marketer. It does not compare responses with the OpenAPI document."""
+    """Return a client that is signed in as a marketer.
+
+    The client does not compare the responses with the OpenAPI document.
+    """
     async with new_uow() as uow:
         user = User(
             email="mia@firm.example.com",
@@ -56,7 +59,7 @@ async def marketer(app: FastAPI, new_uow: UnitOfWorkFactory) -> httpx.AsyncClien
 
 
 async def known_people(client: httpx.AsyncClient, session: AsyncSession) -> dict[str, str]:
-    """Create a contact with many personal data; return the ids for paths."""
+    """Create a contact with many personal data; return an id for each path parameter."""
     story = Story(session)
     autumn = await story.add_campaign()
     ada = await story.add_person(
@@ -107,7 +110,7 @@ async def known_people(client: httpx.AsyncClient, session: AsyncSession) -> dict
 
 
 def queries_of(path: str) -> list[str]:
-    """Return the query strings to request a path with."""
+    """Return the query strings with which this path is requested."""
     if path in {"/v1/insight", "/v1/insight/rows"}:
         measures = ("reply_rate", "revenue", "cost", "cost_per_job", "return", "appointments")
         return [f"?measure={one}&by=city" for one in measures]

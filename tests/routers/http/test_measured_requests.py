@@ -1,4 +1,4 @@
-"""Metrics about the requests to the API, as `GET /metrics` shows them."""
+"""Tests of the metrics about API requests, which `GET /metrics` shows."""
 
 import httpx
 import pytest

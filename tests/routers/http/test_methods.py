@@ -1,4 +1,4 @@
-"""HEAD, OPTIONS, security headers and compression, on every path."""
+"""Tests of HEAD, OPTIONS, security headers and compression, which apply to all paths."""
 
 import gzip
 

@@ -73,7 +73,10 @@ def test_every_schema_has_a_clean_name(document: dict[str, Any]) -> None:
 
 
 def test_no_object_and_no_enumeration_is_anonymous(document: dict[str, Any]) -> None:
-    """A client generator would name an anonymous schema after its position."""
+    """Prove that each object and enumeration has a name in the document.
+
+    Generated clients would name an anonymous schema by its position in the document.
+    """
     schemas = document["components"]["schemas"]
     anonymous = [
         (name, inner)
@@ -144,7 +147,8 @@ def test_headers_of_a_deprecated_operation(document: dict[str, Any]) -> None:
     headers = operation["responses"]["204"]["headers"]
     assert {"Deprecation", "Sunset", "Link"} <= set(headers)
     assert set(used_headers(operation)) >= {"Deprecation", "Sunset", "Link"}
-    assert "Sunset" not in document["components"]["headers"]  # nothing is deprecated yet
+    # The API itself has no deprecated operation yet.
+    assert "Sunset" not in document["components"]["headers"]
 
 
 def test_every_operation_has_its_security(document: dict[str, Any]) -> None:
@@ -164,7 +168,7 @@ def parameters(document: dict[str, Any], operation: dict[str, Any]) -> list[dict
 
 
 def resolved(document: dict[str, Any], node: dict[str, Any]) -> Any:
-    """Return the target of a reference; return any other node unchanged."""
+    """Return the node to which a reference refers; return any other node unchanged."""
     found: Any = node
     if "$ref" in node:
         found = document
@@ -199,7 +203,7 @@ def test_names_of_responses_do_not_depend_on_the_python_version(document: dict[s
 
 
 def test_every_property_has_a_description(document: dict[str, Any]) -> None:
-    """Describe a new field in the docstring of its model."""
+    """Fail if a field has no description; write it in the docstring of the field's model."""
     undescribed = [
         f"{name}.{key}"
         for name, schema in document["components"]["schemas"].items()
@@ -219,7 +223,7 @@ def test_every_shared_description_is_used(document: dict[str, Any]) -> None:
 
 
 def enumeration_values(schema: dict[str, Any], schemas: dict[str, Any]) -> list[str]:
-    """Return the values that a schema allows; empty if it is not an enumeration."""
+    """Return the values of an enumeration; an empty list if the schema is not an enumeration."""
     if "$ref" in schema:
         return enumeration_values(schemas[schema["$ref"].rpartition("/")[2]], schemas)
     parts = [*schema.get("anyOf", ()), *schema.get("allOf", ())]

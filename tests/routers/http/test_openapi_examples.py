@@ -22,7 +22,7 @@ from crm_api.routers.http.document_walk import operations
 from crm_api.routers.http.openapi.examples import NOTHING_KNOWN
 
 BYTES = {"*/*"}
-"""Pictures and recordings have no example."""
+"""Media types of pictures and recordings, which have no example."""
 
 
 @pytest.fixture
@@ -31,7 +31,10 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 def described(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield everything that has a schema and needs an example: bodies, responses, parameters."""
+    """Yield each part of the document that needs an example, with its name.
+
+    These parts are bodies, responses, parameters and headers.
+    """
     for _, _, operation in operations(document):
         name = operation["operationId"]
         bodies = operation.get("requestBody", {}).get("content", {})
@@ -82,7 +85,10 @@ def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
 
 
 def test_every_field_of_an_example_has_a_value(document: dict[str, Any]) -> None:
-    """Add a value for a new field to the ``example`` of its model, or to ``BY_NAME``."""
+    """Fail if an example has a field without a value.
+
+    Add the value to the ``example`` of the field's model, or to ``BY_NAME``.
+    """
     meaningless = [
         name
         for name, content in described(document)
@@ -102,7 +108,7 @@ def _leaves(example: Any) -> list[Any]:
 
 
 def test_every_example_of_a_body_is_accepted(document: dict[str, Any]) -> None:
-    """The examples also pass the pydantic checks that the schema does not express."""
+    """Prove that the example of each body also passes the checks that only pydantic makes."""
     tried = 0
     for module in ROUTERS:
         for route in module.router.routes:

@@ -1,4 +1,4 @@
-"""The document is served quickly, and is the same for all clients and processes."""
+"""The OpenAPI document is public, can be cached, and is equal in all processes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The document describes the events that are sent to webhook endpoints."""
+"""The OpenAPI document describes the events that are sent to webhook endpoints."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Query strings: unknown parameters, and dates instead of instants."""
+"""Tests of query strings: unknown parameters are refused, and a date may replace an instant."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +15,7 @@ RESOURCES = sorted(name for name in REQUIRED_SCOPES if name.split()[1].startswit
 
 
 def documented_parameters(app: FastAPI, name: str) -> list[str]:
-    """Return the query parameters of an operation in the document."""
+    """Return the query parameters that the OpenAPI document lists for an operation."""
     document = app.openapi()
     method, path = name.split()
     found = []
@@ -82,8 +82,9 @@ async def test_unknown_parameters_of_probes_and_the_provider_are_ignored(
 
 
 INSTANTS = (
-    datetime(2026, 11, 24, 4, 59, 59, tzinfo=UTC),  # 23 November in New York
-    datetime(2026, 11, 24, 5, 0, tzinfo=UTC),  # midnight in New York
+    # The first instant is still 23 November in New York. The second instant is midnight there.
+    datetime(2026, 11, 24, 4, 59, 59, tzinfo=UTC),
+    datetime(2026, 11, 24, 5, 0, tzinfo=UTC),
     datetime(2026, 11, 24, 12, 0, tzinfo=UTC),
     datetime(2026, 11, 25, 4, 59, 59, tzinfo=UTC),
     datetime(2026, 11, 25, 5, 0, tzinfo=UTC),
@@ -143,7 +144,8 @@ async def test_every_instant_in_a_query_may_be_a_date(client: httpx.AsyncClient,
 async def test_day_without_midnight_begins_at_one(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    begins = datetime(2026, 9, 6, 4, 0, tzinfo=UTC)  # 01:00 in Santiago; the day has no 00:00
+    # In Santiago, this day begins at 01:00: the clocks skip the hour after midnight.
+    begins = datetime(2026, 9, 6, 4, 0, tzinfo=UTC)
     await make_contact(session, phone=number(1), now=begins)
     await session.commit()
 

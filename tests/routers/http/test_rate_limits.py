@@ -1,4 +1,4 @@
-"""The rate limit per caller: counted in a real Redis, shown in headers, off without Redis."""
+"""Tests of the rate limit per caller, which needs Redis and is shown in response headers."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -20,7 +20,7 @@ UNREACHABLE_REDIS = "redis://127.0.0.1:9"
 
 @pytest_asyncio.fixture
 async def limited(app: FastAPI, urls: ServerUrls) -> AsyncIterator[RequestRate]:
-    """The application with a limit of three requests a minute."""
+    """Set a rate limit of three requests a minute in the application; yield the limit."""
     rate = RequestRate(urls.redis_url or "", quota=3, window_seconds=60)
     await rate._storage.reset()
     app.state.rate = rate
@@ -142,7 +142,8 @@ async def test_unknown_tokens_share_the_quota_of_their_address(
     ]
 
     assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
-    assert await statuses(client, 1) == [200]  # an authenticated caller has its own quota
+    # An authenticated caller has its own quota.
+    assert await statuses(client, 1) == [200]
 
 
 @pytest.mark.usefixtures("limited")
@@ -158,7 +159,7 @@ async def test_requests_without_credentials_share_the_quota_of_their_address(
 
 
 def at_address(app: FastAPI, address: str) -> httpx.AsyncClient:
-    """Return a client at this address that sends no header ``Authorization``."""
+    """Return a client with this IP address that sends no header ``Authorization``."""
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(app=app, client=(address, 50_000)),
         base_url="http://crm.test",

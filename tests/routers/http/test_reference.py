@@ -1,4 +1,4 @@
-"""`/docs` needs no other host, and `/` answers browsers and programs."""
+"""The page `/docs` loads only files of this service, and `/` serves browsers and programs."""
 
 import re
 
@@ -20,7 +20,7 @@ async def test_page_loads_files_of_this_server_only(client: httpx.AsyncClient) -
     assert not re.search(r"https?://", page.text)
     for path in loaded:
         assert (await client.get(path)).status_code == 200
-    # A browser does not run a script with an unexpected media type.
+    # Browsers run a script only if its media type is right.
     script = await client.get("/docs/swagger-ui-bundle.js")
     assert script.headers["content-type"].startswith("text/javascript")
     assert "SwaggerUIBundle" in script.text

@@ -1,4 +1,4 @@
-"""One log line per request, with the route template and the ids to search for."""
+"""Each request writes one log line, with the route template and the ids of the request."""
 
 from collections.abc import Iterator, MutableMapping
 from typing import Any
@@ -17,7 +17,10 @@ Lines = list[MutableMapping[str, Any]]
 
 @pytest.fixture
 def log_lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
-    """Captured log lines. A command in this process may have set another target: reset it."""
+    """Yield a list of the captured log lines.
+
+    Another test in this process may have redirected the log, so reset its target first.
+    """
     monkeypatch.setattr(logs, "_direct", None)
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
         yield lines

@@ -1,4 +1,4 @@
-"""A router answers only for the resources of its routes, and the application finds each route."""
+"""A router compares only requests for its own resources, and each route is still found."""
 
 import pytest
 from fastapi import FastAPI

@@ -14,7 +14,7 @@ PROXIES = "10.0.0.5, 10.1.0.0/16"
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Settings of a service behind proxies."""
+    """Return the settings of a service with trusted proxies."""
     proxies = Settings.from_env({"CRM_TRUSTED_PROXIES": PROXIES}).trusted_proxies
     return settings.model_copy(update={"trusted_proxies": proxies})
 
@@ -22,7 +22,7 @@ def settings(settings: Settings) -> Settings:
 async def address_seen(
     app: FastAPI, client: httpx.AsyncClient, session: AsyncSession, *, peer: str, forwarded: str
 ) -> str:
-    """Return the client address of a request in the audit log."""
+    """Make a request from the address `peer`; return the client address in the audit log."""
     transport = httpx.ASGITransport(app=app, client=(peer, 4711))
     headers = dict(client.headers) | ({"X-Forwarded-For": forwarded} if forwarded else {})
     async with httpx.AsyncClient(

@@ -1,4 +1,4 @@
-"""A web process whose clock is wrong by a day handles webhooks, campaigns and pauses correctly."""
+"""A web process handles webhooks, campaigns and pauses even if its clock is a day wrong."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ ERRORS = pytest.mark.parametrize("error", [-DAY, DAY], ids=["slow", "fast"])
 
 @contextmanager
 def host_clock(error: timedelta) -> Iterator[None]:
-    """Move the clock of this host by `error` while the block runs."""
+    """Simulate a wrong host clock: it differs by `error` until the ``with`` block ends."""
     clock.move(error)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Routes of API keys: shown once, used, expired, rotated with an overlap, revoked."""
+"""Tests of the routes of API keys: creation, use, expiry, rotation and revocation."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Every request that changes something writes an audit entry in its own transaction."""
+"""Each request that changes something writes an audit entry in the same transaction."""
 
 import inspect
 import json
@@ -26,9 +26,9 @@ from crm_api.routers.http.exchange import CHANGING
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 PERSON = {"phone": "617-555-0142", "first_name": "Ada"}
 ACCOUNTS = "/v1/auth/"
-"""Routes without an authenticated caller; their services write the entries."""
+"""Path prefix of routes without an authenticated caller; services write their audit entries."""
 SANDBOX = "/v1/sandbox/"
-"""Routes of the sandbox; they do not exist with a real provider."""
+"""Path prefix of the sandbox routes, which do not exist with a real provider."""
 
 
 async def entries(client: httpx.AsyncClient, **query: object) -> list[dict[str, Any]]:
@@ -45,7 +45,10 @@ def _calls(dependant: Dependant) -> Iterable[object]:
 
 
 def test_every_changing_route_writes_its_entry_before_the_commit() -> None:
-    """Each route uses the unit of work of its request, which writes the entry before the commit."""
+    """Prove that each route uses only the unit of work of its request.
+
+    This unit of work writes the audit entry before it commits.
+    """
     mistakes = []
     for route in (route for module in ROUTERS for route in module.router.routes):
         assert isinstance(route, APIRoute)
@@ -111,7 +114,7 @@ async def test_entry_contains_nothing_of_the_request_body(
     kept = "".join(rows)
 
     assert kept
-    # Some ids and times contain "555" by chance, so longer values are searched.
+    # Search for longer values than "555", because ids and times contain "555" by chance.
     assert not any(one in kept for one in ("5550142", "Ada", "ada@"))
 
 
@@ -148,7 +151,7 @@ async def test_request_that_changes_nothing_writes_no_entry(
 
 
 async def test_the_entry_of_a_decision_names_its_request(client: httpx.AsyncClient) -> None:
-    """One entry has the operation, the request and the decision. There is no second entry."""
+    """Prove that one entry has the operation, the request and the decision of a request."""
     made = await client.post("/v1/api-keys", json={"name": "till", "scopes": ["operations"]})
     user = {"email": "ada@firm.example.com", "name": "Ada", "role": "viewer"}
     invited = (await client.post("/v1/users", json=user)).json()
@@ -215,7 +218,8 @@ async def test_entries_are_filtered_by_actor_action_and_time_in_pages(
     for number in range(3):
         await client.post("/v1/contacts", json={"phone": f"617-555-014{number}"})
     await client.post("/v1/lists", json={"name": "Porch"}, headers=other)
-    expected = (await entries(client))[:-1]  # without the entry of the API key
+    # The last entry is left out: it is about the API key, which the test itself created.
+    expected = (await entries(client))[:-1]
     (other_entry,) = await entries(client, actor="scoped")
 
     first = (await client.get("/v1/audit-log", params={"limit": 3})).json()

@@ -1,4 +1,4 @@
-"""Sign in, refresh, sign out; set, reset and change passwords."""
+"""Tests of sign-in, token refresh, sign-out, and passwords."""
 
 import asyncio
 from dataclasses import replace
@@ -359,7 +359,7 @@ async def test_the_database_contains_no_token(
 
 
 class CountingHasher(PasswordHasher):
-    """Counts the passwords that it hashes."""
+    """Password hasher that counts the passwords that it hashes."""
 
     def __init__(self) -> None:
         super().__init__()

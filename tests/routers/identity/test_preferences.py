@@ -1,4 +1,4 @@
-"""Preferences and saved views: each user has his or her own."""
+"""Tests of preferences and saved views; each user has separate ones."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Failed sign-ins block guessing, but not the owner of the account."""
+"""Failed sign-ins block an attacker who guesses passwords, but not the owner of the account."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -39,7 +39,7 @@ FromAddress = Callable[[str], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 class QuickHasher(PasswordHasher):
-    """Uses the password as its hash, so that a hundred sign-ins are fast."""
+    """Password hasher without a hash function, so that a hundred sign-ins are fast."""
 
     async def hash_password(self, password: str) -> str:
         return password
@@ -50,7 +50,7 @@ class QuickHasher(PasswordHasher):
 
 @pytest.fixture
 def from_address(app: FastAPI) -> FromAddress:
-    """Make a client without credentials whose requests come from an address."""
+    """Return a function that opens a client without credentials with this IP address."""
     app.state.crm = replace(app.state.crm, passwords=QuickHasher())
 
     @asynccontextmanager
@@ -68,7 +68,7 @@ async def sign_in_from(from_address: FromAddress, address: str, **form: str) -> 
 
 
 async def user_at_home(client: httpx.AsyncClient, from_address: FromAddress) -> None:
-    """Create a user who has signed in only from the home address."""
+    """Create a user who has signed in from the address ``HOME`` but not from ``CAFE``."""
     await create_active_user(client)
     assert await sign_in_from(from_address, HOME) == 200
 
@@ -173,7 +173,8 @@ async def test_password_reset_removes_the_lock_for_all_addresses(
     assert reset.status_code == 200, reset.text
 
     assert await sign_in_from(from_address, HOME, password=OTHER) == 200
-    for number in range(ACCOUNT_FAILURES + 1):  # the attacker continues at once
+    # The attacker continues to guess right after the reset.
+    for number in range(ACCOUNT_FAILURES + 1):
         await sign_in_from(from_address, f"203.0.113.{number}", password=GUESS)
     assert await sign_in_from(from_address, CAFE, password=OTHER) == 200
 
@@ -194,12 +195,13 @@ async def test_unused_address_is_deleted(
         await sessions.delete_ended_sessions(uow, now=now + KNOWN_FOR + timedelta(days=1))
     left = await session.scalar(select(func.count()).select_from(SignInAddress))
 
-    assert (kept, left) == (2, 0)  # the address of the invitation and the home address
+    # The two addresses are the address that accepted the invitation, and ``HOME``.
+    assert (kept, left) == (2, 0)
     assert await sign_in_from(from_address, HOME, password=PASSWORD) == 200
 
 
 class TestChangeOfPassword:
-    """A caller with a session must not guess the password faster than at the sign-in."""
+    """A caller who has a session cannot guess the password faster than at the sign-in."""
 
     @staticmethod
     async def change(
@@ -266,5 +268,5 @@ class TestChangeOfPassword:
 
         assert (weak.status_code, done.status_code) == (422, 204)
         left = select(func.coalesce(func.sum(SignInThrottle.failures), 0))
-        # The wrong password counts as a failure of this address.
+        # The guess with the wrong password is still recorded as a failure of the address ``CAFE``.
         assert await session.scalar(left) == 1

@@ -1,4 +1,4 @@
-"""Invalid tokens of every kind, and keys in the query of an address."""
+"""Tests of requests with invalid tokens, or with an API key in the query string."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ def _part(value: object) -> str:
 
 
 def jwt(algorithm: str, *, secret: str = "") -> str:
-    """Create a JWT, as an attacker would. The service does not use JWTs."""
+    """Create a forged JWT; the service must refuse it, because it uses no JWTs."""
     claims = {"sub": "admin", "scope": "admin", "exp": 4_102_444_800}
     signed = f"{_part({'alg': algorithm, 'typ': 'JWT'})}.{_part(claims)}"
     digest = hmac.new(secret.encode(), signed.encode(), hashlib.sha256).digest()

@@ -1,4 +1,4 @@
-"""Users: who may manage users, and the rule that at least one owner remains."""
+"""Tests of the user routes: who may manage users, and at least one owner always remains."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -169,7 +169,8 @@ async def test_last_owner_cannot_be_demoted_or_disabled(
     client: httpx.AsyncClient, change: dict[str, str]
 ) -> None:
     user = await create_active_user(client)
-    await invite_user(client, email="other@firm.example.com")  # has not accepted the invitation
+    # This owner has not accepted the invitation, so there is still only one active owner.
+    await invite_user(client, email="other@firm.example.com")
 
     refused = await client.patch(f"/v1/users/{user['id']}", json=change)
     renamed = await client.patch(f"/v1/users/{user['id']}", json={"name": "Olga O."})

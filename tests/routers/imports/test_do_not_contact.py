@@ -1,4 +1,4 @@
-"""Routes of do-not-contact lists."""
+"""Tests of the routes of do-not-contact lists (files of numbers that get no messages)."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

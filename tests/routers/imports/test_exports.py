@@ -1,4 +1,4 @@
-"""Lists as CSV files: complete, safe in a spreadsheet, and readable by the importer."""
+"""Tests of lists as CSV files: complete, safe in a spreadsheet, and accepted by an import."""
 
 import asyncio
 import csv
@@ -37,7 +37,7 @@ async def export_rows(client: httpx.AsyncClient, path: str, **query: Any) -> lis
 
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make pages small, so that a few rows need several pages."""
+    """Let an export read two rows per page, so that a few rows need several pages."""
     monkeypatch.setattr(csv_export, "PAGE", 2)
 
 
@@ -333,7 +333,7 @@ async def test_csv_needs_a_valid_key(client: httpx.AsyncClient) -> None:
 async def test_error_during_the_stream_closes_the_connection(
     app: FastAPI, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server closes without the last chunk, so clients see that the file is incomplete."""
+    """Prove that a client can detect an incomplete file, because the last chunk is missing."""
     for number in range(5):
         await make_contact(session, phone=f"+1617555010{number}")
     await session.commit()
@@ -349,7 +349,7 @@ async def test_error_during_the_stream_closes_the_connection(
     object.__setattr__(app.state.crm, "new_uow", fail_later)
 
     async def receive() -> dict[str, Any]:
-        """Wait for ever: the client stays connected and sends nothing more."""
+        """Wait forever, like a client that stays connected and sends nothing more."""
         await asyncio.Event().wait()
         return {"type": "http.disconnect"}
 

@@ -1,4 +1,4 @@
-"""Malformed or hostile files: a clear problem or a reported row, with constant memory."""
+"""A malformed or hostile file gives a clear problem or a reported row, and uses little memory."""
 
 import csv
 import io
@@ -29,7 +29,7 @@ def importer(client: httpx.AsyncClient, new_uow: NewUow, settings: Settings) -> 
 async def import_file(
     importer: Importer, content: str | bytes
 ) -> tuple[dict[str, int], list[list[str]]]:
-    """Import a file; return its counts, and its error file without the header."""
+    """Import a file; return its counts, and the rows of its error file without the header."""
     raw = content.encode() if isinstance(content, str) else content
     answer = await importer.client.post(URL, files={"file": ("people.csv", raw, "text/csv")})
     assert answer.status_code == 202, answer.text

@@ -1,4 +1,4 @@
-"""Imports that create properties with their contacts, and attributes with a type."""
+"""Tests of imports that create properties for contacts, and attributes with a type."""
 
 from collections.abc import Callable
 from typing import Any

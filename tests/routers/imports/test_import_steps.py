@@ -1,4 +1,4 @@
-"""Routes for the dry run, commit and undo of an import."""
+"""Tests of the routes for dry run, commit and undo of an import."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -41,12 +41,12 @@ FILE = (
 
 @pytest.fixture(autouse=True)
 def no_parallel_cleaning(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write chunks one after another: these tests share one database connection."""
+    """Disable the clean-up beside an import, because these tests share one database connection."""
     monkeypatch.setattr(write, "MANY_PEOPLE", 100_000)
 
 
 class Importer:
-    """A client of the import routes, and a worker that runs only on request."""
+    """Helper that calls the import routes, and runs the import job only when a test requests it."""
 
     def __init__(self, client: httpx.AsyncClient, new_uow: NewUow, settings: Settings) -> None:
         self.client = client
@@ -492,7 +492,8 @@ async def test_interrupted_undo_continues_where_it_stopped(
         assert claimed is not None
     async with new_uow() as uow:
         assert await undo.undo_chunk(uow, import_id=claimed.id, now=clock.now())
-    # The first worker has stopped. Its lease is still valid now; later it expires.
+    # The first worker has stopped, but its lease is still valid. Another worker changes nothing
+    # until the lease expires.
     await run_imports({"deps": deps})
     body = (await importer.client.get(f"{URL}/{done['id']}")).json()
     assert (body["undo"]["status"], body["undo"]["removed"]) == ("running", 2_000)

@@ -1,4 +1,4 @@
-"""Routes of imports."""
+"""Tests of the routes of imports."""
 
 import csv
 import io

@@ -18,11 +18,11 @@ from crm_api.routers.inbound.event_intake import MOST_WAITING, EventIntake
 from crm_api.workers.queue import ArqJobQueue
 
 UNSTORABLE = b'{"id": "EVpoison", "type": "x", "n": 1e-20000}'
-"""Valid JSON whose number is outside the range of PostgreSQL's numeric."""
+"""Valid JSON with a number that PostgreSQL's type numeric cannot store."""
 
 
 class SignallingQueue(RecordingQueue):
-    """Signals when a nudge was pushed."""
+    """Job queue that signals when a nudge (a request to run a job soon) was pushed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class SignallingQueue(RecordingQueue):
 
 
 class BrokenQueue(RecordingQueue):
-    """A queue that raises an error, which its contract forbids."""
+    """Job queue that raises an error although a queue must not raise one."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,7 @@
-"""The quick receiver: the same responses as the middlewares give, with few statements and rows."""
+"""Tests of the quick receiver, which handles most webhooks without the middlewares.
+
+Its responses equal the responses through the middlewares, and it runs few statements.
+"""
 
 import asyncio
 import json
@@ -21,12 +24,12 @@ from crm_api.routers.inbound.event_intake import EventIntake
 from crm_api.routers.inbound.receiver import RECEIVER_PATH, QuickReceiver
 
 REPEATED_HEADERS = [("x-forwarded-for", "10.0.0.1"), ("x-forwarded-for", "10.0.0.2")]
-"""A repeated header. A webhook that has it passes through the middlewares."""
+"""A header that occurs twice; the middlewares, not the quick receiver, handle such a webhook."""
 
 
 @pytest.fixture(params=["http://crm.test", "https://crm.test"])
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    """Settings of a service without TLS and of a service with TLS."""
+    """Return the settings of a service; each test runs without TLS and with TLS."""
     return settings.model_copy(update={"public_base_url": request.param})
 
 
@@ -73,7 +76,8 @@ async def test_quick_receiver_gives_the_same_response_log_line_and_metrics(
     stream: CountingStream,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    await post(committed_client, settings, "EV0")  # The first webhook reads the saved keys.
+    # The first webhook also reads the saved keys from the database, so it is not measured.
+    await post(committed_client, settings, "EV0")
     before = metrics()
     through_middlewares = await post(committed_client, settings, "EV1", *REPEATED_HEADERS)
     between = metrics()
@@ -106,7 +110,7 @@ async def test_quick_receiver_gives_the_same_response_log_line_and_metrics(
 
 
 async def rows_of_all_tables(engine: AsyncEngine) -> dict[str, int]:
-    """Return the number of rows of each non-empty table. Partitions belong to their table."""
+    """Return the number of rows of each table that has rows, including rows of its partitions."""
     async with engine.connect() as connection:
         tables = await connection.scalars(
             text(
@@ -122,7 +126,7 @@ async def rows_of_all_tables(engine: AsyncEngine) -> dict[str, int]:
 
 
 async def count_statements(intake: EventIntake) -> list[str]:
-    """Return a list that collects each later statement of the intake."""
+    """Return a list to which each later statement of the intake is added."""
     statements: list[str] = []
     for number, connection in enumerate(intake._connections):
         body = webhook(f"EVopen{number}")
@@ -143,7 +147,8 @@ async def test_each_webhook_of_a_batch_costs_two_rows_and_one_log_line(
     webhooks: int,
     most_statements: int,
 ) -> None:
-    await post(committed_client, settings, "EV0")  # The first webhook reads the saved keys.
+    # The first webhook also reads the saved keys from the database, so it is not measured.
+    await post(committed_client, settings, "EV0")
     statements = await count_statements(committed_app.state.intake)
     before = await rows_of_all_tables(committed_db)
     lines, writes = len(stream.getvalue().splitlines()), stream.writes

@@ -1,4 +1,4 @@
-"""Routes of reconciliation runs: authorisation, input and responses."""
+"""Tests of the routes of reconciliation runs: authorisation, input and responses."""
 
 from collections.abc import Awaitable, Callable
 

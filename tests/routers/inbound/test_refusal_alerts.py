@@ -1,4 +1,4 @@
-"""Refused deliveries are one alert per reason. The alert has their number."""
+"""Refused deliveries cause one alert for each reason; the alert contains their number."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Webhook health checks with a real receiver, worker and sandbox, in real time."""
+"""Tests of webhook health checks with a real receiver, worker and sandbox, in real time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,7 +36,7 @@ def settings(settings: Settings) -> Settings:
 
 
 class Processes:
-    """The real API, receiver, worker and provider sandbox."""
+    """The API and the sandbox of a test, and the jobs of the worker."""
 
     def __init__(self, client: httpx.AsyncClient, deps: Deps, sandbox: Sandbox) -> None:
         self.client = client

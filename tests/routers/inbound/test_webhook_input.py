@@ -1,6 +1,6 @@
-"""Hostile and malformed requests to the webhook receiver: no event is lost, no response is 5xx.
+"""Tests of hostile and malformed webhooks: no event is lost, and no response is a 5xx.
 
-A malformed event with a valid signature is stored if possible, so that a person can inspect it.
+A malformed event with a valid signature is stored if possible, so that a user can inspect it.
 """
 
 import json
@@ -57,7 +57,7 @@ async def post(
 
 
 async def apply_all(new_uow: UnitOfWorkFactory) -> None:
-    """Apply all stored events until no event waits for another attempt."""
+    """Apply all stored events, and repeat events that failed, until none is due."""
     while True:
         async with new_uow() as uow:
             if not await webhooks.apply_batch(
@@ -68,7 +68,7 @@ async def apply_all(new_uow: UnitOfWorkFactory) -> None:
 
 @pytest.fixture
 def two_keys(committed_app: FastAPI) -> None:
-    """Set two keys, as in a rotation: an old key of the legacy scheme and a new standard key."""
+    """Set two signing keys, as during a rotation: an old legacy key and a new standard key."""
     committed_app.state.keys = KeyRing([OLD_KEY, NEW_KEY], load=_no_saved_keys)
 
 
@@ -76,7 +76,7 @@ async def _no_saved_keys() -> list[SavedKey]:
     return []
 
 
-# Keys, late deliveries, clocks
+# The next tests are about signing keys, late deliveries and wrong clocks.
 
 
 @pytest.mark.usefixtures("two_keys")
@@ -167,7 +167,7 @@ async def test_timestamp_wrong_by_ten_minutes_is_refused_and_raises_an_alert(
     assert "Check the clock of the database" in alert["detail"]
 
 
-# Malformed events with a valid signature
+# The next tests send malformed events that have a valid signature.
 
 
 @pytest.mark.parametrize("cut", [1, 10, 100, -1])
@@ -336,7 +336,7 @@ async def test_event_of_an_unknown_line_waits_until_the_line_is_known(
     assert (after["status"], after["error_code"]) == ("processed", None)
 
 
-# Random events, bytes and headers
+# The next tests send random events, bytes and headers.
 
 JSON = st.recursive(
     st.none()
@@ -374,7 +374,7 @@ HEADERS = st.dictionaries(
 
 
 def paths_of(value: Any, *, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Return the paths of all values in a document."""
+    """Return the paths of all values in a JSON document."""
     inner = value.items() if isinstance(value, dict) else enumerate(value)
     found = []
     for key, one in inner:

@@ -55,7 +55,7 @@ async def _deliver(client: httpx.AsyncClient, key: str, number: int) -> int:
 
 
 def _advance_key_ring(app: FastAPI, seconds: float) -> None:
-    """Move the clock of the key ring forward."""
+    """Move the clock of the key ring (the cache of the signing keys) forward."""
     ring: KeyRing = app.state.keys
     before = ring._monotonic
     ring._monotonic = lambda: before() + seconds

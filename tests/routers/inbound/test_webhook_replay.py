@@ -1,4 +1,4 @@
-"""Failed events, grouped by error class, and the replay of a selection of them."""
+"""Tests of failed events: groups by error, and the replay of selected events."""
 
 from collections.abc import Callable
 from datetime import timedelta

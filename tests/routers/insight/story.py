@@ -1,4 +1,4 @@
-"""A small history for tests of insight: people with messages, replies, calls and outcomes."""
+"""Helpers that store people, messages, replies and outcomes for the tests of Insight."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ DAY = timedelta(days=1)
 
 
 class Story:
-    """Adds people and messages; the time of a message is given in days before `NOW`."""
+    """Helper that adds people and messages; the age of a message is given in days before `NOW`."""
 
     def __init__(self, session: AsyncSession) -> None:
         self.session = session

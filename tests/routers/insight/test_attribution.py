@@ -1,4 +1,4 @@
-"""Attribution rules, previews, credits, and the verification of stored credits."""
+"""Tests of attribution rules, their preview, credits, and the check of stored credits."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Costs: entered, listed, deleted, and divided by their results."""
+"""Tests of costs: routes, and figures such as the cost per reply."""
 
 from typing import Any
 
@@ -78,7 +78,8 @@ async def test_costs_are_divided_by_their_results(
     per_job = await get_figures(client, "cost_per_job", campaign_id=str(autumn.id))
     earned = (await get_figures(client, "return", campaign_id=str(autumn.id)))["total"]
 
-    # One cent per segment. The last digits of the number give 1 to 3 segments.
+    # A segment (part of a message) costs one cent. The four messages have 2, 3, 1 and 2 segments,
+    # depending on the last digits of the number.
     assert segments == 2 + 3 + 1 + 2
     rows = {one["label"]: one for one in per_reply["rows"]}
     own = 996 + segments

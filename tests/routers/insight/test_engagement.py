@@ -1,4 +1,4 @@
-"""The engagement of a contact: its score and the reason for each point."""
+"""Tests of the engagement of a contact: its score and the reason for each point."""
 
 from datetime import UTC, datetime, timedelta
 

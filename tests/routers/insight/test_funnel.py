@@ -1,4 +1,7 @@
-"""Funnel and cohorts: equal windows. Records that are not ripe are left out or marked."""
+"""Tests of funnel and cohorts, which give each person an equal period to reply or buy.
+
+Persons whose period has not ended yet (not ripe) are left out or marked.
+"""
 
 from typing import Any
 
@@ -11,7 +14,10 @@ from crm_api.platform import clock
 
 
 async def add_five_people(client: httpx.AsyncClient, session: AsyncSession) -> None:
-    """Add five people: three whose 30 days are over, one who is not ripe, one messaged twice."""
+    """Add four people: the 30 days after the first message are over for all except Dot.
+
+    Ada got messages of two campaigns.
+    """
     age = (clock.now() - NOW) / DAY
     story = Story(session)
     autumn, winter = await story.add_campaign(), await story.add_campaign("Winter")

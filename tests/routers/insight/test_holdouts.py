@@ -1,4 +1,4 @@
-"""Holdouts over HTTP: planned with their cost, compared by intention to treat."""
+"""Tests of the holdout routes: plan with cost, and comparison of all people who were assigned."""
 
 from datetime import timedelta
 from typing import Any
@@ -110,7 +110,8 @@ async def test_every_assigned_person_counts(
 
     assert (found["messaged"]["people"], found["messaged"]["with_outcome"]) == (12, 10)
     assert found["held"]["people"] == 8
-    # The merged duplicate also counts in its own group, with the outcome of its person.
+    # The merged contact stays in the held group (people without messages). It is included there
+    # with the outcome of the contact into which it was merged.
     assert found["held"]["with_outcome"] == 2
     assert found["difference"] == f"{10 / 12 - 2 / 8:.4f}"
     assert float(found["low"]) < float(found["difference"]) < float(found["high"])

@@ -1,4 +1,4 @@
-"""Figures over HTTP: equal to the statistics, with their rows and marks."""
+"""Tests of the routes of figures: values equal to the statistics, records, and marks."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -232,7 +232,7 @@ async def test_buckets_are_days_in_the_time_zone(
         client, "messages", **{**zone, "from": "2026-11-01", "to": "2026-11-02"}
     )
 
-    # The clocks change on 1 November: this day has 25 hours.
+    # In New York, 1 November has 25 hours, because the clocks change.
     assert [(one["bucket_start"], one["value"]) for one in rows] == [
         ("2026-10-31T04:00:00.000Z", 1),
         ("2026-11-01T04:00:00.000Z", 1),
@@ -269,7 +269,8 @@ async def test_figure_of_few_records_is_marked_as_not_enough(
 ) -> None:
     story = Story(session)
     autumn = await story.add_campaign()
-    # The pace is computed up to the present, so the messages are from yesterday of any day.
+    # The service computes the messages per day until the real present, not until ``NOW``. The
+    # messages of this test are therefore a day older than the real present.
     now = clock.now()
     for _ in range(3):
         await story.add_message(autumn, await story.add_person(), days=(NOW - now) / DAY + 1)

@@ -1,4 +1,4 @@
-"""The first screen: each part equals its own list. A part without its scope is null."""
+"""Tests of the first screen: each part equals its list; without its scope, a part is null."""
 
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -72,7 +72,7 @@ async def create_appointment(
 
 
 async def store_waiting_conversation(session: AsyncSession, line: Line, place: int) -> Conversation:
-    """Store a conversation whose person has waited `place` hours."""
+    """Store a conversation in which the person has waited `place` hours for an answer."""
     at = clock.now() - timedelta(hours=place)
     conversation = Conversation(
         line_id=line.id,
@@ -89,7 +89,7 @@ async def store_waiting_conversation(session: AsyncSession, line: Line, place: i
 
 @contextmanager
 def record_statements() -> Iterator[list[str]]:
-    """Yield the list of statements that run inside the block."""
+    """Yield a list to which each SQL statement inside the ``with`` block is added."""
     statements: list[str] = []
 
     def record(_: Any, _cursor: Any, statement: str, *_rest: Any) -> None:

@@ -1,4 +1,4 @@
-"""Messages with several attempts, and skipped steps, as the API shows them."""
+"""The API shows messages with several attempts, and skipped steps of campaigns."""
 
 from datetime import timedelta
 from typing import Any

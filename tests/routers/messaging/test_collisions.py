@@ -1,4 +1,4 @@
-"""Two users answer the same message: the second answer needs a confirmation."""
+"""If two users answer the same message, the second answer needs a confirmation."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -39,7 +39,7 @@ def after(seconds: float) -> datetime:
 
 @pytest_asyncio.fixture
 async def line(session: AsyncSession, new_uow: UnitOfWorkFactory) -> Line:
-    """A line that received a message from the person a minute ago."""
+    """Return a line that received a message from the person a minute ago."""
     line = await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
     await session.commit()
     await receive_message(session, new_uow, at=NOW)
@@ -49,7 +49,7 @@ async def line(session: AsyncSession, new_uow: UnitOfWorkFactory) -> Line:
 
 @pytest_asyncio.fixture
 async def olga(client: httpx.AsyncClient) -> dict[str, str]:
-    """Headers of the user Olga."""
+    """Return the request headers of the user Olga."""
     await create_active_user(client, name="Olga Meyer")
     return bearer(await sign_in(client))
 
@@ -173,7 +173,10 @@ async def test_answer_in_another_conversation_is_no_collision(
 async def test_first_messages_of_two_users_are_no_collision(
     client: httpx.AsyncClient, line: Line, olga: dict[str, str]
 ) -> None:
-    """The person sent no message, so neither message is an answer."""
+    """Prove that the first messages of two users to a person are no collision.
+
+    The person has sent no message, so neither message is an answer.
+    """
     first = answer_body(line) | {"to": "+16175550199"}
     await client.post("/v1/messages", json=first, headers=olga)
 

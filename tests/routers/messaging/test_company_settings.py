@@ -1,4 +1,4 @@
-"""Company settings: authorisation, input, settings locked by the environment, and effects."""
+"""Tests of company settings: authorisation, input, effects, and settings of the environment."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -22,7 +22,7 @@ from crm_api.routers.http.deps import AppState
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 URL = "/v1/settings"
 OWNER_NUMBER = "+16175550177"
-"""Mobile number of the owner. It is not a line."""
+"""Mobile number of the owner, which is not a line of the company."""
 BUDGETS = {
     "t_mobile": {
         "daily_segments": 2000,
@@ -36,12 +36,12 @@ HOURS = {
 NEW_YEAR = {"date": "2026-01-01", "name": "New Year"}
 CHRISTMAS = {"date": "2026-12-25", "name": "Christmas"}
 NIGHT = NOW.replace(hour=5)
-"""Midnight in Boston."""
+"""An instant at midnight in Boston, outside legal hours."""
 
 
 @pytest.fixture
 def unlocked(app: FastAPI) -> None:
-    """Remove the business name and contact from the environment, so that they can be changed."""
+    """Unset business name and contact in the environment, so that the API can change them."""
     state: AppState = app.state.crm
     settings = state.settings.model_copy(update={"business_name": None, "business_contact": None})
     app.state.crm = replace(state, settings=settings)

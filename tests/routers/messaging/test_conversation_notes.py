@@ -1,4 +1,4 @@
-"""Internal notes of conversations, and the users that they mention."""
+"""Tests of internal notes of conversations, and of the users that the notes mention."""
 
 from typing import Any
 

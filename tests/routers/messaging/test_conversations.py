@@ -229,7 +229,7 @@ async def test_conversations_of_all_lines_are_one_list(
         for n in range(3)
     ]
     for minute in range(12):
-        # The first line has most of the conversations. The third line has one.
+        # The first line has most conversations. The third line has only one conversation.
         line = lines[2 if minute == 5 else minute % 4 // 3]
         session.add(
             Conversation(

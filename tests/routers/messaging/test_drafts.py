@@ -1,4 +1,4 @@
-"""Drafts: one for each conversation and caller, kept until the message is sent."""
+"""A draft is stored for each conversation and caller until the message is sent."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Line routes: authorisation, input and responses."""
+"""Tests of the line routes: authorisation, input and responses."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -48,7 +48,7 @@ def faults(response: httpx.Response) -> dict[str, str]:
 
 
 class ProviderResponses:
-    """The responses of the provider to requests for its phone numbers."""
+    """Simulated provider that only returns a list of phone numbers, or an error."""
 
     def __init__(self) -> None:
         self.status = 200
@@ -73,10 +73,10 @@ async def synced_client(
     workspace: ProviderResponses,
     new_uow: UnitOfWorkFactory,
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an application whose provider is `workspace`."""
+    """Yield a client of an application whose provider is simulated by `workspace`."""
 
     async def no_wait(_seconds: float) -> None:
-        """Do not wait between the attempts of a read."""
+        """Return at once, so that the client does not wait before it repeats a request."""
 
     provider = OpenPhoneClient(
         base_url="http://provider.test",

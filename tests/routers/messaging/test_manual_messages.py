@@ -1,4 +1,4 @@
-"""Messages that users write: scheduling, time to undo, and withdrawal."""
+"""Tests of messages that users write: scheduling, time to undo, and withdrawal."""
 
 import json
 from datetime import datetime, timedelta
@@ -41,7 +41,10 @@ MORNING = datetime.fromisoformat("2026-11-26T14:00:00Z")
 
 
 def one_rule(**rule: Any) -> RuleBook:
-    """Return a book with one rule for the whole country. The person is in America/New_York."""
+    """Return a rule book (set of legal rules) with one rule for the whole country.
+
+    The person of these tests is in the time zone America/New_York.
+    """
     content = json.dumps({"state": None, "reviewed": "2026-11-01"} | rule)
     return RuleBook([ComplianceRule.model_validate_json(content)], name="made")
 
@@ -81,7 +84,8 @@ async def test_scheduled_message_is_not_claimed_before_its_time(
     client: httpx.AsyncClient, line: Line, new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
     shown = await queue_message(client, line, at=TOMORROW)
-    # Even if `send_after` has passed, the message must wait for `send_at`.
+    # The time `send_after` of the message is set to the present. The message must still wait for
+    # `send_at`.
     await session.execute(text("UPDATE activity SET send_after = :now"), {"now": NOW})
     await session.commit()
 
@@ -108,7 +112,8 @@ async def test_scheduled_message_gets_a_nudge_only_in_its_last_minute(
     ("rules", "at", "allowed"),
     [
         (DAY, NIGHT, MORNING),
-        # It would be sent some seconds later, after the end of the legal hours.
+        # This time is 30 seconds before the end of the legal hours. The message would be sent some
+        # seconds later, and so after their end.
         (DAY, datetime.fromisoformat("2026-11-26T00:59:30Z"), MORNING),
         (NEVER, NIGHT, None),
     ],
@@ -404,7 +409,7 @@ async def test_received_message_has_no_sender(
 async def test_legal_hours_apply_to_the_first_message_to_a_number(
     client: httpx.AsyncClient, app: FastAPI, line: Line, session: AsyncSession
 ) -> None:
-    """The person sent no message before, so legal hours apply too."""
+    """Prove that legal hours apply if the person has never sent a message."""
     use_rules(app, DAY)
     stranger = "+16175550177"
     await set_database_time(session, NIGHT)

@@ -45,7 +45,7 @@ async def host() -> AsyncIterator[MediaHost]:
 
 @pytest.fixture
 def store_file(session: AsyncSession, settings: Settings) -> Callable[..., Any]:
-    """Put a file into the store, as the worker does; return its path in the API."""
+    """Return a function that stores a file as the worker does, and returns its API path."""
 
     async def put(content: bytes = PICTURE, content_type: str = "image/png") -> str:
         sha256 = hashlib.sha256(content).hexdigest()
@@ -241,7 +241,8 @@ async def test_expired_or_altered_link_is_refused_with_a_detail(
         url.replace(f"expires={expires}", f"expires={int(expires) + 9000}"), headers=NO_KEY
     )
     half = await client.get(f"{path}?expires={expires}", headers=NO_KEY)
-    # A valid key does not make an invalid link valid: the client must see the fault.
+    # This request has a valid API key, but its link is invalid. It is still refused, so that the
+    # client notices the fault of the link.
     with_key = await client.get(f"{path}?signature=x")
 
     assert (over.status_code, over.json()["code"]) == (403, "media_link_expired")
@@ -291,7 +292,10 @@ async def test_file_fetched_from_a_newer_address_is_shown_with_its_message(
     settings: Settings,
     host: MediaHost,
 ) -> None:
-    """The provider may sign a new address for each event of the same message."""
+    """Prove that a file with several signed addresses is shown once.
+
+    The provider may sign a new address for each event of the same message.
+    """
     await add_line(session)
     new = host.serve("/new?sig=2", reply(PICTURE))
     for sig, url in enumerate(

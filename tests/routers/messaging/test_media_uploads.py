@@ -1,4 +1,4 @@
-"""Pictures that users upload and send."""
+"""Tests of pictures that users upload and send."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -117,7 +117,10 @@ async def test_unknown_picture_is_refused(
 async def test_received_picture_cannot_be_forwarded_by_its_id(
     client: httpx.AsyncClient, line: Line, session: AsyncSession
 ) -> None:
-    """A caller with the scope to send may lack the scope to read received pictures."""
+    """Prove that only uploaded pictures can be sent by their id.
+
+    Otherwise a caller who may send messages, but may not read them, could get received pictures.
+    """
     made = (await upload(client)).json()
     await session.execute(uploads.FORGET_UPLOADS, {"before": MUCH_LATER, "limit": 1})
     await session.commit()

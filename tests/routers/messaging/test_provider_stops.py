@@ -1,4 +1,4 @@
-"""The stop list of the provider: disagreements with the stored consent, and their resolution."""
+"""Tests of the provider's stop list, and of entries that contradict the stored consent."""
 
 import httpx
 import pytest

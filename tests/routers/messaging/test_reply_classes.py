@@ -1,4 +1,4 @@
-"""The class of a reply: proposed when the reply is stored, decided by people."""
+"""The reader proposes the class of a reply when the reply is stored; a user may change it."""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""Parked messages outside campaigns: the alert, the settling request, the end of the alert."""
+"""A parked message outside campaigns has an alert until a user says how its attempt ended.
+
+Parked means: it is not known whether the provider sent the message, and a user must decide.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -21,7 +24,10 @@ from crm_api.platform.jobs import JobName
 
 
 async def _park_message(new_uow: UnitOfWorkFactory, kind: SendKind) -> tuple[Ledger, UUID]:
-    """Park a message outside campaigns that was accepted without an id; return its id."""
+    """Park a message outside campaigns whose response had no message id.
+
+    Return the ledger of the test, and the id of the message.
+    """
     ledger = await Ledger.open(new_uow, people=0)
     async with new_uow() as uow:
         message = await queue_message(

@@ -1,4 +1,4 @@
-"""`GET /metrics`: authorisation, formats, and the response without a database."""
+"""Tests of `GET /metrics`: authorisation, formats, and the response without a database."""
 
 import re
 from pathlib import Path
@@ -44,7 +44,8 @@ async def test_no_label_has_a_name_that_prometheus_adds(client: httpx.AsyncClien
     }
     declared = set(re.findall(r"`(\w+)`", "".join(re.findall(r"\| (`.*?) \|", PAGE.read_text()))))
 
-    # Prometheus would rename a label of this name, and queries for the label would find nothing.
+    # Prometheus itself adds the labels `job` and `instance`. It would rename equal labels of the
+    # service, and queries for these labels would find nothing.
     assert labels & {"job", "instance"} == set()
     assert declared & {"job", "instance"} == set()
     assert {"name", "process", "line_id"} <= declared

@@ -1,4 +1,7 @@
-"""Routes that control people, faults and clock of the sandbox, and do not exist with a real key."""
+"""Tests of the routes that control people, faults and clock of the sandbox.
+
+These routes do not exist if the service has a real API key of the provider.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -60,7 +63,7 @@ async def _send(http: httpx.AsyncClient, to: str) -> httpx.Response:
 
 
 async def _received(http: httpx.AsyncClient, count: int) -> list[tuple[str, str]]:
-    """Wait for `count` incoming messages; return their senders and bodies."""
+    """Wait until people have sent `count` messages; return their senders and bodies."""
     async with asyncio.timeout(2):
         while True:
             answer = await http.get("/sandbox/messages?direction=incoming")

@@ -1,4 +1,4 @@
-"""An office with one line, to which people write and call."""
+"""Fixture of an office: one line, and helpers for messages and calls of people."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ from crm_api.platform.database import UnitOfWorkFactory
 
 
 class Office:
-    """Helpers for the events and requests of an office. Every event is applied at once."""
+    """Helpers that create events and requests of an office, and apply each event at once."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Office:
         ago: float = 0,
         message_id: str | None = None,
     ) -> dict[str, Any]:
-        """Return the event of a message that a person sent `ago` seconds ago."""
+        """Return the event for a message that a person sent `ago` seconds ago."""
         self._names += 1
         payload = incoming(
             words,
@@ -75,7 +75,7 @@ class Office:
         message_id: str | None = None,
         status: str = "delivered",
     ) -> dict[str, Any]:
-        """Return the event of a message that a colleague sent in the provider's app."""
+        """Return the event for a message that a colleague sent in the provider's app."""
         self._names += 1
         at = clock.now() - timedelta(seconds=ago)
         payload = sample("2026-03-30/message.delivered", at=at)
@@ -95,7 +95,7 @@ class Office:
     def call_event(
         self, kind: str, *, phone: str = PERSON, ago: float = 0, call_id: str | None = None
     ) -> dict[str, Any]:
-        """Return an event of an incoming call: ``ringing``, ``answered``, ``missed`` or another."""
+        """Return an event of an incoming call; ``kind`` is ``missed``, for example."""
         self._names += 1
         at = clock.now() - timedelta(seconds=ago)
         payload = sample(f"2026-03-30/call.{kind}", at=at)
@@ -109,13 +109,13 @@ class Office:
         return payload
 
     async def answer(self, words: str = "On Tuesday.", *, phone: str = PERSON) -> dict[str, Any]:
-        """Send a message through the API."""
+        """Send an answer through the API; return the message."""
         return await self.answer_at(words, phone=phone)
 
     async def answer_at(
         self, words: str = "On Tuesday.", *, phone: str = PERSON, **fields: Any
     ) -> dict[str, Any]:
-        """Send a message through the API, with fields such as ``send_at``."""
+        """Send an answer with more fields, such as ``send_at``; return the message."""
         body = {"line_id": str(self.line.id), "to": phone, "body": words} | fields
         answer = await self.client.post("/v1/messages", json=body)
         assert answer.status_code == 202, answer.text
@@ -130,14 +130,14 @@ class Office:
         return data
 
     async def conversation(self, phone: str = PERSON) -> dict[str, Any]:
-        """Return the conversation with a number; check that list and single read agree."""
+        """Return the conversation with a number; check that two routes return it equally."""
         (found,) = await self.conversations(phone=phone)
         answer = await self.client.get(f"/v1/conversations/{found['id']}")
         assert answer.json() == found
         return found
 
     async def change_conversation(self, phone: str = PERSON, **changes: Any) -> httpx.Response:
-        """Change the conversation with a number."""
+        """Change fields of the conversation with a number; return the response."""
         conversation = await self.conversation(phone)
         return await self.client.patch(f"/v1/conversations/{conversation['id']}", json=changes)
 
@@ -149,7 +149,7 @@ class Office:
         return counts
 
     async def events(self, kind: str = "conversation.changed") -> Sequence[dict[str, Any]]:
-        """Return the events of a type, oldest first."""
+        """Return the emitted events of a type, oldest first."""
         return await rows(
             self.session,
             "SELECT subject_id, data FROM event WHERE type = :kind ORDER BY transaction_id, id",
@@ -158,7 +158,7 @@ class Office:
 
 
 def instant(text: str | None) -> datetime:
-    """Read an instant of a response."""
+    """Convert an instant of a response into a ``datetime``."""
     assert text is not None
     return datetime.fromisoformat(text)
 

@@ -1,4 +1,4 @@
-"""Users of a running service, and a screen that follows only live events."""
+"""Helpers for users of a running service, and for a screen that uses live events."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 90.0
 
 
 def wait_for(read: Callable[[], T], is_right: Callable[[T], bool], what: str) -> T:
-    """Read until `is_right` accepts the value; after the time limit, fail with the last value."""
+    """Call `read` until `is_right` accepts its value; fail after the time limit."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         found = read()
@@ -55,7 +55,7 @@ class OfficeUser:
         return answer.json() if answer.content else {}
 
     def conversations(self, **query: Any) -> list[JSON]:
-        """Return all pages of the inbox."""
+        """Return the conversations of all pages of the inbox."""
         found: list[JSON] = []
         cursor = None
         while True:
@@ -68,7 +68,7 @@ class OfficeUser:
 
 
 def invite(run: Run, name: str, *, role: str) -> OfficeUser:
-    """Add a user and sign in."""
+    """Add a user, and return the user after sign-in."""
     email = f"{name.lower()}@granite.example.com"
     body = {"email": email, "name": name, "role": role}
     invited = run.call("POST", "/v1/users", body)
@@ -94,7 +94,7 @@ def people_file(phones: list[str]) -> bytes:
 
 
 class Screen:
-    """A second client: it reads the inbox once, then only conversations that live events name."""
+    """A client that reads the inbox once, and then only conversations that live events mention."""
 
     def __init__(self, user: OfficeUser) -> None:
         self._user = user
@@ -113,7 +113,7 @@ class Screen:
                 self._named.add(conversation)
 
     def refresh(self) -> None:
-        """Wait for all events up to now, and read the conversations that they named."""
+        """Wait for all events until now, and read the conversations that they mention."""
         mark = self._user.send(
             "POST",
             "/v1/tasks",
@@ -129,7 +129,7 @@ class Screen:
 
 @contextmanager
 def following(run: Run, user: OfficeUser) -> Iterator[Screen]:
-    """Yield a screen that follows the live events until the block ends."""
+    """Yield a screen that receives the live events until the ``with`` block ends."""
     screen: list[Screen] = []
     begun = threading.Event()
     ended = threading.Event()

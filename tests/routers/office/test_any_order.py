@@ -1,8 +1,7 @@
-"""Events in any order, late or repeated, give the state that is derived from all of them.
+"""Events in any order, late or repeated, give the state that is derived from all events.
 
-After each step, every count equals the length of its list, for one of two users.
-
-``WAITING_SEED`` repeats a run, ``WAITING_EXAMPLES`` makes it longer.
+After each step, each count equals the length of its list, for each of two users. The environment
+variable ``WAITING_SEED`` repeats a run; ``WAITING_EXAMPLES`` makes a run longer.
 """
 
 import os
@@ -38,7 +37,7 @@ SHOWN = "SELECT id, state, waiting_since, answered_at FROM conversation ORDER BY
 
 
 class History:
-    """Random events of three people, and random actions of the office."""
+    """Generator of random events of three people and random actions of two users."""
 
     def __init__(
         self, office: Office, chance: random.Random, *, callers: dict[str, dict[str, str]]
@@ -49,7 +48,7 @@ class History:
         self.past: list[dict[str, Any]] = []
 
     def event(self) -> dict[str, Any]:
-        """Return a new event of the last hour, or repeat an earlier event."""
+        """Return a new event of the last hour, or an event that was returned before."""
         if self.past and self.chance.random() < 0.2:
             return self.chance.choice(self.past)
         person, ago = self.chance.choice(PEOPLE), self.chance.uniform(1, 3600)
@@ -67,7 +66,7 @@ class History:
         return made
 
     async def step(self) -> None:
-        """Apply a batch of events, or let a user answer, read or change a conversation."""
+        """Apply some events, or answer, read or change a conversation."""
         kind = self.chance.random()
         if kind < 0.6:
             await self.office.receive(*(self.event() for _ in range(self.chance.randint(1, 4))))
@@ -90,7 +89,7 @@ class History:
         await self.office.client.patch(path, json=change)
 
     async def read(self, path: str) -> None:
-        """Let one of the callers read a conversation or a part of it."""
+        """Let a random user read all or some messages of a conversation."""
         caller = self.chance.choice(list(self.callers.values()))
         messages = (await self.office.client.get(f"{path}/messages")).json()["data"]
         body = {"message_id": self.chance.choice(messages)["id"]} if messages else {}
@@ -100,7 +99,7 @@ class History:
         )
 
     async def compare_counts(self) -> None:
-        """Compare each count with the length of its list, for each caller."""
+        """Check that each count equals the length of its list, for each user."""
         for headers in self.callers.values():
             counts = (
                 await self.office.client.get("/v1/conversations/counts", headers=headers)
@@ -109,7 +108,8 @@ class History:
                 listed = await self.office.client.get(
                     "/v1/conversations", params=query, headers=headers
                 )
-                if listed.status_code != 422:  # "assignee=me" needs a user
+                # A caller who is not a user gets 422 for the list "assignee=me".
+                if listed.status_code != 422:
                     assert len(listed.json()["data"]) == counts[name], (
                         name,
                         f"WAITING_SEED={SEED}",
@@ -117,7 +117,7 @@ class History:
 
 
 async def users_of(office: Office) -> dict[str, dict[str, str]]:
-    """Return the headers of two users by id: created 400 days ago, and half an hour ago."""
+    """Create two users, 400 days and half an hour old; return their headers, by user id."""
     callers = {}
     for ago in (timedelta(days=400), timedelta(minutes=30)):
         user = await create_active_user(office.client, email=f"{ago.days}@firm.example.com")
@@ -130,13 +130,13 @@ async def users_of(office: Office) -> dict[str, dict[str, str]]:
 
 
 async def merge_sums(office: Office) -> None:
-    """Merge the rows of the sums, as the job does when there are many."""
+    """Merge the stored sums of the counts, as the job does when there are many rows."""
     async with office.new_uow() as uow:
         await uow.session.execute(tallies.COMPACT, {"rows": -1_000})
 
 
 async def compare_states(office: Office, conversations: list[dict[str, Any]]) -> None:
-    """Check that only the waiting conversations have a waiting time; leave out snoozed ones."""
+    """Check that exactly the waiting conversations have a waiting time; ignore snoozed ones."""
     awake = [one for one in conversations if one["state"] != "snoozed"]
     waiting = {one["id"] for one in awake if one["state"] == "waiting"}
     since = {one["id"] for one in awake if one["waiting_since"] is not None}

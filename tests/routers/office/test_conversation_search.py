@@ -1,4 +1,4 @@
-"""The search of the inbox: names, numbers and words, with tolerance for typing errors."""
+"""Tests of the inbox search for names, numbers and words, which tolerates typing errors."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -27,7 +27,7 @@ async def line(session: AsyncSession) -> Line:
 async def store_conversation(
     session: AsyncSession, line: Line, place: int, *words: str, name: str = "", **values: Any
 ) -> str:
-    """Store a conversation with received messages, `place` hours old."""
+    """Store a conversation with received messages; all are `place` hours old."""
     at = clock.now() - timedelta(hours=place)
     contact = await make_contact(session, phone=number(place), last_name=name or None)
     made = Conversation(

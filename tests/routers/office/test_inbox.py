@@ -1,4 +1,4 @@
-"""The inbox: lists, filters, orders, counts, unread messages, snooze and assignment."""
+"""Tests of the inbox: lists, filters, counts, unread messages, snooze and assignment."""
 
 import asyncio
 from collections.abc import Callable
@@ -38,7 +38,7 @@ LONG = "When can you come and look at the basement? " * 6
 async def store_conversation(
     session: AsyncSession, line: Line, place: int, **values: Any
 ) -> Conversation:
-    """Store a conversation with its last activity `place` minutes ago."""
+    """Store a conversation whose last message or call was `place` minutes ago."""
     at = clock.now() - timedelta(minutes=place)
     state = values.get("state", "done")
     if state == "waiting":
@@ -69,7 +69,7 @@ async def fill(office: Office, states: list[str]) -> None:
 
 
 async def list_phones_by_pages(office: Office, **wanted: Any) -> list[str]:
-    """Return the phone numbers of all pages of two conversations each."""
+    """Return the phone numbers of all conversations, read in pages of two."""
     read: list[str] = []
     cursor: str | None = None
     while cursor is not None or not read:
@@ -210,7 +210,7 @@ async def test_unread_messages_are_counted_for_each_caller(office: Office) -> No
         [number(3)],
     )
     assert await office.phones(unread=False) == [PERSON]
-    # The user was created after the messages, so they count as read.
+    # The user was created after the messages, so the messages are not unread for this user.
     as_user = (await office.client.get(path, headers=user_headers)).json()
     assert (user["role"], as_user["unread_count"]) == ("owner", 0)
 

@@ -1,4 +1,4 @@
-"""The list of the messages of all conversations, and the search in their texts."""
+"""Tests of the list of all messages, and of the search in their bodies."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ from crm_api.platform.ids import smallest_id_at
 
 
 class MessageStore:
-    """Stores messages. Each message is an hour older than the message stored before it."""
+    """Helper that stores messages; each is an hour older than the message stored before it."""
 
     def __init__(self, session: AsyncSession, line: Line) -> None:
         self._session = session
@@ -230,7 +230,8 @@ async def test_pages_of_a_search_contain_each_message_once(
     for place in range(3):
         similar.append(await store.receive(f"basment {place}"))
         exact.append(await store.receive(f"The basement {place}"))
-    # This message matches by name and by similar words. It must not be listed twice.
+    # One more message matches twice: by the name of its contact, and by a similar word. It must be
+    # listed only once.
     named = Contact(
         phone=number(8), last_name="Basement", zone_key="MA", created_at=NOW, updated_at=NOW
     )
@@ -255,7 +256,10 @@ async def test_pages_of_a_search_contain_each_message_once(
 async def test_similar_matches_are_newest_first_in_every_order_of_storage(
     client: httpx.AsyncClient, store: MessageStore, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:
-    """The index cannot find all of them at once."""
+    """Prove that the search has the right order even if it needs several steps.
+
+    With a time limit of 0, the index cannot search all messages in one step.
+    """
     monkeypatch.setattr(similar_words, "FIRST_SECONDS", seconds)
     monkeypatch.setattr(similar_words, "SECONDS", 60)
     monkeypatch.setattr(similar_words, "WINDOW", 1)
@@ -277,7 +281,7 @@ async def test_similar_matches_are_newest_first_in_every_order_of_storage(
 async def test_search_for_similar_words_ends_at_its_time_limit(
     client: httpx.AsyncClient, store: MessageStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the time limit, older messages are left out, and the request still succeeds."""
+    """Prove that the search succeeds at its time limit, and leaves out older messages."""
     monkeypatch.setattr(similar_words, "FIRST_SECONDS", 0.001)
     monkeypatch.setattr(similar_words, "SECONDS", 0.001)
     monkeypatch.setattr(similar_words, "WINDOW", 2)

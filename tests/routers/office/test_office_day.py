@@ -1,6 +1,6 @@
-"""A day of an office: three users, one campaign, and the people who reply.
+"""Test of a day of an office with three users, one campaign, and people who reply.
 
-The service runs as `crm-api up` runs it, with its own servers and the sandbox.
+The service runs as with `crm-api up`, with its own database and the sandbox.
 """
 
 import shutil
@@ -29,12 +29,15 @@ from tests.routers.office.office_people import (
 
 PEOPLE = 600
 REPLYING = range(0, PEOPLE, 6)[:90]
-"""Who replies. They are spread over the list, so that no circuit breaker pauses the campaign."""
+"""Positions of the people who reply.
+
+They are spread over the list. Many opt-outs in a short time would pause the campaign.
+"""
 STOPPING = [place for at, place in enumerate(REPLYING) if at % 9 in {0, 4}]
 WRONG = [place for at, place in enumerate(REPLYING) if at % 9 == 2]
 ASKING = [place for at, place in enumerate(REPLYING) if at % 9 not in {0, 2, 4}]
 LOST = ASKING[-1]
-"""The delivery report and the reply of this person are lost on the way to us."""
+"""Position of the person whose delivery report and reply do not reach the service."""
 BODY = "Hi {{ first_name }}, Granite Foundations. May we check your foundation? STOP to opt out."
 AT_ANY_HOUR = {
     "schedule": {
@@ -73,7 +76,7 @@ def running() -> Iterator[Run]:
 
 
 class Office:
-    """The three users, the screen of the third user, and the provider."""
+    """The three users of the office, the screen of the third user, and the running service."""
 
     def __init__(self, run: Run, screen: Screen, users: list[OfficeUser]) -> None:
         self._run = run
@@ -100,7 +103,7 @@ class Office:
         )
 
     def check(self) -> None:
-        """Compare the counts with the lists, and the screen with a fresh list."""
+        """Check that the counts equal the lists, and that the screen equals a new read."""
         self.settle()
         for user in self.users:
             counts = user.get("/v1/conversations/counts")
@@ -127,7 +130,7 @@ class Office:
         assert self._screen.shown.keys() == fresh.keys()
 
     def of(self, place: int, user: OfficeUser | None = None) -> JSON:
-        """Return the conversation with the person number `place`."""
+        """Return the conversation with the person at this position."""
         (found,) = (user or self.olga).conversations(phone=phone(place))
         return found
 
@@ -173,7 +176,7 @@ def _send_campaign(office: Office) -> None:
 
 
 def _script_people(office: Office) -> None:
-    """Let some people reply. The reply of one person is lost."""
+    """Set in the sandbox which people reply to the campaign, and what they write."""
     words = dict.fromkeys(STOPPING, "STOP") | dict.fromkeys(ASKING, "Yes, when can you come?")
     words |= dict.fromkeys(WRONG, "Wrong number, I sold that house")
     office.admin("POST", "/v1/sandbox/people", {"phone": "*", "behaviour": "silent"})
@@ -183,7 +186,7 @@ def _script_people(office: Office) -> None:
 
 
 def _race(office: Office) -> None:
-    """Two colleagues answer one conversation, and take another one, at the same moment."""
+    """Let two users answer one conversation, and assign another one, at the same moment."""
     first, second = office.of(ASKING[0]), office.of(ASKING[1])
     barrier = threading.Barrier(2)
     answers: dict[str, list[httpx.Response]] = {"answer": [], "take": []}
@@ -224,7 +227,7 @@ def _write_drafts(office: Office) -> None:
 
 
 def _check_drafts(office: Office, sent: set[tuple[str, int]]) -> None:
-    """Check that each user sees his or her own draft, in its conversation, until it is sent."""
+    """Check that each user sees only the own draft of a conversation, until it is sent."""
     for user in office.users:
         for place in ASKING:
             conversation = office.of(place, user)
@@ -269,7 +272,8 @@ def test_day_of_an_office(running: Run) -> None:
             "POST", "/v1/sandbox/faults", {"kind": "webhook_lost", "phone": phone(LOST), "count": 2}
         )
         _send_campaign(office)
-        office.admin("DELETE", "/v1/sandbox/people")  # people do not reply to our answers
+        # From now on, people do not reply to the answers of the users.
+        office.admin("DELETE", "/v1/sandbox/people")
         office.admin("POST", "/v1/sandbox/people", {"phone": "*", "behaviour": "silent"})
         waiting = len(WRONG) + len(ASKING) - 1
         states = Counter(one["state"] for one in office.olga.conversations())

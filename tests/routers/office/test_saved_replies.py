@@ -1,4 +1,4 @@
-"""Saved replies: stored, rendered for a contact, and applied to a conversation."""
+"""Tests of saved replies: stored, rendered for a contact, and used in a conversation."""
 
 from typing import Any
 

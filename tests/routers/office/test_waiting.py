@@ -1,4 +1,4 @@
-"""Which conversations wait for an answer: what starts the waiting and what ends it."""
+"""Tests of the state waiting of a conversation: what starts the waiting, and what ends it."""
 
 from datetime import timedelta
 
@@ -201,7 +201,8 @@ async def test_conversation_that_begins_with_a_users_message_is_open(office: Off
 async def test_decision_of_a_user_ends_the_waiting(office: Office, state: str) -> None:
     await office.receive(office.message_event(ago=10))
     answer = await office.change_conversation(state=state)
-    # This event derives the waiting again from all events. The decision must still count.
+    # After this event, the service derives the state again from all messages and calls. The
+    # decision of the user must still be in effect.
     await office.receive(office.app_message_event(ago=60))
 
     assert (answer.status_code, answer.json()["state"]) == (200, state)

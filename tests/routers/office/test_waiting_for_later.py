@@ -1,4 +1,4 @@
-"""A scheduled message ends the waiting when it is sent. A withdrawn answer restores the waiting."""
+"""A scheduled answer ends the waiting when it is sent; a withdrawal restores the waiting."""
 
 from datetime import timedelta
 from typing import Any
@@ -49,7 +49,7 @@ async def test_scheduled_message_ends_the_waiting_when_it_is_sent(
     before = await office.conversation()
     await schedule(office)
     scheduled = await office.conversation()
-    # The person's message was stored before the answer was written.
+    # Let the person's message be stored before the user wrote the answer.
     await office.session.execute(text("UPDATE activity SET asked_at = asked_at - interval '1 day'"))
     await pass_time(office, timedelta(hours=1, seconds=1))
 

@@ -1,4 +1,4 @@
-"""One log reader for all listeners: shared work, bounded queues, counters once a second."""
+"""Tests of the event hub, which reads the event log once for all event streams of a process."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ COUNTS = EventFilter.of(scopes=[Scope.ADMIN], types=[EventType.CAMPAIGN_COUNTERS
 
 
 def serialise_events(events: Sequence[LoggedEvent]) -> bytes:
-    """Return the names of events; for counters, the number of sending recipients."""
+    """Return the names of events; for campaign counters, the recipients in the status sending."""
     return b"".join(
         f"{one.data.get('name') or one.data['by_status']['sending']} ".encode() for one in events
     )
@@ -46,7 +46,7 @@ MARKS = StreamMarks(hello=_frame(b"hello"), reset=_frame(b"reset"), heartbeat=_f
 
 
 class CountingHub:
-    """A hub that counts reads and serialisations. The test sets its monotonic clock."""
+    """An event hub that counts its reads and serialisations; the test sets its clock."""
 
     def __init__(self, new_uow: NewUow) -> None:
         self.now = 0.0
@@ -64,7 +64,7 @@ class CountingHub:
         return serialise_events(events)
 
     async def listen(self, event_filter: EventFilter = ALL, **times: float) -> AsyncIterator[bytes]:
-        """Return a live stream."""
+        """Open an event stream without earlier events, and return it."""
         stream = stream_events(
             self.hub, event_filter=event_filter, after=None, marks=MARKS, **times
         )
@@ -204,7 +204,10 @@ async def test_counters_without_a_listener_are_not_computed(
 async def test_reader_that_changes_to_a_slower_process_gets_no_event_twice(
     counting_hub: CountingHub, committed_uow: NewUow
 ) -> None:
-    """This process has not yet read the event that the other process emitted."""
+    """Prove that no event is repeated if this process reads the log later than another process.
+
+    The reader has already received an event that this process has not read yet.
+    """
     other = await counting_hub.listen()
     await emit_events(committed_uow, "emitted by another process")
     after = await head(committed_uow)
@@ -324,7 +327,7 @@ async def test_timeout_inside_a_stream_is_not_handled_as_lost_access() -> None:
 
 
 async def receive(committed_uow: NewUow, *, campaign_id: UUID) -> Activity:
-    """Store a reply to a campaign; a trigger emits its event."""
+    """Store a reply to a campaign; a database trigger emits its event."""
     async with committed_uow() as uow:
         contact = await make_contact(uow.session, phone=number(7), first_name="Ada")
         message = Activity(

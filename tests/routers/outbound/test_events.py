@@ -1,4 +1,4 @@
-"""Event streams over a real server: resumed without loss, filtered by the scopes of the caller."""
+"""Tests of event streams over a real server: resuming without loss, scopes, and filters."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -33,7 +33,11 @@ KeyWith = Callable[..., Awaitable[dict[str, str]]]
 UNKNOWN_CAMPAIGN = "/v1/campaigns/00000000-0000-7000-8000-000000000000/events"
 PATHS = ["/v1/events", UNKNOWN_CAMPAIGN]
 ENDS_WITHIN_SECONDS = 5.0
-"""A stream ends this soon after its key. The time is not measured, because machines are slow."""
+"""Time within which a stream must end after its key was revoked.
+
+No test measures this time, because a busy machine is slow. A test compares it with the intervals
+of the service.
+"""
 
 
 @pytest_asyncio.fixture
@@ -44,7 +48,7 @@ async def live(committed_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def poll_log(committed_app: FastAPI) -> Callable[[], Awaitable[bool]]:
-    """Return a function that reads the event log once; here the process does not poll by time."""
+    """Return a function that reads the event log once; in these tests, no timer reads it."""
     read: Callable[[], Awaitable[bool]] = committed_app.state.events.poll
     return read
 
@@ -60,7 +64,7 @@ async def record_events(new_uow: NewUow, *names: str, **values: Any) -> None:
 
 
 async def read_position(stream: Stream) -> str:
-    """Read the first frame of a live stream; return its position."""
+    """Read the first frame of an event stream; return its position in the event log."""
     frame = await stream.next()
     assert frame is not None
     assert (frame.comment, frame.data) == ("listening", None)
@@ -173,7 +177,8 @@ async def test_reader_catches_up_after_a_long_absence_while_new_events_arrive(
 ) -> None:
     async with following(live) as first, following(live) as second:
         place = await read_position(first)
-        await read_position(second)  # keeps the process reading the log
+        # The second stream stays open, so the process continues to read the event log.
+        await read_position(second)
         async with committed_uow() as uow:
             await uow.session.execute(
                 text(

@@ -1,4 +1,4 @@
-"""Devices that show notices: each user has own devices, and only allowed addresses are accepted."""
+"""Tests of the devices to which notices of a user are pushed."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Routes of webhook endpoints: create, change, secrets, deliveries."""
+"""Tests of the routes of webhook endpoints: creation, change, secrets and deliveries."""
 
 import base64
 from collections.abc import Awaitable, Callable
@@ -158,7 +158,10 @@ async def test_caller_without_any_event_scope_is_refused(
 async def test_changed_address_gives_the_endpoint_the_scopes_of_the_caller(
     client: httpx.AsyncClient, key_with: KeyWith
 ) -> None:
-    """Otherwise a key that can only change endpoints could send all events to its own address."""
+    """Prove that a new address of an endpoint reduces its scopes to the scopes of the caller.
+
+    Otherwise a key that can only change endpoints could send all events to its own address.
+    """
     made = await create_endpoint(client)
     few = await key_with(Scope.WEBHOOKS_WRITE, Scope.CONTACTS_READ)
     path = f"{PATH}/{made['id']}"

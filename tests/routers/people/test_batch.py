@@ -1,4 +1,4 @@
-"""Batches: each item has its own result, invalid items fail alone, and few statements are run."""
+"""Tests of batches: each item has its own result, and an invalid item affects no other item."""
 
 import asyncio
 from collections import Counter
@@ -336,7 +336,7 @@ async def test_batch_with_the_same_idempotency_key_is_not_repeated(
 
 FEW, MANY = 20, 500
 MOST_STATEMENTS = 21
-"""Limit for every kind of change, including the statements for the API key and the savepoint."""
+"""Largest number of statements for a batch, including API key and savepoint."""
 
 
 async def count_statements(
@@ -383,7 +383,7 @@ async def test_deletes_of_a_batch_need_few_statements(
 async def test_number_added_by_a_concurrent_request_is_found(
     committed_client: httpx.AsyncClient, committed_db: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another request adds the number between the read and the write of the batch."""
+    """Prove that a batch finds a number that is added between its read and its write."""
     lock_contacts = batch.lock_contacts
     calls = 0
 

@@ -1,4 +1,4 @@
-"""Contact routes: authorisation, input and responses."""
+"""Tests of the contact routes: authorisation, input and responses."""
 
 import asyncio
 import json
@@ -260,7 +260,8 @@ async def test_concurrent_changes_to_the_same_number_succeed_once(
 async def test_invalid_input_is_422_with_its_pointer(
     client: httpx.AsyncClient, body: dict[str, Any], expected: dict[str, str]
 ) -> None:
-    # The body is escaped to ASCII, so that it can contain a lone surrogate.
+    # `json.dumps` escapes all non-ASCII characters. A body with a lone surrogate (half of a UTF-16
+    # pair) could not be encoded otherwise.
     response = await client.post(
         "/v1/contacts", content=json.dumps(body), headers={"content-type": "application/json"}
     )

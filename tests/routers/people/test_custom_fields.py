@@ -1,4 +1,4 @@
-"""Custom fields: authorisation, definitions, and their effect on every write of a contact."""
+"""Tests of custom fields: authorisation, definitions, and checks of contacts."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -201,7 +201,7 @@ async def test_required_attribute_cannot_be_omitted_or_removed(client: httpx.Asy
 
 
 async def create_contacts(session: AsyncSession, *values: Any) -> list[str]:
-    """Create a contact for each `year_built` before the field is defined; return the ids."""
+    """Create one contact for each value of `year_built`; return the ids of the contacts."""
     people = [
         await make_contact(session, phone=number(i), attributes={"year_built": value})
         for i, value in enumerate(values)

@@ -1,4 +1,4 @@
-"""A merge makes one contact with every id and number. An undo restores the separate contacts."""
+"""After a merge, all ids and numbers lead to one contact; an undo restores all contacts."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""List routes: authorisation, input and responses."""
+"""Tests of the routes of contact lists: authorisation, input and responses."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Merge candidates: pairs are found, sorted by score, and dismissed permanently."""
+"""Tests of merge candidates: pairs of contacts are found, sorted by score, and dismissed."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -121,7 +121,7 @@ async def test_each_reason_finds_a_pair(
 @pytest.mark.parametrize(
     ("pair", "phone"),
     [
-        # A couple at one address.
+        # Two people with the same last name and address are not a pair.
         (
             (
                 {"first_name": "John", "last_name": "Smith", **ELM},
@@ -129,7 +129,8 @@ async def test_each_reason_finds_a_pair(
             ),
             "+15085559876",
         ),
-        # Numbers that differ in two digits, and numbers that differ in one digit with another name.
+        # The next contacts are not a pair: equal names, but numbers that differ in two digits. The
+        # numbers of the contacts after them differ in one digit, but the names are different.
         (
             (
                 {"first_name": "Ada", "last_name": "Rossi"},

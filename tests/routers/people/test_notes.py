@@ -1,4 +1,4 @@
-"""Notes about a contact: authorisation, input, and where they are shown."""
+"""Tests of notes about a contact: authorisation, input, and where the notes are shown."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta

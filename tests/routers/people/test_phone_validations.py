@@ -1,4 +1,4 @@
-"""Routes of phone validation: authorisation, input, responses, and the line types of contacts."""
+"""Tests of the routes of phone validation, which finds the line types of numbers."""
 
 from collections.abc import Awaitable, Callable
 

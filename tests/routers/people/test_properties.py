@@ -1,4 +1,4 @@
-"""Properties: authorisation, one property per address, and their contacts."""
+"""Tests of properties: authorisation, one property per address, and contacts of a property."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -43,7 +43,7 @@ async def create_property(client: httpx.AsyncClient, **body: Any) -> Any:
 
 
 async def list_streets(client: httpx.AsyncClient, path: str = PATH, **params: Any) -> list[str]:
-    """Return the streets of all pages, read with two rows per page."""
+    """Return the streets of all listed properties, read in pages of two."""
     streets: list[str] = []
     wanted: dict[str, Any] = {"limit": 2, **params}
     while True:

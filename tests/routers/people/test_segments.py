@@ -1,4 +1,4 @@
-"""Segment routes: authorisation, input and responses."""
+"""Tests of the segment routes: authorisation, input and responses."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Tags over all contacts: authorisation, changes and counts."""
+"""Tests of the tags of many contacts: authorisation, changes and counts."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -31,7 +31,7 @@ ROUTES = [
 
 
 async def create_three_contacts(session: AsyncSession) -> list[Contact]:
-    """Create Ada with the tags roof and crack, Bea with roof, and Cy without tags."""
+    """Create three contacts: Ada with the tags roof and crack, Bea with roof, Cy without tags."""
     return [
         await make_contact(session, phone=number(0), first_name="Ada", tags=["roof", "crack"]),
         await make_contact(session, phone=number(1), first_name="Bea", tags=["roof"]),

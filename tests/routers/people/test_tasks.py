@@ -1,4 +1,4 @@
-"""Tasks: input, filters, order, assignees, and the deletion of their contact."""
+"""Tests of tasks: input, filters, order, assignees, and the deletion of a contact."""
 
 from datetime import datetime, timedelta
 from typing import Any

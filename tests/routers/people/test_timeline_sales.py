@@ -1,4 +1,4 @@
-"""Appointments, quotes, invoices and outcomes in the timeline of a contact."""
+"""The timeline of a contact shows appointments, quotes, invoices and outcomes."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Appointments: input, conflicts, free times, calendar files, and changes of their contact."""
+"""Tests of appointments: input, conflicts, free times, calendar files, changed contacts."""
 
 import asyncio
 import csv
@@ -31,7 +31,7 @@ from crm_api.platform.ids import new_id
 RECORDER = Recorder(name="key", source=OutcomeSource.API, secret=SECRET.encode())
 UNKNOWN_USER = "00000000-0000-7000-8000-000000000000"
 NINE, TEN, ELEVEN = "2026-12-01T14:00:00Z", "2026-12-01T15:00:00Z", "2026-12-01T16:00:00Z"
-"""On a Tuesday in New York."""
+"""Three instants on a Tuesday, at 9:00, 10:00 and 11:00 in New York."""
 
 
 @pytest.fixture(name="ada")
@@ -289,14 +289,17 @@ async def test_free_times_follow_the_office_hours_and_exclude_holidays(
         ("12-07T18:00", "12-07T22:30"),
         ("12-09T13:00", "12-09T17:00"),
     ]
-    # Hours in the request replace the office hours. The holidays still apply.
+    # Working hours in the request replace the office hours. Holidays are still excluded.
     assert await spans(day="wed") == [("12-09T15:00", "12-10T00:00")]
 
 
 async def test_working_hours_follow_local_time_across_a_clock_change(
     client: httpx.AsyncClient,
 ) -> None:
-    """In New York the clocks change on Sunday, 14 March 2027, at 02:00."""
+    """Prove that free times are right on a day with 23 hours.
+
+    In New York, this day is Sunday, 14 March 2027.
+    """
     period = {"from": "2027-03-13", "to": "2027-03-15", "timezone": "America/New_York"}
     days: dict[str, Any] = {"day": ["sat", "sun"], "day_start": "00:00", "day_end": "24:00"}
 

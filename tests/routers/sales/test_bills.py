@@ -1,4 +1,4 @@
-"""Quotes and invoices, and the outcomes that states of bills and appointments record."""
+"""Tests of quotes and invoices, and of the outcomes that their states record."""
 
 import asyncio
 import csv
@@ -47,7 +47,7 @@ async def change(client: httpx.AsyncClient, kind: str, one: Any, **values: Any) 
 
 
 async def outcomes(session: AsyncSession) -> list[tuple[str, int | None]]:
-    """Return kind and amount of all outcomes and reversals, in the order of recording."""
+    """Return kind and amount of all outcomes and reversals, in recorded order."""
     rows = await session.execute(text("SELECT kind, amount_cents FROM outcome ORDER BY id"))
     return [(row.kind, row.amount_cents) for row in rows]
 

@@ -1,4 +1,4 @@
-"""Calendar accounts: input, password and deletion."""
+"""Tests of calendar accounts: input, password and deletion."""
 
 from datetime import datetime
 from typing import Any

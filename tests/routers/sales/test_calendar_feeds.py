@@ -1,4 +1,4 @@
-"""Calendar feeds: secret addresses, content and deletion."""
+"""Tests of calendar feeds: secret addresses, content and deletion."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ UNKNOWN_USER = "00000000-0000-7000-8000-000000000000"
 
 
 async def create_feed(client: httpx.AsyncClient, **values: Any) -> tuple[Any, str]:
-    """Create a feed; return the feed and the path of its address."""
+    """Create a calendar feed; return the feed and the path of its address."""
     answer = await client.post("/v1/calendar-feeds", json={"name": "Visits", **values})
     assert answer.status_code == 201, answer.text
     feed = answer.json()
@@ -22,7 +22,7 @@ async def create_feed(client: httpx.AsyncClient, **values: Any) -> tuple[Any, st
 
 
 async def open_feed(client: httpx.AsyncClient, path: str, **headers: str) -> httpx.Response:
-    """Read a feed address without credentials."""
+    """Request the address of a calendar feed without credentials; return the response."""
     return await client.get(path, headers={"Authorization": "", **headers})
 
 

@@ -1,4 +1,4 @@
-"""Imports of outcomes: dry run, commit, errors, repeated files and undo."""
+"""Tests of imports of outcomes: dry run, commit, errors, repeated files and undo."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -121,7 +121,7 @@ async def test_dry_run_is_corrected(importer: Importer) -> None:
     answer = await importer.client.patch(url, json={"mapping": {"day": "date", "date": None}})
 
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_import_option")
-    # A new mapping replaces the earlier mapping.
+    # A new mapping of columns replaces the earlier mapping completely.
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_file")
     mapping = {"day": "date", "date": None, "what was it": "kind"}
     assert (await importer.client.patch(url, json={"mapping": mapping})).status_code == 202
@@ -152,7 +152,7 @@ async def test_undo_records_reversals_and_the_file_can_be_imported_again(
     again = await importer.upload(FILE, kind="outcomes")
     third = await importer.upload(FILE, kind="outcomes")
 
-    # The outcome that a user reversed stays reversed.
+    # The import creates two outcomes again. The outcome that a user reversed stays reversed.
     assert (again["created"], again["unchanged"]) == (2, 1)
     assert (third["created"], third["unchanged"]) == (0, 3)
     assert len(await outcomes(importer.client, reversed=False)) == 2

@@ -1,4 +1,4 @@
-"""The ledger of outcomes: recorded once, reversed by a row, kept after a merge and an erasure."""
+"""Tests of the ledger of outcomes: an outcome is never changed, only reversed by a new row."""
 
 import asyncio
 import csv

@@ -1,4 +1,4 @@
-"""Reminder rules, and the reminders of an appointment."""
+"""Tests of reminder rules, and of the reminders of an appointment."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Alerts are mailed, with a real SMTP server and moved time."""
+"""Tests of the mails about alerts, with a real SMTP server and a clock that the tests move."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -34,7 +34,7 @@ ESCALATION = timedelta(hours=4)
 
 
 class Bench:
-    """A worker that mails, its mailbox, and its clock."""
+    """The dependencies of a worker that sends mails, its mailbox, and the clock of the test."""
 
     def __init__(self, deps: Deps, box: Mailbox, queue: RecordingQueue) -> None:
         self.deps = deps
@@ -60,7 +60,7 @@ class Bench:
             await alerts.resolve_alert(uow, kind=AlertKind(kind), subject=subject, now=self.now)
 
     async def run_job(self, *, after: timedelta = timedelta(minutes=1)) -> list[str]:
-        """Let time pass and run the job; return the subjects of the new mails."""
+        """Move the clock and run the job; return the subjects of the new mails."""
         self.now += after
         before = len(self.box.mails)
         await report_alerts(self.deps, now=lambda: self.now)

@@ -1,4 +1,4 @@
-"""The worker sends mails to users through a real SMTP server, retries them, drops expired ones."""
+"""The worker sends mails to users by SMTP, repeats failed mails, and drops expired mails."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta

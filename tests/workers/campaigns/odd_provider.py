@@ -1,4 +1,4 @@
-"""A small HTTP server on loopback that returns given bytes as responses to sends."""
+"""A simulated provider: an HTTP server on loopback that responds to sends with given bytes."""
 
 import asyncio
 import json
@@ -23,11 +23,11 @@ def http(
 
 @dataclass
 class OddProvider:
-    """Returns the given responses to the first sends. Accepts all other sends."""
+    """Simulated provider: the first sends get given responses, and later sends are accepted."""
 
     answers: list[bytes] = field(default_factory=list)
     recipients: list[str] = field(default_factory=list)
-    """The recipients, in the order of the calls."""
+    """Phone numbers of the recipients, in the order of the sends."""
     sent_bytes: int = 0
     url: str = ""
 

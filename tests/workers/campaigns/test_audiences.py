@@ -1,4 +1,4 @@
-"""The queue writes the first chunk of an audience. A job writes the rest of a large audience."""
+"""The queue job stores the first chunk of an audience; another job stores the other chunks."""
 
 import asyncio
 from collections import Counter
@@ -28,7 +28,7 @@ from crm_api.workers.audiences import HELD_SECONDS, store_first_chunks, write_au
 
 
 class LostWorkerError(Exception):
-    """Represents the crash of a worker's process."""
+    """Error that simulates the crash of a worker process."""
 
 
 WRITE, PROCESS = JobName.WRITE_AUDIENCES, JobName.PROCESS_CAMPAIGN_QUEUE
@@ -36,7 +36,7 @@ WRITE, PROCESS = JobName.WRITE_AUDIENCES, JobName.PROCESS_CAMPAIGN_QUEUE
 
 @pytest_asyncio.fixture
 async def started(committed_uow: UnitOfWorkFactory) -> Ledger:
-    """Create a started campaign whose ten recipients are not written yet."""
+    """Create a started campaign whose ten recipients are not stored yet."""
     ledger = await open_ledger(committed_uow, people=10)
     await ledger.run("DELETE FROM campaign_membership")
     await ledger.run(

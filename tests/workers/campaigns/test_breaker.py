@@ -1,4 +1,4 @@
-"""A refusal of the account blocks a line. An accepted message opens the line again."""
+"""A refusal because of the account blocks a line; an accepted message opens the line again."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ async def test_line_without_credits_is_probed_with_one_message_at_a_time_and_ope
 
     assert (waiting.status, waiting.blocked_reason, waiting.probes) == ("blocked", "no_credits", 1)
     assert (tried.status, tried.probes, probes) == ("blocked", 2, 1)
-    # One message opens the line. The run that sent this message may already send the others.
+    # The first accepted message opens the line. The same run may then also send other messages.
     assert first >= 1
     assert JobName.PROCESS_CAMPAIGN_QUEUE in nudges
     assert len(sandbox.workspace.store.ordered) == 12

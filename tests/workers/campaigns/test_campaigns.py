@@ -1,4 +1,4 @@
-"""The scheduled job that sends the messages of campaigns."""
+"""Tests of the scheduled job that sends the messages of campaigns."""
 
 import json
 from collections import Counter

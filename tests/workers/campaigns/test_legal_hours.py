@@ -1,4 +1,4 @@
-"""The worker applies the legal rules that it was started with."""
+"""The worker applies the legal rules that were configured when it started."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The job that drafts the occurrences of repeated campaigns."""
+"""Tests of the job that creates drafts for the occurrences of recurring campaigns."""
 
 from datetime import timedelta
 from typing import Any
@@ -33,6 +33,7 @@ async def test_job_drafts_all_due_occurrences_and_reports_their_number(
     first = await draft_occurrences(ctx)
     second = await draft_occurrences(ctx)
 
-    # The first occurrence is the campaign itself; drafts are made two weeks ahead.
+    # The first occurrence is the campaign itself, so it gets no draft. The job creates drafts for
+    # at most the next two weeks.
     assert first == {"drafted": min(ends_after - 1, 14)}
     assert second == {"drafted": 0}

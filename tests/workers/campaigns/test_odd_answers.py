@@ -1,4 +1,4 @@
-"""No response of the provider to a send ends a drain or loses another response."""
+"""An odd response of the provider never stops the sending and never loses another response."""
 
 import asyncio
 import gzip
@@ -25,7 +25,7 @@ from crm_api.workers.campaigns import process_campaign_queue
 
 PEOPLE = 4
 ENDS_WITHIN = 90.0
-"""Limit for a drain that hangs; a busy machine needs most of a minute."""
+"""Time limit in seconds to send all messages; a busy machine needs almost a minute."""
 MEGABYTE = 1024 * 1024
 
 
@@ -36,7 +36,7 @@ def _accepted(**data: Any) -> bytes:
 async def _drain(
     settings: Settings, new_uow: UnitOfWorkFactory, queue: RecordingQueue, *answers: bytes
 ) -> tuple[Ledger, OddProvider]:
-    """Drain a campaign with a few recipients; the first sends get these responses."""
+    """Send the messages of a small campaign; the first sends get these responses."""
     ledger = await open_ledger(new_uow, people=PEOPLE)
     async with (
         odd_provider(*answers) as provider,
@@ -229,7 +229,7 @@ async def test_long_requested_wait_pauses_sending_for_ten_minutes_and_raises_an_
     called = len(provider.recipients)
     assert called <= PEOPLE
 
-    # While the pause lasts, no attempt is claimed.
+    # No attempt is claimed before the pause ends.
     tries = len(await ledger.attempts())
     async with OpenPhoneClient(base_url=provider.url, api_key="key") as client:
         await process_campaign_queue({"deps": make_deps(settings, committed_uow, queue, client)})

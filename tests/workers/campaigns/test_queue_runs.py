@@ -1,4 +1,4 @@
-"""When a run of the queue ends, and when it requests the next run."""
+"""Tests of the queue job: when a run ends, and for which time it requests the next run."""
 
 from typing import Any
 
@@ -30,7 +30,8 @@ def _provider() -> OpenPhoneClient:
 async def test_run_requests_the_next_run_for_when_the_pace_allows_a_message(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
-    # The days of line and campaign end hours from now, so messages are some seconds apart.
+    # The day of the line and the campaign ends some hours from now. The daily limit is spread over
+    # these hours, so two messages are some seconds apart.
     async with committed_uow() as uow:
         line = await make_line(uow.session, daily_limit=5000, timezone=far_from_midnight())
     ledger = await open_ledger(committed_uow, people=2, line=line, **(EVEN | {"daily_limit": 5000}))

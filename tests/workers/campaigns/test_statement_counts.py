@@ -1,4 +1,4 @@
-"""Statements per tick do not grow with campaigns, and are far fewer than messages."""
+"""The queue job needs few SQL statements, for any number of campaigns and messages."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -45,8 +45,8 @@ WRITTEN = """
 
 
 def _zone(*, hour: int) -> str:
-    """Return a zone key in whose time zone it is about this hour."""
-    # POSIX names count hours west of Greenwich as positive.
+    """Return a zone key (state and time zone) whose local time is about this hour."""
+    # In a POSIX name such as `Etc/GMT+5`, a positive number means hours west of Greenwich.
     west = (clock.now().hour - hour + 12) % 24 - 12
     return f"MA/Etc/GMT{west:+d}"
 
@@ -68,7 +68,8 @@ def statements(committed_db: AsyncEngine) -> Iterator[StatementCounter]:
 
 
 async def _tick(ctx: dict[str, Any], statements: StatementCounter) -> Counter[str]:
-    ctx["deps"].budgets_checked_at = clock.now()  # not the hourly tick, which checks budgets
+    # Once an hour, a run also checks budgets, which needs more statements. Prevent this check.
+    ctx["deps"].budgets_checked_at = clock.now()
     statements.clear()
     await process_campaign_queue(ctx)
     return statements.counts.copy()

@@ -1,4 +1,4 @@
-"""Bad figures pause a campaign or stop a variant, before a drain and during a drain."""
+"""Bad figures pause a campaign or stop a variant, both before and while messages are sent."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ PEOPLE = 2 * CONCURRENCY + 100
 
 
 class Provider:
-    """Responds to each send as configured. Records the messages."""
+    """Simulated provider that responds as configured, and records the messages."""
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
@@ -39,7 +39,7 @@ class Provider:
         self._is_seen = False
 
     async def wait_for(self, seen: Callable[[], Awaitable[bool]]) -> None:
-        """Delay responses until ``seen`` is true, at most for ten seconds."""
+        """Delay the responses until ``seen`` returns true, but at most for ten seconds."""
         gives_up_at = clock.now() + timedelta(seconds=10)
         async with self._lock:
             while not self._is_seen and clock.now() < gives_up_at:
@@ -138,7 +138,7 @@ async def test_campaign_with_too_many_opt_outs_is_paused_before_the_next_drain(
 
 
 async def two_variants(new_uow: UnitOfWorkFactory, **values: Any) -> Ledger:
-    """Create a campaign whose recipients have the variants A and B in turn."""
+    """Create a campaign whose recipients alternate between the variants A and B."""
     ledger = await open_ledger(new_uow, bodies=("A", "B"), max_opt_out_rate="0.5", **values)
     await ledger.run("UPDATE campaign_membership SET variant = right(phone, 1)::int % 2")
     return ledger
@@ -152,7 +152,10 @@ HISTORY = """
            CASE WHEN n % 2 = 1 AND n < 400 THEN now() END, now(), now()
     FROM generate_series(0, 999) n
 """
-"""Earlier recipients: 200 of the 500 with variant B opted out, and none with variant A."""
+"""Statement that adds 1,000 earlier recipients, 500 for each variant.
+
+Of the recipients with variant B, 200 opted out. No recipient with variant A opted out.
+"""
 
 
 async def test_stopped_variant_is_not_sent_and_its_recipients_get_the_other_variant(
@@ -201,7 +204,8 @@ async def test_variant_that_is_stopped_during_a_drain_is_not_planned_again(
 
     provider_calls.before_answer = write_the_history_and_wait
     async with worker(settings, committed_uow, queue, provider_calls) as deps:
-        # Not all recipients are claimed at once, so a part of the plan is still open.
+        # With this lease and rate, one claim does not include all recipients. The variants of the
+        # other recipients are still open when B is stopped.
         deps.times = replace(TIMES, lease=timedelta(seconds=3))
         deps.limiter = Limiter(rate_per_second=2 * CONCURRENCY)
         await drain_campaigns(deps, check_every=ALWAYS)
@@ -209,5 +213,6 @@ async def test_variant_that_is_stopped_during_a_drain_is_not_planned_again(
 
     variants = Counter(provider_calls.texts.values())
     assert variants.total() == PEOPLE
-    # B has half of the messages that were in work at the stop. Without the stop, half of all.
+    # Half of the messages that were in work when B was stopped have variant B. Without the stop,
+    # half of all messages would have variant B, which is more than this limit.
     assert variants["B"] <= CONCURRENCY

@@ -1,4 +1,4 @@
-"""A worker that only runs imports, and is killed at a given step."""
+"""A worker process that only runs imports, and kills itself at a given step."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ class Storage:
 
 @dataclass
 class Deps:
-    """The worker's dependencies that imports use."""
+    """The dependencies of a worker, as far as imports use them."""
 
     new_uow: UnitOfWorkFactory
     settings: Storage

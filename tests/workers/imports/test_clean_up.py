@@ -17,7 +17,10 @@ from crm_api.platform.database import UnitOfWork
 
 NewUow = Callable[[], UnitOfWork]
 PENDING = text("SELECT gin_clean_pending_list('idx_contact_search')")
-"""Empties the pending list; the result is the number of pages that it had."""
+"""Query that empties the pending list of the search index, and gives the pages that it had.
+
+The pending list contains words that are not in the index yet.
+"""
 ROWS_SEEN = text("SELECT reltuples FROM pg_class WHERE relname = 'contact'")
 
 
@@ -28,7 +31,7 @@ def importer(committed_uow: NewUow, tmp_path: Path) -> Importer:
 
 @pytest.fixture
 def statements(committed_db: AsyncEngine) -> Iterator[Counter[str]]:
-    """Count the statements of all connections by their text."""
+    """Yield a counter of the SQL statements that all connections run."""
     counts: Counter[str] = Counter()
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -108,7 +111,7 @@ async def test_dry_run_and_repeated_file_cause_no_clean_up(
 async def test_full_chunk_is_written_with_few_statements(
     importer: Importer, statements: Counter[str]
 ) -> None:
-    """The number of statements does not grow with the rows of a chunk."""
+    """Prove that the number of statements does not grow with the rows of a chunk."""
     await importer.import_file(people(MANY_PEOPLE))
 
     assert statements["SELECT clean_contact_search()"] == 2

@@ -1,4 +1,4 @@
-"""Do-not-contact lists are applied in the background, in the real database."""
+"""Do-not-contact lists are applied by a job, in a real database."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Storage:
 
 @dataclass
 class WorkerDeps:
-    """The worker's dependencies that uploads use."""
+    """The dependencies of a worker, as far as uploads use them."""
 
     new_uow: NewUow
     settings: Storage
@@ -54,7 +54,7 @@ class WorkerDeps:
 
 @dataclass
 class Uploader:
-    """Accepts files as the route does, and runs the worker."""
+    """Helper that accepts files as the route does, and runs the job."""
 
     new_uow: NewUow
     folder: Path
@@ -100,7 +100,7 @@ def counts(row: DoNotContactUpload) -> dict[str, int]:
 
 
 async def flags(session: AsyncSession) -> dict[str, str | None]:
-    """Return the suppressed numbers and the reasons."""
+    """Return the numbers with the flag ``do_not_contact``, and the reason of each flag."""
     rows = await session.scalars(
         select(ContactFlag)
         .where(ContactFlag.flag_type == "do_not_contact")
@@ -291,7 +291,7 @@ async def test_upload_of_a_lost_worker_is_continued(
     assert chunk is not None
     async with uploader.new_uow() as uow:
         await do_not_contact.apply_chunk(uow, upload_id=upload_id, chunk=chunk, now=clock.now())
-    # The worker dies here. Its lease expires.
+    # Simulate that the worker stops here, and that its lease expires.
     await session.execute(update(DoNotContactUpload).values(lease_until=NOW))
     await session.commit()
 

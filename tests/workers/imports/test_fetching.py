@@ -1,4 +1,4 @@
-"""Contacts are imported from the provider, which is the sandbox."""
+"""Tests of imports of contacts from the provider, which is the sandbox here."""
 
 import csv
 from collections.abc import Callable
@@ -45,7 +45,7 @@ ADA = {
 
 @dataclass
 class Deps:
-    """The worker's dependencies that fetching uses."""
+    """The dependencies of a worker, as far as imports from the provider use them."""
 
     new_uow: NewUow
     settings: Settings
@@ -185,7 +185,8 @@ async def test_fetching_continues_where_a_lost_worker_stopped(
     with pytest.raises(OSError, match="killed"):
         await house.work()
     house.deps.provider.lists.contacts = listed
-    # The killed worker wrote half of one more page, which the database does not know.
+    # Simulate that the killed worker had also written half of another page to its file. The
+    # database has no record of this page.
     with path.open("a") as file:
         file.write("half a page")
     await session.execute(text("UPDATE contact_import SET lease_until = NULL"))

@@ -1,4 +1,4 @@
-"""Workers are killed during commit, undo and commit. The contacts are those of undisturbed runs."""
+"""Killed workers do not change the result of an import, its undo, and a second import."""
 
 import asyncio
 import signal
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.timeout(180)
 
 
 def people() -> str:
-    """Return rows: some numbers are known, some repeated, and some invalid."""
+    """Return a CSV file: some of its numbers are stored already, repeated or invalid."""
     rows = []
     for at in range(ROWS):
         phone = f"(617) 555-{at:04d}"
@@ -49,7 +49,7 @@ def people() -> str:
 
 
 class Scene:
-    """The importer, the stored contacts, and workers in their own processes."""
+    """Helper that runs imports in worker processes, and reads the stored contacts."""
 
     def __init__(self, engine: AsyncEngine, new_uow: NewUow, folder: Path) -> None:
         self.importer = Importer(new_uow, folder)
@@ -58,7 +58,7 @@ class Scene:
         self._folder = folder
 
     async def add_known_contacts(self) -> None:
-        """Create some contacts that the file contains too."""
+        """Store some of the contacts that the file also contains."""
         async with session_factory(self._engine)() as session:
             for at in range(0, ROWS, 300):
                 phone = f"+1617555{at:04d}"

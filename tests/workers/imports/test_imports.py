@@ -1,4 +1,4 @@
-"""Imports run in the background, in the real database."""
+"""Tests of the job that runs imports, in a real database."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -62,7 +62,7 @@ class Storage:
 
 @dataclass
 class WorkerDeps:
-    """The worker's dependencies that imports use."""
+    """The dependencies of a worker, as far as imports use them."""
 
     new_uow: NewUow
     settings: Storage
@@ -74,7 +74,7 @@ class WorkerDeps:
 
 @dataclass
 class Importer:
-    """Accepts files as the route does, and runs the worker."""
+    """Helper that accepts files as the route does, and runs the job."""
 
     new_uow: NewUow
     folder: Path
@@ -538,7 +538,8 @@ async def test_import_of_a_lost_worker_is_resumed_with_the_same_result(
             await write.apply_chunk(
                 uow, import_id=import_id, chunk=chunk, now=clock.now(), secret=SECRET.encode()
             )
-    # The worker dies here. One chunk is read and not written, and the lease has not expired.
+    # Simulate that the worker stops here: it has read a chunk without writing it, and its lease
+    # has not expired.
     lost = source.next_chunk(limit=10)
     assert lost is not None
     await importer.run()
@@ -554,7 +555,7 @@ async def test_import_of_a_lost_worker_is_resumed_with_the_same_result(
     assert counts(row) == {"created": 40, "duplicates_in_file": 1, "invalid": 1}
     assert len(await contacts(session)) == 40
     assert not path.exists()
-    # A late worker that writes the same chunk again changes nothing.
+    # If the first worker continues and writes its chunk again, nothing changes.
     async with importer.new_uow() as uow:
         assert not await write.apply_chunk(
             uow, import_id=import_id, chunk=lost, now=clock.now(), secret=SECRET.encode()
@@ -562,7 +563,10 @@ async def test_import_of_a_lost_worker_is_resumed_with_the_same_result(
 
 
 async def test_restart_of_the_database_does_not_fail_the_import(importer: Importer) -> None:
-    """During a restart, a new connection raises the driver's error, not SQLAlchemy's."""
+    """Prove that an import is not failed by an error of the database driver.
+
+    During a restart, a new connection raises an error of the driver, not of SQLAlchemy.
+    """
 
     async def refuse(step: str) -> None:
         if step == "import.open":

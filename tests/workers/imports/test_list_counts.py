@@ -1,4 +1,4 @@
-"""The import job merges the counts of lists. Each chunk of an import adds to these counts."""
+"""The import job merges the rows that count the contacts of a list; each chunk adds a row."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A worker, a receiver and the provider's sandbox share one clock, which the test moves."""
+"""A worker, a receiver and the sandbox of the provider, with a clock that the test moves."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -43,12 +43,12 @@ ON = {"health_check_from": FROM, "health_check_to": TO}
 
 @dataclass
 class HealthBench:
-    """Fixture of the webhook health tests.
+    """Worker, receiver and sandbox of the webhook health tests.
 
     Attributes:
-        is_down: The receiver does not respond to the provider.
-        applies: Stored events are applied.
-        is_worker_stopped: No message is sent.
+        is_down: Whether the receiver is unreachable for the provider.
+        applies: Whether stored events are applied.
+        is_worker_stopped: Whether no message is sent.
     """
 
     deps: Deps
@@ -83,12 +83,12 @@ class HealthBench:
         return 200
 
     async def pass_time(self, **amount: float) -> None:
-        """Move the clock, then do one round of work."""
+        """Move the clock, then do all work that is due."""
         self.now += timedelta(**amount)
         await self.work()
 
     async def work(self) -> None:
-        """Do one round of work: check, send, deliver, check again, deliver, apply."""
+        """Do all due work once: health checks, sends, deliveries, and applying events."""
         await run_health_checks(self.deps, now=self.clock)
         if not self.is_worker_stopped:
             await self._send()
@@ -125,7 +125,7 @@ class HealthBench:
                     return
 
     async def finish_deliveries(self) -> None:
-        """Wait until the sandbox has nothing more to deliver."""
+        """Wait until the sandbox has delivered all events."""
         workspace = self.sandbox.workspace
         for _ in range(10_000):
             if not workspace.deliverer.is_busy and not len(workspace.timeline):
@@ -139,7 +139,7 @@ class HealthBench:
             return [dict(row) for row in found.mappings()]
 
     async def last(self, side: str) -> dict[str, Any]:
-        """Return the newest check of a side."""
+        """Return the newest health check of a side: ``test_text``, ``provider`` or ``silence``."""
         found = await self.rows(
             "SELECT * FROM webhook_health_check WHERE side = :side "
             "ORDER BY created_at DESC, id DESC LIMIT 1",
@@ -148,7 +148,7 @@ class HealthBench:
         return found[0]
 
     async def alerts(self) -> dict[str, bool]:
-        """Return each side that has an alert, and whether it is open."""
+        """Return whether the alert is open, for each side of the checks that has an alert."""
         found = await self.rows(
             "SELECT subject, resolved_at IS NULL AS is_open FROM alert "
             "WHERE kind = 'webhook_health'"
@@ -170,7 +170,7 @@ async def open_bench(
     own_lines: bool = True,
     scheme: SigningScheme = SigningScheme.STANDARD,
 ) -> AsyncIterator[HealthBench]:
-    """Open a bench with two lines and a webhook. By default the lines send a test message."""
+    """Yield a bench with two lines and a webhook; by default, one line sends test messages."""
     settings = settings.model_copy(update=ON if own_lines else {})
     async with new_uow() as uow:
         await make_line(uow.session, phone_number_id="PNsandbox1", line_number=TO)

@@ -1,4 +1,4 @@
-"""The reconciliation job runs when requested, in slices, at the rate that sends do not need."""
+"""The reconciliation job runs on request, in parts, and leaves some request rate for sends."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -160,7 +160,10 @@ async def test_received_events_are_applied_before_the_run(
     made_ago: int,
     status: str,
 ) -> None:
-    """Otherwise the run would report received events as missing. It does not wait for ever."""
+    """Prove that a run waits until received events are applied, but not forever.
+
+    Otherwise the run would report these events as missing.
+    """
     now = clock.now()
     async with new_uow() as uow:
         made_at = now - timedelta(seconds=made_ago)
@@ -194,11 +197,11 @@ async def test_receiver_watch_survives_an_unavailable_database() -> None:
     await ReceiverWatch(unavailable).beat()
 
 
-# The share of the request rate.
+# The next tests are about the part of the request rate that a reconciliation uses.
 
 
 class PacedRequests:
-    """Makes requests on a clock that only waiting moves."""
+    """Helper that makes requests, with a clock that moves only when the helper waits."""
 
     def __init__(self, new_uow: UnitOfWorkFactory, *, rate: float) -> None:
         self.clock = ManualClock()
@@ -214,7 +217,7 @@ class PacedRequests:
         self.clock.move(seconds)
 
     async def request(self, count: int) -> list[float]:
-        """Make ``count`` requests; return when the requests began, in seconds."""
+        """Make ``count`` requests; return the start time of all requests in seconds."""
         for _ in range(count):
             await self.pace.wait_for_request()
             self.starts.append((self.clock.now - NOW).total_seconds())

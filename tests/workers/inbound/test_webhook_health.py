@@ -1,4 +1,4 @@
-"""Three checks of webhook health, with moved time."""
+"""Tests of the three webhook health checks, with a clock that the tests move."""
 
 import asyncio
 from base64 import b64encode
@@ -38,7 +38,7 @@ async def bench(
 
 
 async def _run_check(bench: HealthBench) -> None:
-    """Work, wait ten seconds for the test message, and work again to conclude the check."""
+    """Start a check, move the clock ten seconds for its test message, and conclude the check."""
     await bench.work()
     await bench.pass_time(seconds=10)
 
@@ -69,7 +69,7 @@ async def test_check_passes_with_legacy_webhooks(
 async def test_lost_deliveries_fail_the_check_within_two_minutes_until_they_resume(
     bench: HealthBench,
 ) -> None:
-    """When deliveries stop, the check fails and a mail is sent. When they resume, it passes."""
+    """Prove that the check fails with a mail when deliveries stop, and passes when they resume."""
     await _run_check(bench)
     async with mail_server() as box:
         bench.deps.mailer = Mailer(
@@ -167,7 +167,10 @@ async def test_event_that_is_received_and_not_applied_is_reported_as_not_applied
 
 
 async def test_event_that_is_applied_too_late_fails_the_check(bench: HealthBench) -> None:
-    """The worker that concludes checks was stopped too, so no check was concluded earlier."""
+    """Prove that a late event fails the check even if the worker was stopped.
+
+    A stopped worker concludes no check, so the check did not fail earlier.
+    """
     bench.applies = False
     await bench.work()
     bench.now += timedelta(minutes=3)

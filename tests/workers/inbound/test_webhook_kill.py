@@ -1,4 +1,4 @@
-"""Workers are killed while they fan out and post. Every event arrives, always under one id."""
+"""If workers are killed, each event still reaches its endpoint, and always under one id."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""The check of the provider's side: its webhooks and undelivered events, with moved time."""
+"""Tests of the check of webhooks and undelivered events at the provider, with a moved clock."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -153,7 +153,10 @@ async def test_delivery_that_never_arrives_is_requested_three_times(bench: Healt
 async def test_event_id_of_a_log_entry_without_one_is_read_from_the_delivery(
     bench: HealthBench,
 ) -> None:
-    """Log entries from before September 2026 contain no event id."""
+    """Prove that old entries of the provider's delivery log can be used.
+
+    Entries from before September 2026 contain no event id.
+    """
     await bench.work()
     bench.is_down = True
     await _receive_messages(bench, 1)
@@ -231,7 +234,10 @@ async def test_hundreds_of_given_up_deliveries_are_requested_in_batches(bench: H
 
 
 async def test_events_of_an_outage_of_a_day_are_recovered(bench: HealthBench) -> None:
-    """The log is read far enough back: an event is given up more than a day after it happened."""
+    """Prove that the provider's delivery log is read far enough back.
+
+    The provider gives up a delivery more than a day after its event.
+    """
     await bench.work()
     bench.is_down = True
     await _receive_messages(bench, 1)

@@ -1,4 +1,4 @@
-"""The silence check, which judges stored events, with moved time."""
+"""Tests of the check that detects a silence of events, with a clock that the tests move."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
@@ -14,7 +14,8 @@ from crm_api.platform.settings import Settings
 
 NewUow = Callable[[], UnitOfWork]
 
-# A message every five minutes from 9 to 18 o'clock, Monday to Friday, for ``weeks`` weeks.
+# This statement adds a received message for every five minutes between 9:00 and 18:00 in New York,
+# Monday to Friday, for ``weeks`` weeks before ``now``.
 _TRAFFIC = text("""
     INSERT INTO webhook_event (id, provider_event_id, scheme, type, status, next_attempt_at,
         received_at, payload)
@@ -90,9 +91,10 @@ async def test_silence_is_not_judged_with_three_weeks_of_record(bench: HealthBen
 
 
 async def test_own_test_messages_do_not_count_as_traffic(bench: HealthBench) -> None:
-    """Test messages come every hour and would hide the silence.
+    """Prove that the test messages of the service itself are not included as traffic.
 
-    Once they are switched off, their absence is not a silence.
+    They arrive every hour and would hide a silence. If they are switched off, their absence must
+    not look like a silence.
     """
     await _add_traffic(bench, weeks=8, until=NOW)
     await _add_traffic(

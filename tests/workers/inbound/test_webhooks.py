@@ -23,7 +23,10 @@ from crm_api.platform.jobs import Job, JobName
 from crm_api.workers import inbound
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-"""Due by any clock; the worker reads the real one."""
+"""Time of receipt of the events.
+
+The worker uses the real clock. By this clock, the time is in the past, so the events are due.
+"""
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def job_uow(new_uow: UnitOfWorkFactory) -> UnitOfWorkFactory:
 
 @pytest_asyncio.fixture
 async def line_ctx(ctx: dict[str, Any], session: AsyncSession) -> dict[str, Any]:
-    """Store the own line; return the context of a job."""
+    """Store a line of the company; return the context of a job."""
     await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
     await session.commit()
     return ctx

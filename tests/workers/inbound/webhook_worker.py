@@ -1,4 +1,4 @@
-"""A worker in its own process that is killed at a named step."""
+"""A worker process that delivers webhooks, and kills itself at a named step."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ class _NoQueue:
 
 
 async def deliver(database_url: str, step: str, times: int) -> None:
-    """Fan out and deliver events. Kill this process when the step is reached ``times`` times."""
+    """Deliver events to endpoints; kill this process when the step is reached ``times`` times."""
     reached = 0
 
     async def kill_process(name: str) -> None:

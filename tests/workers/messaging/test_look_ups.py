@@ -1,4 +1,7 @@
-"""A look-up at the provider is dated, and counts only if known messages can be read."""
+"""A look-up finds out at the provider whether the message of an unclear attempt was accepted.
+
+It is dated by its start, and its result is used only if known messages can be read.
+"""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -18,7 +21,7 @@ from crm_api.platform.settings import Settings
 from crm_api.workers.messaging import resolve_unknown_sends
 
 AGO = 700.0
-"""Seconds since the calls. This is longer than the grace."""
+"""How many seconds ago the calls were made; longer than the grace (first wait)."""
 EMPTY_PAGE = {"data": [], "totalItems": 0, "nextPageToken": None}
 
 Answer = Callable[[httpx.Request], httpx.Response]
@@ -38,7 +41,7 @@ async def _look_up(
 
 
 async def _accepted_and_unclear(new_uow: UnitOfWorkFactory) -> Ledger:
-    """Make two calls ``AGO`` seconds ago: the first was accepted, the second is unclear."""
+    """Store two calls that began ``AGO`` seconds ago: one was accepted, the other is unclear."""
     ledger = await open_ledger(new_uow, ago=AGO, people=2)
     then = clock_behind(AGO)
     (known,) = await ledger.begin_calls(limit=1, now=then())

@@ -35,7 +35,7 @@ async def host() -> AsyncIterator[MediaHost]:
 
 
 def with_sandbox_at(ctx: dict[str, Any], host: MediaHost) -> dict[str, Any]:
-    """Return a context in which this host is the sandbox."""
+    """Return a job context whose settings use this host as the sandbox of the provider."""
     settings = ctx["deps"].settings.model_copy(update={"openphone_base_url": host.url("")})
     return {"deps": replace(ctx["deps"], settings=settings)}
 

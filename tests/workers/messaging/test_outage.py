@@ -1,9 +1,9 @@
 """A reconciliation restores the state after the receiver was down for an hour.
 
-One sandbox sends every event to two installations, which begin as copies of each other. One
-installation cannot be reached for an hour of the sandbox's time. Some of the events that it missed
-are delivered late, some twice, most of them never. This installation detects its outage by itself,
-runs one reconciliation, and then has the same rows as the other installation.
+One sandbox sends every event to two installations with equal data. One installation cannot be
+reached for an hour of the sandbox's time. Some of the events that it missed are delivered late,
+some are delivered twice, and most are never delivered. This installation detects its outage and
+runs one reconciliation. After that, both installations have the same rows.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.migration_runner import upgrade
 
 pytestmark = pytest.mark.timeout(480)
-"""Simulating an hour on two databases takes minutes on a busy machine."""
+"""Long time limit: on a busy machine, the simulation of an hour takes minutes."""
 SEED = 20261125
 RECIPIENTS = 120
 OWN = OwnLine(id="PNsandbox1", number="+13125550190", name="Main line")
@@ -74,7 +74,7 @@ EXTRAS: tuple[list[str], ...] = (
 
 @dataclass
 class Scene:
-    """The provider, both installations, and the events that one of them missed."""
+    """The provider, both installations, and the events that the installation ``away`` missed."""
 
     clock: ManualClock
     sandbox: Sandbox
@@ -87,7 +87,7 @@ class Scene:
     sent: list[StoredMessage] = field(default_factory=list)
 
     async def post(self, url: str, body: bytes, headers: dict[str, str]) -> int:
-        """Deliver a webhook to the installation of this URL."""
+        """Deliver a webhook to the installation that has this URL."""
         if url == AWAY and self.is_down:
             self.missed.setdefault(headers["webhook-id"], (body, headers))
             raise ConnectionRefusedError
@@ -97,7 +97,7 @@ class Scene:
         return 200
 
     async def finish_deliveries(self) -> None:
-        """Wait until every delivery has ended, and apply what was received."""
+        """Wait until all deliveries have ended, and apply the received events."""
         async with asyncio.timeout(90):
             while self.sandbox.workspace.deliverer.counts.pending:  # noqa: ASYNC110 - not ours
                 await asyncio.sleep(0)
@@ -106,7 +106,7 @@ class Scene:
             await one.apply()
 
     def simulate_minute(self, minute: int) -> None:
-        """Simulate one minute: replies, reports, strangers, colleagues, calls."""
+        """Simulate one minute with delivery reports, messages in both directions, and a call."""
         workspace, chance = self.sandbox.workspace, self.chance
         line = workspace.config.lines[0]
         for _ in range(2):
@@ -115,8 +115,8 @@ class Scene:
         workspace.receive(line, person, WORDS[minute % len(WORDS)])
         media = ({"url": f"https://media.example.com/{minute}.jpg", "type": "image/jpeg"},)
         workspace.receive(line, number(RECIPIENTS + 60 + minute), f"Stranger {minute}", media)
-        # This person has not sent STOP. The provider itself fails messages to people who sent STOP,
-        # with a code that only the webhook reports.
+        # Use a person who has not sent STOP. Messages to people who sent STOP fail at the provider,
+        # and only the webhook reports the error code.
         friend = number(RECIPIENTS + 30 + minute % 30)
         to = (friend,) if minute % 5 else (friend, number(RECIPIENTS + 29))
         self._report(workspace.send_from_app(line, to, f"From the app, {minute}"))
@@ -127,8 +127,8 @@ class Scene:
             "answered": "voicemail" not in extras and minute % 4 != 3,
             "direction": "outgoing" if minute % 8 == 3 else "incoming",
         }
-        # The call began two minutes ago. This sandbox sends all events of a call at once, so the
-        # end of a call that begins now would be dated after its receipt.
+        # This sandbox sends all events of a call at once. If the call began now, the event of its
+        # end would have a time after its receipt. The call therefore began two minutes ago.
         workspace.call(read_call(body, line, at=workspace.config.clock() - timedelta(minutes=2)))
 
     def _report(self, message: StoredMessage) -> None:
@@ -137,14 +137,14 @@ class Scene:
         )
 
     async def deliver_late(self) -> int:
-        """Deliver some missed events, some twice, in any order; return how many are left."""
+        """Deliver some missed events in random order, some twice; return how many are left."""
         kept = [one for one in self.missed.values() if self.chance.random() < 0.4]
         twice = [one for one in kept if self.chance.random() < 0.5]
         both = kept + twice
         self.chance.shuffle(both)
         assert self.away is not None
         for body, headers in both:
-            # The provider signs each attempt again. The delivery id stays the same.
+            # The provider signs each attempt to deliver an event again, but keeps the delivery id.
             await self.away.receive(body, self._signed_again(body, headers))
         return len(self.missed) - len(kept)
 
@@ -156,7 +156,10 @@ class Scene:
 
 @pytest_asyncio.fixture
 async def scene(engine: AsyncEngine) -> AsyncIterator[Scene]:
-    """Send the messages of a campaign. Their statuses are not known yet."""
+    """Yield the provider and two equal installations that have sent a campaign.
+
+    No delivery report about the messages of the campaign has arrived yet.
+    """
     clock = ManualClock()
     made: list[Scene] = []
 
@@ -248,7 +251,7 @@ async def _reconcile(one: Installation, scene: Scene) -> None:
 
 
 async def _beat(one: Installation, scene: Scene) -> None:
-    """Store the heartbeat of a web process, as it does twice a minute."""
+    """Store a heartbeat, as a web process does twice a minute."""
     async with one.new_uow() as uow:
         await runs.store_receiver_heartbeat(uow, now=scene.clock.now)
 
@@ -288,9 +291,9 @@ async def test_reconciliation_after_an_outage_restores_the_state(scene: Scene) -
 
 
 def _differences(away: State, steady: State) -> list[tuple[str, Any, Any]]:
-    """Return the rows that only one installation has, by table and in pairs.
+    """Return pairs of rows that differ between the installations, with their table.
 
-    The alert about the gap is the only row that an outage leaves.
+    The alert about the missed events is left out: only the installation with the outage has it.
     """
     found = []
     for table, held in steady.items():

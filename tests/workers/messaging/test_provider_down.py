@@ -1,4 +1,4 @@
-"""While the provider is down, few attempts are used up. Sending resumes by itself."""
+"""While the provider is down, few messages are tried; later, sending resumes automatically."""
 
 from collections import Counter
 from datetime import datetime, timedelta
@@ -34,7 +34,7 @@ MAX_USED_UP = PEOPLE // 2
 
 
 class Wire(httpx.AsyncBaseTransport):
-    """Transport to the sandbox that can be cut, and that records the requests."""
+    """HTTP transport to the sandbox that records requests, and can simulate a lost connection."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = httpx.ASGITransport(app=sandbox)
@@ -48,7 +48,7 @@ class Wire(httpx.AsyncBaseTransport):
         return await self._sandbox.handle_async_request(request)
 
     def count_sends(self) -> int:
-        """Return the number of send requests since the last call of this method."""
+        """Return the number of send requests after the last call of this method."""
         requests, self.requests = self.requests, []
         return sum(1 for one in requests if one.method == "POST")
 
@@ -66,7 +66,8 @@ def sandbox_transport(wire: Wire) -> Wire:
 @pytest.fixture
 def ctx(ctx: dict[str, Any]) -> dict[str, Any]:
     deps = deps_of(ctx)
-    # With the longer times of other tests, one gate would take all recipients at once.
+    # Use the usual time limits. With the longer limits of other tests, one gate (last check before
+    # a call) would include all recipients.
     deps.times = TIMES
     deps.circuit = circuits.PROVIDER
     deps.limiter = Limiter(rate_per_second=20)
@@ -237,7 +238,7 @@ async def test_failed_reads_open_the_circuit_and_stop_further_reads(
 
 
 def _stopped_clock(at: datetime) -> datetime:
-    """Return the time of a stopped clock."""
+    """Return the given instant, like a clock that has stopped."""
     return at
 
 

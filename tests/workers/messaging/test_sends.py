@@ -1,4 +1,4 @@
-"""The scheduled jobs that settle unclear attempts and send queued messages."""
+"""Tests of the scheduled jobs that settle unclear attempts and send queued messages."""
 
 import asyncio
 import json
@@ -34,7 +34,10 @@ from crm_api.workers.campaigns import process_campaign_queue
 from crm_api.workers.messaging import resolve_unknown_sends, send_messages
 
 AGO = 700.0
-"""Seconds since the calls, longer than the grace. The sandbox's clock is behind by the same."""
+"""How many seconds ago the calls were made; longer than the grace (first wait).
+
+The clock of the sandbox is behind by the same time.
+"""
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def sandbox_config(sandbox_config: SandboxConfig) -> SandboxConfig:
 
 
 async def _drain(ledger: Ledger, openphone: OpenPhoneClient) -> None:
-    """Send as a worker that ran ``AGO`` seconds ago."""
+    """Send all due messages with a clock that is ``AGO`` seconds behind."""
     now = clock_behind(AGO)
     dispatcher = Dispatcher(
         new_uow=ledger.new_uow,
@@ -53,7 +56,7 @@ async def _drain(ledger: Ledger, openphone: OpenPhoneClient) -> None:
         now=now,
     )
     await dispatcher.run(lambda limit: ledger.claim(limit=limit, now=now()))
-    # The reservations of that run must not delay the limiter now.
+    # The rate limiter still has the reservations of this run, and would delay later requests.
     await ledger.run("DELETE FROM rate_limit")
 
 
@@ -221,7 +224,10 @@ async def test_lagging_list_concludes_nothing_and_raises_an_alert(
     openphone: OpenPhoneClient,
     sandbox: Sandbox,
 ) -> None:
-    """The list lacks a message of known id, so it may also lack the message that is looked up."""
+    """Prove that a message list of the provider is not used if it lacks a known message.
+
+    Such a list may also lack the message that is looked up.
+    """
     ledger = await open_ledger(committed_uow, ago=AGO, people=2)
     _fault(sandbox, FaultKind.ERROR_AFTER)
     await _drain(ledger, openphone)
@@ -394,7 +400,7 @@ async def test_unclear_answer_requests_a_look_up(
 async def test_each_recipient_gets_one_message_despite_faults_of_the_provider(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
-    """Send over real sockets in real time, with a short grace, until no attempt is unclear."""
+    """Send over real connections and in real time, until no attempt is unclear."""
     times = replace(
         TIMES,
         call_timeout=timedelta(seconds=5),

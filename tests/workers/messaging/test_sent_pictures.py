@@ -1,4 +1,4 @@
-"""Pictures are sent with their message, also when the message is sent again."""
+"""Pictures are sent with their message, even when the message is sent again."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ async def _queue(ledger: Ledger, files: Sequence[StoredFile]) -> list[UUID]:
 
 
 def _sent(sandbox: Sandbox) -> list[tuple[str, list[str]]]:
-    """Return the text and the URLs of each message that the provider accepted."""
+    """Return the body and the picture URLs of each message that the provider accepted."""
     return [
         (one.text, [item["url"] for item in one.media]) for one in sandbox.workspace.store.ordered
     ]

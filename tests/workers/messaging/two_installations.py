@@ -1,4 +1,4 @@
-"""Two installations begin with equal data and get the same events. Their states are compared."""
+"""Helpers that compare two installations which began with equal data and got the same events."""
 
 import re
 from collections.abc import AsyncIterator, Callable
@@ -23,7 +23,7 @@ from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory, open_engine
 from crm_api.routers.inbound.event_intake import EventIntake
 
 NOT_COMPARED = {
-    # Received deliveries, and how a process handled them.
+    # These tables contain received deliveries, and how a process handled them.
     "webhook_event",
     "webhook_event_key",
     "reconciliation_run",
@@ -32,15 +32,15 @@ NOT_COMPARED = {
     "scheduled_job",
     "rate_limit",
     "alert_notice",
-    # Steps and order of the changes.
+    # These tables contain each change and the order of the changes, which may differ.
     "event",
     "event_horizon",
-    # Parts of sums. ``SUMS`` compares the sums.
+    # These tables contain parts of sums. The queries in ``SUMS`` compare the sums.
     "campaign_tally",
     "conversation_tally",
     "send_tally",
     "insight_tally",
-    # Changes that are not added to the sums yet.
+    # These tables contain changes that are not included in the stored sums yet.
     "insight_person_change",
     "insight_person_move",
     "insight_answer_change",
@@ -91,7 +91,7 @@ State = dict[str, list[dict[str, Any]]]
 
 @dataclass
 class Installation:
-    """One installation: receives, applies, and returns its state."""
+    """One installation of the service, which receives and applies events."""
 
     new_uow: UnitOfWorkFactory
     intake: EventIntake
@@ -100,14 +100,14 @@ class Installation:
     verifier: Verifier = field(default_factory=lambda: Verifier([DEFAULT_SIGNING_KEY]))
 
     async def receive(self, body: bytes, headers: dict[str, str]) -> None:
-        """Receive a delivery as the route does."""
+        """Verify and store a delivery, as the webhook route does."""
         verified = self.verifier.verify(headers, body, now=self.now())
         event = read_event(body, scheme=verified.scheme, delivery_id=verified.delivery_id)
         await self.intake.store(event)
         await date_receipt(self.new_uow, event, at=self.now())
 
     async def apply(self) -> None:
-        """Apply due events."""
+        """Apply all stored events that are due."""
         while True:
             async with self.new_uow() as uow:
                 if not await webhooks.apply_batch(
@@ -120,7 +120,7 @@ class Installation:
             return [dict(row) for row in (await uow.session.execute(text(query))).mappings()]
 
     async def state(self) -> State:
-        """Return every row of every business table, with names instead of generated ids."""
+        """Return all rows of all compared tables, with names instead of generated ids."""
         names = {str(row["id"]): row["name"] for row in await self.rows(NAMES)}
         answered = {row["phone"] for row in await self.rows(ANSWERED)}
         tables = sorted(set(metadata.tables) - NOT_COMPARED)
@@ -138,7 +138,10 @@ class Installation:
 
 
 def _hidden(table: str, row: dict[str, Any], answered: set[str]) -> set[str]:
-    """Return the columns that are not compared. Automatic answers are dated by the receipt."""
+    """Return the columns that are not compared.
+
+    Automatic answers have the time of receipt, which differs between the installations.
+    """
     hidden = SURROGATES | DATED_BY_RECEIPT
     if table == "activity" and row["origin"] in {"confirmation", "help"}:
         return hidden | {"occurred_at"}
@@ -174,7 +177,7 @@ async def open_installation(
 
 @asynccontextmanager
 async def clone(engine: AsyncEngine, source: str, name: str) -> AsyncIterator[str]:
-    """Copy a database without connections; yield the copy's URL."""
+    """Copy a database that has no open connections; yield the URL of the copy."""
     async with own_database(engine, name) as url:
         async with engine.connect() as connection:
             plain = await connection.execution_options(isolation_level="AUTOCOMMIT")

@@ -1,4 +1,4 @@
-"""The daily run removes expired data and mails one digest of the day before."""
+"""The daily run removes expired data, and mails one digest (summary) of the day before."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -36,12 +36,12 @@ from crm_api.workers.monitoring import run_daily, run_daily_tasks
 
 NewUow = Callable[[], UnitOfWork]
 TUESDAY = NOW - timedelta(days=1)
-"""Ten in the morning in New York, like the other instants. Wednesday's digest reports this day."""
+"""An instant at 10:00 in New York, on the day that the digest of Wednesday reports."""
 LAST_WEEK = NOW - timedelta(days=8)
 
 
 class Bench:
-    """A worker that mails, its mailbox, and its clock."""
+    """The dependencies of a worker that sends mails, its mailbox, and the clock of the test."""
 
     def __init__(self, deps: Deps, box: Mailbox) -> None:
         self.deps = deps
@@ -49,7 +49,7 @@ class Bench:
         self.now = NOW
 
     async def run_job(self, *, after: timedelta = timedelta(0)) -> list[str]:
-        """Let time pass and run the job; return the subjects of the new mails."""
+        """Move the clock and run the job; return the subjects of the new mails."""
         self.now += after
         before = len(self.box.mails)
         await run_daily(self.deps, now=lambda: self.now)
@@ -69,7 +69,7 @@ async def bench(
 
 
 async def make_company_line(session: AsyncSession, **values: Any) -> Any:
-    """Create the line of a company that is older than the day of the digest."""
+    """Create the line of a company that existed before the day of the digest."""
     line = await make_line(session, phone_number_id=PROVIDER_LINE, now=LAST_WEEK, **values)
     await session.commit()
     return line
@@ -338,7 +338,10 @@ async def test_old_events_are_deleted(
     queue: RecordingQueue,
     provider: OpenPhoneClient,
 ) -> None:
-    """The database dates the events, so the days are counted from the time of the database."""
+    """Prove that events are deleted after a week, by the clock of the database.
+
+    The database dates the events, so the test begins at the time of the database.
+    """
     async with committed_uow() as uow:
         await event_recording.record_event(uow, type=EventType.ALERT, subject_id=None)
         ahead = await readiness.clock_skew(uow, now=NOW)

@@ -1,4 +1,4 @@
-"""Monthly partitions are created ahead. Expired ones are archived, read back and dropped."""
+"""Monthly partitions are created in advance; expired partitions are archived and dropped."""
 
 import csv
 import gzip
@@ -40,16 +40,16 @@ from crm_api.workers.monitoring import maintain_months
 
 BEGAN = datetime(2026, 11, 10, tzinfo=UTC)
 LATER = datetime(2027, 3, 5, tzinfo=UTC)
-"""More than two months after ``BEGAN``."""
+"""An instant more than two months after ``BEGAN``, when old partitions have expired."""
 
 
 def id_at(at: datetime, number: int = 1) -> UUID:
-    """Return an id as the service creates it at this instant."""
+    """Return an id that the service could create at this instant."""
     return UUID(int=(int(at.timestamp() * 1000) << 80) | (7 << 76) | (2 << 62) | number)
 
 
 class Bench:
-    """A database of its own, the worker's dependencies, and the content of the archive."""
+    """A separate database, the dependencies of a worker, and the files of the archive."""
 
     def __init__(self, engine: AsyncEngine, settings: Settings, provider: OpenPhoneClient) -> None:
         self.engine = engine
@@ -68,7 +68,7 @@ class Bench:
             return [tuple(row) for row in await session.execute(text(statement))]
 
     async def months(self, table: str) -> list[str]:
-        """Return the table's partitions."""
+        """Return the names of the partitions of a table."""
         found = await self.rows(
             "SELECT inhrelid::regclass::text FROM pg_inherits "
             f"WHERE inhparent = '{table}'::regclass ORDER BY 1"
@@ -80,7 +80,7 @@ class Bench:
             session.add_all(rows)
 
     def archived(self, name: str) -> tuple[list[dict[str, str]], dict[str, Any]]:
-        """Return the rows of an archive and its description."""
+        """Return the rows and the description of an archive, after a check of its checksum."""
         raw = gzip.decompress((self.folder / f"{name}.csv.gz").read_bytes())
         description = json.loads((self.folder / f"{name}.json").read_text())
         assert description["sha256"] == hashlib.sha256(raw).hexdigest()
@@ -267,7 +267,10 @@ async def test_reply_examples_of_dropped_messages_are_deleted(bench: Bench) -> N
 
 
 async def test_stored_answers_of_a_dropped_month_are_deleted(bench: Bench) -> None:
-    """An answer of the month is deleted. A later answer in its conversation is computed again."""
+    """Prove that a stored answer of the dropped month is deleted.
+
+    A later answer in the same conversation must be computed again.
+    """
     talk, other = id_at(BEGAN, 7), id_at(BEGAN, 8)
     later = BEGAN + timedelta(days=70)
     await bench.add(
