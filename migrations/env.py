@@ -31,8 +31,8 @@ def run(connection: Connection, *, metadata: MetaData | None) -> None:
 
 
 async def run_from_environment() -> None:
-    # Only the commands of Alembic itself compare the tables with the models. `crm-api migrate` does
-    # not load the models, which takes a second.
+    # Only Alembic's own commands, such as `autogenerate`, compare the tables with the models.
+    # `crm-api migrate` does not load the models, because loading them takes a second.
     from crm_api.domain.all_tables import metadata  # noqa: PLC0415
 
     settings = Settings.load(os.environ)

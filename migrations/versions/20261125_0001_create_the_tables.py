@@ -1,7 +1,7 @@
-"""Create the tables.
+"""Create the first tables.
 
-Statuses are text with a CHECK constraint. The service creates ids (UUID version 7). Times are
-timestamptz.
+A status is a text column with a CHECK constraint. Most ids are UUIDs of version 7, which the
+service creates. Times have the type `timestamptz`.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ CREATE FUNCTION uuid_v7() RETURNS uuid LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
     )::uuid
 $$
 """
-"""Creates UUIDs of version 7 (RFC 9562) in SQL; PostgreSQL 18 has its own function `uuidv7`."""
+"""SQL function that creates a UUID of version 7 (RFC 9562). PostgreSQL has one only since 18."""
 
 APPEND_ONLY = """
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -744,7 +744,8 @@ def upgrade() -> None:
             f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON {table} "
             "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
         )
-    # These tables change all day, so vacuum and analyze them after 2 % of changed rows, not 20 %.
+    # These tables change all day. So autovacuum cleans and analyzes them after 2 % of the rows have
+    # changed. By default it cleans after 20 % and analyzes after 10 %.
     for table in ("campaign_membership", "send_attempt", "activity", "webhook_event"):
         op.execute(
             f"ALTER TABLE {table} SET (autovacuum_vacuum_scale_factor = 0.02, "

@@ -1,7 +1,8 @@
-"""Count the recipients of each campaign by status while they change.
+"""Count the recipients of each campaign by status whenever recipients change.
 
-Every statement that writes `campaign_membership` appends the changes of the counts to a table. The
-sum of a campaign's rows is its count. Appending needs no lock, so it does not block senders.
+After every statement that writes recipients (`campaign_membership`), a trigger appends the changes
+of the counts to `campaign_tally`. The sum of a campaign's rows is its count. An append does not
+wait for the lock of another row, so it does not block the processes that send messages.
 """
 
 from collections.abc import Sequence
@@ -56,7 +57,8 @@ TRIGGERS = {
     "delete": "OLD TABLE AS removed",
 }
 
-# Creating the triggers blocks writers until the commit, so this count misses no row.
+# The creation of the triggers blocks statements that write the table until the commit. So this
+# count includes every existing row.
 COUNT_WHAT_IS_THERE = """
 INSERT INTO campaign_tally (campaign_id, step, variant, status, people, replied, opted_out)
 SELECT campaign_id, step, variant, status, count(*), count(replied_at), count(opted_out_at)

@@ -1,4 +1,9 @@
-"""Add the pacing of campaigns, and the daily ramp and the probe of lines."""
+"""Store the pace of campaigns, the daily ramp of lines, and the probe of blocked lines.
+
+The pace (`campaign_pace`) says when a campaign may send its next message. A ramp plan has the
+rising daily limits of a new line. A probe is one message that tests whether the provider accepts
+messages from a blocked line again.
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,8 @@
-"""Add the rules that stop a campaign automatically, its A/B test, and the rules that end follow-ups."""
+"""Store the rules that limit or pause a campaign, its A/B test, and why follow-ups ended.
+
+A campaign pauses itself if its rate of opt-outs or failures is above the limit. `ended_by` says
+what ended the follow-ups of a recipient.
+"""
 
 from collections.abc import Sequence
 from typing import Any

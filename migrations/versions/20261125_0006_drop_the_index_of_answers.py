@@ -1,4 +1,7 @@
-"""Drop the index of replies, because `campaign_tally` counts the replies."""
+"""Drop the index of the recipients who replied or opted out.
+
+The index was used to count these recipients. `campaign_tally` now has these counts.
+"""
 
 from collections.abc import Sequence
 

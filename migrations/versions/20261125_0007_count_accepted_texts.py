@@ -1,13 +1,15 @@
-"""Count accepted messages when they are accepted, and avoid index writes by the gate.
+"""Count messages when the provider accepts them, and let the gate write no index.
 
-Every statement that writes `send_attempt` appends the change in the number of accepted messages to
-`send_tally`, by line, campaign and quarter of an hour. The day of every time zone consists of whole
-quarters. The sum over a day is compared with the caps, so the number of attempts does not matter.
+After every statement that writes attempts (`send_attempt`), a trigger appends the change in the
+number of accepted messages to `send_tally`, by line, campaign and quarter of an hour. A day of any
+time zone consists of whole quarters of an hour. The caps are compared with the sum over a day, so
+the number of attempts does not affect the time of this check.
 
-Two new columns say which attempts are open and which are uncertain. The indexes use these columns
-instead of the status. The gate changes only the status, so it writes one row and no index. The
-table is rewritten once. The foreign key to the line is dropped, because its check would lock the
-line for each message; lines are never deleted.
+Two new columns say which attempts are open and which are uncertain. The indexes now use these
+columns; before, they used the status. The gate (the last check before the call to the provider)
+changes only the status, so it writes the row and no index. The table is rewritten once. The foreign
+key to the line is dropped, because its check would lock the line for each message. Lines are never
+deleted, so every attempt keeps its line.
 """
 
 from collections.abc import Sequence
@@ -57,7 +59,8 @@ TRIGGERS = {
     "delete": "OLD TABLE AS removed",
 }
 
-# Creating the triggers blocks writers until the commit, so this count misses no row.
+# The creation of the triggers blocks statements that write the table until the commit. So this
+# count includes every existing row.
 COUNT_WHAT_IS_THERE = """
 INSERT INTO send_tally (line_id, campaign_id, quarter, texts)
 SELECT line_id, campaign_id, date_bin('15 minutes', accepted_at, '2000-01-01Z'), count(*)

@@ -1,4 +1,4 @@
-"""Store which recipients were approved in review, so that a claim does not send them to review again."""
+"""Store which recipients a user approved in review, so that no claim puts them in review again."""
 
 from collections.abc import Sequence
 

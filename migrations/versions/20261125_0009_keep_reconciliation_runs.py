@@ -1,4 +1,9 @@
-"""Store the runs of the reconciliation, and when the webhook receiver was last alive."""
+"""Store the runs of the reconciliation, and when the webhook receiver was last alive.
+
+A reconciliation compares the messages and calls that the provider lists with the stored rows. If
+the receiver had no heartbeat for some minutes, a run starts. The new index finds stored messages by
+their time.
+"""
 
 from collections.abc import Sequence
 
@@ -15,7 +20,8 @@ COUNTS = ("pages_done", "items_seen", "created", "updated", "already_known", "er
 
 
 def upgrade() -> None:
-    # First, while the service runs. Drop the index that an interrupted build has left.
+    # The index is built first, while the service runs. If an earlier build was interrupted, it left
+    # an invalid index. Drop this index.
     with op.get_context().autocommit_block():
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS idx_activity_message")
         op.create_index(

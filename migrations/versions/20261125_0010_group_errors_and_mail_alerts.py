@@ -1,10 +1,12 @@
-"""Group failed events by their error, store mails about alerts, and add circuit breakers.
+"""Group failed events by their error, store notices of alerts, and add circuit breakers.
 
-An event keeps its error class until it is applied, so that events with the same error can be listed
-and replayed together. The index of statuses contains only the rare statuses, because each event
-that was received and applied had to update it twice. An alert gets the time at which it was opened
-last, and the person who acknowledged it. Each notification about an alert is a row with its
-channel. A circuit breaker is the state, shared by all processes, that an outside system is down.
+A failed event stores the class of its error until it is applied. So events with the same error can
+be listed and replayed together. The index of statuses now contains only the rare statuses. Before,
+each event wrote this index when it was received and again when it was applied.
+
+An alert gets the time at which it last opened and the user who acknowledged it. `alert_notice`
+stores what each channel, such as mail, last reported about an alert. A circuit breaker (`circuit`)
+stores for all processes that an outside system is down.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""Store the signing keys of webhooks, and the results of the webhook health checks."""
+"""Store the signing keys of webhooks, and the results of the webhook health checks.
+
+`webhook_redelivery` has the deliveries that the provider was asked to repeat.
+"""
 
 from collections.abc import Sequence
 

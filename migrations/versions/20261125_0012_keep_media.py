@@ -1,4 +1,4 @@
-"""Store pictures and recordings."""
+"""Store pictures and recordings, and the state of their downloads from the provider."""
 
 from collections.abc import Sequence
 

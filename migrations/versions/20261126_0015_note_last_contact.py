@@ -1,10 +1,11 @@
-"""Store in each conversation when the person was last contacted and last replied.
+"""Store in each conversation when the person was last contacted and when the person last wrote.
 
-A segment over a million contacts must not read all messages. Our messages count from the provider's
-acceptance, calls only if we called the person. Replies are messages from the person.
+Without these times, a segment over a million contacts would have to read all messages.
+`last_outgoing_at` is the time of the last message that the provider accepted, or of the last call
+to the person. `last_incoming_at` is the time of the last message from the person.
 
-When an acceptance is recorded, the conversation is written a second time. Its pages have free space
-for that, so that no index is written.
+When the provider accepts a message, its conversation is updated a second time. `fillfactor` leaves
+free space in the pages of the table, so this update writes no index.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""Store what each import changes, so that it can be compared with its dry run and undone."""
+"""Store the changes of each import.
+
+With these, a user can undo an import and compare it with its dry run.
+"""
 
 from collections.abc import Sequence
 from typing import Any

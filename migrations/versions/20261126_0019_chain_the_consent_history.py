@@ -1,9 +1,12 @@
 """Link the entries of the consent history into a chain of hashes.
 
-Each entry gets a hash of its words, with a salt, so that the hash reveals nothing after the words
-are erased. It also gets a link in a chain of keyed hashes. The migration does not know the key, so
-the existing entries wait in ``consent_unlinked`` for the first run of the job. The hash may be
-null, because code of the previous release writes entries without it during the rollout.
+Each entry gets a hash of its words (number, reason, note, shown text and evidence) and of a random
+salt. An erasure removes the words and the salt; the hash alone then reveals nothing. Each entry
+also gets a link in a chain of keyed hashes, which shows later changes of entries.
+
+The migration does not know the key of the chain. So it writes the existing entries to
+`consent_unlinked`, and the first run of the job links them. The hash may be null, because processes
+of the previous release write entries without it while the service is updated.
 """
 
 from collections.abc import Sequence
@@ -64,7 +67,8 @@ def upgrade() -> None:
         "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
     )
     op.execute(FILL_SALTS)
-    # The only change of an entry that is allowed: it gets the hash of its words.
+    # The trigger refuses every change of an entry. Disable it only while the entries get the hash
+    # of their words.
     op.execute("ALTER TABLE consent_entry DISABLE TRIGGER append_only")
     op.execute(FILL_DIGESTS)
     op.execute("ALTER TABLE consent_entry ENABLE TRIGGER append_only")
@@ -75,7 +79,8 @@ def downgrade() -> None:
     op.drop_table("consent_link")
     op.drop_table("consent_unlinked")
     op.drop_constraint(op.f("ck_consent_entry_source"), "consent_entry", type_="check")
-    # The previous release does not know the new sources, so their entries become "api".
+    # The previous release does not know the new sources. So entries with a new source get the
+    # source "api".
     op.execute("ALTER TABLE consent_entry DISABLE TRIGGER append_only")
     op.execute(f"UPDATE consent_entry SET source = 'api' WHERE NOT {OLD_SOURCES}")
     op.execute("ALTER TABLE consent_entry ENABLE TRIGGER append_only")

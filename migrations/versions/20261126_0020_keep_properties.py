@@ -1,4 +1,4 @@
-"""Add properties, and the contacts that belong to them."""
+"""Add properties (buildings), and the contacts to whom they belong."""
 
 from collections.abc import Sequence
 

@@ -1,8 +1,8 @@
-"""Add the events that clients follow.
+"""Add the log of events that clients read.
 
-Triggers emit the events about facts that many statements write (messages, campaigns, opt-outs,
-alerts), so that no statement can forget one. The code emits events about facts that are not in a
-row of a table.
+Many statements write messages, campaigns, opt-outs and alerts. Triggers emit the events about
+these, so that no statement can omit an event. The code of the service emits the events about other
+facts, such as the progress of an import.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,8 @@ depends_on: str | Sequence[str] | None = None
 
 INSTANT = sa.DateTime(timezone=True)
 
-# A message that happened long before it is stored was imported, so it emits no event.
+# A message that was sent more than seven days before it is stored comes from the provider's
+# history. It emits no event.
 TELL_NEW_MESSAGE = """
 CREATE FUNCTION tell_new_message() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -76,7 +77,7 @@ CREATE TRIGGER tell_campaign_status AFTER UPDATE ON campaign FOR EACH ROW
 WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION tell_campaign_status()
 """
 
-# The event says only that the counts changed; the reader of the events reads the sums.
+# The event contains no counts. The process that sends the event to clients reads the sums.
 TELL_COUNTERS = """
 CREATE FUNCTION tell_campaign_counters() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -91,7 +92,8 @@ CREATE TRIGGER tell_campaign_counters AFTER INSERT ON campaign_tally
 REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION tell_campaign_counters()
 """
 
-# An opt-out belongs to a number. The event names the contact with the number, not the number.
+# An opt-out belongs to a number. The event has the id of the contact with this number and does not
+# have the number itself.
 TELL_OPT_OUTS = """
 CREATE FUNCTION tell_opt_outs() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

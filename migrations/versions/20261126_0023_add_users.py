@@ -1,4 +1,4 @@
-"""Add users, their sessions, and the mails to them."""
+"""Add users, their sessions and invitations, the limits of failed sign-ins, and outgoing mail."""
 
 from collections.abc import Sequence
 

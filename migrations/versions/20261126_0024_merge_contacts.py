@@ -1,4 +1,8 @@
-"""Merge contacts: the row of a duplicate becomes an alias of the other contact, and the merge is stored."""
+"""Let users merge contacts.
+
+A merged duplicate keeps its row. The new column `merged_into` has the id of the contact that it was
+merged into. `contact_merge` stores each merge, with the data that an undo needs.
+"""
 
 from collections.abc import Sequence
 
@@ -15,7 +19,8 @@ INSTANT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    # First, while the service runs. Drop the index that an interrupted upgrade has left.
+    # The column and the index are created first, while the service runs. If an earlier build of the
+    # index was interrupted, it left an invalid index. Drop this index.
     op.execute("ALTER TABLE contact ADD COLUMN IF NOT EXISTS merged_into uuid")
     with op.get_context().autocommit_block():
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS idx_contact_merged_into")

@@ -1,7 +1,8 @@
-"""Search contacts without regard to accents, and list them by name, last change and place.
+"""Search contacts without regard to accents, and list them by name, last change, state and city.
 
-`search_fold` uses only built-in functions, so that only the extension pg_trgm is needed. Every word
-in `search_text` follows a space, so that the trigram index also finds words by one letter.
+`search_fold` removes accents and changes letters to lower case. It uses only built-in functions, so
+that pg_trgm remains the only extension. In `search_text`, a space precedes every word, so that the
+trigram index also finds a word by its first letter.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,8 @@
-"""Write audiences in chunks: store how far each is written, and drop a foreign key that is slow per row.
+"""Store the recipients of a campaign (its audience) in chunks.
 
-This also adds an index for the campaigns that were cancelled lately, which are read every minute.
+Two new columns store how many recipients are written and where the next chunk begins. The foreign
+key from recipients to campaigns is dropped, because its check took time for each recipient. A new
+index finds the campaigns that were cancelled recently; a job reads them every minute.
 """
 
 from collections.abc import Sequence

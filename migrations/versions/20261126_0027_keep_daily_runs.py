@@ -1,4 +1,4 @@
-"""Store the results of the daily tasks."""
+"""Store the run of the daily tasks for each day, and which of its tasks are done."""
 
 from collections.abc import Sequence
 

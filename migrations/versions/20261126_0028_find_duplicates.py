@@ -1,4 +1,4 @@
-"""Store pairs of contacts that may be the same person."""
+"""Store pairs of contacts that may be the same person, and the last search for such pairs."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,7 @@
-"""Add segments, and an index to find conversations without a contact by their phone number."""
+"""Add segments, and an index of conversations without a contact by phone number.
+
+A segment is a stored filter of contacts.
+"""
 
 from collections.abc import Sequence
 

@@ -1,8 +1,9 @@
-"""Give a conversation with an unknown number to the contact who gets this number.
+"""Link a conversation with an unknown number to the contact that later gets this number.
 
-A conversation may exist before its number belongs to a contact, for example after a message from
-the provider's app. The code that adds the contact (an import, the API, a merge) does not need to
-handle this, because triggers do. A segment can then join conversations by the id of the contact.
+A conversation may exist before a contact has its number, for example after a user sent a message in
+the provider's app. When a contact gets this number, a trigger sets `contact_id` of the
+conversation. So imports, the API and merges need no code for it. A segment can then join
+conversations by the id of the contact.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,8 @@ down_revision: str | None = "20261126_0029"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-# An import adds thousands of contacts in one statement, and usually no conversation lacks one.
+# An import adds thousands of contacts in one statement. Usually every conversation has a contact,
+# so the function first checks whether any conversation has none.
 ADOPT_FOR_NEW = """
 CREATE FUNCTION adopt_conversations_for_new() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -39,7 +41,7 @@ ON_INSERT = """
 CREATE TRIGGER adopt_conversations_on_insert AFTER INSERT ON contact
 REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION adopt_conversations_for_new()
 """
-# A contact gets another number, or a deleted contact is restored.
+# The trigger runs if a contact gets another number or a deleted contact is restored.
 ON_UPDATE = """
 CREATE TRIGGER adopt_conversations_on_update AFTER UPDATE ON contact FOR EACH ROW
 WHEN (NEW.deleted_at IS NULL AND (OLD.deleted_at IS NOT NULL OR NEW.phone <> OLD.phone))

@@ -1,4 +1,4 @@
-"""Store changes of tags, and the number of contacts with each tag."""
+"""Store requests that change the tags of many contacts, and count the contacts with each tag."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,8 @@
-"""Erase persons.
+"""Store erasures of persons.
 
-Only a keyed hash of an erased number is left. The erasure searches the tables in the background. It
-deletes a file if no other message uses the file; the new index finds such messages.
+Only a keyed hash of an erased number remains (`erased_number`). An erasure searches all tables in
+the background. It deletes a file if no other message uses the file; the new index finds such
+messages.
 """
 
 from collections.abc import Sequence

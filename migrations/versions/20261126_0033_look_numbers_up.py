@@ -1,6 +1,7 @@
-"""Look up phone numbers: store their line types, the look-ups used today, and the validation runs.
+"""Store the line types of phone numbers, the number of look-ups per day, and validation runs.
 
-Campaigns can skip landlines.
+A line type is, for example, mobile or landline. A validation run checks the numbers of a list or of
+some contacts. Campaigns can skip landlines.
 """
 
 from collections.abc import Sequence

@@ -18,7 +18,8 @@ def upgrade() -> None:
     op.add_column("api_key", sa.Column("last_used_at", INSTANT))
     op.add_column("api_key", sa.Column("replaces_id", sa.Uuid()))
     op.add_column("api_key", sa.Column("created_by", sa.Text()))
-    # A key has at most one successor, so one of two simultaneous rotations is refused.
+    # At most one key may replace a key. So if a key is rotated twice at the same time, the second
+    # rotation is refused.
     op.create_unique_constraint(op.f("uq_api_key_replaces_id"), "api_key", ["replaces_id"])
 
 

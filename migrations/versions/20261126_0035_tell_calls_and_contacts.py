@@ -1,6 +1,7 @@
 """Emit events for calls and for new contacts, because integrations need them.
 
-For contacts that an import adds, the import emits events about its progress instead.
+An import that adds contacts emits no event for each contact. It emits events about its progress
+instead.
 """
 
 from collections.abc import Sequence
@@ -12,9 +13,10 @@ down_revision: str | None = "20261126_0034"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-# The status of an answered call does not change when the call ends; its rank does.
-# A call is inserted as `unknown` and gets its status in the same transaction. That emits no
-# event, and neither does an old call that a reconciliation finds.
+# When an answered call ends, its rank changes, but not its status. So the trigger compares both.
+# A call is inserted with the status `unknown` and gets its real status by an update in the same
+# transaction; only the update emits an event. An old call that a reconciliation finds emits no
+# event.
 TELL_CALL_STATUS = """
 CREATE FUNCTION tell_call_status() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -34,7 +36,7 @@ WHEN (NEW.kind = 'call' AND NEW.status <> 'unknown'
 EXECUTE FUNCTION tell_call_status()
 """
 
-# A trigger per statement, because a batch adds hundreds of contacts in one statement.
+# The trigger runs once per statement, because a batch adds hundreds of contacts in one statement.
 TELL_NEW_CONTACTS = """
 CREATE FUNCTION tell_new_contacts() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -50,7 +52,8 @@ CREATE TRIGGER tell_new_contacts AFTER INSERT ON contact
 REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION tell_new_contacts()
 """
 
-# A deleted contact that is added again keeps its row.
+# A deleted contact keeps its row. If the contact is added again, the row is updated, and this
+# trigger emits the event.
 TELL_CONTACT_AGAIN = """
 CREATE FUNCTION tell_contact_again() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,4 +1,8 @@
-"""Store in the audit log which request made a change, from where and by whom; allow deleting old entries."""
+"""Store in the audit log who made a change, from which address and with which request.
+
+Entries older than 365 days may now be deleted. Before, the database refused every change and every
+deletion of an entry. New indexes find entries by time, subject, actor and operation.
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Add webhook endpoints, their secrets, and the deliveries to them."""
+"""Add webhook endpoints, their secrets, and the deliveries of events to the endpoints."""
 
 from collections.abc import Sequence
 

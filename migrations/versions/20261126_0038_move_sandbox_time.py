@@ -1,8 +1,8 @@
 """Store how far the sandbox's time was moved.
 
-The database sets the times of live events. When the sandbox's time is first moved, a trigger is
-enabled that uses the moved time instead. Until then it is disabled, so it costs nothing with a real
-API key.
+The database dates each new event by its own clock. A new trigger adds the offset of the sandbox's
+time to this date. The trigger is disabled until the sandbox's time is moved for the first time. So
+it takes no time in an installation with a real API key.
 """
 
 from collections.abc import Sequence

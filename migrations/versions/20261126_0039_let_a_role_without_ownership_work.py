@@ -1,7 +1,8 @@
-"""Let a role that does not own the tables do the three things that need the owner.
+"""Let the role of the service do three things that only the owner of the tables may do.
 
-Each is a function that runs with the rights of the owner and does only one thing. `crm-api database
-roles` grants the right to call it.
+The service may delete old audit entries, analyze the recipients, and enable the trigger that dates
+events by the sandbox's time. Each of the three is a function that runs with the rights of the
+owner. `crm-api database roles` grants the right to call the functions.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ down_revision: str | None = "20261126_0038"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-# The database computes the limit, so a wrong argument cannot delete an entry of this year.
+# The function deletes only entries that are older than 365 days by the database's clock. So a wrong
+# argument cannot delete an entry of the last year.
 FORGET_AUDIT_ENTRIES = """
 CREATE FUNCTION forget_audit_entries(before timestamptz, at_most integer) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -30,7 +32,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT count(*) FROM gone
 $$
 """
-# Only the owner may run ANALYZE; without it, a claim after a mass change is slow.
+# Only the owner may run ANALYZE. If many recipients changed and the table was not analyzed, claims
+# are slow.
 COUNT_MEMBERSHIPS_AGAIN = """
 CREATE FUNCTION analyze_memberships() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

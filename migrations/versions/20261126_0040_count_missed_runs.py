@@ -1,4 +1,7 @@
-"""Count the minutes in which a scheduled job did not run, and distinguish the workers."""
+"""Count the minutes in which a scheduled job did not run, and store details of each worker.
+
+The details are the host, the process id, the version, and when the worker stopped.
+"""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,9 @@
-"""Store the root secret, so that the operator can replace the secret key.
+"""Store the root secret, so that an operator can replace the secret key (`CRM_SECRET_KEY`).
 
-The migration does not know the secret key, so the first start of the new release stores the root
-secret. The previous release uses the secret key itself, which is equal until it is replaced.
+The root secret is the secret key of the first start. It stays the same when the secret key is
+replaced. The migration does not know the secret key, so the first start of the new release stores
+the root secret. The previous release uses the secret key instead; both are equal until the secret
+key is replaced.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Store since when a problem has been suspected, so that an alert opens only if the problem lasts."""
+"""Store since when a check has found a problem, so that only a lasting problem opens an alert."""
 
 from collections.abc import Sequence
 

@@ -1,12 +1,14 @@
 """Partition received events by month, so that an old month can be dropped as a whole.
 
-The partition key is the id, which contains the time of its creation. So the primary key can stay,
-and reading by id touches one partition. A small separate table ensures that an event is stored only
-once, because a unique index of a partitioned table would have to contain the id.
+The partition key is the id of the row, which contains the time of its creation. So the primary key
+does not change, and a query by id reads one partition. A unique index of a partitioned table would
+have to contain the partition key. So a separate small table, `webhook_event_key`, ensures that an
+event of the provider is stored only once.
 
-The existing table becomes the first partition, for all events until the end of its month; no row is
-copied. Code of the previous release uses ``ON CONFLICT (provider_event_id)``, so it can no longer
-store events. It responds with 503, and the provider sends the events again, to the new code.
+No row is copied: the existing table becomes the first partition, for all events until the end of
+the month. Code of the previous release uses `ON CONFLICT (provider_event_id)`, so it cannot store
+events after this migration. It responds to the provider with 503. The provider delivers these
+events again, and the new code stores them.
 """
 
 from collections.abc import Sequence
@@ -19,7 +21,7 @@ down_revision: str | None = "20261126_0042"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-# The smallest id of a time: 48 bits of milliseconds, followed by zeros.
+# The function returns the smallest id that contains a time: 48 bits of milliseconds, then zeros.
 ID_AT = """
 CREATE OR REPLACE FUNCTION smallest_id_at(at timestamptz) RETURNS uuid
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
@@ -28,7 +30,8 @@ $$
 """
 
 # These functions run with the rights of the owner, so the worker needs no right to change the
-# schema. If a lock is not available soon, the worker tries again on another day.
+# schema. If a function does not get its lock within three seconds, it fails, and the worker tries
+# again on another day.
 ADD = """
 CREATE FUNCTION add_partition(parent text, month date) RETURNS void LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = public, pg_temp SET lock_timeout = '3s' AS $$
@@ -146,7 +149,8 @@ UNIQUE = "uq_webhook_event_provider_event_id"
 
 
 def upgrade() -> None:
-    # This runs while the service runs, and starts again from the beginning after an interruption.
+    # These statements run while the service runs. After an interruption, the migration starts
+    # again from the beginning.
     with op.get_context().autocommit_block():
         op.execute(ID_AT)
         op.execute(
@@ -184,8 +188,9 @@ def _fill_keys() -> None:
 
 
 def _month() -> tuple[sa.Date, str]:
-    """Return the month that the existing table covers until its end, and the first id after it."""
-    # Do not choose a month that ends within minutes.
+    """Return the last month of the first partition, and the smallest id after this month."""
+    # If the current month ends within a day, take the next month. So the month does not end
+    # during the migration.
     row = (
         op.get_bind()
         .execute(
@@ -223,7 +228,8 @@ def _swap(first: str, high: str) -> None:
         f"FOR VALUES FROM (MINVALUE) TO ('{high}')"
     )
     op.execute(f"ALTER TABLE {first} DROP CONSTRAINT ck_webhook_event_month")
-    # For rows with a wrong clock, and if the partition of a month was not created in time.
+    # The default partition has rows whose id contains a wrong time, and rows of a month whose
+    # partition was not created in time.
     op.execute(
         f"CREATE TABLE webhook_event_default PARTITION OF webhook_event DEFAULT WITH ({STORAGE})"
     )

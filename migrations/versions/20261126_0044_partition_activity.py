@@ -1,13 +1,13 @@
 """Partition messages and calls by month, like received events.
 
-A separate table of keys ensures that only one row has a provider's id. Triggers write it for each
-row that gets, loses or changes such an id, so no statement can forget it. A second row with the
-same id gets the same error as from the unique index before. That index stays, without uniqueness,
-for looking up messages.
+A separate table, `activity_key`, ensures that each id of the provider belongs to only one row.
+Triggers write `activity_key` when a row gets, loses or changes such an id, so that no statement can
+forget it. A second row with the same id causes the same error as before, when the index of these
+ids was unique. This index is no longer unique; it is still used to look up messages.
 
-The existing table becomes the first partition; no row is copied. Code of the previous release can
-still send. Its statements with ``ON CONFLICT (openphone_id)`` fail, so reports about its messages
-wait for the new code.
+No row is copied: the existing table becomes the first partition. Code of the previous release can
+still send messages. Its statements with `ON CONFLICT (openphone_id)` fail, so the delivery reports
+of its messages wait until the new code runs.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,8 @@ TRIGGERS = (
     ("drop_activity_key", "DELETE", "OLD.openphone_id IS NOT NULL"),
 )
 OWN = {name for name, _, _ in TRIGGERS}
-# The lock makes a concurrent statement that removes an id wait until it can find the key.
+# `FOR SHARE` locks the rows. So a concurrent statement that removes an id waits until the key is
+# stored, and its trigger finds and deletes the key.
 FILL_KEYS = """
 WITH batch AS (
     SELECT id, openphone_id FROM activity WHERE id > :after ORDER BY id LIMIT 20000 FOR SHARE
@@ -84,7 +85,8 @@ STORAGE = (
 
 
 def upgrade() -> None:
-    # This runs while the service runs, and starts again from the beginning after an interruption.
+    # These statements run while the service runs. After an interruption, the migration starts
+    # again from the beginning.
     with op.get_context().autocommit_block():
         op.execute(
             "CREATE TABLE IF NOT EXISTS activity_key (openphone_id text NOT NULL, "
@@ -112,7 +114,8 @@ def upgrade() -> None:
         )
         op.execute("ALTER TABLE activity VALIDATE CONSTRAINT ck_activity_month")
     _swap(f"activity_{month:%Y_%m}", high)
-    # The look-up of one row is planned only once; planning it for each row would take longer.
+    # The function looks up one row. Its plan is made only once, because making a plan for each row
+    # would take longer than the look-up.
     op.execute("ALTER FUNCTION tell_new_message() SET plan_cache_mode = force_generic_plan")
     for ahead in (1, 2):
         op.execute(
@@ -128,8 +131,9 @@ def _fill_keys() -> None:
 
 
 def _month() -> tuple[sa.Date, str]:
-    """Return the month that the existing table covers until its end, and the first id after it."""
-    # Do not choose a month that ends within minutes.
+    """Return the last month of the first partition, and the smallest id after this month."""
+    # If the current month ends within a day, take the next month. So the month does not end
+    # during the migration.
     row = (
         op.get_bind()
         .execute(

@@ -1,4 +1,4 @@
-"""Store the pause for which the provider has asked, so that a pause that is too long can be ended."""
+"""Store the pause that the provider requested, so that a user can end a pause that is too long."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,7 @@
-"""Store the addresses from which users have signed in.
+"""Store the IP addresses (as hashes) from which users have signed in.
 
-From such an address a user can sign in, even while others guess the password from elsewhere. Code
-of the previous release does not use this table.
+A user can sign in from such an address, even while an attacker at another address guesses the
+password. Code of the previous release does not use this table.
 """
 
 from collections.abc import Sequence

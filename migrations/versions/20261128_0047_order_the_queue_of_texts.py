@@ -1,8 +1,8 @@
-"""Order the queue of messages: automatic replies to a person come before all other messages.
+"""Send opt-out confirmations and responses to HELP before all other messages of the queue.
 
-The index is built while the service runs. First the index of the parent table is defined, which
-reads no row. Then the index of each month is built concurrently. Code of the previous release uses
-``idx_activity_queued``, which stays.
+The new index has the queue in this order. It is built while the service runs. First the index of
+the parent table is defined, which reads no row. Then the index of each monthly partition is built
+concurrently. Code of the previous release uses `idx_activity_queued`, which remains.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,8 @@ depends_on: str | Sequence[str] | None = None
 INDEX = "idx_activity_queue"
 COLUMNS = "((origin NOT IN ('confirmation', 'help')), send_after, id)"
 WHERE = "status = 'queued' AND send_after IS NOT NULL"
-# Months whose index is not attached yet; after an interruption, the next run continues here.
+# Find the monthly partitions whose index is not attached yet. After an interruption, the next run
+# of the migration continues with these partitions.
 UNINDEXED = f"""
 SELECT i.inhrelid::regclass::text AS month FROM pg_inherits i
 WHERE i.inhparent = 'activity'::regclass AND NOT EXISTS (

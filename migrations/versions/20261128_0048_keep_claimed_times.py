@@ -1,7 +1,8 @@
-"""Store the provider's time of a consent decision beside the time that counts.
+"""Store the provider's time of a consent decision in a column of its own, `claimed_at`.
 
-The order of decisions follows ``occurred_at``. From now on this is at most the time of receipt.
-Existing entries keep their value; their limit is their own ``created_at``.
+Consent decisions are ordered by `occurred_at`. Before, `occurred_at` was the provider's time. Now
+it is never later than the receipt of the message. Existing entries are not changed. For their
+order, the earlier of `occurred_at` and `created_at` is used.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Store for each line the provider's user as whom its messages are sent."""
+"""Store for each line the provider's user in whose name the service sends messages."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,7 @@
-"""Store the settings that an administrator changes at run time: names, test numbers, brand, budgets."""
+"""Store the settings of the company: names, test numbers, brand and carrier budgets.
+
+An administrator changes these settings while the service runs.
+"""
 
 from collections.abc import Sequence
 

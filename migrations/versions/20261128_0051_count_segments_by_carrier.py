@@ -1,8 +1,10 @@
-"""Count accepted segments by carrier, beside the messages of each line.
+"""Count the segments of accepted messages by carrier.
 
-An attempt stores its number of segments and the carrier of its phone number, both as of the claim.
-`count_accepted` also appends to `carrier_tally`. A row of an older release has neither. It counts
-with one segment per 67 characters, for an unknown carrier.
+A segment is a part of a long message. The claim stores the number of segments and the carrier of
+the recipient's number in the attempt. The trigger function `count_accepted`, which counts the
+accepted messages of each line, also appends the segments to `carrier_tally`. Attempts of the
+previous release have neither value. For these, every 67 characters count as one segment of an
+unknown carrier.
 """
 
 from collections.abc import Sequence

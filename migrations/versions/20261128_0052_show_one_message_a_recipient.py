@@ -1,13 +1,14 @@
-"""Show one message per recipient and step, even if it takes several attempts to send it.
+"""Show one message per recipient and step, even if its sending needs several attempts.
 
-``campaign_membership.activity_id`` refers to the message, and the next attempt uses the same
-message. Between two attempts it is ``queued``. If the recipient gets a final status without a sent
-message, a trigger ends the message too, because many statements end recipients. A message without
-any call to the provider is deleted, because no report about it can come later.
+Before, each attempt had a separate message. Now `campaign_membership.activity_id` refers to the
+message of the recipient, and the next attempt uses the same message. Between two attempts the
+message is `queued`. If the recipient gets a final status and no message was sent, the message ends
+too. A trigger ends it, because many statements end recipients. If the provider was never called for
+the message, the trigger deletes the message, because no report about it can arrive.
 
-``released`` is no longer a status of messages. This migration converts the existing rows. A trigger
-converts rows that code of the previous release writes during the rollout. A later migration may
-drop it.
+`released` is no longer a status of messages. This migration converts the existing messages with
+this status. While the service is updated, processes of the previous release still write this
+status, and a trigger converts their messages. A later migration may drop this trigger.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,8 @@ down_revision: str | None = "20261128_0051"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-# Do not wait for a locked message: the transaction with the lock updates the recipient itself.
+# The function does not wait for a message that another transaction has locked. That transaction
+# updates the recipient afterwards, so the trigger runs again.
 END_MESSAGE = """
 CREATE FUNCTION end_message_of_recipient() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -66,7 +68,8 @@ ON_RELEASED = """
 CREATE TRIGGER convert_released_message BEFORE UPDATE ON activity FOR EACH ROW
 WHEN (NEW.status = 'released') EXECUTE FUNCTION convert_released_message()
 """
-# As before, but the rows that this migration converts emit no event, because they are old.
+# This migration adds one condition to the trigger: the messages that the migration converts emit
+# no event, because they are old.
 ON_MESSAGE_STATUS = """
 CREATE OR REPLACE TRIGGER tell_message_status AFTER UPDATE ON activity FOR EACH ROW
 WHEN (NEW.kind = 'message' AND OLD.status IS DISTINCT FROM NEW.status
@@ -75,7 +78,8 @@ EXECUTE FUNCTION tell_message_status()
 """
 NOT_CONVERTED = "AND OLD.status <> 'released'"
 
-# Recipients with an attempt that sent nothing, known or inferred; some thousand at a time.
+# Find the recipients of the next 5,000 attempts that sent nothing. A `released` attempt certainly
+# sent nothing. For a `not_found` attempt, the look-ups showed that it sent nothing.
 NEXT_RECIPIENTS = """
 SELECT array_agg(DISTINCT a.membership_id) AS ids, max(a.id::text) AS last FROM (
     SELECT id, membership_id FROM send_attempt
@@ -83,7 +87,8 @@ SELECT array_agg(DISTINCT a.membership_id) AS ids, max(a.id::text) AS last FROM 
     ORDER BY id LIMIT 5000
 ) a
 """
-# All attempts of a recipient get the message of the best attempt, by the order of the status.
+# The attempts of a recipient that sent nothing get the message of the recipient's best attempt. The
+# array has the statuses from the best to the worst.
 JOIN_TRIES = """
 WITH tries AS (
     SELECT a.id, a.activity_id, a.status,

@@ -1,4 +1,9 @@
-"""Store what failed messages reveal about a phone number, and the provider's list of stopped numbers."""
+"""Store failures that show something lasting about a number, and the provider's stop list.
+
+Such a failure shows that the person opted out at the provider, that the number is a landline, or
+that it is unreachable. The stop list (`provider_stop`) has the numbers that the provider refuses
+after an opt-out.
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,8 @@
-"""Index contacts by their zone key, to find the contacts that a change of the legal rules concerns."""
+"""Index contacts by zone key: the state and time zones of the number.
+
+A change of the legal rules concerns the contacts with some zone keys. The index finds these
+contacts.
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,7 @@
-"""Store replies with the decision of a person about them, so that the reply reader can be measured."""
+"""Store replies with a user's decision about them, so that the reader can be measured.
+
+The reader is the code that reads replies and finds opt-outs.
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Rename the functions and triggers that write events after the event that they emit.
+"""Rename the functions and triggers that emit events, so that each name contains its event.
 
 Only names change, so code of the previous release keeps working.
 """
@@ -40,7 +40,8 @@ TRIGGERS = (
 )
 """The table, the old name and the new name of each trigger."""
 
-# PostgreSQL 14 does not rename the triggers of partitions together with the parent's.
+# If the trigger of a partitioned table is renamed, PostgreSQL 14 does not rename the triggers of
+# its partitions.
 RENAME_ON_PARTITIONS = """
     DO $$
     DECLARE part regclass;

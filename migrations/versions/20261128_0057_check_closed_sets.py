@@ -1,4 +1,4 @@
-"""Add CHECK constraints to the last columns that contain a word of a closed set."""
+"""Add a CHECK constraint to the remaining columns that may contain only certain words."""
 
 from collections.abc import Sequence
 
@@ -38,8 +38,9 @@ WORDS = {
 
 
 def upgrade() -> None:
-    # NOT VALID checks only new rows, so its lock is short. VALIDATE reads the existing rows and does
-    # not block writers. An interrupted run starts again from the beginning.
+    # With NOT VALID only new rows are checked, so the lock is short. VALIDATE reads the existing
+    # rows and does not block statements that write. After an interruption, the migration starts
+    # again from the beginning.
     with op.get_context().autocommit_block():
         for (table, column), words in WORDS.items():
             listed = ", ".join(f"'{word}'" for word in words.split())

@@ -1,4 +1,4 @@
-"""Store tasks, and emit an event when one changes."""
+"""Store tasks, and emit an event when a task changes."""
 
 from collections.abc import Sequence
 

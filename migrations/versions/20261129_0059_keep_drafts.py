@@ -1,4 +1,4 @@
-"""Store the unsent messages of callers."""
+"""Store drafts: unsent messages of users and API keys in conversations."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,7 @@
-"""Store the preferences and the saved views of users."""
+"""Store the preferences and the saved views of users.
+
+A saved view is a stored filter of a list.
+"""
 
 from collections.abc import Sequence
 

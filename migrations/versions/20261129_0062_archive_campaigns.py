@@ -1,4 +1,4 @@
-"""Let a user take a campaign out of the usual list."""
+"""Let a user archive a campaign, so that the usual list of campaigns does not show it."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,9 @@
-"""Let the service move imported contacts into the indexes of the search, and analyze them.
+"""Let the service complete the search indexes of imported contacts and analyze the contacts.
 
-Only the owner of a table may do either, so each is a function that runs with the rights of the
-owner. An import calls them, because the search and the plans of lists are slow until they ran.
+GIN indexes collect new entries in a pending list first. The search is slow until this list is
+empty, and lists of contacts have slow plans until the table is analyzed. Only the owner of a table
+may empty the list or analyze the table. So two functions do this with the rights of the owner, and
+each import calls both functions.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
-"""Count the contacts of each list while they change.
+"""Count the contacts of each list whenever contacts are added or removed.
 
-Every statement that adds or removes contacts of lists appends the changes of the counts to a table.
-The sum of a list's rows is its count. Code of the previous release counts the contacts itself.
+After every statement that adds contacts to lists or removes them, a trigger appends the changes of
+the counts to `contact_list_tally`. The sum of a list's rows is its count. Code of the previous
+release still counts the contacts of a list each time.
 """
 
 from collections.abc import Sequence
@@ -36,7 +37,8 @@ $function$
 """
 TRIGGERS = {"insert": "NEW TABLE AS added", "delete": "OLD TABLE AS removed"}
 
-# Creating the triggers blocks writers until the commit, so this count misses no row.
+# The creation of the triggers blocks statements that write the table until the commit. So this
+# count includes every existing row.
 COUNT_WHAT_IS_THERE = """
 INSERT INTO contact_list_tally (list_id, contacts)
 SELECT list_id, count(*) FROM contact_list_member GROUP BY list_id

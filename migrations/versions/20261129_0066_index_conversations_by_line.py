@@ -1,8 +1,9 @@
-"""Index the conversations of each line by their last activity, instead of those of all lines.
+"""Replace the index of conversations by last activity with an index by line and last activity.
 
-The list of conversations reads a page of each line. With the index of all lines, the list of a line
-with few conversations read those of the other lines too. Until it is replaced, code of the previous
-release sorts all conversations for a page.
+The list of conversations reads a page of each line. The old index contained the conversations of
+all lines. With it, the list of a line with few conversations also read the conversations of the
+other lines. Code of the previous release needs the old index. Until this code is replaced, it sorts
+all conversations for each page.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ OF_ALL, OF_LINE = "idx_conversation_last_activity", "idx_conversation_line"
 
 def upgrade() -> None:
     with op.get_context().autocommit_block():
-        # An interrupted build leaves an index that is not valid.
+        # If an earlier build was interrupted, it left an invalid index. Drop this index first.
         op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {OF_LINE}")
         op.execute(
             f"CREATE INDEX CONCURRENTLY {OF_LINE} "

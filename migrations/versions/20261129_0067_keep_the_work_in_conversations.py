@@ -1,7 +1,8 @@
-"""Keep the work in conversations: state, waiting time, snooze, assignee, and what was read.
+"""Store the work in conversations: state, waiting time, snooze, assignee, and what was read.
 
-Conversations that exist are done. A message that a process of the previous release stores while it
-still runs does not wait: that release does not write ``asked_at``.
+Existing conversations get the state `done`. While the service is updated, processes of the previous
+release store messages without `asked_at` (the time since which a message needs an answer).
+Conversations with such a message do not become waiting.
 """
 
 from collections.abc import Sequence
@@ -98,7 +99,7 @@ def upgrade() -> None:
     op.execute(ON_UPDATE)
     with op.get_context().autocommit_block():
         for name, on in INDEXES.items():
-            # An interrupted build leaves an index that is not valid.
+            # If an earlier build was interrupted, it left an invalid index. Drop this index first.
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
             op.execute(f"CREATE INDEX CONCURRENTLY {name} ON conversation {on}")
 

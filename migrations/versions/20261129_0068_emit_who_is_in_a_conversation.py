@@ -1,4 +1,7 @@
-"""Emit who is in a conversation; index these events, because they are stored for a minute only."""
+"""Emit events about who has a conversation open, and index these events.
+
+The events are deleted after a minute. The index finds the events to delete.
+"""
 
 from collections.abc import Sequence
 
@@ -19,7 +22,7 @@ INDEX = "idx_event_presence"
 def upgrade() -> None:
     allow_event_types(f"{EVENT_TYPES} conversation.presence")
     with op.get_context().autocommit_block():
-        # An interrupted build leaves an index that is not valid.
+        # If an earlier build was interrupted, it left an invalid index. Drop this index first.
         op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {INDEX}")
         op.execute(
             f"CREATE INDEX CONCURRENTLY {INDEX} ON event (recorded_at) "

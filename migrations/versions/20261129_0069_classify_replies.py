@@ -1,6 +1,7 @@
-"""Keep the class of each received message, and who chose it.
+"""Store the reply class of each received message, and who chose the class.
 
-Code of the previous release stores messages without a class, which is allowed.
+The reply class is the kind of a reply, such as a question. Code of the previous release stores
+messages without a class, so the class may be null.
 """
 
 from collections.abc import Sequence
@@ -18,8 +19,9 @@ CLASSES = "interested question later not_interested wrong_number stop other"
 
 def upgrade() -> None:
     listed = ", ".join(f"'{word}'" for word in CLASSES.split())
-    # NOT VALID checks only new rows, so its lock is short. VALIDATE reads the existing rows and does
-    # not block writers. An interrupted run starts again from the beginning.
+    # With NOT VALID only new rows are checked, so the lock is short. VALIDATE reads the existing
+    # rows and does not block statements that write. After an interruption, the migration starts
+    # again from the beginning.
     op.execute("ALTER TABLE activity ADD COLUMN IF NOT EXISTS reply_class text")
     op.execute("ALTER TABLE activity ADD COLUMN IF NOT EXISTS reply_class_by text")
     with op.get_context().autocommit_block():

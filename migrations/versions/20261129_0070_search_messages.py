@@ -1,11 +1,11 @@
-"""Index all messages by their instant, and the words of those that people wrote.
+"""Index all messages by time, and the words of the messages that people wrote.
 
-Texts of campaigns are not in the index of words: they cost the send path, and most of them are
-equal. Each index is built while the service runs. First the index of the parent table is defined,
-which reads no row. Then the index of each month is built concurrently.
+The index of words has no campaign messages. They would make sending slower, and most of them are
+equal. The indexes are built while the service runs. First the index of the parent table is defined,
+which reads no row. Then the index of each monthly partition is built concurrently.
 
-``idx_activity_newest`` replaces ``idx_activity_message``, which had only the messages with an id of
-the provider. Queries of the previous release use it too.
+`idx_activity_newest` replaces `idx_activity_message`, which had only the messages with an id of the
+provider. Queries of the previous release use the new index too.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,8 @@ INDEXES = {
 OLD = {
     "idx_activity_message": "(occurred_at, id) WHERE kind = 'message' AND openphone_id IS NOT NULL"
 }
-# Months whose index is not attached yet; after an interruption, the next run continues here.
+# Find the monthly partitions whose index is not attached yet. After an interruption, the next run
+# of the migration continues with these partitions.
 UNINDEXED = """
 SELECT i.inhrelid::regclass::text AS month FROM pg_inherits i
 WHERE i.inhparent = 'activity'::regclass AND NOT EXISTS (

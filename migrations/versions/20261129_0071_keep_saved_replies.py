@@ -1,4 +1,7 @@
-"""Keep saved replies: messages that users send often, and what follows when one is used."""
+"""Store saved replies: messages that users send often, and the effects of their use.
+
+A saved reply can add a tag, set the reply class, and set the state of the conversation.
+"""
 
 from collections.abc import Sequence
 

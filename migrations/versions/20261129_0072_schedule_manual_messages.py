@@ -1,7 +1,7 @@
-"""Let messages wait until an instant that a user chose, and keep who sent a message.
+"""Store the time for which a user scheduled a message, and which user sent a message.
 
-Code of the previous release leaves the columns empty. It claims by `send_after`, which is never
-earlier than `scheduled_for`.
+Code of the previous release does not set the new columns. It claims a message at `send_after`,
+which is never earlier than `scheduled_for`. So it sends no scheduled message too early.
 """
 
 from collections.abc import Sequence

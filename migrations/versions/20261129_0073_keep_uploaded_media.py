@@ -1,6 +1,6 @@
-"""Keep which files users uploaded to send them with messages.
+"""Store which files users uploaded to send them with messages.
 
-Code of the previous release uploads no files.
+Code of the previous release uploads no files, so it does not need the table.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
-"""Index the recipients who answered, were skipped or whose message failed.
+"""Index the recipients who replied or opted out, were skipped, or whose message failed.
 
-The list of recipients filters by these. They may be a few of a million recipients, and no other
-index finds them. The indexes are partial, so a message that is sent and delivered writes none of
-them.
+The list of recipients has filters for these recipients. A filter may match only a few of a million
+recipients, and no other index finds them. The indexes are partial: they do not contain a recipient
+whose message is sent and delivered. So sending writes none of them.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ INDEXES = {
 def upgrade() -> None:
     with op.get_context().autocommit_block():
         for name, definition in INDEXES.items():
-            # An interrupted build leaves an index that is not valid.
+            # If an earlier build was interrupted, it left an invalid index. Drop this index first.
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
             op.execute(f"CREATE INDEX CONCURRENTLY {name} ON campaign_membership {definition}")
 

@@ -1,7 +1,8 @@
-"""Keep the versions of templates, their approval, and which version a campaign used.
+"""Store the versions of templates, their approval, and which version a campaign used.
 
-Processes of the release before change the body of a template without a new version. The new code
-notices it, because the body then differs from that of the newest version.
+While the service is updated, a process of the previous release may change the body of a template
+without a new version. The new code detects this: the body of the template then differs from the
+body of the newest version.
 """
 
 from collections.abc import Sequence
@@ -51,7 +52,7 @@ def upgrade() -> None:
         "SELECT id, 1, body, updated_at FROM message_template"
     )
     with op.get_context().autocommit_block():
-        # An interrupted build leaves an index that is not valid.
+        # If an earlier build was interrupted, it left an invalid index. Drop this index first.
         op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {INDEX}")
         op.execute(
             f"CREATE INDEX CONCURRENTLY {INDEX} ON campaign_variant (template_id) "

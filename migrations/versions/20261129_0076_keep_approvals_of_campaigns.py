@@ -1,7 +1,7 @@
-"""Keep who wrote a campaign and who approved it, and whether the company requires an approval.
+"""Store who wrote and who approved a campaign, and whether the company requires an approval.
 
-Processes of the release before store no authors, and do not remove an approval when they change a
-draft. Turn the setting on when all processes run the new release.
+Processes of the previous release store no authors, and do not remove an approval when they change a
+draft. So turn the setting `require_approval` on only when all processes run the new release.
 """
 
 from collections.abc import Sequence

@@ -1,10 +1,12 @@
-"""Repeat campaigns, and say whom a campaign is for.
+"""Let campaigns repeat, and store for which people a campaign is.
 
-A repeated campaign has a rule and its next occurrence; other campaigns are drafted from it. A mixed
-campaign has a variant for people who were in touch before. Processes of the release before give
-this variant to no one, because its weight is 0.
+A repeated campaign has a rule and the time of its next occurrence. At each occurrence, the service
+drafts a new campaign from it. The index on series and occurrence is unique, so each occurrence is
+drafted only once.
 
-An occurrence is drafted exactly once: the index on series and occurrence is unique.
+`kind` says whether a campaign is for new people, for customers, or for both (mixed). A mixed
+campaign has a variant for the people who were in touch with the company before. Processes of the
+previous release give this variant to nobody, because its weight is 0.
 """
 
 from collections.abc import Sequence
@@ -52,7 +54,7 @@ def upgrade() -> None:
     op.execute(f"ALTER TABLE campaign VALIDATE CONSTRAINT {SERIES}")
     with op.get_context().autocommit_block():
         for name, definition in INDEXES.items():
-            # An interrupted build leaves an index that is not valid.
+            # If an earlier build was interrupted, it left an invalid index. Drop this index first.
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
             op.execute(f"CREATE {definition.format(name=name)}")
 

@@ -1,4 +1,7 @@
-"""Keep the office hours, the holidays and the away reply of the company."""
+"""Store the office hours, the holidays and the away reply of the company.
+
+The away reply is the automatic message that is sent while the office is closed.
+"""
 
 from collections.abc import Sequence
 

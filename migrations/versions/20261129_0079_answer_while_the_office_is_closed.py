@@ -1,4 +1,8 @@
-"""Allow messages of the origin and the kind ``away``; note when a conversation had the last one."""
+"""Allow away replies, and store when a conversation last got one.
+
+An away reply is an automatic message while the office is closed. `away` is the origin of such a
+message and the kind of its attempts.
+"""
 
 from collections.abc import Sequence
 
@@ -20,8 +24,9 @@ AFTER = {
 
 
 def _replace(rules: dict[tuple[str, str], str]) -> None:
-    # NOT VALID checks only new rows, so its lock is short. VALIDATE reads the existing rows and does
-    # not block writers. An interrupted run starts again from the beginning.
+    # With NOT VALID only new rows are checked, so the lock is short. VALIDATE reads the existing
+    # rows and does not block statements that write. After an interruption, the migration starts
+    # again from the beginning.
     for (table, column), words in rules.items():
         listed = ", ".join(f"'{word}'" for word in words.split())
         name = f"ck_{table}_{column}"

@@ -1,4 +1,7 @@
-"""Keep what users want to be notified of, their devices for web push, and their notices."""
+"""Store which notices users want, their devices for web push, and the notices to users.
+
+A notice informs one user by mail or web push, for example about a reply.
+"""
 
 from collections.abc import Sequence
 
@@ -12,7 +15,8 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    # The block of the revision before left the transaction, and an interrupted run starts again.
+    # The autocommit block of the previous revision ended the transaction. So after an interruption,
+    # this statement may run again, and the column may exist.
     op.execute(
         "ALTER TABLE user_preferences "
         "ADD COLUMN IF NOT EXISTS notices jsonb DEFAULT '{}'::jsonb NOT NULL"
@@ -66,7 +70,7 @@ def upgrade() -> None:
             "user_id", "channel", "kind", "subject_id", "about", name="uq_notice_subject"
         ),
     )
-    # Notes are found by their age. Only notes that mention somebody are in the index.
+    # A job finds notes by their age. Only the notes that mention a user are in the index.
     with op.get_context().autocommit_block():
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS idx_conversation_note_mentions")
         op.execute(

@@ -1,4 +1,8 @@
-"""Keep a ledger of outcomes, and the person of each in a table of its own."""
+"""Store a ledger of outcomes, and the person of each outcome in a separate table.
+
+An outcome is, for example, an appointment, a quote or a paid invoice. Rows of the ledger are never
+changed. An erasure changes only the separate table.
+"""
 
 from collections.abc import Sequence
 

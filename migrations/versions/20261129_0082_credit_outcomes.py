@@ -1,4 +1,7 @@
-"""Keep attribution rules, the credits of outcomes, and the runs that computed them."""
+"""Store attribution rules, the credits of outcomes, and the runs that computed the credits.
+
+A credit is the share of an outcome that is credited to one message.
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Keep costs that the office enters."""
+"""Store costs that the office enters."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,8 @@
-"""Keep holdouts and the groups of people, and allow to skip a recipient because of one."""
+"""Store holdouts and the groups of their people, and allow a holdout as a skip reason.
+
+A holdout measures the effect of campaigns: one of its two groups gets no campaign messages. The
+recipients in this group are skipped.
+"""
 
 from collections.abc import Sequence
 
@@ -63,7 +67,7 @@ def downgrade() -> None:
 
 
 def allow_reasons(words: str) -> None:
-    """Replace the rule. NOT VALID checks only new rows, so the lock is short."""
+    """Replace the constraint; with NOT VALID only new rows are checked, so the lock is short."""
     listed = ", ".join(f"'{word}'" for word in words.split())
     name = "ck_campaign_membership_skip_reason"
     with op.get_context().autocommit_block():

@@ -1,4 +1,4 @@
-"""Store appointments, and emit an event when one changes."""
+"""Store appointments, and emit an event when an appointment changes."""
 
 from collections.abc import Sequence
 

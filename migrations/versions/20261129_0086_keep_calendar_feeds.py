@@ -1,4 +1,4 @@
-"""Store calendar feeds: secret addresses under which appointments can be read."""
+"""Store calendar feeds: secret URLs from which calendar programs read appointments."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,8 @@
-"""Store quotes and invoices, and the outcomes of the states of appointments."""
+"""Store quotes and invoices, and which outcomes were recorded for appointments.
+
+A quote, an invoice or an appointment records an outcome when its status changes. The column
+`outcomes` has the id of the outcome for each status.
+"""
 
 from collections.abc import Sequence
 

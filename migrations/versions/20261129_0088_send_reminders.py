@@ -1,4 +1,4 @@
-"""Store reminder rules and reminders, and let messages be reminders."""
+"""Store reminder rules and reminders of appointments, and allow messages that are reminders."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,7 @@
-"""Store calendar accounts, their events, and the times in which somebody is busy."""
+"""Store calendar accounts, their events, and the times at which the calendar is busy.
+
+A calendar account is a calendar on an outside server, with the user name and password.
+"""
 
 from collections.abc import Sequence
 

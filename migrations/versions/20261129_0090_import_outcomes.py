@@ -1,4 +1,4 @@
-"""Store what an import contains, contacts or outcomes, and who requested it."""
+"""Store whether an import contains contacts or outcomes, and who requested it."""
 
 from collections.abc import Sequence
 

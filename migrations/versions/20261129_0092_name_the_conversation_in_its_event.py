@@ -1,6 +1,7 @@
-"""Name the conversation in the data of its event, as the events of messages do.
+"""Add the id of the conversation to the data of the event `conversation.changed`.
 
-Old processes pass the data on as it is.
+The events of messages already have this id in their data. Processes of the previous release send
+the data to clients unchanged.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
-"""Keep the counts of the inbox: sums of conversations, and what callers have read completely.
+"""Store the counts of the inbox: sums of conversations, and which of them each caller has read.
 
-Triggers keep both, so a process of the previous release changes them too.
+A caller is a user or an API key. Triggers update the sums and the marks of read conversations. So
+both are also correct after a change by a process of the previous release.
 """
 
 from collections.abc import Sequence
@@ -86,7 +87,8 @@ INDEXES = {
         "conversation_read (caller_id, read_all_of) WHERE read_all_of IS NOT NULL"
     ),
 }
-# The triggers have locked the table against changes until the commit.
+# The creation of the triggers has locked `conversation` against changes until the commit. So these
+# sums include every conversation.
 FIRST_SUMS = """
     INSERT INTO conversation_tally (state, is_assigned, heard_on, conversations)
     SELECT state, assignee_id IS NOT NULL, CAST(last_incoming_at AT TIME ZONE 'UTC' AS date),
@@ -118,7 +120,7 @@ def upgrade() -> None:
         op.execute(statement)
     with op.get_context().autocommit_block():
         for name, on in INDEXES.items():
-            # An interrupted build leaves an index that is not valid.
+            # If an earlier build was interrupted, it left an invalid index. Drop this index first.
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
             op.execute(f"CREATE INDEX CONCURRENTLY {name} ON {on}")
 

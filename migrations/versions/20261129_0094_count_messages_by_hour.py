@@ -1,7 +1,8 @@
-"""Keep the sums of messages and of accepted attempts by hour, for the figures of insight.
+"""Store sums of messages and accepted attempts by hour, for the figures of insight.
 
-Triggers append the changes of each statement, as for `campaign_tally`. The rows that exist are
-counted in the same transaction, while writers wait.
+After each statement, triggers append the changes of the sums to `insight_tally`, as they do for
+`campaign_tally`. The migration counts the existing rows in the same transaction. Until its commit,
+statements that write recipients or attempts wait.
 """
 
 from collections.abc import Callable, Sequence
@@ -56,7 +57,8 @@ def _add_messages(rows: str) -> str:
         HAVING {" OR ".join(f"sum({one}) <> 0" for one in COUNTS)};"""
 
 
-# `OFFSET 0` forces one look-up in the index for each attempt, whatever the statistics say.
+# `OFFSET 0` makes PostgreSQL look up the recipient of each attempt in the index, whatever the
+# statistics of the table are.
 _RECIPIENT = """LEFT JOIN LATERAL (
                 SELECT r.step, r.variant FROM campaign_membership r WHERE r.id = c.membership_id OFFSET 0) m ON true"""
 _ALL_RECIPIENTS = "LEFT JOIN campaign_membership m ON m.id = c.membership_id"
@@ -64,7 +66,7 @@ _COSTS = "INSERT INTO insight_tally (grain, campaign_id, step, variant, at, acce
 
 
 def _changed(rows: str) -> str:
-    """Return the attempts whose cost has changed, so that others cost no look-up."""
+    """Return the SQL of the attempts whose cost has changed; other attempts need no look-up."""
     return f"""
                 SELECT campaign_id, membership_id, accepted_at, sum(accepted) AS accepted, sum(segments) AS segments
                 FROM (
@@ -128,7 +130,7 @@ STATEMENTS: dict[str, tuple[Text, Text]] = {
 
 
 def function(name: str) -> str:
-    """Return the text of a trigger's function."""
+    """Return the SQL that creates a trigger function."""
     add, rows = STATEMENTS[name]
     both = f"{rows('added')}\n                UNION ALL\n{rows('removed', '-')}"
     return f"""CREATE OR REPLACE FUNCTION {name}()
@@ -146,7 +148,7 @@ $function$"""
 
 
 def triggers(name: str) -> list[str]:
-    """Return the statements that create the triggers of a function."""
+    """Return the SQL statements that create the triggers of a function."""
     return [
         f"CREATE OR REPLACE TRIGGER {name}_on_{event.lower()} AFTER {event} ON {TABLES[name]} "
         f"REFERENCING {rows} FOR EACH STATEMENT EXECUTE FUNCTION {name}()"

@@ -1,7 +1,8 @@
-"""Index messages by time, the recipients who replied, replies with interest, current campaigns.
+"""Index messages by time, replied recipients, replies with interest, and current campaigns.
 
-The figures of insight read the messages of an hour by the first index, for the hours whose sums are
-not final. The others are partial: few people reply, and few campaigns are not over.
+These indexes are for the figures of insight. If the sums of an hour are not final, a figure reads
+the messages of this hour with the index by time. The other indexes are small, because they are
+partial: few people reply, and few campaigns are still current.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,8 @@ DEFINITION = (
     "(campaign_id, contact_id) "
     "WHERE kind = 'message' AND direction = 'incoming' AND reply_class = 'interested'"
 )
-# Months whose index is not attached yet; after an interruption, the next run continues here.
+# Find the monthly partitions whose index is not attached yet. After an interruption, the next run
+# of the migration continues with these partitions.
 UNINDEXED = """
 SELECT i.inhrelid::regclass::text AS month FROM pg_inherits i
 WHERE i.inhparent = 'activity'::regclass AND NOT EXISTS (
@@ -41,7 +43,7 @@ ORDER BY 1
 def upgrade() -> None:
     with op.get_context().autocommit_block():
         for name, definition in INDEXES.items():
-            # An interrupted build leaves an index that is not valid.
+            # If an earlier build was interrupted, it left an invalid index. Drop this index first.
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
             op.execute(f"CREATE INDEX CONCURRENTLY {name} ON {definition}")
         op.execute(f"CREATE INDEX IF NOT EXISTS {INTERESTED} ON ONLY activity {DEFINITION}")

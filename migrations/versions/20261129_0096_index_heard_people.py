@@ -1,7 +1,7 @@
-"""Index what each contact sent and when they called, for rules about engagement and reply classes.
+"""Index the received messages and calls of each contact, for filters by reply and reply class.
 
-First the index of the parent table is defined, which reads no row. Then the index of each month is
-built concurrently.
+First the index of the parent table is defined, which reads no row. Then the index of each monthly
+partition is built concurrently.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,8 @@ NAME = "idx_activity_heard"
 DEFINITION = (
     "(contact_id, occurred_at, id) INCLUDE (kind, reply_class) WHERE direction = 'incoming'"
 )
-# Months whose index is not attached yet; after an interruption, the next run continues here.
+# Find the monthly partitions whose index is not attached yet. After an interruption, the next run
+# of the migration continues with these partitions.
 UNINDEXED = """
 SELECT i.inhrelid::regclass::text AS month FROM pg_inherits i
 WHERE i.inhparent = 'activity'::regclass AND NOT EXISTS (

@@ -1,4 +1,4 @@
-"""Add the role of marketers."""
+"""Add the user role `marketer`."""
 
 from collections.abc import Sequence
 

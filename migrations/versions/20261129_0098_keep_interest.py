@@ -1,9 +1,12 @@
-"""Mark recipients with interest, keep their sums by hour, and index the times to a reply.
+"""Mark recipients who replied with interest, store their sums by hour, and index reply times.
 
-So `interested_rate` is read from the kept sums like `reply_rate`, and the index of replies with
-interest is dropped: a reply is linked to its campaign without a change of any index. A trigger
-keeps the mark while processes of the release before run, and when a class is corrected. The rows
-that exist are marked after the trigger works; the counting trigger adds them to the sums.
+Figures now read `interested_rate` from the stored sums, as they read `reply_rate`. Before, they
+used an index of the replies with interest. This index is dropped, so a statement that links a reply
+to its campaign writes no index.
+
+A trigger updates the mark of a recipient when a user corrects the class of a reply, and when a
+process of the previous release stores a reply. The migration marks the existing recipients after it
+has created this trigger. The trigger that counts messages adds them to the sums.
 """
 
 from collections.abc import Sequence
@@ -51,7 +54,7 @@ def _add(rows: str, counts: Sequence[str]) -> str:
 
 
 def count_messages_by_hour(counts: Sequence[str]) -> str:
-    """Return the text of the function that counts messages."""
+    """Return the SQL that creates the trigger function that counts messages."""
     added, removed = _messages("added", counts), _messages("removed", counts, "-")
     return f"""CREATE OR REPLACE FUNCTION count_messages_by_hour()
  RETURNS trigger
@@ -128,7 +131,8 @@ INTERESTED_DEFINITION = (
     "(campaign_id, contact_id) "
     "WHERE kind = 'message' AND direction = 'incoming' AND reply_class = 'interested'"
 )
-# Months whose index is not attached yet; after an interruption, the next run continues here.
+# Find the monthly partitions whose index is not attached yet. After an interruption, the next run
+# of the migration continues with these partitions.
 UNINDEXED = """
 SELECT i.inhrelid::regclass::text AS month FROM pg_inherits i
 WHERE i.inhparent = 'activity'::regclass AND NOT EXISTS (
@@ -139,7 +143,8 @@ ORDER BY 1
 
 
 def upgrade() -> None:
-    # After an interruption, the next run finds what is there.
+    # After an interruption, the migration starts again. So each statement also works if it has run
+    # before.
     op.execute(
         "ALTER TABLE campaign_membership "
         "ADD COLUMN IF NOT EXISTS is_interested boolean DEFAULT false NOT NULL"

@@ -1,9 +1,12 @@
-"""Keep the sums of messages and costs by the ZIP, city and source of the person.
+"""Store sums of messages and costs by the ZIP, city and source of the person.
 
-A job adds whole hours, two hours later at the earliest. What changes in an hour after that, or
-about a person, is appended by row triggers that messages of the last hour do not fire; figures
-read it beside the sums until the job adds it too. Nothing is counted by this revision: the job
-begins with the oldest hour. An index has what figures read of the outcomes of a kind.
+A job adds the messages of each whole hour to the sums, two hours later at the earliest. Later, a
+message of this hour may change, or the ZIP, city or source of a person. Row triggers record such a
+change. Figures add the recorded changes to the sums until the job has added them. The triggers do
+not run for messages of the last hour.
+
+This revision counts nothing: the job begins with the oldest hour. A new index has the columns of
+outcomes that figures read.
 """
 
 from collections.abc import Sequence
@@ -56,7 +59,7 @@ def _old(row: str) -> str:
 
 
 def _differ(*columns: str) -> str:
-    """Return the condition that a row trigger has for changed columns, as PostgreSQL prints it."""
+    """Return the condition that a column has changed, in the form that PostgreSQL prints."""
     found = [f"({_of(one, 'old')} IS DISTINCT FROM {_of(one, 'new')})" for one in columns]
     return f"({' OR '.join(found)})"
 
@@ -128,7 +131,8 @@ LATE_COST_TRIGGERS = [
         ),
     )
 ]
-# A duplicate has the place of the contact that it was merged into, so it moves with that contact.
+# A merged duplicate has the place (ZIP, city and source) of the contact that it was merged into. So
+# if this contact moves, its duplicates move too.
 MOVES = """CREATE OR REPLACE FUNCTION note_moved_person()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -223,7 +227,7 @@ def upgrade() -> None:
     for statement in (*LATE_MESSAGE_TRIGGERS, *LATE_COST_TRIGGERS, MOVE_TRIGGER):
         op.execute(statement)
     with op.get_context().autocommit_block():
-        # An interrupted build leaves an index that is not valid.
+        # If an earlier build was interrupted, it left an invalid index. Drop this index first.
         op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {OUTCOMES}")
         op.execute(f"CREATE INDEX CONCURRENTLY {OUTCOMES} ON {OUTCOMES_DEFINITION}")
 

@@ -1,9 +1,10 @@
-"""Read every list of the inbox in order from an index, with one index of conversations less.
+"""Change the indexes of the inbox, so that each list is read in order from one index.
 
-One index has the conversations of each line and state in order. It replaces the one of those that
-are not done and the one without the state. The others get columns, so that PostgreSQL need not read
-a conversation to check a flag or to see since when its person waits. Until it is replaced, code of
-the previous release sorts all conversations for a page of all states.
+The new index `idx_conversation_state` has the conversations of each line and state in order. It
+replaces two indexes: the index of conversations that are not done, and the index without the state.
+The other indexes get more columns. So PostgreSQL does not have to read the row of a conversation to
+check a flag or to find out since when the person waits. Until the code of the previous release is
+replaced, it sorts all conversations for a page of all states.
 """
 
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ REPLACED = {
         f"contact_flag (flag_type, phone) INCLUDE (expires_at) WHERE {SUPPRESSING}",
     ),
 }
-"""For each index its former and its new definition."""
+"""The former and the new definition of each index."""
 
 
 def upgrade() -> None:
@@ -73,13 +74,13 @@ def downgrade() -> None:
 
 
 def _create(name: str, definition: str) -> None:
-    # An interrupted build leaves an index that is not valid.
+    # If an earlier build was interrupted, it left an invalid index. Drop this index first.
     op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
     op.execute(f"CREATE INDEX CONCURRENTLY {name} ON {definition}")
 
 
 def _replace(name: str, definition: str) -> None:
-    """Build the new index before the former one is dropped, so that lists stay fast meanwhile."""
+    """Build the new index, and only then drop the former index, so that lists are always fast."""
     new = f"{name}_new"
     _create(new, definition)
     op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")

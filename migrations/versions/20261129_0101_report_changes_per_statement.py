@@ -1,8 +1,9 @@
-"""Count and report changed conversations and received messages with one statement per batch.
+"""Run the triggers of conversations and received messages once for each statement.
 
-The triggers ran once per row. A received message is stored with its campaign now, so its event need
-not wait for the end of the transaction. Until the processes of the previous release have ended, the
-events of the messages that they store lack the campaign.
+The triggers count changed conversations and emit events. Before, they ran once for each row. The
+row of a received message now contains its campaign from the start. So its event no longer waits for
+the end of the transaction. A process of the previous release stores the campaign of a message
+later. So until these processes have ended, the events of their messages have no campaign.
 """
 
 from collections.abc import Sequence
@@ -202,7 +203,7 @@ REPLACED = (
     ("emit_conversation_event_on_update", "conversation"),
     ("emit_new_message_event", "activity"),
 )
-"""The triggers of both, with their tables."""
+"""The triggers that both versions have, each with its table."""
 
 
 def upgrade() -> None:

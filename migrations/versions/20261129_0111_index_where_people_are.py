@@ -1,6 +1,7 @@
 """Index the ZIP, city and source of each contact, for figures of outcomes and times by place.
 
-Statements that name the condition, which is always true, read it; others keep to the primary key.
+The index has a condition that is always true, `created_at > '-infinity'`. Statements that contain
+this condition use the index. All other statements use the primary key.
 """
 
 from collections.abc import Sequence

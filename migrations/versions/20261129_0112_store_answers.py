@@ -1,9 +1,9 @@
-"""Store how long people waited for each answer of a user.
+"""Store for each answer of a user how long the person waited.
 
-A job stores the answers of whole hours, two hours later at the earliest. What changes in a
-conversation after that is noted by row triggers, which messages of the last hour do not fire;
-figures read such conversations until the job has stored them again. Nothing is stored by this
-revision: the job begins with the oldest hour.
+A job stores the answers of each whole hour, two hours later at the earliest. If a message of this
+hour changes later, row triggers record its conversation. Figures read the messages of the recorded
+conversations until the job has stored their answers again. The triggers do not run for messages of
+the last hour. This revision stores no answer: the job begins with the oldest hour.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,8 @@ def _differ(*columns: str) -> str:
     return " OR ".join(f"(old.{one} IS DISTINCT FROM new.{one})" for one in columns)
 
 
-# Of a message's own columns, its state and person count only if it is an answer of a user.
+# A change of the status or the contact of a message matters only if the message is an answer of a
+# user.
 CONDITIONS = {
     "DELETE": f"({_has('old')} AND {_old('old')})",
     "INSERT": f"({_has('new')} AND {_old('new')})",

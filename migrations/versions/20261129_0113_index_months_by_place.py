@@ -1,4 +1,7 @@
-"""Index the kept sums of months by place, which lie among those of days."""
+"""Index the stored sums of months by place (ZIP, city and source).
+
+One table has the sums of days and of months. The index has only the sums of months.
+"""
 
 from collections.abc import Sequence
 
@@ -14,7 +17,7 @@ NAME = "idx_insight_person_tally_month"
 
 def upgrade() -> None:
     with op.get_context().autocommit_block():
-        # An interrupted build leaves an index that is not valid.
+        # If an earlier build was interrupted, it left an invalid index. Drop this index first.
         op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {NAME}")
         op.execute(
             f"CREATE INDEX CONCURRENTLY {NAME} ON insight_person_tally (dimension, at) INCLUDE "

@@ -1,11 +1,14 @@
-"""Store the time to each reply, and the place of the person with stored replies and answers.
+"""Store the time to each reply, and the place of the person in stored replies and answers.
 
 A job stores the replies to first messages of campaigns, 74 hours after the message at the earliest.
-What changes after that is noted by row triggers, which the messages of the last 73 hours do not
-fire. Nothing is stored by this revision: the job begins with the oldest hour.
+Row triggers record later changes. They do not run for messages of the last 73 hours. This revision
+stores no reply: the job begins with the oldest hour.
 
-A place is stored by the job, too. When the job of this release, or of the one before, has taken a
-person's move into account, a trigger clears the places of the person's records.
+A job also stores the place (ZIP, city and source) of the person in each stored reply and answer. If
+the place of a person changes, another job first moves the sums by place, and then deletes the
+logged change from `insight_person_move`. When it does so, a trigger clears the place in the
+person's replies and answers. The trigger also works if a process of the previous release runs this
+job.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,9 @@
-"""Store the outcomes that count, with the place of their person, for figures by place.
+"""Store outcomes with the place (ZIP, city and source) of the person, for figures by place.
 
-Row triggers note new outcomes, reversals and other persons; a job stores what is noted. All
-outcomes are noted once, so the first runs of the job store them; figures by place look their
-people up until then.
+Reversed outcomes are not stored. Row triggers record new outcomes, reversals, and changes of the
+person of an outcome. A job then stores or removes the recorded outcomes. The migration records all
+existing outcomes, so the first runs of the job store them. Until then, figures by place look up the
+person of each outcome.
 """
 
 from collections.abc import Sequence
@@ -110,7 +111,8 @@ def upgrade() -> None:
     )
     for statement in (NOTE_OUTCOME, ON_OUTCOME, NOTE_SUBJECT, ON_SUBJECT, ON_UPDATE, FORGET_PLACES):
         op.execute(statement)
-    # The triggers exist in the same transaction, so no outcome is missed.
+    # This transaction has created the triggers. So every outcome is recorded, either by this
+    # statement or by a trigger.
     op.execute(
         "INSERT INTO insight_outcome_change (outcome_id) "
         "SELECT o.id FROM outcome o WHERE o.reverses_id IS NULL"

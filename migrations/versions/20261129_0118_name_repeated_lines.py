@@ -1,4 +1,4 @@
-"""Name the lines of an imported file whose number is in an earlier line."""
+"""Store the lines of an imported file whose phone number is also in an earlier line."""
 
 from collections.abc import Sequence
 

@@ -1,8 +1,12 @@
-"""Drop the index of the places of contacts, and note a move with a simpler statement.
+"""Drop the index of the ZIP, city and source of contacts, and simplify a trigger.
 
-Since revision 20261129_0115, each reply, answer and outcome is stored with its place, so the figures
-by place are as fast without the index. An import and its undo change the index with each contact.
-Most contacts have no duplicate. For these, the trigger inserts one row of constants.
+Since revision 20261129_0115, each reply, answer and outcome is stored with its place (ZIP, city and
+source). So figures by place are as fast without the index. An import and its undo had to write the
+index for each contact.
+
+The trigger stores the former place of a contact when the place changes. Most contacts have no
+merged duplicate. For such a contact, the trigger now inserts one row directly from the former
+values.
 """
 
 from collections.abc import Sequence

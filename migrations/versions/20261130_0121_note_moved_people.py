@@ -1,7 +1,8 @@
-"""Note the former places of all contacts that a statement moves or removes at once.
+"""Store the former places of moved or deleted contacts once for each statement.
 
-The triggers of this table worked on each row. An undo of an import moves every contact of the file,
-and the triggers took about a seventh of its time.
+A contact moves if its place (ZIP, city or source) changes. Before, the triggers ran for each
+contact. The undo of an import moves every contact of the file, and the triggers took about a
+seventh of its time.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,9 @@
-"""Note the late messages of one statement together.
+"""Record the conversations of late messages once for each statement.
 
-A trigger for each row noted that an hour of stored answers had changed. For 500 past messages, this
-took 15 of 84 ms (measured with ``EXPLAIN ANALYZE``). Now one trigger for each statement notes each
-conversation once, with the time of its earliest message.
+A late message is stored more than an hour after its own time. It may change the stored answers of
+its conversation, so the conversation is recorded. Before, a trigger for each row did this. For 500
+old messages, it took 15 of 84 ms (measured with `EXPLAIN ANALYZE`). Now one trigger for each
+statement records each conversation once, with the time of its earliest message.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
-"""Make a plan each time a new contact adopts conversations and outcomes.
+"""Make a new plan each time that new contacts are linked to conversations and outcomes.
 
-PostgreSQL keeps the plan of a statement in a function for the whole session. A plan from a time
-when the table had one row reads all conversations or outcomes without a contact for each batch of
+PostgreSQL stores the plan of a statement in a function for the whole session. A plan from a time
+when the table had one row read all conversations or outcomes without a contact, for each batch of
 contacts. Revision 0122 prevented this only for tables without statistics, and only for
-conversations. A plan made with ``EXECUTE`` fits the present size of the table.
+conversations. A plan made with `EXECUTE` fits the present size of the table.
 """
 
 from collections.abc import Sequence
