@@ -1,4 +1,4 @@
-"""Acts of people and of users, applied to the service and to the model."""
+"""Acts of people and of users, done in the service and recorded in the model."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,7 +24,7 @@ from crm_api.workers.imports import run_imports
 
 
 class Acts(CampaignActs):
-    """All acts in one world."""
+    """All acts of people and users in one world (one run of the service and the model)."""
 
     def __init__(self, service: Service, provider: Provider, model: Model, driver: Driver) -> None:
         super().__init__(service, provider, model)
@@ -33,7 +33,7 @@ class Acts(CampaignActs):
         self._delayed: list[dict[str, Any]] = []
 
     async def add_person(self, kind: Kind) -> None:
-        """Add a person of a kind."""
+        """Add a person of this kind (state, time zone and area code) as a contact."""
         position = len(self._model.people)
         phone = f"+1{kind.area_code}555{position:04d}"
         body = ContactCreate.model_validate(
@@ -49,7 +49,7 @@ class Acts(CampaignActs):
         self._model.people.append(Person(kind, [phone], made.contact.id))
 
     async def write(self, person: Person, words: str, *, is_delayed: bool = False) -> None:
-        """Let a person write to the line; a delayed message arrives with the next one."""
+        """Let a person write to the line; a delayed message arrives with the next event."""
         event = self._provider.incoming(
             person.phone,
             words,
@@ -69,7 +69,7 @@ class Acts(CampaignActs):
     async def report(
         self, message: SentMessage, statuses: Sequence[str], *, is_delayed: bool = False
     ) -> None:
-        """Let the provider report a message's status, once or several times."""
+        """Let the provider report statuses of a message; the first report is delivered twice."""
         events = [
             self._provider.report(message, status=status, number=self._next())
             for status in statuses
@@ -84,7 +84,7 @@ class Acts(CampaignActs):
         await self.arrive(events)
 
     async def arrive(self, events: Sequence[dict[str, Any]] = ()) -> None:
-        """Deliver these events, then the delayed ones, and apply all of them."""
+        """Deliver these events, then the delayed events, and apply all of them."""
         delayed, self._delayed = self._delayed, []
         for event in (*events, *delayed):
             await self._service.deliver(event, clock=self._model.clock)
@@ -95,7 +95,7 @@ class Acts(CampaignActs):
         return self._events
 
     async def decide_consent(self, person: Person, word: str) -> None:
-        """Opt a person out or in through the API."""
+        """Opt a person out or in, by the decision of a user."""
         if person.is_deleted:
             return
         now = self._model.clock()
@@ -123,7 +123,7 @@ class Acts(CampaignActs):
         await self._done(lambda: setattr(person, "is_deleted", True))
 
     async def flag_do_not_contact(self, person: Person, *, days: int) -> None:
-        """Flag a person ``do_not_contact`` for some days."""
+        """Set the flag ``do_not_contact`` on a person's number for some days."""
         if person.is_deleted:
             return
         until = self._model.clock() + timedelta(days=days)
@@ -162,7 +162,7 @@ class Acts(CampaignActs):
         await self._done(person.move_west)
 
     async def change_phone(self, person: Person) -> None:
-        """Change a person's number within the area code, once all their messages have arrived."""
+        """Let all messages arrive, then change a person's number within the area code."""
         if person.is_deleted:
             return
         await self.arrive()
@@ -178,7 +178,7 @@ class Acts(CampaignActs):
         await self._done(lambda: person.change_number(phone))
 
     async def answer(self, person: Person) -> None:
-        """Write to a person as a user, if that is allowed; the next tick sends the message."""
+        """Queue a user's message to a person, if this is allowed; the next tick sends it."""
         reply = ReplyCreate(line_id=self._model.line.id, to=person.phone, body=USER_MESSAGE)
         with suppress(ConflictError):
             async with self._service.new_uow() as uow:

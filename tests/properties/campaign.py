@@ -12,7 +12,7 @@ from tests.properties.plans import DAYS, RECIPIENT, Plan
 _TAG = re.compile(r"Granite c(\d+) ([vf])(\d+):")
 
 QUARTER = timedelta(minutes=15)
-"""All windows and legal hours begin and end at a multiple of this."""
+"""All windows and legal hours begin and end at a multiple of a quarter of an hour."""
 SEARCHED = 4 * 24 * 3
 NEARLY = timedelta(seconds=45)
 
@@ -23,8 +23,8 @@ class Campaign:
 
     Attributes:
         number: Identifies the campaign in its messages.
-        status: ``on``, ``paused`` or ``cancelled``; rules of the service may also pause it.
-        ended: Contacts who replied or called, so that no follow-up may be sent.
+        status: ``on``, ``paused`` or ``cancelled``, as users set it; the service may also pause it.
+        ended: Contacts who replied or called, and may therefore get no follow-up.
         approved: Contacts that a user approved in review.
     """
 
@@ -38,22 +38,22 @@ class Campaign:
 
     @property
     def start_at(self) -> datetime:
-        """Earliest instant."""
+        """Earliest instant at which the campaign may send."""
         return self.made_at + (self.plan.starts_in or timedelta(0))
 
     @property
     def end_at(self) -> datetime | None:
-        """Latest instant; None if it has no end."""
+        """Latest instant at which the campaign may send; None if it has no end."""
         return None if self.plan.ends_in is None else self.made_at + self.plan.ends_in
 
     def zones(self, person: Person, *, line_timezone: str) -> tuple[str, ...]:
-        """Return the time zones in which its days and window are read for a person."""
+        """Return the time zones in which the days and the window apply to a person."""
         if self.plan.timezone == RECIPIENT:
             return person.kind.zones
         return (self.plan.timezone or line_timezone,)
 
     def is_open(self, person: Person, at: datetime, *, line_timezone: str) -> bool:
-        """Return True if its own days and window allow a message to a person at an instant."""
+        """Return True if the campaign's days and window allow a message to a person at ``at``."""
         for zone in self.zones(person, line_timezone=line_timezone):
             local = at.astimezone(ZoneInfo(zone))
             if DAYS[local.weekday()] not in self.plan.days:
@@ -65,7 +65,9 @@ class Campaign:
     def edge(
         self, person: Person, now: datetime, *, line_timezone: str, skip: bool
     ) -> datetime | None:
-        """Return the next instant at which a person's hours begin or end; None: not in three days.
+        """Return the next instant at which the hours of a person begin or end.
+
+        Return None if there is no such instant in three days.
 
         Args:
             skip: Return the second such instant.
@@ -84,17 +86,17 @@ class Campaign:
 
 
 def body_of(number: int, *, variant: int) -> str:
-    """Return the first body of a campaign; every body names its campaign and step."""
+    """Return the first body of a campaign, which contains the number of the campaign."""
     return f"Granite c{number} v{variant}: hello {{{{ first_name }}}}. Reply STOP to opt out."
 
 
 def follow_up_of(number: int, *, step: int) -> str:
-    """Return the body of a follow-up."""
+    """Return the body of a follow-up, which contains the campaign's number and the step."""
     return f"Granite c{number} f{step}: still there? Reply STOP to opt out."
 
 
 def read_tag(body: str) -> tuple[int, int] | None:
-    """Return number and step of the campaign of a message; None if it has none."""
+    """Return the campaign's number and the step from a body; None if the body has no number."""
     found = _TAG.match(body)
     if found is None:
         return None

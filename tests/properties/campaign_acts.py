@@ -1,7 +1,7 @@
-"""Acts about campaigns and the line, applied to the service and to the model.
+"""Acts about campaigns and the line, done in the service and recorded in the model.
 
-The service does each act first. Messages that have passed the gate by then may still be sent. They
-are read before the act is recorded in the model.
+The service does each act first. At this time, some messages have passed the gate and may still be
+sent. These messages are read before the act is recorded in the model.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ BUSINESS = Business(name="Granite Foundations", contact=OWN_NUMBER)
 
 
 async def open_line(service: Service, plan: LinePlan, *, now: datetime) -> Line:
-    """Add the sending line."""
+    """Add the line that sends the messages."""
     body = LineCreate(
         phone_number_id=PROVIDER_LINE,
         number=OWN_NUMBER,
@@ -45,7 +45,7 @@ async def open_line(service: Service, plan: LinePlan, *, now: datetime) -> Line:
 
 
 class CampaignActs:
-    """Acts about campaigns and the line of one world."""
+    """Acts about the campaigns and the line of one world (one run of the service and the model)."""
 
     def __init__(self, service: Service, provider: Provider, model: Model) -> None:
         self._service = service
@@ -53,14 +53,14 @@ class CampaignActs:
         self._model = model
 
     async def _done(self, note: Callable[[], None]) -> None:
-        """Record an act in the model after its commit."""
+        """Record an act in the model after the service has committed it."""
         in_flight = await self._service.calling()
         self._model.in_flight |= in_flight
         note()
         self._model.record_change()
 
     async def start_campaign(self, plan: Plan) -> Campaign | None:
-        """Create a campaign and start it; None if the service refuses."""
+        """Create a campaign and start it; return None if the service refuses the start."""
         now, number = self._model.clock(), len(self._model.campaigns)
         people = [
             self._model.people[position]
@@ -105,7 +105,7 @@ class CampaignActs:
         await self._done(lambda: setattr(campaign, "status", status))
 
     async def review(self, campaign: Campaign, decision: str) -> None:
-        """Approve or reject all recipients in review."""
+        """Approve or reject all recipients in review, as ``decision`` says."""
         rows = await self._service.rows(
             "SELECT contact_id FROM campaign_membership "
             "WHERE campaign_id = :id AND status = 'review'",
@@ -155,7 +155,7 @@ class CampaignActs:
         self._model.record_change()
 
     async def settle_parked(self) -> None:
-        """Settle every parked send with its true result."""
+        """Settle every parked attempt with its true outcome, which the provider knows."""
         rows = await self._service.rows(
             "SELECT a.id, a.phone, a.body, m.campaign_id, m.contact_id FROM send_attempt a "
             "JOIN campaign_membership m ON m.id = a.membership_id WHERE a.status = 'parked'"

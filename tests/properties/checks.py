@@ -17,10 +17,10 @@ from crm_api.domain.campaigns.figures.campaign_stats import read_campaign_stats 
 
 FINAL = frozenset({"sent", "delivered", "failed", "skipped", "cancelled"})
 UNCLEAR = frozenset({"calling", "unknown", "parked"})
-"""Statuses of attempts whose message may have been accepted."""
+"""Statuses of attempts whose message may have been accepted by the provider."""
 
 SET_BY_USER = frozenset({"sent"})
-"""Statuses that a user may set without the provider's id."""
+"""Statuses that a user may set for an attempt without the provider's message id."""
 
 EXPLAINED = 3
 """Number of waiting recipients that are explained before the clock is moved."""
@@ -28,7 +28,7 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Checks:
-    """Checks of one world."""
+    """Checks of one world (one run of the service, the model and the provider)."""
 
     def __init__(self, service: Service, provider: Provider, model: Model) -> None:
         self._service = service
@@ -36,7 +36,7 @@ class Checks:
         self._model = model
 
     async def ledger(self) -> None:
-        """Check that the model found no fault, and that the attempts hold every message once."""
+        """Check that the model found no fault, and that each accepted message has one attempt."""
         attempts = await self._service.rows(
             "SELECT id, phone, body, status, provider_message_id AS message_id FROM send_attempt"
         )
@@ -96,7 +96,7 @@ class Checks:
             assert recipients == [counted[position] for position in range(len(recipients))]
 
     async def explain(self, campaign: Campaign, person: Person, *, step: int) -> Explanation:
-        """Ask the service why a person does not get a message now."""
+        """Return the service's explanation of why a person does not get a message now."""
         async with self._service.new_uow() as uow:
             return await explain_recipient(
                 uow,
@@ -110,7 +110,7 @@ class Checks:
             )
 
     async def waiting(self) -> list[tuple[Campaign, Person, int]]:
-        """Return the waiting recipients in the database: campaign, person and step."""
+        """Return campaign, person and step of each recipient who waits in the database."""
         rows = await self._service.rows(
             "SELECT campaign_id, contact_id, step FROM campaign_membership "
             "WHERE status = 'pending' ORDER BY campaign_id, contact_id, step"
@@ -122,7 +122,10 @@ class Checks:
     async def reasons(
         self, *, most: int | None = None
     ) -> list[tuple[Campaign, Person, int, Explanation]]:
-        """Explain the waiting recipients, at most ``most``; record the answers as promises."""
+        """Explain at most ``most`` waiting recipients, and record the explanations as promises.
+
+        A promise is that no message is sent before the explained instant.
+        """
         found = []
         is_quiet = not await self._service.rows(
             "SELECT 1 FROM send_attempt WHERE is_open OR is_uncertain LIMIT 1"
@@ -133,8 +136,8 @@ class Checks:
             self._compare_with_model(campaign, person, explanation)
             if is_quiet and explanation.stops:
                 rule = ", ".join(stop.rule for stop in explanation.stops)
-                # An explanation has no end for a flag that expires: recipients who are due before
-                # that end are skipped.
+                # The explanation gives no end for a flag that expires, because a recipient who is
+                # due before this end is skipped.
                 until = explanation.next_allowed_at or person.do_not_contact_until or NEVER
                 promise = (until, self._model.version, rule)
                 self._model.promises[campaign.number, step, person.contact_id] = promise
@@ -144,7 +147,7 @@ class Checks:
         self, campaign: Campaign, person: Person, explanation: Explanation
     ) -> None:
         now, zone = self._model.clock(), self._model.line.plan.timezone
-        # No call begins that could last until after the end of the hours or of the day.
+        # No call begins if it could last until the hours or the day have ended.
         instants = (now, now + self._service.times.call)
         is_lawful = all(map(person.is_lawful, instants))
         is_open = all(campaign.is_open(person, at, line_timezone=zone) for at in instants) and all(
@@ -165,7 +168,10 @@ class Checks:
         )
 
     async def check_waiting_recipients(self) -> None:
-        """Check after a drain without faults that every waiting recipient has a reason to wait."""
+        """Check that every waiting recipient has a reason to wait.
+
+        Before this check, all messages that may be sent are sent without faults.
+        """
         for campaign, person, step, explanation in await self.reasons():
             assert not explanation.would_send_now, (
                 f"campaign {campaign.number}, step {step}, {person.phone} ({person.kind.name}) "
@@ -173,7 +179,7 @@ class Checks:
             )
 
     async def check_final_statuses(self) -> None:
-        """Check that every recipient has a final status with its reason, as the messages show."""
+        """Check that every recipient has a final status and reason that agree with the messages."""
         rows = await self._service.rows(
             "SELECT m.contact_id, m.phone, m.step, m.status, m.skip_reason, m.error_code, "
             "m.campaign_id, c.status AS campaign_status FROM campaign_membership m "

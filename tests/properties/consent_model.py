@@ -1,4 +1,4 @@
-"""Model of one number's consent, by the rules alone (Invariant 8: times are bounded)."""
+"""Model of one number's consent, made from the rules alone (Invariant 8: times are bounded)."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ ANSWERED_WITHIN = timedelta(days=1)
 
 
 class Act(StrEnum):
-    """Effect of a decision; the later ones are stricter."""
+    """Effect of a decision about consent, from the least to the most strict."""
 
     OPT_IN = "opt_in"
     RELEASE = "release"
@@ -17,7 +17,7 @@ class Act(StrEnum):
 
 
 class Word(StrEnum):
-    """What a person may write."""
+    """The messages that a person may write."""
 
     STOP = "STOP"
     UNSUBSCRIBE = "Unsubscribe"
@@ -31,7 +31,7 @@ class Word(StrEnum):
 
 
 BY_PROVIDER = {Word.STOP, Word.UNSUBSCRIBE}
-"""Messages that the provider itself confirms."""
+"""Messages whose opt-out the provider itself confirms."""
 ACT_OF = {
     Word.STOP: Act.OPT_OUT,
     Word.UNSUBSCRIBE: Act.OPT_OUT,
@@ -45,10 +45,10 @@ ACT_OF = {
 
 @dataclass(frozen=True)
 class ReceivedMessage:
-    """A message that was received.
+    """A message from the person, with its times.
 
     Attributes:
-        at: The instant that the provider claims; the receipt if that is earlier.
+        at: The instant that the provider claims, or the receipt if the receipt is earlier.
     """
 
     message_id: str
@@ -59,10 +59,10 @@ class ReceivedMessage:
 
 @dataclass
 class ConsentModel:
-    """The consent of one number.
+    """The expected consent of one number.
 
     Attributes:
-        confirmations: The most confirmations that may have been sent so far.
+        confirmations: The most confirmations of opt-outs that may have been sent so far.
         helps: The most answers to HELP that may have been sent so far.
     """
 
@@ -91,12 +91,12 @@ class ConsentModel:
         return "opted_out" in self.expected_flags
 
     def decide(self, act: Act, *, at: datetime) -> None:
-        """Apply a decision of a user; of two such decisions the later one counts."""
+        """Apply a decision of a user; of two decisions of users, the later decision counts."""
         if act is not Act.RELEASE or "opt_out_hold" in self.expected_flags:
             self.decisions.append((at, True, 0, len(self.decisions), act))
 
     def apply_message(self, received: ReceivedMessage, *, applied_at: datetime) -> None:
-        """Apply a message; a message that is already known changes nothing."""
+        """Apply a message of the person; a known message changes nothing."""
         if received.message_id in self.known:
             return
         self.known.add(received.message_id)

@@ -1,7 +1,7 @@
-"""One person and the real service; the clock of each process has its own error.
+"""One person and the real service, in which the clock of each process has its own error.
 
-The true time is the database's time, which the sandbox's clock moves. The clocks of web host,
-worker and provider have errors.
+The true time is the database's time, which moves with the sandbox clock. The clocks of the web
+host, the worker and the provider have errors.
 """
 
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ FLAG_OFF = ("DELETE", "flags/opted_out", None)
 
 @dataclass
 class Errors:
-    """Errors of the clocks."""
+    """Errors of the clocks of the web process and the worker."""
 
     web: timedelta
     worker: timedelta
@@ -54,7 +54,7 @@ class Errors:
 
 @dataclass
 class ConsentWorld:
-    """The service, its clocks and the model during one history."""
+    """The service, its clocks and the model during one history (one sequence of steps)."""
 
     client: httpx.AsyncClient
     new_uow: UnitOfWorkFactory
@@ -87,7 +87,7 @@ class ConsentWorld:
             clock.move(timedelta(0))
 
     async def now(self) -> datetime:
-        """Return the true time."""
+        """Return the true time, which is the time of the database."""
         async with self.new_uow() as uow:
             now: datetime = (await uow.session.execute(text(DATABASE_NOW))).scalar_one()
         return now
@@ -98,7 +98,10 @@ class ConsentWorld:
             await uow.session.execute(text(MOVE), {"ahead": self.ahead})
 
     async def deliver(self, message_id: str, word: Word, *, claimed: datetime, event: str) -> None:
-        """Deliver a message by webhook; an event that was already delivered is not stored again."""
+        """Deliver a message by webhook.
+
+        An event that was delivered before is not stored again.
+        """
         body = orjson.dumps(_event(message_id, word, claimed=claimed, event=event))
         key = self.deps.settings.sandbox_signing_key()
         begun = await self.now()
@@ -113,14 +116,15 @@ class ConsentWorld:
             return
         self.delivered.append(event)
         ended = await self.now()
-        # The receipt is the stored instant if that lies between the two readings of the clock.
+        # The stored instant is the receipt, if it lies between the two readings of the true clock.
+        # Otherwise the second reading is the receipt.
         received_at = stored if begun <= stored <= ended else ended
         self.waiting.append(
             ReceivedMessage(message_id, word, min(claimed, received_at), received_at)
         )
 
     async def decide(self, act: Act, *, by_flag: bool = False) -> None:
-        """Decide through the API, as a user does."""
+        """Decide about the person's consent through the API, as a user does."""
         is_off = by_flag and act is Act.OPT_IN
         method, path, body = FLAG_OFF if is_off else OFFICE[act]
         begun = await self.now()
@@ -138,7 +142,7 @@ class ConsentWorld:
         self.model.decide(act, at=stored if begun <= stored <= ended else ended)
 
     async def write(self) -> None:
-        """Write to the person, as a user does; the API refuses it while the number is opted out."""
+        """Send the person a message as a user; the API refuses it while the number is opted out."""
         with self.with_clock_error(self.errors.web):
             await self.client.post(
                 "/v1/messages",
@@ -146,7 +150,7 @@ class ConsentWorld:
             )
 
     async def apply(self) -> None:
-        """Apply the received events, as the worker does."""
+        """Apply the received events, as the worker does, and update the model."""
         with self.with_clock_error(self.errors.worker):
             await process_webhook_backlog({"deps": self.deps})
         applied_at = await self.now()
@@ -155,7 +159,10 @@ class ConsentWorld:
         self.waiting.clear()
 
     async def send(self) -> list[str]:
-        """Claim and gate due messages, as a worker does; return the kinds of those that passed."""
+        """Claim due messages and let them pass the gate, as a worker does.
+
+        Return the kinds of the messages that passed.
+        """
         with self.with_clock_error(self.errors.worker):
             passed = ["campaign"] * len(await self._send_campaign())
             while queued := await self._send_queued():
@@ -165,7 +172,7 @@ class ConsentWorld:
         return passed
 
     async def _send_campaign(self) -> list[ClaimedAttempt]:
-        """Start a campaign that would send to the person now."""
+        """Start a campaign to the person; return the attempts that passed the gate."""
         ledger = self._ledger = await self._open_campaign()
         now = clock.now()
         passed = await ledger.gate(await ledger.claim(now=now), now=now)
@@ -199,7 +206,7 @@ class ConsentWorld:
             return list((await uow.session.execute(query, {"ids": ids})).scalars())
 
     async def flags(self) -> set[str]:
-        """Return the number's flags that concern consent."""
+        """Return the flags on the number that concern consent."""
         async with self.new_uow() as uow:
             query = text("SELECT flag_type FROM contact_flag WHERE phone = :phone")
             return set((await uow.session.execute(query, {"phone": PHONE})).scalars())

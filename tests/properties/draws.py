@@ -1,4 +1,4 @@
-"""Strategies for a step."""
+"""Hypothesis strategies for the values of one step."""
 
 from datetime import timedelta
 

@@ -1,7 +1,7 @@
 """The worker's real functions, run one after the other, with interruptions.
 
-An interruption happens at a named step of the send path: another act is done there, or the process
-dies. A death cancels all tasks of the worker and ends its connections. Committed rows stay.
+An interruption happens at a named step of the send path. Either another act is done there, or the
+process dies. A death cancels all tasks of the worker and ends its connections. Committed rows stay.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ from crm_api.workers.inbound import process_webhook_backlog
 from crm_api.workers.messaging import resolve_unknown_sends, send_messages
 
 BETWEEN_TICKS = timedelta(seconds=5)
-"""The time between two ticks."""
+"""Time between two ticks (runs of the worker)."""
 LOCKED_SECONDS = 0.05
-"""An act that takes longer waits for a lock of the interrupted transaction."""
+"""If an act takes longer than this, it waits for a lock of the interrupted transaction."""
 HANGING_SECONDS = 30.0
 
 OPEN_TRANSACTION = frozenset({"claim.locked", "claim.open", "record.open", "settle.open"})
@@ -52,14 +52,14 @@ Act = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, kw_only=True)
 class Interruption:
-    """An act at a step of the send path; without an act, the process dies at the step."""
+    """An act at a step of the send path; without an act, the worker process dies at the step."""
 
     point: str
     act: Act | None
 
 
 class Driver:
-    """Drives one world's worker."""
+    """Runs the worker of one world (one run of the service, the model and the provider)."""
 
     def __init__(self, service: Service, provider: Provider, model: Model) -> None:
         self._service = service
@@ -73,10 +73,10 @@ class Driver:
         self._late: list[asyncio.Task[None]] = []
         self._recorded: set[str] = set()
         self.was_interrupted = False
-        """True if the last tick was interrupted."""
+        """True if the last tick (run of the worker) was interrupted."""
 
     async def close(self) -> None:
-        """Close the worker's client."""
+        """Close the worker's client of the provider."""
         await self.deps.provider.aclose()
 
     async def tick(self, interruption: Interruption | None = None) -> None:
@@ -156,20 +156,20 @@ class Driver:
         await send_messages(self._ctx)
 
     async def drain(self) -> None:
-        """Send what may be sent now, as another worker does."""
+        """Send the messages that may be sent now, as another worker does."""
         other = self._service.worker(self._provider)
         await queue.drain_campaigns(other)
         await other.provider.aclose()
 
     async def drain_all(self) -> None:
-        """Start due campaigns and send what may be sent now, without interruptions."""
+        """Start due campaigns, and send the messages that may be sent now; interrupt nothing."""
         self._clock.move(BETWEEN_TICKS)
         await self._pass_limiter()
         await queue.prepare_campaigns(self.deps)
         await queue.drain_campaigns(self.deps)
 
     async def _pass_limiter(self) -> None:
-        """Move the clock to the instant at which the provider may be called again."""
+        """Move the clock to the instant at which the rate limiter allows the next call."""
         found = await self._service.rows("SELECT max(next_at) AS at FROM rate_limit")
         if found[0].at is not None:
             self._clock.move_to(found[0].at)
@@ -180,7 +180,7 @@ class Driver:
         await self.record_applied_events()
 
     async def record_applied_events(self) -> None:
-        """Record the newly applied events in the model."""
+        """Record the events in the model that were applied since the last record."""
         found = await self._service.rows(
             "SELECT provider_event_id AS id, payload FROM webhook_event "
             "WHERE status = 'processed' ORDER BY received_at, id"
@@ -212,12 +212,12 @@ class Driver:
 
 
 OPT_OUT_IN_OWN_WORDS = "stop texting me"
-"""An opt-out that the service confirms; the provider itself confirms STOP."""
+"""An opt-out that the service must confirm; the provider itself confirms STOP."""
 DECISION_OF_MESSAGE = {
     "STOP": "out",
     OPT_OUT_IN_OWN_WORDS: "out",
     "START": "in",
     "You can stop now": "doubt",
 }
-"""Messages that people write, and the decision in each."""
+"""Messages that people write, each with the decision that it contains."""
 OTHER_MESSAGES = ("thanks, call me tomorrow", "HELP")

@@ -1,4 +1,4 @@
-"""The end of every example: faults stop, users decide, time passes until no work is open."""
+"""The end of every example: faults stop, users decide, and time passes until no work is open."""
 
 from datetime import datetime, timedelta
 
@@ -11,16 +11,16 @@ from tests.properties.service import Service
 
 MOST_ROUNDS = 150
 SETTLED = timedelta(minutes=11)
-"""Longer than the grace of an unclear attempt."""
+"""A time longer than the grace period, after which an unclear attempt can be settled."""
 SKIPPING_RULES = frozenset(
     {"previously_contacted", "do_not_contact", "opted_out", "contact_deleted", "missing_value"}
 )
-"""Rules that skip a recipient, or put the recipient in review, when a message is due."""
+"""Rules that skip a recipient when the message is due, or put the recipient in review."""
 SKIPPED_AFTER = timedelta(seconds=61)
 
 
 class Ending:
-    """Lets all work of one world end."""
+    """Lets all work of one world (one run of the service and the model) come to its end."""
 
     def __init__(
         self, service: Service, provider: Provider, model: Model, driver: Driver, acts: Acts
@@ -33,7 +33,7 @@ class Ending:
         self._checks = Checks(service, provider, model)
 
     async def run(self) -> None:
-        """Let all work end, then check the final statuses."""
+        """Let all work come to its end, then check the final statuses."""
         self._provider.orders.clear()
         self._provider.failing_reads = 0
         self._provider.list_delay = timedelta(0)
@@ -54,7 +54,7 @@ class Ending:
             await self._checks.figures(campaign)
 
     async def _advance(self) -> bool:
-        """Do what open work needs to continue; False if no work is open."""
+        """Do what the open work needs to continue; return False if no work is open."""
         rows = await self._service.rows(
             "SELECT m.status, m.phone, c.status AS campaign_status FROM campaign_membership m "
             "JOIN campaign c ON c.id = m.campaign_id "
@@ -76,7 +76,7 @@ class Ending:
         return True
 
     async def _decide(self, statuses: set[str], held: set[str]) -> bool:
-        """Decide what waits for a user; True if there was something to decide."""
+        """Make all decisions that a user must make; return True if there was one."""
         for campaign in self._model.campaigns:
             if "review" in statuses:
                 await self._acts.review(campaign, "approve" if campaign.number % 2 else "reject")
@@ -93,7 +93,7 @@ class Ending:
         return bool(held or paused or "review" in statuses)
 
     async def _wait(self, starts: list[datetime | None]) -> None:
-        """Move the clock to the first instant at which a message is allowed, as explained."""
+        """Move the clock to the first instant at which an explanation allows a message."""
         now = self._model.clock()
         instants = [start for start in starts if start is not None and start > now]
         for campaign, person, step, explanation in await self._checks.reasons(most=EXPLAINED):

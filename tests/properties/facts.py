@@ -11,7 +11,7 @@ from tests.properties.provider import SentMessage
 
 
 class MovedClock:
-    """A clock that moves only on request."""
+    """A clock that moves only when the test moves it."""
 
     def __init__(self, at: datetime) -> None:
         self.at = at
@@ -20,11 +20,11 @@ class MovedClock:
         return self.at
 
     def move(self, by: timedelta) -> None:
-        """Move forward."""
+        """Move the clock forward."""
         self.at += by
 
     def move_to(self, at: datetime) -> None:
-        """Move to an instant, rounded up to a whole second; never move back."""
+        """Move the clock to an instant, rounded up to a whole second; never move it back."""
         whole = at.replace(microsecond=0)
         self.at = max(self.at, whole if whole == at else whole + timedelta(seconds=1))
 
@@ -34,7 +34,7 @@ class Accepted:
     """A campaign message that the provider has accepted.
 
     Attributes:
-        is_recorded: At the end of a step, an attempt had the message's id.
+        is_recorded: At the end of the last step, an attempt had the id of the message.
     """
 
     message: SentMessage
@@ -53,13 +53,16 @@ class Accepted:
 
     @property
     def key(self) -> tuple[int, int, UUID]:
-        """Key of what may be sent only once: a step of a campaign to a person, at any number."""
+        """Key that may occur only once: a step of a campaign to a person, at any of the numbers."""
         return (self.campaign.number, self.step, self.person.contact_id)
 
 
 @dataclass
 class Line:
-    """The sending line; ``ramp_day`` is the first day of its ramp, once the ramp has begun."""
+    """The line that sends; ``ramp_day`` is the day of its first message under a ramp plan.
+
+    The ramp plan gives smaller limits for the first days.
+    """
 
     id: UUID
     plan: LinePlan

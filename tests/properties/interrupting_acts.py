@@ -1,4 +1,4 @@
-"""Acts in the middle of the worker's tick, on the people whose messages it sends."""
+"""Acts that interrupt the worker while it sends, about the people whose messages are in flight."""
 
 from datetime import timedelta
 
@@ -27,11 +27,14 @@ INTERRUPTING_ACTS = (
 )
 WRITTEN = {"stop": "STOP", "doubt": "You can stop now", "reply": OTHER_MESSAGES[0]}
 WHILE_CALLING = frozenset({"gate.committed", "call.before_body"})
-"""At these steps the call's body reads the true clock; moving the test's clock proves nothing."""
+"""Steps at which the body of the call reads the true clock.
+
+At these steps, moving the clock of the test would prove nothing.
+"""
 
 
 class InterruptingActs:
-    """Acts of one world that interrupt the worker."""
+    """Acts that interrupt the worker of one world (one run of the service and the model)."""
 
     def __init__(self, service: Service, model: Model, driver: Driver, acts: Acts) -> None:
         self._service = service
@@ -40,7 +43,10 @@ class InterruptingActs:
         self._acts = acts
 
     def at(self, point: str, act: str, *, position: int, seconds: float) -> Interruption:
-        """Plan an act for a step, on a person whose message is in flight, if there is one."""
+        """Return an interruption at a step: an act about a person whose message is in flight.
+
+        If there is no such person, the act is about another person.
+        """
         if act == TIME_PASSES and point in WHILE_CALLING:
             act = ANOTHER_WORKER
         return Interruption(point=point, act=lambda: self._do(act, position, seconds))
@@ -69,7 +75,7 @@ class InterruptingActs:
                 self._model.clock.move(timedelta(seconds=seconds))
 
     async def person_in_flight(self, position: int) -> Person:
-        """Return a person whose message is in flight; else one who waits; else any person."""
+        """Return a person with an open attempt, or else a waiting person, or else any person."""
         rows = await self._service.rows(
             "SELECT phone FROM send_attempt WHERE is_open ORDER BY phone"
         ) or await self._service.rows(

@@ -1,4 +1,4 @@
-"""The state machine that hypothesis drives: all acts, in any order."""
+"""The state machine of hypothesis: it does all acts, in any order."""
 
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
@@ -27,14 +27,14 @@ SetClock = Callable[[Callable[[], datetime]], None]
 
 MOST_CAMPAIGNS = 3
 COUNTED_EVERY = 5
-"""Steps between two checks of a campaign's figures; the end checks all figures."""
+"""Number of steps between two checks of a campaign's figures; the end checks all figures."""
 
 
 class Sending(RuleBasedStateMachine):
-    """One world, from its beginning to its end.
+    """One world (one run of the service, the model and the provider), from beginning to end.
 
-    Every rule is possible at every step. It does nothing if there is nothing to do, because the
-    draws must not depend on the service's results.
+    Every rule may run at every step. A rule does nothing if there is nothing to do, because the
+    drawn values must not depend on the service's results.
     """
 
     def __init__(self, service: Service, run: Run, set_clock: SetClock) -> None:
@@ -61,7 +61,7 @@ class Sending(RuleBasedStateMachine):
         first=st.lists(plans(), min_size=1, max_size=2),
     )
     def begin(self, at: datetime, line: LinePlan, kinds: list[str], first: list[Plan]) -> None:
-        """Create a line, people, and one or two first campaigns."""
+        """Create a line, people, and one or two campaigns."""
         self._run(self._begin(at, line, kinds, first))
 
     async def _begin(
@@ -96,16 +96,18 @@ class Sending(RuleBasedStateMachine):
         messages = self._provider.messages
         return messages[-1 - position % len(messages)] if messages else None
 
-    # Acts of the worker, mostly after the clock was moved to when a waiting recipient is allowed.
+    # The following rules are acts of the worker. Before most of them, the clock moves to the
+    # instant at which a waiting recipient may get a message.
 
     @rule(waits=draws.waits)
     def drain_all(self, *, waits: bool) -> None:
-        """Send all that may be sent. After that, every waiting recipient has a reason to wait."""
+        """Send all that may be sent; check that every waiting recipient has a reason to wait."""
         self._run(self._drain_all(waits=waits))
 
     async def _drain_all(self, *, waits: bool) -> None:
         await self._wait(waits=waits)
-        # A blocked line is tested with one message; the other messages wait for the next run.
+        # On trial, a blocked line sends one message, and the other messages wait for the next run.
+        # So the check is left out.
         trials = "SELECT 1 FROM line WHERE is_probing OR status <> 'active'"
         is_trial = bool(await self._service.rows(trials))
         await self._driver.drain_all()
@@ -114,17 +116,17 @@ class Sending(RuleBasedStateMachine):
 
     @rule(waits=draws.waits)
     def tick(self, *, waits: bool) -> None:
-        """Run a tick of the worker."""
+        """Run one tick of the worker (what it does every minute)."""
         self._run(self._tick(waits=waits))
 
     @rule(waits=draws.waits, orders=st.lists(draws.faults, min_size=1, max_size=4))
     def tick_with_faults(self, *, waits: bool, orders: list[Fault]) -> None:
-        """Run a tick of the worker while the provider fails."""
+        """Run one tick of the worker while calls of the provider fail."""
         self._run(self._tick(waits=waits, orders=orders))
 
     @rule(waits=draws.waits, point=draws.points, orders=st.lists(draws.faults, max_size=2))
     def tick_with_death(self, *, waits: bool, point: str, orders: list[Fault]) -> None:
-        """Let the process die at a step."""
+        """Run one tick, in which the worker process dies at a step."""
         self._run(self._tick(Interruption(point=point, act=None), waits=waits, orders=orders))
 
     @rule(
@@ -137,7 +139,7 @@ class Sending(RuleBasedStateMachine):
     def tick_with_interruption(
         self, *, waits: bool, point: str, act: str, position: int, seconds: float
     ) -> None:
-        """Do another act at a step of the worker's tick."""
+        """Run one tick, in which another act is done at a step."""
         interruption = self._interrupting_acts.at(point, act, position=position, seconds=seconds)
         self._run(self._tick(interruption, waits=waits))
 
@@ -148,7 +150,7 @@ class Sending(RuleBasedStateMachine):
         seconds=draws.short_moves,
     )
     def tick_before_call(self, *, point: str, act: str, position: int, seconds: float) -> None:
-        """Do another act between claim and call, where it matters most."""
+        """Run one tick with another act between claim and call, where races are most likely."""
         interruption = self._interrupting_acts.at(point, act, position=position, seconds=seconds)
         self._run(self._tick(interruption, waits=True))
 
@@ -158,7 +160,7 @@ class Sending(RuleBasedStateMachine):
         position=draws.positions,
     )
     def tick_with_reply_before_call(self, *, point: str, act: str, position: int) -> None:
-        """Apply a reply between claim and call of a message to its sender."""
+        """Run one tick in which a person replies between the claim and the call of a message."""
         self.tick_before_call(point=point, act=act, position=position, seconds=0.0)
 
     async def _tick(
@@ -170,7 +172,7 @@ class Sending(RuleBasedStateMachine):
         self._provider.orders.clear()
 
     async def _wait(self, *, waits: bool) -> None:
-        """Explain the waiting recipients, and move the clock to when the first may be sent to."""
+        """Move the clock to the first instant at which an explained recipient may get a message."""
         if not waits:
             return
         explanations = [
@@ -183,15 +185,15 @@ class Sending(RuleBasedStateMachine):
 
     @rule(reads=st.integers(0, 2), delay=st.sampled_from([0, 60, 300]))
     def disturb_look_ups(self, reads: int, delay: int) -> None:
-        """Let look-ups fail, and let the provider list messages late."""
+        """Let look-ups fail, and let the provider list accepted messages late."""
         self._provider.failing_reads = reads * 3
         self._provider.list_delay = timedelta(seconds=delay)
 
-    # Time.
+    # The following rules move the clock.
 
     @rule(by=draws.moves)
     def move(self, by: timedelta) -> None:
-        """Let time pass."""
+        """Let time pass: move the clock."""
         self._model.clock.move(by)
 
     @rule(
@@ -201,7 +203,7 @@ class Sending(RuleBasedStateMachine):
         skip=st.booleans(),
     )
     def move_to_edge(self, who: int, which: int, seconds: int, *, skip: bool) -> None:
-        """Move the clock near the start or end of a person's hours, then run a tick."""
+        """Move the clock near the start or the end of a person's hours, then run a tick."""
         campaign = self._campaign(which)
         if campaign is None:
             return
@@ -215,7 +217,7 @@ class Sending(RuleBasedStateMachine):
             self._model.clock.move_to(edge + timedelta(seconds=seconds) - BETWEEN_TICKS)
         self._run(self._driver.tick())
 
-    # Acts of people.
+    # The following rules are acts of people and users.
 
     @rule(plan=plans())
     def start_campaign(self, plan: Plan) -> None:
@@ -226,7 +228,7 @@ class Sending(RuleBasedStateMachine):
 
     @rule(who=draws.positions, words=draws.words, is_delayed=st.booleans())
     def write(self, who: int, words: str, *, is_delayed: bool) -> None:
-        """Let a person write to the line."""
+        """Let a person send a message to the line."""
         self._run(self._acts.write(self._person(who), words, is_delayed=is_delayed))
 
     @rule(
@@ -235,7 +237,7 @@ class Sending(RuleBasedStateMachine):
         is_delayed=st.booleans(),
     )
     def report(self, which: int, statuses: list[str], *, is_delayed: bool) -> None:
-        """Let the provider report a message's status."""
+        """Let the provider report statuses of a message."""
         message = self._message(which)
         if message is not None:
             self._run(self._acts.report(message, statuses, is_delayed=is_delayed))
@@ -253,7 +255,10 @@ class Sending(RuleBasedStateMachine):
 
     @rule(who=draws.positions, act=st.sampled_from(draws.PERSON_ACTIONS))
     def decide_about(self, who: int, act: str) -> None:
-        """Do an act of or about a person; some acts prefer one whose message is in flight."""
+        """Do an act of a person or about a person.
+
+        Some acts prefer a person whose message is in flight.
+        """
         self._run(self._decide_about(who, act))
 
     async def _decide_about(self, who: int, act: str) -> None:
@@ -287,7 +292,7 @@ class Sending(RuleBasedStateMachine):
 
     @rule(daily_limit=st.integers(1, 12), act=st.sampled_from(draws.LINE_ACTIONS))
     def do_rare_act(self, daily_limit: int, act: str) -> None:
-        """Do a rare act."""
+        """Do an act that should be rare, such as a change of the line's limit."""
         match act:
             case "limit":
                 self._run(self._acts.limit_line(daily_limit))
@@ -300,7 +305,7 @@ class Sending(RuleBasedStateMachine):
 
     @invariant()
     def database_agrees_with_model(self) -> None:
-        """Compare the database with the model."""
+        """Check that the database agrees with the model."""
         self._run(self._check())
 
     async def _check(self) -> None:
@@ -311,7 +316,7 @@ class Sending(RuleBasedStateMachine):
             await self._checks.figures(campaign)
 
     def teardown(self) -> None:
-        """End the world."""
+        """End the world: let all work end, and check the final statuses."""
         if hasattr(self, "_driver"):
             self._run(self._end())
 

@@ -1,9 +1,9 @@
 """The model: decisions of people, accepted messages, and whether each message was allowed.
 
 Every act is recorded after it has taken effect. Every message is recorded at the instant at which
-the provider accepts it, and the model then checks it by rules of a few lines each. Faults are
-collected, because an exception in the middle of a call would look like an error of the provider.
-The model reads nothing from the service or its database.
+the provider accepts it. The model then checks the message by rules of a few lines each. A fault is
+stored and not raised, because an exception in the middle of a call would look like an error of the
+provider. The model reads nothing from the service or its database.
 """
 
 import math
@@ -18,7 +18,10 @@ from tests.properties.people import Decision, Person
 from tests.properties.provider import SentMessage
 
 CLAIM_AGE = timedelta(seconds=90)
-"""Some rules count a message from its claim, at most this long before it was accepted."""
+"""The longest time from the claim of a message to its acceptance.
+
+Some rules use the instant of the claim, which the model does not know.
+"""
 FIRST_BLOCK = timedelta(minutes=10)
 QUARTER = timedelta(minutes=15)
 CATCH_UP = timedelta(seconds=121)
@@ -40,13 +43,13 @@ class Model:
     Attributes:
         others: Accepted messages outside campaigns.
         in_flight: Number and body of messages that had passed the gate when the last act took
-            effect; they may still be accepted.
-        wrong: Faults, as sentences.
-        accepted_before: Per event of a message or call from a person: number of messages that
-            had been accepted before it.
-        version: Increases with every change other than passing time and accepted messages.
-        promises: Per campaign, step and person: no message before an instant, as long as the
-            version is the same.
+            effect. They may still be accepted.
+        wrong: The faults that were found, as sentences.
+        accepted_before: For each event of a message or call from a person, the number of messages
+            that were accepted before it.
+        version: Increases with every change, except that time passes or a message is accepted.
+        promises: For each campaign, step and person, an instant before which no message may be
+            sent, as long as the version is the same.
     """
 
     clock: MovedClock
@@ -62,11 +65,11 @@ class Model:
     promises: dict[tuple[int, int, UUID], tuple[datetime, int, str]] = field(default_factory=dict)
 
     def person(self, phone: str) -> Person:
-        """Return the person who has a number."""
+        """Return the person who has or had this number."""
         return next(person for person in self.people if phone in person.numbers)
 
     def to(self, phone: str) -> list[Accepted]:
-        """Return the campaign messages that a number got, oldest first."""
+        """Return the campaign messages that were accepted for a number, oldest first."""
         return [one for one in self.accepted if one.phone == phone]
 
     def accept(self, message: SentMessage) -> None:
@@ -88,7 +91,7 @@ class Model:
         self.accepted.append(taken)
 
     def _other_faults(self, message: SentMessage) -> Iterator[str]:
-        """Yield the faults of a message outside campaigns: of a user, help or confirmation."""
+        """Yield the faults of a message outside campaigns: a user's message or a confirmation."""
         person = self.person(message.phone)
         if message.body == USER_MESSAGE:
             is_in_flight = (message.phone, message.body) in self.in_flight
@@ -105,7 +108,10 @@ class Model:
                 yield "more confirmations than opt-outs"
 
     def _violated_decisions(self, new: Accepted) -> Iterator[str]:
-        """Yield the decisions that a message violates; one that was in flight before may arrive."""
+        """Yield the decisions that a message violates.
+
+        The caller makes this check only for messages that were not in flight at the decision.
+        """
         person, campaign = new.person, new.campaign
         if person.consent_state != "free":
             yield f"the number is {person.consent_state}"
@@ -121,7 +127,7 @@ class Model:
             yield "the number must not be contacted"
 
     def _faults(self, new: Accepted) -> Iterator[str]:
-        """Yield the faults that are not allowed even for a message that was in flight."""
+        """Yield the faults of a message that are not even allowed for a message in flight."""
         person, campaign = new.person, new.campaign
         if any(one.key == new.key for one in self.accepted):
             yield "a second time"
@@ -162,8 +168,8 @@ class Model:
         if plan.batch is not None:
             size, minutes = plan.batch
             batch = [one.at for one in self.accepted if one.campaign is new.campaign]
-            # The rest of a batch may be sent until the next batch begins, but not all of it: an
-            # older message began the batch.
+            # The rest of a batch may still be sent just before the next batch begins. This rest is
+            # less than a whole batch, because at least one earlier message began the batch.
             since = new.at - timedelta(minutes=minutes) + CLAIM_AGE
             if batch.count(new.at) >= size or sum(at >= since for at in batch) >= 2 * size - 1:
                 yield "over the size of a batch"
@@ -173,10 +179,11 @@ class Model:
             yield "too many at once for an even pace"
 
     def _at_once(self, new: Accepted) -> int:
-        """Return the most messages that an even pace may release at an instant.
+        """Return the most messages that an even pace may send at one instant.
 
-        The rest of the daily limit is spread over the rest of the day; a delay of up to two minutes
-        is made up for. Claims of two instants may be sent at one, so the result is doubled.
+        The pace spreads the rest of the daily limit over the rest of the day. After a delay of up
+        to two minutes, it sends the missed messages at once. The messages of two claims may be sent
+        at one instant, so the result is doubled.
         """
         plan, zone = new.campaign.plan, self.line.plan.timezone
         person = new.person
@@ -219,7 +226,7 @@ class Model:
             yield "a follow-up too early"
 
     def record_change(self) -> None:
-        """Record a change of the world."""
+        """Record that something in the world changed."""
         self.version += 1
 
     def record_decision(self, phone: str, decision: Decision) -> None:
@@ -228,10 +235,10 @@ class Model:
         self.record_change()
 
     def record_reply_or_call(self, phone: str, *, before: int) -> None:
-        """Record that a person replied or called, which ends the follow-ups of earlier messages.
+        """Record a reply or call, which ends the person's follow-ups to earlier messages.
 
         Args:
-            before: How many messages had been accepted before.
+            before: How many messages were accepted before the reply or call.
         """
         person = self.person(phone)
         for one in self.accepted[:before]:

@@ -1,8 +1,8 @@
-"""People, their states and time zones, and the law there: written by hand, not computed.
+"""People with their states and time zones, and the legal hours there, written by hand.
 
-This module does not use the service's own tables. Each kind of person names the states and time
-zones that the service must find for the person. The hours are those of the rules for the United
-States, for the few states that appear.
+This module does not use the service's own tables. Each kind of person has the states and time zones
+that the service must find for the person. The hours are those of the rules for the United States,
+for the few states that these people have.
 """
 
 from dataclasses import dataclass, field, replace
@@ -51,7 +51,10 @@ NINE_TO_NINE = (time(9), time(21))
 
 @dataclass(frozen=True)
 class Law:
-    """The legal hours of the days in a state; None: no message may be sent on the day."""
+    """The legal hours of a state for each kind of day.
+
+    None means that no message may be sent on the day.
+    """
 
     weekdays: Hours
     saturday: Hours
@@ -61,7 +64,7 @@ class Law:
 
 COUNTRY = "country"
 ANY_STATE = "any"
-"""The rules of all states count for a person whose state is unknown."""
+"""A person with an unknown state, for whom the rules of all states count."""
 LAW = {
     COUNTRY: Law(EIGHT_TO_NINE, EIGHT_TO_NINE, EIGHT_TO_NINE),
     "AZ": Law(EIGHT_TO_NINE, EIGHT_TO_NINE, EIGHT_TO_NINE),
@@ -79,7 +82,7 @@ STATE_CAP = (3, timedelta(hours=24))
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of person: the stored fields, and the states and time zones that must count."""
+    """A kind of person: stored fields, and the states and time zones that the service must use."""
 
     name: str
     area_code: str
@@ -91,7 +94,7 @@ class Kind:
 
     @property
     def by_number_only(self) -> "Kind":
-        """The kind of the same person when only the number is known."""
+        """The kind of the same person if the service knows only the number."""
         return next(kind for kind in BY_NUMBER if kind.area_code == self.area_code)
 
 
@@ -123,7 +126,7 @@ class Decision:
 
     Attributes:
         word: ``in``, ``doubt`` or ``out``.
-        is_written: The person wrote it; otherwise a user decided.
+        is_written: The person wrote the decision; otherwise a user decided.
     """
 
     at: datetime
@@ -131,9 +134,10 @@ class Decision:
     is_written: bool
 
     def order(self) -> tuple[datetime, bool, int]:
-        """Return the sort key: messages of one instant by strictness, then decisions of users.
+        """Return the key by which decisions are sorted.
 
-        The order in which a person wrote messages of one instant is unknown.
+        Of decisions at one instant, those that the person wrote come first, by strictness, because
+        their order is unknown. Decisions of users come after them.
         """
         strictness = ("in", "doubt", "out").index(self.word)
         return self.at, not self.is_written, strictness if self.is_written else 0
@@ -144,9 +148,9 @@ class Person:
     """A person who may get messages.
 
     Attributes:
-        numbers: All numbers of the person, the present one last.
+        numbers: All numbers of the person, oldest first; the last number is the present one.
         has_written: The person has written to the line from the present number.
-        own_word_opt_outs: How often the person opted out in other words than STOP; each such
+        own_word_opt_outs: How often the person opted out in other words than STOP. Each such
             opt-out gets one confirmation.
         do_not_contact_until: End of a ``do_not_contact`` flag.
         words: Decisions about messages, by the person or by users.
@@ -163,18 +167,18 @@ class Person:
 
     @property
     def phone(self) -> str:
-        """The present number."""
+        """The present number of the person."""
         return self.numbers[-1]
 
     def change_number(self, phone: str) -> None:
-        """Get another number, about which no decision exists yet."""
+        """Give the person another number, about which no decision exists yet."""
         self.numbers.append(phone)
         self.words, self.do_not_contact_until = [], None
         self.has_written, self.own_word_opt_outs = False, 0
 
     @property
     def consent_state(self) -> str:
-        """``free``, ``out`` or ``held``, by all decisions in their order."""
+        """The state after all decisions in their order: ``free``, ``out`` or ``held``."""
         consent_state = "free"
         for decision in sorted(self.words, key=Decision.order):
             if decision.word == "out":
@@ -186,13 +190,14 @@ class Person:
         return consent_state
 
     def move_to(self, zone: str) -> None:
-        """Move to another time zone; the known states stay."""
+        """Set the person's time zone; the known states do not change."""
         self.kind = replace(self.kind, timezone=zone, zones=(zone,))
 
     def move_west(self) -> None:
-        """Get an address in Los Angeles; the number's state counts too, if it is another.
+        """Give the person an address in Los Angeles; the state of the number still counts too.
 
-        A time zone that was set stays, except for a person who was deleted and is created again.
+        A time zone that was set does not change. A deleted person is created again and loses this
+        time zone.
         """
         number = self.kind.by_number_only
         self.create_again()
@@ -205,7 +210,7 @@ class Person:
         )
 
     def create_again(self) -> None:
-        """Create the contact again after a deletion; only the number is known then."""
+        """Create a deleted contact again; the service then knows only the number."""
         if self.is_deleted:
             self.is_deleted = False
             self.kind = self.kind.by_number_only
@@ -214,8 +219,8 @@ class Person:
         """Return True if the law allows a message to the person at an instant.
 
         Args:
-            phone: The number of the message; None is the present number. No contact has a former
-                number, so only its area code decides.
+            phone: The number of the message; None is the present number. A former number belongs to
+                no contact, so only its area code decides.
         """
         is_former = phone is not None and phone != self.phone
         kind = self.kind.by_number_only if is_former else self.kind
@@ -229,12 +234,12 @@ class Person:
 
     @property
     def cap(self) -> tuple[int, timedelta] | None:
-        """Limit of the person's state: number of campaign messages and period; None: no limit."""
+        """Most campaign messages in a period, by the law of the person's state; None: no limit."""
         return None if CAPPED_STATES.isdisjoint(self.kind.states) else STATE_CAP
 
 
 def legal_hours(state: str, day: date) -> Hours | None:
-    """Return the hours of a day in a state; None if no message may be sent on it."""
+    """Return the legal hours of a state on a day; None if no message may be sent on the day."""
     law = LAW[state]
     if law.is_closed_on_holidays and day in HOLIDAYS:
         return None
@@ -242,5 +247,5 @@ def legal_hours(state: str, day: date) -> Hours | None:
 
 
 def is_between(at: time, start: time, end: time) -> bool:
-    """Return True if a time of day is in a window; a window until 23:59 lasts until midnight."""
+    """Return True if a time of day is in a window; an end of 23:59 means midnight."""
     return start <= at and (at < end or end >= time(23, 59))

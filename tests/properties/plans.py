@@ -1,4 +1,4 @@
-"""Plans of campaigns, and how they are drawn."""
+"""Plans of campaigns and lines, and the hypothesis strategies that draw them."""
 
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
@@ -25,12 +25,12 @@ class Plan:
     """Content of a campaign.
 
     Attributes:
-        people: Positions of its recipients among the people.
-        batch: Size, and minutes from batch to batch; None spreads the messages evenly.
-        frequency_cap: Number of messages, and days.
-        starts_in: Time from its creation to its start; None starts immediately.
-        ends_in: Time from its creation to its end; None is no end.
-        follow_ups: Hours from the previous message to each follow-up.
+        people: Positions of its recipients in the list of people.
+        batch: Size of a batch, and minutes from batch to batch; None spreads the messages evenly.
+        frequency_cap: Largest number of messages to a person, in a number of days.
+        starts_in: Time from the creation of the campaign to its start; None starts immediately.
+        ends_in: Time from the creation of the campaign to its end; None is no end.
+        follow_ups: For each follow-up, the hours from the previous message.
     """
 
     people: frozenset[int]
@@ -55,12 +55,12 @@ OPEN_DAY = (time(0), time(23, 59))
 
 
 def _mostly(usual: object, *others: object) -> st.SearchStrategy[object]:
-    """Draw the usual value twice as often as all others together."""
+    """Return a strategy that draws the usual value twice as often as all others together."""
     return st.sampled_from([*[usual] * 2 * len(others), *others])
 
 
 def plans() -> st.SearchStrategy[Plan]:
-    """Draw a plan; most values are the usual ones, so that messages are sent."""
+    """Return a strategy for plans; most values are the usual ones, so that messages are sent."""
     return st.builds(
         Plan,
         people=st.just(EVERYBODY) | st.frozensets(st.sampled_from(sorted(EVERYBODY)), min_size=2),
@@ -82,7 +82,7 @@ def plans() -> st.SearchStrategy[Plan]:
 
 @dataclass(frozen=True, kw_only=True)
 class LinePlan:
-    """The sending line."""
+    """The settings of the line that sends."""
 
     timezone: str
     daily_limit: int
@@ -90,7 +90,7 @@ class LinePlan:
 
 
 def line_plans() -> st.SearchStrategy[LinePlan]:
-    """Draw a line."""
+    """Return a strategy for the settings of the line."""
     return st.builds(
         LinePlan,
         timezone=st.sampled_from(["America/New_York", "America/Los_Angeles", "Asia/Tokyo"]),

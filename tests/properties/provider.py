@@ -1,7 +1,7 @@
-"""The provider in this process: accepts, refuses, fails and lists, as the real API does.
+"""A provider in this process that accepts, refuses, fails and lists, as the real API does.
 
-It answers HTTP requests of the service's real client. Faults are queued beforehand, one per call;
-without a queued fault, every message is accepted.
+It responds to HTTP requests of the service's real client. Faults are queued beforehand, one for
+each call. Without a queued fault, every message is accepted.
 """
 
 from collections import deque
@@ -16,11 +16,11 @@ import httpx
 import orjson
 
 PAGE = 2
-"""Small, so that look-ups read several pages."""
+"""Size of a page of the list, which is small so that look-ups read several pages."""
 
 
 class Fault(StrEnum):
-    """How one call fails; with "accepted" in the value, the message is sent nevertheless."""
+    """How one call fails. If the value contains "accepted", the message is sent nevertheless."""
 
     NONE = "none"
     REFUSED = "400"
@@ -44,7 +44,7 @@ ACCEPTING = frozenset(
 
 @dataclass
 class SentMessage:
-    """A message that was accepted."""
+    """A message that the provider has accepted."""
 
     id: str
     line: str
@@ -53,20 +53,20 @@ class SentMessage:
     at: datetime
     fault: Fault
     report: str = "sent"
-    """Its status in the provider's list."""
+    """Status of the message in the provider's list."""
     reported_at: datetime | None = None
 
 
 @dataclass
 class Provider(httpx.AsyncBaseTransport):
-    """The state of the provider.
+    """The fake provider, which is also the transport of the client.
 
     Attributes:
-        now: The moved clock.
+        now: The clock that the test moves.
         on_accept: Called with every message at the instant at which it is accepted.
-        orders: Faults of the next calls, one each.
-        list_delay: Age from which an accepted message is listed.
-        failing_reads: Number of look-ups that fail.
+        orders: Faults of the next calls, one for each call.
+        list_delay: Age at which an accepted message appears in the list.
+        failing_reads: Number of the next look-ups that fail.
         faults_used: How many calls had a fault.
         refusals: How often the account was refused.
     """
@@ -82,7 +82,7 @@ class Provider(httpx.AsyncBaseTransport):
     refusals: int = 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer one request."""
+        """Respond to one request."""
         if request.method == "POST" and request.url.path == "/v1/messages":
             return await self._send(request)
         if request.method == "GET" and request.url.path == "/v1/messages":
@@ -181,7 +181,7 @@ class Provider(httpx.AsyncBaseTransport):
         }
 
     def report(self, message: SentMessage, *, status: str, number: int) -> dict[str, Any]:
-        """Return the webhook that reports a message's status."""
+        """Return the webhook event that reports a status of a message."""
         reported_at = self.now()
         if message.reported_at is None or status == "delivered":
             message.report, message.reported_at = status, reported_at
@@ -197,7 +197,7 @@ class Provider(httpx.AsyncBaseTransport):
     def incoming(
         self, phone: str, words: str, *, line: str, at: datetime, number: int
     ) -> dict[str, Any]:
-        """Return the webhook of a message from a person."""
+        """Return the webhook event of a message from a person."""
         resource = {
             "id": f"ACin{number}",
             "direction": "incoming",
@@ -211,7 +211,7 @@ class Provider(httpx.AsyncBaseTransport):
         )
 
     def call(self, phone: str, *, line: str, at: datetime, number: int) -> dict[str, Any]:
-        """Return the webhook of a call from a person."""
+        """Return the webhook event of a call from a person."""
         resource = {"id": f"ACcall{number}", "direction": "incoming", "createdAt": _instant(at)}
         event = self._event(
             "call.ringing", number, resource, sender=phone, recipient=self.number, line=line

@@ -1,4 +1,4 @@
-"""The service under test: its real parts, over real PostgreSQL, with the moved clock."""
+"""The service under test: its real parts and a real PostgreSQL; the test moves the clock."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ from crm_api.routers.inbound.event_intake import EventIntake
 from crm_api.workers.deps import Deps
 
 FAST = 1e7
-"""Calls per second: the limiter causes almost no wait."""
+"""Calls per second. This rate is so high that the limiter causes almost no wait."""
 OWN_NUMBER = "+16175550100"
 PROVIDER_LINE = "PNproperty"
 ACTOR = "property test"
@@ -39,11 +39,11 @@ APPEND_ONLY = ("audit_log", "consent_entry")
 
 
 async def _at_once(_: float) -> None:
-    """Return immediately, instead of the wait between the tries of a read."""
+    """Return immediately; used in place of the wait between two tries of a read."""
 
 
 class Service:
-    """The service's web process and its worker, for all examples."""
+    """The service's web process and its worker, which all examples share."""
 
     def __init__(self, settings: Settings, engine: AsyncEngine) -> None:
         self.settings = settings
@@ -61,7 +61,7 @@ class Service:
 
     @classmethod
     async def start(cls, database_url: str, *, data_dir: Path) -> "Service":
-        """Create it with the provider's true times and the rules of the United States."""
+        """Create the service with the real provider's times and the rules of the United States."""
         settings = Settings.from_env(
             {
                 "CRM_DATABASE_URL": database_url,
@@ -92,7 +92,7 @@ class Service:
         self._worker_sessions = session_factory(self._worker_engine)
 
     async def replace_worker(self) -> None:
-        """End the worker's connections, as its death does, and start another worker."""
+        """End the worker's connections, as its death would do, and start another worker."""
         name, engine = self._worker_name, self._worker_engine
         self._start_worker()
         await self.rows(
@@ -122,14 +122,14 @@ class Service:
         )
 
     async def deliver(self, event: dict[str, Any], *, clock: MovedClock) -> None:
-        """Store a webhook, as the receiver does once its signature is verified."""
+        """Store a webhook event, as the receiver does after it has verified the signature."""
         received = envelope.read_event(orjson.dumps(event), scheme="2026-03-30", delivery_id=None)
         async with asyncio.timeout(10):
             await self.intake.store(received)
             await date_receipt(self.new_uow, received, at=clock())
 
     async def import_file(self, content: str, *, on_duplicate: str, now: datetime) -> None:
-        """Accept an uploaded file, as the route does."""
+        """Accept an uploaded file, as the route for imports does."""
         import_id = new_id()
         path = contact_imports.upload_path(self.settings.data_dir, import_id)
         path.parent.mkdir(exist_ok=True)
@@ -147,12 +147,12 @@ class Service:
             )
 
     async def rows(self, statement: str, **values: Any) -> Sequence[Row[Any]]:
-        """Return the committed rows of a statement."""
+        """Return the rows of a statement, as they are committed."""
         async with self._reader.connect() as connection:
             return (await connection.execute(text(statement), values)).all()
 
     async def locks(self) -> list[str]:
-        """Return the other connections, each with those that block it."""
+        """Return the other connections, each with the connections that block it."""
         found = await self.rows(
             "SELECT pid, state, pg_blocking_pids(pid) AS waits_for, left(query, 200) AS query "
             "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -160,14 +160,14 @@ class Service:
         return [str(row) for row in found]
 
     async def calling(self) -> set[tuple[str, str]]:
-        """Return number and body of the messages whose call is in flight."""
+        """Return number and body of each message whose call to the provider is in progress."""
         found = await self.rows("SELECT phone, body FROM send_attempt WHERE status = 'calling'")
         return {(row.phone, row.body) for row in found}
 
     async def empty(self) -> None:
-        """Delete the rows of the previous example."""
+        """Delete all rows that the previous example left."""
         self.queue.jobs.clear()
-        # With few rows, deleting is faster than truncating. Tables that triggers write come last.
+        # For few rows, DELETE is faster than TRUNCATE. Tables that triggers fill are emptied last.
         counted = {
             *("campaign_tally", "send_tally", "carrier_tally", "insight_tally", "event"),
             *("insight_person_change", "insight_person_move", "insight_answer_change"),

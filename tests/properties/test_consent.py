@@ -1,7 +1,9 @@
-"""Histories of consent with wrong clocks, against a model: nothing is sent after an opt-out.
+"""Random histories of consent with wrong clocks, compared with a model.
 
-``CONSENT_SEED=7 CONSENT_EXAMPLES=200 pytest tests/properties/test_consent.py`` is a longer run.
-With ``CONSENT_SHRINK=1`` a failing history is reduced, which may take minutes.
+They show that no message is sent after an opt-out. With ``CONSENT_SHRINK=1`` a failing history is
+reduced, which may take minutes. For a longer run:
+
+``CONSENT_SEED=7 CONSENT_EXAMPLES=200 pytest tests/properties/test_consent.py``
 """
 
 import asyncio
@@ -36,20 +38,23 @@ SHRINKS = bool(os.environ.get("CONSENT_SHRINK"))
 DAY = 24 * 60
 MOST_STEPS = 9
 EVERY_KIND_FROM = 60
-"""In this many histories every kind of message is sent; in fewer a kind may be missing."""
+"""From this number of histories on, every kind of message must be sent at least once.
+
+In fewer histories, a kind may be missing by chance.
+"""
 KINDS = {"campaign", "manual", "confirmation", "help"}
 ERROR = st.one_of(st.just(0), st.integers(-DAY, DAY))
-"""Minutes; often 0, so that some histories have only one wrong clock."""
+"""Error of a clock in minutes; often 0, so that some histories have only one wrong clock."""
 
 
 @dataclass(frozen=True)
 class PersonWrites:
-    """A person writes a message.
+    """A step in which a person sends a message.
 
     Attributes:
         error: Error of the provider's clock, in minutes.
         late: Number of steps until the message is delivered.
-        again: The message is delivered twice: by the same event, or by another event.
+        again: Whether the message is delivered twice: by the same event, or by another event.
     """
 
     word: Word
@@ -60,7 +65,7 @@ class PersonWrites:
 
 @dataclass(frozen=True)
 class UserActs:
-    """A user decides, or writes to the person if ``act`` is None."""
+    """A step in which a user makes a decision, or sends the person a message if ``act`` is None."""
 
     act: Act | None
     by_flag: bool
@@ -68,7 +73,7 @@ class UserActs:
 
 @dataclass(frozen=True)
 class Step:
-    """One event, the time since the previous one, and whether the worker runs after it."""
+    """One act, the time since the previous act, and whether the worker runs after it."""
 
     happens: PersonWrites | UserActs
     minutes: int
@@ -92,7 +97,7 @@ STEPS = st.builds(
 
 
 class History:
-    """Plays the steps, and checks after each of them."""
+    """Runs the steps of one history, and checks the result after the steps."""
 
     def __init__(self, world: ConsentWorld) -> None:
         self._world = world
@@ -133,7 +138,7 @@ class History:
                 )
 
     async def _check(self) -> None:
-        """Let the worker apply events and send, then compare with the model."""
+        """Let the worker apply events and send messages, then compare the result with the model."""
         world, model = self._world, self._world.model
         await world.apply()
         passed = await world.send()
@@ -144,7 +149,7 @@ class History:
 
 
 class Processes:
-    """The web process and the worker, for all examples."""
+    """The web process and the worker, which all examples share."""
 
     def __init__(self, settings: Settings, engine: AsyncEngine) -> None:
         self._settings = settings
@@ -171,7 +176,7 @@ class Processes:
         return cls(settings, create_engine(database_url, pool_size=8, application="consent"))
 
     async def run(self, errors: Errors, steps: list[Step]) -> None:
-        """Play one history in empty tables."""
+        """Run one history in empty tables."""
         await empty_tables(self._engine)
         await _put_state(self._app, self._settings, self.new_uow, self._queue, self._provider)
         await self._app.state.intake.start()

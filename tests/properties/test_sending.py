@@ -1,6 +1,6 @@
-"""Campaigns, clock, opt-outs and caps in random sequences, against a simple model.
+"""Random sequences of acts about campaigns, the clock, opt-outs and caps, compared with a model.
 
-``SENDING_SEED=7 SENDING_EXAMPLES=200 pytest tests/properties`` is a longer run. With
+For a longer run: ``SENDING_SEED=7 SENDING_EXAMPLES=200 pytest tests/properties``. With
 ``SENDING_SHRINK=1`` a failing sequence is reduced, which may take minutes.
 """
 
@@ -26,14 +26,17 @@ from crm_api.platform import clock, database
 EXAMPLES = int(os.environ.get("SENDING_EXAMPLES", "20"))
 STEPS = 25
 FRESH = "fresh"
-"""The usual backend under another name. With it, hypothesis draws every example independently.
-Otherwise most of a few dozen examples would be variations of the first ones."""
+"""The usual backend of hypothesis under another name.
+
+With this name, hypothesis draws every example independently. Otherwise, most of a few dozen
+examples would be variations of the first examples.
+"""
 AVAILABLE_PROVIDERS[FRESH] = HypothesisProvider
 SHRINKS = bool(os.environ.get("SENDING_SHRINK"))
 
 
 def set_clocks(monkeypatch: pytest.MonkeyPatch, now: Callable[[], datetime]) -> None:
-    """Give processes and database the same time, which moves only on request."""
+    """Give the processes and the database the same time, which only the test moves."""
 
     async def database_now(_: AsyncSession) -> datetime:
         return now()

@@ -1,4 +1,7 @@
-"""A circuit opens after failures, lets one process make a test call, and closes after answers."""
+"""A circuit (a breaker for an outside system) opens after failures, and closes after responses.
+
+While the circuit is open, only one process at a time makes a test call.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -18,7 +21,7 @@ SECOND = timedelta(seconds=1)
 
 
 class Circuit:
-    """The provider's circuit, with a clock that the test sets."""
+    """The circuit breaker for the provider, with a clock that the test sets."""
 
     def __init__(self, new_uow: UnitOfWorkFactory) -> None:
         self._new_uow = new_uow
@@ -92,7 +95,9 @@ async def test_an_answer_between_failures_resets_the_count(circuit: Circuit) -> 
         await circuit.answer(is_proof=False)
 
     assert await circuit.state() == CircuitState(
-        last_failed_at=NOW  # information only
+        # After a response, only the time of the last failure is left. This time alone has no
+        # effect.
+        last_failed_at=NOW
     )
 
 

@@ -1,4 +1,4 @@
-"""Mail through a real SMTP server."""
+"""Mails are sent through a real SMTP server: encryption, logins and refused recipients."""
 
 from urllib.parse import quote
 

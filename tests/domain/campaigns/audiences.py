@@ -1,4 +1,4 @@
-"""Scheduled campaigns, their audiences and their recipients."""
+"""Helpers for scheduled campaigns, their audiences and their recipients."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +30,7 @@ async def make_scheduled_campaign(
 
 
 async def store_audience(new_uow: NewUow, campaign: Campaign) -> int:
-    """Store the audience in one chunk; return 0 if there is nothing to store."""
+    """Store the audience in one chunk; return its number of people, or 0 if none was left."""
     async with new_uow() as uow:
         chunk = await store_next_chunk(uow, campaign_id=campaign.id, now=NOW)
     assert chunk is None or chunk.is_whole

@@ -1,4 +1,7 @@
-"""Sends the plan of a forecast message by message: slow, simple, without code of the forecast."""
+"""A slow and simple sender that sends the plan of a forecast message by message.
+
+It uses no code of the forecast.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +20,11 @@ CATCH_UP = timedelta(minutes=2)
 
 @dataclass(kw_only=True)
 class Sender:
-    """A campaign that sends; ``people`` counts its waiting recipients by zone key."""
+    """A campaign that sends messages.
+
+    Attributes:
+        people: Number of its recipients for each zone key (state and time zone).
+    """
 
     window: Window
     timezone: str | None
@@ -30,7 +37,7 @@ class Sender:
     reply_share: float = 0.0
     finish: datetime | None = None
     queue: list[tuple[str, int]] = field(default_factory=list)
-    """The recipients that are due: zone key and step."""
+    """The recipients who are due, each with a zone key and a step."""
     later: list[tuple[datetime, str, int]] = field(default_factory=list)
     used: Counter[date] = field(default_factory=Counter)
     next_at: datetime | None = None
@@ -40,7 +47,10 @@ class Sender:
 
 @dataclass(kw_only=True)
 class SharedLine:
-    """The line, the law and the clock; ``ramp`` begins with the first message."""
+    """The line, the legal rules and the clock that all campaigns share.
+
+    The ramp (smaller limits for the first days) begins on the day of the first message.
+    """
 
     timezone: str
     daily_limit: int
@@ -61,7 +71,10 @@ class SharedLine:
         return min(limit, self.daily_limit) - self.used[self.today]
 
     def closing_times(self, sender: Sender) -> dict[str, datetime]:
-        """Return the zone keys in which the sender may send now, each with its closing instant."""
+        """Return the zone keys in which the sender may send now, each with its closing instant.
+
+        A zone key is a state and a time zone.
+        """
         if sender.begins is not None and self.now < sender.begins:
             return {}
         tomorrow = self.now.astimezone(ZoneInfo(self.timezone)).replace(hour=0, minute=0)
@@ -76,11 +89,11 @@ class SharedLine:
 
 
 def send_all(senders: Sequence[Sender], shared: SharedLine) -> None:
-    """Send until the first sender has no waiting recipients."""
+    """Send the messages of all senders until the first sender has no waiting recipients."""
     for sender in senders:
         sender.queue = _mixed(sender.people)
     while senders[0].queue or senders[0].later:
-        # A sender without recipients is completed, and takes no more turns.
+        # A sender without waiting recipients is completed and uses no more of the line's limit.
         active = [sender for sender in senders if sender.queue or sender.later]
         is_open = {id(sender): shared.closing_times(sender) for sender in active}
         sharers = sum(bool(open_keys) for open_keys in is_open.values())
@@ -93,7 +106,7 @@ def send_all(senders: Sequence[Sender], shared: SharedLine) -> None:
 
 
 def _mixed(people: Counter[str]) -> list[tuple[str, int]]:
-    """Return a queue in which every part has all zone keys in proportion."""
+    """Return a queue in which the zone keys are mixed evenly, in proportion to their people."""
     return [
         (key, 0)
         for _, key in sorted(

@@ -16,7 +16,7 @@ ZONE_KEY = "MA/America/New_York"
 
 
 class Rows:
-    """A campaign to which recipients with consecutive numbers, and attempts, are added."""
+    """A campaign, with methods that add recipients (with consecutive numbers) and attempts."""
 
     def __init__(self, session: AsyncSession, campaign: Campaign) -> None:
         self.session = session
@@ -45,14 +45,14 @@ class Rows:
         return rows
 
     def add_step(self, member: CampaignMembership, status: str, **values: Any) -> None:
-        """Add the first follow-up of a recipient."""
+        """Add the recipient row of the first follow-up to a recipient."""
         (row,) = self.add(status, step=1, **values)
         row.contact_id, row.phone = member.contact_id, member.phone
 
     def add_called(
         self, count: int, status: str = "sent", *, called_at: datetime, **values: Any
     ) -> list[CampaignMembership]:
-        """Add recipients with an attempt that was called at ``called_at``."""
+        """Add recipients, each with an attempt whose call began at ``called_at``."""
         rows = self.add(status, count=count, **values)
         for row in rows:
             self.add_attempt(row, status, called_at=called_at)

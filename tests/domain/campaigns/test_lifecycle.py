@@ -1,4 +1,4 @@
-"""Campaigns begin, miss their start, end and complete."""
+"""Campaigns begin, pause if they miss their start, end at their end date, and complete."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -277,7 +277,8 @@ async def test_response_recorded_during_a_cancel_leaves_no_recipient_waiting(
     (claimed,) = await ledger.begin_calls()
     async with committed_uow() as cancelling:
         await campaigns.cancel_campaign(cancelling, campaign_id=ledger.campaign.id, now=NOW)
-        # The other transaction still sees a running campaign, so another attempt or step seems due.
+        # The cancellation is not committed. So the transaction of the response still reads a
+        # running campaign and makes another attempt or step due.
         await ledger.answer(claimed, answer, provider_message_id="AC1", provider_created_at=NOW)
     assert "pending" in {member.status for member in await ledger.recipients()}
 

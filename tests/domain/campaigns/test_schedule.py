@@ -1,4 +1,4 @@
-"""Days and window in one zone or several, clock changes, pacing."""
+"""When a campaign may send: days and window, in one or several time zones, and clock changes."""
 
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
@@ -125,7 +125,8 @@ def test_first_opening_is_the_first_instant_that_window_and_law_allow() -> None:
 
 
 def test_day_without_common_hours_is_skipped() -> None:
-    # Rhode Island: from 09:00 on weekdays, from 10:00 on the weekend.
+    # Rhode Island allows messages from 09:00 on weekdays and from 10:00 on weekends. So the window
+    # has no lawful time on Saturday and Sunday.
     mornings = Window.of(["fri", "sat", "sun"], time(9), time(9, 30))
     friday_noon = local(NEW_YORK, 2026, 11, 27, 12, 0)
 
@@ -135,7 +136,8 @@ def test_day_without_common_hours_is_skipped() -> None:
 
 
 def test_opening_after_two_holidays_in_a_row_is_found() -> None:
-    # Alabama allows no messages on holidays; Christmas and New Year are both Fridays.
+    # Alabama allows no messages on holidays. Christmas 2026 and New Year's Day 2027 are both
+    # Fridays.
     fridays = Window.of(["fri"], time(10), time(11))
     after = local(NEW_YORK, 2026, 12, 18, 12, 0)
 
@@ -243,7 +245,8 @@ def test_window_inside_the_repeated_hour_opens_at_the_first_occurrence() -> None
 
 
 def test_clock_change_of_half_an_hour_is_supported() -> None:
-    # Lord Howe Island moves by half an hour: 5 April 2026, 02:00 back to 01:30.
+    # On Lord Howe Island the clock changes by half an hour: on 5 April 2026 from 02:00 back to
+    # 01:30.
     zone = "Australia/Lord_Howe"
     midnight = local(zone, 2026, 4, 5, 0, 0)
     always = Window.of(DAYS, time(0), time.max)

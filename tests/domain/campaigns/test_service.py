@@ -1,4 +1,4 @@
-"""Start, pause, resume, cancel and settle, and races between them."""
+"""Start, pause, resume and cancel a campaign and settle its attempts, also concurrently."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -209,7 +209,7 @@ ANYWHERE = "?/America/New_York,America/Los_Angeles"
 async def start_and_read_fault(
     new_uow: NewUow, campaign: Campaign, *, rules: RuleBook = US
 ) -> tuple[str, str, str]:
-    """Start a campaign that is refused; return pointer, code and sentence of its only fault."""
+    """Start a campaign that must be refused; return pointer, code and text of its only fault."""
     with pytest.raises(InvalidCampaignError) as caught:
         async with new_uow() as uow:
             await campaigns.start_campaign(uow, campaign_id=campaign.id, rules=rules, now=NOW)
@@ -255,7 +255,8 @@ async def test_start_time_of_five_minutes_ago_is_accepted(
         (MASSACHUSETTS, {"window_start": time(5), "window_end": time(8)}, "window: legal hours"),
         (ALABAMA, {"days": ["sun"]}, "window: legal hours"),
         (ANYWHERE, {"timezone": "recipient", "window_end": time(12)}, "window: several time zones"),
-        # From Wednesday 10:00 on: the next Tuesday, a window that is over, a holiday.
+        # Each campaign ends before its next opening: the next Tuesday, the next morning, and the
+        # morning after a holiday.
         (MASSACHUSETTS, {"days": ["tue"], "end_at": NOW + 5 * DAY}, "end_at: 2026-12-01T14:00"),
         (
             MASSACHUSETTS,
@@ -308,7 +309,7 @@ async def test_zone_key_of_an_opted_out_person_does_not_count(
 async def test_hours_are_checked_from_the_start_time(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    # The next Wednesday; today is a Wednesday too, but the campaign begins tomorrow.
+    # NOW is a Wednesday. The campaign begins on Thursday and ends before the next Wednesday.
     campaign = await make_draft(session, days=["wed"], start_at=NOW + DAY, end_at=NOW + 6 * DAY)
 
     assert (await start_and_read_fault(new_uow, campaign))[:2] == ("/schedule/end_at", "never_open")

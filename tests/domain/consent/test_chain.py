@@ -1,4 +1,7 @@
-"""The chain over the consent history: entries are linked in batches, and every change is found."""
+"""The hash chain over the consent history shows every later change of an entry.
+
+A job links new entries to the chain in batches.
+"""
 
 import asyncio
 import hashlib
@@ -47,7 +50,7 @@ async def verify(new_uow: UnitOfWorkFactory, *, secret: bytes = SECRET) -> Chain
 
 
 async def tamper(new_uow: UnitOfWorkFactory, statement: str) -> None:
-    """Change the tables without triggers, as a person with full access to the database can."""
+    """Change tables while their triggers are off, as a person with full database access can do."""
     async with new_uow() as uow:
         await uow.session.execute(text("SET LOCAL session_replication_role = replica"))
         await uow.session.execute(text(statement))
@@ -106,7 +109,7 @@ async def test_later_entries_continue_the_chain(new_uow: UnitOfWorkFactory) -> N
 async def test_entry_that_commits_late_is_linked_when_it_is_visible(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
-    """The late entry has a lower id than an entry that is already linked."""
+    """Test an entry that commits late and has a lower id than an entry that is already linked."""
     async with committed_uow() as slow:
         await consent.opt_out(slow, **stop_decision())
         async with committed_uow() as fast:
@@ -186,7 +189,11 @@ async def test_changed_claimed_time_is_reported(new_uow: UnitOfWorkFactory, chan
 async def test_link_of_the_previous_release_without_the_claimed_time_is_valid(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    """A worker of that release links entries of this release without their claimed time."""
+    """Test that a link which does not include the claimed time of its entry is valid.
+
+    During an upgrade, a worker of the previous release makes such links for entries of this
+    release.
+    """
     async with new_uow() as uow:
         await consent.opt_out(uow, **stop_decision())
     await link(new_uow)
@@ -357,7 +364,10 @@ async def test_link_forged_without_the_key_is_reported(
 async def test_digest_can_be_computed_from_its_documentation(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    """The digest equals one computed as the documentation describes, without the code."""
+    """Test that the documented steps give the stored digest.
+
+    The test follows the documentation and uses no code of the chain.
+    """
     await record_decisions(new_uow, times=1)
     await link(new_uow)
 

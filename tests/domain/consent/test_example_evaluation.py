@@ -1,4 +1,4 @@
-"""Rates of the reply reader are reported with a confidence interval."""
+"""The rates of the evaluation of the reader are reported with a confidence interval."""
 
 import pytest
 
@@ -16,7 +16,10 @@ from crm_api.domain.consent.example_evaluation import Rate
     ],
 )
 def test_interval_is_the_wilson_interval(hits: int, total: int, low: float, high: float) -> None:
-    """As in R. G. Newcombe, Statistics in Medicine 17 (1998), table I, method 3."""
+    """Compare the interval with published values.
+
+    Source: R. G. Newcombe, Statistics in Medicine 17 (1998), table I, method 3.
+    """
     assert [round(end, 4) for end in Rate(hits, total).interval] == [low, high]
 
 

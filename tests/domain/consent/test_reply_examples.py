@@ -1,4 +1,4 @@
-"""The reply that a decision is about is stored as an example; other replies are not."""
+"""A decision of a user stores the reply that the decision is about as an example for the reader."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -297,17 +297,17 @@ async def test_message_of_another_person_or_of_ours_is_refused(
 @pytest.mark.parametrize(
     ("words", "decision", "body"),
     [
-        # The person decided in another way.
+        # The decision has another source than the reply: a phone call or a web form.
         (QUESTION, "opt_out", {"source": ConsentSource.PHONE_CALL}),
         (OPTING_OUT, "opt_in", {"source": ConsentSource.WEB_FORM}),
-        # The keyword was read correctly; the person has agreed again afterwards.
+        # The reader read the keyword correctly. The person agreed to messages again later.
         ("STOP", "opt_in", {}),
-        # A reaction says nothing: the opt-out is about something else.
+        # A reaction contains no request, so the opt-out is not about the reaction.
         ('Liked "Hi Ada"', "opt_out", {}),
-        # The decision changes nothing.
+        # The decision does not change the consent of the person.
         (OPTING_OUT, "opt_out", {}),
         (QUESTION, "opt_in", {}),
-        # The reply is too old.
+        # The reply is 31 days older than the decision, which is too old.
         (QUESTION, "opt_out", {"at": NOW + timedelta(days=31)}),
         (OPTING_OUT, "opt_in", {"at": NOW + timedelta(days=31)}),
     ],

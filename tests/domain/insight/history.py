@@ -39,7 +39,7 @@ ATTEMPTS = text("""
 
 
 class History:
-    """Makes `people` people, `messages` messages and `outcomes` outcomes from a seed."""
+    """A random history of people, campaigns, messages, calls and outcomes, made from a seed."""
 
     def __init__(self, session: AsyncSession, *, seed: int) -> None:
         self.session = session
@@ -56,7 +56,7 @@ class History:
         await self.session.commit()
 
     async def _copy(self, model: type[Base], rows: Sequence[dict[str, Any]]) -> None:
-        """Store rows with the same keys by COPY; columns without a value get their default."""
+        """Store rows by COPY; all rows have the same keys, and other columns get their default."""
         columns = model.__table__.columns
         defaults = {
             column.name: column.default.arg
@@ -183,7 +183,7 @@ class History:
         }
 
     async def _talks(self, people: int) -> None:
-        """Conversations with calls, and with messages that a user answered."""
+        """Add conversations with calls, and with messages that a user answered."""
         line_id = self.campaigns[0].line_id
         talks, activities = [], []
         for contact in self.chance.sample(self.contacts, people // 3):
@@ -261,7 +261,7 @@ class History:
         await self._copy(OutcomeSubject, subjects)
 
     async def pay(self, count: int) -> None:
-        """Add the attempts of messages, which have a price, and costs that were entered."""
+        """Add the attempts of the messages, which have a price, and ``count`` entered costs."""
         await self.session.execute(ATTEMPTS)
         costs = []
         for _ in range(count):
@@ -283,7 +283,7 @@ class History:
         await self.session.commit()
 
     async def merge_and_erase(self, client: httpx.AsyncClient, *, count: int) -> None:
-        """Merge pairs of people, and erase others, as the API does."""
+        """Merge ``count`` pairs of people and erase ``count`` other people, through the API."""
         people = self.chance.sample(self.contacts, count * 3)
         for place in range(count):
             ids = [str(one["id"]) for one in people[place * 3 : place * 3 + 3]]

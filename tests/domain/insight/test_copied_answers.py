@@ -1,4 +1,4 @@
-"""The stored answers give the figures of the messages, while conversations change."""
+"""The stored answers give the same figures as the messages, while conversations change."""
 
 from datetime import timedelta
 

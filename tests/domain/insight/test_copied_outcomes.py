@@ -1,4 +1,7 @@
-"""The stored outcomes give the figures of the ledger by place, while outcomes and people change."""
+"""The stored outcomes give the same figures by place as the ledger, after every change.
+
+A place is the ZIP, city and source of a person.
+"""
 
 from datetime import timedelta
 
@@ -106,7 +109,7 @@ async def credit(new_uow: UnitOfWorkFactory) -> None:
 
 
 async def update(session: AsyncSession, new_uow: UnitOfWorkFactory) -> None:
-    """Update in small steps; check that the copies are the outcomes that count."""
+    """Run the updating jobs in small steps; check that the stored rows equal the ledger."""
     await session.commit()
     for _ in range(1000):
         is_more = False

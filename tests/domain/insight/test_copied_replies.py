@@ -1,4 +1,7 @@
-"""The stored times to a reply, and the stored places, give the figures of the records."""
+"""The stored times to a reply or an answer, and the stored places, give the figures of the records.
+
+A place is the ZIP, city and source of a person.
+"""
 
 from datetime import timedelta
 
@@ -78,7 +81,7 @@ CHANGES = (
 
 
 async def update(session: AsyncSession, new_uow: UnitOfWorkFactory) -> None:
-    """Update everything in small steps; check that what is stored are the records."""
+    """Run the updating jobs in small steps; check that the stored rows equal the records."""
     await session.commit()
     for _ in range(1000):
         is_more = False
@@ -104,7 +107,10 @@ async def update(session: AsyncSession, new_uow: UnitOfWorkFactory) -> None:
 async def differences(
     session: AsyncSession, request: FigureRequest, table: str, key: str = "NULL"
 ) -> list[object]:
-    """Return what differs between records before the stored instant and the stored rows."""
+    """Return the differences between the stored rows and the records that must be stored.
+
+    All records from before the instant ``until`` of the table must be stored.
+    """
     compiled = compile_records(request)
     found = await session.execute(
         text(f"""
@@ -232,7 +238,7 @@ async def test_nothing_is_placed_while_many_moves_wait(
     assert counts.unplaced == counts.stored > 0
     async with new_uow() as uow:
         assert await add_places(uow, most_moves=moved.rowcount)  # type: ignore[attr-defined]
-    # Until the sums are moved, people count at the former place.
+    # Until the job has moved the stored sums, people are counted at their former place.
     await check_figures(session)
 
 

@@ -1,4 +1,4 @@
-"""Attribution as a pure function: shares sum to 1, cents to the amount, whatever the touches."""
+"""The attribution of an outcome to messages: shares sum to 1, and cents sum to the amount."""
 
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -121,7 +121,7 @@ def test_window_begins_with_the_touch_and_ends_after_its_hours(
 
 
 def test_class_without_a_window_earns_nothing() -> None:
-    """Not even at the instant of the outcome."""
+    """Test that a class without a window gets no share, even at the instant of the outcome."""
     used = rules(AttributionModel.LAST, dict.fromkeys(TouchClass, 0))
 
     earned, rest = divide_outcome(AT, [touch(1, hours=0)], used)

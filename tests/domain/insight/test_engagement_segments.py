@@ -1,4 +1,4 @@
-"""Engagement in rules of segments is the engagement of the contact, on a random history."""
+"""A rule about engagement in a segment uses the contact's engagement, on a random history."""
 
 import os
 from random import randrange

@@ -1,4 +1,7 @@
-"""How often "enough" is said wrongly, by simulation of somebody who looks again and again."""
+"""How often a figure is marked as "enough" data by mistake, if a user looks at it repeatedly.
+
+The figures are simulated.
+"""
 
 import math
 
@@ -17,7 +20,7 @@ from crm_api.domain.insight.measures import intervals
 from crm_api.domain.kit.intervals import wilson_interval
 
 PER_DAY = 125
-"""The people of a day: the usual limit of a line."""
+"""Number of people per day: the usual daily limit of a line."""
 DAYS = 365
 CLAIMED_LIFT = 0.05
 CLAIMED_RATE = 0.10
@@ -27,7 +30,7 @@ CLAIMED_APART = 0.10
 def days_of_holdout(
     draws: np.random.Generator, *, percent: int, rate: float, rate_held: float, days: int
 ) -> list[Comparison]:
-    """Return what the console would show each day of a holdout."""
+    """Simulate a holdout; return the comparison that the console would show on each day."""
     held = draws.binomial(PER_DAY, percent / 100, days)
     held_with = draws.binomial(held, rate_held).cumsum()
     messaged_with = draws.binomial(PER_DAY - held, rate).cumsum()
@@ -44,7 +47,10 @@ def days_of_holdout(
 
 
 def excludes_zero(found: Comparison) -> bool:
-    """Return what `enough` would say by the interval alone."""
+    """Return whether enough people had the event, and zero is outside the interval.
+
+    The interval is that of the difference between the two rates.
+    """
     counts = (found.messaged_with, found.messaged, found.held_with, found.held)
     interval = intervals.newcombe_interval(*counts)
     if interval is None or found.messaged_with + found.held_with < FEWEST_WITH:
@@ -53,7 +59,7 @@ def excludes_zero(found: Comparison) -> bool:
 
 
 def is_enough(found: Comparison) -> bool:
-    # The response is built only where it can say yes, because building it takes longer.
+    # Building the response takes longer, so it is built only if the interval excludes zero.
     return excludes_zero(found) and HoldoutLiftRead.of(found).enough
 
 
@@ -95,7 +101,10 @@ def test_holdout_knows_by_the_planned_date(percent: int) -> None:
 
 @pytest.mark.parametrize("rate", [0.003, 0.01, 0.03, 0.1, 0.3])
 def test_rate_is_in_its_interval_when_it_is_enough_for_the_first_time(rate: float) -> None:
-    """Look after each record, stop at the first "enough"."""
+    """Test a rate at the first record after which it is marked as "enough" data.
+
+    The rate is checked after each record.
+    """
     draws = np.random.default_rng(7)
     wrong = 0
     for _ in range(300):
@@ -112,7 +121,7 @@ def test_rate_is_in_its_interval_when_it_is_enough_for_the_first_time(rate: floa
 
 @pytest.mark.parametrize("rate", [0.01, 0.03, 0.1])
 def test_rows_of_equal_rates_seldom_have_intervals_apart(rate: float) -> None:
-    """Look at two lists every day of a year, as soon as both are enough."""
+    """Test two lists with equal rates, compared every day of a year once both have enough data."""
     draws = np.random.default_rng(11)
     per_list = PER_DAY // 2
 

@@ -1,4 +1,4 @@
-"""The sums of hours and days give the figures of the records, in every period, zone and filter."""
+"""Sums by hour and by day give the figures of the records, in any period, time zone and filter."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -57,7 +57,8 @@ DIFFERENCES = text("""
     HAVING sum(sent) <> 0 OR sum(delivered) <> 0 OR sum(failed) <> 0 OR sum(replied) <> 0
         OR sum(interested) <> 0 OR sum(opted_out) <> 0 OR sum(accepted) <> 0 OR sum(segments) <> 0
 """)
-# Each granularity has the same sums.
+# This statement counts the different sums of all granularities (`grain`). Each granularity has the
+# same sums, so the result must be 1.
 GRANULARITIES = text("""
     SELECT count(DISTINCT (x.sent, x.delivered, x.failed, x.replied, x.interested,
                            x.opted_out, x.accepted, x.segments))
@@ -197,7 +198,8 @@ async def test_merged_sums_are_the_same(session: AsyncSession, new_uow: UnitOfWo
 async def test_figure_that_takes_too_long_says_what_to_narrow(session: AsyncSession) -> None:
     await made_history(session, messages=2000)
     request = FigureRequest(measure=MEASURES["reply_rate"], by=Dimension.YEAR_BUILT_BAND)
-    # The driver prepares the statement here. If this is cancelled, it can raise another error.
+    # This call lets the driver prepare the statement. If the time limit cancelled the preparation,
+    # another error could be raised.
     await compute_figures(session, request, now=NOW)
 
     with pytest.raises(TooManyRecordsError, match="shorter period"):

@@ -1,4 +1,4 @@
-"""Intervals against statsmodels, and when a rate is enough."""
+"""Intervals equal those of the library statsmodels; a rate with enough data is marked as such."""
 
 from datetime import UTC, datetime, timedelta
 

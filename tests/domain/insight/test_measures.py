@@ -1,4 +1,7 @@
-"""Every figure is its rows: for each measure and breakdown, on a random history."""
+"""Every figure agrees with the records that it counts, by measure and breakdown.
+
+The records are a random history.
+"""
 
 import os
 from collections import defaultdict
@@ -41,7 +44,7 @@ async def figures_of(session: AsyncSession, measure: str, **wanted: object) -> F
 
 
 def check(figure: Figure, rows: list[Record], measure: Measure) -> None:
-    """Assert that a figure is the count or the sum of its rows."""
+    """Assert that a figure is the count, sum, rate or median of its records."""
     if measure.quotient_of is not None:
         numerator, denominator = measure.quotient_of
         below = [one for one in rows if one.part == "denominator"]
@@ -76,7 +79,12 @@ def decimal(value: Number | None) -> Decimal:
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """What the database counts in the records of a figure: those of a part, or of a key."""
+    """Counts and sums that the database makes of a figure's records.
+
+    Attributes:
+        key: Value of the breakdown; None in a total.
+        part: The part of a rate or quotient: numerator or denominator.
+    """
 
     key: str | None
     part: str
@@ -91,7 +99,7 @@ class Tally:
 NO_RECORDS = Tally(
     key=None, part="", is_total=True, records=0, counted=0, amounts=0, amount=None, median=None
 )
-# The statement inside is the one whose rows the API returns.
+# The inner statement is the one whose rows the API returns.
 TALLIES = """
     SELECT grouping(r.key) = 1 AS is_total, r.key, r.part, count(*) AS records,
            count(*) FILTER (WHERE r.counted) AS counted, count(r.amount) AS amounts,
@@ -107,7 +115,7 @@ async def tallies_of(session: AsyncSession, wanted: RecordRequest) -> list[Tally
 
 
 def check_tallies(figure: Figure, found: list[Tally], measure: Measure) -> None:
-    """Assert that a figure is the count or the sum of its records, as the database counts them."""
+    """Assert that a figure agrees with the database's counts and sums of its records."""
     parts = {one.part: one for one in found}
     below = parts.get("denominator", NO_RECORDS)
     if measure.quotient_of is not None:
@@ -164,12 +172,13 @@ async def test_every_figure_is_its_rows(
 
 
 def _check_money(sums: dict[tuple[str, Dimension | None], dict[str | None, Decimal]]) -> None:
-    """Assert that attributed and unattributed money are all of it, for each breakdown and key."""
+    """Assert that attributed and unattributed revenue sum to the whole revenue, for each key."""
     for by in [None, *MEASURES["revenue"].by]:
         revenue = sums["revenue", by]
         assert revenue["total"] == sums["revenue", None]["total"] > 0
         own = sums["revenue_attributed", by]
-        # By campaign, what no message earned has no key.
+        # Unattributed revenue belongs to no campaign, so its key in the breakdown by campaign is
+        # None.
         unattributed = sums["revenue_unattributed", None]["total"]
         rest = sums.get(("revenue_unattributed", by), dict.fromkeys((None, "total"), unattributed))
         assert rest["total"] == unattributed
@@ -181,7 +190,7 @@ def _check_money(sums: dict[tuple[str, Dimension | None], dict[str | None, Decim
 async def test_every_figure_is_the_list_of_its_rows(
     session: AsyncSession, client: httpx.AsyncClient, new_uow: UnitOfWorkFactory
 ) -> None:
-    """The same with the records that the API returns, for all of them, a key and each month."""
+    """Compare figures with the records that the API returns: for a total, a key and each month."""
     print(f"INSIGHT_SEED={SEED}")  # noqa: T201 - repeats the run
     history = History(session, seed=SEED)
     await history.write(people=250, messages=1_000, outcomes=100)
@@ -212,7 +221,7 @@ async def test_every_figure_is_the_list_of_its_rows(
 
 
 def _check_rows(found: Figures, tallies: list[Tally], request: FigureRequest) -> None:
-    """Assert that each row of a breakdown is its records, and that the rows sum to the total."""
+    """Assert that the rows of a breakdown agree with their records and sum to the total."""
     measure = request.measure
     if request.by is None:
         assert found.rows == []

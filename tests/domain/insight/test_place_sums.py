@@ -1,4 +1,7 @@
-"""The sums by place give the figures of the records, while messages and people change."""
+"""The sums by place give the same figures as the records, while messages and people change.
+
+A place is the ZIP, city and source of a person.
+"""
 
 from datetime import timedelta
 from random import Random
@@ -119,7 +122,8 @@ async def test_figure_is_its_rows_while_people_are_merged_and_erased(
     await check_figures(session, history.chance)
     await update(session, new_uow)
     if merged.is_success:
-        # The records of the duplicate are counted at the place of the contact that it belongs to.
+        # After the merge, the records of the duplicate count at the place of the primary contact,
+        # which moves here.
         await session.execute(MOVE_ONE, {"id": first})
         await check_figures(session, history.chance)
         await update(session, new_uow)

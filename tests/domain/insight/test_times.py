@@ -1,4 +1,7 @@
-"""Times to an event against lifelines: medians, the funnel and cohorts, on a random history."""
+"""Times to an event agree with the library lifelines: medians, the funnel and cohorts.
+
+The times are from a random history.
+"""
 
 import os
 from collections import defaultdict
@@ -28,7 +31,8 @@ SEED = int(os.environ.get("INSIGHT_SEED", randrange(10**6)))  # noqa: S311 - a t
 DAY = timedelta(days=1)
 STAGES = (Stage.REPLIED, Stage.APPOINTMENT_BOOKED, Stage.JOB_DONE, Stage.INVOICE_PAID)
 
-# Each person's first message, and when the stages were reached after it, one row for each.
+# `FIRST` returns the first message of each person and the reply to it. `HAPPENED` returns the
+# outcomes of each person, one row for each outcome.
 FIRST = text("""
     SELECT DISTINCT ON (m.contact_id) m.contact_id, m.sent_at, m.replied_at
     FROM campaign_membership m WHERE m.step = 0 AND m.status IN ('sent', 'delivered')
@@ -55,28 +59,32 @@ async def history(session: AsyncSession) -> History:
 
 
 LOWER_MEDIAN = 0.5 + 1e-9
-"""Of an even number of times, the median is the lower one of the two in the middle. The estimate of
-survival there is 0.5, but for the rounding of floats."""
+"""Share of survivors at which lifelines gives the lower median.
+
+For an even number of times, the median is the lower one of the two times in the middle. There the
+estimated share is 0.5, except for the rounding of floats.
+"""
 
 
 def survival(followed: Iterable[tuple[timedelta, bool]]) -> Any:
-    """Return the estimate of Kaplan and Meier, in seconds.
+    """Return the Kaplan-Meier estimate; its times are in seconds.
 
     Args:
-        followed: For each person how long they were followed, and whether the event then came.
+        followed: For each person, how long the person was followed, and whether the event then
+            occurred.
     """
     times, came = zip(*followed, strict=True)
     return KaplanMeierFitter().fit([one.total_seconds() for one in times], event_observed=came)
 
 
 def median_of(times: Iterable[timedelta]) -> float:
-    """Return the median time in seconds, by lifelines."""
+    """Return the median time in seconds, computed by lifelines."""
     estimate = survival((one, True) for one in times).survival_function_
     return float(qth_survival_time(LOWER_MEDIAN, estimate))
 
 
 class ReachedStages:
-    """The people of the history, computed in Python from the tables."""
+    """When each person got the first message and reached each stage, computed in Python."""
 
     def __init__(self) -> None:
         self.sent: dict[UUID, datetime] = {}
@@ -94,7 +102,7 @@ class ReachedStages:
                 self.reached[Stage(kind)][contact_id] = min(known, at)
 
     def part_reached(self, stage: Stage, people: Iterable[UUID], *, within: timedelta) -> float:
-        """Return the part of the people who reached a stage within a time, by lifelines."""
+        """Return the share of people who reached a stage within a time, estimated by lifelines."""
         followed = []
         for one in people:
             at = self.reached[stage].get(one)

@@ -1,4 +1,7 @@
-"""The jobs that store records, and the writes between their statements, on real connections."""
+"""Figures stay correct if a write runs at the same time as a job that stores records.
+
+The jobs and the writes have real connections.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -142,7 +145,7 @@ async def test_two_workers_store_each_record_once(committed_uow: UnitOfWorkFacto
 async def test_figure_is_its_rows_after_a_write_while_a_job_runs(
     committed_uow: UnitOfWorkFactory, update: Update, what: str, *, is_updated: bool
 ) -> None:
-    """The write commits between the statements of the job and its commit."""
+    """Test a write that commits after the statements of the job, but before the job commits."""
     await write_history(committed_uow)
     if is_updated:
         await update_all(committed_uow)
@@ -161,7 +164,7 @@ async def test_figure_is_its_rows_after_a_write_while_a_job_runs(
 async def test_figure_is_its_rows_after_a_write_that_was_open_before_the_job(
     committed_uow: UnitOfWorkFactory, update: Update, what: str
 ) -> None:
-    """The job runs while the write is not committed yet."""
+    """Test a write that begins before the job and commits after it."""
     await write_history(committed_uow)
     async with committed_uow() as writer:
         await write(writer, what)

@@ -1,4 +1,4 @@
-"""Waits that grow with each attempt, in Python and in SQL."""
+"""Waits that grow with each attempt, computed in Python and in SQL."""
 
 from datetime import timedelta
 

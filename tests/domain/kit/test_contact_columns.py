@@ -1,4 +1,4 @@
-"""One list names the text columns of a contact; the table, the API and the importer follow it."""
+"""One list has the text columns of a contact; the table, the API and the importer agree with it."""
 
 from dataclasses import fields
 

@@ -62,7 +62,7 @@ def test_text_of_several_lines_keeps_its_line_breaks() -> None:
 def limited_texts(
     annotation: object, path: str, seen: set[type]
 ) -> Iterator[tuple[str, list[Any]]]:
-    """Yield each text of a request that has a maximum length, with its constraints."""
+    """Yield the path and the constraints of each text field that has a maximum length."""
     if get_origin(annotation) is Annotated:
         inner, *metadata = get_args(annotation)
         if inner is str and any(

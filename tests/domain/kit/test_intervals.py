@@ -17,7 +17,10 @@ from crm_api.domain.kit.intervals import wilson_interval
 def test_interval_equals_the_published_values(
     part: int, whole: int, low: float, high: float
 ) -> None:
-    """Source: R. G. Newcombe, Statistics in Medicine 17 (1998), table I, method 3."""
+    """Compare the interval with published values.
+
+    Source: R. G. Newcombe, Statistics in Medicine 17 (1998), table I, method 3.
+    """
     found = wilson_interval(part, whole)
 
     assert found is not None

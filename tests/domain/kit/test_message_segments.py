@@ -1,4 +1,4 @@
-"""The segments of a message are counted."""
+"""The characters of a message decide its encoding and its number of segments."""
 
 import pytest
 from hypothesis import given
@@ -24,7 +24,8 @@ from crm_api.domain.kit.message_segments import (
         ("a" * 307, Encoding.GSM_7, 3),
         ("€" * 80, Encoding.GSM_7, 1),
         ("€" * 81, Encoding.GSM_7, 2),
-        # 153 is odd, so a two-unit character never fills the last unit of a part.
+        # A part has 153 units. This number is odd, so characters of two units leave the last unit
+        # empty.
         ("€" * 152, Encoding.GSM_7, 2),
         ("€" * 153, Encoding.GSM_7, 3),
         ("a" * 152 + "€" + "a" * 152, Encoding.GSM_7, 3),
@@ -45,7 +46,8 @@ def test_encoding_and_segments_depend_on_the_characters(
 
 
 def test_basic_and_extension_tables_are_those_of_gsm_7() -> None:
-    # 128 code points: one is the escape to the extension table, which has ten characters.
+    # GSM-7 has 128 code points. One of them is the escape to the extension table, which has ten
+    # characters.
     assert len(BASIC) == len(set(BASIC)) == 127
     assert set(EXTENSION) == set("^{}\\[~]|€\f")
 

@@ -20,7 +20,7 @@ class TagFilter:
 
 @dataclass(frozen=True)
 class LaterTagFilter:
-    """The filter ``TagFilter`` in a later release, with one more field."""
+    """The filter ``TagFilter`` as it is in a later release, with one more field."""
 
     tag: str | None = None
     q: str = ""

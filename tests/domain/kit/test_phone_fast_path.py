@@ -1,4 +1,4 @@
-"""The fast path for plain numbers returns the results of the slow path and ``phonenumbers``."""
+"""The fast path for plain numbers gives the same results as the slow path and ``phonenumbers``."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""Every value of the Retry-After header of another service causes a bounded wait."""
+"""Every value of the header Retry-After, sent by another service, causes a bounded wait."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Each word of a closed set has a meaning. Overlapping sets use the same words."""
+"""Each word of a closed set (such as the statuses) has a meaning. Sets that overlap share words."""
 
 from enum import StrEnum
 

@@ -1,4 +1,4 @@
-"""The zone key of a contact is computed from its address, number and time zone."""
+"""The zone key (state and time zone) of a contact follows from address, number and time zone."""
 
 from zoneinfo import ZoneInfo
 

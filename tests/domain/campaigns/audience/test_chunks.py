@@ -1,4 +1,4 @@
-"""A large audience is stored in chunks, and any worker can continue."""
+"""A large audience is stored in chunks. After a crash, any worker can store the next chunk."""
 
 import asyncio
 from collections import Counter
@@ -30,7 +30,7 @@ SECOND = timedelta(seconds=1)
 
 
 class WorkerCrashError(Exception):
-    """The crash of a worker process."""
+    """Simulated crash of a worker process."""
 
 
 async def start_campaign_to_list(session: AsyncSession, count: int, **values: object) -> Campaign:
@@ -64,7 +64,7 @@ async def store_all_chunks(new_uow: NewUow, campaign: Campaign, limit: int) -> l
 async def read_states(
     session: AsyncSession, campaign: Campaign
 ) -> dict[str, tuple[str, str | None]]:
-    """Return status and reason of the stored recipients, by number."""
+    """Return the status and skip reason of each stored recipient, by number."""
     rows = await read_recipients(session, campaign)
     return {phone: (row.status, row.skip_reason) for phone, row in rows.items()}
 

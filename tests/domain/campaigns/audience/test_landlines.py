@@ -29,7 +29,7 @@ LANDLINE = ("skipped", "landline")
 
 
 def make_lookup(position: int, line_type: str) -> PhoneLookup:
-    """Return a look-up of last year, which is due for renewal."""
+    """Return a look-up of the line type of a number, which expired 220 days ago."""
     return PhoneLookup(
         phone=number(position),
         line_type=line_type,
@@ -40,7 +40,11 @@ def make_lookup(position: int, line_type: str) -> PhoneLookup:
 
 
 async def schedule_to_mixed_line_types(session: AsyncSession, **values: Any) -> Campaign:
-    """Schedule a campaign to a landline, a mobile, VoIP, an unknown type, and no look-up."""
+    """Schedule a campaign to five contacts with different line types.
+
+    Four numbers are a landline, a mobile, a VoIP number and a number of unknown type. The fifth
+    number was never looked up.
+    """
     contacts = await make_contacts(session, 5)
     for position, line_type in enumerate(("landline", "mobile", "voip", "unknown")):
         session.add(make_lookup(position, line_type))
@@ -65,7 +69,8 @@ async def test_landlines_are_skipped_if_the_campaign_skips_them(
     [
         ("opted_out", ("skipped", "opted_out")),
         ("do_not_contact", ("skipped", "do_not_contact")),
-        # A release of the hold would allow a message, but a landline never receives one.
+        # After a release, a held recipient could get a message. A landline never gets one, so the
+        # landline is the stored reason.
         ("opt_out_hold", LANDLINE),
     ],
 )

@@ -1,4 +1,4 @@
-"""A segment as an audience, or excluded from an audience: evaluated at the start, then frozen."""
+"""A segment as an audience or an exclusion. Stored recipients do not change with the segment."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -33,7 +33,7 @@ UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
 
 
 async def make_contacts_with_tags(session: AsyncSession, *tags: list[str]) -> None:
-    """Make contacts; the n-th contact has the n-th tags."""
+    """Make one contact for each argument, with the tags of the argument."""
     for position, contact_tags in enumerate(tags):
         await make_contact(session, phone=number(position), tags=contact_tags)
 
@@ -64,7 +64,10 @@ async def make_campaign_to(
 async def store_and_read_positions(
     session: AsyncSession, new_uow: NewUow, campaign: Campaign, *, limit: int = 100
 ) -> list[int]:
-    """Store the audience in chunks; return the positions of the stored numbers."""
+    """Store the audience in chunks; return the position of each stored number.
+
+    The position is the last four digits of the number.
+    """
     async with new_uow() as uow:
         while await store_next_chunk(uow, campaign_id=campaign.id, limit=limit, now=NOW):
             pass

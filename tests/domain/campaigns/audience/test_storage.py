@@ -1,4 +1,4 @@
-"""Audiences are stored as recipients."""
+"""The contacts of an audience are stored as recipients, with their status and variant."""
 
 import asyncio
 from collections import Counter
@@ -151,7 +151,11 @@ async def test_previously_contacted_rule_decides_the_status(
 
 
 def _make_earlier_messages(earlier: Campaign, contacts: list[Contact]) -> list[Any]:
-    """The first contact got a message, the second got none, the third got one from a user."""
+    """Return rows of earlier messages to the first three contacts.
+
+    The earlier campaign sent a message to the first contact, and its message to the second contact
+    failed. An employee sent the third contact a message in the provider's app.
+    """
     common = {"campaign_id": earlier.id, "zone_key": "x", "due_at": NOW}
     stamps = {"created_at": NOW, "updated_at": NOW}
     first, second, third = contacts[:3]
@@ -192,7 +196,7 @@ async def test_weights_split_recipients_differently_in_each_campaign(
     assert sorted(counts) == [0, 1, 2, 3]
     assert all(70 <= count <= 130 for count in counts.values())
     assert {row.variant for row in other.values()} == {0, 1}
-    # Another campaign splits the same people differently.
+    # The two campaigns assign variants independently, so all eight pairs of variants occur.
     assert len({(rows[phone].variant, other[phone].variant) for phone in rows}) == 8
 
 

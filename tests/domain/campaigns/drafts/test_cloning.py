@@ -1,4 +1,4 @@
-"""Copies of campaigns."""
+"""A copy of a campaign is a new draft without the dates that have passed."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The explanation names each rule that stops a claim, and the claim agrees."""
+"""The explanation of a recipient names each rule that stops the claim, and the claim agrees."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
@@ -63,7 +63,7 @@ class ClaimableRecipient:
             )
 
     async def count_claimed(self, *, now: datetime = NOW, rules: str = "none") -> int:
-        """Return how many recipients the planner and the claim really reserve."""
+        """Return how many recipients a plan and a claim reserve."""
         count = 0
         async with self._new_uow() as uow:
             made = await planning.plan_sends(

@@ -1,4 +1,4 @@
-"""The stats of a campaign agree with its recipients and attempts."""
+"""The statistics of a campaign agree with its recipients and attempts."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
@@ -213,7 +213,8 @@ async def test_estimate_continues_on_the_following_days(
 
     found = await read_stats(new_uow, rows, settings)
 
-    # 10 today, 10 tomorrow, and 6 on the third day from 09:00 in New York, 8 messages a second.
+    # The limit is 10 messages a day. The last 6 of the 26 messages are sent on the third day, from
+    # 09:00 in New York. At 8 messages a second, they need 5/8 s.
     assert found.estimated_finish_at is not None
     finish = found.estimated_finish_at - datetime(2026, 11, 27, 14, 0, tzinfo=UTC)
     assert finish.total_seconds() == pytest.approx(5 / 8, abs=0.1)
@@ -232,7 +233,7 @@ async def test_estimate_applies_the_daily_limit_of_the_line(
 async def test_estimate_applies_legal_hours(
     session: AsyncSession, new_uow: NewUow, settings: Settings
 ) -> None:
-    """At 21:30 in New York nothing is sent to Massachusetts before 08:00 of the next day."""
+    """Test an estimate at 21:30 in New York, when Massachusetts allows messages again at 08:00."""
     rows = await make_waiting_campaign(session, 1, window_start=time(0), window_end=time(23, 59))
     night = datetime(2026, 11, 26, 2, 30, tzinfo=UTC)
 
@@ -257,7 +258,10 @@ async def test_estimate_counts_from_the_start_of_the_campaign(
 async def test_audience_that_is_not_stored_has_no_estimate(
     session: AsyncSession, new_uow: NewUow, settings: Settings
 ) -> None:
-    """The forecast counts such an audience; the stats, which are requested often, do not."""
+    """Test that the statistics do not estimate an audience that is not stored.
+
+    The forecast counts such an audience. The statistics do not, because they are requested often.
+    """
     person = await make_contact(session)
     rows = await make_campaign_rows(
         session, status="scheduled", audience={"contact_ids": [str(person.id)]}

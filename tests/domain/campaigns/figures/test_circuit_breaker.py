@@ -1,4 +1,7 @@
-"""Campaigns that exceed their limits pause themselves; harmful and losing variants are stopped."""
+"""A campaign above its limit of opt-outs or failures is paused; bad variants are stopped.
+
+A bad variant is harmful (it causes too many opt-outs) or loses the A/B test.
+"""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -30,9 +33,9 @@ def add_opt_outs(rows: Rows, count: int, **values: Any) -> None:
 
 
 async def run_check(new_uow: NewUow, rows: Rows, *, now: datetime = NOW) -> bool:
-    """Return whether the check changed the campaign.
+    """Check the figures of all campaigns; return whether the check changed this campaign.
 
-    A second check must change nothing: the worker would repeat such a change forever.
+    A second check must change nothing, because the worker would repeat such a change forever.
     """
     await rows.session.commit()
     async with new_uow() as uow:
@@ -344,14 +347,14 @@ async def test_concurrent_workers_pause_a_campaign_once(
 def add_variant_results(
     rows: Rows, variant: int, *, texts: int, replies: int = 0, out: int = 0
 ) -> None:
-    """Add recipients of a variant; ``replies`` of them replied, and ``out`` others opted out."""
+    """Add recipients of a variant: ``replies`` of them replied, and ``out`` others opted out."""
     rows.add("sent", count=texts - replies - out, variant=variant)
     rows.add("sent", count=replies, variant=variant, replied_at=NOW)
     add_opt_outs(rows, out, variant=variant)
 
 
 async def read_stop_reasons(session: AsyncSession) -> dict[str, str | None]:
-    """Return why each variant was stopped; None for a variant that is still sent."""
+    """Return why each variant was stopped; None for a variant that is not stopped."""
     found = await session.execute(
         text("SELECT name, stopped_at, stopped_reason FROM campaign_variant ORDER BY position")
     )
@@ -476,7 +479,10 @@ async def test_variant_without_weight_is_not_compared(
 async def test_last_variant_is_never_stopped(
     committed_uow: NewUow, committed_db: AsyncEngine
 ) -> None:
-    """Two workers read different figures. One stopped V1, so the other one does not stop V0."""
+    """Test that V0 is not stopped after another worker has stopped V1.
+
+    Both workers read the figures at the same time, and each would stop a different variant.
+    """
     async with committed_uow() as uow:
         rows = await make_campaign_rows(uow.session, bodies=("A", "B"), ab_test=WINNER)
         add_variant_results(rows, 0, texts=400, replies=20)

@@ -1,8 +1,8 @@
-"""The statistical tests of rates, by simulation and by example.
+"""The statistical tests of an A/B test, by simulated campaigns and by examples.
 
-The seed is printed when a test fails; set ``CRM_TEST_SEED`` to repeat it. Every simulation
-evaluates the test after every reply, because an owner may look at any time. A test made for a
-single evaluation would find far more differences that do not exist.
+The seed is printed when a test fails; set ``CRM_TEST_SEED`` to repeat the run. Every simulation
+evaluates the figures after every reply, because a user may look at the figures at any time. A
+statistical test that is made for one evaluation would then report far too many differences.
 """
 
 import math
@@ -28,7 +28,10 @@ SEED = int(os.environ.get("CRM_TEST_SEED", "20261125"))
 RUNS = 100
 FEWEST = 100
 ALLOWED = round(RUNS * ERROR + 3 * math.sqrt(RUNS * ERROR * (1 - ERROR)))
-"""A test with an error rate of exactly 5 % exceeds this with about one seed in a thousand."""
+"""Maximum number of false alarms in ``RUNS`` simulations.
+
+With an error rate of exactly 5 %, about one seed in a thousand has more false alarms.
+"""
 
 
 @pytest.fixture
@@ -40,9 +43,10 @@ def dice() -> random.Random:
 def simulate_campaign(
     dice: random.Random, *, rates: list[float], weights: list[int], texts: int, lag: int = 0
 ) -> Iterator[tuple[list[int], list[int]]]:
-    """Send messages, each to an arm by weight; yield messages and replies after every reply.
+    """Simulate messages of several variants; yield the counts after every reply.
 
-    A reply comes at most ``lag`` messages later.
+    Each message gets a variant by weight. The counts are the messages and the replies of each
+    variant. A reply comes at most ``lag`` messages after its message.
     """
     sent, replies = [0] * len(rates), [0] * len(rates)
     due: dict[int, list[int]] = {}
@@ -57,7 +61,7 @@ def simulate_campaign(
 
 
 def find_winner(dice: random.Random, **values: Any) -> int | None:
-    """Return the winner for a reader who checks after every reply and stops at the first winner."""
+    """Evaluate a simulated campaign after every reply; return its first winner, or None."""
     for sent, replies in simulate_campaign(dice, **values):
         if min(sent) < FEWEST:
             continue
@@ -72,7 +76,10 @@ def find_winner(dice: random.Random, **values: Any) -> int | None:
 
 
 def find_difference(dice: random.Random, **values: Any) -> bool:
-    """Return whether any pair ever differs; with two arms, a difference is the same as a winner."""
+    """Return whether two variants ever differ significantly, if checked after every reply.
+
+    With two variants, a significant difference means that one variant wins.
+    """
     for sent, replies in simulate_campaign(dice, **values):
         arms = [
             Arm(name=str(n), texts=sent[n], replies=replies[n], opt_outs=0)

@@ -1,6 +1,7 @@
-"""The breakers check a campaign from its first reply; at its limit, one of twenty pauses at most.
+"""The limits of opt-outs and failures of a campaign, checked from its first messages.
 
-The seed is printed when a test fails; set ``CRM_TEST_SEED`` to repeat it.
+Of twenty campaigns that are exactly at their limit, at most one is paused. The seed is printed when
+a test fails; set ``CRM_TEST_SEED`` to repeat the run.
 """
 
 import math
@@ -71,7 +72,10 @@ def test_opt_out_stored_before_its_message_counts_as_one_message() -> None:
 
 
 def pauses_at_limit(dice: random.Random, *, people: int, limit: str, lag: int) -> bool:
-    """Return whether a campaign exactly at its limit pauses, if checked after every event."""
+    """Return whether a campaign pauses whose real opt-out rate equals its limit.
+
+    The campaign is simulated, and the limit is checked after every opt-out.
+    """
     due = [0] * (people + lag + 1)
     for person in range(people):
         if dice.random() < float(limit):

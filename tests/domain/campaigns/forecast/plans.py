@@ -1,4 +1,8 @@
-"""Plans for forecasts; by default 300 people in one zone, 125 messages a day from 9 to 18."""
+"""Plans for forecasts.
+
+By default, a plan has 300 people with one zone key (state and time zone). It sends 125 messages a
+day from 09:00 to 18:00.
+"""
 
 from datetime import UTC, datetime, time
 from typing import Any
@@ -19,7 +23,7 @@ US = load_rules("us")
 NINE_TO_SIX = Window.of(DAYS, time(9), time(18))
 WEEKDAYS = Window.of(DAYS[:5], time(9), time(18))
 NOW = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)
-"""A Wednesday, 10:00 in New York, the day before Thanksgiving."""
+"""A Wednesday at 10:00 in New York, on the day before Thanksgiving."""
 
 
 def make_plan(**changes: Any) -> Plan:

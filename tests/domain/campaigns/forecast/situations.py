@@ -1,4 +1,4 @@
-"""Stored campaigns to forecast, and a helper that forecasts them."""
+"""Stored campaigns for forecasts, and a helper that makes a forecast of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ async def forecast(
 
 @dataclass(kw_only=True)
 class RunningCampaign:
-    """A campaign whose waiting recipients are stored by one statement."""
+    """A running campaign to which one statement adds many waiting recipients."""
 
     session: AsyncSession
     line: Line

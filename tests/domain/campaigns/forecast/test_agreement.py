@@ -1,6 +1,6 @@
 """Forecast and explanation agree about every rule that delays a person.
 
-The seed is printed when a test fails; set ``CRM_TEST_SEED`` to repeat it.
+The seed is printed when a test fails; set ``CRM_TEST_SEED`` to repeat the run.
 """
 
 import os
@@ -40,7 +40,7 @@ SOON = timedelta(minutes=15)
 
 @dataclass(kw_only=True)
 class TwoCampaigns:
-    """A campaign, and an earlier campaign that sent to some of the same people."""
+    """A campaign, and another campaign that may have sent messages to the same people."""
 
     session: AsyncSession
     new_uow: NewUow
@@ -241,11 +241,13 @@ async def test_forecast_agrees_with_explain_on_random_situations(
     assert found.p50_finish_at is not None
     assert last <= found.p50_finish_at
     if budget == 3:
-        # An explanation is about one person; it ignores how many people share the budget.
+        # An explanation is about one person. It ignores that many people share the budget, so its
+        # time may be earlier than the finish of the forecast.
         return
     assert found.p50_finish_at <= last + SOON
     latest = explanations[allowed.index(last)]
     if found.binding_rule is not None:
-        # Both name the rule of a postponed message, but the explanation has no rule for the delay.
+        # For a message that is due later, the explanation may name the rule ``waiting``. The
+        # forecast names this rule ``follow_up_waits``.
         named = {stop.rule.replace("waiting", "follow_up_waits") for stop in latest.stops}
         assert found.binding_rule in named

@@ -1,4 +1,4 @@
-"""Forecasts of campaigns that carrier budgets delay."""
+"""Forecasts of campaigns that are delayed by the daily budgets of carriers."""
 
 from datetime import date
 from typing import Any
@@ -31,7 +31,7 @@ async def set_carrier_budgets(session: AsyncSession, **budgets: int) -> None:
 
 
 async def assign_carriers(rows: RunningCampaign, shares: dict[str, float]) -> None:
-    """Assign a carrier to each share of the waiting people."""
+    """Assign each carrier to its share of the waiting people."""
     done = 0.0
     for name, share in shares.items():
         await rows.session.execute(

@@ -1,4 +1,4 @@
-"""When a plan finishes in one of two cases and in nine of ten, and which rule delays it most."""
+"""The finish of a plan at 50 % and at 90 % probability, and the rule that delays it most."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta

@@ -1,4 +1,4 @@
-"""Forecasts of stored campaigns, compared with the claims, and their input."""
+"""Forecasts of stored campaigns: their input, and their agreement with the claims."""
 
 import random
 from collections import Counter
@@ -29,7 +29,7 @@ from crm_api.platform.database import UnitOfWorkFactory
 
 CALIFORNIA = "CA/America/Los_Angeles"
 SEED = 11
-"""Seed of the planner's jitter."""
+"""Seed of the planner's jitter (random variation of times)."""
 MIX_ZONE_KEYS = text("""
     UPDATE campaign_membership m
     SET due_at = CAST(:now AS timestamptz) - x.ahead * interval '1 hour'
@@ -37,12 +37,18 @@ MIX_ZONE_KEYS = text("""
           FROM campaign_membership) x
     WHERE m.id = x.id
 """)
-"""Mixes the zone keys in the queue, as an audience mixes them."""
+"""Statement that spreads the people of each zone key over the whole queue.
+
+A zone key is a state and a time zone. A stored audience has the same order.
+"""
 BUSINESS = Business(name="Granite", contact="+16175550100")
 
 
 async def send_all(ledger: Ledger) -> tuple[datetime, Counter[date]]:
-    """Let planner and claim send everything; move the clock to the next possible instant."""
+    """Plan and claim until no recipient waits; return the last instant and the messages per day.
+
+    The clock moves each time to the next instant at which a message may be sent.
+    """
     now, last = NOW, NOW
     sent: Counter[date] = Counter()
     while now < NOW + timedelta(days=9):
@@ -69,7 +75,7 @@ async def send_all(ledger: Ledger) -> tuple[datetime, Counter[date]]:
 
 
 async def test_forecast_agrees_with_the_claims(new_uow: UnitOfWorkFactory) -> None:
-    """The recipients are in two time zones, and the campaign takes three days."""
+    """Test a campaign that takes three days and has recipients in two time zones."""
     random.seed(SEED)
     ledger = await Ledger.open(
         new_uow, people=40, line_limit=40, daily_limit=35, timezone="recipient", **EVEN
@@ -87,7 +93,7 @@ async def test_forecast_agrees_with_the_claims(new_uow: UnitOfWorkFactory) -> No
     assert found.p50_finish_at is not None
     assert abs(found.p50_finish_at - finished) < timedelta(hours=1)
     shown = {day.date: day.texts for day in found.days}
-    # Distances vary at random, so a day's last message may move to the next day.
+    # The times between messages are random, so the last message of a day may move to the next day.
     assert shown == {day: pytest.approx(count, abs=3) for day, count in sent.items()}
     assert found.binding_rule == "campaign_daily_limit"
 
@@ -226,7 +232,8 @@ async def test_many_people_are_sampled_and_small_zone_keys_counted(
     assert found.assumptions.people_by_place == "sampled"
     assert found.people_waiting == 4003
     assert found.texts == pytest.approx(4003, rel=0.01)
-    # 09:00 in Honolulu is 14:00 in New York; Massachusetts is done or closed by 18:00.
+    # 09:00 in Honolulu is 14:00 in New York. Massachusetts has no messages left or is closed by
+    # 18:00, so the last message goes to Honolulu.
     assert found.p50_finish_at is not None
     assert found.p50_finish_at.astimezone(NEW_YORK).hour >= 14
 
@@ -253,7 +260,8 @@ async def test_people_whom_no_rule_can_delay_are_only_counted(
     monkeypatch: pytest.MonkeyPatch,
     is_sampled: bool,  # noqa: FBT001 - a parameter of the case
 ) -> None:
-    # Other tests may have left a large table file; a sample would read only a part of the file.
+    # Other tests may have left a large table file with few rows. A sample reads only a part of the
+    # file and could miss the rows of this test.
     monkeypatch.setattr(recipients, "SAMPLED_PAGES", 1_000_000)
     rows = await make_running_campaign(session)
     await rows.add_waiting(30)
@@ -278,7 +286,8 @@ async def test_follow_ups_wait_for_people_who_do_not_reply(
 
     found = await forecast(new_uow, rows.campaign)
 
-    # As assumed, about 5 of 100 people reply. The other 10 already wait for a follow-up.
+    # A few of the 100 waiting people are assumed to reply, and about 96 get a follow-up. Ten other
+    # people already wait for their follow-up.
     assert found.texts == pytest.approx(100 + 96 + 10, abs=2)
     assert found.p50_finish_at is not None
     assert found.p50_finish_at > NOW + timedelta(hours=48)
@@ -321,7 +330,7 @@ async def test_measured_reply_rate_replaces_the_assumed_rate(
 async def test_other_messages_of_the_line_use_part_of_its_daily_limit(
     new_uow: UnitOfWorkFactory, monkeypatch: pytest.MonkeyPatch, newest: int
 ) -> None:
-    """Manual messages count towards the limit: about 20 a day were sent recently."""
+    """Test that manual messages, about 20 a day in the last two weeks, count towards the limit."""
     monkeypatch.setattr(line_load, "NEWEST_TEXTS", newest)
     ledger = await Ledger.open(new_uow, people=100, line_limit=40, daily_limit=100)
     async with new_uow() as uow:

@@ -1,4 +1,4 @@
-"""Forecasts compared with the same plan sent message by message, without a database."""
+"""Forecasts agree with a slow sender that sends the same plan message by message."""
 
 from collections import Counter
 from dataclasses import replace
@@ -110,8 +110,8 @@ def test_forecast_finishes_when_messages_sent_one_by_one_finish(case: str) -> No
 
     finish, used = send_one_by_one(plan)
     assert found.finish is not None
-    # Sent one by one, second follow-ups become due one by one. The forecast counts them from the
-    # end of the first follow-ups.
+    # If messages are sent one by one, each second follow-up is due after its own first follow-up.
+    # The forecast makes all second follow-ups due after the last first follow-up.
     slack = timedelta(hours=8) if plan.reply_share else timedelta(minutes=12)
     assert abs(found.finish - finish) <= slack, (format_local(found.finish), format_local(finish))
     if not plan.reply_share:
@@ -176,7 +176,7 @@ def test_forecast_of_years_with_follow_ups_finishes_on_the_counted_day() -> None
 
 
 def test_forecast_of_years_leaves_out_days_that_the_law_forbids() -> None:
-    """Alabama allows no messages on Sundays and federal holidays."""
+    """Test a plan for Alabama, which allows no messages on Sundays and federal holidays."""
     plan = make_plan(rules=US, waiting={AL: 100_000}, line_limit=100, campaign_limit=100)
 
     found = simulate(plan)
@@ -188,7 +188,7 @@ def test_forecast_of_years_leaves_out_days_that_the_law_forbids() -> None:
             break
         day += timedelta(days=1)
     assert found.finish is not None
-    # A repeated year may have one holiday more or less than the year it repeats.
+    # The forecast repeats a simulated year. The real year may have one holiday more or less.
     assert abs(found.finish.date() - day) <= timedelta(days=3)
 
 
@@ -211,7 +211,8 @@ def test_forecast_stops_at_the_end_of_the_campaign() -> None:
     found = simulate(make_plan(waiting={MA: 500}, ends=ends))
 
     assert found.finish == ends
-    # The end closes the last day's window, so the day's allowance is sent before it.
+    # The end of the campaign closes the window of the last day. All 125 messages of this day are
+    # sent before the end.
     assert [texts for _, texts in found.per_day] == [125, 125, 125]
     assert found.not_reached == 125
 

@@ -1,4 +1,4 @@
-"""Forecasts of campaigns that have no finish, or none at present."""
+"""Forecasts that give no finish, with the reason: a stop, an end, or too much time."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""The next instant at which a campaign may send, to which a sandbox clock can skip."""
+"""The next instant at which a campaign may send. A sandbox clock can skip to this instant."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta

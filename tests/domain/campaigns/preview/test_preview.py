@@ -1,4 +1,7 @@
-"""A preview shows the claim's messages, the start's audience, UCS-2 characters, missing values."""
+"""A preview shows the messages that the claim would send, and counts the recipients of a start.
+
+It also reports characters that force the encoding UCS-2, and contacts without a value.
+"""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -83,7 +86,7 @@ async def test_preview_shows_the_messages_of_the_claim(
             postal_code="02118",
             attributes={"year_built": 1900 + n, "owner": {"kind": "trust"}},
         )
-        for n in range(48)  # the chance that none of 24 gets the variant that needs a name is 6e-8
+        for n in range(48)  # all 24 people without a name get the first variant in 6e-8 of runs
     ]
     everything = (
         "{{ first_name | default: 'there' }} {{ last_name }} {{ email }} {{ company }} {{ street }}"
@@ -230,7 +233,7 @@ async def test_value_that_forces_ucs_2_is_reported_without_a_position(
     }
     variant = found.variants[0]
     assert (variant.texts, variant.texts_in_ucs_2, variant.encoding) == (3, 2, Encoding.UCS_2)
-    # 36 surrogate pairs are 72 units, more than the 70 of one segment.
+    # 36 of these characters need 72 units (a surrogate pair each). One segment has 70 units.
     assert (variant.segments_min, variant.segments_max, variant.segments) == (1, 2, 4)
     assert (variant.cost, found.cost) == ("0.04", "0.04")
 
@@ -244,7 +247,7 @@ async def test_characters_that_force_ucs_2_in_body_and_footer_have_a_position(
 
     found = await preview(new_uow, campaign)
 
-    # Neither the comment nor the unused default is in any message.
+    # The comment and the unused default value appear in no message, so they are not reported.
     assert [(one.source, one.position, one.character) for one in found.forcing_characters] == [
         ("body", 2, "\u2019"),
         ("footer", 5, "\u2192"),
@@ -317,8 +320,8 @@ async def test_large_audience_is_counted_completely_and_rendered_partly(
 
 
 async def test_audience_queries_use_a_custom_plan(session: AsyncSession, new_uow: NewUow) -> None:
-    # A generic plan takes twenty times as long for a large audience; PostgreSQL switches to it
-    # after five runs on a connection.
+    # After five runs on a connection, PostgreSQL may change to a generic plan. For a large
+    # audience, the generic plan takes twenty times as long.
     campaign = await make_draft(session, [await make_person(session, 1)], SIGNED)
 
     modes = []

@@ -1,4 +1,4 @@
-"""Test messages of a campaign."""
+"""A test message of a campaign: which values it shows, and to which number it is refused."""
 
 from typing import Any
 

@@ -19,7 +19,10 @@ LATER = NOW + timedelta(hours=2)
 
 
 async def store_two_campaigns(new_uow: UnitOfWorkFactory, rule: str) -> tuple[Ledger, Ledger]:
-    """Store two campaigns to one person before either campaign has sent."""
+    """Store two campaigns to one person, and send nothing yet.
+
+    ``rule`` is the second campaign's rule for people who got a message before.
+    """
     first = await Ledger.open(new_uow)
     return first, await Ledger.open(new_uow, line=first.line, previously_contacted=rule)
 

@@ -1,4 +1,4 @@
-"""Campaigns of a restored backup continue without people who got a message since the backup."""
+"""A campaign of a restored backup continues without people who got a message since the backup."""
 
 from datetime import timedelta
 from typing import Any
@@ -22,10 +22,11 @@ MADE_AT = NOW - timedelta(hours=5)
 
 
 async def make_paused_campaign(session: AsyncSession, **values: Any) -> Campaign:
-    """Pause a campaign with four waiting people.
+    """Make a paused campaign with four waiting people.
 
-    The first one got a message before the backup, the second one since the backup, the third one a
-    follow-up since the backup, and the fourth one none.
+    The first person got a message a day before the backup, the second person at the instant of the
+    backup, the third person an hour ago, and the fourth person none. The third person waits for a
+    follow-up.
     """
     line = await make_line(session)
     evidence = {

@@ -1,4 +1,4 @@
-"""People who got a message before wait in review for a person's decision."""
+"""People who already got a message wait in review until a user approves or rejects them."""
 
 import asyncio
 from collections.abc import Callable
@@ -30,14 +30,20 @@ UNKNOWN_ID = UUID("00000000-0000-7000-8000-000000000000")
 
 
 def make_result(**counts: int) -> ReviewRead:
-    """Return the response to a decision; like the response to a dry run, it repeats the counts."""
+    """Return the response to a decision, with these counts.
+
+    The response has the counts twice, because a dry run also returns them as ``counts``.
+    """
     return ReviewRead(**counts, counts=counts)
 
 
 async def make_people_in_review(
     session: AsyncSession, *, people: int = 3, **values: Any
 ) -> tuple[Campaign, list[CampaignMembership]]:
-    """Start a campaign with ``people`` people in review, who have the first numbers."""
+    """Start a campaign that has ``people`` people in review.
+
+    Their numbers are ``number(0)``, ``number(1)`` and so on.
+    """
     campaign = await make_campaign(session, line=await make_line(session), **values)
     members = [
         await make_member(

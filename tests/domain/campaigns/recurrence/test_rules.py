@@ -1,4 +1,4 @@
-"""Recurrence rules: their instants across clock changes, their ends, and what is refused."""
+"""Recurrence rules: occurrences across clock changes, ends, and refused rules."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -11,7 +11,7 @@ NEW_YORK = ZoneInfo("America/New_York")
 
 
 def local_times(rule: str, *, begins: str, days: int) -> list[str]:
-    """Return the occurrences in New York's local time."""
+    """Return the occurrences of a rule in New York's local time."""
     start = datetime.fromisoformat(begins).replace(tzinfo=NEW_YORK)
     found = RecurrenceRule.parse(rule).occurrences(
         begins=start.astimezone(UTC),
@@ -32,7 +32,7 @@ def local_times(rule: str, *, begins: str, days: int) -> list[str]:
             ["10-26 10:00", "11-02 10:00", "11-09 10:00"],
         ),
         ("RRULE:FREQ=DAILY;COUNT=2;", "2027-03-13T09:00", 9, ["03-13 09:00", "03-14 09:00"]),
-        # 02:30 does not exist on 14 March; 01:30 exists twice on 1 November.
+        # 02:30 does not exist on 14 March 2027, and 01:30 exists twice on 1 November 2026.
         (
             "FREQ=DAILY",
             "2027-03-13T02:30",

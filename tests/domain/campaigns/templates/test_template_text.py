@@ -1,4 +1,4 @@
-"""Message bodies: checked when saved, rendered for each contact."""
+"""A message body is checked when it is saved, and rendered for each contact."""
 
 import pytest
 

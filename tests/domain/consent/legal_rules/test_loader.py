@@ -81,7 +81,7 @@ def test_no_shipped_rule_claims_to_be_verified_without_a_source() -> None:
 
 
 READ_ON = date(2026, 11, 23)
-"""The test of sources reads the windows that are in force on this day."""
+"""Day of the test for sources: each window in force on this day must name its source."""
 
 
 @pytest.mark.parametrize(

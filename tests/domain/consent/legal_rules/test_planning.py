@@ -1,4 +1,4 @@
-"""Legal hours and limits of campaign messages: plan, claim and gate."""
+"""The plan, the claim and the gate apply the legal hours and limits of campaign messages."""
 
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -24,7 +24,7 @@ ALL_DAY: dict[str, Any] = {
 
 
 def eastern(hour: int, minute: int = 0, *, day: int = 25) -> datetime:
-    """Return an instant of November 2026 by New York's time (UTC-5)."""
+    """Return an instant of November 2026, given in New York's time (UTC-5)."""
     return datetime(2026, 11, day, tzinfo=UTC) + timedelta(hours=hour + 5, minutes=minute)
 
 
@@ -98,7 +98,7 @@ async def test_claimed_message_is_not_sent_after_legal_hours(
 
 
 async def send_one(ledger: Ledger, *, now: datetime, message_id: str) -> int:
-    """Send the messages that may be sent now, and accept each; return their number."""
+    """Send the messages that may be sent now, and accept each message; return their number."""
     sent = await ledger.begin_calls(now=now)
     for claimed in sent:
         await ledger.accept(claimed, message_id, at=now, now=now)
@@ -106,7 +106,7 @@ async def send_one(ledger: Ledger, *, now: datetime, message_id: str) -> int:
 
 
 async def campaigns(new_uow: UnitOfWorkFactory, zone_key: str, count: int) -> list[Ledger]:
-    """Start campaigns on one line, each with the same person as recipient."""
+    """Start ``count`` campaigns on one line, each with the same person as its only recipient."""
     first = await open_at(new_uow, zone_key, now=eastern(9))
     more = [
         await open_at(new_uow, zone_key, line=first.line, now=eastern(9)) for _ in range(1, count)
@@ -124,7 +124,7 @@ async def test_fourth_message_within_a_day_waits_if_the_limit_is_three(
     assert await send_one(fourth, now=eastern(12), message_id="AC12") == 0
     waiting = (await fourth.recipients())[0]
     assert (waiting.status, waiting.due_at) == ("pending", eastern(12, 1))
-    # 24 hours after the first of the three messages.
+    # The limit counts the messages of 24 hours. The first of the three messages was sent at 09:00.
     assert await send_one(fourth, now=eastern(8, 59, day=26), message_id="AC13") == 0
     assert await send_one(fourth, now=eastern(9, 1, day=26), message_id="AC14") == 1
 

@@ -1,4 +1,4 @@
-"""Legal hours of messages that a person of the office sends."""
+"""Legal hours of messages that a user sends to a person."""
 
 from datetime import datetime, timedelta
 
@@ -31,7 +31,7 @@ from crm_api.platform.database import UnitOfWorkFactory
 US = load_rules("us")
 NEVER = RuleBook([US.rules[0].model_copy(update={"kind": ComplianceRuleKind.NO_DAY})], name="made")
 NIGHT = NOW + timedelta(hours=10)
-"""20:00 in New York, when Massachusetts closes."""
+"""20:00 in New York, when the legal hours of Massachusetts end."""
 
 
 @pytest_asyncio.fixture
@@ -151,7 +151,7 @@ async def test_zone_key_that_never_opens_has_no_next_instant(
 
 
 MORNING = NIGHT + timedelta(hours=12)
-"""08:00 in New York, when Massachusetts opens."""
+"""08:00 in New York, when the legal hours of Massachusetts begin."""
 
 
 async def queue_one(new_uow: UnitOfWorkFactory, line: Line, kind: SendKind) -> Activity:

@@ -1,4 +1,4 @@
-"""The shipped rules: opening and closing, clock changes, several states and time zones."""
+"""The shipped legal rules: opening and closing, clock changes, several states and time zones."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -23,8 +23,9 @@ US = load_rules("us")
 MINUTE = timedelta(minutes=1)
 ANYWHERE = str(ZoneKey((), regions.ANYWHERE))
 
-# The hours on the days of `DAYS`. Each row: from Monday to Friday, on Saturday, on Sunday; None is
-# closed. A rule that is in force only on other days has its case in `FIRST_DAYS` instead.
+# The legal hours of each state on the days in `DAYS`. A row of `HOURS` has three values: for Monday
+# to Friday, for Saturday and for Sunday. None means that no message may be sent. A rule that is in
+# force only on other days has its case in `FIRST_DAYS`.
 EVERY_DAY = {
     "GA": "08:00-21:00",
     "MA": "08:00-20:00",
@@ -56,7 +57,8 @@ DAYS = {
     "sat": (date(2026, 11, 28), 1),
     "sun": (date(2026, 11, 29), 2),
 }
-# The first day of a rule, and the hours before and from then on.
+# Each row: a state, the first day of its rule, the hours before this day, and the hours from this
+# day on.
 FIRST_DAYS = [
     ("CT", date(2023, 10, 1), "08:00-21:00", "09:00-20:00"),
     ("MD", date(2024, 1, 1), "08:00-21:00", "08:00-20:00"),
@@ -136,17 +138,19 @@ def test_shipped_rules_of_a_state_have_its_hours(state: str) -> None:
 @pytest.mark.parametrize(
     ("state", "at", "opens"),
     [
-        # Closed on Sundays: from Saturday evening to Monday morning.
+        # Louisiana allows no messages on Sundays, so it is closed from Saturday evening to Monday
+        # morning.
         ("LA", (date(2026, 11, 28), "20:00"), (date(2026, 11, 30), "08:00")),
         ("TX", (date(2026, 11, 28), "21:00"), (date(2026, 11, 29), "12:00")),
         ("RI", (date(2026, 11, 27), "18:00"), (date(2026, 11, 28), "10:00")),
         ("RI", (date(2026, 11, 29), "17:00"), (date(2026, 11, 30), "09:00")),
-        # Only Alabama is closed on Thanksgiving.
+        # Alabama is closed on Thanksgiving, and Mississippi is not.
         ("AL", (date(2026, 11, 25), "20:00"), (date(2026, 11, 27), "08:00")),
         ("MS", (date(2026, 11, 25), "20:00"), (date(2026, 11, 26), "08:00")),
-        # 4 July 2026 is a Saturday, observed on the Friday; then comes Sunday.
+        # 4 July 2026 is a Saturday. Alabama is closed on the observed holiday (the Friday before),
+        # on the holiday itself and on the Sunday after it.
         ("AL", (date(2026, 7, 2), "20:00"), (date(2026, 7, 6), "08:00")),
-        # New Year's Day of 2028 is a Saturday, observed in the year before.
+        # 1 January 2028 is a Saturday, so this holiday is observed on Friday, 31 December 2027.
         ("AL", (date(2027, 12, 30), "20:00"), (date(2028, 1, 3), "08:00")),
     ],
 )
@@ -177,7 +181,7 @@ def test_window_keeps_its_local_hours_when_the_clocks_change(state: str, day: da
 
 
 def test_two_states_must_both_be_open() -> None:
-    # Florida closes at 20:00 in New York, Oregon opens at 08:00 in Los Angeles.
+    # Florida closes at 20:00 in New York. Oregon opens at 08:00 in Los Angeles.
     key = key_of("FL", "OR", zone="America/New_York,America/Los_Angeles")
     day = date(2026, 11, 25)
     opens = local("America/Los_Angeles", day, "08:00")
@@ -190,7 +194,7 @@ def test_two_states_must_both_be_open() -> None:
 
 
 def test_rules_of_both_states_apply_in_one_zone() -> None:
-    # Kentucky opens late, Rhode Island closes early.
+    # Kentucky opens late (10:00), and Rhode Island closes early (18:00).
     key, zone, day = key_of("KY", "RI", zone="America/New_York"), "America/New_York", DAYS["mon"][0]
 
     assert US.open_until(key, local(zone, day, "09:59")) is None
@@ -214,7 +218,8 @@ def test_province_has_the_federal_hours() -> None:
 
 
 def test_unknown_state_is_open_only_if_all_states_and_zones_are_open() -> None:
-    # 10:00 in Honolulu is 15:00 in New York, where the strictest row ends at 18:00.
+    # All states and zones must be open: from 10:00 in Honolulu, which is 15:00 in New York, until
+    # the strictest rule closes New York at 18:00.
     day = DAYS["mon"][0]
     opens = local("Pacific/Honolulu", day, "10:00")
 

@@ -1,4 +1,4 @@
-"""The class that the reader proposes for a reply, and the source of the proposal."""
+"""The reply class that the reader proposes for a reply, and the source of the proposal."""
 
 import pytest
 from tests.opt_out import data

@@ -1,4 +1,4 @@
-"""The reply reader: keywords, regression replies, and any text at all."""
+"""The reader of replies: keywords, replies of the regression data, and arbitrary texts."""
 
 import sys
 import unicodedata
@@ -40,7 +40,7 @@ REGRESSION = data.regression_texts()
 
 @cache
 def opted_out() -> list[str]:
-    """Return 800 requests to stop that opt out at once."""
+    """Return up to 800 labelled requests to stop that the reader reads as opt-outs."""
     requests = (one.text for one in data.load() if one.label is Label.STOP)
     return list(islice((t for t in requests if read_reply(t).kind is ReplyKind.OPT_OUT), 800))
 
@@ -286,7 +286,10 @@ def test_reading_names_the_words_with_the_largest_weight() -> None:
 
 
 def weighed(text: str, *, output: str) -> list[tuple[str, float]]:
-    """Return the words of a reply, without punctuation, with the largest weight first."""
+    """Return the words of a reply with their weights for one output of the model, largest first.
+
+    Punctuation is left out.
+    """
     scores = score_replies(current_model(), [analyse(text)], [Context()])
     return [pair for pair in weighed_words(scores, 0, output=output) if pair[0][0].isalnum()]
 

@@ -1,4 +1,4 @@
-"""Tickets of mailed links: when they expire."""
+"""A ticket (the secret part of a mailed link) is refused from the instant at which it expires."""
 
 from collections.abc import Callable
 from datetime import timedelta

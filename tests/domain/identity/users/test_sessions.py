@@ -1,4 +1,4 @@
-"""Sign-ins at the same time as a change of the password or status, in both orders."""
+"""A sign-in runs at the same time as a change of the user's password or status, in both orders."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -24,7 +24,7 @@ OLD, NEW, ANOTHER = "old hash", "new hash", "another hash"
 
 @pytest_asyncio.fixture
 async def user(committed_uow: NewUow) -> User:
-    """A user whose password was just verified."""
+    """Store and return an active user; the tests assume that the password was just verified."""
     user = User(
         email="olga@firm.example.com",
         name="Olga",

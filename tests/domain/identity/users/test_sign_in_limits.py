@@ -1,4 +1,4 @@
-"""Counters of failed sign-ins that several sign-ins change at the same time."""
+"""Several sign-ins change the counters of failed sign-ins at the same time."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,8 @@ from crm_api.platform.database import UnitOfWork
 async def test_success_that_waits_for_a_counter_has_not_locked_a_later_counter(
     committed_uow: Callable[[], UnitOfWork], committed_db: AsyncEngine
 ) -> None:
-    # Otherwise this success and a sign-in that is being counted could wait for each other.
+    # If a successful sign-in locked the later counter before it waits for the earlier counter, it
+    # could deadlock with a sign-in whose failure is being counted.
     first, last = b"\x01" * 32, b"\x02" * 32
     counted = CountedAttempt(user=None, network="192.0.2.7", own=(first,), shared=last)
     async with committed_uow() as uow:

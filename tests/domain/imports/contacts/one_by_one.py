@@ -1,4 +1,4 @@
-"""The rules of how an import changes one existing contact, in plain Python."""
+"""The rules by which an import changes one existing contact, in plain Python."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ CONTENT = (*COLUMNS, "tags", "attributes")
 def merge(
     stored: Mapping[str, Any], person: PersonRow, on_duplicate: OnDuplicate
 ) -> dict[str, Any] | None:
-    """Return all columns after the change; None if nothing changes."""
+    """Return all columns of the contact after the import; None if no column changes."""
     if on_duplicate is OnDuplicate.SKIP:
         return None
     overwrites = on_duplicate is OnDuplicate.OVERWRITE

@@ -1,4 +1,4 @@
-"""The import statement changes existing contacts as the plain rules in Python do."""
+"""The import statement changes existing contacts in the same way as the plain rules in Python."""
 
 from datetime import timedelta
 from typing import Any
@@ -48,7 +48,7 @@ def stored(**values: Any) -> dict[str, Any]:
 
 
 class Store:
-    """Stores contacts, and imports people without a file."""
+    """A helper that stores contacts, and imports people without a file."""
 
     def __init__(self, session: AsyncSession, new_uow: NewUow) -> None:
         self._session = session

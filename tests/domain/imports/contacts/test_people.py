@@ -1,4 +1,4 @@
-"""A row of a file is read as people and problems."""
+"""A row of a file is read as people, and as problems that the import reports."""
 
 from crm_api.domain.imports.contacts.formats import detect_format
 from crm_api.domain.imports.contacts.people import RowReader

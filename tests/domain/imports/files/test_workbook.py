@@ -110,7 +110,7 @@ def test_parts_whose_total_size_is_too_large_are_refused(tmp_path: Path) -> None
         for entry in archive.infolist():
             entry.file_size = 256 << 20
             entry.compress_size = 128 << 20
-        archive.writestr("xl/more.xml", "x")  # forces the archive to write its directory again
+        archive.writestr("xl/more.xml", "x")  # a new entry makes zipfile write its directory again
 
     with pytest.raises(WorkbookTooLargeError):
         is_workbook(write_file(tmp_path, many.getvalue()))

@@ -1,4 +1,4 @@
-"""A reconciliation against a sandbox in this process, with a clock that the test moves."""
+"""A reconciliation that reads a sandbox in this process, with a clock that the test moves."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -39,7 +39,7 @@ Transport = httpx.AsyncBaseTransport
 
 
 async def do_not_wait(seconds: float) -> None:
-    """Replace ``asyncio.sleep``, and return at once."""
+    """Return at once; used in place of ``asyncio.sleep``."""
 
 
 @dataclass
@@ -55,12 +55,12 @@ class ReconciliationHarness:
         self.clock.move(seconds)
 
     def receive(self, words: str, *, sender: str = PERSON) -> StoredMessage:
-        """Let a person send a message without a webhook."""
+        """Let a person send a message; no webhook reports it."""
         world = self.sandbox.workspace
         return world.receive(world.config.lines[0], sender, words)
 
     def send_from_app(self, words: str, *, to: str = PERSON) -> StoredMessage:
-        """Let a colleague send a message in the provider's app without a webhook."""
+        """Let a colleague send a message in the provider's app; no webhook reports it."""
         world = self.sandbox.workspace
         return world.send_from_app(world.config.lines[0], (to,), words)
 
@@ -71,7 +71,7 @@ class ReconciliationHarness:
         self.sandbox.workspace._perform(message, message.to[0], step)
 
     def call(self, what: dict[str, Any] | None = None, *, person: str = PERSON) -> str:
-        """Add a call to the sandbox; return its id."""
+        """Add a call to the sandbox; return the id of the call."""
         world = self.sandbox.workspace
         call = read_call(
             {"person": person, **(what or {})}, world.config.lines[0], at=world.config.clock()
@@ -94,7 +94,7 @@ class ReconciliationHarness:
             )
 
     async def request_run(self, **body: datetime) -> UUID:
-        """Request a run; return its id."""
+        """Request a reconciliation run; return its id."""
         async with self.parts.new_uow() as uow:
             return await runs.request_run(uow, ReconciliationCreate(**body), now=self.clock.now)
 
@@ -104,7 +104,7 @@ class ReconciliationHarness:
         return await walking.work_on_next_run(self.parts, is_over=is_over)
 
     async def run(self, **body: datetime) -> ReconciliationRun:
-        """Request a run and work on it until it ends."""
+        """Request a run, work on it until it ends, and return it."""
         run_id = await self.request_run(**body)
         await self.work_on_run()
         return await self.read_run(run_id)
@@ -119,7 +119,7 @@ class ReconciliationHarness:
             return [dict(row) for row in found.mappings()]
 
     async def messages(self) -> list[tuple[str, str, str]]:
-        """Return stored messages, oldest first: direction, body, status."""
+        """Return direction, body and status of each stored message, oldest first."""
         found = await self.rows(
             "SELECT direction, body, status FROM activity WHERE kind = 'message' "
             "ORDER BY occurred_at, openphone_id"
@@ -140,7 +140,7 @@ async def reconciliation_harness(
     wrap: Callable[[Transport], Transport] = lambda transport: transport,
     rate: float = 10_000,
 ) -> AsyncIterator[ReconciliationHarness]:
-    """Create a sandbox whose time begins ``began`` ago, without webhooks.
+    """Create a sandbox without webhooks, whose clock starts earlier than ``NOW`` by ``began``.
 
     Args:
         wrap: Wraps the transport between the client and the sandbox.
@@ -177,7 +177,7 @@ async def reconciliation_harness(
 
 
 class InterceptingTransport(httpx.AsyncBaseTransport):
-    """Returns the response of ``answer``, or passes the request on if it is None."""
+    """Transport that returns the response of ``answer``, if any, or else forwards the request."""
 
     def __init__(
         self, inner: Transport, answer: Callable[[httpx.Request], httpx.Response | None]

@@ -1,4 +1,4 @@
-"""Missing items are stored, outdated states are corrected, known items are not changed."""
+"""A run stores missing items, corrects outdated states, and keeps known items unchanged."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -213,7 +213,11 @@ async def test_missed_stop_opts_the_person_out_when_it_is_found(
 async def test_decision_dated_after_the_databases_clock_does_not_undo_a_later_one(
     harness: ReconciliationHarness, session: AsyncSession, found: str, later: str, left: list[str]
 ) -> None:
-    """The clocks of provider and worker are two hours ahead of the database's clock."""
+    """Test a decision that is dated two hours after the time of the database.
+
+    The clocks of the provider and the worker are two hours ahead. A decision that follows after the
+    clocks were corrected must win.
+    """
     harness.parts = replace(harness.parts, receipt=ReconciliationParts.receipt)
     await set_database_time(session, harness.clock.now)
     harness.advance(2 * 3600)

@@ -1,4 +1,4 @@
-"""Faulty lists: the run ends with a reason and an alert, and never reads in a loop."""
+"""If a list of the provider is faulty, the run ends with a reason and an alert, without a loop."""
 
 import asyncio
 import itertools
@@ -40,7 +40,7 @@ def _is_call_list(request: httpx.Request) -> bool:
 
 
 def _page(*ids: str, token: str | None) -> httpx.Response:
-    """Return a page of either list; every message in it is three days old."""
+    """Return a page that fits both versions of the message list; each message is three days old."""
     at = (NOW - timedelta(days=3)).isoformat()
     listed = [
         {
@@ -59,7 +59,7 @@ def _page(*ids: str, token: str | None) -> httpx.Response:
 
 
 async def _run_to_its_end(harness: ReconciliationHarness) -> ReconciliationRun:
-    """Work until the run has ended; advance the clock by each requested wait."""
+    """Request a run and work on it until it ends; advance the clock by each requested wait."""
     run_id = await harness.request_run()
     for _ in range(2 * run_progress.MOST_FAILURES):
         worked = await harness.work_on_run()
@@ -197,7 +197,7 @@ async def test_unreadable_page_fails_the_run_and_earlier_items_are_kept(
     assert run.status == "failed"
     assert run.last_error
     assert set(await harness.alerts()) >= {"reconciliation_failed"}
-    # The items before the unreadable page are stored.
+    # The run stores the items that were listed before the unreadable page.
     assert [words for _, words, _ in await harness.messages()] == ["AC1"]
     assert run.created == 1
 
@@ -253,7 +253,7 @@ async def test_next_completed_run_resolves_the_alert_of_a_failed_run(
 async def test_reading_stops_at_the_start_of_the_span(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    """The provider ignores the bound and would list the whole history."""
+    """Test with a provider that ignores the start of the span and lists the whole history."""
     pages = itertools.count()
 
     def answer(request: httpx.Request) -> httpx.Response | None:
@@ -395,7 +395,7 @@ async def test_item_without_an_id_is_counted_as_an_error(new_uow: UnitOfWorkFact
 
 
 class MeetingTransport(httpx.AsyncBaseTransport):
-    """Forwards requests for calls only when enough of them wait at the same time."""
+    """Transport that forwards a request for calls only when ``TOGETHER`` such requests wait."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self._inner = inner

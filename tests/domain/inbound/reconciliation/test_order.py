@@ -1,4 +1,4 @@
-"""Items that are found late leave the same rows as items that webhooks delivered in time."""
+"""Items that a run finds late leave the same rows as items that webhooks delivered in time."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
@@ -55,7 +55,7 @@ async def _reply(ledger: Ledger, *, at: datetime) -> None:
 async def test_new_contact_gets_earlier_messages_to_its_number(
     harness: ReconciliationHarness,
 ) -> None:
-    """In order of time, the contact would have existed first and got the message at once."""
+    """Test that a contact gets the messages to its number that were stored before the contact."""
     sent = harness.send_from_app("We missed you.")
     harness.set_outcome(sent, Act.DELIVER)
     await harness.apply_webhook(harness.receive("hello", sender="+16175550188"))

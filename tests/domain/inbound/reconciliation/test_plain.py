@@ -68,7 +68,7 @@ async def _line(session: AsyncSession) -> None:
 
 
 def message_of(position: int, **changes: Any) -> MessageFacts:
-    """Return a message of a hundred days ago, from the person of this position."""
+    """Return a received message, about a hundred days old, from the person at this position."""
     person = number(position % PEOPLE)
     values: dict[str, Any] = {
         "provider_message_id": f"AC{position:05d}",
@@ -90,7 +90,7 @@ def message_of(position: int, **changes: Any) -> MessageFacts:
 
 
 def outgoing_message(position: int, **changes: Any) -> MessageFacts:
-    """Return a message of a hundred days ago, sent to the person of this position."""
+    """Return an outgoing message, about a hundred days old, to the person at this position."""
     values = {
         "direction": "outgoing",
         "from_number": LINE_NUMBER,
@@ -115,7 +115,10 @@ async def _store_one_by_one(new_uow: NewUow, messages: list[MessageFacts]) -> No
 
 
 async def _store_in_chunks(new_uow: NewUow, messages: list[MessageFacts], *, size: int) -> int:
-    """Store by chunks, newest first, as an import does; return the number of plain messages."""
+    """Store messages in chunks, newest first, as an import does; return how many were plain.
+
+    A chunk stores all its plain messages together. Each other message is processed alone.
+    """
     plain_count = 0
     for start in reversed(range(0, len(messages), size)):
         chunk = messages[start : start + size]
@@ -233,7 +236,10 @@ async def test_message_of_a_deleted_contact_or_a_recipient_is_not_plain(
 async def test_new_contact_gets_earlier_messages_to_its_number(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
-    """An import reads newest first: our message comes before the message that adds the contact."""
+    """Test an import, which reads the newest messages first.
+
+    Our message is stored before the older message that adds the contact.
+    """
     for facts in (outgoing_message(13), message_of(5)):
         async with new_uow() as uow:
             stored = await apply_plain_messages(uow, [facts], now=NOW, reception=RECEPTION)
@@ -249,7 +255,7 @@ async def test_new_contact_gets_earlier_messages_to_its_number(
 async def test_message_that_the_database_refuses_does_not_stop_the_others(
     harness: ReconciliationHarness,
 ) -> None:
-    """A history in which one message has a body that is not valid text."""
+    """Test a history in which one body contains the escape sequence of half a surrogate pair."""
     for position in range(10):
         harness.receive(f"text {position}", sender=number(position))
     broken = harness.sandbox.workspace.store.ordered[4]

@@ -1,4 +1,4 @@
-"""When runs are made, which worker claims them, and what they report at their end."""
+"""Reconciliation runs: when a run is made, which worker claims it, and how it ends."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -52,7 +52,7 @@ async def _store_heartbeat(new_uow: NewUow, now: datetime) -> UUID | None:
 
 
 async def _complete_waiting_run(new_uow: NewUow, now: datetime) -> None:
-    """Complete the waiting run."""
+    """Claim the waiting run and complete it."""
     async with new_uow() as uow:
         run = await run_progress.claim_run(uow, now=now)
         assert run is not None
@@ -122,7 +122,7 @@ async def test_run_after_a_failed_run_covers_its_span(new_uow: NewUow) -> None:
 
 
 async def test_run_of_a_part_does_not_shorten_the_next_daily_run(new_uow: NewUow) -> None:
-    """A run for one hour of today: earlier times must still be compared."""
+    """Test that a run for one hour does not replace the daily comparison of earlier times."""
     await _add_line(new_uow)
     await _make_daily_run(new_uow, NIGHT)
     await _complete_waiting_run(new_uow, NIGHT)
@@ -281,7 +281,7 @@ async def test_worker_with_an_expired_lease_writes_nothing(new_uow: NewUow) -> N
 
 
 def _with_lost_token(run: ReconciliationRun, taken: ReconciliationRun) -> ReconciliationRun:
-    """Return the run as its first worker knows it, with a token that the row no longer has."""
+    """Return the run as its first worker knows it: with a token that the row no longer has."""
     assert run.id == taken.id
     return ReconciliationRun(id=run.id, lease_token=UUID(int=1))
 

@@ -1,4 +1,4 @@
-"""A run works in slices. If its worker dies at any step, no item is lost or stored twice."""
+"""A run works in slices (short jobs). If its worker dies, no item is lost or stored twice."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -112,7 +112,7 @@ async def test_run_continues_after_its_worker_dies(
 async def _state_after_an_undisturbed_run(
     harness: ReconciliationHarness,
 ) -> list[dict[str, object]]:
-    """Return the rows that an undisturbed run leaves, and empty the tables."""
+    """Work on a run without an interruption; return its rows, then empty the tables."""
     await harness.run()
     state = await harness.rows(STATE)
     assert len(state) == MESSAGES + CALLS
@@ -126,7 +126,11 @@ async def _state_after_an_undisturbed_run(
 async def test_edges_between_batches_make_no_message_absent(
     new_uow: UnitOfWorkFactory, pace: float, seconds: int
 ) -> None:
-    """One batch per page, messages close together, and times that differ a little from the list."""
+    """Test that only the message that the provider lost is reported as absent.
+
+    Each page of the list is a batch. The messages are close together, so many are near the instant
+    between two batches. Their stored times differ from the list by up to three seconds.
+    """
     async with reconciliation_harness(new_uow) as harness:
         for number in range(MESSAGES):
             await harness.apply_webhook(harness.receive(f"text {number}"))
@@ -151,7 +155,11 @@ async def test_edges_between_batches_make_no_message_absent(
 async def test_too_many_messages_around_an_edge_make_no_message_absent(
     new_uow: UnitOfWorkFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More messages per second than the provider accepts: no message is known to be missing."""
+    """Test that no message is reported as absent if too many messages are near an edge.
+
+    The test has more messages per second than the provider accepts. An edge is the instant between
+    two batches.
+    """
     monkeypatch.setattr(message_list, "MOST_NEAR", 20)
     async with reconciliation_harness(new_uow) as harness:
         for number in range(MESSAGES):

@@ -1,4 +1,4 @@
-"""Store webhook events, apply them, and read the rows that result."""
+"""Helpers that store webhook events, apply them, and read the resulting rows."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,14 +36,14 @@ RECEPTION = Reception(
 
 
 def mean_jitter() -> float:
-    """Return the jitter with which each wait has its mean length."""
+    """Return the jitter that gives each wait its mean length."""
     return 0.5
 
 
 def incoming(
     words: str, *, message_id: str = "AC1", at: datetime = NOW, **changes: Any
 ) -> dict[str, Any]:
-    """Return the 2026-03-30 event of a message from the person.
+    """Return the event of a message from the person, in the provider's API version 2026-03-30.
 
     Args:
         words: The body.
@@ -65,7 +65,7 @@ def incoming(
 async def store(
     session: AsyncSession, payload: dict[str, Any], *, now: datetime = NOW, **values: Any
 ) -> WebhookEvent:
-    """Store an event as the intake would."""
+    """Store a received event in the way the webhook receiver does."""
     event = WebhookEvent(
         provider_event_id=values.pop("provider_event_id", payload.get("id", "EVnone")),
         scheme="2026-03-30",
@@ -83,7 +83,7 @@ async def store(
 
 
 async def apply(new_uow: UnitOfWorkFactory, *, now: datetime = NOW) -> int:
-    """Apply the due events once."""
+    """Apply one batch of the due events; return their number."""
     async with new_uow() as uow:
         return await webhooks.apply_batch(
             uow, limit=100, now=now, reception=RECEPTION, jitter=mean_jitter
@@ -100,9 +100,10 @@ async def receive_message(
 
 @asynccontextmanager
 async def rolled_back(session: AsyncSession) -> AsyncIterator[None]:
-    """Roll back at the end all changes that the test's sessions make within the block."""
+    """Run the block, then roll back all changes that the sessions of the test made in it."""
     async with session.begin_nested() as attempt:
-        # The first statement creates the savepoint, which must come before all others.
+        # The savepoint is created with the first statement, and must exist before all other
+        # statements.
         await session.execute(text("SELECT 1"))
         try:
             yield
@@ -111,7 +112,7 @@ async def rolled_back(session: AsyncSession) -> AsyncIterator[None]:
 
 
 async def rows(session: AsyncSession, query: str, **values: Any) -> list[dict[str, Any]]:
-    """Return rows as they are in the database now."""
+    """Return the rows of a query, as they are in the database now."""
     found = await session.execute(text(query), values)
     return [dict(row) for row in found.mappings()]
 
@@ -142,7 +143,7 @@ async def flags(session: AsyncSession) -> list[str]:
 
 
 def call_events() -> list[dict[str, Any]]:
-    """Return the 2026-03-30 events of one call."""
+    """Return the events of one call, in the provider's API version 2026-03-30."""
     names = "ringing menu.selected answered completed recording.completed summary.completed"
     listed = [*names.split(), "transcript.completed"]
     return [sample(f"2026-03-30/call.{name}") for name in listed]

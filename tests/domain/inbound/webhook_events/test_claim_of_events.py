@@ -38,7 +38,7 @@ async def test_claim_reads_only_the_events_that_it_claims(
         await session.execute(text("ANALYZE webhook_event"))
     plans: list[list[dict[str, Any]]] = []
 
-    # EXPLAIN runs in the claim's transaction, with its settings.
+    # EXPLAIN must run in the transaction of the claim, because the plan depends on its settings.
     def explain(_: Any, cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
         if "SKIP LOCKED" in statement and not plans:
             cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)

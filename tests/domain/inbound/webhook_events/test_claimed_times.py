@@ -1,4 +1,4 @@
-"""A time that the provider claims counts, but no later than the receipt of the event."""
+"""The time that the provider claims for an event is used, but it is bounded by the receipt."""
 
 import itertools
 from datetime import datetime, timedelta
@@ -97,7 +97,7 @@ async def test_order_of_application_does_not_change_the_flags(
 async def test_stop_wins_over_a_start_of_the_same_instant(
     session: AsyncSession, new_uow: UnitOfWorkFactory, first: str
 ) -> None:
-    """Both messages are dated in the future and came in one batch, so their order is unknown."""
+    """Test a START and a STOP with the same future date and the same receipt, in either order."""
     for words in (first, {"START": "STOP", "STOP": "START"}[first]):
         await receive(session, words, claimed=NOW + AHEAD, received=NOW)
         await apply(new_uow)

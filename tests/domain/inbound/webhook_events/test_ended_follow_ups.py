@@ -27,7 +27,10 @@ AN_HOUR_AGO = NOW - timedelta(hours=1)
 
 @pytest_asyncio.fixture
 async def ledger(new_uow: UnitOfWorkFactory) -> Ledger:
-    """A campaign that messaged the person an hour ago; its next message waits another hour."""
+    """Return a campaign that sent the person its first message an hour ago.
+
+    The follow-up is not due yet.
+    """
     async with new_uow() as uow:
         line = await make_line(
             uow.session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER, now=AN_HOUR_AGO

@@ -45,10 +45,10 @@ SHUFFLES, SEED = 40, 20261125
 
 
 def orders(events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Return each rotation, forwards and backwards, and random orders.
+    """Return all rotations of the events, forwards and backwards, and some random orders.
 
-    Each order ends with a repetition of its first event. Another test, without a database, checks
-    that a call's document is the same in every order.
+    Each order ends with a repetition of its first event. Another test without a database checks
+    that the merged data of a call's events is the same in every order.
     """
     shuffler = random.Random(SEED)  # noqa: S311 - the same orders in every run
     rotations = [events[start:] + events[:start] for start in range(len(events))]
@@ -128,9 +128,10 @@ STATE_OF_THE_PERSON = (
 
 
 def _events_of_a_person(ledger: Ledger) -> list[dict[str, Any]]:
-    """Return two replies, the second an opt-out, a missed call, and reports of our message.
+    """Return the events of two replies and a missed call, and two reports of our message.
 
-    The reason why a follow-up is skipped depends on the first event applied, and may differ.
+    The second reply is an opt-out. The event that is applied first decides the reason for which the
+    follow-up is skipped. So this reason may differ between two orders.
     """
     replies = []
     for position, words in enumerate(("Yes, please", "Please take me off your list")):

@@ -243,7 +243,7 @@ async def test_opt_out_by_message_is_recorded_on_the_recipient(
 async def test_second_delivery_of_the_same_message_changes_nothing(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
-    """Two webhooks deliver the same message, each with its own event id."""
+    """Test a message that two webhooks deliver, each with its own event id."""
     first = incoming("take me off your list", createdAt=(NOW - timedelta(minutes=5)).isoformat())
     await store(session, first)
     await apply(new_uow)

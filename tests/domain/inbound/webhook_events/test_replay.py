@@ -25,7 +25,7 @@ from crm_api.domain.provider.openphone.wire import CURRENT_TYPES, parse_event
 from crm_api.platform.database import UnitOfWorkFactory
 
 OPERATIONAL_TABLES = {"webhook_event", "audit_log", "scheduled_job", "rate_limit"}
-"""Tables about operation: received events, jobs and their times."""
+"""Tables about the operation of the service: events, audit log, jobs and rate limits."""
 REPLIES = (
     "Yes, Tuesday works",
     "take me off your list",
@@ -38,7 +38,7 @@ REPLIES = (
 
 
 async def business_rows(session: AsyncSession) -> dict[str, list[dict[str, Any]]]:
-    """Return every row of every business table."""
+    """Return every row of every table that is not operational."""
     found = {}
     for name in sorted(set(metadata.tables) - OPERATIONAL_TABLES):
         listed = await session.execute(text(f'SELECT t.*, t::text AS whole FROM "{name}" t'))

@@ -1,4 +1,4 @@
-"""Both webhook systems at once, as during a migration: two deliveries of one message or call."""
+"""Both webhook systems of the provider deliver the same message or call, as during a migration."""
 
 import itertools
 from typing import Any
@@ -55,7 +55,7 @@ async def _line(session: AsyncSession) -> None:
 async def state_after(
     session: AsyncSession, new_uow: UnitOfWorkFactory, events: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return the rows after these events, then roll back."""
+    """Apply these events, roll back, and return the rows that the events left."""
     async with rolled_back(session):
         for payload in events:
             async with new_uow() as uow:
@@ -64,7 +64,7 @@ async def state_after(
 
 
 def _differences(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the differences between two single rows, by column."""
+    """Return the values that differ between two states of one row each, by column."""
     (first,), (second,) = one, other
     return {name: (first[name], second[name]) for name in first if first[name] != second[name]}
 

@@ -1,4 +1,4 @@
-"""A batch of events of one kind needs the same statements, no matter how many events it has."""
+"""A batch of events of one kind needs the same statements for any number of events."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ MANY = 24
 
 @contextmanager
 def counted_statements(engine: AsyncEngine) -> Iterator[list[str]]:
-    """Yield the list of the statements that the block executes."""
+    """Yield a list to which each statement that the block executes is appended."""
     seen: list[str] = []
 
     def record(_: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
@@ -79,7 +79,8 @@ def call(ledger: Ledger, place: int) -> dict[str, Any]:
     return payload
 
 
-# The number of statements of a batch, with those that claim the events and store their outcomes.
+# The most statements of a batch of each kind. The statements that claim the events and store their
+# outcomes are included.
 KINDS = [
     (reply, 22),
     (new_sender, 26),
@@ -117,7 +118,7 @@ async def test_statements_of_a_batch_do_not_grow_with_its_events(
     assert [row["status"] for row in found] == ["processed"]
 
 
-# How many conversations a batch of one message inserts and updates.
+# `added` and `updated` are how many conversations a batch of one message inserts and updates.
 @pytest.mark.parametrize(("kind", "added", "updated"), [(reply, 0, 1), (new_sender, 1, 0)])
 async def test_message_and_its_conversation_are_written_once(
     session: AsyncSession, new_uow: UnitOfWorkFactory, kind: Any, added: int, updated: int

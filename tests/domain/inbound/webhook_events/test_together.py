@@ -89,7 +89,7 @@ async def state_after(
 
 
 def differing_rows(one: list[list[dict[str, Any]]], other: list[list[dict[str, Any]]]) -> list[Any]:
-    """Return the rows in which two states differ."""
+    """Return the rows that differ between two states."""
     found: list[Any] = []
     for first, second in zip(one, other, strict=True):
         if first != second and not [row for row in first if row not in second]:
@@ -122,7 +122,7 @@ async def test_batch_of_all_samples_leaves_the_same_rows_as_one_by_one(
 async def test_batch_of_a_busy_campaign_leaves_the_same_rows_as_one_by_one(
     session: AsyncSession, new_uow: UnitOfWorkFactory, seed: int
 ) -> None:
-    """With double deliveries, several replies of a person, unreadable events, unknown senders."""
+    """Test double deliveries, several replies of a person, unreadable events, unknown senders."""
     chance = random.Random(seed)  # noqa: S311 - the same events in every run
     ledger = await Ledger.open(
         new_uow, people=6, follow_ups=[{"after_hours": 24, "body": "Still there?"}]
@@ -190,7 +190,7 @@ def _unreadable_event(place: int) -> dict[str, Any]:
 async def test_concurrent_workers_lose_no_event_of_the_same_people(
     committed_db: AsyncEngine, committed_uow: Callable[[], UnitOfWork]
 ) -> None:
-    """The workers lock the same rows in different orders. An event in a conflict is retried."""
+    """Test workers that lock the same rows in different orders; a conflicting event is retried."""
     chance = random.Random(4)  # noqa: S311 - the same events in every run
     ledger = await Ledger.open(
         committed_uow, people=6, follow_ups=[{"after_hours": 24, "body": "Still there?"}]
@@ -232,7 +232,7 @@ async def test_concurrent_workers_lose_no_event_of_the_same_people(
 async def test_batches_lock_their_conversations_in_one_order(
     committed_db: AsyncEngine, committed_uow: UnitOfWorkFactory
 ) -> None:
-    """One batch has its messages in the order of the numbers, the other in the opposite order."""
+    """Test two batches: the numbers of one batch ascend, those of the other batch descend."""
     async with committed_uow() as uow:
         await make_line(uow.session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
 
@@ -263,7 +263,7 @@ def _message_from(person: int, message_id: str) -> ProviderEvent:
 async def test_batch_does_not_deadlock_with_the_recording_of_answers(
     committed_db: AsyncEngine, committed_uow: UnitOfWorkFactory
 ) -> None:
-    """The batch has a reply of one person and a report about the message to another person."""
+    """Test a batch with a reply of one person and a report about a message to another person."""
     ledger = await Ledger.open(committed_uow, people=2)
     first, second = await ledger.begin_calls()
     await ledger.accept(second, "ACout2", at=after(5), now=after(5))

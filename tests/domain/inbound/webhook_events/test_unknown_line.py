@@ -1,4 +1,4 @@
-"""A message to an unknown line: its decision about consent counts at once."""
+"""A message to a line that the service does not know: its decision about consent counts at once."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,7 +35,7 @@ ENTRIES = "SELECT action, occurred_at, contact_id FROM consent_entry ORDER BY id
 
 
 def event_with_line_id_only(words: str, **changes: Any) -> dict[str, Any]:
-    """Return the event of a message that names its line only by an id."""
+    """Return the event of a message whose line is given only by its id."""
     payload = incoming(words, **changes)
     del payload["data"]["context"]["recipientIdentifiers"]
     return payload

@@ -91,7 +91,7 @@ def test_chance_falls_with_the_usual_count_and_rises_with_uncertainty() -> None:
 
 @pytest.mark.parametrize("rate", [office(0.5), office(30), campaigns(8)])
 def test_year_of_checks_raises_at_most_one_false_alarm(rate: Rate) -> None:
-    """On average over the seeds, for any traffic."""
+    """Test that a year of checks raises on average at most one false alarm, for any traffic."""
     found = 0
     for seed in SEEDS:
         times = events(BEGIN, hours=168 * 60, rate=rate, random=seeded(seed))

@@ -1,4 +1,4 @@
-"""Synthetic traffic: a business week by the hour, steady or in bursts."""
+"""Synthetic webhook traffic of business weeks, hour by hour: steady, or with large campaigns."""
 
 from bisect import bisect_right
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Rate = Callable[[datetime, Random], float]
 
 
 def office(hour_rate: float) -> Rate:
-    """Return a rate: events in office hours, a few at other hours of the day, none at night."""
+    """Return the event rate of an office: high in office hours, a twentieth by day, 0 at night."""
 
     def rate(at: datetime, _random: Random) -> float:
         local = at.astimezone(ZoneInfo(ZONE))
@@ -25,7 +25,10 @@ def office(hour_rate: float) -> Rate:
 
 
 def campaigns(hour_rate: float) -> Rate:
-    """Return the office rate and hundreds of campaign reports in some hours, none in some weeks."""
+    """Return the office rate, plus 300 reports an hour in one of five weekday hours, at random.
+
+    These hours, in which a campaign sends, are between 09:00 and 16:00.
+    """
     usual = office(hour_rate)
 
     def rate(at: datetime, random: Random) -> float:
@@ -37,7 +40,7 @@ def campaigns(hour_rate: float) -> Rate:
 
 
 def events(begin: datetime, *, hours: int, rate: Rate, random: Random) -> list[datetime]:
-    """Return the instants of events, in order."""
+    """Return the random instants of events at this rate, in order."""
     found: list[datetime] = []
     for hour in range(hours):
         at = begin + timedelta(hours=hour)
@@ -51,7 +54,7 @@ def events(begin: datetime, *, hours: int, rate: Rate, random: Random) -> list[d
 
 
 def alarms(times: list[datetime], *, begin: datetime, end: datetime) -> list[datetime]:
-    """Return the hourly checks at which the rule calls the silence unusual."""
+    """Check every hour; return the instants at which the rule calls the silence unusual."""
     found: list[datetime] = []
     now = begin
     while now <= end:
@@ -73,7 +76,7 @@ def _slots(times: list[datetime], starts: datetime, ends: datetime) -> set[int]:
 
 
 def episodes(found: list[datetime]) -> int:
-    """Return how many alarms a person would get: consecutive checks count once."""
+    """Return how many alarms a user would get; consecutive checks raise one alarm."""
     return sum(
         1
         for place, at in enumerate(found)

@@ -1,4 +1,4 @@
-"""A registrar over a sandbox whose webhooks have their own keys, as at the provider."""
+"""A registrar of webhooks over a sandbox. As at the provider, each webhook has its own key."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
@@ -28,7 +28,7 @@ async def _fail_to_connect(url: str, body: bytes, headers: dict[str, str]) -> in
 
 @dataclass(frozen=True, kw_only=True)
 class RegistrarHarness:
-    """A registrar, its sandbox and its database."""
+    """A registrar (it registers our webhooks), with its sandbox and its database."""
 
     registrar: Registrar
     sandbox: Sandbox
@@ -43,7 +43,7 @@ class RegistrarHarness:
             return await keys.accepted_keys(uow, secret=SECRET.encode(), now=now)
 
     def with_settings_keys(self, *secrets: str) -> Registrar:
-        """Return the registrar of a service whose settings contain these keys."""
+        """Return the registrar of a service whose settings contain these webhook keys."""
         return replace(self.registrar, given=secrets)
 
 

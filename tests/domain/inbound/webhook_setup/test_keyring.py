@@ -24,7 +24,7 @@ def signed(secret: str, *, at: datetime = NOW) -> dict[str, str]:
 
 @dataclass
 class KeyStore:
-    """Saved keys, and how often they were read."""
+    """Saved webhook keys, with a count of how often they were loaded."""
 
     keys: dict[str, datetime | None] = field(default_factory=dict)
     reads: int = 0
@@ -44,7 +44,7 @@ class KeyStore:
 
 
 class ManualMonotonic:
-    """A monotonic clock set by the test."""
+    """A monotonic clock that the test sets."""
 
     def __init__(self) -> None:
         self.seconds = 1000.0

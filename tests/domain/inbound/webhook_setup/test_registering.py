@@ -135,7 +135,10 @@ async def test_address_is_recognised_in_each_spelling(new_uow: NewUow, written: 
 
 
 async def test_key_of_the_settings_is_taken_as_the_webhooks_key(new_uow: NewUow) -> None:
-    """The registrar cannot check the key. A new key would surprise the person who set this one."""
+    """Test that a key in the settings is used, although the registrar cannot check it.
+
+    A new key would surprise the user who entered the present key.
+    """
     async with registrar_harness(new_uow) as harness:
         made = await harness.hooks.create_dated(url=URL, events=EVENTS, label="by hand")
         await harness.with_settings_keys(made.key or "").register()

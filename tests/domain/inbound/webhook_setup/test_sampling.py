@@ -1,4 +1,4 @@
-"""A sample event goes from the provider through the receiver into the database."""
+"""A sample event goes from the provider through the webhook receiver into the database."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
@@ -21,7 +21,7 @@ NewUow = Callable[[], UnitOfWork]
 
 
 class Gateway:
-    """Passes the sandbox's webhooks to the application."""
+    """Gateway that passes the webhooks of the sandbox to the application."""
 
     def __init__(self, app: FastAPI) -> None:
         self.http = httpx.AsyncClient(
@@ -73,7 +73,10 @@ async def test_sample_is_stored_and_reported(
 async def test_each_test_finds_its_own_sample(
     harness: RegistrarHarness, committed_uow: NewUow
 ) -> None:
-    """All samples have the same event id, and an event is stored once."""
+    """Test that each new sample is found, although all samples have the same event id.
+
+    An event id is stored only once, so the id of the earlier sample is changed first.
+    """
     await harness.registrar.register()
     for _ in range(3):
         await receive_sample(harness.registrar, seconds=5)
@@ -114,7 +117,8 @@ async def test_unsaved_key_is_reported(harness: RegistrarHarness, committed_app:
         await receive_sample(harness.registrar, seconds=0.3)
 
     await harness.registrar.rotate()
-    committed_app.state.keys._loaded_at -= GAP_SECONDS  # the provider retries after 5 s
+    # The provider retries after 5 s. By then, the service would load the saved keys again.
+    committed_app.state.keys._loaded_at -= GAP_SECONDS
     await receive_sample(harness.registrar, seconds=5)
 
 

@@ -1,4 +1,4 @@
-"""Recognise carriers by name, and compute what is left of the declared budgets."""
+"""Carriers are recognised by name, and the unused rest of their declared budgets is computed."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""When the office is closed, and since when: spans, nights, weekends, holidays, clock changes."""
+"""Since when the office is closed: nights, weekends, holidays and clock changes."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -22,11 +22,11 @@ DAYS: dict[str, Any] = {
 }
 BOSTON = OfficeHours.model_validate({"timezone": "America/New_York", "days": DAYS})
 HOLIDAY = date(2026, 12, 1)
-"""A Tuesday."""
+"""A holiday of the office, on a Tuesday."""
 
 
 def at(day: int, clock: str, *, month: int = 12) -> datetime:
-    """Return the instant of this day and time in Boston, in winter time."""
+    """Return the instant of this day and time of 2026 in Boston, in winter time (UTC-5)."""
     hour, minute = clock.split(":")
     return datetime(2026, month, day, int(hour), int(minute), tzinfo=UTC) + timedelta(hours=5)
 
@@ -41,15 +41,16 @@ def at(day: int, clock: str, *, month: int = 12) -> datetime:
         (at(7, "13:00"), None),
         (at(7, "17:00"), at(7, "17:00")),
         (at(8, "07:59"), at(7, "17:00")),
-        # Wednesdays and Thursdays have no hours.
+        # The office has no hours on Wednesdays and Thursdays.
         (at(10, "12:00"), at(8, "17:00")),
         (at(11, "07:59"), at(8, "17:00")),
-        # A span that ends at midnight continues in the span that starts at midnight.
+        # Hours that end at midnight continue in the hours that begin at midnight.
         (at(12, "23:59"), None),
         (at(13, "00:00"), None),
         (at(13, "02:30"), at(13, "02:30")),
         (at(14, "07:59"), at(13, "02:30")),
-        # The office is closed all day on the holiday, and in the Monday night before it.
+        # The holiday is a Tuesday. The office closes on Monday evening and opens on Friday, because
+        # it has no hours on Wednesdays and Thursdays.
         (at(1, "09:00"), at(30, "17:00", month=11)),
         (at(4, "07:00"), at(30, "17:00", month=11)),
     ],
@@ -61,7 +62,8 @@ def test_closed_period_begins_when_the_office_last_closed(
 
 
 def test_office_hours_follow_daylight_saving_time() -> None:
-    # On 8 March 2026 the clock jumps from 02:00 to 03:00, so the span ends at 03:00 summer time.
+    # On 8 March 2026 the clock jumps from 02:00 to 03:00. Hours that would end between these times
+    # end at the jump, which is 03:00 in summer time.
     change = datetime(2026, 3, 8, 7, tzinfo=UTC)
 
     before = find_closed_since(BOSTON, set(), change - timedelta(minutes=1))

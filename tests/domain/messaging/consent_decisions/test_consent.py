@@ -1,4 +1,4 @@
-"""Consent decisions about phone numbers, stored in the database."""
+"""Decisions about the consent of phone numbers, stored in the database."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -38,7 +38,7 @@ SECRET = b"the key of these tests"
 
 
 def stop_decision(**changes: Any) -> Any:
-    """Return the arguments of a decision by STOP; keyword arguments replace them."""
+    """Return the arguments of an opt-out by the word STOP; ``changes`` replaces some of them."""
     return {
         "phone": PHONE,
         "contact_id": None,
@@ -52,7 +52,7 @@ def stop_decision(**changes: Any) -> Any:
 
 
 async def entries(new_uow: UnitOfWorkFactory) -> list[tuple[ConsentEntry, ConsentWording | None]]:
-    """Return the history, newest first."""
+    """Return the consent history of the number, the newest entry first."""
     async with new_uow() as uow:
         page = await consent.history(uow, phone=PHONE, secret=SECRET, cursor=None, limit=50)
     return page.data
@@ -321,7 +321,8 @@ async def test_history_is_read_in_pages_to_its_end(new_uow: UnitOfWorkFactory) -
     while True:
         async with new_uow() as uow:
             page = await consent.history(uow, phone=PHONE, secret=SECRET, cursor=cursor, limit=2)
-            # An entry that is appended between two pages must not appear on an older page.
+            # This entry is appended between the reads of two pages. It must not appear on the
+            # second page.
             await consent.opt_out(uow, **stop_decision(reason="later"))
         seen += [wording.reason for _, wording in page.data if wording]
         cursor = page.next_cursor

@@ -1,4 +1,4 @@
-"""Away replies: one in each conversation while the office is closed, unless a rule stops it."""
+"""A conversation gets one away reply while the office is closed, unless a rule stops it."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -55,7 +55,7 @@ HOURS = {
     },
 }
 EVENING = NOW.replace(hour=23, minute=30)
-"""Wednesday, 18:30 in Boston. The office closed 90 minutes before."""
+"""Wednesday at 18:30 in Boston, 90 minutes after the office closed."""
 CLOSED_AT = NOW.replace(hour=22)
 OPENS_AT = NOW.replace(hour=13) + timedelta(days=1)
 
@@ -380,7 +380,7 @@ async def test_stop_withdraws_a_queued_away_reply(
 async def test_two_workers_at_the_same_moment_queue_one_away_reply(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
-    """Each worker stores a message of the conversation, then queues the reply to it."""
+    """Test two workers that store messages of one conversation and then queue an away reply."""
     away = AwaySettings(reply=REPLY, office_hours=HOURS, holidays=[])
     conversation_id = new_id()
     async with committed_uow() as uow:

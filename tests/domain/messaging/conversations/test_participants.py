@@ -146,7 +146,7 @@ async def test_replies_and_records_of_acceptances_do_not_deadlock(
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=2)
     claimed = sorted(await ledger.begin_calls(), key=lambda one: one.phone, reverse=True)
-    # The table now has the conversations in the reverse order of the locks.
+    # After this update, the table has the conversations in the opposite order of the locks.
     await ledger.run(
         "UPDATE conversation SET created_at = created_at WHERE phone = :phone", phone=number(0)
     )
@@ -162,7 +162,7 @@ async def test_replies_and_records_of_acceptances_do_not_deadlock(
 
     async def record() -> None:
         async with committed_uow() as uow:
-            # These settings force a plan that reads the conversations in the order of the table.
+            # With these settings, PostgreSQL reads the conversations in the order of the table.
             for plan in ("nestloop", "mergejoin", "indexscan", "bitmapscan"):
                 await uow.session.execute(text(f"SET LOCAL enable_{plan} = off"))
             await recording.record_answers(uow, answers, now=NOW)

@@ -48,11 +48,11 @@ TIMES = SendTimes(
     skew=timedelta(seconds=2),
 )
 MIDNIGHT = datetime.fromisoformat("2026-11-25T00:00:00-05:00")
-"""The line's day begins here."""
+"""The instant at which the day of the line begins."""
 
 
 class Workspace:
-    """A fake provider that lists these numbers, or raises this error."""
+    """A fake provider that lists ``numbers``, or raises ``failure``."""
 
     def __init__(self, *numbers: OwnNumber, failure: Exception | None = None) -> None:
         self.numbers = list(numbers)
@@ -256,7 +256,9 @@ async def test_todays_messages_are_counted_in_the_lines_time_zone(
         (AttemptStatus.DELIVERED, MIDNIGHT - timedelta(seconds=1), None),  # accepted yesterday
         (AttemptStatus.CLAIMED, None, None),
         (AttemptStatus.CALLING, None, NOW),
-        (AttemptStatus.PARKED, None, MIDNIGHT - timedelta(seconds=599)),  # its window touches today
+        # The window of an attempt ends 600 s after its call. So the window of the next attempt
+        # reaches into today, and that of the attempt after it does not.
+        (AttemptStatus.PARKED, None, MIDNIGHT - timedelta(seconds=599)),
         (AttemptStatus.NOT_FOUND, None, MIDNIGHT - timedelta(seconds=601)),
         (AttemptStatus.RELEASED, None, None),
         (AttemptStatus.REFUSED, None, NOW),

@@ -1,4 +1,4 @@
-"""The part of S3 that the store uses, over HTTP on loopback."""
+"""The part of the S3 API that the store of files uses, served over HTTP on loopback."""
 
 import asyncio
 import re
@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 @dataclass
 class Bucket:
-    """Stores objects by path, and each request: method, path, and whether it was signed."""
+    """Bucket that records each request: its method, its path, and whether it was signed."""
 
     objects: dict[str, bytes] = field(default_factory=dict)
     requests: list[tuple[str, str, bool]] = field(default_factory=list)
@@ -26,7 +26,8 @@ class Bucket:
     async def __aenter__(self) -> Self:
         app = Starlette(routes=[Route("/{path:path}", self.answer, methods=["GET", "PUT", "POST"])])
         config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none")
-        # Listen at once: a client that connects before the server runs waits in the backlog.
+        # Listen before the server runs. A client that connects earlier then waits, and is not
+        # refused.
         listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self._server = uvicorn.Server(config)

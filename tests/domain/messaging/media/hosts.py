@@ -24,7 +24,7 @@ class Request:
 
 @dataclass
 class MediaHost:
-    """Returns the responses of each path in order and repeats the last; other paths return 404."""
+    """Host that sends the responses of each path in order and repeats the last; otherwise 404."""
 
     port: int = 0
     replies: dict[str, list[bytes]] = field(default_factory=dict)
@@ -72,7 +72,7 @@ async def media_host(name: str = "127.0.0.1", *, port: int = 0) -> AsyncIterator
 def reply(
     body: bytes = b"", *, status: int = 200, length: int | None = None, **headers: str
 ) -> bytes:
-    """Return an HTTP response.
+    """Return the bytes of an HTTP response.
 
     ``length`` replaces the true Content-Length; -1 omits the header.
     """
@@ -85,14 +85,17 @@ def reply(
 
 
 def in_chunks(*chunks: bytes, ends: bool = True) -> bytes:
-    """Return an HTTP response in chunks, without a Content-Length."""
+    """Return the bytes of an HTTP response in chunks, without a Content-Length.
+
+    If ``ends`` is false, the last chunk is missing.
+    """
     head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
     body = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
     return head + body + (b"0\r\n\r\n" if ends else b"")
 
 
 class FakeResolver(AbstractResolver):
-    """Resolves each name to its list of addresses for the first look-up, the second, and so on."""
+    """Resolver with a list of addresses for each look-up of a name; it repeats the last list."""
 
     def __init__(self, **names: list[list[str]]) -> None:
         self.answers = {name.replace("_", "."): looks for name, looks in names.items()}

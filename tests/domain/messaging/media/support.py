@@ -1,4 +1,4 @@
-"""Store messages and calls with files from events, and read their fetches and files."""
+"""Helpers that store messages and calls with files, and read their fetches and files."""
 
 from datetime import datetime
 from pathlib import Path
@@ -73,7 +73,7 @@ async def receive_call(
 async def receive_voicemail(
     session: AsyncSession, new_uow: UnitOfWorkFactory, url: str, *, event_id: str = "EVleft"
 ) -> None:
-    """Apply the event that reports the voicemail of this call."""
+    """Apply the event that reports a voicemail of the call of ``receive_call``."""
     call_id = sample("2026-03-30/call.recording.completed")["data"]["resource"]["id"]
     voicemail = sample("2026-03-30/call.voicemail.completed")
     voicemail["data"]["resource"] |= {"callId": call_id, "recordingUrl": url}
@@ -82,14 +82,14 @@ async def receive_voicemail(
 
 
 async def fetches(session: AsyncSession) -> list[dict[str, Any]]:
-    """Return every fetch, oldest first."""
+    """Return every media fetch, oldest first."""
     return await rows(session, "SELECT * FROM media_fetch ORDER BY created_at, id")
 
 
 async def fetch_due(
     new_uow: UnitOfWorkFactory, host: MediaHost, folder: Path, *, now: datetime = NOW
 ) -> int:
-    """Run once, as a worker does, the fetches that are due at ``now``; return their number."""
+    """Run the fetches that are due at ``now`` once, as a worker does; return their number."""
     store = MediaStore(folder)
     policy = AddressPolicy(loopback_ports={host.port})
     async with Downloader(policy, provider_url=host.url("")) as downloader:
@@ -103,5 +103,5 @@ async def fetch_due(
 
 
 def objects(folder: Path) -> list[str]:
-    """Return the names of the stored objects."""
+    """Return the names of the stored files, sorted."""
     return sorted(path.name for path in folder.rglob("*") if path.is_file())

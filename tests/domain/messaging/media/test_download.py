@@ -31,7 +31,10 @@ async def host() -> AsyncIterator[MediaHost]:
 
 
 async def fetch(host: MediaHost, url: str, **options: Any) -> tuple[DownloadedFile, bytes]:
-    """Download with loopback allowed at the host's port, as the sandbox setting does."""
+    """Download a file; loopback addresses are allowed at the port of the host.
+
+    The setting for the sandbox allows the same.
+    """
     options.setdefault("provider_url", host.url(""))
     policy = options.pop("policy", AddressPolicy(loopback_ports={host.port}))
     limit = options.pop("limit", LIMIT)
@@ -136,14 +139,17 @@ async def test_redirect_without_an_address_is_tried_again_later(host: MediaHost)
 
 
 class SecondLoopbackOnly(AddressPolicy):
-    """Treats 127.0.0.2 as public and 127.0.0.1 as private; a test can connect to both."""
+    """Policy for which 127.0.0.2 is public and 127.0.0.1 is private; a test can connect to both."""
 
     def allows(self, address: IPv4Address | IPv6Address, port: int) -> bool:
         return address == IPv4Address("127.0.0.2") and port in self.loopback_ports
 
 
 async def test_host_that_changes_its_address_between_lookups_is_refused() -> None:
-    """DNS rebinding: a request connects to the address that it checked; each request checks."""
+    """Test DNS rebinding: the name has a public address first, then a private address.
+
+    Each request checks the address, and connects to the address that it checked.
+    """
     async with media_host("127.0.0.2") as good:
         names = FakeResolver(rebinds_example=[["127.0.0.2"], ["127.0.0.1"]])
         good.serve("/1", reply(PICTURE))

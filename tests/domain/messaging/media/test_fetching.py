@@ -43,7 +43,7 @@ from crm_api.platform.jobs import JobName
 
 SHA = hashlib.sha256(PICTURE).hexdigest()
 WAITS = (1, 4, 16, 64, 256, 360)
-"""Minutes between the attempts when the jitter is 0.5."""
+"""Minutes between the attempts to fetch a file, if the jitter is 0.5."""
 
 
 @pytest_asyncio.fixture(autouse=True)
@@ -327,7 +327,7 @@ async def test_file_is_fetched_again_after_the_store_was_unreachable(
 
 
 class Crashed(BaseException):
-    """Raised at a failpoint in place of the end of the process."""
+    """Raised at a failpoint (a named step of the code), to simulate the end of the process."""
 
 
 async def test_object_stored_before_a_crash_is_used_by_the_next_attempt(
@@ -377,7 +377,7 @@ async def test_file_that_crashes_every_worker_is_dead(
 
 
 async def fail(new_uow: UnitOfWorkFactory, claimed: ClaimedFetch) -> None:
-    """Record that a worker's attempt failed."""
+    """Record that a worker's attempt to fetch the file failed."""
     async with new_uow() as uow:
         error = FetchError("http_500", "The host answers 500.")
         await fetching.record_fetch(

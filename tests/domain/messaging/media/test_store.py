@@ -52,7 +52,7 @@ async def test_stored_file_is_not_written_again(tmp_path: Path) -> None:
 
 
 async def test_stored_file_of_another_size_is_replaced(tmp_path: Path) -> None:
-    """The store replaces a partial object, which a full disk can leave."""
+    """Test that the store replaces a partial object, which a full disk can leave."""
     store = MediaStore(tmp_path)
     await put(store)
     (tmp_path / path_of(NAME)).write_bytes(b"half")

@@ -1,4 +1,4 @@
-"""Failed messages show opt-outs at the provider, landlines and invalid numbers."""
+"""Opt-outs at the provider, landlines and invalid numbers are learned from failed messages."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -87,7 +87,7 @@ async def entries(ledger: Ledger) -> Sequence[Row[Any]]:
 
 
 async def next_campaign(ledger: Ledger, **values: Any) -> Ledger:
-    """Add another running campaign on the line for the first person."""
+    """Add another running campaign to the first person, on the same line."""
     async with ledger.new_uow() as uow:
         made = await make_campaign(uow.session, line=ledger.line, bodies=(BODY,), now=NOW, **values)
         (found,) = await ledger.rows("SELECT id FROM contact WHERE phone = :p", p=number(0))

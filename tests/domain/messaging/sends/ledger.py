@@ -43,7 +43,7 @@ BODY = "Hi there, this is Granite. Reply STOP to opt out."
 
 
 def after(seconds: float) -> datetime:
-    """Return the instant this many seconds after ``NOW``, the start of every test."""
+    """Return the instant ``seconds`` after ``NOW``, at which every test starts."""
     return NOW + timedelta(seconds=seconds)
 
 
@@ -58,7 +58,10 @@ async def note_reply(
     is_opt_out: bool = False,
     is_interested: bool = False,
 ) -> UUID | None:
-    """Store a person's reply at the recipient to whose message it belongs; return the campaign."""
+    """Store a reply at the recipient whose message it answers; return the id of the campaign.
+
+    Return None if the reply belongs to no campaign.
+    """
     found = await read_reply_contexts(uow, [(line_id, phone, at)], times=times)
     (to,) = found.replied_to
     if to is None:
@@ -99,7 +102,7 @@ class Ledger:
         now: datetime = NOW,
         **campaign: Any,
     ) -> Self:
-        """Add the campaign and one recipient, due at ``now``, for each of ``people`` numbers."""
+        """Add a campaign and a recipient for each of ``people`` numbers; all are due at ``now``."""
         async with new_uow() as uow:
             line = line or await make_line(uow.session, daily_limit=line_limit, now=now)
             made = await make_campaign(uow.session, line=line, bodies=bodies, now=now, **campaign)
@@ -115,14 +118,14 @@ class Ledger:
         return cls(new_uow, line, made)
 
     async def order(self, uow: UnitOfWork, *, now: datetime = NOW) -> ClaimOrder | None:
-        """Return the order that the planner makes for this campaign; None if it may not send."""
+        """Return the planner's claim order for this campaign; None if the campaign may not send."""
         plan = await planning.plan_sends(uow, rules=self.rules, business=BUSINESS, now=now)
         return next((item for item in plan.orders if item.campaign_id == self.campaign.id), None)
 
     async def claim_in(
         self, uow: UnitOfWork, *, limit: int = 100, now: datetime = NOW
     ) -> ClaimResult:
-        """Plan and claim in a given unit of work."""
+        """Plan and claim in the given unit of work (transaction)."""
         order = await self.order(uow, now=now)
         if order is None:
             return ClaimResult()
@@ -135,7 +138,7 @@ class Ledger:
     async def gate(
         self, batch: Sequence[ClaimedAttempt], *, now: datetime = NOW
     ) -> list[ClaimedAttempt]:
-        """Pass the gate and release the refused claims, as the dispatcher does."""
+        """Let claims pass the gate; release the refused claims, as the dispatcher does."""
         async with self.new_uow() as uow:
             passed = await gate.pass_gate(uow, batch, times=TIMES, now=now)
         held_back = [claimed for claimed in batch if claimed not in passed]
@@ -144,13 +147,13 @@ class Ledger:
         return passed
 
     async def begin_calls(self, *, limit: int = 100, now: datetime = NOW) -> list[ClaimedAttempt]:
-        """Claim recipients and pass the gate; return the attempts whose calls have begun."""
+        """Claim recipients, and let the claims pass the gate; return the attempts that passed."""
         return await self.gate(await self.claim(limit=limit, now=now), now=now)
 
     async def answer(
         self, claimed: ClaimedAttempt, kind: AnswerKind, *, now: datetime = NOW, **answer: Any
     ) -> None:
-        """Record the answer to a call."""
+        """Record the provider's response to a call."""
         async with self.new_uow() as uow:
             answered = Answered(claimed=claimed, answer=SendAnswer(kind=kind, **answer))
             await record.record_answers(uow, [answered], now=now)
@@ -163,7 +166,7 @@ class Ledger:
         at: datetime | None = NOW,
         now: datetime = NOW,
     ) -> None:
-        """Record an acceptance with this message id."""
+        """Record that the provider accepted the call's message, with this message id."""
         await self.answer(
             claimed,
             AnswerKind.ACCEPTED,
@@ -173,7 +176,7 @@ class Ledger:
         )
 
     async def make_unclear_attempt(self, *, now: datetime = NOW, **answer: Any) -> ClaimedAttempt:
-        """Call one recipient, and record that the call has no clear answer."""
+        """Call the provider for one recipient, and record that the outcome is unclear."""
         (claimed,) = await self.begin_calls(limit=1, now=now)
         await self.answer(claimed, AnswerKind.UNCLEAR, code="timeout", now=now, **answer)
         return claimed
@@ -199,7 +202,7 @@ class Ledger:
         begun_at: datetime,
         list_lags: bool = False,
     ) -> AttemptStatus:
-        """Apply a look-up to an attempt that was read earlier."""
+        """Apply a look-up, which found these messages, to an attempt that was read earlier."""
         look = LookUp(begun_at=begun_at, messages=messages, list_lags=list_lags)
         async with self.new_uow() as uow:
             return await settle.conclude_look_up(uow, unknown, look, times=TIMES, now=begun_at)
@@ -250,7 +253,7 @@ class Ledger:
         return row
 
     async def messages(self) -> Sequence[Row[Any]]:
-        """Return every row of ``activity``, oldest first."""
+        """Return every row of ``activity`` (messages and calls), oldest first."""
         return await self.rows("SELECT * FROM activity ORDER BY created_at, id")
 
     async def message(self) -> Row[Any]:
@@ -273,7 +276,7 @@ def message_facts(
     direction: str = "outgoing",
     user_id: str | None = None,
 ) -> MessageFacts:
-    """Return what a webhook or a list reports about one message."""
+    """Return the facts that a webhook or a list reports about one message."""
     return MessageFacts(
         provider_message_id=message_id,
         direction=direction,

@@ -1,4 +1,4 @@
-"""A trigger keeps a tally of accepted messages; the tally always equals the stored attempts."""
+"""A trigger updates a tally (stored counts) of accepted messages, which equals the attempts."""
 
 from datetime import timedelta
 
@@ -93,7 +93,8 @@ async def test_one_transaction_at_a_time_compacts_the_tally(
 
 async def test_gate_updates_no_index_entry(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=40)
-    # Eight rows are few enough that their new versions fit into the free space of each page.
+    # With only eight rows, the new row versions fit into the free space of their pages. So no index
+    # entry changes.
     claimed = (await ledger.claim())[:8]
 
     async with new_uow() as uow:

@@ -1,4 +1,4 @@
-"""The accepted time is the time of the provider's clock, bounded by the gate and the record."""
+"""The accepted time is the provider's time, between the gate and the recorded response."""
 
 import itertools
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""The breaker of a line: a refusal of the account opens it, an accepted message closes it."""
+"""The breaker of a line: a refused account blocks the line, a success on trial unblocks it."""
 
 from datetime import timedelta
 from typing import Any
@@ -23,7 +23,7 @@ from crm_api.platform.jobs import JobName
 
 MINUTE = 60
 TRIAL = 10 * MINUTE
-"""Seconds from the block of a line to its trial."""
+"""Seconds from the block of a line to its trial, in which one message is tried."""
 
 
 async def _refuse(ledger: Ledger, claimed: ClaimedAttempt, *, seconds: float = 0) -> None:
@@ -233,7 +233,8 @@ async def test_acceptance_from_before_the_trial_does_not_close_the_breaker(
     await _refuse(ledger, refused)
     await _open_on_trial(ledger, seconds=TRIAL)
 
-    # The provider's clock may be ahead. The time of the call decides.
+    # The provider's clock may be ahead. The time of the call decides whether an acceptance belongs
+    # to the trial.
     await ledger.accept(late, at=after(TRIAL + 1), now=after(TRIAL))
     await _open_on_trial(ledger, seconds=TRIAL + 60)
 

@@ -51,7 +51,7 @@ async def declare_budgets(new_uow: UnitOfWorkFactory, *, others: int = 0, **budg
 
 
 async def store_carriers(new_uow: UnitOfWorkFactory, **carriers: tuple[int, ...]) -> None:
-    """Store the carriers of the numbers at these positions."""
+    """Store the carriers of numbers: each keyword is a carrier with positions of numbers."""
     names = {"t_mobile": T_MOBILE, "att": ATT}
     async with new_uow() as uow:
         for carrier, positions in carriers.items():
@@ -71,7 +71,7 @@ def phones(claimed: list[ClaimedAttempt]) -> list[str]:
 
 
 async def claim_all(ledger: Ledger) -> int:
-    """Claim repeatedly, because a claim skips busy numbers; count the claimed recipients."""
+    """Claim five times, because a claim skips busy numbers; return the number of claims."""
     claimed = 0
     for _ in range(5):
         claimed += len(await ledger.claim())
@@ -135,7 +135,8 @@ async def test_unknown_carrier_counts_against_the_strictest_budget(
 
     claimed = await ledger.claim()
 
-    # Two numbers of AT&T, and two of the four whose carrier is unknown.
+    # Two numbers of AT&T and two of the four numbers with an unknown carrier use the budget of 4
+    # segments. The two numbers of T-Mobile have a larger budget.
     assert len(claimed) == 6
     assert {number(0), number(1), number(2), number(3)} < set(phones(claimed))
 
@@ -154,7 +155,10 @@ async def test_budget_is_shared_by_all_lines_of_the_company(new_uow: UnitOfWorkF
 async def test_two_lines_at_the_same_moment_do_not_exceed_the_budget(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    """The second claim takes its lock in an earlier statement, so it counts what the first took."""
+    """Test that the second claim counts the segments that the first claim took.
+
+    The second claim waits for its lock in one statement, and counts in a later statement.
+    """
     first = await Ledger.open(committed_uow, people=3)
     async with committed_uow() as uow:
         line = await make_line(uow.session, phone_number_id="PNother", line_number="+16175550190")

@@ -1,4 +1,4 @@
-"""The claim makes these checks itself, although the plan or the gate also makes them."""
+"""Checks that the claim makes itself, although the plan or the gate makes them too."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Which recipients are claimed: due times, zones, flags, caps, other campaigns."""
+"""Which recipients are claimed: due times, time zones, flags, caps, other campaigns."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -71,7 +71,7 @@ async def test_recipient_who_is_not_due_waits(new_uow: UnitOfWorkFactory) -> Non
 
 
 async def test_closed_zone_is_not_claimed(new_uow: UnitOfWorkFactory) -> None:
-    # 10:00 in New York is 7:00 in Seattle.
+    # 10:00 in New York is 7:00 in Seattle, where the window is not open yet.
     ledger = await Ledger.open(new_uow, people=1, timezone="recipient")
     async with new_uow() as uow:
         west = await make_contact(
@@ -99,7 +99,8 @@ async def test_zone_that_closes_before_the_call_could_end_is_closed(
 
 @pytest.mark.parametrize("flag", SUPPRESSING)
 async def test_suppressed_number_is_not_claimed(new_uow: UnitOfWorkFactory, flag: str) -> None:
-    # The flag is written without a withdrawal, as happens while the audience is being stored.
+    # The flag is written without a withdrawal of messages. This happens while an audience is being
+    # stored.
     ledger = await Ledger.open(new_uow, people=2)
     await ledger.flag(flag)
 

@@ -1,4 +1,4 @@
-"""The provider gives two messages one id: neither is sent again, and other answers are stored."""
+"""If the provider gives two messages one id, neither is sent again; other responses are stored."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""The status of a recipient that has several attempts, or that was ended before an answer."""
+"""The status of a recipient with several attempts, or with an end before the response."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from crm_api.platform.database import UnitOfWorkFactory
 async def _open_not_found(
     new_uow: UnitOfWorkFactory, **values: Any
 ) -> tuple[Ledger, ClaimedAttempt]:
-    """Open a campaign whose first attempt is concluded as not found; return both."""
+    """Open a campaign whose first attempt ends as not found; return campaign and attempt."""
     ledger = await Ledger.open(new_uow, **values)
     first = await ledger.make_unclear_attempt()
     await ledger.conclude_not_found()

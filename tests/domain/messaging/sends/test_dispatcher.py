@@ -1,4 +1,4 @@
-"""The dispatcher from claim to record, against the sandbox."""
+"""The dispatcher, from the claim to the recording of responses, against the sandbox."""
 
 import asyncio
 import json
@@ -212,7 +212,7 @@ async def test_stop_releases_the_claims(
 async def test_stop_ends_a_wait_for_the_limiter(
     committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient, sandbox: Sandbox
 ) -> None:
-    """The provider asked for a long pause. A worker that stops does not wait for it to end."""
+    """Test that a worker that stops does not wait for the end of a long pause of the provider."""
     ledger = await Ledger.open(committed_uow, people=2)
     limiter = Limiter(rate_per_second=FAST)
     async with committed_uow() as uow:
@@ -322,7 +322,8 @@ async def test_answer_takes_its_message_from_a_wrong_match(
     await second.run("UPDATE send_attempt SET called_at = :at WHERE status = 'parked'", at=NOW)
 
     async def answer(request: httpx.Request) -> httpx.Response:
-        # The webhook is applied before the answer and matches the first campaign's parked attempt.
+        # The webhook is applied before the response. It is matched to the parked attempt of the
+        # first campaign, which is wrong.
         await request.aread()
         await second.report(message_facts("delivered", updated_at=after(2)), now=after(3))
         return httpx.Response(202, json={"data": {"id": "AC1", "createdAt": NOW.isoformat()}})
@@ -362,7 +363,7 @@ async def test_run_stops_when_the_clock_of_the_provider_is_wrong(
 
     assert tally.provider_skew == timedelta(seconds=-6)
     assert tally.called < tally.claimed
-    # The job must not request its next run at once.
+    # The run stopped because of a wrong clock, so the job must not request its next run at once.
     assert not tally.is_interrupted
 
 
@@ -422,16 +423,17 @@ async def test_two_dispatchers_together_do_not_exceed_the_rate(
 
     starts.sort()
     assert len(starts) == 40
-    # 40 calls a second have 39 gaps of 25 ms. A call may start late, but never early.
+    # At 40 calls a second, 40 calls have 39 gaps of 25 ms. A call may start late, but never early.
     assert starts[-1] - begun >= 0.9
-    # Each half second has at most the calls of the rate plus one gate of each worker.
+    # In half a second, the rate allows 20 calls. Each of the two workers may add the 16 calls of
+    # one gate.
     busiest = max(sum(start <= other < start + 0.5 for other in starts) for start in starts)
     assert busiest <= 20 + 2 * 16
 
 
 @contextmanager
 def _statements(engine: AsyncEngine) -> Iterator[list[str]]:
-    """Collect every statement that reaches the database."""
+    """Yield a list to which each statement that the block sends to the database is added."""
     found: list[str] = []
 
     def collect(*args: Any) -> None:
@@ -456,7 +458,8 @@ async def test_drain_needs_no_statement_for_each_message(
         assert tally.answers == {"accepted": people}
         costs[people] = len(statements)
 
-    # A gate of 32 calls, a record every 0.2 s and a claim of 500 each need a few statements.
+    # Each gate of 32 calls, each recording (every 0.2 s) and each claim of 500 recipients needs a
+    # few statements.
     assert (costs[400] - costs[200]) / 2 <= 20
     assert costs[400] <= 100
 
@@ -469,7 +472,10 @@ async def _truncate(engine: AsyncEngine) -> None:
 
 
 async def test_unused_call_starts_expire(new_uow: UnitOfWorkFactory) -> None:
-    """If unused starts did not expire, a run after a standstill would send above the rate."""
+    """Test that unused starts of calls expire.
+
+    Otherwise, a run after a pause could send above the rate.
+    """
     starts = CallStarts(Limiter(rate_per_second=10), gate_size=4)
 
     first = await starts.take(1, new_uow=new_uow, now=NOW)

@@ -1,4 +1,4 @@
-"""Which follow-ups end after a reply, a failure or a cancel, and which do not."""
+"""Which follow-ups end after a reply, a failure or a cancellation, and which do not."""
 
 from datetime import timedelta
 

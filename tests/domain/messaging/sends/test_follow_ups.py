@@ -1,4 +1,4 @@
-"""A follow-up is due after the previous message; a reply, call, opt-out or cancel ends it."""
+"""A follow-up is due after the previous message; a reply, call, opt-out or cancellation ends it."""
 
 from datetime import timedelta
 from typing import Any
@@ -178,7 +178,7 @@ async def test_reply_releases_a_claimed_follow_up(new_uow: UnitOfWorkFactory) ->
 async def test_reply_before_the_answer_to_our_call_prevents_the_follow_up(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    """The webhook of the reply arrives before the answer to our own call."""
+    """Test a webhook of the reply that arrives before the response to our own call."""
     ledger = await Ledger.open(new_uow, **STEPS)
     (claimed,) = await ledger.begin_calls()
 
@@ -231,7 +231,10 @@ async def test_cancel_ends_waiting_follow_ups(new_uow: UnitOfWorkFactory) -> Non
 async def test_message_recorded_during_a_cancel_leaves_no_recipient_waiting(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    """The record read a running campaign; the next run of the job ends the waiting recipient."""
+    """Test a message recorded by a transaction that still read a running campaign.
+
+    The recorded message adds a waiting recipient. The next run of the job ends this recipient.
+    """
     ledger = await open_with_first_sent(new_uow)
     await ledger.run(
         "UPDATE campaign SET status = 'cancelled', finished_at = :now WHERE id = :id",
@@ -263,7 +266,10 @@ async def test_campaign_is_not_complete_while_a_follow_up_waits(
 async def test_reply_during_the_claim_stops_the_message_at_the_gate(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    """A claim that is still open while the person replies is released, or the gate refuses it."""
+    """Test a reply that arrives while the claim of the follow-up is not committed.
+
+    The reply releases the claim, or the gate refuses it.
+    """
     ledger = await open_with_first_sent(committed_uow)
 
     async with committed_uow() as uow:

@@ -1,4 +1,4 @@
-"""Only a claim that passes the gate may be called, and only by the holder of its token."""
+"""The provider is called only for a claim that passed the gate, and only by the token's holder."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -63,7 +63,7 @@ async def test_claim_of_a_stopped_campaign_or_line_does_not_pass(
 async def test_flag_written_after_the_claim_stops_the_call(
     new_uow: UnitOfWorkFactory, flag: str, left_as: str, reason: str | None
 ) -> None:
-    # Only the flag is written, so that only the gate's own check can stop the call.
+    # Only the flag is written, so only the check of the gate itself can stop the call.
     ledger = await Ledger.open(new_uow, people=2)
     batch = await ledger.claim()
     await ledger.flag(flag)

@@ -1,4 +1,4 @@
-"""The claim skips people of a holdout and stores who is in it."""
+"""The claim skips people of a holdout (a group without messages), and stores who is in it."""
 
 from datetime import timedelta
 

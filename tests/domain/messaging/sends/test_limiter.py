@@ -1,4 +1,4 @@
-"""All workers of a key share one rate, stored in the database."""
+"""All workers that use one API key share one rate of calls, which is stored in the database."""
 
 import asyncio
 from datetime import timedelta
@@ -133,7 +133,10 @@ async def test_pause_can_be_ended(new_uow: UnitOfWorkFactory) -> None:
 
 
 async def test_start_that_is_a_year_ahead_is_cut_to_ten_minutes(new_uow: UnitOfWorkFactory) -> None:
-    """An earlier version stored every pause that the provider asked for, however long."""
+    """Test a stored pause of a year, which is shortened to ten minutes.
+
+    An earlier version stored every pause that the provider asked for, of any length.
+    """
     limiter = Limiter(rate_per_second=10)
     now = clock.now()
     async with new_uow() as uow:

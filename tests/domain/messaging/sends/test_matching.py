@@ -1,4 +1,4 @@
-"""Two bodies match if a person reads the same words in both."""
+"""Two bodies match if a person would read the same words in both bodies."""
 
 import pytest
 

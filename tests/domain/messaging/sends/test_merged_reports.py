@@ -1,4 +1,7 @@
-"""An answer or look-up merges the report that was stored as foreign and names the same message."""
+"""A response or a look-up takes over the message that an earlier report stored as foreign.
+
+A foreign message is a message that no known attempt sent.
+"""
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -33,7 +36,7 @@ async def test_earlier_of_two_failures_is_merged_in_either_order(
 async def test_answer_does_not_take_the_message_of_another_answer(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    """Two answers name one message. The message stays with the first answer."""
+    """Test two responses with the same message id: the first attempt keeps the message."""
     ledger = await Ledger.open(new_uow, people=2)
     first, second = await ledger.begin_calls()
     await ledger.accept(first, "AC1")

@@ -1,4 +1,7 @@
-"""A recipient's message is one row for any number of attempts and any order of their ends."""
+"""The attempts of a recipient share one message row, unless two attempts are accepted.
+
+The order in which the attempts end does not matter.
+"""
 
 from datetime import timedelta
 
@@ -18,7 +21,7 @@ DAY = timedelta(days=1)
 
 
 async def _read_messages(ledger: Ledger) -> list[tuple[str, str | None]]:
-    """Return the status and the provider's id of each message of the conversation."""
+    """Return the status and the provider's id of each stored message."""
     return [(row.status, row.openphone_id) for row in await ledger.messages()]
 
 

@@ -1,4 +1,4 @@
-"""Reports belong to attempts, replies belong to campaigns, and late facts release claims."""
+"""A report belongs to an attempt, a reply to a campaign; a late success releases a claim."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -116,7 +116,7 @@ async def test_late_acceptance_without_an_id_releases_the_next_claim(
 async def test_status_is_derived_after_an_open_record_commits(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    """A late acceptance of the first attempt is stored while the lease of the second ends."""
+    """Test a late acceptance of the first attempt, stored while the second attempt's lease ends."""
     ledger = await Ledger.open(committed_uow)
     first = await ledger.make_unclear_attempt()
     await ledger.conclude_not_found()

@@ -36,7 +36,8 @@ async def test_even_pace_claims_one_recipient_and_then_waits(new_uow: UnitOfWork
     due = await next_at(ledger)
     third = await ledger.claim(now=due)
 
-    # NOW is 10:00 in the line's zone; eight hours are left for 125 messages, one every 230 s.
+    # NOW is 10:00 in the line's time zone. Eight hours are left for 125 messages, so one message is
+    # due every 230 s.
     distance = timedelta(hours=8) / 125
     assert (len(first), len(second), len(third)) == (1, 0, 1)
     assert NOW + 0.5 * distance <= due <= NOW + 1.5 * distance
@@ -79,7 +80,7 @@ async def test_campaign_without_due_recipients_takes_no_share_of_the_line(
 
 
 async def test_order_older_than_the_pace_claims_nothing(new_uow: UnitOfWorkFactory) -> None:
-    """Two workers plan at the same moment. The second claim counts what the first claim took."""
+    """Test two workers that plan at the same moment: the second claim counts the first claim."""
     ledger = await Ledger.open(new_uow, people=5, **EVEN)
     async with new_uow() as uow:
         order = await ledger.order(uow)
@@ -251,7 +252,8 @@ async def test_wait_grows_with_every_postponed_call(new_uow: UnitOfWorkFactory) 
 async def test_even_pace_ends_with_the_lines_day_if_the_window_is_open_longer(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    # Midnight in Los Angeles is three hours after the end of the line's day.
+    # The window ends at midnight in Los Angeles, which is three hours after the end of the line's
+    # day.
     ledger = await Ledger.open(
         new_uow,
         people=2,

@@ -29,7 +29,7 @@ def room(left: int, *, ends_at: datetime = CLOSES, line_left: int = 10_000_000) 
 def send_times(
     make: Pacing, *, allowance: int, opens: datetime = OPENS, closes: datetime = CLOSES
 ) -> list[datetime]:
-    """Claim whenever the pace allows, until the window closes; return the times of the messages."""
+    """Simulate a claim whenever the pace allows one; return the times of the messages."""
     times: list[datetime] = []
     pace: Pace | None = None
     now = opens
@@ -135,7 +135,7 @@ def test_campaigns_share_what_the_line_has_left() -> None:
 
 
 def test_even_pace_ends_its_day_with_the_lines_day() -> None:
-    """A window that stays open over midnight has a new allowance after midnight."""
+    """Test a window that stays open over midnight, when a new daily allowance begins."""
     midnight = OPENS + timedelta(hours=1)
 
     pace = advance(Even(), None, room(4, ends_at=midnight), taken=1, now=OPENS)

@@ -30,7 +30,7 @@ FILL = text("""
 
 @pytest_asyncio.fixture
 async def filled(engine: AsyncEngine) -> AsyncIterator[tuple[AsyncEngine, UnitOfWorkFactory]]:
-    """A database with 10,000 queued messages and no statistics."""
+    """Yield a database with 10,000 queued messages and no statistics."""
     async with own_database(engine, "crm_queue_plan") as url:
         await upgrade(url)
         async with open_engine(url, pool_size=2) as own:
@@ -59,7 +59,7 @@ async def test_queue_is_read_in_the_order_of_its_index(
     own, new_uow = filled
     plans: list[list[dict[str, Any]]] = []
 
-    # EXPLAIN runs in the transaction of the claim, with the settings of that transaction.
+    # EXPLAIN must run in the transaction of the claim, because the plan depends on its settings.
     def explain(_: Any, cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
         if "SKIP LOCKED" in statement and not plans:
             cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)

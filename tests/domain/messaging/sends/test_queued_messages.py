@@ -1,4 +1,4 @@
-"""Messages outside campaigns go through the same claims, gate and record."""
+"""Messages outside campaigns use the same claims, gate and recording as campaign messages."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Races of two connections, which locks, the order of locks and indexes decide."""
+"""Locks, the order of locks and unique indexes decide races between two connections."""
 
 import asyncio
 from typing import Any
@@ -189,7 +189,7 @@ async def test_claim_that_read_before_the_opt_out_does_not_pass_the_gate(
 async def test_gate_that_waits_for_an_opt_out_lets_no_call_begin(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    """The gate waits for the open opt-out, which releases the claim: no call begins."""
+    """Test a gate that waits for an open opt-out. The opt-out releases the claim."""
     ledger = await Ledger.open(committed_uow)
     claimed = await ledger.claim()
 
@@ -254,7 +254,7 @@ async def _queue_reply(new_uow: UnitOfWorkFactory, ledger: Ledger) -> None:
 
 
 async def _set_busy(uow: UnitOfWork) -> None:
-    """Lock the conversation with the person, as a received message does."""
+    """Lock the conversation with the person, as the transaction of a received message does."""
     await uow.session.execute(text("SELECT id FROM conversation FOR NO KEY UPDATE"))
 
 
@@ -282,7 +282,7 @@ async def test_opt_out_waits_for_an_open_claim_of_a_reply(
 async def test_claim_of_a_message_that_must_fail_and_an_opt_out_do_not_deadlock(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine, media: str
 ) -> None:
-    """A STOP locks the conversation, then its messages; the claim has locked the messages."""
+    """Test a STOP that locked the conversation and waits for a message that the claim locked."""
     ledger = await Ledger.open(committed_uow, people=0)
     await _queue_reply(committed_uow, ledger)
     await ledger.run("UPDATE activity SET media = CAST(:media AS jsonb)", media=media)
@@ -316,7 +316,10 @@ async def test_claim_of_a_message_that_must_fail_and_an_opt_out_do_not_deadlock(
 async def test_release_of_a_claim_and_an_opt_out_do_not_deadlock(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    """Both lock the conversation first, so the release waits before it locks the attempt."""
+    """Test that the release waits for the conversation, which it locks before the attempt.
+
+    The opt-out has locked the conversation and then locks the attempt.
+    """
     ledger = await Ledger.open(committed_uow, people=0)
     await _queue_reply(committed_uow, ledger)
     batch = await _claim_reply(committed_uow)
@@ -360,7 +363,10 @@ async def test_webhook_waits_for_an_open_record(
 async def test_claim_and_reports_lock_conversations_in_the_same_order(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    """The recipient due first has the last number; the reports arrive in the order of numbers."""
+    """Test that the claim locks conversations in the order of their numbers, as reports do.
+
+    The recipient who is due first has the last number.
+    """
     ledger = await Ledger.open(committed_uow, people=2)
     await ledger.run(
         "UPDATE campaign_membership SET due_at = due_at - interval '1 hour' WHERE phone = :phone",
@@ -388,7 +394,10 @@ async def test_claim_and_reports_lock_conversations_in_the_same_order(
 async def test_record_that_conflicts_with_an_open_webhook_succeeds_when_repeated(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
-    """Record as the recorder does: after an IntegrityError, record again and correct matches."""
+    """Test a second recording after an IntegrityError, which also corrects wrong matches.
+
+    The recorder does the same.
+    """
     ledger = await Ledger.open(committed_uow)
     (claimed,) = await ledger.begin_calls()
     answer = SendAnswer(

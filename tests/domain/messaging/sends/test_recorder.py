@@ -1,4 +1,4 @@
-"""The recorder stores the answers in memory; an answer that it cannot store affects no other."""
+"""The recorder stores the provider's responses. A response that it cannot store delays no other."""
 
 import asyncio
 import hashlib
@@ -19,7 +19,7 @@ from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 LONG = "".join(hashlib.sha256(str(n).encode()).hexdigest() for n in range(200))
-"""An id of random characters, which compression cannot fit into an index entry."""
+"""An id of random characters. Even if compressed, it is too long for an index entry."""
 
 
 async def record_answers(
@@ -83,7 +83,7 @@ async def test_answer_that_cannot_be_stored_waits_while_the_database_is_down(
     tries = 0
 
     def new_uow() -> UnitOfWork:
-        """Fail from the second call on, until the database is up or 50 calls have failed."""
+        """Fail from the second call on, until ``is_up`` is set or 50 calls were made."""
         nonlocal tries
         tries += 1
         if tries == 2:

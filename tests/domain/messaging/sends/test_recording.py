@@ -1,4 +1,4 @@
-"""The answers of the provider are stored at attempts, recipients, messages and lines."""
+"""The provider's responses are stored at attempts, recipients, messages and lines."""
 
 from datetime import timedelta
 from typing import Any
@@ -59,7 +59,10 @@ async def test_accepted_message_without_a_time_counts_from_the_record(
 async def test_message_with_one_attempt_is_stored_by_the_statement_of_its_attempt(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    """Only a message that several attempts share needs more statements."""
+    """Test that a message with one attempt needs no further statement.
+
+    Only a message that several attempts share needs more statements.
+    """
     ledger = await Ledger.open(new_uow, people=2)
     outcomes = [
         AttemptOutcome(attempt_id=claimed.attempt_id, status="sent", message_id=claimed.phone)
@@ -114,7 +117,7 @@ async def test_recipient_is_not_due_before_the_retry_after_of_the_provider(
 
 
 async def _postpone(ledger: Ledger, *, before: int, code: str) -> list[float]:
-    """Postpone all recipients after ``before`` earlier calls; return their waits in seconds."""
+    """Postpone all recipients after ``before`` earlier calls each; return the waits in seconds."""
     batch = await ledger.begin_calls()
     await ledger.run(
         EARLIER_TRIES, times=before, code=code, at=NOW - timedelta(hours=1), line=ledger.line.id
@@ -138,7 +141,8 @@ async def test_recipients_postponed_together_are_not_due_together(
     assert 0 <= min(waits) <= max(waits) <= 30
 
 
-# The probability that all ten values are below the floor, a fifteenth of the range, is < 2 ** -39.
+# The floor is at most a fifteenth of the longest wait. The probability that all ten waits are below
+# the floor is less than 2 ** -39.
 @pytest.mark.parametrize(("before", "floor", "longest"), [(5, 60, 960), (30, 240, 3600)])
 async def test_each_wait_is_longer_than_the_previous_one_up_to_an_hour(
     new_uow: UnitOfWorkFactory, before: int, floor: int, longest: int

@@ -1,4 +1,4 @@
-"""Reports from webhooks and lists, in any order, and the campaigns that replies belong to."""
+"""Reports of webhooks and lists, in any order, and the campaigns to which replies belong."""
 
 import itertools
 from datetime import timedelta
@@ -42,7 +42,7 @@ SEQUENCES = [
     *_orders(ANSWER, "failed", "undelivered"),
 ]
 EXPECTED = {
-    # status, code and report time of the attempt; status, code and rank of the message
+    # Each value: status, code and report time of the attempt; status, code and rank of the message.
     "delivered": ("delivered", None, after(4), "delivered", None, 5),
     "failed": ("failed", "30006", after(2), "failed", "30006", 4),
 }
@@ -92,7 +92,8 @@ async def test_reports_of_a_foreign_message_in_any_order_give_one_result(
 async def test_reports_in_any_order_settle_an_unclear_attempt_alike(
     new_uow: UnitOfWorkFactory, sequence: tuple[str, ...]
 ) -> None:
-    # The first report arrives while the call still runs, so it is stored as foreign.
+    # The first report arrives while the call still runs. So its message is stored as foreign (sent
+    # by no known attempt).
     ledger = await Ledger.open(new_uow)
     (claimed,) = await ledger.begin_calls()
     await ledger.report(EVENTS[sequence[0]], now=after(5))
@@ -249,7 +250,11 @@ async def test_message_that_the_provider_re_encoded_matches(
 async def test_answer_takes_its_message_from_a_wrong_match(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    """Two campaigns send one body to one number; the second message settled the first attempt."""
+    """Test a response about a message that was matched to the wrong attempt.
+
+    Two campaigns send one body to one number. The message of the second campaign was matched to the
+    attempt of the first campaign.
+    """
     first = await Ledger.open(new_uow)
     await first.make_unclear_attempt()
     await first.run("UPDATE send_attempt SET status = 'parked'")
@@ -343,7 +348,7 @@ async def test_acceptance_without_an_id_after_not_found_raises_the_alert(
 
 
 async def test_answer_corrects_its_own_match(new_uow: UnitOfWorkFactory) -> None:
-    """A user's identical message was matched to our attempt; then our call was answered."""
+    """Test a response to our call after a user's identical message was matched to our attempt."""
     ledger = await Ledger.open(new_uow)
     claimed = await ledger.make_unclear_attempt()
     await ledger.report(DELIVERED)

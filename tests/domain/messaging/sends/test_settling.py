@@ -1,4 +1,4 @@
-"""Expired leases, look-ups at the provider, and the conclusions from look-ups."""
+"""Attempts whose lease is over, look-ups at the provider, and the conclusions from look-ups."""
 
 from datetime import timedelta
 from typing import Literal
@@ -269,7 +269,7 @@ async def test_message_on_the_edge_of_the_window_is_a_candidate(
 async def test_message_of_another_attempt_is_not_a_candidate(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    """The message of the next step must not be matched to the previous step."""
+    """Test that the message of an answered attempt is not matched to another attempt."""
     first = await Ledger.open(new_uow)
     (claimed,) = await first.begin_calls()
     await first.accept(claimed)
@@ -283,7 +283,7 @@ async def test_message_of_another_attempt_is_not_a_candidate(
 async def test_message_stored_as_foreign_is_found_although_the_list_lacks_it(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    """The webhook arrived during the call; then the worker crashed."""
+    """Test a webhook that arrived during the call, before the worker crashed."""
     ledger = await Ledger.open(new_uow)
     await ledger.begin_calls()
     await ledger.report(message_facts("delivered", at=after(1), updated_at=after(2)))

@@ -1,4 +1,4 @@
-"""Which stored messages are candidates of a look-up, and what a stale look-up may change."""
+"""Which stored messages a look-up compares, and what an outdated look-up may change."""
 
 from datetime import datetime
 

@@ -18,7 +18,7 @@ from crm_api.platform.jobs import JobName
 
 
 async def _withdraw(ledger: Ledger, flag: str = "opted_out") -> None:
-    """Write the flag, then withdraw, in the order of a consent decision."""
+    """Write the flag, then withdraw messages, in the order of a consent decision."""
     await ledger.flag(flag)
     async with ledger.new_uow() as uow:
         await sends.withdraw_numbers(uow, phones=[number(0)], now=after(1))
@@ -171,7 +171,7 @@ async def test_flag_fails_a_claimed_message_immediately(
 
 
 async def test_hold_does_not_withdraw_a_claimed_reply(new_uow: UnitOfWorkFactory) -> None:
-    # A user answers the doubtful reply, and a hold must allow this answer.
+    # The user answers a doubtful reply. The hold that the reply caused must allow this answer.
     ledger = await Ledger.open(new_uow, people=0)
     await _queue(ledger, SendKind.MANUAL)
     async with new_uow() as uow:

@@ -1,4 +1,4 @@
-"""A claim and a withdrawal of one message at the same moment: exactly one of them succeeds."""
+"""A worker claims a message while a user withdraws it: exactly one of the two succeeds."""
 
 import asyncio
 import os

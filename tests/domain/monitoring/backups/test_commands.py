@@ -1,4 +1,4 @@
-"""The command `crm-api backup`, run as users run it."""
+"""The command `crm-api backup`, run in the same way as users run it."""
 
 from pathlib import Path
 

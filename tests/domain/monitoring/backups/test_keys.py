@@ -1,4 +1,4 @@
-"""Key files of backups."""
+"""Key files of backups: a new key is readable, and unsuitable files are refused."""
 
 import stat
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A move between real databases, and the data directory that remains at the source."""
+"""A move from one real database to another, and the data directory that remains at the source."""
 
 import shutil
 import tempfile
@@ -32,7 +32,7 @@ from crm_api.platform.settings import Settings
 
 @dataclass(frozen=True)
 class MoveHarness:
-    """A source database with rows, and the target of the move."""
+    """A source database with rows, and the settings of the target of a move."""
 
     source_url: str
     settings: Settings

@@ -255,7 +255,7 @@ async def test_another_secret_key_is_refused(harness: BackupHarness) -> None:
 def rewrite_backup(
     harness: BackupHarness, source: Path, change: Callable[[str, bytes], bytes]
 ) -> Path:
-    """Copy the backup, and apply ``change`` to each member."""
+    """Copy a backup, and apply ``change`` to the name and content of each member."""
     target = harness.folder / "rewritten"
     with (
         source.open("rb") as old,
@@ -302,7 +302,8 @@ async def test_interrupted_restore_is_reported_and_can_be_repeated(
     def fewer(_name: str, content: bytes) -> bytes:
         return content.replace(b'"contact": %d' % PEOPLE, b'"contact": %d' % (PEOPLE + 1))
 
-    # The restore ends after the rows are stored and before the revision is, as if killed there.
+    # The restore stores the rows, but fails before it stores the revision. A process that is killed
+    # at this point leaves the same state.
     with pytest.raises(BackupError, match="rows are missing"):
         await harness.restore(rewrite_backup(harness, path, fewer))
 

@@ -1,4 +1,4 @@
-"""The last seven days in the digest mail: the figures of insight, in words."""
+"""The digest mail has the figures of the last seven days, in words; they equal those of insight."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -109,7 +109,7 @@ async def test_week_without_messages_has_no_rates(new_uow: UnitOfWorkFactory) ->
 async def test_week_begins_at_midnight_although_the_clocks_change(
     new_uow: UnitOfWorkFactory,
 ) -> None:
-    """The clocks of New York went back on 1 November 2026."""
+    """Test a week in which the clocks of New York went back, on 1 November 2026."""
     week = await week_of(new_uow, until=datetime(2026, 11, 3, 5, tzinfo=UTC))
 
     assert week.since == datetime(2026, 10, 27, 4, tzinfo=UTC)

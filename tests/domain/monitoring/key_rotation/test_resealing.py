@@ -1,4 +1,4 @@
-"""Replacing the secret key: encrypted values move to the new key, hashes stay."""
+"""Replacement of the secret key: encrypted values move to the new key, and hashes do not change."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -46,7 +46,8 @@ HASHED = {
     ("consent_wording", "salt"),
     ("erased_number", "phone_hash"),
     ("reply_example", "phone_hash"),
-    # This key only selects who is held back. It must stay the same after a rotation.
+    # This key only selects the people of a holdout, who get no message. It must stay the same after
+    # a rotation.
     ("holdout", "hash_key"),
     ("idempotency_key", "fingerprint"),
     ("outcome", "external_hash"),
@@ -56,7 +57,7 @@ HASHED = {
     ("user_session", "access_hash"),
     ("user_ticket", "token_hash"),
 }
-"""Hashes and other bytes that are not encrypted."""
+"""Columns with hashes and other bytes that are not encrypted."""
 
 
 async def open_root(uow: UnitOfWork, *given: bytes, adopts: bool = True) -> Secret:
@@ -71,7 +72,7 @@ async def sealed_rows(engine: AsyncEngine, secret: Secret) -> dict[str, SealedRo
 
 
 async def fill(client: httpx.AsyncClient, new_uow: NewUow) -> None:
-    """Encrypt a value of each part of the service under the old key."""
+    """Store an encrypted value of each part of the service, under the old key."""
     made = await client.post(
         "/v1/webhook-endpoints",
         json={"url": "https://example.com/hook", "event_types": ["message.received"]},
@@ -185,7 +186,11 @@ async def test_root_secret_is_never_chosen_among_several_keys(new_uow: NewUow) -
 async def test_process_with_another_key_does_not_start(
     committed_db: AsyncEngine, settings: Settings
 ) -> None:
-    """Otherwise hashes of erased people would not match, and they could get messages again."""
+    """Test that a process with another secret key does not start.
+
+    With this key, the hashes of erased people would not match, and these people could get messages
+    again.
+    """
     started = await with_secret(settings)
     wrong = settings.model_copy(update={"secret_key": SecretStr(NEXT.decode())})
 

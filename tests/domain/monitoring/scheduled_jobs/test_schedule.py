@@ -1,4 +1,4 @@
-"""When a job ran, which of its runs were missed, and which workers existed."""
+"""When a job ran, how many of its runs were missed, and which workers existed."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -78,7 +78,7 @@ async def test_minutes_during_a_run_are_not_missed(new_uow: NewUow) -> None:
 
 
 async def test_minutes_while_another_worker_runs_the_job_are_not_missed(new_uow: NewUow) -> None:
-    """While one worker works, another may have run and ended in between."""
+    """Test a worker that runs a job for minutes, while another worker's run begins and ends."""
     await run(new_uow, at(0))
     await run(new_uow, at(1), at(1, 1))
     for minute in (2, 3, 4):
@@ -233,7 +233,11 @@ async def test_stopped_worker_does_not_count_as_alive(new_uow: NewUow) -> None:
 
 
 async def test_each_daily_or_hourly_job_has_its_own_run_time(new_uow: NewUow) -> None:
-    """The sandbox clock stops at these times; a forgotten job would be skipped for a day."""
+    """Test that no daily or hourly job is missing from ``own_run_times``.
+
+    When the sandbox clock skips time, it stops at these times. A missing job would not run for a
+    day.
+    """
     async with new_uow() as uow:
         own = await schedule.own_run_times(uow, now=at(0), webhooks_checked_at=at(5))
 

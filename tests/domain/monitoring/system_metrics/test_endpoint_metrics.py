@@ -27,7 +27,8 @@ async def test_endpoints_by_state_and_the_longest_waiting_delivery_are_exported(
             "UPDATE webhook_delivery SET next_attempt_at = :at WHERE endpoint_id = :id",
         ):
             await uow.session.execute(text(change), since)
-        # Disabled endpoints have no waiting deliveries.
+        # The deliveries of the other endpoints are due for longer. But a delivery of a disabled
+        # endpoint does not count as waiting.
         await uow.session.execute(
             text("UPDATE webhook_delivery SET next_attempt_at = :at WHERE endpoint_id <> :id"),
             {"at": NOW - timedelta(hours=3), "id": made[3]},

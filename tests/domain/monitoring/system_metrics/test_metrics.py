@@ -1,4 +1,4 @@
-"""Figures of the running system, each read back from the output of a scrape."""
+"""The metrics of the system, each read from the output of a scrape (a request of Prometheus)."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -33,7 +33,7 @@ Scraped = dict[str, float]
 
 
 async def scraped(new_uow: NewUow) -> Scraped:
-    """Return every sample by name and labels, as ``crm_alerts{kind=…,state=open}``."""
+    """Return every metric by its name and labels, such as ``crm_alerts{kind=…,state=open}``."""
     async with new_uow() as uow:
         figures = await metrics.read(uow, times=TIMES, now=NOW)
     collected = CollectorRegistry(auto_describe=False)
@@ -81,7 +81,7 @@ async def make_attempt(session: AsyncSession, *, position: int, **values: Any) -
 
 async def test_empty_system_exports_zeros(new_uow: NewUow) -> None:
     found = await scraped(new_uow)
-    del found["crm_clock_skew_seconds"]  # a few microseconds
+    del found["crm_clock_skew_seconds"]  # its value is a few microseconds
     del found["crm_database_up"]
 
     assert {name: value for name, value in found.items() if value} == {}
@@ -311,7 +311,8 @@ async def test_clock_skew_ignores_a_moved_sandbox_clock(new_uow: NewUow) -> None
     finally:
         clock.move(timedelta(0))
 
-    # Test and database share one machine's clock: the rest is the round trip to the database.
+    # The test and the database use the clock of one machine. The remaining skew is the time of the
+    # request to the database.
     assert abs(found["crm_clock_skew_seconds"]) < 1
     assert abs(moved["crm_clock_skew_seconds"]) < 1
 

@@ -1,4 +1,4 @@
-"""Open alerts, and checks of sending by a clock that the test moves."""
+"""Helpers that read open alerts, and check sending at instants that the test chooses."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -36,7 +36,7 @@ async def alert(new_uow: NewUow, kind: str) -> Any:
 async def check_each_minute(
     new_uow: NewUow, now: datetime, *, minutes: int, rules: RuleBook = NO_RULES
 ) -> dict[str, str]:
-    """Check sending each minute; return the open alerts after the last check."""
+    """Check every minute whether messages are sent; return the alerts that are open at the end."""
     for minute in range(minutes + 1):
         async with new_uow() as uow:
             await sends.check_sending(

@@ -1,4 +1,4 @@
-"""Which disks are low, and how this machine's disks are measured."""
+"""Which disks have too little space, and how the disks of this machine are measured."""
 
 from pathlib import Path
 

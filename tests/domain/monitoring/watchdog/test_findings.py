@@ -1,4 +1,4 @@
-"""A finding that repeats at each check becomes one alert, which ends with the finding."""
+"""A finding that several checks repeat raises one alert, which ends when the finding ends."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""A standstill, in which due messages are not sent, raises an alert; rules raise no false alarm."""
+"""An alert is raised if due messages are not sent (a standstill), but not if a rule delays them."""
 
 from datetime import datetime, time, timedelta
 from typing import Any
@@ -43,7 +43,7 @@ async def test_alert_ends_when_a_message_is_sent(new_uow: NewUow) -> None:
 
 
 async def test_campaign_that_sends_raises_no_alert(new_uow: NewUow) -> None:
-    """With a small daily limit, some recipients are always due for a long time."""
+    """Test a campaign that sends slowly, so that some recipients are always due for long."""
     ledger = await Ledger.open(new_uow, people=6, now=LONG_DUE)
     for position in range(3):
         now = NOW + 10 * position * MINUTE

@@ -1,4 +1,4 @@
-"""What a web process finds about the workers, and which mail it sends while none is alive."""
+"""What a web process finds about the workers, and which mail it sends if no worker is alive."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Which facts emit events, and their content: ids and states."""
+"""Which changes in the database emit events, and what these events contain: ids and states."""
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
@@ -33,7 +33,7 @@ NEW_CONTACT = EventType.CONTACT_CREATED
 async def emitted(
     session: AsyncSession, *, left_out: Collection[str] = (COUNTERS, NEW_CONTACT)
 ) -> Sequence[Row[Any]]:
-    """Return the log, with the events that a commit would emit."""
+    """Return the event log, including the events that a commit of this transaction would emit."""
     await session.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
     await session.execute(text("SET CONSTRAINTS ALL DEFERRED"))
     rows = await session.execute(
@@ -43,7 +43,7 @@ async def emitted(
 
 
 async def emitted_states(session: AsyncSession) -> list[tuple[str, str | None]]:
-    """Return the types and states of the log, with the events that a commit would emit."""
+    """Return the type and state of each event that ``emitted`` returns."""
     return [(row.type, row.data.get("status")) for row in await emitted(session)]
 
 

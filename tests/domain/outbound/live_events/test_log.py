@@ -1,4 +1,4 @@
-"""The log is read in order, once and completely, in whatever order its transactions commit."""
+"""The log of events is read in order and completely, in any order of the commits."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -131,7 +131,10 @@ async def test_events_are_deleted_after_a_week_and_the_log_keeps_the_horizon(
 
 
 async def test_events_of_another_server_are_not_read(committed_uow: NewUow) -> None:
-    """A database restored on a new server counts its transactions from the beginning."""
+    """Test the log of a database that was restored on a server with lower transaction numbers.
+
+    A new server counts its transactions from the beginning.
+    """
     async with committed_uow() as uow:
         await record(uow, "of the other")
         await uow.session.execute(text("UPDATE event SET transaction_id = transaction_id + 10^9"))

@@ -1,4 +1,4 @@
-"""Events for endpoints have a named schema per type, and contain only what the log has."""
+"""Events for endpoints: each type has a named schema, and an event has only values of the log."""
 
 from typing import Any
 

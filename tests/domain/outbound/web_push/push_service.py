@@ -32,7 +32,7 @@ def point_of(key: ec.EllipticCurvePublicKey) -> bytes:
 
 @dataclass
 class Browser:
-    """The keys of a subscription."""
+    """A browser with the keys of its subscription to pushes."""
 
     key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(CURVE))
     auth: bytes = b"sixteen bytes..."
@@ -41,7 +41,7 @@ class Browser:
         return {"p256dh": encode(point_of(self.key.public_key())), "auth": encode(self.auth)}
 
     def decrypt(self, body: bytes) -> bytes:
-        """Decrypt a message of one record (RFC 8188, section 2, and RFC 8291, section 3)."""
+        """Decrypt a push that has one record (RFC 8188, section 2, and RFC 8291, section 3)."""
         salt, record_size, length = body[:16], int.from_bytes(body[16:20]), body[20]
         sender, sealed = body[21 : 21 + length], body[21 + length :]
         assert len(sealed) <= record_size
@@ -63,14 +63,14 @@ def _derive(secret: bytes, *, salt: bytes, info: bytes, length: int) -> bytes:
 
 @dataclass(frozen=True)
 class ReceivedPush:
-    """One push as received."""
+    """One push, as the service received it."""
 
     path: str
     headers: dict[str, str]
     body: bytes
 
     def claims(self, public_key: str) -> dict[str, Any]:
-        """Verify the signature (RFC 8292), and return what was signed."""
+        """Verify the signature (RFC 8292), and return the claims that it signs."""
         kind, _, rest = self.headers["authorization"].partition(" ")
         parts = dict(part.strip().split("=", 1) for part in rest.split(","))
         assert (kind, parts["k"].rstrip("=")) == ("vapid", public_key)
@@ -88,10 +88,10 @@ class ReceivedPush:
 
 @dataclass
 class PushService:
-    """The service's state.
+    """A push service on loopback, which stores the pushes that it receives.
 
     Attributes:
-        answers: The statuses of the next requests of a path; then 201.
+        answers: For each path, the statuses of the next responses; all later responses have 201.
     """
 
     port: int = 0
@@ -103,7 +103,7 @@ class PushService:
         return f"http://127.0.0.1:{self.port}"
 
     def subscription(self, browser: Browser, path: str = "/push/1") -> dict[str, Any]:
-        """Return the subscription that a browser sends, with the member that is always present."""
+        """Return the subscription that a browser sends, with its member ``expirationTime``."""
         return {
             "endpoint": f"{self.origin}{path}",
             "expirationTime": None,
@@ -123,7 +123,7 @@ class PushService:
 
 @asynccontextmanager
 async def push_service() -> AsyncIterator[PushService]:
-    """Serve on loopback until the block ends."""
+    """Run a push service on loopback until the block ends."""
     service = PushService()
     app = web.Application()
     app.router.add_post("/{path:.*}", service.handle)

@@ -1,4 +1,4 @@
-"""An integrator's server on loopback: it stores its requests, and returns the test's responses."""
+"""A receiver of webhooks on loopback: it stores its requests, and returns the test's responses."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from standardwebhooks import Webhook
 
 @dataclass(frozen=True)
 class ReceivedDelivery:
-    """One delivery as received."""
+    """One delivery of a webhook, as the receiver got it."""
 
     path: str
     headers: dict[str, str]
@@ -33,19 +33,19 @@ class ReceivedDelivery:
         return self.headers["webhook-signature"].split(" ")
 
     def verify(self, secret: str) -> Any:
-        """Verify the delivery with the library; raise if the signature does not match."""
+        """Verify the signature with the library for receivers; raise if it does not match."""
         return Webhook(secret).verify(self.body, self.headers)
 
 
 @dataclass
 class Receiver:
-    """Returns the responses of a path in turn, and repeats the last one; 204 by default."""
+    """Server that sends the responses of each path in order and repeats the last; default: 204."""
 
     port: int = 0
     received: list[ReceivedDelivery] = field(default_factory=list)
     responses: dict[str, list[web.Response]] = field(default_factory=dict)
     hanging: set[str] = field(default_factory=set)
-    """Paths that never answer."""
+    """Paths whose requests never get a response."""
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     most_at_once: dict[str, int] = field(default_factory=dict)
     _under_way: dict[str, int] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Receiver:
         try:
             if path in self.hanging:
                 await asyncio.Event().wait()
-            # Lets other requests begin, so that concurrent ones are counted.
+            # Let other requests begin here, so that concurrent requests are counted.
             await asyncio.sleep(0)
         finally:
             self._under_way[path] -= 1

@@ -1,4 +1,4 @@
-"""Endpoints, events for them, and a dispatcher with a clock that the test moves."""
+"""Helpers for webhook endpoints: events, and a dispatcher with a clock that the test moves."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -29,7 +29,7 @@ SANDBOX = AddressPolicy(ports=ANY_PORT, loopback_ports=ANY_PORT, needs_tls=True)
 
 
 class DeliveryHarness:
-    """Endpoints with a dispatcher; the test sets the time."""
+    """Webhook endpoints and the dispatcher of their deliveries, at a time that the test sets."""
 
     def __init__(self, new_uow: NewUow) -> None:
         self.new_uow = new_uow
@@ -64,7 +64,7 @@ class DeliveryHarness:
         campaign_id: UUID | None = None,
         **data: Any,
     ) -> UUID:
-        """Record events in one transaction; return the subject of the last one."""
+        """Record events in one transaction; return the subject id of the last event."""
         async with self.new_uow() as uow:
             for _ in range(times):
                 subject_id = new_id()
@@ -87,7 +87,7 @@ class DeliveryHarness:
         return made
 
     async def fan_out_log(self, *, limit: int = fan_out.PAGE) -> int:
-        """Fan out the whole log; return how many deliveries were added."""
+        """Fan out the whole event log to the endpoints; return how many deliveries were added."""
         async with self.new_uow() as uow:
             await fan_out.adopt_cursor(uow)
         made = 0
@@ -124,7 +124,7 @@ class DeliveryHarness:
         return self.now
 
     async def rows(self, query: str = "", **values: Any) -> list[Any]:
-        """Return deliveries, or the rows of a query, oldest first."""
+        """Return all deliveries in order of their ids, or the rows of ``query``."""
         statement = query or "SELECT * FROM webhook_delivery ORDER BY id"
         async with self.new_uow() as uow:
             return list((await uow.session.execute(text(statement), values)).all())

@@ -1,4 +1,4 @@
-"""Deliveries reach endpoints, signed; failures are retried by the schedule until its end."""
+"""Deliveries are signed and reach endpoints. A schedule decides when failed ones are retried."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -35,7 +35,10 @@ async def server() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 def harness(new_uow: NewUow) -> DeliveryHarness:
-    """Return a harness in the test's transaction; ``test_fan_out`` needs real commits."""
+    """Return a harness that works in the transaction of the test.
+
+    Tests that need real commits are in ``test_fan_out``.
+    """
     return DeliveryHarness(new_uow)
 
 
@@ -179,7 +182,10 @@ async def test_success_after_failures_clears_the_failure(
 async def test_endpoint_that_asks_for_a_pause_gets_no_delivery_during_it(
     harness: DeliveryHarness, server: Receiver
 ) -> None:
-    """The pause holds all deliveries to the endpoint, not only the one with that response."""
+    """Test that a pause stops all deliveries to the endpoint until it ends.
+
+    The response to one delivery requested the pause.
+    """
     endpoint_id, _ = await harness.add_endpoint(server.url())
     server.answer(429, 204, headers={"retry-after": "600"})
     await harness.send_tests(endpoint_id)
@@ -466,7 +472,7 @@ async def test_deliveries_are_claimed_in_the_order_of_their_events(
 
 
 def test_ids_are_made_in_order() -> None:
-    """The order of deliveries depends on the order of ids."""
+    """Test that later ids are larger, because the order of deliveries depends on it."""
     made: list[UUID] = [new_id() for _ in range(1_000)]
 
     assert made == sorted(made)

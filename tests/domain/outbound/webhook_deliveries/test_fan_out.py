@@ -1,4 +1,4 @@
-"""Each event becomes exactly one delivery per endpoint that subscribes to it and may see it."""
+"""Each event becomes one delivery for each endpoint that subscribes to it and may see it."""
 
 import asyncio
 from uuid import UUID
@@ -60,7 +60,10 @@ async def test_endpoint_gets_the_types_that_it_asks_for(harness: DeliveryHarness
 
 
 async def test_endpoint_gets_only_events_that_its_creator_may_see(harness: DeliveryHarness) -> None:
-    """``campaigns:read`` may see what belongs to a campaign, as on the stream."""
+    """Test that ``campaigns:read`` allows only events that belong to a campaign.
+
+    The stream of live events has the same rule.
+    """
     people, _ = await harness.add_endpoint(scopes=(Scope.CONTACTS_READ,))
     campaigns, _ = await harness.add_endpoint(scopes=(Scope.CAMPAIGNS_READ,))
     await harness.emit(EventType.OPT_OUT)
@@ -195,7 +198,7 @@ async def test_new_events_are_seen_without_a_lock(
 
 
 async def _insert_event_of_later_version(harness: DeliveryHarness) -> None:
-    """Insert an event whose type a later version adds to the constraint of the table."""
+    """Insert an event of a type that only a later version of the service knows."""
     async with harness.new_uow() as uow:
         definition = await uow.session.scalar(
             text("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = :name"),
@@ -219,7 +222,8 @@ async def test_event_of_another_version_does_not_stop_later_events(
     harness: DeliveryHarness,
 ) -> None:
     endpoint_id, _ = await harness.add_endpoint()
-    await harness.emit(EventType.MESSAGE_STATUS)  # without a status
+    # An event of this type must have a status, so this event is invalid.
+    await harness.emit(EventType.MESSAGE_STATUS)
     await _insert_event_of_later_version(harness)
     await harness.emit(EventType.OPT_IN)
 
@@ -230,7 +234,10 @@ async def test_event_of_another_version_does_not_stop_later_events(
 
 
 async def test_copy_on_another_server_continues_from_its_position(harness: DeliveryHarness) -> None:
-    """Another server counts transactions from the start: old positions may be far ahead."""
+    """Test a copy of the database on a server with much lower transaction numbers.
+
+    A new server counts its transactions from the beginning.
+    """
     endpoint_id, _ = await harness.add_endpoint()
     await harness.emit(EventType.OPT_OUT)
     await harness.fan_out_log()

@@ -1,4 +1,4 @@
-"""A delivery about a received message names its sender and first words, if the endpoint may."""
+"""A delivery about a message has its sender and first words, if the endpoint may read messages."""
 
 from collections.abc import AsyncIterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""A slow name server delays look-ups of its own names, and no others."""
+"""A slow name server delays only the look-ups of its own names."""
 
 import asyncio
 import socket
@@ -16,7 +16,7 @@ from crm_api.domain.outbound.webhook_deliveries.sender import PatientResolver, W
 
 
 class NameServer:
-    """Knows one name, never answers for another, and counts the look-ups."""
+    """Server that knows all names but one, delays one name, and counts the look-ups."""
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Retries follow the specification, and endpoints may ask for a pause within limits."""
+"""The waits between retries follow the specification; an endpoint may ask for a limited pause."""
 
 from datetime import timedelta
 
@@ -20,7 +20,7 @@ FAILED = EndpointAnswer(status=500, error_code="http_500")
 def wait_after(
     failures: int, reply: EndpointAnswer = FAILED, *, jitter: float = 0.0
 ) -> timedelta | None:
-    """Return the wait until the next attempt; None if there is none."""
+    """Return the wait from a failed delivery to its next attempt; None if no attempt follows."""
     next_state = next_state_of(reply, failures=failures, now=NOW, jitter=lambda: jitter)
     is_over = next_state.status is DeliveryStatus.FAILED
     return None if is_over else next_state.next_attempt_at - NOW

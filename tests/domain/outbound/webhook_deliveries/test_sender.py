@@ -1,4 +1,4 @@
-"""Deliveries are posted to public addresses only, and no response does harm."""
+"""Deliveries are posted only to public addresses, and every form of response is handled safely."""
 
 from collections.abc import AsyncIterator
 from ipaddress import IPv4Address, IPv6Address
@@ -147,14 +147,17 @@ async def test_address_that_is_not_public_is_never_connected_to(url: str, code: 
 
 
 class OnlyTheSecond(AddressPolicy):
-    """Treats 127.0.0.2 as public and 127.0.0.1 as private, so that both can be connected to."""
+    """Policy for which 127.0.0.2 is public and 127.0.0.1 is private; a test can connect to both."""
 
     def allows(self, address: IPv4Address | IPv6Address, port: int) -> bool:
         return address == IPv4Address("127.0.0.2") and port in self.ports
 
 
 async def test_name_that_changes_to_a_private_address_is_refused() -> None:
-    """DNS rebinding: the address that was checked is the address that is connected to."""
+    """Test DNS rebinding: the name has a public address first, then a private address.
+
+    The sender connects only to the address that it checked.
+    """
     async with media_host("127.0.0.2") as good:
         names = FakeResolver(rebinds_example=[["127.0.0.2"], ["127.0.0.1"]])
         good.serve("/1", reply(b"", status=200))
@@ -170,7 +173,7 @@ async def test_name_that_changes_to_a_private_address_is_refused() -> None:
 
 
 async def test_connection_to_the_checked_address_is_reused() -> None:
-    """The next delivery to a host uses the connection whose address was checked."""
+    """Test that later deliveries to a host reuse the connection whose address was checked."""
     async with receiver() as server:
         names = FakeResolver(stays_example=[["127.0.0.1"], ["10.0.0.1"]])
         url = f"http://stays.example:{server.port}/hook"

@@ -1,4 +1,4 @@
-"""Contacts, tested against the database."""
+"""Contacts: created, searched, changed, flagged and deleted in a real database."""
 
 from datetime import timedelta
 from typing import Any
@@ -88,7 +88,7 @@ async def list_phones(
 async def make_recipient(
     session: AsyncSession, contact: Contact, *, status: str = "pending", step: int = 0
 ) -> CampaignMembership:
-    """Make a recipient in a campaign of its own."""
+    """Make a recipient of this contact, in a new campaign on a new line."""
     line = await make_line(session, phone_number_id=f"PN{new_id()}")
     campaign = await make_campaign(session, line=line)
     member = await make_member(
@@ -288,7 +288,7 @@ class TestFind:
         self, new_uow: UnitOfWorkFactory
     ) -> None:
         for position in range(5):
-            # Two contacts share each instant, so that the id decides their order.
+            # Two contacts have the same creation time, so their ids decide the order.
             await add_contact(
                 new_uow,
                 phone=f"+1617555010{position}",
@@ -663,7 +663,7 @@ class TestTimeline:
             items += page.data
             cursor = page.next_cursor
 
-        # The campaign step is placed at the time when the opt-out skipped it.
+        # The campaign step appears at the time at which the opt-out skipped it.
         assert [item.type for item in items] == ["call", "campaign_step", "opt_out", "message"]
         assert cursor is None
         assert items[1].id == str(member.id)

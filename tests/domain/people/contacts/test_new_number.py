@@ -1,4 +1,4 @@
-"""Waiting recipients of a contact that gets a new number."""
+"""The waiting recipients of a contact when the contact gets a new number."""
 
 from tests.conftest import NOW
 from tests.domain.messaging.sends.ledger import Ledger, after

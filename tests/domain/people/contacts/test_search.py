@@ -37,7 +37,10 @@ def make_phone(position: int) -> str:
 
 @pytest.fixture
 async def people(session: AsyncSession) -> list[Contact]:
-    """Make contacts: two share each instant, and the last one added is not the last one changed."""
+    """Make contacts whose order of creation differs from their order of change.
+
+    In pairs, the contacts have the same creation time.
+    """
     made = [
         await make_contact(
             session,
@@ -75,7 +78,7 @@ async def read_pages(
     window: int = 10_000,
     **wanted: Any,
 ) -> list[int]:
-    """Read all pages of a list; return the contacts by their positions."""
+    """Read all pages of a list; return the position of each contact, in the order of the list."""
     order = ORDERS[sort]
     found: list[int] = []
     after: tuple[datetime | str, UUID] | None = None
@@ -185,7 +188,8 @@ async def test_pages_in_any_order_have_each_contact_once(
 async def test_order_by_name_ignores_case_and_accents(session: AsyncSession) -> None:
     found = await read_pages(session, sort=ContactSort.NAME)
 
-    # Álvarez is sorted with A. Contacts without a name come last, by company and then by number.
+    # Álvarez is sorted with A. Contacts without a name come last, first by company and then by
+    # number.
     assert found == [6, 0, 3, *sorted((2, 8), key=found.index), 1, 7, 5, 4]
 
 

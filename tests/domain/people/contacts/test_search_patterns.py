@@ -1,4 +1,4 @@
-"""A search text is split into patterns that trigrams can look up."""
+"""A search text is split into patterns that an index of trigrams can find."""
 
 import pytest
 from sqlalchemy import text

@@ -1,4 +1,4 @@
-"""Values of each type: which are accepted, how they are stored, and which are refused."""
+"""Values of custom fields, by type: accepted values, their stored form, and refused values."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Helpers to merge contacts and to read their recipients."""
+"""Helpers that merge contacts and read the recipients of a campaign."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from crm_api.platform.database import UnitOfWorkFactory
 
 
 async def read_ids(new_uow: UnitOfWorkFactory) -> dict[str, UUID]:
-    """Return the contact ids by number, including merged duplicates."""
+    """Return the id of each contact by its number, including the duplicates of merges."""
     async with new_uow() as uow:
         rows = await uow.session.execute(text("SELECT phone, id FROM contact"))
         return {row.phone: row.id for row in rows}
@@ -46,9 +46,9 @@ async def unmerge(new_uow: UnitOfWorkFactory, made: ContactMerge, *, now: Any = 
 
 
 async def read_recipients(ledger: Ledger) -> Sequence[tuple[int, str, str, str, str | None]]:
-    """Return (step, number of the contact, number, status, skip reason) of a campaign's recipients.
+    """Return the recipients of a campaign: step, contact, number, status and skip reason.
 
-    The n-th number is ``n<n>``.
+    The contact is given by its number. The n-th number is ``n<n>``.
     """
     rows = await ledger.rows(
         "SELECT m.step, c.phone AS owner, m.phone, m.status, m.skip_reason "

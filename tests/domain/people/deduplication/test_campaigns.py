@@ -1,4 +1,4 @@
-"""Merges of recipients: no step is sent twice or after a STOP, and no recipient is lost."""
+"""Merges move recipients. No recipient is lost, and no step is sent twice or after a STOP."""
 
 from datetime import timedelta
 from typing import Any
@@ -29,7 +29,7 @@ LATER = NOW + timedelta(hours=3)
 
 
 async def make_campaign_to(new_uow: UnitOfWorkFactory, *positions: int, **values: Any) -> Ledger:
-    """Make three contacts, and a campaign to those at ``positions``."""
+    """Make three contacts, and a campaign to the contacts at ``positions``."""
     ledger = await Ledger.open(new_uow, people=0, **values)
     async with new_uow() as uow:
         known = [
@@ -67,7 +67,7 @@ async def test_waiting_recipient_of_a_duplicate_moves_to_the_primarys_number(
     assert await read_recipients(ledger) == [(0, "n0", "n0", "pending", None)]
     async with new_uow() as uow:
         campaign = await require_campaign(uow.session, campaign_id=ledger.campaign.id)
-    assert len(campaign.zone_keys) == 2  # the primary's zone key was added
+    assert len(campaign.zone_keys) == 2  # the zone key of the primary contact was added
     assert campaign.recipients_total == 1
 
 

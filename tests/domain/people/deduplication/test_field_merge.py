@@ -1,4 +1,4 @@
-"""Merge the fields of several contacts into one, and undo that."""
+"""The fields of several contacts are merged into one contact, and the merge is undone."""
 
 from typing import Any
 

@@ -52,7 +52,7 @@ FOLLOW_UPS = [{"after_hours": 0.001, "body": "Did you see my text?"}]
 
 
 class ModelledService:
-    """The service, and a simple model: groups of merged numbers, and the messages sent to each."""
+    """The service, and a simple model of the merged numbers and of the messages to each of them."""
 
     def __init__(self, engine: AsyncEngine, line: Line) -> None:
         sessions = session_factory(engine)
@@ -149,7 +149,7 @@ class ModelledService:
                     await ledger.answer(claimed, AnswerKind.UNCLEAR, code="timeout", now=self.now)
 
     async def settle(self) -> None:
-        """Settle all unclear attempts as not sent."""
+        """Settle all unclear attempts as not found, which means that they sent nothing."""
         async with self.new_uow() as uow:
             unknown = await matching.list_unknown_attempts(uow, limit=100)
         for later in (700, 800):
@@ -168,7 +168,10 @@ class ModelledService:
         self.now += timedelta(seconds=900)
 
     async def check(self, ledger: Ledger, claimed: ClaimedAttempt) -> None:
-        """Check that no person gets a message after a STOP from any number, or a step twice."""
+        """Check that a claimed message is allowed: not after a STOP, and no step twice to a person.
+
+        A STOP from any number of the person counts.
+        """
         position = self.position(claimed.phone)
         step = await self.read_step(claimed.attempt_id)
         before = self.messaged.setdefault((ledger.campaign.id, step), set())

@@ -1,4 +1,4 @@
-"""Merges concurrent with other transactions: each waits for the other, and no data is lost."""
+"""A merge and another transaction run at the same time: one waits, and no data is lost."""
 
 import asyncio
 
@@ -79,7 +79,8 @@ async def test_many_concurrent_merges_lose_no_contact(committed_uow: UnitOfWorkF
         *(merge(committed_uow, *pair) for pair in pairs), return_exceptions=True
     )
 
-    # The last merge of a circle finds that all contacts are merged already.
+    # The merges form a circle. The last merge finds that its contacts are already merged, and
+    # fails.
     assert {type(one) for one in results if isinstance(one, BaseException)} <= {AssertionError}
     async with committed_uow() as uow:
         found = {

@@ -1,4 +1,4 @@
-"""Decide which track of a campaign continues."""
+"""After a merge, one track (the recipients of a contact in a campaign) continues."""
 
 from datetime import UTC, datetime
 from uuid import UUID

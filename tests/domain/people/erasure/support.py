@@ -1,4 +1,4 @@
-"""A person with data in many tables, and a search of the whole database for it."""
+"""A person with data in many tables, and a search for this data in the whole database."""
 
 import re
 from collections.abc import Callable
@@ -48,7 +48,7 @@ PHONE = "+16175550142"
 OTHER = "+16175550199"
 PHONE_SPELLINGS = ("6175550142", "(617) 555-0142", "617.555.0142", "1-617-555-0142")
 TRACES = ("Quillon", "Ferncliff", "quillon@example.com", "7 Larkspur Lane", "basement floods")
-"""Names, addresses and message texts of the person; none occurs in data of others."""
+"""Names, addresses and message texts of the person; other people's data has none of them."""
 SHA = "ab" * 32
 KEY = SECRET.encode()
 NewUow = Callable[[], UnitOfWork]
@@ -56,7 +56,7 @@ NewUow = Callable[[], UnitOfWork]
 
 @dataclass
 class WorkerDeps:
-    """The dependencies of the worker that erasures use."""
+    """The dependencies of the worker that the job for erasures uses."""
 
     new_uow: NewUow
     settings: Settings
@@ -67,7 +67,7 @@ class WorkerDeps:
 
 @dataclass
 class PersonIds:
-    """The ids of the rows of the person."""
+    """Ids of rows that belong to the person."""
 
     contact_id: UUID
     campaign_id: UUID
@@ -77,7 +77,10 @@ class PersonIds:
 async def make_person(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: NewUow, settings: Settings
 ) -> PersonIds:
-    """Make a person who was imported and messaged, replied, called, opted out, and has a note."""
+    """Make a person whose data is in many tables.
+
+    The person was imported, got messages, replied, called, opted out, and has a note.
+    """
     body = {
         "phone": PHONE,
         "first_name": "Quillon",
@@ -242,7 +245,7 @@ def _make_activity(conversation: Conversation, contact: Contact, **values: Any) 
 
 
 async def _add_failures(session: AsyncSession, line: Line, sent: Activity) -> None:
-    """Add failures of refused messages, and a delivery whose response names the person."""
+    """Add failures of messages to the person, and a delivery whose response names the person."""
     session.add(
         NumberFailure(
             phone=PHONE,
@@ -376,7 +379,7 @@ def make_event(*, status: str = "processed", spelling: str = PHONE, **values: An
 
 
 async def erase(client: httpx.AsyncClient, person: PersonIds) -> Any:
-    """Request the erasure and return the response."""
+    """Request the erasure of the person; return the response."""
     response = await client.post(
         f"/v1/contacts/{person.contact_id}/erase", json={"reason": "asked by letter"}
     )
@@ -425,4 +428,4 @@ def _names_person(cell: str) -> bool:
 
 
 LATER = timedelta(minutes=11)
-"""A waiting erasure continues after this time."""
+"""Time after which an erasure that waits for something is tried again."""

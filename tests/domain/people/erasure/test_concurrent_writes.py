@@ -1,4 +1,4 @@
-"""An erasure concurrent with transactions that write data of the same person."""
+"""An erasure runs at the same time as transactions that write data of the same person."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -32,7 +32,7 @@ LATER = NOW + timedelta(seconds=5)
 
 
 class Person:
-    """One contact and one line, with the transactions that run concurrently."""
+    """A person with a contact and a line, and the transactions that run at the same time."""
 
     def __init__(self, new_uow: UnitOfWorkFactory, contact: Contact, line: Line) -> None:
         self.new_uow = new_uow
@@ -109,7 +109,7 @@ class Person:
             )
 
     async def find_remaining_traces(self, settings: Settings) -> list[str]:
-        """Run the job to its end; return the values that still name the person."""
+        """Run the erasure job to its end; return the values that still name the person."""
         for _ in range(3):
             await run_erasure_job(self.new_uow, settings)
         async with self.new_uow() as uow:
@@ -214,7 +214,7 @@ async def test_old_message_concurrent_with_an_erasure_is_not_stored(
 LATE_ROWS = {
     "activity": "INSERT INTO activity (id, kind, origin, phone, status, occurred_at, created_at, "
     "updated_at) VALUES (uuid_v7(), 'message', 'manual', :phone, 'sent', :now, :now, :now)",
-    # The id of another contact, so that only the search finds the row.
+    # The contact id is that of another contact, so only the search for the number finds the row.
     "campaign_membership": "INSERT INTO campaign_membership (id, campaign_id, contact_id, phone, "
     "zone_key, due_at, created_at, updated_at) VALUES (uuid_v7(), uuid_v7(), uuid_v7(), :phone, "
     "'US', :now, :now, :now)",

@@ -42,7 +42,7 @@ BEFORE, AFTER = NOW - timedelta(hours=1), NOW + timedelta(hours=1)
 
 
 async def record_erasure_of(new_uow: NewUow, *phones: str, secret: bytes = KEY) -> None:
-    """Record that the persons with these numbers were erased at ``NOW``."""
+    """Record that the people with these numbers were erased at ``NOW``."""
     async with new_uow() as uow:
         await suppression.erase_consent_of(uow, phones=phones, now=NOW, secret=secret)
 
@@ -243,7 +243,7 @@ class TestProviderEvents:
     async def test_summary_of_a_call_from_before_the_erasure_is_not_stored(
         self, new_uow: NewUow, session: AsyncSession
     ) -> None:
-        """The summary has no number; the row of the call shows that the person was erased."""
+        """Test a summary, which has no number: the stored call shows that the person was erased."""
         session.add(
             Activity(
                 kind="call",

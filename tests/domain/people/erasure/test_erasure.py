@@ -1,4 +1,4 @@
-"""No table names an erased person, counts are kept, and the number is blocked."""
+"""No table names an erased person; counts do not change, and the number is blocked."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -86,7 +86,11 @@ async def test_nothing_in_the_database_names_an_erased_person(
 async def test_own_rows_are_erased_at_once(
     client: httpx.AsyncClient, session: AsyncSession, person: PersonIds
 ) -> None:
-    """Only copies of events, deliveries and imports wait, and mentions in data of others."""
+    """Test that the request erases the person's own rows.
+
+    Only the copies in events, deliveries, imports and reply examples remain. The job erases them
+    later.
+    """
     await erase(client, person)
 
     remaining = {one.partition(".")[0] for one in await find_traces(session)}
@@ -188,7 +192,7 @@ async def test_other_contacts_keep_their_data(
     settings: Settings,
     person: PersonIds,
 ) -> None:
-    """Only the mention of the number is removed from a neighbour's data."""
+    """Test that other people's data loses only the erased number."""
     neighbour = await make_contact(
         session,
         phone=OTHER,
@@ -464,11 +468,14 @@ HOLDS_A_NUMBER = {
     "provider_stop",
     "send_attempt",
 }
-"""Tables with a column for one number, which the request erases."""
+"""Tables with a column for one number; the request for the erasure clears these columns."""
 
 
 def test_every_table_with_a_number_is_erased() -> None:
-    """The search skips these columns, so a new column needs its own statement in the erasure."""
+    """Test that no table with a column for a number is missing from the list.
+
+    The job does not search these columns, so a new column needs its own statement in the erasure.
+    """
     found = {
         table.name
         for table in metadata.tables.values()

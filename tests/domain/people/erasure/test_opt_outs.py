@@ -1,4 +1,4 @@
-"""An opt-out survives the erasure of the person: it is stored by the hash of the number."""
+"""An opt-out survives the erasure of the person, because the hash of the number is stored."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -45,7 +45,7 @@ MINUTE = timedelta(minutes=1)
 
 
 class PersonClient:
-    """A client that adds and erases one person, and receives messages of the provider."""
+    """A client of the API that adds and erases one person, and receives the person's messages."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class PersonClient:
         return contact
 
     async def load(self) -> dict[str, Any]:
-        """Import the number; return the contact."""
+        """Import a file with the person's number; return the contact."""
         files = {"file": ("people.csv", f"phone\n{PERSON}\n".encode(), "text/csv")}
         await self.client.post("/v1/imports", files=files)
         storage = Storage(self.settings.data_dir)
@@ -116,7 +116,7 @@ async def _person_client(
 
 @pytest_asyncio.fixture(name="stopped")
 async def _stopped(person_client: PersonClient) -> PersonClient:
-    """Return the client after the person sent STOP and was erased."""
+    """Return a client whose person sent STOP and was then erased."""
     person = await person_client.add()
     await person_client.receive_message("STOP", ago=MINUTE)
     await person_client.erase(person["id"])
@@ -161,7 +161,7 @@ async def test_waiting_message_is_withdrawn_when_the_opt_out_is_restored(
     contact = await make_contact(stopped.session, phone=PERSON)
     campaign = await make_campaign(stopped.session, line=await make_line(stopped.session))
     member = await make_member(stopped.session, campaign=campaign, contact=contact)
-    # Only the flag is written, so that nothing else withdraws the message.
+    # Only the flag is written, so only the restored opt-out can withdraw the message.
     flag = ContactFlag(phone=PERSON, flag_type="do_not_contact", created_at=contact.created_at)
     stopped.session.add(flag)
     await stopped.session.commit()
@@ -245,7 +245,7 @@ async def test_person_without_a_decision_is_only_blocked(person_client: PersonCl
 
 
 class TestMessagesFromBeforeTheErasure:
-    """The provider may deliver a message hours late, after the person was erased."""
+    """Messages from before the erasure, which the provider delivers after the erasure."""
 
     async def test_late_stop_counts_and_its_text_is_not_stored(
         self, person_client: PersonClient, queue: RecordingQueue
@@ -312,7 +312,10 @@ class TestMessagesFromBeforeTheErasure:
     async def test_repeated_delivery_of_an_entry_without_provider_time_leaves_one_entry(
         self, person_client: PersonClient
     ) -> None:
-        """Before the column ``claimed_at``, only the time when the decision counts was stored."""
+        """Test an entry from before the column ``claimed_at`` existed.
+
+        Such an entry has only the time when the decision counts, and no time of the provider.
+        """
         person = await person_client.add()
         sent_at = await read_database_now(person_client.session)
         values = {"phone_hash": hash_phone(PERSON, KEY), "at": sent_at}
@@ -331,7 +334,11 @@ class TestMessagesFromBeforeTheErasure:
     async def test_message_with_a_future_time_received_twice_leaves_one_entry(
         self, person_client: PersonClient
     ) -> None:
-        """Each copy counts from its receipt, so only the provider's time is the same in both."""
+        """Test two copies of a STOP that the provider dated in the future.
+
+        Each copy counts from its own receipt, so only the provider's time is the same in both
+        copies.
+        """
         person = await person_client.add()
         received_at = await read_database_now(person_client.session)
         await person_client.erase(person["id"])

@@ -1,4 +1,4 @@
-"""Lists, tested against the database."""
+"""Lists of contacts: created, renamed, filled, counted and deleted in a real database."""
 
 from datetime import timedelta
 from typing import Any
@@ -216,7 +216,7 @@ async def test_unknown_list_is_not_found(new_uow: UnitOfWorkFactory) -> None:
 
 
 async def read_tallies(session: AsyncSession, list_id: UUID) -> list[int]:
-    """Return the tallies, whose sum is the number of contacts of a list."""
+    """Return the tallies of a list (stored counts); their sum is the list's number of contacts."""
     statement = select(ContactListTally.contacts).where(ContactListTally.list_id == list_id)
     return list(await session.scalars(statement.order_by(ContactListTally.id)))
 

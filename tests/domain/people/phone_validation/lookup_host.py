@@ -1,4 +1,4 @@
-"""A look-up service on the loopback interface, with responses set by a test."""
+"""A look-up service for line types on the loopback interface; a test sets its responses."""
 
 import asyncio
 import contextlib
@@ -36,7 +36,10 @@ THROTTLED = make_response("{}", status=429, retry_after="0")
 
 @dataclass
 class LookupHost:
-    """A host that sends ``responses`` in order, then the last one; ``by_phone`` has priority."""
+    """A host that sends its ``responses`` in order and repeats the last one.
+
+    A response in ``by_phone`` has priority.
+    """
 
     port: int = 0
     responses: list[bytes] = field(

@@ -1,4 +1,4 @@
-"""The daily budget of look-ups, shared by several workers."""
+"""The daily budget of paid look-ups, which several workers share."""
 
 import asyncio
 from datetime import datetime, timedelta

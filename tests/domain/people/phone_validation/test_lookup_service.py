@@ -1,4 +1,4 @@
-"""The paid look-up service over real HTTP: its answers, its failures, and their cost."""
+"""The paid look-up service over real HTTP: its responses, its failures, and their cost."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -40,7 +40,7 @@ async def host() -> AsyncIterator[LookupHost]:
 
 
 class LookupClient:
-    """A client that looks up one number at the host, with its own budget, and records the waits."""
+    """A client that looks up one number at the host with its own budget, and records its waits."""
 
     def __init__(self, host: LookupHost, new_uow: UnitOfWorkFactory) -> None:
         self._host = host

@@ -1,4 +1,4 @@
-"""Runs that check the numbers of contacts: page by page, interrupted and continued."""
+"""Validation runs, which look up the numbers of contacts page by page and can be interrupted."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -42,7 +42,7 @@ TOLL_FREE = "+18002345678"
 
 
 async def _do_not_wait(_seconds: float) -> None:
-    """Return at once, instead of a wait."""
+    """Return at once; used in place of a wait."""
 
 
 class Worker:
@@ -69,7 +69,7 @@ class Worker:
             return await runs.request_run(uow, body, now=self.now)
 
     async def work(self, *, is_over: Callable[[], bool] = lambda: False) -> bool:
-        """Run the job with the service."""
+        """Run the job for validation runs with the look-up service."""
         async with self._service() as service:
             return await validation_run.work(
                 Parts(new_uow=self.new_uow, service=service, now=self._clock, is_over=is_over)
@@ -110,7 +110,7 @@ class Worker:
         return {row.phone: row.line_type for row in rows}
 
     async def read_alerts(self) -> dict[str, bool]:
-        """Return the kinds of alerts, and whether each is resolved."""
+        """Return for each kind of alert whether the alert is resolved."""
         rows = await self.session.scalars(select(Alert).execution_options(populate_existing=True))
         return {row.kind: row.resolved_at is not None for row in rows}
 

@@ -1,4 +1,4 @@
-"""Line types that the numbering plans show."""
+"""Line types that can be read from a number alone, by the numbering plans."""
 
 import pytest
 
@@ -13,7 +13,8 @@ from crm_api.domain.people.phone_validation.validator import OfflineValidator
         ("+19002345678", "premium"),
         ("+447911123456", "mobile"),
         ("+442071838750", "landline"),
-        # Most American numbers do not show their type; a fictional number is in no range.
+        # Most American numbers do not show their line type. A fictional number is in no number
+        # range.
         ("+16172345678", "unknown"),
         ("+16175550123", "unknown"),
         ("no number", "unknown"),

@@ -1,4 +1,4 @@
-"""One key for all spellings of an address."""
+"""All spellings of an address give the same key, by which its property is found."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Properties of imported rows: stored by chunk, unchanged by a repeat, and undone."""
+"""An import stores the properties of its rows once, and its undo removes unused properties."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Example persons, at least one for each value; and every operator with each value."""
+"""Example people, and filter rules with every operator and every value of these people."""
 
 from itertools import pairwise
 from typing import Any
@@ -92,7 +92,7 @@ EXAMPLE_PEOPLE = [
     )
     for position, stored in enumerate(STORED * 2)
 ]
-"""At least one person has each value."""
+"""Example people, of whom at least one person has each value."""
 
 
 def _values_of(field: str, op: str) -> list[Any]:
@@ -133,7 +133,7 @@ def _values_of_attributes(op: str) -> list[Any]:
 
 
 def every_rule(field: str) -> list[dict[str, Any]]:
-    """Return each operator of a field with each value of the example persons, and edge cases."""
+    """Return a rule for each operator of a field with each value of the people and edge cases."""
     return [
         {"field": field, "op": op, "value": value}
         for op in OPERATORS[field]

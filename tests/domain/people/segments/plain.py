@@ -1,6 +1,7 @@
-"""A plain Python evaluation of filters, with which the SQL must agree.
+"""A plain Python evaluation of segment filters, with which the SQL must agree.
 
-This module shares no code with the parser and the compiler of filters. It reads the JSON as given.
+This module shares no code with the parser and the compiler of filters. It reads the JSON of a
+filter as it is.
 """
 
 import re
@@ -26,7 +27,11 @@ TEXTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class PlainConversation:
-    """A conversation; ``is_unassigned`` if it began before the number belonged to a contact."""
+    """A conversation with the person.
+
+    Attributes:
+        is_unassigned: The conversation began before the number belonged to a contact.
+    """
 
     outgoing_at: datetime | None
     incoming_at: datetime | None
@@ -35,7 +40,7 @@ class PlainConversation:
 
 @dataclass(frozen=True, kw_only=True)
 class PlainRecipient:
-    """A recipient of a campaign's step."""
+    """The person as a recipient of one step of a campaign."""
 
     campaign_id: str
     step: int
@@ -45,7 +50,7 @@ class PlainRecipient:
 
 @dataclass(frozen=True, kw_only=True)
 class IncomingActivity:
-    """A message or a call from the person; only a message has a class."""
+    """A message or a call from the person; only a message has a reply class."""
 
     at: datetime
     reply_class: str | None
@@ -54,7 +59,7 @@ class IncomingActivity:
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """The data that rules use."""
+    """A person, with the data that the rules of filters use."""
 
     phone: str
     texts: dict[str, str | None]
@@ -64,12 +69,12 @@ class Person:
     updated_at: datetime
     lists: set[str] = field(default_factory=set)
     flags: dict[str, datetime | None] = field(default_factory=dict)
-    """Flags with their expiry; None never expires."""
+    """The expiry of each flag; None means that the flag never expires."""
     conversations: list[PlainConversation] = field(default_factory=list)
     recipients: list[PlainRecipient] = field(default_factory=list)
     incoming: list[IncomingActivity] = field(default_factory=list)
     outcomes: list[str] = field(default_factory=list)
-    """The kinds of the outcomes."""
+    """Kinds of the person's outcomes, such as ``job_done``."""
 
 
 def matches(node: dict[str, Any], person: Person, now: datetime) -> bool:
@@ -123,7 +128,7 @@ def _matches_rule(name: str, op: str, value: Any, person: Person, now: datetime)
 
 
 def score(person: Person, now: datetime) -> int:
-    """Return the engagement of a person to whom no message of a campaign was sent."""
+    """Return the engagement score of a person who got no campaign message."""
     ends = [end for flag, end in person.flags.items() if flag == "opted_out"]
     if any(end is None or end > now for end in ends):
         return 0

@@ -1,4 +1,4 @@
-"""Insert plain persons into the tables, and query the matching contacts."""
+"""Helpers that insert plain persons into the tables, and find the contacts of a filter."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -50,7 +50,7 @@ async def make_referenced_rows(session: AsyncSession) -> list[Line]:
 async def insert_people(
     session: AsyncSession, people: Sequence[Person], lines: Sequence[Line]
 ) -> None:
-    """Insert persons; the n-th person gets the n-th number."""
+    """Insert these people; the n-th person gets the n-th number."""
     rows: Rows = {
         model: []
         for model in (
@@ -177,7 +177,7 @@ async def find_matches(
 async def find_matches_of_each(
     session: AsyncSession, filters: Sequence[dict[str, Any]], *, by_person: bool
 ) -> list[set[UUID]]:
-    """Evaluate many filters in one statement, with one column for each."""
+    """Evaluate many filters in one statement; return the matching ids of each filter."""
     conditions = [
         compile_filter(read_filter(one), now=NOW, prefix=f"of_{position}", by_person=by_person)
         for position, one in enumerate(filters)

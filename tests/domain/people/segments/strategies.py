@@ -1,4 +1,7 @@
-"""Strategies for random persons and filters. The values are few, so that filters often match."""
+"""Hypothesis strategies for random people and filters.
+
+They use few different values, so that filters often match.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -189,11 +192,11 @@ _FAMILIES = [
     *(["last_replied_at"], ["campaigns"], [f"attributes.{name}" for name in NAMES]),
     *(["engagement_score", "engagement_grade"], ["reply_class"]),
 ]
-"""Groups of fields; each group is drawn equally often."""
+"""Groups of fields; the strategy draws each group equally often."""
 
 
 def rules_of(field: str) -> st.SearchStrategy[dict[str, Any]]:
-    """Draw a rule on this field."""
+    """Return a strategy for the rules on this field."""
     return st.one_of([_rule(field, op, value) for op, value in OPERATORS[field].items()])
 
 

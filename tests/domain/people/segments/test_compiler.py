@@ -1,4 +1,4 @@
-"""SQL and plain Python agree on matching contacts, for random filters and persons."""
+"""SQL and plain Python find the same contacts, for random filters and people."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -36,7 +36,7 @@ UNDONE = settings(
     print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-"""Every example rolls back its writes."""
+"""Settings for tests in which every example rolls back its own writes."""
 
 
 def test_strategies_have_every_field_and_operator() -> None:
@@ -85,7 +85,7 @@ NAMES = [
     *("last_contacted_at", "last_replied_at", "campaigns", "attributes.year_built"),
     *("engagement_score", "engagement_grade", "reply_class"),
 ]
-"""One field of each kind, and both fields that are read from conversations."""
+"""One field of each kind, and both fields whose values come from conversations."""
 
 
 def test_every_kind_is_tested() -> None:

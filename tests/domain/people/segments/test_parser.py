@@ -1,4 +1,4 @@
-"""The format of filters; each fault is reported with its pointer."""
+"""The parser accepts valid filters, and reports each fault with its pointer."""
 
 from typing import Any
 

@@ -18,9 +18,9 @@ def sample(name: str, *, at: datetime | None = None) -> dict[str, Any]:
 
     Args:
         name: The file below ``webhooks``, without its suffix.
-        at: The instant of the event. All other instants of the sample move by the same time.
-            A test that reads the real clock must pass this instant: the recorded instants are of
-            one week, and the service treats old events differently. None keeps the recorded
+        at: The instant of the event. All other instants of the sample move by the same time. A test
+            that reads the real clock must pass this instant, because the recorded instants are of
+            one past week and the service treats old events differently. None keeps the recorded
             instants.
     """
     read: dict[str, Any] = json.loads((FOLDER / "webhooks" / f"{name}.json").read_text())
@@ -35,7 +35,7 @@ def dated(payload: dict[str, Any], at: datetime) -> dict[str, Any]:
 
 
 def _envelope(payload: dict[str, Any]) -> dict[str, Any]:
-    # Some legacy samples contain the event in a member of the payload.
+    # Some legacy samples have the event in the member ``object`` of the payload.
     found: dict[str, Any] = payload if "createdAt" in payload else payload["object"]
     return found
 
@@ -58,7 +58,7 @@ def sample_names() -> list[str]:
 
 
 def vectors(scheme: str) -> list[dict[str, Any]]:
-    """Read the signing vectors of one scheme."""
+    """Read the signing vectors (test cases of signatures) of one signature scheme."""
     read: dict[str, Any] = json.loads((FOLDER / "signing-vectors.json").read_text())
     listed: list[dict[str, Any]] = read[scheme]["vectors"]
     return listed
@@ -68,12 +68,12 @@ _OPERATIONS: dict[str, Any] = json.loads((FOLDER / "schemas.json").read_text())[
 
 
 def check_request(operation: str, body: object) -> None:
-    """Validate a request body against the provider's description."""
+    """Validate a request body against the provider's description of its API."""
     jsonschema_rs.validate(_OPERATIONS[operation]["request"], body)
 
 
 def check_query(operation: str, query: dict[str, Any]) -> None:
-    """Require the query parameters of the provider's description: none is missing or unknown."""
+    """Check query parameters against the provider's API description: names, types and presence."""
     parameters = {one["name"]: one for one in _OPERATIONS[operation]["parameters"]}
     assert query.keys() <= parameters.keys()
     assert {name for name, one in parameters.items() if one["required"]} <= query.keys()
@@ -82,5 +82,5 @@ def check_query(operation: str, query: dict[str, Any]) -> None:
 
 
 def check_response(operation: str, status: int, body: object) -> None:
-    """Validate a response against the provider's description."""
+    """Validate a response against the provider's description of its API."""
     jsonschema_rs.validate(_OPERATIONS[operation]["responses"][str(status)], body)

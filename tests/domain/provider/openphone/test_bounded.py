@@ -1,4 +1,4 @@
-"""A response is read up to a maximum size. Its headers do not change this size."""
+"""A response is read only up to a maximum size, even if its headers claim another size."""
 
 import gzip
 from collections.abc import AsyncIterator

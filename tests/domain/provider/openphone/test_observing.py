@@ -1,4 +1,7 @@
-"""Each request is one log line, at level debug if successful, without ids, numbers and bodies."""
+"""Each request to the provider writes one log line, without ids, numbers and bodies.
+
+The level is debug if the request succeeds.
+"""
 
 import logging
 from collections.abc import Iterator, MutableMapping

@@ -31,7 +31,7 @@ async def _read(request: httpx.Request, into: list[bytes]) -> None:
 
 
 class _RepeatingTransport(httpx.AsyncBaseTransport):
-    """Reads the body of a request twice, as a layer does that repeats broken requests."""
+    """Transport that reads the body of a request twice, as a layer that repeats requests does."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
@@ -43,7 +43,7 @@ class _RepeatingTransport(httpx.AsyncBaseTransport):
 
 
 class _LateTransport(httpx.AsyncBaseTransport):
-    """Reads the body of a request in the background, after its caller has stopped waiting."""
+    """Transport that reads the body of a request later, when the caller no longer waits."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []

@@ -24,7 +24,7 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 
 class Provider:
-    """Returns the responses of a list in turn. Records the requests and the waits."""
+    """A provider that returns the given responses in order, and records requests and waits."""
 
     def __init__(self, *answers: httpx.Response | Exception) -> None:
         self.requests: list[httpx.Request] = []

@@ -1,4 +1,4 @@
-"""Sends over the network reuse connections and read every form of complete or broken response."""
+"""Sends over the network reuse connections, and read complete and broken responses of any form."""
 
 import asyncio
 import gzip
@@ -143,7 +143,7 @@ async def test_connection_that_is_closed_or_has_surplus_bytes_is_not_reused(
     async with provider(response) as server, client(server.url) as opened:
         first = await send(opened)
         await server.has_responded.wait()
-        await asyncio.sleep(0.01)  # time for the client to see that the connection is closed
+        await asyncio.sleep(0.01)  # the client needs time to see that the connection is closed
         second = await send(opened)
 
     assert (first.kind, second.kind) == (AnswerKind.ACCEPTED, AnswerKind.ACCEPTED)

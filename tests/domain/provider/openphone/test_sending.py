@@ -95,7 +95,8 @@ async def test_fault_is_classified_and_the_request_is_not_repeated(
     served: RunningSandbox, fault: str, kind: AnswerKind, accepted: int
 ) -> None:
     async with _client(served.url) as client:
-        # When a reused connection fails, some clients repeat the request on a new connection.
+        # This first message opens a connection. If a reused connection fails, some HTTP clients
+        # repeat the request on a new connection.
         await _send(client)
         _cause_fault(served, fault)
 

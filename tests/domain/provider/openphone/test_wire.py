@@ -334,7 +334,10 @@ def _paths(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("name", sample_names())
 def test_event_with_a_value_of_a_wrong_type_is_read_or_refused(name: str) -> None:
-    """Replace each value in turn by a value of a wrong type. Only our own error may be raised."""
+    """Test that a value of a wrong type raises only our own error, or no error.
+
+    Each value of the sample is replaced in turn.
+    """
     chosen = random.Random(name)  # noqa: S311 - repeatable
     original = sample(name)
     for path in _paths(original):

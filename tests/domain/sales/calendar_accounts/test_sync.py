@@ -1,4 +1,4 @@
-"""Appointments and events are synchronised with a real CalDAV server (Radicale, own process)."""
+"""Appointments are synchronised with the events of a real CalDAV server (a Radicale process)."""
 
 import asyncio
 import socket
@@ -86,14 +86,14 @@ def _wait(port: int, process: "subprocess.Popen[bytes]", folder: Path) -> None:
 
 
 class Calendar:
-    """The calendar of a person on the server, used as by another program."""
+    """A user's calendar on the server, changed as by another program."""
 
     def __init__(self, http: httpx.AsyncClient, url: str) -> None:
         self.http = http
         self.url = url
 
     async def events(self) -> dict[str, icalendar.Event]:
-        """Return all events by their path."""
+        """Return all events by their paths on the server."""
         found = await self.http.request("PROPFIND", self.url, headers={"Depth": "1"})
         hrefs = [
             part.split("</href>")[0]
@@ -116,7 +116,7 @@ class Calendar:
         return answer
 
     async def move(self, href: str, by: timedelta) -> None:
-        """Move an event as another program does."""
+        """Move an event by a duration, as another program would do."""
         calendar = icalendar.Calendar.from_ical((await self.http.get(href)).content)
         (event,) = calendar.events
         for key in ("DTSTART", "DTEND"):
@@ -151,7 +151,7 @@ async def _calendar(server: str) -> AsyncIterator[Calendar]:
 
 
 class Office:
-    """The service with one calendar account."""
+    """The service with one calendar account and one contact (Ada)."""
 
     def __init__(self, new_uow: UnitOfWorkFactory, account_id: UUID, ada: Contact) -> None:
         self.new_uow = new_uow
@@ -213,7 +213,7 @@ class Office:
             yield client
 
     async def sync(self) -> SyncFigures:
-        """Synchronise once, as the job does; fail if the server could not be used."""
+        """Synchronise once, as the job does; fail if the account then has an error."""
         figures = await self.try_sync()
         account = await self.account()
         assert account.error is None, account.error
@@ -346,7 +346,10 @@ async def test_calendar_wins_if_both_sides_move_an_appointment(
 async def test_event_that_changes_between_read_and_write_is_not_overwritten(
     office: Office, calendar: Calendar
 ) -> None:
-    """The service knows an old version of the event, so the server refuses with 412."""
+    """Test an event that another program moves before the service writes its own change.
+
+    The service knows only the old version of the event, so the server refuses the write with 412.
+    """
     visit = await office.book()
     await office.sync()
     (href,) = await calendar.events()
@@ -364,7 +367,7 @@ async def test_event_that_changes_between_read_and_write_is_not_overwritten(
 
 
 class LostResponseClient(DavClient):
-    """A client that loses the responses of the server. The server carries out the requests."""
+    """A client that executes each request on the server, but then loses the response."""
 
     async def write_event(self, href: str, body: bytes, *, etag: str | None) -> None:
         await super().write_event(href, body, etag=etag)
@@ -415,7 +418,8 @@ async def test_restart_during_a_sync_creates_no_event_twice(
             )
     assert len(await calendar.events()) == 3
     async with office.new_uow() as uow:
-        # The claim of the killed worker has not expired yet. It expires by itself.
+        # The claim of the killed worker has not expired yet, so no other worker can claim the
+        # account. The claim expires after some time.
         assert await service.claim_account(uow, now=office.now + timedelta(minutes=1)) is None
 
     await office.sync()
@@ -465,7 +469,7 @@ async def test_invalid_sync_token_causes_a_complete_read_without_extra_changes(
 @pytest.mark.parametrize(
     ("lines", "start", "length"),
     [
-        # A time without a zone is in the zone of the account, New York.
+        # A time without a time zone is in the time zone of the account, New York.
         (("DTSTART:20261127T090000", "DTEND:20261127T100000"), "2026-11-27T14:00Z", HOUR),
         (("DTSTART;VALUE=DATE:20261127",), "2026-11-27T05:00Z", 24 * HOUR),
         (("DTSTART:20261127T150000Z",), "2026-11-27T15:00Z", HOUR / 2),

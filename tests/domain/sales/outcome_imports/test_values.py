@@ -1,4 +1,4 @@
-"""Outcome files: their columns are recognised, and their cells read as amounts, kinds and dates."""
+"""Files with outcomes: columns are recognised; cells are read as amounts, kinds and dates."""
 
 from datetime import UTC, datetime
 

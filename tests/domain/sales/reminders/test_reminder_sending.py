@@ -34,7 +34,7 @@ US = load_rules("us")
 
 
 class Office:
-    """An office with one line, one contact and one rule: remind a day before."""
+    """An office with one line, one contact, and a rule that sends a reminder a day before."""
 
     def __init__(self, new_uow: UnitOfWorkFactory, ids: dict[str, UUID]) -> None:
         self.new_uow = new_uow
@@ -88,7 +88,7 @@ class Office:
             )
 
     async def remind(self, now: datetime, *, law: RuleBook = NO_RULES) -> list[str]:
-        """Decide about all due reminders; return what was decided."""
+        """Decide about each due reminder; return the status that each decision sets."""
         async with self.new_uow() as uow:
             due = await sending.find_due_reminders(uow, now=now)
         decided = []
@@ -108,7 +108,7 @@ class Office:
         return [one.body for one in claimed]
 
     async def messages(self) -> list[tuple[str, str | None, str | None]]:
-        """Return origin and status of all messages, and the code of their error."""
+        """Return the origin, the status and the error code of each message."""
         async with self.new_uow() as uow:
             found = await uow.session.scalars(select(Activity).order_by(Activity.id))
             return [(one.origin, one.status, one.error_code) for one in found]
@@ -229,7 +229,7 @@ async def test_hold_postpones_the_reminder(office: Office) -> None:
 async def test_reminder_waits_for_legal_hours_even_if_the_person_wrote_before(
     office: Office,
 ) -> None:
-    """A reminder is not an answer. In Massachusetts messages are allowed from 08:00."""
+    """Test that a reminder is not an answer, so it waits for 08:00 in Massachusetts."""
     starts_at = NOW + timedelta(days=2, hours=-6)  # 04:00 in New York
     await office.book(starts_at)
     due = starts_at - timedelta(hours=24)
@@ -248,7 +248,7 @@ async def test_reminder_waits_for_legal_hours_even_if_the_person_wrote_before(
     assert await office.remind(due, law=US) == ["waiting"]
     assert await office.reminders() == [("waiting", "outside_hours")]
     assert await office.remind(due + timedelta(hours=4), law=US) == ["queued"]
-    # The hours are checked again when the message is sent.
+    # The legal hours are checked again when the message is claimed.
     assert await office.claim(due, law=US) == []
 
 
