@@ -1,7 +1,8 @@
-"""Find the changes of the schema that break the code of the last release, by comparison.
+"""A comparison of two schemas that finds changes which break the code of the last release.
 
-The schema before and after is read from PostgreSQL's catalogues, so the exact statements of a
-revision do not matter. Only how an index is built is read from the statements.
+The schemas before and after a revision are read from PostgreSQL's catalogues, so the exact
+statements of the revision do not matter. Only the way an index is built is read from the
+statements.
 """
 
 import re
@@ -50,7 +51,11 @@ _PLAIN_INDEX = re.compile(
     r'"?(\w+)"?\s+ON\s+(?!ONLY\s)(?:public\.)?"?(\w+)"?',
     re.IGNORECASE,
 )
-"""``ON ONLY`` a partitioned table reads no row; the months' indexes are built concurrently."""
+"""Finds the statements that build an index without ``CONCURRENTLY``.
+
+An index ``ON ONLY`` a partitioned table is allowed, because its statement reads no row. The indexes
+of the months are then built concurrently.
+"""
 _CHECKED_AT_ONCE = re.compile(
     r'ALTER\s+TABLE\s+(?:ONLY\s+)?(?:public\.)?"?(\w+)"?\s+ADD\s+CONSTRAINT\s+"?(\w+)"?\s+'
     r"(?:CHECK|FOREIGN\s+KEY)(?![^;]*NOT\s+VALID)",
@@ -80,7 +85,7 @@ async def read_schema(connection: AsyncConnection) -> Schema:
 
 
 def breaking_changes(before: Schema, after: Schema, statements: Iterable[str] = ()) -> list[str]:
-    """Return the changes that break the earlier code or block it for long."""
+    """Return the changes that break the earlier code, or block it for a long time."""
     found = [*_missing(before, after), *_tightened(before, after), *_rewritten(before, after)]
     for statement in statements:
         for index, table in _PLAIN_INDEX.findall(statement):
@@ -103,7 +108,8 @@ def _missing(before: Schema, after: Schema) -> Iterator[str]:
     for (_, name), result in before.of("function").items():
         if functions.get(("", name)) != result:
             yield f"{name}: the function is missing or returns another type"
-    # ON CONFLICT names the columns of a unique index, which must still be there.
+    # The earlier code names the columns of a unique index in ON CONFLICT, so such an index must
+    # still exist.
     kept = {(table, definition) for (table, _), definition in after.of("unique index").items()}
     for (table, name), definition in before.of("unique index").items():
         if table in after.tables and (table, definition) not in kept:
@@ -146,7 +152,7 @@ def _new_rule(before: Schema, table: str, name: str, definition: str) -> Iterato
 
 
 def _only_adds_states(earlier: str, definition: str) -> bool:
-    """Return True if the new list of states has all earlier states."""
+    """Return True if the new constraint allows all earlier states, and is otherwise the same."""
     words = [set(re.findall(r"'([^']*)'", rule)) for rule in (earlier, definition)]
     shapes = [re.sub(r"ARRAY\[.*?\]| NOT VALID", "", rule) for rule in (earlier, definition)]
     return shapes[0] == shapes[1] and words[0] <= words[1]
@@ -164,6 +170,6 @@ def _type_of(definition: str) -> str:
 
 
 def listed(page: str, title: str) -> set[str]:
-    """Return the changes that a section of a page lists, each with a reason."""
+    """Return the changes that a section of a page lists with a reason."""
     section = page.split(f"\n## {title}\n")[1].split("\n## ", maxsplit=1)[0]
     return set(re.findall(r"^\| `([^`]+)` \| \S.{20,} \|$", section, re.MULTILINE))

@@ -9,12 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
 
 IN_MONTHS = {"activity", "event"}
-"""Kinds whose partition depends on the time of their id; all are in the first month."""
+"""Kinds of rows in monthly partitions, chosen by the time in the id; all are in the first month."""
 _LONG_AGO = "01900000"
 
 
 def made_id(kind: str, position: int) -> UUID:
-    """Return the id that the statements below give to the row of a kind at a position."""
+    """Return the id of the row of a kind at a position, as the statements below make it."""
     made = md5(f"{kind}{position}".encode(), usedforsecurity=False).hexdigest()
     return UUID(_LONG_AGO + made[8:] if kind in IN_MONTHS else made)
 
@@ -24,7 +24,7 @@ def phone_of(position: int) -> str:
 
 
 def _phone(position: str) -> str:
-    """Return the phone number of a position as SQL."""
+    """Return an SQL expression for the phone number at a position."""
     return (
         f"'+1' || (601 + ({position}) / 10000) || '555' "
         f"|| lpad((({position}) % 10000)::text, 4, '0')"
@@ -32,7 +32,7 @@ def _phone(position: str) -> str:
 
 
 def _in_months(name: str) -> str:
-    """Return the id of a row of a monthly partitioned kind as SQL."""
+    """Return an SQL expression for the id of a row in a monthly partition."""
     return f"('{_LONG_AGO}' || substr(md5({name}), 9))::uuid"
 
 
@@ -44,7 +44,8 @@ LIST = made_id("list", 1)
 OTHER_LIST = made_id("list", 2)
 NOON = NOW - timedelta(hours=1)
 
-# A year of a busy line: 40 finished campaigns of 500 recipients, and a running one of 10,000.
+# The rows of a year of a busy line: 40 finished campaigns of 500 recipients, and a running campaign
+# of 10,000 recipients.
 _STATEMENTS = (
     """INSERT INTO line (id, phone_number_id, number, name, created_at, updated_at)
     SELECT md5('line' || i)::uuid, 'PN' || i, '+1617555' || lpad(i::text, 4, '0'), 'Line ' || i,
@@ -531,7 +532,8 @@ _STATEMENTS = (
     FROM generate_series(1, 40000) i""",
     """INSERT INTO audit_log (actor, action, subject, created_at)
     SELECT 'key', 'act', 'x', :now FROM generate_series(1, 3000) i""",
-    # A job adds these each minute.
+    # A job applies and deletes the rows of these tables every minute, so they are almost empty in
+    # use.
     "TRUNCATE insight_person_change, insight_person_move",
     "TRUNCATE insight_answer_change, insight_reply_change, insight_outcome_change",
 )
@@ -553,7 +555,8 @@ _NO_AUTOVACUUM = """
 async def fill(engine: AsyncEngine) -> None:
     """Insert and commit the rows.
 
-    The planner has no statistics of the rows, as after a bulk load or on the first day of a month.
+    The planner has no statistics of these rows, as after a bulk load or on the first day of a
+    month.
     """
     async with engine.begin() as connection:
         await connection.execute(text(_NO_AUTOVACUUM))
@@ -564,7 +567,7 @@ async def fill(engine: AsyncEngine) -> None:
 
 
 async def collect_statistics(engine: AsyncEngine) -> None:
-    """Collect statistics of the rows as autovacuum does."""
+    """Collect statistics of the rows, as autovacuum does."""
     async with engine.connect() as connection:
         plain = await connection.execution_options(isolation_level="AUTOCOMMIT")
         await plain.execute(text("VACUUM ANALYZE"))

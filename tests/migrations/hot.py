@@ -1,4 +1,4 @@
-"""The type of a hot query, and the rows that the examples read."""
+"""The type of a hot query (a query that must use an index), and the ids that the queries use."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from crm_api.platform.database import UnitOfWork
 PHONE = phone_of(7)
 CONTACT = made_id("contact", 7)
 PLACE = (NOON, made_id("any", 1))
-"""Cursor of a second page."""
+"""Cursor (time and id) after which a second page is read."""
 LARGE = {
     "activity",
     "activity_key",
@@ -41,16 +41,16 @@ LARGE = {
     "webhook_event",
     "webhook_event_key",
 }
-"""Large tables. No hot query may read every row of them."""
+"""Large tables. No hot query may read all rows of such a table."""
 
 
 class Hot(NamedTuple):
-    """A query of the code and the indexes that it must use.
+    """A query of the code, with the indexes that it must use.
 
     Attributes:
-        indexes: Each must be used; ``a|b`` allows one of two equally good indexes.
-        is_generic: The same must hold for the generic plan, which knows no values.
-        whole: Large tables of which the query may read every row.
+        indexes: The query must use each of them; ``a|b`` allows one of two equally good indexes.
+        is_generic: The generic plan, which knows no values, must use the same indexes.
+        whole: Large tables of which the query may read all rows.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Hot(NamedTuple):
 
 
 def hot_read(statement: str, key: bytes) -> Call:
-    """Return a call of a statement of ``HotReads``, as the pool runs it."""
+    """Return a call that runs a statement of ``HotReads`` as the connection pool runs it."""
 
     async def call(session: AsyncSession) -> object:
         return await (await session.connection()).exec_driver_sql(statement, ([key],))
@@ -76,7 +76,7 @@ def hot_read(statement: str, key: bytes) -> Call:
 
 
 def sql(statement: TextClause, **values: Any) -> Call:
-    """Return a call of a statement of the code, unchanged."""
+    """Return a call that runs a statement of the code without a change."""
 
     async def run(session: AsyncSession) -> None:
         await session.execute(statement, values)
@@ -85,7 +85,7 @@ def sql(statement: TextClause, **values: Any) -> Call:
 
 
 def use_case(call: Callable[[UnitOfWork], Awaitable[object]]) -> Call:
-    """Return a call of a use case of the code, in the transaction of the session."""
+    """Return a call that runs a use case of the code in the transaction of the session."""
 
     async def run(session: AsyncSession) -> None:
         uow = UnitOfWork(async_sessionmaker(), RecordingQueue())

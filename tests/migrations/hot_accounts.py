@@ -1,4 +1,4 @@
-"""Queries on users and their sessions."""
+"""Queries on users and their sessions that must use an index."""
 
 from datetime import timedelta
 from hashlib import sha256

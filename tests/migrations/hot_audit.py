@@ -1,4 +1,4 @@
-"""Hot queries of the audit log."""
+"""Queries on the audit log that must use an index."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ FORGET = text("SELECT prosrc FROM pg_proc WHERE proname = 'forget_audit_entries'
 
 
 async def _forget(session: AsyncSession) -> None:
-    """Run the body of the function, because no plan shows the statements in a function."""
+    """Run the body of the database function alone, because the plan of a call does not show it."""
     connection = await session.connection()
     body = str(await connection.scalar(FORGET))
     await connection.exec_driver_sql(body.strip(), (NOW - timedelta(days=365), 100))

@@ -1,4 +1,4 @@
-"""Queries on campaigns and on operations."""
+"""Queries on campaigns and for the operation of the service that must use an index."""
 
 from datetime import timedelta
 from hashlib import sha256
@@ -62,7 +62,7 @@ OF_A_CAMPAIGN = (
     "uq_campaign_membership_campaign_id_step_contact_id",
     "uq_campaign_membership_campaign_id_step_phone",
 )
-"""Each of these indexes finds all recipients of a campaign."""
+"""Indexes that each find all recipients of a campaign."""
 
 
 def _list_alerts(status: AlertStatus | None = None) -> Call:
@@ -152,7 +152,9 @@ CAMPAIGNS = [
         "contacts of the audience who were messaged before",
         {"idx_campaign_membership_phone", "idx_activity_contact"},
         sql(start_checks.reachable_zone_statement(AudienceConditions()), **AUDIENCE),
-        whole=frozenset({"contact"}),  # a list of 500 of 20,000 people is a large share
+        # The list has 500 of 20,000 people. For such a large share, reading the whole table is
+        # fast.
+        whole=frozenset({"contact"}),
     ),
     Hot(
         "the audience, without the recipients of a finished campaign",

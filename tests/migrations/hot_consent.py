@@ -1,4 +1,4 @@
-"""Queries on do-not-contact lists and erasures."""
+"""Queries on do-not-contact lists and erasures that must use an index."""
 
 from hashlib import sha256
 

@@ -1,4 +1,4 @@
-"""Queries on webhook endpoints and what is sent to them."""
+"""Queries on webhook endpoints and their deliveries that must use an index."""
 
 from datetime import timedelta
 

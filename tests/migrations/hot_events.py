@@ -1,4 +1,4 @@
-"""Queries on received events, messages and calls."""
+"""Queries on received events, messages and calls that must use an index."""
 
 from datetime import timedelta
 from uuid import UUID

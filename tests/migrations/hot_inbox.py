@@ -1,4 +1,4 @@
-"""Queries on the inbox, and on conversations that wait for an answer."""
+"""Queries on the inbox and on waiting conversations that must use an index."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Queries on media and their fetches."""
+"""Queries on media files and their fetches that must use an index."""
 
 from tests.conftest import NOW
 from tests.migrations.filling import made_id

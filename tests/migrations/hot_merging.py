@@ -1,4 +1,4 @@
-"""Queries on merges."""
+"""Queries on merges of contacts that must use an index."""
 
 from tests.conftest import NOW
 from tests.migrations.filling import FINISHED, made_id, phone_of

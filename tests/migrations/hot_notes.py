@@ -1,4 +1,4 @@
-"""Queries on notes, tasks, saved views and notices."""
+"""Queries on notes, tasks, saved views and notices that must use an index."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Queries of the office: the list of messages, the search in them, saved replies."""
+"""Queries on the message list, the message search and saved replies that must use an index."""
 
 from dataclasses import replace
 from datetime import timedelta

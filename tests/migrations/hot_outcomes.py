@@ -1,4 +1,4 @@
-"""Queries on the ledger of outcomes."""
+"""Queries on the ledger of outcomes that must use an index."""
 
 from datetime import timedelta
 from typing import Any
@@ -41,7 +41,7 @@ def _rows(name: str, indexes: set[str], measure: str, **wanted: Any) -> Hot:
     )
 
 
-# The statement of the trigger (``migrations/objects/forget_places.sql``).
+# A copy of the statement of the trigger (``migrations/objects/forget_places.sql``).
 FORGET = """
     UPDATE insight_{one} k SET is_placed = false, zip = NULL, city = NULL, source = NULL
     WHERE k.contact_id = ANY(CAST(:ids AS uuid[])) AND k.is_placed

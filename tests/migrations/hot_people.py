@@ -1,4 +1,4 @@
-"""Queries on contacts, consent, lists and imports."""
+"""Queries on contacts, consent, lists and imports that must use an index."""
 
 from datetime import timedelta
 from hashlib import sha256
@@ -31,7 +31,7 @@ from crm_api.domain.people.lists import service as lists
 
 
 def listed(sort: ContactSort = ContactSort.NEWEST, **wanted: Any) -> Call:
-    """Return a call of a page of filtered contacts."""
+    """Return a call that reads the second page of filtered contacts."""
     order = search.ORDERS[sort]
 
     async def run(session: AsyncSession) -> None:

@@ -1,4 +1,4 @@
-"""Queries on stored facts about numbers, and on validation runs."""
+"""Queries on stored facts about numbers, and on validation runs, that must use an index."""
 
 from tests.conftest import NOW
 from tests.migrations.filling import LIST, made_id

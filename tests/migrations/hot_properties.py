@@ -1,4 +1,4 @@
-"""Queries on properties."""
+"""Queries on properties (buildings of contacts) that must use an index."""
 
 from tests.conftest import NOW
 from tests.migrations.filling import made_id, phone_of

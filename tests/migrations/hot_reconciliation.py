@@ -1,4 +1,4 @@
-"""Queries of the reconciliation."""
+"""Queries of the reconciliation that must use an index."""
 
 from datetime import timedelta
 

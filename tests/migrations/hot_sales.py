@@ -1,4 +1,4 @@
-"""Queries on appointments, reminders, quotes, invoices and calendars."""
+"""Queries on appointments, reminders, quotes, invoices and calendars that must use an index."""
 
 from datetime import timedelta
 
@@ -66,7 +66,8 @@ APPOINTMENTS = [
         "appointments of a calendar",
         {"idx_appointment_start"},
         lambda s: s.execute(feed_statement(assignee_id=None, now=NOON)),
-        # Up to 2,000 appointments: reading the whole table is faster.
+        # A calendar has up to 2,000 appointments. For so many rows, reading the whole tables is
+        # faster.
         whole=frozenset({"contact", "property"}),
     ),
     Hot(

@@ -1,4 +1,4 @@
-"""Queries on segments and on the people who fit them."""
+"""Queries on segments, and on the people in a segment, that must use an index."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ ENGAGED = {
 ADOPT = """
     UPDATE conversation SET contact_id = :contact_id WHERE phone = :phone AND contact_id IS NULL
 """
-"""The statement of the trigger."""
+"""A copy of the statement of the trigger that gives conversations to a new contact."""
 FEW = {
     "all": [
         {"field": "tags", "op": "contains", "value": "tag17"},
@@ -36,7 +36,7 @@ FEW = {
 
 
 def listed(filter_: dict[str, Any]) -> Call:
-    """Return a call of a page of a segment."""
+    """Return a call that reads the second page of the people in a segment."""
 
     async def run(session: AsyncSession) -> None:
         condition = compile_filter(read_filter(filter_), now=NOW)
@@ -46,7 +46,10 @@ def listed(filter_: dict[str, Any]) -> Call:
 
 
 def one_person(filter_: dict[str, Any]) -> Call:
-    """Return a call that checks a segment for one person, as an audience does for each person."""
+    """Return a call that checks for one person whether a segment contains the person.
+
+    An audience makes this check for each of its people.
+    """
 
     async def run(session: AsyncSession) -> None:
         condition = compile_filter(read_filter(filter_), now=NOW, by_person=True)
@@ -59,7 +62,7 @@ def one_person(filter_: dict[str, Any]) -> Call:
 
 
 async def chunk(session: AsyncSession) -> None:
-    """Store the next people of an audience: a segment without another segment."""
+    """Store the next people of an audience: those in one segment who are not in another segment."""
     audience = {
         "segment_id": str(made_id("segment", 1)),
         "exclude": {"segment_ids": [str(made_id("segment", 2))]},

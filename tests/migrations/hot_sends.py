@@ -1,4 +1,4 @@
-"""Queries of the send path."""
+"""Queries of the send path (plan, claim, gate and recording) that must use an index."""
 
 from datetime import timedelta
 

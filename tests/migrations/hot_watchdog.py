@@ -1,4 +1,4 @@
-"""Queries that the watchdog runs each minute."""
+"""Queries that the watchdog runs each minute, and that must use an index."""
 
 from datetime import timedelta
 

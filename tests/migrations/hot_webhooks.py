@@ -1,4 +1,4 @@
-"""Queries on the health of webhooks."""
+"""Queries on the health of webhooks that must use an index."""
 
 from datetime import timedelta
 

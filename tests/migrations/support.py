@@ -1,4 +1,4 @@
-"""Separate databases for tests, and the plans that PostgreSQL makes for real statements."""
+"""Separate databases for tests, and the plans that PostgreSQL makes for statements of the code."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -30,10 +30,10 @@ def url_of(database_url: str, name: str) -> str:
 async def own_database(
     engine: AsyncEngine, name: str, *, template: str = "template1"
 ) -> AsyncIterator[str]:
-    """Create a database from a template, drop it after the block, and yield its URL.
+    """Create a database from a template, yield its URL, and drop the database after the block.
 
     Args:
-        template: The database that is copied; the default is empty.
+        template: The database to copy; the default template is empty.
     """
     async with engine.connect() as connection:
         plain = await connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -53,15 +53,15 @@ async def connected_engine(database_url: str) -> AsyncIterator[AsyncEngine]:
 
 @dataclass
 class Plan:
-    """The indexes that the statements of one call use, and the tables that they read whole."""
+    """The indexes that the statements of one call use, and the tables that they read completely."""
 
     indexes: set[str] = field(default_factory=set)
     in_order: set[str] = field(default_factory=set)
-    """Indexes that are read in their order, and so only until the page is full."""
+    """Indexes that are read in their order, so the read can stop when the page is full."""
     scanned: set[str] = field(default_factory=set)
 
     def add(self, node: dict[str, Any], parents: dict[str, str | None]) -> None:
-        """Add a node and its child nodes; a partition counts as its table or index."""
+        """Add a plan node and its child nodes; a partition is added as its whole table or index."""
         if "Index Name" in node:
             name = parents.get(node["Index Name"]) or node["Index Name"]
             self.indexes.add(name)
@@ -95,14 +95,14 @@ REMOVE_STATISTICS = (
     """UPDATE pg_class SET reltuples = -1, relpages = 0, relallvisible = 0
     WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'i')""",
 )
-"""Statements that remove the statistics of all tables, as after a bulk load."""
+"""Statements that remove the statistics of all tables; a bulk load leaves the same state."""
 
 
 async def plan_of(engine: AsyncEngine, call: Call, *, without_statistics: bool = False) -> Plan:
     """Run a call of the code, return the plan of all its statements, and roll back.
 
     Args:
-        without_statistics: Plan without statistics.
+        without_statistics: Remove the planner's statistics before the plans are made.
     """
     sessions = async_sessionmaker(engine, expire_on_commit=False)
     plan = Plan()
@@ -122,7 +122,10 @@ async def plan_of(engine: AsyncEngine, call: Call, *, without_statistics: bool =
 
 
 async def generic_plan_of(engine: AsyncEngine, call: Call) -> Plan:
-    """Return the generic plan, which knows no values; a pooled connection changes to it."""
+    """Return the generic plan of a call, which knows no values.
+
+    On a pooled connection, PostgreSQL changes to the generic plan after some runs.
+    """
     sessions = async_sessionmaker(engine, expire_on_commit=False)
     plan = Plan()
     async with sessions() as session:
@@ -149,8 +152,9 @@ async def generic_plan_of(engine: AsyncEngine, call: Call) -> Plan:
 
 
 async def _parents(connection: AsyncConnection) -> dict[str, str | None]:
-    """Return the table or index that each partition belongs to; None for an empty partition."""
-    # A month without statistics is filled if it has more pages than rolled-back tests leave.
+    """Return the table or index of which each item is a partition; None for an empty partition."""
+    # A partition without statistics counts as filled only if its file is large, because tests that
+    # roll back also leave some space in the file.
     found = await connection.exec_driver_sql("""
         SELECT c.relname, CASE
                 WHEN c.relkind = 'i' OR c.reltuples > 0

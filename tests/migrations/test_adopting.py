@@ -1,6 +1,7 @@
-"""A new contact adopts the records of its number, and its statement reads only those.
+"""A new contact gets the records of its number, and its trigger reads only these records.
 
-The session's plan of a trigger is made while the tables have one row, as in a new installation.
+The session plans the statement of the trigger while the tables have one row, as in a new
+installation.
 """
 
 import pytest
@@ -8,7 +9,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 STRANGERS = 3_000
-"""Numbers without a contact; a statement that reads all of them reads more than ``MOST_READ``."""
+"""Number of phone numbers without a contact.
+
+A statement that reads the records of all these numbers reads more than ``MOST_READ`` rows.
+"""
 MOST_READ = 1_000
 _NUMBERS = """
     '+1617555' || lpad(CAST(n AS text), 4, '0') AS phone
@@ -47,7 +51,7 @@ async def read_rows(session: AsyncSession, table: str) -> int:
 
 @pytest.mark.parametrize("table", ADD_RECORDS)
 async def test_new_contacts_read_only_their_own_records(session: AsyncSession, table: str) -> None:
-    # The file of the table may be large: a change that was rolled back leaves its rows in it.
+    # The file of the table may be large, because the rows of rolled-back changes remain in it.
     await session.execute(text(f"TRUNCATE {table} CASCADE"))
     await add(session, ADD_RECORDS[table], first=9001, last=9001)
     await session.execute(text(f"ANALYZE {table}"))

@@ -1,4 +1,4 @@
-"""The page on indexes, the database and the tested queries agree."""
+"""The documentation page on indexes agrees with the database and with the tested queries."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ NAMED_ELSEWHERE = {
     "idx_campaign_membership_status",
     "idx_contact_flag_type_phone",
 }
-"""Indexes whose names are used elsewhere."""
+"""Indexes whose names are also used outside the page."""
 UNTESTED = {
     "idx_activity_openphone_id",
     "idx_refresh_token_session",
@@ -25,11 +25,15 @@ UNTESTED = {
     "uq_saved_reply_name",
     "uq_webhook_key_current",
 }
-"""Indexes without a tested query: read by hand, only a constraint, or only for a foreign key."""
+"""Indexes without a tested query.
+
+They serve queries that a person runs by hand, only enforce a constraint, or only serve a foreign
+key.
+"""
 
 
 def indexes_on_page() -> list[str]:
-    """Return the first column of every table of the page."""
+    """Return the index names on the page, which are in the first column of its tables."""
     return re.findall(r"^\| `(\w+)` \|", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
@@ -58,7 +62,10 @@ async def test_indexes_whose_names_are_used_elsewhere_exist(connection: AsyncCon
 
 
 async def test_every_index_has_a_tested_query(connection: AsyncConnection) -> None:
-    """The indexes without a tested query are listed, so an index cannot be added without one."""
+    """Test that every index has a tested query, except the listed indexes.
+
+    So an index cannot be added without a tested query.
+    """
     tested = {name for hot in HOT for wanted in hot.indexes for name in wanted.split("|")}
     own = {
         name for name in await indexes_in_database(connection) if name.startswith(("idx_", "uq_"))

@@ -1,4 +1,4 @@
-"""Each hot query, as the code runs it, uses the indexes that were created for it."""
+"""Each hot query uses the indexes that were created for it, when the code runs it."""
 
 from collections.abc import AsyncIterator
 
@@ -82,7 +82,11 @@ HOT = [
 
 
 pytestmark = pytest.mark.timeout(240)
-"""Long, so that these tests run first and in one pytest worker: each worker fills a database."""
+"""A long time limit.
+
+Tests with such a limit run first, and in one pytest worker. Otherwise each worker would fill a
+database.
+"""
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -98,14 +102,14 @@ async def rows(engine: AsyncEngine) -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture(scope="module")
 async def filled(engine: AsyncEngine, rows: str) -> AsyncIterator[AsyncEngine]:
-    """Yield a copy of the database, with statistics."""
+    """Yield a copy of the filled database, with statistics."""
     async with (
         own_database(engine, "crm_filled", template=rows) as url,
         connected_engine(url) as filled,
     ):
         await collect_statistics(filled)
-        # A change that a test rolls back stays in the pending list. With a long list, the planner
-        # no longer chooses the index.
+        # With fast updates, the changes that a test rolls back stay in the pending list of the
+        # index. If this list is long, the planner no longer chooses the index.
         async with filled.begin() as connection:
             await connection.execute(text("ALTER INDEX idx_contact_search SET (fastupdate=off)"))
         yield filled
@@ -131,7 +135,7 @@ async def test_hot_query_uses_its_index_in_a_generic_plan(filled: AsyncEngine, h
 
 @pytest_asyncio.fixture(scope="module")
 async def unknown(engine: AsyncEngine, rows: str) -> AsyncIterator[AsyncEngine]:
-    """Yield a copy of the database without statistics, as immediately after a bulk load."""
+    """Yield a copy of the filled database without statistics, as immediately after a bulk load."""
     async with (
         own_database(engine, "crm_unknown", template=rows) as url,
         connected_engine(url) as unknown,
@@ -174,7 +178,10 @@ IN_ORDER = {
     "unassigned conversations": "idx_conversation_unassigned",
     "conversations about a campaign": "idx_conversation_campaign",
 }
-"""Pages that are slow to sort or join, each with the index that is read until the page is full."""
+"""Pages that would be slow with a sort or a join, each with the index that gives their order.
+
+The index is read only until the page is full.
+"""
 
 
 @pytest.mark.parametrize("name", IN_ORDER)

@@ -1,4 +1,4 @@
-"""The migration sets the last contact times of conversations from their messages and calls."""
+"""The migration computes when each conversation had its last contact, from messages and calls."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Triggers write an event and a key for each message, also if one statement changes many."""
+"""Triggers write an event and a key for each message, even if one statement changes several."""
 
 import pytest
 import pytest_asyncio
@@ -28,7 +28,7 @@ KEYS = text("""
 
 @pytest_asyncio.fixture
 async def messages(session: AsyncSession) -> AsyncSession:
-    """Store four messages and a call, numbered by their phone; delete their events."""
+    """Store four messages and a call, with the phones ``1`` to ``5``; delete their events."""
     await session.execute(ADD)
     await session.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
     await session.execute(text("DELETE FROM event"))

@@ -1,4 +1,7 @@
-"""Unpartitioned tables become the first month of partitioned ones; no row is lost up or down."""
+"""A migration turns a table into the first month of a partitioned table, and keeps all rows.
+
+The downgrade keeps all rows too.
+"""
 
 from collections.abc import AsyncIterator
 
@@ -46,7 +49,7 @@ RENAMED = {
     "tell_message_status": "emit_message_status_event",
     "tell_new_message": "emit_new_message_event",
 }
-"""Triggers that a later revision renamed."""
+"""Triggers that a later revision renamed, with their new names."""
 ADDED = (
     *("convert_released_message", "emit_received_message_event", "mark_interest"),
     *(f"note_late_answer_on_{one}" for one in ("delete", "update")),
@@ -63,7 +66,7 @@ async def found(engine: AsyncEngine, query: str) -> Found:
 
 @pytest_asyncio.fixture
 async def old_url(engine: AsyncEngine) -> AsyncIterator[str]:
-    """Yield the URL of a database with rows at the revision before."""
+    """Yield the URL of a database with rows, at the revision before the tested one."""
     async with own_database(engine, "crm_before_months") as url:
         await upgrade(url, revision=BEFORE)
         async with connected_engine(url) as old, old.begin() as connection:
@@ -107,7 +110,7 @@ async def _bind(engine: AsyncEngine, name: str, *, to: str) -> None:
 
 @pytest_asyncio.fixture
 async def messages(connection: AsyncConnection) -> AsyncConnection:
-    """Store messages with and without an id of the provider; one is in another month."""
+    """Store messages with and without an id of the provider; one message is in another month."""
     await connection.execute(text(ADD.split(";")[1]))
     await connection.execute(text(ADD_LATER))
     return connection

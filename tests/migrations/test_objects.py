@@ -50,7 +50,7 @@ def statements_of(source: str) -> list[str]:
 
 
 def plain(statement: str) -> str:
-    """Return a statement in one form, without the differences of PostgreSQL's output."""
+    """Return a statement in a form in which the file and PostgreSQL's output are equal."""
     shown = re.sub(r"\bpublic\.(?=\w+[ (])", "", statement) if "TRIGGER" in statement else statement
     shown = re.sub(r"(FUNCTION|PROCEDURE) public\.", r"\1 ", shown)
     return " ".join(shown.replace("CREATE OR REPLACE TRIGGER", "CREATE TRIGGER").split())

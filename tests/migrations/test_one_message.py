@@ -1,4 +1,4 @@
-"""The migration joins messages of attempts that sent nothing to the message of the recipient."""
+"""The migration joins the messages of one recipient if their attempts sent nothing."""
 
 from collections.abc import AsyncIterator
 
@@ -11,7 +11,7 @@ from tests.migrations.support import connected_engine, own_database
 from crm_api.platform.migration_runner import downgrade, upgrade
 
 BEFORE = "20261128_0051"
-# For each recipient: its status, then the statuses of its attempts, oldest first.
+# Each recipient has a status, and the statuses of its attempts, oldest first.
 RECIPIENTS: dict[str, tuple[str, list[str]]] = {
     "retried": ("sent", ["released", "sent"]),
     "found missing": ("delivered", ["not_found", "released", "delivered"]),

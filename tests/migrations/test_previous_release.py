@@ -25,7 +25,7 @@ KEY = "k" * 40
 
 
 def last_release() -> schema_revisions.Release:
-    """Return the release whose code may run beside this code; skip if the schema is unchanged."""
+    """Return the release whose code may run on this schema; skip if the schema is unchanged."""
     since = schema_revisions.serves_since()
     if since == schema_revisions.head_revision():
         pytest.skip("the schema is the last release's")
@@ -34,7 +34,7 @@ def last_release() -> schema_revisions.Release:
 
 @pytest.fixture
 def code(tmp_path: Path) -> Path:
-    """Return a folder with the files of the release, from the repository's history."""
+    """Return a folder with the files of the earlier release, from the repository's history."""
     commit = last_release().commit
     archive = [GIT or "git", "-C", str(ROOT), "archive", commit, "src", "migrations"]
     packed = subprocess.run(archive, capture_output=True, check=False)  # noqa: S603
@@ -60,7 +60,7 @@ async def variables(code: Path) -> AsyncIterator[dict[str, str]]:
                 "CRM_DATA_DIR": str(folder / "data"),
                 "CRM_PORT": str(port),
                 "CRM_OPENPHONE_BASE_URL": f"http://127.0.0.1:{port + 1}",
-                "CRM_OPENPHONE_RATE_PER_SECOND": "8",  # less than the sandbox allows: no waits
+                "CRM_OPENPHONE_RATE_PER_SECOND": "8",  # below the sandbox's limit: no waits
                 "CRM_SECRET_KEY": KEY,
                 "CRM_BOOTSTRAP_API_KEY": KEY,
                 "CRM_LOG_FORMAT": "json",

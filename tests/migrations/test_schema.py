@@ -1,4 +1,4 @@
-"""Upgrade, downgrade and upgrade again; the migrations build the schema of the models."""
+"""The migrations go up, down and up again, and they create the schema of the models."""
 
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -15,8 +15,9 @@ from crm_api.domain.all_tables import metadata
 from crm_api.platform.migration_runner import downgrade, upgrade
 from crm_api.platform.schema_revisions import current_revision, head_revision
 
-# Name and definition of every object of the schema. Dropped columns and positions of columns are
-# left out. So are the monthly partitions of a table, which are created as time goes on.
+# This query returns the name and definition of every object of the schema. Dropped columns and the
+# positions of columns are left out. Monthly partitions are also left out, because they are created
+# as time passes.
 SNAPSHOT = text("""
     SELECT 'column' AS kind, c.relname || '.' || a.attname AS name,
            concat_ws(' ', format_type(a.atttypid, a.atttypmod),
@@ -114,7 +115,10 @@ async def test_autogenerate_finds_no_difference(engine: AsyncEngine) -> None:
 async def test_models_and_migrations_create_the_same_schema(
     engine: AsyncEngine, empty_url: str
 ) -> None:
-    """Compare what autogenerate ignores: CHECKs, partial predicates, defaults, operator classes."""
+    """Test what autogenerate does not compare.
+
+    These are CHECKs, partial predicates, defaults and operator classes.
+    """
     await upgrade(empty_url)
     migrated = await snapshot(empty_url)
 

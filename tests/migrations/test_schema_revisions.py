@@ -1,4 +1,4 @@
-"""The revisions of this code, which are read without Alembic."""
+"""The names of the revision files, read without Alembic, give the revisions that Alembic reads."""
 
 from alembic.script import ScriptDirectory
 

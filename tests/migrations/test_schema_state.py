@@ -1,4 +1,4 @@
-"""On which schema a process starts, and how long a migration waits."""
+"""The schemas on which a process starts, and the time for which a migration waits."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -146,7 +146,7 @@ async def test_unreachable_database_does_not_prevent_a_start() -> None:
 
 
 async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer as PostgreSQL does while it starts: error 57P03 in place of a connection."""
+    """Respond as PostgreSQL does while it starts: with the error 57P03 instead of a connection."""
     await reader.read(1024)
     fields = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0"
     writer.write(b"E" + (len(fields) + 4).to_bytes(4) + fields)
