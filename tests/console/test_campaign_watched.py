@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,9 @@ def import_people(service: Service, people: int) -> str:
     return str(service.api("GET", "/lists?limit=1")["data"][0]["id"])
 
 
-async def advance(service: Service, by: str) -> None:
+async def move_clock(service: Service, **move: str) -> None:
     """Move the clock of the sandbox forward, and wait until the clock has reached the new time."""
-    service.api("POST", "/sandbox/clock", json={"advance": by})
+    service.api("POST", "/sandbox/clock", json=move)
     while (await asyncio.to_thread(service.api, "GET", "/sandbox/clock?wait=10"))[
         "status"
     ] != "still":
@@ -156,19 +157,23 @@ async def test_figures_of_page_api_and_provider_agree_at_every_stop(
     own_service: Service, browser: Browser, people: int
 ) -> None:
     async with open_window(browser, state=own_service.state) as page:
+        # The two hours after the start must not contain midnight in New York, because the daily
+        # limit begins again at midnight.
+        noon = (datetime.now(UTC) + timedelta(days=1)).replace(hour=17, minute=0)
+        await move_clock(own_service, to=noon.isoformat())
         made = await start(page, own_service, people)
-        await advance(own_service, "PT2H")
+        await move_clock(own_service, advance="PT2H")
         half = await assert_counts_agree(page, own_service, made, people)
         assert half["delivered"] + half["failed"] == people // 2
 
         await page.get_by_role("button", name="Pause").click()
         await expect(page.get_by_role("button", name="Resume")).to_be_visible()
-        await advance(own_service, "P1D")
+        await move_clock(own_service, advance="P1D")
         paused = await assert_counts_agree(page, own_service, made, people)
         assert paused["pending"] == half["pending"]
 
         await page.get_by_role("button", name="Resume").click()
-        await advance(own_service, "P1D")
+        await move_clock(own_service, advance="P1D")
         await expect(page.locator("header").get_by_text("Completed")).to_be_visible(timeout=30_000)
         end = await assert_counts_agree(page, own_service, made, people)
 
